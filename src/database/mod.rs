@@ -1,0 +1,1 @@
+//! RECORDED: the SQLite file.

@@ -1,0 +1,1 @@
+//! DESIRED: definition files, and the options llama-server knows.

@@ -1,0 +1,1 @@
+//! OBSERVED and acted on: llama-server processes.

@@ -1,0 +1,127 @@
+//! DESIRED: what the definition files say.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::{DesiredState, Diagnostic, ModelName, ModelType, Origin, Spec};
+
+/// One valid definition: the desired model, defaults merged in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Definition {
+    /// The model's name: the key `name`, or the file's stem.
+    pub name: ModelName,
+    /// The file, absolute and lexically resolved: what a model is recorded under.
+    pub path: Arc<str>,
+    /// The file as people see it.
+    pub file: Arc<str>,
+    /// `type`.
+    pub model_type: ModelType,
+    /// `state`.
+    pub state: DesiredState,
+    /// What an instance of it would be.
+    pub spec: Spec,
+    /// `[parameters]` merged with the defaults, by canonical option name, as
+    /// typed values: what the row's `parameters` column holds.
+    pub parameters: Map<String, Value>,
+    /// `aliases`.
+    pub aliases: Vec<String>,
+    /// `description`.
+    pub description: Option<String>,
+    /// `labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `[ready]`.
+    pub ready: ReadyPolicy,
+    /// `[update]`.
+    pub update: UpdatePolicy,
+    /// Where each field was stated: by the names [`super::FieldChange::field`] uses
+    /// and `state`, `type`, `description`, `labels`, `aliases`, `name`.
+    pub origins: BTreeMap<String, Origin>,
+}
+
+impl Definition {
+    /// Where `field` was stated; the file as a whole where nothing states it.
+    #[must_use]
+    pub fn origin(&self, field: &str) -> Origin {
+        self.origins.get(field).cloned().unwrap_or_else(|| Origin::new(Arc::clone(&self.file), 0))
+    }
+}
+
+/// `[ready]`: when an instance counts as ready, and when it is given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadyPolicy {
+    /// How long a start may go on without progress; the hard limit is
+    /// [`ReadyPolicy::HARD_LIMIT`] times this.
+    pub timeout: Duration,
+    /// How long a live server's `/health` may stay unanswered before it is
+    /// killed and started again; `None`: for ever.
+    pub unhealthy_after: Option<Duration>,
+    /// Whether layers must really be on a GPU.
+    pub require_gpu: bool,
+}
+
+impl ReadyPolicy {
+    /// A start that makes progress is still given up after this many timeouts.
+    pub const HARD_LIMIT: u32 = 6;
+}
+
+impl Default for ReadyPolicy {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(600), unhealthy_after: None, require_gpu: false }
+    }
+}
+
+/// `[update]`: how one instance gives way to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdatePolicy {
+    /// How long to wait at most for requests in flight before a stop.
+    pub drain: Duration,
+    /// What to do when a new generation does not become ready.
+    pub on_failure: OnFailure,
+}
+
+impl Default for UpdatePolicy {
+    fn default() -> Self {
+        Self { drain: Duration::from_secs(30), on_failure: OnFailure::Rollback }
+    }
+}
+
+/// `on_failure`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Start the last generation that was ready.
+    #[default]
+    Rollback,
+    /// Leave the model stopped.
+    Stop,
+}
+
+/// Everything the directory says, good and bad.
+#[derive(Clone, Debug, Default)]
+pub struct Desired {
+    /// The directory, absolute and lexically resolved.
+    pub dir: PathBuf,
+    /// The valid definitions.
+    pub definitions: BTreeMap<ModelName, Definition>,
+    /// The files that are not: their models stay as they are.
+    pub unresolved: Vec<Unresolved>,
+    /// Every problem found, in file order.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A definition file that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unresolved {
+    /// The file, absolute and lexically resolved.
+    pub path: Arc<str>,
+    /// The file as people see it.
+    pub file: Arc<str>,
+    /// The model it would declare, where that much can be read: the model
+    /// is protected by name as well as by path.
+    pub name: Option<ModelName>,
+    /// The first problem, in a few words.
+    pub problem: String,
+}

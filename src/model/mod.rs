@@ -1,0 +1,37 @@
+//! The vocabulary: what every part of herdsman talks about, as plain data.
+//!
+//! ```text
+//!   definition::load   -> Desired     what the files say
+//!   database::records  -> Records     what SQLite remembers
+//!   instance::observe  -> Observed    what really runs
+//!                 \        |        /
+//!                  plan::plan (pure) -> Plan
+//! ```
+//!
+//! Nothing here reads a file, a clock or a process: the planner and its tests
+//! depend on this module alone.
+
+mod change;
+mod definition;
+mod diagnostic;
+mod name;
+mod observation;
+mod record;
+mod spec;
+mod time;
+mod words;
+
+pub use change::{Change, EventOutcome, EventRecord, ModelConfig, NewGeneration};
+pub use definition::{Definition, Desired, OnFailure, ReadyPolicy, Unresolved, UpdatePolicy};
+pub use diagnostic::{Diagnostic, Origin, Severity};
+pub use name::{ModelName, NameError};
+pub use observation::{
+    BinaryIdentity, Busy, Death, FailureCause, Health, Instance, Listener, Observed, ProcessId, Progress,
+};
+pub use record::{
+    ColumnDrift, Crashes, Generation, GenerationOutcome, InstanceId, InstanceRecord, InstanceState, ModelRecord,
+    PortRecord, Records, Row, UnmanagedRow,
+};
+pub use spec::{FieldChange, FileIdentity, OptionSetting, OptionValue, SecretRef, SecretSource, Spec, SpecHash};
+pub use time::Timestamp;
+pub use words::{DesiredState, ModelType, Status};

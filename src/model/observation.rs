@@ -1,0 +1,157 @@
+//! OBSERVED: what really runs, in three values: known, absent, unknown.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{InstanceId, ModelName, SpecHash, Timestamp};
+
+/// What identifies a process beyond the reuse of its pid.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ProcessId {
+    /// The pid, in the namespace below.
+    pub pid: i32,
+    /// Start time in clock ticks after boot (`/proc/PID/stat`, field 22).
+    pub start_ticks: u64,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// Inode of `/proc/PID/ns/pid`.
+    pub pid_namespace: u64,
+}
+
+impl fmt::Display for ProcessId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pid {}", self.pid)
+    }
+}
+
+/// A llama-server as identified by path, size, time and inode of its files.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BinaryIdentity(pub String);
+
+/// A live process that carries our markers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// `HERDSMAN_INSTANCE`.
+    pub id: InstanceId,
+    /// `HERDSMAN_MODEL`.
+    pub model: ModelName,
+    /// `HERDSMAN_SPEC`.
+    pub spec: SpecHash,
+    /// Who it is.
+    pub process: ProcessId,
+    /// When the kernel started it.
+    pub started_at: Timestamp,
+    /// `--host` of its own command line.
+    pub host: String,
+    /// `--port` of its own command line; `None` for a unix socket.
+    pub port: Option<u16>,
+    /// What it answers.
+    pub health: Health,
+    /// How far its loading has come.
+    pub progress: Progress,
+    /// Resident memory, bytes.
+    pub resident: u64,
+}
+
+/// What a live instance answers. Ready takes all three: the process lives,
+/// it owns the listening socket, and `/health` is 200.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// All three.
+    Ready,
+    /// It owns the socket and answers 503.
+    Loading,
+    /// It owns no listening socket yet.
+    NotListening,
+    /// It owns the socket and gives no answer that can be read; why.
+    Unanswered(String),
+}
+
+/// Bytes moved so far: read, written (a download) and resident. Only growth means
+/// anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Progress(pub u64);
+
+/// Who listens on a TCP port of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// One of our instances.
+    Ours(InstanceId),
+    /// Some other process; named only when [`super::Observed`] was asked to look.
+    Stranger(Option<String>),
+}
+
+/// Whether requests are in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Busy {
+    /// This many slots are at work.
+    Yes(usize),
+    /// None is, or the server sleeps.
+    No,
+    /// It cannot be asked (no `/slots`, no answer): wait the whole drain time.
+    Unknown,
+}
+
+/// Why an instance failed, as far as its log tells: decides between rollback
+/// (the definition's fault) and backoff (the world's).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureCause {
+    /// Its command line or its weights: the same spec will fail again.
+    Spec,
+    /// Somebody else has the port.
+    PortBusy,
+    /// Memory ran out, or the kernel killed it.
+    NoMemory,
+    /// The disk is full.
+    DiskFull,
+    /// A download failed.
+    Download,
+    /// It was started and could not be executed at all.
+    Spawn,
+    /// It lived on and did not become ready in time.
+    Deadline,
+    /// No layer is on a GPU although the definition requires it.
+    NoGpu,
+}
+
+impl FailureCause {
+    /// Whether another try may succeed with the very same spec.
+    #[must_use]
+    pub const fn is_world(self) -> bool {
+        match self {
+            Self::Spec | Self::Deadline | Self::NoGpu => false,
+            Self::PortBusy | Self::NoMemory | Self::DiskFull | Self::Download | Self::Spawn => true,
+        }
+    }
+}
+
+/// How a recorded instance ended, read from its log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Death {
+    /// Whose fault it seems.
+    pub cause: FailureCause,
+    /// The one line that says most.
+    pub message: String,
+}
+
+/// Everything seen of the machine in one look.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// This boot.
+    pub boot_id: String,
+    /// Live instances under our state id, in order of model, then start.
+    pub instances: Vec<Instance>,
+    /// Recorded instances whose process lives but cannot be read: not absent.
+    pub unknown: Vec<InstanceId>,
+    /// Recorded instances whose process is gone, and what their log says.
+    pub deaths: BTreeMap<InstanceId, Death>,
+    /// TCP ports somebody listens on.
+    pub listeners: BTreeMap<u16, Listener>,
+    /// Live instances of other state ids, by definition path: `(model, pid)`.
+    pub foreign: BTreeMap<String, (String, i32)>,
+}

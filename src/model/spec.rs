@@ -1,0 +1,267 @@
+//! A spec: everything whose change needs a restart, and its hash.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that decides how an instance behaves. A change of any field
+/// gives the model a new generation.
+///
+/// | part | why it is here |
+/// |---|---|
+/// | `options` | one llama-server reads its command line once, at start |
+/// | `env` | `/proc/PID/environ` never changes after exec |
+/// | `host`, `port` | the listening socket is opened once |
+/// | `files` | weights replaced on disk are not read again |
+/// | `secrets` | a key is read at start; only a keyed digest is kept |
+/// | `binary` | only the path the definition *states*: what `PATH` finds is not part of it |
+///
+/// Left out on purpose: aliases and tags, labels and description, the
+/// inherited environment, the order and spelling of keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// Address to listen on, or the path of a unix socket (it contains `/`).
+    pub host: String,
+    /// TCP port. In a definition: the declared one. In a recorded generation:
+    /// the one it serves on. `None` there only for a unix socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// llama-server options by canonical name (`ctx_size`), aliases unified.
+    #[serde(default)]
+    pub options: BTreeMap<String, OptionSetting>,
+    /// Environment variables the definition sets.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// The llama-server the definition names, resolved; `None`: the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binary: Option<String>,
+    /// Identity of each file the options name, by absolute path.
+    #[serde(default)]
+    pub files: BTreeMap<String, FileIdentity>,
+    /// Secrets by the environment variable that carries them to the process.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, SecretRef>,
+}
+
+/// One option as it goes to the command line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OptionSetting {
+    /// The normalised value: what is hashed, compared and shown.
+    pub value: OptionValue,
+    /// The words of the command line it becomes, such as
+    /// `["--ctx-size", "8192"]` or `["--no-mmap"]`; empty when it needs none.
+    pub args: Vec<String>,
+}
+
+/// A normalised option value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptionValue {
+    /// A flag or its negation.
+    Flag(bool),
+    /// One value, as llama-server reads it.
+    One(String),
+    /// Several values.
+    Many(Vec<String>),
+}
+
+impl fmt::Display for OptionValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(on) => write!(f, "{on}"),
+            Self::One(value) => f.write_str(value),
+            Self::Many(values) => write!(f, "[{}]", values.join(", ")),
+        }
+    }
+}
+
+/// What tells one content of a file from another without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileIdentity {
+    /// Bytes.
+    pub size: u64,
+    /// Modification time, nanoseconds since the epoch.
+    pub mtime_ns: i64,
+    /// Inode number.
+    pub inode: u64,
+}
+
+/// A secret by reference: where it comes from, never what it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretRef {
+    /// Where the value is read at every start.
+    pub source: SecretSource,
+    /// BLAKE3 of the value keyed with the state id, so that a changed secret
+    /// is seen and a leaked database tells nothing; empty when not readable.
+    pub digest: String,
+}
+
+/// Where a secret's value comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecretSource {
+    /// A file, absolute; one trailing newline is not part of the value.
+    File(String),
+    /// A variable of herdsman's own environment.
+    Env(String),
+}
+
+impl fmt::Display for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file {path}"),
+            Self::Env(name) => write!(f, "environment variable {name}"),
+        }
+    }
+}
+
+/// The versioned hash of a [`Spec`]: `v1:` and 32 hexadecimal digits.
+///
+/// The version changes when the recipe does, so that a newer herdsman can
+/// tell "another recipe" from "another spec".
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SpecHash(pub String);
+
+impl fmt::Display for SpecHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// One difference between two specs. Values are as people see them; a secret
+/// shows only where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// `ctx_size`, `env.CUDA_VISIBLE_DEVICES`, `port`, `weights`, `secrets.api_key`.
+    pub field: String,
+    /// The value before; `None`: not stated.
+    pub old: Option<String>,
+    /// The value after; `None`: no longer stated.
+    pub new: Option<String>,
+}
+
+impl Spec {
+    /// Whether it listens on a unix socket instead of a TCP port.
+    #[must_use]
+    pub fn is_unix_socket(&self) -> bool {
+        self.host.contains('/')
+    }
+
+    /// The hash of this spec served on `port`.
+    ///
+    /// The words of the command line are not hashed, only the values: another
+    /// spelling of the same option is the same spec.
+    #[must_use]
+    pub fn hash(&self, port: Option<u16>) -> SpecHash {
+        // Destructured, so that a new field does not compile until someone
+        // decides whether its change needs a restart.
+        let Self { host, port: _, options, env, binary, files, secrets } = self;
+        let mut hasher = Canonical(blake3::Hasher::new());
+        hasher.text(host);
+        hasher.number(u64::from(port.unwrap_or(0)));
+        hasher.number(options.len() as u64);
+        for (name, OptionSetting { value, args: _ }) in options {
+            hasher.text(name);
+            match value {
+                OptionValue::Flag(on) => hasher.text(if *on { "+" } else { "-" }),
+                OptionValue::One(one) => {
+                    hasher.number(1);
+                    hasher.text(one);
+                }
+                OptionValue::Many(many) => {
+                    hasher.number(many.len() as u64);
+                    many.iter().for_each(|one| hasher.text(one));
+                }
+            }
+        }
+        hasher.number(env.len() as u64);
+        for (name, value) in env {
+            hasher.text(name);
+            hasher.text(value);
+        }
+        hasher.text(binary.as_deref().unwrap_or(""));
+        hasher.number(files.len() as u64);
+        for (path, FileIdentity { size, mtime_ns, inode }) in files {
+            hasher.text(path);
+            hasher.number(*size);
+            hasher.0.update(&mtime_ns.to_le_bytes());
+            hasher.number(*inode);
+        }
+        hasher.number(secrets.len() as u64);
+        for (name, SecretRef { source: _, digest }) in secrets {
+            hasher.text(name);
+            hasher.text(digest);
+        }
+        SpecHash(format!("v1:{}", &hasher.0.finalize().to_hex()[..32]))
+    }
+
+    /// What differs from `old` to `self`, in a stable order.
+    #[must_use]
+    pub fn changes_from(&self, old: &Self) -> Vec<FieldChange> {
+        let Self { host, port, options, env, binary, files, secrets } = self;
+        let mut changes = Vec::new();
+        let mut compare = |field: String, old: Option<String>, new: Option<String>| {
+            if old != new {
+                changes.push(FieldChange { field, old, new });
+            }
+        };
+        compare("host".into(), Some(old.host.clone()), Some(host.clone()));
+        compare("port".into(), old.port.map(|p| p.to_string()), port.map(|p| p.to_string()));
+        compare("binary".into(), old.binary.clone(), binary.clone());
+        for key in keys(&old.options, options) {
+            let shown = |from: &BTreeMap<String, OptionSetting>| from.get(key).map(|o| o.value.to_string());
+            compare(key.clone(), shown(&old.options), shown(options));
+        }
+        for key in keys(&old.env, env) {
+            compare(format!("env.{key}"), old.env.get(key).cloned(), env.get(key).cloned());
+        }
+        for key in keys(&old.files, files) {
+            // A file that comes or goes is told by the option that names it.
+            if let (Some(before), Some(after)) = (old.files.get(key), files.get(key)) {
+                compare(format!("file {key}"), Some(before.to_string()), Some(after.to_string()));
+            }
+        }
+        for key in keys(&old.secrets, secrets) {
+            let (before, after) = (old.secrets.get(key), secrets.get(key));
+            if before.map(|s| &s.digest) != after.map(|s| &s.digest) {
+                let shown = |s: Option<&SecretRef>| s.map(|s| s.source.to_string());
+                let new = shown(after)
+                    .map(|s| if shown(before).as_ref() == Some(&s) { format!("{s} (new value)") } else { s });
+                compare(format!("secrets.{key}"), shown(before), new);
+            }
+        }
+        changes
+    }
+}
+
+impl fmt::Display for FileIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.size)?;
+        match jiff::Timestamp::from_nanosecond(i128::from(self.mtime_ns)) {
+            Ok(time) => write!(f, " of {time:.3}, inode {}", self.inode),
+            Err(_) => write!(f, ", inode {}", self.inode),
+        }
+    }
+}
+
+/// The keys of both maps, each once, in order.
+fn keys<'a, V>(old: &'a BTreeMap<String, V>, new: &'a BTreeMap<String, V>) -> std::collections::BTreeSet<&'a String> {
+    old.keys().chain(new.keys()).collect()
+}
+
+/// Feeds a hasher so that no two different sequences look alike: every text
+/// goes in with its length.
+struct Canonical(blake3::Hasher);
+
+impl Canonical {
+    fn text(&mut self, text: &str) {
+        self.number(text.len() as u64);
+        self.0.update(text.as_bytes());
+    }
+
+    fn number(&mut self, number: u64) {
+        self.0.update(&number.to_le_bytes());
+    }
+}
