@@ -19,3 +19,4 @@ pub mod database;
 pub mod definition;
 pub mod instance;
 pub mod model;
+pub mod plan;

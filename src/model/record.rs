@@ -43,6 +43,8 @@ pub struct ModelRecord {
     pub state: DesiredState,
     /// Digest of the [`super::ModelConfig`] last written.
     pub config_digest: String,
+    /// That [`super::ModelConfig`] as JSON; read with [`ModelRecord::config`].
+    pub config_json: Box<str>,
     /// Whether its row in `models` is still there and as written.
     pub row: Row,
     /// The row's status, and when herdsman last wrote it.
@@ -59,6 +61,17 @@ pub struct ModelRecord {
     pub crashes: Crashes,
     /// Its instances, oldest first.
     pub instances: Vec<InstanceRecord>,
+}
+
+impl ModelRecord {
+    /// Reads the configuration last written.
+    ///
+    /// # Errors
+    /// The text is not the JSON of a [`super::ModelConfig`] (someone edited the
+    /// database).
+    pub fn config(&self) -> Result<super::ModelConfig, serde_json::Error> {
+        serde_json::from_str(&self.config_json)
+    }
 }
 
 /// The row of a managed model in the shared table.

@@ -1,0 +1,159 @@
+//! What a plan consists of.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Question, Reason, WaitFor};
+use crate::model::{Change, Death, InstanceId, InstanceRecord, Launch, ModelName, StopTarget, Timestamp, UnmanagedRow};
+
+/// The outcome of planning: every action with its reasons, every non-action
+/// with what it waits for. Applying it leaves no choice to make.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// What to do, in order of model.
+    pub actions: Vec<Action>,
+    /// Models that get no action although they are not (yet) as declared.
+    pub waiting: Vec<Waiting>,
+    /// What was found since the last pass, and is recorded with
+    /// [`Plan::bookkeeping`].
+    pub findings: Vec<Finding>,
+    /// Observed facts to record; they change nothing but SQLite.
+    pub bookkeeping: Vec<Change>,
+    /// Rows of other programs.
+    pub unmanaged: Vec<UnmanagedRow>,
+    /// The mass-delete guard's refusal.
+    pub guard: Option<GuardRefusal>,
+    /// What must be answered before the plan is whole.
+    pub questions: Vec<Question>,
+    /// How many models are as declared.
+    pub matching: usize,
+}
+
+impl Plan {
+    /// Nothing to do and nothing to wait for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.actions.is_empty() && self.waiting.iter().all(|w| w.on.kind() == super::WaitKind::Note)
+    }
+}
+
+/// One action on one model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Action {
+    /// The model.
+    pub model: ModelName,
+    /// What is done.
+    pub kind: ActionKind,
+    /// Every reason.
+    pub reasons: Vec<Reason>,
+    /// How, in order; a step that fails ends the action.
+    pub steps: Vec<Step>,
+}
+
+/// What an action does, in the words people see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActionKind {
+    /// A record, and an instance if one is wanted.
+    Create,
+    /// The record alone.
+    Update,
+    /// Drain, stop, start.
+    Restart,
+    /// An instance for a record.
+    Start,
+    /// The instance ends, the record stays.
+    Stop,
+    /// Both end.
+    Delete,
+    /// A live instance gets a record.
+    Adopt,
+}
+
+impl ActionKind {
+    /// Every kind, in the order of a summary.
+    pub const ALL: [Self; 7] =
+        [Self::Create, Self::Update, Self::Restart, Self::Start, Self::Stop, Self::Delete, Self::Adopt];
+
+    /// The word people see.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Restart => "restart",
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Delete => "delete",
+            Self::Adopt => "adopt",
+        }
+    }
+}
+
+/// One step of an action: the only things a plan can make happen.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// One transaction.
+    Record(Vec<Change>),
+    /// Record `stopping`, stop, confirm, forget.
+    Stop {
+        /// Whom.
+        target: StopTarget,
+        /// Its record; `None` for one that has none.
+        record: Option<InstanceRecord>,
+    },
+    /// Record the intent, start, record the process.
+    Start {
+        /// What.
+        launch: Box<Launch>,
+        /// The record of the intent.
+        record: Box<InstanceRecord>,
+        /// Instances that must be confirmed gone first: they hold its port.
+        after: Vec<InstanceId>,
+    },
+}
+
+/// A model that gets no action now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// The model.
+    pub model: ModelName,
+    /// What for.
+    #[serde(flatten)]
+    pub on: WaitFor,
+}
+
+/// Something that happened to a model since the last pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The model.
+    pub model: ModelName,
+    /// What.
+    pub what: Found,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It became ready.
+    Ready {
+        /// Its process.
+        pid: i32,
+        /// When it was started.
+        started_at: Timestamp,
+    },
+    /// It did not.
+    StartFailed(Death),
+    /// It was ready and died.
+    Crashed(Death),
+}
+
+/// Why nothing was deleted or created.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardRefusal {
+    /// The models that would have been deleted.
+    pub deletions: Vec<ModelName>,
+    /// How many models are managed.
+    pub managed: usize,
+    /// Deleted and created models that use the same weights: likely renames.
+    pub renames: Vec<(ModelName, ModelName)>,
+}

@@ -1,0 +1,64 @@
+//! When a crashed model is tried again.
+
+use std::time::Duration;
+
+use crate::model::{Crashes, InstanceRecord, Timestamp};
+
+/// The delay after the first crash.
+const FIRST: Duration = Duration::from_secs(1);
+/// The longest delay.
+const LONGEST: Duration = Duration::from_secs(300);
+/// A server seen ready this long after its start had recovered: the next
+/// crash counts as the first.
+pub const RECOVERED_AFTER: Duration = Duration::from_secs(600);
+
+/// The delay between a start and the next try after `crashes` in a row.
+#[must_use]
+pub fn delay(crashes: u32) -> Duration {
+    match crashes {
+        0 => Duration::ZERO,
+        n => FIRST.saturating_mul(1 << (n - 1).min(16)).min(LONGEST),
+    }
+}
+
+/// When the next try is due; `None`: now.
+///
+/// It counts from the last *start*, so a server that had run for a while is
+/// back at once. A start in the future (the clock was set back) counts as now.
+#[must_use]
+pub fn next_try(crashes: Crashes, now: Timestamp) -> Option<Timestamp> {
+    let due = crashes.last_start?.min(now).plus(delay(crashes.count));
+    (due > now).then_some(due)
+}
+
+/// The crash count once `instance` has died.
+#[must_use]
+pub fn after_crash(before: Crashes, instance: &InstanceRecord) -> Crashes {
+    let recovered = instance.ready.is_some_and(|(_, last)| last.since(instance.started_at) >= RECOVERED_AFTER);
+    Crashes { count: if recovered { 1 } else { before.count.saturating_add(1) }, last_start: Some(instance.started_at) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_delay_doubles_from_one_second_to_five_minutes() {
+        let seconds: Vec<u64> = (0..12).map(|n| delay(n).as_secs()).collect();
+        assert_eq!(seconds, [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        assert_eq!(delay(u32::MAX), LONGEST);
+    }
+
+    #[test]
+    fn a_server_that_had_run_for_longer_than_the_delay_restarts_at_once() {
+        let crashes = Crashes { count: 1, last_start: Some(Timestamp(1_000)) };
+        assert_eq!(next_try(crashes, Timestamp(1_500)), Some(Timestamp(2_000)));
+        assert_eq!(next_try(crashes, Timestamp(2_000)), None);
+    }
+
+    #[test]
+    fn a_clock_set_back_never_makes_it_wait_longer_than_the_delay() {
+        let crashes = Crashes { count: 1, last_start: Some(Timestamp(1_000_000)) };
+        assert_eq!(next_try(crashes, Timestamp(5_000)), Some(Timestamp(6_000)));
+    }
+}

@@ -1,0 +1,81 @@
+//! The mass-delete guard: an empty or half-checked-out directory must not
+//! take the models of a machine with it.
+
+use super::action::GuardRefusal;
+use super::decide::{Decision, Wish};
+use super::input::MaxDeletes;
+use crate::model::{Desired, ModelName, ModelRecord, Records};
+
+/// Whether `deletions` of `managed` models are allowed.
+#[must_use]
+pub fn allows(deletions: usize, managed: usize, limit: Option<MaxDeletes>) -> bool {
+    match limit {
+        _ if deletions == 0 => true,
+        Some(MaxDeletes::Count(most)) => deletions <= most,
+        Some(MaxDeletes::Percent(most)) => deletions * 100 <= managed * usize::from(most),
+        None => {
+            let all = deletions == managed && managed >= 2;
+            let most = managed >= 4 && deletions * 2 > managed;
+            !(all || most)
+        }
+    }
+}
+
+/// Refuses the deletions of a pass when they are too many.
+pub fn check(
+    decisions: &[(ModelName, Decision)],
+    desired: Option<&Desired>,
+    records: &Records,
+    limit: Option<MaxDeletes>,
+) -> Option<GuardRefusal> {
+    let deleted: Vec<&ModelName> =
+        decisions.iter().filter(|(_, d)| matches!(d.wish, Wish::Delete(_))).map(|(name, _)| name).collect();
+    let unrecorded = deleted.iter().filter(|name| !records.models.contains_key::<ModelName>(name)).count();
+    let managed = records.models.len() + unrecorded;
+    if allows(deleted.len(), managed, limit) {
+        return None;
+    }
+    let created =
+        decisions.iter().filter(|(_, d)| matches!(d.wish, Wish::Create(_))).map(|(name, _)| name).collect::<Vec<_>>();
+    let renames = deleted
+        .iter()
+        .filter_map(|old| {
+            let weights = weights_of(records.models.get(*old)?)?;
+            let new = created.iter().find(|new| {
+                desired.and_then(|d| d.definitions.get(**new)).and_then(|d| d.parameters.get("model")?.as_str())
+                    == Some(&weights)
+            })?;
+            Some(((*old).clone(), (*new).clone()))
+        })
+        .collect();
+    Some(GuardRefusal { deletions: deleted.into_iter().cloned().collect(), managed, renames })
+}
+
+fn weights_of(record: &ModelRecord) -> Option<String> {
+    Some(record.config().ok()?.parameters.get("model")?.as_str()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_of_two_or_more_and_more_than_half_of_four_or_more_are_refused() {
+        assert!(allows(1, 1, None), "the only model may go");
+        assert!(!allows(2, 2, None));
+        assert!(allows(2, 3, None), "half is counted from four on");
+        assert!(allows(2, 4, None));
+        assert!(!allows(3, 4, None));
+        assert!(!allows(3, 3, None));
+        assert!(allows(0, 0, None));
+    }
+
+    #[test]
+    fn an_explicit_limit_replaces_the_rule() {
+        assert!(allows(4, 4, Some(MaxDeletes::Count(4))));
+        assert!(!allows(2, 100, Some(MaxDeletes::Count(1))));
+        assert!(allows(50, 100, Some(MaxDeletes::Percent(50))));
+        assert!(!allows(51, 100, Some(MaxDeletes::Percent(50))));
+        assert!(allows(0, 4, Some(MaxDeletes::Count(0))));
+    }
+}

@@ -1,0 +1,149 @@
+//! Everything a plan is made from. The clock, ids, free ports and answers
+//! about the world come in as data, so equal inputs give equal plans.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use crate::model::{
+    BinaryIdentity, Busy, Desired, InstanceId, Launch, ModelName, Observed, Records, SpecHash, Timestamp,
+};
+
+/// The input of [`super::plan`].
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// Now.
+    pub now: Timestamp,
+    /// What the files say; `None` when everything is to be stopped (`down`).
+    pub desired: Option<&'a Desired>,
+    /// What SQLite remembers.
+    pub records: &'a Records,
+    /// What really runs.
+    pub observed: &'a Observed,
+    /// The llama-server for each `binary` a definition states (`None`: the
+    /// default), or why there is none.
+    pub binaries: &'a BTreeMap<Option<String>, Result<Binary, String>>,
+    /// Answers to the questions of an earlier round.
+    pub answers: &'a Answers,
+    /// What the caller allows.
+    pub limits: &'a Limits,
+    /// New instance ids are derived from it.
+    pub id_seed: [u8; 16],
+}
+
+/// A usable llama-server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binary {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Which one it is.
+    pub identity: BinaryIdentity,
+}
+
+/// What the caller allows a pass to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Ports to allot, both ends included.
+    pub port_range: (u16, u16),
+    /// Starts at once.
+    pub parallel: usize,
+    /// Restarts at once.
+    pub max_restarting: usize,
+    /// How many deletions are allowed; `None`: what the guard allows by itself.
+    pub max_deletes: Option<MaxDeletes>,
+    /// Only these models; empty: all.
+    pub targets: BTreeSet<ModelName>,
+    /// Try failed generations and crashed models again now.
+    pub retry: bool,
+    /// Restart instances whose llama-server changed on disk.
+    pub upgrade_binary: bool,
+    /// Where the servers' logs are.
+    pub logs: PathBuf,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            port_range: (8100, 8999),
+            parallel: 4,
+            max_restarting: 1,
+            max_deletes: None,
+            targets: BTreeSet::new(),
+            retry: false,
+            upgrade_binary: false,
+            logs: PathBuf::from("logs"),
+        }
+    }
+}
+
+/// `--max-deletes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxDeletes {
+    /// At most this many models.
+    Count(usize),
+    /// At most this share of the managed models, in percent.
+    Percent(u8),
+}
+
+/// What the planner must know before it decides, and asks for only where it
+/// matters. The pass answers and plans again; nothing is decided while
+/// answering.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Does this llama-server accept this command line, and are the weights
+    /// what they should be?
+    Check(Box<Launch>, Vec<PathBuf>),
+    /// Are requests in flight?
+    Busy(InstanceId),
+    /// Who holds this port?
+    PortHolder(u16),
+    /// How many layers are on a GPU?
+    GpuLayers {
+        /// The model, whose log is read.
+        model: ModelName,
+        /// The instance.
+        id: InstanceId,
+        /// Where its lines begin.
+        log_offset: u64,
+    },
+    /// Are the files of the last ready generation still what they were?
+    FilesIntact {
+        /// The model.
+        model: ModelName,
+        /// Its files.
+        files: BTreeMap<String, crate::model::FileIdentity>,
+    },
+}
+
+/// Answers to [`Question`]s.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// By model and the spec that was checked: `Err` says why it is refused.
+    pub checks: BTreeMap<(ModelName, SpecHash), Result<(), String>>,
+    /// By instance.
+    pub busy: BTreeMap<InstanceId, Busy>,
+    /// By port; `None`: it cannot be told.
+    pub holders: BTreeMap<u16, Option<String>>,
+    /// By instance: layers on a GPU.
+    pub gpu_layers: BTreeMap<InstanceId, u32>,
+    /// By model.
+    pub files_intact: BTreeMap<ModelName, bool>,
+}
+
+impl Input<'_> {
+    /// Whether `--target` leaves this model in.
+    #[must_use]
+    pub fn targets(&self, name: &ModelName) -> bool {
+        self.limits.targets.is_empty() || self.limits.targets.contains(name)
+    }
+
+    /// A new instance id: the same for the same seed and model.
+    #[must_use]
+    pub fn instance_id(&self, model: &ModelName) -> InstanceId {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.id_seed);
+        hasher.update(model.as_str().as_bytes());
+        let mut bytes = [0; 16];
+        hasher.finalize_xof().fill(&mut bytes);
+        InstanceId(uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string())
+    }
+}

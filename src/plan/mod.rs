@@ -1,0 +1,190 @@
+//! The plan: what to do so that definitions, records and instances agree.
+//!
+//! [`plan`] is a pure function. It settles what has become of the recorded
+//! instances (`settle`), decides for each model by itself (`decide`), then
+//! applies limits, ports and the guard across models (`schedule`). Where it
+//! must know more it returns [`Question`]s; the caller answers and plans
+//! again. What it returns leaves nothing to decide: a [`Plan`] is steps.
+
+mod action;
+mod backoff;
+mod decide;
+mod guard;
+mod input;
+mod launch;
+mod ports;
+mod reason;
+mod schedule;
+mod settle;
+mod wanted;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use action::{Action, ActionKind, Finding, Found, GuardRefusal, Plan, Step, Waiting};
+pub use input::{Answers, Binary, Input, Limits, MaxDeletes, Question};
+pub use reason::{Impact, Reason, WaitFor, WaitKind};
+
+use crate::model::{Change, Health, Instance, ModelName, ModelRecord, SpecHash, Unresolved};
+use decide::Situation;
+use ports::PortChoice;
+use wanted::Wanted;
+
+/// Makes the plan.
+#[must_use]
+pub fn plan(input: &Input<'_>) -> Plan {
+    let world = World::new(input);
+    let decisions = world
+        .names()
+        .into_iter()
+        .filter(|name| input.targets(name))
+        .map(|name| {
+            let decision = decide::decide(input, world.situation(name));
+            (name.clone(), decision)
+        })
+        .collect();
+    let mut plan = schedule::schedule(input, decisions);
+    plan.bookkeeping.extend(world.dead_orphans());
+    plan
+}
+
+/// The input, indexed by model.
+struct World<'a> {
+    input: &'a Input<'a>,
+    ports: BTreeMap<ModelName, PortChoice>,
+    live: BTreeMap<&'a ModelName, Vec<&'a Instance>>,
+    unresolved: BTreeMap<&'a ModelName, &'a Unresolved>,
+    deletions_blocked: Option<&'a Unresolved>,
+    rows: BTreeMap<&'a str, Vec<i64>>,
+}
+
+impl<'a> World<'a> {
+    fn new(input: &'a Input<'a>) -> Self {
+        let mut live: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for instance in &input.observed.instances {
+            live.entry(&instance.model).or_default().push(instance);
+        }
+        let mut rows: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for row in &input.records.unmanaged {
+            rows.entry(row.name.as_str()).or_default().push(row.id);
+        }
+        let mut world = Self {
+            ports: ports::allot(input),
+            input,
+            live,
+            unresolved: BTreeMap::new(),
+            deletions_blocked: None,
+            rows,
+        };
+        world.protect_unresolved();
+        world
+    }
+
+    /// A file that cannot be used stands for the model recorded from its path
+    /// and for the one of its name. A file that nothing was recorded from may
+    /// be any model's renamed definition: it blocks every deletion.
+    fn protect_unresolved(&mut self) {
+        let input = self.input;
+        let Some(desired) = input.desired.filter(|d| !d.unresolved.is_empty()) else { return };
+        let by_path: BTreeMap<&str, &ModelName> =
+            input.records.models.iter().map(|(name, record)| (record.source.as_str(), name)).collect();
+        for unresolved in &desired.unresolved {
+            match by_path.get(&*unresolved.path) {
+                Some(name) => {
+                    self.unresolved.insert(name, unresolved);
+                }
+                None => {
+                    self.deletions_blocked.get_or_insert(unresolved);
+                }
+            }
+            if let Some(name) = &unresolved.name
+                && !desired.definitions.contains_key(name)
+            {
+                self.unresolved.entry(name).or_insert(unresolved);
+            }
+        }
+    }
+
+    fn names(&self) -> BTreeSet<&'a ModelName> {
+        let defined = self.input.desired.into_iter().flat_map(|d| d.definitions.keys());
+        defined
+            .chain(self.input.records.models.keys())
+            .chain(self.live.keys().copied())
+            .chain(self.unresolved.keys().copied())
+            .collect()
+    }
+
+    fn situation(&self, name: &'a ModelName) -> Situation<'a> {
+        let record = self.input.records.models.get(name);
+        let unresolved = self.unresolved.get(name).copied();
+        let port = self.ports.get(name);
+        let wanted = self.wanted(name, record, unresolved);
+        let mut live = self.live.get(name).cloned().unwrap_or_default();
+        live.sort_by_key(|instance| preference(instance, wanted.as_ref().map(|w| &w.hash), record));
+        let definition = wanted.as_ref().map(|w| &*w.definition);
+        let settled = record.map(|record| settle::settle(self.input, definition, record, &live));
+        Situation {
+            name,
+            settled,
+            wanted,
+            unresolved,
+            port: port.cloned(),
+            live,
+            rows: self.rows.get(name.as_str()).cloned().unwrap_or_default(),
+            deletions_blocked: self.deletions_blocked,
+        }
+    }
+
+    fn wanted(
+        &self,
+        name: &ModelName,
+        record: Option<&'a ModelRecord>,
+        unresolved: Option<&'a Unresolved>,
+    ) -> Option<Wanted<'a>> {
+        match (unresolved, self.input.desired?.definitions.get(name)) {
+            // The model recorded from a broken file keeps that record, even if
+            // another file now claims its name.
+            (Some(unresolved), _) => Wanted::recorded(record?, unresolved.file.clone()),
+            (None, Some(definition)) => {
+                let port = match self.ports.get(name) {
+                    Some(PortChoice::On(port)) => *port,
+                    Some(PortChoice::TakenBy(port, _)) => Some(*port),
+                    _ => None,
+                };
+                Some(Wanted::of(definition, port))
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// Records of instances whose model is not recorded and that are gone.
+    fn dead_orphans(&self) -> impl Iterator<Item = Change> {
+        let observed = self.input.observed;
+        self.input
+            .records
+            .orphans
+            .iter()
+            .filter(|orphan| {
+                !observed.unknown.contains(&orphan.id) && observed.instances.iter().all(|i| i.id != orphan.id)
+            })
+            .map(|orphan| Change::RemoveInstance(orphan.id.clone()))
+    }
+}
+
+/// Which of several instances of one model is kept: one that is not being
+/// stopped, with the wanted spec, ready, on the recorded port, the oldest.
+fn preference(
+    instance: &Instance,
+    wanted: Option<&SpecHash>,
+    record: Option<&ModelRecord>,
+) -> (bool, Reverse<bool>, Reverse<bool>, Reverse<bool>, crate::model::Timestamp, i32) {
+    let recorded = record.and_then(|r| r.instances.iter().find(|i| i.id == instance.id));
+    (
+        recorded.is_some_and(|r| r.state == crate::model::InstanceState::Stopping),
+        Reverse(wanted == Some(&instance.spec)),
+        Reverse(instance.health == Health::Ready),
+        Reverse(instance.port.is_some() && instance.port == record.and_then(|r| Some(r.port?.port))),
+        instance.started_at,
+        instance.process.pid,
+    )
+}

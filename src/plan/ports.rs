@@ -1,0 +1,129 @@
+//! Which port each model serves on.
+//!
+//! A declared port is taken as it is. Any other is allotted once, recorded and
+//! kept: the record first, then the port a live instance already has, then the
+//! lowest free one. Until an instance was ready on it, a port somebody else
+//! turns out to hold is exchanged for another.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Input;
+use crate::model::{Definition, DesiredState, FailureCause, Listener, ModelName, ModelRecord};
+
+/// The outcome for one model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortChoice {
+    /// This one; `None` for a unix socket, or for a stopped model that never
+    /// had one.
+    On(Option<u16>),
+    /// Declared, and another model of ours serves on it.
+    TakenBy(u16, ModelName),
+    /// None is free.
+    Exhausted,
+}
+
+/// Chooses a port for every definition, in order of name.
+pub fn allot(input: &Input<'_>) -> BTreeMap<ModelName, PortChoice> {
+    let Some(desired) = input.desired else { return BTreeMap::new() };
+    let declared: BTreeMap<u16, &ModelName> =
+        desired.definitions.values().filter_map(|d| Some((d.spec.port?, &d.name))).collect();
+    let mut taken: BTreeMap<u16, &ModelName> = declared.clone();
+    let mut kept = BTreeMap::new();
+    let mut conflicts = BTreeMap::new();
+
+    for (name, record) in &input.records.models {
+        let definition = desired.definitions.get(name);
+        let Some(port) = standing_port(input, definition, record) else { continue };
+        match declared.get(&port) {
+            Some(declarer) if *declarer != name => {
+                if record.port.is_some_and(|p| p.proven) {
+                    conflicts.insert((*declarer).clone(), (port, name.clone()));
+                    kept.insert(name, port);
+                }
+            }
+            _ => {
+                taken.insert(port, name);
+                kept.insert(name, port);
+            }
+        }
+    }
+    for instance in &input.observed.instances {
+        if let Some(port) = instance.port
+            && !kept.contains_key(&instance.model)
+            && !taken.contains_key(&port)
+        {
+            taken.insert(port, &instance.model);
+            kept.insert(&instance.model, port);
+        }
+    }
+
+    let mut free = FreePorts::new(input, taken.keys().copied().collect());
+    desired
+        .definitions
+        .values()
+        .map(|definition| {
+            let name = &definition.name;
+            let choice = match (definition.spec.port, conflicts.remove(name)) {
+                _ if definition.spec.is_unix_socket() => PortChoice::On(None),
+                (Some(_), Some((port, holder))) => PortChoice::TakenBy(port, holder),
+                (Some(port), None) => PortChoice::On(Some(port)),
+                (None, _) => match kept.get(name) {
+                    Some(port) => PortChoice::On(Some(*port)),
+                    None if definition.state == DesiredState::Stopped => PortChoice::On(None),
+                    None => free.next().map_or(PortChoice::Exhausted, |port| PortChoice::On(Some(port))),
+                },
+            };
+            (name.clone(), choice)
+        })
+        .collect()
+}
+
+/// The recorded port a model keeps; `None` when it has none or must move.
+///
+/// A definition out of sight (removed, unresolved, not loaded) keeps its port.
+fn standing_port(input: &Input<'_>, definition: Option<&Definition>, record: &ModelRecord) -> Option<u16> {
+    let recorded = record.port?;
+    if definition.is_some_and(|d| d.spec.is_unix_socket() || d.spec.port.is_some_and(|p| p != recorded.port)) {
+        return None;
+    }
+    let movable = !recorded.proven && definition.is_some_and(|d| d.spec.port.is_none());
+    if movable && (held_by_stranger(input, recorded.port) || bind_failed(input, record, recorded.port)) {
+        return None;
+    }
+    Some(recorded.port)
+}
+
+/// Whether a process that is not ours listens there.
+fn held_by_stranger(input: &Input<'_>, port: u16) -> bool {
+    matches!(input.observed.listeners.get(&port), Some(Listener::Stranger(_)))
+}
+
+/// Whether an instance just died because it could not bind that port.
+fn bind_failed(input: &Input<'_>, record: &ModelRecord, port: u16) -> bool {
+    record.instances.iter().any(|i| {
+        i.port == Some(port)
+            && input.observed.deaths.get(&i.id).is_some_and(|death| death.cause == FailureCause::PortBusy)
+    })
+}
+
+/// Hands out the range's free ports, lowest first.
+struct FreePorts {
+    range: std::ops::RangeInclusive<u16>,
+    used: BTreeSet<u16>,
+}
+
+impl FreePorts {
+    fn new(input: &Input<'_>, mut used: BTreeSet<u16>) -> Self {
+        used.extend(input.observed.listeners.keys());
+        for record in input.records.models.values() {
+            used.extend(record.port.map(|p| p.port));
+            used.extend(record.instances.iter().filter_map(|i| i.port));
+        }
+        let (from, to) = input.limits.port_range;
+        Self { range: from..=to, used }
+    }
+
+    fn next(&mut self) -> Option<u16> {
+        self.range.by_ref().find(|port| !self.used.contains(port))
+    }
+}

@@ -1,0 +1,390 @@
+//! Why an action is in a plan, and what a model that gets none is waiting for.
+//!
+//! Both are enums with the old value, the new value and the place that caused
+//! them. Programs get them as JSON; people get the prose of the two
+//! `Display` implementations here, and nowhere else.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{ColumnDrift, Death, DesiredState, FieldChange, ModelName, Origin, Timestamp};
+
+/// What a changed field needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Impact {
+    /// Nothing but reading it.
+    None,
+    /// Only SQLite.
+    Record,
+    /// A new process.
+    Restart,
+}
+
+/// Why an action is in a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Reason {
+    /// A definition without a record.
+    DefinitionAdded {
+        /// The file.
+        origin: Origin,
+    },
+    /// A row of another program has the definition's name and becomes its record.
+    TakesOverRow {
+        /// The row's id.
+        id: i64,
+    },
+    /// A field of the definition changed.
+    FieldChanged {
+        /// Which, from what, to what.
+        #[serde(flatten)]
+        change: FieldChange,
+        /// What it needs.
+        impact: Impact,
+        /// Where it is stated now.
+        origin: Origin,
+    },
+    /// The instance serves another spec than the one wanted, and no record
+    /// tells what differs.
+    OtherSpec {
+        /// The hash in the instance's environment.
+        found: String,
+        /// The hash wanted.
+        wanted: String,
+    },
+    /// The definition wants the other state.
+    StateWanted {
+        /// What it wants.
+        state: DesiredState,
+        /// Where it says so.
+        origin: Origin,
+    },
+    /// The definition is gone.
+    DefinitionRemoved {
+        /// The file it was.
+        file: String,
+    },
+    /// A running model is wanted and no instance is recorded.
+    NotRunning,
+    /// The instance died.
+    ProcessGone {
+        /// How, as far as its log tells.
+        death: Option<Death>,
+        /// How many crashes in a row.
+        crashes: u32,
+    },
+    /// The machine was started again.
+    Rebooted,
+    /// The newest generation did not become ready; the last one that was
+    /// takes its place.
+    RolledBack {
+        /// The failed generation.
+        failed: u32,
+        /// The one that serves instead.
+        to: u32,
+    },
+    /// `--retry`, or another llama-server than the one that failed.
+    TriedAgain,
+    /// Another client changed a column.
+    RowDrift {
+        /// Which, from what, to what.
+        #[serde(flatten)]
+        drift: ColumnDrift,
+    },
+    /// Another client deleted the row.
+    RowDeleted {
+        /// Its id.
+        id: i64,
+    },
+    /// A live instance carries our mark and the database does not know it.
+    Unrecorded {
+        /// Its process.
+        pid: i32,
+    },
+    /// There are two instances of one model.
+    Duplicate {
+        /// The process that is stopped.
+        pid: i32,
+        /// The one that is kept.
+        kept: i32,
+    },
+    /// It has not become ready in time.
+    NotReadyInTime,
+    /// It lives and its `/health` does not answer.
+    Unhealthy {
+        /// For how long, milliseconds.
+        for_ms: u64,
+    },
+    /// Its llama-server changed on disk, and `--upgrade-binary` was given.
+    BinaryChanged,
+    /// A stop that was begun is finished.
+    StopUnfinished,
+    /// `herdsman down`.
+    Down,
+}
+
+impl Reason {
+    /// The place that caused it, if one did.
+    #[must_use]
+    pub const fn origin(&self) -> Option<&Origin> {
+        match self {
+            Self::DefinitionAdded { origin } | Self::FieldChanged { origin, .. } | Self::StateWanted { origin, .. } => {
+                Some(origin)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DefinitionAdded { origin } => write!(f, "{origin}"),
+            Self::TakesOverRow { id } => write!(f, "takes over row {id}, which was not managed"),
+            Self::FieldChanged { change, impact, origin } => {
+                write!(f, "{}", shown(change))?;
+                if *impact == Impact::Record {
+                    f.write_str(" (no restart)")?;
+                }
+                write!(f, "   {origin}")
+            }
+            Self::OtherSpec { found, wanted } => write!(f, "serves spec {found}, wanted is {wanted}"),
+            Self::StateWanted { state, origin } => write!(f, "state = \"{}\"   {origin}", state.as_str()),
+            Self::DefinitionRemoved { file } => write!(f, "{file} removed"),
+            Self::NotRunning => f.write_str("declared running, no instance"),
+            Self::ProcessGone { death: Some(death), .. } => write!(f, "process gone: {}", death.message),
+            Self::ProcessGone { death: None, .. } => f.write_str("process gone"),
+            Self::Rebooted => f.write_str("the machine was started again"),
+            Self::RolledBack { failed, to } => write!(f, "generation {failed} failed, back to generation {to}"),
+            Self::TriedAgain => f.write_str("tried again"),
+            Self::RowDrift { drift } => {
+                write!(f, "database drift: {} was {}, found {}", drift.column, drift.recorded, drift.found)
+            }
+            Self::RowDeleted { id } => write!(f, "database drift: row {id} was deleted"),
+            Self::Unrecorded { pid } => write!(f, "pid {pid} carries our mark and was not recorded"),
+            Self::Duplicate { pid, kept } => write!(f, "pid {pid} is a second instance, pid {kept} is kept"),
+            Self::NotReadyInTime => f.write_str("not ready in time"),
+            Self::Unhealthy { for_ms } => write!(f, "/health has not answered for {} s", for_ms / 1000),
+            Self::BinaryChanged => f.write_str("llama-server changed on disk"),
+            Self::StopUnfinished => f.write_str("a stop that was begun"),
+            Self::Down => f.write_str("herdsman down"),
+        }
+    }
+}
+
+/// `ctx_size 8192 -> 16384`, `mmap set to false`, `description`.
+fn shown(change: &FieldChange) -> String {
+    let FieldChange { field, old, new } = change;
+    // Free text is not worth repeating in a line; the file shows it.
+    if matches!(field.as_str(), "description" | "labels") {
+        return field.clone();
+    }
+    match (old, new) {
+        (Some(old), Some(new)) => format!("{field} {old} -> {new}"),
+        (None, Some(new)) => format!("{field} set to {new}"),
+        (Some(old), None) => format!("{field} no longer {old}"),
+        (None, None) => field.clone(),
+    }
+}
+
+/// What a model gets no action for, now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "waiting_for", rename_all = "snake_case")]
+pub enum WaitFor {
+    /// An instance is loading.
+    Ready {
+        /// Its process.
+        pid: i32,
+        /// It is given up then, unless it makes progress.
+        deadline: Timestamp,
+    },
+    /// Requests in flight.
+    Drain {
+        /// How many slots are at work; `None`: it cannot be asked.
+        busy: Option<usize>,
+        /// It is stopped then at the latest.
+        deadline: Timestamp,
+    },
+    /// One of the starts before it (`--parallel`).
+    StartSlot,
+    /// The restart of another model (`--max-restarting`).
+    RestartSlot {
+        /// The model whose turn it is.
+        model: ModelName,
+    },
+    /// A port that another of our models is about to leave.
+    PortOf {
+        /// The port.
+        port: u16,
+        /// That model.
+        model: ModelName,
+    },
+    /// Its next try after crashes.
+    Backoff {
+        /// When.
+        until: Timestamp,
+        /// How many crashes in a row.
+        crashes: u32,
+        /// The last one.
+        message: String,
+    },
+    /// An edit of its definition: this generation failed.
+    Edit {
+        /// The failed generation.
+        generation: u32,
+        /// How it failed.
+        message: String,
+        /// The generation that serves meanwhile.
+        serving: Option<u32>,
+    },
+    /// Another model, whose restart for the same line failed.
+    Sibling {
+        /// That model.
+        model: ModelName,
+        /// That line.
+        origin: Origin,
+    },
+    /// A port somebody else holds.
+    Port {
+        /// The port.
+        port: u16,
+        /// Who.
+        holder: String,
+    },
+    /// A free port in the range.
+    FreePort {
+        /// The range's ends.
+        range: (u16, u16),
+    },
+    /// Its definition to be readable and valid.
+    Definition {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file of unknown meaning to be readable: it may be this model's
+    /// renamed definition, so nothing is deleted.
+    DeletionBlocked {
+        /// The file.
+        file: String,
+    },
+    /// A person to allow the deletions (`--max-deletes`).
+    Guard,
+    /// A usable llama-server.
+    Binary {
+        /// What is wrong.
+        problem: String,
+    },
+    /// A command line and weights that llama-server accepts.
+    Accepted {
+        /// What it says.
+        message: String,
+        /// The definition.
+        origin: Origin,
+    },
+    /// A process that cannot be read: it may be this model's.
+    UnknownProcess {
+        /// Its pid.
+        pid: Option<i32>,
+    },
+    /// An instance of the same definition under another state directory.
+    ForeignInstance {
+        /// Its pid.
+        pid: i32,
+    },
+    /// A database with one row of this name.
+    OneRow {
+        /// The rows that share it.
+        ids: Vec<i64>,
+    },
+    /// `--upgrade-binary`: it runs, on a llama-server that changed on disk.
+    BinaryUpgrade,
+}
+
+/// What a wait means for the command that reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitKind {
+    /// It ends by itself soon: `reconcile` makes another pass.
+    Progressing,
+    /// The model is not as declared until something else happens.
+    Stuck,
+    /// A definition is at fault.
+    InvalidDefinition,
+    /// No usable llama-server.
+    NoBinary,
+    /// The mass-delete guard refused.
+    Guard,
+    /// The model is as declared.
+    Note,
+}
+
+impl WaitFor {
+    /// What it means.
+    #[must_use]
+    pub const fn kind(&self) -> WaitKind {
+        match self {
+            Self::Ready { .. }
+            | Self::Drain { .. }
+            | Self::StartSlot
+            | Self::RestartSlot { .. }
+            | Self::PortOf { .. } => WaitKind::Progressing,
+            Self::Backoff { .. }
+            | Self::Edit { .. }
+            | Self::Sibling { .. }
+            | Self::Port { .. }
+            | Self::FreePort { .. }
+            | Self::UnknownProcess { .. }
+            | Self::ForeignInstance { .. }
+            | Self::OneRow { .. } => WaitKind::Stuck,
+            Self::Definition { .. } | Self::DeletionBlocked { .. } | Self::Accepted { .. } => {
+                WaitKind::InvalidDefinition
+            }
+            Self::Guard => WaitKind::Guard,
+            Self::Binary { .. } => WaitKind::NoBinary,
+            Self::BinaryUpgrade => WaitKind::Note,
+        }
+    }
+}
+
+impl fmt::Display for WaitFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready { pid, .. } => write!(f, "loading (pid {pid})"),
+            Self::Drain { busy: Some(busy), .. } => write!(f, "draining, requests in flight on {busy} slots"),
+            Self::Drain { busy: None, .. } => f.write_str("draining, it does not tell what is in flight"),
+            Self::StartSlot => f.write_str("waits for the starts before it (--parallel)"),
+            Self::RestartSlot { model } => write!(f, "waits for the restart of {model} (--max-restarting)"),
+            Self::PortOf { port, model } => write!(f, "waits until {model} has left port {port}"),
+            Self::Backoff { crashes, message, .. } => {
+                write!(f, "crashed {crashes} times in a row, waits for its next try: {message}")
+            }
+            Self::Edit { generation, message, serving } => {
+                write!(f, "generation {generation} failed: {message}; ")?;
+                if let Some(serving) = serving {
+                    write!(f, "generation {serving} serves; ")?;
+                }
+                f.write_str("waits for an edit (or --retry)")
+            }
+            Self::Sibling { model, origin } => write!(f, "waits: the same edit failed on {model}   {origin}"),
+            Self::Port { port, holder } => write!(f, "port {port} is held by {holder}"),
+            Self::FreePort { range: (from, to) } => {
+                write!(f, "no free port in {from}-{to}; widen --port-range or stop a model")
+            }
+            Self::Definition { file, problem } => write!(f, "stays as it is: {file}: {problem}"),
+            Self::DeletionBlocked { file } => write!(f, "not deleted: {file} cannot be read and may be its definition"),
+            Self::Guard => f.write_str("refused by the mass-delete guard"),
+            Self::Binary { problem } => f.write_str(problem),
+            Self::Accepted { message, origin } => write!(f, "stays as it is: {message}   {origin}"),
+            Self::UnknownProcess { pid: Some(pid) } => write!(f, "pid {pid} cannot be read and may be its server"),
+            Self::UnknownProcess { pid: None } => f.write_str("a process that cannot be read may be its server"),
+            Self::ForeignInstance { pid } => {
+                write!(f, "pid {pid} serves this definition for another state directory; stop it there first")
+            }
+            Self::OneRow { ids } => write!(f, "rows {ids:?} share this name; rename or delete all but one"),
+            Self::BinaryUpgrade => f.write_str("llama-server changed on disk; --upgrade-binary restarts it"),
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! How many models may have what they need at once: limits, ports and the
+//! guard turn decisions about single models into one plan.
+//!
+//! - A restart needs a restart slot, a start needs a start slot. What is
+//!   already under way keeps its slot.
+//! - A start waits for the port it needs; two models that exchange their
+//!   ports stop together.
+//! - Nothing stops for a start that cannot follow in the same pass.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::action::{Action, ActionKind, Finding, Plan, Step, Waiting};
+use super::decide::{Decision, StartWish, StopWish, Wish};
+use super::input::{Input, Question};
+use super::reason::{Reason, WaitFor};
+use super::{WaitKind, guard};
+use crate::model::{Busy, Change, InstanceId, InstanceRecord, InstanceState, Listener, ModelName, Origin, Timestamp};
+
+/// Turns decisions, in order of name, into a plan.
+pub fn schedule(input: &Input<'_>, decisions: Vec<(ModelName, Decision)>) -> Plan {
+    let mut plan = Plan { unmanaged: input.records.unmanaged.clone(), ..Plan::default() };
+    plan.guard = guard::check(&decisions, input.desired, input.records, input.limits.max_deletes);
+    let mut scheduler = Scheduler::new(input, &decisions, plan.guard.is_some());
+    scheduler.permit_restarts(&decisions);
+    scheduler.settle_stops(&decisions);
+    for (model, mut decision) in decisions {
+        let findings = decision.findings.drain(..).map(|what| Finding { model: model.clone(), what });
+        plan.findings.extend(findings);
+        plan.bookkeeping.append(&mut decision.bookkeeping);
+        plan.questions.append(&mut decision.questions);
+        let waits = std::mem::take(&mut decision.waits);
+        let declared = input.desired.is_some_and(|d| d.definitions.contains_key(&model));
+        let action = scheduler.action(&model, decision, &mut plan.questions);
+        let waits: Vec<WaitFor> = waits.into_iter().chain(scheduler.waits.remove(&model)).collect();
+        if action.is_none() && declared && waits.iter().all(|w| w.kind() == WaitKind::Note) {
+            plan.matching += 1;
+        }
+        plan.waiting.extend(waits.into_iter().map(|on| Waiting { model: model.clone(), on }));
+        plan.actions.extend(action);
+    }
+    plan
+}
+
+struct Scheduler<'a> {
+    input: &'a Input<'a>,
+    guarded: bool,
+    /// Who of ours is, or will be, on which port.
+    holders: BTreeMap<u16, (InstanceId, ModelName)>,
+    /// Lines whose edit failed, and on whom.
+    failed: Vec<(Origin, ModelName)>,
+    restart_slots: usize,
+    restarting: Option<ModelName>,
+    start_slots: usize,
+    /// Restarts that have their slot.
+    permitted: BTreeSet<ModelName>,
+    /// Instances that are stopped in this pass.
+    stopping: BTreeSet<InstanceId>,
+    /// Ports taken by starts of this pass.
+    starting: BTreeMap<u16, ModelName>,
+    waits: BTreeMap<ModelName, WaitFor>,
+}
+
+/// Whether an instance can be stopped now.
+enum StopNow {
+    Yes,
+    /// Requests are in flight: not before this time.
+    DrainUntil(Timestamp),
+    Draining(Option<usize>, Timestamp),
+    Ask,
+}
+
+impl<'a> Scheduler<'a> {
+    fn new(input: &'a Input<'a>, decisions: &[(ModelName, Decision)], guarded: bool) -> Self {
+        let under_way = || decisions.iter().filter(|(_, d)| d.restarting);
+        let loading = decisions.iter().filter(|(_, d)| d.loading).count();
+        Self {
+            input,
+            guarded,
+            holders: input
+                .observed
+                .instances
+                .iter()
+                .filter_map(|i| Some((i.port?, (i.id.clone(), i.model.clone()))))
+                .collect(),
+            failed: decisions
+                .iter()
+                .flat_map(|(name, d)| d.failed_origins.iter().map(|origin| (origin.clone(), name.clone())))
+                .collect(),
+            restart_slots: input.limits.max_restarting.saturating_sub(under_way().count()),
+            restarting: under_way().next().map(|(name, _)| name.clone()),
+            start_slots: input.limits.parallel.saturating_sub(loading),
+            permitted: BTreeSet::new(),
+            stopping: BTreeSet::new(),
+            starting: BTreeMap::new(),
+            waits: BTreeMap::new(),
+        }
+    }
+
+    /// Gives restart slots away in order of name.
+    fn permit_restarts(&mut self, decisions: &[(ModelName, Decision)]) {
+        // A start that ends a restart comes before any new restart.
+        for (name, decision) in decisions {
+            if decision.between && matches!(decision.wish, Wish::Start(_)) {
+                self.restart_slots = self.restart_slots.saturating_sub(1);
+                self.restarting.get_or_insert_with(|| name.clone());
+            }
+        }
+        for (name, decision) in decisions {
+            let Wish::Restart(..) = decision.wish else { continue };
+            if decision.restarting {
+                self.permitted.insert(name.clone());
+            } else if let Some((origin, model)) = self.failed_sibling(name, &decision.reasons) {
+                self.waits.insert(name.clone(), WaitFor::Sibling { model, origin });
+            } else if self.restart_slots > 0 {
+                self.restart_slots -= 1;
+                self.restarting.get_or_insert_with(|| name.clone());
+                self.permitted.insert(name.clone());
+                self.permit_port_holders(name, decisions);
+            } else if let Some(model) = self.restarting.clone() {
+                self.waits.insert(name.clone(), WaitFor::RestartSlot { model });
+            }
+        }
+    }
+
+    /// A restart onto a port that another restart leaves takes that one along.
+    fn permit_port_holders(&mut self, name: &ModelName, decisions: &[(ModelName, Decision)]) {
+        let mut current = name.clone();
+        while let Some(next) = self.port_holder_of(&current, decisions) {
+            if !self.permitted.insert(next.clone()) {
+                return;
+            }
+            self.waits.remove(&next);
+            current = next;
+        }
+    }
+
+    fn port_holder_of(&self, name: &ModelName, decisions: &[(ModelName, Decision)]) -> Option<ModelName> {
+        let find = |name: &ModelName| decisions.iter().find(|(n, _)| n == name).map(|(_, d)| d);
+        let Wish::Restart(_, start) = &find(name)?.wish else { return None };
+        let (_, holder) = self.holders.get(&start.record.port?)?;
+        let moves = holder != name && matches!(find(holder)?.wish, Wish::Restart(..));
+        moves.then(|| holder.clone())
+    }
+
+    fn failed_sibling(&self, name: &ModelName, reasons: &[Reason]) -> Option<(Origin, ModelName)> {
+        self.failed
+            .iter()
+            .find(|(origin, model)| {
+                model != name && origin.line > 0 && reasons.iter().any(|r| r.origin() == Some(origin))
+            })
+            .cloned()
+    }
+
+    /// Decides which instances are stopped in this pass: those that can be
+    /// now, less those whose successor could not take its place.
+    fn settle_stops(&mut self, decisions: &[(ModelName, Decision)]) {
+        let mut replaced: Vec<(&ModelName, &StopWish, &StartWish)> = Vec::new();
+        for (name, decision) in decisions {
+            self.stopping.extend(decision.duplicates.iter().map(|d| d.target.id.clone()));
+            match &decision.wish {
+                Wish::Stop(stop) => self.stop_if_idle(stop),
+                Wish::Delete(Some(stop)) if !self.guarded => self.stop_if_idle(stop),
+                Wish::Restart(stop, start) if self.permitted.contains(name) => {
+                    if matches!(self.stop_now(stop), StopNow::Yes) {
+                        if self.start_slots == 0 {
+                            self.waits.insert(name.clone(), WaitFor::StartSlot);
+                        } else {
+                            self.start_slots -= 1;
+                            self.stopping.insert(stop.target.id.clone());
+                            replaced.push((name, stop, start));
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        // Taking one out may take the port from under another: until stable.
+        while let Some(at) = replaced.iter().position(|(_, stop, start)| self.blocked_port(stop, start)) {
+            let (name, stop, start) = replaced.remove(at);
+            self.stopping.remove(&stop.target.id);
+            self.start_slots += 1;
+            if let Some(port) = start.record.port
+                && let Some((_, model)) = self.holders.get(&port)
+            {
+                self.waits.insert(name.clone(), WaitFor::PortOf { port, model: model.clone() });
+            }
+        }
+    }
+
+    fn stop_if_idle(&mut self, stop: &StopWish) {
+        if matches!(self.stop_now(stop), StopNow::Yes) {
+            self.stopping.insert(stop.target.id.clone());
+        }
+    }
+
+    /// Whether one of ours that stays is on the port this start needs.
+    fn blocked_port(&self, stop: &StopWish, start: &StartWish) -> bool {
+        start
+            .record
+            .port
+            .and_then(|port| self.holders.get(&port))
+            .is_some_and(|(holder, _)| *holder != stop.target.id && !self.stopping.contains(holder))
+    }
+
+    fn stop_now(&self, stop: &StopWish) -> StopNow {
+        let Some(drain) = stop.drain.filter(|d| !d.is_zero()) else { return StopNow::Yes };
+        let deadline = match stop.record.as_ref().map(|r| r.state) {
+            Some(InstanceState::Draining { deadline }) if self.input.now >= deadline => return StopNow::Yes,
+            Some(InstanceState::Draining { deadline }) => Some(deadline),
+            _ => None,
+        };
+        let busy = match self.input.answers.busy.get(&stop.target.id) {
+            None => return StopNow::Ask,
+            Some(Busy::No) => return StopNow::Yes,
+            Some(Busy::Yes(slots)) => Some(*slots),
+            Some(Busy::Unknown) => None,
+        };
+        match deadline {
+            Some(deadline) => StopNow::Draining(busy, deadline),
+            None => StopNow::DrainUntil(self.input.now.plus(drain)),
+        }
+    }
+
+    /// The action of one model, or `None` with what it waits for noted.
+    fn action(&mut self, model: &ModelName, decision: Decision, questions: &mut Vec<Question>) -> Option<Action> {
+        let Decision { wish, reasons, mut changes, accepted, duplicates, .. } = decision;
+        let mut steps: Vec<Step> = duplicates.into_iter().map(|stop| stop_step(&stop)).collect();
+        changes.extend(accepted);
+        let record = |changes: Vec<Change>| (!changes.is_empty()).then_some(Step::Record(changes));
+        let kind = match wish {
+            Wish::Nothing if steps.is_empty() => return None,
+            Wish::Nothing => ActionKind::Stop,
+            Wish::Create(_) | Wish::Delete(_) if self.guarded => {
+                self.waits.insert(model.clone(), WaitFor::Guard);
+                return None;
+            }
+            Wish::Record => {
+                steps.extend(record(changes));
+                ActionKind::Update
+            }
+            Wish::Adopt => {
+                steps.extend(record(changes));
+                ActionKind::Adopt
+            }
+            Wish::Create(start) => {
+                // The record is made even while the start has to wait.
+                let start = start.and_then(|start| self.start_step(model, start, None, questions));
+                steps.extend(record(changes));
+                steps.extend(start);
+                ActionKind::Create
+            }
+            Wish::Start(start) => {
+                let start = self.start_step(model, start, None, questions)?;
+                steps.extend(record(changes));
+                steps.push(start);
+                ActionKind::Start
+            }
+            Wish::Stop(stop) => {
+                self.stop_steps(model, &stop, changes, &mut steps, questions)?;
+                ActionKind::Stop
+            }
+            Wish::Delete(stop) => {
+                let stopped = match &stop {
+                    Some(stop) => self.stop_steps(model, stop, changes, &mut steps, questions)?,
+                    None => true,
+                };
+                if stopped {
+                    steps.push(Step::Record(vec![Change::DeleteModel { model: model.clone() }]));
+                }
+                ActionKind::Delete
+            }
+            Wish::Restart(stop, start) => {
+                if !self.permitted.contains(model) {
+                    return None;
+                }
+                if matches!(self.stop_now(&stop), StopNow::Yes) && !self.stopping.contains(&stop.target.id) {
+                    return None;
+                }
+                if self.stop_steps(model, &stop, changes, &mut steps, questions)? {
+                    steps.push(self.start_step(model, start, Some(&stop), questions)?);
+                }
+                ActionKind::Restart
+            }
+        };
+        Some(Action { model: model.clone(), kind, reasons, steps })
+    }
+
+    /// Adds the steps of a stop; whether it is one, and not only the
+    /// beginning of a drain. `None`: there is nothing to do but wait.
+    fn stop_steps(
+        &mut self,
+        model: &ModelName,
+        stop: &StopWish,
+        mut changes: Vec<Change>,
+        steps: &mut Vec<Step>,
+        questions: &mut Vec<Question>,
+    ) -> Option<bool> {
+        match self.stop_now(stop) {
+            StopNow::Yes => {
+                steps.extend((!changes.is_empty()).then_some(Step::Record(changes)));
+                steps.push(stop_step(stop));
+                Some(true)
+            }
+            StopNow::DrainUntil(deadline) => {
+                let record = stop.record.clone()?;
+                changes.push(Change::PutInstance(InstanceRecord {
+                    state: InstanceState::Draining { deadline },
+                    ..record
+                }));
+                steps.push(Step::Record(changes));
+                Some(false)
+            }
+            StopNow::Draining(busy, deadline) => {
+                self.waits.insert(model.clone(), WaitFor::Drain { busy, deadline });
+                None
+            }
+            StopNow::Ask => {
+                questions.push(Question::Busy(stop.target.id.clone()));
+                None
+            }
+        }
+    }
+
+    fn start_step(
+        &mut self,
+        model: &ModelName,
+        start: StartWish,
+        replaces: Option<&StopWish>,
+        questions: &mut Vec<Question>,
+    ) -> Option<Step> {
+        let mut after = Vec::new();
+        if let Some(port) = start.record.port {
+            match self.port_state(port, replaces) {
+                PortState::Free => {}
+                PortState::After(id) => after.push(id),
+                PortState::Ours(other) => {
+                    self.waits.insert(model.clone(), WaitFor::PortOf { port, model: other });
+                    return None;
+                }
+                PortState::Stranger => {
+                    let holder = self.input.answers.holders.get(&port);
+                    if holder.is_none() {
+                        questions.push(Question::PortHolder(port));
+                    }
+                    let holder = holder.cloned().flatten().unwrap_or_else(|| "another process".to_owned());
+                    self.waits.insert(model.clone(), WaitFor::Port { port, holder });
+                    return None;
+                }
+            }
+            self.starting.insert(port, model.clone());
+        }
+        if replaces.is_none() {
+            if self.start_slots == 0 {
+                self.waits.insert(model.clone(), WaitFor::StartSlot);
+                return None;
+            }
+            self.start_slots -= 1;
+        }
+        Some(Step::Start { launch: Box::new(start.launch), record: Box::new(start.record), after })
+    }
+
+    fn port_state(&self, port: u16, replaces: Option<&StopWish>) -> PortState {
+        if let Some(model) = self.starting.get(&port) {
+            return PortState::Ours(model.clone());
+        }
+        match (self.holders.get(&port), self.input.observed.listeners.get(&port)) {
+            (Some((id, _)), _) if replaces.is_some_and(|stop| stop.target.id == *id) => PortState::Free,
+            (Some((id, _)), _) if self.stopping.contains(id) => PortState::After(id.clone()),
+            (Some((_, model)), _) => PortState::Ours(model.clone()),
+            (None, Some(Listener::Stranger(_))) => PortState::Stranger,
+            (None, _) => PortState::Free,
+        }
+    }
+}
+
+/// Who is on a port a start needs.
+enum PortState {
+    Free,
+    /// One of ours that is stopped first.
+    After(InstanceId),
+    /// One of ours that is not.
+    Ours(ModelName),
+    Stranger,
+}
+
+fn stop_step(stop: &StopWish) -> Step {
+    Step::Stop { target: stop.target.clone(), record: stop.record.clone() }
+}

@@ -1,0 +1,320 @@
+//! What has become of the recorded instances, before anything is decided.
+//!
+//! Observed facts are folded into a copy of the record, and written down as
+//! bookkeeping. What each state of an instance turns into:
+//!
+//! | recorded | process | becomes |
+//! |---|---|---|
+//! | intent | lives | loading: herdsman died between start and record |
+//! | intent | gone | forgotten: it never came to be |
+//! | loading | ready | ready; its generation is proven |
+//! | loading | no progress for `[ready] timeout`, or 6 times that in all | given up: it is stopped, and counts as a failed start |
+//! | loading | gone | a failed start: the generation's fault, or the world's |
+//! | ready | gone | a crash |
+//! | ready | no answer | noted since when; given up after `unhealthy_after` |
+//! | draining, stopping | gone | forgotten: we did that |
+//! | any | gone with an earlier boot | forgotten: that was the reboot |
+//! | any | cannot be read | unknown: nothing is done to the model |
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use super::{Found, Input, Question, backoff};
+use crate::model::{
+    Change, Crashes, Death, Definition, FailureCause, GenerationOutcome, Health, Instance, InstanceId, InstanceRecord,
+    InstanceState, ModelRecord, OnFailure, PortRecord, ReadyPolicy, Timestamp,
+};
+
+/// Growth that counts as progress, bytes: more than a server that only logs.
+const PROGRESS: u64 = 1 << 20;
+/// Progress is written down at most this often.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// A record brought up to what was observed.
+#[derive(Debug)]
+pub struct Settled<'a> {
+    /// The record as it will be once the changes are written.
+    pub record: Cow<'a, ModelRecord>,
+    /// Facts to write.
+    pub changes: Vec<Change>,
+    /// What happened, for people.
+    pub findings: Vec<Found>,
+    /// An instance whose process may or may not live.
+    pub unknown: Option<InstanceId>,
+    /// An instance to stop at once, and why.
+    pub given_up: Option<(InstanceId, GivenUp)>,
+    /// The last death seen in this pass.
+    pub death: Option<Death>,
+    /// A death was the machine's.
+    pub rebooted: bool,
+    /// What must be answered first.
+    pub questions: Vec<Question>,
+}
+
+/// Why a live instance is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GivenUp {
+    /// Not ready in time.
+    NotReady,
+    /// No answer for this long.
+    Unanswered(Duration),
+}
+
+/// Brings `record` up to what was observed of `live`, its instances.
+pub fn settle<'a>(
+    input: &Input<'a>,
+    definition: Option<&Definition>,
+    record: &'a ModelRecord,
+    live: &[&Instance],
+) -> Settled<'a> {
+    let mut settled = Settled {
+        record: Cow::Borrowed(record),
+        changes: Vec::new(),
+        findings: Vec::new(),
+        unknown: None,
+        given_up: None,
+        death: None,
+        rebooted: false,
+        questions: Vec::new(),
+    };
+    for instance in &record.instances {
+        match live.iter().find(|l| l.id == instance.id) {
+            Some(seen) => settled.lives(input, definition, instance, seen),
+            None if input.observed.unknown.contains(&instance.id) => settled.unknown = Some(instance.id.clone()),
+            None => settled.gone(input, definition, instance),
+        }
+    }
+    settled
+}
+
+impl Settled<'_> {
+    fn lives(
+        &mut self,
+        input: &Input<'_>,
+        definition: Option<&Definition>,
+        recorded: &InstanceRecord,
+        seen: &Instance,
+    ) {
+        let mut now_is = recorded.clone();
+        if now_is.process.as_ref() != Some(&seen.process) {
+            now_is.process = Some(seen.process.clone());
+        }
+        if now_is.state == InstanceState::Intent {
+            now_is.state = InstanceState::Loading;
+        }
+        match now_is.state {
+            InstanceState::Loading if seen.health == Health::Ready => {
+                self.becomes_ready(input, definition, &mut now_is, seen);
+            }
+            InstanceState::Loading => self.still_loading(input, definition, &mut now_is, seen),
+            InstanceState::Ready => self.stays_ready(input, definition, &mut now_is, seen),
+            InstanceState::Intent | InstanceState::Draining { .. } | InstanceState::Stopping => {}
+        }
+        if now_is.state == InstanceState::Ready {
+            self.prove_generation(&now_is);
+        }
+        if now_is != *recorded {
+            self.changes.push(Change::PutInstance(now_is.clone()));
+            if let Some(slot) = self.record.to_mut().instances.iter_mut().find(|i| i.id == now_is.id) {
+                *slot = now_is;
+            }
+        }
+    }
+
+    fn becomes_ready(
+        &mut self,
+        input: &Input<'_>,
+        definition: Option<&Definition>,
+        is: &mut InstanceRecord,
+        seen: &Instance,
+    ) {
+        if definition.is_some_and(|d| d.ready.require_gpu) {
+            match input.answers.gpu_layers.get(&is.id) {
+                None => {
+                    self.questions.push(Question::GpuLayers {
+                        model: is.model.clone(),
+                        id: is.id.clone(),
+                        log_offset: is.log_offset,
+                    });
+                    return;
+                }
+                Some(0) => {
+                    let message = "no layer is on a GPU, and [ready] require_gpu is true".to_owned();
+                    self.start_failed(input, definition, is, Death { cause: FailureCause::NoGpu, message });
+                    self.give_up(is, GivenUp::NotReady);
+                    return;
+                }
+                Some(_) => {}
+            }
+        }
+        is.state = InstanceState::Ready;
+        is.ready = Some((input.now, input.now));
+        self.findings.push(Found::Ready { pid: seen.process.pid, started_at: is.started_at });
+    }
+
+    /// Called for every instance seen ready, so that an outcome lost with the
+    /// database is found again.
+    fn prove_generation(&mut self, is: &InstanceRecord) {
+        let generation = &self.record.generation;
+        if generation.number == is.generation
+            && generation.hash == is.spec
+            && generation.outcome == GenerationOutcome::Pending
+        {
+            self.changes.push(Change::SetGenerationOutcome {
+                model: is.model.clone(),
+                number: generation.number,
+                outcome: GenerationOutcome::Ready,
+            });
+            self.record.to_mut().generation.outcome = GenerationOutcome::Ready;
+        }
+        if let (Some(port), Some(recorded)) = (is.port, self.record.port)
+            && recorded == (PortRecord { port, proven: false })
+        {
+            let port = Some(PortRecord { port, proven: true });
+            self.changes.push(Change::SetPort { model: is.model.clone(), port });
+            self.record.to_mut().port = port;
+        }
+    }
+
+    fn still_loading(
+        &mut self,
+        input: &Input<'_>,
+        definition: Option<&Definition>,
+        is: &mut InstanceRecord,
+        seen: &Instance,
+    ) {
+        let policy = definition.map(|d| d.ready.clone()).unwrap_or_default();
+        let (mark, at) = is.progress;
+        if seen.progress.0 >= mark.0.saturating_add(PROGRESS) && input.now.since(at) >= PROGRESS_EVERY {
+            is.progress = (seen.progress, input.now);
+        }
+        if input.now >= deadline(is, &policy) {
+            let seconds = input.now.since(is.started_at).as_secs();
+            let message = format!("not ready after {seconds} s");
+            self.start_failed(input, definition, is, Death { cause: FailureCause::Deadline, message });
+            self.give_up(is, GivenUp::NotReady);
+        }
+    }
+
+    fn stays_ready(
+        &mut self,
+        input: &Input<'_>,
+        definition: Option<&Definition>,
+        is: &mut InstanceRecord,
+        seen: &Instance,
+    ) {
+        if seen.health == Health::Ready {
+            is.unanswered_since = None;
+            self.note_recovery(input, is);
+            return;
+        }
+        let since = *is.unanswered_since.get_or_insert(input.now);
+        let silent = input.now.since(since);
+        if definition.and_then(|d| d.ready.unhealthy_after).is_some_and(|limit| silent >= limit) {
+            self.give_up(is, GivenUp::Unanswered(silent));
+        }
+    }
+
+    /// Recorded as stopping at once, so that a herdsman killed before the stop
+    /// finishes it and does not count the failure twice.
+    fn give_up(&mut self, is: &mut InstanceRecord, why: GivenUp) {
+        is.state = InstanceState::Stopping;
+        self.given_up = Some((is.id.clone(), why));
+    }
+
+    /// "Seen ready ten minutes after its start" is written once, not at every
+    /// pass: a pass that finds nothing new must write nothing.
+    fn note_recovery(&mut self, input: &Input<'_>, is: &mut InstanceRecord) {
+        if let Some((first, last)) = is.ready
+            && last.since(is.started_at) < backoff::RECOVERED_AFTER
+            && input.now.since(is.started_at) >= backoff::RECOVERED_AFTER
+        {
+            is.ready = Some((first, input.now));
+        }
+    }
+
+    fn gone(&mut self, input: &Input<'_>, definition: Option<&Definition>, was: &InstanceRecord) {
+        self.changes.push(Change::RemoveInstance(was.id.clone()));
+        self.record.to_mut().instances.retain(|i| i.id != was.id);
+        let rebooted = was.process.as_ref().is_some_and(|p| p.boot_id != input.observed.boot_id);
+        if rebooted {
+            self.rebooted = true;
+            return;
+        }
+        let death =
+            input.observed.deaths.get(&was.id).cloned().unwrap_or_else(|| Death {
+                cause: FailureCause::Spec,
+                message: "it left no word in its log".to_owned(),
+            });
+        match was.state {
+            InstanceState::Intent | InstanceState::Draining { .. } | InstanceState::Stopping => {}
+            InstanceState::Loading => self.start_failed(input, definition, was, death),
+            InstanceState::Ready => {
+                self.findings.push(Found::Crashed(death.clone()));
+                self.set_crashes(was, backoff::after_crash(self.record.crashes, was));
+                self.death = Some(death);
+            }
+        }
+    }
+
+    /// A start that came to nothing: the generation has failed if the fault
+    /// is its own and there is something better to do than to try it again.
+    fn start_failed(&mut self, input: &Input<'_>, definition: Option<&Definition>, was: &InstanceRecord, death: Death) {
+        self.findings.push(Found::StartFailed(death.clone()));
+        self.death = Some(death.clone());
+        // Another port will be allotted: nothing to slow down for.
+        let moves = death.cause == FailureCause::PortBusy
+            && self.record.port.is_some_and(|p| !p.proven)
+            && definition.is_some_and(|d| d.spec.port.is_none());
+        if moves {
+            return;
+        }
+        let record = &self.record;
+        let own_fault = record.generation.number == was.generation
+            && record.generation.outcome == GenerationOutcome::Pending
+            && !death.cause.is_world();
+        if own_fault && self.gives_way(input, definition, was) {
+            self.changes.push(Change::SetGenerationOutcome {
+                model: was.model.clone(),
+                number: was.generation,
+                outcome: GenerationOutcome::Failed(death.clone()),
+            });
+            self.record.to_mut().generation.outcome = GenerationOutcome::Failed(death);
+            self.set_crashes(was, Crashes::default());
+        } else {
+            self.set_crashes(was, backoff::after_crash(self.record.crashes, was));
+        }
+    }
+
+    /// Whether a failed generation is given up for good: to stop, or for an
+    /// earlier one whose files are still what they were.
+    fn gives_way(&mut self, input: &Input<'_>, definition: Option<&Definition>, was: &InstanceRecord) -> bool {
+        match definition.map_or(OnFailure::Rollback, |d| d.update.on_failure) {
+            OnFailure::Stop => true,
+            OnFailure::Rollback => {
+                let Some(Ok(spec)) = self.record.last_ready.as_ref().map(|g| g.spec()) else { return false };
+                if spec.files.is_empty() {
+                    return true;
+                }
+                let answer = input.answers.files_intact.get(&was.model).copied();
+                if answer.is_none() {
+                    self.questions.push(Question::FilesIntact { model: was.model.clone(), files: spec.files });
+                }
+                answer.unwrap_or(false)
+            }
+        }
+    }
+
+    fn set_crashes(&mut self, was: &InstanceRecord, crashes: Crashes) {
+        self.changes.push(Change::SetCrashes { model: was.model.clone(), crashes });
+        self.record.to_mut().crashes = crashes;
+    }
+}
+
+/// When a loading instance is given up unless it makes progress.
+#[must_use]
+pub fn deadline(is: &InstanceRecord, policy: &ReadyPolicy) -> Timestamp {
+    let patience = is.progress.1.plus(policy.timeout);
+    let hard = is.started_at.plus(policy.timeout.saturating_mul(ReadyPolicy::HARD_LIMIT));
+    patience.min(hard)
+}

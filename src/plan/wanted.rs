@@ -1,0 +1,202 @@
+//! What is wanted of a model: its definition, or, while that cannot be read,
+//! what was last recorded of it.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::ports::PortChoice;
+use crate::model::{
+    Change, Definition, FieldChange, Generation, ModelConfig, ModelRecord, NewGeneration, PortRecord, ReadyPolicy, Row,
+    Spec, SpecHash, UpdatePolicy,
+};
+use crate::plan::reason::{Impact, Reason};
+
+/// A definition on its port, with the hash of what an instance would serve.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    /// The definition, or a stand-in made from the record.
+    pub definition: Cow<'a, Definition>,
+    /// The port to serve on.
+    pub port: Option<u16>,
+    /// The hash of the spec on that port.
+    pub hash: SpecHash,
+}
+
+impl<'a> Wanted<'a> {
+    /// What a readable definition wants.
+    pub fn of(definition: &'a Definition, port: Option<u16>) -> Self {
+        Self { hash: definition.spec.hash(port), definition: Cow::Borrowed(definition), port }
+    }
+
+    /// What an unreadable definition wanted when it was last recorded; `None`
+    /// if the record cannot be read either.
+    pub fn recorded(record: &ModelRecord, file: Arc<str>) -> Option<Self> {
+        let spec = record.generation.spec().ok()?;
+        let config = record.config().ok()?;
+        let definition = Definition {
+            name: config.name,
+            path: config.source.into(),
+            file,
+            model_type: config.model_type,
+            state: config.state,
+            parameters: config.parameters,
+            aliases: config.aliases,
+            description: config.description,
+            labels: config.labels,
+            ready: ReadyPolicy::default(),
+            update: UpdatePolicy::default(),
+            origins: BTreeMap::new(),
+            spec,
+        };
+        Some(Self {
+            hash: record.generation.hash.clone(),
+            port: definition.spec.port,
+            definition: Cow::Owned(definition),
+        })
+    }
+
+    /// The spec as an instance on this port serves it.
+    pub fn spec(&self) -> Spec {
+        Spec { port: self.port, ..self.definition.spec.clone() }
+    }
+
+    /// Why `old` is not what is wanted, field by field.
+    pub fn differences(&self, old: &Generation, impact: Impact) -> Vec<Reason> {
+        let Ok(before) = old.spec() else {
+            return vec![Reason::OtherSpec { found: old.hash.to_string(), wanted: self.hash.to_string() }];
+        };
+        self.spec()
+            .changes_from(&before)
+            .into_iter()
+            .map(|change| Reason::FieldChanged { origin: self.definition.origin(&change.field), change, impact })
+            .collect()
+    }
+
+    /// What has to be written so that the record is as wanted, and why; the
+    /// instance is not its concern.
+    pub fn record_changes(&self, record: &ModelRecord) -> (Vec<Change>, Vec<Reason>) {
+        let definition = &self.definition;
+        let mut changes = Vec::new();
+        let mut reasons = Vec::new();
+        let config = config(definition);
+        let differs = config.digest() != record.config_digest;
+        if differs {
+            reasons.extend(config_differences(definition, &config, record));
+        }
+        match &record.row {
+            Row::Missing => reasons.push(Reason::RowDeleted { id: record.id }),
+            Row::Present(drift) => reasons.extend(drift.iter().cloned().map(|drift| Reason::RowDrift { drift })),
+        }
+        if differs || record.row != Row::Present(Vec::new()) {
+            changes.push(Change::UpdateModel { config });
+        }
+        if self.port != record.port.map(|p| p.port) && (self.port.is_some() || definition.spec.is_unix_socket()) {
+            changes.push(self.set_port());
+        }
+        if self.hash != record.generation.hash {
+            changes.push(self.add_generation(record.generation.number + 1, record));
+        }
+        (changes, reasons)
+    }
+
+    /// The first record of a model.
+    pub fn creation(&self, adopt_row: Option<i64>) -> Vec<Change> {
+        let mut changes = vec![Change::CreateModel { config: config(&self.definition), adopt_row }];
+        changes.extend(self.port.is_some().then(|| self.set_port()));
+        changes.push(self.generation(1, vec![self.definition.origin("name")]));
+        changes
+    }
+
+    fn set_port(&self) -> Change {
+        let port = self.port.map(|port| PortRecord { port, proven: false });
+        Change::SetPort { model: self.definition.name.clone(), port }
+    }
+
+    fn add_generation(&self, number: u32, record: &ModelRecord) -> Change {
+        let reasons = self.differences(&record.generation, Impact::Restart);
+        let mut origins: Vec<_> = reasons.iter().filter_map(Reason::origin).cloned().collect();
+        origins.sort();
+        origins.dedup();
+        self.generation(number, origins)
+    }
+
+    fn generation(&self, number: u32, origins: Vec<crate::model::Origin>) -> Change {
+        Change::AddGeneration(NewGeneration {
+            model: self.definition.name.clone(),
+            number,
+            hash: self.hash.clone(),
+            // A spec is maps of strings: serialising it cannot fail.
+            spec_json: serde_json::to_string(&self.spec()).unwrap_or_default(),
+            source: self.definition.path.to_string(),
+            origins,
+        })
+    }
+}
+
+/// The part of a definition that is recorded.
+pub fn config(definition: &Definition) -> ModelConfig {
+    let Definition {
+        name,
+        path,
+        file: _,
+        model_type,
+        state,
+        spec,
+        parameters,
+        aliases,
+        description,
+        labels,
+        ready: _,
+        update: _,
+        origins: _,
+    } = definition;
+    let model_file = parameters.get("model").and_then(|path| spec.files.get(path.as_str()?));
+    ModelConfig {
+        name: name.clone(),
+        source: path.to_string(),
+        model_type: *model_type,
+        state: *state,
+        description: description.clone(),
+        labels: labels.clone(),
+        aliases: aliases.clone(),
+        file_size: model_file.map(|file| file.size),
+        parameters: parameters.clone(),
+    }
+}
+
+/// Which recorded fields changed. Parameters are told by the spec.
+fn config_differences(definition: &Definition, new: &ModelConfig, record: &ModelRecord) -> Vec<Reason> {
+    let Ok(old) = record.config() else { return Vec::new() };
+    let ModelConfig { name: _, source, model_type, state: _, description, labels, aliases, file_size: _, parameters } =
+        new;
+    let mut reasons = Vec::new();
+    let mut compare = |field: &str, old: Option<String>, new: Option<String>| {
+        if old != new {
+            let change = FieldChange { field: field.to_owned(), old, new };
+            reasons.push(Reason::FieldChanged { origin: definition.origin(field), change, impact: Impact::Record });
+        }
+    };
+    compare("source", Some(old.source), Some(source.clone()));
+    compare("type", Some(old.model_type.as_str().into()), Some(model_type.as_str().into()));
+    compare("description", old.description, description.clone());
+    compare("labels", Some(format!("{:?}", old.labels)), Some(format!("{labels:?}")));
+    compare("aliases", Some(old.aliases.join(", ")), Some(aliases.join(", ")));
+    if definition.spec.hash(record.port.map(|p| p.port)) == record.generation.hash {
+        // The spec does not tell: the same value, written as another type.
+        for key in old.parameters.keys().chain(parameters.keys().filter(|k| !old.parameters.contains_key(*k))) {
+            let shown = |from: &serde_json::Map<String, serde_json::Value>| from.get(key).map(ToString::to_string);
+            compare(key, shown(&old.parameters), shown(parameters));
+        }
+    }
+    reasons
+}
+
+/// Reads a port choice: the port to serve on, or why there is none.
+pub fn port_of(choice: Option<&PortChoice>) -> Result<Option<u16>, &PortChoice> {
+    match choice {
+        Some(PortChoice::On(port)) => Ok(*port),
+        Some(other) => Err(other),
+        None => Ok(None),
+    }
+}
