@@ -15,8 +15,10 @@
 //!
 //! [`model`] holds the vocabulary as plain data.
 
+pub mod apply;
 pub mod database;
 pub mod definition;
 pub mod instance;
 pub mod model;
 pub mod plan;
+pub mod reconcile;

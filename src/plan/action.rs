@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Question, Reason, WaitFor};
-use crate::model::{Change, Death, InstanceId, InstanceRecord, Launch, ModelName, StopTarget, Timestamp, UnmanagedRow};
+use crate::model::{
+    Change, Crashes, Death, InstanceId, InstanceRecord, Launch, ModelName, StopTarget, Timestamp, UnmanagedRow,
+};
 
 /// The outcome of planning: every action with its reasons, every non-action
 /// with what it waits for. Applying it leaves no choice to make.
@@ -100,6 +102,8 @@ pub enum Step {
         target: StopTarget,
         /// Its record; `None` for one that has none.
         record: Option<InstanceRecord>,
+        /// Another instance of the model lives on: its status stays.
+        duplicate: bool,
     },
     /// Record the intent, start, record the process.
     Start {
@@ -109,6 +113,8 @@ pub enum Step {
         record: Box<InstanceRecord>,
         /// Instances that must be confirmed gone first: they hold its port.
         after: Vec<InstanceId>,
+        /// The crash history to record if it cannot even be executed.
+        if_failed: Crashes,
     },
 }
 

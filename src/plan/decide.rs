@@ -107,6 +107,8 @@ pub struct StartWish {
     pub launch: Launch,
     /// Its record.
     pub record: InstanceRecord,
+    /// The crash history if it cannot even be executed.
+    pub if_failed: Crashes,
 }
 
 /// Decides for one model.
@@ -348,7 +350,7 @@ impl<'s> Decider<'s, '_> {
             self.d.waits.push(WaitFor::Ready { pid: live.process.pid, deadline });
             return;
         }
-        let Some(Ok(binary)) = self.input.binaries.get(&wanted.definition.spec.binary) else { return };
+        let Some(Ok(binary)) = self.binary(&wanted.definition.spec) else { return };
         if recorded.binary.as_ref().is_none_or(|was| *was == binary.identity) {
             return;
         }
@@ -371,15 +373,15 @@ impl<'s> Decider<'s, '_> {
 
     /// Whether this instance stands in for a generation that failed and that
     /// nothing has changed about.
-    fn serves_for_failed(&self, wanted: &Wanted<'_>, record: &ModelRecord, live: &Instance) -> bool {
+    fn serves_for_failed(&mut self, wanted: &Wanted<'_>, record: &ModelRecord, live: &Instance) -> bool {
         record.generation.hash == wanted.hash
             && matches!(record.generation.outcome, GenerationOutcome::Failed(_))
             && record.last_ready.as_ref().is_some_and(|g| g.hash == live.spec)
             && !self.tries_again(wanted, record)
     }
 
-    fn tries_again(&self, wanted: &Wanted<'_>, record: &ModelRecord) -> bool {
-        let binary = self.input.binaries.get(&wanted.definition.spec.binary);
+    fn tries_again(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) -> bool {
+        let binary = self.binary(&wanted.definition.spec);
         let other_binary = match (binary, &record.generation.accepted_by) {
             (Some(Ok(binary)), Some(accepted_by)) => binary.identity != *accepted_by,
             _ => false,
@@ -557,14 +559,10 @@ impl<'s> Decider<'s, '_> {
             self.d.waits.push(WaitFor::ForeignInstance { pid: *pid });
             return None;
         }
-        let binary = match self.input.binaries.get(&spec.binary) {
-            Some(Ok(binary)) => binary,
-            Some(Err(problem)) => {
+        let binary = match self.binary(spec)? {
+            Ok(binary) => binary,
+            Err(problem) => {
                 self.d.waits.push(WaitFor::Binary { problem: problem.clone() });
-                return None;
-            }
-            None => {
-                self.d.waits.push(WaitFor::Binary { problem: "no llama-server was looked for".to_owned() });
                 return None;
             }
         };
@@ -590,7 +588,18 @@ impl<'s> Decider<'s, '_> {
             log_offset: 0,
             binary: Some(binary.identity.clone()),
         };
-        Some(StartWish { launch, record })
+        let crashes = self.record().map(|r| r.crashes).unwrap_or_default();
+        let if_failed = backoff::after_crash(crashes, &record);
+        Some(StartWish { launch, record, if_failed })
+    }
+
+    /// The llama-server a spec runs on; asked for if it is not known yet.
+    fn binary(&mut self, spec: &Spec) -> Option<&'s Result<Binary, String>> {
+        let answer = self.input.answers.binaries.get(&spec.binary);
+        if answer.is_none() {
+            self.d.questions.push(Question::Binary(spec.binary.clone()));
+        }
+        answer
     }
 
     /// Whether llama-server's own dry run takes the command line; asked once

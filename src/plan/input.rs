@@ -19,9 +19,6 @@ pub struct Input<'a> {
     pub records: &'a Records,
     /// What really runs.
     pub observed: &'a Observed,
-    /// The llama-server for each `binary` a definition states (`None`: the
-    /// default), or why there is none.
-    pub binaries: &'a BTreeMap<Option<String>, Result<Binary, String>>,
     /// Answers to the questions of an earlier round.
     pub answers: &'a Answers,
     /// What the caller allows.
@@ -89,6 +86,8 @@ pub enum MaxDeletes {
 /// answering.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
+    /// Which llama-server is meant by this `binary` (`None`: the default)?
+    Binary(Option<String>),
     /// Does this llama-server accept this command line, and are the weights
     /// what they should be?
     Check(Box<Launch>, Vec<PathBuf>),
@@ -117,6 +116,8 @@ pub enum Question {
 /// Answers to [`Question`]s.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answers {
+    /// By `binary`: which, or why there is none.
+    pub binaries: BTreeMap<Option<String>, Result<Binary, String>>,
     /// By model and the spec that was checked: `Err` says why it is refused.
     pub checks: BTreeMap<(ModelName, SpecHash), Result<(), String>>,
     /// By instance.
@@ -132,13 +133,13 @@ pub struct Answers {
 impl Input<'_> {
     /// Whether `--target` leaves this model in.
     #[must_use]
-    pub fn targets(&self, name: &ModelName) -> bool {
+    pub(super) fn targets(&self, name: &ModelName) -> bool {
         self.limits.targets.is_empty() || self.limits.targets.contains(name)
     }
 
     /// A new instance id: the same for the same seed and model.
     #[must_use]
-    pub fn instance_id(&self, model: &ModelName) -> InstanceId {
+    pub(super) fn instance_id(&self, model: &ModelName) -> InstanceId {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.id_seed);
         hasher.update(model.as_str().as_bytes());

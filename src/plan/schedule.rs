@@ -224,7 +224,7 @@ impl<'a> Scheduler<'a> {
     /// The action of one model, or `None` with what it waits for noted.
     fn action(&mut self, model: &ModelName, decision: Decision, questions: &mut Vec<Question>) -> Option<Action> {
         let Decision { wish, reasons, mut changes, accepted, duplicates, .. } = decision;
-        let mut steps: Vec<Step> = duplicates.into_iter().map(|stop| stop_step(&stop)).collect();
+        let mut steps: Vec<Step> = duplicates.iter().map(|stop| stop_step(stop, true)).collect();
         changes.extend(accepted);
         let record = |changes: Vec<Change>| (!changes.is_empty()).then_some(Step::Record(changes));
         let kind = match wish {
@@ -298,7 +298,7 @@ impl<'a> Scheduler<'a> {
         match self.stop_now(stop) {
             StopNow::Yes => {
                 steps.extend((!changes.is_empty()).then_some(Step::Record(changes)));
-                steps.push(stop_step(stop));
+                steps.push(stop_step(stop, false));
                 Some(true)
             }
             StopNow::DrainUntil(deadline) => {
@@ -356,7 +356,12 @@ impl<'a> Scheduler<'a> {
             }
             self.start_slots -= 1;
         }
-        Some(Step::Start { launch: Box::new(start.launch), record: Box::new(start.record), after })
+        Some(Step::Start {
+            launch: Box::new(start.launch),
+            record: Box::new(start.record),
+            after,
+            if_failed: start.if_failed,
+        })
     }
 
     fn port_state(&self, port: u16, replaces: Option<&StopWish>) -> PortState {
@@ -383,6 +388,6 @@ enum PortState {
     Stranger,
 }
 
-fn stop_step(stop: &StopWish) -> Step {
-    Step::Stop { target: stop.target.clone(), record: stop.record.clone() }
+fn stop_step(stop: &StopWish, duplicate: bool) -> Step {
+    Step::Stop { target: stop.target.clone(), record: stop.record.clone(), duplicate }
 }

@@ -1,0 +1,228 @@
+//! Carries a plan out.
+//!
+//! A plan leaves nothing to decide; what is left is order and recording:
+//!
+//! 1. Bookkeeping and every record-only action: one transaction.
+//! 2. Starts that depend on no stop.
+//! 3. All stops, at once.
+//! 4. What was to follow them: starts on their ports, deletions.
+//!
+//! Each effect stands between two transactions, its intent and its outcome,
+//! so herdsman may die at any point and the next pass knows where to go on. A
+//! step that fails ends its own action and no other.
+
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::model::{
+    Change, EventOutcome, EventRecord, InstanceId, InstanceRecord, InstanceState, Launch, ModelName, Status,
+    StopTarget, Timestamp,
+};
+use crate::plan::{Action, ActionKind, Plan, Step};
+pub use world::World;
+
+/// How one action went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The model.
+    pub model: ModelName,
+    /// What was to be done.
+    pub kind: ActionKind,
+    /// Why it was not.
+    pub result: Result<(), String>,
+}
+
+/// Carries out `plan`; `cause` says what made the pass, for the history.
+///
+/// # Errors
+/// Something could not be recorded. Whatever was not begun stays undone.
+pub fn apply<W: World>(world: &mut W, plan: &Plan, cause: &str) -> Result<Vec<Outcome>, W::Error> {
+    let mut pass = Pass { world, cause, gone: BTreeSet::new(), outcomes: BTreeMap::new() };
+    let (record_only, effectful): (Vec<&Action>, Vec<&Action>) =
+        plan.actions.iter().partition(|action| action.steps.iter().all(|step| matches!(step, Step::Record(_))));
+    pass.record(plan, &record_only)?;
+    let mut runs: Vec<Run<'_>> = effectful.into_iter().map(|action| Run::new(action, pass.world.now())).collect();
+    for run in &mut runs {
+        pass.advance(run, Reach::IndependentStarts)?;
+    }
+    pass.stop(&mut runs)?;
+    for run in &mut runs {
+        pass.advance(run, Reach::End)?;
+        pass.finish(run)?;
+    }
+    let mut outcomes = pass.outcomes;
+    Ok(plan.actions.iter().filter_map(|action| outcomes.remove(&action.model)).collect())
+}
+
+struct Pass<'w, W> {
+    world: &'w mut W,
+    cause: &'w str,
+    /// Instances confirmed gone in this pass.
+    gone: BTreeSet<InstanceId>,
+    outcomes: BTreeMap<ModelName, Outcome>,
+}
+
+/// An action on its way.
+struct Run<'p> {
+    action: &'p Action,
+    left: VecDeque<&'p Step>,
+    /// Changes that go into the next transaction.
+    pending: Vec<Change>,
+    failed: Option<String>,
+    since: Timestamp,
+}
+
+impl<'p> Run<'p> {
+    fn new(action: &'p Action, since: Timestamp) -> Self {
+        Self { action, left: action.steps.iter().collect(), pending: Vec::new(), failed: None, since }
+    }
+
+    fn fail(&mut self, why: String) {
+        self.failed = Some(why);
+        self.left.clear();
+    }
+}
+
+/// How far an action goes by itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// To its first stop, or a start that comes after somebody's stop.
+    IndependentStarts,
+    /// To its end; its stops are done.
+    End,
+}
+
+impl<W: World> Pass<'_, W> {
+    fn record(&mut self, plan: &Plan, record_only: &[&Action]) -> Result<(), W::Error> {
+        let mut changes = plan.bookkeeping.clone();
+        let now = self.world.now();
+        for action in record_only {
+            for step in &action.steps {
+                if let Step::Record(more) = step {
+                    changes.extend(more.iter().cloned());
+                }
+            }
+            changes.push(self.event(action, &None, now));
+            self.outcomes.insert(action.model.clone(), outcome(action, &None));
+        }
+        if changes.is_empty() { Ok(()) } else { self.world.commit(&changes) }
+    }
+
+    fn advance(&mut self, run: &mut Run<'_>, reach: Reach) -> Result<(), W::Error> {
+        while let Some(step) = run.left.front().copied() {
+            match step {
+                Step::Record(changes) => run.pending.extend(changes.iter().cloned()),
+                Step::Stop { .. } => return Ok(()),
+                Step::Start { after, .. } if reach == Reach::IndependentStarts && !after.is_empty() => return Ok(()),
+                Step::Start { launch, record, after, if_failed } => {
+                    if after.iter().all(|id| self.gone.contains(id)) {
+                        self.start(run, launch, record, *if_failed)?;
+                    } else {
+                        run.fail("the instance on its port could not be stopped".to_owned());
+                        return Ok(());
+                    }
+                }
+            }
+            run.left.pop_front();
+        }
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        run: &mut Run<'_>,
+        launch: &Launch,
+        record: &InstanceRecord,
+        if_failed: crate::model::Crashes,
+    ) -> Result<(), W::Error> {
+        let now = self.world.now();
+        let log_offset = self.world.log_length(&launch.log);
+        let intent =
+            InstanceRecord { log_offset, started_at: now, progress: (record.progress.0, now), ..record.clone() };
+        let mut changes = std::mem::take(&mut run.pending);
+        changes.push(Change::PutInstance(intent.clone()));
+        self.world.commit(&changes)?;
+        let model = launch.model.clone();
+        match self.world.spawn(launch) {
+            Ok(process) => {
+                let started = InstanceRecord { state: InstanceState::Loading, process: Some(process), ..intent };
+                run.pending.push(Change::PutInstance(started));
+                run.pending.push(Change::SetStatus { model, status: Status::Loading, message: None });
+                self.world.commit(&std::mem::take(&mut run.pending))
+            }
+            Err(death) => {
+                run.pending.push(Change::RemoveInstance(intent.id));
+                run.pending.push(Change::SetCrashes { model: model.clone(), crashes: if_failed });
+                let message = Some(death.message.clone());
+                run.pending.push(Change::SetStatus { model, status: Status::Error, message });
+                run.fail(death.message);
+                Ok(())
+            }
+        }
+    }
+
+    /// Stops everything that is to be stopped, at once: the slowest decides
+    /// how long it takes.
+    fn stop(&mut self, runs: &mut [Run<'_>]) -> Result<(), W::Error> {
+        let mut targets: Vec<StopTarget> = Vec::new();
+        let mut owners = Vec::new();
+        for (index, run) in runs.iter_mut().enumerate() {
+            while let Some(Step::Stop { target, record, duplicate }) = run.left.front().copied() {
+                run.left.pop_front();
+                let mut changes = std::mem::take(&mut run.pending);
+                if let Some(record) = record {
+                    let stopping = InstanceRecord { state: InstanceState::Stopping, ..record.clone() };
+                    changes.push(Change::PutInstance(stopping));
+                }
+                if !changes.is_empty() {
+                    self.world.commit(&changes)?;
+                }
+                targets.push(target.clone());
+                owners.push((index, *duplicate));
+            }
+        }
+        let results = self.world.stop(&targets);
+        for ((target, (index, duplicate)), result) in targets.into_iter().zip(owners).zip(results) {
+            let run = &mut runs[index];
+            match result {
+                Ok(()) => {
+                    let mut changes = vec![Change::RemoveInstance(target.id.clone())];
+                    if !duplicate {
+                        changes.push(Change::SetStatus { model: target.model, status: Status::Idle, message: None });
+                    }
+                    self.world.commit(&changes)?;
+                    self.gone.insert(target.id);
+                }
+                Err(why) => run.fail(why),
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, run: &mut Run<'_>) -> Result<(), W::Error> {
+        let mut changes = std::mem::take(&mut run.pending);
+        changes.push(self.event(run.action, &run.failed, run.since));
+        self.outcomes.insert(run.action.model.clone(), outcome(run.action, &run.failed));
+        self.world.commit(&changes)
+    }
+
+    fn event(&self, action: &Action, failed: &Option<String>, since: Timestamp) -> Change {
+        let now = self.world.now();
+        Change::Event(EventRecord {
+            at: now,
+            model: action.model.clone(),
+            action: action.kind.as_str().to_owned(),
+            cause: self.cause.to_owned(),
+            // Reasons are enums of strings and numbers: serialising cannot fail.
+            reasons: serde_json::to_value(&action.reasons).unwrap_or_default(),
+            outcome: failed.clone().map_or(EventOutcome::Done, EventOutcome::Failed),
+            duration_ms: u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+}
+
+fn outcome(action: &Action, failed: &Option<String>) -> Outcome {
+    let result = failed.clone().map_or(Ok(()), Err);
+    Outcome { model: action.model.clone(), kind: action.kind, result }
+}

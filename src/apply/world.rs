@@ -1,0 +1,65 @@
+//! The edge of effects: the one trait through which a pass touches anything.
+//!
+//! `host::Host` is this machine. A test may put a world in memory behind it,
+//! and fail or kill herdsman between any two calls.
+
+use std::path::Path;
+
+use crate::model::{Change, Death, Desired, Launch, Observed, ProcessId, Records, StopTarget, Timestamp};
+use crate::plan::{Answers, Question};
+
+/// Everything a pass reads and does.
+pub trait World {
+    /// A failure that ends the pass: nothing can be read, or nothing recorded.
+    type Error;
+
+    /// The time.
+    fn now(&self) -> Timestamp;
+
+    /// Bytes no earlier pass was given.
+    fn seed(&mut self) -> [u8; 16];
+
+    /// Reads the definitions.
+    ///
+    /// # Errors
+    /// The directory cannot be read. A definition that cannot be is no error.
+    fn load(&mut self) -> Result<Desired, Self::Error>;
+
+    /// Reads the records.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    fn records(&mut self) -> Result<Records, Self::Error>;
+
+    /// Looks at the processes.
+    ///
+    /// # Errors
+    /// They cannot be listed at all.
+    fn observe(&mut self, records: &Records) -> Result<Observed, Self::Error>;
+
+    /// Answers what the planner asks.
+    ///
+    /// # Errors
+    /// As [`World::observe`]. What cannot be told is an answer.
+    fn answer(&mut self, questions: &[Question], observed: &Observed, answers: &mut Answers)
+    -> Result<(), Self::Error>;
+
+    /// Records facts, in one transaction.
+    ///
+    /// # Errors
+    /// Nothing was recorded.
+    fn commit(&mut self, changes: &[Change]) -> Result<(), Self::Error>;
+
+    /// How long a log is, bytes; 0 if there is none.
+    fn log_length(&self, log: &Path) -> u64;
+
+    /// Starts a process.
+    ///
+    /// # Errors
+    /// It could not be executed; there is no process.
+    fn spawn(&mut self, launch: &Launch) -> Result<ProcessId, Death>;
+
+    /// Stops processes, all at once, and waits until they are gone (seconds at
+    /// most). The results are in the order of `targets`.
+    fn stop(&mut self, targets: &[StopTarget]) -> Vec<Result<(), String>>;
+}

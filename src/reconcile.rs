@@ -1,0 +1,89 @@
+//! One pass: load, observe, plan, apply, record.
+
+use crate::apply::{Outcome, World, apply};
+use crate::model::{Change, Desired, Observed, Records};
+use crate::plan::{Answers, Input, Limits, Plan, Step, plan};
+
+/// How often the planner may ask before it has to do with what it knows. Each
+/// kind of question is asked once, and one may lead to another.
+const ROUNDS: usize = 8;
+
+/// What a pass is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// Everything as the definitions say.
+    Definitions,
+    /// Every instance stopped.
+    Down,
+}
+
+/// What a pass saw, planned and did.
+#[derive(Debug)]
+pub struct Pass {
+    /// What the files say; `None` for [`Goal::Down`].
+    pub desired: Option<Desired>,
+    /// What runs.
+    pub observed: Observed,
+    /// What was to be done.
+    pub plan: Plan,
+    /// What became of it; empty for a dry run.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Makes a pass. It never waits for a model: what loads or drains is looked
+/// at again by the next one.
+///
+/// # Errors
+/// The definitions, the database or the processes cannot be read, or nothing
+/// can be recorded.
+pub fn pass<W: World>(world: &mut W, goal: Goal, limits: &Limits, cause: &str) -> Result<Pass, W::Error> {
+    let mut pass = look(world, goal, limits)?;
+    // A file may be gone for a moment only: look again before any deletion.
+    if deletes(&pass.plan) {
+        pass = look(world, goal, limits)?;
+    }
+    pass.outcomes = apply(world, &pass.plan, cause)?;
+    Ok(pass)
+}
+
+/// A pass without its second half: it changes nothing.
+///
+/// # Errors
+/// As [`pass`].
+pub fn look<W: World>(world: &mut W, goal: Goal, limits: &Limits) -> Result<Pass, W::Error> {
+    let desired = match goal {
+        Goal::Definitions => Some(world.load()?),
+        Goal::Down => None,
+    };
+    let records = world.records()?;
+    let observed = world.observe(&records)?;
+    let plan = ask_and_plan(world, desired.as_ref(), &records, &observed, limits)?;
+    Ok(Pass { desired, observed, plan, outcomes: Vec::new() })
+}
+
+fn ask_and_plan<W: World>(
+    world: &mut W,
+    desired: Option<&Desired>,
+    records: &Records,
+    observed: &Observed,
+    limits: &Limits,
+) -> Result<Plan, W::Error> {
+    let (now, id_seed) = (world.now(), world.seed());
+    let mut answers = Answers::default();
+    for _ in 1..ROUNDS {
+        let plan = plan(&Input { now, desired, records, observed, answers: &answers, limits, id_seed });
+        if plan.questions.is_empty() {
+            return Ok(plan);
+        }
+        world.answer(&plan.questions, observed, &mut answers)?;
+    }
+    Ok(plan(&Input { now, desired, records, observed, answers: &answers, limits, id_seed }))
+}
+
+fn deletes(plan: &Plan) -> bool {
+    let is_deletion = |change: &Change| matches!(change, Change::DeleteModel { .. });
+    plan.actions
+        .iter()
+        .flat_map(|action| &action.steps)
+        .any(|step| matches!(step, Step::Record(changes) if changes.iter().any(is_deletion)))
+}
