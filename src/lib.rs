@@ -16,9 +16,13 @@
 //! [`model`] holds the vocabulary as plain data.
 
 pub mod apply;
+pub mod cli;
 pub mod database;
 pub mod definition;
+pub mod host;
 pub mod instance;
 pub mod model;
 pub mod plan;
 pub mod reconcile;
+pub mod state;
+pub mod text;

@@ -1,2 +1,26 @@
 //! Arguments in, exit code out.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use herdsman::cli::{Cli, Exit, run};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let asked = !error.use_stderr();
+            // Nothing can be done about a closed standard output.
+            let _ = error.print();
+            return if asked { ExitCode::SUCCESS } else { Exit::Usage.into() };
+        }
+    };
+    match run(&cli) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            let code = herdsman::cli::exit_of(&error);
+            anstream::eprintln!("error: {error:#}");
+            code.into()
+        }
+    }
+}

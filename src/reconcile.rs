@@ -1,7 +1,7 @@
 //! One pass: load, observe, plan, apply, record.
 
 use crate::apply::{Outcome, World, apply};
-use crate::model::{Change, Desired, Observed, Records};
+use crate::model::{Change, Desired, Observed, Records, Timestamp};
 use crate::plan::{Answers, Input, Limits, Plan, Step, plan};
 
 /// How often the planner may ask before it has to do with what it knows. Each
@@ -20,8 +20,12 @@ pub enum Goal {
 /// What a pass saw, planned and did.
 #[derive(Debug)]
 pub struct Pass {
+    /// When it looked.
+    pub now: Timestamp,
     /// What the files say; `None` for [`Goal::Down`].
     pub desired: Option<Desired>,
+    /// What SQLite remembered before it.
+    pub records: Records,
     /// What runs.
     pub observed: Observed,
     /// What was to be done.
@@ -58,7 +62,7 @@ pub fn look<W: World>(world: &mut W, goal: Goal, limits: &Limits) -> Result<Pass
     let records = world.records()?;
     let observed = world.observe(&records)?;
     let plan = ask_and_plan(world, desired.as_ref(), &records, &observed, limits)?;
-    Ok(Pass { desired, observed, plan, outcomes: Vec::new() })
+    Ok(Pass { now: world.now(), desired, records, observed, plan, outcomes: Vec::new() })
 }
 
 fn ask_and_plan<W: World>(

@@ -1,0 +1,80 @@
+//! `herdsman down`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::json::{self, Document};
+use super::open::Refused;
+use super::progress::Progress;
+use super::reconcile::exit_of_pass;
+use super::{Exit, Format, Places, duration};
+use crate::plan::{Limits, WaitKind};
+use crate::reconcile::{Goal, pass};
+use crate::text::count;
+
+/// Arguments of `down`.
+#[derive(Debug, Args)]
+pub struct DownArgs {
+    /// How to write the result.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// How long to wait for another pass to end.
+    #[arg(long, value_name = "T", default_value = "60s", value_parser = duration)]
+    lock_timeout: Duration,
+}
+
+/// How long a drain is left alone before it is looked at again.
+const DRAIN_POLL: Duration = Duration::from_millis(100);
+
+/// Runs the command.
+pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
+    let state = places.state();
+    if state.has_watcher()? {
+        let message =
+            format!("a watcher runs on {} and would start them again; stop it first", state.path().display());
+        return Err(Refused { exit: Exit::Locked, message }.into());
+    }
+    let limits = Limits { port_range: places.port_range, logs: state.logs(), ..Limits::default() };
+    let mut document = Document::new();
+    let mut progress = Progress::new();
+    state.create()?;
+    let mut host = None;
+    let last = loop {
+        let lock = state.lock(args.lock_timeout)?;
+        let host = match &mut host {
+            Some(host) => host,
+            None => host.insert(places.open()?),
+        };
+        let done = pass(host, Goal::Down, &limits, "down")?;
+        drop(lock);
+        progress.report(&done);
+        document.add(&done);
+        let drains = done.plan.waiting.iter().any(|w| w.on.kind() == WaitKind::Progressing);
+        if done.outcomes.is_empty() && !drains || done.outcomes.iter().any(|o| o.result.is_err()) {
+            break done;
+        }
+        if done.outcomes.is_empty() {
+            host.wait(&done.observed.instances, DRAIN_POLL);
+        }
+    };
+    progress.finish();
+    let mut exit = exit_of_pass(&last);
+    if document.has_failures() {
+        exit = exit.and(Exit::Failed);
+    }
+    match args.format {
+        Format::Json => json::print(&document.finish(&last, exit))?,
+        Format::Text => {
+            for failure in document.failures() {
+                anstream::println!("failed: {failure}");
+            }
+            let stopped: usize = document.done().values().sum();
+            anstream::println!(
+                "Stopped {}. Records and definitions stay; `herdsman reconcile` starts them again.",
+                count(stopped, "server")
+            );
+        }
+    }
+    Ok(exit)
+}

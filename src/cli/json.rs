@@ -1,0 +1,199 @@
+//! Plans and results as programs read them.
+//!
+//! `format_version` grows when a field changes its meaning or goes; new fields
+//! may appear at any time. The schema is `schema/reconcile.v1.json`, and a test
+//! holds every kind of document against it.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+use serde::Serialize;
+
+use super::Exit;
+use crate::model::{Diagnostic, ModelName, Severity};
+use crate::plan::{ActionKind, Found, GuardRefusal, Reason, Waiting};
+use crate::reconcile::Pass;
+
+/// The version of every JSON document.
+pub(super) const FORMAT_VERSION: u32 = 1;
+
+/// The document of `reconcile --format json`.
+#[derive(Debug, Serialize)]
+pub(super) struct Document {
+    format_version: u32,
+    dry_run: bool,
+    exit_code: u8,
+    actions: Vec<JsonAction>,
+    findings: Vec<JsonFinding>,
+    waiting: Vec<Waiting>,
+    unmanaged: Vec<JsonUnmanaged>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guard: Option<GuardRefusal>,
+    matching: usize,
+    diagnostics: Vec<JsonDiagnostic>,
+}
+
+#[derive(Debug, Serialize)]
+struct JsonAction {
+    model: ModelName,
+    action: ActionKind,
+    reasons: Vec<Reason>,
+    /// Absent in a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<JsonOutcome>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum JsonOutcome {
+    Done,
+    Failed(String),
+}
+
+#[derive(Debug, Serialize)]
+struct JsonFinding {
+    model: ModelName,
+    finding: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct JsonUnmanaged {
+    id: String,
+    name: String,
+}
+
+#[derive(Debug, Serialize)]
+struct JsonDiagnostic {
+    severity: Severity,
+    file: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<u32>,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<String>,
+}
+
+impl Document {
+    /// An empty one, to add passes to.
+    pub(super) fn new() -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            dry_run: false,
+            exit_code: 0,
+            actions: Vec::new(),
+            findings: Vec::new(),
+            waiting: Vec::new(),
+            unmanaged: Vec::new(),
+            guard: None,
+            matching: 0,
+            diagnostics: Vec::new(),
+        }
+    }
+
+    /// The document of a dry run.
+    pub(super) fn plan(seen: &Pass, exit: Exit) -> Self {
+        let actions = seen.plan.actions.iter().map(|a| JsonAction {
+            model: a.model.clone(),
+            action: a.kind,
+            reasons: a.reasons.clone(),
+            outcome: None,
+        });
+        let document = Self { dry_run: true, actions: actions.collect(), ..Self::new() };
+        document.finish(seen, exit)
+    }
+
+    /// Adds what a pass found and did.
+    pub(super) fn add(&mut self, pass: &Pass) {
+        self.findings.extend(pass.plan.findings.iter().map(|finding| {
+            let (finding_word, pid, message) = match &finding.what {
+                Found::Ready { pid, .. } => ("ready", Some(*pid), None),
+                Found::StartFailed(death) => ("start_failed", None, Some(death.message.clone())),
+                Found::Crashed(death) => ("crashed", None, Some(death.message.clone())),
+            };
+            JsonFinding { model: finding.model.clone(), finding: finding_word, pid, message }
+        }));
+        let mut reasons: BTreeMap<&ModelName, &Vec<Reason>> =
+            pass.plan.actions.iter().map(|a| (&a.model, &a.reasons)).collect();
+        self.actions.extend(pass.outcomes.iter().map(|outcome| JsonAction {
+            model: outcome.model.clone(),
+            action: outcome.kind,
+            reasons: reasons.remove(&outcome.model).cloned().unwrap_or_default(),
+            outcome: Some(outcome.result.clone().map_or_else(JsonOutcome::Failed, |()| JsonOutcome::Done)),
+        }));
+    }
+
+    /// Adds how it ended.
+    pub(super) fn finish(mut self, last: &Pass, exit: Exit) -> Self {
+        self.exit_code = exit.code();
+        self.waiting.clone_from(&last.plan.waiting);
+        self.guard.clone_from(&last.plan.guard);
+        self.matching = last.plan.matching;
+        let rows = last.plan.unmanaged.iter();
+        self.unmanaged = rows.map(|r| JsonUnmanaged { id: r.id.to_string(), name: r.name.clone() }).collect();
+        self.diagnostics = last.desired.iter().flat_map(|d| &d.diagnostics).map(diagnostic).collect();
+        self
+    }
+
+    /// Whether any action failed.
+    pub(super) fn has_failures(&self) -> bool {
+        self.failures().next().is_some()
+    }
+
+    /// The failed actions, for people.
+    pub(super) fn failures(&self) -> impl Iterator<Item = String> {
+        self.actions.iter().filter_map(|a| match &a.outcome {
+            Some(JsonOutcome::Failed(why)) => Some(format!("{} {}: {why}", a.action.as_str(), a.model)),
+            _ => None,
+        })
+    }
+
+    /// Whether anything was changed.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.actions.is_empty()
+    }
+
+    /// How many models each kind of action was done to; an action that took
+    /// several passes counts once.
+    pub(super) fn done(&self) -> BTreeMap<ActionKind, usize> {
+        let done: std::collections::BTreeSet<(ActionKind, &ModelName)> = self
+            .actions
+            .iter()
+            .filter(|a| matches!(a.outcome, Some(JsonOutcome::Done)))
+            .map(|a| (a.action, &a.model))
+            .collect();
+        let mut counts = BTreeMap::new();
+        for (kind, _) in done {
+            *counts.entry(kind).or_insert(0) += 1;
+        }
+        counts
+    }
+}
+
+fn diagnostic(from: &Diagnostic) -> JsonDiagnostic {
+    let position = from.position();
+    JsonDiagnostic {
+        severity: from.severity,
+        file: from.file.to_string(),
+        line: position.map(|(line, _)| line),
+        column: position.map(|(_, column)| column),
+        message: from.message.clone(),
+        help: from.help.clone(),
+    }
+}
+
+/// Prints a document and a newline.
+///
+/// # Errors
+/// Standard output is closed.
+pub(super) fn print<T: Serialize>(document: &T) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, document)?;
+    writeln!(out)?;
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! The command line: one file per command, arguments and rendering only.
+
+mod down;
+mod exit;
+mod json;
+mod models;
+mod open;
+mod progress;
+mod reconcile;
+mod render;
+mod status;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use exit::Exit;
+pub use open::exit_of;
+
+/// Keeps llama-server processes as a directory of TOML files says.
+///
+/// Definitions are `*.toml` files, one per model. herdsman compares them with
+/// its SQLite records and with what really runs, and creates, updates, starts,
+/// stops and deletes models until all three agree. Servers outlive herdsman.
+#[derive(Debug, Parser)]
+#[command(name = "herdsman", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "Exit codes: 0 converged, 1 something failed or is not as declared, 2 changes \
+(with --detailed-exitcode), 3 refused by the mass-delete guard, 64 usage, 65 invalid definition, \
+66 no models.d, 69 no usable llama-server, 75 locked by another pass.")]
+pub struct Cli {
+    /// Where things are.
+    #[command(flatten)]
+    pub places: Places,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Where things are")]
+pub struct Places {
+    /// Directory of the definitions.
+    #[arg(long, global = true, value_name = "DIR", env = "HERDSMAN_MODELS_DIR", default_value = "models.d")]
+    pub models_dir: PathBuf,
+    /// Directory for ids, logs and locks [default: $XDG_STATE_HOME/herdsman; root: /var/lib/herdsman].
+    #[arg(long, global = true, value_name = "DIR", env = "HERDSMAN_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// SQLite file shared with other programs [default: <state-dir>/herdsman.db].
+    #[arg(long, global = true, value_name = "FILE", env = "HERDSMAN_DATABASE")]
+    pub database: Option<PathBuf>,
+    /// llama-server for definitions that name none [default: from PATH].
+    #[arg(long, global = true, value_name = "PATH", env = "HERDSMAN_LLAMA_SERVER")]
+    pub llama_server: Option<String>,
+    /// Ports to allot to definitions that name none.
+    #[arg(long, global = true, value_name = "A-B", default_value = "8100-8999", value_parser = port_range)]
+    pub port_range: (u16, u16),
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the machine match the definitions.
+    Reconcile(reconcile::ReconcileArgs),
+    /// Show every model: what is wanted, what runs, and why they differ.
+    Status(status::StatusArgs),
+    /// Stop every managed server; records and definitions stay.
+    Down(down::DownArgs),
+    /// Read the models table, as the programs that share it see it.
+    Models(models::ModelsArgs),
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What stopped it, for a person, with the exit code in the error chain.
+pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
+    match &cli.command {
+        Command::Reconcile(args) => reconcile::run(&cli.places, args),
+        Command::Status(args) => status::run(&cli.places, args),
+        Command::Down(args) => down::run(&cli.places, args),
+        Command::Models(args) => models::run(&cli.places, args),
+    }
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people; may change.
+    #[default]
+    Text,
+    /// For programs; versioned.
+    Json,
+}
+
+fn port_range(text: &str) -> Result<(u16, u16), String> {
+    let parse = |part: &str| part.trim().parse::<u16>().ok().filter(|port| *port > 0);
+    match text.split_once('-').map(|(a, b)| (parse(a), parse(b))) {
+        Some((Some(from), Some(to))) if from <= to => Ok((from, to)),
+        _ => Err("a range of ports is two numbers from 1 to 65535, such as 8100-8999".to_owned()),
+    }
+}
+
+/// `30s`, `10m`, `500ms`, `1h30m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    crate::definition::parse_duration(text).map_err(|problem| problem.to_string())
+}

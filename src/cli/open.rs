@@ -1,0 +1,56 @@
+//! From arguments to a host, and from errors to exit codes.
+
+use super::{Exit, Places};
+use crate::host::{self, Host, HostError};
+use crate::state::{StateDir, StateError};
+
+impl Places {
+    pub(super) fn state(&self) -> StateDir {
+        StateDir::new(self.state_dir.clone().unwrap_or_else(StateDir::default_path))
+    }
+
+    /// Where everything is, every default filled in.
+    pub(super) fn resolve(&self) -> host::Places {
+        let state = self.state();
+        host::Places {
+            models_dir: self.models_dir.clone(),
+            database: self.database.clone().unwrap_or_else(|| state.database()),
+            llama_server: self.llama_server.clone(),
+            state,
+        }
+    }
+
+    pub(super) fn open(&self) -> Result<Host, HostError> {
+        Host::open(self.resolve())
+    }
+
+    pub(super) fn open_read_only(&self) -> Result<Host, HostError> {
+        Host::open_read_only(self.resolve())
+    }
+}
+
+/// A command that refuses for a reason with an exit code of its own.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct Refused {
+    pub(super) exit: Exit,
+    pub(super) message: String,
+}
+
+/// The exit code of an error that ended a command.
+#[must_use]
+pub fn exit_of(error: &anyhow::Error) -> Exit {
+    if let Some(refused) = error.downcast_ref::<Refused>() {
+        return refused.exit;
+    }
+    let state = match error.downcast_ref::<HostError>() {
+        Some(HostError::Load(_)) => return Exit::NoModelsDir,
+        Some(HostError::State(state)) => Some(state),
+        Some(_) => None,
+        None => error.downcast_ref::<StateError>(),
+    };
+    match state {
+        Some(StateError::Locked { .. }) => Exit::Locked,
+        _ => Exit::Failed,
+    }
+}

@@ -1,0 +1,254 @@
+//! `herdsman reconcile`.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::json::{self, Document};
+use super::open::Refused;
+use super::progress::Progress;
+use super::{Exit, Format, Places, duration, render};
+use crate::host::{Host, HostError};
+use crate::model::{ModelName, Severity};
+use crate::plan::{Limits, MaxDeletes, WaitFor, WaitKind};
+use crate::reconcile::{Goal, Pass, look, pass};
+
+/// Arguments of `reconcile`.
+#[derive(Debug, Args)]
+pub struct ReconcileArgs {
+    /// Show what would be done and why; write nothing at all.
+    #[arg(long)]
+    dry_run: bool,
+    /// Exit 2 if changes are pending (dry run) or were made.
+    #[arg(long)]
+    detailed_exitcode: bool,
+    /// How to write plan and results.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Only this model; may be given again.
+    #[arg(long, value_name = "NAME")]
+    target: Vec<ModelName>,
+    #[command(flatten)]
+    limits: LimitArgs,
+    /// Make one pass and leave what loads or drains to the next.
+    #[arg(long, conflicts_with = "dry_run")]
+    no_wait: bool,
+    /// Give up waiting after this time; what was begun goes on [default: never].
+    #[arg(long, value_name = "T", value_parser = duration)]
+    timeout: Option<Duration>,
+    /// Try failed generations and crashed models again now.
+    #[arg(long)]
+    retry: bool,
+    /// Restart servers whose llama-server changed on disk.
+    #[arg(long)]
+    upgrade_binary: bool,
+}
+
+/// Limits of a pass.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitArgs {
+    /// Allow this many deletions, or this share of the managed models.
+    #[arg(long, value_name = "N|N%", value_parser = max_deletes)]
+    max_deletes: Option<MaxDeletes>,
+    /// Starts at once.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive)]
+    parallel: usize,
+    /// Restarts at once.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
+    max_restarting: usize,
+    /// How long to wait for another pass to end.
+    #[arg(long, value_name = "T", default_value = "60s", value_parser = duration)]
+    lock_timeout: Duration,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "a number from 1".to_owned())
+}
+
+fn max_deletes(text: &str) -> Result<MaxDeletes, String> {
+    let wrong = || "a number of models, such as 3, or a share of them, such as 20%".to_owned();
+    match text.strip_suffix('%') {
+        Some(share) => share.parse().ok().filter(|p| *p <= 100).map(MaxDeletes::Percent).ok_or_else(wrong),
+        None => text.parse().map(MaxDeletes::Count).map_err(|_| wrong()),
+    }
+}
+
+/// Runs the command.
+pub(super) fn run(places: &Places, args: &ReconcileArgs) -> anyhow::Result<Exit> {
+    let limits = Limits {
+        port_range: places.port_range,
+        parallel: args.limits.parallel,
+        max_restarting: args.limits.max_restarting,
+        max_deletes: args.limits.max_deletes,
+        targets: args.target.iter().cloned().collect(),
+        retry: args.retry,
+        upgrade_binary: args.upgrade_binary,
+        logs: places.state().logs(),
+    };
+    if args.dry_run { dry_run(places, args, &limits) } else { converge(places, args, &limits) }
+}
+
+fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::Result<Exit> {
+    let mut host = places.open_read_only()?;
+    let seen = look(&mut host, Goal::Definitions, limits)?;
+    report_diagnostics(&seen);
+    reject_unknown_targets(&seen, args)?;
+    let exit = exit_of_pass(&seen).and(if args.detailed_exitcode && !seen.plan.actions.is_empty() {
+        Exit::Changes
+    } else {
+        Exit::Converged
+    });
+    match args.format {
+        Format::Text => anstream::print!("{}", render::plan(&seen.plan)),
+        Format::Json => json::print(&Document::plan(&seen, exit))?,
+    }
+    Ok(exit)
+}
+
+/// Passes until nothing is left to wait for.
+fn converge(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::Result<Exit> {
+    let mut run = Run { limits: limits.clone(), args, progress: Progress::new(), begun: Instant::now() };
+    let mut host = None;
+    let first = run.pass(places, &mut host)?;
+    reject_unknown_targets(&first, args)?;
+    report_diagnostics(&first);
+    let text = args.format == Format::Text;
+    if text {
+        anstream::print!("{}", render::plan(&first.plan));
+    }
+    let mut document = Document::new();
+    let mut last = first;
+    let mut idle_passes = 0;
+    loop {
+        run.progress.report(&last);
+        document.add(&last);
+        let more = !args.no_wait && (!last.outcomes.is_empty() || waits(&last, WaitKind::Progressing));
+        idle_passes = if last.outcomes.is_empty() { 0 } else { idle_passes + 1 };
+        if !more || run.out_of_time() || idle_passes > MOST_PASSES_IN_A_ROW {
+            break;
+        }
+        // `--retry` means now, not at every pass until it works.
+        run.limits.retry = false;
+        if last.outcomes.is_empty()
+            && let Some(host) = &mut host
+        {
+            run.wait(host, &last);
+        }
+        last = run.pass(places, &mut host)?;
+    }
+    run.progress.finish();
+    let exit = run.exit(&document, &last);
+    match args.format {
+        Format::Text => anstream::print!("{}", render::result(&document, &last.plan)),
+        Format::Json => json::print(&document.finish(&last, exit))?,
+    }
+    Ok(exit)
+}
+
+/// Passes that each change something and never come to rest mean that another
+/// program undoes them; better to say so than to fight it.
+const MOST_PASSES_IN_A_ROW: usize = 100;
+
+struct Run<'a> {
+    limits: Limits,
+    args: &'a ReconcileArgs,
+    progress: Progress,
+    begun: Instant,
+}
+
+impl Run<'_> {
+    /// One pass under the lock.
+    fn pass(&mut self, places: &Places, host: &mut Option<Host>) -> Result<Pass, HostError> {
+        let state = places.state();
+        state.create()?;
+        let _lock = state.lock(self.args.limits.lock_timeout)?;
+        let host = match host {
+            Some(host) => host,
+            None => host.insert(places.open()?),
+        };
+        pass(host, Goal::Definitions, &self.limits, "reconcile")
+    }
+
+    /// Waits, without the lock, until a loading or draining model may have
+    /// come further.
+    fn wait(&mut self, host: &mut Host, last: &Pass) {
+        let waiting = |wait: &WaitFor| wait.kind() == WaitKind::Progressing;
+        let names: std::collections::BTreeSet<_> =
+            last.plan.waiting.iter().filter(|w| waiting(&w.on)).map(|w| &w.model).collect();
+        let watched: Vec<_> =
+            last.observed.instances.iter().filter(|i| names.contains(&i.model)).cloned().collect();
+        // A drain ends without a sign that could be waited for.
+        let drains = last.plan.waiting.iter().any(|w| matches!(w.on, WaitFor::Drain { .. }));
+        let longest = if drains { Duration::from_millis(100) } else { Duration::from_secs(1) };
+        let left = self.args.timeout.map_or(longest, |t| t.saturating_sub(self.begun.elapsed()).min(longest));
+        host.wait(&watched, left);
+    }
+
+    fn out_of_time(&self) -> bool {
+        self.args.timeout.is_some_and(|timeout| self.begun.elapsed() >= timeout)
+    }
+
+    fn exit(&self, document: &Document, last: &Pass) -> Exit {
+        let mut exit = exit_of_pass(last);
+        if document.has_failures() || !self.args.no_wait && waits(last, WaitKind::Progressing) {
+            exit = exit.and(Exit::Failed);
+        }
+        if self.args.detailed_exitcode && document.has_changes() {
+            exit = exit.and(Exit::Changes);
+        }
+        exit
+    }
+}
+
+fn waits(pass: &Pass, kind: WaitKind) -> bool {
+    pass.plan.waiting.iter().any(|w| w.on.kind() == kind)
+}
+
+/// What the state after a pass says.
+pub(super) fn exit_of_pass(pass: &Pass) -> Exit {
+    let diagnostics = pass.desired.iter().flat_map(|d| &d.diagnostics);
+    let invalid = diagnostics.into_iter().any(|d| d.severity == Severity::Error);
+    let mut exit = if invalid { Exit::InvalidDefinition } else { Exit::Converged };
+    for waiting in &pass.plan.waiting {
+        exit = exit.and(match waiting.on.kind() {
+            WaitKind::Guard => Exit::Guard,
+            WaitKind::NoBinary => Exit::NoLlamaServer,
+            WaitKind::InvalidDefinition => Exit::InvalidDefinition,
+            WaitKind::Stuck => Exit::Failed,
+            WaitKind::Progressing | WaitKind::Note => Exit::Converged,
+        });
+    }
+    if pass.outcomes.iter().any(|o| o.result.is_err()) {
+        exit = exit.and(Exit::Failed);
+    }
+    exit
+}
+
+/// All problems of all files, on standard error.
+pub(super) fn report_diagnostics(pass: &Pass) {
+    let Some(desired) = pass.desired.as_ref().filter(|d| !d.diagnostics.is_empty()) else { return };
+    // Colours are stripped where standard error is no terminal.
+    anstream::eprintln!("{}", crate::definition::render(&desired.diagnostics, true));
+}
+
+/// A `--target` that names nothing is a typing error, not "nothing to do".
+fn reject_unknown_targets(pass: &Pass, args: &ReconcileArgs) -> Result<(), Refused> {
+    let Some(desired) = &pass.desired else { return Ok(()) };
+    let known = |name: &ModelName| {
+        desired.definitions.contains_key(name)
+            || desired.unresolved.iter().any(|u| u.name.as_ref() == Some(name))
+            || pass.plan.actions.iter().any(|a| a.model == *name)
+            || pass.plan.waiting.iter().any(|w| w.model == *name)
+    };
+    let Some(unknown) = args.target.iter().find(|name| !known(name)) else { return Ok(()) };
+    let nearest = desired
+        .definitions
+        .keys()
+        .map(|name| (strsim::jaro_winkler(name.as_str(), unknown.as_str()), name))
+        .filter(|(similarity, _)| *similarity > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let hint = nearest.map_or_else(String::new, |(_, name)| format!("; did you mean {name}?"));
+    let message = format!("--target {unknown}: no definition declares it{hint}");
+    Err(Refused { exit: Exit::Usage, message })
+}

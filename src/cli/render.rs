@@ -1,0 +1,165 @@
+//! Plans and results as people read them.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+
+use super::json::Document;
+use crate::model::ModelName;
+use crate::plan::{Action, ActionKind, GuardRefusal, Plan, WaitKind, Waiting};
+use crate::text::count;
+
+/// Unmanaged rows shown by name; of more, only the number.
+const UNMANAGED_SHOWN: usize = 10;
+
+/// The plan: a line per model, every reason, and a summary.
+pub(super) fn plan(plan: &Plan) -> String {
+    let mut out = String::new();
+    let width = name_width(plan);
+    for action in &plan.actions {
+        action_lines(&mut out, action, width);
+    }
+    for waiting in &plan.waiting {
+        waiting_line(&mut out, waiting, width);
+    }
+    for row in plan.unmanaged.iter().take(UNMANAGED_SHOWN) {
+        line(&mut out, Style::new().dimmed(), "  .", &shown_name(&row.name), width, "ignore", "not managed");
+    }
+    if plan.unmanaged.len() > UNMANAGED_SHOWN {
+        let more = plan.unmanaged.len() - UNMANAGED_SHOWN;
+        line(&mut out, Style::new().dimmed(), "  .", "…", width, "ignore", &format!("{more} more, not managed"));
+    }
+    if let Some(refusal) = &plan.guard {
+        guard(&mut out, refusal);
+    }
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    out.push_str(&summary(plan));
+    out
+}
+
+/// What a whole `reconcile` did, and how it ended.
+pub(super) fn result(document: &Document, last: &Plan) -> String {
+    let mut out = String::new();
+    let done = document.done();
+    if done.is_empty() && !document.has_failures() {
+        return out;
+    }
+    for failure in document.failures() {
+        let _ = writeln!(out, "{} {failure}", styled(AnsiColor::Red.on_default(), "failed:"));
+    }
+    let mut line = String::from(if done.is_empty() { "Done: nothing" } else { "Done: " });
+    let parts: Vec<String> = done.iter().map(|(kind, number)| format!("{number} {}", past(*kind))).collect();
+    line.push_str(&parts.join(", "));
+    let _ = writeln!(out, "{line}. {}", match_summary(last));
+    // What is still not as declared is worth a line each, once it is final.
+    let width = name_width(last);
+    for waiting in last.waiting.iter().filter(|w| w.on.kind() != WaitKind::Note) {
+        waiting_line(&mut out, waiting, width);
+    }
+    out
+}
+
+fn summary(plan: &Plan) -> String {
+    let mut parts = Vec::new();
+    for kind in ActionKind::ALL {
+        let number = plan.actions.iter().filter(|a| a.kind == kind).count();
+        if number > 0 {
+            parts.push(format!("{number} to {}", kind.as_str()));
+        }
+    }
+    if !parts.is_empty() {
+        format!("Plan: {}.\n", parts.join(", "))
+    } else {
+        format!("No changes. {}\n", match_summary(plan))
+    }
+}
+
+/// `12 models match their definitions.`, and how many do not.
+fn match_summary(plan: &Plan) -> String {
+    let verb = if plan.matching == 1 { "matches its definition" } else { "match their definitions" };
+    let mut text = format!("{} {verb}", count(plan.matching, "model"));
+    let mut others: Vec<&ModelName> =
+        plan.waiting.iter().filter(|w| w.on.kind() != WaitKind::Note).map(|w| &w.model).collect();
+    others.dedup();
+    if !others.is_empty() {
+        let verb = if others.len() == 1 { "does" } else { "do" };
+        let _ = write!(text, ", {} {verb} not (yet)", others.len());
+    }
+    text.push('.');
+    text
+}
+
+fn action_lines(out: &mut String, action: &Action, width: usize) {
+    let (symbol, color) = match action.kind {
+        ActionKind::Create => ("  +", AnsiColor::Green),
+        ActionKind::Update => ("  ~", AnsiColor::Yellow),
+        ActionKind::Restart => ("-/+", AnsiColor::Yellow),
+        ActionKind::Start => ("  >", AnsiColor::Green),
+        ActionKind::Stop => ("  x", AnsiColor::Red),
+        ActionKind::Delete => ("  -", AnsiColor::Red),
+        ActionKind::Adopt => ("  <", AnsiColor::Cyan),
+    };
+    let mut reasons = action.reasons.iter().map(ToString::to_string);
+    let first = reasons.next().unwrap_or_default();
+    line(out, color.on_default(), symbol, action.model.as_str(), width, action.kind.as_str(), &first);
+    for reason in reasons {
+        line(out, Style::new(), "   ", "", width, "", &reason);
+    }
+}
+
+fn waiting_line(out: &mut String, waiting: &Waiting, width: usize) {
+    let (symbol, style) = match waiting.on.kind() {
+        WaitKind::Progressing => ("  :", AnsiColor::Cyan.on_default()),
+        WaitKind::Note => ("  .", Style::new().dimmed()),
+        _ => ("  !", AnsiColor::Red.on_default()),
+    };
+    line(out, style, symbol, waiting.model.as_str(), width, "wait", &waiting.on.to_string());
+}
+
+fn line(out: &mut String, style: Style, symbol: &str, name: &str, width: usize, word: &str, rest: &str) {
+    let head = format!("{symbol} {name:width$}  {word:<8}");
+    let rest = rest.replace('\n', " ");
+    let _ = writeln!(out, "{}", format!("{} {rest}", styled(style, &head)).trim_end());
+}
+
+fn styled(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+fn guard(out: &mut String, refusal: &GuardRefusal) {
+    let _ = writeln!(
+        out,
+        "\nRefused: this would delete {} of {}. Nothing is deleted or created.",
+        refusal.deletions.len(),
+        count(refusal.managed, "managed model")
+    );
+    for (old, new) in &refusal.renames {
+        let _ = writeln!(out, "  {new} uses the weights of {old}: a rename? Then set name = \"{old}\" in its file.");
+    }
+    let _ = writeln!(out, "  If it is meant: --max-deletes {}", refusal.deletions.len());
+}
+
+fn name_width(plan: &Plan) -> usize {
+    let names = plan.actions.iter().map(|a| a.model.as_str()).chain(plan.waiting.iter().map(|w| w.model.as_str()));
+    let rows = plan.unmanaged.iter().take(UNMANAGED_SHOWN).map(|row| row.name.as_str());
+    names.chain(rows).map(|name| name.chars().count()).max().unwrap_or(0).min(ModelName::MAX_LENGTH)
+}
+
+/// A row's name may be any text: it goes to a terminal.
+fn shown_name(name: &str) -> String {
+    if name.chars().any(char::is_control) { format!("{name:?}") } else { name.to_owned() }
+}
+
+fn past(kind: ActionKind) -> &'static str {
+    match kind {
+        ActionKind::Create => "created",
+        ActionKind::Update => "updated",
+        ActionKind::Restart => "restarted",
+        ActionKind::Start => "started",
+        ActionKind::Stop => "stopped",
+        ActionKind::Delete => "deleted",
+        ActionKind::Adopt => "adopted",
+    }
+}

@@ -1,0 +1,283 @@
+//! This machine, behind the trait [`World`]: real files, a real database, real
+//! processes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::apply::World;
+use crate::database::{Database, DatabaseError};
+use crate::definition::catalogue::{self, Catalogue, DryRun};
+use crate::definition::{self, Catalogues, LoadError, LoadOptions};
+use crate::instance::{self, Host as Processes};
+use crate::model::{
+    Change, Death, Desired, FailureCause, Instance, Launch, Observed, ProcessId, Records, StopTarget, Timestamp,
+};
+use crate::plan::{Answers, Binary, Question};
+use crate::state::{StateDir, StateError};
+
+/// Where everything is.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The definitions, as the user named the directory.
+    pub models_dir: PathBuf,
+    /// The state directory.
+    pub state: StateDir,
+    /// The database.
+    pub database: PathBuf,
+    /// The llama-server of definitions that name none; `None`: from `PATH`.
+    pub llama_server: Option<String>,
+}
+
+/// What ends a pass on this machine.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The definitions cannot be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The database can be neither read nor written.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The processes cannot be listed.
+    #[error(transparent)]
+    Processes(#[from] instance::HostError),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A command that only looks was about to write: a defect of herdsman.
+    #[error("herdsman was about to write in a command that only reads; please report this")]
+    ReadOnly,
+}
+
+/// This machine.
+pub struct Host {
+    places: Places,
+    access: Access,
+    processes: Processes,
+    state_key: [u8; 32],
+    binaries: Binaries,
+}
+
+/// Whether anything may be written.
+enum Access {
+    /// A dry run, `status`: not even a file is made. `None`: no database yet.
+    Read(Option<Database>),
+    Write(Database),
+}
+
+impl Host {
+    /// A host that may change things. The state directory is made if needed.
+    ///
+    /// # Errors
+    /// The state directory or the database cannot be used.
+    pub fn open(places: Places) -> Result<Self, HostError> {
+        places.state.create()?;
+        let id = places.state.id_or_new()?;
+        let database = Database::open(&places.database)?;
+        Self::new(places, &id, Access::Write(database))
+    }
+
+    /// A host that only looks, and writes nothing at all.
+    ///
+    /// # Errors
+    /// The state directory or the database cannot be read.
+    pub fn open_read_only(places: Places) -> Result<Self, HostError> {
+        // Without an id nothing was ever started: a new one finds nothing.
+        let id = places.state.id()?.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+        let database = Database::open_read_only(&places.database)?;
+        Self::new(places, &id, Access::Read(database))
+    }
+
+    fn new(places: Places, state_id: &str, access: Access) -> Result<Self, HostError> {
+        let cache = places.state.cache();
+        let binaries = Binaries {
+            default: places.llama_server.clone(),
+            write: matches!(access, Access::Write(_)),
+            cache,
+            known: std::sync::Mutex::default(),
+        };
+        let state_key = blake3::derive_key("herdsman 2026 secret digests", state_id.as_bytes());
+        let processes = Processes::new(state_id)?;
+        Ok(Self { places, access, processes, state_key, binaries })
+    }
+
+    /// Blocks until something about `instances` may have changed, or `timeout`.
+    pub fn wait(&mut self, instances: &[Instance], timeout: std::time::Duration) {
+        self.processes.wait_for_change(instances, timeout);
+    }
+
+    /// The database, if there is one.
+    #[must_use]
+    pub fn database(&self) -> Option<&Database> {
+        match &self.access {
+            Access::Read(database) => database.as_ref(),
+            Access::Write(database) => Some(database),
+        }
+    }
+
+    fn check(&self, launch: &Launch, weights: &[PathBuf]) -> Result<(), String> {
+        for file in weights {
+            definition::check_gguf(file).map_err(|problem| problem.to_string())?;
+        }
+        match catalogue::dry_run(&launch.binary, &launch.args, &launch.env) {
+            Ok(DryRun::Accepted) => Ok(()),
+            Ok(DryRun::Refused { message }) => Err(format!("llama-server refuses its options: {message}")),
+            Err(problem) => Err(problem.to_string()),
+        }
+    }
+
+    /// Checks command lines, as many at once as there are processors: each
+    /// takes a dry run of llama-server.
+    fn check_all(&self, checks: &[(&Launch, &[PathBuf])]) -> Vec<Result<(), String>> {
+        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(checks.len()).max(1);
+        let next = std::sync::atomic::AtomicUsize::new(0);
+        let mut results: Vec<(usize, Result<(), String>)> = std::thread::scope(|scope| {
+            let work = || {
+                let mut done = Vec::new();
+                loop {
+                    let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    let Some((launch, weights)) = checks.get(index) else { return done };
+                    done.push((index, self.check(launch, weights)));
+                }
+            };
+            let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+        });
+        results.sort_by_key(|(index, _)| *index);
+        results.into_iter().map(|(_, result)| result).collect()
+    }
+}
+
+impl World for Host {
+    type Error = HostError;
+
+    fn now(&self) -> Timestamp {
+        Timestamp(jiff::Timestamp::now().as_millisecond())
+    }
+
+    fn seed(&mut self) -> [u8; 16] {
+        uuid::Uuid::new_v4().into_bytes()
+    }
+
+    fn load(&mut self) -> Result<Desired, HostError> {
+        let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+        let options = LoadOptions {
+            dir: &self.places.models_dir,
+            cwd: &cwd,
+            state_key: self.state_key,
+            catalogues: &self.binaries,
+        };
+        let mut desired = definition::load(&options)?;
+        definition::host_checks(&mut desired);
+        Ok(desired)
+    }
+
+    fn records(&mut self) -> Result<Records, HostError> {
+        Ok(self.database().map(Database::records).transpose()?.unwrap_or_default())
+    }
+
+    fn observe(&mut self, records: &Records) -> Result<Observed, HostError> {
+        let recorded: Vec<_> =
+            records.models.values().flat_map(|m| &m.instances).chain(&records.orphans).cloned().collect();
+        Ok(self.processes.observe(&recorded, &self.places.state.logs())?)
+    }
+
+    fn answer(
+        &mut self,
+        questions: &[Question],
+        observed: &Observed,
+        answers: &mut Answers,
+    ) -> Result<(), HostError> {
+        let mut checks: Vec<(&Launch, &[PathBuf])> = Vec::new();
+        let mut busy: Vec<&Instance> = Vec::new();
+        for question in questions {
+            match question {
+                Question::Binary(declared) => {
+                    let binary = self.binaries.find(declared.as_deref());
+                    answers.binaries.insert(declared.clone(), binary);
+                }
+                Question::Check(launch, weights) => checks.push((launch, weights)),
+                Question::Busy(id) => busy.extend(observed.instances.iter().find(|i| i.id == *id)),
+                Question::PortHolder(port) => {
+                    answers.holders.insert(*port, self.processes.port_holder(*port));
+                }
+                Question::GpuLayers { model, id, log_offset } => {
+                    let log = self.places.state.log(model);
+                    let layers = self.processes.offloaded_layers(&log, *log_offset).map_or(0, |(layers, _)| layers);
+                    answers.gpu_layers.insert(id.clone(), layers);
+                }
+                Question::FilesIntact { model, files } => {
+                    let intact = files.iter().all(|(path, was)| definition::identity(Path::new(path)) == Some(*was));
+                    answers.files_intact.insert(model.clone(), intact);
+                }
+            }
+        }
+        for (instance, answer) in busy.iter().zip(self.processes.busy(&busy)) {
+            answers.busy.insert(instance.id.clone(), answer);
+        }
+        for ((launch, _), result) in checks.iter().zip(self.check_all(&checks)) {
+            answers.checks.insert((launch.model.clone(), launch.spec.clone()), result);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, changes: &[Change]) -> Result<(), HostError> {
+        let now = self.now();
+        match &mut self.access {
+            Access::Write(database) => Ok(database.commit(changes, now)?),
+            Access::Read(_) => Err(HostError::ReadOnly),
+        }
+    }
+
+    fn log_length(&self, log: &Path) -> u64 {
+        std::fs::metadata(log).map_or(0, |metadata| metadata.len())
+    }
+
+    fn spawn(&mut self, launch: &Launch) -> Result<ProcessId, Death> {
+        self.processes
+            .spawn(launch)
+            .map_err(|error| Death { cause: FailureCause::Spawn, message: error.to_string() })
+    }
+
+    fn stop(&mut self, targets: &[StopTarget]) -> Vec<Result<(), String>> {
+        let results = self.processes.stop(targets);
+        results.into_iter().map(|result| result.map_err(|error| error.to_string())).collect()
+    }
+}
+
+/// The llama-servers of this machine, each looked at once.
+struct Binaries {
+    default: Option<String>,
+    write: bool,
+    cache: PathBuf,
+    known: std::sync::Mutex<BTreeMap<Option<String>, Result<Binary, String>>>,
+}
+
+impl Binaries {
+    fn find(&self, declared: Option<&str>) -> Result<Binary, String> {
+        let key = declared.map(str::to_owned);
+        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        known.entry(key).or_insert_with(|| self.look(declared)).clone()
+    }
+
+    fn look(&self, declared: Option<&str>) -> Result<Binary, String> {
+        let named = declared.or(self.default.as_deref());
+        let path = catalogue::locate(named, std::env::var_os("PATH").as_deref()).map_err(|p| p.to_string())?;
+        let identity = catalogue::identify(&path).map_err(|p| p.to_string())?;
+        // Asked for here too, so that a program that is not llama-server is
+        // found before anything stops for it.
+        catalogue::catalogue(&path, &identity, Some(&self.cache), self.write).map_err(|p| p.to_string())?;
+        Ok(Binary { path, identity })
+    }
+}
+
+impl Catalogues for Binaries {
+    /// The options of the llama-server that will run; where there is none,
+    /// those of the pinned one.
+    fn catalogue(&self, binary: Option<&str>) -> Arc<Catalogue> {
+        self.find(binary)
+            .ok()
+            .and_then(|b| catalogue::catalogue(&b.path, &b.identity, Some(&self.cache), self.write).ok())
+            .unwrap_or_else(Catalogue::embedded)
+    }
+}
