@@ -214,7 +214,7 @@ fn the_pinned_llama_server_accepts_what_the_catalogue_takes() {
         for value in samples(option) {
             let value = toml::de::DeValue::parse(&value).unwrap();
             let args = option.setting(value.get_ref(), false, &str::to_owned).unwrap().setting.args;
-            let verdict = dry_run(&path, &args, &BTreeMap::new()).unwrap();
+            let verdict = dry_run(&path, &args, &BTreeMap::new()).unwrap_or_else(|error| panic!("{args:?}: {error}"));
             if verdict != Verdict::Accepted {
                 refused.push((args, verdict));
             }
