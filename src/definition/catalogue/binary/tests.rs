@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::super::{Found, OptionSpec, ValueKind};
+use super::super::{Found, ListStyle, OptionSpec, ValueKind};
 use super::*;
 
 /// An executable script. A shell writes it: a descriptor that this process has
@@ -223,6 +223,32 @@ fn the_pinned_llama_server_accepts_what_the_catalogue_takes() {
     assert!(refused.is_empty(), "{refused:#?}");
 }
 
+#[test]
+#[ignore = "needs the pinned llama-server: HERDSMAN_TEST_LLAMA_SERVER"]
+fn the_pinned_llama_server_reads_numbers_just_where_the_table_says_so() {
+    let path = real();
+    let mut wrong = Vec::new();
+    for option in Catalogue::embedded().options().filter(|option| option.kind != ValueKind::Flag) {
+        let args = vec![option.argument(), "zz".into(), "zz".into()];
+        let values = if matches!(option.list, ListStyle::Words(_)) { 2 } else { 1 };
+        let reads = match dry_run(&path, &args[..=values], &BTreeMap::new()).unwrap() {
+            Verdict::Refused { message } if message.contains(": stof") => "float",
+            Verdict::Refused { message } if message.contains(": sto") => "int",
+            _ => "other",
+        };
+        let expected = match option.kind {
+            ValueKind::Integer(_) => "int",
+            ValueKind::Float(_) => "float",
+            _ => "other",
+        };
+        // What is removed reads nothing any more.
+        if reads != expected && option.refusal.is_none() {
+            wrong.push((option.key.clone(), reads));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 /// Values of an option that llama-server should accept, as TOML.
 fn samples(option: &OptionSpec) -> Vec<String> {
     let quoted = |words: &[String]| words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>();
@@ -235,7 +261,7 @@ fn samples(option: &OptionSpec) -> Vec<String> {
         ValueKind::Text => Vec::new(),
     };
     let pair = |value: String| match option.list {
-        super::super::ListStyle::Words(_) => format!("[{value}, {value}]"),
+        ListStyle::Words(_) => format!("[{value}, {value}]"),
         _ => value,
     };
     of_kind.into_iter().chain(quoted(&option.words)).map(pair).collect()
