@@ -1,1 +1,3 @@
 //! DESIRED: definition files, and the options llama-server knows.
+
+pub mod catalogue;

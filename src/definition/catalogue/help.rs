@@ -1,0 +1,136 @@
+//! Reads `llama-server --help` into entries, one an option, as printed.
+//!
+//! ```text
+//! column 0                                40
+//! -c,    --ctx-size N                     size of the prompt context (default: 0, …)
+//!                                         (env: LLAMA_ARG_CTX_SIZE)
+//! -fitt, --fit-target MiB0,MiB1,MiB2,...
+//!                                         target margin per device for --fit, …
+//! ```
+//!
+//! An entry begins with a `-` in column 0: its head is names joined by `, `
+//! and then the metavar. Its help begins in column 40, or on the next line when
+//! the head is too long. A line of five dashes heads a section. Text of any
+//! other shape is skipped: what to make of too few options is for the caller.
+
+/// One option as the help prints it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry<'a> {
+    /// Every name with its dashes, short and long, in the order printed.
+    pub names: Vec<&'a str>,
+    /// What follows the names; empty for a flag.
+    pub metavar: &'a str,
+    /// The lines of the help text, without the indentation.
+    pub lines: Vec<&'a str>,
+}
+
+/// Where the help text begins: fixed in llama.cpp's `common_arg::to_string`.
+const HELP_COLUMN: usize = 40;
+
+/// The entries of a help text, in order.
+pub(super) fn entries(help: &str) -> Vec<Entry<'_>> {
+    let mut entries: Vec<Entry<'_>> = Vec::new();
+    for line in help.lines() {
+        if line.starts_with("-----") {
+            continue;
+        }
+        if line.starts_with('-') {
+            entries.extend(entry(line));
+        } else if let (Some(text), Some(entry)) = (continuation(line), entries.last_mut()) {
+            entry.lines.push(text);
+        }
+    }
+    entries
+}
+
+/// The entry that begins on `line`.
+fn entry(line: &str) -> Option<Entry<'_>> {
+    let (head, help) = match line.split_at_checked(HELP_COLUMN) {
+        Some((head, help)) if head.ends_with("  ") && !help.is_empty() => (head, Some(help)),
+        _ => (line, None),
+    };
+    let (names, metavar) = names(head);
+    (!names.is_empty()).then(|| Entry { names, metavar, lines: help.into_iter().collect() })
+}
+
+/// Splits a head into its names and its metavar.
+fn names(head: &str) -> (Vec<&str>, &str) {
+    let mut names = Vec::new();
+    let mut rest = head.trim();
+    while rest.starts_with('-') {
+        let end = rest.find([',', ' ']).unwrap_or(rest.len());
+        let (name, after) = rest.split_at(end);
+        names.push(name);
+        rest = after.strip_prefix(',').unwrap_or(after).trim_start();
+        if !after.starts_with(',') {
+            break;
+        }
+    }
+    (names, rest)
+}
+
+/// The help text of a continuation line.
+fn continuation(line: &str) -> Option<&str> {
+    let (indent, text) = line.split_at_checked(HELP_COLUMN)?;
+    (indent.trim().is_empty() && !text.trim().is_empty()).then_some(text)
+}
+
+impl<'a> Entry<'a> {
+    /// Where the variable's name is, of a trailing `(env: LLAMA_ARG_X)`.
+    pub fn env(&self) -> Option<&'a str> {
+        self.lines.iter().rev().find_map(|line| line.trim().strip_prefix("(env: ")?.strip_suffix(')'))
+    }
+
+    /// The help text as one line.
+    pub fn text(&self) -> String {
+        self.lines.join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_pinned_help_has_every_option_once() {
+        let entries = entries(super::super::EMBEDDED_HELP);
+        assert_eq!(entries.len(), 248);
+        assert_eq!(entries.iter().map(|e| e.names.len()).sum::<usize>(), 405);
+        assert_eq!(entries.iter().filter(|e| e.env().is_some()).count(), 135);
+    }
+
+    #[test]
+    fn a_head_is_split_into_names_and_metavar() {
+        let one = |line| entries(line).remove(0);
+        assert_eq!(one("-t,    --threads N                      number of").names, ["-t", "--threads"]);
+        assert_eq!(one("-t,    --threads N                      number of").metavar, "N");
+        assert_eq!(one("-t,    --threads N                      number of").lines, ["number of"]);
+        assert_eq!(one("-kvo,  --kv-offload, -nkvo, --no-kv-offload").names.len(), 4);
+        assert_eq!(one("--control-vector-layer-range START END").metavar, "START END");
+        assert_eq!(one("-dev,  --device <dev1,dev2,..>          comma").metavar, "<dev1,dev2,..>");
+        assert_eq!(one("-ot,   --override-tensor <tensor name pattern>=<buffer type>,...").names.len(), 2);
+    }
+
+    #[test]
+    fn a_head_too_long_for_its_column_has_its_help_on_the_next_line() {
+        let text = format!("-fitt, --fit-target MiB0,MiB1,MiB2,...\n{0}margin\n{0}(env: X_Y)\n", " ".repeat(40));
+        let entry = entries(&text).remove(0);
+        assert_eq!(entry.metavar, "MiB0,MiB1,MiB2,...");
+        assert_eq!(entry.lines, ["margin", "(env: X_Y)"]);
+        assert_eq!(entry.env(), Some("X_Y"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "(-{0,6}|[a-zé,<>{}|. \n]|\\(env: | {38,42}|\\PC){0,60}") {
+            for entry in entries(&text) {
+                prop_assert!(!entry.names.is_empty());
+                let _ = (entry.env(), entry.text());
+            }
+        }
+    }
+}

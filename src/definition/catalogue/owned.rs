@@ -1,0 +1,110 @@
+//! Options and variables a definition does not set in `[parameters]` and
+//! `[env]`, each with what to do instead.
+
+use super::{Catalogue, suggest};
+
+/// Options herdsman owns, or that make no sense for a server it keeps. The
+/// sentences follow "… cannot be set here:" and name the key to use.
+const OWNED: [(&str, &str); 23] = [
+    ("model", "`model` goes at the top level of the file: `model = \"../weights/name.gguf\"`"),
+    ("hf_repo", "`hf_repo` goes at the top level of the file: `hf_repo = \"org/repo:quant\"`"),
+    ("model_url", "`model_url` goes at the top level of the file: `model_url = \"https://…\"`"),
+    ("host", "`host` goes at the top level of the file: `host = \"127.0.0.1\"`"),
+    ("port", "`port` goes at the top level of the file: `port = 8101`"),
+    ("reuse_port", "herdsman gives each model a port of its own: remove it"),
+    ("alias", "further names go at the top level of the file: `aliases = [\"name\"]`"),
+    ("tags", "herdsman marks its servers with the tags: use `labels = { key = \"value\" }` at the top level"),
+    ("api_key", "secrets have a table of their own: `[secrets]` with `api_key = { file = \"/path\" }`"),
+    ("api_key_file", "secrets have a table of their own: `[secrets]` with `api_key = { file = \"/path\" }`"),
+    ("hf_token", "secrets have a table of their own: `[secrets]` with `hf_token = { file = \"/path\" }`"),
+    ("models_dir", ROUTER),
+    ("models_preset", ROUTER),
+    ("models_max", ROUTER),
+    ("models_autoload", ROUTER),
+    ("log_file", "herdsman keeps the log in its state directory, and reads it to explain failures: remove it"),
+    ("log_disable", "herdsman reads the log to explain failures: use `verbosity` to make it shorter"),
+    ("help", PRINTS),
+    ("version", PRINTS),
+    ("license", PRINTS),
+    ("list_devices", PRINTS),
+    ("cache_list", PRINTS),
+    ("completion_bash", PRINTS),
+];
+
+const ROUTER: &str = "herdsman runs one server for each definition, not a router: write one file for each model";
+const PRINTS: &str = "llama-server prints something for it and exits: remove it";
+
+/// Variables of the process that are not options.
+const VARIABLES: [(&str, &str); 4] = [
+    ("LLAMA_API_KEY", "use `[secrets]` with `api_key = { file = \"/path\" }` or `api_key = { env = \"NAME\" }`"),
+    ("HF_TOKEN", "use `[secrets]` with `hf_token = { file = \"/path\" }` or `hf_token = { env = \"NAME\" }`"),
+    ("LLAMA_SERVER_ROUTER_PORT", "with it llama-server exits as soon as its standard input closes: remove it"),
+    ("NOTIFY_SOCKET", "it belongs to the service manager that started herdsman: remove it"),
+];
+
+/// Why option `key` cannot be set in `[parameters]`; `text` is its help.
+pub(super) fn refusal(key: &str, text: &str) -> Option<String> {
+    if let Some((_, instead)) = OWNED.iter().find(|(owned, _)| *owned == key) {
+        return Some((*instead).to_owned());
+    }
+    if let Some((_, advice)) = text.split_once("has been removed. ") {
+        return Some(format!("llama-server has removed it: {}", keys_of(advice)));
+    }
+    // `--gpt-oss-20b-default` and its like also choose a port.
+    if text.contains("can download weights from the internet") {
+        let instead = "it chooses weights and port by itself: write `hf_repo = \"org/repo:quant\"` at the top level";
+        return Some(instead.to_owned());
+    }
+    None
+}
+
+/// The keys of the table.
+#[cfg(test)]
+pub(super) fn keys() -> impl Iterator<Item = &'static str> {
+    OWNED.iter().map(|(key, _)| *key)
+}
+
+/// llama-server's advice with its options spelled as keys, without the
+/// trailing `(env: …)`.
+fn keys_of(advice: &str) -> String {
+    let advice = advice.split(" (env:").next().unwrap_or(advice);
+    let word = |word: &str| match word.strip_prefix("--") {
+        Some(name) => format!("`{}`", name.replace('-', "_")),
+        None => word.to_owned(),
+    };
+    advice.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
+}
+
+impl Catalogue {
+    /// Why the variable `name` cannot be set in `[env]`, as a help sentence;
+    /// `None` when it can.
+    ///
+    /// Every variable of an option is refused, so that an option has one place:
+    /// llama-server also ignores an unknown `LLAMA_ARG_…` without a word.
+    #[must_use]
+    pub fn owned_env(&self, name: &str) -> Option<String> {
+        if let Some((_, instead)) = VARIABLES.iter().find(|(owned, _)| *owned == name) {
+            return Some((*instead).to_owned());
+        }
+        if name.starts_with("HERDSMAN_") {
+            return Some("herdsman marks its servers with it: choose another name".to_owned());
+        }
+        if name.starts_with("WATCHDOG_") {
+            return Some("it belongs to the service manager that started herdsman: remove it".to_owned());
+        }
+        if let Some(option) = self.options().find(|option| option.env.as_deref() == Some(name)) {
+            let key = &option.key;
+            let here = || format!("set the option itself: `{key}` under `[parameters]`");
+            return Some(option.refusal.clone().unwrap_or_else(here));
+        }
+        name.starts_with("LLAMA_ARG_").then(|| match suggest::nearest(name, self.variables()) {
+            Some(near) => format!("llama-server does not read it; `{near}` is near, and goes under `[parameters]`"),
+            None => "llama-server does not read it: options go under `[parameters]`".to_owned(),
+        })
+    }
+
+    /// The variables of all options.
+    fn variables(&self) -> impl Iterator<Item = &str> {
+        self.options().filter_map(|option| option.env.as_deref())
+    }
+}

@@ -1,0 +1,52 @@
+//! Options whose value is a path: made absolute, and written so that
+//! llama-server splits a list where it should.
+
+use super::PathRole;
+use super::value::ValueProblem;
+
+/// A path as it goes to the command line.
+pub(super) struct Resolved {
+    /// The absolute path, with its `:SCALE` where it has one.
+    pub text: String,
+    /// The path alone, if llama-server reads a file there.
+    pub input: Option<String>,
+}
+
+/// Makes the path in `text` absolute. `key` names the option in problems.
+pub(super) fn resolve(
+    key: &str,
+    text: &str,
+    role: PathRole,
+    resolve: &dyn Fn(&str) -> String,
+) -> Result<Resolved, ValueProblem> {
+    let (path, scale) = match role {
+        PathRole::Input { scaled: true, .. } => split_scale(key, text)?,
+        _ => (text, None),
+    };
+    if path.is_empty() {
+        return Err(ValueProblem::new(format!("`{key}` is an empty path")).label("no path"));
+    }
+    let absolute = resolve(path);
+    let text = scale.map_or_else(|| absolute.clone(), |scale| format!("{absolute}:{scale}"));
+    let input = matches!(role, PathRole::Input { .. }).then_some(absolute);
+    Ok(Resolved { text, input })
+}
+
+/// Splits `FNAME:SCALE`. llama-server b10434 splits at the first `:` and
+/// refuses a second, so a path cannot hold one.
+fn split_scale<'a>(key: &str, text: &'a str) -> Result<(&'a str, Option<&'a str>), ValueProblem> {
+    match text.rsplit_once(':') {
+        Some((path, scale)) if !path.contains(':') && scale.parse::<f32>().is_ok_and(f32::is_finite) => {
+            Ok((path, Some(scale)))
+        }
+        _ => Err(ValueProblem::new(format!("`{key}` takes a path and a scale, not `{text}`"))
+            .label("no `path:scale`")
+            .help(format!("write it as `{key} = [\"path:0.5\"]`"))),
+    }
+}
+
+/// One element of a comma-separated list of paths. llama-server b10434 reads
+/// such a list as a row of CSV: an element in double quotes may hold commas.
+pub(super) fn csv(text: &str) -> String {
+    if text.contains([',', '"']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+}
