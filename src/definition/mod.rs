@@ -1,3 +1,93 @@
 //! DESIRED: definition files, and the options llama-server knows.
+//!
+//! ```text
+//!   directory, git       which files, and are they at rest      load
+//!        |                                                       |
+//!   text, source         one file's text, its lines              |
+//!        |                                                       |
+//!   syntax | draft       what it states, key by key              |
+//!        |                                                       |
+//!   options, defaults    what that means to its llama-server     |
+//!        |                                                       |
+//!   assemble             the definition, defaults merged in      |
+//!        |                                                       |
+//!   claims               clashes between files                   v
+//!                                                             Desired
+//! ```
+//!
+//! Invariants:
+//! - Every problem of every file is found in one load, each with its place,
+//!   and nothing is written anywhere.
+//! - A file with a problem gives no [`Definition`](crate::model::Definition),
+//!   only an [`Unresolved`](crate::model::Unresolved) that protects its model.
+//! - No secret's value is kept, and none reaches a diagnostic.
 
+mod assemble;
 pub mod catalogue;
+mod claims;
+mod defaults;
+mod directory;
+mod draft;
+mod duration;
+mod error;
+mod files;
+mod gguf;
+mod git;
+mod host;
+mod host_checks;
+mod load;
+mod open;
+mod options;
+mod paths;
+mod render;
+mod secret;
+mod source;
+mod suggest;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod text;
+mod value;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use catalogue::Catalogue;
+pub use error::LoadError;
+pub use gguf::{GgufProblem, check_gguf};
+pub use host_checks::{gguf_files, host_checks};
+pub use load::load;
+pub use render::render;
+pub use secret::{SecretError, read_secret};
+
+use crate::model::Diagnostic;
+
+/// What a load needs to know.
+#[derive(Clone, Copy)]
+pub struct LoadOptions<'a> {
+    /// The directory of definitions.
+    pub dir: &'a Path,
+    /// The working directory, absolute: `dir` is relative to it, and paths
+    /// below it are shown so.
+    pub cwd: &'a Path,
+    /// Keys the digests of secrets; from the state id.
+    pub state_key: [u8; 32],
+    /// The options each llama-server knows.
+    pub catalogues: &'a dyn Catalogues,
+}
+
+/// Finds the catalogue of a llama-server.
+pub trait Catalogues: Sync {
+    /// The catalogue of the llama-server a definition names (an absolute path
+    /// or a command's name), or of the default one. Where there is none, the
+    /// embedded one: a load does not need a llama-server.
+    fn catalogue(&self, binary: Option<&str>) -> Arc<Catalogue>;
+}
+
+/// The order people read problems in: by file, from top to bottom, each once.
+fn in_order(mut problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let place = |problem: &Diagnostic| problem.snippet.as_ref().map(|(_, span)| span.start);
+    problems.sort_by(|a, b| a.file.cmp(&b.file).then_with(|| place(a).cmp(&place(b))));
+    problems.dedup();
+    problems
+}

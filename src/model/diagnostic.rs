@@ -52,6 +52,9 @@ pub struct Diagnostic {
     /// The file's text and the bytes in it that are meant; `None` when the
     /// problem is the file itself (unreadable, not UTF-8, a directory).
     pub snippet: Option<(Arc<str>, Range<usize>)>,
+    /// A second place in the same text that belongs to the problem, and a few
+    /// words under it (`first stated here`).
+    pub also: Option<(Range<usize>, String)>,
     /// One sentence: what is wrong.
     pub message: String,
     /// A few words under the caret.
@@ -68,6 +71,7 @@ impl Diagnostic {
             severity: Severity::Error,
             file: file.into(),
             snippet: None,
+            also: None,
             message: message.into(),
             label: None,
             help: None,
@@ -78,6 +82,13 @@ impl Diagnostic {
     #[must_use]
     pub fn at(mut self, text: &Arc<str>, span: Range<usize>) -> Self {
         self.snippet = Some((Arc::clone(text), span));
+        self
+    }
+
+    /// Points at a second place of the same text.
+    #[must_use]
+    pub fn also(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
+        self.also = Some((span, label.into()));
         self
     }
 

@@ -1,0 +1,282 @@
+//! One definition file, from its text to a [`Definition`]: what it states,
+//! what the defaults add, what the disk says of the files it names.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use toml::de::{DeTable, DeValue};
+
+use super::claims::{Claim, Claims};
+use super::defaults::{Binding, Bindings, Defaults, FILE_NAME};
+use super::draft::{self, Common, Draft, FileKind};
+use super::files::FileCache;
+use super::options::{self, Chosen, Options};
+use super::paths;
+use super::secret::SecretCache;
+use super::source::Source;
+use super::syntax;
+use super::value::{Reader, Stated};
+use crate::model::{Definition, Diagnostic, ModelName, Origin, ReadyPolicy, Spec, Unresolved, UpdatePolicy};
+
+/// What every definition of a directory shares.
+pub(super) struct Context<'a> {
+    /// The directory, which paths are relative to.
+    pub base: &'a str,
+    pub defaults: Option<&'a Defaults<'a, 'a>>,
+    /// Whether the defaults file itself has errors.
+    pub defaults_broken: bool,
+    pub bindings: &'a Bindings<'a>,
+    pub files: &'a FileCache,
+    pub secrets: &'a SecretCache,
+}
+
+/// What became of one file.
+pub(super) enum Outcome {
+    Good(Box<Definition>),
+    /// Not usable; what it claims all the same, so that a clash with another
+    /// file is told in the same run.
+    Bad(Unresolved, Claims),
+}
+
+/// A file that cannot be used, for a reason that lies outside its keys.
+pub(super) fn unreadable(path: Arc<str>, file: Arc<str>, stem: &str, problem: &Diagnostic) -> Outcome {
+    let name = ModelName::parse(stem).ok();
+    let mut claims = Claims::default();
+    claims.add(name.iter().map(|name| (Claim::Served(name.as_str().to_owned()), 0)));
+    Outcome::Bad(Unresolved { path, file, name, problem: problem.message.clone() }, claims)
+}
+
+/// Reads a definition; `stem` is its file's name without `.toml`.
+pub(super) fn definition(context: &Context<'_>, source: &Source<'_>, stem: &str) -> (Outcome, Vec<Diagnostic>) {
+    let (table, errors) = DeTable::parse_recoverable(source.text);
+    let table = table.get_ref();
+    let mut reader = Reader::new(source);
+    if !errors.is_empty() {
+        reader.problems = syntax::problems(source, table, &errors);
+        let draft = Draft { name: readable_name(&reader, table), ..Draft::default() };
+        return (bad(source, &draft, stem, &reader.problems), reader.problems);
+    }
+    let binding = context.bindings.of(binary(context, table).as_deref());
+    let draft = draft::read(&mut reader, table, FileKind::Definition, &binding.catalogue, context.base);
+    let mut stated = options::read(&mut reader, &draft, &binding.catalogue, context.base);
+    let weights = options::weights(&mut reader, &draft.weights, &binding.catalogue, context.base);
+    let name = name(&mut reader, table, &draft, stem);
+    socket_without_port(&mut reader, context, &draft);
+    reader.problems.sort_by_key(|problem| problem.snippet.as_ref().map(|(_, span)| span.start));
+
+    let (Some(name), Some((key, weights)), true) = (name, weights, reader.problems.is_empty()) else {
+        return (bad(source, &draft, stem, &reader.problems), reader.problems);
+    };
+    if context.defaults_broken || binding.is_broken() {
+        return (bad(source, &draft, stem, &[]), reader.problems);
+    }
+    stated.settings.insert(key.to_owned(), weights);
+    let definition = build(context, source, name, draft, merge(stated, &binding));
+    (Outcome::Good(Box::new(definition)), reader.problems)
+}
+
+/// The llama-server this file runs on, as far as can be told before the rest
+/// of it is understood.
+fn binary(context: &Context<'_>, table: &DeTable<'_>) -> Option<String> {
+    match table.get("binary").and_then(|value| value.get_ref().as_str()) {
+        Some(text) if text.contains('/') => Some(paths::resolve(context.base, text)),
+        Some(text) => Some(text.to_owned()),
+        None => context.bindings.default_binary().map(str::to_owned),
+    }
+}
+
+fn readable_name(reader: &Reader<'_, '_>, table: &DeTable<'_>) -> Option<Stated<ModelName>> {
+    let value = table.get("name")?;
+    let DeValue::String(text) = value.get_ref() else { return None };
+    Some(reader.stated(ModelName::parse(text).ok()?, value.span()))
+}
+
+fn name(reader: &mut Reader<'_, '_>, table: &DeTable<'_>, draft: &Draft<'_, '_>, stem: &str) -> Option<ModelName> {
+    if table.contains_key("name") {
+        return draft.name.as_ref().map(|stated| stated.value.clone());
+    }
+    match ModelName::parse(stem) {
+        Ok(name) => Some(name),
+        Err(error) => {
+            let message = format!("the file's name {stem:?} is not a model name: {error}");
+            let problem = Diagnostic::error(Arc::clone(&reader.source.file), message);
+            reader.problems.push(problem.help("rename the file, or add `name = \"…\"` to it"));
+            None
+        }
+    }
+}
+
+/// A unix socket has no port.
+fn socket_without_port(reader: &mut Reader<'_, '_>, context: &Context<'_>, draft: &Draft<'_, '_>) {
+    let default = context.defaults.and_then(|defaults| defaults.draft.common.host.as_ref());
+    let Some(host) = draft.common.host.as_ref().or(default) else { return };
+    if let Some(port) = draft.port.as_ref().filter(|_| host.value.contains('/')) {
+        let message = format!("`port` is given, but the server listens on the unix socket {}", host.value);
+        let help = format!("remove `port`, or set `host` to an address (it is a socket in {})", host.origin);
+        reader.problem(port.span.clone(), message, "", help);
+    }
+}
+
+fn bad(source: &Source<'_>, draft: &Draft<'_, '_>, stem: &str, problems: &[Diagnostic]) -> Outcome {
+    let problem = match problems {
+        [] => format!("{FILE_NAME} beside it has errors"),
+        [first, ..] => first.message.clone(),
+    };
+    let line = |stated: &Origin| stated.line;
+    let mut claims = Claims::default();
+    let name = draft.name.as_ref().map(|stated| (stated.value.clone(), line(&stated.origin)));
+    let name = name.or_else(|| Some((ModelName::parse(stem).ok()?, 0)));
+    claims.add(name.iter().map(|(name, line)| (Claim::Served(name.as_str().to_owned()), *line)));
+    claims.add(draft.port.iter().map(|port| (Claim::Port(port.value), line(&port.origin))));
+    let socket = draft.common.host.iter().filter(|host| host.value.contains('/'));
+    claims.add(socket.map(|host| (Claim::Socket(host.value.clone()), line(&host.origin))));
+    if let Some(aliases) = &draft.aliases {
+        claims.add(aliases.value.iter().map(|alias| (Claim::Served(alias.clone()), line(&aliases.origin))));
+    }
+    let (path, file) = (Arc::clone(&source.path), Arc::clone(&source.file));
+    Outcome::Bad(Unresolved { path, file, name: name.map(|(name, _)| name), problem }, claims)
+}
+
+/// Adds the defaults to what a definition states.
+fn merge(mut stated: Options, binding: &Binding) -> Options {
+    for (key, chosen) in &binding.defaults.settings {
+        stated.settings.entry(key.clone()).or_insert_with(|| chosen.clone());
+    }
+    add_missing(&mut stated.env, &binding.defaults.env);
+    stated
+}
+
+fn add_missing<K: Ord + Clone, V: Clone>(stated: &mut BTreeMap<K, V>, defaults: &BTreeMap<K, V>) {
+    for (key, value) in defaults {
+        stated.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+}
+
+/// Fills what a definition leaves open from the defaults.
+fn merge_common(mut stated: Common, defaults: &Common) -> Common {
+    // Destructured, so that a new key does not compile until it is merged.
+    let Common {
+        model_type,
+        state,
+        host,
+        binary,
+        description,
+        labels,
+        secrets,
+        timeout,
+        unhealthy_after,
+        require_gpu,
+        drain,
+        on_failure,
+    } = defaults;
+    add_missing(&mut stated.labels, labels);
+    add_missing(&mut stated.secrets, secrets);
+    Common {
+        model_type: stated.model_type.or_else(|| model_type.clone()),
+        state: stated.state.or_else(|| state.clone()),
+        host: stated.host.or_else(|| host.clone()),
+        binary: stated.binary.or_else(|| binary.clone()),
+        description: stated.description.or_else(|| description.clone()),
+        timeout: stated.timeout.or_else(|| timeout.clone()),
+        unhealthy_after: stated.unhealthy_after.or_else(|| unhealthy_after.clone()),
+        require_gpu: stated.require_gpu.or_else(|| require_gpu.clone()),
+        drain: stated.drain.or_else(|| drain.clone()),
+        on_failure: stated.on_failure.or_else(|| on_failure.clone()),
+        labels: stated.labels,
+        secrets: stated.secrets,
+    }
+}
+
+/// Values on their way into a definition; notes where each came from.
+#[derive(Default)]
+struct Origins(BTreeMap<String, Origin>);
+
+impl Origins {
+    fn take<T>(&mut self, field: &str, stated: Option<Stated<T>>) -> Option<T> {
+        let Stated { value, origin, span: _ } = stated?;
+        self.0.insert(field.to_owned(), origin);
+        Some(value)
+    }
+}
+
+fn build(
+    context: &Context<'_>,
+    source: &Source<'_>,
+    name: ModelName,
+    draft: Draft<'_, '_>,
+    options: Options,
+) -> Definition {
+    let common = match context.defaults {
+        Some(defaults) => merge_common(draft.common, &defaults.draft.common),
+        None => draft.common,
+    };
+    let mut origins = Origins::default();
+    origins.take("name", draft.name);
+    let mut spec = Spec {
+        host: origins.take("host", common.host).unwrap_or_else(|| "127.0.0.1".to_owned()),
+        port: origins.take("port", draft.port),
+        binary: origins.take("binary", common.binary),
+        ..Spec::default()
+    };
+    for (variable, stated) in common.secrets {
+        let secret = context.secrets.reference(&stated.value);
+        origins.0.insert(format!("secrets.{variable}"), stated.origin);
+        spec.secrets.insert(variable.to_owned(), secret);
+    }
+    for (variable, stated) in options.env {
+        origins.0.insert(format!("env.{variable}"), stated.origin);
+        spec.env.insert(variable, stated.value);
+    }
+    let parameters = take_options(context, options.settings, &mut spec, &mut origins);
+    let labels_origin = common.labels.values().map(|stated| stated.origin.clone()).min();
+    origins.0.extend(labels_origin.map(|origin| ("labels".to_owned(), origin)));
+    let (ready, update) = (ReadyPolicy::default(), UpdatePolicy::default());
+    Definition {
+        name,
+        path: Arc::clone(&source.path),
+        file: Arc::clone(&source.file),
+        model_type: origins.take("type", common.model_type).unwrap_or_default(),
+        state: origins.take("state", common.state).unwrap_or_default(),
+        spec,
+        parameters,
+        aliases: origins.take("aliases", draft.aliases).unwrap_or_default(),
+        description: origins.take("description", common.description),
+        labels: common.labels.into_iter().map(|(key, stated)| (key, stated.value)).collect(),
+        ready: ReadyPolicy {
+            timeout: common.timeout.map_or(ready.timeout, |stated| stated.value),
+            unhealthy_after: common.unhealthy_after.map_or(ready.unhealthy_after, |stated| stated.value),
+            require_gpu: common.require_gpu.map_or(ready.require_gpu, |stated| stated.value),
+        },
+        update: UpdatePolicy {
+            drain: common.drain.map_or(update.drain, |stated| stated.value),
+            on_failure: common.on_failure.map_or(update.on_failure, |stated| stated.value),
+        },
+        origins: origins.0,
+    }
+}
+
+/// Moves the options into the spec, with the identities of the files they
+/// name; returns them as the row's parameters.
+fn take_options(
+    context: &Context<'_>,
+    settings: BTreeMap<String, Chosen>,
+    spec: &mut Spec,
+    origins: &mut Origins,
+) -> serde_json::Map<String, serde_json::Value> {
+    let mut parameters = serde_json::Map::new();
+    for (key, Chosen { setting, json, files, origin }) in settings {
+        if matches!(key.as_str(), "hf_repo" | "model_url") {
+            origins.0.insert("model".to_owned(), origin.clone());
+        }
+        for file in files {
+            if let Some(identity) = context.files.identity(&file) {
+                spec.files.insert(file.clone(), identity);
+            }
+            origins.0.entry(format!("file {file}")).or_insert_with(|| origin.clone());
+        }
+        origins.0.insert(key.clone(), origin);
+        parameters.insert(key.clone(), json);
+        spec.options.insert(key, setting);
+    }
+    parameters
+}

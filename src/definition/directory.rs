@@ -1,0 +1,106 @@
+//! Which files of a directory are definitions, and what tells that one of
+//! them changed.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::defaults;
+
+/// The names of the definition files directly in a directory, sorted, and
+/// whether a defaults file lies beside them.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Listing {
+    pub definitions: Vec<OsString>,
+    pub has_defaults: bool,
+}
+
+impl Listing {
+    /// Lists `dir`; directories in it are not descended into.
+    pub fn read(dir: &Path) -> io::Result<Self> {
+        let mut listing = Self { definitions: Vec::new(), has_defaults: false };
+        for entry in std::fs::read_dir(dir)? {
+            let name = entry?.file_name();
+            if name == defaults::FILE_NAME {
+                listing.has_defaults = true;
+            } else if is_definition(&name) {
+                listing.definitions.push(name);
+            }
+        }
+        listing.definitions.sort_unstable();
+        Ok(listing)
+    }
+}
+
+fn is_definition(name: &OsStr) -> bool {
+    let name = name.as_bytes();
+    name.ends_with(b".toml") && !matches!(name[0], b'_' | b'.')
+}
+
+/// What a write, a rename or a swapped link changes about a file.
+///
+/// Times have the grain of the kernel's clock tick (1 to 10 ms) on many file
+/// systems: a second write in place, of the same length and within the tick
+/// of the first, goes unnoticed here. The watcher's event for it does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    pub fn new(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// The stamp of what `path` leads to now; `None` where that is nothing.
+    pub fn of(path: &Path) -> Option<Self> {
+        std::fs::metadata(path).ok().map(|metadata| Self::new(&metadata))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn only_toml_files_without_underscore_or_dot_are_definitions() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["b.toml", "a.toml", "_defaults.toml", "_draft.toml", ".hidden.toml", "a.toml~", "c.TOML", ".toml"]
+        {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        std::fs::write(dir.path().join("sub/d.toml"), "").unwrap();
+        let listing = Listing::read(dir.path()).unwrap();
+        assert_eq!(listing.definitions, ["a.toml", "b.toml"]);
+        assert!(listing.has_defaults);
+    }
+
+    #[test]
+    fn a_replaced_file_has_another_stamp_even_with_the_same_size_and_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, new) = (dir.path().join("a.toml"), dir.path().join("new"));
+        std::fs::write(&path, "x = 1").unwrap();
+        let before = Stamp::of(&path);
+        std::fs::write(&new, "x = 2").unwrap();
+        let time = std::fs::metadata(&path).unwrap().modified().unwrap();
+        std::fs::File::options().write(true).open(&new).unwrap().set_modified(time).unwrap();
+        std::fs::rename(&new, &path).unwrap();
+        assert_ne!(Stamp::of(&path), before);
+        assert_eq!(Stamp::of(&path), Stamp::of(&path));
+    }
+}

@@ -1,0 +1,333 @@
+//! What one file states, key by key, before defaults are merged in.
+//!
+//! Both a definition and `_defaults.toml` are read into a [`Draft`]; what a
+//! defaults file must not state is refused here. `[parameters]` and `[env]`
+//! are only held, because what they may say depends on the llama-server
+//! (see [`super::options`]).
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+use super::catalogue::{Catalogue, Found};
+use super::value::{Reader, Stated, Value};
+use super::{duration, host, paths, suggest};
+use crate::model::{DesiredState, ModelName, ModelType, OnFailure, SecretSource};
+
+/// What a file states.
+#[derive(Default)]
+pub(super) struct Draft<'v, 't> {
+    /// `name`, if it is a valid one.
+    pub name: Option<Stated<ModelName>>,
+    /// `model`, `hf_repo`, `model_url`: those that are given.
+    pub weights: Vec<Weights<'v, 't>>,
+    /// `port`.
+    pub port: Option<Stated<u16>>,
+    /// `aliases`.
+    pub aliases: Option<Stated<Vec<String>>>,
+    /// What a defaults file may state as well.
+    pub common: Common,
+    /// `[parameters]`, not yet looked at.
+    pub parameters: Option<&'v DeTable<'t>>,
+    /// `[env]`, not yet looked at.
+    pub env: Option<&'v DeTable<'t>>,
+}
+
+/// One of the keys that say which weights to load.
+pub(super) struct Weights<'v, 't> {
+    /// `model`, `hf_repo` or `model_url`: the canonical option name, too.
+    pub key: &'static str,
+    /// Where the key stands.
+    pub key_span: Range<usize>,
+    /// Its value.
+    pub value: &'v Value<'t>,
+}
+
+/// What definitions and defaults both may state.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Common {
+    pub model_type: Option<Stated<ModelType>>,
+    pub state: Option<Stated<DesiredState>>,
+    pub host: Option<Stated<String>>,
+    pub binary: Option<Stated<String>>,
+    pub description: Option<Stated<String>>,
+    pub labels: BTreeMap<String, Stated<String>>,
+    /// By the variable that carries the secret to the process.
+    pub secrets: BTreeMap<&'static str, Stated<SecretSource>>,
+    pub timeout: Option<Stated<Duration>>,
+    /// `Some(None)` is a stated `"off"`.
+    pub unhealthy_after: Option<Stated<Option<Duration>>>,
+    pub require_gpu: Option<Stated<bool>>,
+    pub drain: Option<Stated<Duration>>,
+    pub on_failure: Option<Stated<OnFailure>>,
+}
+
+/// Which of the two kinds of file is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum FileKind {
+    Definition,
+    Defaults,
+}
+
+/// The keys that belong to one model and so never to the defaults.
+const ONE_MODEL_ONLY: [&str; 6] = ["name", "model", "hf_repo", "model_url", "port", "aliases"];
+
+/// Reads the whole file; `base` is the directory its paths are relative to.
+pub(super) fn read<'v, 't>(
+    reader: &mut Reader<'_, 't>,
+    table: &'v DeTable<'t>,
+    kind: FileKind,
+    catalogue: &Catalogue,
+    base: &str,
+) -> Draft<'v, 't> {
+    let mut draft = Draft::default();
+    for (key, value) in table {
+        let name = key.get_ref().as_ref();
+        if kind == FileKind::Defaults && ONE_MODEL_ONLY.contains(&name) {
+            let message = format!("`{name}` belongs to one model and cannot be a default");
+            reader.problem(key.span(), message, "", "move it to the model's own definition");
+            continue;
+        }
+        let common = &mut draft.common;
+        match name {
+            "name" => draft.name = model_name(reader, value),
+            "model" => draft.weights.push(Weights { key: "model", key_span: key.span(), value }),
+            "hf_repo" => draft.weights.push(Weights { key: "hf_repo", key_span: key.span(), value }),
+            "model_url" => draft.weights.push(Weights { key: "model_url", key_span: key.span(), value }),
+            "port" => draft.port = port(reader, value),
+            "aliases" => draft.aliases = aliases(reader, value),
+            "type" => common.model_type = reader.word("type", value, &ModelType::ALL.map(|t| (t.as_str(), t))),
+            "state" => common.state = reader.word("state", value, &DesiredState::ALL.map(|s| (s.as_str(), s))),
+            "host" => common.host = listen(reader, value),
+            "binary" => common.binary = binary(reader, value, base),
+            "description" => common.description = text(reader, "description", value),
+            "labels" => labels(reader, value, &mut common.labels),
+            "parameters" => draft.parameters = reader.table("parameters", value),
+            "env" => draft.env = reader.table("env", value),
+            "secrets" => secrets(reader, value, base, common),
+            "ready" => ready(reader, value, common),
+            "update" => update(reader, value, common),
+            _ => unknown_at_top(reader, name, key.span(), catalogue),
+        }
+    }
+    draft
+}
+
+fn text(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>) -> Option<Stated<String>> {
+    let text = reader.string(key, value)?.to_owned();
+    Some(reader.stated(text, value.span()))
+}
+
+fn model_name(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<ModelName>> {
+    let text = reader.string("name", value)?;
+    match ModelName::parse(text) {
+        Ok(name) => Some(reader.stated(name, value.span())),
+        Err(error) => {
+            let help = "use letters, digits, `.`, `_` and `-`, at most 63, a letter or digit first";
+            reader.problem(value.span(), format!("{text:?} is not a model name"), &error.to_string(), help);
+            None
+        }
+    }
+}
+
+fn port(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<u16>> {
+    const HELP: &str = "give a port from 1 to 65535, or leave the key out to be allotted one";
+    let Some(integer) = value.get_ref().as_integer() else {
+        reader.wrong_kind("port", value, "an integer", HELP);
+        return None;
+    };
+    match u16::from_str_radix(integer.as_str(), integer.radix()) {
+        Ok(port) if port > 0 => Some(reader.stated(port, value.span())),
+        _ => {
+            reader.problem(value.span(), format!("`port` cannot be {integer}"), "out of range", HELP);
+            None
+        }
+    }
+}
+
+fn aliases(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<Vec<String>>> {
+    let Some(array) = value.get_ref().as_array() else {
+        reader.wrong_kind("aliases", value, "an array of strings", "write `aliases = [\"gpt-4o-mini\"]`");
+        return None;
+    };
+    let mut aliases = Vec::new();
+    for item in array {
+        let Some(alias) = reader.string("aliases", item) else { continue };
+        // llama-server splits its `--alias` at commas.
+        if alias.trim().is_empty() || alias.contains(|c: char| c == ',' || c.is_control()) {
+            let help = "an alias is not blank and holds no comma and no control character";
+            reader.problem(item.span(), format!("{alias:?} cannot be an alias"), "", help);
+        } else {
+            aliases.push(alias.to_owned());
+        }
+    }
+    Some(reader.stated(aliases, value.span()))
+}
+
+fn listen(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<String>> {
+    match host::parse(reader.string("host", value)?) {
+        Ok(host) => Some(reader.stated(host, value.span())),
+        Err(problem) => {
+            reader.problem(value.span(), problem.message, "", problem.help);
+            None
+        }
+    }
+}
+
+fn binary(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -> Option<Stated<String>> {
+    let text = reader.string("binary", value)?;
+    if text.trim().is_empty() {
+        let help = "give the path of a llama-server, or leave the key out to use the default one";
+        reader.problem(value.span(), "`binary` is empty", "", help);
+        return None;
+    }
+    // Without a slash it is a command's name, looked up in PATH.
+    let binary = if text.contains('/') { paths::resolve(base, text) } else { text.to_owned() };
+    Some(reader.stated(binary, value.span()))
+}
+
+fn labels(reader: &mut Reader<'_, '_>, value: &Value<'_>, labels: &mut BTreeMap<String, Stated<String>>) {
+    let Some(table) = reader.table("labels", value) else { return };
+    for (key, value) in table {
+        if let Some(text) = text(reader, key.get_ref(), value) {
+            labels.insert(key.get_ref().to_string(), text);
+        }
+    }
+}
+
+fn secrets(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str, common: &mut Common) {
+    let Some(table) = reader.table("secrets", value) else { return };
+    for (key, value) in table {
+        let name = key.get_ref().as_ref();
+        let variable = match name {
+            "api_key" => "LLAMA_API_KEY",
+            "hf_token" => "HF_TOKEN",
+            _ => {
+                unknown(reader, name, key.span(), "secrets", &suggest::SECRETS);
+                continue;
+            }
+        };
+        if let Some(source) = secret(reader, name, value, base) {
+            common.secrets.insert(variable, source);
+        }
+    }
+}
+
+fn secret(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>, base: &str) -> Option<Stated<SecretSource>> {
+    let help = format!("say where it is: `{key} = {{ file = \"/run/secrets/…\" }}` or `{key} = {{ env = \"NAME\" }}`");
+    let Some(table) = value.get_ref().as_table() else {
+        let message =
+            format!("`{key}` is given as {}, but a definition holds no secret", super::value::kind(value.get_ref()));
+        reader.problem(value.span(), message, "", help);
+        return None;
+    };
+    let mut entries = table.iter();
+    let (Some((source, place)), None) = (entries.next(), entries.next()) else {
+        reader.problem(value.span(), format!("`{key}` needs exactly one of `file` and `env`"), "", help);
+        return None;
+    };
+    let (name, span) = (source.get_ref().as_ref(), value.span());
+    match name {
+        "file" | "env" => {}
+        _ => {
+            reader.problem(source.span(), format!("`{key}` has no key `{name}`"), "", help);
+            return None;
+        }
+    }
+    let text = reader.string(name, place)?;
+    if text.is_empty() || (name == "env" && text.contains('=')) {
+        reader.problem(place.span(), format!("`{key}`: {text:?} names no {name}"), "", help);
+        return None;
+    }
+    let source = if name == "file" {
+        SecretSource::File(paths::resolve(base, text))
+    } else {
+        SecretSource::Env(text.to_owned())
+    };
+    Some(reader.stated(source, span))
+}
+
+fn ready(reader: &mut Reader<'_, '_>, value: &Value<'_>, common: &mut Common) {
+    let Some(table) = reader.table("ready", value) else { return };
+    for (key, value) in table {
+        match key.get_ref().as_ref() {
+            "timeout" => common.timeout = positive(reader, "timeout", value),
+            "unhealthy_after" if value.get_ref().as_str() == Some("off") => {
+                common.unhealthy_after = Some(reader.stated(None, value.span()));
+            }
+            "unhealthy_after" => {
+                let stated = positive(reader, "unhealthy_after", value);
+                common.unhealthy_after =
+                    stated.map(|s| Stated { value: Some(s.value), origin: s.origin, span: s.span });
+            }
+            "require_gpu" => common.require_gpu = reader.boolean("require_gpu", value),
+            other => unknown(reader, other, key.span(), "ready", &suggest::READY),
+        }
+    }
+}
+
+fn update(reader: &mut Reader<'_, '_>, value: &Value<'_>, common: &mut Common) {
+    const ON_FAILURE: [(&str, OnFailure); 2] = [("rollback", OnFailure::Rollback), ("stop", OnFailure::Stop)];
+    let Some(table) = reader.table("update", value) else { return };
+    for (key, value) in table {
+        match key.get_ref().as_ref() {
+            "drain" => common.drain = duration(reader, "drain", value),
+            "on_failure" => common.on_failure = reader.word("on_failure", value, &ON_FAILURE),
+            other => unknown(reader, other, key.span(), "update", &suggest::UPDATE),
+        }
+    }
+}
+
+fn duration(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>) -> Option<Stated<Duration>> {
+    let Some(text) = value.get_ref().as_str() else {
+        reader.wrong_kind(key, value, "a duration", duration::EXAMPLES);
+        return None;
+    };
+    match duration::parse(text) {
+        Ok(duration) => Some(reader.stated(duration, value.span())),
+        Err(error) => {
+            let message = format!("`{key}`: {text:?} is not a duration");
+            reader.problem(value.span(), message, &error.to_string(), duration::EXAMPLES);
+            None
+        }
+    }
+}
+
+/// A duration that must not be zero.
+fn positive(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>) -> Option<Stated<Duration>> {
+    let stated = duration(reader, key, value)?;
+    if stated.value.is_zero() {
+        reader.problem(value.span(), format!("`{key}` cannot be zero"), "", duration::EXAMPLES);
+        return None;
+    }
+    Some(stated)
+}
+
+/// A key that the table `place` does not know.
+fn unknown(reader: &mut Reader<'_, '_>, key: &str, span: Range<usize>, place: &str, known: &[&str]) {
+    let help = match (suggest::nearest(key, known.iter().copied()), suggest::elsewhere(key, place)) {
+        (_, Some(elsewhere)) => elsewhere,
+        (Some(near), None) => format!("did you mean `{near}`?"),
+        (None, None) => format!("`[{place}]` knows {}", known.join(", ")),
+    };
+    reader.problem(span, format!("unknown key `{key}` in `[{place}]`"), "", help);
+}
+
+/// A key that the top level does not know: often an option of llama-server.
+fn unknown_at_top(reader: &mut Reader<'_, '_>, key: &str, span: Range<usize>, catalogue: &Catalogue) {
+    let known = suggest::TOP_LEVEL.iter().chain(&suggest::TABLES).copied();
+    let help = if let Some(elsewhere) = suggest::elsewhere(key, "") {
+        elsewhere
+    } else if let Found::Option { option, .. } = catalogue.find(key) {
+        format!("`{}` is an option of llama-server: put it under `[parameters]`", option.key)
+    } else if let Some(near) = suggest::nearest(key, known) {
+        format!("did you mean `{near}`?")
+    } else if let Found::Unknown { suggestion: Some(near) } = catalogue.find(key) {
+        format!("did you mean the option `{near}`? It goes under `[parameters]`")
+    } else {
+        "options of llama-server go under `[parameters]`, notes into `description` or `[labels]`".to_owned()
+    };
+    reader.problem(span, format!("unknown key `{key}`"), "", help);
+}

@@ -1,0 +1,55 @@
+//! Why a directory of definitions cannot be read as a whole.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The directory cannot be read. Never taken for "no models".
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// There is nothing at the path.
+    #[error("{} does not exist: create it, or give the right one with --models-dir", dir.display())]
+    MissingDirectory {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// It is a file or something else.
+    #[error("{} is not a directory: give the directory that holds the definitions with --models-dir", dir.display())]
+    NotADirectory {
+        /// The path.
+        dir: PathBuf,
+    },
+    /// It exists and cannot be listed.
+    #[error("{} cannot be read: {cause}; let herdsman's user list it, and see that it is mounted", dir.display())]
+    Unreadable {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// Its path cannot be recorded.
+    #[error("{} is not UTF-8: rename the directory", dir.display())]
+    NotUnicode {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Files in it changed during every reading.
+    #[error("{} kept changing for {patience:?}: see what writes to it, and try again", dir.display())]
+    Unsettled {
+        /// The directory.
+        dir: PathBuf,
+        /// How long it was watched.
+        patience: Duration,
+    },
+    /// Git holds its lock.
+    #[error(
+        "{} was there for {patience:?}: git is changing the definitions; if no git runs there, remove the file",
+        lock.display()
+    )]
+    GitBusy {
+        /// The lock file.
+        lock: PathBuf,
+        /// How long it was waited for.
+        patience: Duration,
+    },
+}

@@ -1,0 +1,84 @@
+//! What the files that definitions name look like on disk: one `stat` per
+//! distinct path and load, however many definitions share it.
+
+use std::collections::HashMap;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Mutex;
+
+use crate::model::FileIdentity;
+
+/// Identities by absolute path.
+#[derive(Default)]
+pub(super) struct FileCache(Mutex<HashMap<String, Option<FileIdentity>>>);
+
+impl FileCache {
+    /// The identity of the regular file at `path`; `None` if there is none.
+    pub fn identity(&self, path: &str) -> Option<FileIdentity> {
+        let lock = || self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(known) = lock().get(path) {
+            return *known;
+        }
+        // Not under the lock: a slow mount delays one thread, not all.
+        let found = std::fs::metadata(path).ok().filter(Metadata::is_file).map(|metadata| identity(&metadata));
+        lock().insert(path.to_owned(), found);
+        found
+    }
+}
+
+/// What tells this content from another.
+pub(super) fn identity(metadata: &Metadata) -> FileIdentity {
+    let mtime_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
+    FileIdentity { size: metadata.size(), mtime_ns, inode: metadata.ino() }
+}
+
+/// Every file that a path stands for: all `N` of `…-00001-of-0000N.gguf`,
+/// which llama-server finds by name from the first, else the path alone.
+pub(super) fn shards(path: &str) -> Vec<String> {
+    split_name(path).unwrap_or_else(|| vec![path.to_owned()])
+}
+
+fn split_name(path: &str) -> Option<Vec<String>> {
+    let (rest, total) = path.strip_suffix(".gguf")?.rsplit_once("-of-")?;
+    let (stem, index) = rest.rsplit_once('-')?;
+    let five_digits = |text: &str| (text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse());
+    let (Ok(index), Ok(count)) = (five_digits(index)?, five_digits(total)?) else { return None };
+    let all: std::ops::RangeInclusive<u32> = 1..=count;
+    all.contains(&index).then(|| all.map(|shard| format!("{stem}-{shard:05}-of-{total}.gguf")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_shard_stands_for_all_of_its_set() {
+        let all = ["/w/a-00001-of-00003.gguf", "/w/a-00002-of-00003.gguf", "/w/a-00003-of-00003.gguf"];
+        assert_eq!(shards(all[0]), all);
+        for alone in ["/w/a.gguf", "/w/a-00004-of-00003.gguf", "/w/a-1-of-3.gguf", "/w/a-00001-of-00003.bin", "/w/-of-"]
+        {
+            assert_eq!(shards(alone), [alone]);
+        }
+    }
+
+    #[test]
+    fn only_a_regular_file_has_an_identity() {
+        let dir = tempfile::tempdir().unwrap();
+        let (cache, file) = (FileCache::default(), dir.path().join("w.gguf"));
+        std::fs::write(&file, "abc").unwrap();
+        assert_eq!(cache.identity(file.to_str().unwrap()).unwrap().size, 3);
+        assert_eq!(cache.identity(dir.path().to_str().unwrap()), None);
+        assert_eq!(cache.identity(&format!("{}.no", file.display())), None);
+    }
+
+    #[test]
+    fn within_one_load_a_path_has_one_identity() {
+        let dir = tempfile::tempdir().unwrap();
+        let (cache, file) = (FileCache::default(), dir.path().join("w.gguf"));
+        std::fs::write(&file, "abc").unwrap();
+        let before = cache.identity(file.to_str().unwrap());
+        std::fs::write(&file, "abcd").unwrap();
+        assert_eq!(cache.identity(file.to_str().unwrap()), before);
+    }
+}

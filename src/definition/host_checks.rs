@@ -1,0 +1,87 @@
+//! Checks of a definition against this machine, made by `reconcile` and not
+//! by a load: the same files must load alike on a machine without weights.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::secret::read_secret;
+use super::source::Source;
+use super::{defaults, open, text};
+use crate::model::{Definition, Desired, DesiredState, Diagnostic, Origin, Spec, Unresolved};
+
+/// What the files of a host were found to be, by path: `None` is good.
+type Checked = BTreeMap<String, Option<String>>;
+
+/// Moves every definition that is to run, but whose weights or secrets cannot
+/// be read, to the unresolved ones, with a diagnostic at the line that names
+/// the file. Definitions that are to be stopped are left alone.
+pub fn host_checks(desired: &mut Desired) {
+    let mut checked = Checked::new();
+    let mut broken = Vec::new();
+    for definition in desired.definitions.values() {
+        if definition.state == DesiredState::Stopped {
+            continue;
+        }
+        let problems = problems(definition, &desired.dir, &mut checked);
+        if let [first, ..] = &problems[..] {
+            broken.push((definition.name.clone(), first.message.clone()));
+            desired.diagnostics.extend(problems);
+        }
+    }
+    for (name, problem) in broken {
+        if let Some(definition) = desired.definitions.remove(&name) {
+            let Definition { path, file, .. } = definition;
+            desired.unresolved.push(Unresolved { path, file, name: Some(name), problem });
+        }
+    }
+    desired.unresolved.sort_by(|a, b| a.path.cmp(&b.path));
+    desired.diagnostics = super::in_order(std::mem::take(&mut desired.diagnostics));
+}
+
+/// The GGUF files of a spec: those named so, and the model itself.
+pub fn gguf_files(spec: &Spec) -> impl Iterator<Item = &str> {
+    let model = spec.options.get("model").map(|model| model.value.to_string());
+    let is_gguf = move |path: &&String| path.ends_with(".gguf") || model.as_ref() == Some(path);
+    spec.files.keys().filter(is_gguf).map(String::as_str)
+}
+
+fn problems(definition: &Definition, dir: &Path, checked: &mut Checked) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
+    for (field, origin) in &definition.origins {
+        let Some(path) = field.strip_prefix("file ") else { continue };
+        let found = checked.entry(path.to_owned()).or_insert_with(|| unreadable(path));
+        if let Some(message) = found {
+            let name = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or(path);
+            let help = "put the file there, mend the path, or set `state = \"stopped\"`";
+            problems.push(at(definition, dir, origin, name, message).help(help));
+        }
+    }
+    for (variable, secret) in definition.spec.secrets.iter().filter(|(_, secret)| secret.digest.is_empty()) {
+        // Readable by now: the next load takes it up.
+        let Err(error) = read_secret(&secret.source) else { continue };
+        let origin = definition.origin(&format!("secrets.{variable}"));
+        let help = "let herdsman's user read it, or set `state = \"stopped\"`";
+        problems.push(at(definition, dir, &origin, "", &error.to_string()).help(help));
+    }
+    problems
+}
+
+fn unreadable(path: &str) -> Option<String> {
+    let error = open::open_regular(Path::new(path)).err()?;
+    Some(match error.kind() {
+        std::io::ErrorKind::NotFound => format!("the file {path} does not exist"),
+        _ => format!("the file {path} cannot be read: {error}"),
+    })
+}
+
+/// A problem at a line of the definition or of the defaults beside it.
+fn at(definition: &Definition, dir: &Path, origin: &Origin, needle: &str, message: &str) -> Diagnostic {
+    let path: Arc<str> = if origin.file == definition.file {
+        Arc::clone(&definition.path)
+    } else {
+        dir.join(defaults::FILE_NAME).to_string_lossy().into()
+    };
+    let text = text::read(&path).unwrap_or_default();
+    Source::new(path, Arc::clone(&origin.file), &text).error_at_line(origin.line, needle, message)
+}

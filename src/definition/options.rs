@@ -1,0 +1,198 @@
+//! `[parameters]`, `[env]` and the weights, as one llama-server understands
+//! them: every option by its canonical name, whatever spelling a file uses.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use toml::de::DeTable;
+
+use super::catalogue::{Catalogue, Found, OptionSpec};
+use super::draft::{Draft, Weights};
+use super::paths;
+use super::suggest;
+use super::value::{Reader, Stated, Value};
+use crate::model::{Diagnostic, OptionSetting, Origin};
+
+/// One option a file states.
+#[derive(Clone, Debug)]
+pub(super) struct Chosen {
+    pub setting: OptionSetting,
+    /// The value as the row's `parameters` column holds it.
+    pub json: serde_json::Value,
+    /// The input files it names, absolute.
+    pub files: Vec<String>,
+    pub origin: Origin,
+}
+
+/// What a file states that depends on the llama-server.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Options {
+    /// By canonical name.
+    pub settings: BTreeMap<String, Chosen>,
+    /// `[env]`.
+    pub env: BTreeMap<String, Stated<String>>,
+}
+
+/// Reads `[parameters]` and `[env]` of `draft` against `catalogue`; `base` is
+/// the directory their paths are relative to.
+pub(super) fn read(reader: &mut Reader<'_, '_>, draft: &Draft<'_, '_>, catalogue: &Catalogue, base: &str) -> Options {
+    let settings = draft.parameters.map(|table| parameters(reader, table, catalogue, base)).unwrap_or_default();
+    let env = draft.env.map(|table| environment(reader, table, catalogue)).unwrap_or_default();
+    Options { settings, env }
+}
+
+fn parameters(
+    reader: &mut Reader<'_, '_>,
+    table: &DeTable<'_>,
+    catalogue: &Catalogue,
+    base: &str,
+) -> BTreeMap<String, Chosen> {
+    let mut settings = BTreeMap::new();
+    let mut keys: BTreeMap<&str, Range<usize>> = BTreeMap::new();
+    for (key, value) in table {
+        let name = key.get_ref().as_ref();
+        let (option, negated) = match catalogue.find(name) {
+            Found::Option { option, negated } => (option, negated),
+            Found::Owned { instead } => {
+                let message = format!("`{name}` cannot be set under `[parameters]`");
+                reader.problem(key.span(), message, "", instead);
+                continue;
+            }
+            Found::Unknown { suggestion } => {
+                unknown(reader, name, key.span(), suggestion);
+                continue;
+            }
+        };
+        if let Some(first) = keys.insert(&option.key, key.span()) {
+            stated_twice(reader, &option.key, first, key.span());
+        } else if let Some(chosen) = choose(reader, option, value, negated, base) {
+            settings.insert(option.key.clone(), chosen);
+        }
+    }
+    settings
+}
+
+/// Turns the value of one option into what is kept of it.
+fn choose(
+    reader: &mut Reader<'_, '_>,
+    option: &OptionSpec,
+    value: &Value<'_>,
+    negated: bool,
+    base: &str,
+) -> Option<Chosen> {
+    match option.setting(value.get_ref(), negated, &|path| paths::resolve(base, path)) {
+        Ok(found) => Some(Chosen {
+            setting: found.setting,
+            json: found.json,
+            files: found.files.iter().flat_map(|file| super::files::shards(file)).collect(),
+            origin: reader.source.origin(&value.span()),
+        }),
+        Err(problem) => {
+            let mut diagnostic = reader.source.error(value.span(), problem.message);
+            (diagnostic.label, diagnostic.help) = (problem.label, problem.help);
+            reader.problems.push(diagnostic);
+            None
+        }
+    }
+}
+
+fn unknown(reader: &mut Reader<'_, '_>, name: &str, span: Range<usize>, suggestion: Option<String>) {
+    let help = match (suggest::elsewhere(name, "parameters"), suggestion) {
+        (Some(elsewhere), _) => elsewhere,
+        (None, Some(near)) => format!("did you mean `{near}`?"),
+        (None, None) => "see `llama-server --help` for the options it knows".to_owned(),
+    };
+    reader.problem(span, format!("llama-server has no option `{name}`"), "", help);
+}
+
+/// Two spellings of one option: points at both, the later one first.
+fn stated_twice(reader: &mut Reader<'_, '_>, option: &str, one: Range<usize>, other: Range<usize>) {
+    let (first, second) = if one.start < other.start { (one, other) } else { (other, one) };
+    let problem = reader.source.error(second, format!("the option `{option}` is stated twice"));
+    let problem = problem.label("the same option").also(first, "first stated here");
+    reader.problems.push(problem.help("remove one of the two"));
+}
+
+fn environment(
+    reader: &mut Reader<'_, '_>,
+    table: &DeTable<'_>,
+    catalogue: &Catalogue,
+) -> BTreeMap<String, Stated<String>> {
+    let mut env = BTreeMap::new();
+    for (key, value) in table {
+        let name = key.get_ref().as_ref();
+        if name.is_empty() || name.contains(['=', '\0']) {
+            let help = "a variable's name is not empty and holds no `=` and no NUL";
+            reader.problem(key.span(), format!("{name:?} cannot be the name of a variable"), "", help);
+        } else if let Some(instead) = catalogue.owned_env(name) {
+            reader.problem(key.span(), format!("`{name}` cannot be set under `[env]`"), "", instead);
+        } else if let Some(text) = reader.string(name, value) {
+            let stated = reader.stated(text.to_owned(), value.span());
+            env.insert(name.to_owned(), stated);
+        }
+    }
+    env
+}
+
+/// The one key that says which weights to load, by canonical option name.
+pub(super) fn weights(
+    reader: &mut Reader<'_, '_>,
+    given: &[Weights<'_, '_>],
+    catalogue: &Catalogue,
+    base: &str,
+) -> Option<(&'static str, Chosen)> {
+    let [one] = given else {
+        reader.problems.push(not_exactly_one(reader, given));
+        return None;
+    };
+    let text = reader.string(one.key, one.value)?;
+    if let Some((message, help)) = malformed(one.key, text) {
+        reader.problem(one.value.span(), message, "", help);
+        return None;
+    }
+    let Some(option) = catalogue.get(one.key) else {
+        let message = format!("this llama-server has no option `{}`", one.key);
+        reader.problem(one.key_span.clone(), message, "", "use a newer llama-server");
+        return None;
+    };
+    choose(reader, option, one.value, false, base).map(|chosen| (one.key, chosen))
+}
+
+fn not_exactly_one(reader: &Reader<'_, '_>, given: &[Weights<'_, '_>]) -> Diagnostic {
+    let mut given: Vec<_> = given.iter().collect();
+    given.sort_by_key(|weights| weights.key_span.start);
+    match given[..] {
+        [first, second, ..] => {
+            let message = format!("`{}` and `{}` both say which weights to load", first.key, second.key);
+            let problem = reader.source.error(second.key_span.clone(), message).label("a second source");
+            problem
+                .also(first.key_span.clone(), "the first one")
+                .help("keep the one that is meant and remove the others")
+        }
+        _ => Diagnostic::error(reader.source.file.clone(), "a definition needs `model`, `hf_repo` or `model_url`")
+            .help(
+                "add `model = \"path/to/weights.gguf\"`, `hf_repo = \"org/repo:quant\"` or `model_url = \"https://…\"`",
+            ),
+    }
+}
+
+/// What is wrong with the text of a weights key, and the fix.
+fn malformed(key: &str, text: &str) -> Option<(String, &'static str)> {
+    match key {
+        _ if text.trim().is_empty() => Some((format!("`{key}` is empty"), "say which weights to load")),
+        "hf_repo" if !is_repository(text) => {
+            Some((format!("{text:?} is not a repository"), "write it like `\"org/repo\"` or `\"org/repo:Q4_K_M\"`"))
+        }
+        "model_url" if !(text.starts_with("https://") || text.starts_with("http://")) => {
+            Some((format!("{text:?} is not a URL to download from"), "begin it with `https://`"))
+        }
+        _ => None,
+    }
+}
+
+/// `org/repo`, optionally with `:quant`.
+fn is_repository(text: &str) -> bool {
+    let (repository, quant) = text.split_once(':').unwrap_or((text, "any"));
+    let word = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    repository.split_once('/').is_some_and(|(org, repo)| word(org) && word(repo)) && word(quant)
+}

@@ -1,0 +1,135 @@
+//! One definition file while it is read: its text, its names, and how a
+//! problem in it becomes a [`Diagnostic`].
+//!
+//! Invariant: what a diagnostic keeps of the text holds no secret
+//! ([`redact`]), because diagnostics end up in logs.
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use toml::de::DeValue;
+
+use crate::model::{Diagnostic, Origin};
+
+/// A file and its text.
+#[derive(Debug)]
+pub(super) struct Source<'t> {
+    /// Absolute, lexically resolved.
+    pub path: Arc<str>,
+    /// As people see it.
+    pub file: Arc<str>,
+    /// The whole text.
+    pub text: &'t str,
+    /// The byte each line begins at.
+    lines: Vec<usize>,
+    /// The text without secrets, made when the first problem needs it.
+    shared: OnceLock<Arc<str>>,
+}
+
+impl<'t> Source<'t> {
+    pub fn new(path: Arc<str>, file: Arc<str>, text: &'t str) -> Self {
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { path, file, text, lines, shared: OnceLock::new() }
+    }
+
+    /// The line of a byte, from 1.
+    pub fn line(&self, offset: usize) -> u32 {
+        u32::try_from(self.lines.partition_point(|start| *start <= offset)).unwrap_or(u32::MAX)
+    }
+
+    /// The place a span begins at.
+    pub fn origin(&self, span: &Range<usize>) -> Origin {
+        Origin::new(Arc::clone(&self.file), self.line(span.start))
+    }
+
+    /// An error at `span`.
+    pub fn error(&self, span: Range<usize>, message: impl Into<String>) -> Diagnostic {
+        let shared = self.shared.get_or_init(|| redact(self.text).into());
+        Diagnostic::error(Arc::clone(&self.file), message).at(shared, span)
+    }
+
+    /// An error at `line` (0: the file as a whole), for problems that are seen
+    /// only after the file was read. The caret goes to `needle` if it stands
+    /// on that line or below, else to the whole line.
+    pub fn error_at_line(&self, line: u32, needle: &str, message: impl Into<String>) -> Diagnostic {
+        let start = usize::try_from(line).ok().and_then(|line| self.lines.get(line.checked_sub(1)?)).copied();
+        let Some((start, rest)) = start.and_then(|start| Some((start, self.text.get(start..)?))) else {
+            return Diagnostic::error(Arc::clone(&self.file), message);
+        };
+        let span = match rest.find(needle) {
+            Some(at) if !needle.is_empty() => start + at..start + at + needle.len(),
+            _ => start..start + rest.lines().next().unwrap_or_default().trim_end().len(),
+        };
+        self.error(span, message)
+    }
+}
+
+/// `text` with every value that may be a secret overwritten by as many `*`,
+/// so that positions stay. A reference (`{ file = "…" }`) is no secret.
+fn redact(text: &str) -> String {
+    let mut redacted = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let secret = line
+            .match_indices('=')
+            .find(|(at, _)| names_a_secret(&line[..*at]) && !is_reference(&line[at + 1..]))
+            .map_or(line.len(), |(at, _)| at + 1);
+        let (kept, hidden) = line.split_at(secret);
+        redacted.push_str(kept);
+        redacted.extend(hidden.bytes().map(|byte| if byte.is_ascii_whitespace() { char::from(byte) } else { '*' }));
+    }
+    redacted
+}
+
+/// Whether a value under this key must not be shown.
+fn names_a_secret(key: &str) -> bool {
+    let key = key.trim().trim_matches(['"', '\'']).to_ascii_lowercase().replace('-', "_");
+    ["api_key", "hf_token", "secret", "password"].iter().any(|end| key.ends_with(end))
+}
+
+/// Whether a value only says where a secret is.
+fn is_reference(value: &str) -> bool {
+    let Ok(value) = DeValue::parse(value.trim()) else { return false };
+    let table = value.get_ref().as_table();
+    table.is_some_and(|table| table.keys().all(|key| matches!(key.get_ref().as_ref(), "file" | "env")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> Source<'_> {
+        Source::new("/d/a.toml".into(), "d/a.toml".into(), text)
+    }
+
+    #[test]
+    fn a_line_is_counted_from_one() {
+        let source = source("a\nbc\n\nd");
+        assert_eq!([0, 1, 2, 4, 5, 6].map(|at| source.line(at)), [1, 1, 2, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_problem_seen_later_points_at_the_value_or_at_its_line() {
+        let source = source("a = 1\nmodel = \"x.gguf\"\n");
+        let position = |line, needle| source.error_at_line(line, needle, "m").position();
+        assert_eq!(position(2, "x.gguf"), Some((2, 10)));
+        assert_eq!(position(2, "other"), Some((2, 1)));
+        assert_eq!(position(0, "x.gguf"), None);
+        assert_eq!(position(9, "x.gguf"), None, "the file may have become shorter");
+    }
+
+    #[test]
+    fn a_secret_never_reaches_a_diagnostic() {
+        let text = "api_key = \"sk-1\"\nLLAMA_API_KEY='sk-2'\n\"hf-token\" = sk-3 # é\nport = 1\n";
+        let redacted = redact(text);
+        assert!(!redacted.contains("sk-"), "{redacted}");
+        assert_eq!(redacted.len(), text.len(), "positions stay");
+        assert!(redacted.ends_with("\nport = 1\n"));
+        let kept = "api_key = { file = \"/run/k\" }\n";
+        assert_eq!(redact(kept), kept);
+        for leak in
+            ["api_key = { value = \"sk-4\" }\n", "secrets = { api_key = \"sk-4\" }", "secrets.api_key = \"sk-4\""]
+        {
+            assert!(!redact(leak).contains("sk-4"), "{leak}");
+        }
+    }
+}

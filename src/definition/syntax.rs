@@ -1,0 +1,46 @@
+//! Errors of the TOML parser as diagnostics.
+//!
+//! A file with syntax errors is told about these alone: what the parser
+//! recovers may stand in the wrong table, and would be blamed for it.
+
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue, Error};
+
+use super::source::Source;
+use crate::model::Diagnostic;
+
+/// More errors than this in one file are noise.
+const MOST: usize = 20;
+
+/// The problems of a file that does not parse; `table` is what was recovered.
+pub(super) fn problems(source: &Source<'_>, table: &DeTable<'_>, errors: &[Error]) -> Vec<Diagnostic> {
+    errors.iter().take(MOST).map(|error| problem(source, table, error)).collect()
+}
+
+fn problem(source: &Source<'_>, table: &DeTable<'_>, error: &Error) -> Diagnostic {
+    let end = source.text.len();
+    let span = error.span().unwrap_or(end..end);
+    if error.message().starts_with("duplicate key") {
+        let key = source.text.get(span.clone()).unwrap_or_default();
+        let mut problem = source.error(span.clone(), format!("the key `{key}` is stated twice"));
+        problem.also =
+            first(table, key.trim_matches(['"', '\'']), span.start).map(|at| (at, "first stated here".to_owned()));
+        return problem.help("keep the one that is meant and remove the other");
+    }
+    // The first part says what is wrong, the rest what could stand there.
+    let (wrong, expected) = error.message().split_once(", expected ").unwrap_or((error.message(), ""));
+    let mut problem = source.error(span, format!("not valid TOML: {wrong}"));
+    problem.label = (!expected.is_empty()).then(|| format!("expected {expected}"));
+    problem.help("texts need quotes, each key stands once and on a line of its own; see https://toml.io")
+}
+
+/// The last key `name` before `end`.
+fn first(table: &DeTable<'_>, name: &str, end: usize) -> Option<Range<usize>> {
+    let inner = table.values().filter_map(|value| match value.get_ref() {
+        DeValue::Table(table) => first(table, name, end),
+        _ => None,
+    });
+    let own = table.keys().filter(|key| key.get_ref() == name && key.span().start < end).map(toml::Spanned::span);
+    inner.chain(own).max_by_key(|span| span.start)
+}

@@ -1,0 +1,150 @@
+//! Whole problems as people read them: these texts are the product.
+
+use super::*;
+
+#[test]
+fn syntax_errors_are_told_all_at_once() {
+    insta::assert_snapshot!(problems("model = a.gguf\nport = \n[parameters\nctx_size = 8192\n"));
+}
+
+#[test]
+fn a_key_stated_twice_points_at_both() {
+    insta::assert_snapshot!(problems("model = \"a.gguf\"\nport = 8101\nport = 8102\n"));
+}
+
+#[test]
+fn an_option_stated_twice_by_two_names_points_at_both() {
+    insta::assert_snapshot!(problems_of("[parameters]\ngpu_layers = 99\nctx_size = 1\nn-gpu-layers = 1\n"));
+}
+
+#[test]
+fn an_unknown_key_is_told_the_one_meant() {
+    insta::assert_snapshot!(problems_of("prot = 8101\n[parameters]\nctx_sise = 8192\n[ready]\ntimeuot = \"1m\"\n"));
+}
+
+#[test]
+fn a_wrong_type_says_what_was_expected_and_found() {
+    insta::assert_snapshot!(problems(
+        "model = 1\nport = \"8101\"\nstate = true\naliases = \"a\"\nready = 1\n[env]\nCUDA_VISIBLE_DEVICES = 0\n\
+         [parameters]\nctx_size = \"many\"\n[labels]\nteam = [\"a\"]\n"
+    ));
+}
+
+#[test]
+fn a_value_out_of_range_is_told_the_range() {
+    insta::assert_snapshot!(problems_of("port = 99999\n[parameters]\nctx_size = -5\n"));
+}
+
+#[test]
+fn two_files_of_one_name_are_both_told() {
+    let dir = Dir::new(&[("a.toml", "model = \"a.gguf\"\n"), ("b.toml", "model = \"b.gguf\"\nname = \"a\"\n")]);
+    insta::assert_snapshot!(dir.problems());
+}
+
+#[test]
+fn two_files_of_one_port_are_both_told() {
+    let dir = Dir::new(&[
+        ("a.toml", "model = \"a.gguf\"\nport = 8101\n"),
+        ("b.toml", "model = \"b.gguf\"\n# the port\nport = 8_101\n"),
+    ]);
+    insta::assert_snapshot!(dir.problems());
+}
+
+#[test]
+fn an_alias_of_another_model_is_told_to_both() {
+    let dir = Dir::new(&[
+        ("a.toml", "model = \"a.gguf\"\naliases = [\n  \"x\",\n  \"b\",\n]\n"),
+        ("b.toml", "model = \"b.gguf\"\n"),
+    ]);
+    insta::assert_snapshot!(dir.problems());
+}
+
+#[test]
+fn a_parameter_at_the_top_level_is_told_its_table_and_the_reverse() {
+    insta::assert_snapshot!(problems(
+        "model = \"a.gguf\"\nctx_size = 1\ndrain = \"1s\"\n[parameters]\nport = 1\nstate = \"running\"\n"
+    ));
+}
+
+#[test]
+fn what_herdsman_owns_is_refused_with_the_key_to_use() {
+    insta::assert_snapshot!(problems_of(
+        "[parameters]\nhost = \"0.0.0.0\"\n[env]\nLLAMA_ARG_PORT = \"1\"\nHERDSMAN_STATE = \"x\"\n"
+    ));
+}
+
+#[test]
+fn a_bad_duration_is_told_the_form() {
+    insta::assert_snapshot!(problems_of(
+        "[ready]\ntimeout = \"10 minutes\"\nunhealthy_after = \"0s\"\n[update]\ndrain = 30\n"
+    ));
+}
+
+#[test]
+fn a_bad_name_is_told_what_a_name_is() {
+    let bad = ["a/b", "..", "say \\\"hi\\\"", "two\\nlines"];
+    let all: Vec<_> = bad.iter().map(|name| problems_of(&format!("name = \"{name}\"\n"))).collect();
+    insta::assert_snapshot!(all.join("\n"));
+    insta::assert_snapshot!("stem", Dir::new(&[("my model.toml", "model = \"a.gguf\"")]).problems());
+}
+
+#[test]
+fn the_weights_are_given_exactly_once() {
+    insta::assert_snapshot!(problems("state = \"running\"\n") + "\n" + &problems_of("hf_repo = \"org/repo\"\n"));
+}
+
+#[test]
+fn a_bad_word_is_told_the_words() {
+    insta::assert_snapshot!(problems_of("type = \"gpt\"\nstate = \"runing\"\n[update]\non_failure = \"rolback\"\n"));
+}
+
+#[test]
+fn a_bad_host_is_told_what_a_host_is() {
+    insta::assert_snapshot!(
+        problems_of("host = \"gpu-box\"\n") + "\n" + &problems_of("host = \"/run/a.sock\"\nport = 1\n")
+    );
+}
+
+#[test]
+fn bad_defaults_are_told_once() {
+    let dir = Dir::new(&[
+        ("_defaults.toml", "port = 1\nname = \"x\"\naliases = []\n[parameters]\nctx_sise = 1\n"),
+        ("a.toml", "model = \"a.gguf\"\n"),
+        ("b.toml", "model = \"b.gguf\"\n"),
+    ]);
+    insta::assert_snapshot!(dir.problems());
+    assert_eq!(dir.load().unresolved.len(), 2);
+}
+
+#[test]
+fn a_secret_in_a_definition_is_refused_and_not_repeated() {
+    let shown = problems_of("[env]\nHF_TOKEN = \"hf_xyzzy\"\n[secrets]\napi_key = \"sk-xyzzy\"\nhf_token = {}\n")
+        + &problems_of("[secrets]\napi_key = sk-xyzzy\n")
+        + &problems_of("[parameters]\napi-key = \"sk-xyzzy\"\n");
+    assert!(!shown.contains("xyzzy"), "{shown}");
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn control_characters_of_a_file_do_not_reach_the_terminal() {
+    let shown = problems("model = \"a.gguf\"\n\"\\u001b[2Jx\" = 1 # \u{7f}\nport = \"\u{85}\"\n");
+    assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
+}
+
+#[test]
+fn colour_is_used_only_on_request() {
+    let problems = Dir::one("prot = 1\n").load().diagnostics;
+    assert!(!render(&problems, false).contains('\u{1b}'));
+    assert!(render(&problems, true).contains('\u{1b}'));
+    assert_eq!(render(&[], true), "");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_loading_or_rendering_panic(
+        text in "([a-z_]{1,9} ?= ?|\\[[a-z]{1,9}\\]\n|\"[^\"]{0,5}\"|[0-9.]{1,4}|\\{|\\}|\\[|\\]|\n|model|port|é|\u{feff}|\r\n|,){0,40}",
+    ) {
+        let (a, b) = (Dir::new(&[("a.toml", &text)]), Dir::new(&[("_defaults.toml", &text), ("a.toml", "port = 1")]));
+        let _ = (a.problems(), b.problems());
+    }
+}

@@ -1,0 +1,57 @@
+//! The text of a definition file.
+
+use std::fs::Metadata;
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::open::open_regular;
+
+/// The largest definition read, bytes. A real one has a few hundred.
+pub(super) const LARGEST: u64 = 1024 * 1024;
+
+/// Why a definition has no text: one sentence, and the fix.
+#[derive(Debug)]
+pub(super) struct TextProblem {
+    pub message: String,
+    pub help: &'static str,
+}
+
+/// Reads the file into `buffer`, which is reused from file to file. The
+/// metadata are those of the file that was read, even if its name has since
+/// been given to another; they come with the problem, too, if it was opened.
+pub(super) fn read_into<'b>(path: &Path, buffer: &'b mut Vec<u8>) -> (Option<Metadata>, Result<&'b str, TextProblem>) {
+    buffer.clear();
+    let (file, metadata) = match open_regular(path) {
+        Ok(opened) => opened,
+        Err(error) => return (None, Err(unreadable(&error))),
+    };
+    let text = match file.take(LARGEST + 1).read_to_end(buffer) {
+        Err(error) => Err(unreadable(&error)),
+        Ok(read) if u64::try_from(read).is_ok_and(|read| read > LARGEST) => Err(TextProblem {
+            message: "the file is larger than 1 MiB".to_owned(),
+            help: "a definition has a few hundred bytes: is this another kind of file?",
+        }),
+        Ok(_) => std::str::from_utf8(buffer).map_err(|error| TextProblem {
+            message: format!("the file is not UTF-8: byte {} begins no character", error.valid_up_to() + 1),
+            help: "save it as UTF-8",
+        }),
+    };
+    (Some(metadata), text)
+}
+
+/// The text of the file at `path`, if it has one.
+pub(super) fn read(path: &str) -> Option<String> {
+    let mut buffer = Vec::new();
+    read_into(Path::new(path), &mut buffer).1.ok()?;
+    String::from_utf8(buffer).ok()
+}
+
+fn unreadable(error: &io::Error) -> TextProblem {
+    let help = match error.kind() {
+        io::ErrorKind::NotFound => "it is a link to a file that is not there: mend the link or remove it",
+        io::ErrorKind::PermissionDenied => "let herdsman's user read it",
+        io::ErrorKind::IsADirectory => "definitions are files: rename the directory so that it does not end in `.toml`",
+        _ => "make it a readable file, or remove it",
+    };
+    TextProblem { message: format!("the file cannot be read: {error}"), help }
+}

@@ -1,0 +1,114 @@
+//! TOML values as what a key wants them to be, with errors that say what was
+//! expected and what was found.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::source::Source;
+use super::suggest;
+use crate::model::{Diagnostic, Origin};
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Stated<T> {
+    pub value: T,
+    pub origin: Origin,
+    pub span: Range<usize>,
+}
+
+/// A value of the file as the parser gives it.
+pub(super) type Value<'t> = Spanned<DeValue<'t>>;
+
+/// One file while its values are read: collects every problem.
+pub(super) struct Reader<'s, 't> {
+    pub source: &'s Source<'t>,
+    pub problems: Vec<Diagnostic>,
+}
+
+impl<'s, 't> Reader<'s, 't> {
+    pub fn new(source: &'s Source<'t>) -> Self {
+        Self { source, problems: Vec::new() }
+    }
+
+    /// Notes a problem.
+    pub fn problem(&mut self, span: Range<usize>, message: impl Into<String>, label: &str, help: impl Into<String>) {
+        let mut problem = self.source.error(span, message).help(help);
+        problem.label = (!label.is_empty()).then(|| label.to_owned());
+        self.problems.push(problem);
+    }
+
+    /// Notes that `key` holds another kind of value than it should.
+    pub fn wrong_kind(&mut self, key: &str, value: &Value<'_>, expected: &str, help: impl Into<String>) {
+        let found = kind(value.get_ref());
+        let message = format!("`{key}`: expected {expected}, found {found}");
+        self.problem(value.span(), message, &format!("expected {expected}"), help);
+    }
+
+    /// A value that was found good.
+    pub fn stated<T>(&self, value: T, span: Range<usize>) -> Stated<T> {
+        Stated { value, origin: self.source.origin(&span), span }
+    }
+
+    pub fn string<'v>(&mut self, key: &str, value: &'v Value<'_>) -> Option<&'v str> {
+        let text = value.get_ref().as_str();
+        if text.is_none() {
+            let help = match value.get_ref() {
+                DeValue::Array(_) | DeValue::Table(_) => "give one text in quotes".to_owned(),
+                _ => format!("put it in quotes: `{key} = \"{}\"`", self.source.text.get(value.span()).unwrap_or("…")),
+            };
+            self.wrong_kind(key, value, "a string", help);
+        }
+        // A NUL ends a C string: neither argv, environ nor a path can hold it.
+        if text.is_some_and(|text| text.contains('\0')) {
+            self.problem(value.span(), format!("`{key}` holds a NUL character"), "", "remove `\\u0000`");
+            return None;
+        }
+        text
+    }
+
+    pub fn boolean(&mut self, key: &str, value: &Value<'_>) -> Option<Stated<bool>> {
+        let Some(on) = value.get_ref().as_bool() else {
+            self.wrong_kind(key, value, "a boolean", format!("write `{key} = true` or `{key} = false`"));
+            return None;
+        };
+        Some(self.stated(on, value.span()))
+    }
+
+    /// One of a closed set of words.
+    pub fn word<T: Copy>(&mut self, key: &str, value: &Value<'_>, words: &[(&str, T)]) -> Option<Stated<T>> {
+        let text = self.string(key, value)?;
+        if let Some((_, word)) = words.iter().find(|(word, _)| *word == text) {
+            return Some(self.stated(*word, value.span()));
+        }
+        let names = || words.iter().map(|(word, _)| *word);
+        let help = match suggest::nearest(text, names()) {
+            Some(near) => format!("did you mean `\"{near}\"`?"),
+            None => format!("give {}", suggest::alternatives(names())),
+        };
+        self.problem(value.span(), format!("`{key}` cannot be {text:?}"), "", help);
+        None
+    }
+
+    pub fn table<'v, 'f>(&mut self, key: &str, value: &'v Value<'f>) -> Option<&'v DeTable<'f>> {
+        let table = value.get_ref().as_table();
+        if table.is_none() {
+            self.wrong_kind(key, value, "a table", format!("begin the table with a line `[{key}]`"));
+        }
+        table
+    }
+}
+
+/// What a value is, with its article.
+pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
+    }
+}
