@@ -1,1 +1,221 @@
 //! RECORDED: the SQLite file.
+//!
+//! ```text
+//!   records()  ->  model::Records          what a plan is made from
+//!   commit(&[model::Change], now)          what a pass writes, one transaction
+//!   get_models, save_model, …              the contract of the shared table `models`
+//! ```
+//!
+//! | file | holds |
+//! |---|---|
+//! | `open` | opening for writing and for reading without a trace |
+//! | `migrations`, `table` | herdsman's own tables; the table others share with us |
+//! | `columns`, `config`, `drift` | which columns herdsman owns, what it writes there, what others changed |
+//! | `locate` | which row is a managed model's, whatever other clients did |
+//! | `records`, `instances`, `events` | reading back |
+//! | `changes` | writing |
+//! | `models`, `row`, `convert` | the five functions of the contract, a row, the two vocabularies |
+//!
+//! Invariants:
+//! - One commit is one immediate transaction: all of it or none.
+//! - No value is ever spliced into SQL; column names come from the table itself.
+//! - herdsman writes only the columns it owns and never `hf_token`.
+//! - Every error names the file, what is different, and the next step.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use crate::model::{Change, EventRecord, ModelName, Records, Timestamp};
+
+mod changes;
+mod columns;
+mod config;
+pub mod convert;
+mod drift;
+mod error;
+mod events;
+mod fields;
+mod instances;
+mod locate;
+mod managed;
+mod migrations;
+mod models;
+mod open;
+mod records;
+mod row;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use error::{DatabaseError, Problem};
+pub use models::{Fields, ModelFilter};
+pub use row::{ColumnValue, ModelRow};
+
+/// An open database.
+///
+/// Not shared between threads: a process has one writing connection, so that
+/// [`Database::data_version`] tells other programs' commits from our own.
+#[derive(Debug)]
+pub struct Database {
+    connection: Connection,
+    path: PathBuf,
+    /// How long SQLite waits for another writer, for the error to say.
+    timeout: Duration,
+    /// Whether herdsman's own tables are there: always, but for a database of
+    /// another program opened read-only.
+    has_records: bool,
+}
+
+impl Database {
+    /// Everything the planner needs, read in one snapshot.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a record in it is not what herdsman wrote.
+    pub fn records(&self) -> Result<Records, DatabaseError> {
+        self.read(|connection| records::load(connection, self.has_records))
+    }
+
+    /// Records `changes`, all or none, in one immediate transaction. No
+    /// changes, no transaction.
+    ///
+    /// # Errors
+    /// [`Problem::Locked`] when another program writes for too long, and
+    /// whatever makes one of the changes impossible; nothing is written then.
+    pub fn commit(&mut self, changes: &[Change], now: Timestamp) -> Result<(), DatabaseError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.write(|connection| changes::apply(connection, changes, now))
+    }
+
+    /// A number that changes when another connection has committed, and not
+    /// when this one has.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn data_version(&self) -> Result<i64, DatabaseError> {
+        self.connection
+            .pragma_query_value(None, "data_version", |row| row.get(0))
+            .map_err(|error| self.error(error.into()))
+    }
+
+    /// The newest `limit` lines of the history, newest first; of one model or
+    /// of all. Deleted models keep theirs.
+    ///
+    /// # Errors
+    /// The file cannot be read, or an event in it is not what herdsman wrote.
+    pub fn events(&self, model: Option<&ModelName>, limit: u32) -> Result<Vec<EventRecord>, DatabaseError> {
+        if !self.has_records {
+            return Ok(Vec::new());
+        }
+        self.read(|connection| events::load(connection, model, limit))
+    }
+
+    /// When herdsman last recorded a status of `model`: the age of a status
+    /// that cannot be confirmed. `None`: never, or not a managed model.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn status_recorded_at(&self, model: &ModelName) -> Result<Option<Timestamp>, DatabaseError> {
+        if !self.has_records {
+            return Ok(None);
+        }
+        self.read(|connection| records::status_recorded_at(connection, model))
+    }
+
+    /// All rows that pass `filter`, newest `created_at` first, ties by id,
+    /// newest first.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn get_models(&self, filter: &ModelFilter) -> Result<Vec<ModelRow>, DatabaseError> {
+        self.read(|connection| models::list(connection, filter))
+    }
+
+    /// The row with this id.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn get_model_by_id(&self, id: i64) -> Result<Option<ModelRow>, DatabaseError> {
+        self.read(|connection| models::by_id(connection, id))
+    }
+
+    /// The row with exactly this name.
+    ///
+    /// # Errors
+    /// The file cannot be read, or several rows have the name
+    /// ([`Problem::DuplicateName`]): none is picked silently.
+    pub fn get_model_by_name(&self, name: &str) -> Result<Option<ModelRow>, DatabaseError> {
+        self.read(|connection| models::by_name(connection, name))
+    }
+
+    /// Inserts a row and returns its id. Fields not given take the contract's
+    /// defaults, the type `llama`, the status `stopped` and `now` for both
+    /// timestamps; `name` must be given.
+    ///
+    /// # Errors
+    /// The name is taken or missing, a field is unknown, not for this
+    /// function to set (`id`, `hf_token`) or of the wrong kind.
+    pub fn save_model(&mut self, model: &Fields, now: Timestamp) -> Result<i64, DatabaseError> {
+        self.write(|connection| models::save(connection, model, now))
+    }
+
+    /// Changes just the given fields of a row and bumps `updated_at`.
+    ///
+    /// # Errors
+    /// No row has the id, or a field is unknown, not to be changed (`id`,
+    /// `created_at`, `updated_at`, `hf_token`) or of the wrong kind.
+    pub fn update_model(&mut self, id: i64, updates: &Fields, now: Timestamp) -> Result<(), DatabaseError> {
+        self.write(|connection| models::update(connection, id, updates, now))
+    }
+
+    /// Deletes the row. What herdsman keeps of the model stays.
+    ///
+    /// # Errors
+    /// No row has the id.
+    pub fn delete_model(&mut self, id: i64) -> Result<(), DatabaseError> {
+        self.write(|connection| models::delete(connection, id))
+    }
+
+    /// Names that several rows share, with the ids of those rows: only in a
+    /// database of another program, and left alone.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn duplicate_names(&self) -> Result<Vec<(String, Vec<i64>)>, DatabaseError> {
+        self.read(models::duplicate_names)
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `read` on one snapshot.
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, Problem>) -> Result<T, DatabaseError> {
+        let run = || {
+            let transaction = self.connection.unchecked_transaction()?;
+            read(&transaction)
+        };
+        run().map_err(|problem| self.error(problem))
+    }
+
+    /// Runs `write` in one immediate transaction, rolled back on an error.
+    fn write<T>(&mut self, write: impl FnOnce(&Connection) -> Result<T, Problem>) -> Result<T, DatabaseError> {
+        let connection = &self.connection;
+        let run = || {
+            let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+            let value = write(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        run().map_err(|problem| self.error(problem))
+    }
+
+    fn error(&self, problem: Problem) -> DatabaseError {
+        DatabaseError::new(&self.path, self.timeout, problem)
+    }
+}

@@ -1,0 +1,155 @@
+//! Writing [`Change`]s: one function per fact, all in the caller's transaction.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, Params, params};
+
+use super::fields::to_json;
+use super::managed::Managed;
+use super::table::Table;
+use super::{Problem, events, instances};
+use crate::model::{
+    BinaryIdentity, Change, Crashes, GenerationOutcome, ModelName, NewGeneration, PortRecord, Timestamp,
+};
+
+/// Writes all of `changes`, then checks what must hold at the end of a
+/// transaction but may not in the middle of one.
+pub(super) fn apply(connection: &Connection, changes: &[Change], now: Timestamp) -> Result<(), Problem> {
+    let table = Table::require(connection)?;
+    let managed = Managed { connection, table: &table, now };
+    let commit = Commit { connection, now };
+    for change in changes {
+        match change {
+            Change::CreateModel { config, adopt_row } => managed.create(config, *adopt_row)?,
+            Change::UpdateModel { config } => managed.update(config)?,
+            Change::SetStatus { model, status, message } => managed.set_status(model, *status, message.as_deref())?,
+            Change::DeleteModel { model } => managed.delete(model)?,
+            Change::AddGeneration(generation) => commit.add_generation(generation)?,
+            Change::SetGenerationOutcome { model, number, outcome } => commit.set_outcome(model, *number, outcome)?,
+            Change::SetAccepted { model, number, binary } => commit.set_accepted(model, *number, binary)?,
+            Change::SetPort { model, port } => commit.set_port(model, *port)?,
+            Change::SetCrashes { model, crashes } => commit.set_crashes(model, *crashes)?,
+            Change::PutInstance(instance) => instances::put(connection, instance)?,
+            Change::RemoveInstance(id) => instances::remove(connection, id)?,
+            Change::Event(event) => events::put(connection, event)?,
+        }
+    }
+    check_generations(connection, changes)?;
+    check_ports(connection, changes)?;
+    if changes.iter().any(|change| matches!(change, Change::Event(_))) {
+        events::prune(connection)?;
+    }
+    Ok(())
+}
+
+/// The facts that are herdsman's alone.
+struct Commit<'c> {
+    connection: &'c Connection,
+    now: Timestamp,
+}
+
+impl Commit<'_> {
+    fn add_generation(&self, generation: &NewGeneration) -> Result<(), Problem> {
+        let NewGeneration { model, number, hash, spec_json, source, origins } = generation;
+        self.set_of_model(
+            model,
+            "UPDATE herdsman_models SET generation = ?2 WHERE name = ?1",
+            params![model.as_str(), number],
+        )?;
+        self.connection.execute(
+            "INSERT INTO herdsman_generations (name, number, hash, spec, source, origins, outcome, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'pending', ?7)",
+            params![model.as_str(), number, hash.0, spec_json, source, to_json(origins)?, self.now.0],
+        )?;
+        Ok(())
+    }
+
+    fn set_outcome(&self, model: &ModelName, number: u32, outcome: &GenerationOutcome) -> Result<(), Problem> {
+        let (word, death) = match outcome {
+            GenerationOutcome::Pending => ("pending", None),
+            GenerationOutcome::Ready => ("ready", None),
+            GenerationOutcome::Failed(death) => ("failed", Some(to_json(death)?)),
+        };
+        self.set_of_generation(
+            model,
+            number,
+            "UPDATE herdsman_generations SET outcome = ?3, death = ?4 WHERE name = ?1 AND number = ?2",
+            params![model.as_str(), number, word, death],
+        )
+    }
+
+    fn set_accepted(&self, model: &ModelName, number: u32, binary: &BinaryIdentity) -> Result<(), Problem> {
+        self.set_of_generation(
+            model,
+            number,
+            "UPDATE herdsman_generations SET accepted_by = ?3 WHERE name = ?1 AND number = ?2",
+            params![model.as_str(), number, binary.0],
+        )
+    }
+
+    fn set_port(&self, model: &ModelName, port: Option<PortRecord>) -> Result<(), Problem> {
+        let proven = port.is_some_and(|port| port.proven);
+        self.set_of_model(
+            model,
+            "UPDATE herdsman_models SET port = ?2, port_proven = ?3 WHERE name = ?1",
+            params![model.as_str(), port.map(|port| port.port), proven],
+        )
+    }
+
+    fn set_crashes(&self, model: &ModelName, crashes: Crashes) -> Result<(), Problem> {
+        let Crashes { count, last_start } = crashes;
+        self.set_of_model(
+            model,
+            "UPDATE herdsman_models SET crash_count = ?2, last_start = ?3 WHERE name = ?1",
+            params![model.as_str(), count, last_start.map(|at| at.0)],
+        )
+    }
+
+    fn set_of_model(&self, model: &ModelName, sql: &str, values: impl Params) -> Result<(), Problem> {
+        match self.connection.execute(sql, values)? {
+            0 => Err(Problem::UnknownModel(model.to_string())),
+            _ => Ok(()),
+        }
+    }
+
+    fn set_of_generation(&self, model: &ModelName, number: u32, sql: &str, values: impl Params) -> Result<(), Problem> {
+        match self.connection.execute(sql, values)? {
+            0 => Err(Problem::UnknownGeneration { model: model.to_string(), number }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A model is recorded with its first generation, or not at all.
+fn check_generations(connection: &Connection, changes: &[Change]) -> Result<(), Problem> {
+    let mut statement =
+        connection.prepare("SELECT EXISTS (SELECT 1 FROM herdsman_models WHERE name = ?1 AND generation IS NULL)")?;
+    for change in changes {
+        if let Change::CreateModel { config, .. } = change
+            && statement.query_row([config.name.as_str()], |row| row.get(0))?
+        {
+            return Err(Problem::NoGeneration(config.name.to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// No port belongs to two models. Checked at the end, not by a UNIQUE
+/// constraint: two models may swap their ports in one commit.
+fn check_ports(connection: &Connection, changes: &[Change]) -> Result<(), Problem> {
+    let given: BTreeSet<u16> = changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::SetPort { port: Some(port), .. } => Some(port.port),
+            _ => None,
+        })
+        .collect();
+    let mut statement = connection.prepare("SELECT name FROM herdsman_models WHERE port = ?1 ORDER BY name LIMIT 2")?;
+    for port in given {
+        let owners: Vec<String> = statement.query_map([port], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        if let [first, second] = owners.as_slice() {
+            return Err(Problem::PortTaken { port, first: first.clone(), second: second.clone() });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! What can go wrong with the database. Each message names the file, what is
+//! different, and the next step.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::ErrorCode;
+
+/// A problem of one database file.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {problem}", path.display())]
+pub struct DatabaseError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+impl DatabaseError {
+    /// `timeout` is how long SQLite was told to wait for a lock.
+    pub(super) fn new(path: &Path, timeout: Duration, problem: Problem) -> Self {
+        Self { path: path.to_owned(), problem: problem.classified(timeout) }
+    }
+}
+
+/// What is wrong.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages are the documentation, and the fields are what they name")]
+pub enum Problem {
+    #[error("the directory {} does not exist; create it, or name another database with --database", .0.display())]
+    NoDirectory(PathBuf),
+    #[error(
+        "cannot open the database ({0}); check that it is a file and that this user may read and write it and its directory"
+    )]
+    CannotOpen(String),
+    #[error("this file is not a SQLite database; move it away, or name another with --database")]
+    NotADatabase,
+    #[error(
+        "the database is damaged ({0}); restore it from a backup, or move it away: herdsman finds its running servers without it"
+    )]
+    Damaged(String),
+    #[error(
+        "the database or its directory is read-only; make both writable for this user, or name another with --database"
+    )]
+    ReadOnly,
+    #[error("another program has held the database locked for {}; find it with `fuser` or `lsof`, end its transaction, and try again", Waited(*waited))]
+    Locked { waited: Duration },
+    #[error("the disk is full; nothing was recorded; free some space and try again")]
+    DiskFull,
+    #[error("reading or writing failed ({0}); check the disk and try again")]
+    Io(String),
+    #[error(
+        "the file system allows only the journal mode `{mode}`, herdsman needs `wal`; put the database on a local disk with --database"
+    )]
+    NoWal { mode: String },
+    #[error(
+        "the write-ahead log beside it holds commits, and its -shm file is missing, so it cannot be read without writing; run `herdsman reconcile` once, which recovers it"
+    )]
+    UncleanLog,
+    #[error(
+        "`models` is a {kind}, and other programs create indexes on it: it must be an ordinary table with row ids; rename it, or name another database with --database"
+    )]
+    NotATable { kind: String },
+    #[error("the table `models` is gone; run `herdsman reconcile`, which creates it again")]
+    NoModelsTable,
+    #[error("the table `models` lacks the column{} {}; it is not the table of this contract: name another database with --database", if .0.len() == 1 { "" } else { "s" }, Listed(.0))]
+    MissingColumns(Vec<String>),
+    #[error(
+        "the column `models.id` is `{found}`, herdsman needs `INTEGER PRIMARY KEY`; migrate that table, or name another database with --database"
+    )]
+    IdType { found: String },
+    #[error(
+        "it was written by a newer herdsman (schema version {found}, this one knows up to {known}); run the newer one"
+    )]
+    NewerSchema { found: i64, known: i64 },
+    #[error("no model has the id {id}; `herdsman models list` shows those there are")]
+    UnknownId { id: i64 },
+    #[error("`models` has no column `{field}`{}", DidYouMean(.nearest))]
+    UnknownField { field: String, nearest: Option<String> },
+    #[error("`{field}` is not to be set: {why}")]
+    FixedField { field: String, why: &'static str },
+    #[error("a model needs the field `{field}`")]
+    MissingField { field: &'static str },
+    #[error("`{column}` cannot be {found}: it takes {expected}")]
+    InvalidValue { column: String, found: String, expected: String },
+    #[error("the name `{name}` is taken by the model with id {id}; choose another, or delete that row")]
+    NameTaken { name: String, id: i64 },
+    #[error("the name `{name}` is shared by the rows {}; use an id, and give each row a name of its own", Ids(.ids))]
+    DuplicateName { name: String, ids: Vec<i64> },
+    #[error("the next id would be {id}, beyond 2^53; renumber the table")]
+    IdTooLarge { id: i64 },
+    #[error("no model `{0}` is recorded; run the pass again")]
+    UnknownModel(String),
+    #[error("no generation {number} of `{model}` is recorded; run the pass again")]
+    UnknownGeneration { model: String, number: u32 },
+    #[error("the model `{0}` was recorded without a generation; this is a bug of herdsman, please report it")]
+    NoGeneration(String),
+    #[error("port {port} would belong to both `{first}` and `{second}`; give one of them another port")]
+    PortTaken { port: u16, first: String, second: String },
+    #[error(
+        "the record `{key}` in `{table}` cannot be read ({reason}); someone edited it: restore a backup, or delete that row"
+    )]
+    Unreadable { table: &'static str, key: String, reason: String },
+    #[error("a rule of the database forbids it ({0}); nothing was recorded; look at its constraints and triggers")]
+    Constraint(String),
+    #[error("SQLite: {0}; nothing was recorded")]
+    Sqlite(rusqlite::Error),
+}
+
+impl Problem {
+    /// Gives SQLite's own errors the name herdsman has for them.
+    fn classified(self, timeout: Duration) -> Self {
+        let Self::Sqlite(error) = self else { return self };
+        let Some(code) = error.sqlite_error_code() else { return Self::Sqlite(error) };
+        match code {
+            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::Locked { waited: timeout },
+            ErrorCode::DiskFull => Self::DiskFull,
+            ErrorCode::SystemIoFailure => Self::Io(error.to_string()),
+            ErrorCode::NotADatabase => Self::NotADatabase,
+            ErrorCode::DatabaseCorrupt => Self::Damaged(error.to_string()),
+            ErrorCode::ReadOnly => Self::ReadOnly,
+            ErrorCode::CannotOpen | ErrorCode::PermissionDenied => Self::CannotOpen(error.to_string()),
+            ErrorCode::ConstraintViolation => Self::Constraint(error.to_string()),
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Problem {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// `5 s`, `250 ms`.
+struct Waited(Duration);
+
+impl fmt::Display for Waited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_secs() {
+            0 => write!(f, "{} ms", self.0.as_millis()),
+            seconds => write!(f, "{seconds} s"),
+        }
+    }
+}
+
+/// `` `a`, `b` ``.
+struct Listed<'a>(&'a [String]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, name) in self.0.iter().enumerate() {
+            write!(f, "{}`{name}`", if index == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+/// `3, 7`.
+struct Ids<'a>(&'a [i64]);
+
+impl fmt::Display for Ids<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, id) in self.0.iter().enumerate() {
+            write!(f, "{}{id}", if index == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+/// `; did you mean …?`, or where to look.
+struct DidYouMean<'a>(&'a Option<String>);
+
+impl fmt::Display for DidYouMean<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(nearest) => write!(f, "; did you mean `{nearest}`?"),
+            None => f.write_str("; `PRAGMA table_info(models)` lists its columns"),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The table `herdsman_events`: what was decided, why, and how it went.
+
+use rusqlite::{Connection, Row, params};
+
+use super::Problem;
+use super::fields::{count, json, name, time, to_json, unreadable};
+use crate::model::{EventOutcome, EventRecord, ModelName};
+
+const TABLE: &str = "herdsman_events";
+
+/// How many events are kept: the newest.
+pub(super) const KEPT: i64 = 10_000;
+
+pub(super) fn put(connection: &Connection, event: &EventRecord) -> Result<(), Problem> {
+    let EventRecord { at, model, action, cause, reasons, outcome, duration_ms } = event;
+    let failure = match outcome {
+        EventOutcome::Done => None,
+        EventOutcome::Failed(why) => Some(why),
+    };
+    connection.execute(
+        "INSERT INTO herdsman_events (at, name, action, cause, reasons, failure, duration_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![at.0, model.as_str(), action, cause, to_json(reasons)?, failure, duration_ms.cast_signed()],
+    )?;
+    Ok(())
+}
+
+/// Deletes all but the newest [`KEPT`]. Ids rise by one, so this is a range of
+/// the primary key, nearly always an empty one.
+pub(super) fn prune(connection: &Connection) -> Result<(), Problem> {
+    connection.execute("DELETE FROM herdsman_events WHERE id <= (SELECT max(id) FROM herdsman_events) - ?1", [KEPT])?;
+    Ok(())
+}
+
+/// The newest `limit`, newest first.
+pub(super) fn load(
+    connection: &Connection,
+    model: Option<&ModelName>,
+    limit: u32,
+) -> Result<Vec<EventRecord>, Problem> {
+    let condition = if model.is_some() { "name = ?1" } else { "?1 IS NULL" };
+    let mut statement = connection.prepare(&format!(
+        "SELECT id, at, name, action, cause, reasons, failure, duration_ms
+         FROM herdsman_events WHERE {condition} ORDER BY id DESC LIMIT ?2"
+    ))?;
+    let mut rows = statement.query((model.map(ModelName::as_str), limit))?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        let id: i64 = row.get(0)?;
+        events.push(read(row).map_err(|error| unreadable(TABLE, id.to_string(), error))?);
+    }
+    Ok(events)
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<EventRecord> {
+    Ok(EventRecord {
+        at: time(row, 1)?,
+        model: name(row, 2)?,
+        action: row.get(3)?,
+        cause: row.get(4)?,
+        reasons: json(row, 5)?,
+        outcome: row.get::<_, Option<String>>(6)?.map_or(EventOutcome::Done, EventOutcome::Failed),
+        duration_ms: count(row, 7)?,
+    })
+}

@@ -1,0 +1,59 @@
+//! Which row of `models` is a managed model's, whatever other clients did.
+//!
+//! | the row with the recorded id | rows elsewhere with the model's name | the model's row |
+//! |---|---|---|
+//! | has the model's name | any | that one |
+//! | gone, renamed or another's | one | the one with the name: someone made it anew |
+//! | renamed (same `created_at`) | none or several | the renamed one: its name has drifted |
+//! | gone or another's | none or several | missing; of several none is picked |
+//!
+//! "Another's": a table without AUTOINCREMENT gives the id of a deleted row
+//! out again; `created_at` tells that row from ours.
+
+use rusqlite::Connection;
+use rusqlite::types::Value;
+
+use super::Problem;
+use crate::model::ModelName;
+
+/// The row with the recorded id, compared with the record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Own {
+    pub id: i64,
+    pub same_name: bool,
+    pub same_creation: bool,
+}
+
+/// The decision; `elsewhere` are the ids of the other rows with the name.
+pub(super) fn choose(own: Option<Own>, elsewhere: &[i64]) -> Option<i64> {
+    match (own, elsewhere) {
+        (Some(Own { id, same_name: true, .. }), _) | (_, &[id]) => Some(id),
+        (Some(Own { id, same_creation: true, .. }), _) => Some(id),
+        _ => None,
+    }
+}
+
+/// Finds the row of one model in the table as it is now.
+pub(super) fn locate(
+    connection: &Connection,
+    name: &ModelName,
+    recorded_id: i64,
+    recorded_creation: &Value,
+) -> Result<Option<i64>, Problem> {
+    let mut statement = connection.prepare(
+        "SELECT id, name = ?1 COLLATE BINARY, created_at IS ?3 FROM models
+         WHERE id = ?2 OR name = ?1 COLLATE BINARY ORDER BY id",
+    )?;
+    let mut rows = statement.query((name.as_str(), recorded_id, recorded_creation))?;
+    let mut own = None;
+    let mut elsewhere = Vec::new();
+    while let Some(row) = rows.next()? {
+        let id: i64 = row.get(0)?;
+        if id == recorded_id {
+            own = Some(Own { id, same_name: row.get(1)?, same_creation: row.get(2)? });
+        } else {
+            elsewhere.push(id);
+        }
+    }
+    Ok(choose(own, &elsewhere))
+}

@@ -1,0 +1,176 @@
+//! The facts that touch a row other programs share: a managed model comes,
+//! changes, runs, goes.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::config::{owned_columns, owned_values};
+use super::convert::word_of_status;
+use super::fields::{to_json, unreadable, word};
+use super::models::{self, Fields};
+use super::row::ModelRow;
+use super::table::Table;
+use super::{Problem, drift, locate};
+use crate::model::{ModelConfig, ModelName, Status, Timestamp};
+
+/// Writes the rows of managed models.
+pub(super) struct Managed<'c> {
+    pub connection: &'c Connection,
+    pub table: &'c Table,
+    pub now: Timestamp,
+}
+
+/// What is recorded of a model's row.
+struct Recorded {
+    id: i64,
+    created_at: Value,
+    status: Status,
+}
+
+impl Managed<'_> {
+    /// A new row, or an unmanaged one taken over: in place, its id,
+    /// `created_at`, status and unknown columns kept. A row that is no longer
+    /// there under that name is not taken over.
+    pub(super) fn create(&self, config: &ModelConfig, adopt_row: Option<i64>) -> Result<(), Problem> {
+        let adopted = match adopt_row {
+            Some(id) => models::by_id(self.connection, id)?.filter(|row| row.name() == config.name.as_str()),
+            None => None,
+        };
+        let (id, status) = match adopted {
+            Some(row) => {
+                self.rewrite(config, &row)?;
+                (row.id(), row.status())
+            }
+            None => {
+                models::check_name_is_free(self.connection, config.name.as_str())?;
+                (self.insert(config, None, Status::Idle)?, Status::Idle)
+            }
+        };
+        let mut statement = self.connection.prepare(
+            "INSERT INTO herdsman_models (name, model_id, row_created_at, row_digest, source, state, config,
+                 config_digest, status, status_at)
+             VALUES (?1, ?2, (SELECT created_at FROM models WHERE id = ?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?;
+        statement.execute(params![
+            config.name.as_str(),
+            id,
+            drift::digest_of(self.connection, self.table, id)?.as_slice(),
+            config.source,
+            config.state.as_str(),
+            to_json(config)?,
+            config.digest(),
+            status.as_str(),
+            self.now.0,
+        ])?;
+        Ok(())
+    }
+
+    /// Rewrites the row's owned columns. A row someone deleted returns with
+    /// its id, unless another row has that id by now.
+    pub(super) fn update(&self, config: &ModelConfig) -> Result<(), Problem> {
+        let recorded = self.recorded(&config.name)?;
+        let id = match self.row(&config.name, &recorded)? {
+            Some(row) => {
+                self.rewrite(config, &row)?;
+                row.id()
+            }
+            None => {
+                let free = models::by_id(self.connection, recorded.id)?.is_none();
+                self.insert(config, free.then_some(recorded.id), recorded.status)?
+            }
+        };
+        self.connection.execute(
+            "UPDATE herdsman_models SET model_id = ?2, row_created_at = (SELECT created_at FROM models WHERE id = ?2),
+                 row_digest = ?3, source = ?4, state = ?5, config = ?6, config_digest = ?7
+             WHERE name = ?1",
+            params![
+                config.name.as_str(),
+                id,
+                drift::digest_of(self.connection, self.table, id)?.as_slice(),
+                config.source,
+                config.state.as_str(),
+                to_json(config)?,
+                config.digest(),
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// The row is written only when its status means something else; a row
+    /// that is missing gets its status when it returns.
+    pub(super) fn set_status(&self, model: &ModelName, status: Status, message: Option<&str>) -> Result<(), Problem> {
+        let recorded = self.recorded(model)?;
+        self.connection.execute(
+            "UPDATE herdsman_models SET status = ?2, status_message = ?3, status_at = ?4 WHERE name = ?1",
+            params![model.as_str(), status.as_str(), message, self.now.0],
+        )?;
+        if let Some(row) = self.row(model, &recorded)?
+            && row.status() != status
+        {
+            self.connection.execute(
+                "UPDATE models SET status = ?2, updated_at = ?3 WHERE id = ?1",
+                params![row.id(), word_of_status(status), self.now.0],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the row and all herdsman keeps of the model but its events.
+    pub(super) fn delete(&self, model: &ModelName) -> Result<(), Problem> {
+        let recorded = self.recorded(model)?;
+        if let Some(row) = self.row(model, &recorded)? {
+            models::delete(self.connection, row.id())?;
+        }
+        for table in ["herdsman_instances", "herdsman_generations", "herdsman_models"] {
+            self.connection.execute(&format!("DELETE FROM {table} WHERE name = ?1"), [model.as_str()])?;
+        }
+        Ok(())
+    }
+
+    fn recorded(&self, model: &ModelName) -> Result<Recorded, Problem> {
+        let sql = "SELECT model_id, row_created_at, status FROM herdsman_models WHERE name = ?1";
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok(Recorded {
+                id: row.get(0)?,
+                created_at: row.get(1)?,
+                status: word(row, 2, &Status::ALL, Status::as_str)?,
+            })
+        };
+        let recorded = self.connection.query_row(sql, [model.as_str()], read).optional();
+        recorded
+            .map_err(|error| unreadable("herdsman_models", model.as_str(), error))?
+            .ok_or_else(|| Problem::UnknownModel(model.to_string()))
+    }
+
+    /// The model's row as it is now; `None`: another client deleted it.
+    fn row(&self, model: &ModelName, recorded: &Recorded) -> Result<Option<ModelRow>, Problem> {
+        match locate::locate(self.connection, model, recorded.id, &recorded.created_at)? {
+            Some(id) => models::by_id(self.connection, id),
+            None => Ok(None),
+        }
+    }
+
+    fn rewrite(&self, config: &ModelConfig, row: &ModelRow) -> Result<(), Problem> {
+        let mut fields = self.owned(config, row.text("type"));
+        fields.insert("updated_at".to_owned(), Value::Integer(self.now.0));
+        models::set(self.connection, row.id(), &fields)
+    }
+
+    fn insert(&self, config: &ModelConfig, id: Option<i64>, status: Status) -> Result<i64, Problem> {
+        let mut fields = models::defaults(self.now);
+        fields.retain(|name, _| self.table.has(name));
+        fields.extend(self.owned(config, None));
+        fields.insert("status".to_owned(), Value::Text(word_of_status(status).to_owned()));
+        if let Some(id) = id {
+            fields.insert("id".to_owned(), Value::Integer(id));
+        }
+        models::insert(self.connection, &fields)
+    }
+
+    fn owned(&self, config: &ModelConfig, type_word: Option<&str>) -> Fields {
+        let mut fields = owned_values(config, type_word);
+        let owned = owned_columns(self.table);
+        fields.retain(|name, _| owned.contains(&name.as_str()));
+        fields
+    }
+}

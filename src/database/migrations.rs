@@ -1,0 +1,138 @@
+//! herdsman's own tables, and the steps that bring an older file up to date.
+//!
+//! None of them has a foreign key to `models`: a row another client deletes
+//! takes no port, generation or ownership with it. The version is a row of
+//! `herdsman_meta`; `user_version` and the table `metadata` belong to others.
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+
+use super::{Problem, table};
+
+/// Step `n` leads from version `n` to `n + 1`. Never edited, only added to.
+const STEPS: [&str; 1] = [V1];
+
+/// What `AddGeneration` of a model never changes once written: all but
+/// `outcome`, `death` and `accepted_by`.
+const V1: &str = "
+CREATE TABLE herdsman_models (
+    name TEXT NOT NULL PRIMARY KEY,
+    model_id INTEGER NOT NULL,          -- its row in models
+    row_created_at,                     -- that row's created_at, to know it from another with the same id
+    row_digest BLOB NOT NULL,           -- of the columns herdsman owns, as written
+    source TEXT NOT NULL,               -- the definition's path
+    state TEXT NOT NULL,
+    config TEXT NOT NULL,               -- model::ModelConfig as JSON: description, labels, aliases, parameters
+    config_digest TEXT NOT NULL,
+    generation INTEGER,                 -- the wanted one
+    status TEXT NOT NULL,               -- as last written to models.status
+    status_at INTEGER NOT NULL,
+    status_message TEXT,
+    crash_count INTEGER NOT NULL DEFAULT 0,
+    last_start INTEGER,
+    port INTEGER,
+    port_proven INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX herdsman_models_port ON herdsman_models (port);
+CREATE TABLE herdsman_generations (
+    name TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    hash TEXT NOT NULL,
+    spec TEXT NOT NULL,                 -- model::Spec as JSON
+    source TEXT NOT NULL,
+    git_commit TEXT,
+    origins TEXT NOT NULL,              -- JSON
+    accepted_by TEXT,
+    outcome TEXT NOT NULL,              -- pending, ready, failed
+    death TEXT,                         -- model::Death as JSON, when failed
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (name, number)
+);
+CREATE INDEX herdsman_generations_ready ON herdsman_generations (name, number) WHERE outcome = 'ready';
+CREATE TABLE herdsman_instances (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    spec TEXT NOT NULL,
+    host TEXT NOT NULL,
+    port INTEGER,
+    state TEXT NOT NULL,                -- intent, loading, ready, draining, stopping
+    drain_deadline INTEGER,
+    pid INTEGER,                        -- these four together or not at all
+    start_ticks INTEGER,
+    boot_id TEXT,
+    pid_namespace INTEGER,
+    started_at INTEGER NOT NULL,
+    progress INTEGER NOT NULL,
+    progress_at INTEGER NOT NULL,
+    first_ready_at INTEGER,
+    last_ready_at INTEGER,
+    unanswered_since INTEGER,
+    log_offset INTEGER NOT NULL,
+    binary TEXT
+);
+CREATE INDEX herdsman_instances_name ON herdsman_instances (name);
+CREATE TABLE herdsman_events (
+    id INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    action TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    reasons TEXT NOT NULL,              -- JSON
+    failure TEXT,                       -- why it failed; NULL: done
+    duration_ms INTEGER NOT NULL
+);
+CREATE INDEX herdsman_events_name ON herdsman_events (name, id);
+";
+
+/// The version this herdsman writes.
+fn latest() -> i64 {
+    i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
+}
+
+/// The version of the file; 0 where herdsman has never written.
+pub(super) fn version(connection: &Connection) -> Result<i64, Problem> {
+    if !connection.table_exists(None::<&str>, "herdsman_meta")? {
+        return Ok(0);
+    }
+    let version: Option<String> = connection
+        .query_row("SELECT value FROM herdsman_meta WHERE key = 'schema_version'", [], |row| row.get(0))
+        .optional()?;
+    let Some(text) = version else { return Ok(0) };
+    text.parse().map_err(|_| Problem::Unreadable {
+        table: "herdsman_meta",
+        key: "schema_version".to_owned(),
+        reason: format!("`{text}` is not a number"),
+    })
+}
+
+/// A file of a newer herdsman is not for this one.
+pub(super) fn check_version(found: i64) -> Result<(), Problem> {
+    if found > latest() { Err(Problem::NewerSchema { found, known: latest() }) } else { Ok(()) }
+}
+
+/// Brings the file up to date, in one transaction; writes nothing when it is.
+pub(super) fn migrate(connection: &Connection) -> Result<(), Problem> {
+    let found = version(connection)?;
+    check_version(found)?;
+    if found == latest() && table::is_complete(connection)? {
+        return Ok(());
+    }
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    // Again: another herdsman may have been faster.
+    let found = version(&transaction)?;
+    check_version(found)?;
+    table::complete(&transaction)?;
+    for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.execute_batch(
+        "CREATE TABLE IF NOT EXISTS herdsman_meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL)",
+    )?;
+    transaction.execute(
+        "INSERT INTO herdsman_meta (key, value) VALUES ('schema_version', ?1)
+         ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        [latest().to_string()],
+    )?;
+    transaction.commit()?;
+    Ok(())
+}

@@ -1,0 +1,229 @@
+//! The five functions of the contract (database.md), on one row at a time.
+
+use std::collections::BTreeMap;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
+
+use super::columns::{Kind, PARAMETERS, shown};
+use super::row::ModelRow;
+use super::table::{Table, quoted};
+use super::{Problem, convert};
+use crate::model::{Status, Timestamp};
+
+/// Columns and the values to give them. Absent: not written. `Value::Null`:
+/// set to null. Neither is the default.
+pub type Fields = BTreeMap<String, Value>;
+
+/// Ids are exact in every client's numbers below this.
+pub(super) const ID_LIMIT: i64 = 1 << 53;
+
+/// Which rows [`super::Database::get_models`] returns: those that pass all that is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModelFilter {
+    /// Exactly this word of the column `status` ([`convert::word_of_status`]).
+    pub status: Option<String>,
+    /// Exactly this word of the column `type` ([`convert::word_of_type`]).
+    pub model_type: Option<String>,
+    /// Part of the name, in any case; `%` and `_` stand for themselves.
+    pub name: Option<String>,
+}
+
+pub(super) fn list(connection: &Connection, filter: &ModelFilter) -> Result<Vec<ModelRow>, Problem> {
+    let condition = "(?1 IS NULL OR status = ?1) AND (?2 IS NULL OR type = ?2) ORDER BY created_at DESC, id DESC";
+    let mut rows = select(connection, condition, [&filter.status, &filter.model_type])?;
+    if let Some(part) = &filter.name {
+        // SQLite's own lower() and LIKE know ASCII only.
+        let part = part.to_lowercase();
+        rows.retain(|row| row.name().to_lowercase().contains(&part));
+    }
+    Ok(rows)
+}
+
+pub(super) fn by_id(connection: &Connection, id: i64) -> Result<Option<ModelRow>, Problem> {
+    Ok(select(connection, "id = ?1", [id])?.pop())
+}
+
+pub(super) fn by_name(connection: &Connection, name: &str) -> Result<Option<ModelRow>, Problem> {
+    let mut rows = select(connection, "name = ?1 COLLATE BINARY ORDER BY id", [name])?;
+    match rows.len() {
+        0 | 1 => Ok(rows.pop()),
+        _ => Err(Problem::DuplicateName { name: name.to_owned(), ids: rows.iter().map(ModelRow::id).collect() }),
+    }
+}
+
+fn select(connection: &Connection, condition: &str, values: impl rusqlite::Params) -> Result<Vec<ModelRow>, Problem> {
+    let Some(table) = Table::read(connection)? else { return Ok(Vec::new()) };
+    let list: Vec<String> = table.columns().iter().map(|name| quoted(name)).collect();
+    let mut statement = connection.prepare(&format!("SELECT {} FROM models WHERE {condition}", list.join(", ")))?;
+    let mut rows = statement.query(values)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(ModelRow::read(table.columns(), row)?);
+    }
+    Ok(found)
+}
+
+pub(super) fn save(connection: &Connection, model: &Fields, now: Timestamp) -> Result<i64, Problem> {
+    let table = Table::require(connection)?;
+    check(&table, model, &[("id", "the database allots it"), ("hf_token", SECRET)])?;
+    let Some(Value::Text(name)) = model.get("name") else { return Err(Problem::MissingField { field: "name" }) };
+    check_name_is_free(connection, name)?;
+    let mut fields = defaults(now);
+    fields.retain(|name, _| table.has(name));
+    fields.extend(model.clone());
+    insert(connection, &fields)
+}
+
+pub(super) fn update(connection: &Connection, id: i64, updates: &Fields, now: Timestamp) -> Result<(), Problem> {
+    const STABLE: &str = "it never changes";
+    let table = Table::require(connection)?;
+    let fixed = [("id", STABLE), ("created_at", STABLE), ("updated_at", "it is set to now"), ("hf_token", SECRET)];
+    check(&table, updates, &fixed)?;
+    if by_id(connection, id)?.is_none() {
+        return Err(Problem::UnknownId { id });
+    }
+    if let Some(Value::Text(name)) = updates.get("name")
+        && let Some(other) = other_row_named(connection, name, id)?
+    {
+        return Err(Problem::NameTaken { name: name.clone(), id: other });
+    }
+    let mut fields = updates.clone();
+    fields.insert("updated_at".to_owned(), Value::Integer(now.0));
+    set(connection, id, &fields)
+}
+
+pub(super) fn delete(connection: &Connection, id: i64) -> Result<(), Problem> {
+    match connection.execute("DELETE FROM models WHERE id = ?1", [id])? {
+        0 => Err(Problem::UnknownId { id }),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn duplicate_names(connection: &Connection) -> Result<Vec<(String, Vec<i64>)>, Problem> {
+    let mut found: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    if Table::read(connection)?.is_some() {
+        let shared =
+            "SELECT name, id FROM models WHERE name IN (SELECT name FROM models GROUP BY name HAVING count(*) > 1)
+                      ORDER BY id";
+        let mut statement = connection.prepare(shared)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            found.entry(text(row, 0)?).or_default().push(row.get(1)?);
+        }
+    }
+    Ok(found.into_iter().collect())
+}
+
+/// A text column, whatever is in it.
+pub(super) fn text(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<String> {
+    Ok(row
+        .get_ref(index)?
+        .as_bytes_or_null()?
+        .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        .unwrap_or_default())
+}
+
+/// Inserts a row with exactly these columns and returns its id.
+pub(super) fn insert(connection: &Connection, fields: &Fields) -> Result<i64, Problem> {
+    let names: Vec<String> = fields.keys().map(|name| quoted(name)).collect();
+    let marks = vec!["?"; fields.len()].join(", ");
+    let sql = format!("INSERT INTO models ({}) VALUES ({marks})", names.join(", "));
+    connection.execute(&sql, params_from_iter(fields.values()))?;
+    let id = connection.last_insert_rowid();
+    if id >= ID_LIMIT { Err(Problem::IdTooLarge { id }) } else { Ok(id) }
+}
+
+/// Sets exactly these columns of the row.
+pub(super) fn set(connection: &Connection, id: i64, fields: &Fields) -> Result<(), Problem> {
+    let assignments: Vec<String> = fields.keys().map(|name| format!("{} = ?", quoted(name))).collect();
+    let sql = format!("UPDATE models SET {} WHERE id = ?", assignments.join(", "));
+    let id = Value::Integer(id);
+    connection.execute(&sql, params_from_iter(fields.values().chain([&id])))?;
+    Ok(())
+}
+
+pub(super) fn check_name_is_free(connection: &Connection, name: &str) -> Result<(), Problem> {
+    // No row has the id -2^63: SQLite allots from 1.
+    match other_row_named(connection, name, i64::MIN)? {
+        Some(id) => Err(Problem::NameTaken { name: name.to_owned(), id }),
+        None => Ok(()),
+    }
+}
+
+fn other_row_named(connection: &Connection, name: &str, id: i64) -> Result<Option<i64>, Problem> {
+    let sql = "SELECT id FROM models WHERE name = ?1 COLLATE BINARY AND id <> ?2 ORDER BY id LIMIT 1";
+    Ok(connection.query_row(sql, (name, id), |row| row.get(0)).optional()?)
+}
+
+/// The contract's defaults of a new row.
+pub(super) fn defaults(now: Timestamp) -> Fields {
+    let mut fields: Fields = PARAMETERS.iter().map(|column| (column.name.to_owned(), column.default())).collect();
+    fields.insert("type".to_owned(), Value::Text("llama".to_owned()));
+    fields.insert("status".to_owned(), Value::Text(convert::word_of_status(Status::Idle).to_owned()));
+    fields.insert("fit_params_available".to_owned(), Value::Integer(0));
+    fields.insert("created_at".to_owned(), Value::Integer(now.0));
+    fields.insert("updated_at".to_owned(), Value::Integer(now.0));
+    fields
+}
+
+const SECRET: &str = "secrets stay out of SQLite; give it in [secrets] of a definition";
+
+/// Refuses unknown columns, those in `fixed`, and values a column does not take.
+fn check(table: &Table, fields: &Fields, fixed: &[(&str, &'static str)]) -> Result<(), Problem> {
+    for (field, value) in fields {
+        if let Some((_, why)) = fixed.iter().find(|(name, _)| name == field) {
+            return Err(Problem::FixedField { field: field.clone(), why });
+        }
+        if !table.has(field) {
+            return Err(Problem::UnknownField { field: field.clone(), nearest: nearest(table, field) });
+        }
+        if let Some(expected) = refused(field, value) {
+            return Err(Problem::InvalidValue { column: field.clone(), found: shown(value), expected });
+        }
+    }
+    Ok(())
+}
+
+/// The column that is most like `field`, when one is like it at all.
+fn nearest(table: &Table, field: &str) -> Option<String> {
+    let wanted = field.to_lowercase();
+    let likeness = |column: &&String| strsim::jaro_winkler(column, &wanted);
+    let best = table.columns().iter().max_by(|left, right| likeness(left).total_cmp(&likeness(right)))?;
+    (likeness(&best) > 0.75).then(|| best.clone())
+}
+
+/// What the column takes, when it does not take this value.
+fn refused(column: &str, value: &Value) -> Option<String> {
+    let one_of = |words: &[&str]| match value {
+        Value::Text(word) if words.contains(&word.as_str()) => None,
+        _ => Some(words.join(", ")),
+    };
+    match column {
+        "name" => (!matches!(value, Value::Text(name) if !name.is_empty())).then(|| "text".to_owned()),
+        "type" => one_of(&convert::TYPE_WORDS),
+        "status" => one_of(&Status::ALL.map(convert::word_of_status)),
+        "created_at" | "updated_at" => {
+            (!matches!(value, Value::Integer(_))).then(|| "milliseconds since the epoch".to_owned())
+        }
+        "parameters" => match value {
+            Value::Null => None,
+            Value::Text(text) if serde_json::from_str::<serde_json::Map<_, _>>(text).is_ok() => None,
+            _ => Some("a JSON object as text, or null".to_owned()),
+        },
+        _ => {
+            let kind = PARAMETERS.iter().find(|known| known.name == column)?.kind;
+            (!takes(kind, value)).then(|| kind.words().to_owned())
+        }
+    }
+}
+
+fn takes(kind: Kind, value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Integer(_) => kind != Kind::Text,
+        Value::Real(_) => kind == Kind::Real,
+        Value::Text(_) => kind == Kind::Text,
+        Value::Blob(_) => false,
+    }
+}

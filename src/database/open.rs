@@ -1,0 +1,202 @@
+//! Opening: for writing (create, WAL, migrate), and for reading without
+//! leaving a trace.
+//!
+//! A plain read-only connection to a WAL database creates `-wal` and `-shm`
+//! beside it when they are missing, so a dry run would write. Which way of
+//! reading is used:
+//!
+//! | journal | `-wal` | `-shm` | way |
+//! |---|---|---|---|
+//! | not WAL | | | plain: such a database needs no extra files to be read |
+//! | WAL | there | there | plain: both files exist already |
+//! | WAL | none or empty | | `immutable=1`: nobody has it open |
+//! | WAL | with commits | none | refused: reading would mean recovering |
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
+
+use super::{Database, DatabaseError, Problem, migrations, table::Table};
+
+/// How long to wait for another writer: twice what other clients wait, who
+/// hold their own transactions for less than 5 s.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Database {
+    /// Opens the database for writing: creates it (readable for its owner
+    /// only; the directory must exist), switches it to WAL and brings
+    /// herdsman's own tables up to date. The columns of a `models` table
+    /// somebody else made stay as they are.
+    ///
+    /// # Errors
+    /// It is no database, its `models` is not the contract's, it is newer than
+    /// this herdsman, read-only or locked.
+    pub fn open(path: &Path) -> Result<Self, DatabaseError> {
+        Self::open_waiting(path, BUSY_TIMEOUT)
+    }
+
+    /// [`Database::open`] with another busy timeout.
+    pub(super) fn open_waiting(path: &Path, timeout: Duration) -> Result<Self, DatabaseError> {
+        let open = || {
+            create(path)?;
+            let connection = Connection::open_with_flags(absolute(path)?, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
+            connection.busy_timeout(timeout)?;
+            if connection.is_readonly(MAIN_DB)? {
+                return Err(Problem::ReadOnly);
+            }
+            use_wal(&connection, timeout)?;
+            connection.pragma_update(None, "synchronous", "NORMAL")?;
+            // This build of SQLite enforces foreign keys; other clients' do
+            // not by default. Deleting a model must delete that row alone.
+            connection.pragma_update(None, "foreign_keys", false)?;
+            migrations::migrate(&connection)?;
+            Ok(connection)
+        };
+        let connection = open().map_err(|problem| DatabaseError::new(path, timeout, problem))?;
+        Ok(Self { connection, path: path.to_owned(), timeout, has_records: true })
+    }
+
+    /// Opens the database for reading and writes nothing at all, not even a
+    /// `-wal` or `-shm` file. `None`: there is no file. A database of another
+    /// program reads as one in which every row is unmanaged.
+    ///
+    /// What it returns is for one look: a database nobody has open is read
+    /// without locks.
+    ///
+    /// # Errors
+    /// As [`Database::open`], and [`Problem::UncleanLog`].
+    pub fn open_read_only(path: &Path) -> Result<Option<Self>, DatabaseError> {
+        let open = || {
+            let Some(way) = way_of_reading(path)? else { return Ok(None) };
+            let connection = Connection::open_with_flags(
+                uri(path, way)?,
+                flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI),
+            )?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            let version = migrations::version(&connection)?;
+            migrations::check_version(version)?;
+            Table::read(&connection)?;
+            Ok(Some((connection, version > 0)))
+        };
+        let opened = open().map_err(|problem| DatabaseError::new(path, BUSY_TIMEOUT, problem))?;
+        Ok(opened.map(|(connection, has_records)| Self {
+            connection,
+            path: path.to_owned(),
+            timeout: BUSY_TIMEOUT,
+            has_records,
+        }))
+    }
+}
+
+fn flags(mode: OpenFlags) -> OpenFlags {
+    mode | OpenFlags::SQLITE_OPEN_NO_MUTEX
+}
+
+/// Creates the file when it is missing. SQLite gives `-wal` and `-shm` the
+/// same permissions.
+fn create(path: &Path) -> Result<(), Problem> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) => match error.kind() {
+            ErrorKind::AlreadyExists => Ok(()),
+            ErrorKind::NotFound => Err(Problem::NoDirectory(path.parent().unwrap_or(Path::new(".")).to_owned())),
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Err(Problem::ReadOnly),
+            ErrorKind::StorageFull => Err(Problem::DiskFull),
+            _ => Err(Problem::CannotOpen(error.to_string())),
+        },
+    }
+}
+
+/// Another connection may hold a lock just now; SQLite's busy handler does not
+/// cover every step of the switch.
+fn use_wal(connection: &Connection, timeout: Duration) -> Result<(), Problem> {
+    let started = Instant::now();
+    loop {
+        let mode = connection.query_row("PRAGMA journal_mode = wal", [], |row| row.get::<_, String>(0));
+        match mode {
+            Ok(mode) if mode == "wal" => return Ok(()),
+            Ok(mode) => return Err(Problem::NoWal { mode }),
+            Err(error) if busy(&error) && started.elapsed() < timeout => thread::sleep(Duration::from_millis(20)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+/// A way to read without writing; see the table at the top.
+#[derive(Clone, Copy)]
+enum Way {
+    Plain,
+    Immutable,
+}
+
+/// `None`: there is no file.
+fn way_of_reading(path: &Path) -> Result<Option<Way>, Problem> {
+    let wal_mode = match is_wal(path) {
+        Ok(wal_mode) => wal_mode,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Problem::CannotOpen(error.to_string())),
+    };
+    let wal = size(&beside(path, "-wal"))?;
+    let shm = size(&beside(path, "-shm"))?;
+    Ok(Some(match (wal_mode, wal, shm) {
+        (false, _, _) | (true, Some(_), Some(_)) => Way::Plain,
+        (true, None | Some(0), _) => Way::Immutable,
+        (true, Some(_), None) => return Err(Problem::UncleanLog),
+    }))
+}
+
+/// Whether the header says so: bytes 18 and 19 are the file format's write
+/// and read version, 2 for WAL (sqlite.org/fileformat2.html, 1.3.3).
+fn is_wal(path: &Path) -> io::Result<bool> {
+    let mut header = Vec::with_capacity(20);
+    File::open(path)?.take(20).read_to_end(&mut header)?;
+    Ok(header.starts_with(b"SQLite format 3\0") && header.get(18..20) == Some(&[2, 2]))
+}
+
+/// The size in bytes; `None`: there is no such file.
+fn size(path: &Path) -> Result<Option<u64>, Problem> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata.len())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Problem::CannotOpen(error.to_string())),
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// An absolute path begins with `/`, so SQLite never takes it for a URI.
+fn absolute(path: &Path) -> Result<PathBuf, Problem> {
+    std::path::absolute(path).map_err(|error| Problem::CannotOpen(error.to_string()))
+}
+
+/// The path as a SQLite URI, every byte that could mean something escaped.
+fn uri(path: &Path, way: Way) -> Result<String, Problem> {
+    use std::fmt::Write;
+    let mut uri = String::from("file:");
+    for byte in absolute(path)?.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'_' | b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => uri.push(char::from(*byte)),
+            // Writing to a string cannot fail.
+            _ => drop(write!(uri, "%{byte:02X}")),
+        }
+    }
+    uri.push_str(match way {
+        Way::Plain => "?mode=ro",
+        Way::Immutable => "?mode=ro&immutable=1",
+    });
+    Ok(uri)
+}

@@ -1,0 +1,224 @@
+//! [`Records`]: what SQLite remembers, in a few SELECTs joined in memory.
+
+use std::collections::{BTreeMap, HashSet};
+
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow};
+
+use super::config::owned_columns;
+use super::convert::status_from_word;
+use super::drift;
+use super::fields::{json, name, optional_time, parsed, time, unreadable, word};
+use super::locate::{Own, choose};
+use super::table::{Table, quoted};
+use super::{Problem, instances, models};
+use crate::model::{
+    BinaryIdentity, Crashes, DesiredState, Generation, GenerationOutcome, ModelConfig, ModelName, ModelRecord,
+    PortRecord, Records, Row, SpecHash, Status, Timestamp, UnmanagedRow,
+};
+
+const TABLE: &str = "herdsman_models";
+
+/// Loads everything. Without herdsman's own tables every row is unmanaged.
+pub(super) fn load(connection: &Connection, has_records: bool) -> Result<Records, Problem> {
+    if !has_records {
+        let unmanaged = match Table::read(connection)? {
+            Some(_) => rows_beside(connection, &HashSet::new())?,
+            None => Vec::new(),
+        };
+        return Ok(Records { unmanaged, ..Records::default() });
+    }
+    let table = Table::require(connection)?;
+    let mut settled = HashSet::new();
+    let mut unsettled = Vec::new();
+    let mut models = load_models(connection, &table, &mut settled, &mut unsettled)?;
+    let mut unmanaged = rows_beside(connection, &settled)?;
+    for model in unsettled {
+        settle(connection, &table, &model, &mut models, &mut unmanaged)?;
+    }
+    load_last_ready(connection, &mut models)?;
+    let mut orphans = Vec::new();
+    for instance in instances::load(connection)? {
+        match models.get_mut(&instance.model) {
+            Some(model) => model.instances.push(instance),
+            None => orphans.push(instance),
+        }
+    }
+    Ok(Records { models, unmanaged, orphans })
+}
+
+pub(super) fn status_recorded_at(connection: &Connection, model: &ModelName) -> Result<Option<Timestamp>, Problem> {
+    let sql = "SELECT status_at FROM herdsman_models WHERE name = ?1";
+    Ok(connection.query_row(sql, [model.as_str()], |row| time(row, 0)).optional()?)
+}
+
+/// A model whose row is not simply the one with its id and name.
+struct Unsettled {
+    name: ModelName,
+    own: Option<Own>,
+}
+
+/// Columns of a generation, in the order [`generation`] reads them.
+const GENERATION: &str = "number, hash, spec, outcome, death, origins, accepted_by";
+
+fn load_models(
+    connection: &Connection,
+    table: &Table,
+    settled: &mut HashSet<i64>,
+    unsettled: &mut Vec<Unsettled>,
+) -> Result<BTreeMap<ModelName, ModelRecord>, Problem> {
+    let owned = owned_columns(table);
+    let columns: String = owned.iter().map(|column| format!(", m.{}", quoted(column))).collect();
+    let generation_columns: String = GENERATION.split(", ").map(|column| format!("g.{column}, ")).collect();
+    let mut statement = connection.prepare(&format!(
+        "SELECT h.name, h.model_id, h.source, h.state, h.config_digest, h.status, h.status_message, h.crash_count,
+             h.last_start, h.port, h.port_proven, {generation_columns}
+             h.row_digest, m.id, m.name = h.name COLLATE BINARY, m.created_at IS h.row_created_at, m.status {columns}
+         FROM herdsman_models h
+         LEFT JOIN herdsman_generations g ON g.name = h.name AND g.number = h.generation
+         LEFT JOIN models m ON m.id = h.model_id
+         ORDER BY h.name"
+    ))?;
+    let mut rows = statement.query([])?;
+    let mut models = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let name = name(row, 0).map_err(|error| unreadable(TABLE, "?", error))?;
+        let fault = |error| unreadable(TABLE, name.as_str(), error);
+        let mut model = model(row).map_err(fault)?;
+        let own = own_row(row).map_err(fault)?;
+        if let Some(Own { id, same_name: true, .. }) = own {
+            settled.insert(id);
+            model.status = status_from_word(row.get_ref(22)?.as_str().unwrap_or_default());
+            let digest = drift::digest(row, 23, owned.len())?;
+            let as_written = row.get_ref(18)?.as_blob().is_ok_and(|written| written == digest);
+            model.row = Row::Present(match as_written {
+                true => Vec::new(),
+                false => drift_of(connection, table, &name, id)?,
+            });
+        } else {
+            unsettled.push(Unsettled { name: name.clone(), own });
+        }
+        models.insert(name, model);
+    }
+    Ok(models)
+}
+
+/// The row with the recorded id; `None`: there is none.
+fn own_row(row: &SqlRow<'_>) -> rusqlite::Result<Option<Own>> {
+    let Some(id) = row.get(19)? else { return Ok(None) };
+    Ok(Some(Own { id, same_name: row.get(20)?, same_creation: row.get(21)? }))
+}
+
+/// The record, with its row missing until it is known better.
+fn model(row: &SqlRow<'_>) -> rusqlite::Result<ModelRecord> {
+    let proven = row.get(10)?;
+    Ok(ModelRecord {
+        id: row.get(1)?,
+        source: row.get(2)?,
+        state: word(row, 3, &DesiredState::ALL, DesiredState::as_str)?,
+        config_digest: row.get(4)?,
+        row: Row::Missing,
+        status: word(row, 5, &Status::ALL, Status::as_str)?,
+        status_message: row.get(6)?,
+        generation: generation(row, 11)?,
+        last_ready: None,
+        port: row.get::<_, Option<u16>>(9)?.map(|port| PortRecord { port, proven }),
+        crashes: Crashes { count: row.get(7)?, last_start: optional_time(row, 8)? },
+        instances: Vec::new(),
+    })
+}
+
+fn generation(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Generation> {
+    let outcome = match row.get_ref(first + 3)?.as_str()? {
+        "failed" => GenerationOutcome::Failed(json(row, first + 4)?),
+        _ => parsed(row, first + 3, |word| match word {
+            "pending" => Ok(GenerationOutcome::Pending),
+            "ready" => Ok(GenerationOutcome::Ready),
+            _ => Err(format!("outcome `{word}`")),
+        })?,
+    };
+    Ok(Generation {
+        number: row.get(first)?,
+        hash: SpecHash(row.get(first + 1)?),
+        spec_json: row.get_ref(first + 2)?.as_str()?.into(),
+        outcome,
+        origins: json(row, first + 5)?,
+        accepted_by: row.get::<_, Option<String>>(first + 6)?.map(BinaryIdentity),
+    })
+}
+
+/// Finds the last generation that was ready of those models whose wanted one
+/// is not.
+fn load_last_ready(connection: &Connection, models: &mut BTreeMap<ModelName, ModelRecord>) -> Result<(), Problem> {
+    let columns: String = GENERATION.split(", ").map(|column| format!(", l.{column}")).collect();
+    let mut statement = connection.prepare(&format!(
+        "SELECT h.name {columns}
+         FROM herdsman_models h
+         JOIN herdsman_generations g ON g.name = h.name AND g.number = h.generation AND g.outcome <> 'ready'
+         JOIN herdsman_generations l ON l.name = h.name AND l.number = (
+             SELECT max(number) FROM herdsman_generations WHERE name = h.name AND outcome = 'ready')"
+    ))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let name = name(row, 0).map_err(|error| unreadable(TABLE, "?", error))?;
+        let ready = generation(row, 1).map_err(|error| unreadable("herdsman_generations", name.as_str(), error))?;
+        if let Some(model) = models.get_mut(&name) {
+            model.last_ready = Some(ready);
+        }
+    }
+    Ok(())
+}
+
+/// Every row whose id is not among `settled`, by id.
+fn rows_beside(connection: &Connection, settled: &HashSet<i64>) -> Result<Vec<UnmanagedRow>, Problem> {
+    let mut statement = connection.prepare("SELECT id, name FROM models")?;
+    let mut rows = statement.query([])?;
+    let mut beside = Vec::new();
+    while let Some(row) = rows.next()? {
+        let id = row.get(0)?;
+        if !settled.contains(&id) {
+            beside.push(UnmanagedRow { id, name: models::text(row, 1)? });
+        }
+    }
+    beside.sort_by_key(|row| row.id);
+    Ok(beside)
+}
+
+/// Gives a model the row that is its own after all, and takes that row out of
+/// `unmanaged`.
+fn settle(
+    connection: &Connection,
+    table: &Table,
+    unsettled: &Unsettled,
+    models: &mut BTreeMap<ModelName, ModelRecord>,
+    unmanaged: &mut Vec<UnmanagedRow>,
+) -> Result<(), Problem> {
+    let own = unsettled.own.filter(|own| unmanaged.iter().any(|row| row.id == own.id));
+    let elsewhere: Vec<i64> =
+        unmanaged.iter().filter(|row| row.name == unsettled.name.as_str()).map(|row| row.id).collect();
+    let (Some(id), Some(model)) = (choose(own, &elsewhere), models.get_mut(&unsettled.name)) else { return Ok(()) };
+    unmanaged.retain(|row| row.id != id);
+    model.id = id;
+    if let Some(row) = models::by_id(connection, id)? {
+        model.status = row.status();
+        model.row = Row::Present(drift::compare(table, &config_of(connection, &unsettled.name)?, &row));
+    }
+    Ok(())
+}
+
+fn drift_of(
+    connection: &Connection,
+    table: &Table,
+    name: &ModelName,
+    id: i64,
+) -> Result<Vec<crate::model::ColumnDrift>, Problem> {
+    let Some(row) = models::by_id(connection, id)? else { return Ok(Vec::new()) };
+    Ok(drift::compare(table, &config_of(connection, name)?, &row))
+}
+
+/// What herdsman last wrote for the model.
+fn config_of(connection: &Connection, name: &ModelName) -> Result<ModelConfig, Problem> {
+    let sql = "SELECT config FROM herdsman_models WHERE name = ?1";
+    connection
+        .query_row(sql, [name.as_str()], |row| json(row, 0))
+        .map_err(|error| unreadable(TABLE, name.as_str(), error))
+}
