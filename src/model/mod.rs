@@ -14,6 +14,7 @@
 mod change;
 mod definition;
 mod diagnostic;
+mod launch;
 mod name;
 mod observation;
 mod record;
@@ -24,6 +25,7 @@ mod words;
 pub use change::{Change, EventOutcome, EventRecord, ModelConfig, NewGeneration};
 pub use definition::{Definition, Desired, OnFailure, ReadyPolicy, Unresolved, UpdatePolicy};
 pub use diagnostic::{Diagnostic, Origin, Severity};
+pub use launch::{Launch, StopTarget};
 pub use name::{ModelName, NameError};
 pub use observation::{
     BinaryIdentity, Busy, Death, FailureCause, Health, Instance, Listener, Observed, ProcessId, Progress,

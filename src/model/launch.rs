@@ -1,0 +1,48 @@
+//! What to start and what to stop: an instance as the host is told of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::{InstanceId, ModelName, ProcessId, SecretSource, SpecHash};
+
+/// Everything needed to start one instance. Holds no secret value: those are
+/// read at the start and go to the process alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// The uuid recorded with the intent: `HERDSMAN_INSTANCE`.
+    pub id: InstanceId,
+    /// The model it serves: `HERDSMAN_MODEL`.
+    pub model: ModelName,
+    /// The hash of the spec it runs: `HERDSMAN_SPEC`.
+    pub spec: SpecHash,
+    /// The definition's absolute path: `HERDSMAN_DEFINITION`, by which another
+    /// herdsman with another state id knows the model is taken.
+    pub definition: String,
+    /// The llama-server, absolute (its working directory is `/`).
+    pub binary: PathBuf,
+    /// Its arguments, without argv[0].
+    pub args: Vec<String>,
+    /// `[env]`: variables on top of the inherited ones.
+    pub env: BTreeMap<String, String>,
+    /// Secrets by the variable that carries them.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// The file its stdout and stderr are appended to.
+    pub log: PathBuf,
+    /// The unix socket it listens on, if it does.
+    pub socket: Option<PathBuf>,
+}
+
+/// One instance to stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopTarget {
+    /// Its process.
+    pub process: ProcessId,
+    /// Its uuid: the process must carry it, or it is not signalled.
+    pub id: InstanceId,
+    /// Its model, for messages.
+    pub model: ModelName,
+    /// SIGKILL at once: it was drained for as long as allowed and is still busy.
+    pub force: bool,
+    /// The unix socket to remove when it is gone.
+    pub socket: Option<PathBuf>,
+}
