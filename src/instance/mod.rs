@@ -1,1 +1,166 @@
 //! OBSERVED and acted on: llama-server processes.
+//!
+//! ```text
+//!   /proc ── scan ── marker ─┐
+//!   /proc/PID ── process ────┤
+//!   /proc/net ── socket ─────┼── observe ──> Observed
+//!   argv, environ ─ endpoint ┤
+//!   HTTP ── http ────────────┤
+//!   logs ── death ───────────┘
+//!
+//!   Launch ── environment, secret, spawn ──> a process      StopTarget ── pidfd, stop ──> none
+//! ```
+//!
+//! Nothing is decided here: this module reports what it sees and does what it
+//! is told. What holds throughout:
+//! - A process is known by pid, start time, boot and pid namespace, confirmed
+//!   by the marker in its environment; never by a bare pid, a name or a port.
+//! - Signals go through a pidfd opened *before* the identity was checked.
+//! - What cannot be read is unknown, not absent. A zombie is dead.
+//! - Calls block. Runtime and HTTP client are built when the first server is
+//!   to be asked, so a pass without instances does not pay for them.
+
+mod death;
+mod endpoint;
+mod environment;
+mod http;
+mod marker;
+mod observe;
+mod pidfd;
+mod process;
+mod scan;
+mod secret;
+mod socket;
+mod spawn;
+mod stop;
+mod wait;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Child, ExitStatus};
+
+pub use secret::{SecretError, read_secret};
+pub use spawn::SpawnError;
+pub use stop::StopError;
+
+use crate::model::InstanceId;
+use http::Http;
+
+/// This machine, as far as instances of one state id go.
+#[derive(Debug)]
+pub struct Host {
+    state_id: String,
+    boot_id: String,
+    pid_namespace: u64,
+    http: Option<Http>,
+    /// The instances this very process started: when they die, it must reap them.
+    children: Vec<(InstanceId, Child)>,
+    /// How those that died ended.
+    exits: BTreeMap<InstanceId, ExitStatus>,
+}
+
+/// The machine cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// A file of `/proc` that every process may read could not be read.
+    #[error("cannot read {path}: {source}; herdsman needs a mounted /proc of its own pid namespace")]
+    Proc {
+        /// The file.
+        path: String,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The kernel gave no event loop.
+    #[error("cannot start the runtime that asks servers: {0}; are there too many open files?")]
+    Runtime(io::Error),
+    /// The HTTP client could not be built.
+    #[error("cannot build the HTTP client that asks servers: {0}")]
+    Client(reqwest::Error),
+}
+
+impl HostError {
+    /// Makes an error of reading `path`.
+    fn reading(path: &str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Proc { path: path.to_owned(), source }
+    }
+}
+
+impl Host {
+    /// Learns which boot and which pid namespace this is. `state_id` is the
+    /// content of `<state-dir>/id`.
+    ///
+    /// # Errors
+    /// `/proc` is not there.
+    pub fn new(state_id: &str) -> Result<Self, HostError> {
+        const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+        const PID_NAMESPACE: &str = "/proc/self/ns/pid";
+        let boot_id = std::fs::read_to_string(BOOT_ID).map_err(HostError::reading(BOOT_ID))?;
+        let namespace = std::fs::metadata(PID_NAMESPACE).map_err(HostError::reading(PID_NAMESPACE))?;
+        Ok(Self {
+            state_id: state_id.to_owned(),
+            boot_id: boot_id.trim_end().to_owned(),
+            pid_namespace: namespace.ino(),
+            http: None,
+            children: Vec::new(),
+            exits: BTreeMap::new(),
+        })
+    }
+
+    /// `/proc/sys/kernel/random/boot_id`: changes with every boot.
+    #[must_use]
+    pub fn boot_id(&self) -> &str {
+        &self.boot_id
+    }
+
+    /// Who listens on a TCP port, for people: `pid 4711 (nginx)`, or `a process
+    /// of another user`. `None`: nobody does, or the kernel would not say.
+    #[must_use]
+    pub fn port_holder(&self, port: u16) -> Option<String> {
+        socket::holder(port).ok().flatten()
+    }
+
+    /// How many layers an instance has put on a GPU, of how many, by its own
+    /// log from `offset` on; `None` while it has not said. llama-server says so
+    /// only from `--log-verbosity 4` on.
+    #[must_use]
+    pub fn offloaded_layers(&self, log: &Path, offset: u64) -> Option<(u32, u32)> {
+        death::offloaded_layers(log, offset)
+    }
+
+    fn http(&mut self) -> Result<&Http, HostError> {
+        let http = match self.http.take() {
+            Some(http) => http,
+            None => Http::new()?,
+        };
+        Ok(self.http.insert(http))
+    }
+
+    /// Takes the exit statuses of dead children, so that none stays a zombie.
+    fn reap(&mut self) {
+        let exits = &mut self.exits;
+        self.children.retain_mut(|(id, child)| match child.try_wait() {
+            Ok(None) => true,
+            Ok(Some(status)) => {
+                exits.insert(id.clone(), status);
+                false
+            }
+            // Somebody else reaped it (ECHILD): it is dead all the same.
+            Err(_) => false,
+        });
+    }
+}
+
+/// How many bytes a log has: what to record as an instance's `log_offset`
+/// before it is started. A log that is not there has none.
+///
+/// # Errors
+/// The log is there and cannot be looked at.
+pub fn log_length(log: &Path) -> io::Result<u64> {
+    match std::fs::metadata(log) {
+        Ok(metadata) => Ok(metadata.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    }
+}

@@ -1,32 +1,32 @@
-//! What is needed to start or stop a process: data a plan carries to the
-//! edge of effects.
+//! What to start and what to stop: an instance as the host is told of it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{InstanceId, ModelName, ProcessId, SecretSource, SpecHash};
 
-/// Everything needed to start one instance. It holds no secret: those are
-/// read from their source at the moment of the start.
+/// Everything needed to start one instance. Holds no secret value: those are
+/// read at the start and go to the process alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launch {
-    /// Goes into the environment as `HERDSMAN_INSTANCE`.
+    /// The uuid recorded with the intent: `HERDSMAN_INSTANCE`.
     pub id: InstanceId,
-    /// Goes into the environment as `HERDSMAN_MODEL`.
+    /// The model it serves: `HERDSMAN_MODEL`.
     pub model: ModelName,
-    /// Goes into the environment as `HERDSMAN_SPEC`.
+    /// The hash of the spec it runs: `HERDSMAN_SPEC`.
     pub spec: SpecHash,
-    /// Absolute path of the definition: `HERDSMAN_DEFINITION`.
+    /// The definition's absolute path: `HERDSMAN_DEFINITION`, by which another
+    /// herdsman with another state id knows the model is taken.
     pub definition: String,
-    /// The llama-server to execute.
+    /// The llama-server, absolute (its working directory is `/`).
     pub binary: PathBuf,
-    /// Its arguments.
+    /// Its arguments, without argv[0].
     pub args: Vec<String>,
-    /// The definition's `[env]`.
+    /// `[env]`: variables on top of the inherited ones.
     pub env: BTreeMap<String, String>,
-    /// Secrets by environment variable.
+    /// Secrets by the variable that carries them.
     pub secrets: BTreeMap<String, SecretSource>,
-    /// Where standard output and error are appended.
+    /// The file its stdout and stderr are appended to.
     pub log: PathBuf,
     /// The unix socket it listens on, if it does.
     pub socket: Option<PathBuf>,
@@ -35,14 +35,14 @@ pub struct Launch {
 /// One instance to stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StopTarget {
-    /// Its uuid: checked against the process before any signal.
+    /// Its process.
+    pub process: ProcessId,
+    /// Its uuid: the process must carry it, or it is not signalled.
     pub id: InstanceId,
     /// Its model, for messages.
     pub model: ModelName,
-    /// Who it is.
-    pub process: ProcessId,
-    /// Kill at once: it cannot be asked to end.
+    /// SIGKILL at once: it was drained for as long as allowed and is still busy.
     pub force: bool,
-    /// The unix socket to remove after it is gone.
+    /// The unix socket to remove when it is gone.
     pub socket: Option<PathBuf>,
 }

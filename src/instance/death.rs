@@ -1,0 +1,318 @@
+//! What a dead instance's log says about its end.
+//!
+//! llama-server says what went wrong in one line and then, in several more,
+//! that something went wrong; the patterns pick the first kind. Where the log
+//! holds no error at all, the exit status decides, which only the herdsman
+//! that started the instance can know.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::ExitStatus;
+
+use crate::model::{Death, FailureCause};
+
+/// How much of the end of a log is read.
+const TAIL: u64 = 16 << 10;
+
+/// How much of a log is searched for what is said while loading.
+const LOADING: u64 = 1 << 20;
+
+/// The longest message taken from a log, in characters.
+const LONGEST: usize = 300;
+
+/// What begins the lines herdsman itself writes to a log.
+pub(super) const OWN_LINE: &str = "herdsman: ";
+
+/// The end of the instance whose log began at `offset`.
+pub(super) fn explain(log: &Path, offset: u64, exit: Option<ExitStatus>) -> Death {
+    match tail(log, offset) {
+        Ok(tail) => from_log(&tail, exit),
+        Err(error) => silent(&format!("its log {} cannot be read: {error}", log.display()), exit),
+    }
+}
+
+/// `offloaded N/M layers to GPU`, as the log says while the model is loaded.
+pub(super) fn offloaded_layers(log: &Path, offset: u64) -> Option<(u32, u32)> {
+    let mut file = File::open(log).ok()?;
+    file.seek(SeekFrom::Start(offset)).ok()?;
+    let mut text = Vec::new();
+    file.take(LOADING).read_to_end(&mut text).ok()?;
+    String::from_utf8_lossy(&text).lines().find_map(|line| {
+        let (_, rest) = line.split_once("offloaded ")?;
+        let (layers, _) = rest.split_once(" layers to GPU")?;
+        let (on_gpu, all) = layers.split_once('/')?;
+        Some((on_gpu.parse().ok()?, all.parse().ok()?))
+    })
+}
+
+/// The last [`TAIL`] bytes after `offset`; of the whole log if that was cut
+/// (rotated) since.
+fn tail(log: &Path, offset: u64) -> io::Result<String> {
+    let mut file = File::open(log)?;
+    let length = file.metadata()?.len();
+    let begin = if offset > length { 0 } else { offset };
+    file.seek(SeekFrom::Start(begin.max(length.saturating_sub(TAIL))))?;
+    let mut text = Vec::new();
+    file.take(TAIL).read_to_end(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// What tells a cause: the first row with a line that holds one of the
+/// patterns wins, so the specific ones come first. Compared in lower case.
+const PATTERNS: &[(FailureCause, &[&str])] = &[
+    (FailureCause::PortBusy, &["couldn't bind", "address already in use"]),
+    (FailureCause::DiskFull, &["no space left on device", "disk quota exceeded"]),
+    (
+        FailureCause::NoMemory,
+        &[
+            "out of memory",
+            "failed to allocate",
+            "unable to allocate",
+            "cannot allocate memory",
+            "cudamalloc",
+            "bad_alloc",
+            "outofdevicememory",
+            "outofhostmemory",
+        ],
+    ),
+    (FailureCause::Spec, &["invalid argument: ", "error while handling ", "is not supported", "without ssl support"]),
+    (
+        FailureCause::Download,
+        &[
+            "download failed",
+            "failed to download",
+            "failed to fetch",
+            "failed to resolve commit",
+            "curl",
+            "could not resolve host",
+            "http error",
+            "get_repo_commit: error",
+        ],
+    ),
+    (
+        FailureCause::Spec,
+        &[
+            "gguf_init_from",
+            "invalid magic",
+            "not within the file bounds",
+            "ggml_assert",
+            "terminate called",
+            "what():",
+            "unknown model architecture",
+            "error loading model",
+        ],
+    ),
+];
+
+fn from_log(tail: &str, exit: Option<ExitStatus>) -> Death {
+    let lines: Vec<Line<'_>> = tail.split(['\n', '\r']).filter_map(Line::parse).collect();
+    for (cause, patterns) in PATTERNS {
+        let tells = |line: &&Line<'_>| {
+            let text = line.text.to_ascii_lowercase();
+            line.may_tell() && patterns.iter().any(|pattern| text.contains(pattern))
+        };
+        if let Some(line) = lines.iter().find(tells) {
+            return Death { cause: *cause, message: line.message() };
+        }
+    }
+    if let Some(line) = lines.iter().find(|line| line.level == Some('E')) {
+        return Death { cause: FailureCause::Spec, message: line.message() };
+    }
+    match lines.last() {
+        Some(line) => silent(&format!("the last line of its log: {}", line.message()), exit),
+        None => silent("it left no word in its log", exit),
+    }
+}
+
+/// A death without an error in the log: by a signal, if that is known.
+fn silent(context: &str, exit: Option<ExitStatus>) -> Death {
+    let Some(signal) = exit.and_then(|status| status.signal()) else {
+        let code = exit.and_then(|status| status.code()).map(|code| format!("exit status {code}; "));
+        return Death { cause: FailureCause::Spec, message: format!("{}{context}", code.unwrap_or_default()) };
+    };
+    let (name, cause) = match signal {
+        1 => ("SIGHUP", FailureCause::NoMemory),
+        2 => ("SIGINT", FailureCause::NoMemory),
+        4 => ("SIGILL", FailureCause::Spec),
+        6 => ("SIGABRT", FailureCause::Spec),
+        7 => ("SIGBUS", FailureCause::Spec),
+        8 => ("SIGFPE", FailureCause::Spec),
+        9 => ("SIGKILL (the kernel does this when memory runs out)", FailureCause::NoMemory),
+        11 => ("SIGSEGV", FailureCause::Spec),
+        15 => ("SIGTERM", FailureCause::NoMemory),
+        _ => ("a signal", FailureCause::Spec),
+    };
+    Death { cause, message: format!("ended by {name}; {context}") }
+}
+
+/// A line of a log without its prefix.
+struct Line<'a> {
+    /// `E`, `W`, `I`, `D`; `None` where the line has no prefix.
+    level: Option<char>,
+    text: &'a str,
+}
+
+impl<'a> Line<'a> {
+    /// Takes `0.00.008.790 E srv    load_model: text` apart; `None` for an
+    /// empty line and for herdsman's own.
+    fn parse(line: &'a str) -> Option<Self> {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with(OWN_LINE) {
+            return None;
+        }
+        let prefixed = line.split_once(' ').and_then(|(time, rest)| {
+            let is_time = time.contains('.') && time.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+            let (level, text) = rest.split_once(' ')?;
+            let level = level.parse::<char>().ok().filter(char::is_ascii_uppercase)?;
+            is_time.then(|| Self { level: Some(level), text: without_component(text.trim_start()) })
+        });
+        Some(prefixed.unwrap_or(Self { level: None, text: line }))
+    }
+
+    /// Informative lines quote names of files and prompts: no evidence.
+    const fn may_tell(&self) -> bool {
+        matches!(self.level, None | Some('E' | 'W'))
+    }
+
+    /// The text, safe to print and short.
+    fn message(&self) -> String {
+        let mut message: String =
+            self.text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        if self.text.chars().nth(LONGEST).is_some() {
+            message.push('…');
+        }
+        message
+    }
+}
+
+/// `srv    load_model: text` without the component `srv`.
+fn without_component(text: &str) -> &str {
+    match text.split_once(' ') {
+        Some((component, rest)) if component.len() <= 4 && component.bytes().all(|b| b.is_ascii_lowercase()) => {
+            rest.trim_start()
+        }
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use proptest::prelude::*;
+
+    const MISSING: &str = "\
+herdsman: starts instance x: failed to allocate everything
+0.00.006.262 I srv    load_model: loading model 'out of memory.gguf'
+0.00.009.938 E common_fit_params: encountered an error while trying to fit params to free device memory: failed to load model
+0.00.009.968 E gguf_init_from_file: failed to open GGUF file 'nosuch.gguf' (No such file or directory)
+0.00.009.979 E llama_model_load: error loading model: llama_model_loader: failed to load model from nosuch.gguf
+0.00.009.993 E srv    load_model: failed to load model, 'nosuch.gguf'
+0.00.011.156 E srv  llama_server: exiting due to model loading error
+";
+
+    fn death(log: &str) -> (FailureCause, String) {
+        let Death { cause, message } = from_log(log, None);
+        (cause, message)
+    }
+
+    #[test]
+    fn the_line_that_says_what_went_wrong_wins_over_those_that_say_that_it_did() {
+        assert_eq!(
+            death(MISSING),
+            (
+                FailureCause::Spec,
+                "gguf_init_from_file: failed to open GGUF file 'nosuch.gguf' (No such file or directory)".into()
+            )
+        );
+    }
+
+    #[test]
+    fn a_bad_option_is_named_without_the_usage_that_follows() {
+        assert_eq!(
+            death("error: invalid argument: --foo\n"),
+            (FailureCause::Spec, "error: invalid argument: --foo".into())
+        );
+        let log = "error while handling argument \"-c\": stoi\n\nusage:\n-c,    --ctx-size N\n\nto show complete usage, run with -h\n";
+        assert_eq!(death(log), (FailureCause::Spec, "error while handling argument \"-c\": stoi".into()));
+    }
+
+    #[test]
+    fn faults_of_the_world_are_told_from_faults_of_the_spec() {
+        let line = |text: &str| {
+            death(&format!("0.00.006.592 E srv         start: {text}\n0.1 E srv  llama_server: exiting\n"))
+        };
+        assert_eq!(
+            line("couldn't bind HTTP server socket, hostname: 127.0.0.1, port: 39413"),
+            (
+                FailureCause::PortBusy,
+                "start: couldn't bind HTTP server socket, hostname: 127.0.0.1, port: 39413".into()
+            )
+        );
+        assert_eq!(line("cudaMalloc failed: out of memory").0, FailureCause::NoMemory);
+        assert_eq!(line("failed to allocate buffer of size 17179869184").0, FailureCause::NoMemory);
+        assert_eq!(line("write failed: No space left on device").0, FailureCause::DiskFull);
+        assert_eq!(line("failed to download model from https://x").0, FailureCause::Download);
+        assert_eq!(
+            death("terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc\n").0,
+            FailureCause::NoMemory
+        );
+    }
+
+    #[test]
+    fn a_log_without_an_error_gives_its_last_line_and_the_signal_where_known() {
+        let log = "0.00.1 I srv    load_model: loading model 't.gguf'\nAMX is not ready to be used!\n";
+        assert_eq!(death(log), (FailureCause::Spec, "the last line of its log: AMX is not ready to be used!".into()));
+        let killed = from_log(log, Some(ExitStatus::from_raw(9)));
+        assert_eq!(killed.cause, FailureCause::NoMemory);
+        let illegal = from_log(log, Some(ExitStatus::from_raw(4)));
+        assert_eq!(illegal.cause, FailureCause::Spec);
+        assert_eq!(illegal.message, "ended by SIGILL; the last line of its log: AMX is not ready to be used!");
+        assert_eq!(death("herdsman: starts\n").1, "it left no word in its log");
+        assert_eq!(
+            from_log("", Some(ExitStatus::from_raw(3 << 8))).message,
+            "exit status 3; it left no word in its log"
+        );
+    }
+
+    #[test]
+    fn only_what_was_written_since_the_start_counts_and_at_most_the_last_16_kib() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("m.log");
+        let old = "error: invalid argument: --old\n";
+        std::fs::write(&log, old).unwrap();
+        assert_eq!(explain(&log, old.len() as u64, None).message, "it left no word in its log");
+        assert_eq!(explain(&log, 0, None).message, old.trim());
+        assert_eq!(explain(&log, 1 << 40, None).message, old.trim(), "a rotated log is read from its start");
+        std::fs::write(&log, format!("{old}{}", "noise\n".repeat(4000))).unwrap();
+        assert_eq!(explain(&log, 0, None).message, "the last line of its log: noise");
+        assert!(explain(&directory.path().join("none"), 0, None).message.contains("cannot be read"));
+    }
+
+    #[test]
+    fn a_message_is_short_and_safe_to_print() {
+        let message = death(&format!("0.1 E x: \u{1b}[31m{}", "é".repeat(1000))).1;
+        assert!(message.chars().count() <= LONGEST + 1 && !message.contains('\u{1b}'), "{message}");
+    }
+
+    #[test]
+    fn layers_on_the_gpu_are_counted_after_the_offset() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("m.log");
+        let old = "load_tensors: offloaded 1/9 layers to GPU\n";
+        std::fs::write(&log, format!("{old}0.1 I load_tensors: offloaded 33/33 layers to GPU\n")).unwrap();
+        assert_eq!(offloaded_layers(&log, old.len() as u64), Some((33, 33)));
+        assert_eq!(offloaded_layers(&log, 1 << 20), None);
+        std::fs::write(&log, "offloaded many/33 layers to GPU\n").unwrap();
+        assert_eq!(offloaded_layers(&log, 0), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_log_makes_the_reader_panic(log in ".*", status in any::<i32>()) {
+            let _ = from_log(&log, Some(ExitStatus::from_raw(status)));
+        }
+    }
+}

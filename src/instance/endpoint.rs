@@ -1,0 +1,175 @@
+//! Where a running server is to be asked, from what it was started with.
+//!
+//! Its own command line and environment are the truth: it never reads them
+//! again. Of an option given twice the last counts, and the command line wins
+//! over the environment. Which socket it then really listens on is taken from
+//! the kernel, so no name is ever resolved.
+
+use std::ffi::OsStr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use super::marker::Environment;
+use super::socket::{Listening, sockets_of};
+
+/// What a server was told about its address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Endpoint {
+    /// `--host`.
+    pub host: String,
+    /// `--port`; `None` for a unix socket.
+    pub port: Option<u16>,
+    /// `--api-prefix`: every path begins with it.
+    prefix: String,
+    /// Whether it was given a key and a certificate.
+    tls: bool,
+    /// A key it accepts.
+    key: Option<String>,
+}
+
+/// A server that can be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// The socket it owns.
+    pub address: Address,
+    /// What every path begins with.
+    pub prefix: String,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// The key to show.
+    pub key: Option<String>,
+}
+
+/// Where to connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl Endpoint {
+    /// Reads the bytes of `/proc/PID/cmdline` and the environment. Defaults
+    /// are llama-server's.
+    pub fn read(command_line: &[u8], environment: &Environment) -> Self {
+        let words: Vec<&[u8]> = command_line.split(|&b| b == 0).collect();
+        let option = |name: &str, variable: &str| {
+            let given = words.windows(2).rev().find_map(|pair| (pair[0] == name.as_bytes()).then(|| pair[1]));
+            given.map(OsStr::from_bytes).or_else(|| environment.get(variable)).filter(|value| !value.is_empty())
+        };
+        let text = |name, variable| option(name, variable).map(|value| value.to_string_lossy().into_owned());
+        let host = text("--host", "LLAMA_ARG_HOST").unwrap_or_else(|| "127.0.0.1".to_owned());
+        let port = match text("--port", "LLAMA_ARG_PORT") {
+            _ if host.contains('/') => None,
+            None => Some(8080),
+            Some(port) => port.parse().ok(),
+        };
+        let keys = text("--api-key", "LLAMA_API_KEY")
+            .or_else(|| first_key(&PathBuf::from(option("--api-key-file", "LLAMA_ARG_API_KEY_FILE")?)));
+        Self {
+            host,
+            port,
+            prefix: text("--api-prefix", "LLAMA_ARG_API_PREFIX").unwrap_or_default(),
+            tls: option("--ssl-key-file", "LLAMA_ARG_SSL_KEY_FILE").is_some()
+                && option("--ssl-cert-file", "LLAMA_ARG_SSL_CERT_FILE").is_some(),
+            // Several keys are separated by commas; any will do.
+            key: keys.and_then(|keys| keys.split(',').next().map(str::to_owned)),
+        }
+    }
+
+    /// The target, if `pid` owns the listening socket it was told to open.
+    pub fn target(&self, pid: i32, listening: &Listening) -> Option<Target> {
+        let mut owned = sockets_of(pid).into_iter();
+        let address = if self.host.contains('/') {
+            owned.find_map(|inode| listening.unix.get(&inode)).cloned().map(Address::Unix)
+        } else {
+            let ours = |address: &&SocketAddr| Some(address.port()) == self.port;
+            owned.find_map(|inode| listening.tcp.get(&inode).filter(ours)).copied().map(reachable).map(Address::Tcp)
+        };
+        Some(Target { address: address?, prefix: self.prefix.clone(), tls: self.tls, key: self.key.clone() })
+    }
+}
+
+/// The address to connect to: loopback for a server that listens everywhere.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// The first key of an `--api-key-file`: one a line, `#` for comments.
+fn first_key(path: &std::path::Path) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    text.lines().find(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(words: &str, environment: &str) -> Endpoint {
+        let environment = Environment::new(environment.replace(' ', "\0").into_bytes());
+        Endpoint::read(words.replace(' ', "\0").as_bytes(), &environment)
+    }
+
+    #[test]
+    fn of_an_option_given_twice_the_last_counts() {
+        let endpoint = read("llama-server --port 1 --host 0.0.0.0 --port 8101 --api-prefix /v", "");
+        assert_eq!((endpoint.host.as_str(), endpoint.port, endpoint.prefix.as_str()), ("0.0.0.0", Some(8101), "/v"));
+    }
+
+    #[test]
+    fn without_options_llama_servers_defaults_hold() {
+        let endpoint = read("llama-server", "");
+        assert_eq!(
+            endpoint,
+            Endpoint { host: "127.0.0.1".into(), port: Some(8080), prefix: String::new(), tls: false, key: None }
+        );
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_environment() {
+        let endpoint = read("x --api-prefix /a", "LLAMA_ARG_API_PREFIX=/b LLAMA_ARG_PORT=9 LLAMA_API_KEY=k1,k2");
+        assert_eq!((endpoint.prefix.as_str(), endpoint.port, endpoint.key.as_deref()), ("/a", Some(9), Some("k1")));
+    }
+
+    #[test]
+    fn a_unix_socket_has_no_port_and_tls_takes_both_files() {
+        assert_eq!(read("x --host /run/m.sock --port 8101", "").port, None);
+        assert!(!read("x --ssl-key-file k", "").tls);
+        assert!(read("x --ssl-key-file k", "LLAMA_ARG_SSL_CERT_FILE=c").tls);
+    }
+
+    #[test]
+    fn a_port_that_is_none_matches_no_socket() {
+        assert_eq!(read("x --port 99999", "").port, None);
+    }
+
+    #[test]
+    fn a_key_file_gives_its_first_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys");
+        std::fs::write(&path, "# ours\n\nfirst\nsecond\n").unwrap();
+        assert_eq!(read(&format!("x --api-key-file {}", path.display()), "").key.as_deref(), Some("first"));
+    }
+
+    #[test]
+    fn a_server_that_listens_everywhere_is_asked_on_loopback() {
+        let reach = |text: &str| reachable(text.parse().unwrap()).to_string();
+        assert_eq!(reach("0.0.0.0:1"), "127.0.0.1:1");
+        assert_eq!(reach("[::]:1"), "[::1]:1");
+        assert_eq!(reach("10.0.0.7:1"), "10.0.0.7:1");
+    }
+
+    proptest! {
+        #[test]
+        fn no_command_line_makes_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Endpoint::read(&bytes, &Environment::new(bytes.clone()));
+        }
+    }
+}

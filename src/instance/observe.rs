@@ -1,0 +1,170 @@
+//! One look at the machine.
+//!
+//! | a recorded instance whose process | is |
+//! |---|---|
+//! | carries our markers | seen, under the id it carries |
+//! | has the recorded pid and start time, and markers that cannot be read or are missing | unknown |
+//! | has them and the markers of somebody else | absent |
+//! | is in another pid namespace of this boot | unknown: it cannot be seen from here |
+//! | anything else: gone, a zombie, a later process with its pid, an earlier boot | absent |
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+
+use super::endpoint::{Endpoint, Target};
+use super::marker::{Environment, STATE};
+use super::scan::{self, Found};
+use super::socket::{self, Listening};
+use super::{Host, HostError, death, process};
+use crate::model::{Busy, Health, Instance, InstanceId, InstanceRecord, Listener, Observed, ProcessId, Timestamp};
+
+impl Host {
+    /// Looks once at everything. `recorded` is what SQLite remembers: it tells
+    /// unknown from absent, and whose deaths to explain from the files
+    /// `<logs>/<model>.log`.
+    ///
+    /// # Errors
+    /// [`HostError`] when `/proc` as a whole cannot be read: then nothing is
+    /// known.
+    pub fn observe(&mut self, recorded: &[InstanceRecord], logs: &Path) -> Result<Observed, HostError> {
+        self.reap();
+        self.exits.retain(|id, _| recorded.iter().any(|record| record.id == *id));
+        let scan = scan::scan(&self.state_id).map_err(HostError::reading("/proc"))?;
+        let listening = Listening::read().map_err(HostError::reading("/proc/net"))?;
+
+        let listeners = listeners(&listening, &scan.ours);
+        let mut instances = self.describe(scan.ours, &listening)?;
+        instances.sort_by(|a, b| {
+            (&a.model, a.process.start_ticks, a.process.pid).cmp(&(&b.model, b.process.start_ticks, b.process.pid))
+        });
+
+        let seen: BTreeSet<&InstanceId> = instances.iter().map(|instance| &instance.id).collect();
+        let mut unknown = Vec::new();
+        let mut deaths = BTreeMap::new();
+        for record in recorded.iter().filter(|record| !seen.contains(&record.id)) {
+            if record.process.as_ref().is_some_and(|process| self.may_live(process)) {
+                unknown.push(record.id.clone());
+            } else {
+                let log = logs.join(format!("{}.log", record.model));
+                let exit = self.exits.get(&record.id).copied();
+                deaths.insert(record.id.clone(), death::explain(&log, record.log_offset, exit));
+            }
+        }
+        Ok(Observed { boot_id: self.boot_id.clone(), instances, unknown, deaths, listeners, foreign: scan.foreign })
+    }
+
+    /// Whether each instance has requests in flight, in the order given; all
+    /// are asked at once. One that is gone or owns no socket is unknown.
+    pub fn busy(&mut self, instances: &[&Instance]) -> Vec<Busy> {
+        let Ok(listening) = Listening::read() else { return vec![Busy::Unknown; instances.len()] };
+        let target = |instance: &&Instance| {
+            let ProcessId { pid, start_ticks, .. } = instance.process;
+            process::is_alive(pid, start_ticks).ok().filter(|alive| *alive)?;
+            endpoint(pid).ok()?.target(pid, &listening)
+        };
+        let targets: Vec<Option<Target>> = instances.iter().map(target).collect();
+        self.ask(targets, Busy::Unknown, |http, targets| http.busy(targets))
+            .unwrap_or_else(|_| vec![Busy::Unknown; instances.len()])
+    }
+
+    /// What each process answers; `NotListening` without its socket.
+    pub(super) fn health_of(
+        &mut self,
+        asked: &[(i32, Endpoint)],
+        listening: &Listening,
+    ) -> Result<Vec<Health>, HostError> {
+        let targets = asked.iter().map(|(pid, endpoint)| endpoint.target(*pid, listening)).collect();
+        self.ask(targets, Health::NotListening, |http, targets| http.health(targets))
+    }
+
+    /// Asks those that can be asked; the others get `without`.
+    fn ask<T: Clone>(
+        &mut self,
+        targets: Vec<Option<Target>>,
+        without: T,
+        question: impl FnOnce(&super::http::Http, Vec<Target>) -> Vec<T>,
+    ) -> Result<Vec<T>, HostError> {
+        if targets.iter().all(Option::is_none) {
+            return Ok(vec![without; targets.len()]);
+        }
+        let asked: Vec<bool> = targets.iter().map(Option::is_some).collect();
+        let mut answers = question(self.http()?, targets.into_iter().flatten().collect()).into_iter();
+        let answer = |asked: bool| if asked { answers.next() } else { None };
+        Ok(asked.into_iter().map(answer).map(|answer| answer.unwrap_or_else(|| without.clone())).collect())
+    }
+
+    fn describe(&mut self, ours: Vec<Found>, listening: &Listening) -> Result<Vec<Instance>, HostError> {
+        if ours.is_empty() {
+            return Ok(Vec::new());
+        }
+        let boot = process::boot_time().map_err(HostError::reading("/proc/stat"))?;
+        // Gone or unreadable between the scan and here: it listens nowhere we know of.
+        let read =
+            |found: &Found| Endpoint::read(&process::command_line(found.pid).unwrap_or_default(), &found.environment);
+        let asked: Vec<(i32, Endpoint)> = ours.iter().map(|found| (found.pid, read(found))).collect();
+        let healths = self.health_of(&asked, listening)?;
+        let seen = ours.into_iter().zip(asked).zip(healths);
+        Ok(seen.map(|((found, (_, endpoint)), health)| self.instance(found, endpoint, health, boot)).collect())
+    }
+
+    fn instance(&self, found: Found, endpoint: Endpoint, health: Health, boot: Timestamp) -> Instance {
+        let resident = process::resident(found.pid);
+        Instance {
+            id: found.id,
+            model: found.model,
+            spec: found.spec,
+            process: self.identity(found.pid, found.start_ticks),
+            started_at: process::started_at(boot, found.start_ticks),
+            host: endpoint.host,
+            port: endpoint.port,
+            health,
+            progress: process::progress(found.pid, resident),
+            resident,
+        }
+    }
+
+    /// The identity of a process seen here and now.
+    pub(super) fn identity(&self, pid: i32, start_ticks: u64) -> ProcessId {
+        ProcessId { pid, start_ticks, boot_id: self.boot_id.clone(), pid_namespace: self.pid_namespace }
+    }
+
+    /// Whether a recorded process that the scan did not find may still live:
+    /// the table above.
+    fn may_live(&self, recorded: &ProcessId) -> bool {
+        if recorded.boot_id != self.boot_id {
+            return false;
+        }
+        if recorded.pid_namespace != self.pid_namespace {
+            return true;
+        }
+        match process::is_alive(recorded.pid, recorded.start_ticks) {
+            Ok(true) => match process::environment(recorded.pid).map(Environment::new) {
+                // Markers of ours would have been seen, but for a change of mind since the scan.
+                Ok(environment) => environment.text(STATE).is_none_or(|state| state == self.state_id),
+                Err(error) => !process::is_gone(&error),
+            },
+            Ok(false) => false,
+            Err(_) => true,
+        }
+    }
+}
+
+/// What a running process was told about its address.
+pub(super) fn endpoint(pid: i32) -> io::Result<Endpoint> {
+    Ok(Endpoint::read(&process::command_line(pid)?, &Environment::new(process::environment(pid)?)))
+}
+
+/// Every TCP port in use: ours when one of our instances owns a socket on it.
+fn listeners(listening: &Listening, ours: &[Found]) -> BTreeMap<u16, Listener> {
+    let mut listeners: BTreeMap<u16, Listener> =
+        listening.ports().into_iter().map(|port| (port, Listener::Stranger(None))).collect();
+    for found in ours {
+        for inode in socket::sockets_of(found.pid) {
+            if let Some(address) = listening.tcp.get(&inode) {
+                listeners.insert(address.port(), Listener::Ours(found.id.clone()));
+            }
+        }
+    }
+    listeners
+}

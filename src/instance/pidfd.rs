@@ -1,0 +1,60 @@
+//! A handle on one process that a later process with its pid can never take
+//! over.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+use super::process;
+
+/// A process that was alive, with the start time asked for, after the
+/// descriptor was opened: so the descriptor is that process's.
+#[derive(Debug)]
+pub(super) struct Pidfd(OwnedFd);
+
+impl Pidfd {
+    /// Opens the process; `None` when it is gone, a zombie, or another one
+    /// has its pid.
+    pub fn open(pid: i32, start_ticks: u64) -> io::Result<Option<Self>> {
+        let Some(raw) = Pid::from_raw(pid) else { return Ok(None) };
+        let descriptor = match rustix::process::pidfd_open(raw, PidfdFlags::empty()) {
+            Ok(descriptor) => descriptor,
+            // EINVAL: the pid is now that of a thread, not of a process.
+            Err(Errno::SRCH | Errno::INVAL) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(process::is_alive(pid, start_ticks)?.then_some(Self(descriptor)))
+    }
+
+    /// Sends a signal; a process that is gone already needs none.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        match rustix::process::pidfd_send_signal(&self.0, signal) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits until one of the processes is gone (all its threads have exited),
+    /// for `timeout` at most. Says of each whether it is gone.
+    pub fn wait_any(processes: &[&Self], timeout: Duration) -> io::Result<Vec<bool>> {
+        let mut polled: Vec<PollFd<'_>> = processes.iter().map(|p| PollFd::new(&p.0, PollFlags::IN)).collect();
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            let left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
+            let timeout = Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            };
+            match rustix::event::poll(&mut polled, Some(&timeout)) {
+                Ok(_) => break,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(polled.iter().map(|one| !one.revents().is_empty()).collect())
+    }
+}

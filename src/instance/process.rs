@@ -1,0 +1,206 @@
+//! One process, read from `/proc/PID`.
+//!
+//! Every reader here answers for the moment it ran; a process may vanish
+//! between two of them, which [`is_gone`] tells from a real error. Formats:
+//! proc(5).
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use crate::model::{Progress, Timestamp};
+
+/// Ticks per second of `/proc/PID/stat`: `USER_HZ`, which is 100 on every
+/// architecture llama.cpp runs on.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// The fields of `/proc/PID/stat` that identity needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    /// Field 3: `R`, `S`, `D`, `Z`, …
+    state: u8,
+    /// Field 6: the pid of the session's leader.
+    pub session: i32,
+    /// Field 9: the kernel's `PF_*` flags.
+    flags: u64,
+    /// Field 22: when it started, ticks after boot.
+    pub start_ticks: u64,
+}
+
+impl Stat {
+    /// Reads the line. The command (field 2) is whatever the process calls
+    /// itself, parentheses, spaces and broken UTF-8 included, so fields are
+    /// counted from the last `)`.
+    pub fn parse(line: &[u8]) -> Option<Self> {
+        let end_of_command = line.iter().rposition(|&b| b == b')')?;
+        let rest = std::str::from_utf8(line.get(end_of_command + 1..)?).ok()?;
+        let mut fields = rest.split_ascii_whitespace();
+        let state = *fields.next()?.as_bytes().first()?;
+        let session = fields.nth(2)?.parse().ok()?;
+        let flags = fields.nth(2)?.parse().ok()?;
+        let start_ticks = fields.nth(12)?.parse().ok()?;
+        Some(Self { state, session, flags, start_ticks })
+    }
+
+    /// Reads the stat of `pid`; `None` when there is no such process.
+    pub fn of(pid: i32) -> io::Result<Option<Self>> {
+        // The line has at most 52 numbers of 20 digits and a name of 64 bytes.
+        let mut line = [0; 2048];
+        let length = match File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut line)) {
+            Ok(length) => length,
+            Err(error) if is_gone(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let malformed = || io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is malformed"));
+        Self::parse(line.get(..length).unwrap_or_default()).map(Some).ok_or_else(malformed)
+    }
+
+    /// A zombie (or what is left after one) is dead.
+    pub const fn is_dead(self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x')
+    }
+
+    /// Whether it is on its way out: its environment can no longer be read,
+    /// and no signal makes a difference.
+    pub const fn is_exiting(self) -> bool {
+        /// `PF_EXITING` of the kernel's `sched.h`.
+        const EXITING: u64 = 0x4;
+        self.flags & EXITING != 0
+    }
+}
+
+/// Whether an error of a `/proc/PID` file means that the process is gone.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+}
+
+/// The live process `pid` if it started at `start_ticks`: the same process,
+/// not a later one that got its pid.
+pub(super) fn is_alive(pid: i32, start_ticks: u64) -> io::Result<bool> {
+    Ok(Stat::of(pid)?.is_some_and(|stat| !stat.is_dead() && stat.start_ticks == start_ticks))
+}
+
+/// The command line, NUL-separated.
+pub(super) fn command_line(pid: i32) -> io::Result<Vec<u8>> {
+    std::fs::read(format!("/proc/{pid}/cmdline"))
+}
+
+/// The environment as it was at exec, NUL-separated; empty while the process
+/// is going away.
+pub(super) fn environment(pid: i32) -> io::Result<Vec<u8>> {
+    std::fs::read(format!("/proc/{pid}/environ"))
+}
+
+/// What the process calls itself, safe to print.
+pub(super) fn command(pid: i32) -> io::Result<String> {
+    let name = std::fs::read(format!("/proc/{pid}/comm"))?;
+    let name = String::from_utf8_lossy(&name);
+    Ok(name.trim_end_matches('\n').chars().map(|c| if c.is_control() { '?' } else { c }).collect())
+}
+
+/// Resident memory in bytes; 0 when it cannot be read.
+pub(super) fn resident(pid: i32) -> u64 {
+    let status = std::fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
+    number_after(&status, "VmRSS:").saturating_mul(1024)
+}
+
+/// Bytes read, written and resident so far; what cannot be read counts as 0.
+///
+/// `rchar` sees a load by `read`, `read_bytes` one by mmap from disk, the
+/// resident size one by mmap from the page cache, `write_bytes` a download.
+pub(super) fn progress(pid: i32, resident: u64) -> Progress {
+    let io = std::fs::read(format!("/proc/{pid}/io")).unwrap_or_default();
+    let moved = ["rchar:", "read_bytes:", "write_bytes:"].map(|key| number_after(&io, key));
+    Progress(moved.into_iter().fold(resident, u64::saturating_add))
+}
+
+/// When this machine was booted, by its present wall clock, in whole seconds.
+pub(super) fn boot_time() -> io::Result<Timestamp> {
+    let stat = std::fs::read("/proc/stat")?;
+    match number_after(&stat, "btime ") {
+        0 => Err(io::Error::new(io::ErrorKind::InvalidData, "/proc/stat has no btime")),
+        seconds => Ok(Timestamp(i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX))),
+    }
+}
+
+/// The wall-clock time of `start_ticks`; up to a second early, as
+/// [`boot_time`] is.
+pub(super) fn started_at(boot: Timestamp, start_ticks: u64) -> Timestamp {
+    boot.plus(std::time::Duration::from_millis(start_ticks.saturating_mul(1000 / TICKS_PER_SECOND)))
+}
+
+/// The number after the first line that begins with `key`; 0 without one.
+fn number_after(text: &[u8], key: &str) -> u64 {
+    let line = text.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(key.as_bytes()));
+    let word = line.and_then(|rest| std::str::from_utf8(rest).ok()?.split_ascii_whitespace().next());
+    word.and_then(|word| word.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn stat(command: &str) -> Vec<u8> {
+        format!("42 ({command}) S 1 40 41 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 14 0 987654 100 200 0").into_bytes()
+    }
+
+    #[test]
+    fn a_process_may_call_itself_anything() {
+        for name in ["llama-server", "a b", "a) R 9 9 9 (b", ")", "", "\u{fffd}\n"] {
+            let read = Stat::parse(&stat(name)).unwrap();
+            assert_eq!(read, Stat { state: b'S', session: 41, flags: 4_194_560, start_ticks: 987_654 }, "{name:?}");
+        }
+        let mut broken = stat("x");
+        broken[4] = 0xff;
+        assert_eq!(Stat::parse(&broken).unwrap().session, 41);
+    }
+
+    #[test]
+    fn a_cut_line_is_no_stat() {
+        assert_eq!(Stat::parse(b"42 (x) S 1 40 41 0 -1"), None);
+        assert_eq!(Stat::parse(b"42 (x"), None);
+        assert_eq!(Stat::parse(b""), None);
+    }
+
+    #[test]
+    fn a_zombie_is_dead_and_a_sleeper_is_not() {
+        assert!(!Stat::parse(&stat("x")).unwrap().is_dead());
+        let zombie = String::from_utf8(stat("x")).unwrap().replace(" S ", " Z ");
+        assert!(Stat::parse(zombie.as_bytes()).unwrap().is_dead());
+    }
+
+    #[test]
+    fn this_very_process_is_alive_under_its_own_start_time_only() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let ticks = Stat::of(pid).unwrap().unwrap().start_ticks;
+        assert!(is_alive(pid, ticks).unwrap());
+        assert!(!is_alive(pid, ticks + 1).unwrap());
+    }
+
+    #[test]
+    fn it_started_in_the_last_hour_and_has_moved_and_holds_bytes() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let started = started_at(boot_time().unwrap(), Stat::of(pid).unwrap().unwrap().start_ticks);
+        let now = Timestamp(i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap());
+        assert!(started <= now && now.since(started).as_secs() < 3600, "{started:?} {now:?}");
+        assert!(resident(pid) > 100_000);
+        assert!(progress(pid, 5).0 > 5);
+    }
+
+    #[test]
+    fn numbers_are_found_by_their_key_at_the_start_of_a_line() {
+        let io = b"rchar: 10\nwchar: 7\nxread_bytes: 1\nread_bytes: 20\nwrite_bytes: x\n";
+        assert_eq!(number_after(io, "read_bytes:"), 20);
+        assert_eq!(number_after(io, "write_bytes:"), 0);
+        assert_eq!(number_after(io, "none:"), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_makes_the_parser_panic(line in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Stat::parse(&line);
+            let _ = number_after(&line, "a");
+        }
+    }
+}

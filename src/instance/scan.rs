@@ -1,0 +1,125 @@
+//! Looks through `/proc` for instances.
+//!
+//! An instance is the leader of its session, runs as our user and carries the
+//! markers. Its children and helpers inherit the markers and are not leaders.
+//! The cheap tests come first: the environment of a process is read only when
+//! it passed them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use super::marker::{DEFINITION, Environment, INSTANCE, MODEL, SPEC, STATE};
+use super::process::{self, Stat};
+use crate::model::{InstanceId, ModelName, SpecHash};
+
+/// A live process with markers.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub id: InstanceId,
+    pub model: ModelName,
+    pub spec: SpecHash,
+    pub pid: i32,
+    pub start_ticks: u64,
+    pub environment: Environment,
+}
+
+/// All live processes with markers.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    /// Those under our state id.
+    pub ours: Vec<Found>,
+    /// Those under another: `(model, pid)` by definition path.
+    pub foreign: BTreeMap<String, (String, i32)>,
+}
+
+/// Looks at every process once. A process that vanishes meanwhile is absent.
+///
+/// # Errors
+/// `/proc` as a whole cannot be read.
+pub(super) fn scan(state_id: &str) -> io::Result<Scan> {
+    let user = rustix::process::geteuid().as_raw();
+    let mut scan = Scan::default();
+    for entry in std::fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // Single processes may be hidden or vanish; only what can be read counts.
+        if entry.metadata().is_ok_and(|meta| meta.uid() == user)
+            && let Some((stat, environment)) = leader(pid)
+        {
+            scan.sort(state_id, pid, stat, environment);
+        }
+    }
+    Ok(scan)
+}
+
+/// The process if it is a live leader of its session whose environment can be
+/// read.
+fn leader(pid: i32) -> Option<(Stat, Environment)> {
+    let stat = Stat::of(pid).ok()?.filter(|stat| stat.session == pid && !stat.is_dead())?;
+    Some((stat, Environment::new(process::environment(pid).ok()?)))
+}
+
+impl Scan {
+    fn sort(&mut self, state_id: &str, pid: i32, stat: Stat, environment: Environment) {
+        let Some(state) = environment.text(STATE) else { return };
+        if state != state_id {
+            if let (Some(definition), Some(model)) = (environment.text(DEFINITION), environment.text(MODEL)) {
+                self.foreign.insert(definition.to_owned(), (model.to_owned(), pid));
+            }
+            return;
+        }
+        let marker = |name| environment.text(name).filter(|value| !value.is_empty());
+        let (Some(id), Some(spec)) = (marker(INSTANCE), marker(SPEC)) else { return };
+        let Some(Ok(model)) = marker(MODEL).map(ModelName::parse) else { return };
+        self.ours.push(Found {
+            id: InstanceId(id.to_owned()),
+            spec: SpecHash(spec.to_owned()),
+            model,
+            pid,
+            start_ticks: stat.start_ticks,
+            environment,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn sorted(environment: &str) -> Scan {
+        let stat = Stat::parse(b"7 (x) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 55 0 0").unwrap();
+        let mut scan = Scan::default();
+        scan.sort("mine", 7, stat, Environment::new(environment.replace(' ', "\0").into_bytes()));
+        scan
+    }
+
+    #[test]
+    fn our_state_id_makes_an_instance() {
+        let scan = sorted("HERDSMAN_STATE=mine HERDSMAN_INSTANCE=i HERDSMAN_MODEL=m HERDSMAN_SPEC=v1:0");
+        let found = &scan.ours[0];
+        assert_eq!((found.id.0.as_str(), found.model.as_str(), found.pid, found.start_ticks), ("i", "m", 7, 55));
+        assert!(scan.foreign.is_empty());
+    }
+
+    #[test]
+    fn another_state_id_is_foreign_and_known_by_its_definition() {
+        let scan = sorted("HERDSMAN_STATE=theirs HERDSMAN_INSTANCE=i HERDSMAN_MODEL=m HERDSMAN_DEFINITION=/d/m.toml");
+        assert!(scan.ours.is_empty());
+        assert_eq!(scan.foreign["/d/m.toml"], ("m".to_owned(), 7));
+    }
+
+    #[test]
+    fn markers_that_name_no_model_make_no_instance() {
+        for bad in ["", "HERDSMAN_MODEL=", "HERDSMAN_MODEL=a/b"] {
+            let scan = sorted(&format!("HERDSMAN_STATE=mine HERDSMAN_INSTANCE=i HERDSMAN_SPEC=s {bad}"));
+            assert!(scan.ours.is_empty(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_whole_machine_can_be_looked_at() {
+        scan("no such state id").unwrap();
+    }
+}
