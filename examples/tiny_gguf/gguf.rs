@@ -83,8 +83,8 @@ impl TinyGguf {
     }
 
     /// Makes it slow: `layers` blocks of 103 MB of zeros each, read while
-    /// loading and computed with for every token. 5 give 50 to 90 tokens a
-    /// second on two cores; 0 is the tiny model.
+    /// loading and computed with for every token. On two cores, 5 load in one
+    /// or two seconds and give 15 to 90 tokens a second; 0 is the tiny model.
     #[must_use]
     pub fn zero_layers(mut self, layers: u32) -> Self {
         self.zero_layers = layers;

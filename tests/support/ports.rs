@@ -1,0 +1,71 @@
+//! Ports that no other test takes, in this process or another.
+//!
+//! Asking the kernel for a free port and letting go of it is a race that
+//! parallel tests lose now and then. Here a port belongs to whoever holds the
+//! lock file of its block, and all blocks lie below the kernel's ephemeral
+//! ports (32768 and up), so no outgoing connection takes one either.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::ops::RangeInclusive;
+use std::sync::Mutex;
+
+const FIRST: u16 = 20_000;
+const BLOCKS: u16 = 400;
+
+/// Neighbouring ports, this process's own until dropped.
+pub struct PortBlock {
+    first: u16,
+    /// Locked; the kernel unlocks it when the process dies.
+    _lock: File,
+}
+
+impl PortBlock {
+    /// How many ports a block has.
+    pub const SIZE: u16 = 30;
+
+    /// Takes a block.
+    ///
+    /// # Panics
+    /// All are taken.
+    pub fn take() -> Self {
+        let dir = std::env::temp_dir().join("herdsman-test-ports");
+        std::fs::create_dir_all(&dir).unwrap();
+        (0..BLOCKS)
+            .map(|block| FIRST + block * Self::SIZE)
+            .find_map(|first| {
+                let lock = File::create(dir.join(first.to_string())).ok()?;
+                lock.try_lock().ok()?;
+                let block = Self { first, _lock: lock };
+                // A stranger, or a server left over from a killed test run.
+                block.range().all(is_free).then_some(block)
+            })
+            .expect("no free block of ports below 32768; are servers left over from a killed test run?")
+    }
+
+    /// The ports of the block.
+    pub fn range(&self) -> RangeInclusive<u16> {
+        self.first..=self.first + Self::SIZE - 1
+    }
+}
+
+/// A port that this process hands out once and no other process hands out
+/// while this one lives. Nothing listens on it.
+pub fn free_port() -> u16 {
+    static BLOCKS: Mutex<Vec<(PortBlock, u16)>> = Mutex::new(Vec::new());
+    let mut blocks = BLOCKS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if blocks.last().is_none_or(|(block, next)| !block.range().contains(next)) {
+        let block = PortBlock::take();
+        let first = block.first;
+        blocks.push((block, first));
+    }
+    let (_, next) = blocks.last_mut().unwrap();
+    *next += 1;
+    *next - 1
+}
+
+/// Whether a server could listen there now (std sets `SO_REUSEADDR`, as
+/// llama-server does: remains of closed connections do not count).
+fn is_free(port: u16) -> bool {
+    TcpListener::bind(("127.0.0.1", port)).is_ok()
+}
