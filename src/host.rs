@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use crate::apply::World;
 use crate::database::{Database, DatabaseError};
-use crate::definition::catalogue::{self, Catalogue, DryRun};
+use crate::definition::catalogue::Catalogue;
+use crate::definition::catalogue::binary::{self, Verdict};
 use crate::definition::{self, Catalogues, LoadError, LoadOptions};
 use crate::instance::{self, Host as Processes};
 use crate::model::{
@@ -114,38 +115,6 @@ impl Host {
             Access::Write(database) => Some(database),
         }
     }
-
-    fn check(&self, launch: &Launch, weights: &[PathBuf]) -> Result<(), String> {
-        for file in weights {
-            definition::check_gguf(file).map_err(|problem| problem.to_string())?;
-        }
-        match catalogue::dry_run(&launch.binary, &launch.args, &launch.env) {
-            Ok(DryRun::Accepted) => Ok(()),
-            Ok(DryRun::Refused { message }) => Err(format!("llama-server refuses its options: {message}")),
-            Err(problem) => Err(problem.to_string()),
-        }
-    }
-
-    /// Checks command lines, as many at once as there are processors: each
-    /// takes a dry run of llama-server.
-    fn check_all(&self, checks: &[(&Launch, &[PathBuf])]) -> Vec<Result<(), String>> {
-        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(checks.len()).max(1);
-        let next = std::sync::atomic::AtomicUsize::new(0);
-        let mut results: Vec<(usize, Result<(), String>)> = std::thread::scope(|scope| {
-            let work = || {
-                let mut done = Vec::new();
-                loop {
-                    let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    let Some((launch, weights)) = checks.get(index) else { return done };
-                    done.push((index, self.check(launch, weights)));
-                }
-            };
-            let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
-        });
-        results.sort_by_key(|(index, _)| *index);
-        results.into_iter().map(|(_, result)| result).collect()
-    }
 }
 
 impl World for Host {
@@ -182,12 +151,7 @@ impl World for Host {
         Ok(self.processes.observe(&recorded, &self.places.state.logs())?)
     }
 
-    fn answer(
-        &mut self,
-        questions: &[Question],
-        observed: &Observed,
-        answers: &mut Answers,
-    ) -> Result<(), HostError> {
+    fn answer(&mut self, questions: &[Question], observed: &Observed, answers: &mut Answers) -> Result<(), HostError> {
         let mut checks: Vec<(&Launch, &[PathBuf])> = Vec::new();
         let mut busy: Vec<&Instance> = Vec::new();
         for question in questions {
@@ -207,7 +171,7 @@ impl World for Host {
                     answers.gpu_layers.insert(id.clone(), layers);
                 }
                 Question::FilesIntact { model, files } => {
-                    let intact = files.iter().all(|(path, was)| definition::identity(Path::new(path)) == Some(*was));
+                    let intact = files.iter().all(|(path, was)| definition::identity_now(path) == Some(*was));
                     answers.files_intact.insert(model.clone(), intact);
                 }
             }
@@ -215,7 +179,7 @@ impl World for Host {
         for (instance, answer) in busy.iter().zip(self.processes.busy(&busy)) {
             answers.busy.insert(instance.id.clone(), answer);
         }
-        for ((launch, _), result) in checks.iter().zip(self.check_all(&checks)) {
+        for ((launch, _), result) in checks.iter().zip(check_all(&checks)) {
             answers.checks.insert((launch.model.clone(), launch.spec.clone()), result);
         }
         Ok(())
@@ -234,15 +198,47 @@ impl World for Host {
     }
 
     fn spawn(&mut self, launch: &Launch) -> Result<ProcessId, Death> {
-        self.processes
-            .spawn(launch)
-            .map_err(|error| Death { cause: FailureCause::Spawn, message: error.to_string() })
+        self.processes.spawn(launch).map_err(|error| Death { cause: FailureCause::Spawn, message: error.to_string() })
     }
 
     fn stop(&mut self, targets: &[StopTarget]) -> Vec<Result<(), String>> {
         let results = self.processes.stop(targets);
         results.into_iter().map(|result| result.map_err(|error| error.to_string())).collect()
     }
+}
+
+/// Whether llama-server takes a command line, and its weights are GGUF files
+/// that are all there.
+fn check(launch: &Launch, weights: &[PathBuf]) -> Result<(), String> {
+    for file in weights {
+        definition::check_gguf(file).map_err(|problem| problem.to_string())?;
+    }
+    match binary::dry_run(&launch.binary, &launch.args, &launch.env) {
+        Ok(Verdict::Accepted) => Ok(()),
+        Ok(Verdict::Refused { message }) => Err(format!("llama-server refuses its options: {message}")),
+        Err(problem) => Err(problem.to_string()),
+    }
+}
+
+/// Checks command lines, as many at once as there are processors: each takes
+/// a dry run of llama-server.
+fn check_all(checks: &[(&Launch, &[PathBuf])]) -> Vec<Result<(), String>> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(checks.len()).max(1);
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let Some((launch, weights)) = checks.get(index) else { return done };
+            done.push((index, check(launch, weights)));
+        }
+    };
+    let mut results: Vec<(usize, Result<(), String>)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+    });
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 /// The llama-servers of this machine, each looked at once.
@@ -262,11 +258,11 @@ impl Binaries {
 
     fn look(&self, declared: Option<&str>) -> Result<Binary, String> {
         let named = declared.or(self.default.as_deref());
-        let path = catalogue::locate(named, std::env::var_os("PATH").as_deref()).map_err(|p| p.to_string())?;
-        let identity = catalogue::identify(&path).map_err(|p| p.to_string())?;
+        let path = binary::locate(named, std::env::var_os("PATH").as_deref()).map_err(|p| p.to_string())?;
+        let identity = binary::identify(&path).map_err(|p| p.to_string())?;
         // Asked for here too, so that a program that is not llama-server is
         // found before anything stops for it.
-        catalogue::catalogue(&path, &identity, Some(&self.cache), self.write).map_err(|p| p.to_string())?;
+        binary::catalogue(&path, &identity, Some(&self.cache), self.write).map_err(|p| p.to_string())?;
         Ok(Binary { path, identity })
     }
 }
@@ -277,7 +273,7 @@ impl Catalogues for Binaries {
     fn catalogue(&self, binary: Option<&str>) -> Arc<Catalogue> {
         self.find(binary)
             .ok()
-            .and_then(|b| catalogue::catalogue(&b.path, &b.identity, Some(&self.cache), self.write).ok())
+            .and_then(|b| binary::catalogue(&b.path, &b.identity, Some(&self.cache), self.write).ok())
             .unwrap_or_else(Catalogue::embedded)
     }
 }

@@ -124,11 +124,7 @@ impl StateDir {
     /// # Errors
     /// It cannot be made.
     pub fn create(&self) -> Result<(), StateError> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.path)
-            .map_err(StateError::io("create", &self.path))
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.path).map_err(StateError::io("create", &self.path))
     }
 
     /// The state id, if there is one.

@@ -31,8 +31,7 @@ const DRAIN_POLL: Duration = Duration::from_millis(100);
 pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
     let state = places.state();
     if state.has_watcher()? {
-        let message =
-            format!("a watcher runs on {} and would start them again; stop it first", state.path().display());
+        let message = format!("a watcher runs on {} and would start them again; stop it first", state.path().display());
         return Err(Refused { exit: Exit::Locked, message }.into());
     }
     let limits = Limits { port_range: places.port_range, logs: state.logs(), ..Limits::default() };

@@ -63,9 +63,7 @@ mod tests {
     #[test]
     fn the_first_of_the_design_s_order_wins() {
         use Exit::*;
-        let order = [
-            Usage, Locked, NoLlamaServer, NoModelsDir, Guard, InvalidDefinition, Failed, Changes, Converged,
-        ];
+        let order = [Usage, Locked, NoLlamaServer, NoModelsDir, Guard, InvalidDefinition, Failed, Changes, Converged];
         assert_eq!(order.map(Exit::code), [64, 75, 69, 66, 3, 65, 1, 2, 0]);
         for pair in order.windows(2) {
             assert_eq!(pair[1].and(pair[0]), pair[0]);

@@ -176,8 +176,7 @@ impl Run<'_> {
         let waiting = |wait: &WaitFor| wait.kind() == WaitKind::Progressing;
         let names: std::collections::BTreeSet<_> =
             last.plan.waiting.iter().filter(|w| waiting(&w.on)).map(|w| &w.model).collect();
-        let watched: Vec<_> =
-            last.observed.instances.iter().filter(|i| names.contains(&i.model)).cloned().collect();
+        let watched: Vec<_> = last.observed.instances.iter().filter(|i| names.contains(&i.model)).cloned().collect();
         // A drain ends without a sign that could be waited for.
         let drains = last.plan.waiting.iter().any(|w| matches!(w.on, WaitFor::Drain { .. }));
         let longest = if drains { Duration::from_millis(100) } else { Duration::from_secs(1) };

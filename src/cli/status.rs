@@ -10,9 +10,7 @@ use super::open::Refused;
 use super::reconcile::{exit_of_pass, report_diagnostics};
 use super::{Exit, Format, Places};
 use crate::host::HostError;
-use crate::model::{
-    DesiredState, GenerationOutcome, Health, Instance, ModelName, ModelRecord, Status, Timestamp,
-};
+use crate::model::{DesiredState, GenerationOutcome, Health, Instance, ModelName, ModelRecord, Status, Timestamp};
 use crate::plan::{Limits, WaitFor, WaitKind};
 use crate::reconcile::{Goal, Pass, look};
 use crate::text;

@@ -53,7 +53,7 @@ pub struct StoreModel {
 pub struct IdError(pub String);
 
 /// The words of the column `type`; the misspelling is the interface.
-pub(super) const TYPE_WORDS: [&str; 4] = ["llama", "gpt", "mistrall", "custom"];
+pub const TYPE_WORDS: [&str; 4] = ["llama", "gpt", "mistrall", "custom"];
 
 /// The parameters the store form always shows, even at their defaults.
 const ALWAYS_SHOWN: [&str; 9] =

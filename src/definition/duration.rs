@@ -14,7 +14,7 @@ pub(super) const EXAMPLES: &str = "write it like `\"30s\"`, `\"10m\"` or `\"1h30
 
 /// Why a text is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum DurationError {
+pub enum DurationError {
     #[error("a duration cannot be empty")]
     Empty,
     #[error("`{0}` is not a whole number followed by a unit")]
@@ -30,7 +30,7 @@ pub(super) enum DurationError {
 }
 
 /// Reads a duration: whole numbers with a unit each, no blanks, no sign.
-pub(super) fn parse(text: &str) -> Result<Duration, DurationError> {
+pub fn parse(text: &str) -> Result<Duration, DurationError> {
     if text.is_empty() {
         return Err(DurationError::Empty);
     }

@@ -32,6 +32,12 @@ pub(super) fn identity(metadata: &Metadata) -> FileIdentity {
     FileIdentity { size: metadata.size(), mtime_ns, inode: metadata.ino() }
 }
 
+/// The identity of the regular file at `path`, now; `None` if there is none.
+#[must_use]
+pub fn identity_now(path: &str) -> Option<FileIdentity> {
+    FileCache::default().identity(path)
+}
+
 /// Every file that a path stands for: all `N` of `…-00001-of-0000N.gguf`,
 /// which llama-server finds by name from the first, else the path alone.
 pub(super) fn shards(path: &str) -> Vec<String> {

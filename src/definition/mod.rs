@@ -53,7 +53,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use catalogue::Catalogue;
+pub use duration::{DurationError, parse as parse_duration};
 pub use error::LoadError;
+pub use files::identity_now;
 pub use gguf::{GgufProblem, check_gguf};
 pub use host_checks::{gguf_files, host_checks};
 pub use load::load;
