@@ -651,9 +651,15 @@ impl<'s> Decider<'s, '_> {
     }
 
     fn idle_status(&mut self, record: Option<&ModelRecord>) {
-        if record.is_some_and(|r| r.status != Status::Idle) {
-            let (model, status) = (self.s.name.clone(), Status::Idle);
-            self.d.bookkeeping.push(Change::SetStatus { model, status, message: None });
+        let Some(record) = record else { return };
+        let model = self.s.name.clone();
+        if record.crashes.count > 0 {
+            // Stopped by hand: the next start is a fresh one.
+            let crashes = Crashes::default();
+            self.d.bookkeeping.push(Change::SetCrashes { model: model.clone(), crashes });
+        }
+        if record.status != Status::Idle {
+            self.d.bookkeeping.push(Change::SetStatus { model, status: Status::Idle, message: None });
         }
     }
 }

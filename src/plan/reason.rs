@@ -353,13 +353,16 @@ impl fmt::Display for WaitFor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ready { pid, .. } => write!(f, "loading (pid {pid})"),
-            Self::Drain { busy: Some(busy), .. } => write!(f, "draining, requests in flight on {busy} slots"),
+            Self::Drain { busy: Some(busy), .. } => {
+                write!(f, "draining, {} in flight", crate::text::count(*busy, "request"))
+            }
             Self::Drain { busy: None, .. } => f.write_str("draining, it does not tell what is in flight"),
             Self::StartSlot => f.write_str("waits for the starts before it (--parallel)"),
             Self::RestartSlot { model } => write!(f, "waits for the restart of {model} (--max-restarting)"),
             Self::PortOf { port, model } => write!(f, "waits until {model} has left port {port}"),
             Self::Backoff { crashes, message, .. } => {
-                write!(f, "crashed {crashes} times in a row, waits for its next try: {message}")
+                let times = if *crashes == 1 { "once".to_owned() } else { format!("{crashes} times in a row") };
+                write!(f, "crashed {times}, waits for its next try: {message}")
             }
             Self::Edit { generation, message, serving } => {
                 write!(f, "generation {generation} failed: {message}; ")?;
