@@ -91,7 +91,10 @@ fn latest() -> i64 {
 
 /// The version of the file; 0 where herdsman has never written.
 pub(super) fn version(connection: &Connection) -> Result<i64, Problem> {
-    if !connection.table_exists(None::<&str>, "herdsman_meta")? {
+    // Asked in SQL: rusqlite's `table_exists` answers from a schema that may
+    // be older than the transaction.
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'herdsman_meta')";
+    if !connection.query_row(sql, [], |row| row.get(0))? {
         return Ok(0);
     }
     let version: Option<String> = connection
