@@ -1,14 +1,15 @@
-//! Ten thousand models: printed, not asserted tightly; machines differ.
+//! Ten thousand models (a thousand in a debug build): how long it took is
+//! printed, not asserted; machines differ.
 
 use std::time::Instant;
 
 use super::*;
 use crate::model::{GenerationOutcome, PortRecord, Row, Status};
 
-const MODELS: u16 = 10_000;
+const MODELS: u16 = if cfg!(debug_assertions) { 1_000 } else { 10_000 };
 
 #[test]
-fn ten_thousand_models_are_recorded_and_loaded() {
+fn many_models_are_recorded_in_one_commit_and_loaded() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     let mut changes = Vec::new();
