@@ -11,8 +11,8 @@ use super::{Problem, table};
 /// Step `n` leads from version `n` to `n + 1`. Never edited, only added to.
 const STEPS: [&str; 1] = [V1];
 
-/// What `AddGeneration` of a model never changes once written: all but
-/// `outcome`, `death` and `accepted_by`.
+/// A generation never changes once written, but for `outcome`, `death` and
+/// `accepted_by`.
 const V1: &str = "
 CREATE TABLE herdsman_models (
     name TEXT NOT NULL PRIMARY KEY,
