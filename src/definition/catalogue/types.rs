@@ -22,7 +22,7 @@ const TABLE: &str = include_str!("value_types.txt");
 /// The table by canonical key. A line of another shape is skipped; a test
 /// sees to it that there is none.
 pub(super) fn measured() -> HashMap<&'static str, ValueType> {
-    lines().filter_map(|line| row(line)).collect()
+    lines().filter_map(row).collect()
 }
 
 /// The table's lines that are not comments.

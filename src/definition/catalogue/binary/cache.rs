@@ -1,0 +1,40 @@
+//! Keeps the help of a llama-server, one file for each identity.
+//!
+//! A file is a line with the BLAKE3 of the help, then the help. It appears whole
+//! (written beside, then renamed); one that does not fit its hash is not there.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use crate::model::BinaryIdentity;
+
+fn file(dir: &Path, identity: &BinaryIdentity) -> PathBuf {
+    dir.join(format!("{identity}.help", identity = identity.0))
+}
+
+fn hash(help: &str) -> String {
+    blake3::hash(help.as_bytes()).to_hex().to_string()
+}
+
+/// The help kept for `identity`, if it is there and whole.
+pub(super) fn read(dir: &Path, identity: &BinaryIdentity) -> Option<String> {
+    let text = fs::read_to_string(file(dir, identity)).ok()?;
+    let (kept, help) = text.split_once('\n')?;
+    (kept == hash(help)).then(|| help.to_owned())
+}
+
+/// Keeps `help`. Without effect where it cannot: asking again costs 12 ms.
+pub(super) fn write(dir: &Path, identity: &BinaryIdentity, help: &str) {
+    let _kept = try_write(dir, &file(dir, identity), help);
+}
+
+fn try_write(dir: &Path, file: &Path, help: &str) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    let beside = file.with_extension(format!("{}.tmp", std::process::id()));
+    let written = fs::write(&beside, format!("{}\n{help}", hash(help))).and_then(|()| fs::rename(&beside, file));
+    if written.is_err() {
+        // What could not be written whole must not stay.
+        let _removed = fs::remove_file(&beside);
+    }
+    written
+}

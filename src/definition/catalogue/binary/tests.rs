@@ -1,0 +1,282 @@
+//! Programs that stand for llama-server, and (ignored by default) the real one.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::super::{Found, ListStyle, OptionSpec, ValueKind};
+use super::*;
+
+/// An executable script. A shell writes it: a descriptor that this process has
+/// open for writing, inherited by a fork of another test, makes exec fail.
+fn script(dir: &TempDir, name: &str, body: &str) -> PathBuf {
+    let path = dir.path().join(name);
+    let write = Command::new("/bin/sh")
+        .args(["-c", "printf '#!/bin/sh\\n%s\\n' \"$2\" > \"$1\" && chmod 755 \"$1\"", "sh"])
+        .arg(&path)
+        .arg(body)
+        .stdin(Stdio::null())
+        .status();
+    assert!(write.unwrap().success());
+    path
+}
+
+/// A script that prints the pinned help, and leaves a line in `asked` each time.
+fn helpful(dir: &TempDir, asked: &Path) -> PathBuf {
+    let help = dir.path().join("help.txt");
+    fs::write(&help, EMBEDDED_HELP.replace("--lora FNAME ", "--lora-new F ")).unwrap();
+    script(dir, "llama-server", &format!("echo >> '{}'; cat '{}'", asked.display(), help.display()))
+}
+
+fn times_asked(asked: &Path) -> usize {
+    fs::read_to_string(asked).unwrap_or_default().lines().count()
+}
+
+fn refused(stderr: &str, code: i32) -> Result<Verdict, BinaryProblem> {
+    let dir = TempDir::new().unwrap();
+    let path = script(&dir, "llama-server", &format!("echo \"{stderr}\" >&2; exit {code}"));
+    dry_run(&path, &[], &BTreeMap::new())
+}
+
+#[test]
+fn a_bare_name_is_looked_up_in_path_and_a_path_is_taken_as_it_is() {
+    let (first, second) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    fs::write(first.path().join("llama-server"), "not executable").unwrap();
+    let path = script(&second, "llama-server", "exit 0");
+    let var = std::env::join_paths([Path::new("relative"), first.path(), second.path()]).unwrap();
+    assert_eq!(locate(None, Some(&var)).unwrap(), path);
+    assert_eq!(locate(Some("llama-server"), Some(&var)).unwrap(), path);
+    assert_eq!(locate(path.to_str(), None).unwrap(), path);
+}
+
+#[test]
+fn a_program_that_is_not_there_or_not_executable_is_named() {
+    let dir = TempDir::new().unwrap();
+    let message = locate(Some("/nowhere/llama-server"), None).unwrap_err().to_string();
+    assert!(message.starts_with("no llama-server at /nowhere/llama-server; install"), "{message}");
+    assert!(matches!(locate(None, Some(dir.path().as_os_str())), Err(BinaryProblem::NotFound { .. })));
+    assert!(matches!(locate(dir.path().to_str(), None), Err(BinaryProblem::NotExecutable { .. })), "a directory");
+    fs::write(dir.path().join("llama-server"), "").unwrap();
+    assert!(matches!(locate(None, Some(dir.path().as_os_str())), Err(BinaryProblem::NotExecutable { .. })));
+}
+
+#[test]
+fn an_identity_changes_with_the_program_and_with_the_libraries_beside_it_only() {
+    let dir = TempDir::new().unwrap();
+    let path = script(&dir, "llama-server", "exit 0");
+    let before = identify(&path).unwrap();
+    assert_eq!(identify(&path).unwrap(), before);
+    fs::write(dir.path().join("notes.txt"), "x").unwrap();
+    std::os::unix::fs::symlink(&path, dir.path().join("link")).unwrap();
+    assert_eq!(identify(&dir.path().join("link")).unwrap(), before, "a link to it is the same program");
+    fs::write(dir.path().join("libggml.so.0"), "x").unwrap();
+    let with_library = identify(&path).unwrap();
+    assert_ne!(with_library, before);
+    fs::write(dir.path().join("libggml.so.0"), "xy").unwrap();
+    assert_ne!(identify(&path).unwrap(), with_library);
+}
+
+#[test]
+fn the_help_is_asked_for_once_an_identity() {
+    let (dir, cache) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let asked = dir.path().join("asked");
+    let path = helpful(&dir, &asked);
+    let cache = cache.path().join("new");
+    let identity = identify(&path).unwrap();
+    catalogue(&path, &identity, Some(&cache), false).unwrap();
+    assert!(!cache.exists(), "a dry run writes nothing");
+    for _ in 0..3 {
+        let catalogue = catalogue(&path, &identity, Some(&cache), true).unwrap();
+        assert!(matches!(catalogue.find("lora_new"), Found::Option { .. }));
+    }
+    assert_eq!(times_asked(&asked), 2);
+    catalogue(&path, &BinaryIdentity("other".into()), Some(&cache), true).unwrap();
+    assert_eq!(times_asked(&asked), 3);
+}
+
+#[test]
+fn a_damaged_or_unwritable_cache_is_no_error() {
+    let dir = TempDir::new().unwrap();
+    let asked = dir.path().join("asked");
+    let path = helpful(&dir, &asked);
+    let identity = identify(&path).unwrap();
+    let cache = dir.path().join("cache");
+    catalogue(&path, &identity, Some(&cache), true).unwrap();
+    let file = cache.join(format!("{}.help", identity.0));
+    let whole = fs::read_to_string(&file).unwrap();
+    fs::write(&file, whole.replace("--lora-new", "--lora-old")).unwrap();
+    catalogue(&path, &identity, Some(&cache), true).unwrap();
+    assert_eq!(times_asked(&asked), 2);
+    assert_eq!(fs::read_to_string(&file).unwrap(), whole, "and it is whole again");
+    assert_eq!(fs::read_dir(&cache).unwrap().count(), 1, "nothing else is left");
+    catalogue(&path, &identity, Some(&file), true).unwrap();
+}
+
+#[test]
+fn another_program_is_not_taken_for_llama_server() {
+    let dir = TempDir::new().unwrap();
+    let path = script(&dir, "llama-server", "echo 'usage: something else'");
+    let problem = catalogue(&path, &BinaryIdentity("x".into()), None, false).unwrap_err();
+    assert!(matches!(problem, BinaryProblem::NotLlamaServer { .. }), "{problem}");
+    let path = script(&dir, "broken", "echo 'error while loading shared libraries: libx.so' >&2; exit 127");
+    let problem = catalogue(&path, &BinaryIdentity("x".into()), None, false).unwrap_err().to_string();
+    assert!(problem.contains("exit code 127: error while loading shared libraries: libx.so;"), "{problem}");
+}
+
+#[test]
+fn a_dry_run_tells_a_bad_command_line_from_a_bad_program() {
+    let message = |message: &str| Verdict::Refused { message: message.to_owned() };
+    assert_eq!(refused("version: 1", 0).unwrap(), Verdict::Accepted);
+    assert_eq!(
+        refused("load_backend: x\nerror: invalid argument: --x\n\nusage", 1).unwrap(),
+        message("error: invalid argument: --x")
+    );
+    assert_eq!(
+        refused("0.00.005.119 W DEPRECATED: argument '--lora' specified multiple times, use", 0).unwrap(),
+        message("argument '--lora' specified multiple times, use")
+    );
+    assert!(matches!(refused("error while loading shared libraries: libx.so", 127), Err(BinaryProblem::Failed { .. })));
+    assert!(refused("said why", 1).unwrap_err().to_string().contains("exit code 1: said why;"));
+}
+
+#[test]
+fn a_dry_run_gets_its_arguments_its_variables_and_little_else() {
+    let dir = TempDir::new().unwrap();
+    let out = dir.path().join("out");
+    let body = format!("{{ echo \"$@\"; env; cat; }} > '{}'", out.display());
+    let path = script(&dir, "llama-server", &body);
+    let env = BTreeMap::from([("CUDA_VISIBLE_DEVICES".to_owned(), "7".to_owned())]);
+    dry_run(&path, &["--ctx-size".into(), "8".into()], &env).unwrap();
+    let seen = fs::read_to_string(&out).unwrap();
+    assert!(seen.starts_with("--ctx-size 8 --version\n"), "{seen}");
+    assert!(seen.contains("CUDA_VISIBLE_DEVICES=7\n") && seen.contains("GGML_NO_BACKTRACE=1\n"), "{seen}");
+    assert!(!seen.contains("CARGO_"), "{seen}");
+}
+
+#[test]
+fn a_program_that_does_not_end_is_ended_with_all_it_started() {
+    let dir = TempDir::new().unwrap();
+    let pids = dir.path().join("pids");
+    let body = format!("sleep 1000 & echo $$ $! > '{}'; wait", pids.display());
+    let path = script(&dir, "llama-server", &body);
+    let problem = process::run_within(&path, Command::new(&path), Duration::from_secs(1)).err().unwrap();
+    assert!(problem.to_string().contains("did not end within 1 s"), "{problem}");
+    for pid in fs::read_to_string(&pids).unwrap().split_whitespace() {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while is_running(pid) {
+            assert!(Instant::now() < deadline, "{pid} still runs");
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Whether a process exists and is no zombie.
+fn is_running(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+#[test]
+fn output_without_end_is_bounded_and_meets_the_deadline() {
+    let dir = TempDir::new().unwrap();
+    let path = script(&dir, "llama-server", "head -c 3000000 /dev/zero; echo end >&2");
+    let output = process::run_within(&path, Command::new(&path), Duration::from_secs(30)).unwrap();
+    assert_eq!((output.stdout.len(), output.stderr.as_slice()), (1 << 20, b"end\n".as_slice()));
+    let path = script(&dir, "endless", "exec yes");
+    assert!(process::run_within(&path, Command::new(&path), Duration::from_millis(200)).is_err());
+}
+
+/// The llama-server for tests that need the real one.
+fn real() -> PathBuf {
+    match std::env::var("HERDSMAN_TEST_LLAMA_SERVER") {
+        Ok(path) => locate(Some(&path), None).unwrap(),
+        Err(_) => panic!("set HERDSMAN_TEST_LLAMA_SERVER to the path of llama-server b10434"),
+    }
+}
+
+#[test]
+#[ignore = "needs the pinned llama-server: HERDSMAN_TEST_LLAMA_SERVER"]
+fn the_pinned_llama_server_has_the_embedded_catalogue() {
+    let path = real();
+    let catalogue = catalogue(&path, &identify(&path).unwrap(), None, false).unwrap();
+    assert!(catalogue.options().eq(Catalogue::embedded().options()));
+}
+
+#[test]
+#[ignore = "needs the pinned llama-server: HERDSMAN_TEST_LLAMA_SERVER"]
+fn the_pinned_llama_server_accepts_what_the_catalogue_takes() {
+    let path = real();
+    let mut refused = Vec::new();
+    for option in Catalogue::embedded().options().filter(|option| option.refusal.is_none()) {
+        for value in samples(option) {
+            let value = toml::de::DeValue::parse(&value).unwrap();
+            let args = option.setting(value.get_ref(), false, &str::to_owned).unwrap().setting.args;
+            let verdict = dry_run(&path, &args, &BTreeMap::new()).unwrap_or_else(|error| panic!("{args:?}: {error}"));
+            if verdict != Verdict::Accepted {
+                refused.push((args, verdict));
+            }
+        }
+    }
+    assert!(refused.is_empty(), "{refused:#?}");
+}
+
+#[test]
+#[ignore = "needs the pinned llama-server: HERDSMAN_TEST_LLAMA_SERVER"]
+fn the_pinned_llama_server_reads_numbers_just_where_the_table_says_so() {
+    let path = real();
+    let mut wrong = Vec::new();
+    for option in Catalogue::embedded().options().filter(|option| option.kind != ValueKind::Flag) {
+        let args = [option.argument(), "zz".into(), "zz".into()];
+        let values = if matches!(option.list, ListStyle::Words(_)) { 2 } else { 1 };
+        let reads = match dry_run(&path, &args[..=values], &BTreeMap::new()).unwrap() {
+            Verdict::Refused { message } if message.contains(": stof") => "float",
+            Verdict::Refused { message } if message.contains(": sto") => "int",
+            _ => "other",
+        };
+        let expected = match option.kind {
+            ValueKind::Integer(_) => "int",
+            ValueKind::Float(_) => "float",
+            _ => "other",
+        };
+        // What is removed reads nothing any more.
+        if reads != expected && option.refusal.is_none() {
+            wrong.push((option.key.clone(), reads));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Values of an option that llama-server should accept, as TOML.
+fn samples(option: &OptionSpec) -> Vec<String> {
+    let quoted = |words: &[String]| words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>();
+    let of_kind = match &option.kind {
+        ValueKind::Flag => vec!["true".to_owned(), "false".to_owned()],
+        _ if !option.choices.is_empty() => quoted(&option.choices),
+        ValueKind::Integer(range) => vec![range.min.max(-1).to_string(), "1".to_owned(), range.max.to_string()],
+        ValueKind::Float(range) => vec![range.min.max(-1.0).to_string(), "0.5".to_owned()],
+        ValueKind::Json => vec!["'{}'".to_owned(), "{ a = 1 }".to_owned()],
+        ValueKind::Text => Vec::new(),
+    };
+    let pair = |value: String| match option.list {
+        ListStyle::Words(_) => format!("[{value}, {value}]"),
+        _ => value,
+    };
+    of_kind.into_iter().chain(quoted(&option.words)).map(pair).collect()
+}
+
+#[test]
+#[ignore = "needs the pinned llama-server: HERDSMAN_TEST_LLAMA_SERVER"]
+fn the_pinned_llama_server_refuses_and_says_why() {
+    let path = real();
+    let verdict = |args: &[&str]| {
+        let args: Vec<_> = args.iter().map(|&arg| arg.to_owned()).collect();
+        dry_run(&path, &args, &BTreeMap::new()).unwrap()
+    };
+    let refused = |message: &str| Verdict::Refused { message: message.to_owned() };
+    assert_eq!(verdict(&["--x"]), refused("error: invalid argument: --x"));
+    assert_eq!(verdict(&["-c", "x"]), refused("error while handling argument \"-c\": stoi"));
+    assert_eq!(verdict(&["--lora-scaled", "\"/a,b:1\",/c:2"]), Verdict::Accepted, "paths in quotes hold commas");
+}
