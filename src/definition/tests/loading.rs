@@ -159,7 +159,8 @@ fn a_load_is_of_one_moment() {
     impl Catalogues for Commit<'_> {
         fn catalogue(&self, _: Option<&str>) -> Arc<Catalogue> {
             if self.1.fetch_add(1, Ordering::Relaxed) == 0 {
-                ["a.toml", "b.toml"].map(|name| self.0.write(name, "model = \"new.gguf\""));
+                self.0.write("a.toml", "model = \"new.gguf\"");
+                self.0.write("b.toml", "model = \"new.gguf\"");
             }
             Catalogue::embedded()
         }
