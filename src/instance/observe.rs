@@ -12,11 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
+use super::death::{self, Known};
 use super::endpoint::{Endpoint, Target};
 use super::marker::{Environment, STATE};
 use super::scan::{self, Found};
 use super::socket::{self, Listening};
-use super::{Host, HostError, death, process};
+use super::{Host, HostError, process};
 use crate::model::{
     Busy, Death, Health, Instance, InstanceId, InstanceRecord, Listener, Observed, ProcessId, Timestamp,
 };
@@ -48,13 +49,14 @@ impl Host {
         let unknown = unknown.into_iter().map(|record| record.id.clone()).collect();
         // Again, for those that have died since.
         self.reap();
-        let deaths = dead.into_iter().map(|record| (record.id.clone(), self.death(record, logs))).collect();
+        let deaths = dead.into_iter().map(|record| (record.id.clone(), self.death(record, logs, &listeners))).collect();
         Ok(Observed { boot_id: self.boot_id.clone(), instances, unknown, deaths, listeners, foreign: scan.foreign })
     }
 
-    fn death(&self, record: &InstanceRecord, logs: &Path) -> Death {
-        let log = logs.join(format!("{}.log", record.model));
-        death::explain(&log, record.log_offset, self.exits.get(&record.id).copied())
+    fn death(&self, record: &InstanceRecord, logs: &Path, listeners: &BTreeMap<u16, Listener>) -> Death {
+        let is_taken = |port: &u16| matches!(listeners.get(port), Some(Listener::Stranger(_)));
+        let known = Known { exit: self.exits.get(&record.id).copied(), taken_port: record.port.filter(is_taken) };
+        death::explain(&logs.join(format!("{}.log", record.model)), record.log_offset, known)
     }
 
     /// Whether each instance has requests in flight, in the order given; all

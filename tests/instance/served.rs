@@ -96,6 +96,7 @@ fn a_server_that_finds_its_port_taken_dies_of_that() {
     let _impostor = Impostor::on(port);
     let launch = bench.llama("late", &["--port", &port.to_string()]);
     bench.spawn(&launch);
+    bench.records[0].port = Some(port);
     let dead = bench.until("dead", |seen| seen.deaths.contains_key(&launch.id));
     assert_eq!(dead.deaths[&launch.id].cause, FailureCause::PortBusy, "{dead:?}");
 }
