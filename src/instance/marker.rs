@@ -29,13 +29,13 @@ impl Environment {
     /// Reads the environment of `pid`.
     ///
     /// Around an exec it reads as empty: the old one is gone, the new one not
-    /// there yet, for some ten microseconds. The process has not lost its
+    /// there yet, for as long as the kernel loads the program. The process has not lost its
     /// markers, so that moment is waited out. What still has a command line and
     /// no environment after a few looks was started without one.
     pub fn of(pid: i32) -> io::Result<Self> {
         const PAUSE: Duration = Duration::from_micros(100);
-        const LOOKS: u32 = 100;
-        const LOOKS_WITH_COMMAND_LINE: u32 = 5;
+        const LOOKS: u32 = 1000;
+        const LOOKS_WITH_COMMAND_LINE: u32 = 20;
         let mut with_command_line = 0;
         for _ in 0..LOOKS {
             let environment = Self(process::environment(pid)?);
