@@ -80,4 +80,4 @@ copy down >/dev/null
 trap - EXIT
 
 say "The copy is stopped. The models of models.d run on without herdsman; to stop them:"
-printf '%s --state-dir %s down\n' "$program" "$root/.quickstart/state"
+printf "%s --models-dir %s --state-dir %s down\n" "$program" "$root/models.d" "$root/.quickstart/state"
