@@ -22,16 +22,17 @@ def post(url, body):
 
 
 def ask(url):
-    question = {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 3}
     try:
-        choice = post(f"{url}/v1/chat/completions", question)["choices"][0]
-        return f"says {choice['message']['content']!r}"
+        vector = post(f"{url}/v1/embeddings", {"input": "hello"})["data"][0]["embedding"]
+        return f"embeds in {len(vector)} dimensions"
     except urllib.error.HTTPError as refused:
-        # An embedding server answers 501: it cannot chat.
+        # 501: started without `--embedding`. One with it can chat as well, so
+        # this question comes first.
         if refused.code != 501:
             raise
-    vector = post(f"{url}/v1/embeddings", {"input": "hello"})["data"][0]["embedding"]
-    return f"embeds in {len(vector)} dimensions"
+    question = {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 3}
+    choice = post(f"{url}/v1/chat/completions", question)["choices"][0]
+    return f"says {choice['message']['content']!r}"
 
 
 running = [model for model in json.load(sys.stdin)["models"] if model["status"] == "running"]
