@@ -28,7 +28,9 @@ pub(super) struct Source<'t> {
 
 impl<'t> Source<'t> {
     pub fn new(path: Arc<str>, file: Arc<str>, text: &'t str) -> Self {
-        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let mut lines = Vec::with_capacity(32);
+        lines.push(0);
+        lines.extend(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1));
         Self { path, file, text, lines, shared: OnceLock::new() }
     }
 
