@@ -601,7 +601,13 @@ impl<'s> Decider<'s, '_> {
                 return None;
             }
         };
-        let who = Identity { model: self.s.name, aliases: &wanted.definition.aliases, definition: path, hash };
+        let who = Identity {
+            model: self.s.name,
+            aliases: &wanted.definition.aliases,
+            definition: path,
+            hash,
+            tells_layers: wanted.definition.ready.require_gpu,
+        };
         let launch = launch(self.input, who, spec, port, binary);
         let known = generation.and_then(|g| g.accepted_by.as_ref()) == Some(&binary.identity);
         if !known && !self.accepted(wanted, &launch, spec, number, binary) {

@@ -2,7 +2,7 @@
 //! die with it.
 
 use std::collections::BTreeMap;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,7 +14,8 @@ use herdsman::model::{
 };
 use rustix::process::{Pid, Signal};
 
-use crate::gguf::TinyGguf;
+use crate::support::gguf::TinyGguf;
+pub use crate::support::{free_port, llama_server};
 
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -144,18 +145,6 @@ pub fn record(launch: &Launch, process: ProcessId, log_offset: u64) -> InstanceR
         log_offset,
         binary: None,
     }
-}
-
-pub fn llama_server() -> PathBuf {
-    match std::env::var_os("HERDSMAN_TEST_LLAMA_SERVER") {
-        Some(path) => path.into(),
-        None => panic!("set HERDSMAN_TEST_LLAMA_SERVER to the path of a llama-server"),
-    }
-}
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Signals a process that the test started and has not stopped yet.
