@@ -4,4 +4,16 @@
 #[path = "../simulated/mod.rs"]
 mod simulated;
 
+mod adopting;
+mod binaries;
+mod crashing;
 mod creating;
+mod draining;
+mod drift;
+mod failing;
+mod kills;
+mod limits;
+mod ports;
+mod readiness;
+mod removing;
+mod updating;

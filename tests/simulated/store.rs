@@ -94,7 +94,7 @@ impl Store {
             let others = self.models.iter().filter(|(other, _)| *other != name);
             for (other, o) in others.filter(|(_, o)| o.port.is_some()) {
                 let (ours, theirs) = (m.port.map(|p| p.port), o.port.map(|p| p.port));
-                assert_ne!(ours, theirs, "the database would refuse: port of both {name} and {other}: {changes:#?}");
+                assert_ne!(ours, theirs, "the database would refuse: port of both {name} and {other}");
             }
         }
     }

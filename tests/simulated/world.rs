@@ -152,16 +152,21 @@ impl World {
 
     /// Passes until nothing is left to do or to wait for; what they did.
     pub fn settle(&mut self) -> Vec<Pass> {
+        self.try_settle().unwrap()
+    }
+
+    /// The same, unless a pass ends before its end.
+    pub fn try_settle(&mut self) -> Result<Vec<Pass>, Ended> {
         let mut passes = Vec::new();
         loop {
             assert!(passes.len() < 200, "not at rest after 200 passes:\n{}", self.planned());
-            let pass = self.pass();
+            let pass = self.try_pass()?;
             let rests = self.rest(&pass);
             passes.push(pass);
             match rests {
                 Rest::Acted => {}
                 Rest::Until(time) => self.advance_to(time),
-                Rest::Forever => return passes,
+                Rest::Forever => return Ok(passes),
             }
         }
     }
