@@ -78,6 +78,12 @@ impl<'p> Run<'p> {
         Self { action, left: action.steps.iter().collect(), pending: Vec::new(), failed: None, since }
     }
 
+    /// The next step, as long as there is a stop to come.
+    fn take_until_last_stop(&mut self) -> Option<&'p Step> {
+        let stops = self.left.iter().any(|step| matches!(step, Step::Stop { .. }));
+        if stops { self.left.pop_front() } else { None }
+    }
+
     fn fail(&mut self, why: String) {
         self.failed = Some(why);
         self.left.clear();
@@ -168,8 +174,17 @@ impl<W: World> Pass<'_, W> {
         let mut targets: Vec<StopTarget> = Vec::new();
         let mut owners = Vec::new();
         for (index, run) in runs.iter_mut().enumerate() {
-            while let Some(Step::Stop { target, record, duplicate }) = run.left.front().copied() {
-                run.left.pop_front();
+            // What is recorded before a stop goes with its intent, what comes
+            // after the last one waits for how it went.
+            while let Some(step) = run.take_until_last_stop() {
+                let (target, record, duplicate) = match step {
+                    Step::Stop { target, record, duplicate } => (target, record, duplicate),
+                    Step::Record(changes) => {
+                        run.pending.extend(changes.iter().cloned());
+                        continue;
+                    }
+                    Step::Start { .. } => break,
+                };
                 let mut changes = std::mem::take(&mut run.pending);
                 if let Some(record) = record {
                     let stopping = InstanceRecord { state: InstanceState::Stopping, ..record.clone() };

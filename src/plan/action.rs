@@ -102,7 +102,8 @@ pub enum Step {
         target: StopTarget,
         /// Its record; `None` for one that has none.
         record: Option<InstanceRecord>,
-        /// Another instance of the model lives on: its status stays.
+        /// Its model has no status to change: another instance of it lives on,
+        /// or it has no record.
         duplicate: bool,
     },
     /// Record the intent, start, record the process.

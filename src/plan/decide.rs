@@ -57,9 +57,10 @@ pub struct Decision {
     pub findings: Vec<Found>,
     /// What must be answered first.
     pub questions: Vec<Question>,
-    /// It is between two generations: its next start ends a restart.
-    pub between: bool,
-    /// One of its instances is leaving or coming for a restart now.
+    /// It was ready once, so while it starts it is missing: its start takes a
+    /// restart's slot.
+    pub missing: bool,
+    /// One of its instances is leaving, or coming to replace one, now.
     pub restarting: bool,
     /// It has an instance that loads now.
     pub loading: bool,
@@ -80,7 +81,7 @@ impl Decision {
             bookkeeping,
             findings,
             questions,
-            between: _,
+            missing: _,
             restarting,
             loading,
             failed_origins,
@@ -185,6 +186,10 @@ impl<'s> Decider<'s, '_> {
                 match wanted.definition.state {
                     DesiredState::Stopped => self.want_stopped(wanted, record),
                     DesiredState::Running => self.want_running(wanted, record),
+                }
+                if matches!(self.d.wish, Wish::Nothing) && record.generation.hash == wanted.hash {
+                    // Whatever it waits for, its record does not have to.
+                    self.change_record(wanted, record, Impact::Record);
                 }
                 if matches!(self.d.wish, Wish::Record) && self.d.reasons.is_empty() {
                     let (state, origin) = (wanted.definition.state, wanted.definition.origin("state"));
@@ -296,14 +301,10 @@ impl<'s> Decider<'s, '_> {
         let leaving = kept.is_some_and(|(_, r)| {
             r.is_some_and(|r| matches!(r.state, InstanceState::Draining { .. } | InstanceState::Stopping))
         });
-        self.d.between = match &record.generation.outcome {
-            GenerationOutcome::Pending => record.last_ready.is_some(),
-            GenerationOutcome::Failed(_) => true,
-            GenerationOutcome::Ready => false,
-        };
+        self.d.missing = record.generation.outcome == GenerationOutcome::Ready || record.last_ready.is_some();
         self.d.loading = loading;
         let wants_one = wanted.definition.state == DesiredState::Running;
-        self.d.restarting = wants_one && (leaving || loading && self.d.between);
+        self.d.restarting = wants_one && (leaving || loading && self.d.missing);
         let failed = matches!(record.generation.outcome, GenerationOutcome::Failed(_))
             || record.generation.outcome == GenerationOutcome::Pending && record.crashes.count > 0;
         if failed && record.generation.hash == wanted.hash {
@@ -313,7 +314,9 @@ impl<'s> Decider<'s, '_> {
 
     fn want_stopped(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
         self.change_record(wanted, record, Impact::Record);
-        if let Some((live, recorded)) = self.kept() {
+        if let (Some(_), Some((_, Some(recorded)))) = (self.s.unresolved, self.kept()) {
+            self.cancel_drain(recorded);
+        } else if let Some((live, recorded)) = self.kept() {
             let origin = wanted.definition.origin("state");
             self.d.reasons.push(Reason::StateWanted { state: DesiredState::Stopped, origin });
             self.d.wish = Wish::Stop(stop(live, recorded, Some(wanted.definition.update.drain)));
@@ -355,6 +358,9 @@ impl<'s> Decider<'s, '_> {
             self.end(live, recorded, Reason::StopUnfinished);
         } else if live.spec == wanted.hash {
             self.keep(wanted, record, live, recorded);
+        } else if self.s.unresolved.is_some() {
+            // Whatever was to follow it cannot be read: it stays.
+            self.cancel_drain(recorded);
         } else if self.serves_for_failed(wanted, record, live) {
             self.wait_for_edit(record, record.last_ready.as_ref().map(|g| g.number));
             self.cancel_drain(recorded);
@@ -374,23 +380,40 @@ impl<'s> Decider<'s, '_> {
     /// The instance serves what is wanted.
     fn keep(&mut self, wanted: &Wanted<'_>, record: &ModelRecord, live: &Instance, recorded: &InstanceRecord) {
         self.change_record(wanted, record, Impact::Record);
+        if self.upgrades(wanted, record, live, recorded) {
+            return;
+        }
         self.cancel_drain(recorded);
         if recorded.state == InstanceState::Loading {
             let deadline = deadline(recorded, &wanted.definition.ready);
             self.d.waits.push(WaitFor::Ready { pid: live.process.pid, deadline });
-            return;
         }
-        let Some(Ok(binary)) = self.binary(&wanted.definition.spec) else { return };
+    }
+
+    /// Whether it is restarted because its llama-server changed on disk.
+    fn upgrades(
+        &mut self,
+        wanted: &Wanted<'_>,
+        record: &ModelRecord,
+        live: &Instance,
+        recorded: &InstanceRecord,
+    ) -> bool {
+        if recorded.state == InstanceState::Loading || self.s.unresolved.is_some() {
+            return false;
+        }
+        let Some(Ok(binary)) = self.binary(&wanted.definition.spec) else { return false };
         if recorded.binary.as_ref().is_none_or(|was| *was == binary.identity) {
-            return;
+            return false;
         }
         if !self.input.limits.upgrade_binary {
             self.d.waits.push(WaitFor::BinaryUpgrade);
-        } else if let Some(start) = self.start_wanted(wanted, record.generation.number, Some(record)) {
-            self.d.reasons.push(Reason::BinaryChanged);
-            let stop = stop(live, Some(recorded), Some(wanted.definition.update.drain));
-            self.d.wish = Wish::Restart(stop, start);
+            return false;
         }
+        let Some(start) = self.start_wanted(wanted, record.generation.number, Some(record)) else { return false };
+        self.d.reasons.push(Reason::BinaryChanged);
+        let stop = stop(live, Some(recorded), Some(wanted.definition.update.drain));
+        self.d.wish = Wish::Restart(stop, start);
+        true
     }
 
     /// The definition went back to what is served before the drain was over.
@@ -430,18 +453,18 @@ impl<'s> Decider<'s, '_> {
     fn replace(&mut self, wanted: &Wanted<'_>, record: &ModelRecord, live: &Instance, recorded: &InstanceRecord) {
         let number = self.next_number(wanted, record);
         let Some(start) = self.start_wanted(wanted, number, Some(record)) else { return };
-        self.change_record(wanted, record, Impact::Restart);
+        let (changes, reasons) = wanted.record_changes(record);
+        self.d.changes.extend(changes);
+        self.forget_crashes(wanted, record);
         self.revive(record);
         let served = [Some(&record.generation), record.last_ready.as_ref()];
         match served.into_iter().flatten().find(|g| g.hash == live.spec) {
-            Some(served) if served.hash != record.generation.hash => {
-                self.d.reasons.extend(wanted.differences(served, Impact::Restart));
-            }
-            Some(_) => {}
+            Some(served) => self.d.reasons.extend(wanted.differences(served, Impact::Restart)),
             None => {
                 self.d.reasons.push(Reason::OtherSpec { found: live.spec.to_string(), wanted: wanted.hash.to_string() })
             }
         }
+        self.d.reasons.extend(reasons);
         self.d.wish = Wish::Restart(stop(live, Some(recorded), Some(wanted.definition.update.drain)), start);
     }
 
@@ -466,12 +489,18 @@ impl<'s> Decider<'s, '_> {
         let Some(start) = self.start_wanted(wanted, number, Some(record)) else { return };
         self.change_record(wanted, record, Impact::Restart);
         self.revive(record);
-        if edited {
-            self.d.changes.push(Change::SetCrashes { model: self.s.name.clone(), crashes: Crashes::default() });
-        } else {
+        self.forget_crashes(wanted, record);
+        if !edited {
             self.d.reasons.push(self.why_not_running(wanted, record));
         }
         self.d.wish = Wish::Start(start);
+    }
+
+    /// Another generation begins without the crashes of the former one.
+    fn forget_crashes(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
+        if record.generation.hash != wanted.hash && record.crashes.count > 0 {
+            self.d.changes.push(Change::SetCrashes { model: self.s.name.clone(), crashes: Crashes::default() });
+        }
     }
 
     /// `--retry` and a changed llama-server make a failed generation an
@@ -717,9 +746,11 @@ fn target(live: &Instance, force: bool) -> StopTarget {
     StopTarget { id: live.id.clone(), model: live.model.clone(), process: live.process.clone(), force, socket }
 }
 
-/// A stop that waits for requests in flight, if there can be any.
+/// A stop that waits for requests in flight, if there can be any. Without a
+/// record there is nowhere to remember until when.
 fn stop(live: &Instance, recorded: Option<&InstanceRecord>, drain: Option<std::time::Duration>) -> Box<StopWish> {
     let state = recorded.map(|r| r.state);
-    let idle = state == Some(InstanceState::Stopping) || matches!(live.health, Health::Loading | Health::NotListening);
+    let idle = matches!(state, None | Some(InstanceState::Stopping))
+        || matches!(live.health, Health::Loading | Health::NotListening);
     Box::new(StopWish { target: target(live, false), record: recorded.cloned(), drain: drain.filter(|_| !idle) })
 }

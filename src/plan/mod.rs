@@ -47,6 +47,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
     let mut plan = schedule::schedule(input, decisions);
     plan.matching += matching;
     plan.bookkeeping.extend(world.dead_orphans());
+    plan.bookkeeping.extend(ports::released(input, &plan));
     plan
 }
 
@@ -125,7 +126,8 @@ impl<'a> World<'a> {
         let wanted = self.wanted(name, record, unresolved);
         let mut live = self.live.get(name).cloned().unwrap_or_default();
         live.sort_by_key(|instance| preference(instance, wanted.as_ref().map(|w| &w.hash), record));
-        let definition = wanted.as_ref().map(|w| &*w.definition);
+        // What an unreadable file says of patience is not known.
+        let definition = wanted.as_ref().map(|w| &*w.definition).filter(|_| unresolved.is_none());
         let settled = record.map(|record| settle::settle(self.input, definition, record, &live));
         Situation {
             name,

@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Input;
-use crate::model::{Definition, DesiredState, FailureCause, Listener, ModelName, ModelRecord};
+use super::{Input, Plan, Step};
+use crate::model::{Change, Definition, DesiredState, FailureCause, Listener, ModelName, ModelRecord};
 
 /// The outcome for one model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub fn allot(input: &Input<'_>) -> BTreeMap<ModelName, PortChoice> {
         let Some(port) = standing_port(input, definition, record) else { continue };
         match declared.get(&port) {
             Some(declarer) if *declarer != name => {
-                if record.port.is_some_and(|p| p.proven) {
+                if definition.is_none() || record.port.is_some_and(|p| p.proven) {
                     conflicts.insert((*declarer).clone(), (port, name.clone()));
                     kept.insert(name, port);
                 }
@@ -106,6 +106,26 @@ fn bind_failed(input: &Input<'_>, record: &ModelRecord, port: u16) -> bool {
         i.port == Some(port)
             && input.observed.deaths.get(&i.id).is_some_and(|death| death.cause == FailureCause::PortBusy)
     })
+}
+
+/// Takes the ports that `plan` records for one model out of the records of
+/// those that leave them: no port is ever recorded for two models, whichever
+/// action is recorded first.
+pub fn released(input: &Input<'_>, plan: &Plan) -> Vec<Change> {
+    let records = plan.actions.iter().flat_map(|action| &action.steps);
+    let given: BTreeMap<u16, &ModelName> = records
+        .filter_map(|step| if let Step::Record(changes) = step { Some(changes) } else { None })
+        .flatten()
+        .filter_map(|change| match change {
+            Change::SetPort { model, port: Some(port) } => Some((port.port, model)),
+            _ => None,
+        })
+        .collect();
+    let leaves = |(name, record): (&ModelName, &ModelRecord)| {
+        let to = given.get(&record.port?.port)?;
+        (*to != name).then(|| Change::SetPort { model: name.clone(), port: None })
+    };
+    input.records.models.iter().filter_map(leaves).collect()
 }
 
 /// Hands out the range's free ports, lowest first.

@@ -38,7 +38,33 @@ pub fn schedule(input: &Input<'_>, decisions: Vec<(ModelName, Decision)>) -> Pla
         plan.waiting.extend(waits.into_iter().map(|on| Waiting { model: model.clone(), on }));
         plan.actions.extend(action);
     }
+    tell_stuck_ports(&mut plan);
     plan
+}
+
+/// A port whose holder does not move itself is not about to be left: nobody
+/// should wait for that.
+fn tell_stuck_ports(plan: &mut Plan) {
+    let mut moving: BTreeSet<ModelName> = plan.actions.iter().map(|action| action.model.clone()).collect();
+    loop {
+        let moves = |w: &&Waiting| match &w.on {
+            WaitFor::PortOf { model, .. } | WaitFor::RestartSlot { model } => moving.contains(model),
+            on => on.kind() == WaitKind::Progressing,
+        };
+        let more: Vec<ModelName> = plan.waiting.iter().filter(moves).map(|w| w.model.clone()).collect();
+        let before = moving.len();
+        moving.extend(more);
+        if moving.len() == before {
+            break;
+        }
+    }
+    for waiting in &mut plan.waiting {
+        if let WaitFor::PortOf { port, model } = &waiting.on
+            && !moving.contains(model)
+        {
+            waiting.on = WaitFor::Port { port: *port, holder: format!("model {model}") };
+        }
+    }
 }
 
 struct Scheduler<'a> {
@@ -98,18 +124,29 @@ impl<'a> Scheduler<'a> {
 
     /// Gives restart slots away in order of name.
     fn permit_restarts(&mut self, decisions: &[(ModelName, Decision)]) {
-        // A start that ends a restart comes before any new restart.
+        // What is missing comes back before anything else goes; unless it has
+        // to wait for its port, for who knows how long.
         for (name, decision) in decisions {
-            if decision.between && matches!(decision.wish, Wish::Start(_)) {
+            let Wish::Start(start) = &decision.wish else { continue };
+            let free = start.record.port.is_none_or(|port| matches!(self.port_state(port, None), PortState::Free));
+            if decision.missing && free {
                 self.restart_slots = self.restart_slots.saturating_sub(1);
                 self.restarting.get_or_insert_with(|| name.clone());
             }
         }
+        // What is under way goes on, with those it exchanges ports with.
+        for (name, decision) in decisions {
+            if decision.restarting && matches!(decision.wish, Wish::Restart(..)) {
+                self.permitted.insert(name.clone());
+                self.permit_port_holders(name, decisions);
+            }
+        }
         for (name, decision) in decisions {
             let Wish::Restart(..) = decision.wish else { continue };
-            if decision.restarting {
-                self.permitted.insert(name.clone());
-            } else if let Some((origin, model)) = self.failed_sibling(name, &decision.reasons) {
+            if self.permitted.contains(name) || !self.can_follow(name, decisions) {
+                continue;
+            }
+            if let Some((origin, model)) = self.failed_sibling(name, &decision.reasons) {
                 self.waits.insert(name.clone(), WaitFor::Sibling { model, origin });
             } else if self.restart_slots > 0 {
                 self.restart_slots -= 1;
@@ -132,6 +169,24 @@ impl<'a> Scheduler<'a> {
             self.waits.remove(&next);
             current = next;
         }
+    }
+
+    /// Whether the port a restart needs is free, or will be: a restart that
+    /// cannot come takes no slot from those that can.
+    fn can_follow(&self, name: &ModelName, decisions: &[(ModelName, Decision)]) -> bool {
+        let wish = |name: &ModelName| decisions.iter().find(|(n, _)| n == name).map(|(_, d)| &d.wish);
+        let mut passed = BTreeSet::new();
+        let mut current = name;
+        while let Some(Wish::Restart(_, start)) = wish(current)
+            && passed.insert(current)
+        {
+            let Some(port) = start.record.port else { return true };
+            match self.holders.get(&port) {
+                None => return !self.is_strangers(port),
+                Some((_, holder)) => current = holder,
+            }
+        }
+        passed.contains(current) || matches!(wish(current), Some(Wish::Stop(_) | Wish::Delete(_)))
     }
 
     fn port_holder_of(&self, name: &ModelName, decisions: &[(ModelName, Decision)]) -> Option<ModelName> {
@@ -176,14 +231,9 @@ impl<'a> Scheduler<'a> {
         }
         // Taking one out may take the port from under another: until stable.
         while let Some(at) = replaced.iter().position(|(_, stop, start)| self.blocked_port(stop, start)) {
-            let (name, stop, start) = replaced.remove(at);
+            let (_, stop, _) = replaced.remove(at);
             self.stopping.remove(&stop.target.id);
             self.start_slots += 1;
-            if let Some(port) = start.record.port
-                && let Some((_, model)) = self.holders.get(&port)
-            {
-                self.waits.insert(name.clone(), WaitFor::PortOf { port, model: model.clone() });
-            }
         }
     }
 
@@ -193,13 +243,14 @@ impl<'a> Scheduler<'a> {
         }
     }
 
-    /// Whether one of ours that stays is on the port this start needs.
+    /// Whether a stranger, or one of ours that stays, is on the port this
+    /// start needs.
     fn blocked_port(&self, stop: &StopWish, start: &StartWish) -> bool {
-        start
-            .record
-            .port
-            .and_then(|port| self.holders.get(&port))
-            .is_some_and(|(holder, _)| *holder != stop.target.id && !self.stopping.contains(holder))
+        let Some(port) = start.record.port else { return false };
+        match self.holders.get(&port) {
+            Some((holder, _)) => *holder != stop.target.id && !self.stopping.contains(holder),
+            None => self.is_strangers(port),
+        }
     }
 
     fn stop_now(&self, stop: &StopWish) -> StopNow {
@@ -223,13 +274,35 @@ impl<'a> Scheduler<'a> {
 
     /// The action of one model, or `None` with what it waits for noted.
     fn action(&mut self, model: &ModelName, decision: Decision, questions: &mut Vec<Question>) -> Option<Action> {
-        let Decision { wish, reasons, mut changes, accepted, duplicates, .. } = decision;
-        let mut steps: Vec<Step> = duplicates.iter().map(|stop| stop_step(stop, true)).collect();
+        let Decision { wish, mut reasons, mut changes, accepted, duplicates, .. } = decision;
         changes.extend(accepted);
+        let mut steps: Vec<Step> = duplicates.iter().map(|stop| stop_step(stop, true)).collect();
+        let kind = match self.own_steps(model, wish, changes, questions) {
+            Some((kind, own)) => {
+                steps.extend(own);
+                kind
+            }
+            None if steps.is_empty() => return None,
+            // A second instance goes, whatever the first has to wait for.
+            None => {
+                reasons.retain(|reason| matches!(reason, Reason::Duplicate { .. }));
+                ActionKind::Stop
+            }
+        };
+        Some(Action { model: model.clone(), kind, reasons, steps })
+    }
+
+    fn own_steps(
+        &mut self,
+        model: &ModelName,
+        wish: Wish,
+        changes: Vec<Change>,
+        questions: &mut Vec<Question>,
+    ) -> Option<(ActionKind, Vec<Step>)> {
+        let mut steps = Vec::new();
         let record = |changes: Vec<Change>| (!changes.is_empty()).then_some(Step::Record(changes));
         let kind = match wish {
-            Wish::Nothing if steps.is_empty() => return None,
-            Wish::Nothing => ActionKind::Stop,
+            Wish::Nothing => return None,
             Wish::Create(_) | Wish::Delete(_) if self.guarded => {
                 self.waits.insert(model.clone(), WaitFor::Guard);
                 return None;
@@ -264,16 +337,18 @@ impl<'a> Scheduler<'a> {
                     Some(stop) => self.stop_steps(model, stop, changes, &mut steps, questions)?,
                     None => true,
                 };
-                if stopped {
+                if stopped && self.is_recorded(model) {
                     steps.push(Step::Record(vec![Change::DeleteModel { model: model.clone() }]));
                 }
                 ActionKind::Delete
             }
             Wish::Restart(stop, start) => {
                 if !self.permitted.contains(model) {
+                    self.wait_for_port(model, &start, questions);
                     return None;
                 }
                 if matches!(self.stop_now(&stop), StopNow::Yes) && !self.stopping.contains(&stop.target.id) {
+                    self.wait_for_port(model, &start, questions);
                     return None;
                 }
                 if self.stop_steps(model, &stop, changes, &mut steps, questions)? {
@@ -282,7 +357,11 @@ impl<'a> Scheduler<'a> {
                 ActionKind::Restart
             }
         };
-        Some(Action { model: model.clone(), kind, reasons, steps })
+        Some((kind, steps))
+    }
+
+    fn is_recorded(&self, model: &ModelName) -> bool {
+        self.input.records.models.contains_key(model)
     }
 
     /// Adds the steps of a stop; whether it is one, and not only the
@@ -298,7 +377,7 @@ impl<'a> Scheduler<'a> {
         match self.stop_now(stop) {
             StopNow::Yes => {
                 steps.extend((!changes.is_empty()).then_some(Step::Record(changes)));
-                steps.push(stop_step(stop, false));
+                steps.push(stop_step(stop, !self.is_recorded(model)));
                 Some(true)
             }
             StopNow::DrainUntil(deadline) => {
@@ -338,12 +417,7 @@ impl<'a> Scheduler<'a> {
                     return None;
                 }
                 PortState::Stranger => {
-                    let holder = self.input.answers.holders.get(&port);
-                    if holder.is_none() {
-                        questions.push(Question::PortHolder(port));
-                    }
-                    let holder = holder.cloned().flatten().unwrap_or_else(|| "another process".to_owned());
-                    self.waits.insert(model.clone(), WaitFor::Port { port, holder });
+                    self.wait_for_stranger(model, port, questions);
                     return None;
                 }
             }
@@ -362,6 +436,30 @@ impl<'a> Scheduler<'a> {
             after,
             if_failed: start.if_failed,
         })
+    }
+
+    /// Says who is on the port of a restart that waits for nothing else.
+    fn wait_for_port(&mut self, model: &ModelName, start: &StartWish, questions: &mut Vec<Question>) {
+        let Some(port) = start.record.port.filter(|_| !self.waits.contains_key(model)) else { return };
+        if self.is_strangers(port) {
+            self.wait_for_stranger(model, port, questions);
+        } else if let Some((_, other)) = self.holders.get(&port).filter(|(_, other)| other != model) {
+            self.waits.insert(model.clone(), WaitFor::PortOf { port, model: other.clone() });
+        }
+    }
+
+    fn wait_for_stranger(&mut self, model: &ModelName, port: u16, questions: &mut Vec<Question>) {
+        let holder = self.input.answers.holders.get(&port);
+        if holder.is_none() {
+            questions.push(Question::PortHolder(port));
+        }
+        let holder = holder.cloned().flatten().unwrap_or_else(|| "another process".to_owned());
+        self.waits.insert(model.clone(), WaitFor::Port { port, holder });
+    }
+
+    fn is_strangers(&self, port: u16) -> bool {
+        !self.holders.contains_key(&port)
+            && matches!(self.input.observed.listeners.get(&port), Some(Listener::Stranger(_)))
     }
 
     fn port_state(&self, port: u16, replaces: Option<&StopWish>) -> PortState {

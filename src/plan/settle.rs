@@ -156,10 +156,8 @@ impl Settled<'_> {
     /// database is found again.
     fn prove_generation(&mut self, is: &InstanceRecord) {
         let generation = &self.record.generation;
-        if generation.number == is.generation
-            && generation.hash == is.spec
-            && generation.outcome == GenerationOutcome::Pending
-        {
+        // By hash: an edit taken back makes a generation that runs already.
+        if generation.hash == is.spec && generation.outcome == GenerationOutcome::Pending {
             self.changes.push(Change::SetGenerationOutcome {
                 model: is.model.clone(),
                 number: generation.number,
@@ -183,12 +181,11 @@ impl Settled<'_> {
         is: &mut InstanceRecord,
         seen: &Instance,
     ) {
-        let policy = definition.map(|d| d.ready.clone()).unwrap_or_default();
         let (mark, at) = is.progress;
         if seen.progress.0 >= mark.0.saturating_add(PROGRESS) && input.now.since(at) >= PROGRESS_EVERY {
             is.progress = (seen.progress, input.now);
         }
-        if input.now >= deadline(is, &policy) {
+        if definition.is_some_and(|d| input.now >= deadline(is, &d.ready)) {
             let seconds = input.now.since(is.started_at).as_secs();
             let message = format!("not ready after {seconds} s");
             self.start_failed(input, definition, is, Death { cause: FailureCause::Deadline, message });

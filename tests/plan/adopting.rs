@@ -1,0 +1,258 @@
+//! Live instances that the database does not know, or knows in part.
+
+use insta::assert_snapshot;
+
+use crate::simulated::{Edit, Store, World, model, name};
+
+#[test]
+fn a_lost_database_loses_no_server() {
+    let mut world = World::settled([model("a"), model("b").port(8200)]);
+    world.store = Store::default();
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    adopt   a: models.d/a.toml; pid 101 carries our mark and was not recorded
+            - record row, a port 8100, generation 1, a instance ready
+    adopt   b: models.d/b.toml; pid 102 carries our mark and was not recorded
+            - record row, b port 8200, generation 1, b instance ready
+    -- 0.000 s
+    note    a generation 1 ready
+    note    a port 8100 proven
+    note    a status running
+    note    b generation 1 ready
+    note    b port 8200 proven
+    note    b status running
+    -- 0.000 s
+    nothing, 2 matching
+    ");
+    assert_eq!(world.machine.server("a").process.pid, 101);
+}
+
+#[test]
+fn a_lost_database_and_an_edit_are_a_restart_on_the_same_port() {
+    let mut world = World::settled([model("a").option("ctx_size", "1"), model("b")]);
+    world.store = Store::default();
+    world.define(model("b").option("ctx_size", "2"));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    adopt   a: models.d/a.toml; pid 101 carries our mark and was not recorded
+            - record row, a port 8100, generation 1, a instance ready
+    adopt   b: models.d/b.toml; pid 102 carries our mark and was not recorded
+            - record row, b port 8101, generation 1, b instance ready
+    -- 0.000 s
+    note    a generation 1 ready
+    note    a port 8100 proven
+    note    a status running
+    note    b port 8101 proven
+    note    b status running
+    restart b: serves spec v1:899b010c9cc4d237637c6b5777ce61b9, wanted is v1:b621216b0dfc556ac2c363d86329e291
+            - record generation 1 accepted by release 1
+            - stop pid 102
+            - start generation 1 of b on port 8101
+    -- 0.000 s
+    wait    b: loading (pid 103)
+    -- 1.000 s
+    found   b ready (pid 103)
+    note    b generation 1 ready
+    note    b instance ready
+    note    b status running
+    -- 1.000 s
+    nothing, 2 matching
+    ");
+}
+
+#[test]
+fn an_intent_with_a_process_is_taken_up() {
+    let mut world = World::new([model("chat")]);
+    world.kill_after = Some(2);
+    world.try_pass().unwrap_err();
+    world.kill_after = None;
+    assert_eq!(world.machine.of("chat").len(), 1);
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    chat instance loading
+    note    chat status loading
+    wait    chat: loading (pid 101)
+    -- 0.000 s
+    wait    chat: loading (pid 101)
+    -- 1.000 s
+    found   chat ready (pid 101)
+    note    chat generation 1 ready
+    note    chat port 8100 proven
+    note    chat instance ready
+    note    chat status running
+    -- 1.000 s
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn an_intent_without_a_process_is_void() {
+    let mut world = World::new([model("chat")]);
+    world.kill_after = Some(1);
+    world.try_pass().unwrap_err();
+    world.kill_after = None;
+    assert_eq!(world.machine.of("chat").len(), 0);
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    instance gone
+    start   chat: declared running, no instance
+            - start generation 1 of chat on port 8100
+    -- 0.000 s
+    wait    chat: loading (pid 101)
+    -- 1.000 s
+    found   chat ready (pid 101)
+    note    chat generation 1 ready
+    note    chat port 8100 proven
+    note    chat instance ready
+    note    chat status running
+    -- 1.000 s
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn of_two_instances_the_one_with_the_wanted_spec_is_kept() {
+    let mut world = World::settled([model("chat")]);
+    world.stray(&model("chat").option("ctx_size", "old"), 8150);
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    stop    chat: pid 102 is a second instance, pid 101 is kept
+            - stop pid 102 (extra)
+    -- 0.000 s
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn of_two_instances_the_ready_one_is_kept_then_the_one_on_its_port() {
+    let mut world = World::settled([model("chat")]);
+    world.stray(&model("chat"), 8150);
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    stop    chat: pid 102 is a second instance, pid 101 is kept
+            - stop pid 102 (extra)
+    -- 0.000 s
+    nothing, 1 matching
+    ");
+    world.stray(&model("chat"), 8150);
+    world.advance(10);
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    stop    chat: pid 103 is a second instance, pid 101 is kept
+            - stop pid 103 (extra)
+    -- 0.000 s
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn an_unrecorded_instance_with_the_wanted_spec_replaces_a_recorded_one_without() {
+    let mut world = World::settled([model("chat").port(8100)]);
+    world.define(model("chat").port(8200));
+    world.stray(&model("chat"), 8200);
+    world.advance(10);
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    adopt   chat: pid 101 is a second instance, pid 102 is kept; pid 102 carries our mark and was not recorded
+            - stop pid 101 (extra)
+            - record chat instance ready
+    -- 0.000 s
+    update  chat: port 8100 -> 8200 (no restart)   models.d/chat.toml:2
+            - record chat port 8200, generation 2
+    -- 0.000 s
+    note    chat generation 2 ready
+    note    chat port 8200 proven
+    -- 0.000 s
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn a_second_instance_is_stopped_together_with_a_restart() {
+    let mut world = World::settled([model("chat")]);
+    world.stray(&model("chat").option("ctx_size", "old"), 8150);
+    world.define(model("chat").option("ctx_size", "2"));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    restart chat: pid 102 is a second instance, pid 101 is kept; ctx_size set to 2   models.d/chat.toml:2
+            - stop pid 102 (extra)
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of chat on port 8100
+    -- 0.000 s
+    wait    chat: loading (pid 103)
+    -- 1.000 s
+    found   chat ready (pid 103)
+    note    chat generation 2 ready
+    note    chat instance ready
+    note    chat status running
+    -- 1.000 s
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn a_second_instance_is_stopped_although_the_first_drains() {
+    let mut world = World::settled([model("chat")]);
+    world.machine.server("chat").busy = herdsman::model::Busy::Yes(1);
+    world.define(model("chat").option("ctx_size", "2"));
+    world.pass();
+    world.stray(&model("chat").option("ctx_size", "old"), 8150);
+    assert_snapshot!(world.story_of(2), @r"
+    -- 0.000 s
+    stop    chat: pid 102 is a second instance, pid 101 is kept
+            - stop pid 102 (extra)
+    wait    chat: draining, 1 request in flight
+    -- 0.000 s
+    wait    chat: draining, 1 request in flight
+    ");
+}
+
+#[test]
+fn an_unrecorded_instance_of_a_stopped_model_is_stopped() {
+    let mut world = World::settled([model("chat").stopped()]);
+    world.stray(&model("chat"), 8150);
+    world.machine.server("chat").busy = herdsman::model::Busy::Yes(1);
+    assert_snapshot!(world.story(), @r#"
+    -- 0.000 s
+    note    chat status loading
+    stop    chat: port set to 8150 (no restart)   models.d/chat.toml; state = "stopped"   models.d/chat.toml:2
+            - record chat port 8150, generation 2
+            - stop pid 101
+    -- 0.000 s
+    nothing, 1 matching
+    "#);
+}
+
+#[test]
+fn to_a_process_that_cannot_be_read_nothing_is_done() {
+    let mut world = World::settled([model("a"), model("b")]);
+    world.machine.server("a").unreadable = true;
+    world.define(model("a").option("ctx_size", "2"));
+    world.define(model("b").stopped());
+    assert_snapshot!(world.story(), @r#"
+    -- 0.000 s
+    stop    b: state = "stopped"   models.d/b.toml:2
+            - record row again
+            - stop pid 102
+    wait    a: pid 101 cannot be read and may be its server
+    -- 0.000 s
+    wait    a: pid 101 cannot be read and may be its server
+    "#);
+    world.goal = herdsman::reconcile::Goal::Down;
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    wait    a: pid 101 cannot be read and may be its server
+    ");
+    assert_eq!(world.machine.server("a").process.pid, 101);
+}
+
+#[test]
+fn an_instance_under_another_state_directory_is_named_and_left_alone() {
+    let mut world = World::new([model("chat")]);
+    world.machine.foreign.insert("/models.d/chat.toml".to_owned(), (name("chat").to_string(), 4711));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    wait    chat: pid 4711 serves this definition for another state directory; stop it there first
+    ");
+}

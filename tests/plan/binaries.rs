@@ -1,0 +1,100 @@
+//! llama-servers that are missing, refuse, or change.
+
+use insta::assert_snapshot;
+
+use crate::simulated::{Edit, World, model};
+
+#[test]
+fn without_a_llama_server_what_runs_goes_on() {
+    let mut world = World::settled([model("a").option("ctx_size", "1"), model("b")]);
+    world.machine.binaries.insert(None, Err("no llama-server on PATH".to_owned()));
+    world.define(model("a").option("ctx_size", "2"));
+    world.define(model("c"));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    wait    a: no llama-server on PATH
+    wait    c: no llama-server on PATH
+    ");
+    assert_eq!(world.machine.servers.len(), 2);
+}
+
+#[test]
+fn nothing_stops_for_a_command_line_that_llama_server_refuses() {
+    let mut world = World::settled([model("chat").option("ctx_size", "1")]);
+    world.machine.refused.insert("--ctx-size".to_owned());
+    world.define(model("chat").option("ctx_size", "2x"));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    wait    chat: stays as it is: error: invalid argument: --ctx-size   models.d/chat.toml:2
+    ");
+    assert_eq!(world.machine.server("chat").process.pid, 101);
+}
+
+#[test]
+fn a_changed_llama_server_is_told_and_applied_on_demand() {
+    let mut world = World::settled(["a", "b"].map(model));
+    world.machine.install("release 2");
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    wait    a: llama-server changed on disk; --upgrade-binary restarts it
+    wait    b: llama-server changed on disk; --upgrade-binary restarts it
+    ");
+    world.limits.upgrade_binary = true;
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    restart a: llama-server changed on disk
+            - record generation 1 accepted by release 2
+            - stop pid 101
+            - start generation 1 of a on port 8100
+    wait    b: waits for the restart of a (--max-restarting)
+    -- 0.000 s
+    wait    a: loading (pid 103)
+    wait    b: waits for the restart of a (--max-restarting)
+    -- 1.000 s
+    found   a ready (pid 103)
+    note    a instance ready
+    note    a status running
+    restart b: llama-server changed on disk
+            - record generation 1 accepted by release 2
+            - stop pid 102
+            - start generation 1 of b on port 8101
+    -- 1.000 s
+    wait    b: loading (pid 104)
+    -- 2.000 s
+    found   b ready (pid 104)
+    note    b instance ready
+    note    b status running
+    -- 2.000 s
+    nothing, 2 matching
+    ");
+}
+
+#[test]
+fn a_llama_server_that_is_gone_is_nothing_to_a_model_that_runs() {
+    let mut world = World::settled([model("chat")]);
+    world.machine.binaries.insert(None, Err("no llama-server on PATH".to_owned()));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn another_binary_in_the_definition_is_a_restart() {
+    let mut world = World::settled([model("chat")]);
+    world.define(model("chat").binary("/opt/llama.cpp/llama-server"));
+    assert_snapshot!(world.planned(), @r"
+    restart chat: binary set to /opt/llama.cpp/llama-server   models.d/chat.toml:2
+            - record generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of chat on port 8100
+    ");
+}
+
+#[test]
+fn an_accepted_command_line_is_not_checked_again() {
+    let mut world = World::settled([model("chat")]);
+    world.machine.kill("chat", herdsman::model::FailureCause::Spec, "segmentation fault");
+    world.settle();
+    assert_eq!(world.checks, 1);
+}

@@ -1,0 +1,237 @@
+//! Deaths nobody asked for.
+
+use herdsman::model::FailureCause;
+use insta::assert_snapshot;
+
+use crate::simulated::{Edit, World, model};
+
+#[test]
+fn a_server_that_dies_again_and_again_is_tried_ever_more_slowly() {
+    let mut world = World::new([model("chat")]);
+    let death = crate::simulated::Fate::dies(FailureCause::Spec, "segmentation fault");
+    world.machine.fates.insert(crate::simulated::name("chat"), death);
+    assert_snapshot!(world.story_of(15), @r"
+    -- 0.000 s
+    create  chat: models.d/chat.toml
+            - record row, chat port 8100, generation 1, generation 1 accepted by release 1
+            - start generation 1 of chat on port 8100
+    -- 0.000 s
+    wait    chat: loading (pid 101)
+    -- 1.000 s
+    found   chat start failed: segmentation fault
+    note    instance gone
+    note    chat crashes 1
+    note    chat status error (segmentation fault)
+    start   chat: process gone: segmentation fault
+            - start generation 1 of chat on port 8100
+    -- 1.000 s
+    wait    chat: loading (pid 102)
+    -- 2.000 s
+    found   chat start failed: segmentation fault
+    note    instance gone
+    note    chat crashes 2
+    note    chat status error (segmentation fault)
+    wait    chat: crashed 2 times in a row, waits for its next try: segmentation fault
+            until 3.000 s
+    -- 2.000 s
+    wait    chat: crashed 2 times in a row, waits for its next try: segmentation fault
+            until 3.000 s
+    -- 3.000 s
+    start   chat: process gone
+            - start generation 1 of chat on port 8100
+    -- 3.000 s
+    wait    chat: loading (pid 103)
+    -- 4.000 s
+    found   chat start failed: segmentation fault
+    note    instance gone
+    note    chat crashes 3
+    note    chat status error (segmentation fault)
+    wait    chat: crashed 3 times in a row, waits for its next try: segmentation fault
+            until 7.000 s
+    -- 4.000 s
+    wait    chat: crashed 3 times in a row, waits for its next try: segmentation fault
+            until 7.000 s
+    -- 7.000 s
+    start   chat: process gone
+            - start generation 1 of chat on port 8100
+    -- 7.000 s
+    wait    chat: loading (pid 104)
+    -- 8.000 s
+    found   chat start failed: segmentation fault
+    note    instance gone
+    note    chat crashes 4
+    note    chat status error (segmentation fault)
+    wait    chat: crashed 4 times in a row, waits for its next try: segmentation fault
+            until 15.000 s
+    -- 8.000 s
+    wait    chat: crashed 4 times in a row, waits for its next try: segmentation fault
+            until 15.000 s
+    -- 15.000 s
+    start   chat: process gone
+            - start generation 1 of chat on port 8100
+    ");
+}
+
+#[test]
+fn a_server_that_had_run_for_a_while_restarts_at_once() {
+    let mut world = World::settled([model("chat")]);
+    world.advance(60);
+    world.machine.kill("chat", FailureCause::Spec, "segmentation fault");
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    found   chat crashed: segmentation fault
+    note    instance gone
+    note    chat crashes 1
+    note    chat status error (segmentation fault)
+    start   chat: process gone: segmentation fault
+            - start generation 1 of chat on port 8100
+    -- 0.000 s
+    wait    chat: loading (pid 102)
+    -- 1.000 s
+    found   chat ready (pid 102)
+    note    chat instance ready
+    note    chat status running
+    -- 1.000 s
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn ten_minutes_seen_ready_make_the_next_crash_the_first() {
+    let mut world = World::new([model("chat").fate("crashes")]);
+    world.story_of(40);
+    assert!(world.store.records().models["chat"].crashes.count > 4);
+    world.machine.fates.insert(crate::simulated::name("chat"), crate::simulated::Fate::of("ready"));
+    world.settle();
+    world.advance(600);
+    world.pass();
+    world.machine.kill("chat", FailureCause::Spec, "segmentation fault");
+    assert_snapshot!(world.story_of(1), @r"
+    -- 0.000 s
+    found   chat crashed: segmentation fault
+    note    instance gone
+    note    chat crashes 1
+    note    chat status error (segmentation fault)
+    start   chat: process gone: segmentation fault
+            - start generation 1 of chat on port 8100
+    ");
+}
+
+#[test]
+fn seen_ready_for_less_than_ten_minutes_the_crashes_add_up() {
+    let mut world = World::settled([model("chat")]);
+    for _ in 0..3 {
+        world.advance(598);
+        world.pass();
+        world.machine.kill("chat", FailureCause::Spec, "segmentation fault");
+        world.settle();
+    }
+    assert_eq!(world.store.records().models["chat"].crashes.count, 3);
+}
+
+#[test]
+fn a_clock_set_back_does_not_lengthen_the_delay() {
+    let mut world = World::settled([model("chat")]);
+    world.machine.kill("chat", FailureCause::Spec, "segmentation fault");
+    world.now.0 -= 100_000_000;
+    assert_snapshot!(world.story_of(2), @r"
+    -- 0.000 s
+    found   chat crashed: segmentation fault
+    note    instance gone
+    note    chat crashes 1
+    note    chat status error (segmentation fault)
+    wait    chat: crashed once, waits for its next try: segmentation fault
+            until -99998.000 s
+    -- 0.000 s
+    wait    chat: crashed once, waits for its next try: segmentation fault
+            until -99998.000 s
+    ");
+}
+
+#[test]
+fn a_reboot_is_no_crash() {
+    let mut world = World::settled([model("a"), model("b").stopped()]);
+    world.machine.reboot();
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    instance gone
+    note    a status idle
+    start   a: the machine was started again
+            - start generation 1 of a on port 8100
+    -- 0.000 s
+    wait    a: loading (pid 102)
+    -- 1.000 s
+    found   a ready (pid 102)
+    note    a instance ready
+    note    a status running
+    -- 1.000 s
+    nothing, 2 matching
+    ");
+    assert_eq!(world.store.records().models["a"].crashes.count, 0);
+}
+
+#[test]
+fn down_stops_everything_and_reconcile_starts_it_again() {
+    let mut world = World::settled([model("a"), model("b"), model("c").stopped()]);
+    world.goal = herdsman::reconcile::Goal::Down;
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    stop    a: herdsman down
+            - stop pid 101
+    stop    b: herdsman down
+            - stop pid 102
+    -- 0.000 s
+    nothing, 0 matching
+    ");
+    world.goal = herdsman::reconcile::Goal::Definitions;
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    start   a: declared running, no instance
+            - start generation 1 of a on port 8100
+    start   b: declared running, no instance
+            - start generation 1 of b on port 8101
+    -- 0.000 s
+    wait    a: loading (pid 103)
+    wait    b: loading (pid 104)
+    -- 1.000 s
+    found   a ready (pid 103)
+    found   b ready (pid 104)
+    note    a instance ready
+    note    a status running
+    note    b instance ready
+    note    b status running
+    -- 1.000 s
+    nothing, 3 matching
+    ");
+}
+
+#[test]
+fn down_forgets_the_crashes() {
+    let mut world = World::settled([model("a")]);
+    world.machine.kill("a", FailureCause::Spec, "segmentation fault");
+    world.pass();
+    world.goal = herdsman::reconcile::Goal::Down;
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    stop    a: herdsman down
+            - stop pid 102
+    -- 0.000 s
+    note    a crashes 0
+    -- 0.000 s
+    nothing, 0 matching
+    ");
+}
+
+#[test]
+fn down_stops_an_instance_that_no_record_knows() {
+    let mut world = World::new([]);
+    world.stray(&model("lost"), 8100);
+    world.goal = herdsman::reconcile::Goal::Down;
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    stop    lost: herdsman down
+            - stop pid 101 (extra)
+    -- 0.000 s
+    nothing, 0 matching
+    ");
+}

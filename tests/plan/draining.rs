@@ -1,0 +1,144 @@
+//! Requests in flight.
+
+use herdsman::model::Busy;
+use insta::assert_snapshot;
+
+use crate::simulated::{Edit, World, model};
+
+fn busy() -> World {
+    let mut world = World::settled([model("chat").option("ctx_size", "8192")]);
+    world.machine.server("chat").busy = Busy::Yes(2);
+    world
+}
+
+#[test]
+fn a_busy_server_drains_and_gives_way_when_it_is_idle() {
+    let mut world = busy();
+    world.define(model("chat").option("ctx_size", "16384"));
+    assert_snapshot!(world.story_of(2), @r"
+    -- 0.000 s
+    restart chat: ctx_size 8192 -> 16384   models.d/chat.toml:2
+            - record row again, generation 2, generation 2 accepted by release 1, chat instance draining until 31.000 s
+    -- 0.000 s
+    wait    chat: draining, 2 requests in flight
+    ");
+    world.machine.server("chat").busy = Busy::No;
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    restart chat: ctx_size 8192 -> 16384   models.d/chat.toml:2
+            - stop pid 101
+            - start generation 2 of chat on port 8100
+    -- 0.000 s
+    wait    chat: loading (pid 102)
+    -- 1.000 s
+    found   chat ready (pid 102)
+    note    chat generation 2 ready
+    note    chat instance ready
+    note    chat status running
+    -- 1.000 s
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn a_server_that_stays_busy_gives_way_at_the_deadline() {
+    let mut world = busy();
+    world.define(model("chat").option("ctx_size", "16384").drain(10));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    restart chat: ctx_size 8192 -> 16384   models.d/chat.toml:2
+            - record row again, generation 2, generation 2 accepted by release 1, chat instance draining until 11.000 s
+    -- 0.000 s
+    wait    chat: draining, 2 requests in flight
+    -- 10.000 s
+    restart chat: ctx_size 8192 -> 16384   models.d/chat.toml:2
+            - stop pid 101
+            - start generation 2 of chat on port 8100
+    -- 10.000 s
+    wait    chat: loading (pid 102)
+    -- 11.000 s
+    found   chat ready (pid 102)
+    note    chat generation 2 ready
+    note    chat instance ready
+    note    chat status running
+    -- 11.000 s
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn a_server_that_does_not_tell_is_given_the_whole_drain_time() {
+    let mut world = busy();
+    world.machine.server("chat").busy = Busy::Unknown;
+    world.define(model("chat").stopped().drain(5));
+    assert_snapshot!(world.story(), @r#"
+    -- 0.000 s
+    stop    chat: ctx_size no longer 8192 (no restart)   models.d/chat.toml; state = "stopped"   models.d/chat.toml:2
+            - record row again, generation 2, chat instance draining until 6.000 s
+    -- 0.000 s
+    wait    chat: draining, it does not tell what is in flight
+    -- 5.000 s
+    stop    chat: state = "stopped"   models.d/chat.toml:2
+            - stop pid 101
+    -- 5.000 s
+    nothing, 1 matching
+    "#);
+}
+
+#[test]
+fn an_edit_taken_back_ends_the_drain() {
+    let mut world = busy();
+    world.define(model("chat").option("ctx_size", "16384"));
+    world.pass();
+    world.define(model("chat").option("ctx_size", "8192"));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    chat instance ready
+    update  chat: ctx_size 16384 -> 8192 (no restart)   models.d/chat.toml:2
+            - record row again, generation 3
+    -- 0.000 s
+    note    chat generation 3 ready
+    -- 0.000 s
+    nothing, 1 matching
+    ");
+    let record = &world.store.records().models["chat"];
+    assert_eq!(record.generation.outcome, herdsman::model::GenerationOutcome::Ready, "it serves, so it is proven");
+}
+
+#[test]
+fn a_drain_for_another_llama_server_keeps_its_deadline() {
+    let mut world = busy();
+    world.machine.install("release 2");
+    world.limits.upgrade_binary = true;
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    restart chat: llama-server changed on disk
+            - record generation 1 accepted by release 2, chat instance draining until 31.000 s
+    -- 0.000 s
+    wait    chat: draining, 2 requests in flight
+    -- 30.000 s
+    restart chat: llama-server changed on disk
+            - stop pid 101
+            - start generation 1 of chat on port 8100
+    -- 30.000 s
+    wait    chat: loading (pid 102)
+    -- 31.000 s
+    found   chat ready (pid 102)
+    note    chat instance ready
+    note    chat status running
+    -- 31.000 s
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn a_drain_time_of_zero_stops_at_once() {
+    let mut world = busy();
+    world.define(model("chat").option("ctx_size", "16384").drain(0));
+    assert_snapshot!(world.planned(), @r"
+    restart chat: ctx_size 8192 -> 16384   models.d/chat.toml:2
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of chat on port 8100
+    ");
+}

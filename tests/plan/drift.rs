@@ -1,0 +1,92 @@
+//! What other programs do to the shared table.
+
+use insta::assert_snapshot;
+
+use crate::simulated::{World, model};
+
+#[test]
+fn a_changed_column_is_told_and_put_back() {
+    let mut world = World::settled([model("chat")]);
+    world.store.change_column("chat", "ctx_size", "8192", "512");
+    world.store.change_column("chat", "threads", "4", "NULL");
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    update  chat: database drift: ctx_size was 8192, found 512; database drift: threads was 4, found NULL
+            - record row again
+    -- 0.000 s
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn a_changed_status_is_put_back() {
+    let mut world = World::settled([model("chat")]);
+    world.store.rows.get_mut(&1).unwrap().status = herdsman::model::Status::Error;
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    chat status running
+    -- 0.000 s
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn a_deleted_row_returns_with_its_id() {
+    let mut world = World::settled([model("a"), model("b")]);
+    world.store.delete_row("a");
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    update  a: database drift: row 1 was deleted
+            - record row again
+    -- 0.000 s
+    nothing, 2 matching
+    ");
+    assert_eq!(world.store.rows[&1].name, "a");
+}
+
+#[test]
+fn a_row_that_nobody_declares_is_left_alone() {
+    let mut world = World::settled([model("chat")]);
+    world.store.add_row("hand-made");
+    let before = world.store.rows.clone();
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    nothing, 1 matching
+    ");
+    assert_eq!(world.plan().unmanaged.len(), 1);
+    assert_eq!(world.store.rows, before);
+}
+
+#[test]
+fn a_definition_takes_over_the_row_of_its_name() {
+    let mut world = World::new([model("chat")]);
+    world.store.add_row("chat");
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    create  chat: models.d/chat.toml; takes over row 1, which was not managed
+            - record row 1 taken over, chat port 8100, generation 1, generation 1 accepted by release 1
+            - start generation 1 of chat on port 8100
+    -- 0.000 s
+    wait    chat: loading (pid 101)
+    -- 1.000 s
+    found   chat ready (pid 101)
+    note    chat generation 1 ready
+    note    chat port 8100 proven
+    note    chat instance ready
+    note    chat status running
+    -- 1.000 s
+    nothing, 1 matching
+    ");
+    assert_eq!(world.store.rows.len(), 1);
+}
+
+#[test]
+fn of_two_rows_of_one_name_none_is_taken_over() {
+    let mut world = World::new([model("chat")]);
+    world.store.add_row("chat");
+    world.store.add_row("chat");
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    wait    chat: rows [1, 2] share this name; rename or delete all but one
+    ");
+}

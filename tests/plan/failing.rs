@@ -1,0 +1,355 @@
+//! Generations that do not become ready.
+
+use herdsman::model::FailureCause;
+use insta::assert_snapshot;
+
+use crate::simulated::{Edit, Fate, World, model, name};
+
+/// `chat` works, and has just been edited so that it does not.
+fn edited() -> World {
+    let mut world = World::settled([model("chat").option("ctx_size", "1")]);
+    world.define(model("chat").fate("dies"));
+    world
+}
+
+/// The same, with the failure recorded and the former generation serving.
+fn rolled_back() -> World {
+    let mut world = edited();
+    world.settle();
+    world
+}
+
+#[test]
+fn a_failed_generation_gives_way_to_the_last_that_was_ready() {
+    assert_snapshot!(edited().story(), @r"
+    -- 0.000 s
+    restart chat: ctx_size no longer 1   models.d/chat.toml; fate set to dies   models.d/chat.toml:2
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of chat on port 8100
+    -- 0.000 s
+    wait    chat: loading (pid 102)
+    -- 1.000 s
+    found   chat start failed: invalid magic characters
+    note    instance gone
+    note    chat generation 2 failed: invalid magic characters
+    note    chat crashes 0
+    note    chat status error (generation 2 failed: invalid magic characters)
+    start   chat: generation 2 failed, back to generation 1
+            - start generation 1 of chat on port 8100
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    -- 1.000 s
+    note    chat status loading (generation 2 failed: invalid magic characters)
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    -- 1.000 s
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    -- 2.000 s
+    found   chat ready (pid 103)
+    note    chat instance ready
+    note    chat status running (generation 2 failed: invalid magic characters)
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    -- 2.000 s
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    ");
+}
+
+#[test]
+fn with_stop_on_failure_the_model_stays_down() {
+    let mut world = World::settled([model("chat")]);
+    world.define(model("chat").fate("dies").stop_on_failure());
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    restart chat: fate set to dies   models.d/chat.toml:2
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of chat on port 8100
+    -- 0.000 s
+    wait    chat: loading (pid 102)
+    -- 1.000 s
+    found   chat start failed: invalid magic characters
+    note    instance gone
+    note    chat generation 2 failed: invalid magic characters
+    note    chat crashes 0
+    note    chat status error (generation 2 failed: invalid magic characters)
+    wait    chat: generation 2 failed: invalid magic characters; waits for an edit (or --retry)
+    -- 1.000 s
+    wait    chat: generation 2 failed: invalid magic characters; waits for an edit (or --retry)
+    ");
+}
+
+#[test]
+fn an_edit_ends_the_wait_for_one() {
+    let mut world = rolled_back();
+    world.define(model("chat").option("ctx_size", "2"));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    chat status running
+    restart chat: ctx_size 1 -> 2   models.d/chat.toml:2
+            - record row again, generation 3, generation 3 accepted by release 1
+            - stop pid 103
+            - start generation 3 of chat on port 8100
+    -- 0.000 s
+    wait    chat: loading (pid 104)
+    -- 1.000 s
+    found   chat ready (pid 104)
+    note    chat generation 3 ready
+    note    chat instance ready
+    note    chat status running
+    -- 1.000 s
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn an_edit_back_to_what_serves_restarts_nothing() {
+    let mut world = rolled_back();
+    world.define(model("chat").option("ctx_size", "1"));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    chat status running
+    update  chat: ctx_size set to 1 (no restart)   models.d/chat.toml:2; fate no longer dies (no restart)   models.d/chat.toml
+            - record row again, generation 3
+    -- 0.000 s
+    note    chat generation 3 ready
+    -- 0.000 s
+    nothing, 1 matching
+    ");
+    let record = &world.store.records().models["chat"];
+    assert_eq!(record.generation.outcome, herdsman::model::GenerationOutcome::Ready);
+}
+
+#[test]
+fn retry_tries_the_failed_generation_again() {
+    let mut world = rolled_back();
+    world.limits.retry = true;
+    assert_snapshot!(world.story_of(1), @r"
+    -- 0.000 s
+    restart chat: tried again; ctx_size no longer 1   models.d/chat.toml; fate set to dies   models.d/chat.toml:2
+            - record chat generation 2 pending
+            - stop pid 103
+            - start generation 2 of chat on port 8100
+    ");
+    world.limits.retry = false;
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    wait    chat: loading (pid 104)
+    -- 1.000 s
+    found   chat start failed: invalid magic characters
+    note    instance gone
+    note    chat generation 2 failed: invalid magic characters
+    note    chat crashes 0
+    note    chat status error (generation 2 failed: invalid magic characters)
+    start   chat: generation 2 failed, back to generation 1
+            - start generation 1 of chat on port 8100
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    -- 1.000 s
+    note    chat status loading (generation 2 failed: invalid magic characters)
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    -- 1.000 s
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    -- 2.000 s
+    found   chat ready (pid 105)
+    note    chat instance ready
+    note    chat status running (generation 2 failed: invalid magic characters)
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    -- 2.000 s
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    ");
+}
+
+#[test]
+fn another_llama_server_tries_the_failed_generation_again() {
+    let mut world = rolled_back();
+    world.machine.install("release 2");
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    restart chat: tried again; ctx_size no longer 1   models.d/chat.toml; fate set to dies   models.d/chat.toml:2
+            - record chat generation 2 pending, generation 2 accepted by release 2
+            - stop pid 103
+            - start generation 2 of chat on port 8100
+    -- 0.000 s
+    wait    chat: loading (pid 104)
+    -- 1.000 s
+    found   chat start failed: invalid magic characters
+    note    instance gone
+    note    chat generation 2 failed: invalid magic characters
+    note    chat crashes 0
+    note    chat status error (generation 2 failed: invalid magic characters)
+    start   chat: generation 2 failed, back to generation 1
+            - record generation 1 accepted by release 2
+            - start generation 1 of chat on port 8100
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    -- 1.000 s
+    note    chat status loading (generation 2 failed: invalid magic characters)
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    -- 1.000 s
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    -- 2.000 s
+    found   chat ready (pid 105)
+    note    chat instance ready
+    note    chat status running (generation 2 failed: invalid magic characters)
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    -- 2.000 s
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    ");
+}
+
+#[test]
+fn what_only_the_record_holds_is_recorded_while_an_edit_is_waited_for() {
+    let mut world = rolled_back();
+    world.define(model("chat").fate("dies").description("broken"));
+    world.store.change_column("chat", "ctx_size", "1", "2");
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    update  chat: description (no restart)   models.d/chat.toml:3; database drift: ctx_size was 1, found 2
+            - record row again
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    -- 0.000 s
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    ");
+}
+
+#[test]
+fn the_former_generation_is_started_again_when_it_crashes() {
+    let mut world = rolled_back();
+    world.machine.kill("chat", FailureCause::Spec, "segmentation fault");
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    found   chat crashed: segmentation fault
+    note    instance gone
+    note    chat crashes 1
+    note    chat status error (generation 2 failed: invalid magic characters)
+    start   chat: generation 2 failed, back to generation 1
+            - start generation 1 of chat on port 8100
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    -- 0.000 s
+    note    chat status loading (generation 2 failed: invalid magic characters)
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    -- 0.000 s
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    -- 1.000 s
+    found   chat ready (pid 104)
+    note    chat instance ready
+    note    chat status running (generation 2 failed: invalid magic characters)
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    -- 1.000 s
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    ");
+}
+
+#[test]
+fn without_a_former_generation_the_start_is_tried_again_by_backoff() {
+    let mut world = World::new([model("chat").fate("dies")]);
+    assert_snapshot!(world.story_of(7), @r"
+    -- 0.000 s
+    create  chat: models.d/chat.toml
+            - record row, chat port 8100, generation 1, generation 1 accepted by release 1
+            - start generation 1 of chat on port 8100
+    -- 0.000 s
+    wait    chat: loading (pid 101)
+    -- 1.000 s
+    found   chat start failed: invalid magic characters
+    note    instance gone
+    note    chat crashes 1
+    note    chat status error (invalid magic characters)
+    start   chat: process gone: invalid magic characters
+            - start generation 1 of chat on port 8100
+    -- 1.000 s
+    wait    chat: loading (pid 102)
+    -- 2.000 s
+    found   chat start failed: invalid magic characters
+    note    instance gone
+    note    chat crashes 2
+    note    chat status error (invalid magic characters)
+    wait    chat: crashed 2 times in a row, waits for its next try: invalid magic characters
+            until 3.000 s
+    -- 2.000 s
+    wait    chat: crashed 2 times in a row, waits for its next try: invalid magic characters
+            until 3.000 s
+    -- 3.000 s
+    start   chat: process gone
+            - start generation 1 of chat on port 8100
+    ");
+}
+
+#[test]
+fn without_the_former_weights_the_start_is_tried_again_by_backoff() {
+    let mut world = edited();
+    world.machine.replaced.insert("/weights/chat.gguf".to_owned());
+    assert_snapshot!(world.story_of(5), @r"
+    -- 0.000 s
+    restart chat: ctx_size no longer 1   models.d/chat.toml; fate set to dies   models.d/chat.toml:2
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of chat on port 8100
+    -- 0.000 s
+    wait    chat: loading (pid 102)
+    -- 1.000 s
+    found   chat start failed: invalid magic characters
+    note    instance gone
+    note    chat crashes 1
+    note    chat status error (invalid magic characters)
+    start   chat: process gone: invalid magic characters
+            - start generation 2 of chat on port 8100
+    -- 1.000 s
+    wait    chat: loading (pid 103)
+    -- 2.000 s
+    found   chat start failed: invalid magic characters
+    note    instance gone
+    note    chat crashes 2
+    note    chat status error (invalid magic characters)
+    wait    chat: crashed 2 times in a row, waits for its next try: invalid magic characters
+            until 4.000 s
+    ");
+}
+
+#[test]
+fn a_failure_of_the_world_does_not_fail_the_generation() {
+    for cause in [FailureCause::NoMemory, FailureCause::DiskFull, FailureCause::Download] {
+        let mut world = World::settled([model("chat")]);
+        world.define(model("chat").option("ctx_size", "2"));
+        world.machine.fates.insert(name("chat"), Fate::dies(cause, "for now"));
+        for _ in 0..4 {
+            world.pass();
+            world.advance(1);
+        }
+        let record = world.store.records().models[&name("chat")].clone();
+        assert_eq!(record.generation.outcome, herdsman::model::GenerationOutcome::Pending, "{cause:?}");
+        assert!(record.crashes.count > 0, "{cause:?}");
+        world.machine.fates.clear();
+        world.settle();
+        assert_eq!(world.store.records().models["chat"].generation.number, 2);
+        assert_eq!(world.machine.server("chat").spec, record.generation.hash);
+    }
+}
+
+#[test]
+fn a_program_that_cannot_be_executed_is_tried_again_by_backoff() {
+    let mut world = World::settled([model("chat")]);
+    world.define(model("chat").option("ctx_size", "2"));
+    // The stop's intent, the stop, its outcome, the start's intent, the start.
+    world.fail_at = Some(4);
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    restart chat: ctx_size set to 2   models.d/chat.toml:2
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of chat on port 8100
+    failed: chat: permission denied
+    -- 0.000 s
+    wait    chat: crashed once, waits for its next try: permission denied
+            until 2.000 s
+    -- 1.000 s
+    start   chat: process gone
+            - start generation 2 of chat on port 8100
+    -- 1.000 s
+    wait    chat: loading (pid 102)
+    -- 2.000 s
+    found   chat ready (pid 102)
+    note    chat generation 2 ready
+    note    chat instance ready
+    note    chat status running
+    -- 2.000 s
+    nothing, 1 matching
+    ");
+}

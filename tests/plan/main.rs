@@ -1,0 +1,19 @@
+//! The planner against a simulated world: every rule of the design as a story.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[path = "../simulated/mod.rs"]
+mod simulated;
+
+mod adopting;
+mod binaries;
+mod crashing;
+mod creating;
+mod draining;
+mod drift;
+mod failing;
+mod kills;
+mod limits;
+mod ports;
+mod readiness;
+mod removing;
+mod updating;

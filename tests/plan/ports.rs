@@ -1,0 +1,396 @@
+//! Who serves where.
+
+use herdsman::model::FailureCause;
+use insta::assert_snapshot;
+
+use crate::simulated::{Edit, Fate, World, model, name};
+
+#[test]
+fn a_port_somebody_holds_is_not_allotted() {
+    let mut world = World::new([model("a"), model("b").port(8101)]);
+    world.machine.strangers.insert(8100, "nginx (pid 7)".to_owned());
+    assert_snapshot!(world.planned(), @r"
+    create  a: models.d/a.toml
+            - record row, a port 8102, generation 1, generation 1 accepted by release 1
+            - start generation 1 of a on port 8102
+    create  b: models.d/b.toml
+            - record row, b port 8101, generation 1, generation 1 accepted by release 1
+            - start generation 1 of b on port 8101
+    ");
+}
+
+#[test]
+fn a_conflict_before_the_first_readiness_allots_another_port() {
+    let mut world = World::new([model("chat")]);
+    world.pass();
+    world.machine.kill("chat", FailureCause::PortBusy, "couldn't bind HTTP server socket");
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    found   chat start failed: couldn't bind HTTP server socket
+    note    instance gone
+    note    chat status idle
+    start   chat: port 8100 -> 8101   models.d/chat.toml
+            - record chat port 8101, generation 2, generation 2 accepted by release 1
+            - start generation 2 of chat on port 8101
+    -- 0.000 s
+    wait    chat: loading (pid 102)
+    -- 1.000 s
+    found   chat ready (pid 102)
+    note    chat generation 2 ready
+    note    chat port 8101 proven
+    note    chat instance ready
+    note    chat status running
+    -- 1.000 s
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn a_conflict_after_it_names_the_holder_and_waits() {
+    let mut world = World::settled([model("chat")]);
+    world.machine.kill("chat", FailureCause::Spec, "segmentation fault");
+    world.machine.strangers.insert(8100, "nginx (pid 7)".to_owned());
+    world.advance(5);
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    found   chat crashed: segmentation fault
+    note    instance gone
+    note    chat crashes 1
+    note    chat status error (segmentation fault)
+    wait    chat: port 8100 is held by nginx (pid 7)
+    -- 0.000 s
+    wait    chat: port 8100 is held by nginx (pid 7)
+    ");
+    world.machine.strangers.clear();
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    start   chat: process gone
+            - start generation 1 of chat on port 8100
+    -- 0.000 s
+    wait    chat: loading (pid 102)
+    -- 1.000 s
+    found   chat ready (pid 102)
+    note    chat instance ready
+    note    chat status running
+    -- 1.000 s
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn a_declared_port_that_a_stranger_holds_is_waited_for() {
+    let mut world = World::new([model("chat").port(8200)]);
+    world.machine.strangers.insert(8200, "nginx (pid 7)".to_owned());
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    create  chat: models.d/chat.toml
+            - record row, chat port 8200, generation 1, generation 1 accepted by release 1
+    wait    chat: port 8200 is held by nginx (pid 7)
+    -- 0.000 s
+    wait    chat: port 8200 is held by nginx (pid 7)
+    ");
+}
+
+#[test]
+fn nothing_stops_for_a_port_that_a_stranger_holds() {
+    let mut world = World::settled([model("a").port(8200)]);
+    world.machine.strangers.insert(8300, "nginx (pid 7)".to_owned());
+    world.define(model("a").port(8300));
+    world.define(model("b").port(8200));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    a no port
+    create  b: models.d/b.toml
+            - record row, b port 8200, generation 1, generation 1 accepted by release 1
+    wait    a: port 8300 is held by nginx (pid 7)
+    wait    b: port 8200 is held by model a
+    -- 0.000 s
+    wait    a: port 8300 is held by nginx (pid 7)
+    wait    b: port 8200 is held by model a
+    ");
+    assert_eq!(world.machine.server("a").process.pid, 101);
+}
+
+#[test]
+fn two_models_exchange_their_declared_ports() {
+    let mut world = World::settled([model("a").port(8200), model("b").port(8300)]);
+    world.define(model("a").port(8300));
+    world.define(model("b").port(8200));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    a no port
+    note    b no port
+    restart a: port 8200 -> 8300   models.d/a.toml:2
+            - record a port 8300, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of a on port 8300, once its port is left
+    restart b: port 8300 -> 8200   models.d/b.toml:2
+            - record b port 8200, generation 2, generation 2 accepted by release 1
+            - stop pid 102
+            - start generation 2 of b on port 8200, once its port is left
+    -- 0.000 s
+    wait    a: loading (pid 103)
+    wait    b: loading (pid 104)
+    -- 1.000 s
+    found   a ready (pid 103)
+    found   b ready (pid 104)
+    note    a generation 2 ready
+    note    a port 8300 proven
+    note    a instance ready
+    note    a status running
+    note    b generation 2 ready
+    note    b port 8200 proven
+    note    b instance ready
+    note    b status running
+    -- 1.000 s
+    nothing, 2 matching
+    ");
+}
+
+#[test]
+fn two_models_exchange_their_declared_ports_although_one_is_busy() {
+    let mut world = World::settled([model("a").port(8200), model("b").port(8300)]);
+    world.machine.server("a").busy = herdsman::model::Busy::Yes(1);
+    world.define(model("a").port(8300));
+    world.define(model("b").port(8200));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    b no port
+    restart a: port 8200 -> 8300   models.d/a.toml:2
+            - record a port 8300, generation 2, generation 2 accepted by release 1, a instance draining until 31.000 s
+    wait    b: waits until a has left port 8200
+    -- 0.000 s
+    wait    a: draining, 1 request in flight
+    wait    b: waits until a has left port 8200
+    -- 30.000 s
+    restart a: port 8200 -> 8300   models.d/a.toml:2
+            - stop pid 101
+            - start generation 2 of a on port 8300, once its port is left
+    restart b: port 8300 -> 8200   models.d/b.toml:2
+            - record b port 8200, generation 2, generation 2 accepted by release 1
+            - stop pid 102
+            - start generation 2 of b on port 8200, once its port is left
+    -- 30.000 s
+    wait    a: loading (pid 103)
+    wait    b: loading (pid 104)
+    -- 31.000 s
+    found   a ready (pid 103)
+    found   b ready (pid 104)
+    note    a generation 2 ready
+    note    a port 8300 proven
+    note    a instance ready
+    note    a status running
+    note    b generation 2 ready
+    note    b port 8200 proven
+    note    b instance ready
+    note    b status running
+    -- 31.000 s
+    nothing, 2 matching
+    ");
+}
+
+#[test]
+fn a_port_moves_to_a_new_model_once_the_old_one_has_left_it() {
+    let mut world = World::settled([model("z").port(8200)]);
+    world.define(model("z").port(8300));
+    world.define(model("a").port(8200));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    z no port
+    create  a: models.d/a.toml
+            - record row, a port 8200, generation 1, generation 1 accepted by release 1
+            - start generation 1 of a on port 8200, once its port is left
+    restart z: port 8200 -> 8300   models.d/z.toml:2
+            - record z port 8300, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of z on port 8300
+    -- 0.000 s
+    wait    a: loading (pid 102)
+    wait    z: loading (pid 103)
+    -- 1.000 s
+    found   a ready (pid 102)
+    found   z ready (pid 103)
+    note    a generation 1 ready
+    note    a port 8200 proven
+    note    a instance ready
+    note    a status running
+    note    z generation 2 ready
+    note    z port 8300 proven
+    note    z instance ready
+    note    z status running
+    -- 1.000 s
+    nothing, 2 matching
+    ");
+}
+
+#[test]
+fn a_port_moves_from_a_removed_model_to_another() {
+    let mut world = World::settled([model("old").port(8200)]);
+    world.remove("old");
+    world.define(model("new").port(8200));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    delete  old: /models.d/old.toml removed
+            - stop pid 101
+            - record old deleted
+    wait    new: port 8200 is held by model old
+    -- 0.000 s
+    create  new: models.d/new.toml
+            - record row, new port 8200, generation 1, generation 1 accepted by release 1
+            - start generation 1 of new on port 8200
+    -- 0.000 s
+    wait    new: loading (pid 102)
+    -- 1.000 s
+    found   new ready (pid 102)
+    note    new generation 1 ready
+    note    new port 8200 proven
+    note    new instance ready
+    note    new status running
+    -- 1.000 s
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn a_declared_port_that_was_allotted_to_another_and_not_proven_is_given_up() {
+    let mut world = World::new([model("b")]);
+    world.machine.fates.insert(name("b"), Fate::Hangs);
+    world.pass();
+    world.machine.fates.clear();
+    world.define(model("a").port(8100));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    b no port
+    create  a: models.d/a.toml
+            - record row, a port 8100, generation 1, generation 1 accepted by release 1
+            - start generation 1 of a on port 8100, once its port is left
+    restart b: port 8100 -> 8101   models.d/b.toml
+            - record b port 8101, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of b on port 8101
+    -- 0.000 s
+    wait    a: loading (pid 102)
+    wait    b: loading (pid 103)
+    -- 1.000 s
+    found   a ready (pid 102)
+    found   b ready (pid 103)
+    note    a generation 1 ready
+    note    a port 8100 proven
+    note    a instance ready
+    note    a status running
+    note    b generation 2 ready
+    note    b port 8101 proven
+    note    b instance ready
+    note    b status running
+    -- 1.000 s
+    nothing, 2 matching
+    ");
+}
+
+#[test]
+fn a_declared_port_that_was_allotted_to_another_and_proven_is_waited_for() {
+    let mut world = World::settled([model("b")]);
+    world.define(model("a").port(8100));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    wait    a: port 8100 is held by model b
+    ");
+}
+
+#[test]
+fn a_full_range_is_told() {
+    let mut world = World::new([model("a"), model("b")]);
+    world.limits.port_range = (8100, 8100);
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    create  a: models.d/a.toml
+            - record row, a port 8100, generation 1, generation 1 accepted by release 1
+            - start generation 1 of a on port 8100
+    wait    b: no free port in 8100-8100; widen --port-range or stop a model
+    -- 0.000 s
+    wait    a: loading (pid 101)
+    wait    b: no free port in 8100-8100; widen --port-range or stop a model
+    -- 1.000 s
+    found   a ready (pid 101)
+    note    a generation 1 ready
+    note    a port 8100 proven
+    note    a instance ready
+    note    a status running
+    wait    b: no free port in 8100-8100; widen --port-range or stop a model
+    -- 1.000 s
+    wait    b: no free port in 8100-8100; widen --port-range or stop a model
+    ");
+}
+
+#[test]
+fn a_port_survives_a_stop() {
+    let mut world = World::settled([model("a"), model("b")]);
+    world.define(model("a").stopped());
+    world.settle();
+    world.define(model("c"));
+    world.define(model("a"));
+    world.settle();
+    assert_eq!(world.machine.server("a").port, Some(8100));
+    assert_eq!(world.machine.server("c").port, Some(8102));
+}
+
+#[test]
+fn a_restart_that_cannot_come_takes_no_slot_from_one_that_can() {
+    let mut world = World::settled(["a", "b", "c"].map(model));
+    world.machine.strangers.insert(8300, "nginx (pid 7)".to_owned());
+    world.define(model("a").port(8300));
+    world.define(model("b").port(8300 + 1));
+    world.define(model("c").option("ctx_size", "2"));
+    world.limits.targets = ["a", "c"].map(name).into();
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    restart c: ctx_size set to 2   models.d/c.toml:2
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 103
+            - start generation 2 of c on port 8102
+    wait    a: port 8300 is held by nginx (pid 7)
+    -- 0.000 s
+    wait    a: port 8300 is held by nginx (pid 7)
+    wait    c: loading (pid 104)
+    -- 1.000 s
+    found   c ready (pid 104)
+    note    c generation 2 ready
+    note    c instance ready
+    note    c status running
+    wait    a: port 8300 is held by nginx (pid 7)
+    -- 1.000 s
+    wait    a: port 8300 is held by nginx (pid 7)
+    ");
+}
+
+#[test]
+fn a_port_is_never_recorded_for_two_models_whichever_is_recorded_first() {
+    let mut world = World::settled([model("z").port(8200)]);
+    world.machine.server("z").busy = herdsman::model::Busy::Yes(1);
+    world.define(model("a").port(8200).stopped());
+    world.define(model("z").port(8300));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    z no port
+    create  a: models.d/a.toml
+            - record row, a port 8200, generation 1
+    restart z: port 8200 -> 8300   models.d/z.toml:2
+            - record z port 8300, generation 2, generation 2 accepted by release 1, z instance draining until 31.000 s
+    -- 0.000 s
+    wait    z: draining, 1 request in flight
+    -- 30.000 s
+    restart z: port 8200 -> 8300   models.d/z.toml:2
+            - stop pid 101
+            - start generation 2 of z on port 8300
+    -- 30.000 s
+    wait    z: loading (pid 102)
+    -- 31.000 s
+    found   z ready (pid 102)
+    note    z generation 2 ready
+    note    z port 8300 proven
+    note    z instance ready
+    note    z status running
+    -- 31.000 s
+    nothing, 2 matching
+    ");
+}

@@ -1,0 +1,157 @@
+//! When an instance counts as ready, and when it is given up.
+
+use insta::assert_snapshot;
+
+use crate::simulated::{Edit, World, model};
+
+#[test]
+fn a_server_without_progress_is_given_up_after_the_timeout() {
+    let mut world = World::settled([model("chat").ready_timeout(60)]);
+    world.define(model("chat").ready_timeout(60).fate("hangs"));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    restart chat: fate set to hangs   models.d/chat.toml:2
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of chat on port 8100
+    -- 0.000 s
+    wait    chat: loading (pid 102)
+    -- 60.000 s
+    found   chat start failed: not ready after 60 s
+    note    chat generation 2 failed: not ready after 60 s
+    note    chat crashes 0
+    note    chat instance stopping
+    note    chat status loading (generation 2 failed: not ready after 60 s)
+    stop    chat: not ready in time
+            - stop pid 102 by force
+    -- 60.000 s
+    note    chat status error (generation 2 failed: not ready after 60 s)
+    start   chat: generation 2 failed, back to generation 1
+            - start generation 1 of chat on port 8100
+    wait    chat: generation 2 failed: not ready after 60 s; generation 1 serves; waits for an edit (or --retry)
+    -- 60.000 s
+    note    chat status loading (generation 2 failed: not ready after 60 s)
+    wait    chat: generation 2 failed: not ready after 60 s; generation 1 serves; waits for an edit (or --retry)
+    -- 60.000 s
+    wait    chat: generation 2 failed: not ready after 60 s; generation 1 serves; waits for an edit (or --retry)
+    -- 61.000 s
+    found   chat ready (pid 103)
+    note    chat instance ready
+    note    chat status running (generation 2 failed: not ready after 60 s)
+    wait    chat: generation 2 failed: not ready after 60 s; generation 1 serves; waits for an edit (or --retry)
+    -- 61.000 s
+    wait    chat: generation 2 failed: not ready after 60 s; generation 1 serves; waits for an edit (or --retry)
+    ");
+}
+
+#[test]
+fn a_server_with_progress_is_given_six_times_the_timeout() {
+    let mut world = World::settled([model("chat").ready_timeout(60)]);
+    world.define(model("chat").ready_timeout(60).fate("crawls"));
+    let begun = world.now;
+    world.settle();
+    let failed = &world.store.records().models["chat"].generation.outcome;
+    let herdsman::model::GenerationOutcome::Failed(death) = failed else { panic!("{failed:?}") };
+    assert_eq!(death.message, "not ready after 360 s");
+    assert_eq!(world.now.since(begun).as_secs(), 361, "and a second for the former generation to load");
+}
+
+#[test]
+fn a_live_server_that_does_not_answer_is_left_alone_unless_told_otherwise() {
+    let mut world = World::settled([model("chat")]);
+    world.machine.server("chat").silent = true;
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    chat instance ready, no answer
+    -- 0.000 s
+    nothing, 1 matching
+    ");
+    world.advance(100_000);
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn a_live_server_that_does_not_answer_is_killed_after_unhealthy_after() {
+    let mut world = World::settled([model("chat").unhealthy_after(30)]);
+    world.machine.server("chat").silent = true;
+    world.pass();
+    world.advance(29);
+    assert_snapshot!(world.story_of(1), @r"
+    -- 0.000 s
+    nothing, 1 matching
+    ");
+    world.advance(1);
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    chat instance stopping, no answer
+    stop    chat: /health has not answered for 30 s
+            - stop pid 101 by force
+    -- 0.000 s
+    start   chat: declared running, no instance
+            - start generation 1 of chat on port 8100
+    -- 0.000 s
+    wait    chat: loading (pid 102)
+    -- 1.000 s
+    found   chat ready (pid 102)
+    note    chat instance ready
+    note    chat status running
+    -- 1.000 s
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn an_answer_in_between_starts_the_count_anew() {
+    let mut world = World::settled([model("chat").unhealthy_after(30)]);
+    for silent in [true, false, true] {
+        world.machine.server("chat").silent = silent;
+        world.pass();
+        world.advance(20);
+    }
+    assert_snapshot!(world.planned(), @r"
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn a_server_without_a_layer_on_a_gpu_is_not_ready_where_one_is_required() {
+    let mut world = World::settled([model("chat").require_gpu()]);
+    world.define(model("chat").require_gpu().fate("no-gpu"));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    restart chat: fate set to no-gpu   models.d/chat.toml:2
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of chat on port 8100
+    -- 0.000 s
+    wait    chat: loading (pid 102)
+    -- 1.000 s
+    found   chat start failed: no layer is on a GPU, and [ready] require_gpu is true
+    note    chat generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true
+    note    chat crashes 0
+    note    chat instance stopping
+    note    chat status running (generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true)
+    stop    chat: not ready in time
+            - stop pid 102 by force
+    -- 1.000 s
+    note    chat status error (generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true)
+    start   chat: generation 2 failed, back to generation 1
+            - start generation 1 of chat on port 8100
+    wait    chat: generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true; generation 1 serves; waits for an edit (or --retry)
+    -- 1.000 s
+    note    chat status loading (generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true)
+    wait    chat: generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true; generation 1 serves; waits for an edit (or --retry)
+    -- 1.000 s
+    wait    chat: generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true; generation 1 serves; waits for an edit (or --retry)
+    -- 2.000 s
+    found   chat ready (pid 103)
+    note    chat instance ready
+    note    chat status running (generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true)
+    wait    chat: generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true; generation 1 serves; waits for an edit (or --retry)
+    -- 2.000 s
+    wait    chat: generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true; generation 1 serves; waits for an edit (or --retry)
+    ");
+}

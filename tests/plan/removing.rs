@@ -1,0 +1,226 @@
+//! Definitions that go, and files that cannot be read.
+
+use herdsman::model::Busy;
+use herdsman::plan::MaxDeletes;
+use insta::assert_snapshot;
+
+use crate::simulated::{Edit, World, model};
+
+#[test]
+fn a_removed_definition_takes_its_model_with_it() {
+    let mut world = World::settled([model("a"), model("b"), model("c")]);
+    world.machine.server("a").busy = Busy::Yes(1);
+    world.remove("a");
+    world.remove("c");
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    delete  a: /models.d/a.toml removed
+            - record a instance draining until 31.000 s
+    delete  c: /models.d/c.toml removed
+            - stop pid 103
+            - record c deleted
+    -- 0.000 s
+    wait    a: draining, 1 request in flight
+    -- 30.000 s
+    delete  a: /models.d/a.toml removed
+            - stop pid 101
+            - record a deleted
+    -- 30.000 s
+    nothing, 1 matching
+    ");
+    assert_eq!(world.store.rows.len(), 1);
+}
+
+#[test]
+fn a_definition_that_comes_back_ends_the_removal() {
+    let mut world = World::settled([model("a"), model("b"), model("c")]);
+    world.machine.server("a").busy = Busy::Yes(1);
+    world.remove("a");
+    world.pass();
+    world.define(model("a"));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    a instance ready
+    -- 0.000 s
+    nothing, 3 matching
+    ");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_protects_the_model_recorded_from_it() {
+    let mut world = World::settled([model("a"), model("b"), model("c")]);
+    world.spoil("a", None);
+    world.remove("b");
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    delete  b: /models.d/b.toml removed
+            - stop pid 102
+            - record b deleted
+    wait    a: stays as it is: models.d/a.toml: expected `=`
+    -- 0.000 s
+    wait    a: stays as it is: models.d/a.toml: expected `=`
+    ");
+    assert_eq!(world.machine.of("a").len(), 1);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_protects_the_model_it_names() {
+    let mut world = World::settled([model("a"), model("b"), model("c")]);
+    world.remove("a");
+    world.spoil("renamed", Some("a"));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    wait    a: stays as it is: models.d/renamed.toml: expected `=`
+    ");
+    assert_eq!(world.machine.of("a").len(), 1);
+}
+
+#[test]
+fn a_file_of_which_nothing_is_known_blocks_every_deletion() {
+    let mut world = World::settled([model("a"), model("b"), model("c")]);
+    world.remove("a");
+    world.spoil("mystery", None);
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    wait    a: not deleted: models.d/mystery.toml cannot be read and may be its definition
+    ");
+    assert_eq!(world.machine.of("a").len(), 1);
+}
+
+#[test]
+fn a_model_whose_file_cannot_be_read_is_still_started_after_a_crash() {
+    let mut world = World::settled([model("a").option("ctx_size", "1")]);
+    world.spoil("a", None);
+    world.advance(60);
+    world.machine.kill("a", herdsman::model::FailureCause::Spec, "segmentation fault");
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    found   a crashed: segmentation fault
+    note    instance gone
+    note    a crashes 1
+    note    a status error (segmentation fault)
+    start   a: process gone: segmentation fault
+            - start generation 1 of a on port 8100
+    wait    a: stays as it is: models.d/a.toml: expected `=`
+    -- 0.000 s
+    wait    a: stays as it is: models.d/a.toml: expected `=`
+    wait    a: loading (pid 102)
+    -- 1.000 s
+    found   a ready (pid 102)
+    note    a instance ready
+    note    a status running
+    wait    a: stays as it is: models.d/a.toml: expected `=`
+    -- 1.000 s
+    wait    a: stays as it is: models.d/a.toml: expected `=`
+    ");
+}
+
+#[test]
+fn a_stop_is_not_begun_for_a_file_that_cannot_be_read_any_more() {
+    let mut world = World::settled([model("a"), model("b")]);
+    world.machine.server("a").busy = Busy::Yes(1);
+    world.define(model("a").option("ctx_size", "2"));
+    world.pass();
+    world.spoil("a", Some("a"));
+    world.machine.server("a").busy = Busy::No;
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    a instance ready
+    wait    a: stays as it is: models.d/a.toml: expected `=`
+    -- 0.000 s
+    wait    a: stays as it is: models.d/a.toml: expected `=`
+    ");
+}
+
+#[test]
+fn a_directory_that_lost_most_of_its_files_deletes_and_creates_nothing() {
+    let mut world = World::settled(["a", "b", "c", "d"].map(model));
+    ["a", "b", "c"].into_iter().for_each(|name| world.remove(name));
+    world.define(model("new").weights("/weights/b.gguf"));
+    world.define(model("d").option("ctx_size", "2"));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    restart d: ctx_size set to 2   models.d/d.toml:2
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 104
+            - start generation 2 of d on port 8103
+    wait    a: refused by the mass-delete guard
+    wait    b: refused by the mass-delete guard
+    wait    c: refused by the mass-delete guard
+    wait    new: refused by the mass-delete guard
+    refused: delete 3 of 4: a, b, c
+            rename b to new?
+    -- 0.000 s
+    wait    a: refused by the mass-delete guard
+    wait    b: refused by the mass-delete guard
+    wait    c: refused by the mass-delete guard
+    wait    d: loading (pid 105)
+    wait    new: refused by the mass-delete guard
+    refused: delete 3 of 4: a, b, c
+            rename b to new?
+    -- 1.000 s
+    found   d ready (pid 105)
+    note    d generation 2 ready
+    note    d instance ready
+    note    d status running
+    wait    a: refused by the mass-delete guard
+    wait    b: refused by the mass-delete guard
+    wait    c: refused by the mass-delete guard
+    wait    new: refused by the mass-delete guard
+    refused: delete 3 of 4: a, b, c
+            rename b to new?
+    -- 1.000 s
+    wait    a: refused by the mass-delete guard
+    wait    b: refused by the mass-delete guard
+    wait    c: refused by the mass-delete guard
+    wait    new: refused by the mass-delete guard
+    refused: delete 3 of 4: a, b, c
+            rename b to new?
+    ");
+    assert_eq!(world.machine.servers.len(), 4);
+}
+
+#[test]
+fn an_explicit_limit_allows_the_deletions() {
+    let mut world = World::settled(["a", "b", "c", "d"].map(model));
+    ["a", "b", "c"].into_iter().for_each(|name| world.remove(name));
+    world.limits.max_deletes = Some(MaxDeletes::Count(2));
+    assert_snapshot!(world.planned(), @r"
+    wait    a: refused by the mass-delete guard
+    wait    b: refused by the mass-delete guard
+    wait    c: refused by the mass-delete guard
+    refused: delete 3 of 4: a, b, c
+    ");
+    world.limits.max_deletes = Some(MaxDeletes::Percent(75));
+    world.settle();
+    assert_eq!(world.machine.servers.len(), 1);
+}
+
+#[test]
+fn the_guard_counts_models_whose_database_was_lost() {
+    let mut world = World::settled([model("a"), model("b")]);
+    world.store = crate::simulated::Store::default();
+    world.remove("a");
+    world.remove("b");
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    wait    a: refused by the mass-delete guard
+    wait    b: refused by the mass-delete guard
+    refused: delete 2 of 2: a, b
+    ");
+    assert_eq!(world.machine.servers.len(), 2);
+}
+
+#[test]
+fn an_instance_of_a_model_that_neither_files_nor_records_know_is_stopped() {
+    let mut world = World::settled([model("a")]);
+    world.stray(&model("lost"), 8150);
+    world.machine.server("lost").busy = Busy::Yes(1);
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    delete  lost: definition of lost removed
+            - stop pid 102 (extra)
+    -- 0.000 s
+    nothing, 1 matching
+    ");
+}

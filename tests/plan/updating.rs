@@ -1,0 +1,223 @@
+//! Edits of a definition: what they need, why, and in which order.
+
+use insta::assert_snapshot;
+
+use crate::simulated::{Edit, World, model};
+
+#[test]
+fn a_field_that_only_the_record_holds_restarts_nothing() {
+    let mut world = World::settled([model("chat")]);
+    world.define(model("chat").description("general chat"));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    update  chat: description (no restart)   models.d/chat.toml:2
+            - record row again
+    -- 0.000 s
+    nothing, 1 matching
+    ");
+    assert_eq!(world.machine.server("chat").process.pid, 101);
+}
+
+#[test]
+fn a_restart_names_every_change_and_the_line_it_stands_on() {
+    let before = model("chat").option("ctx_size", "8192").option("threads", "4");
+    let mut world = World::settled([before]);
+    let after = model("chat").option("ctx_size", "16384").option("temp", "0.7").description("new");
+    world.define(after.new_weights());
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    restart chat: ctx_size 8192 -> 16384   models.d/chat.toml:2; temp set to 0.7   models.d/chat.toml:3; threads no longer 4   models.d/chat.toml; file /weights/chat.gguf 1000 bytes of 1970-01-01T00:00:00.000Z, inode 1 -> 1000 bytes of 1970-01-01T00:00:00.000Z, inode 2   models.d/chat.toml; description (no restart)   models.d/chat.toml:4
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of chat on port 8100
+    -- 0.000 s
+    wait    chat: loading (pid 102)
+    -- 1.000 s
+    found   chat ready (pid 102)
+    note    chat generation 2 ready
+    note    chat instance ready
+    note    chat status running
+    -- 1.000 s
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn an_edit_that_changes_nothing_does_nothing() {
+    let mut world = World::settled([model("chat").option("ctx_size", "8192")]);
+    world.define(model("chat").stated("ctx_size", "models.d/chat.toml", 99).option("ctx_size", "8192"));
+    assert_snapshot!(world.planned(), @r"
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn a_line_of_the_defaults_restarts_one_model_at_a_time() {
+    let defaults = |value: &'static str| ["a", "b", "c"].map(|n| model(n).default_option("threads", value, 4));
+    let mut world = World::settled(defaults("4"));
+    defaults("8").into_iter().for_each(|d| world.define(d));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    restart a: threads 4 -> 8   models.d/_defaults.toml:4
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of a on port 8100
+    wait    b: waits for the restart of a (--max-restarting)
+    wait    c: waits for the restart of a (--max-restarting)
+    -- 0.000 s
+    wait    a: loading (pid 104)
+    wait    b: waits for the restart of a (--max-restarting)
+    wait    c: waits for the restart of a (--max-restarting)
+    -- 1.000 s
+    found   a ready (pid 104)
+    note    a generation 2 ready
+    note    a instance ready
+    note    a status running
+    restart b: threads 4 -> 8   models.d/_defaults.toml:4
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 102
+            - start generation 2 of b on port 8101
+    wait    c: waits for the restart of b (--max-restarting)
+    -- 1.000 s
+    wait    b: loading (pid 105)
+    wait    c: waits for the restart of b (--max-restarting)
+    -- 2.000 s
+    found   b ready (pid 105)
+    note    b generation 2 ready
+    note    b instance ready
+    note    b status running
+    restart c: threads 4 -> 8   models.d/_defaults.toml:4
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 103
+            - start generation 2 of c on port 8102
+    -- 2.000 s
+    wait    c: loading (pid 106)
+    -- 3.000 s
+    found   c ready (pid 106)
+    note    c generation 2 ready
+    note    c instance ready
+    note    c status running
+    -- 3.000 s
+    nothing, 3 matching
+    ");
+}
+
+#[test]
+fn siblings_of_a_failed_restart_keep_serving_what_they_serve() {
+    let defaults = |word: &'static str| ["a", "b", "c"].map(|n| model(n).default_option("fate", word, 4));
+    let mut world = World::settled(defaults("ready"));
+    defaults("dies").into_iter().for_each(|d| world.define(d));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    restart a: fate ready -> dies   models.d/_defaults.toml:4
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of a on port 8100
+    wait    b: waits for the restart of a (--max-restarting)
+    wait    c: waits for the restart of a (--max-restarting)
+    -- 0.000 s
+    wait    a: loading (pid 104)
+    wait    b: waits for the restart of a (--max-restarting)
+    wait    c: waits for the restart of a (--max-restarting)
+    -- 1.000 s
+    found   a start failed: invalid magic characters
+    note    instance gone
+    note    a generation 2 failed: invalid magic characters
+    note    a crashes 0
+    note    a status error (generation 2 failed: invalid magic characters)
+    start   a: generation 2 failed, back to generation 1
+            - start generation 1 of a on port 8100
+    wait    a: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    wait    b: waits: the same edit failed on a   models.d/_defaults.toml:4
+    wait    c: waits: the same edit failed on a   models.d/_defaults.toml:4
+    -- 1.000 s
+    note    a status loading (generation 2 failed: invalid magic characters)
+    wait    a: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    wait    b: waits: the same edit failed on a   models.d/_defaults.toml:4
+    wait    c: waits: the same edit failed on a   models.d/_defaults.toml:4
+    -- 1.000 s
+    wait    a: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    wait    b: waits: the same edit failed on a   models.d/_defaults.toml:4
+    wait    c: waits: the same edit failed on a   models.d/_defaults.toml:4
+    -- 2.000 s
+    found   a ready (pid 105)
+    note    a instance ready
+    note    a status running (generation 2 failed: invalid magic characters)
+    wait    a: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    wait    b: waits: the same edit failed on a   models.d/_defaults.toml:4
+    wait    c: waits: the same edit failed on a   models.d/_defaults.toml:4
+    -- 2.000 s
+    wait    a: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    wait    b: waits: the same edit failed on a   models.d/_defaults.toml:4
+    wait    c: waits: the same edit failed on a   models.d/_defaults.toml:4
+    ");
+}
+
+#[test]
+fn an_old_crash_does_not_make_a_restart_that_loads_a_failed_one() {
+    let defaults = |value: &'static str| ["a", "b"].map(|n| model(n).default_option("threads", value, 4));
+    let mut world = World::settled(defaults("4"));
+    world.machine.kill("a", herdsman::model::FailureCause::Spec, "segmentation fault");
+    world.settle();
+    defaults("8").into_iter().for_each(|d| world.define(d));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    restart a: threads 4 -> 8   models.d/_defaults.toml:4
+            - record row again, generation 2, a crashes 0, generation 2 accepted by release 1
+            - stop pid 103
+            - start generation 2 of a on port 8100
+    wait    b: waits for the restart of a (--max-restarting)
+    -- 0.000 s
+    wait    a: loading (pid 104)
+    wait    b: waits for the restart of a (--max-restarting)
+    -- 1.000 s
+    found   a ready (pid 104)
+    note    a generation 2 ready
+    note    a instance ready
+    note    a status running
+    restart b: threads 4 -> 8   models.d/_defaults.toml:4
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 102
+            - start generation 2 of b on port 8101
+    -- 1.000 s
+    wait    b: loading (pid 105)
+    -- 2.000 s
+    found   b ready (pid 105)
+    note    b generation 2 ready
+    note    b instance ready
+    note    b status running
+    -- 2.000 s
+    nothing, 2 matching
+    ");
+}
+
+#[test]
+fn a_stopped_model_is_started_when_its_definition_says_so_and_the_reverse() {
+    let mut world = World::settled([model("chat").stopped()]);
+    world.define(model("chat"));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    start   chat: port set to 8100   models.d/chat.toml
+            - record row again, chat port 8100, generation 2, generation 2 accepted by release 1
+            - start generation 2 of chat on port 8100
+    -- 0.000 s
+    wait    chat: loading (pid 101)
+    -- 1.000 s
+    found   chat ready (pid 101)
+    note    chat generation 2 ready
+    note    chat port 8100 proven
+    note    chat instance ready
+    note    chat status running
+    -- 1.000 s
+    nothing, 1 matching
+    ");
+    world.define(model("chat").stopped());
+    assert_snapshot!(world.story(), @r#"
+    -- 0.000 s
+    stop    chat: state = "stopped"   models.d/chat.toml:2
+            - record row again
+            - stop pid 101
+    -- 0.000 s
+    nothing, 1 matching
+    "#);
+}

@@ -1,0 +1,291 @@
+//! The machine in memory: servers, ports, llama-servers, boots.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use herdsman::model::{
+    BinaryIdentity, Busy, Death, FailureCause, Health, Instance, InstanceId, InstanceRecord, Launch, Listener,
+    ModelName, Observed, ProcessId, Progress, SpecHash, Timestamp,
+};
+use herdsman::plan::Binary;
+
+/// What becomes of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Ready after so long.
+    Ready(Duration),
+    /// Ready after a second, with no layer on a GPU.
+    WithoutGpu,
+    /// Dies while loading, after a second.
+    Dies(Death),
+    /// Ready after a second, dies after ten.
+    Crashes(Death),
+    /// Never ready, no progress.
+    Hangs,
+    /// Never ready, always progress.
+    Crawls,
+}
+
+impl Fate {
+    /// The fate a definition states with the option `fate`.
+    pub fn of(word: &str) -> Self {
+        match word {
+            "ready" => Self::Ready(Duration::from_secs(1)),
+            "slow" => Self::Ready(Duration::from_secs(60)),
+            "no-gpu" => Self::WithoutGpu,
+            "dies" => Self::dies(FailureCause::Spec, "invalid magic characters"),
+            "crashes" => Self::Crashes(Death { cause: FailureCause::Spec, message: "segmentation fault".to_owned() }),
+            "hangs" => Self::Hangs,
+            "crawls" => Self::Crawls,
+            _ => panic!("no fate {word}"),
+        }
+    }
+
+    /// Dies while loading, of this.
+    pub fn dies(cause: FailureCause, message: &str) -> Self {
+        Self::Dies(Death { cause, message: message.to_owned() })
+    }
+
+    /// When it becomes ready and when it dies, counted from its start.
+    fn course(&self) -> (Option<Duration>, Option<(Duration, &Death)>) {
+        match self {
+            Self::Ready(after) => (Some(*after), None),
+            Self::WithoutGpu => (Some(Duration::from_secs(1)), None),
+            Self::Dies(death) => (None, Some((Duration::from_secs(1), death))),
+            Self::Crashes(death) => (Some(Duration::from_secs(1)), Some((Duration::from_secs(10), death))),
+            Self::Hangs | Self::Crawls => (None, None),
+        }
+    }
+}
+
+/// A process of ours.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// What it was started with.
+    pub id: InstanceId,
+    /// Its model.
+    pub model: ModelName,
+    /// Its spec.
+    pub spec: SpecHash,
+    /// Who it is.
+    pub process: ProcessId,
+    /// Since when.
+    pub started_at: Timestamp,
+    /// Its address.
+    pub host: String,
+    /// Its port.
+    pub port: Option<u16>,
+    /// How it fares.
+    pub fate: Fate,
+    /// What it has in flight.
+    pub busy: Busy,
+    /// Its `/health` does not answer.
+    pub silent: bool,
+    /// Its environment cannot be read.
+    pub unreadable: bool,
+}
+
+/// Processes, ports and llama-servers.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// This boot.
+    pub boot: u32,
+    /// What runs.
+    pub servers: Vec<Server>,
+    /// Ports other programs hold, and who.
+    pub strangers: BTreeMap<u16, String>,
+    /// Instances under another state id, by definition path.
+    pub foreign: BTreeMap<String, (String, i32)>,
+    /// What becomes of a model's next servers, whatever its definition says.
+    pub fates: BTreeMap<ModelName, Fate>,
+    /// llama-servers by `binary`; those not named are the first release.
+    pub binaries: BTreeMap<Option<String>, Result<Binary, String>>,
+    /// Options this llama-server refuses.
+    pub refused: BTreeSet<String>,
+    /// Files that are no longer what they were.
+    pub replaced: BTreeSet<String>,
+    last_pid: i32,
+    deaths: BTreeMap<InstanceId, Death>,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self {
+            boot: 1,
+            servers: Vec::new(),
+            strangers: BTreeMap::new(),
+            foreign: BTreeMap::new(),
+            fates: BTreeMap::new(),
+            binaries: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            replaced: BTreeSet::new(),
+            last_pid: 100,
+            deaths: BTreeMap::new(),
+        }
+    }
+}
+
+impl Machine {
+    /// The live servers of a model.
+    pub fn of(&self, model: &str) -> Vec<&Server> {
+        self.servers.iter().filter(|s| s.model.as_str() == model).collect()
+    }
+
+    /// The only live server of a model.
+    pub fn server(&mut self, model: &str) -> &mut Server {
+        assert_eq!(self.of(model).len(), 1, "servers of {model}");
+        self.servers.iter_mut().find(|s| s.model.as_str() == model).unwrap()
+    }
+
+    /// A server dies of this.
+    pub fn kill(&mut self, model: &str, cause: FailureCause, message: &str) {
+        let id = self.server(model).id.clone();
+        self.die(&id, Death { cause, message: message.to_owned() });
+    }
+
+    /// The machine starts again.
+    pub fn reboot(&mut self) {
+        self.boot += 1;
+        self.servers.clear();
+        self.strangers.clear();
+    }
+
+    /// Another release of the default llama-server.
+    pub fn install(&mut self, release: &str) {
+        self.binaries.insert(None, Ok(binary("/bin/llama-server", release)));
+    }
+
+    /// The llama-server meant by `declared`.
+    pub fn binary(&self, declared: &Option<String>) -> Result<Binary, String> {
+        let path = declared.as_deref().unwrap_or("/bin/llama-server");
+        self.binaries.get(declared).cloned().unwrap_or_else(|| Ok(binary(path, "release 1")))
+    }
+
+    /// Lets servers whose time has come die.
+    pub fn pass_time(&mut self, now: Timestamp) {
+        let died: Vec<_> = self
+            .servers
+            .iter()
+            .filter_map(|s| Some((s.id.clone(), s.fate.course().1.filter(|(t, _)| now.since(s.started_at) >= *t)?)))
+            .map(|(id, (_, death))| (id, death.clone()))
+            .collect();
+        died.into_iter().for_each(|(id, death)| self.die(&id, death));
+    }
+
+    /// When a server next becomes ready or dies.
+    pub fn next_event(&self, now: Timestamp) -> Option<Timestamp> {
+        let times = self.servers.iter().flat_map(|s| {
+            let (ready, death) = s.fate.course();
+            ready.into_iter().chain(death.map(|(t, _)| t)).map(|t| s.started_at.plus(t))
+        });
+        times.filter(|t| *t > now).min()
+    }
+
+    /// Starts a server; it dies at once if its port is taken.
+    pub fn spawn(&mut self, launch: &Launch, now: Timestamp) -> ProcessId {
+        self.last_pid += 1;
+        let process = ProcessId {
+            pid: self.last_pid,
+            start_ticks: u64::try_from(now.0).unwrap_or(0),
+            boot_id: self.boot_id(),
+            pid_namespace: 1,
+        };
+        let after = |flag: &str| launch.args.iter().skip_while(|a| *a != flag).nth(1).cloned();
+        let port = after("--port").map(|port| port.parse().unwrap());
+        let fate = self.fates.get(&launch.model).cloned();
+        let server = Server {
+            id: launch.id.clone(),
+            model: launch.model.clone(),
+            spec: launch.spec.clone(),
+            process: process.clone(),
+            started_at: now,
+            host: after("--host").unwrap(),
+            port,
+            fate: fate.unwrap_or_else(|| Fate::of(after("--fate").as_deref().unwrap_or("ready"))),
+            busy: Busy::No,
+            silent: false,
+            unreadable: false,
+        };
+        let taken = port.is_some_and(|p| self.listener(p).is_some());
+        self.servers.push(server);
+        if taken {
+            let message = "couldn't bind HTTP server socket".to_owned();
+            self.die(&launch.id, Death { cause: FailureCause::PortBusy, message });
+        }
+        process
+    }
+
+    /// Ends a server because it was asked to.
+    pub fn end(&mut self, id: &InstanceId) {
+        self.servers.retain(|s| s.id != *id);
+    }
+
+    /// One look, as the real one would describe it.
+    pub fn observe(&self, recorded: &[InstanceRecord], now: Timestamp) -> Observed {
+        let readable = || self.servers.iter().filter(|s| !s.unreadable);
+        let mut observed = Observed {
+            boot_id: self.boot_id(),
+            instances: readable().map(|s| s.instance(now)).collect(),
+            foreign: self.foreign.clone(),
+            ..Observed::default()
+        };
+        observed.instances.sort_by(|a, b| (&a.model, a.started_at).cmp(&(&b.model, b.started_at)));
+        for record in recorded.iter().filter(|r| !readable().any(|s| s.id == r.id)) {
+            if self.servers.iter().any(|s| s.unreadable && Some(&s.process) == record.process.as_ref()) {
+                observed.unknown.push(record.id.clone());
+            } else if let Some(death) = self.deaths.get(&record.id) {
+                observed.deaths.insert(record.id.clone(), death.clone());
+            }
+        }
+        let ports = self.strangers.keys().copied().chain(self.servers.iter().filter_map(|s| s.port));
+        observed.listeners = ports.filter_map(|port| Some((port, self.listener(port)?))).collect();
+        observed
+    }
+
+    fn listener(&self, port: u16) -> Option<Listener> {
+        match self.servers.iter().find(|s| s.port == Some(port)) {
+            Some(server) if server.unreadable => Some(Listener::Stranger(None)),
+            Some(server) => Some(Listener::Ours(server.id.clone())),
+            None => self.strangers.contains_key(&port).then_some(Listener::Stranger(None)),
+        }
+    }
+
+    fn die(&mut self, id: &InstanceId, death: Death) {
+        self.deaths.insert(id.clone(), death);
+        self.end(id);
+    }
+
+    fn boot_id(&self) -> String {
+        format!("boot {}", self.boot)
+    }
+}
+
+impl Server {
+    fn instance(&self, now: Timestamp) -> Instance {
+        let age = now.since(self.started_at);
+        let ready = self.fate.course().0.is_some_and(|t| age >= t);
+        let health = match (self.silent, ready) {
+            (true, _) => Health::Unanswered("timed out".to_owned()),
+            (false, true) => Health::Ready,
+            (false, false) => Health::Loading,
+        };
+        let progress = if self.fate == Fate::Crawls { age.as_secs() << 20 } else { 0 };
+        Instance {
+            id: self.id.clone(),
+            model: self.model.clone(),
+            spec: self.spec.clone(),
+            process: self.process.clone(),
+            started_at: self.started_at,
+            host: self.host.clone(),
+            port: self.port,
+            health,
+            progress: Progress(progress),
+            resident: 0,
+        }
+    }
+}
+
+fn binary(path: &str, release: &str) -> Binary {
+    Binary { path: PathBuf::from(path), identity: BinaryIdentity(release.to_owned()) }
+}

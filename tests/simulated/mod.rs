@@ -1,0 +1,33 @@
+//! A world in memory behind `apply::World`: definitions, a database, a machine
+//! with processes, and a clock that only tests move.
+//!
+//! It is faithful where the planner could go wrong:
+//!
+//! - [`Store`] refuses what the real database refuses (a port of two models, a
+//!   fact about an unknown model).
+//! - [`Machine`] gives a server the port it binds, or lets it die of it.
+//! - Every effect is checked against herdsman's promises as it happens: one
+//!   live instance per model, no process without a recorded intent, nothing
+//!   forgotten that still lives, no unmanaged row touched. A broken promise
+//!   panics, whatever the test was about.
+//!
+//! Faults: [`World::kill_after`] (herdsman dies after so many effects),
+//! [`World::fail_at`] (one effect fails), [`Machine::fates`] (servers that do
+//! not come up), and methods for what other programs and people do.
+#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod define;
+mod machine;
+mod show;
+mod store;
+mod world;
+
+#[allow(unused_imports, reason = "each test program uses a part of it")]
+pub use self::{
+    define::{Edit, model, name},
+    machine::{Fate, Machine, Server},
+    show::show,
+    store::Store,
+    world::{Ended, World},
+};

@@ -1,0 +1,108 @@
+//! A plan as text: everything a scenario is about, and no id.
+
+use std::fmt::Write as _;
+
+use herdsman::model::{Change, GenerationOutcome, InstanceState, Timestamp};
+use herdsman::plan::{Found, Plan, Step, WaitFor};
+
+/// Findings, bookkeeping, actions with steps, waits, refusal.
+pub fn show(plan: &Plan) -> String {
+    let mut out = String::new();
+    for finding in &plan.findings {
+        let what = match &finding.what {
+            Found::Ready { pid, .. } => format!("ready (pid {pid})"),
+            Found::StartFailed(death) => format!("start failed: {}", death.message),
+            Found::Crashed(death) => format!("crashed: {}", death.message),
+        };
+        let _ = writeln!(out, "found   {} {what}", finding.model);
+    }
+    for note in plan.bookkeeping.iter().map(change) {
+        let _ = writeln!(out, "note    {note}");
+    }
+    for action in &plan.actions {
+        let reasons: Vec<String> = action.reasons.iter().map(ToString::to_string).collect();
+        let _ = writeln!(out, "{:<7} {}: {}", action.kind.as_str(), action.model, reasons.join("; "));
+        for step in action.steps.iter().map(step) {
+            let _ = writeln!(out, "        - {step}");
+        }
+    }
+    for waiting in &plan.waiting {
+        let _ = writeln!(out, "wait    {}: {}", waiting.model, waiting.on);
+        if let WaitFor::Backoff { until, .. } = &waiting.on {
+            let _ = writeln!(out, "        until {}", clock(*until));
+        }
+    }
+    if let Some(refusal) = &plan.guard {
+        let names: Vec<_> = refusal.deletions.iter().map(|n| n.as_str()).collect();
+        let _ = writeln!(out, "refused: delete {} of {}: {}", names.len(), refusal.managed, names.join(", "));
+        for (old, new) in &refusal.renames {
+            let _ = writeln!(out, "        rename {old} to {new}?");
+        }
+    }
+    if out.is_empty() {
+        let _ = writeln!(out, "nothing, {} matching", plan.matching);
+    }
+    out
+}
+
+fn step(step: &Step) -> String {
+    match step {
+        Step::Record(changes) => {
+            format!("record {}", changes.iter().map(change).collect::<Vec<_>>().join(", "))
+        }
+        Step::Stop { target, duplicate, .. } => {
+            let how = if target.force { " by force" } else { "" };
+            let which = if *duplicate { " (extra)" } else { "" };
+            format!("stop {}{how}{which}", target.process)
+        }
+        Step::Start { launch, record, after, .. } => {
+            let place = record.port.map_or_else(|| record.host.clone(), |port| format!("port {port}"));
+            let when = if after.is_empty() { "" } else { ", once its port is left" };
+            format!("start generation {} of {} on {place}{when}", record.generation, launch.model)
+        }
+    }
+}
+
+fn change(change: &Change) -> String {
+    match change {
+        Change::CreateModel { adopt_row: None, .. } => "row".to_owned(),
+        Change::CreateModel { adopt_row: Some(id), .. } => format!("row {id} taken over"),
+        Change::UpdateModel { .. } => "row again".to_owned(),
+        Change::AddGeneration(new) => format!("generation {}", new.number),
+        Change::SetGenerationOutcome { model, number, outcome } => {
+            let outcome = match outcome {
+                GenerationOutcome::Pending => "pending".to_owned(),
+                GenerationOutcome::Ready => "ready".to_owned(),
+                GenerationOutcome::Failed(death) => format!("failed: {}", death.message),
+            };
+            format!("{model} generation {number} {outcome}")
+        }
+        Change::SetAccepted { number, binary, .. } => format!("generation {number} accepted by {}", binary.0),
+        Change::SetPort { model, port: None } => format!("{model} no port"),
+        Change::SetPort { model, port: Some(port) } => {
+            format!("{model} port {}{}", port.port, if port.proven { " proven" } else { "" })
+        }
+        Change::PutInstance(instance) => {
+            let state = match instance.state {
+                InstanceState::Draining { deadline } => format!("draining until {}", clock(deadline)),
+                state => format!("{state:?}").to_lowercase(),
+            };
+            let silent = if instance.unanswered_since.is_some() { ", no answer" } else { "" };
+            format!("{} instance {state}{silent}", instance.model)
+        }
+        Change::RemoveInstance(_) => "instance gone".to_owned(),
+        Change::SetStatus { model, status, message } => {
+            let why = message.as_ref().map_or_else(String::new, |m| format!(" ({m})"));
+            format!("{model} status {}{why}", status.as_str())
+        }
+        Change::SetCrashes { model, crashes } => format!("{model} crashes {}", crashes.count),
+        Change::DeleteModel { model } => format!("{model} deleted"),
+        Change::Event(_) => "event".to_owned(),
+    }
+}
+
+/// Seconds since the simulated world began.
+fn clock(time: Timestamp) -> String {
+    let since = time.0 - 1_000_000_000;
+    format!("{}.{:03} s", since / 1000, since % 1000)
+}

@@ -1,0 +1,227 @@
+//! The database in memory: [`Change`]s in, [`Records`] out, by the rules of
+//! `src/database`. What that refuses panics here: a plan that cannot be
+//! recorded would end every pass the same way.
+
+use std::collections::BTreeMap;
+
+use herdsman::model::{
+    Change, ColumnDrift, Crashes, EventRecord, Generation, GenerationOutcome, InstanceId, InstanceRecord, ModelConfig,
+    ModelName, ModelRecord, PortRecord, Records, Row, Status, UnmanagedRow,
+};
+
+/// The database.
+#[derive(Clone, Debug, Default)]
+pub struct Store {
+    /// The shared table, by id.
+    pub rows: BTreeMap<i64, SharedRow>,
+    /// The history.
+    pub events: Vec<EventRecord>,
+    last_id: i64,
+    models: BTreeMap<ModelName, Managed>,
+    instances: Vec<InstanceRecord>,
+}
+
+/// A row of the shared table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SharedRow {
+    /// Its name.
+    pub name: String,
+    /// Its status.
+    pub status: Status,
+    /// What other clients did to columns herdsman wrote.
+    pub drift: Vec<ColumnDrift>,
+}
+
+#[derive(Clone, Debug)]
+struct Managed {
+    row: i64,
+    config: ModelConfig,
+    status: Status,
+    message: Option<String>,
+    generations: BTreeMap<u32, Generation>,
+    port: Option<PortRecord>,
+    crashes: Crashes,
+}
+
+impl Store {
+    /// What is recorded.
+    pub fn records(&self) -> Records {
+        let models: BTreeMap<_, _> = self.models.iter().map(|(name, m)| (name.clone(), self.record(name, m))).collect();
+        let unmanaged = self
+            .rows
+            .iter()
+            .filter(|(id, _)| !self.models.iter().any(|(name, m)| self.locate(name, m.row) == Some(**id)))
+            .map(|(id, row)| UnmanagedRow { id: *id, name: row.name.clone() })
+            .collect();
+        let orphans = self.instances.iter().filter(|i| !models.contains_key(&i.model)).cloned().collect();
+        Records { models, unmanaged, orphans }
+    }
+
+    /// The record of one instance.
+    pub fn instance(&self, id: &InstanceId) -> Option<&InstanceRecord> {
+        self.instances.iter().find(|i| i.id == *id)
+    }
+
+    /// Another program adds a row.
+    pub fn add_row(&mut self, name: &str) -> i64 {
+        self.last_id += 1;
+        let row = SharedRow { name: name.to_owned(), status: Status::Idle, drift: Vec::new() };
+        self.rows.insert(self.last_id, row);
+        self.last_id
+    }
+
+    /// Another program deletes a model's row.
+    pub fn delete_row(&mut self, name: &str) {
+        self.rows.retain(|_, row| row.name != name);
+    }
+
+    /// Another program writes a column of a model's row.
+    pub fn change_column(&mut self, name: &str, column: &str, recorded: &str, found: &str) {
+        let text = |text: &str| text.to_owned();
+        let drift = ColumnDrift { column: text(column), recorded: text(recorded), found: text(found) };
+        for row in self.rows.values_mut().filter(|row| row.name == name) {
+            row.drift.push(drift.clone());
+        }
+    }
+
+    /// One transaction.
+    pub fn commit(&mut self, changes: &[Change]) {
+        for change in changes {
+            self.apply(change);
+        }
+        for (name, m) in &self.models {
+            assert!(!m.generations.is_empty(), "the database would refuse: {name} has no generation");
+            let others = self.models.iter().filter(|(other, _)| *other != name);
+            for (other, o) in others.filter(|(_, o)| o.port.is_some()) {
+                let (ours, theirs) = (m.port.map(|p| p.port), o.port.map(|p| p.port));
+                assert_ne!(ours, theirs, "the database would refuse: port of both {name} and {other}");
+            }
+        }
+    }
+
+    fn apply(&mut self, change: &Change) {
+        match change {
+            Change::CreateModel { config, adopt_row } => self.create(config, *adopt_row),
+            Change::UpdateModel { config } => self.update(config),
+            Change::DeleteModel { model } => self.delete(model),
+            Change::AddGeneration(new) => {
+                let generation = Generation {
+                    number: new.number,
+                    hash: new.hash.clone(),
+                    spec_json: new.spec_json.clone().into(),
+                    outcome: GenerationOutcome::Pending,
+                    origins: new.origins.clone(),
+                    accepted_by: None,
+                };
+                let before = self.model(&new.model).generations.insert(new.number, generation);
+                assert!(before.is_none(), "the database would refuse: {} has generation {}", new.model, new.number);
+            }
+            Change::SetGenerationOutcome { model, number, outcome } => {
+                self.generation(model, *number).outcome = outcome.clone();
+            }
+            Change::SetAccepted { model, number, binary } => {
+                self.generation(model, *number).accepted_by = Some(binary.clone());
+            }
+            Change::SetPort { model, port } => self.model(model).port = *port,
+            Change::SetCrashes { model, crashes } => self.model(model).crashes = *crashes,
+            Change::SetStatus { model, status, message } => {
+                let managed = self.model(model);
+                (managed.status, managed.message) = (*status, message.clone());
+                let row = managed.row;
+                if let Some(row) = self.locate(model, row).and_then(|id| self.rows.get_mut(&id)) {
+                    row.status = *status;
+                }
+            }
+            Change::PutInstance(instance) => {
+                self.instances.retain(|i| i.id != instance.id);
+                self.instances.push(instance.clone());
+                self.instances.sort_by(|a, b| (a.started_at, &a.id).cmp(&(b.started_at, &b.id)));
+            }
+            Change::RemoveInstance(id) => self.instances.retain(|i| i.id != *id),
+            Change::Event(event) => self.events.push(event.clone()),
+        }
+    }
+
+    fn create(&mut self, config: &ModelConfig, adopt_row: Option<i64>) {
+        let name = config.name.as_str();
+        assert!(!self.models.contains_key(name), "the database would refuse: {name} is recorded");
+        let adopted = adopt_row.filter(|id| self.rows.get(id).is_some_and(|row| row.name == name));
+        let row = adopted.unwrap_or_else(|| {
+            let taken = self.rows.values().any(|row| row.name == name);
+            assert!(!taken, "the database would refuse: another row is called {name}");
+            self.add_row(name)
+        });
+        let managed = Managed {
+            row,
+            config: config.clone(),
+            status: self.rows[&row].status,
+            message: None,
+            generations: BTreeMap::new(),
+            port: None,
+            crashes: Crashes::default(),
+        };
+        self.models.insert(config.name.clone(), managed);
+    }
+
+    fn update(&mut self, config: &ModelConfig) {
+        let (row, status) = (self.model(&config.name).row, self.model(&config.name).status);
+        let row = self.locate(&config.name, row).unwrap_or_else(|| {
+            let id = if self.rows.contains_key(&row) { self.last_id + 1 } else { row };
+            self.last_id = self.last_id.max(id);
+            self.rows.insert(id, SharedRow { name: config.name.to_string(), status, drift: Vec::new() });
+            id
+        });
+        self.rows.get_mut(&row).unwrap().drift.clear();
+        let managed = self.model(&config.name);
+        (managed.row, managed.config) = (row, config.clone());
+    }
+
+    fn delete(&mut self, name: &ModelName) {
+        let row = self.model(name).row;
+        if let Some(row) = self.locate(name, row) {
+            self.rows.remove(&row);
+        }
+        self.models.remove(name);
+        self.instances.retain(|i| i.model != *name);
+    }
+
+    fn model(&mut self, name: &ModelName) -> &mut Managed {
+        self.models.get_mut(name).unwrap_or_else(|| panic!("the database would refuse: {name} is not recorded"))
+    }
+
+    fn generation(&mut self, name: &ModelName, number: u32) -> &mut Generation {
+        let generation = self.model(name).generations.get_mut(&number);
+        generation.unwrap_or_else(|| panic!("the database would refuse: {name} has no generation {number}"))
+    }
+
+    /// The row of a model: by id, else the only one with its name.
+    fn locate(&self, name: &ModelName, id: i64) -> Option<i64> {
+        let named = |row: &SharedRow| row.name == name.as_str();
+        if self.rows.get(&id).is_some_and(named) {
+            return Some(id);
+        }
+        let mut elsewhere = self.rows.iter().filter(|(_, row)| named(row)).map(|(id, _)| *id);
+        elsewhere.next().filter(|_| elsewhere.next().is_none())
+    }
+
+    fn record(&self, name: &ModelName, m: &Managed) -> ModelRecord {
+        let row = self.locate(name, m.row);
+        let generation = m.generations.values().next_back().unwrap().clone();
+        let ready = m.generations.values().rfind(|g| g.outcome == GenerationOutcome::Ready);
+        ModelRecord {
+            id: row.unwrap_or(m.row),
+            source: m.config.source.clone(),
+            state: m.config.state,
+            config_digest: m.config.digest(),
+            config_json: serde_json::to_string(&m.config).unwrap().into(),
+            row: row.map_or(Row::Missing, |id| Row::Present(self.rows[&id].drift.clone())),
+            status: row.map_or(m.status, |id| self.rows[&id].status),
+            status_message: m.message.clone(),
+            last_ready: ready.filter(|_| generation.outcome != GenerationOutcome::Ready).cloned(),
+            generation,
+            port: m.port,
+            crashes: m.crashes,
+            instances: self.instances.iter().filter(|i| i.model == *name).cloned().collect(),
+        }
+    }
+}
