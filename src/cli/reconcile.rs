@@ -28,8 +28,6 @@ pub struct ReconcileArgs {
     /// Only this model; may be given again.
     #[arg(long, value_name = "NAME")]
     target: Vec<ModelName>,
-    #[command(flatten)]
-    limits: LimitArgs,
     /// Make one pass and leave what loads or drains to the next.
     #[arg(long, conflicts_with = "dry_run")]
     no_wait: bool,
@@ -42,6 +40,8 @@ pub struct ReconcileArgs {
     /// Restart servers whose llama-server changed on disk.
     #[arg(long)]
     upgrade_binary: bool,
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 /// Limits of a pass.

@@ -250,7 +250,8 @@ impl<'s> Decider<'s, '_> {
             return;
         }
         let adopt_row = self.s.rows.first().copied();
-        self.d.reasons.push(Reason::DefinitionAdded { origin: wanted.definition.origin("name") });
+        let (origin, state) = (wanted.definition.origin("name"), wanted.definition.state);
+        self.d.reasons.push(Reason::DefinitionAdded { origin, state });
         self.d.reasons.extend(adopt_row.map(|id| Reason::TakesOverRow { id }));
         self.d.changes = wanted.creation(adopt_row);
         if let Some((live, _)) = self.kept() {
