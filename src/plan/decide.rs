@@ -68,6 +68,36 @@ pub struct Decision {
     pub failed_origins: Vec<Origin>,
 }
 
+impl Decision {
+    /// Nothing to do, to record, to say or to ask: the model is as declared.
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            wish,
+            reasons: _,
+            changes: _,
+            accepted: _,
+            duplicates,
+            waits,
+            bookkeeping,
+            findings,
+            questions,
+            missing: _,
+            restarting,
+            loading,
+            failed_origins,
+        } = self;
+        matches!(wish, Wish::Nothing)
+            && duplicates.is_empty()
+            && waits.is_empty()
+            && bookkeeping.is_empty()
+            && findings.is_empty()
+            && questions.is_empty()
+            && !restarting
+            && !loading
+            && failed_origins.is_empty()
+    }
+}
+
 /// The action one model needs.
 #[derive(Debug, Default)]
 pub enum Wish {
@@ -77,17 +107,17 @@ pub enum Wish {
     /// Its record alone.
     Record,
     /// A first record, and perhaps a first instance.
-    Create(Option<StartWish>),
+    Create(Option<Box<StartWish>>),
     /// A record for its live instance.
     Adopt,
     /// An instance.
-    Start(StartWish),
+    Start(Box<StartWish>),
     /// Another instance instead of this one.
-    Restart(StopWish, StartWish),
+    Restart(Box<StopWish>, Box<StartWish>),
     /// No instance.
-    Stop(StopWish),
+    Stop(Box<StopWish>),
     /// Neither instance nor record.
-    Delete(Option<StopWish>),
+    Delete(Option<Box<StopWish>>),
 }
 
 /// An instance to stop.
@@ -347,7 +377,7 @@ impl<'s> Decider<'s, '_> {
         let force = matches!(reason, Reason::NotReadyInTime | Reason::Unhealthy { .. });
         self.d.reasons.push(reason);
         let target = target(live, force);
-        self.d.wish = Wish::Stop(StopWish { target, record: Some(recorded.clone()), drain: None });
+        self.d.wish = Wish::Stop(Box::new(StopWish { target, record: Some(recorded.clone()), drain: None }));
     }
 
     /// The instance serves what is wanted.
@@ -558,7 +588,12 @@ impl<'s> Decider<'s, '_> {
         }
     }
 
-    fn start_wanted(&mut self, wanted: &Wanted<'_>, number: u32, record: Option<&ModelRecord>) -> Option<StartWish> {
+    fn start_wanted(
+        &mut self,
+        wanted: &Wanted<'_>,
+        number: u32,
+        record: Option<&ModelRecord>,
+    ) -> Option<Box<StartWish>> {
         let port = match port_of(self.s.port.as_ref()) {
             Ok(_) => wanted.port,
             Err(PortChoice::TakenBy(port, model)) => {
@@ -585,7 +620,7 @@ impl<'s> Decider<'s, '_> {
         port: Option<u16>,
         number: u32,
         generation: Option<&Generation>,
-    ) -> Option<StartWish> {
+    ) -> Option<Box<StartWish>> {
         let path = &wanted.definition.path;
         if let Some((_, pid)) = self.input.observed.foreign.get(&**path) {
             self.d.waits.push(WaitFor::ForeignInstance { pid: *pid });
@@ -598,7 +633,13 @@ impl<'s> Decider<'s, '_> {
                 return None;
             }
         };
-        let who = Identity { model: self.s.name, aliases: &wanted.definition.aliases, definition: path, hash };
+        let who = Identity {
+            model: self.s.name,
+            aliases: &wanted.definition.aliases,
+            definition: path,
+            hash,
+            tells_layers: wanted.definition.ready.require_gpu,
+        };
         let launch = launch(self.input, who, spec, port, binary);
         let known = generation.and_then(|g| g.accepted_by.as_ref()) == Some(&binary.identity);
         if !known && !self.accepted(wanted, &launch, spec, number, binary) {
@@ -622,7 +663,7 @@ impl<'s> Decider<'s, '_> {
         };
         let crashes = self.record().map(|r| r.crashes).unwrap_or_default();
         let if_failed = backoff::after_crash(crashes, &record);
-        Some(StartWish { launch, record, if_failed })
+        Some(Box::new(StartWish { launch, record, if_failed }))
     }
 
     /// The llama-server a spec runs on; asked for if it is not known yet.
@@ -710,9 +751,9 @@ fn target(live: &Instance, force: bool) -> StopTarget {
 
 /// A stop that waits for requests in flight, if there can be any. Without a
 /// record there is nowhere to remember until when.
-fn stop(live: &Instance, recorded: Option<&InstanceRecord>, drain: Option<std::time::Duration>) -> StopWish {
+fn stop(live: &Instance, recorded: Option<&InstanceRecord>, drain: Option<std::time::Duration>) -> Box<StopWish> {
     let state = recorded.map(|r| r.state);
     let idle = matches!(state, None | Some(InstanceState::Stopping))
         || matches!(live.health, Health::Loading | Health::NotListening);
-    StopWish { target: target(live, false), record: recorded.cloned(), drain: drain.filter(|_| !idle) }
+    Box::new(StopWish { target: target(live, false), record: recorded.cloned(), drain: drain.filter(|_| !idle) })
 }

@@ -17,6 +17,8 @@ pub struct Identity<'a> {
     pub definition: &'a str,
     /// The hash of the spec it serves.
     pub hash: &'a SpecHash,
+    /// Its log must say how many layers are on a GPU.
+    pub tells_layers: bool,
 }
 
 /// Puts together how an instance of `spec` on `port` is started.
@@ -47,5 +49,9 @@ fn arguments(who: Identity<'_>, spec: &Spec, port: Option<u16>) -> Vec<String> {
     }
     let names: Vec<&str> = std::iter::once(who.model.as_str()).chain(who.aliases.iter().map(String::as_str)).collect();
     args.extend(["--alias".to_owned(), names.join(","), "--tags".to_owned(), who.hash.to_string()]);
+    // llama-server says "offloaded N/M layers to GPU" from this level on.
+    if who.tells_layers && !["verbosity", "verbose"].iter().any(|key| spec.options.contains_key(*key)) {
+        args.extend(["--verbosity".to_owned(), "4".to_owned()]);
+    }
     args
 }

@@ -19,7 +19,7 @@ mod settle;
 mod wanted;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 pub use action::{Action, ActionKind, Finding, Found, GuardRefusal, Plan, Step, Waiting};
 pub use input::{Answers, Binary, Input, Limits, MaxDeletes, Question};
@@ -34,16 +34,18 @@ use wanted::Wanted;
 #[must_use]
 pub fn plan(input: &Input<'_>) -> Plan {
     let world = World::new(input);
-    let decisions = world
-        .names()
-        .into_iter()
-        .filter(|name| input.targets(name))
-        .map(|name| {
-            let decision = decide::decide(input, world.situation(name));
-            (name.clone(), decision)
-        })
-        .collect();
+    let mut decisions = Vec::new();
+    let mut matching = 0;
+    for name in world.names().into_iter().filter(|name| input.targets(name)) {
+        let decision = decide::decide(input, world.situation(name));
+        if !decision.is_empty() {
+            decisions.push((name.clone(), decision));
+        } else if input.desired.is_some_and(|d| d.definitions.contains_key(name)) {
+            matching += 1;
+        }
+    }
     let mut plan = schedule::schedule(input, decisions);
+    plan.matching += matching;
     plan.bookkeeping.extend(world.dead_orphans());
     plan.bookkeeping.extend(ports::released(input, &plan));
     plan
@@ -107,13 +109,15 @@ impl<'a> World<'a> {
         }
     }
 
-    fn names(&self) -> BTreeSet<&'a ModelName> {
+    /// Every model anybody speaks of, in order.
+    fn names(&self) -> Vec<&'a ModelName> {
         let defined = self.input.desired.into_iter().flat_map(|d| d.definitions.keys());
-        defined
-            .chain(self.input.records.models.keys())
-            .chain(self.live.keys().copied())
-            .chain(self.unresolved.keys().copied())
-            .collect()
+        let recorded = self.input.records.models.keys();
+        let others = self.live.keys().chain(self.unresolved.keys()).copied();
+        let mut names: Vec<_> = defined.chain(recorded).chain(others).collect();
+        names.sort();
+        names.dedup();
+        names
     }
 
     fn situation(&self, name: &'a ModelName) -> Situation<'a> {

@@ -22,7 +22,7 @@ pub enum PortChoice {
     Exhausted,
 }
 
-/// Chooses a port for every definition, in order of name.
+/// Chooses a port for every definition that has one, in order of name.
 pub fn allot(input: &Input<'_>) -> BTreeMap<ModelName, PortChoice> {
     let Some(desired) = input.desired else { return BTreeMap::new() };
     let declared: BTreeMap<u16, &ModelName> =
@@ -31,7 +31,7 @@ pub fn allot(input: &Input<'_>) -> BTreeMap<ModelName, PortChoice> {
     let mut kept = BTreeMap::new();
     let mut conflicts = BTreeMap::new();
 
-    for (name, record) in &input.records.models {
+    for (name, record) in input.records.models.iter().filter(|(_, record)| record.port.is_some()) {
         let definition = desired.definitions.get(name);
         let Some(port) = standing_port(input, definition, record) else { continue };
         match declared.get(&port) {
@@ -75,8 +75,10 @@ pub fn allot(input: &Input<'_>) -> BTreeMap<ModelName, PortChoice> {
                     None => free.next().map_or(PortChoice::Exhausted, |port| PortChoice::On(Some(port))),
                 },
             };
-            (name.clone(), choice)
+            (name, choice)
         })
+        .filter(|(_, choice)| *choice != PortChoice::On(None))
+        .map(|(name, choice)| (name.clone(), choice))
         .collect()
 }
 

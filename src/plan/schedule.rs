@@ -404,7 +404,7 @@ impl<'a> Scheduler<'a> {
     fn start_step(
         &mut self,
         model: &ModelName,
-        start: StartWish,
+        start: Box<StartWish>,
         replaces: Option<&StopWish>,
         questions: &mut Vec<Question>,
     ) -> Option<Step> {

@@ -5,10 +5,12 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::ports::PortChoice;
 use crate::model::{
-    Change, Definition, FieldChange, Generation, ModelConfig, ModelRecord, NewGeneration, PortRecord, ReadyPolicy, Row,
-    Spec, SpecHash, UpdatePolicy,
+    Change, Definition, DesiredState, FieldChange, Generation, ModelConfig, ModelName, ModelRecord, ModelType,
+    NewGeneration, PortRecord, ReadyPolicy, Row, Spec, SpecHash, UpdatePolicy,
 };
 use crate::plan::reason::{Impact, Reason};
 
@@ -79,17 +81,16 @@ impl<'a> Wanted<'a> {
         let definition = &self.definition;
         let mut changes = Vec::new();
         let mut reasons = Vec::new();
-        let config = config(definition);
-        let differs = config.digest() != record.config_digest;
+        let differs = Recorded::of(definition).digest() != record.config_digest;
         if differs {
-            reasons.extend(config_differences(definition, &config, record));
+            reasons.extend(config_differences(definition, &config(definition), record));
         }
         match &record.row {
             Row::Missing => reasons.push(Reason::RowDeleted { id: record.id }),
             Row::Present(drift) => reasons.extend(drift.iter().cloned().map(|drift| Reason::RowDrift { drift })),
         }
         if differs || record.row != Row::Present(Vec::new()) {
-            changes.push(Change::UpdateModel { config });
+            changes.push(Change::UpdateModel { config: config(definition) });
         }
         if self.port != record.port.map(|p| p.port) && (self.port.is_some() || definition.spec.is_unix_socket()) {
             changes.push(self.set_port());
@@ -134,34 +135,71 @@ impl<'a> Wanted<'a> {
     }
 }
 
+/// The part of a definition that is recorded: [`ModelConfig`] without the
+/// copying, for the comparison that every model of every pass needs.
+#[derive(Serialize)]
+struct Recorded<'a> {
+    name: &'a ModelName,
+    source: &'a str,
+    model_type: ModelType,
+    state: DesiredState,
+    description: Option<&'a str>,
+    labels: &'a BTreeMap<String, String>,
+    aliases: &'a [String],
+    file_size: Option<u64>,
+    parameters: &'a serde_json::Map<String, serde_json::Value>,
+}
+
+impl<'a> Recorded<'a> {
+    fn of(definition: &'a Definition) -> Self {
+        let Definition {
+            name,
+            path,
+            file: _,
+            model_type,
+            state,
+            spec,
+            parameters,
+            aliases,
+            description,
+            labels,
+            ready: _,
+            update: _,
+            origins: _,
+        } = definition;
+        let model_file = parameters.get("model").and_then(|path| spec.files.get(path.as_str()?));
+        Self {
+            name,
+            source: path,
+            model_type: *model_type,
+            state: *state,
+            description: description.as_deref(),
+            labels,
+            aliases,
+            file_size: model_file.map(|file| file.size),
+            parameters,
+        }
+    }
+
+    /// Equal to [`ModelConfig::digest`] of [`config`].
+    fn digest(&self) -> String {
+        ModelConfig::digest_of(self)
+    }
+}
+
 /// The part of a definition that is recorded.
 pub fn config(definition: &Definition) -> ModelConfig {
-    let Definition {
-        name,
-        path,
-        file: _,
-        model_type,
-        state,
-        spec,
-        parameters,
-        aliases,
-        description,
-        labels,
-        ready: _,
-        update: _,
-        origins: _,
-    } = definition;
-    let model_file = parameters.get("model").and_then(|path| spec.files.get(path.as_str()?));
+    let recorded = Recorded::of(definition);
     ModelConfig {
-        name: name.clone(),
-        source: path.to_string(),
-        model_type: *model_type,
-        state: *state,
-        description: description.clone(),
-        labels: labels.clone(),
-        aliases: aliases.clone(),
-        file_size: model_file.map(|file| file.size),
-        parameters: parameters.clone(),
+        name: recorded.name.clone(),
+        source: recorded.source.to_owned(),
+        model_type: recorded.model_type,
+        state: recorded.state,
+        description: recorded.description.map(str::to_owned),
+        labels: recorded.labels.clone(),
+        aliases: recorded.aliases.to_vec(),
+        file_size: recorded.file_size,
+        parameters: recorded.parameters.clone(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Programs that stand for llama-server, and (ignored by default) the real one.
+//! Programs that stand for llama-server; `tests/catalogue.rs` asks the real one.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::super::{Found, ListStyle, OptionSpec, ValueKind};
+use super::super::Found;
 use super::*;
 
 /// An executable script. A shell writes it: a descriptor that this process has
@@ -107,7 +107,7 @@ fn a_damaged_or_unwritable_cache_is_no_error() {
     catalogue(&path, &identity, Some(&cache), true).unwrap();
     let file = cache.join(format!("{}.help", identity.0));
     let whole = fs::read_to_string(&file).unwrap();
-    fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    fs::write(&file, whole.replace("--lora-new", "--lora-old")).unwrap();
     catalogue(&path, &identity, Some(&cache), true).unwrap();
     assert_eq!(times_asked(&asked), 2);
     assert_eq!(fs::read_to_string(&file).unwrap(), whole, "and it is whole again");
@@ -187,96 +187,4 @@ fn output_without_end_is_bounded_and_meets_the_deadline() {
     assert_eq!((output.stdout.len(), output.stderr.as_slice()), (1 << 20, b"end\n".as_slice()));
     let path = script(&dir, "endless", "exec yes");
     assert!(process::run_within(&path, Command::new(&path), Duration::from_millis(200)).is_err());
-}
-
-/// The llama-server for tests that need the real one.
-fn real() -> PathBuf {
-    match std::env::var("HERDSMAN_TEST_LLAMA_SERVER") {
-        Ok(path) => locate(Some(&path), None).unwrap(),
-        Err(_) => panic!("set HERDSMAN_TEST_LLAMA_SERVER to the path of llama-server b10434"),
-    }
-}
-
-#[test]
-#[ignore = "needs the pinned llama-server: HERDSMAN_TEST_LLAMA_SERVER"]
-fn the_pinned_llama_server_has_the_embedded_catalogue() {
-    let path = real();
-    let catalogue = catalogue(&path, &identify(&path).unwrap(), None, false).unwrap();
-    assert!(catalogue.options().eq(Catalogue::embedded().options()));
-}
-
-#[test]
-#[ignore = "needs the pinned llama-server: HERDSMAN_TEST_LLAMA_SERVER"]
-fn the_pinned_llama_server_accepts_what_the_catalogue_takes() {
-    let path = real();
-    let mut refused = Vec::new();
-    for option in Catalogue::embedded().options().filter(|option| option.refusal.is_none()) {
-        for value in samples(option) {
-            let value = toml::de::DeValue::parse(&value).unwrap();
-            let args = option.setting(value.get_ref(), false, &str::to_owned).unwrap().setting.args;
-            let verdict = dry_run(&path, &args, &BTreeMap::new()).unwrap_or_else(|error| panic!("{args:?}: {error}"));
-            if verdict != Verdict::Accepted {
-                refused.push((args, verdict));
-            }
-        }
-    }
-    assert!(refused.is_empty(), "{refused:#?}");
-}
-
-#[test]
-#[ignore = "needs the pinned llama-server: HERDSMAN_TEST_LLAMA_SERVER"]
-fn the_pinned_llama_server_reads_numbers_just_where_the_table_says_so() {
-    let path = real();
-    let mut wrong = Vec::new();
-    for option in Catalogue::embedded().options().filter(|option| option.kind != ValueKind::Flag) {
-        let args = vec![option.argument(), "zz".into(), "zz".into()];
-        let values = if matches!(option.list, ListStyle::Words(_)) { 2 } else { 1 };
-        let reads = match dry_run(&path, &args[..=values], &BTreeMap::new()).unwrap() {
-            Verdict::Refused { message } if message.contains(": stof") => "float",
-            Verdict::Refused { message } if message.contains(": sto") => "int",
-            _ => "other",
-        };
-        let expected = match option.kind {
-            ValueKind::Integer(_) => "int",
-            ValueKind::Float(_) => "float",
-            _ => "other",
-        };
-        // What is removed reads nothing any more.
-        if reads != expected && option.refusal.is_none() {
-            wrong.push((option.key.clone(), reads));
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
-/// Values of an option that llama-server should accept, as TOML.
-fn samples(option: &OptionSpec) -> Vec<String> {
-    let quoted = |words: &[String]| words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>();
-    let of_kind = match &option.kind {
-        ValueKind::Flag => vec!["true".to_owned(), "false".to_owned()],
-        _ if !option.choices.is_empty() => quoted(&option.choices),
-        ValueKind::Integer(range) => vec![range.min.max(-1).to_string(), "1".to_owned(), range.max.to_string()],
-        ValueKind::Float(range) => vec![range.min.max(-1.0).to_string(), "0.5".to_owned()],
-        ValueKind::Json => vec!["'{}'".to_owned(), "{ a = 1 }".to_owned()],
-        ValueKind::Text => Vec::new(),
-    };
-    let pair = |value: String| match option.list {
-        ListStyle::Words(_) => format!("[{value}, {value}]"),
-        _ => value,
-    };
-    of_kind.into_iter().chain(quoted(&option.words)).map(pair).collect()
-}
-
-#[test]
-#[ignore = "needs the pinned llama-server: HERDSMAN_TEST_LLAMA_SERVER"]
-fn the_pinned_llama_server_refuses_and_says_why() {
-    let path = real();
-    let verdict = |args: &[&str]| {
-        let args: Vec<_> = args.iter().map(|&arg| arg.to_owned()).collect();
-        dry_run(&path, &args, &BTreeMap::new()).unwrap()
-    };
-    let refused = |message: &str| Verdict::Refused { message: message.to_owned() };
-    assert_eq!(verdict(&["--x"]), refused("error: invalid argument: --x"));
-    assert_eq!(verdict(&["-c", "x"]), refused("error while handling argument \"-c\": stoi"));
-    assert_eq!(verdict(&["--lora-scaled", "\"/a,b:1\",/c:2"]), Verdict::Accepted, "paths in quotes hold commas");
 }
