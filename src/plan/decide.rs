@@ -315,9 +315,12 @@ impl<'s> Decider<'s, '_> {
 
     fn want_stopped(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
         self.change_record(wanted, record, Impact::Record);
-        if let (Some(_), Some((_, Some(recorded)))) = (self.s.unresolved, self.kept()) {
-            self.cancel_drain(recorded);
-        } else if let Some((live, recorded)) = self.kept() {
+        if let Some((live, recorded)) = self.kept() {
+            if self.s.unresolved.is_some() && recorded.is_none_or(|r| r.state != InstanceState::Stopping) {
+                // Whether it is to stop cannot be read: it stays.
+                recorded.into_iter().for_each(|recorded| self.cancel_drain(recorded));
+                return;
+            }
             let origin = wanted.definition.origin("state");
             self.d.reasons.push(Reason::StateWanted { state: DesiredState::Stopped, origin });
             self.d.wish = Wish::Stop(stop(live, recorded, Some(wanted.definition.update.drain)));

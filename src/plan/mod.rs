@@ -71,6 +71,7 @@ impl<'a> World<'a> {
         for row in &input.records.unmanaged {
             rows.entry(row.name.as_str()).or_default().push(row.id);
         }
+        rows.values_mut().for_each(|ids| ids.sort_unstable());
         let mut world = Self {
             ports: ports::allot(input),
             input,

@@ -47,7 +47,9 @@ pub fn allot(input: &Input<'_>) -> BTreeMap<ModelName, PortChoice> {
             }
         }
     }
-    for instance in &input.observed.instances {
+    let mut instances: Vec<_> = input.observed.instances.iter().collect();
+    instances.sort_by_key(|i| (&i.model, i.started_at, i.process.pid));
+    for instance in instances {
         if let Some(port) = instance.port
             && !kept.contains_key(&instance.model)
             && !taken.contains_key(&port)

@@ -19,6 +19,7 @@ use crate::model::{Busy, Change, InstanceId, InstanceRecord, InstanceState, List
 /// Turns decisions, in order of name, into a plan.
 pub fn schedule(input: &Input<'_>, decisions: Vec<(ModelName, Decision)>) -> Plan {
     let mut plan = Plan { unmanaged: input.records.unmanaged.clone(), ..Plan::default() };
+    plan.unmanaged.sort_by_key(|row| row.id);
     plan.guard = guard::check(&decisions, input.desired, input.records, input.limits.max_deletes);
     let mut scheduler = Scheduler::new(input, &decisions, plan.guard.is_some());
     scheduler.permit_restarts(&decisions);

@@ -14,6 +14,7 @@ mod failing;
 mod kills;
 mod limits;
 mod ports;
+mod properties;
 mod readiness;
 mod removing;
 mod updating;

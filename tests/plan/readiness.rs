@@ -111,9 +111,7 @@ fn an_answer_in_between_starts_the_count_anew() {
         world.pass();
         world.advance(20);
     }
-    assert_snapshot!(world.planned(), @r"
-    nothing, 1 matching
-    ");
+    assert_snapshot!(world.planned(), @"nothing, 1 matching");
 }
 
 #[test]

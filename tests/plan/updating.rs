@@ -46,9 +46,7 @@ fn a_restart_names_every_change_and_the_line_it_stands_on() {
 fn an_edit_that_changes_nothing_does_nothing() {
     let mut world = World::settled([model("chat").option("ctx_size", "8192")]);
     world.define(model("chat").stated("ctx_size", "models.d/chat.toml", 99).option("ctx_size", "8192"));
-    assert_snapshot!(world.planned(), @r"
-    nothing, 1 matching
-    ");
+    assert_snapshot!(world.planned(), @"nothing, 1 matching");
 }
 
 #[test]

@@ -141,7 +141,13 @@ impl Machine {
     /// A server dies of this.
     pub fn kill(&mut self, model: &str, cause: FailureCause, message: &str) {
         let id = self.server(model).id.clone();
-        self.die(&id, Death { cause, message: message.to_owned() });
+        self.die(&id, cause, message);
+    }
+
+    /// One server dies of this.
+    pub fn die(&mut self, id: &InstanceId, cause: FailureCause, message: &str) {
+        self.deaths.insert(id.clone(), Death { cause, message: message.to_owned() });
+        self.end(id);
     }
 
     /// The machine starts again.
@@ -170,7 +176,7 @@ impl Machine {
             .filter_map(|s| Some((s.id.clone(), s.fate.course().1.filter(|(t, _)| now.since(s.started_at) >= *t)?)))
             .map(|(id, (_, death))| (id, death.clone()))
             .collect();
-        died.into_iter().for_each(|(id, death)| self.die(&id, death));
+        died.into_iter().for_each(|(id, death)| self.die(&id, death.cause, &death.message));
     }
 
     /// When a server next becomes ready or dies.
@@ -210,8 +216,7 @@ impl Machine {
         let taken = port.is_some_and(|p| self.listener(p).is_some());
         self.servers.push(server);
         if taken {
-            let message = "couldn't bind HTTP server socket".to_owned();
-            self.die(&launch.id, Death { cause: FailureCause::PortBusy, message });
+            self.die(&launch.id, FailureCause::PortBusy, "couldn't bind HTTP server socket");
         }
         process
     }
@@ -249,11 +254,6 @@ impl Machine {
             Some(server) => Some(Listener::Ours(server.id.clone())),
             None => self.strangers.contains_key(&port).then_some(Listener::Stranger(None)),
         }
-    }
-
-    fn die(&mut self, id: &InstanceId, death: Death) {
-        self.deaths.insert(id.clone(), death);
-        self.end(id);
     }
 
     fn boot_id(&self) -> String {
