@@ -438,7 +438,8 @@ impl<'s> Decider<'s, '_> {
         self.revive(record);
         if edited {
             self.d.changes.push(Change::SetCrashes { model: self.s.name.clone(), crashes: Crashes::default() });
-        } else {
+        }
+        if !edited || record.state != wanted.definition.state {
             self.d.reasons.push(self.why_not_running(wanted, record));
         }
         self.d.wish = Wish::Start(start);

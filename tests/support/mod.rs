@@ -12,6 +12,7 @@ mod http;
 mod llama_server;
 mod ports;
 mod processes;
+mod ran;
 mod world;
 
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ pub use self::{
     llama_server::llama_server,
     ports::{PortBlock, free_port},
     processes::{Process, processes, stop},
+    ran::Ran,
     world::{Background, World},
 };
 
