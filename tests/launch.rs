@@ -161,6 +161,6 @@ fn a_definition_may_name_its_own_llama_server() {
     let link = world.path().join("my-llama-server");
     std::os::unix::fs::symlink(support::llama_server(), &link).unwrap();
     world.write_definition("a", &format!("binary = \"{}\"\n{}", link.display(), World::tiny_toml("a")));
-    support::Ran::of(world.command_with("models.d", Path::new("/nowhere/llama-server")).arg("reconcile")).exits(0);
+    world.run(&["--llama-server", "/nowhere/llama-server", "reconcile"]).exits(0);
     assert_eq!(world.answer("a"), "a a a ");
 }

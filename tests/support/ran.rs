@@ -2,6 +2,7 @@
 
 use std::process::{Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::{World, ask};
@@ -98,6 +99,14 @@ impl World {
     #[track_caller]
     pub fn answer(&self, model: &str) -> String {
         ask(self.port(model))
+    }
+
+    /// Sends a signal to the instance of `model`: its pid.
+    #[track_caller]
+    pub fn signal(&self, model: &str, signal: Signal) -> i32 {
+        let pid = self.pid(model);
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+        pid
     }
 
     /// The pid of the one instance of `model`.
