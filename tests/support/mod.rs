@@ -13,6 +13,7 @@ mod llama_server;
 mod ports;
 mod processes;
 mod ran;
+mod scene;
 mod world;
 
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ pub use self::{
     ports::{PortBlock, free_port},
     processes::{Process, processes, stop},
     ran::Ran,
+    scene::Scene,
     world::{Background, World},
 };
 

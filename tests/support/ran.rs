@@ -32,6 +32,13 @@ impl Ran {
         self
     }
 
+    /// Asserts that the exit code is one of these.
+    #[track_caller]
+    pub fn exits_with(self, codes: &[i32]) -> Self {
+        assert!(codes.contains(&self.code), "exit code, not one of {codes:?}, with {self}");
+        self
+    }
+
     /// Asserts that all of `parts` are in what it said.
     #[track_caller]
     pub fn says(self, parts: &[&str]) -> Self {
