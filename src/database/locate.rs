@@ -40,9 +40,11 @@ pub(super) fn locate(
     recorded_id: i64,
     recorded_creation: &Value,
 ) -> Result<Option<i64>, Problem> {
+    // Two lookups rather than one with OR, for which SQLite scans the table.
     let mut statement = connection.prepare(
-        "SELECT id, name = ?1 COLLATE BINARY, created_at IS ?3 FROM models
-         WHERE id = ?2 OR name = ?1 COLLATE BINARY ORDER BY id",
+        "SELECT id, name = ?1 COLLATE BINARY, created_at IS ?3 FROM models WHERE id = ?2
+         UNION ALL
+         SELECT id, TRUE, FALSE FROM models WHERE name = ?1 COLLATE BINARY AND id <> ?2",
     )?;
     let mut rows = statement.query((name.as_str(), recorded_id, recorded_creation))?;
     let mut own = None;

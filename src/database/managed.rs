@@ -33,7 +33,7 @@ impl Managed<'_> {
     /// there under that name is not taken over.
     pub(super) fn create(&self, config: &ModelConfig, adopt_row: Option<i64>) -> Result<(), Problem> {
         let adopted = match adopt_row {
-            Some(id) => models::by_id(self.connection, id)?.filter(|row| row.name() == config.name.as_str()),
+            Some(id) => models::row(self.connection, self.table, id)?.filter(|row| row.name() == config.name.as_str()),
             None => None,
         };
         let (id, status) = match adopted {
@@ -75,7 +75,7 @@ impl Managed<'_> {
                 row.id()
             }
             None => {
-                let free = models::by_id(self.connection, recorded.id)?.is_none();
+                let free = models::row(self.connection, self.table, recorded.id)?.is_none();
                 self.insert(config, free.then_some(recorded.id), recorded.status)?
             }
         };
@@ -145,7 +145,7 @@ impl Managed<'_> {
     /// The model's row as it is now; `None`: another client deleted it.
     fn row(&self, model: &ModelName, recorded: &Recorded) -> Result<Option<ModelRow>, Problem> {
         match locate::locate(self.connection, model, recorded.id, &recorded.created_at)? {
-            Some(id) => models::by_id(self.connection, id),
+            Some(id) => models::row(self.connection, self.table, id),
             None => Ok(None),
         }
     }

@@ -11,8 +11,8 @@ use super::{Problem, table};
 /// Step `n` leads from version `n` to `n + 1`. Never edited, only added to.
 const STEPS: [&str; 1] = [V1];
 
-/// What `AddGeneration` of a model never changes once written: all but
-/// `outcome`, `death` and `accepted_by`.
+/// A generation never changes once written, but for `outcome`, `death` and
+/// `accepted_by`.
 const V1: &str = "
 CREATE TABLE herdsman_models (
     name TEXT NOT NULL PRIMARY KEY,
@@ -91,7 +91,10 @@ fn latest() -> i64 {
 
 /// The version of the file; 0 where herdsman has never written.
 pub(super) fn version(connection: &Connection) -> Result<i64, Problem> {
-    if !connection.table_exists(None::<&str>, "herdsman_meta")? {
+    // Asked in SQL: rusqlite's `table_exists` answers from a schema that may
+    // be older than the transaction.
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'herdsman_meta')";
+    if !connection.query_row(sql, [], |row| row.get(0))? {
         return Ok(0);
     }
     let version: Option<String> = connection

@@ -13,7 +13,8 @@
 //! | `columns`, `config`, `drift` | which columns herdsman owns, what it writes there, what others changed |
 //! | `locate` | which row is a managed model's, whatever other clients did |
 //! | `records`, `instances`, `events` | reading back |
-//! | `changes` | writing |
+//! | `changes`, `managed` | writing: herdsman's own tables, and the shared row of a managed model |
+//! | `fields` | reading single fields strictly, so that an edited record is an error that names it |
 //! | `models`, `row`, `convert` | the five functions of the contract, a row, the two vocabularies |
 //!
 //! Invariants:

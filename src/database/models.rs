@@ -31,7 +31,8 @@ pub struct ModelFilter {
 
 pub(super) fn list(connection: &Connection, filter: &ModelFilter) -> Result<Vec<ModelRow>, Problem> {
     let condition = "(?1 IS NULL OR status = ?1) AND (?2 IS NULL OR type = ?2) ORDER BY created_at DESC, id DESC";
-    let mut rows = select(connection, condition, [&filter.status, &filter.model_type])?;
+    let Some(table) = Table::read(connection)? else { return Ok(Vec::new()) };
+    let mut rows = select(connection, &table, condition, [&filter.status, &filter.model_type])?;
     if let Some(part) = &filter.name {
         // SQLite's own lower() and LIKE know ASCII only.
         let part = part.to_lowercase();
@@ -41,19 +42,32 @@ pub(super) fn list(connection: &Connection, filter: &ModelFilter) -> Result<Vec<
 }
 
 pub(super) fn by_id(connection: &Connection, id: i64) -> Result<Option<ModelRow>, Problem> {
-    Ok(select(connection, "id = ?1", [id])?.pop())
+    match Table::read(connection)? {
+        Some(table) => row(connection, &table, id),
+        None => Ok(None),
+    }
+}
+
+/// [`by_id`] where the table's columns are known already.
+pub(super) fn row(connection: &Connection, table: &Table, id: i64) -> Result<Option<ModelRow>, Problem> {
+    Ok(select(connection, table, "id = ?1", [id])?.pop())
 }
 
 pub(super) fn by_name(connection: &Connection, name: &str) -> Result<Option<ModelRow>, Problem> {
-    let mut rows = select(connection, "name = ?1 COLLATE BINARY ORDER BY id", [name])?;
+    let Some(table) = Table::read(connection)? else { return Ok(None) };
+    let mut rows = select(connection, &table, "name = ?1 COLLATE BINARY ORDER BY id", [name])?;
     match rows.len() {
         0 | 1 => Ok(rows.pop()),
         _ => Err(Problem::DuplicateName { name: name.to_owned(), ids: rows.iter().map(ModelRow::id).collect() }),
     }
 }
 
-fn select(connection: &Connection, condition: &str, values: impl rusqlite::Params) -> Result<Vec<ModelRow>, Problem> {
-    let Some(table) = Table::read(connection)? else { return Ok(Vec::new()) };
+fn select(
+    connection: &Connection,
+    table: &Table,
+    condition: &str,
+    values: impl rusqlite::Params,
+) -> Result<Vec<ModelRow>, Problem> {
     let list: Vec<String> = table.columns().iter().map(|name| quoted(name)).collect();
     let mut statement = connection.prepare(&format!("SELECT {} FROM models WHERE {condition}", list.join(", ")))?;
     let mut rows = statement.query(values)?;
@@ -80,7 +94,7 @@ pub(super) fn update(connection: &Connection, id: i64, updates: &Fields, now: Ti
     let table = Table::require(connection)?;
     let fixed = [("id", STABLE), ("created_at", STABLE), ("updated_at", "it is set to now"), ("hf_token", SECRET)];
     check(&table, updates, &fixed)?;
-    if by_id(connection, id)?.is_none() {
+    if row(connection, &table, id)?.is_none() {
         return Err(Problem::UnknownId { id });
     }
     if let Some(Value::Text(name)) = updates.get("name")

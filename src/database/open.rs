@@ -52,6 +52,9 @@ impl Database {
             }
             use_wal(&connection, timeout)?;
             connection.pragma_update(None, "synchronous", "NORMAL")?;
+            // In KiB when negative: ten thousand models fit, so that one big
+            // commit does not spill its pages before it ends.
+            connection.pragma_update(None, "cache_size", -65_536)?;
             // This build of SQLite enforces foreign keys; other clients' do
             // not by default. Deleting a model must delete that row alone.
             connection.pragma_update(None, "foreign_keys", false)?;

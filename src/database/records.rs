@@ -199,7 +199,7 @@ fn settle(
     let (Some(id), Some(model)) = (choose(own, &elsewhere), models.get_mut(&unsettled.name)) else { return Ok(()) };
     unmanaged.retain(|row| row.id != id);
     model.id = id;
-    if let Some(row) = models::by_id(connection, id)? {
+    if let Some(row) = models::row(connection, table, id)? {
         model.status = row.status();
         model.row = Row::Present(drift::compare(table, &config_of(connection, &unsettled.name)?, &row));
     }
@@ -212,7 +212,7 @@ fn drift_of(
     name: &ModelName,
     id: i64,
 ) -> Result<Vec<crate::model::ColumnDrift>, Problem> {
-    let Some(row) = models::by_id(connection, id)? else { return Ok(Vec::new()) };
+    let Some(row) = models::row(connection, table, id)? else { return Ok(Vec::new()) };
     Ok(drift::compare(table, &config_of(connection, name)?, &row))
 }
 

@@ -15,21 +15,30 @@ pub(super) const EXAMPLES: &str = "write it like `\"30s\"`, `\"10m\"` or `\"1h30
 /// Why a text is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
+    /// Nothing is written.
     #[error("a duration cannot be empty")]
     Empty,
+    /// A part does not begin with a whole number.
     #[error("`{0}` is not a whole number followed by a unit")]
     Number(String),
+    /// A number is followed by another word than a unit.
     #[error("`{0}` is not a unit of time")]
     Unit(String),
+    /// A number stands alone.
     #[error("`{0}` has no unit")]
     NoUnit(String),
+    /// Units are repeated or out of order.
     #[error("units go from the longest to the shortest, each once")]
     Order,
+    /// Longer than anybody means.
     #[error("a duration is at most 720h")]
     TooLong,
 }
 
 /// Reads a duration: whole numbers with a unit each, no blanks, no sign.
+///
+/// # Errors
+/// [`DurationError`] says which part is not one.
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
     if text.is_empty() {
         return Err(DurationError::Empty);

@@ -18,8 +18,8 @@ use std::path::Path;
 
 use super::open::open_regular;
 
-/// The longest header text kept; longer ones are skipped unread.
-const LONGEST_KEY: u64 = 256;
+/// The longest key looked at, bytes; longer ones are skipped.
+const LONGEST_KEY: usize = 256;
 
 /// The alignment of the data where the header states none.
 const DEFAULT_ALIGNMENT: u64 = 32;
@@ -154,7 +154,7 @@ fn magic(header: &mut Header<impl Read>) -> Result<(), Flaw> {
 
 /// Walks over one key-value; returns the alignment if that is what it states.
 fn key_value(header: &mut Header<impl Read>) -> Result<Option<u64>, Flaw> {
-    let mut key = [0; LONGEST_KEY as usize];
+    let mut key = [0; LONGEST_KEY];
     let key = header.text(&mut key)? == b"general.alignment";
     let kind = header.u32()?;
     // llama.cpp reads the alignment as a u32 and refuses what is no power of two.

@@ -127,6 +127,7 @@ fn read_all(options: &LoadOptions<'_>, dir: &Path, base: &str, listing: &Listing
             problems.push(whole_file(&source.file, problem));
             None
         }
+        Ok(_) if !listing.has_defaults => None,
         Ok(_) if !errors.is_empty() => {
             problems.extend(syntax::problems(&source, table.get_ref(), &errors));
             None
@@ -225,15 +226,19 @@ fn collect(dir: &Path, defaults: Option<Stamp>, reads: Vec<FileRead>, mut proble
         problems.append(&mut found);
     }
     problems.append(&mut claims::check(&mut outcomes));
-    let mut desired = Desired { dir: dir.to_owned(), ..Desired::default() };
+    let (mut definitions, mut unresolved) = (Vec::with_capacity(outcomes.len()), Vec::new());
     for outcome in outcomes {
         match outcome {
-            Outcome::Good(definition) => {
-                desired.definitions.insert(definition.name.clone(), *definition);
-            }
-            Outcome::Bad(unresolved, _) => desired.unresolved.push(unresolved),
+            Outcome::Good(definition) => definitions.push((definition.name.clone(), *definition)),
+            Outcome::Bad(file, _) => unresolved.push(file),
         }
     }
-    desired.diagnostics = super::in_order(problems);
+    let desired = Desired {
+        dir: dir.to_owned(),
+        // Collected, not inserted one by one: that leaves no node half empty.
+        definitions: definitions.into_iter().collect(),
+        unresolved,
+        diagnostics: super::in_order(problems),
+    };
     Reading { desired, stamps, defaults }
 }

@@ -48,7 +48,8 @@ fn parameters(
     base: &str,
 ) -> BTreeMap<String, Chosen> {
     let mut settings = BTreeMap::new();
-    let mut keys: BTreeMap<&str, Range<usize>> = BTreeMap::new();
+    // A few dozen at most: looked through, not looked up.
+    let mut keys: Vec<(&str, Range<usize>)> = Vec::with_capacity(table.len());
     for (key, value) in table {
         let name = key.get_ref().as_ref();
         let (option, negated) = match catalogue.find(name) {
@@ -63,9 +64,12 @@ fn parameters(
                 continue;
             }
         };
-        if let Some(first) = keys.insert(&option.key, key.span()) {
-            stated_twice(reader, &option.key, first, key.span());
-        } else if let Some(chosen) = choose(reader, option, value, negated, base) {
+        if let Some((_, first)) = keys.iter().find(|(known, _)| *known == option.key) {
+            stated_twice(reader, &option.key, first.clone(), key.span());
+            continue;
+        }
+        keys.push((&option.key, key.span()));
+        if let Some(chosen) = choose(reader, option, value, negated, base) {
             settings.insert(option.key.clone(), chosen);
         }
     }

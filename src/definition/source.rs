@@ -28,7 +28,9 @@ pub(super) struct Source<'t> {
 
 impl<'t> Source<'t> {
     pub fn new(path: Arc<str>, file: Arc<str>, text: &'t str) -> Self {
-        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let mut lines = Vec::with_capacity(32);
+        lines.push(0);
+        lines.extend(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1));
         Self { path, file, text, lines, shared: OnceLock::new() }
     }
 
@@ -49,19 +51,28 @@ impl<'t> Source<'t> {
     }
 
     /// An error at `line` (0: the file as a whole), for problems that are seen
-    /// only after the file was read. The caret goes to `needle` if it stands
-    /// on that line or below, else to the whole line.
+    /// only after the file was read. The caret goes to the value `needle` if
+    /// the key on that line has it, else to the whole line.
     pub fn error_at_line(&self, line: u32, needle: &str, message: impl Into<String>) -> Diagnostic {
         let start = usize::try_from(line).ok().and_then(|line| self.lines.get(line.checked_sub(1)?)).copied();
         let Some((start, rest)) = start.and_then(|start| Some((start, self.text.get(start..)?))) else {
             return Diagnostic::error(Arc::clone(&self.file), message);
         };
-        let span = match rest.find(needle) {
-            Some(at) if !needle.is_empty() => start + at..start + at + needle.len(),
-            _ => start..start + rest.lines().next().unwrap_or_default().trim_end().len(),
-        };
+        let whole = start..start + rest.lines().next().unwrap_or_default().trim_end().len();
+        let span = value_span(rest, needle).map_or(whole, |span| start + span.start..start + span.end);
         self.error(span, message)
     }
+}
+
+/// Where the value `needle` stands, with its quotes or as the end of a path.
+fn value_span(rest: &str, needle: &str) -> Option<Range<usize>> {
+    if needle.is_empty() {
+        return None;
+    }
+    let value = rest.find('=')? + 1;
+    let forms = [format!("\"{needle}\""), format!("'{needle}'"), needle.to_owned()];
+    let (form, at) = forms.iter().find_map(|form| Some((form, rest[value..].find(form.as_str())?)))?;
+    Some(value + at..value + at + form.len())
 }
 
 /// `text` with every value that may be a secret overwritten by as many `*`,
@@ -111,7 +122,9 @@ mod tests {
     fn a_problem_seen_later_points_at_the_value_or_at_its_line() {
         let source = source("a = 1\nmodel = \"x.gguf\"\n");
         let position = |line, needle| source.error_at_line(line, needle, "m").position();
-        assert_eq!(position(2, "x.gguf"), Some((2, 10)));
+        assert_eq!(position(2, "x.gguf"), Some((2, 9)));
+        assert_eq!(position(2, "gguf"), Some((2, 12)));
+        assert_eq!(position(2, "l"), Some((2, 1)), "that is part of the key, not of the value");
         assert_eq!(position(2, "other"), Some((2, 1)));
         assert_eq!(position(0, "x.gguf"), None);
         assert_eq!(position(9, "x.gguf"), None, "the file may have become shorter");

@@ -28,11 +28,17 @@ fn problem(source: &Source<'_>, table: &DeTable<'_>, error: &Error) -> Diagnosti
             first(table, key.trim_matches(['"', '\'']), span.start).map(|at| (at, "first stated here".to_owned()));
         return problem.help("keep the one that is meant and remove the other");
     }
+    if error.message().starts_with("string values must be quoted") {
+        return match source.text.get(span.clone()).is_none_or(|value| value.trim().is_empty()) {
+            true => source.error(span, "not valid TOML: the value is missing").help("write a value after the `=`"),
+            false => source.error(span, "not valid TOML: a text needs quotes").help("put it in quotes: `\"…\"`"),
+        };
+    }
     // The first part says what is wrong, the rest what could stand there.
     let (wrong, expected) = error.message().split_once(", expected ").unwrap_or((error.message(), ""));
     let mut problem = source.error(span, format!("not valid TOML: {wrong}"));
     problem.label = (!expected.is_empty()).then(|| format!("expected {expected}"));
-    problem.help("texts need quotes, each key stands once and on a line of its own; see https://toml.io")
+    problem.help("each line is `key = value` or `[table]`; see https://toml.io")
 }
 
 /// The last key `name` before `end`.

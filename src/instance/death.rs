@@ -25,11 +25,21 @@ const LONGEST: usize = 300;
 /// What begins the lines herdsman itself writes to a log.
 pub(super) const OWN_LINE: &str = "herdsman: ";
 
+/// What else is known of a death. llama-server writes its log from a thread
+/// and at times exits before the last lines are out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Known {
+    /// How it ended, where this herdsman started it.
+    pub exit: Option<ExitStatus>,
+    /// Its port, if somebody else listens on it.
+    pub taken_port: Option<u16>,
+}
+
 /// The end of the instance whose log began at `offset`.
-pub(super) fn explain(log: &Path, offset: u64, exit: Option<ExitStatus>) -> Death {
+pub(super) fn explain(log: &Path, offset: u64, known: Known) -> Death {
     match tail(log, offset) {
-        Ok(tail) => from_log(&tail, exit),
-        Err(error) => silent(&format!("its log {} cannot be read: {error}", log.display()), exit),
+        Ok(tail) => from_log(&tail, known),
+        Err(error) => silent(&format!("its log {} cannot be read: {error}", log.display()), known),
     }
 }
 
@@ -106,7 +116,7 @@ const PATTERNS: &[(FailureCause, &[&str])] = &[
     ),
 ];
 
-fn from_log(tail: &str, exit: Option<ExitStatus>) -> Death {
+fn from_log(tail: &str, known: Known) -> Death {
     let lines: Vec<Line<'_>> = tail.split(['\n', '\r']).filter_map(Line::parse).collect();
     for (cause, patterns) in PATTERNS {
         let tells = |line: &&Line<'_>| {
@@ -121,15 +131,19 @@ fn from_log(tail: &str, exit: Option<ExitStatus>) -> Death {
         return Death { cause: FailureCause::Spec, message: line.message() };
     }
     match lines.last() {
-        Some(line) => silent(&format!("the last line of its log: {}", line.message()), exit),
-        None => silent("it left no word in its log", exit),
+        Some(line) => silent(&format!("the last line of its log: {}", line.message()), known),
+        None => silent("it left no word in its log", known),
     }
 }
 
 /// A death without an error in the log: by a signal, if that is known.
-fn silent(context: &str, exit: Option<ExitStatus>) -> Death {
-    let Some(signal) = exit.and_then(|status| status.signal()) else {
-        let code = exit.and_then(|status| status.code()).map(|code| format!("exit status {code}; "));
+fn silent(context: &str, known: Known) -> Death {
+    let Some(signal) = known.exit.and_then(|status| status.signal()) else {
+        if let Some(port) = known.taken_port {
+            let message = format!("port {port} is taken by another process; {context}");
+            return Death { cause: FailureCause::PortBusy, message };
+        }
+        let code = known.exit.and_then(|status| status.code()).map(|code| format!("exit status {code}; "));
         return Death { cause: FailureCause::Spec, message: format!("{}{context}", code.unwrap_or_default()) };
     };
     let (name, cause) = match signal {
@@ -214,8 +228,26 @@ herdsman: starts instance x: failed to allocate everything
 ";
 
     fn death(log: &str) -> (FailureCause, String) {
-        let Death { cause, message } = from_log(log, None);
+        let Death { cause, message } = from_log(log, Known::default());
         (cause, message)
+    }
+
+    fn exited(status: i32) -> Known {
+        Known { exit: Some(ExitStatus::from_raw(status)), taken_port: None }
+    }
+
+    #[test]
+    fn a_log_cut_short_does_not_hide_that_the_port_was_taken() {
+        let known = Known { taken_port: Some(8101), ..exited(1 << 8) };
+        let death = from_log("0.00.1 I srv    load_model: loading\n", known);
+        assert_eq!(death.cause, FailureCause::PortBusy);
+        assert!(death.message.starts_with("port 8101 is taken"), "{death:?}");
+        assert_eq!(
+            from_log("error: invalid argument: --x", known).cause,
+            FailureCause::Spec,
+            "an error in the log wins"
+        );
+        assert_eq!(from_log("", Known { taken_port: Some(8101), ..exited(9) }).cause, FailureCause::NoMemory);
     }
 
     #[test]
@@ -265,16 +297,13 @@ herdsman: starts instance x: failed to allocate everything
     fn a_log_without_an_error_gives_its_last_line_and_the_signal_where_known() {
         let log = "0.00.1 I srv    load_model: loading model 't.gguf'\nAMX is not ready to be used!\n";
         assert_eq!(death(log), (FailureCause::Spec, "the last line of its log: AMX is not ready to be used!".into()));
-        let killed = from_log(log, Some(ExitStatus::from_raw(9)));
+        let killed = from_log(log, exited(9));
         assert_eq!(killed.cause, FailureCause::NoMemory);
-        let illegal = from_log(log, Some(ExitStatus::from_raw(4)));
+        let illegal = from_log(log, exited(4));
         assert_eq!(illegal.cause, FailureCause::Spec);
         assert_eq!(illegal.message, "ended by SIGILL; the last line of its log: AMX is not ready to be used!");
         assert_eq!(death("herdsman: starts\n").1, "it left no word in its log");
-        assert_eq!(
-            from_log("", Some(ExitStatus::from_raw(3 << 8))).message,
-            "exit status 3; it left no word in its log"
-        );
+        assert_eq!(from_log("", exited(3 << 8)).message, "exit status 3; it left no word in its log");
     }
 
     #[test]
@@ -283,12 +312,16 @@ herdsman: starts instance x: failed to allocate everything
         let log = directory.path().join("m.log");
         let old = "error: invalid argument: --old\n";
         std::fs::write(&log, old).unwrap();
-        assert_eq!(explain(&log, old.len() as u64, None).message, "it left no word in its log");
-        assert_eq!(explain(&log, 0, None).message, old.trim());
-        assert_eq!(explain(&log, 1 << 40, None).message, old.trim(), "a rotated log is read from its start");
+        assert_eq!(explain(&log, old.len() as u64, Known::default()).message, "it left no word in its log");
+        assert_eq!(explain(&log, 0, Known::default()).message, old.trim());
+        assert_eq!(
+            explain(&log, 1 << 40, Known::default()).message,
+            old.trim(),
+            "a rotated log is read from its start"
+        );
         std::fs::write(&log, format!("{old}{}", "noise\n".repeat(4000))).unwrap();
-        assert_eq!(explain(&log, 0, None).message, "the last line of its log: noise");
-        assert!(explain(&directory.path().join("none"), 0, None).message.contains("cannot be read"));
+        assert_eq!(explain(&log, 0, Known::default()).message, "the last line of its log: noise");
+        assert!(explain(&directory.path().join("none"), 0, Known::default()).message.contains("cannot be read"));
     }
 
     #[test]
@@ -312,7 +345,7 @@ herdsman: starts instance x: failed to allocate everything
     proptest! {
         #[test]
         fn no_log_makes_the_reader_panic(log in ".*", status in any::<i32>()) {
-            let _ = from_log(&log, Some(ExitStatus::from_raw(status)));
+            let _ = from_log(&log, exited(status));
         }
     }
 }

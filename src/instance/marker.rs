@@ -4,7 +4,11 @@
 //! start identifies the process for its whole life.
 
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use super::process::{self, Stat};
 
 /// The id of the state directory that owns the instance.
 pub(super) const STATE: &str = "HERDSMAN_STATE";
@@ -22,7 +26,37 @@ pub(super) const DEFINITION: &str = "HERDSMAN_DEFINITION";
 pub(super) struct Environment(Vec<u8>);
 
 impl Environment {
+    /// Reads the environment of `pid`.
+    ///
+    /// Around an exec it reads as empty: the old one is gone, the new one not
+    /// there yet, for as long as the kernel loads the program. The process has not lost its
+    /// markers, so that moment is waited out. What still has a command line and
+    /// no environment after a few looks was started without one.
+    pub fn of(pid: i32) -> io::Result<Self> {
+        const PAUSE: Duration = Duration::from_micros(100);
+        const LOOKS: u32 = 1000;
+        const LOOKS_WITH_COMMAND_LINE: u32 = 20;
+        let mut with_command_line = 0;
+        for _ in 0..LOOKS {
+            let environment = Self(process::environment(pid)?);
+            let is_staying =
+                || io::Result::Ok(Stat::of(pid)?.is_some_and(|stat| !stat.is_dead() && !stat.is_exiting()));
+            if !environment.is_empty() || !is_staying()? {
+                return Ok(environment);
+            }
+            if !process::command_line(pid)?.is_empty() {
+                with_command_line += 1;
+                if with_command_line == LOOKS_WITH_COMMAND_LINE {
+                    break;
+                }
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(Self(Vec::new()))
+    }
+
     /// From the NUL-separated bytes of `/proc/PID/environ`.
+    #[cfg(test)]
     pub const fn new(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }

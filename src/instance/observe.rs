@@ -12,12 +12,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
+use super::death::{self, Known};
 use super::endpoint::{Endpoint, Target};
 use super::marker::{Environment, STATE};
 use super::scan::{self, Found};
 use super::socket::{self, Listening};
-use super::{Host, HostError, death, process};
-use crate::model::{Busy, Health, Instance, InstanceId, InstanceRecord, Listener, Observed, ProcessId, Timestamp};
+use super::{Host, HostError, process};
+use crate::model::{
+    Busy, Death, Health, Instance, InstanceId, InstanceRecord, Listener, Observed, ProcessId, Timestamp,
+};
 
 impl Host {
     /// Looks once at everything. `recorded` is what SQLite remembers: it tells
@@ -40,18 +43,20 @@ impl Host {
         });
 
         let seen: BTreeSet<&InstanceId> = instances.iter().map(|instance| &instance.id).collect();
-        let mut unknown = Vec::new();
-        let mut deaths = BTreeMap::new();
-        for record in recorded.iter().filter(|record| !seen.contains(&record.id)) {
-            if record.process.as_ref().is_some_and(|process| self.may_live(process)) {
-                unknown.push(record.id.clone());
-            } else {
-                let log = logs.join(format!("{}.log", record.model));
-                let exit = self.exits.get(&record.id).copied();
-                deaths.insert(record.id.clone(), death::explain(&log, record.log_offset, exit));
-            }
-        }
+        let unseen = recorded.iter().filter(|record| !seen.contains(&record.id));
+        let (unknown, dead): (Vec<_>, Vec<_>) =
+            unseen.partition(|record| record.process.as_ref().is_some_and(|process| self.may_live(process)));
+        let unknown = unknown.into_iter().map(|record| record.id.clone()).collect();
+        // Again, for those that have died since.
+        self.reap();
+        let deaths = dead.into_iter().map(|record| (record.id.clone(), self.death(record, logs, &listeners))).collect();
         Ok(Observed { boot_id: self.boot_id.clone(), instances, unknown, deaths, listeners, foreign: scan.foreign })
+    }
+
+    fn death(&self, record: &InstanceRecord, logs: &Path, listeners: &BTreeMap<u16, Listener>) -> Death {
+        let is_taken = |port: &u16| matches!(listeners.get(port), Some(Listener::Stranger(_)));
+        let known = Known { exit: self.exits.get(&record.id).copied(), taken_port: record.port.filter(is_taken) };
+        death::explain(&logs.join(format!("{}.log", record.model)), record.log_offset, known)
     }
 
     /// Whether each instance has requests in flight, in the order given; all
@@ -69,17 +74,13 @@ impl Host {
     }
 
     /// What each process answers; `NotListening` without its socket.
-    pub(super) fn health_of(
-        &mut self,
-        asked: &[(i32, Endpoint)],
-        listening: &Listening,
-    ) -> Result<Vec<Health>, HostError> {
+    fn health_of(&mut self, asked: &[(i32, Endpoint)], listening: &Listening) -> Result<Vec<Health>, HostError> {
         let targets = asked.iter().map(|(pid, endpoint)| endpoint.target(*pid, listening)).collect();
         self.ask(targets, Health::NotListening, |http, targets| http.health(targets))
     }
 
     /// Asks those that can be asked; the others get `without`.
-    fn ask<T: Clone>(
+    pub(super) fn ask<T: Clone>(
         &mut self,
         targets: Vec<Option<Target>>,
         without: T,
@@ -139,7 +140,7 @@ impl Host {
             return true;
         }
         match process::is_alive(recorded.pid, recorded.start_ticks) {
-            Ok(true) => match process::environment(recorded.pid).map(Environment::new) {
+            Ok(true) => match Environment::of(recorded.pid) {
                 // Markers of ours would have been seen, but for a change of mind since the scan.
                 Ok(environment) => environment.text(STATE).is_none_or(|state| state == self.state_id),
                 Err(error) => !process::is_gone(&error),
@@ -152,7 +153,7 @@ impl Host {
 
 /// What a running process was told about its address.
 pub(super) fn endpoint(pid: i32) -> io::Result<Endpoint> {
-    Ok(Endpoint::read(&process::command_line(pid)?, &Environment::new(process::environment(pid)?)))
+    Ok(Endpoint::read(&process::command_line(pid)?, &Environment::of(pid)?))
 }
 
 /// Every TCP port in use: ours when one of our instances owns a socket on it.

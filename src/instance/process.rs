@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 
 use crate::model::{Progress, Timestamp};
 
@@ -81,13 +82,28 @@ pub(super) fn is_alive(pid: i32, start_ticks: u64) -> io::Result<bool> {
 
 /// The command line, NUL-separated.
 pub(super) fn command_line(pid: i32) -> io::Result<Vec<u8>> {
-    std::fs::read(format!("/proc/{pid}/cmdline"))
+    read_at_once(&format!("/proc/{pid}/cmdline"))
 }
 
 /// The environment as it was at exec, NUL-separated; empty while the process
 /// is going away.
 pub(super) fn environment(pid: i32) -> io::Result<Vec<u8>> {
-    std::fs::read(format!("/proc/{pid}/environ"))
+    read_at_once(&format!("/proc/{pid}/environ"))
+}
+
+/// Reads a file of a process's memory by one system call: between two of them
+/// an exec may cut the text short.
+fn read_at_once(path: &str) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let mut text = vec![0; 16 << 10];
+    loop {
+        let length = file.read_at(&mut text, 0)?;
+        if length < text.len() {
+            text.truncate(length);
+            return Ok(text);
+        }
+        text.resize(text.len() * 4, 0);
+    }
 }
 
 /// What the process calls itself, safe to print.

@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use super::marker::{DEFINITION, Environment, INSTANCE, MODEL, SPEC, STATE};
-use super::process::{self, Stat};
+use super::process::Stat;
 use crate::model::{InstanceId, ModelName, SpecHash};
 
 /// A live process with markers.
@@ -57,7 +57,7 @@ pub(super) fn scan(state_id: &str) -> io::Result<Scan> {
 /// read.
 fn leader(pid: i32) -> Option<(Stat, Environment)> {
     let stat = Stat::of(pid).ok()?.filter(|stat| stat.session == pid && !stat.is_dead())?;
-    Some((stat, Environment::new(process::environment(pid).ok()?)))
+    Some((stat, Environment::of(pid).ok()?))
 }
 
 impl Scan {

@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::io::FdFlags;
 
 use super::death::OWN_LINE;
+use super::marker::Environment;
 use super::secret::SecretError;
 use super::{Host, HostError, environment, process};
 use crate::model::{FailureCause, Launch, ProcessId, SecretSource};
@@ -144,12 +145,13 @@ impl Host {
     }
 }
 
-/// Pid and start time. The environment is read too: an instance that hides it
-/// could never be found again. (A dead one has none, and is ours to reap.)
+/// Pid and start time. The environment is read too, so that the exec is over
+/// and the next look sees the instance; one that hides it could never be found
+/// again. (A dead one has none, and is ours to reap.)
 fn identify(child: &Child) -> io::Result<(i32, u64)> {
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
     let stat = process::Stat::of(pid)?.ok_or(ErrorKind::NotFound)?;
-    match process::environment(pid) {
+    match Environment::of(pid) {
         Err(error) if !process::is_gone(&error) => Err(error),
         _ => Ok((pid, stat.start_ticks)),
     }

@@ -123,7 +123,7 @@ impl Host {
         }
         let kernel = |source| StopError::Kernel { model: model.clone(), pid: process.pid, source };
         let Some(pidfd) = Pidfd::open(process.pid, process.start_ticks).map_err(kernel)? else { return Ok(None) };
-        let reason = match process::environment(process.pid).map(Environment::new) {
+        let reason = match Environment::of(process.pid) {
             Err(error) if process::is_gone(&error) => return Ok(None),
             Err(error) => format!("its environment cannot be read: {error}"),
             // Its markers are no longer to be read; there is only its end to wait for.

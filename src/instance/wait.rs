@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::Host;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Target};
 use super::observe::endpoint;
 use super::pidfd::Pidfd;
-use super::socket::Listening;
+use super::socket::{Listening, sockets_of};
+use super::{Host, HostError};
 use crate::model::{Health, Instance};
 
 /// The first pause between two questions: a tiny model is ready in 31 ms.
@@ -25,14 +25,13 @@ impl Host {
     /// reports it.
     pub fn wait_for_change(&mut self, watched: &[Instance], timeout: Duration) -> bool {
         let deadline = Instant::now().checked_add(timeout);
-        let mut processes = Vec::new();
-        let mut asked: Vec<(i32, Endpoint)> = Vec::new();
+        let (mut processes, mut asked) = (Vec::new(), Vec::new());
         for instance in watched {
             let pid = instance.process.pid;
             match (Pidfd::open(pid, instance.process.start_ticks), endpoint(pid)) {
                 (Ok(Some(pidfd)), Ok(endpoint)) => {
                     processes.push(pidfd);
-                    asked.push((pid, endpoint));
+                    asked.push(Asked { pid, endpoint, target: None });
                 }
                 _ => return true,
             }
@@ -48,18 +47,39 @@ impl Host {
             if left.is_zero() {
                 return false;
             }
-            if self.answers_otherwise(watched, &asked) {
-                return true;
+            match self.answers(&mut asked) {
+                Ok(answers) if !differ(watched, &answers) => {}
+                Ok(_) | Err(_) => return true,
             }
             pause = (pause * 3 / 2).min(LONGEST_PAUSE);
         }
     }
 
-    fn answers_otherwise(&mut self, watched: &[Instance], asked: &[(i32, Endpoint)]) -> bool {
-        let Ok(listening) = Listening::read() else { return true };
-        let Ok(now) = self.health_of(asked, &listening) else { return true };
-        // Why a server gives no answer may be worded otherwise each time.
-        let differs = |seen: &Health, now: &Health| std::mem::discriminant(seen) != std::mem::discriminant(now);
-        watched.iter().zip(&now).any(|(instance, now)| differs(&instance.health, now))
+    /// What each answers now. The kernel's table of sockets takes milliseconds
+    /// to read where many connections are possible, so it is read only for
+    /// those that hold a socket and were not found in it yet.
+    fn answers(&mut self, asked: &mut [Asked]) -> Result<Vec<Health>, HostError> {
+        let mut sought: Vec<&mut Asked> =
+            asked.iter_mut().filter(|one| one.target.is_none() && !sockets_of(one.pid).is_empty()).collect();
+        if !sought.is_empty() {
+            let listening = Listening::read().map_err(HostError::reading("/proc/net"))?;
+            sought.iter_mut().for_each(|one| one.target = one.endpoint.target(one.pid, &listening));
+        }
+        let targets = asked.iter().map(|one| one.target.clone()).collect();
+        self.ask(targets, Health::NotListening, |http, targets| http.health(targets))
     }
+}
+
+/// Why a server gives no answer may be worded otherwise each time.
+fn differ(watched: &[Instance], answers: &[Health]) -> bool {
+    let kind = std::mem::discriminant::<Health>;
+    watched.iter().zip(answers).any(|(instance, answer)| kind(&instance.health) != kind(answer))
+}
+
+/// One that is asked again and again.
+struct Asked {
+    pid: i32,
+    endpoint: Endpoint,
+    /// Once it owns its socket, it does so until it ends.
+    target: Option<Target>,
 }

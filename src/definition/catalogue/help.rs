@@ -56,7 +56,7 @@ fn entry(line: &str) -> Option<Entry<'_>> {
 /// Splits a head into its names and its metavar.
 fn names(head: &str) -> (Vec<&str>, &str) {
     let mut names = Vec::new();
-    let mut rest = head.trim();
+    let mut rest = head.trim_ascii();
     while rest.starts_with('-') {
         let end = rest.find([',', ' ']).unwrap_or(rest.len());
         let (name, after) = rest.split_at(end);
@@ -72,7 +72,9 @@ fn names(head: &str) -> (Vec<&str>, &str) {
 /// The help text of a continuation line.
 fn continuation(line: &str) -> Option<&str> {
     let (indent, text) = line.split_at_checked(HELP_COLUMN)?;
-    (indent.trim().is_empty() && !text.trim().is_empty()).then_some(text)
+    // Bytes: this runs over every line, and every start of a pass reads a help.
+    let is_blank = |text: &str| text.bytes().all(|byte| byte == b' ');
+    (is_blank(indent) && !is_blank(text)).then_some(text)
 }
 
 impl<'a> Entry<'a> {

@@ -115,11 +115,11 @@ impl OptionSpec {
             metavar: metavar.to_owned(),
             env: entry.env().map(str::to_owned),
             choices: choices(entry, &text, &kind),
-            words: number_words(&text),
-            list: list_style(metavar, &text),
+            words: number_words(&kind, &text),
+            list: list_style(metavar, &kind, &text),
             path: path_role(&key, metavar),
-            deprecated: text.contains("DEPRECATED"),
-            refusal: owned::refusal(&key, &text),
+            deprecated: entry.lines.first().is_some_and(|line| line.contains("DEPRECATED")),
+            refusal: owned::refusal(&key, kind == ValueKind::Flag, &text),
             kind,
             key,
             names,
@@ -203,12 +203,12 @@ fn choices(entry: &Entry<'_>, text: &str, kind: &ValueKind) -> Vec<String> {
     if metavar.contains(',') && metavar.split(',').all(is_word) {
         return owned(&mut metavar.split(','));
     }
+    if *kind != ValueKind::Text {
+        return Vec::new();
+    }
     if let Some((_, list)) = text.split_once("allowed values: ") {
         let list = list.split(" (").next().unwrap_or(list);
         return owned(&mut list.split(','));
-    }
-    if *kind != ValueKind::Text {
-        return Vec::new();
     }
     let bullets = entry.lines.iter().filter_map(|line| Some(line.strip_prefix("- ")?.split_once(':')?.0));
     let mut choices: Vec<String> = bullets.map(|b| b.trim_end_matches(" (default)").to_owned()).collect();
@@ -227,21 +227,28 @@ fn default_word(text: &str) -> Option<&str> {
 }
 
 /// The words of `either an exact number, 'auto', or 'all'`.
-fn number_words(text: &str) -> Vec<String> {
+fn number_words(kind: &ValueKind, text: &str) -> Vec<String> {
+    if !matches!(kind, ValueKind::Integer(_)) || !text.contains('\'') {
+        return Vec::new();
+    }
     let Some((_, rest)) = text.split_once("exact number, ") else { return Vec::new() };
     let sentence = rest.split('(').next().unwrap_or(rest);
     sentence.split('\'').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 /// How several values are written.
-fn list_style(metavar: &str, text: &str) -> ListStyle {
+fn list_style(metavar: &str, kind: &ValueKind, text: &str) -> ListStyle {
     let words = metavar.split(' ').count();
     if words > 1 && metavar.split(' ').all(|word| word.chars().all(|c| c.is_ascii_uppercase())) {
         ListStyle::Words(words)
+    } else if metavar.contains(",..") {
+        ListStyle::Joined(',')
+    } else if *kind != ValueKind::Text {
+        ListStyle::Single
+    } else if text.contains("comma-separated") {
+        ListStyle::Joined(',')
     } else if text.contains("separated by ';'") {
         ListStyle::Joined(';')
-    } else if metavar.contains(",..") || text.contains("comma-separated") {
-        ListStyle::Joined(',')
     } else {
         ListStyle::Single
     }

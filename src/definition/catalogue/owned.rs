@@ -43,15 +43,15 @@ const VARIABLES: [(&str, &str); 4] = [
 ];
 
 /// Why option `key` cannot be set in `[parameters]`; `text` is its help.
-pub(super) fn refusal(key: &str, text: &str) -> Option<String> {
+pub(super) fn refusal(key: &str, is_flag: bool, text: &str) -> Option<String> {
     if let Some((_, instead)) = OWNED.iter().find(|(owned, _)| *owned == key) {
         return Some((*instead).to_owned());
     }
-    if let Some((_, advice)) = text.split_once("has been removed. ") {
+    if let Some(advice) = text.strip_prefix("the argument has been removed. ") {
         return Some(format!("llama-server has removed it: {}", keys_of(advice)));
     }
     // `--gpt-oss-20b-default` and its like also choose a port.
-    if text.contains("can download weights from the internet") {
+    if is_flag && text.contains("can download weights from the internet") {
         let instead = "it chooses weights and port by itself: write `hf_repo = \"org/repo:quant\"` at the top level";
         return Some(instead.to_owned());
     }

@@ -35,6 +35,8 @@ pub(super) fn nearest<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str
     // One slip for each three characters: `ctx_sze` is `ctx_size`, `foo` is nothing.
     let limit = (wanted.chars().count() / 3).clamp(1, 3);
     candidates
+        // The distance is at least the difference in length, and that is quick to tell.
+        .filter(|candidate| candidate.len().abs_diff(wanted.len()) <= limit * char::MAX.len_utf8())
         .map(|candidate| (strsim::damerau_levenshtein(wanted, candidate), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min()

@@ -4,8 +4,9 @@ use std::io::Read;
 
 use super::{Flaw, Header, MOST_DIMENSIONS};
 
-/// Elements per block and bytes per block of each tensor type that llama.cpp
-/// b10434 writes, by number (`enum ggml_type` and `type_traits` of `ggml.c`).
+/// Elements per block and bytes per block of the tensor types in use, by number
+/// (`enum ggml_type` in `ggml.h`; sizes of the `block_*` in `ggml-common.h`).
+/// Numbers that are not here, such as 40 and above, are newer or withdrawn.
 const TYPES: [(u32, u64, u64); 32] = [
     (0, 1, 4),      // F32
     (1, 1, 2),      // F16

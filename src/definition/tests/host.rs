@@ -28,7 +28,7 @@ fn a_directory_in_the_place_of_weights_is_told_at_its_line() {
     let mut desired = dir.load();
     host_checks(&mut desired);
     assert!(desired.diagnostics[0].message.contains("it is a directory"));
-    assert_eq!(desired.diagnostics[0].position(), Some((1, 10)));
+    assert_eq!(desired.diagnostics[0].position(), Some((1, 9)));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::super::load::load_within;
@@ -154,33 +154,40 @@ fn a_directory_that_never_rests_is_an_error() {
 
 #[test]
 fn a_load_is_of_one_moment() {
-    // One commit after another: both files always state the same number.
-    let dir = Dir::new(&[("a.toml", "model = \"0\""), ("b.toml", "model = \"0\"")]);
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for commit in 0.. {
-                if stop.load(Ordering::Relaxed) {
-                    break;
-                }
-                for name in ["a", "b"] {
-                    let new = dir.path().join(format!("{name}.new"));
-                    std::fs::write(&new, format!("model = \"{commit}\"")).unwrap();
-                    std::fs::rename(&new, dir.path().join(format!("{name}.toml"))).unwrap();
-                }
-                std::thread::sleep(Duration::from_millis(2));
+    // A commit to both files comes after the first was read, once.
+    struct Commit<'d>(&'d Dir, AtomicU32);
+    impl Catalogues for Commit<'_> {
+        fn catalogue(&self, _: Option<&str>) -> Arc<Catalogue> {
+            if self.1.fetch_add(1, Ordering::Relaxed) == 0 {
+                self.0.write("a.toml", "model = \"new.gguf\"");
+                self.0.write("b.toml", "model = \"new.gguf\"");
             }
-        });
-        for _ in 0..30 {
-            let desired = dir.load();
-            let commit = |name: &str| {
-                let model = desired.definitions[name].parameters["model"].as_str().unwrap();
-                model.rsplit('/').next().unwrap().parse::<u64>().unwrap()
-            };
-            // The commit itself is not atomic: at rest between its two files
-            // the directory may be read, but never older than a or newer.
-            assert!(commit("a") - commit("b") <= 1);
+            Catalogue::embedded()
         }
-        stop.store(true, Ordering::Relaxed);
-    });
+    }
+    let dir = Dir::new(&[("a.toml", "model = \"old.gguf\""), ("b.toml", "model = \"old.gguf\"")]);
+    let catalogues = Commit(&dir, AtomicU32::new(0));
+    let desired = dir.load_as(Path::new("models.d"), &catalogues).unwrap();
+    for definition in desired.definitions.values() {
+        assert_eq!(definition.parameters["model"], dir.file("new.gguf"));
+    }
+    assert_eq!(catalogues.1.load(Ordering::Relaxed), 2, "read twice");
+}
+
+#[test]
+fn files_that_appear_while_others_are_read_are_not_missed() {
+    struct Add<'d>(&'d Dir, AtomicU32);
+    impl Catalogues for Add<'_> {
+        fn catalogue(&self, _: Option<&str>) -> Arc<Catalogue> {
+            if self.1.fetch_add(1, Ordering::Relaxed) == 0 {
+                self.0.write("b.toml", "model = \"b.gguf\"");
+                self.0.write("_defaults.toml", "description = \"from the defaults\"");
+            }
+            Catalogue::embedded()
+        }
+    }
+    let dir = Dir::one("");
+    let desired = dir.load_as(Path::new("models.d"), &Add(&dir, AtomicU32::new(0))).unwrap();
+    assert_eq!(names(&desired), ["a", "b"]);
+    assert_eq!(desired.definitions["a"].description.as_deref(), Some("from the defaults"));
 }

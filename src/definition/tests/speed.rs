@@ -20,16 +20,24 @@ fn load_of_many_files_costs_little_more_than_reading_them() {
         let entries = std::fs::read_dir(dir.path()).unwrap();
         entries.map(|entry| std::fs::read(entry.unwrap().path()).unwrap().len()).sum::<usize>()
     };
-    plain();
-    let start = Instant::now();
-    let bytes = plain();
-    let reading = start.elapsed();
-    let start = Instant::now();
-    let desired = dir.load();
-    let loading = start.elapsed();
-    assert_eq!(desired.definitions.len(), 10_000);
+    // The best of several: other work on the machine only ever adds.
+    let best = |measured: &dyn Fn() -> Option<Desired>| {
+        let once = || {
+            let start = Instant::now();
+            let result = measured();
+            let elapsed = start.elapsed();
+            assert!(result.is_none_or(|desired| desired.definitions.len() == 10_000));
+            elapsed
+        };
+        (0..7).map(|_| once()).min().unwrap()
+    };
+    let reading = best(&|| {
+        plain();
+        None
+    });
+    let loading = best(&|| Some(dir.load()));
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
     let ratio = loading.as_secs_f64() / reading.as_secs_f64();
-    println!("{bytes} bytes: read in {reading:?}, loaded in {loading:?}, {ratio:.2} times; {peak}");
+    println!("{} bytes: read in {reading:?}, loaded in {loading:?}, {ratio:.2} times; {peak}", plain());
 }

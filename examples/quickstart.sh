@@ -1,0 +1,83 @@
+#!/bin/sh
+# From a fresh clone to running models, and an edit that restarts just one.
+# Needs Rust and Python, nothing else; writes only into folders Git ignores
+# (target, weights, .quickstart, .llama-server). Run it as often as you like.
+set -eu
+
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
+cd "$root"
+
+say() { printf '\n# %s\n' "$*"; }
+fail() {
+    printf 'quickstart.sh: %s\n' "$*" >&2
+    exit 1
+}
+for tool in cargo python3; do
+    command -v "$tool" >/dev/null || fail "there is no $tool"
+done
+
+say "Build herdsman, and three tiny models that say one word each"
+cargo build --quiet --bin herdsman --example tiny_gguf
+target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
+program=$target/debug/herdsman
+"$target/debug/examples/tiny_gguf" --set weights
+
+say "Find llama-server, or install it"
+llama_server=$(sh examples/llama-server.sh)
+printf '%s\n' "$llama_server"
+
+# herdsman STATE MODELS-DIR PORTS COMMAND…
+run() {
+    state=$1 models=$2 ports=$3
+    shift 3
+    "$program" --models-dir "$models" --state-dir "$state" --port-range "$ports" --llama-server "$llama_server" "$@"
+}
+here() { run .quickstart/state models.d 8100-8999 "$@"; }
+copy() { run .quickstart/copy/state .quickstart/copy/models.d 9000-9099 "$@"; }
+show() { printf '$ herdsman %s\n' "$*"; }
+
+say "What would happen? Nothing is touched yet"
+show reconcile --dry-run
+here reconcile --dry-run
+
+say "Make it so"
+show reconcile
+here reconcile
+show status
+here status
+
+say "Ask every running model"
+here status --format json | python3 examples/ask.py
+
+say "Now edit a definition, in a copy with servers of its own"
+# An interrupted run may have left some.
+if [ -d .quickstart/copy/state ]; then
+    copy down >/dev/null
+fi
+rm -rf .quickstart/copy
+mkdir -p .quickstart/copy
+cp -R models.d weights .quickstart/copy
+trap 'copy down >/dev/null || true' EXIT
+trap 'exit 1' HUP INT TERM
+copy reconcile >/dev/null
+copy status --format json | python3 examples/ask.py --pids >.quickstart/copy/before
+
+definition=.quickstart/copy/models.d/tiny-chat.toml
+sed 's/^ctx_size.*/ctx_size = 2048/' "$definition" >.quickstart/copy/edited
+mv .quickstart/copy/edited "$definition"
+show reconcile
+copy reconcile
+copy status --format json | python3 examples/ask.py --pids >.quickstart/copy/after
+
+say "Only that one has a new process"
+pid() { sed -n "s/^$1 //p" ".quickstart/copy/$2"; }
+for model in tiny-chat tiny-embed; do
+    printf '%-12s pid %s -> %s\n' "$model" "$(pid "$model" before)" "$(pid "$model" after)"
+done
+[ "$(pid tiny-chat before)" != "$(pid tiny-chat after)" ] || fail "tiny-chat was not restarted"
+[ "$(pid tiny-embed before)" = "$(pid tiny-embed after)" ] || fail "tiny-embed was restarted too"
+copy down >/dev/null
+trap - EXIT
+
+say "The copy is stopped. The models of models.d run on without herdsman; to stop them:"
+printf "%s --models-dir %s --state-dir %s down\n" "$program" "$root/models.d" "$root/.quickstart/state"

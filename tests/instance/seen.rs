@@ -1,0 +1,137 @@
+//! Known, absent, unknown: what is made of a process by its identity.
+
+use std::path::Path;
+
+use herdsman::instance::{Host, StopError};
+use herdsman::model::{Busy, FailureCause, Health, InstanceId, InstanceRecord, Listener, ProcessId};
+use rustix::process::Signal;
+
+use crate::bench::{Bench, Impostor, eventually, free_port, is_alive, record, signal};
+
+#[test]
+fn a_stranger_on_the_port_makes_nothing_ready() {
+    let mut bench = Bench::new();
+    let port = free_port();
+    let _impostor = Impostor::on(port);
+    let mut launch = bench.launch("deaf", "/usr/bin/env", &["python3", "-c", "import time; time.sleep(1000)"]);
+    launch.args.extend(["--port".to_owned(), port.to_string()]);
+    bench.spawn(&launch);
+    let observed = bench.observe();
+    assert_eq!(observed.instances[0].port, Some(port));
+    assert_eq!(observed.instances[0].health, Health::NotListening);
+    assert_eq!(observed.listeners.get(&port), Some(&Listener::Stranger(None)));
+    assert_eq!(bench.host.busy(&[&observed.instances[0]]), [Busy::Unknown]);
+    let holder = bench.host.port_holder(port).unwrap();
+    assert!(holder.contains("(python3"), "{holder}");
+}
+
+#[test]
+fn an_instance_of_another_state_id_is_foreign() {
+    let mut bench = Bench::new();
+    let launch = bench.sleeper("shared");
+    let process = bench.spawn(&launch);
+    let mut other = Host::new("another state").unwrap();
+    let seen = other.observe(&[], Path::new("/nowhere")).unwrap();
+    assert!(seen.instances.is_empty());
+    assert_eq!(seen.foreign[&launch.definition], ("shared".to_owned(), process.pid));
+    // Even with our database copied: its pid is right and its marker is not ours.
+    let seen = other.observe(&bench.records, &bench.logs()).unwrap();
+    assert!(seen.unknown.is_empty() && seen.deaths.contains_key(&launch.id), "{seen:?}");
+    assert!(!bench.observe().foreign.contains_key(&launch.definition));
+}
+
+#[test]
+fn children_of_an_instance_are_no_instances() {
+    let mut bench = Bench::new();
+    let child = bench.path("child");
+    let script = format!("sleep 1000 & echo $! > {0}.part; mv {0}.part {0}; wait", child.display());
+    let launch = bench.launch("parent", "/bin/sh", &["-c", &script]);
+    let process = bench.spawn(&launch);
+    eventually("forked", || child.exists());
+    let child = ProcessId { pid: std::fs::read_to_string(child).unwrap().trim().parse().unwrap(), ..process.clone() };
+    let observed = bench.observe();
+    let pids: Vec<i32> = observed.instances.iter().map(|one| one.process.pid).collect();
+    signal(&child, Signal::KILL);
+    assert_eq!(pids, [process.pid]);
+}
+
+#[test]
+fn an_instance_that_is_just_replacing_its_program_is_seen() {
+    let mut bench = Bench::new();
+    let script = bench.path("again.sh");
+    std::fs::write(&script, "exec /bin/sh \"$0\"\n").unwrap();
+    let launch = bench.launch("again", "/bin/sh", &[script.to_str().unwrap()]);
+    bench.spawn(&launch);
+    for look in 0..40 {
+        assert_eq!(bench.observe().instances.len(), 1, "at look {look}");
+    }
+}
+
+#[test]
+fn a_record_of_another_start_time_is_of_a_dead_process() {
+    let mut bench = Bench::new();
+    let launch = bench.sleeper("reused");
+    let process = bench.spawn(&launch);
+    let earlier = InstanceId("earlier".into());
+    let reused = ProcessId { start_ticks: process.start_ticks - 1, ..process };
+    bench.records.push(InstanceRecord { id: earlier.clone(), ..record(&launch, reused, 0) });
+    let observed = bench.observe();
+    assert!(observed.deaths.contains_key(&earlier) && observed.unknown.is_empty(), "{observed:?}");
+    assert_eq!(observed.instances.len(), 1);
+}
+
+#[test]
+fn a_process_of_another_boot_is_gone_and_one_of_another_namespace_is_unknown() {
+    let mut bench = Bench::new();
+    let launch = bench.sleeper("far");
+    let process = bench.spawn(&launch);
+    let far = InstanceId("far".into());
+    let recorded = |process| InstanceRecord { id: far.clone(), ..record(&launch, process, 0) };
+    let before = recorded(ProcessId { boot_id: "before".into(), ..process.clone() });
+    bench.records = vec![before];
+    assert!(bench.observe().deaths.contains_key(&far));
+    bench.records = vec![recorded(ProcessId { pid_namespace: 1, ..process })];
+    assert_eq!(bench.observe().unknown, [far]);
+}
+
+#[test]
+fn a_live_recorded_process_whose_markers_are_gone_is_unknown_and_not_absent() {
+    let mut bench = Bench::new();
+    let launch = bench.launch("bare", "/usr/bin/env", &["-i", "/bin/sleep", "1000"]);
+    let process = bench.spawn(&launch);
+    let observed = bench.until("unknown", |seen| !seen.unknown.is_empty());
+    assert_eq!(observed.unknown, std::slice::from_ref(&launch.id));
+    assert!(observed.instances.is_empty() && observed.deaths.is_empty(), "{observed:?}");
+    assert!(matches!(bench.stop()[0], Err(StopError::NotConfirmed { .. })));
+    // Its marker cannot stop it any more; this test started it.
+    signal(&process, Signal::KILL);
+    bench.until("gone", |seen| seen.deaths.contains_key(&launch.id));
+}
+
+#[test]
+fn a_zombie_is_dead_and_its_parent_reaps_it() {
+    let mut bench = Bench::new();
+    let launch = bench.launch("brief", "/bin/sh", &["-c", "echo 'error: invalid argument: --x' >&2; exit 1"]);
+    let process = bench.spawn(&launch);
+    let entry = format!("/proc/{}", process.pid);
+    eventually("dead", || !is_alive(&process));
+    assert!(Path::new(&entry).exists(), "nobody has reaped it yet");
+    let mut other = Host::new(bench.directory.path().to_str().unwrap()).unwrap();
+    let seen = other.observe(&bench.records, &bench.logs()).unwrap();
+    assert!(seen.instances.is_empty(), "{seen:?}");
+    assert_eq!(seen.deaths[&launch.id].message, "error: invalid argument: --x");
+    assert!(other.stop(&bench.started)[0].is_ok());
+    bench.observe();
+    assert!(!Path::new(&entry).exists());
+}
+
+#[test]
+fn a_silent_death_is_explained_by_the_signal() {
+    let mut bench = Bench::new();
+    let launch = bench.launch("killed", "/bin/sh", &["-c", "kill -KILL $$"]);
+    bench.spawn(&launch);
+    let dead = bench.until("dead", |seen| seen.deaths.contains_key(&launch.id)).deaths;
+    assert_eq!(dead[&launch.id].cause, FailureCause::NoMemory);
+    assert!(dead[&launch.id].message.contains("SIGKILL"), "{dead:?}");
+    assert_eq!(bench.observe().deaths, dead, "the next look says the same");
+}
