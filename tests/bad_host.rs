@@ -19,11 +19,11 @@ fn weights_are_refused(make: impl FnOnce(&Path), says: &[&str]) {
     let world = &scene.world;
     make(&world.path().join("weights/bad.gguf"));
     world.write_definition("bad", &World::tiny_toml("bad"));
-    world.run(&["reconcile"]).exits(65).says(&["weights/bad.gguf", "models.d/bad.toml:1", "bad   wait"]).says(says);
+    world.run(&["reconcile"]).exits(65).says(&["weights/bad.gguf", "models.d/bad.toml:1", "! bad  wait"]).says(says);
     scene.others_are_reconciled();
     // Nor does a model that runs stop for them.
     world.write_definition("good", &World::tiny_toml("bad"));
-    world.run(&["reconcile"]).exits(65).says(&["good  wait"]).says(says);
+    world.run(&["reconcile"]).exits(65).says(&["! good  wait"]).says(says);
     scene.others_are_reconciled();
 }
 
@@ -74,7 +74,7 @@ fn a_declared_port_that_a_stranger_holds_is_an_error_that_names_it() {
     let stranger = TcpListener::bind(("127.0.0.1", port)).unwrap();
     world.write_definition("bad", &format!("port = {port}\n{}", World::tiny_toml("good")));
     let me = format!("pid {}", std::process::id());
-    world.run(&["reconcile"]).exits(1).says(&["bad   wait", &format!("port {port} is held by"), &me]);
+    world.run(&["reconcile"]).exits(1).says(&["! bad  wait", &format!("port {port} is held by"), &me]);
     scene.others_are_reconciled();
     assert_eq!(world.instances().len(), 2);
     drop(stranger);
@@ -126,6 +126,40 @@ fn two_models_may_exchange_their_ports() {
 }
 
 #[test]
+fn a_port_passes_from_a_removed_model_to_the_one_that_declares_it() {
+    let world = World::new();
+    for name in ["other", "z"] {
+        world.tiny(name);
+    }
+    world.converges();
+    let port = world.port("z");
+    world.weights("a", "a ");
+    world.write_definition("a", &format!("port = {port}\n{}", World::tiny_toml("a")));
+    world.remove_definition("z");
+    world.converges();
+    assert_eq!(ask(port), "a a a ");
+    world.is_settled();
+}
+
+#[test]
+fn the_port_of_a_running_model_is_not_taken_from_it() {
+    let scene = Scene::new();
+    let world = &scene.world;
+    let port = world.port("good");
+    for (name, state) in [("a", "running"), ("b", "stopped")] {
+        let toml = format!("port = {port}\nstate = \"{state}\"\n{}", World::tiny_toml("good"));
+        world.write_definition(name, &toml);
+        world.run(&["reconcile"]).exits_with(if name == "a" { &[1] } else { &[0] });
+        assert_eq!(world.port("good"), port);
+        scene.others_are_reconciled();
+        world.run(&["reconcile"]).says(&["No changes."]);
+        world.remove_definition(name);
+    }
+    world.write_definition("a", &format!("port = {port}\n{}", World::tiny_toml("good")));
+    world.run(&["reconcile"]).exits(1).says(&[&format!("port {port} is held by model good")]);
+}
+
+#[test]
 fn a_range_without_a_free_port_is_told() {
     let scene = Scene::new();
     let port = scene.world.port("good");
@@ -163,7 +197,7 @@ fn llama_server_is_refused(path: &Path, says: &[&str]) {
 
 #[test]
 fn a_missing_llama_server_stops_nothing() {
-    llama_server_is_refused(Path::new("/nowhere/llama-server"), &["does not exist", "--llama-server"]);
+    llama_server_is_refused(Path::new("/nowhere/llama-server"), &["no llama-server at", "--llama-server"]);
 }
 
 #[test]
@@ -201,7 +235,7 @@ fn a_llama_server_changed_on_disk_is_told_and_applied_on_request() {
     write("two");
     run(&["reconcile"]).exits(0).says(&["No changes.", "llama-server changed on disk", "--upgrade-binary"]);
     assert_eq!(world.pid("a"), pid);
-    run(&["reconcile", "--upgrade-binary"]).exits(0).says(&["-/+ a  restart   llama-server changed on disk"]);
+    run(&["reconcile", "--upgrade-binary"]).exits(0).says(&["-/+ a  restart  llama-server changed on disk"]);
     assert_ne!(world.pid("a"), pid);
     run(&["reconcile"]).exits(0).says(&["No changes."]).does_not_say("changed on disk");
 }

@@ -96,8 +96,6 @@ pub enum Problem {
     UnknownGeneration { model: String, number: u32 },
     #[error("the model `{0}` was recorded without a generation; this is a bug of herdsman, please report it")]
     NoGeneration(String),
-    #[error("port {port} would belong to both `{first}` and `{second}`; give one of them another port")]
-    PortTaken { port: u16, first: String, second: String },
     #[error(
         "the record `{key}` in `{table}` cannot be read ({reason}); someone edited it: restore a backup, or delete that row"
     )]
