@@ -48,7 +48,7 @@ pub enum Problem {
     Locked { waited: Duration },
     #[error("the disk is full; nothing was recorded; free some space and try again")]
     DiskFull,
-    #[error("reading or writing failed ({0}); check the disk and try again")]
+    #[error("reading or writing failed ({0}); check the disk and its free space, and try again")]
     Io(String),
     #[error(
         "the file system allows only the journal mode `{mode}`, herdsman needs `wal`; put the database on a local disk with --database"

@@ -421,6 +421,10 @@ impl<'s> Decider<'s, '_> {
 
     /// No instance, and one is wanted.
     fn start(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
+        // Before any wait of our own: it would be for the wrong thing.
+        if self.is_served_elsewhere(wanted) {
+            return;
+        }
         let edited = record.generation.hash != wanted.hash;
         if matches!(record.generation.outcome, GenerationOutcome::Failed(_))
             && !edited
@@ -555,9 +559,7 @@ impl<'s> Decider<'s, '_> {
         number: u32,
         generation: Option<&Generation>,
     ) -> Option<StartWish> {
-        let path = &wanted.definition.path;
-        if let Some((_, pid)) = self.input.observed.foreign.get(&**path) {
-            self.d.waits.push(WaitFor::ForeignInstance { pid: *pid });
+        if self.is_served_elsewhere(wanted) {
             return None;
         }
         let binary = match self.binary(spec)? {
@@ -567,7 +569,8 @@ impl<'s> Decider<'s, '_> {
                 return None;
             }
         };
-        let who = Identity { model: self.s.name, aliases: &wanted.definition.aliases, definition: path, hash };
+        let definition = &wanted.definition;
+        let who = Identity { model: self.s.name, aliases: &definition.aliases, definition: &definition.path, hash };
         let launch = launch(self.input, who, spec, port, binary);
         let known = generation.and_then(|g| g.accepted_by.as_ref()) == Some(&binary.identity);
         if !known && !self.accepted(wanted, &launch, spec, number, binary) {
@@ -592,6 +595,13 @@ impl<'s> Decider<'s, '_> {
         let crashes = self.record().map(|r| r.crashes).unwrap_or_default();
         let if_failed = backoff::after_crash(crashes, &record);
         Some(StartWish { launch, record, if_failed })
+    }
+
+    /// Whether a herdsman of another state directory serves this definition.
+    fn is_served_elsewhere(&mut self, wanted: &Wanted<'_>) -> bool {
+        let foreign = self.input.observed.foreign.get(&*wanted.definition.path);
+        self.d.waits.extend(foreign.map(|(_, pid)| WaitFor::ForeignInstance { pid: *pid }));
+        foreign.is_some()
     }
 
     /// The llama-server a spec runs on; asked for if it is not known yet.
