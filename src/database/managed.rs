@@ -181,10 +181,8 @@ impl<'c> Managed<'c> {
     }
 
     fn insert(&self, config: &ModelConfig, id: Option<i64>, status: Status) -> Result<i64, Problem> {
-        let mut fields = models::defaults(self.now);
-        fields.retain(|name, _| self.table.has(name));
-        fields.extend(self.owned(config, None));
-        fields.insert("status".to_owned(), Value::Text(word_of_status(status).to_owned()));
+        let mut fields = self.owned(config, None);
+        fields.extend(models::state_of_new_row(status, self.now).into_iter().filter(|(name, _)| self.table.has(name)));
         if let Some(id) = id {
             fields.insert("id".to_owned(), Value::Integer(id));
         }
@@ -193,7 +191,9 @@ impl<'c> Managed<'c> {
 
     fn owned(&self, config: &ModelConfig, type_word: Option<&str>) -> Fields {
         let mut fields = owned_values(config, type_word);
-        fields.retain(|name, _| self.owned.contains(&name.as_str()));
+        if self.owned.len() < fields.len() {
+            fields.retain(|name, _| self.owned.contains(&name.as_str()));
+        }
         fields
     }
 }
