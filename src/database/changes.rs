@@ -14,7 +14,7 @@ use crate::model::{
 /// transaction but may not in the middle of one.
 pub(super) fn apply(connection: &Connection, changes: &[Change], now: Timestamp) -> Result<(), Problem> {
     let table = Table::require(connection)?;
-    let managed = Managed { connection, table: &table, now };
+    let managed = Managed::new(connection, &table, now);
     let commit = Commit { connection, now };
     for change in changes {
         match change {
@@ -53,11 +53,11 @@ impl Commit<'_> {
             "UPDATE herdsman_models SET generation = ?2 WHERE name = ?1",
             params![model.as_str(), number],
         )?;
-        self.connection.execute(
+        let mut statement = self.connection.prepare_cached(
             "INSERT INTO herdsman_generations (name, number, hash, spec, source, origins, outcome, created_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'pending', ?7)",
-            params![model.as_str(), number, hash.0, spec_json, source, to_json(origins)?, self.now.0],
         )?;
+        statement.execute(params![model.as_str(), number, hash.0, spec_json, source, to_json(origins)?, self.now.0])?;
         Ok(())
     }
 
@@ -109,14 +109,14 @@ impl Commit<'_> {
     }
 
     fn set_of_model(&self, model: &ModelName, sql: &str, values: impl Params) -> Result<(), Problem> {
-        match self.connection.execute(sql, values)? {
+        match self.connection.prepare_cached(sql)?.execute(values)? {
             0 => Err(Problem::UnknownModel(model.to_string())),
             _ => Ok(()),
         }
     }
 
     fn set_of_generation(&self, model: &ModelName, number: u32, sql: &str, values: impl Params) -> Result<(), Problem> {
-        match self.connection.execute(sql, values)? {
+        match self.connection.prepare_cached(sql)?.execute(values)? {
             0 => Err(Problem::UnknownGeneration { model: model.to_string(), number }),
             _ => Ok(()),
         }
