@@ -195,7 +195,7 @@ fn a_stopped_model_is_started_when_its_definition_says_so_and_the_reverse() {
     world.define(model("chat"));
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
-    start   chat: port set to 8100   models.d/chat.toml
+    start   chat: port set to 8100   models.d/chat.toml; state = "running"   models.d/chat.toml
             - record row again, chat port 8100, generation 2, generation 2 accepted by release 1
             - start generation 2 of chat on port 8100
     -- 0.000 s
