@@ -349,7 +349,7 @@ impl Asked {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn when_faults_stop_every_world_comes_to_rest_as_declared(deeds in prop::collection::vec(deed(), 0..40)) {
