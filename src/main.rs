@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use herdsman::cli::{Cli, Exit, run};
+use herdsman::cli::{Cli, Exit, complain, run};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             let code = herdsman::cli::exit_of(&error);
-            anstream::eprintln!("error: {error:#}");
+            complain(format_args!("error: {error:#}"));
             code.into()
         }
     }

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::json::{self, Document};
 use super::open::Refused;
+use super::output::print;
 use super::progress::Progress;
 use super::reconcile::exit_of_pass;
 use super::{Exit, Format, Places, duration};
@@ -66,13 +67,13 @@ pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
         Format::Json => json::print(&document.finish(&last, exit))?,
         Format::Text => {
             for failure in document.failures() {
-                anstream::println!("failed: {failure}");
+                print(format_args!("failed: {failure}\n"))?;
             }
             let stopped: usize = document.done().values().sum();
-            anstream::println!(
-                "Stopped {}. Records and definitions stay; `herdsman reconcile` starts them again.",
-                count(stopped, "server")
-            );
+            let stopped = count(stopped, "server");
+            print(format_args!(
+                "Stopped {stopped}. Records and definitions stay; `herdsman reconcile` starts them again.\n"
+            ))?;
         }
     }
     Ok(exit)

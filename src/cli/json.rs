@@ -5,11 +5,10 @@
 //! holds every kind of document against it.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 
 use serde::Serialize;
 
-use super::Exit;
+use super::{Exit, output};
 use crate::model::{Diagnostic, ModelName, Severity};
 use crate::plan::{ActionKind, Found, GuardRefusal, Reason, Waiting};
 use crate::reconcile::Pass;
@@ -190,10 +189,7 @@ fn diagnostic(from: &Diagnostic) -> JsonDiagnostic {
 /// Prints a document and a newline.
 ///
 /// # Errors
-/// Standard output is closed.
+/// It cannot be written.
 pub(super) fn print<T: Serialize>(document: &T) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, document)?;
-    writeln!(out)?;
-    Ok(())
+    output::print(format_args!("{}\n", serde_json::to_string_pretty(document)?))
 }

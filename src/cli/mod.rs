@@ -5,6 +5,7 @@ mod exit;
 mod json;
 mod models;
 mod open;
+mod output;
 mod progress;
 mod reconcile;
 mod render;
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use exit::Exit;
 pub use open::exit_of;
+pub use output::complain;
 
 /// What is said of the program as a whole.
 const ABOUT: &str = "\

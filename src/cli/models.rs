@@ -1,10 +1,13 @@
 //! `herdsman models`: the shared table, in either vocabulary.
 
+use std::fmt::Write as _;
+
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::json::{self, FORMAT_VERSION};
 use super::open::Refused;
+use super::output::print;
 use super::{Exit, Format, Places};
 use crate::database::{Database, ModelFilter, ModelRow, convert};
 use crate::model::{ModelType, Status};
@@ -100,7 +103,7 @@ fn list(rows: &[ModelRow], output: &Output) -> anyhow::Result<Exit> {
         }
         Format::Text => {
             let width = rows.iter().map(|row| row.name().chars().count()).max().unwrap_or(0).max(4);
-            anstream::println!("{:>6}  {:width$}  {:8}  {:8}  CREATED", "ID", "NAME", "TYPE", "STATUS");
+            let mut out = format!("{:>6}  {:width$}  {:8}  {:8}  CREATED\n", "ID", "NAME", "TYPE", "STATUS");
             for row in rows {
                 let (model_type, status) = match output.view {
                     View::Store => (row.model_type().as_str().to_owned(), row.status().as_str().to_owned()),
@@ -109,8 +112,9 @@ fn list(rows: &[ModelRow], output: &Output) -> anyhow::Result<Exit> {
                 let created = row.created_at().and_then(|at| jiff::Timestamp::from_millisecond(at.0).ok());
                 let created = created.map_or_else(|| "-".to_owned(), |at| format!("{at:.0}"));
                 let name: String = row.name().chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-                anstream::println!("{:>6}  {name:width$}  {model_type:8}  {status:8}  {created}", row.id());
+                let _ = writeln!(out, "{:>6}  {name:width$}  {model_type:8}  {status:8}  {created}", row.id());
             }
+            print(out)?;
         }
     }
     Ok(Exit::Converged)
@@ -124,7 +128,7 @@ fn get(row: &ModelRow, output: &Output) -> anyhow::Result<Exit> {
             let width = fields.keys().map(String::len).max().unwrap_or(0);
             for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
                 let shown = value.as_str().map_or_else(|| value.to_string(), |text| format!("{text:?}"));
-                anstream::println!("{name:width$}  {shown}");
+                print(format_args!("{name:width$}  {shown}\n"))?;
             }
         }
     }

@@ -2,12 +2,13 @@
 //! as it becomes ready, is stopped or fails; on a terminal a spinner for
 //! those that are not there yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::output::complain;
 use crate::model::ModelName;
 use crate::plan::{ActionKind, Found, WaitKind};
 use crate::reconcile::Pass;
@@ -21,6 +22,9 @@ pub(super) struct Progress {
     spinner: Option<ProgressBar>,
     /// What is waited for, since when, and whether that was said.
     waits: BTreeMap<(ModelName, String), (Instant, bool)>,
+    /// Actions that were told of, and whether the first plan was.
+    announced: BTreeSet<(ModelName, ActionKind)>,
+    shown: bool,
 }
 
 impl Progress {
@@ -32,7 +36,7 @@ impl Progress {
             }
             bar
         });
-        Self { spinner, waits: BTreeMap::new() }
+        Self { spinner, waits: BTreeMap::new(), announced: BTreeSet::new(), shown: false }
     }
 
     /// Says what a pass found and did, and what is waited for now.
@@ -49,6 +53,7 @@ impl Progress {
                 Found::Crashed(death) => self.line(&finding.model, &format!("crashed: {}", death.message)),
             }
         }
+        self.announce(pass);
         for outcome in &pass.outcomes {
             match (&outcome.result, outcome.kind) {
                 (Err(why), kind) => self.line(&outcome.model, &format!("{} failed: {why}", kind.as_str())),
@@ -67,6 +72,18 @@ impl Progress {
             Some(spinner) => show(spinner, &waiting),
             None => self.mention(waiting),
         }
+    }
+
+    /// What a later pass does that the plan shown at first did not say.
+    fn announce(&mut self, pass: &Pass) {
+        for action in &pass.plan.actions {
+            let new = self.announced.insert((action.model.clone(), action.kind));
+            if new && self.shown {
+                let reasons: Vec<String> = action.reasons.iter().map(ToString::to_string).collect();
+                self.line(&action.model, &format!("{}: {}", action.kind.as_str(), reasons.join("; ")));
+            }
+        }
+        self.shown = true;
     }
 
     /// Without a terminal: a line for each wait that is worth one.
@@ -91,7 +108,7 @@ impl Progress {
         let line = format!("{model}: {what}");
         match &self.spinner {
             Some(spinner) => spinner.println(line),
-            None => anstream::eprintln!("{line}"),
+            None => complain(line),
         }
     }
 }

@@ -6,11 +6,12 @@ use clap::Args;
 
 use super::json::{self, Document};
 use super::open::Refused;
+use super::output::{complain, print};
 use super::progress::Progress;
 use super::{Exit, Format, Places, duration, render};
 use crate::host::{Host, HostError};
 use crate::model::{ModelName, Severity};
-use crate::plan::{Limits, MaxDeletes, WaitFor, WaitKind};
+use crate::plan::{ActionKind, Limits, MaxDeletes, WaitFor, WaitKind};
 use crate::reconcile::{Goal, Pass, look, pass};
 
 /// Arguments of `reconcile`.
@@ -83,6 +84,7 @@ pub(super) fn run(places: &Places, args: &ReconcileArgs) -> anyhow::Result<Exit>
         max_deletes: args.limits.max_deletes,
         targets: args.target.iter().cloned().collect(),
         retry: args.retry,
+        tried: std::collections::BTreeSet::new(),
         upgrade_binary: args.upgrade_binary,
         logs: places.state().logs(),
     };
@@ -100,7 +102,7 @@ fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::Re
         Exit::Converged
     });
     match args.format {
-        Format::Text => anstream::print!("{}", render::plan(&seen.plan)),
+        Format::Text => print(render::plan(&seen.plan))?,
         Format::Json => json::print(&Document::plan(&seen, exit))?,
     }
     Ok(exit)
@@ -108,30 +110,19 @@ fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::Re
 
 /// Passes until nothing is left to wait for.
 fn converge(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::Result<Exit> {
-    let mut run = Run { limits: limits.clone(), args, progress: Progress::new(), begun: Instant::now() };
+    let mut run = Run::new(args, limits.clone());
     let mut host = None;
-    let first = run.pass(places, &mut host)?;
-    reject_unknown_targets(&first, args)?;
-    report_diagnostics(&first);
-    let text = args.format == Format::Text;
-    if text {
-        anstream::print!("{}", render::plan(&first.plan));
+    let mut last = run.pass(places, &mut host)?;
+    reject_unknown_targets(&last, args)?;
+    report_diagnostics(&last);
+    if args.format == Format::Text {
+        print(render::plan(&last.plan))?;
     }
-    let mut document = Document::new();
-    let mut last = first;
-    let mut idle_passes = 0;
     loop {
-        run.progress.report(&last);
-        document.add(&last);
-        let more = !args.no_wait && (!last.outcomes.is_empty() || waits(&last, WaitKind::Progressing));
-        idle_passes = if last.outcomes.is_empty() { 0 } else { idle_passes + 1 };
-        // Out of time it ends with a pass that only looked: what it did last
-        // is not known to have worked.
-        if !more || run.out_of_time() && last.outcomes.is_empty() || idle_passes > MOST_PASSES_IN_A_ROW {
+        run.note(&last);
+        if run.ends_with(&last) {
             break;
         }
-        // `--retry` means now, not at every pass until it works.
-        run.limits.retry = false;
         if last.outcomes.is_empty()
             && let Some(host) = &mut host
         {
@@ -140,10 +131,10 @@ fn converge(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::R
         last = run.pass(places, &mut host)?;
     }
     run.progress.finish();
-    let exit = run.exit(&document, &last);
+    let exit = run.exit(&last);
     match args.format {
-        Format::Text => anstream::print!("{}", render::result(&document, &last.plan)),
-        Format::Json => json::print(&document.finish(&last, exit))?,
+        Format::Text => print(render::result(&run.document, &last.plan))?,
+        Format::Json => json::print(&run.document.finish(&last, exit))?,
     }
     Ok(exit)
 }
@@ -152,14 +143,24 @@ fn converge(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::R
 /// program undoes them; better to say so than to fight it.
 const MOST_PASSES_IN_A_ROW: usize = 100;
 
+/// One `reconcile` on its way.
 struct Run<'a> {
-    limits: Limits,
     args: &'a ReconcileArgs,
+    limits: Limits,
+    document: Document,
     progress: Progress,
     begun: Instant,
+    /// Passes in a row that did something, and in which nothing worked.
+    busy_passes: usize,
+    futile_passes: usize,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(args: &'a ReconcileArgs, limits: Limits) -> Self {
+        let (document, progress, begun) = (Document::new(), Progress::new(), Instant::now());
+        Self { args, limits, document, progress, begun, busy_passes: 0, futile_passes: 0 }
+    }
+
     /// One pass under the lock.
     fn pass(&mut self, places: &Places, host: &mut Option<Host>) -> Result<Pass, HostError> {
         let state = places.state();
@@ -170,6 +171,28 @@ impl Run<'_> {
             None => host.insert(places.open()?),
         };
         pass(host, Goal::Definitions, &self.limits, "reconcile")
+    }
+
+    /// Reports a pass, and remembers what the next ones must know of it.
+    fn note(&mut self, last: &Pass) {
+        self.progress.report(last);
+        self.document.add(last);
+        let futile = !last.outcomes.is_empty() && last.outcomes.iter().all(|o| o.result.is_err());
+        self.busy_passes = if last.outcomes.is_empty() { 0 } else { self.busy_passes + 1 };
+        self.futile_passes = if futile { self.futile_passes + 1 } else { 0 };
+        // `--retry` means once, not until it works.
+        let started = last.outcomes.iter().filter(|o| matches!(o.kind, ActionKind::Start | ActionKind::Restart));
+        self.limits.tried.extend(started.map(|o| o.model.clone()));
+    }
+
+    fn ends_with(&self, last: &Pass) -> bool {
+        let (did_nothing, progressing) = (last.outcomes.is_empty(), waits(last, WaitKind::Progressing));
+        // Out of time it ends with a pass that only looked: what it did last
+        // is not known to have worked.
+        self.args.no_wait
+            || did_nothing && (!progressing || self.out_of_time())
+            || self.busy_passes > MOST_PASSES_IN_A_ROW
+            || self.futile_passes > 1
     }
 
     /// Waits, without the lock, until a loading or draining model may have
@@ -194,13 +217,13 @@ impl Run<'_> {
         self.args.timeout.is_some_and(|timeout| self.begun.elapsed() >= timeout)
     }
 
-    fn exit(&self, document: &Document, last: &Pass) -> Exit {
+    fn exit(&self, last: &Pass) -> Exit {
         let mut exit = exit_of_pass(last);
         let unfinished = !last.outcomes.is_empty() || waits(last, WaitKind::Progressing);
-        if document.has_failures() || unfinished && !self.args.no_wait {
+        if self.document.has_failures() || unfinished && !self.args.no_wait {
             exit = exit.and(Exit::Failed);
         }
-        if self.args.detailed_exitcode && document.has_changes() {
+        if self.args.detailed_exitcode && self.document.has_changes() {
             exit = exit.and(Exit::Changes);
         }
         exit
@@ -235,7 +258,7 @@ pub(super) fn exit_of_pass(pass: &Pass) -> Exit {
 pub(super) fn report_diagnostics(pass: &Pass) {
     let Some(desired) = pass.desired.as_ref().filter(|d| !d.diagnostics.is_empty()) else { return };
     // Colours are stripped where standard error is no terminal.
-    anstream::eprintln!("{}", crate::definition::render(&desired.diagnostics, true));
+    complain(crate::definition::render(&desired.diagnostics, true));
 }
 
 /// A `--target` that names nothing is a typing error, not "nothing to do".

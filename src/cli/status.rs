@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::json::{self, FORMAT_VERSION};
 use super::open::Refused;
+use super::output::{complain, print};
 use super::reconcile::{exit_of_pass, report_diagnostics};
 use super::{Exit, Format, Places};
 use crate::host::HostError;
@@ -74,7 +75,7 @@ pub(super) fn run(places: &Places, args: &StatusArgs) -> anyhow::Result<Exit> {
         Err(error) => return Err(error.into()),
     };
     if let Some(error) = &unreadable {
-        anstream::eprintln!("error: {error}");
+        complain(format_args!("error: {error}"));
     }
     report_diagnostics(&seen);
     let mut models = statuses(&host, &seen, unreadable.is_none());
@@ -87,7 +88,7 @@ pub(super) fn run(places: &Places, args: &StatusArgs) -> anyhow::Result<Exit> {
     }
     match args.format {
         Format::Json => json::print(&Report { format_version: FORMAT_VERSION, models })?,
-        Format::Text => anstream::print!("{}", table(&models, &seen)),
+        Format::Text => print(table(&models, &seen))?,
     }
     Ok(match unreadable {
         _ if !args.exit_code => Exit::Converged,

@@ -437,13 +437,18 @@ impl<'s> Decider<'s, '_> {
             && !self.tries_again(wanted, record)
     }
 
+    /// `--retry`, once for each model.
+    fn retries(&self) -> bool {
+        self.input.limits.retry && !self.input.limits.tried.contains(self.s.name)
+    }
+
     fn tries_again(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) -> bool {
         let binary = self.binary(&wanted.definition.spec);
         let other_binary = match (binary, &record.generation.accepted_by) {
             (Some(Ok(binary)), Some(accepted_by)) => binary.identity != *accepted_by,
             _ => false,
         };
-        self.input.limits.retry || other_binary
+        self.retries() || other_binary
     }
 
     fn wait_for_edit(&mut self, record: &ModelRecord, serving: Option<u32>) {
@@ -455,6 +460,11 @@ impl<'s> Decider<'s, '_> {
 
     /// The instance serves something else.
     fn replace(&mut self, wanted: &Wanted<'_>, record: &ModelRecord, live: &Instance, recorded: &InstanceRecord) {
+        if let Some((file, until)) = wanted.restless_file(record, self.input.now) {
+            self.d.waits.push(WaitFor::Weights { file, until });
+            self.cancel_drain(recorded);
+            return;
+        }
         let number = self.next_number(wanted, record);
         let Some(start) = self.start_wanted(wanted, number, Some(record)) else { return };
         let (changes, reasons) = wanted.record_changes(record);
@@ -542,7 +552,7 @@ impl<'s> Decider<'s, '_> {
     /// Waits out the delay after a crash; whether it does.
     fn backs_off(&mut self, record: &ModelRecord) -> bool {
         let Some(until) = backoff::next_try(record.crashes, self.input.now) else { return false };
-        if record.crashes.count == 0 || self.input.limits.retry {
+        if record.crashes.count == 0 || self.retries() {
             return false;
         }
         self.d.waits.push(WaitFor::Backoff { until, crashes: record.crashes.count, message: self.last_words(record) });

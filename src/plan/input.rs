@@ -51,6 +51,8 @@ pub struct Limits {
     pub targets: BTreeSet<ModelName>,
     /// Try failed generations and crashed models again now.
     pub retry: bool,
+    /// … but not these, which an earlier pass of the same command has tried.
+    pub tried: BTreeSet<ModelName>,
     /// Restart instances whose llama-server changed on disk.
     pub upgrade_binary: bool,
     /// Where the servers' logs are.
@@ -66,6 +68,7 @@ impl Default for Limits {
             max_deletes: None,
             targets: BTreeSet::new(),
             retry: false,
+            tried: BTreeSet::new(),
             upgrade_binary: false,
             logs: PathBuf::from("logs"),
         }

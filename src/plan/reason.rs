@@ -212,6 +212,13 @@ pub enum WaitFor {
     },
     /// One of the starts before it (`--parallel`).
     StartSlot,
+    /// Weights that somebody may still be writing.
+    Weights {
+        /// The file that changed last.
+        file: String,
+        /// When it will have been still for long enough.
+        until: Timestamp,
+    },
     /// The restart of another model (`--max-restarting`).
     RestartSlot {
         /// The model whose turn it is.
@@ -332,6 +339,7 @@ impl WaitFor {
             Self::Ready { .. }
             | Self::Drain { .. }
             | Self::StartSlot
+            | Self::Weights { .. }
             | Self::RestartSlot { .. }
             | Self::PortOf { .. } => WaitKind::Progressing,
             Self::Backoff { .. }
@@ -361,6 +369,7 @@ impl fmt::Display for WaitFor {
             }
             Self::Drain { busy: None, .. } => f.write_str("draining, it does not tell what is in flight"),
             Self::StartSlot => f.write_str("waits for the starts before it (--parallel)"),
+            Self::Weights { file, .. } => write!(f, "{file} changed just now, waits until it has been still for 10 s"),
             Self::RestartSlot { model } => write!(f, "waits for the restart of {model} (--max-restarting)"),
             Self::PortOf { port, model } => write!(f, "waits until {model} has left port {port}"),
             Self::Backoff { crashes, message, .. } => {

@@ -10,9 +10,12 @@ use serde::Serialize;
 use super::ports::PortChoice;
 use crate::model::{
     Change, Definition, DesiredState, FieldChange, Generation, ModelConfig, ModelName, ModelRecord, ModelType,
-    NewGeneration, PortRecord, ReadyPolicy, Row, Spec, SpecHash, UpdatePolicy,
+    NewGeneration, PortRecord, ReadyPolicy, Row, Spec, SpecHash, Timestamp, UpdatePolicy,
 };
 use crate::plan::reason::{Impact, Reason};
+
+/// Weights count as they are once they have not changed for this long.
+const AT_REST_AFTER: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// A definition on its port, with the hash of what an instance would serve.
 #[derive(Debug)]
@@ -82,6 +85,21 @@ impl<'a> Wanted<'a> {
             .into_iter()
             .map(|change| Reason::FieldChanged { origin: self.definition.origin(&change.field), change, impact })
             .collect()
+    }
+
+    /// A file that is not what `record` knows and changed a moment ago: it may
+    /// still be written, so the instance that runs on the former one stays.
+    /// The file that changed last, and when it has been still for long enough.
+    pub fn restless_file(&self, record: &ModelRecord, now: Timestamp) -> Option<(String, Timestamp)> {
+        if record.generation.hash == self.hash {
+            return None;
+        }
+        let known = record.generation.spec().map(|spec| spec.files).unwrap_or_default();
+        let files = &self.definition.spec.files;
+        let changed = files.iter().filter(|(path, is)| known.get(*path).is_some_and(|was| was != *is));
+        let still = changed.map(|(path, is)| (Timestamp(is.mtime_ns / 1_000_000).min(now).plus(AT_REST_AFTER), path));
+        let (until, path) = still.max()?;
+        (until > now).then(|| (path.clone(), until))
     }
 
     /// What has to be written so that the record is as wanted, and why; the
