@@ -18,13 +18,19 @@ use clap::{Args, Parser, Subcommand};
 pub use exit::Exit;
 pub use open::exit_of;
 
-/// Keeps llama-server processes as a directory of TOML files says.
-///
-/// Definitions are `*.toml` files, one per model. herdsman compares them with
-/// its SQLite records and with what really runs, and creates, updates, starts,
-/// stops and deletes models until all three agree. Servers outlive herdsman.
+/// What is said of the program as a whole.
+const ABOUT: &str = "\
+Keeps llama-server processes as a directory of TOML files says.
+
+Definitions are *.toml files, one per model. herdsman compares them with its SQLite records and with \
+what really runs, and creates, updates, starts, stops and deletes models until all three agree. \
+Servers outlive herdsman.";
+
+/// The command line.
 #[derive(Debug, Parser)]
-#[command(name = "herdsman", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "herdsman", version, about = ABOUT, max_term_width = 100)]
+// One help, the short one: every option on a line or two.
+#[command(disable_help_subcommand = true, disable_help_flag = true)]
 #[command(after_help = "Exit codes: 0 converged, 1 something failed or is not as declared, 2 changes \
 (with --detailed-exitcode), 3 refused by the mass-delete guard, 64 usage, 65 invalid definition, \
 66 no models.d, 69 no usable llama-server, 75 locked by another pass.")]
@@ -32,6 +38,9 @@ pub struct Cli {
     /// Where things are.
     #[command(flatten)]
     pub places: Places,
+    /// Print help.
+    #[arg(short, long, global = true, action = clap::ArgAction::HelpShort, help_heading = "Options")]
+    help: Option<bool>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -42,16 +51,23 @@ pub struct Cli {
 #[command(next_help_heading = "Where things are")]
 pub struct Places {
     /// Directory of the definitions.
-    #[arg(long, global = true, value_name = "DIR", env = "HERDSMAN_MODELS_DIR", default_value = "models.d")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "HERDSMAN_MODELS_DIR",
+        hide_env_values = true,
+        default_value = "models.d"
+    )]
     pub models_dir: PathBuf,
-    /// Directory for ids, logs and locks [default: $XDG_STATE_HOME/herdsman; root: /var/lib/herdsman].
-    #[arg(long, global = true, value_name = "DIR", env = "HERDSMAN_STATE_DIR")]
+    /// Directory for records, logs and locks [default: $XDG_STATE_HOME/herdsman].
+    #[arg(long, global = true, value_name = "DIR", env = "HERDSMAN_STATE_DIR", hide_env_values = true)]
     pub state_dir: Option<PathBuf>,
     /// SQLite file shared with other programs [default: <state-dir>/herdsman.db].
-    #[arg(long, global = true, value_name = "FILE", env = "HERDSMAN_DATABASE")]
+    #[arg(long, global = true, value_name = "FILE", env = "HERDSMAN_DATABASE", hide_env_values = true)]
     pub database: Option<PathBuf>,
     /// llama-server for definitions that name none [default: from PATH].
-    #[arg(long, global = true, value_name = "PATH", env = "HERDSMAN_LLAMA_SERVER")]
+    #[arg(long, global = true, value_name = "PATH", env = "HERDSMAN_LLAMA_SERVER", hide_env_values = true)]
     pub llama_server: Option<String>,
     /// Ports to allot to definitions that name none.
     #[arg(long, global = true, value_name = "A-B", default_value = "8100-8999", value_parser = port_range)]

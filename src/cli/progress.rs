@@ -2,8 +2,9 @@
 //! as it becomes ready, is stopped or fails; on a terminal a spinner for
 //! those that are not there yet.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -12,10 +13,14 @@ use crate::plan::{ActionKind, Found, WaitKind};
 use crate::reconcile::Pass;
 use crate::text;
 
+/// A wait shorter than this goes unmentioned.
+const WORTH_A_LINE: Duration = Duration::from_secs(1);
+
 /// The progress of one command.
 pub(super) struct Progress {
     spinner: Option<ProgressBar>,
-    last: Vec<(ModelName, String)>,
+    /// What is waited for, since when, and whether that was said.
+    waits: BTreeMap<(ModelName, String), (Instant, bool)>,
 }
 
 impl Progress {
@@ -27,7 +32,7 @@ impl Progress {
             }
             bar
         });
-        Self { spinner, last: Vec::new() }
+        Self { spinner, waits: BTreeMap::new() }
     }
 
     /// Says what a pass found and did, and what is waited for now.
@@ -60,15 +65,20 @@ impl Progress {
             .collect();
         match &self.spinner {
             Some(spinner) => show(spinner, &waiting),
-            None => {
-                for (model, what) in &waiting {
-                    if !self.last.contains(&(model.clone(), what.clone())) {
-                        self.line(model, what);
-                    }
-                }
+            None => self.mention(waiting),
+        }
+    }
+
+    /// Without a terminal: a line for each wait that is worth one.
+    fn mention(&mut self, waiting: Vec<(ModelName, String)>) {
+        self.waits.retain(|wait, _| waiting.contains(wait));
+        for wait in waiting {
+            let (since, said) = self.waits.entry(wait.clone()).or_insert_with(|| (Instant::now(), false));
+            if !*said && since.elapsed() >= WORTH_A_LINE {
+                *said = true;
+                self.line(&wait.0, &wait.1);
             }
         }
-        self.last = waiting;
     }
 
     pub(super) fn finish(&self) {

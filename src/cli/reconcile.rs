@@ -28,8 +28,6 @@ pub struct ReconcileArgs {
     /// Only this model; may be given again.
     #[arg(long, value_name = "NAME")]
     target: Vec<ModelName>,
-    #[command(flatten)]
-    limits: LimitArgs,
     /// Make one pass and leave what loads or drains to the next.
     #[arg(long, conflicts_with = "dry_run")]
     no_wait: bool,
@@ -42,6 +40,8 @@ pub struct ReconcileArgs {
     /// Restart servers whose llama-server changed on disk.
     #[arg(long)]
     upgrade_binary: bool,
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 /// Limits of a pass.
@@ -125,7 +125,9 @@ fn converge(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::R
         document.add(&last);
         let more = !args.no_wait && (!last.outcomes.is_empty() || waits(&last, WaitKind::Progressing));
         idle_passes = if last.outcomes.is_empty() { 0 } else { idle_passes + 1 };
-        if !more || run.out_of_time() || idle_passes > MOST_PASSES_IN_A_ROW {
+        // Out of time it ends with a pass that only looked: what it did last
+        // is not known to have worked.
+        if !more || run.out_of_time() && last.outcomes.is_empty() || idle_passes > MOST_PASSES_IN_A_ROW {
             break;
         }
         // `--retry` means now, not at every pass until it works.
@@ -180,8 +182,12 @@ impl Run<'_> {
         // A drain ends without a sign that could be waited for.
         let drains = last.plan.waiting.iter().any(|w| matches!(w.on, WaitFor::Drain { .. }));
         let longest = if drains { Duration::from_millis(100) } else { Duration::from_secs(1) };
-        let left = self.args.timeout.map_or(longest, |t| t.saturating_sub(self.begun.elapsed()).min(longest));
-        host.wait(&watched, left);
+        let deadlines = last.plan.waiting.iter().filter_map(|w| match w.on {
+            WaitFor::Ready { deadline, .. } | WaitFor::Drain { deadline, .. } => Some(last.now.until(deadline)),
+            _ => None,
+        });
+        let timeout = self.args.timeout.map(|t| t.saturating_sub(self.begun.elapsed()));
+        host.wait(&watched, deadlines.chain(timeout).min().map_or(longest, |soonest| soonest.min(longest)));
     }
 
     fn out_of_time(&self) -> bool {
@@ -190,7 +196,8 @@ impl Run<'_> {
 
     fn exit(&self, document: &Document, last: &Pass) -> Exit {
         let mut exit = exit_of_pass(last);
-        if document.has_failures() || !self.args.no_wait && waits(last, WaitKind::Progressing) {
+        let unfinished = !last.outcomes.is_empty() || waits(last, WaitKind::Progressing);
+        if document.has_failures() || unfinished && !self.args.no_wait {
             exit = exit.and(Exit::Failed);
         }
         if self.args.detailed_exitcode && document.has_changes() {

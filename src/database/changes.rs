@@ -1,7 +1,5 @@
 //! Writing [`Change`]s: one function per fact, all in the caller's transaction.
 
-use std::collections::BTreeSet;
-
 use rusqlite::{Connection, Params, params};
 
 use super::fields::to_json;
@@ -16,7 +14,7 @@ use crate::model::{
 /// transaction but may not in the middle of one.
 pub(super) fn apply(connection: &Connection, changes: &[Change], now: Timestamp) -> Result<(), Problem> {
     let table = Table::require(connection)?;
-    let managed = Managed { connection, table: &table, now };
+    let managed = Managed::new(connection, &table, now);
     let commit = Commit { connection, now };
     for change in changes {
         match change {
@@ -35,7 +33,6 @@ pub(super) fn apply(connection: &Connection, changes: &[Change], now: Timestamp)
         }
     }
     check_generations(connection, changes)?;
-    check_ports(connection, changes)?;
     if changes.iter().any(|change| matches!(change, Change::Event(_))) {
         events::prune(connection)?;
     }
@@ -56,11 +53,11 @@ impl Commit<'_> {
             "UPDATE herdsman_models SET generation = ?2 WHERE name = ?1",
             params![model.as_str(), number],
         )?;
-        self.connection.execute(
+        let mut statement = self.connection.prepare_cached(
             "INSERT INTO herdsman_generations (name, number, hash, spec, source, origins, outcome, created_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'pending', ?7)",
-            params![model.as_str(), number, hash.0, spec_json, source, to_json(origins)?, self.now.0],
         )?;
+        statement.execute(params![model.as_str(), number, hash.0, spec_json, source, to_json(origins)?, self.now.0])?;
         Ok(())
     }
 
@@ -87,7 +84,13 @@ impl Commit<'_> {
         )
     }
 
+    /// No port belongs to two models: whoever had it gives it up. The planner
+    /// lets a model take only a port that its owner leaves in the same pass.
     fn set_port(&self, model: &ModelName, port: Option<PortRecord>) -> Result<(), Problem> {
+        self.connection.execute(
+            "UPDATE herdsman_models SET port = NULL, port_proven = 0 WHERE port = ?2 AND name <> ?1",
+            params![model.as_str(), port.map(|port| port.port)],
+        )?;
         let proven = port.is_some_and(|port| port.proven);
         self.set_of_model(
             model,
@@ -106,14 +109,14 @@ impl Commit<'_> {
     }
 
     fn set_of_model(&self, model: &ModelName, sql: &str, values: impl Params) -> Result<(), Problem> {
-        match self.connection.execute(sql, values)? {
+        match self.connection.prepare_cached(sql)?.execute(values)? {
             0 => Err(Problem::UnknownModel(model.to_string())),
             _ => Ok(()),
         }
     }
 
     fn set_of_generation(&self, model: &ModelName, number: u32, sql: &str, values: impl Params) -> Result<(), Problem> {
-        match self.connection.execute(sql, values)? {
+        match self.connection.prepare_cached(sql)?.execute(values)? {
             0 => Err(Problem::UnknownGeneration { model: model.to_string(), number }),
             _ => Ok(()),
         }
@@ -129,26 +132,6 @@ fn check_generations(connection: &Connection, changes: &[Change]) -> Result<(), 
             && statement.query_row([config.name.as_str()], |row| row.get(0))?
         {
             return Err(Problem::NoGeneration(config.name.to_string()));
-        }
-    }
-    Ok(())
-}
-
-/// No port belongs to two models. Checked at the end, not by a UNIQUE
-/// constraint: two models may swap their ports in one commit.
-fn check_ports(connection: &Connection, changes: &[Change]) -> Result<(), Problem> {
-    let given: BTreeSet<u16> = changes
-        .iter()
-        .filter_map(|change| match change {
-            Change::SetPort { port: Some(port), .. } => Some(port.port),
-            _ => None,
-        })
-        .collect();
-    let mut statement = connection.prepare("SELECT name FROM herdsman_models WHERE port = ?1 ORDER BY name LIMIT 2")?;
-    for port in given {
-        let owners: Vec<String> = statement.query_map([port], |row| row.get(0))?.collect::<Result<_, _>>()?;
-        if let [first, second] = owners.as_slice() {
-            return Err(Problem::PortTaken { port, first: first.clone(), second: second.clone() });
         }
     }
     Ok(())

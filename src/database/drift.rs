@@ -4,44 +4,62 @@
 //! is nearly always so. Only when it differs are the columns compared one by
 //! one with what the recorded configuration would write.
 
+use rusqlite::Row;
 use rusqlite::types::{Value, ValueRef};
-use rusqlite::{Connection, Row};
 use serde_json::Value as Json;
 
 use super::columns::{same, same_json, shown};
+use super::config;
 use super::config::owned_values;
 use super::row::ModelRow;
 use super::table::{Table, quoted};
-use super::{Problem, config};
 use crate::model::{ColumnDrift, ModelConfig};
 
 /// A digest of the owned columns of a row.
 pub(super) type RowDigest = [u8; 16];
 
-/// The digest of the `count` owned columns that begin at `first`. Every value
-/// goes in with its place, kind and length, so that no two rows look alike.
-pub(super) fn digest(row: &Row<'_>, first: usize, count: usize) -> rusqlite::Result<RowDigest> {
-    let mut hasher = blake3::Hasher::new();
-    for index in first..first + count {
-        match row.get_ref(index)? {
-            ValueRef::Null => hasher.update(b"n"),
-            ValueRef::Integer(number) => hasher.update(b"i").update(&number.to_le_bytes()),
-            ValueRef::Real(number) => hasher.update(b"r").update(&number.to_bits().to_le_bytes()),
-            ValueRef::Text(bytes) => hasher.update(b"t").update(&bytes.len().to_le_bytes()).update(bytes),
-            ValueRef::Blob(bytes) => hasher.update(b"b").update(&bytes.len().to_le_bytes()).update(bytes),
-        };
-    }
-    let mut digest = RowDigest::default();
-    hasher.finalize_xof().fill(&mut digest);
-    Ok(digest)
+/// Computes digests, one row after the other.
+#[derive(Debug, Default)]
+pub(super) struct Digester {
+    /// What is hashed: gathered first, for a hasher is slow with small pieces.
+    bytes: Vec<u8>,
 }
 
-/// The digest of the row with this id, as it is in the table now.
-pub(super) fn digest_of(connection: &Connection, table: &Table, id: i64) -> Result<RowDigest, Problem> {
-    let columns = config::owned_columns(table);
+impl Digester {
+    /// The digest of the `count` owned columns that begin at `first`. Every
+    /// value goes in with its place, kind and length, so that no two rows look
+    /// alike.
+    pub(super) fn digest(&mut self, row: &Row<'_>, first: usize, count: usize) -> rusqlite::Result<RowDigest> {
+        self.bytes.clear();
+        for index in first..first + count {
+            match row.get_ref(index)? {
+                ValueRef::Null => self.bytes.push(b'n'),
+                ValueRef::Integer(number) => self.put(b'i', &number.to_le_bytes()),
+                ValueRef::Real(number) => self.put(b'r', &number.to_bits().to_le_bytes()),
+                ValueRef::Text(text) => self.put_sized(b't', text),
+                ValueRef::Blob(blob) => self.put_sized(b'b', blob),
+            }
+        }
+        let mut digest = RowDigest::default();
+        digest.copy_from_slice(&blake3::hash(&self.bytes).as_bytes()[..16]);
+        Ok(digest)
+    }
+
+    fn put(&mut self, kind: u8, bytes: &[u8]) {
+        self.bytes.push(kind);
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    fn put_sized(&mut self, kind: u8, bytes: &[u8]) {
+        self.put(kind, &bytes.len().to_le_bytes());
+        self.bytes.extend_from_slice(bytes);
+    }
+}
+
+/// Selects what [`Digester::digest`] reads: `columns` of the row with the id `?1`.
+pub(super) fn select_owned(columns: &[&str]) -> String {
     let list: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
-    let sql = format!("SELECT {} FROM models WHERE id = ?1", list.join(", "));
-    Ok(connection.query_row(&sql, [id], |row| digest(row, 0, columns.len()))?)
+    format!("SELECT {} FROM models WHERE id = ?1", list.join(", "))
 }
 
 /// The owned columns in which `row` is not what `config` writes.

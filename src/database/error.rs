@@ -48,7 +48,7 @@ pub enum Problem {
     Locked { waited: Duration },
     #[error("the disk is full; nothing was recorded; free some space and try again")]
     DiskFull,
-    #[error("reading or writing failed ({0}); check the disk and try again")]
+    #[error("reading or writing failed ({0}); check the disk and its free space, and try again")]
     Io(String),
     #[error(
         "the file system allows only the journal mode `{mode}`, herdsman needs `wal`; put the database on a local disk with --database"
@@ -96,8 +96,6 @@ pub enum Problem {
     UnknownGeneration { model: String, number: u32 },
     #[error("the model `{0}` was recorded without a generation; this is a bug of herdsman, please report it")]
     NoGeneration(String),
-    #[error("port {port} would belong to both `{first}` and `{second}`; give one of them another port")]
-    PortTaken { port: u16, first: String, second: String },
     #[error(
         "the record `{key}` in `{table}` cannot be read ({reason}); someone edited it: restore a backup, or delete that row"
     )]

@@ -17,11 +17,12 @@ pub(super) fn put(connection: &Connection, event: &EventRecord) -> Result<(), Pr
         EventOutcome::Done => None,
         EventOutcome::Failed(why) => Some(why),
     };
-    connection.execute(
+    let mut statement = connection.prepare_cached(
         "INSERT INTO herdsman_events (at, name, action, cause, reasons, failure, duration_ms)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![at.0, model.as_str(), action, cause, to_json(reasons)?, failure, duration_ms.cast_signed()],
     )?;
+    let duration = duration_ms.cast_signed();
+    statement.execute(params![at.0, model.as_str(), action, cause, to_json(reasons)?, failure, duration])?;
     Ok(())
 }
 

@@ -30,7 +30,7 @@ pub(super) fn put(connection: &Connection, instance: &InstanceRecord) -> Result<
         binary,
     } = instance;
     let (state, deadline) = state_to_words(*state);
-    let mut statement = connection.prepare(
+    let mut statement = connection.prepare_cached(
         "INSERT OR REPLACE INTO herdsman_instances (id, name, generation, spec, host, port, state, drain_deadline,
              pid, start_ticks, boot_id, pid_namespace, started_at, progress, progress_at, first_ready_at,
              last_ready_at, unanswered_since, log_offset, binary)
@@ -63,7 +63,7 @@ pub(super) fn put(connection: &Connection, instance: &InstanceRecord) -> Result<
 
 /// Forgets the instance; one that is not recorded is forgotten already.
 pub(super) fn remove(connection: &Connection, id: &InstanceId) -> Result<(), Problem> {
-    connection.execute("DELETE FROM herdsman_instances WHERE id = ?1", [&id.0])?;
+    connection.prepare_cached("DELETE FROM herdsman_instances WHERE id = ?1")?.execute([&id.0])?;
     Ok(())
 }
 

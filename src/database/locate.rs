@@ -41,7 +41,7 @@ pub(super) fn locate(
     recorded_creation: &Value,
 ) -> Result<Option<i64>, Problem> {
     // Two lookups rather than one with OR, for which SQLite scans the table.
-    let mut statement = connection.prepare(
+    let mut statement = connection.prepare_cached(
         "SELECT id, name = ?1 COLLATE BINARY, created_at IS ?3 FROM models WHERE id = ?2
          UNION ALL
          SELECT id, TRUE, FALSE FROM models WHERE name = ?1 COLLATE BINARY AND id <> ?2",

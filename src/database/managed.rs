@@ -5,19 +5,23 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::config::{owned_columns, owned_values};
-use super::convert::word_of_status;
+use super::convert::{status_from_word, word_of_status};
+use super::drift::{self, Digester, RowDigest};
 use super::fields::{to_json, unreadable, word};
 use super::models::{self, Fields};
 use super::row::ModelRow;
 use super::table::Table;
-use super::{Problem, drift, locate};
+use super::{Problem, locate};
 use crate::model::{ModelConfig, ModelName, Status, Timestamp};
 
-/// Writes the rows of managed models.
+/// Writes the rows of managed models, any number of them in one transaction.
 pub(super) struct Managed<'c> {
-    pub connection: &'c Connection,
-    pub table: &'c Table,
-    pub now: Timestamp,
+    connection: &'c Connection,
+    table: &'c Table,
+    now: Timestamp,
+    /// The columns herdsman owns of this table, and the query for a row's.
+    owned: Vec<&'static str>,
+    select_owned: String,
 }
 
 /// What is recorded of a model's row.
@@ -27,7 +31,13 @@ struct Recorded {
     status: Status,
 }
 
-impl Managed<'_> {
+impl<'c> Managed<'c> {
+    pub(super) fn new(connection: &'c Connection, table: &'c Table, now: Timestamp) -> Self {
+        let owned = owned_columns(table);
+        let select_owned = drift::select_owned(&owned);
+        Self { connection, table, now, owned, select_owned }
+    }
+
     /// A new row, or an unmanaged one taken over: in place, its id,
     /// `created_at`, status and unknown columns kept. A row that is no longer
     /// there under that name is not taken over.
@@ -46,7 +56,7 @@ impl Managed<'_> {
                 (self.insert(config, None, Status::Idle)?, Status::Idle)
             }
         };
-        let mut statement = self.connection.prepare(
+        let mut statement = self.connection.prepare_cached(
             "INSERT INTO herdsman_models (name, model_id, row_created_at, row_digest, source, state, config,
                  config_digest, status, status_at)
              VALUES (?1, ?2, (SELECT created_at FROM models WHERE id = ?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -54,7 +64,7 @@ impl Managed<'_> {
         statement.execute(params![
             config.name.as_str(),
             id,
-            drift::digest_of(self.connection, self.table, id)?.as_slice(),
+            self.digest(id)?.as_slice(),
             config.source,
             config.state.as_str(),
             to_json(config)?,
@@ -69,7 +79,11 @@ impl Managed<'_> {
     /// its id, unless another row has that id by now.
     pub(super) fn update(&self, config: &ModelConfig) -> Result<(), Problem> {
         let recorded = self.recorded(&config.name)?;
-        let id = match self.row(&config.name, &recorded)? {
+        let row = match self.locate(&config.name, &recorded)? {
+            Some(id) => models::row(self.connection, self.table, id)?,
+            None => None,
+        };
+        let id = match row {
             Some(row) => {
                 self.rewrite(config, &row)?;
                 row.id()
@@ -79,20 +93,20 @@ impl Managed<'_> {
                 self.insert(config, free.then_some(recorded.id), recorded.status)?
             }
         };
-        self.connection.execute(
+        let mut statement = self.connection.prepare_cached(
             "UPDATE herdsman_models SET model_id = ?2, row_created_at = (SELECT created_at FROM models WHERE id = ?2),
                  row_digest = ?3, source = ?4, state = ?5, config = ?6, config_digest = ?7
              WHERE name = ?1",
-            params![
-                config.name.as_str(),
-                id,
-                drift::digest_of(self.connection, self.table, id)?.as_slice(),
-                config.source,
-                config.state.as_str(),
-                to_json(config)?,
-                config.digest(),
-            ],
         )?;
+        statement.execute(params![
+            config.name.as_str(),
+            id,
+            self.digest(id)?.as_slice(),
+            config.source,
+            config.state.as_str(),
+            to_json(config)?,
+            config.digest(),
+        ])?;
         Ok(())
     }
 
@@ -100,17 +114,17 @@ impl Managed<'_> {
     /// that is missing gets its status when it returns.
     pub(super) fn set_status(&self, model: &ModelName, status: Status, message: Option<&str>) -> Result<(), Problem> {
         let recorded = self.recorded(model)?;
-        self.connection.execute(
-            "UPDATE herdsman_models SET status = ?2, status_message = ?3, status_at = ?4 WHERE name = ?1",
-            params![model.as_str(), status.as_str(), message, self.now.0],
-        )?;
-        if let Some(row) = self.row(model, &recorded)?
-            && row.status() != status
+        self.connection
+            .prepare_cached(
+                "UPDATE herdsman_models SET status = ?2, status_message = ?3, status_at = ?4 WHERE name = ?1",
+            )?
+            .execute(params![model.as_str(), status.as_str(), message, self.now.0])?;
+        if let Some(id) = self.locate(model, &recorded)?
+            && self.status_of(id)? != status
         {
-            self.connection.execute(
-                "UPDATE models SET status = ?2, updated_at = ?3 WHERE id = ?1",
-                params![row.id(), word_of_status(status), self.now.0],
-            )?;
+            self.connection
+                .prepare_cached("UPDATE models SET status = ?2, updated_at = ?3 WHERE id = ?1")?
+                .execute(params![id, word_of_status(status), self.now.0])?;
         }
         Ok(())
     }
@@ -118,11 +132,12 @@ impl Managed<'_> {
     /// Deletes the row and all herdsman keeps of the model but its events.
     pub(super) fn delete(&self, model: &ModelName) -> Result<(), Problem> {
         let recorded = self.recorded(model)?;
-        if let Some(row) = self.row(model, &recorded)? {
-            models::delete(self.connection, row.id())?;
+        if let Some(id) = self.locate(model, &recorded)? {
+            models::delete(self.connection, id)?;
         }
         for table in ["herdsman_instances", "herdsman_generations", "herdsman_models"] {
-            self.connection.execute(&format!("DELETE FROM {table} WHERE name = ?1"), [model.as_str()])?;
+            let delete = format!("DELETE FROM {table} WHERE name = ?1");
+            self.connection.prepare_cached(&delete)?.execute([model.as_str()])?;
         }
         Ok(())
     }
@@ -136,18 +151,27 @@ impl Managed<'_> {
                 status: word(row, 2, &Status::ALL, Status::as_str)?,
             })
         };
-        let recorded = self.connection.query_row(sql, [model.as_str()], read).optional();
+        let recorded = self.connection.prepare_cached(sql)?.query_row([model.as_str()], read).optional();
         recorded
             .map_err(|error| unreadable("herdsman_models", model.as_str(), error))?
             .ok_or_else(|| Problem::UnknownModel(model.to_string()))
     }
 
-    /// The model's row as it is now; `None`: another client deleted it.
-    fn row(&self, model: &ModelName, recorded: &Recorded) -> Result<Option<ModelRow>, Problem> {
-        match locate::locate(self.connection, model, recorded.id, &recorded.created_at)? {
-            Some(id) => models::row(self.connection, self.table, id),
-            None => Ok(None),
-        }
+    /// The id of the model's row as it is now; `None`: another client deleted it.
+    fn locate(&self, model: &ModelName, recorded: &Recorded) -> Result<Option<i64>, Problem> {
+        locate::locate(self.connection, model, recorded.id, &recorded.created_at)
+    }
+
+    fn status_of(&self, id: i64) -> Result<Status, Problem> {
+        let mut statement = self.connection.prepare_cached("SELECT status FROM models WHERE id = ?1")?;
+        let word = |row: &rusqlite::Row<'_>| Ok(status_from_word(row.get_ref(0)?.as_str().unwrap_or_default()));
+        Ok(statement.query_row([id], word)?)
+    }
+
+    /// The digest of the row as it is in the table now.
+    fn digest(&self, id: i64) -> Result<RowDigest, Problem> {
+        let mut statement = self.connection.prepare_cached(&self.select_owned)?;
+        Ok(statement.query_row([id], |row| Digester::default().digest(row, 0, self.owned.len()))?)
     }
 
     fn rewrite(&self, config: &ModelConfig, row: &ModelRow) -> Result<(), Problem> {
@@ -157,10 +181,8 @@ impl Managed<'_> {
     }
 
     fn insert(&self, config: &ModelConfig, id: Option<i64>, status: Status) -> Result<i64, Problem> {
-        let mut fields = models::defaults(self.now);
-        fields.retain(|name, _| self.table.has(name));
-        fields.extend(self.owned(config, None));
-        fields.insert("status".to_owned(), Value::Text(word_of_status(status).to_owned()));
+        let mut fields = self.owned(config, None);
+        fields.extend(models::state_of_new_row(status, self.now).into_iter().filter(|(name, _)| self.table.has(name)));
         if let Some(id) = id {
             fields.insert("id".to_owned(), Value::Integer(id));
         }
@@ -169,8 +191,9 @@ impl Managed<'_> {
 
     fn owned(&self, config: &ModelConfig, type_word: Option<&str>) -> Fields {
         let mut fields = owned_values(config, type_word);
-        let owned = owned_columns(self.table);
-        fields.retain(|name, _| owned.contains(&name.as_str()));
+        if self.owned.len() < fields.len() {
+            fields.retain(|name, _| self.owned.contains(&name.as_str()));
+        }
         fields
     }
 }

@@ -69,7 +69,8 @@ fn select(
     values: impl rusqlite::Params,
 ) -> Result<Vec<ModelRow>, Problem> {
     let list: Vec<String> = table.columns().iter().map(|name| quoted(name)).collect();
-    let mut statement = connection.prepare(&format!("SELECT {} FROM models WHERE {condition}", list.join(", ")))?;
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {} FROM models WHERE {condition}", list.join(", ")))?;
     let mut rows = statement.query(values)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
@@ -108,7 +109,7 @@ pub(super) fn update(connection: &Connection, id: i64, updates: &Fields, now: Ti
 }
 
 pub(super) fn delete(connection: &Connection, id: i64) -> Result<(), Problem> {
-    match connection.execute("DELETE FROM models WHERE id = ?1", [id])? {
+    match connection.prepare_cached("DELETE FROM models WHERE id = ?1")?.execute([id])? {
         0 => Err(Problem::UnknownId { id }),
         _ => Ok(()),
     }
@@ -142,18 +143,18 @@ pub(super) fn text(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<St
 pub(super) fn insert(connection: &Connection, fields: &Fields) -> Result<i64, Problem> {
     let names: Vec<String> = fields.keys().map(|name| quoted(name)).collect();
     let marks = vec!["?"; fields.len()].join(", ");
-    let sql = format!("INSERT INTO models ({}) VALUES ({marks})", names.join(", "));
-    connection.execute(&sql, params_from_iter(fields.values()))?;
+    let sql = ["INSERT INTO models (", &names.join(", "), ") VALUES (", &marks, ")"].concat();
+    connection.prepare_cached(&sql)?.execute(params_from_iter(fields.values()))?;
     let id = connection.last_insert_rowid();
     if id >= ID_LIMIT { Err(Problem::IdTooLarge { id }) } else { Ok(id) }
 }
 
 /// Sets exactly these columns of the row.
 pub(super) fn set(connection: &Connection, id: i64, fields: &Fields) -> Result<(), Problem> {
-    let assignments: Vec<String> = fields.keys().map(|name| format!("{} = ?", quoted(name))).collect();
+    let assignments: Vec<String> = fields.keys().map(|name| quoted(name) + " = ?").collect();
     let sql = format!("UPDATE models SET {} WHERE id = ?", assignments.join(", "));
     let id = Value::Integer(id);
-    connection.execute(&sql, params_from_iter(fields.values().chain([&id])))?;
+    connection.prepare_cached(&sql)?.execute(params_from_iter(fields.values().chain([&id])))?;
     Ok(())
 }
 
@@ -167,18 +168,25 @@ pub(super) fn check_name_is_free(connection: &Connection, name: &str) -> Result<
 
 fn other_row_named(connection: &Connection, name: &str, id: i64) -> Result<Option<i64>, Problem> {
     let sql = "SELECT id FROM models WHERE name = ?1 COLLATE BINARY AND id <> ?2 ORDER BY id LIMIT 1";
-    Ok(connection.query_row(sql, (name, id), |row| row.get(0)).optional()?)
+    Ok(connection.prepare_cached(sql)?.query_row((name, id), |row| row.get(0)).optional()?)
 }
 
 /// The contract's defaults of a new row.
-pub(super) fn defaults(now: Timestamp) -> Fields {
+fn defaults(now: Timestamp) -> Fields {
     let mut fields: Fields = PARAMETERS.iter().map(|column| (column.name.to_owned(), column.default())).collect();
     fields.insert("type".to_owned(), Value::Text("llama".to_owned()));
-    fields.insert("status".to_owned(), Value::Text(convert::word_of_status(Status::Idle).to_owned()));
-    fields.insert("fit_params_available".to_owned(), Value::Integer(0));
-    fields.insert("created_at".to_owned(), Value::Integer(now.0));
-    fields.insert("updated_at".to_owned(), Value::Integer(now.0));
+    fields.extend(state_of_new_row(Status::Idle, now));
     fields
+}
+
+/// What a new row has besides what a definition or a client says of the model.
+pub(super) fn state_of_new_row(status: Status, now: Timestamp) -> [(String, Value); 4] {
+    [
+        ("status".to_owned(), Value::Text(convert::word_of_status(status).to_owned())),
+        ("fit_params_available".to_owned(), Value::Integer(0)),
+        ("created_at".to_owned(), Value::Integer(now.0)),
+        ("updated_at".to_owned(), Value::Integer(now.0)),
+    ]
 }
 
 const SECRET: &str = "secrets stay out of SQLite; give it in [secrets] of a definition";

@@ -28,6 +28,9 @@ use super::{Database, DatabaseError, Problem, migrations, table::Table};
 /// hold their own transactions for less than 5 s.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How many prepared statements are kept: more than a commit uses.
+const STATEMENTS: usize = 64;
+
 impl Database {
     /// Opens the database for writing: creates it (readable for its owner
     /// only; the directory must exist), switches it to WAL and brings
@@ -52,9 +55,10 @@ impl Database {
             }
             use_wal(&connection, timeout)?;
             connection.pragma_update(None, "synchronous", "NORMAL")?;
-            // In KiB when negative: ten thousand models fit, so that one big
-            // commit does not spill its pages before it ends.
-            connection.pragma_update(None, "cache_size", -65_536)?;
+            // A big commit keeps its pages until it ends. Reading needs no
+            // more than SQLite's usual 2 MB: it goes through each table once.
+            connection.pragma_update(None, "cache_spill", false)?;
+            connection.set_prepared_statement_cache_capacity(STATEMENTS);
             // This build of SQLite enforces foreign keys; other clients' do
             // not by default. Deleting a model must delete that row alone.
             connection.pragma_update(None, "foreign_keys", false)?;

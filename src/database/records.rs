@@ -1,12 +1,12 @@
 //! [`Records`]: what SQLite remembers, in a few SELECTs joined in memory.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow};
 
 use super::config::owned_columns;
 use super::convert::status_from_word;
-use super::drift;
+use super::drift::{self, Digester};
 use super::fields::{json, name, optional_time, parsed, time, unreadable, word};
 use super::locate::{Own, choose};
 use super::table::{Table, quoted};
@@ -22,15 +22,13 @@ const TABLE: &str = "herdsman_models";
 pub(super) fn load(connection: &Connection, has_records: bool) -> Result<Records, Problem> {
     if !has_records {
         let unmanaged = match Table::read(connection)? {
-            Some(_) => rows_beside(connection, &HashSet::new())?,
+            Some(_) => rows_beside(connection, &[])?,
             None => Vec::new(),
         };
         return Ok(Records { unmanaged, ..Records::default() });
     }
     let table = Table::require(connection)?;
-    let mut settled = HashSet::new();
-    let mut unsettled = Vec::new();
-    let mut models = load_models(connection, &table, &mut settled, &mut unsettled)?;
+    let Loaded { mut models, settled, unsettled } = load_models(connection, &table)?;
     let mut unmanaged = rows_beside(connection, &settled)?;
     for model in unsettled {
         settle(connection, &table, &model, &mut models, &mut unmanaged)?;
@@ -51,6 +49,15 @@ pub(super) fn status_recorded_at(connection: &Connection, model: &ModelName) -> 
     Ok(connection.query_row(sql, [model.as_str()], |row| time(row, 0)).optional()?)
 }
 
+/// The managed models, and what is known of their rows.
+struct Loaded {
+    models: BTreeMap<ModelName, ModelRecord>,
+    /// The ids of the rows that are a model's own, in order.
+    settled: Vec<i64>,
+    /// The models to find a row for, by name.
+    unsettled: Vec<Unsettled>,
+}
+
 /// A model whose row is not simply the one with its id and name.
 struct Unsettled {
     name: ModelName,
@@ -60,35 +67,32 @@ struct Unsettled {
 /// Columns of a generation, in the order [`generation`] reads them.
 const GENERATION: &str = "number, hash, spec, outcome, death, origins, accepted_by";
 
-fn load_models(
-    connection: &Connection,
-    table: &Table,
-    settled: &mut HashSet<i64>,
-    unsettled: &mut Vec<Unsettled>,
-) -> Result<BTreeMap<ModelName, ModelRecord>, Problem> {
+fn load_models(connection: &Connection, table: &Table) -> Result<Loaded, Problem> {
     let owned = owned_columns(table);
     let columns: String = owned.iter().map(|column| format!(", m.{}", quoted(column))).collect();
     let generation_columns: String = GENERATION.split(", ").map(|column| format!("g.{column}, ")).collect();
+    // In the order of the table, for the order by name is that of an index:
+    // a search for each row.
     let mut statement = connection.prepare(&format!(
         "SELECT h.name, h.model_id, h.source, h.state, h.config_digest, h.status, h.status_message, h.crash_count,
              h.last_start, h.port, h.port_proven, {generation_columns}
              h.row_digest, m.id, m.name = h.name COLLATE BINARY, m.created_at IS h.row_created_at, m.status, h.config {columns}
          FROM herdsman_models h
          LEFT JOIN herdsman_generations g ON g.name = h.name AND g.number = h.generation
-         LEFT JOIN models m ON m.id = h.model_id
-         ORDER BY h.name"
+         LEFT JOIN models m ON m.id = h.model_id"
     ))?;
     let mut rows = statement.query([])?;
-    let mut models = BTreeMap::new();
+    let mut digester = Digester::default();
+    let (mut models, mut settled, mut unsettled) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {
         let name = name(row, 0).map_err(|error| unreadable(TABLE, "?", error))?;
         let fault = |error| unreadable(TABLE, name.as_str(), error);
         let mut model = model(row).map_err(fault)?;
         let own = own_row(row).map_err(fault)?;
         if let Some(Own { id, same_name: true, .. }) = own {
-            settled.insert(id);
+            settled.push(id);
             model.status = status_from_word(row.get_ref(22)?.as_str().unwrap_or_default());
-            let digest = drift::digest(row, 24, owned.len())?;
+            let digest = digester.digest(row, 24, owned.len())?;
             let as_written = row.get_ref(18)?.as_blob().is_ok_and(|written| written == digest);
             model.row = Row::Present(match as_written {
                 true => Vec::new(),
@@ -97,9 +101,11 @@ fn load_models(
         } else {
             unsettled.push(Unsettled { name: name.clone(), own });
         }
-        models.insert(name, model);
+        models.push((name, model));
     }
-    Ok(models)
+    settled.sort_unstable();
+    unsettled.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Loaded { models: models.into_iter().collect(), settled, unsettled })
 }
 
 /// The row with the recorded id; `None`: there is none.
@@ -150,33 +156,33 @@ fn generation(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Generation> {
 /// Finds the last generation that was ready of those models whose wanted one
 /// is not.
 fn load_last_ready(connection: &Connection, models: &mut BTreeMap<ModelName, ModelRecord>) -> Result<(), Problem> {
-    let columns: String = GENERATION.split(", ").map(|column| format!(", l.{column}")).collect();
-    let mut statement = connection.prepare(&format!(
-        "SELECT h.name {columns}
-         FROM herdsman_models h
-         JOIN herdsman_generations g ON g.name = h.name AND g.number = h.generation AND g.outcome <> 'ready'
-         JOIN herdsman_generations l ON l.name = h.name AND l.number = (
-             SELECT max(number) FROM herdsman_generations WHERE name = h.name AND outcome = 'ready')"
-    ))?;
-    let mut rows = statement.query([])?;
+    let is_ready = |model: &ModelRecord| model.generation.outcome == GenerationOutcome::Ready;
+    if models.values().all(is_ready) {
+        return Ok(());
+    }
+    let mut last = connection
+        .prepare("SELECT name, max(number) FROM herdsman_generations WHERE outcome = 'ready' GROUP BY name")?;
+    let mut one = connection
+        .prepare(&format!("SELECT {GENERATION} FROM herdsman_generations WHERE name = ?1 AND number = ?2"))?;
+    let mut rows = last.query([])?;
     while let Some(row) = rows.next()? {
-        let name = name(row, 0).map_err(|error| unreadable(TABLE, "?", error))?;
-        let ready = generation(row, 1).map_err(|error| unreadable("herdsman_generations", name.as_str(), error))?;
-        if let Some(model) = models.get_mut(&name) {
-            model.last_ready = Some(ready);
+        let name = models::text(row, 0)?;
+        if let Some(model) = models.get_mut(name.as_str()).filter(|model| !is_ready(model)) {
+            let ready = one.query_row((&name, row.get::<_, i64>(1)?), |row| generation(row, 0));
+            model.last_ready = Some(ready.map_err(|error| unreadable("herdsman_generations", name, error))?);
         }
     }
     Ok(())
 }
 
-/// Every row whose id is not among `settled`, by id.
-fn rows_beside(connection: &Connection, settled: &HashSet<i64>) -> Result<Vec<UnmanagedRow>, Problem> {
+/// Every row whose id is not among `settled`, which is in order; by id.
+fn rows_beside(connection: &Connection, settled: &[i64]) -> Result<Vec<UnmanagedRow>, Problem> {
     let mut statement = connection.prepare("SELECT id, name FROM models")?;
     let mut rows = statement.query([])?;
     let mut beside = Vec::new();
     while let Some(row) = rows.next()? {
         let id = row.get(0)?;
-        if !settled.contains(&id) {
+        if settled.binary_search(&id).is_err() {
             beside.push(UnmanagedRow { id, name: models::text(row, 1)? });
         }
     }

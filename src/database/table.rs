@@ -69,11 +69,9 @@ impl Table {
     /// Reads the columns and checks the contract; `None`: there is no such table.
     pub(super) fn read(connection: &Connection) -> Result<Option<Self>, Problem> {
         let shape = connection
-            .query_row(
-                "SELECT type, wr FROM pragma_table_list WHERE schema = 'main' AND name = 'models' COLLATE NOCASE",
-                [],
-                |row| Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?)),
-            )
+            .query_row("SELECT type, wr FROM pragma_table_list('models') WHERE schema = 'main'", [], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?))
+            })
             .optional()?;
         match shape {
             None => return Ok(None),
@@ -133,15 +131,10 @@ fn require_integer_key(declared: &str) -> Result<(), Problem> {
 
 /// Whether the table and all its indexes are there.
 pub(super) fn is_complete(connection: &Connection) -> Result<bool, Problem> {
-    if Table::read(connection)?.is_none() {
-        return Ok(false);
-    }
-    for name in INDEXES.iter().map(|(name, _)| *name).chain([NAME_INDEX]) {
-        if !has_index(connection, name)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    let [(status, _), (kind, _), (created, _)] = INDEXES;
+    let sql = "SELECT count(*) = 4 FROM sqlite_schema WHERE type = 'index' AND name IN (?1, ?2, ?3, ?4)";
+    let has_indexes = connection.query_row(sql, [NAME_INDEX, status, kind, created], |row| row.get(0))?;
+    Ok(Table::read(connection)?.is_some() && has_indexes)
 }
 
 /// Creates the table and its indexes where they are missing.
@@ -171,5 +164,5 @@ fn has_duplicate_names(connection: &Connection) -> Result<bool, Problem> {
 
 /// A name as SQL: quoted, so that any column of any table can be named.
 pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
+    ["\"", &name.replace('"', "\"\""), "\""].concat()
 }

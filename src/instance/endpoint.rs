@@ -77,10 +77,15 @@ impl Endpoint {
         }
     }
 
+    /// Whether it was told to open a unix socket.
+    pub fn is_unix(&self) -> bool {
+        self.host.contains('/')
+    }
+
     /// The target, if `pid` owns the listening socket it was told to open.
     pub fn target(&self, pid: i32, listening: &Listening) -> Option<Target> {
         let mut owned = sockets_of(pid).into_iter();
-        let address = if self.host.contains('/') {
+        let address = if self.is_unix() {
             owned.find_map(|inode| listening.unix.get(&inode)).cloned().map(Address::Unix)
         } else {
             let ours = |address: &&SocketAddr| Some(address.port()) == self.port;

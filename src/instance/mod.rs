@@ -3,7 +3,7 @@
 //! ```text
 //!   /proc ── scan ── marker ─┐
 //!   /proc/PID ── process ────┤
-//!   /proc/net ── socket ─────┼── observe ──> Observed
+//!   sock_diag ── socket ─────┼── observe ──> Observed
 //!   argv, environ ─ endpoint ┤
 //!   HTTP ── http ────────────┤
 //!   logs ── death ───────────┘
@@ -30,6 +30,7 @@ mod pidfd;
 mod process;
 mod scan;
 mod secret;
+mod sock_diag;
 mod socket;
 mod spawn;
 mod stop;

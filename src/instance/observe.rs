@@ -34,10 +34,11 @@ impl Host {
         self.reap();
         self.exits.retain(|id, _| recorded.iter().any(|record| record.id == *id));
         let scan = scan::scan(&self.state_id).map_err(HostError::reading("/proc"))?;
-        let listening = Listening::read().map_err(HostError::reading("/proc/net"))?;
+        let endpoints: Vec<Endpoint> = scan.ours.iter().map(endpoint_of).collect();
+        let listening = Listening::read_for(&endpoints).map_err(HostError::reading("/proc/net"))?;
 
         let listeners = listeners(&listening, &scan.ours);
-        let mut instances = self.describe(scan.ours, &listening)?;
+        let mut instances = self.describe(scan.ours, endpoints, &listening)?;
         instances.sort_by(|a, b| {
             (&a.model, a.process.start_ticks, a.process.pid).cmp(&(&b.model, b.process.start_ticks, b.process.pid))
         });
@@ -62,21 +63,18 @@ impl Host {
     /// Whether each instance has requests in flight, in the order given; all
     /// are asked at once. One that is gone or owns no socket is unknown.
     pub fn busy(&mut self, instances: &[&Instance]) -> Vec<Busy> {
-        let Ok(listening) = Listening::read() else { return vec![Busy::Unknown; instances.len()] };
-        let target = |instance: &&Instance| {
+        let endpoint = |instance: &&Instance| {
             let ProcessId { pid, start_ticks, .. } = instance.process;
             process::is_alive(pid, start_ticks).ok().filter(|alive| *alive)?;
-            endpoint(pid).ok()?.target(pid, &listening)
+            Some((pid, endpoint(pid).ok()?))
         };
-        let targets: Vec<Option<Target>> = instances.iter().map(target).collect();
+        let endpoints: Vec<Option<(i32, Endpoint)>> = instances.iter().map(endpoint).collect();
+        let told = endpoints.iter().flatten().map(|(_, endpoint)| endpoint);
+        let Ok(listening) = Listening::read_for(told) else { return vec![Busy::Unknown; instances.len()] };
+        let target = |(pid, endpoint): (i32, Endpoint)| endpoint.target(pid, &listening);
+        let targets = endpoints.into_iter().map(|endpoint| endpoint.and_then(target)).collect();
         self.ask(targets, Busy::Unknown, |http, targets| http.busy(targets))
             .unwrap_or_else(|_| vec![Busy::Unknown; instances.len()])
-    }
-
-    /// What each process answers; `NotListening` without its socket.
-    fn health_of(&mut self, asked: &[(i32, Endpoint)], listening: &Listening) -> Result<Vec<Health>, HostError> {
-        let targets = asked.iter().map(|(pid, endpoint)| endpoint.target(*pid, listening)).collect();
-        self.ask(targets, Health::NotListening, |http, targets| http.health(targets))
     }
 
     /// Asks those that can be asked; the others get `without`.
@@ -95,18 +93,22 @@ impl Host {
         Ok(asked.into_iter().map(answer).map(|answer| answer.unwrap_or_else(|| without.clone())).collect())
     }
 
-    fn describe(&mut self, ours: Vec<Found>, listening: &Listening) -> Result<Vec<Instance>, HostError> {
+    /// What each of ours is and answers; `NotListening` without its socket.
+    fn describe(
+        &mut self,
+        ours: Vec<Found>,
+        endpoints: Vec<Endpoint>,
+        listening: &Listening,
+    ) -> Result<Vec<Instance>, HostError> {
         if ours.is_empty() {
             return Ok(Vec::new());
         }
         let boot = process::boot_time().map_err(HostError::reading("/proc/stat"))?;
-        // Gone or unreadable between the scan and here: it listens nowhere we know of.
-        let read =
-            |found: &Found| Endpoint::read(&process::command_line(found.pid).unwrap_or_default(), &found.environment);
-        let asked: Vec<(i32, Endpoint)> = ours.iter().map(|found| (found.pid, read(found))).collect();
-        let healths = self.health_of(&asked, listening)?;
-        let seen = ours.into_iter().zip(asked).zip(healths);
-        Ok(seen.map(|((found, (_, endpoint)), health)| self.instance(found, endpoint, health, boot)).collect())
+        let targets =
+            ours.iter().zip(&endpoints).map(|(found, endpoint)| endpoint.target(found.pid, listening)).collect();
+        let healths = self.ask(targets, Health::NotListening, |http, targets| http.health(targets))?;
+        let seen = ours.into_iter().zip(endpoints).zip(healths);
+        Ok(seen.map(|((found, endpoint), health)| self.instance(found, endpoint, health, boot)).collect())
     }
 
     fn instance(&self, found: Found, endpoint: Endpoint, health: Health, boot: Timestamp) -> Instance {
@@ -149,6 +151,12 @@ impl Host {
             Err(_) => true,
         }
     }
+}
+
+/// What an instance was told about its address. One that is gone since the
+/// scan listens nowhere we know of.
+fn endpoint_of(found: &Found) -> Endpoint {
+    Endpoint::read(&process::command_line(found.pid).unwrap_or_default(), &found.environment)
 }
 
 /// What a running process was told about its address.

@@ -1,8 +1,9 @@
 //! Who listens where.
 //!
-//! The kernel lists listening sockets by inode (`/proc/net/tcp`, `tcp6`,
-//! `unix`) and a process's descriptors as `socket:[inode]`; the two together
-//! say which process owns a port, without asking anyone over the network.
+//! The kernel lists listening sockets by inode ([`sock_diag`]; where that is
+//! forbidden `/proc/net/tcp`, `tcp6`; `/proc/net/unix`) and a process's
+//! descriptors as `socket:[inode]`; the two together say which process owns a
+//! port, without asking anyone over the network.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -11,26 +12,24 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::process;
+use super::endpoint::Endpoint;
+use super::{process, sock_diag};
 
-/// Every listening TCP and unix socket of this network namespace, by inode.
+/// The listening sockets of this network namespace, by inode.
 #[derive(Debug, Default)]
 pub(super) struct Listening {
+    /// Every TCP socket.
     pub tcp: BTreeMap<u64, SocketAddr>,
+    /// Every unix socket, or none when nobody asked for one.
     pub unix: BTreeMap<u64, PathBuf>,
 }
 
 impl Listening {
-    /// Reads the kernel's tables; a missing one (no IPv6) is empty.
-    pub fn read() -> io::Result<Self> {
-        let mut listening = Self::default();
-        for table in ["tcp", "tcp6"] {
-            let text = read_table(table)?;
-            listening.tcp.extend(text.split(|&b| b == b'\n').filter_map(tcp_line));
-        }
-        let text = read_table("unix")?;
-        listening.unix.extend(text.split(|&b| b == b'\n').filter_map(unix_line));
-        Ok(listening)
+    /// What these endpoints may listen on: unix sockets are listed only when
+    /// one of them is told to open one.
+    pub fn read_for<'e>(endpoints: impl IntoIterator<Item = &'e Endpoint>) -> io::Result<Self> {
+        let unix = if endpoints.into_iter().any(Endpoint::is_unix) { unix_listeners()? } else { BTreeMap::new() };
+        Ok(Self { tcp: tcp_listeners()?, unix })
     }
 
     /// The TCP ports somebody listens on.
@@ -39,6 +38,24 @@ impl Listening {
     }
 }
 
+/// From netlink, else from the tables that say the same and take longer.
+fn tcp_listeners() -> io::Result<BTreeMap<u64, SocketAddr>> {
+    sock_diag::tcp_listeners().or_else(|_forbidden| tcp_listeners_of_proc())
+}
+
+fn tcp_listeners_of_proc() -> io::Result<BTreeMap<u64, SocketAddr>> {
+    let mut found = BTreeMap::new();
+    for table in ["tcp", "tcp6"] {
+        found.extend(read_table(table)?.split(|&b| b == b'\n').filter_map(tcp_line));
+    }
+    Ok(found)
+}
+
+fn unix_listeners() -> io::Result<BTreeMap<u64, PathBuf>> {
+    Ok(read_table("unix")?.split(|&b| b == b'\n').filter_map(unix_line).collect())
+}
+
+/// A missing table (no IPv6) is empty.
 fn read_table(name: &str) -> io::Result<Vec<u8>> {
     match std::fs::read(format!("/proc/net/{name}")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -62,7 +79,7 @@ pub(super) fn sockets_of(pid: i32) -> BTreeSet<u64> {
 /// Who listens on `port`, for people: `pid 4711 (nginx)`; `None` when nobody
 /// does.
 pub(super) fn holder(port: u16) -> io::Result<Option<String>> {
-    let tcp = Listening::read()?.tcp;
+    let tcp = tcp_listeners()?;
     let inodes: BTreeSet<u64> = tcp.into_iter().filter(|(_, address)| address.port() == port).map(|(i, _)| i).collect();
     if inodes.is_empty() {
         return Ok(None);
@@ -126,6 +143,7 @@ fn unix_line(line: &[u8]) -> Option<(u64, PathBuf)> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::super::marker::Environment;
     use super::*;
     use proptest::prelude::*;
 
@@ -167,8 +185,9 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let pid = i32::try_from(std::process::id()).unwrap();
-        let listening = Listening::read().unwrap();
-        assert!(sockets_of(pid).iter().any(|inode| listening.tcp.get(inode) == Some(&address)));
+        for tcp in [tcp_listeners().unwrap(), tcp_listeners_of_proc().unwrap()] {
+            assert!(sockets_of(pid).iter().any(|inode| tcp.get(inode) == Some(&address)));
+        }
         assert!(holder(address.port()).unwrap().unwrap().starts_with(&format!("pid {pid} (")));
         assert_eq!(holder(0).unwrap(), None, "nobody can listen on port 0");
     }
@@ -178,9 +197,21 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a b.sock");
         let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        let listening = Listening::read().unwrap();
+        let unix = unix_listeners().unwrap();
         let pid = i32::try_from(std::process::id()).unwrap();
-        assert!(sockets_of(pid).iter().any(|inode| listening.unix.get(inode) == Some(&path)));
+        assert!(sockets_of(pid).iter().any(|inode| unix.get(inode) == Some(&path)));
+    }
+
+    #[test]
+    fn unix_sockets_are_listed_only_for_an_endpoint_that_is_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.sock");
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let endpoint =
+            |host: &str| Endpoint::read(format!("x\0--host\0{host}").as_bytes(), &Environment::new(Vec::new()));
+        let read_for = |host: &str| Listening::read_for([&endpoint("127.0.0.1"), &endpoint(host)]).unwrap();
+        assert!(read_for("/run/x.sock").unix.values().any(|listed| *listed == path));
+        assert!(read_for("::1").unix.is_empty());
     }
 
     proptest! {

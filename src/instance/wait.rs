@@ -55,14 +55,14 @@ impl Host {
         }
     }
 
-    /// What each answers now. The kernel's table of sockets takes milliseconds
-    /// to read where many connections are possible, so it is read only for
+    /// What each answers now. The kernel's list of sockets is read only for
     /// those that hold a socket and were not found in it yet.
     fn answers(&mut self, asked: &mut [Asked]) -> Result<Vec<Health>, HostError> {
         let mut sought: Vec<&mut Asked> =
             asked.iter_mut().filter(|one| one.target.is_none() && !sockets_of(one.pid).is_empty()).collect();
         if !sought.is_empty() {
-            let listening = Listening::read().map_err(HostError::reading("/proc/net"))?;
+            let listening =
+                Listening::read_for(sought.iter().map(|one| &one.endpoint)).map_err(HostError::reading("/proc/net"))?;
             sought.iter_mut().for_each(|one| one.target = one.endpoint.target(one.pid, &listening));
         }
         let targets = asked.iter().map(|one| one.target.clone()).collect();

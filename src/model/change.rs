@@ -46,7 +46,8 @@ pub enum Change {
         /// Which llama-server.
         binary: BinaryIdentity,
     },
-    /// The model's port; `None` gives it up (a unix socket).
+    /// The model's port, no longer that of the model that had it; `None`
+    /// gives it up (a unix socket).
     SetPort {
         /// The model.
         model: ModelName,

@@ -250,7 +250,8 @@ impl<'s> Decider<'s, '_> {
             return;
         }
         let adopt_row = self.s.rows.first().copied();
-        self.d.reasons.push(Reason::DefinitionAdded { origin: wanted.definition.origin("name") });
+        let (origin, state) = (wanted.definition.origin("name"), wanted.definition.state);
+        self.d.reasons.push(Reason::DefinitionAdded { origin, state });
         self.d.reasons.extend(adopt_row.map(|id| Reason::TakesOverRow { id }));
         self.d.changes = wanted.creation(adopt_row);
         if let Some((live, _)) = self.kept() {
@@ -477,6 +478,10 @@ impl<'s> Decider<'s, '_> {
 
     /// No instance, and one is wanted.
     fn start(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
+        // Before any wait of our own: it would be for the wrong thing.
+        if self.is_served_elsewhere(wanted) {
+            return;
+        }
         let edited = record.generation.hash != wanted.hash;
         if matches!(record.generation.outcome, GenerationOutcome::Failed(_))
             && !edited
@@ -493,7 +498,7 @@ impl<'s> Decider<'s, '_> {
         self.change_record(wanted, record, Impact::Restart);
         self.revive(record);
         self.forget_crashes(wanted, record);
-        if !edited {
+        if !edited || record.state != wanted.definition.state {
             self.d.reasons.push(self.why_not_running(wanted, record));
         }
         self.d.wish = Wish::Start(start);
@@ -621,9 +626,7 @@ impl<'s> Decider<'s, '_> {
         number: u32,
         generation: Option<&Generation>,
     ) -> Option<Box<StartWish>> {
-        let path = &wanted.definition.path;
-        if let Some((_, pid)) = self.input.observed.foreign.get(&**path) {
-            self.d.waits.push(WaitFor::ForeignInstance { pid: *pid });
+        if self.is_served_elsewhere(wanted) {
             return None;
         }
         let binary = match self.binary(spec)? {
@@ -636,7 +639,7 @@ impl<'s> Decider<'s, '_> {
         let who = Identity {
             model: self.s.name,
             aliases: &wanted.definition.aliases,
-            definition: path,
+            definition: &wanted.definition.path,
             hash,
             tells_layers: wanted.definition.ready.require_gpu,
         };
@@ -664,6 +667,13 @@ impl<'s> Decider<'s, '_> {
         let crashes = self.record().map(|r| r.crashes).unwrap_or_default();
         let if_failed = backoff::after_crash(crashes, &record);
         Some(Box::new(StartWish { launch, record, if_failed }))
+    }
+
+    /// Whether a herdsman of another state directory serves this definition.
+    fn is_served_elsewhere(&mut self, wanted: &Wanted<'_>) -> bool {
+        let foreign = self.input.observed.foreign.get(&*wanted.definition.path);
+        self.d.waits.extend(foreign.map(|(_, pid)| WaitFor::ForeignInstance { pid: *pid }));
+        foreign.is_some()
     }
 
     /// The llama-server a spec runs on; asked for if it is not known yet.

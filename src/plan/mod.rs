@@ -152,14 +152,7 @@ impl<'a> World<'a> {
             // The model recorded from a broken file keeps that record, even if
             // another file now claims its name.
             (Some(unresolved), _) => Wanted::recorded(record?, unresolved.file.clone()),
-            (None, Some(definition)) => {
-                let port = match self.ports.get(name) {
-                    Some(PortChoice::On(port)) => *port,
-                    Some(PortChoice::TakenBy(port, _)) => Some(*port),
-                    _ => None,
-                };
-                Some(Wanted::of(definition, port))
-            }
+            (None, Some(definition)) => Some(Wanted::of(definition, self.ports.get(name))),
             (None, None) => None,
         }
     }

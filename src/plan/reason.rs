@@ -30,6 +30,8 @@ pub enum Reason {
     DefinitionAdded {
         /// The file.
         origin: Origin,
+        /// What it wants: only a record, or an instance too.
+        state: DesiredState,
     },
     /// A row of another program has the definition's name and becomes its record.
     TakesOverRow {
@@ -130,9 +132,9 @@ impl Reason {
     #[must_use]
     pub const fn origin(&self) -> Option<&Origin> {
         match self {
-            Self::DefinitionAdded { origin } | Self::FieldChanged { origin, .. } | Self::StateWanted { origin, .. } => {
-                Some(origin)
-            }
+            Self::DefinitionAdded { origin, .. }
+            | Self::FieldChanged { origin, .. }
+            | Self::StateWanted { origin, .. } => Some(origin),
             _ => None,
         }
     }
@@ -141,7 +143,8 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DefinitionAdded { origin } => write!(f, "{origin}"),
+            Self::DefinitionAdded { origin, state: DesiredState::Running } => write!(f, "{origin}"),
+            Self::DefinitionAdded { origin, state: DesiredState::Stopped } => write!(f, "{origin} (declared stopped)"),
             Self::TakesOverRow { id } => write!(f, "takes over row {id}, which was not managed"),
             Self::FieldChanged { change, impact, origin } => {
                 write!(f, "{}", shown(change))?;

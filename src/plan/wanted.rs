@@ -23,12 +23,20 @@ pub struct Wanted<'a> {
     pub port: Option<u16>,
     /// The hash of the spec on that port.
     pub hash: SpecHash,
+    /// Whether the port may be recorded as this model's.
+    claims_port: bool,
 }
 
 impl<'a> Wanted<'a> {
     /// What a readable definition wants.
-    pub fn of(definition: &'a Definition, port: Option<u16>) -> Self {
-        Self { hash: definition.spec.hash(port), definition: Cow::Borrowed(definition), port }
+    pub fn of(definition: &'a Definition, choice: Option<&PortChoice>) -> Self {
+        let (port, claims_port) = match choice {
+            Some(PortChoice::On(port)) => (*port, true),
+            None => (None, true),
+            Some(PortChoice::TakenBy(port, _)) => (Some(*port), false),
+            Some(PortChoice::Exhausted) => (None, false),
+        };
+        Self { hash: definition.spec.hash(port), definition: Cow::Borrowed(definition), port, claims_port }
     }
 
     /// What an unreadable definition wanted when it was last recorded; `None`
@@ -55,6 +63,7 @@ impl<'a> Wanted<'a> {
             hash: record.generation.hash.clone(),
             port: definition.spec.port,
             definition: Cow::Owned(definition),
+            claims_port: false,
         })
     }
 
@@ -93,7 +102,7 @@ impl<'a> Wanted<'a> {
             changes.push(Change::UpdateModel { config: config(definition) });
         }
         if self.port != record.port.map(|p| p.port) && (self.port.is_some() || definition.spec.is_unix_socket()) {
-            changes.push(self.set_port());
+            changes.extend(self.set_port());
         }
         if self.hash != record.generation.hash {
             changes.push(self.add_generation(record.generation.number + 1, record));
@@ -104,14 +113,14 @@ impl<'a> Wanted<'a> {
     /// The first record of a model.
     pub fn creation(&self, adopt_row: Option<i64>) -> Vec<Change> {
         let mut changes = vec![Change::CreateModel { config: config(&self.definition), adopt_row }];
-        changes.extend(self.port.is_some().then(|| self.set_port()));
+        changes.extend(self.set_port().filter(|_| self.port.is_some()));
         changes.push(self.generation(1, vec![self.definition.origin("name")]));
         changes
     }
 
-    fn set_port(&self) -> Change {
+    fn set_port(&self) -> Option<Change> {
         let port = self.port.map(|port| PortRecord { port, proven: false });
-        Change::SetPort { model: self.definition.name.clone(), port }
+        self.claims_port.then(|| Change::SetPort { model: self.definition.name.clone(), port })
     }
 
     fn add_generation(&self, number: u32, record: &ModelRecord) -> Change {

@@ -31,7 +31,7 @@ fn a_definition_that_wants_no_instance_gets_a_record_alone() {
     let mut world = World::new([model("chat").stopped()]);
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
-    create  chat: models.d/chat.toml
+    create  chat: models.d/chat.toml (declared stopped)
             - record row, generation 1
     -- 0.000 s
     nothing, 1 matching

@@ -372,7 +372,7 @@ fn a_port_is_never_recorded_for_two_models_whichever_is_recorded_first() {
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
     note    z no port
-    create  a: models.d/a.toml
+    create  a: models.d/a.toml (declared stopped)
             - record row, a port 8200, generation 1
     restart z: port 8200 -> 8300   models.d/z.toml:2
             - record z port 8300, generation 2, generation 2 accepted by release 1, z instance draining until 31.000 s

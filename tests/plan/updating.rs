@@ -193,9 +193,9 @@ fn an_old_crash_does_not_make_a_restart_that_loads_a_failed_one() {
 fn a_stopped_model_is_started_when_its_definition_says_so_and_the_reverse() {
     let mut world = World::settled([model("chat").stopped()]);
     world.define(model("chat"));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @r#"
     -- 0.000 s
-    start   chat: port set to 8100   models.d/chat.toml
+    start   chat: port set to 8100   models.d/chat.toml; state = "running"   models.d/chat.toml
             - record row again, chat port 8100, generation 2, generation 2 accepted by release 1
             - start generation 2 of chat on port 8100
     -- 0.000 s
@@ -208,7 +208,7 @@ fn a_stopped_model_is_started_when_its_definition_says_so_and_the_reverse() {
     note    chat status running
     -- 1.000 s
     nothing, 1 matching
-    ");
+    "#);
     world.define(model("chat").stopped());
     assert_snapshot!(world.story(), @r#"
     -- 0.000 s

@@ -12,6 +12,8 @@ mod http;
 mod llama_server;
 mod ports;
 mod processes;
+mod ran;
+mod scene;
 mod world;
 
 use std::time::{Duration, Instant};
@@ -22,6 +24,8 @@ pub use self::{
     llama_server::llama_server,
     ports::{PortBlock, free_port},
     processes::{Process, processes, stop},
+    ran::Ran,
+    scene::Scene,
     world::{Background, World},
 };
 

@@ -95,8 +95,9 @@ impl World {
         Background(command.spawn().unwrap())
     }
 
-    /// herdsman as this world runs it, for a test to add to: its global
-    /// options, in [`World::path`], with a clean environment.
+    /// herdsman as this world runs it, in [`World::path`] with a clean
+    /// environment. Where things are is told by variables, so that a test may
+    /// say otherwise by option or variable.
     pub fn command(&self) -> Command {
         let ports = self.ports.range();
         let mut command = Command::new(env!("CARGO_BIN_EXE_herdsman"));
@@ -107,10 +108,11 @@ impl World {
             .env("HOME", self.path().join("home"))
             .env("XDG_STATE_HOME", self.path().join("home/state"))
             .env(MARK, self.path())
-            .args(["--models-dir", "models.d", "--state-dir", "state", "--port-range"])
-            .arg(format!("{}-{}", ports.start(), ports.end()))
-            .arg("--llama-server")
-            .arg(llama_server());
+            .env("HERDSMAN_MODELS_DIR", "models.d")
+            .env("HERDSMAN_STATE_DIR", "state")
+            .env("HERDSMAN_LLAMA_SERVER", llama_server())
+            .arg("--port-range")
+            .arg(format!("{}-{}", ports.start(), ports.end()));
         command
     }
 

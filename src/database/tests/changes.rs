@@ -231,7 +231,7 @@ fn deleting_a_model_keeps_its_events_alone() {
 }
 
 #[test]
-fn ports_may_be_swapped_in_one_commit_but_never_shared() {
+fn a_port_belongs_to_whom_it_was_given_last() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     for (model, number) in [("a", 8101), ("b", 8102)] {
@@ -240,9 +240,12 @@ fn ports_may_be_swapped_in_one_commit_but_never_shared() {
     }
     database.commit(&[port("a", 8102), port("b", 8101)], at(2)).unwrap();
     assert_eq!(record(&database, "a").port.map(|port| port.port), Some(8102));
-    let error = fails(&mut database, &[port("a", 8101)]);
-    assert!(matches!(error.problem, Problem::PortTaken { port: 8101, .. }), "{error}");
-    database.commit(&[Change::SetPort { model: name("b"), port: None }, port("a", 8101)], at(3)).unwrap();
+    assert_eq!(record(&database, "b").port.map(|port| port.port), Some(8101));
+    database.commit(&[port("a", 8101)], at(3)).unwrap();
+    assert_eq!(record(&database, "a").port.map(|port| port.port), Some(8101));
+    assert_eq!(record(&database, "b").port, None);
+    database.commit(&[Change::SetPort { model: name("a"), port: None }], at(4)).unwrap();
+    assert_eq!(record(&database, "a").port, None);
 }
 
 #[test]

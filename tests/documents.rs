@@ -1,0 +1,77 @@
+//! JSON output is an interface: every document is held against its schema.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use serde_json::Value;
+use support::World;
+
+fn schema(name: &str) -> jsonschema::Validator {
+    let path = format!("{}/schema/{name}.v1.json", env!("CARGO_MANIFEST_DIR"));
+    jsonschema::validator_for(&serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()).unwrap()
+}
+
+/// Runs herdsman, checks its document, and returns it.
+fn document(world: &World, schema_name: &str, arguments: &[&str]) -> Value {
+    let output = world.herdsman(arguments);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let document: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let problems: Vec<String> =
+        schema(schema_name).iter_errors(&document).map(|e| format!("{}: {e}", e.instance_path())).collect();
+    assert!(problems.is_empty(), "{problems:#?}\n{document:#}");
+    document
+}
+
+#[test]
+fn a_plan_a_result_and_a_refusal_are_as_the_schema_says() {
+    let world = World::new();
+    for name in ["a", "b", "c"] {
+        world.tiny(name);
+    }
+    let plan = document(&world, "reconcile", &["reconcile", "--dry-run", "--format", "json", "--detailed-exitcode"]);
+    assert_eq!((&plan["dry_run"], &plan["exit_code"]), (&Value::Bool(true), &Value::from(2)));
+    assert_eq!(plan["actions"].as_array().unwrap().len(), 3);
+    assert_eq!(plan["actions"][0]["reasons"][0]["origin"]["file"], "models.d/a.toml");
+
+    let result = document(&world, "reconcile", &["reconcile", "--format", "json"]);
+    assert_eq!((&result["exit_code"], &result["matching"]), (&Value::from(0), &Value::from(3)));
+    assert_eq!(result["actions"][0]["outcome"], "done");
+    assert_eq!(result["findings"].as_array().unwrap().len(), 3, "each became ready once");
+
+    let edited = World::tiny_toml("a").replace("512", "768");
+    world.write_definition("a", &edited);
+    world.write_definition("b", "model = 7\n");
+    let result = document(&world, "reconcile", &["reconcile", "--format", "json"]);
+    assert_eq!(result["exit_code"], 65);
+    assert_eq!(result["diagnostics"][0]["line"], 1);
+    let reason = &result["actions"][0]["reasons"][0];
+    assert_eq!((&reason["field"], &reason["old"], &reason["new"]), (&"ctx_size".into(), &"512".into(), &"768".into()));
+    assert_eq!(reason["origin"]["line"], 3);
+
+    for name in ["a", "b", "c"] {
+        world.remove_definition(name);
+    }
+    let refused = document(&world, "reconcile", &["reconcile", "--format", "json"]);
+    assert_eq!((&refused["exit_code"], &refused["guard"]["managed"]), (&Value::from(3), &Value::from(3)));
+}
+
+#[test]
+fn status_and_down_are_as_their_schemas_say() {
+    let world = World::new();
+    let none = document(&world, "status", &["status", "--format", "json"]);
+    assert_eq!(none["models"].as_array().unwrap().len(), 0);
+
+    world.tiny("a");
+    world.write_definition("off", &format!("state = \"stopped\"\n{}", World::tiny_toml("a")));
+    assert!(world.herdsman(&["reconcile"]).status.success());
+    let status = document(&world, "status", &["status", "--format", "json"]);
+    let [a, off] = &status["models"].as_array().unwrap()[..] else { panic!("{status:#}") };
+    assert_eq!((&a["name"], &a["status"], &a["generation"]), (&"a".into(), &"running".into(), &1.into()));
+    assert_eq!(a["pid"], world.instances()[0].0);
+    assert_eq!(a["url"], format!("http://127.0.0.1:{}", a["port"]));
+    assert_eq!((&off["status"], &off["state"], &off["pid"]), (&"idle".into(), &"stopped".into(), &Value::Null));
+
+    let down = document(&world, "reconcile", &["down", "--format", "json"]);
+    assert_eq!(down["actions"][0]["action"], "stop");
+    assert!(world.instances().is_empty());
+}

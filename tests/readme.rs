@@ -1,0 +1,120 @@
+//! The README's transcript is run, and must come out as it is printed there.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use support::{World, llama_server};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The commands of the README's `console` blocks, each with what it prints.
+fn transcript(readme: &str) -> Vec<(String, String)> {
+    let mut commands: Vec<(String, String)> = Vec::new();
+    let mut inside = false;
+    for line in readme.lines() {
+        match line.strip_prefix("```") {
+            Some(language) => inside = language == "console",
+            None if inside => match (line.strip_prefix("$ "), commands.last_mut()) {
+                (Some(command), _) => commands.push((command.to_owned(), String::new())),
+                (None, Some((_, output))) => *output += &format!("{line}\n"),
+                (None, None) => panic!("output before the first command: {line}"),
+            },
+            None => {}
+        }
+    }
+    commands
+}
+
+/// What differs from run to run: pids, ports, times and memory, and which
+/// server is ready first.
+fn normalised(output: &str) -> Vec<String> {
+    let mut lines: Vec<String> = output
+        .lines()
+        .map(|line| {
+            let hidden = line.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).collect::<String>();
+            let varies = ["(pid ", "MiB", "UPTIME"].iter().any(|word| line.contains(word));
+            let line = if varies { hidden } else { line.to_owned() };
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let mut line = words.join(" ");
+            while line.contains("##") {
+                line = line.replace("##", "#");
+            }
+            line
+        })
+        .filter(|line| !line.is_empty() && !line.contains(": loading"))
+        .collect();
+    let mut start = 0;
+    while start < lines.len() {
+        let length = lines[start..].iter().take_while(|line| line.contains(": ready after")).count();
+        lines[start..start + length].sort();
+        start += length.max(1);
+    }
+    lines
+}
+
+/// `herdsman` on a `PATH`, with this world's ports.
+fn install(world: &World, bin: &Path) {
+    fs::create_dir(bin).unwrap();
+    let ports = world.ports().range();
+    let script = format!(
+        "#!/bin/sh\nexec '{}' --port-range {}-{} \"$@\"\n",
+        env!("CARGO_BIN_EXE_herdsman"),
+        ports.start(),
+        ports.end()
+    );
+    fs::write(bin.join("herdsman"), script).unwrap();
+    fs::set_permissions(bin.join("herdsman"), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn the_transcript_in_the_readme_is_what_happens() {
+    let commands = transcript(&fs::read_to_string(format!("{ROOT}/README.md")).unwrap());
+    assert!(commands.len() >= 5, "{commands:?}");
+    let world = World::new();
+    for entry in fs::read_dir(format!("{ROOT}/models.d")).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, world.models_dir().join(path.file_name().unwrap())).unwrap();
+    }
+    for (name, text) in [("tiny-chat", "hello "), ("tiny-embed", "embed "), ("tiny-spare", "spare ")] {
+        world.weights(name, text);
+    }
+    let bin = world.path().join("bin");
+    install(&world, &bin);
+    for (command, expected) in commands {
+        let output = Command::new("sh")
+            .args(["-c", &format!("{{ {command}\n}} 2>&1")])
+            .current_dir(world.path())
+            .env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()))
+            .env("HOME", world.path().join("home"))
+            .env("HERDSMAN_STATE_DIR", world.state_dir())
+            .env("HERDSMAN_LLAMA_SERVER", llama_server())
+            .env_remove("HERDSMAN_MODELS_DIR")
+            .env_remove("HERDSMAN_DATABASE")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(normalised(&printed), normalised(&expected), "$ {command}\n{printed}");
+    }
+}
+
+#[test]
+fn the_readme_names_every_option_and_every_exit_code() {
+    let readme = fs::read_to_string(format!("{ROOT}/README.md")).unwrap();
+    for command in [&["--help"][..], &["reconcile", "--help"], &["status", "--help"], &["down", "--help"]] {
+        let help = Command::new(env!("CARGO_BIN_EXE_herdsman")).args(command).output().unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        let options = help.split_whitespace().filter(|word| word.starts_with("--") && word.len() > 2);
+        for option in options.map(|word| word.trim_end_matches([',', ')', ':', '.'])) {
+            assert!(["--help", "--version"].contains(&option) || readme.contains(option), "README lacks {option}");
+        }
+    }
+    for code in [0, 1, 2, 3, 64, 65, 66, 69, 75] {
+        assert!(readme.contains(&format!("| {code} |")), "README lacks exit code {code}");
+    }
+}

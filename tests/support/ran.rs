@@ -1,0 +1,127 @@
+//! One run of herdsman to its end, and what a test says about it.
+
+use std::process::{Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::{World, ask};
+
+/// How herdsman ended, and what it said.
+pub struct Ran {
+    /// The exit code; -1 if a signal ended it.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Runs `command` to its end.
+    pub fn of(command: &mut Command) -> Self {
+        let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Self { code: status.code().unwrap_or(-1), stdout: text(stdout), stderr: text(stderr) }
+    }
+
+    /// Asserts the exit code.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "exit code, with {self}");
+        self
+    }
+
+    /// Asserts that the exit code is one of these.
+    #[track_caller]
+    pub fn exits_with(self, codes: &[i32]) -> Self {
+        assert!(codes.contains(&self.code), "exit code, not one of {codes:?}, with {self}");
+        self
+    }
+
+    /// Asserts that all of `parts` are in what it said.
+    #[track_caller]
+    pub fn says(self, parts: &[&str]) -> Self {
+        for part in parts {
+            assert!(self.stdout.contains(part) || self.stderr.contains(part), "{part:?} is not in {self}");
+        }
+        self
+    }
+
+    /// Asserts that `part` is in nothing it said.
+    #[track_caller]
+    pub fn does_not_say(self, part: &str) -> Self {
+        assert!(!self.stdout.contains(part) && !self.stderr.contains(part), "{part:?} is in {self}");
+        self
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}, in {self}"))
+    }
+}
+
+impl std::fmt::Display for Ran {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "exit {}, stdout:\n{}\nstderr:\n{}", self.code, self.stdout, self.stderr)
+    }
+}
+
+impl World {
+    /// Runs herdsman to its end.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::of(self.command().args(arguments))
+    }
+
+    /// `reconcile`, which must converge.
+    #[track_caller]
+    pub fn converges(&self) -> Ran {
+        self.run(&["reconcile"]).exits(0)
+    }
+
+    /// Asserts that another pass finds nothing to do.
+    #[track_caller]
+    pub fn is_settled(&self) {
+        self.run(&["reconcile", "--detailed-exitcode"]).exits(0).says(&["No changes."]);
+    }
+
+    /// The entry of `model` in `status --format json`.
+    #[track_caller]
+    pub fn status(&self, model: &str) -> Value {
+        let ran = self.run(&["status", "--format", "json"]);
+        let report = ran.json();
+        let found = report["models"].as_array().unwrap().iter().find(|m| m["name"] == model).cloned();
+        found.unwrap_or_else(|| panic!("no {model} in {ran}"))
+    }
+
+    /// The port `model` serves on.
+    #[track_caller]
+    pub fn port(&self, model: &str) -> u16 {
+        let status = self.status(model);
+        status["port"].as_u64().and_then(|p| p.try_into().ok()).unwrap_or_else(|| panic!("no port in {status}"))
+    }
+
+    /// What `model` answers.
+    #[track_caller]
+    pub fn answer(&self, model: &str) -> String {
+        ask(self.port(model))
+    }
+
+    /// Sends a signal to the instance of `model`: its pid.
+    #[track_caller]
+    pub fn signal(&self, model: &str, signal: Signal) -> i32 {
+        let pid = self.pid(model);
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+        pid
+    }
+
+    /// The pid of the one instance of `model`.
+    #[track_caller]
+    pub fn pid(&self, model: &str) -> i32 {
+        let instances = self.instances();
+        let pids: Vec<i32> = instances.iter().filter(|(_, name)| name == model).map(|(pid, _)| *pid).collect();
+        assert_eq!(pids.len(), 1, "instances of {model} in {instances:?}");
+        pids[0]
+    }
+}
