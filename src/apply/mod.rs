@@ -187,7 +187,7 @@ impl<W: World> Pass<'_, W> {
                 };
                 let mut changes = std::mem::take(&mut run.pending);
                 if let Some(record) = record {
-                    let stopping = InstanceRecord { state: InstanceState::Stopping, ..record.clone() };
+                    let stopping = InstanceRecord { state: InstanceState::Stopping, ..(**record).clone() };
                     changes.push(Change::PutInstance(stopping));
                 }
                 if !changes.is_empty() {

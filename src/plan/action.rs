@@ -101,7 +101,7 @@ pub enum Step {
         /// Whom.
         target: StopTarget,
         /// Its record; `None` for one that has none.
-        record: Option<InstanceRecord>,
+        record: Option<Box<InstanceRecord>>,
         /// Its model has no status to change: another instance of it lives on,
         /// or it has no record.
         duplicate: bool,

@@ -488,5 +488,5 @@ enum PortState {
 }
 
 fn stop_step(stop: &StopWish, duplicate: bool) -> Step {
-    Step::Stop { target: stop.target.clone(), record: stop.record.clone(), duplicate }
+    Step::Stop { target: stop.target.clone(), record: stop.record.clone().map(Box::new), duplicate }
 }

@@ -394,3 +394,28 @@ fn a_port_is_never_recorded_for_two_models_whichever_is_recorded_first() {
     nothing, 2 matching
     ");
 }
+
+#[test]
+fn a_model_whose_file_cannot_be_read_keeps_a_port_that_is_not_proven_yet() {
+    let mut world = World::new([model("b").fate("slow")]);
+    world.pass();
+    world.spoil("b", None);
+    world.define(model("a").port(8100));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    wait    a: port 8100 is held by model b
+    wait    b: stays as it is: models.d/b.toml: expected `=`
+    wait    b: loading (pid 101)
+    -- 60.000 s
+    found   b ready (pid 101)
+    note    b generation 1 ready
+    note    b port 8100 proven
+    note    b instance ready
+    note    b status running
+    wait    a: port 8100 is held by model b
+    wait    b: stays as it is: models.d/b.toml: expected `=`
+    -- 60.000 s
+    wait    a: port 8100 is held by model b
+    wait    b: stays as it is: models.d/b.toml: expected `=`
+    ");
+}
