@@ -2,13 +2,12 @@
 //! what was last recorded of it.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::ports::PortChoice;
 use crate::model::{
     Change, Definition, FieldChange, Generation, ModelConfig, ModelRecord, NewGeneration, PortRecord, ReadyPolicy, Row,
-    Spec, SpecHash, UpdatePolicy,
+    Spec, SpecHash, Table, UpdatePolicy,
 };
 use crate::plan::reason::{Impact, Reason};
 
@@ -46,7 +45,7 @@ impl<'a> Wanted<'a> {
             labels: config.labels,
             ready: ReadyPolicy::default(),
             update: UpdatePolicy::default(),
-            origins: BTreeMap::new(),
+            origins: Table::default(),
             spec,
         };
         Some(Self {

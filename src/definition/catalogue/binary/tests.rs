@@ -213,7 +213,8 @@ fn the_pinned_llama_server_accepts_what_the_catalogue_takes() {
     for option in Catalogue::embedded().options().filter(|option| option.refusal.is_none()) {
         for value in samples(option) {
             let value = toml::de::DeValue::parse(&value).unwrap();
-            let args = option.setting(value.get_ref(), false, &str::to_owned).unwrap().setting.args;
+            let setting = option.setting(value.get_ref(), false, &str::to_owned).unwrap().setting;
+            let args: Vec<_> = setting.args.iter().map(ToString::to_string).collect();
             let verdict = dry_run(&path, &args, &BTreeMap::new()).unwrap_or_else(|error| panic!("{args:?}: {error}"));
             if verdict != Verdict::Accepted {
                 refused.push((args, verdict));
@@ -229,7 +230,7 @@ fn the_pinned_llama_server_reads_numbers_just_where_the_table_says_so() {
     let path = real();
     let mut wrong = Vec::new();
     for option in Catalogue::embedded().options().filter(|option| option.kind != ValueKind::Flag) {
-        let args = [option.argument(), "zz".into(), "zz".into()];
+        let args = [option.argument.to_string(), "zz".into(), "zz".into()];
         let values = if matches!(option.list, ListStyle::Words(_)) { 2 } else { 1 };
         let reads = match dry_run(&path, &args[..=values], &BTreeMap::new()).unwrap() {
             Verdict::Refused { message } if message.contains(": stof") => "float",
