@@ -1,22 +1,22 @@
 //! One definition file, from its text to a [`Definition`]: what it states,
 //! what the defaults add, what the disk says of the files it names.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
 use super::claims::{Claim, Claims};
-use super::defaults::{Binding, Bindings, Defaults, FILE_NAME};
+use super::defaults::{Bindings, Defaults, FILE_NAME};
 use super::draft::{self, Common, Draft, FileKind};
 use super::files::FileCache;
+use super::names::Names;
 use super::options::{self, Chosen, Options};
 use super::paths;
 use super::secret::SecretCache;
 use super::source::Source;
 use super::syntax;
 use super::value::{Reader, Stated};
-use crate::model::{Definition, Diagnostic, ModelName, Origin, ReadyPolicy, Spec, Unresolved, UpdatePolicy};
+use crate::model::{Definition, Diagnostic, ModelName, Origin, ReadyPolicy, Spec, Table, Unresolved, UpdatePolicy};
 
 /// What every definition of a directory shares.
 pub(super) struct Context<'a> {
@@ -42,15 +42,20 @@ pub(super) enum Outcome {
 pub(super) fn unreadable(path: Arc<str>, file: Arc<str>, stem: &str, problem: &Diagnostic) -> Outcome {
     let name = ModelName::parse(stem).ok();
     let mut claims = Claims::default();
-    claims.add(name.iter().map(|name| (Claim::Served(name.as_str().to_owned()), 0)));
+    claims.add(name.iter().map(|name| (Claim::Served(name.shared()), 0)));
     Outcome::Bad(Unresolved { path, file, name, problem: problem.message.clone() }, claims)
 }
 
 /// Reads a definition; `stem` is its file's name without `.toml`.
-pub(super) fn definition(context: &Context<'_>, source: &Source<'_>, stem: &str) -> (Outcome, Vec<Diagnostic>) {
+pub(super) fn definition(
+    context: &Context<'_>,
+    source: &Source<'_>,
+    stem: &str,
+    names: &mut Names,
+) -> (Outcome, Vec<Diagnostic>) {
     let (table, errors) = DeTable::parse_recoverable(source.text);
     let table = table.get_ref();
-    let mut reader = Reader::new(source);
+    let mut reader = Reader::new(source, names);
     if !errors.is_empty() {
         reader.problems = syntax::problems(source, table, &errors);
         let draft = Draft { name: readable_name(&reader, table), ..Draft::default() };
@@ -70,8 +75,10 @@ pub(super) fn definition(context: &Context<'_>, source: &Source<'_>, stem: &str)
     if context.defaults_broken || binding.is_broken() {
         return (bad(source, &draft, stem, &[]), reader.problems);
     }
-    stated.settings.insert(key.to_owned(), weights);
-    let definition = build(context, source, name, draft, merge(stated, &binding));
+    stated.settings.insert(reader.names.shared(key), weights);
+    stated.settings.add_missing(&binding.defaults.settings);
+    stated.env.add_missing(&binding.defaults.env);
+    let definition = build(context, &mut reader, name, draft, stated);
     (Outcome::Good(Box::new(definition)), reader.problems)
 }
 
@@ -126,30 +133,15 @@ fn bad(source: &Source<'_>, draft: &Draft<'_, '_>, stem: &str, problems: &[Diagn
     let mut claims = Claims::default();
     let name = draft.name.as_ref().map(|stated| (stated.value.clone(), line(&stated.origin)));
     let name = name.or_else(|| Some((ModelName::parse(stem).ok()?, 0)));
-    claims.add(name.iter().map(|(name, line)| (Claim::Served(name.as_str().to_owned()), *line)));
+    claims.add(name.iter().map(|(name, line)| (Claim::Served(name.shared()), *line)));
     claims.add(draft.port.iter().map(|port| (Claim::Port(port.value), line(&port.origin))));
     let socket = draft.common.host.iter().filter(|host| host.value.contains('/'));
-    claims.add(socket.map(|host| (Claim::Socket(host.value.clone()), line(&host.origin))));
+    claims.add(socket.map(|host| (Claim::Socket(host.value.as_str().into()), line(&host.origin))));
     if let Some(aliases) = &draft.aliases {
-        claims.add(aliases.value.iter().map(|alias| (Claim::Served(alias.clone()), line(&aliases.origin))));
+        claims.add(aliases.value.iter().map(|alias| (Claim::Served(alias.as_str().into()), line(&aliases.origin))));
     }
     let (path, file) = (Arc::clone(&source.path), Arc::clone(&source.file));
     Outcome::Bad(Unresolved { path, file, name: name.map(|(name, _)| name), problem }, claims)
-}
-
-/// Adds the defaults to what a definition states.
-fn merge(mut stated: Options, binding: &Binding) -> Options {
-    for (key, chosen) in &binding.defaults.settings {
-        stated.settings.entry(key.clone()).or_insert_with(|| chosen.clone());
-    }
-    add_missing(&mut stated.env, &binding.defaults.env);
-    stated
-}
-
-fn add_missing<K: Ord + Clone, V: Clone>(stated: &mut BTreeMap<K, V>, defaults: &BTreeMap<K, V>) {
-    for (key, value) in defaults {
-        stated.entry(key.clone()).or_insert_with(|| value.clone());
-    }
 }
 
 /// Fills what a definition leaves open from the defaults.
@@ -169,8 +161,8 @@ fn merge_common(mut stated: Common, defaults: &Common) -> Common {
         drain,
         on_failure,
     } = defaults;
-    add_missing(&mut stated.labels, labels);
-    add_missing(&mut stated.secrets, secrets);
+    stated.labels.add_missing(labels);
+    stated.secrets.add_missing(secrets);
     Common {
         model_type: stated.model_type.or_else(|| model_type.clone()),
         state: stated.state.or_else(|| state.clone()),
@@ -188,20 +180,26 @@ fn merge_common(mut stated: Common, defaults: &Common) -> Common {
 }
 
 /// Values on their way into a definition; notes where each came from.
-#[derive(Default)]
-struct Origins(BTreeMap<String, Origin>);
+struct Origins<'n> {
+    table: Table<Arc<str>, Origin>,
+    names: &'n mut Names,
+}
 
-impl Origins {
+impl Origins<'_> {
+    fn note(&mut self, field: &str, origin: Origin) {
+        self.table.insert(self.names.shared(field), origin);
+    }
+
     fn take<T>(&mut self, field: &str, stated: Option<Stated<T>>) -> Option<T> {
         let Stated { value, origin, span: _ } = stated?;
-        self.0.insert(field.to_owned(), origin);
+        self.note(field, origin);
         Some(value)
     }
 }
 
 fn build(
     context: &Context<'_>,
-    source: &Source<'_>,
+    reader: &mut Reader<'_, '_>,
     name: ModelName,
     draft: Draft<'_, '_>,
     options: Options,
@@ -210,7 +208,8 @@ fn build(
         Some(defaults) => merge_common(draft.common, &defaults.draft.common),
         None => draft.common,
     };
-    let mut origins = Origins::default();
+    let source = reader.source;
+    let mut origins = Origins { table: Table::default(), names: reader.names };
     origins.take("name", draft.name);
     let mut spec = Spec {
         host: origins.take("host", common.host).unwrap_or_else(|| "127.0.0.1".to_owned()),
@@ -220,16 +219,18 @@ fn build(
     };
     for (variable, stated) in common.secrets {
         let secret = context.secrets.reference(&stated.value);
-        origins.0.insert(format!("secrets.{variable}"), stated.origin);
-        spec.secrets.insert(variable.to_owned(), secret);
+        origins.note(&format!("secrets.{variable}"), stated.origin);
+        spec.secrets.insert(variable.into(), secret);
     }
     for (variable, stated) in options.env {
-        origins.0.insert(format!("env.{variable}"), stated.origin);
+        origins.note(&format!("env.{variable}"), stated.origin);
         spec.env.insert(variable, stated.value);
     }
     let parameters = take_options(context, options.settings, &mut spec, &mut origins);
     let labels_origin = common.labels.values().map(|stated| stated.origin.clone()).min();
-    origins.0.extend(labels_origin.map(|origin| ("labels".to_owned(), origin)));
+    if let Some(origin) = labels_origin {
+        origins.note("labels", origin);
+    }
     let (ready, update) = (ReadyPolicy::default(), UpdatePolicy::default());
     Definition {
         name,
@@ -251,7 +252,7 @@ fn build(
             drain: common.drain.map_or(update.drain, |stated| stated.value),
             on_failure: common.on_failure.map_or(update.on_failure, |stated| stated.value),
         },
-        origins: origins.0,
+        origins: origins.table,
     }
 }
 
@@ -259,23 +260,27 @@ fn build(
 /// name; returns them as the row's parameters.
 fn take_options(
     context: &Context<'_>,
-    settings: BTreeMap<String, Chosen>,
+    settings: Table<Arc<str>, Chosen>,
     spec: &mut Spec,
-    origins: &mut Origins,
+    origins: &mut Origins<'_>,
 ) -> serde_json::Map<String, serde_json::Value> {
     let mut parameters = serde_json::Map::new();
     for (key, Chosen { setting, json, files, origin }) in settings {
-        if matches!(key.as_str(), "hf_repo" | "model_url") {
-            origins.0.insert("model".to_owned(), origin.clone());
+        if matches!(&*key, "hf_repo" | "model_url") {
+            origins.note("model", origin.clone());
         }
         for file in files {
             if let Some(identity) = context.files.identity(&file) {
-                spec.files.insert(file.clone(), identity);
+                spec.files.insert(Arc::clone(&file), identity);
             }
-            origins.0.entry(format!("file {file}")).or_insert_with(|| origin.clone());
+            // Not among the shared names: hardly any other definition has it.
+            let field: Arc<str> = format!("file {file}").into();
+            if !origins.table.contains_key(&field) {
+                origins.table.insert(field, origin.clone());
+            }
         }
-        origins.0.insert(key.clone(), origin);
-        parameters.insert(key.clone(), json);
+        origins.table.insert(Arc::clone(&key), origin);
+        parameters.insert(key.to_string(), json);
         spec.options.insert(key, setting);
     }
     parameters

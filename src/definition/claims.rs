@@ -2,8 +2,8 @@
 //! port, a unix socket. Two files that claim the same are both in error: which
 //! of them is meant, only a person knows.
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use super::assemble::Outcome;
 use super::source::Source;
@@ -14,9 +14,9 @@ use crate::model::{Definition, Diagnostic, Unresolved};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Claim {
     /// A name or an alias: both are what the server answers to.
-    Served(String),
+    Served(Arc<str>),
     Port(u16),
-    Socket(String),
+    Socket(Arc<str>),
 }
 
 impl fmt::Display for Claim {
@@ -29,7 +29,7 @@ impl fmt::Display for Claim {
 }
 
 /// The claims of one file, each with its line (0: the file as a whole).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Claims(Vec<(Claim, u32)>);
 
 impl Claims {
@@ -39,11 +39,11 @@ impl Claims {
 
     fn of(definition: &Definition) -> Self {
         let line = |field: &str| definition.origin(field).line;
-        let mut claims = Self(vec![(Claim::Served(definition.name.as_str().to_owned()), line("name"))]);
+        let mut claims = Self(vec![(Claim::Served(definition.name.shared()), line("name"))]);
         claims.add(definition.spec.port.iter().map(|port| (Claim::Port(*port), line("port"))));
-        claims.add(definition.aliases.iter().map(|alias| (Claim::Served(alias.clone()), line("aliases"))));
+        claims.add(definition.aliases.iter().map(|alias| (Claim::Served(alias.as_str().into()), line("aliases"))));
         if definition.spec.is_unix_socket() {
-            claims.0.push((Claim::Socket(definition.spec.host.clone()), line("host")));
+            claims.0.push((Claim::Socket(definition.spec.host.as_str().into()), line("host")));
         }
         claims
     }
@@ -51,27 +51,23 @@ impl Claims {
 
 /// Finds what more than one file claims; each such file becomes unresolved.
 pub(super) fn check(outcomes: &mut [Outcome]) -> Vec<Diagnostic> {
-    let mut claimants: BTreeMap<Claim, Vec<(usize, u32)>> = BTreeMap::new();
+    let mut claimed: Vec<(Claim, usize, u32)> = Vec::with_capacity(outcomes.len());
     for (index, outcome) in outcomes.iter().enumerate() {
-        let derived;
         let Claims(claims) = match outcome {
-            Outcome::Good(definition) => {
-                derived = Claims::of(definition);
-                &derived
-            }
-            Outcome::Bad(_, claims) => claims,
+            Outcome::Good(definition) => Claims::of(definition),
+            Outcome::Bad(_, claims) => claims.clone(),
         };
-        for (claim, line) in claims {
-            claimants.entry(claim.clone()).or_default().push((index, *line));
-        }
+        claimed.extend(claims.into_iter().map(|(claim, line)| (claim, index, line)));
     }
+    // Stable: what claims the same stays in the order of the files.
+    claimed.sort_by(|(a, ..), (b, ..)| a.cmp(b));
     let mut problems = Vec::new();
-    for (claim, places) in &claimants {
-        for (at, (index, line)) in places.iter().enumerate() {
-            let Some(other) = places.iter().find(|(other, _)| other != index) else { break };
+    for places in claimed.chunk_by(|(a, ..), (b, ..)| a == b) {
+        for (at, (claim, index, line)) in places.iter().enumerate() {
+            let Some((_, other, other_line)) = places.iter().find(|(_, other, _)| other != index) else { break };
             // An alias that repeats the file's own name is told once.
-            if places[..at].iter().all(|(earlier, _)| earlier != index) {
-                problems.push((*index, problem(claim, &outcomes[*index], *line, &outcomes[other.0], other.1)));
+            if places[..at].iter().all(|(_, earlier, _)| earlier != index) {
+                problems.push((*index, problem(claim, &outcomes[*index], *line, &outcomes[*other], *other_line)));
             }
         }
     }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Catalogues;
 use super::catalogue::Catalogue;
 use super::draft::Draft;
+use super::names::Names;
 use super::options::{self, Options};
 use super::source::Source;
 use super::value::Reader;
@@ -63,7 +64,8 @@ impl<'a> Bindings<'a> {
         let Some(defaults) = self.defaults else {
             return Binding { catalogue, defaults: Options::default(), problems: Vec::new() };
         };
-        let mut reader = Reader::new(defaults.source);
+        let mut names = Names::default();
+        let mut reader = Reader::new(defaults.source, &mut names);
         let options = options::read(&mut reader, &defaults.draft, &catalogue, self.base);
         Binding { catalogue, defaults: options, problems: reader.problems }
     }

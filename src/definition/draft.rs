@@ -5,8 +5,8 @@
 //! are only held, because what they may say depends on the llama-server
 //! (see [`super::options`]).
 
-use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::de::DeTable;
@@ -14,7 +14,7 @@ use toml::de::DeTable;
 use super::catalogue::{Catalogue, Found};
 use super::value::{Reader, Stated, Value};
 use super::{duration, host, paths, suggest};
-use crate::model::{DesiredState, ModelName, ModelType, OnFailure, SecretSource};
+use crate::model::{DesiredState, ModelName, ModelType, OnFailure, SecretSource, Table};
 
 /// What a file states.
 #[derive(Default)]
@@ -53,9 +53,9 @@ pub(super) struct Common {
     pub host: Option<Stated<String>>,
     pub binary: Option<Stated<String>>,
     pub description: Option<Stated<String>>,
-    pub labels: BTreeMap<String, Stated<String>>,
+    pub labels: Table<Arc<str>, Stated<String>>,
     /// By the variable that carries the secret to the process.
-    pub secrets: BTreeMap<&'static str, Stated<SecretSource>>,
+    pub secrets: Table<&'static str, Stated<SecretSource>>,
     pub timeout: Option<Stated<Duration>>,
     /// `Some(None)` is a stated `"off"`.
     pub unhealthy_after: Option<Stated<Option<Duration>>>,
@@ -188,11 +188,11 @@ fn binary(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -> Option<
     Some(reader.stated(binary, value.span()))
 }
 
-fn labels(reader: &mut Reader<'_, '_>, value: &Value<'_>, labels: &mut BTreeMap<String, Stated<String>>) {
+fn labels(reader: &mut Reader<'_, '_>, value: &Value<'_>, labels: &mut Table<Arc<str>, Stated<String>>) {
     let Some(table) = reader.table("labels", value) else { return };
     for (key, value) in table {
         if let Some(text) = text(reader, key.get_ref(), value) {
-            labels.insert(key.get_ref().to_string(), text);
+            labels.insert(reader.names.shared(key.get_ref()), text);
         }
     }
 }

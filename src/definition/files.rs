@@ -4,24 +4,24 @@
 use std::collections::HashMap;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use crate::model::FileIdentity;
 
 /// Identities by absolute path.
 #[derive(Default)]
-pub(super) struct FileCache(Mutex<HashMap<String, Option<FileIdentity>>>);
+pub(super) struct FileCache(Mutex<HashMap<Arc<str>, Option<FileIdentity>>>);
 
 impl FileCache {
     /// The identity of the regular file at `path`; `None` if there is none.
-    pub fn identity(&self, path: &str) -> Option<FileIdentity> {
+    pub fn identity(&self, path: &Arc<str>) -> Option<FileIdentity> {
         let lock = || self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(known) = lock().get(path) {
             return *known;
         }
         // Not under the lock: a slow mount delays one thread, not all.
-        let found = std::fs::metadata(path).ok().filter(Metadata::is_file).map(|metadata| identity(&metadata));
-        lock().insert(path.to_owned(), found);
+        let found = identity_now(path);
+        lock().insert(Arc::clone(path), found);
         found
     }
 }
@@ -35,22 +35,22 @@ pub(super) fn identity(metadata: &Metadata) -> FileIdentity {
 /// The identity of the regular file at `path`, now; `None` if there is none.
 #[must_use]
 pub fn identity_now(path: &str) -> Option<FileIdentity> {
-    FileCache::default().identity(path)
+    std::fs::metadata(path).ok().filter(Metadata::is_file).map(|metadata| identity(&metadata))
 }
 
 /// Every file that a path stands for: all `N` of `…-00001-of-0000N.gguf`,
 /// which llama-server finds by name from the first, else the path alone.
-pub(super) fn shards(path: &str) -> Vec<String> {
-    split_name(path).unwrap_or_else(|| vec![path.to_owned()])
+pub(super) fn shards(path: &Arc<str>) -> Vec<Arc<str>> {
+    split_name(path).unwrap_or_else(|| vec![Arc::clone(path)])
 }
 
-fn split_name(path: &str) -> Option<Vec<String>> {
+fn split_name(path: &str) -> Option<Vec<Arc<str>>> {
     let (rest, total) = path.strip_suffix(".gguf")?.rsplit_once("-of-")?;
     let (stem, index) = rest.rsplit_once('-')?;
     let five_digits = |text: &str| (text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse());
     let (Ok(index), Ok(count)) = (five_digits(index)?, five_digits(total)?) else { return None };
     let all: std::ops::RangeInclusive<u32> = 1..=count;
-    all.contains(&index).then(|| all.map(|shard| format!("{stem}-{shard:05}-of-{total}.gguf")).collect())
+    all.contains(&index).then(|| all.map(|shard| format!("{stem}-{shard:05}-of-{total}.gguf").into()).collect())
 }
 
 #[cfg(test)]
@@ -60,11 +60,11 @@ mod tests {
 
     #[test]
     fn a_shard_stands_for_all_of_its_set() {
-        let all = ["/w/a-00001-of-00003.gguf", "/w/a-00002-of-00003.gguf", "/w/a-00003-of-00003.gguf"];
-        assert_eq!(shards(all[0]), all);
+        let all = [1, 2, 3].map(|n| Arc::from(format!("/w/a-0000{n}-of-00003.gguf")));
+        assert_eq!(shards(&all[0]), all);
         for alone in ["/w/a.gguf", "/w/a-00004-of-00003.gguf", "/w/a-1-of-3.gguf", "/w/a-00001-of-00003.bin", "/w/-of-"]
         {
-            assert_eq!(shards(alone), [alone]);
+            assert_eq!(shards(&alone.into()), [alone.into()]);
         }
     }
 
@@ -73,9 +73,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (cache, file) = (FileCache::default(), dir.path().join("w.gguf"));
         std::fs::write(&file, "abc").unwrap();
-        assert_eq!(cache.identity(file.to_str().unwrap()).unwrap().size, 3);
-        assert_eq!(cache.identity(dir.path().to_str().unwrap()), None);
-        assert_eq!(cache.identity(&format!("{}.no", file.display())), None);
+        assert_eq!(cache.identity(&file.to_str().unwrap().into()).unwrap().size, 3);
+        assert_eq!(cache.identity(&dir.path().to_str().unwrap().into()), None);
+        assert_eq!(cache.identity(&format!("{}.no", file.display()).into()), None);
     }
 
     #[test]
@@ -83,8 +83,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (cache, file) = (FileCache::default(), dir.path().join("w.gguf"));
         std::fs::write(&file, "abc").unwrap();
-        let before = cache.identity(file.to_str().unwrap());
+        let before = cache.identity(&file.to_str().unwrap().into());
         std::fs::write(&file, "abcd").unwrap();
-        assert_eq!(cache.identity(file.to_str().unwrap()), before);
+        assert_eq!(cache.identity(&file.to_str().unwrap().into()), before);
     }
 }

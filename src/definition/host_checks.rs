@@ -42,8 +42,8 @@ pub fn host_checks(desired: &mut Desired) {
 /// The GGUF files of a spec: those named so, and the model itself.
 pub fn gguf_files(spec: &Spec) -> impl Iterator<Item = &str> {
     let model = spec.options.get("model").map(|model| model.value.to_string());
-    let is_gguf = move |path: &&String| path.ends_with(".gguf") || model.as_ref() == Some(path);
-    spec.files.keys().filter(is_gguf).map(String::as_str)
+    let is_gguf = move |path: &&str| path.ends_with(".gguf") || model.as_deref() == Some(path);
+    spec.files.keys().map(|path| &**path).filter(is_gguf)
 }
 
 fn problems(definition: &Definition, dir: &Path, checked: &mut Checked) -> Vec<Diagnostic> {

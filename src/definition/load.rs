@@ -10,7 +10,7 @@
 //! content it is given; a directory that cannot be read is an error, never an
 //! empty one.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use super::defaults::{self, Bindings, Defaults};
 use super::directory::{Listing, Stamp};
 use super::draft::{self, Draft, FileKind};
 use super::files::FileCache;
+use super::names::Names;
 use super::secret::SecretCache;
 use super::source::Source;
 use super::text::{self, TextProblem};
@@ -92,14 +93,16 @@ struct Reading {
 impl Reading {
     /// Whether every file still is what was read.
     fn is_still_so(&self, dir: &Path, listing: &Listing) -> bool {
-        let mut path = dir.join("-");
-        let mut stamp = |name: &OsStr| {
-            path.set_file_name(name);
-            Stamp::of(&path)
-        };
-        let defaults = if listing.has_defaults { stamp(defaults::FILE_NAME.as_ref()) } else { None };
-        defaults == self.defaults
-            && listing.definitions.iter().zip(&self.stamps).all(|(name, read)| stamp(name) == *read)
+        let defaults = listing.has_defaults.then(|| Stamp::of(&dir.join(defaults::FILE_NAME))).flatten();
+        let stamps = in_halves(&listing.definitions, |names| {
+            let mut path = dir.join("-");
+            let stamp = |name: &OsString| {
+                path.set_file_name(name);
+                Stamp::of(&path)
+            };
+            names.iter().map(stamp).collect()
+        });
+        defaults == self.defaults && stamps == self.stamps
     }
 }
 
@@ -121,7 +124,8 @@ fn read_all(options: &LoadOptions<'_>, dir: &Path, base: &str, listing: &Listing
         text.as_ref().copied().unwrap_or_default(),
     );
     let (table, errors) = DeTable::parse_recoverable(source.text);
-    let mut reader = Reader::new(&source);
+    let mut names = Names::default();
+    let mut reader = Reader::new(&source, &mut names);
     let defaults = match text {
         Err(problem) => {
             problems.push(whole_file(&source.file, problem));
@@ -166,20 +170,15 @@ fn read_defaults<'v, 't>(
     draft::read(reader, table, FileKind::Defaults, &hints, base)
 }
 
-/// Reads the listed files, in two threads where that pays.
-fn read_files(context: &Context<'_>, cwd: &Path, dir: &Path, listing: &Listing) -> Vec<FileRead> {
-    let read = |names: &[std::ffi::OsString]| -> Vec<FileRead> {
-        let mut buffer = Vec::new();
-        names.iter().map(|name| read_file(context, cwd, dir.join(name), &mut buffer)).collect()
-    };
-    let names = &listing.definitions;
-    if names.len() < MANY {
-        return read(names);
+/// Does `work` for all `items`, in two threads where that pays.
+fn in_halves<T: Sync, R: Send>(items: &[T], work: impl Fn(&[T]) -> Vec<R> + Sync) -> Vec<R> {
+    if items.len() < MANY {
+        return work(items);
     }
-    let (left, right) = names.split_at(names.len() / 2);
+    let (left, right) = items.split_at(items.len() / 2);
     thread::scope(|scope| {
-        let right = scope.spawn(|| read(right));
-        let mut all = read(left);
+        let right = scope.spawn(|| work(right));
+        let mut all = work(left);
         match right.join() {
             Ok(mut right) => all.append(&mut right),
             Err(panic) => std::panic::resume_unwind(panic),
@@ -188,16 +187,33 @@ fn read_files(context: &Context<'_>, cwd: &Path, dir: &Path, listing: &Listing) 
     })
 }
 
-fn read_file(context: &Context<'_>, cwd: &Path, path: PathBuf, buffer: &mut Vec<u8>) -> FileRead {
-    let file: Arc<str> = paths::shown(cwd, &path).into();
-    let (stamp, text) = read_text(&path, buffer);
+fn read_files(context: &Context<'_>, cwd: &Path, dir: &Path, listing: &Listing) -> Vec<FileRead> {
+    let shown_dir = paths::shown_dir(cwd, dir);
+    in_halves(&listing.definitions, |files| {
+        let mut reading = Scratch { path: dir.join("-"), buffer: Vec::new(), names: Names::default() };
+        files.iter().map(|file| read_file(context, &shown_dir, file, &mut reading)).collect()
+    })
+}
+
+/// What is used again from file to file.
+struct Scratch {
+    path: PathBuf,
+    buffer: Vec<u8>,
+    names: Names,
+}
+
+fn read_file(context: &Context<'_>, shown_dir: &str, name: &OsStr, scratch: &mut Scratch) -> FileRead {
+    let Scratch { path, buffer, names } = scratch;
+    path.set_file_name(name);
+    let file: Arc<str> = paths::shown_in(shown_dir, name).into();
+    let (stamp, text) = read_text(path, buffer);
     let text = text.and_then(|text| match path.to_str() {
         Some(unicode) => Ok((Arc::from(unicode), text)),
         None => Err(TextProblem { message: "the file's name is not UTF-8".to_owned(), help: "rename the file" }),
     });
     let stem = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
     let (outcome, problems) = match text {
-        Ok((path, text)) => assemble::definition(context, &Source::new(path, file, text), stem),
+        Ok((path, text)) => assemble::definition(context, &Source::new(path, file, text), stem, names),
         Err(problem) => {
             let problem = whole_file(&file, problem);
             (assemble::unreadable(path.to_string_lossy().into(), file, stem, &problem), vec![problem])

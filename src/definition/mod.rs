@@ -36,6 +36,7 @@ mod git;
 mod host;
 mod host_checks;
 mod load;
+mod names;
 mod open;
 mod options;
 mod paths;

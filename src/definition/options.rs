@@ -1,8 +1,8 @@
 //! `[parameters]`, `[env]` and the weights, as one llama-server understands
 //! them: every option by its canonical name, whatever spelling a file uses.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use toml::de::DeTable;
 
@@ -11,7 +11,7 @@ use super::draft::{Draft, Weights};
 use super::paths;
 use super::suggest;
 use super::value::{Reader, Stated, Value};
-use crate::model::{Diagnostic, OptionSetting, Origin};
+use crate::model::{Diagnostic, OptionSetting, Origin, Table};
 
 /// One option a file states.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Chosen {
     /// The value as the row's `parameters` column holds it.
     pub json: serde_json::Value,
     /// The input files it names, absolute.
-    pub files: Vec<String>,
+    pub files: Vec<Arc<str>>,
     pub origin: Origin,
 }
 
@@ -28,9 +28,9 @@ pub(super) struct Chosen {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Options {
     /// By canonical name.
-    pub settings: BTreeMap<String, Chosen>,
+    pub settings: Table<Arc<str>, Chosen>,
     /// `[env]`.
-    pub env: BTreeMap<String, Stated<String>>,
+    pub env: Table<Arc<str>, Stated<String>>,
 }
 
 /// Reads `[parameters]` and `[env]` of `draft` against `catalogue`; `base` is
@@ -46,8 +46,8 @@ fn parameters(
     table: &DeTable<'_>,
     catalogue: &Catalogue,
     base: &str,
-) -> BTreeMap<String, Chosen> {
-    let mut settings = BTreeMap::new();
+) -> Table<Arc<str>, Chosen> {
+    let mut settings = Table::default();
     // A few dozen at most: looked through, not looked up.
     let mut keys: Vec<(&str, Range<usize>)> = Vec::with_capacity(table.len());
     for (key, value) in table {
@@ -70,7 +70,7 @@ fn parameters(
         }
         keys.push((&option.key, key.span()));
         if let Some(chosen) = choose(reader, option, value, negated, base) {
-            settings.insert(option.key.clone(), chosen);
+            settings.insert(reader.names.shared(&option.key), chosen);
         }
     }
     settings
@@ -121,8 +121,8 @@ fn environment(
     reader: &mut Reader<'_, '_>,
     table: &DeTable<'_>,
     catalogue: &Catalogue,
-) -> BTreeMap<String, Stated<String>> {
-    let mut env = BTreeMap::new();
+) -> Table<Arc<str>, Stated<String>> {
+    let mut env = Table::default();
     for (key, value) in table {
         let name = key.get_ref().as_ref();
         if name.is_empty() || name.contains(['=', '\0']) {
@@ -132,7 +132,7 @@ fn environment(
             reader.problem(key.span(), format!("`{name}` cannot be set under `[env]`"), "", instead);
         } else if let Some(text) = reader.string(name, value) {
             let stated = reader.stated(text.to_owned(), value.span());
-            env.insert(name.to_owned(), stated);
+            env.insert(reader.names.shared(name), stated);
         }
     }
     env

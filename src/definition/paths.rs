@@ -4,12 +4,18 @@
 //! links would make a swapped symlink (`..data` of a mounted ConfigMap) look
 //! like other files although the content is the same.
 
+use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 /// `path` seen from `base` (absolute), without `.` and `..`.
 pub(super) fn lexical(base: &Path, path: &Path) -> PathBuf {
-    let mut resolved = PathBuf::new();
-    for component in base.components().chain(path.components()) {
+    follow(follow(PathBuf::new(), base), path)
+}
+
+/// Goes from `resolved` where `path` leads.
+fn follow(mut resolved: PathBuf, path: &Path) -> PathBuf {
+    for component in path.components() {
         match component {
             // An absolute `path` starts over.
             Component::RootDir | Component::Prefix(_) => {
@@ -26,16 +32,34 @@ pub(super) fn lexical(base: &Path, path: &Path) -> PathBuf {
     resolved
 }
 
-/// The same for the text of a definition; `base` is absolute.
+/// The same for the text of a definition; `base` is [`lexical`] already.
 pub(super) fn resolve(base: &str, path: &str) -> String {
-    lexical(Path::new(base), Path::new(path)).to_string_lossy().into_owned()
+    let base = PathBuf::from(if path.starts_with('/') { "/" } else { base });
+    follow(base, Path::new(path)).to_string_lossy().into_owned()
 }
 
 /// How people see `path`: below `cwd` relative to it, and never with a
 /// character that would move a terminal's cursor.
 pub(super) fn shown(cwd: &Path, path: &Path) -> String {
-    let text = path.strip_prefix(cwd).unwrap_or(path).to_string_lossy();
-    if text.contains(char::is_control) { text.escape_default().to_string() } else { text.into_owned() }
+    printable(path.strip_prefix(cwd).unwrap_or(path).as_os_str()).into_owned()
+}
+
+/// How people see a directory before the name of a file in it: with a final
+/// `/`, or empty for the working directory.
+pub(super) fn shown_dir(cwd: &Path, dir: &Path) -> String {
+    let shown = shown(cwd, dir);
+    if shown.is_empty() || shown.ends_with('/') { shown } else { shown + "/" }
+}
+
+/// How people see the file `name` in a directory seen as `shown_dir`.
+pub(super) fn shown_in(shown_dir: &str, name: &OsStr) -> String {
+    [shown_dir, &printable(name)].concat()
+}
+
+/// Without a character that would move a terminal's cursor.
+fn printable(text: &OsStr) -> Cow<'_, str> {
+    let text = text.to_string_lossy();
+    if text.contains(char::is_control) { text.escape_default().to_string().into() } else { text }
 }
 
 #[cfg(test)]
@@ -47,6 +71,14 @@ mod tests {
         assert_eq!(resolve("/etc/models.d", "../weights/./a.gguf"), "/etc/weights/a.gguf");
         assert_eq!(resolve("/etc/models.d", "/srv//a.gguf"), "/srv/a.gguf");
         assert_eq!(resolve("/a", "../../../b"), "/b");
+    }
+
+    #[test]
+    fn a_file_is_shown_as_its_whole_path_would_be() {
+        for (cwd, dir, name) in [("/srv", "/srv/models.d", "a.toml"), ("/srv", "/srv", "a"), ("/", "/", "a\u{7}é")] {
+            let (cwd, dir) = (Path::new(cwd), Path::new(dir));
+            assert_eq!(shown_in(&shown_dir(cwd, dir), name.as_ref()), shown(cwd, &dir.join(name)));
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::names::Names;
 use super::source::Source;
 use super::suggest;
 use crate::model::{Diagnostic, Origin};
@@ -24,12 +25,13 @@ pub(super) type Value<'t> = Spanned<DeValue<'t>>;
 /// One file while its values are read: collects every problem.
 pub(super) struct Reader<'s, 't> {
     pub source: &'s Source<'t>,
+    pub names: &'s mut Names,
     pub problems: Vec<Diagnostic>,
 }
 
 impl<'s, 't> Reader<'s, 't> {
-    pub fn new(source: &'s Source<'t>) -> Self {
-        Self { source, problems: Vec::new() }
+    pub fn new(source: &'s Source<'t>, names: &'s mut Names) -> Self {
+        Self { source, names, problems: Vec::new() }
     }
 
     /// Notes a problem.

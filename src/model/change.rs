@@ -1,13 +1,13 @@
 //! What a pass writes: each variant is one fact, each commit a transaction.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
     BinaryIdentity, Crashes, DesiredState, GenerationOutcome, InstanceId, InstanceRecord, ModelName, ModelType, Origin,
-    PortRecord, SpecHash, Status, Timestamp,
+    PortRecord, SpecHash, Status, Table, Timestamp,
 };
 
 /// One fact to record.
@@ -98,7 +98,7 @@ pub struct ModelConfig {
     /// For people.
     pub description: Option<String>,
     /// For people.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Table<Arc<str>, String>,
     /// Further names.
     pub aliases: Vec<String>,
     /// Size of the model file, bytes.

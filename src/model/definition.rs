@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{DesiredState, Diagnostic, ModelName, ModelType, Origin, Spec};
+use super::{DesiredState, Diagnostic, ModelName, ModelType, Origin, Spec, Table};
 
 /// One valid definition: the desired model, defaults merged in.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,14 +32,14 @@ pub struct Definition {
     /// `description`.
     pub description: Option<String>,
     /// `labels`.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Table<Arc<str>, String>,
     /// `[ready]`.
     pub ready: ReadyPolicy,
     /// `[update]`.
     pub update: UpdatePolicy,
     /// Where each field was stated: by the names [`super::FieldChange::field`] uses
     /// and `state`, `type`, `description`, `labels`, `aliases`, `name`.
-    pub origins: BTreeMap<String, Origin>,
+    pub origins: Table<Arc<str>, Origin>,
 }
 
 impl Definition {

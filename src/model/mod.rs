@@ -19,6 +19,7 @@ mod name;
 mod observation;
 mod record;
 mod spec;
+mod table;
 mod time;
 mod words;
 
@@ -35,5 +36,6 @@ pub use record::{
     PortRecord, Records, Row, UnmanagedRow,
 };
 pub use spec::{FieldChange, FileIdentity, OptionSetting, OptionValue, SecretRef, SecretSource, Spec, SpecHash};
+pub use table::Table;
 pub use time::Timestamp;
 pub use words::{DesiredState, ModelType, Status};

@@ -54,6 +54,12 @@ impl ModelName {
         Ok(Self(text.into()))
     }
 
+    /// The name as text that is shared, not copied.
+    #[must_use]
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

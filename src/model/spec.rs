@@ -1,9 +1,11 @@
 //! A spec: everything whose change needs a restart, and its hash.
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use super::Table;
 
 /// Everything that decides how an instance behaves. A change of any field
 /// gives the model a new generation.
@@ -29,19 +31,19 @@ pub struct Spec {
     pub port: Option<u16>,
     /// llama-server options by canonical name (`ctx_size`), aliases unified.
     #[serde(default)]
-    pub options: BTreeMap<String, OptionSetting>,
+    pub options: Table<Arc<str>, OptionSetting>,
     /// Environment variables the definition sets.
     #[serde(default)]
-    pub env: BTreeMap<String, String>,
+    pub env: Table<Arc<str>, String>,
     /// The llama-server the definition names, resolved; `None`: the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binary: Option<String>,
     /// Identity of each file the options name, by absolute path.
     #[serde(default)]
-    pub files: BTreeMap<String, FileIdentity>,
+    pub files: Table<Arc<str>, FileIdentity>,
     /// Secrets by the environment variable that carries them to the process.
     #[serde(default)]
-    pub secrets: BTreeMap<String, SecretRef>,
+    pub secrets: Table<Arc<str>, SecretRef>,
 }
 
 /// One option as it goes to the command line.
@@ -51,7 +53,7 @@ pub struct OptionSetting {
     pub value: OptionValue,
     /// The words of the command line it becomes, such as
     /// `["--ctx-size", "8192"]` or `["--no-mmap"]`; empty when it needs none.
-    pub args: Vec<String>,
+    pub args: Vec<Arc<str>>,
 }
 
 /// A normalised option value.
@@ -61,9 +63,9 @@ pub enum OptionValue {
     /// A flag or its negation.
     Flag(bool),
     /// One value, as llama-server reads it.
-    One(String),
+    One(Arc<str>),
     /// Several values.
-    Many(Vec<String>),
+    Many(Vec<Arc<str>>),
 }
 
 impl fmt::Display for OptionValue {
@@ -211,8 +213,8 @@ impl Spec {
         compare("port".into(), old.port.map(|p| p.to_string()), port.map(|p| p.to_string()));
         compare("binary".into(), old.binary.clone(), binary.clone());
         for key in keys(&old.options, options) {
-            let shown = |from: &BTreeMap<String, OptionSetting>| from.get(key).map(|o| o.value.to_string());
-            compare(key.clone(), shown(&old.options), shown(options));
+            let shown = |from: &Table<Arc<str>, OptionSetting>| from.get(key).map(|o| o.value.to_string());
+            compare(key.to_string(), shown(&old.options), shown(options));
         }
         for key in keys(&old.env, env) {
             compare(format!("env.{key}"), old.env.get(key).cloned(), env.get(key).cloned());
@@ -247,8 +249,9 @@ impl fmt::Display for FileIdentity {
 }
 
 /// The keys of both maps, each once, in order.
-fn keys<'a, V>(old: &'a BTreeMap<String, V>, new: &'a BTreeMap<String, V>) -> std::collections::BTreeSet<&'a String> {
-    old.keys().chain(new.keys()).collect()
+fn keys<'a, V>(old: &'a Table<Arc<str>, V>, new: &'a Table<Arc<str>, V>) -> std::collections::BTreeSet<&'a str> {
+    let names = |table: &'a Table<Arc<str>, V>| table.keys().map(|key| &**key);
+    names(old).chain(names(new)).collect()
 }
 
 /// Feeds a hasher so that no two different sequences look alike: every text

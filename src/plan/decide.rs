@@ -711,7 +711,7 @@ impl<'s> Decider<'s, '_> {
                 false
             }
             None => {
-                let weights = spec.files.keys().filter(|f| f.ends_with(".gguf")).map(PathBuf::from).collect();
+                let weights = spec.files.keys().filter(|f| f.ends_with(".gguf")).map(|f| PathBuf::from(&**f)).collect();
                 self.d.questions.push(Question::Check(Box::new(launch.clone()), weights));
                 false
             }

@@ -3,9 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::model::{
-    BinaryIdentity, Busy, Desired, InstanceId, Launch, ModelName, Observed, Records, SpecHash, Timestamp,
+    BinaryIdentity, Busy, Desired, FileIdentity, InstanceId, Launch, ModelName, Observed, Records, SpecHash, Table,
+    Timestamp,
 };
 
 /// The input of [`super::plan`].
@@ -112,7 +114,7 @@ pub enum Question {
         /// The model.
         model: ModelName,
         /// Its files.
-        files: BTreeMap<String, crate::model::FileIdentity>,
+        files: Table<Arc<str>, FileIdentity>,
     },
 }
 

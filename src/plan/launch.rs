@@ -32,8 +32,8 @@ pub fn launch(input: &Input<'_>, who: Identity<'_>, spec: &Spec, port: Option<u1
         spec: who.hash.clone(),
         definition: who.definition.to_owned(),
         binary: binary.path.clone(),
-        env: spec.env.clone(),
-        secrets: spec.secrets.iter().map(|(name, secret)| (name.clone(), secret.source.clone())).collect(),
+        env: spec.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
+        secrets: spec.secrets.iter().map(|(name, secret)| (name.to_string(), secret.source.clone())).collect(),
         log: input.limits.logs.join(format!("{}.log", who.model)),
         socket,
     }
@@ -42,7 +42,8 @@ pub fn launch(input: &Input<'_>, who: Identity<'_>, spec: &Spec, port: Option<u1
 /// The definition's options, then what herdsman owns: address, names, and the
 /// spec hash as a tag, which `GET /v1/models` shows without a key.
 fn arguments(who: Identity<'_>, spec: &Spec, port: Option<u16>) -> Vec<String> {
-    let mut args: Vec<String> = spec.options.values().flat_map(|option| option.args.iter().cloned()).collect();
+    let mut args: Vec<String> =
+        spec.options.values().flat_map(|option| option.args.iter().map(ToString::to_string)).collect();
     args.extend(["--host".to_owned(), spec.host.clone()]);
     if let Some(port) = port {
         args.extend(["--port".to_owned(), port.to_string()]);

@@ -2,7 +2,6 @@
 //! what was last recorded of it.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -10,7 +9,7 @@ use serde::Serialize;
 use super::ports::PortChoice;
 use crate::model::{
     Change, Definition, DesiredState, FieldChange, Generation, ModelConfig, ModelName, ModelRecord, ModelType,
-    NewGeneration, PortRecord, ReadyPolicy, Row, Spec, SpecHash, Timestamp, UpdatePolicy,
+    NewGeneration, PortRecord, ReadyPolicy, Row, Spec, SpecHash, Table, Timestamp, UpdatePolicy,
 };
 use crate::plan::reason::{Impact, Reason};
 
@@ -59,7 +58,7 @@ impl<'a> Wanted<'a> {
             labels: config.labels,
             ready: ReadyPolicy::default(),
             update: UpdatePolicy::default(),
-            origins: BTreeMap::new(),
+            origins: Table::default(),
             spec,
         };
         Some(Self {
@@ -99,7 +98,7 @@ impl<'a> Wanted<'a> {
         let changed = files.iter().filter(|(path, is)| known.get(*path).is_some_and(|was| was != *is));
         let still = changed.map(|(path, is)| (Timestamp(is.mtime_ns / 1_000_000).min(now).plus(AT_REST_AFTER), path));
         let (until, path) = still.max()?;
-        (until > now).then(|| (path.clone(), until))
+        (until > now).then(|| (path.to_string(), until))
     }
 
     /// What has to be written so that the record is as wanted, and why; the
@@ -171,7 +170,7 @@ struct Recorded<'a> {
     model_type: ModelType,
     state: DesiredState,
     description: Option<&'a str>,
-    labels: &'a BTreeMap<String, String>,
+    labels: &'a Table<Arc<str>, String>,
     aliases: &'a [String],
     file_size: Option<u64>,
     parameters: &'a serde_json::Map<String, serde_json::Value>,

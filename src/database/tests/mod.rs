@@ -85,7 +85,7 @@ fn config(model: &str) -> ModelConfig {
         model_type: ModelType::Llama,
         state: DesiredState::Running,
         description: None,
-        labels: [("team".to_owned(), "search".to_owned())].into(),
+        labels: [("team".into(), "search".to_owned())].into_iter().collect(),
         aliases: Vec::new(),
         file_size: Some(1234),
         parameters: object(json!({

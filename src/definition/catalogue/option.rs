@@ -1,6 +1,8 @@
 //! What is known of one option: its names from the help, its kind of value
 //! from the help where that tells it, else from the measured table.
 
+use std::sync::Arc;
+
 use super::help::Entry;
 use super::owned;
 use super::types::ValueType;
@@ -14,6 +16,9 @@ pub struct OptionSpec {
     pub names: Vec<String>,
     /// The long name that turns a flag off (`--no-mmap`).
     pub negation: Option<String>,
+    /// The name to write on the command line: the canonical one where this
+    /// llama-server knows it, else its first.
+    pub argument: Arc<str>,
     /// What the help calls its value (`N`, `FNAME`); empty for a flag.
     pub metavar: String,
     /// The variable llama-server also reads it from.
@@ -112,6 +117,7 @@ impl OptionSpec {
         let kind = kind(metavar, known);
         Self {
             negation: spellings.iter().find(|(_, s)| *s == Spelling::Negation).map(|(name, _)| name.clone()),
+            argument: argument(&key, &names).into(),
             metavar: metavar.to_owned(),
             env: entry.env().map(str::to_owned),
             choices: choices(entry, &text, &kind),
@@ -126,17 +132,15 @@ impl OptionSpec {
             spellings,
         }
     }
+}
 
-    /// The name to write on the command line: the canonical one where this
-    /// llama-server knows it, else its first.
-    #[must_use]
-    pub fn argument(&self) -> String {
-        let canonical = dashed(&self.key);
-        if self.names.contains(&canonical) {
-            return canonical;
-        }
-        self.names.first().cloned().unwrap_or(canonical)
+/// The canonical name if it is one of `names`, else the first of them.
+fn argument(key: &str, names: &[String]) -> String {
+    let canonical = dashed(key);
+    if names.contains(&canonical) {
+        return canonical;
     }
+    names.first().cloned().unwrap_or(canonical)
 }
 
 /// `ctx_size` as llama-server spells it.

@@ -1,15 +1,17 @@
 //! Options whose value is a path: made absolute, and written so that
 //! llama-server splits a list where it should.
 
+use std::sync::Arc;
+
 use super::PathRole;
 use super::value::ValueProblem;
 
 /// A path as it goes to the command line.
 pub(super) struct Resolved {
     /// The absolute path, with its `:SCALE` where it has one.
-    pub text: String,
+    pub text: Arc<str>,
     /// The path alone, if llama-server reads a file there.
-    pub input: Option<String>,
+    pub input: Option<Arc<str>>,
 }
 
 /// Makes the path in `text` absolute. `key` names the option in problems.
@@ -26,8 +28,8 @@ pub(super) fn resolve(
     if path.is_empty() {
         return Err(ValueProblem::new(format!("`{key}` is an empty path")).label("no path"));
     }
-    let absolute = resolve(path);
-    let text = scale.map_or_else(|| absolute.clone(), |scale| format!("{absolute}:{scale}"));
+    let absolute: Arc<str> = resolve(path).into();
+    let text = scale.map_or_else(|| Arc::clone(&absolute), |scale| format!("{absolute}:{scale}").into());
     let input = matches!(role, PathRole::Input { .. }).then_some(absolute);
     Ok(Resolved { text, input })
 }

@@ -23,7 +23,11 @@ fn set_in(catalogue: &Catalogue, key: &str, toml: &str) -> Result<Setting, Value
 }
 
 fn args(key: &str, toml: &str) -> Vec<String> {
-    set(key, toml).unwrap().setting.args
+    set(key, toml).unwrap().setting.args.iter().map(ToString::to_string).collect()
+}
+
+fn texts(shared: &[Arc<str>]) -> Vec<&str> {
+    shared.iter().map(|text| &**text).collect()
 }
 
 fn problem(key: &str, toml: &str) -> ValueProblem {
@@ -181,18 +185,18 @@ fn an_array_of_the_wrong_length_is_refused() {
 #[test]
 fn paths_are_resolved_and_files_are_listed() {
     let lora = set("lora", "['a.gguf', '/b,c.gguf']").unwrap();
-    assert_eq!(lora.files, ["/defs/a.gguf", "/b,c.gguf"]);
-    assert_eq!(lora.setting.args, ["--lora", "/defs/a.gguf,\"/b,c.gguf\""]);
+    assert_eq!(texts(&lora.files), ["/defs/a.gguf", "/b,c.gguf"]);
+    assert_eq!(texts(&lora.setting.args), ["--lora", "/defs/a.gguf,\"/b,c.gguf\""]);
     assert!(lora.weights);
     let scaled = set("lora_scaled", "'a.gguf:0.5,b.gguf:2'").unwrap();
-    assert_eq!(scaled.files, ["/defs/a.gguf", "/defs/b.gguf"]);
-    assert_eq!(scaled.setting.args[1], "/defs/a.gguf:0.5,/defs/b.gguf:2");
+    assert_eq!(texts(&scaled.files), ["/defs/a.gguf", "/defs/b.gguf"]);
+    assert_eq!(&*scaled.setting.args[1], "/defs/a.gguf:0.5,/defs/b.gguf:2");
     let template = set("chat_template_file", "'t.jinja'").unwrap();
-    assert_eq!((template.files, template.weights), (vec!["/defs/t.jinja".to_owned()], false));
-    assert_eq!(set("ssl_key_file", "'k.pem'").unwrap().files, ["/defs/k.pem"]);
+    assert_eq!((texts(&template.files), template.weights), (vec!["/defs/t.jinja"], false));
+    assert_eq!(texts(&set("ssl_key_file", "'k.pem'").unwrap().files), ["/defs/k.pem"]);
     for key in ["slot_save_path", "media_path", "lookup_cache_dynamic", "log_prompts_dir", "path"] {
         let setting = set(key, "'out'").unwrap();
-        assert_eq!((setting.setting.args[1].as_str(), setting.files.len()), ("/defs/out", 0), "{key}");
+        assert_eq!((&*setting.setting.args[1], setting.files.len()), ("/defs/out", 0), "{key}");
     }
     assert_eq!(args("hf_file", "'a.gguf'")[1], "a.gguf", "a file of the repository");
     problem("mmproj", "''");
@@ -205,7 +209,7 @@ fn the_model_is_an_option_for_the_parser_but_not_for_parameters() {
     let catalogue = Catalogue::embedded();
     let option = catalogue.get("model").unwrap();
     let setting = option.setting(&DeValue::String("w.gguf".into()), false, &resolve).unwrap();
-    assert_eq!(setting.setting.args, ["--model", "/defs/w.gguf"]);
+    assert_eq!(texts(&setting.setting.args), ["--model", "/defs/w.gguf"]);
     assert!(setting.weights);
     assert!(instead("model").contains("top level"));
 }
@@ -214,7 +218,7 @@ fn the_model_is_an_option_for_the_parser_but_not_for_parameters() {
 fn json_is_text_or_a_table() {
     let table = set("chat_template_kwargs", "{ enable_thinking = false }").unwrap();
     assert_eq!(table, set("chat_template_kwargs", "'{\"enable_thinking\":false}'").unwrap());
-    assert_eq!(table.setting.args[1], "{\"enable_thinking\":false}");
+    assert_eq!(&*table.setting.args[1], "{\"enable_thinking\":false}");
     assert_eq!(problem("json_schema", "'{'").label.unwrap(), "not JSON");
 }
 
@@ -285,7 +289,7 @@ fn another_order_of_names_keeps_keys_and_settings() {
     let catalogue = Catalogue::from_help(&renamed).unwrap();
     assert_eq!(set_in(&catalogue, "n_gpu_layers", "99").unwrap(), set("gpu_layers", "99").unwrap());
     let temperature = set_in(&catalogue, "temp", "0.5").unwrap().setting;
-    assert_eq!(temperature.args, ["--temp", "0.5"], "only a name this binary knows is written");
+    assert_eq!(texts(&temperature.args), ["--temp", "0.5"], "only a name this binary knows is written");
     assert_eq!(catalogue.get("temperature").unwrap().names, ["--temp"]);
     assert_eq!(catalogue.get("ctx_size").unwrap().kind, ValueKind::Text, "another metavar may be another type");
 }
@@ -296,9 +300,9 @@ fn a_new_option_of_a_newer_binary_is_known() {
         "{EMBEDDED_HELP}--lazy-mode [on|off]                    be lazy\n--new-thing N                           new\n"
     );
     let catalogue = Catalogue::from_help(&newer).unwrap();
-    assert_eq!(set_in(&catalogue, "lazy_mode", "true").unwrap().setting.args, ["--lazy-mode", "on"]);
+    assert_eq!(texts(&set_in(&catalogue, "lazy_mode", "true").unwrap().setting.args), ["--lazy-mode", "on"]);
     let new_thing = set_in(&catalogue, "new_thing", "5").unwrap();
-    assert_eq!(new_thing.setting.args, ["--new-thing", "5"]);
+    assert_eq!(texts(&new_thing.setting.args), ["--new-thing", "5"]);
     assert_eq!(new_thing.json, json!(5));
     assert_eq!(catalogue.options().count(), 250);
 }

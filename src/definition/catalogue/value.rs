@@ -1,6 +1,8 @@
 //! A TOML value becomes an option's setting: checked, in its one spelling, and
 //! as words of the command line.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use toml::de::DeValue;
 
@@ -17,7 +19,7 @@ pub struct Setting {
     /// The value, typed: what the row's `parameters` column holds.
     pub json: Value,
     /// The files llama-server will read for it, absolute.
-    pub files: Vec<String>,
+    pub files: Vec<Arc<str>>,
     /// Whether those are GGUF files.
     pub weights: bool,
 }
@@ -52,15 +54,15 @@ impl ValueProblem {
 /// One element of a value.
 struct Element {
     /// Its one spelling.
-    text: String,
+    text: Arc<str>,
     /// The same, typed.
     json: Value,
 }
 
 impl Element {
-    fn text(text: impl Into<String>) -> Self {
+    fn text(text: impl Into<Arc<str>>) -> Self {
         let text = text.into();
-        Self { json: Value::String(text.clone()), text }
+        Self { json: Value::from(&*text), text }
     }
 }
 
@@ -89,11 +91,14 @@ impl OptionSpec {
                 files.extend(resolved.input);
             }
         }
-        let (mut texts, mut values): (Vec<_>, Vec<_>) = elements.into_iter().map(|e| (e.text, e.json)).unzip();
-        let args = self.args(&texts);
-        let single = texts.len() == 1;
-        let value = if single { OptionValue::One(texts.remove(0)) } else { OptionValue::Many(texts) };
-        let json = if single { values.remove(0) } else { Value::Array(values) };
+        let args = self.args(&elements);
+        let (value, json) = match <[Element; 1]>::try_from(elements) {
+            Ok([Element { text, json }]) => (OptionValue::One(text), json),
+            Err(elements) => {
+                let (texts, values) = elements.into_iter().map(|e| (e.text, e.json)).unzip();
+                (OptionValue::Many(texts), Value::Array(values))
+            }
+        };
         let weights = matches!(self.path, Some(PathRole::Input { weights: true, .. }));
         Ok(Setting { setting: OptionSetting { value, args }, json, files, weights })
     }
@@ -104,8 +109,8 @@ impl OptionSpec {
         };
         let on = *on != negated;
         let args = match &self.negation {
-            _ if on => vec![self.argument()],
-            Some(negation) => vec![negation.clone()],
+            _ if on => vec![Arc::clone(&self.argument)],
+            Some(negation) => vec![negation.as_str().into()],
             None => Vec::new(),
         };
         let setting = OptionSetting { value: OptionValue::Flag(on), args };
@@ -113,16 +118,16 @@ impl OptionSpec {
     }
 
     /// The words of the command line for normalised values.
-    fn args(&self, texts: &[String]) -> Vec<String> {
-        let mut args = vec![self.argument()];
+    fn args(&self, elements: &[Element]) -> Vec<Arc<str>> {
+        let argument = Arc::clone(&self.argument);
+        let texts = elements.iter().map(|element| &element.text);
         match self.list {
-            ListStyle::Single | ListStyle::Words(_) => args.extend_from_slice(texts),
+            ListStyle::Single | ListStyle::Words(_) => std::iter::once(argument).chain(texts.cloned()).collect(),
             ListStyle::Joined(separator) => {
-                let quoted = texts.iter().map(|text| if self.path.is_some() { path::csv(text) } else { text.clone() });
-                args.push(quoted.collect::<Vec<_>>().join(&separator.to_string()));
+                let quoted = texts.map(|text| if self.path.is_some() { path::csv(text) } else { text.to_string() });
+                vec![argument, quoted.collect::<Vec<_>>().join(&separator.to_string()).into()]
             }
         }
-        args
     }
 
     /// The elements of a value, each normalised: of an array, or of a text that
@@ -210,7 +215,9 @@ impl OptionSpec {
                 .help(help));
         }
         match self.kind {
-            ValueKind::Integer(_) => Ok(Element { json: text.parse::<i64>().map_or(Value::Null, Value::from), text }),
+            ValueKind::Integer(_) => {
+                Ok(Element { json: text.parse::<i64>().map_or(Value::Null, Value::from), text: text.into() })
+            }
             _ => Ok(Element::text(text)),
         }
     }
@@ -226,7 +233,7 @@ impl OptionSpec {
             let max = (range.max != i64::MAX).then_some(range.max);
             return Err(self.out_of_range(&number.to_string(), &range.min.to_string(), max, &range.why));
         }
-        Ok(Element { text: number.to_string(), json: Value::from(number) })
+        Ok(Element { text: number.to_string().into(), json: Value::from(number) })
     }
 
     fn float(&self, value: &DeValue<'_>, range: &Range<f64>) -> Result<Element, ValueProblem> {
@@ -236,7 +243,7 @@ impl OptionSpec {
             let max = (range.max < f64::from(f32::MAX)).then_some(range.max);
             return Err(self.out_of_range(&text, &number::float_text(range.min), max, &range.why));
         }
-        Ok(Element { json: Value::from(number), text })
+        Ok(Element { json: Value::from(number), text: text.into() })
     }
 
     fn json(&self, value: &DeValue<'_>) -> Result<Element, ValueProblem> {
@@ -264,8 +271,10 @@ impl OptionSpec {
             }
             DeValue::String(text) => Ok(Element::text(text.as_ref())),
             DeValue::Integer(_) | DeValue::Float(_) => match (number::integer(value), number::float(value)) {
-                (Some(number), _) => Ok(Element { text: number.to_string(), json: Value::from(number) }),
-                (None, Some(number)) => Ok(Element { text: number::float_text(number), json: Value::from(number) }),
+                (Some(number), _) => Ok(Element { text: number.to_string().into(), json: Value::from(number) }),
+                (None, Some(number)) => {
+                    Ok(Element { text: number::float_text(number).into(), json: Value::from(number) })
+                }
                 (None, None) => Err(self.wrong("a smaller number, or text", value)),
             },
             DeValue::Boolean(_) => Err(self

@@ -17,8 +17,8 @@ fn a_definition_of_one_line_has_the_documented_defaults() {
     assert_eq!((definition.ready.unhealthy_after, definition.ready.require_gpu), (None, false));
     assert_eq!(definition.update.drain, Duration::from_secs(30));
     assert_eq!(definition.update.on_failure, OnFailure::Rollback);
-    assert_eq!(definition.spec.options.keys().collect::<Vec<_>>(), ["model"]);
-    assert_eq!(definition.spec.options["model"].args, ["--model", &dir.file("a.gguf")]);
+    assert_eq!(definition.spec.options.keys().map(|key| &**key).collect::<Vec<_>>(), ["model"]);
+    assert_eq!(definition.spec.options["model"].args, ["--model".into(), dir.file("a.gguf").into()]);
     assert_eq!(definition.parameters["model"], dir.file("a.gguf"));
 }
 
@@ -68,7 +68,7 @@ on_failure = "stop"
     assert_eq!(definition.ready.unhealthy_after, Some(Duration::from_secs(30)));
     assert!(definition.ready.require_gpu);
     assert_eq!((definition.update.drain, definition.update.on_failure), (Duration::ZERO, OnFailure::Stop));
-    let lines: Vec<_> = definition.origins.iter().map(|(field, origin)| (field.as_str(), origin.line)).collect();
+    let lines: Vec<_> = definition.origins.iter().map(|(field, origin)| (&**field, origin.line)).collect();
     let expected = [
         ("aliases", 7),
         ("binary", 8),
@@ -105,7 +105,7 @@ fn the_fields_of_a_change_have_an_origin() {
     let changes = after.spec.changes_from(&before.spec);
     assert_eq!(changes.len(), 7, "{changes:?}");
     for change in changes {
-        assert!(after.origins.contains_key(&change.field), "{}", change.field);
+        assert!(after.origins.contains_key(change.field.as_str()), "{}", change.field);
     }
 }
 
@@ -115,9 +115,8 @@ fn spelling_and_order_do_not_change_the_spec() {
     let other =
         Dir::one("[parameters]\ntemperature = 7e-1\nmmap = false\ngpu-layers = 9\nctx-size = 0x2000\n").definition();
     let options = |definition: &Definition| {
-        let mut options = definition.spec.options.clone();
-        options.remove("model");
-        options.into_iter().map(|(key, option)| (key, option.value)).collect::<Vec<_>>()
+        let options = definition.spec.options.clone().into_iter().filter(|(key, _)| &**key != "model");
+        options.map(|(key, option)| (key, option.value)).collect::<Vec<_>>()
     };
     assert_eq!(options(&one), options(&other));
     assert_eq!(options(&one).len(), 4);
@@ -130,7 +129,7 @@ fn the_identity_of_every_shard_is_part_of_the_spec() {
     dir.write("w-00002-of-00002.gguf", "22");
     let definition = dir.definition();
     let sizes: Vec<_> =
-        definition.spec.files.iter().map(|(path, FileIdentity { size, .. })| (path.clone(), *size)).collect();
+        definition.spec.files.iter().map(|(path, FileIdentity { size, .. })| (path.to_string(), *size)).collect();
     assert_eq!(sizes, [(dir.file("w-00001-of-00002.gguf"), 1), (dir.file("w-00002-of-00002.gguf"), 2)]);
     assert_eq!(gguf_files(&definition.spec).count(), 2);
     let missing = format!("file {}", dir.file("p.gguf"));
