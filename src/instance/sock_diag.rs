@@ -229,6 +229,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let _connection = std::net::TcpStream::connect(address).unwrap();
+        let _accepted = listener.accept().unwrap();
         let ours = |found: BTreeMap<u64, SocketAddr>| found.values().filter(|one| **one == address).count();
         assert_eq!((ours(before), ours(tcp_listeners().unwrap())), (0, 1));
         if let Ok(listener) = std::net::TcpListener::bind("[::1]:0") {

@@ -177,6 +177,9 @@ fn the_last_ready_generation_is_the_newest_that_was_when_it_is_another() {
     assert_eq!(last(&database), Some(2));
     database.commit(&[outcome("a", 2, GenerationOutcome::Failed(death()))], at(1)).unwrap();
     assert_eq!(last(&database), Some(1));
+    database.commit(&create(&config("b")), at(1)).unwrap();
+    database.commit(&[outcome("b", 1, GenerationOutcome::Ready)], at(1)).unwrap();
+    assert_eq!((last(&database), record(&database, "b").last_ready), (Some(1), None), "each model its own");
 }
 
 #[test]
