@@ -42,11 +42,12 @@ fn the_pinned_llama_server_has_the_embedded_catalogue() {
 #[test]
 fn the_pinned_llama_server_accepts_what_the_catalogue_takes() {
     let catalogue = Catalogue::embedded();
-    let mut command_lines = Vec::new();
+    let mut command_lines: Vec<Vec<String>> = Vec::new();
     for option in usable(&catalogue) {
         for value in samples(option) {
             let value = toml::de::DeValue::parse(&value).unwrap();
-            command_lines.push(option.setting(value.get_ref(), false, &str::to_owned).unwrap().setting.args);
+            let setting = option.setting(value.get_ref(), false, &str::to_owned).unwrap().setting;
+            command_lines.push(setting.args.iter().map(ToString::to_string).collect());
         }
     }
     let verdicts = dry_runs(&command_lines);
@@ -63,7 +64,7 @@ fn the_pinned_llama_server_reads_numbers_just_where_the_table_says_so() {
         .iter()
         .map(|option| {
             let values = if matches!(option.list, ListStyle::Words(_)) { 2 } else { 1 };
-            std::iter::once(option.argument()).chain(vec!["zz".to_owned(); values]).collect()
+            std::iter::once(option.argument.to_string()).chain(vec!["zz".to_owned(); values]).collect()
         })
         .collect();
     let mut wrong = Vec::new();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use herdsman::model::{
     Definition, DesiredState, FileIdentity, ModelName, ModelType, OnFailure, OptionSetting, OptionValue, Origin,
-    ReadyPolicy, Spec, UpdatePolicy,
+    ReadyPolicy, Spec, Table, UpdatePolicy,
 };
 
 /// A model name.
@@ -19,7 +19,7 @@ pub fn model(text: &str) -> Definition {
     let definition = Definition {
         name: name(text),
         path: format!("/{file}").into(),
-        origins: [("name".to_owned(), Origin::new(Arc::clone(&file), 0))].into(),
+        origins: [("name".into(), Origin::new(Arc::clone(&file), 0))].into_iter().collect(),
         file,
         model_type: ModelType::Llama,
         state: DesiredState::Running,
@@ -27,7 +27,7 @@ pub fn model(text: &str) -> Definition {
         parameters: serde_json::Map::new(),
         aliases: Vec::new(),
         description: None,
-        labels: std::collections::BTreeMap::new(),
+        labels: Table::default(),
         ready: ReadyPolicy::default(),
         update: UpdatePolicy::default(),
     };
@@ -76,7 +76,7 @@ pub trait Edit: Sized {
 
 impl Edit for Definition {
     fn stated(mut self, field: &str, file: &str, line: u32) -> Self {
-        self.origins.insert(field.to_owned(), Origin::new(file, line));
+        self.origins.insert(field.into(), Origin::new(file, line));
         self
     }
 
@@ -87,23 +87,24 @@ impl Edit for Definition {
     }
 
     fn weights(mut self, path: &str) -> Self {
-        self.spec.files = [(path.to_owned(), FileIdentity { size: 1_000, mtime_ns: 0, inode: 1 })].into();
+        self.spec.files = [(path.into(), FileIdentity { size: 1_000, mtime_ns: 0, inode: 1 })].into_iter().collect();
         self.parameters.insert("model".to_owned(), path.into());
-        let value = OptionValue::One(path.to_owned());
-        let setting = OptionSetting { value, args: vec!["--model".to_owned(), path.to_owned()] };
-        self.spec.options.insert("model".to_owned(), setting);
+        let value = OptionValue::One(path.into());
+        let setting = OptionSetting { value, args: vec!["--model".into(), path.into()] };
+        self.spec.options.insert("model".into(), setting);
         self.here("model")
     }
 
     fn new_weights(mut self) -> Self {
-        self.spec.files.values_mut().for_each(|file| file.inode += 1);
+        let newer = |(path, file): (Arc<str>, FileIdentity)| (path, FileIdentity { inode: file.inode + 1, ..file });
+        self.spec.files = self.spec.files.into_iter().map(newer).collect();
         self
     }
 
     fn option(mut self, key: &str, value: &str) -> Self {
         self.parameters.insert(key.to_owned(), value.into());
-        let args = vec![format!("--{}", key.replace('_', "-")), value.to_owned()];
-        self.spec.options.insert(key.to_owned(), OptionSetting { value: OptionValue::One(value.to_owned()), args });
+        let args = vec![format!("--{}", key.replace('_', "-")).into(), value.into()];
+        self.spec.options.insert(key.into(), OptionSetting { value: OptionValue::One(value.into()), args });
         self.here(key)
     }
 

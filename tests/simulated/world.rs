@@ -336,7 +336,7 @@ impl apply::World for World {
                     answers.gpu_layers.insert(id.clone(), if without { 0 } else { 33 });
                 }
                 Question::FilesIntact { model, files } => {
-                    let intact = files.keys().all(|file| !self.machine.replaced.contains(file));
+                    let intact = files.keys().all(|file| !self.machine.replaced.contains(&**file));
                     answers.files_intact.insert(model.clone(), intact);
                 }
             }
