@@ -10,12 +10,20 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::output::complain;
 use crate::model::ModelName;
-use crate::plan::{ActionKind, Found, WaitKind};
+use crate::plan::{ActionKind, Found, WaitFor, WaitKind};
 use crate::reconcile::Pass;
 use crate::text;
 
 /// A wait shorter than this goes unmentioned.
 const WORTH_A_LINE: Duration = Duration::from_secs(1);
+
+/// Something that is waited for.
+struct Wait {
+    model: ModelName,
+    what: String,
+    /// How long it must last to be mentioned.
+    worth_a_line: Duration,
+}
 
 /// The progress of one command.
 pub(super) struct Progress {
@@ -61,12 +69,17 @@ impl Progress {
                 (Ok(()), _) => {}
             }
         }
-        let waiting: Vec<(ModelName, String)> = pass
+        let waiting: Vec<Wait> = pass
             .plan
             .waiting
             .iter()
             .filter(|w| w.on.kind() == WaitKind::Progressing)
-            .map(|w| (w.model.clone(), w.on.to_string()))
+            .map(|w| Wait {
+                model: w.model.clone(),
+                what: w.on.to_string(),
+                // Every drain holds up a stop, so it is told at once.
+                worth_a_line: if matches!(w.on, WaitFor::Drain { .. }) { Duration::ZERO } else { WORTH_A_LINE },
+            })
             .collect();
         match &self.spinner {
             Some(spinner) => show(spinner, &waiting),
@@ -87,13 +100,14 @@ impl Progress {
     }
 
     /// Without a terminal: a line for each wait that is worth one.
-    fn mention(&mut self, waiting: Vec<(ModelName, String)>) {
-        self.waits.retain(|wait, _| waiting.contains(wait));
-        for wait in waiting {
-            let (since, said) = self.waits.entry(wait.clone()).or_insert_with(|| (Instant::now(), false));
-            if !*said && since.elapsed() >= WORTH_A_LINE {
+    fn mention(&mut self, waiting: Vec<Wait>) {
+        self.waits.retain(|(model, what), _| waiting.iter().any(|w| w.model == *model && w.what == *what));
+        for Wait { model, what, worth_a_line } in waiting {
+            let key = (model.clone(), what.clone());
+            let (since, said) = self.waits.entry(key).or_insert_with(|| (Instant::now(), false));
+            if !*said && since.elapsed() >= worth_a_line {
                 *said = true;
-                self.line(&wait.0, &wait.1);
+                self.line(&model, &what);
             }
         }
     }
@@ -113,8 +127,8 @@ impl Progress {
     }
 }
 
-fn show(spinner: &ProgressBar, waiting: &[(ModelName, String)]) {
-    let parts: Vec<String> = waiting.iter().map(|(model, what)| format!("{model} {what}")).collect();
+fn show(spinner: &ProgressBar, waiting: &[Wait]) {
+    let parts: Vec<String> = waiting.iter().map(|wait| format!("{} {}", wait.model, wait.what)).collect();
     spinner.set_message(parts.join("; "));
     spinner.enable_steady_tick(Duration::from_millis(100));
 }

@@ -156,12 +156,12 @@ impl Host {
 /// What an instance was told about its address. One that is gone since the
 /// scan listens nowhere we know of.
 fn endpoint_of(found: &Found) -> Endpoint {
-    Endpoint::read(&process::command_line(found.pid).unwrap_or_default(), &found.environment)
+    Endpoint::read(&process::command_line_of_instance(found.pid).unwrap_or_default(), &found.environment)
 }
 
 /// What a running process was told about its address.
 pub(super) fn endpoint(pid: i32) -> io::Result<Endpoint> {
-    Ok(Endpoint::read(&process::command_line(pid)?, &Environment::of(pid)?))
+    Ok(Endpoint::read(&process::command_line_of_instance(pid)?, &Environment::of(pid)?))
 }
 
 /// Every TCP port in use: ours when one of our instances owns a socket on it.

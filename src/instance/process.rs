@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use crate::model::{Progress, Timestamp};
 
@@ -83,6 +84,21 @@ pub(super) fn is_alive(pid: i32, start_ticks: u64) -> io::Result<bool> {
 /// The command line, NUL-separated.
 pub(super) fn command_line(pid: i32) -> io::Result<Vec<u8>> {
     read_at_once(&format!("/proc/{pid}/cmdline"))
+}
+
+/// The command line of an instance. Around an exec (a wrapper script becomes
+/// llama-server) it reads as empty, and that moment is waited out.
+pub(super) fn command_line_of_instance(pid: i32) -> io::Result<Vec<u8>> {
+    const PAUSE: Duration = Duration::from_micros(100);
+    const LOOKS: u32 = 1000;
+    for _ in 0..LOOKS {
+        let line = command_line(pid)?;
+        if !line.is_empty() || Stat::of(pid)?.is_none_or(|stat| stat.is_dead() || stat.is_exiting()) {
+            return Ok(line);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(Vec::new())
 }
 
 /// The environment as it was at exec, NUL-separated; empty while the process
