@@ -190,11 +190,12 @@ fn an_empty_directory_is_taken_for_an_accident() {
 #[test]
 fn ten_thousand_definitions_are_a_number_like_any_other() {
     let scene = Scene::new();
+    scene.world.converges();
     for number in 0..10_000 {
         let path = scene.world.models_dir().join(format!("many-{number}.toml"));
         fs::write(path, format!("state = \"stopped\"\n{WEIGHTS}")).unwrap();
     }
-    scene.world.run(&["reconcile"]).exits(0).says(&["Plan: 10001 to create."]);
+    let says = ["Plan: 10000 to create.", "Done: 10000 created. 10002 models match their definitions."];
+    scene.world.run(&["reconcile"]).exits(0).says(&says);
     scene.others_are_reconciled();
-    scene.world.run(&["reconcile"]).exits(0).says(&["No changes. 10002 models match"]);
 }

@@ -240,11 +240,11 @@ fn a_request_in_flight_is_answered_before_the_restart() {
     world.write_definition("slow", &World::tiny_toml("slow"));
     world.converges();
     let old = world.pid("slow");
-    let request = busy(&world, 100);
+    let request = busy(&world, 200);
     world.write_definition("slow", &World::tiny_toml("slow").replace("512", "1024"));
     world.converges().says(&["-/+ slow  restart", "draining, 1 request in flight"]);
     let (status, answer) = request.join().unwrap().unwrap();
-    assert_eq!((status, &answer["tokens_predicted"]), (200, &json!(100)), "{answer}");
+    assert_eq!((status, &answer["tokens_predicted"]), (200, &json!(200)), "{answer}");
     assert_ne!(world.pid("slow"), old);
     world.is_settled();
 }
@@ -259,7 +259,7 @@ fn a_request_that_takes_too_long_is_cut_at_the_deadline() {
     let request = busy(&world, 100_000);
     world.write_definition("slow", &toml.replace("512", "1024"));
     let begun = Instant::now();
-    world.converges().says(&["draining, 1 request in flight"]);
+    world.converges().says(&["-/+ slow  restart"]);
     assert!(begun.elapsed() >= Duration::from_millis(500), "{:?}", begun.elapsed());
     let answer = request.join().unwrap();
     assert!(!matches!(&answer, Ok((200, body)) if body["tokens_predicted"] == 100_000), "{answer:?}");

@@ -1,11 +1,16 @@
 //! One run of herdsman to its end, and what a test says about it.
 
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::{World, ask};
+
+/// How long herdsman may take, on a machine that does much else besides.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How herdsman ended, and what it said.
 pub struct Ran {
@@ -18,9 +23,20 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// Runs `command` to its end.
+    /// Runs `command` to its end; one that finds none is killed, so that the
+    /// test fails and shows what was said.
     pub fn of(command: &mut Command) -> Self {
-        let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().unwrap();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let (ended, end) = mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            if end.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                // It has not been waited for: the pid is its own.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        });
+        let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+        drop(ended);
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Self { code: status.code().unwrap_or(-1), stdout: text(stdout), stderr: text(stderr) }
     }
