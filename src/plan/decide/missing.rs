@@ -1,0 +1,136 @@
+//! No instance lives and one is wanted: it is started, now or after a delay,
+//! or the last one that worked is.
+
+use super::super::backoff;
+use super::super::reason::{Impact, Reason, WaitFor};
+use super::super::wanted::Wanted;
+use super::Decider;
+use super::wish::Wish;
+use crate::model::{Change, Crashes, DesiredState, GenerationOutcome, ModelRecord, OnFailure};
+
+impl<'s> Decider<'s, '_> {
+    /// No instance, and one is wanted.
+    pub(super) fn start(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
+        // Before any wait of our own: it would be for the wrong thing.
+        if self.is_served_elsewhere(wanted) {
+            return;
+        }
+        let edited = record.generation.hash != wanted.hash;
+        if matches!(record.generation.outcome, GenerationOutcome::Failed(_))
+            && !edited
+            && !self.tries_again(wanted, record)
+        {
+            self.start_last_ready(wanted, record);
+            return;
+        }
+        if !edited && self.backs_off(record) {
+            return;
+        }
+        let number = self.next_number(wanted, record);
+        let Some(start) = self.start_wanted(wanted, number, Some(record)) else { return };
+        self.change_record(wanted, record, Impact::Restart);
+        self.revive(record);
+        self.forget_crashes(wanted, record);
+        if !edited || record.state != wanted.definition.state {
+            self.d.reasons.push(self.why_not_running(wanted, record));
+        }
+        self.d.wish = Wish::Start(start);
+    }
+
+    /// The newest generation failed: the last ready one takes its place, if
+    /// there is one.
+    fn start_last_ready(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
+        let rolls_back = wanted.definition.update.on_failure == OnFailure::Rollback;
+        let back = record.last_ready.as_ref().filter(|_| rolls_back).and_then(|g| Some((g, g.spec().ok()?)));
+        self.wait_for_edit(record, back.as_ref().map(|(g, _)| g.number));
+        let Some((generation, spec)) = back else { return };
+        if self.backs_off(record) {
+            return;
+        }
+        if let Some(start) =
+            self.start_spec(wanted, &spec, &generation.hash, spec.port, generation.number, Some(generation))
+        {
+            self.d.reasons.push(Reason::RolledBack { failed: record.generation.number, to: generation.number });
+            self.d.wish = Wish::Start(start);
+        }
+    }
+
+    pub(super) fn wait_for_edit(&mut self, record: &ModelRecord, serving: Option<u32>) {
+        if let GenerationOutcome::Failed(death) = &record.generation.outcome {
+            let message = death.message.clone();
+            self.d.waits.push(WaitFor::Edit { generation: record.generation.number, message, serving });
+        }
+    }
+
+    /// `--retry`, once for each model.
+    fn retries(&self) -> bool {
+        self.input.limits.retry && !self.input.limits.tried.contains(self.s.name)
+    }
+
+    pub(super) fn tries_again(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) -> bool {
+        let binary = self.binary(&wanted.definition.spec);
+        let other_binary = match (binary, &record.generation.accepted_by) {
+            (Some(Ok(binary)), Some(accepted_by)) => binary.identity != *accepted_by,
+            _ => false,
+        };
+        self.retries() || other_binary
+    }
+
+    pub(super) fn next_number(&self, wanted: &Wanted<'_>, record: &ModelRecord) -> u32 {
+        record.generation.number + u32::from(record.generation.hash != wanted.hash)
+    }
+
+    /// Another generation begins without the crashes of the former one.
+    pub(super) fn forget_crashes(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
+        if record.generation.hash != wanted.hash && record.crashes.count > 0 {
+            self.d.changes.push(Change::SetCrashes { model: self.s.name.clone(), crashes: Crashes::default() });
+        }
+    }
+
+    /// `--retry` and a changed llama-server make a failed generation an
+    /// untried one.
+    pub(super) fn revive(&mut self, record: &ModelRecord) {
+        let untouched = !self.d.changes.iter().any(|c| matches!(c, Change::AddGeneration(_)));
+        if untouched && matches!(record.generation.outcome, GenerationOutcome::Failed(_)) {
+            self.d.reasons.push(Reason::TriedAgain);
+            self.d.changes.push(Change::SetGenerationOutcome {
+                model: self.s.name.clone(),
+                number: record.generation.number,
+                outcome: GenerationOutcome::Pending,
+            });
+        }
+    }
+
+    fn why_not_running(&self, wanted: &Wanted<'_>, record: &ModelRecord) -> Reason {
+        let settled = self.s.settled.as_ref();
+        if record.state != wanted.definition.state {
+            return Reason::StateWanted { state: DesiredState::Running, origin: wanted.definition.origin("state") };
+        }
+        match settled.and_then(|s| s.death.clone()) {
+            _ if settled.is_some_and(|s| s.rebooted) => Reason::Rebooted,
+            death if death.is_some() || record.crashes.count > 0 => {
+                Reason::ProcessGone { death, crashes: record.crashes.count }
+            }
+            _ => Reason::NotRunning,
+        }
+    }
+
+    /// Waits out the delay after a crash; whether it does.
+    fn backs_off(&mut self, record: &ModelRecord) -> bool {
+        let Some(until) = backoff::next_try(record.crashes, self.input.now) else { return false };
+        if record.crashes.count == 0 || self.retries() {
+            return false;
+        }
+        self.d.waits.push(WaitFor::Backoff { until, crashes: record.crashes.count, message: self.last_words(record) });
+        true
+    }
+
+    /// What is known of the last failure.
+    pub(super) fn last_words(&self, record: &ModelRecord) -> String {
+        let death = self.s.settled.as_ref().and_then(|s| s.death.as_ref());
+        death
+            .map(|d| d.message.clone())
+            .or_else(|| record.status_message.clone())
+            .unwrap_or_else(|| "the reason is not known".to_owned())
+    }
+}

@@ -1,0 +1,240 @@
+//! What one model needs, looked at by itself. How many may have it at once is
+//! `schedule`'s business.
+//!
+//! | definition | instance | where |
+//! |---|---|---|
+//! | none | any | here: delete, or `down` |
+//! | wanted running | lives | `serving`: keep, restart, wait |
+//! | wanted running | none | `missing`: start, back off, roll back |
+//! | wanted stopped | any | here |
+
+mod missing;
+mod serving;
+mod start;
+mod status;
+mod wish;
+
+use super::input::Input;
+use super::ports::PortChoice;
+use super::reason::{Impact, Reason, WaitFor};
+use super::settle::Settled;
+use super::wanted::Wanted;
+use crate::model::{
+    Change, DesiredState, Health, Instance, InstanceRecord, InstanceState, ModelName, ModelRecord, Unresolved,
+    UpdatePolicy,
+};
+pub use wish::{Decision, StartWish, StopWish, Wish};
+use wish::{stop, target};
+
+/// Everything known about one model.
+#[derive(Debug)]
+pub struct Situation<'a> {
+    /// Its name.
+    pub name: &'a ModelName,
+    /// What is wanted; `None`: nothing any more.
+    pub wanted: Option<Wanted<'a>>,
+    /// Its definition's problem, if it has one.
+    pub unresolved: Option<&'a Unresolved>,
+    /// Where it may serve.
+    pub port: Option<PortChoice>,
+    /// Its record, brought up to what was observed; `None`: there is none.
+    pub settled: Option<Settled<'a>>,
+    /// Its live instances, the one to keep first.
+    pub live: Vec<&'a Instance>,
+    /// Rows of other programs with its name.
+    pub rows: Vec<i64>,
+    /// Why nothing is deleted in this pass.
+    pub deletions_blocked: Option<&'a Unresolved>,
+}
+
+/// Decides for one model.
+pub fn decide(input: &Input<'_>, mut situation: Situation<'_>) -> Decision {
+    let mut decision = Decision::default();
+    if let Some(settled) = &mut situation.settled {
+        decision.bookkeeping.append(&mut settled.changes);
+        decision.findings.append(&mut settled.findings);
+        decision.questions.append(&mut settled.questions);
+        if let Some(id) = &settled.unknown {
+            let process = settled.record.instances.iter().find(|i| i.id == *id).and_then(|i| i.process.as_ref());
+            decision.waits.push(WaitFor::UnknownProcess { pid: process.map(|p| p.pid) });
+            return decision;
+        }
+    }
+    if let Some(unresolved) = situation.unresolved {
+        decision
+            .waits
+            .push(WaitFor::Definition { file: unresolved.file.to_string(), problem: unresolved.problem.clone() });
+    }
+    Decider { input, s: &situation, d: &mut decision }.run();
+    decision
+}
+
+/// The situation outlives the decision (`'s`), so what it holds can be looked
+/// at while the decision is written.
+struct Decider<'s, 'd> {
+    input: &'s Input<'s>,
+    s: &'s Situation<'s>,
+    d: &'d mut Decision,
+}
+
+impl<'s> Decider<'s, '_> {
+    fn run(&mut self) {
+        self.stop_duplicates();
+        let s = self.s;
+        match (&s.wanted, self.record()) {
+            (None, None) if self.s.live.is_empty() => {}
+            (None, _) if self.s.unresolved.is_some() => {}
+            (None, record) => self.remove(record),
+            (Some(wanted), None) => self.create(wanted),
+            (Some(wanted), Some(record)) => {
+                self.note_progress(wanted, record);
+                match wanted.definition.state {
+                    DesiredState::Stopped => self.want_stopped(wanted, record),
+                    DesiredState::Running => self.want_running(wanted, record),
+                }
+                if matches!(self.d.wish, Wish::Nothing) && record.generation.hash == wanted.hash {
+                    // Whatever it waits for, its record does not have to.
+                    self.change_record(wanted, record, Impact::Record);
+                }
+                if matches!(self.d.wish, Wish::Record) && self.d.reasons.is_empty() {
+                    let (state, origin) = (wanted.definition.state, wanted.definition.origin("state"));
+                    self.d.reasons.push(Reason::StateWanted { state, origin });
+                }
+                self.note_status(wanted, record);
+            }
+        }
+    }
+
+    fn record(&self) -> Option<&'s ModelRecord> {
+        self.s.settled.as_ref().map(|s| &*s.record)
+    }
+
+    /// The record of the instance to keep.
+    fn kept(&self) -> Option<(&'s Instance, Option<&'s InstanceRecord>)> {
+        let live = *self.s.live.first()?;
+        Some((live, self.record().and_then(|r| r.instances.iter().find(|i| i.id == live.id))))
+    }
+
+    fn stop_duplicates(&mut self) {
+        let Some((kept, _)) = self.kept() else { return };
+        for extra in self.s.live.iter().skip(1) {
+            let record = self.record().and_then(|r| r.instances.iter().find(|i| i.id == extra.id)).cloned();
+            self.d.reasons.push(Reason::Duplicate { pid: extra.process.pid, kept: kept.process.pid });
+            self.d.duplicates.push(StopWish { target: target(extra, false), record, drain: None });
+        }
+    }
+
+    fn remove(&mut self, record: Option<&ModelRecord>) {
+        let (down, drain) = (self.input.desired.is_none(), UpdatePolicy::default().drain);
+        let stop = self.kept().map(|(live, recorded)| stop(live, recorded, Some(drain)));
+        if down {
+            self.d.reasons.push(Reason::Down);
+            self.d.wish = stop.map_or(Wish::Nothing, Wish::Stop);
+            if matches!(self.d.wish, Wish::Nothing) {
+                self.d.reasons.clear();
+                self.idle_status(record);
+            }
+            return;
+        }
+        if let Some(blocking) = self.s.deletions_blocked {
+            self.d.waits.push(WaitFor::DeletionBlocked { file: blocking.file.to_string() });
+            return;
+        }
+        let file = record.map_or_else(|| format!("definition of {}", self.s.name), |r| r.source.clone());
+        self.d.reasons.push(Reason::DefinitionRemoved { file });
+        self.d.wish = Wish::Delete(stop);
+    }
+
+    fn create(&mut self, wanted: &Wanted<'_>) {
+        if self.s.rows.len() > 1 {
+            self.d.waits.push(WaitFor::OneRow { ids: self.s.rows.clone() });
+            return;
+        }
+        let adopt_row = self.s.rows.first().copied();
+        let (origin, state) = (wanted.definition.origin("name"), wanted.definition.state);
+        self.d.reasons.push(Reason::DefinitionAdded { origin, state });
+        self.d.reasons.extend(adopt_row.map(|id| Reason::TakesOverRow { id }));
+        self.d.changes = wanted.creation(adopt_row);
+        if let Some((live, _)) = self.kept() {
+            let number = if live.spec == wanted.hash { 1 } else { 0 };
+            self.adopt(live, number);
+            return;
+        }
+        let start = match wanted.definition.state {
+            DesiredState::Stopped => Some(None),
+            DesiredState::Running => self.start_wanted(wanted, 1, None).map(Some),
+        };
+        if let Some(start) = start {
+            self.d.wish = Wish::Create(start);
+        }
+    }
+
+    /// Records a live instance that the database does not know.
+    fn adopt(&mut self, live: &Instance, generation: u32) {
+        let now = self.input.now;
+        let ready = live.health == Health::Ready;
+        self.d.reasons.push(Reason::Unrecorded { pid: live.process.pid });
+        self.d.changes.push(Change::PutInstance(InstanceRecord {
+            id: live.id.clone(),
+            model: live.model.clone(),
+            generation,
+            spec: live.spec.clone(),
+            host: live.host.clone(),
+            port: live.port,
+            state: if ready { InstanceState::Ready } else { InstanceState::Loading },
+            process: Some(live.process.clone()),
+            started_at: live.started_at,
+            progress: (live.progress, now),
+            ready: ready.then_some((now, now)),
+            unanswered_since: None,
+            log_offset: 0,
+            binary: None,
+        }));
+        self.d.loading = !ready;
+        self.d.wish = Wish::Adopt;
+    }
+
+    fn want_stopped(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
+        self.change_record(wanted, record, Impact::Record);
+        if let Some((live, recorded)) = self.kept() {
+            if self.s.unresolved.is_some() && recorded.is_none_or(|r| r.state != InstanceState::Stopping) {
+                // Whether it is to stop cannot be read: it stays.
+                recorded.into_iter().for_each(|recorded| self.cancel_drain(recorded));
+                return;
+            }
+            let origin = wanted.definition.origin("state");
+            self.d.reasons.push(Reason::StateWanted { state: DesiredState::Stopped, origin });
+            self.d.wish = Wish::Stop(stop(live, recorded, Some(wanted.definition.update.drain)));
+        }
+    }
+
+    fn want_running(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
+        match self.kept() {
+            Some((live, None)) => {
+                let number = [Some(&record.generation), record.last_ready.as_ref()]
+                    .into_iter()
+                    .flatten()
+                    .find(|g| g.hash == live.spec)
+                    .map_or(0, |g| g.number);
+                self.adopt(live, number);
+            }
+            Some((live, Some(recorded))) => self.keep_or_replace(wanted, record, live, recorded),
+            None => self.start(wanted, record),
+        }
+    }
+
+    /// Brings the record to what is wanted, as an action of its own unless a
+    /// larger one follows.
+    fn change_record(&mut self, wanted: &Wanted<'_>, record: &ModelRecord, impact: Impact) {
+        let (changes, reasons) = wanted.record_changes(record);
+        if record.generation.hash != wanted.hash {
+            let differences = wanted.differences(&record.generation, impact);
+            self.d.reasons.extend(differences);
+        }
+        self.d.reasons.extend(reasons);
+        if !changes.is_empty() {
+            self.d.wish = Wish::Record;
+            self.d.changes.extend(changes);
+        }
+    }
+}

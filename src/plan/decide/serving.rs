@@ -1,0 +1,130 @@
+//! An instance lives and one is wanted: it is kept, replaced, or left alone
+//! until something else happens.
+
+use super::super::reason::{Impact, Reason, WaitFor};
+use super::super::settle::{GivenUp, deadline};
+use super::super::wanted::Wanted;
+use super::Decider;
+use super::wish::{StopWish, Wish, stop, target};
+use crate::model::{Change, GenerationOutcome, Instance, InstanceRecord, InstanceState, ModelRecord};
+
+impl<'s> Decider<'s, '_> {
+    pub(super) fn keep_or_replace(
+        &mut self,
+        wanted: &Wanted<'_>,
+        record: &ModelRecord,
+        live: &Instance,
+        recorded: &InstanceRecord,
+    ) {
+        let given_up = self.s.settled.as_ref().and_then(|s| s.given_up.as_ref()).filter(|(id, _)| *id == live.id);
+        if let Some((_, why)) = given_up {
+            let reason = match why {
+                GivenUp::NotReady => Reason::NotReadyInTime,
+                GivenUp::Unanswered(silent) => {
+                    Reason::Unhealthy { for_ms: u64::try_from(silent.as_millis()).unwrap_or(u64::MAX) }
+                }
+            };
+            self.end(live, recorded, reason);
+        } else if recorded.state == InstanceState::Stopping {
+            self.end(live, recorded, Reason::StopUnfinished);
+        } else if live.spec == wanted.hash {
+            self.keep(wanted, record, live, recorded);
+        } else if self.s.unresolved.is_some() {
+            // Whatever was to follow it cannot be read: it stays.
+            self.cancel_drain(recorded);
+        } else if self.serves_for_failed(wanted, record, live) {
+            self.wait_for_edit(record, record.last_ready.as_ref().map(|g| g.number));
+            self.cancel_drain(recorded);
+        } else {
+            self.replace(wanted, record, live, recorded);
+        }
+    }
+
+    /// Stops an instance at once; the next pass starts what is wanted.
+    fn end(&mut self, live: &Instance, recorded: &InstanceRecord, reason: Reason) {
+        let force = matches!(reason, Reason::NotReadyInTime | Reason::Unhealthy { .. });
+        self.d.reasons.push(reason);
+        let target = target(live, force);
+        self.d.wish = Wish::Stop(Box::new(StopWish { target, record: Some(recorded.clone()), drain: None }));
+    }
+
+    /// The instance serves what is wanted.
+    fn keep(&mut self, wanted: &Wanted<'_>, record: &ModelRecord, live: &Instance, recorded: &InstanceRecord) {
+        self.change_record(wanted, record, Impact::Record);
+        if self.upgrades(wanted, record, live, recorded) {
+            return;
+        }
+        self.cancel_drain(recorded);
+        if recorded.state == InstanceState::Loading {
+            let deadline = deadline(recorded, &wanted.definition.ready);
+            self.d.waits.push(WaitFor::Ready { pid: live.process.pid, deadline });
+        }
+    }
+
+    /// Whether it is restarted because its llama-server changed on disk.
+    fn upgrades(
+        &mut self,
+        wanted: &Wanted<'_>,
+        record: &ModelRecord,
+        live: &Instance,
+        recorded: &InstanceRecord,
+    ) -> bool {
+        if recorded.state == InstanceState::Loading || self.s.unresolved.is_some() {
+            return false;
+        }
+        let Some(Ok(binary)) = self.binary(&wanted.definition.spec) else { return false };
+        if recorded.binary.as_ref().is_none_or(|was| *was == binary.identity) {
+            return false;
+        }
+        if !self.input.limits.upgrade_binary {
+            self.d.waits.push(WaitFor::BinaryUpgrade);
+            return false;
+        }
+        let Some(start) = self.start_wanted(wanted, record.generation.number, Some(record)) else { return false };
+        self.d.reasons.push(Reason::BinaryChanged);
+        let stop = stop(live, Some(recorded), Some(wanted.definition.update.drain));
+        self.d.wish = Wish::Restart(stop, start);
+        true
+    }
+
+    /// The definition went back to what is served before the drain was over.
+    pub(super) fn cancel_drain(&mut self, recorded: &InstanceRecord) {
+        if matches!(recorded.state, InstanceState::Draining { .. }) {
+            let record = InstanceRecord { state: InstanceState::Ready, ..recorded.clone() };
+            self.d.bookkeeping.push(Change::PutInstance(record));
+        }
+    }
+
+    /// Whether this instance stands in for a generation that failed and that
+    /// nothing has changed about.
+    fn serves_for_failed(&mut self, wanted: &Wanted<'_>, record: &ModelRecord, live: &Instance) -> bool {
+        record.generation.hash == wanted.hash
+            && matches!(record.generation.outcome, GenerationOutcome::Failed(_))
+            && record.last_ready.as_ref().is_some_and(|g| g.hash == live.spec)
+            && !self.tries_again(wanted, record)
+    }
+
+    /// The instance serves something else.
+    fn replace(&mut self, wanted: &Wanted<'_>, record: &ModelRecord, live: &Instance, recorded: &InstanceRecord) {
+        if let Some((file, until)) = wanted.restless_file(record, self.input.now) {
+            self.d.waits.push(WaitFor::Weights { file, until });
+            self.cancel_drain(recorded);
+            return;
+        }
+        let number = self.next_number(wanted, record);
+        let Some(start) = self.start_wanted(wanted, number, Some(record)) else { return };
+        let (changes, reasons) = wanted.record_changes(record);
+        self.d.changes.extend(changes);
+        self.forget_crashes(wanted, record);
+        self.revive(record);
+        let served = [Some(&record.generation), record.last_ready.as_ref()];
+        match served.into_iter().flatten().find(|g| g.hash == live.spec) {
+            Some(served) => self.d.reasons.extend(wanted.differences(served, Impact::Restart)),
+            None => {
+                self.d.reasons.push(Reason::OtherSpec { found: live.spec.to_string(), wanted: wanted.hash.to_string() })
+            }
+        }
+        self.d.reasons.extend(reasons);
+        self.d.wish = Wish::Restart(stop(live, Some(recorded), Some(wanted.definition.update.drain)), start);
+    }
+}

@@ -1,0 +1,140 @@
+//! What a start needs: a port, a llama-server, no rival, and a command line
+//! that is accepted.
+
+use std::path::PathBuf;
+
+use super::super::backoff;
+use super::super::input::{Binary, Question};
+use super::super::launch::{Identity, launch};
+use super::super::ports::PortChoice;
+use super::super::reason::WaitFor;
+use super::super::wanted::{Wanted, port_of};
+use super::Decider;
+use super::wish::StartWish;
+use crate::model::{
+    Change, Generation, InstanceRecord, InstanceState, Launch, ModelRecord, Origin, Progress, Spec, SpecHash,
+};
+
+impl<'s> Decider<'s, '_> {
+    pub(super) fn start_wanted(
+        &mut self,
+        wanted: &Wanted<'_>,
+        number: u32,
+        record: Option<&ModelRecord>,
+    ) -> Option<Box<StartWish>> {
+        let port = match port_of(self.s.port.as_ref()) {
+            Ok(_) => wanted.port,
+            Err(PortChoice::TakenBy(port, model)) => {
+                let holder = format!("model {model}");
+                self.d.waits.push(WaitFor::Port { port: *port, holder });
+                return None;
+            }
+            Err(_) => {
+                self.d.waits.push(WaitFor::FreePort { range: self.input.limits.port_range });
+                return None;
+            }
+        };
+        let generation = record.map(|r| &r.generation).filter(|g| g.hash == wanted.hash);
+        self.start_spec(wanted, &wanted.definition.spec, &wanted.hash, port, number, generation)
+    }
+
+    /// Everything a start needs: a llama-server, no rival, and a command line
+    /// it accepts.
+    pub(super) fn start_spec(
+        &mut self,
+        wanted: &Wanted<'_>,
+        spec: &Spec,
+        hash: &SpecHash,
+        port: Option<u16>,
+        number: u32,
+        generation: Option<&Generation>,
+    ) -> Option<Box<StartWish>> {
+        if self.is_served_elsewhere(wanted) {
+            return None;
+        }
+        let binary = match self.binary(spec)? {
+            Ok(binary) => binary,
+            Err(problem) => {
+                self.d.waits.push(WaitFor::Binary { problem: problem.clone() });
+                return None;
+            }
+        };
+        let who = Identity {
+            model: self.s.name,
+            aliases: &wanted.definition.aliases,
+            definition: &wanted.definition.path,
+            hash,
+            tells_layers: wanted.definition.ready.require_gpu,
+        };
+        let launch = launch(self.input, who, spec, port, binary);
+        let known = generation.and_then(|g| g.accepted_by.as_ref()) == Some(&binary.identity);
+        if !known && !self.accepted(wanted, &launch, spec, number, binary) {
+            return None;
+        }
+        let record = InstanceRecord {
+            id: launch.id.clone(),
+            model: launch.model.clone(),
+            generation: number,
+            spec: hash.clone(),
+            host: spec.host.clone(),
+            port,
+            state: InstanceState::Intent,
+            process: None,
+            started_at: self.input.now,
+            progress: (Progress::default(), self.input.now),
+            ready: None,
+            unanswered_since: None,
+            log_offset: 0,
+            binary: Some(binary.identity.clone()),
+        };
+        let crashes = self.record().map(|r| r.crashes).unwrap_or_default();
+        let if_failed = backoff::after_crash(crashes, &record);
+        Some(Box::new(StartWish { launch, record, if_failed }))
+    }
+
+    /// Whether a herdsman of another state directory serves this definition.
+    pub(super) fn is_served_elsewhere(&mut self, wanted: &Wanted<'_>) -> bool {
+        let foreign = self.input.observed.foreign.get(&*wanted.definition.path);
+        self.d.waits.extend(foreign.map(|(_, pid)| WaitFor::ForeignInstance { pid: *pid }));
+        foreign.is_some()
+    }
+
+    /// The llama-server a spec runs on; asked for if it is not known yet.
+    pub(super) fn binary(&mut self, spec: &Spec) -> Option<&'s Result<Binary, String>> {
+        let answer = self.input.answers.binaries.get(&spec.binary);
+        if answer.is_none() {
+            self.d.questions.push(Question::Binary(spec.binary.clone()));
+        }
+        answer
+    }
+
+    /// Whether llama-server's own dry run takes the command line; asked once
+    /// per spec and llama-server, before anything stops for it.
+    fn accepted(&mut self, wanted: &Wanted<'_>, launch: &Launch, spec: &Spec, number: u32, binary: &Binary) -> bool {
+        let key = (launch.model.clone(), launch.spec.clone());
+        match self.input.answers.checks.get(&key) {
+            Some(Ok(())) => {
+                let (model, binary) = (launch.model.clone(), binary.identity.clone());
+                self.d.accepted = Some(Change::SetAccepted { model, number, binary });
+                true
+            }
+            Some(Err(message)) => {
+                let origin = blamed(wanted, spec, message);
+                self.d.waits.push(WaitFor::Accepted { message: message.clone(), origin });
+                false
+            }
+            None => {
+                let weights = spec.files.keys().filter(|f| f.ends_with(".gguf")).map(|f| PathBuf::from(&**f)).collect();
+                self.d.questions.push(Question::Check(Box::new(launch.clone()), weights));
+                false
+            }
+        }
+    }
+}
+
+/// The line most likely at fault: that of an option the message names.
+fn blamed(wanted: &Wanted<'_>, spec: &Spec, message: &str) -> Origin {
+    let named =
+        spec.options.iter().find(|(_, o)| o.args.iter().any(|word| word.len() > 2 && message.contains(&**word)));
+    wanted.definition.origin(named.map_or("model", |(key, _)| key))
+}

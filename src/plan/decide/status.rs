@@ -1,0 +1,64 @@
+//! What is noted of a model whatever becomes of it: its status, and how far
+//! along it is.
+
+use super::super::wanted::Wanted;
+use super::Decider;
+use crate::model::{Change, Crashes, DesiredState, GenerationOutcome, Health, InstanceState, ModelRecord, Status};
+
+impl<'s> Decider<'s, '_> {
+    /// How far along this model is, for the limits on others.
+    pub(super) fn note_progress(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
+        let kept = self.kept();
+        let loading = kept.is_some_and(|(_, r)| r.is_some_and(|r| r.state == InstanceState::Loading));
+        let leaving = kept.is_some_and(|(_, r)| {
+            r.is_some_and(|r| matches!(r.state, InstanceState::Draining { .. } | InstanceState::Stopping))
+        });
+        self.d.missing = record.generation.outcome == GenerationOutcome::Ready || record.last_ready.is_some();
+        self.d.loading = loading;
+        let wants_one = wanted.definition.state == DesiredState::Running;
+        self.d.restarting = wants_one && (leaving || loading && self.d.missing);
+        let failed = matches!(record.generation.outcome, GenerationOutcome::Failed(_))
+            || record.generation.outcome == GenerationOutcome::Pending && record.crashes.count > 0;
+        if failed && record.generation.hash == wanted.hash {
+            self.d.failed_origins.clone_from(&record.generation.origins);
+        }
+    }
+
+    /// The status column follows what is seen, and needs no action.
+    pub(super) fn note_status(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
+        let failed = match &record.generation.outcome {
+            GenerationOutcome::Failed(death) if record.generation.hash == wanted.hash => {
+                Some(format!("generation {} failed: {}", record.generation.number, death.message))
+            }
+            _ => None,
+        };
+        let (status, message) = match self.kept() {
+            Some((live, _)) => match live.health {
+                Health::Ready => (Status::Running, failed),
+                Health::Loading | Health::NotListening => (Status::Loading, failed),
+                // It cannot be asked: what was last recorded stands.
+                Health::Unanswered(_) => return,
+            },
+            None if wanted.definition.state == DesiredState::Stopped => (Status::Idle, None),
+            None if failed.is_some() => (Status::Error, failed),
+            None if record.crashes.count > 0 => (Status::Error, Some(self.last_words(record))),
+            None => (Status::Idle, None),
+        };
+        if (status, &message) != (record.status, &record.status_message) {
+            self.d.bookkeeping.push(Change::SetStatus { model: self.s.name.clone(), status, message });
+        }
+    }
+
+    pub(super) fn idle_status(&mut self, record: Option<&ModelRecord>) {
+        let Some(record) = record else { return };
+        let model = self.s.name.clone();
+        if record.crashes.count > 0 {
+            // Stopped by hand: the next start is a fresh one.
+            let crashes = Crashes::default();
+            self.d.bookkeeping.push(Change::SetCrashes { model: model.clone(), crashes });
+        }
+        if record.status != Status::Idle {
+            self.d.bookkeeping.push(Change::SetStatus { model, status: Status::Idle, message: None });
+        }
+    }
+}

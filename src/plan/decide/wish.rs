@@ -1,0 +1,129 @@
+//! The outcome of looking at one model.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::super::Found;
+use super::super::input::Question;
+use super::super::reason::{Reason, WaitFor};
+use crate::model::{Change, Crashes, Health, Instance, InstanceRecord, InstanceState, Launch, Origin, StopTarget};
+
+/// What one model needs.
+#[derive(Debug, Default)]
+pub struct Decision {
+    /// The action, before any limit.
+    pub wish: Wish,
+    /// Its reasons.
+    pub reasons: Vec<Reason>,
+    /// Record changes that go with it.
+    pub changes: Vec<Change>,
+    /// That a dry run took the command line: recorded after the generation.
+    pub accepted: Option<Change>,
+    /// Second instances to stop.
+    pub duplicates: Vec<StopWish>,
+    /// What it waits for.
+    pub waits: Vec<WaitFor>,
+    /// Observed facts to write whatever happens.
+    pub bookkeeping: Vec<Change>,
+    /// What happened.
+    pub findings: Vec<Found>,
+    /// What must be answered first.
+    pub questions: Vec<Question>,
+    /// It was ready once, so while it starts it is missing: its start takes a
+    /// restart's slot.
+    pub missing: bool,
+    /// One of its instances is leaving, or coming to replace one, now.
+    pub restarting: bool,
+    /// It has an instance that loads now.
+    pub loading: bool,
+    /// The lines whose edit failed on it.
+    pub failed_origins: Vec<Origin>,
+}
+
+impl Decision {
+    /// Nothing to do, to record, to say or to ask: the model is as declared.
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            wish,
+            reasons: _,
+            changes: _,
+            accepted: _,
+            duplicates,
+            waits,
+            bookkeeping,
+            findings,
+            questions,
+            missing: _,
+            restarting,
+            loading,
+            failed_origins,
+        } = self;
+        matches!(wish, Wish::Nothing)
+            && duplicates.is_empty()
+            && waits.is_empty()
+            && bookkeeping.is_empty()
+            && findings.is_empty()
+            && questions.is_empty()
+            && !restarting
+            && !loading
+            && failed_origins.is_empty()
+    }
+}
+
+/// The action one model needs.
+#[derive(Debug, Default)]
+pub enum Wish {
+    /// None.
+    #[default]
+    Nothing,
+    /// Its record alone.
+    Record,
+    /// A first record, and perhaps a first instance.
+    Create(Option<Box<StartWish>>),
+    /// A record for its live instance.
+    Adopt,
+    /// An instance.
+    Start(Box<StartWish>),
+    /// Another instance instead of this one.
+    Restart(Box<StopWish>, Box<StartWish>),
+    /// No instance.
+    Stop(Box<StopWish>),
+    /// Neither instance nor record.
+    Delete(Option<Box<StopWish>>),
+}
+
+/// An instance to stop.
+#[derive(Clone, Debug)]
+pub struct StopWish {
+    /// Whom.
+    pub target: StopTarget,
+    /// Its record.
+    pub record: Option<InstanceRecord>,
+    /// How long requests in flight may take; `None`: it is not asked.
+    pub drain: Option<Duration>,
+}
+
+/// An instance to start.
+#[derive(Clone, Debug)]
+pub struct StartWish {
+    /// What.
+    pub launch: Launch,
+    /// Its record.
+    pub record: InstanceRecord,
+    /// The crash history if it cannot even be executed.
+    pub if_failed: Crashes,
+}
+
+pub(super) fn target(live: &Instance, force: bool) -> StopTarget {
+    let socket = live.host.contains('/').then(|| PathBuf::from(&live.host));
+    StopTarget { id: live.id.clone(), model: live.model.clone(), process: live.process.clone(), force, socket }
+}
+
+/// A stop that waits for requests in flight, if there can be any. Without a
+/// record there is nowhere to remember until when.
+pub(super) fn stop(live: &Instance, recorded: Option<&InstanceRecord>, drain: Option<Duration>) -> Box<StopWish> {
+    let state = recorded.map(|r| r.state);
+    let idle = matches!(state, None | Some(InstanceState::Stopping))
+        || matches!(live.health, Health::Loading | Health::NotListening);
+    Box::new(StopWish { target: target(live, false), record: recorded.cloned(), drain: drain.filter(|_| !idle) })
+}
