@@ -88,7 +88,7 @@ fn choose(
         Ok(found) => Some(Chosen {
             setting: found.setting,
             json: found.json,
-            files: found.files.iter().flat_map(|file| super::files::shards(file)).collect(),
+            files: found.files.iter().flat_map(super::files::shards).collect(),
             origin: reader.source.origin(&value.span()),
         }),
         Err(problem) => {

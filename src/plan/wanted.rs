@@ -39,7 +39,7 @@ impl<'a> Wanted<'a> {
             file,
             model_type: config.model_type,
             state: config.state,
-            parameters: config.parameters,
+            parameters: config.parameters.into_iter().map(|(key, value)| (key.into(), value)).collect(),
             aliases: config.aliases,
             description: config.description,
             labels: config.labels,
@@ -160,7 +160,7 @@ pub fn config(definition: &Definition) -> ModelConfig {
         labels: labels.clone(),
         aliases: aliases.clone(),
         file_size: model_file.map(|file| file.size),
-        parameters: parameters.clone(),
+        parameters: parameters.iter().map(|(key, value)| (String::from(&**key), value.clone())).collect(),
     }
 }
 
