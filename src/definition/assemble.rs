@@ -232,7 +232,7 @@ fn build(
         origins.note("labels", origin);
     }
     let (ready, update) = (ReadyPolicy::default(), UpdatePolicy::default());
-    Definition {
+    let mut definition = Definition {
         name,
         path: Arc::clone(&source.path),
         file: Arc::clone(&source.file),
@@ -253,7 +253,20 @@ fn build(
             on_failure: common.on_failure.map_or(update.on_failure, |stated| stated.value),
         },
         origins: origins.table,
-    }
+    };
+    give_back_spare_room(&mut definition);
+    definition
+}
+
+/// A definition that is whole takes no further entries, and thousands are kept.
+fn give_back_spare_room(definition: &mut Definition) {
+    let Spec { options, env, files, secrets, .. } = &mut definition.spec;
+    options.shrink_to_fit();
+    env.shrink_to_fit();
+    files.shrink_to_fit();
+    secrets.shrink_to_fit();
+    definition.parameters.shrink_to_fit();
+    definition.origins.shrink_to_fit();
 }
 
 /// Moves the options into the spec, with the identities of the files they
@@ -263,8 +276,8 @@ fn take_options(
     settings: Table<Arc<str>, Chosen>,
     spec: &mut Spec,
     origins: &mut Origins<'_>,
-) -> serde_json::Map<String, serde_json::Value> {
-    let mut parameters = serde_json::Map::new();
+) -> Table<Arc<str>, serde_json::Value> {
+    let mut parameters = Table::default();
     for (key, Chosen { setting, json, files, origin }) in settings {
         if matches!(&*key, "hf_repo" | "model_url") {
             origins.note("model", origin.clone());
@@ -280,7 +293,7 @@ fn take_options(
             }
         }
         origins.table.insert(Arc::clone(&key), origin);
-        parameters.insert(key.to_string(), json);
+        parameters.insert(Arc::clone(&key), json);
         spec.options.insert(key, setting);
     }
     parameters

@@ -29,46 +29,60 @@ impl fmt::Display for Claim {
 }
 
 /// The claims of one file, each with its line (0: the file as a whole).
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Claims(Vec<(Claim, u32)>);
 
 impl Claims {
     pub fn add(&mut self, claims: impl Iterator<Item = (Claim, u32)>) {
         self.0.extend(claims);
     }
+}
 
-    fn of(definition: &Definition) -> Self {
-        let line = |field: &str| definition.origin(field).line;
-        let mut claims = Self(vec![(Claim::Served(definition.name.shared()), line("name"))]);
-        claims.add(definition.spec.port.iter().map(|port| (Claim::Port(*port), line("port"))));
-        claims.add(definition.aliases.iter().map(|alias| (Claim::Served(alias.as_str().into()), line("aliases"))));
-        if definition.spec.is_unix_socket() {
-            claims.0.push((Claim::Socket(definition.spec.host.as_str().into()), line("host")));
+/// What a file claims; thousands of files are asked, so no line is looked up.
+fn claims_of(outcome: &Outcome) -> Vec<Claim> {
+    match outcome {
+        Outcome::Good(definition) => {
+            let Definition { name, spec, aliases, .. } = &**definition;
+            let mut claims = vec![Claim::Served(name.shared())];
+            claims.extend(spec.port.map(Claim::Port));
+            claims.extend(aliases.iter().map(|alias| Claim::Served(alias.as_str().into())));
+            claims.extend(spec.is_unix_socket().then(|| Claim::Socket(spec.host.as_str().into())));
+            claims
         }
-        claims
+        Outcome::Bad(_, Claims(claims)) => claims.iter().map(|(claim, _)| claim.clone()).collect(),
+    }
+}
+
+/// The line on which a file claims `claim`.
+fn line_of(outcome: &Outcome, claim: &Claim) -> u32 {
+    match outcome {
+        Outcome::Good(definition) => {
+            let field = match claim {
+                Claim::Served(text) if text.as_ref() == definition.name.as_str() => "name",
+                Claim::Served(_) => "aliases",
+                Claim::Port(_) => "port",
+                Claim::Socket(_) => "host",
+            };
+            definition.origin(field).line
+        }
+        Outcome::Bad(_, Claims(claims)) => claims.iter().find(|(known, _)| known == claim).map_or(0, |(_, line)| *line),
     }
 }
 
 /// Finds what more than one file claims; each such file becomes unresolved.
 pub(super) fn check(outcomes: &mut [Outcome]) -> Vec<Diagnostic> {
-    let mut claimed: Vec<(Claim, usize, u32)> = Vec::with_capacity(outcomes.len());
+    let mut claimed: Vec<(Claim, usize)> = Vec::with_capacity(outcomes.len());
     for (index, outcome) in outcomes.iter().enumerate() {
-        let Claims(claims) = match outcome {
-            Outcome::Good(definition) => Claims::of(definition),
-            Outcome::Bad(_, claims) => claims.clone(),
-        };
-        claimed.extend(claims.into_iter().map(|(claim, line)| (claim, index, line)));
+        claimed.extend(claims_of(outcome).into_iter().map(|claim| (claim, index)));
     }
-    // Stable: what claims the same stays in the order of the files.
-    claimed.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+    claimed.sort();
+    // An alias that repeats the file's own name is told once.
+    claimed.dedup();
     let mut problems = Vec::new();
-    for places in claimed.chunk_by(|(a, ..), (b, ..)| a == b) {
-        for (at, (claim, index, line)) in places.iter().enumerate() {
-            let Some((_, other, other_line)) = places.iter().find(|(_, other, _)| other != index) else { break };
-            // An alias that repeats the file's own name is told once.
-            if places[..at].iter().all(|(_, earlier, _)| earlier != index) {
-                problems.push((*index, problem(claim, &outcomes[*index], *line, &outcomes[*other], *other_line)));
-            }
+    for claimants in claimed.chunk_by(|(a, _), (b, _)| a == b) {
+        for (claim, index) in claimants {
+            let Some((_, other)) = claimants.iter().find(|(_, other)| other != index) else { break };
+            problems.push((*index, problem(claim, &outcomes[*index], &outcomes[*other])));
         }
     }
     for (index, problem) in &problems {
@@ -79,7 +93,8 @@ pub(super) fn check(outcomes: &mut [Outcome]) -> Vec<Diagnostic> {
     problems.into_iter().map(|(_, problem)| problem).collect()
 }
 
-fn problem(claim: &Claim, outcome: &Outcome, line: u32, other: &Outcome, other_line: u32) -> Diagnostic {
+fn problem(claim: &Claim, outcome: &Outcome, other: &Outcome) -> Diagnostic {
+    let (line, other_line) = (line_of(outcome, claim), line_of(other, claim));
     let (path, file) = match outcome {
         Outcome::Good(definition) => (&definition.path, &definition.file),
         Outcome::Bad(unresolved, _) => (&unresolved.path, &unresolved.file),

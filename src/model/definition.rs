@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{DesiredState, Diagnostic, ModelName, ModelType, Origin, Spec, Table};
 
@@ -26,7 +26,7 @@ pub struct Definition {
     pub spec: Spec,
     /// `[parameters]` merged with the defaults, by canonical option name, as
     /// typed values: what the row's `parameters` column holds.
-    pub parameters: Map<String, Value>,
+    pub parameters: Table<Arc<str>, Value>,
     /// `aliases`.
     pub aliases: Vec<String>,
     /// `description`.

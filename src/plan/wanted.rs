@@ -52,7 +52,7 @@ impl<'a> Wanted<'a> {
             file,
             model_type: config.model_type,
             state: config.state,
-            parameters: config.parameters,
+            parameters: config.parameters.into_iter().map(|(key, value)| (key.into(), value)).collect(),
             aliases: config.aliases,
             description: config.description,
             labels: config.labels,
@@ -173,7 +173,7 @@ struct Recorded<'a> {
     labels: &'a Table<Arc<str>, String>,
     aliases: &'a [String],
     file_size: Option<u64>,
-    parameters: &'a serde_json::Map<String, serde_json::Value>,
+    parameters: &'a Table<Arc<str>, serde_json::Value>,
 }
 
 impl<'a> Recorded<'a> {
@@ -225,7 +225,7 @@ pub fn config(definition: &Definition) -> ModelConfig {
         labels: recorded.labels.clone(),
         aliases: recorded.aliases.to_vec(),
         file_size: recorded.file_size,
-        parameters: recorded.parameters.clone(),
+        parameters: recorded.parameters.iter().map(|(key, value)| (key.to_string(), value.clone())).collect(),
     }
 }
 

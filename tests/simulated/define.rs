@@ -24,7 +24,7 @@ pub fn model(text: &str) -> Definition {
         model_type: ModelType::Llama,
         state: DesiredState::Running,
         spec: Spec { host: "127.0.0.1".to_owned(), ..Spec::default() },
-        parameters: serde_json::Map::new(),
+        parameters: Table::default(),
         aliases: Vec::new(),
         description: None,
         labels: Table::default(),
@@ -88,7 +88,7 @@ impl Edit for Definition {
 
     fn weights(mut self, path: &str) -> Self {
         self.spec.files = [(path.into(), FileIdentity { size: 1_000, mtime_ns: 0, inode: 1 })].into_iter().collect();
-        self.parameters.insert("model".to_owned(), path.into());
+        self.parameters.insert("model".into(), path.into());
         let value = OptionValue::One(path.into());
         let setting = OptionSetting { value, args: vec!["--model".into(), path.into()] };
         self.spec.options.insert("model".into(), setting);
@@ -102,7 +102,7 @@ impl Edit for Definition {
     }
 
     fn option(mut self, key: &str, value: &str) -> Self {
-        self.parameters.insert(key.to_owned(), value.into());
+        self.parameters.insert(key.into(), value.into());
         let args = vec![format!("--{}", key.replace('_', "-")).into(), value.into()];
         self.spec.options.insert(key.into(), OptionSetting { value: OptionValue::One(value.into()), args });
         self.here(key)
