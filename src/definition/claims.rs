@@ -69,15 +69,14 @@ fn line_of(outcome: &Outcome, claim: &Claim) -> u32 {
     }
 }
 
-/// Finds what more than one file claims; each such file becomes unresolved.
+/// Finds what more than one file claims; each such file becomes unresolved. A
+/// file that claims it twice, as name and alias, gives the same problem twice.
 pub(super) fn check(outcomes: &mut [Outcome]) -> Vec<Diagnostic> {
     let mut claimed: Vec<(Claim, usize)> = Vec::with_capacity(outcomes.len());
     for (index, outcome) in outcomes.iter().enumerate() {
         claimed.extend(claims_of(outcome).into_iter().map(|claim| (claim, index)));
     }
     claimed.sort();
-    // An alias that repeats the file's own name is told once.
-    claimed.dedup();
     let mut problems = Vec::new();
     for claimants in claimed.chunk_by(|(a, _), (b, _)| a == b) {
         for (claim, index) in claimants {

@@ -110,6 +110,32 @@ fn an_alias_may_repeat_the_models_own_name() {
 }
 
 #[test]
+fn a_file_that_claims_a_name_twice_is_told_once_of_a_clash() {
+    let dir = Dir::one("aliases = [\"a\", \"a\"]\n");
+    dir.write("b.toml", "model = \"b.gguf\"\naliases = [\"a\"]\n");
+    let clashes: Vec<_> = dir.load().diagnostics.into_iter().map(|d| d.label.unwrap()).collect();
+    assert_eq!(clashes, ["also models.d/b.toml:2", "also models.d/a.toml"]);
+}
+
+#[test]
+fn many_files_are_all_read_and_their_problems_told_in_order() {
+    let dir = Dir::new(&[]);
+    let all: Vec<_> = (100..300).map(|number| format!("m{number}")).collect();
+    for name in &all {
+        dir.write(&format!("{name}.toml"), &format!("model = \"{name}.gguf\"\n"));
+    }
+    let desired = dir.load();
+    assert_eq!(names(&desired), all);
+    assert!(desired.definitions.values().all(|d| d.parameters["model"] == dir.file(&format!("{}.gguf", d.name))));
+    for broken in ["m120.toml", "m280.toml"] {
+        dir.write(broken, "");
+    }
+    let desired = dir.load();
+    let told: Vec<_> = desired.unresolved.iter().map(|unresolved| &*unresolved.file).collect();
+    assert_eq!(told, ["models.d/m120.toml", "models.d/m280.toml"]);
+}
+
+#[test]
 fn a_byte_order_mark_and_windows_line_ends_do_no_harm() {
     let dir = Dir::new(&[("a.toml", "\u{feff}model = \"a.gguf\"\r\nport = 1\r\n")]);
     let definition = dir.definition();
