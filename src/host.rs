@@ -15,6 +15,7 @@ use crate::model::{
     Change, Death, Desired, FailureCause, Instance, Launch, Observed, ProcessId, Records, StopTarget, Timestamp,
 };
 use crate::plan::{Answers, Binary, Question};
+use crate::reconcile::Goal;
 use crate::state::{StateDir, StateError};
 
 /// Where everything is.
@@ -66,6 +67,19 @@ enum Access {
     Write(Database),
 }
 
+impl Access {
+    fn database(&self) -> Option<&Database> {
+        match self {
+            Self::Read(database) => database.as_ref(),
+            Self::Write(database) => Some(database),
+        }
+    }
+
+    fn records(&mut self) -> Result<Records, HostError> {
+        Ok(self.database().map(Database::records).transpose()?.unwrap_or_default())
+    }
+}
+
 impl Host {
     /// A host that may change things. The state directory is made if needed.
     ///
@@ -110,10 +124,7 @@ impl Host {
     /// The database, if there is one.
     #[must_use]
     pub fn database(&self) -> Option<&Database> {
-        match &self.access {
-            Access::Read(database) => database.as_ref(),
-            Access::Write(database) => Some(database),
-        }
+        self.access.database()
     }
 }
 
@@ -129,20 +140,24 @@ impl World for Host {
     }
 
     fn load(&mut self) -> Result<Desired, HostError> {
-        let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-        let options = LoadOptions {
-            dir: &self.places.models_dir,
-            cwd: &cwd,
-            state_key: self.state_key,
-            catalogues: &self.binaries,
-        };
-        let mut desired = definition::load(&options)?;
-        definition::host_checks(&mut desired);
-        Ok(desired)
+        load(&self.places, self.state_key, &self.binaries)
     }
 
     fn records(&mut self) -> Result<Records, HostError> {
-        Ok(self.database().map(Database::records).transpose()?.unwrap_or_default())
+        self.access.records()
+    }
+
+    fn read(&mut self, goal: Goal) -> Result<(Option<Desired>, Records), HostError> {
+        if goal == Goal::Down {
+            return Ok((None, self.records()?));
+        }
+        let Self { places, access, state_key, binaries, .. } = self;
+        let (desired, records) = std::thread::scope(|scope| {
+            let records = scope.spawn(|| access.records());
+            let desired = load(places, *state_key, binaries);
+            (desired, records.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        Ok((Some(desired?), records?))
     }
 
     fn observe(&mut self, records: &Records) -> Result<Observed, HostError> {
@@ -157,7 +172,7 @@ impl World for Host {
         for question in questions {
             match question {
                 Question::Binary(declared) => {
-                    let binary = self.binaries.find(declared.as_deref());
+                    let binary = self.binaries.find(declared.as_deref()).map(|(binary, _)| binary);
                     answers.binaries.insert(declared.clone(), binary);
                 }
                 Question::Check(launch, weights) => checks.push((launch, weights)),
@@ -207,6 +222,13 @@ impl World for Host {
     }
 }
 
+fn load(places: &Places, state_key: [u8; 32], catalogues: &dyn Catalogues) -> Result<Desired, HostError> {
+    let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let mut desired = definition::load(&LoadOptions { dir: &places.models_dir, cwd: &cwd, state_key, catalogues })?;
+    definition::host_checks(&mut desired);
+    Ok(desired)
+}
+
 /// Whether llama-server takes a command line, and its weights are GGUF files
 /// that are all there.
 fn check(launch: &Launch, weights: &[PathBuf]) -> Result<(), String> {
@@ -246,24 +268,28 @@ struct Binaries {
     default: Option<String>,
     write: bool,
     cache: PathBuf,
-    known: std::sync::Mutex<BTreeMap<Option<String>, Result<Binary, String>>>,
+    known: std::sync::Mutex<BTreeMap<Option<String>, Result<Known, String>>>,
 }
 
+/// A usable llama-server and the options it knows.
+type Known = (Binary, Arc<Catalogue>);
+
 impl Binaries {
-    fn find(&self, declared: Option<&str>) -> Result<Binary, String> {
+    fn find(&self, declared: Option<&str>) -> Result<Known, String> {
         let key = declared.map(str::to_owned);
         let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         known.entry(key).or_insert_with(|| self.look(declared)).clone()
     }
 
-    fn look(&self, declared: Option<&str>) -> Result<Binary, String> {
+    fn look(&self, declared: Option<&str>) -> Result<Known, String> {
         let named = declared.or(self.default.as_deref());
         let path = binary::locate(named, std::env::var_os("PATH").as_deref()).map_err(|p| p.to_string())?;
         let identity = binary::identify(&path).map_err(|p| p.to_string())?;
-        // Asked for here too, so that a program that is not llama-server is
-        // found before anything stops for it.
-        binary::catalogue(&path, &identity, Some(&self.cache), self.write).map_err(|p| p.to_string())?;
-        Ok(Binary { path, identity })
+        // A program that is not llama-server is found before anything stops
+        // for it.
+        let catalogue =
+            binary::catalogue(&path, &identity, Some(&self.cache), self.write).map_err(|p| p.to_string())?;
+        Ok((Binary { path, identity }, catalogue))
     }
 }
 
@@ -271,9 +297,6 @@ impl Catalogues for Binaries {
     /// The options of the llama-server that will run; where there is none,
     /// those of the pinned one.
     fn catalogue(&self, binary: Option<&str>) -> Arc<Catalogue> {
-        self.find(binary)
-            .ok()
-            .and_then(|b| binary::catalogue(&b.path, &b.identity, Some(&self.cache), self.write).ok())
-            .unwrap_or_else(Catalogue::embedded)
+        self.find(binary).map_or_else(|_| Catalogue::embedded(), |(_, catalogue)| catalogue)
     }
 }

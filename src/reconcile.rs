@@ -55,11 +55,7 @@ pub fn pass<W: World>(world: &mut W, goal: Goal, limits: &Limits, cause: &str) -
 /// # Errors
 /// As [`pass`].
 pub fn look<W: World>(world: &mut W, goal: Goal, limits: &Limits) -> Result<Pass, W::Error> {
-    let desired = match goal {
-        Goal::Definitions => Some(world.load()?),
-        Goal::Down => None,
-    };
-    let records = world.records()?;
+    let (desired, records) = world.read(goal)?;
     let observed = world.observe(&records)?;
     let plan = ask_and_plan(world, desired.as_ref(), &records, &observed, limits)?;
     Ok(Pass { now: world.now(), desired, records, observed, plan, outcomes: Vec::new() })

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::model::{Change, Death, Desired, Launch, Observed, ProcessId, Records, StopTarget, Timestamp};
 use crate::plan::{Answers, Question};
+use crate::reconcile::Goal;
 
 /// Everything a pass reads and does.
 pub trait World {
@@ -36,6 +37,19 @@ pub trait World {
     /// # Errors
     /// They cannot be listed at all.
     fn observe(&mut self, records: &Records) -> Result<Observed, Self::Error>;
+
+    /// Reads definitions (unless everything is to be stopped) and records. The
+    /// two do not depend on each other: a world may read them side by side.
+    ///
+    /// # Errors
+    /// As [`World::load`] and [`World::records`].
+    fn read(&mut self, goal: Goal) -> Result<(Option<Desired>, Records), Self::Error> {
+        let desired = match goal {
+            Goal::Definitions => Some(self.load()?),
+            Goal::Down => None,
+        };
+        Ok((desired, self.records()?))
+    }
 
     /// Answers what the planner asks.
     ///

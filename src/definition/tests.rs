@@ -6,7 +6,6 @@ mod host;
 mod loading;
 mod meaning;
 mod rendered;
-mod speed;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -20,13 +20,15 @@ mod wanted;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
+use std::thread::ScopedJoinHandle;
 
 pub use action::{Action, ActionKind, Finding, Found, GuardRefusal, Plan, Step, Waiting};
 pub use input::{Answers, Binary, Input, Limits, MaxDeletes, Question};
 pub use reason::{Impact, Reason, WaitFor, WaitKind};
 
 use crate::model::{Change, Health, Instance, ModelName, ModelRecord, SpecHash, Unresolved};
-use decide::Situation;
+use decide::{Decision, Situation};
 use ports::PortChoice;
 use wanted::Wanted;
 
@@ -34,22 +36,16 @@ use wanted::Wanted;
 #[must_use]
 pub fn plan(input: &Input<'_>) -> Plan {
     let world = World::new(input);
-    let mut decisions = Vec::new();
-    let mut matching = 0;
-    for name in world.names().into_iter().filter(|name| input.targets(name)) {
-        let decision = decide::decide(input, world.situation(name));
-        if !decision.is_empty() {
-            decisions.push((name.clone(), decision));
-        } else if input.desired.is_some_and(|d| d.definitions.contains_key(name)) {
-            matching += 1;
-        }
-    }
+    let (decisions, matching) = world.decisions();
     let mut plan = schedule::schedule(input, decisions);
     plan.matching += matching;
     plan.bookkeeping.extend(world.dead_orphans());
     plan.bookkeeping.extend(ports::released(input, &plan));
     plan
 }
+
+/// From so many models on, threads cost less than they save.
+const MANY: usize = 1000;
 
 /// The input, indexed by model.
 struct World<'a> {
@@ -107,6 +103,39 @@ impl<'a> World<'a> {
                 self.unresolved.entry(name).or_insert(unresolved);
             }
         }
+    }
+
+    /// What every model needs, in order of name, without those that are as
+    /// declared: only their number.
+    fn decisions(&self) -> (Vec<(ModelName, Decision)>, usize) {
+        let names: Vec<_> = self.names().into_iter().filter(|name| self.input.targets(name)).collect();
+        if names.len() < MANY {
+            return self.decide(&names);
+        }
+        // Each is decided by itself, so thousands are on all processors.
+        let share = names.len().div_ceil(std::thread::available_parallelism().map_or(1, usize::from));
+        let shares = std::thread::scope(|scope| {
+            let threads: Vec<_> = names.chunks(share).map(|names| scope.spawn(|| self.decide(names))).collect();
+            let join = |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+            threads.into_iter().map(join).collect::<Vec<_>>()
+        });
+        shares.into_iter().fold((Vec::new(), 0), |(mut all, matching), (mut some, more)| {
+            all.append(&mut some);
+            (all, matching + more)
+        })
+    }
+
+    fn decide(&self, names: &[&'a ModelName]) -> (Vec<(ModelName, Decision)>, usize) {
+        let (mut decisions, mut matching) = (Vec::new(), 0);
+        for name in names {
+            let decision = decide::decide(self.input, self.situation(name));
+            if !decision.is_empty() {
+                decisions.push(((*name).clone(), decision));
+            } else if self.input.desired.is_some_and(|d| d.definitions.contains_key(*name)) {
+                matching += 1;
+            }
+        }
+        (decisions, matching)
     }
 
     /// Every model anybody speaks of, in order.

@@ -2,7 +2,31 @@
 
 use insta::assert_snapshot;
 
+use herdsman::model::FileIdentity;
+use herdsman::plan::WaitFor;
+
 use crate::simulated::{Edit, World, model};
+
+#[test]
+fn weights_that_changed_just_now_restart_nothing_until_they_have_been_still_for_ten_seconds() {
+    let mut world = World::settled([model("chat")]);
+    let mut copied = model("chat").new_weights();
+    let written_at = world.now.0 * 1_000_000;
+    let fresh = |(path, file)| (path, FileIdentity { mtime_ns: written_at, ..file });
+    copied.spec.files = copied.spec.files.into_iter().map(fresh).collect();
+    world.define(copied);
+    let until = world.now.plus(std::time::Duration::from_secs(10));
+    for _ in 0..2 {
+        let plan = world.plan();
+        let on = &plan.waiting[0].on;
+        assert_eq!(*on, WaitFor::Weights { file: "/weights/chat.gguf".to_owned(), until });
+        assert!(plan.actions.is_empty());
+        world.advance(9);
+    }
+    assert!(world.plan().waiting.is_empty());
+    world.settle();
+    assert_eq!(world.machine.server("chat").process.pid, 102);
+}
 
 #[test]
 fn a_field_that_only_the_record_holds_restarts_nothing() {
