@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 
 use super::marker::{DEFINITION, INSTANCE, MODEL, SPEC, STATE};
-use super::secret::{SecretError, read_secret};
+use crate::definition::{SecretError, read_secret};
 use crate::model::Launch;
 
 /// Variables inherited by name: finding programs, libraries, files and
@@ -63,7 +63,7 @@ pub(super) fn build(
     environment.extend(launch.env.iter().map(|(name, value)| (name.into(), value.into())));
     for (name, source) in &launch.secrets {
         let value = read_secret(source).map_err(|error| (name.clone(), error))?;
-        environment.insert(name.into(), OsString::from_vec(value));
+        environment.insert(name.into(), value.into());
     }
     let Launch { id, model, spec, definition, .. } = launch;
     let markers =
@@ -170,6 +170,6 @@ mod tests {
         launch.secrets.insert("LLAMA_API_KEY".into(), SecretSource::File("/no/such/key".into()));
         let (name, error) = build(&launch, "s", std::iter::empty()).unwrap_err();
         assert_eq!(name, "LLAMA_API_KEY");
-        assert!(matches!(error, SecretError::Unreadable(_)));
+        assert!(matches!(error, SecretError::Unreadable { .. }));
     }
 }

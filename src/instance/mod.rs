@@ -29,7 +29,6 @@ mod observe;
 mod pidfd;
 mod process;
 mod scan;
-mod secret;
 mod sock_diag;
 mod socket;
 mod spawn;
@@ -42,7 +41,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, ExitStatus};
 
-pub use secret::{SecretError, read_secret};
 pub use spawn::SpawnError;
 pub use stop::StopError;
 

@@ -13,9 +13,9 @@ use rustix::io::FdFlags;
 
 use super::death::OWN_LINE;
 use super::marker::Environment;
-use super::secret::SecretError;
 use super::{Host, HostError, environment, process};
-use crate::model::{FailureCause, Launch, ProcessId, SecretSource};
+use crate::definition::SecretError;
+use crate::model::{FailureCause, Launch, ProcessId};
 
 /// An instance was not started: no process of it is left.
 #[derive(Debug, thiserror::Error)]
@@ -29,12 +29,10 @@ pub enum SpawnError {
         source: io::Error,
     },
     /// A secret cannot be had.
-    #[error("the secret for {variable}, {from}, {source}")]
+    #[error("{variable} cannot be set: {source}")]
     Secret {
         /// The variable that would carry it.
         variable: String,
-        /// Where it should come from.
-        from: SecretSource,
         /// What is wrong with it.
         source: SecretError,
     },
@@ -88,11 +86,8 @@ impl Host {
     /// # Errors
     /// [`SpawnError`]; then no process is left.
     pub fn spawn(&mut self, launch: &Launch) -> Result<ProcessId, SpawnError> {
-        let environment =
-            environment::build(launch, &self.state_id, std::env::vars_os()).map_err(|(variable, source)| {
-                let from = launch.secrets.get(&variable).cloned().unwrap_or(SecretSource::Env(variable.clone()));
-                SpawnError::Secret { variable, from, source }
-            })?;
+        let environment = environment::build(launch, &self.state_id, std::env::vars_os())
+            .map_err(|(variable, source)| SpawnError::Secret { variable, source })?;
         if let Some(path) = &launch.socket {
             self.remove_stale_socket(path)?;
         }
