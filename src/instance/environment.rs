@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStringExt;
 
 use super::marker::{DEFINITION, INSTANCE, MODEL, SPEC, STATE};
 use crate::definition::{SecretError, read_secret};
