@@ -20,6 +20,7 @@ pub mod cli;
 pub mod database;
 pub mod definition;
 pub mod host;
+mod inherited;
 pub mod instance;
 pub mod model;
 pub mod plan;

@@ -4,44 +4,12 @@
 //! Later ones win: inherited, defaults, `[env]`, secrets, markers.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 
 use super::marker::{DEFINITION, INSTANCE, MODEL, SPEC, STATE};
 use crate::definition::{SecretError, read_secret};
+use crate::inherited::is_inherited;
 use crate::model::Launch;
-
-/// Variables inherited by name: finding programs, libraries, files and
-/// certificates, and the way out to where models are downloaded from.
-///
-/// Not here on purpose: `LLAMA_*` (it configures the server behind the
-/// definition's back; `LLAMA_CACHE` belongs in `[env]`), `HF_TOKEN` (it
-/// belongs in `[secrets]`), `NOTIFY_SOCKET` and `WATCHDOG_*` (herdsman's own).
-const INHERITED: &[&str] = &[
-    "ALL_PROXY",
-    "HF_ENDPOINT",
-    "HF_HOME",
-    "HOME",
-    "HTTPS_PROXY",
-    "HTTP_PROXY",
-    "LANG",
-    "LD_LIBRARY_PATH",
-    "NO_PROXY",
-    "PATH",
-    "SSL_CERT_DIR",
-    "SSL_CERT_FILE",
-    "TMPDIR",
-    "TZ",
-    "USER",
-    "all_proxy",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-];
-
-/// Variables inherited by how their name begins: the locale and the GPU
-/// stacks.
-const INHERITED_PREFIXES: &[&str] =
-    &["CUDA_", "GGML_", "HIP_", "HSA_", "LC_", "NVIDIA_", "ROCM_", "ROCR_", "VK_", "XDG_"];
 
 /// Given unless inherited or stated: without them a crash runs gdb, and
 /// servers that start together keep each other's cores busy waiting.
@@ -69,12 +37,6 @@ pub(super) fn build(
         [(STATE, state_id), (INSTANCE, &id.0), (MODEL, model.as_str()), (SPEC, &spec.0), (DEFINITION, definition)];
     environment.extend(markers.map(|(name, value)| (name.into(), value.into())));
     Ok(environment)
-}
-
-fn is_inherited(name: &OsStr) -> bool {
-    name.to_str().is_some_and(|name| {
-        INHERITED.contains(&name) || INHERITED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-    })
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::BinaryProblem;
+use crate::inherited::is_inherited;
 
 /// How long `--help` and `--version` may take: they take 12 ms, from a cold
 /// network file system seconds.
@@ -20,11 +21,6 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// How much of each output is kept: the help is 56 KB.
 const KEPT_BYTES: usize = 1 << 20;
-
-/// What llama-server may inherit here: what it needs to load its libraries and
-/// to see its devices. Nothing else, so that the answer depends on nothing else.
-const INHERITED: [&str; 4] = ["PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR"];
-const INHERITED_PREFIXES: [&str; 6] = ["CUDA_", "GGML_", "HIP_", "ROCR_", "VK_", "ONEAPI_"];
 
 /// What a program left.
 pub(super) struct Output {
@@ -58,11 +54,7 @@ impl Output {
 
 /// The environment to run llama-server in, without what a definition adds.
 fn environment() -> BTreeMap<OsString, OsString> {
-    let inherited = |name: &OsString| {
-        let name = name.to_string_lossy();
-        INHERITED.contains(&name.as_ref()) || INHERITED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-    };
-    let mut environment: BTreeMap<_, _> = std::env::vars_os().filter(|(name, _)| inherited(name)).collect();
+    let mut environment: BTreeMap<_, _> = std::env::vars_os().filter(|(name, _)| is_inherited(name)).collect();
     // Else an abort starts gdb, which takes half a second.
     environment.insert("GGML_NO_BACKTRACE".into(), "1".into());
     environment

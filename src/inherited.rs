@@ -1,0 +1,45 @@
+//! Which of herdsman's own environment variables a llama-server inherits: the
+//! same ones for a dry run and for an instance, so that what the one accepts
+//! the other runs with.
+
+use std::ffi::OsStr;
+
+/// Variables inherited by name: finding programs, libraries, files and
+/// certificates, and the way out to where models are downloaded from.
+///
+/// Not here on purpose: `LLAMA_*` (it configures the server behind the
+/// definition's back; `LLAMA_CACHE` belongs in `[env]`), `HF_TOKEN` (it
+/// belongs in `[secrets]`), `NOTIFY_SOCKET` and `WATCHDOG_*` (herdsman's own).
+const INHERITED: &[&str] = &[
+    "ALL_PROXY",
+    "HF_ENDPOINT",
+    "HF_HOME",
+    "HOME",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "LANG",
+    "LD_LIBRARY_PATH",
+    "NO_PROXY",
+    "PATH",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+
+/// Variables inherited by how their name begins: the locale and the GPU
+/// stacks.
+const INHERITED_PREFIXES: &[&str] =
+    &["CUDA_", "GGML_", "HIP_", "HSA_", "LC_", "NVIDIA_", "ONEAPI_", "ROCM_", "ROCR_", "VK_", "XDG_"];
+
+/// Whether a llama-server inherits the variable `name`.
+pub(crate) fn is_inherited(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| {
+        INHERITED.contains(&name) || INHERITED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    })
+}
