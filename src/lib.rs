@@ -13,7 +13,18 @@
 //!                         record
 //! ```
 //!
-//! [`model`] holds the vocabulary as plain data.
+//! | module | part |
+//! |---|---|
+//! | [`model`] | the vocabulary as plain data: what every other part talks about |
+//! | [`definition`] | DESIRED: definition files read, checked, resolved; the options llama-server knows |
+//! | [`database`] | RECORDED: the shared table, herdsman's own tables, one transaction per commit |
+//! | [`instance`] | OBSERVED and acted on: processes, sockets, health, start, stop |
+//! | [`plan`] | pure: settle, decide, schedule; every action with its reasons |
+//! | [`apply`] | carries a plan out through one trait, [`apply::World`] |
+//! | [`reconcile`] | the pass, on one screen |
+//! | [`host`] | this machine behind that trait |
+//! | [`state`] | the state directory: id, locks, logs |
+//! | [`cli`] | one file per command: arguments and rendering, no decisions |
 
 pub mod apply;
 pub mod cli;
