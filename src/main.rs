@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             let code = herdsman::cli::exit_of(&error);
-            complain(format_args!("error: {error:#}"));
+            complain(format_args!("error: {error}"));
             code.into()
         }
     }

@@ -29,6 +29,8 @@ pub struct Outcome {
     pub model: ModelName,
     /// What was to be done.
     pub kind: ActionKind,
+    /// Only its beginning was: it drains now.
+    pub only_begun: bool,
     /// Why it was not.
     pub result: Result<(), String>,
 }
@@ -239,5 +241,5 @@ impl<W: World> Pass<'_, W> {
 
 fn outcome(action: &Action, failed: &Option<String>) -> Outcome {
     let result = failed.clone().map_or(Ok(()), Err);
-    Outcome { model: action.model.clone(), kind: action.kind, result }
+    Outcome { model: action.model.clone(), kind: action.kind, only_begun: action.only_begins(), result }
 }

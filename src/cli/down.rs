@@ -31,6 +31,10 @@ const DRAIN_POLL: Duration = Duration::from_millis(100);
 /// Runs the command.
 pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
     let state = places.state();
+    if !state.path().exists() {
+        let message = format!("there is no state directory {}, so nothing of it runs", state.path().display());
+        return Err(Refused { exit: Exit::Failed, message }.into());
+    }
     if state.has_watcher()? {
         let message = format!("a watcher runs on {} and would start them again; stop it first", state.path().display());
         return Err(Refused { exit: Exit::Locked, message }.into());

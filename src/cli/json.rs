@@ -46,6 +46,8 @@ struct JsonAction {
 #[serde(rename_all = "lowercase")]
 enum JsonOutcome {
     Done,
+    /// It waits for requests in flight.
+    Draining,
     Failed(String),
 }
 
@@ -123,7 +125,11 @@ impl Document {
             model: outcome.model.clone(),
             action: outcome.kind,
             reasons: reasons.remove(&outcome.model).cloned().unwrap_or_default(),
-            outcome: Some(outcome.result.clone().map_or_else(JsonOutcome::Failed, |()| JsonOutcome::Done)),
+            outcome: Some(match &outcome.result {
+                Err(why) => JsonOutcome::Failed(why.clone()),
+                Ok(()) if outcome.only_begun => JsonOutcome::Draining,
+                Ok(()) => JsonOutcome::Done,
+            }),
         }));
     }
 
@@ -150,6 +156,11 @@ impl Document {
             Some(JsonOutcome::Failed(why)) => Some(format!("{} {}: {why}", a.action.as_str(), a.model)),
             _ => None,
         })
+    }
+
+    /// How many starts came to nothing.
+    pub(super) fn failed_starts(&self) -> usize {
+        self.findings.iter().filter(|finding| finding.finding == "start_failed").count()
     }
 
     /// Whether anything was changed.

@@ -65,7 +65,7 @@ pub struct Places {
     /// Directory for records, logs and locks [default: $XDG_STATE_HOME/herdsman].
     #[arg(long, global = true, value_name = "DIR", env = "HERDSMAN_STATE_DIR", hide_env_values = true)]
     pub state_dir: Option<PathBuf>,
-    /// SQLite file shared with other programs [default: <state-dir>/herdsman.db].
+    /// SQLite file shared with other programs [default: herdsman.db in the state directory].
     #[arg(long, global = true, value_name = "FILE", env = "HERDSMAN_DATABASE", hide_env_values = true)]
     pub database: Option<PathBuf>,
     /// llama-server for definitions that name none [default: from PATH].

@@ -14,7 +14,7 @@ pub(super) fn print(text: impl Display) -> anyhow::Result<()> {
     let mut out = anstream::stdout().lock();
     match write!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(anyhow::Error::new(error).context("cannot write to standard output"))
+            Err(anyhow::anyhow!("cannot write to standard output: {error}"))
         }
         _ => Ok(()),
     }

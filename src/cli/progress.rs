@@ -65,7 +65,8 @@ impl Progress {
         for outcome in &pass.outcomes {
             match (&outcome.result, outcome.kind) {
                 (Err(why), kind) => self.line(&outcome.model, &format!("{} failed: {why}", kind.as_str())),
-                (Ok(()), ActionKind::Stop | ActionKind::Delete) => self.line(&outcome.model, "stopped"),
+                (Ok(()), ActionKind::Stop) if !outcome.only_begun => self.line(&outcome.model, "stopped"),
+                (Ok(()), ActionKind::Delete) if !outcome.only_begun => self.line(&outcome.model, "deleted"),
                 (Ok(()), _) => {}
             }
         }

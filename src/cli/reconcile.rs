@@ -10,7 +10,7 @@ use super::output::{complain, print};
 use super::progress::Progress;
 use super::{Exit, Format, Places, duration, render};
 use crate::host::{Host, HostError};
-use crate::model::{ModelName, Severity};
+use crate::model::{Diagnostic, ModelName, Severity};
 use crate::plan::{ActionKind, Limits, MaxDeletes, WaitFor, WaitKind};
 use crate::reconcile::{Goal, Pass, look, pass};
 
@@ -130,9 +130,15 @@ fn converge(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::R
         {
             run.wait(host, &last);
         }
-        last = run.pass(places, &mut host)?;
+        let before = std::mem::replace(&mut last, run.pass(places, &mut host)?);
+        if diagnostics(&before) != diagnostics(&last) {
+            report_diagnostics(&last);
+        }
     }
     run.progress.finish();
+    if run.out_of_time() && waits(&last, WaitKind::Progressing) {
+        complain("gave up waiting (--timeout); what was begun goes on, and the next reconcile takes it up");
+    }
     let exit = run.exit(&last);
     match args.format {
         Format::Text => print(render::result(&run.document, &last.plan))?,
@@ -256,6 +262,10 @@ pub(super) fn exit_of_pass(pass: &Pass) -> Exit {
         exit = exit.and(Exit::Failed);
     }
     exit
+}
+
+fn diagnostics(pass: &Pass) -> &[Diagnostic] {
+    pass.desired.as_ref().map_or(&[], |desired| &desired.diagnostics)
 }
 
 /// All problems of all files, on standard error.

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::json::Document;
 use crate::model::ModelName;
-use crate::plan::{Action, ActionKind, GuardRefusal, Plan, WaitKind, Waiting};
+use crate::plan::{Action, ActionKind, GuardRefusal, Plan, WaitFor, WaitKind, Waiting};
 use crate::text::count;
 
 /// Unmanaged rows shown by name; of more, only the number.
@@ -52,6 +52,9 @@ pub(super) fn result(document: &Document, last: &Plan) -> String {
     let mut line = String::from(if done.is_empty() { "Done: nothing" } else { "Done: " });
     let parts: Vec<String> = done.iter().map(|(kind, number)| format!("{number} {}", past(*kind))).collect();
     line.push_str(&parts.join(", "));
+    if document.failed_starts() > 0 {
+        let _ = write!(line, "; {} failed", count(document.failed_starts(), "start"));
+    }
     let _ = writeln!(out, "{line}. {}", match_summary(last));
     // What is still not as declared is worth a line each, once it is final.
     let width = name_width(last);
@@ -65,8 +68,11 @@ fn summary(plan: &Plan) -> String {
     let mut parts = Vec::new();
     for kind in ActionKind::ALL {
         let number = plan.actions.iter().filter(|a| a.kind == kind).count();
-        if number > 0 {
-            parts.push(format!("{number} to {}", kind.as_str()));
+        let held_back = plan.waiting.iter().filter(|w| kind == ActionKind::Restart && waits_its_turn(w)).count();
+        match (number, held_back) {
+            (0, 0) => {}
+            (_, 0) => parts.push(format!("{number} to {}", kind.as_str())),
+            (_, _) => parts.push(format!("{} to {}, {number} of them now", number + held_back, kind.as_str())),
         }
     }
     if !parts.is_empty() {
@@ -74,6 +80,10 @@ fn summary(plan: &Plan) -> String {
     } else {
         format!("No changes. {}\n", match_summary(plan))
     }
+}
+
+fn waits_its_turn(waiting: &Waiting) -> bool {
+    matches!(waiting.on, WaitFor::RestartSlot { .. })
 }
 
 /// `12 models match their definitions.`, and how many do not.
@@ -116,6 +126,9 @@ fn waiting_line(out: &mut String, waiting: &Waiting, width: usize) {
         _ => ("  !", AnsiColor::Red.on_default()),
     };
     line(out, style, symbol, waiting.model.as_str(), width, "wait", &waiting.on.to_string());
+    for reason in &waiting.reasons {
+        line(out, Style::new(), "   ", "", width, "", &reason.to_string());
+    }
 }
 
 fn line(out: &mut String, style: Style, symbol: &str, name: &str, width: usize, word: &str, rest: &str) {

@@ -251,7 +251,7 @@ fn row(model: &ModelStatus, seen: &Pass) -> [String; 8] {
     let notes: Vec<&str> = model.reasons.iter().chain(&model.waiting_for).map(String::as_str).collect();
     let mut status = model.status.as_str().to_owned();
     if let Some(age) = model.status_age_ms {
-        status.push_str(&format!(" ({} ago)", text::duration(std::time::Duration::from_millis(age))));
+        status.push_str(&format!(" (silent, seen {} ago)", text::duration(std::time::Duration::from_millis(age))));
     }
     [
         model.name.chars().map(|c| if c.is_control() { '?' } else { c }).collect(),

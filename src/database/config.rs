@@ -28,6 +28,7 @@ pub(super) fn owned_values(config: &ModelConfig, type_word: Option<&str>) -> Fie
     let ModelConfig {
         name,
         model_type,
+        drain_ms: _,
         file_size,
         parameters,
         source: _,

@@ -46,6 +46,10 @@ impl<'c> Managed<'c> {
             Some(id) => models::row(self.connection, self.table, id)?.filter(|row| row.name() == config.name.as_str()),
             None => None,
         };
+        // Somebody may have deleted the record and left what belonged to it.
+        self.connection
+            .prepare_cached("DELETE FROM herdsman_generations WHERE name = ?1")?
+            .execute([config.name.as_str()])?;
         let (id, status) = match adopted {
             Some(row) => {
                 self.rewrite(config, &row)?;

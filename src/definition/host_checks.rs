@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::secret::read_secret;
+use super::secret::{SecretError, read_secret};
 use super::source::Source;
 use super::{defaults, open, text};
 use crate::model::{Definition, Desired, DesiredState, Diagnostic, Origin, Spec, Unresolved};
@@ -61,7 +61,12 @@ fn problems(definition: &Definition, dir: &Path, checked: &mut Checked) -> Vec<D
         // Readable by now: the next load takes it up.
         let Err(error) = read_secret(&secret.source) else { continue };
         let origin = definition.origin(&format!("secrets.{variable}"));
-        let help = "let herdsman's user read it, or set `state = \"stopped\"`";
+        let fix = match &error {
+            SecretError::Unset(_) => "set it where herdsman runs",
+            SecretError::Unreadable { .. } => "let herdsman's user read the file",
+            SecretError::Empty(_) | SecretError::TooLong(_) | SecretError::NotText(_) => "write one line of text",
+        };
+        let help = format!("{fix}, or set `state = \"stopped\"`");
         problems.push(at(definition, dir, &origin, "", &error.to_string()).help(help));
     }
     problems

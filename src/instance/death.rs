@@ -44,17 +44,24 @@ pub(super) fn explain(log: &Path, offset: u64, known: Known) -> Death {
 }
 
 /// `offloaded N/M layers to GPU`, as the log says while the model is loaded.
+///
+/// llama-server says so even where there is no GPU, and then puts every buffer
+/// of the model on the CPU: that counts as none.
 pub(super) fn offloaded_layers(log: &Path, offset: u64) -> Option<(u32, u32)> {
     let mut file = File::open(log).ok()?;
     file.seek(SeekFrom::Start(offset)).ok()?;
     let mut text = Vec::new();
     file.take(LOADING).read_to_end(&mut text).ok()?;
-    String::from_utf8_lossy(&text).lines().find_map(|line| {
+    let text = String::from_utf8_lossy(&text);
+    let (on_gpu, all) = text.lines().find_map(|line| {
         let (_, rest) = line.split_once("offloaded ")?;
         let (layers, _) = rest.split_once(" layers to GPU")?;
         let (on_gpu, all) = layers.split_once('/')?;
         Some((on_gpu.parse().ok()?, all.parse().ok()?))
-    })
+    })?;
+    let devices = text.lines().filter_map(|line| line.split_once(" model buffer size")?.0.split_whitespace().last());
+    let really = devices.into_iter().any(|device| !device.starts_with("CPU"));
+    Some((if really { on_gpu } else { 0 }, all))
 }
 
 /// The last [`TAIL`] bytes after `offset`; of the whole log if that was cut
@@ -131,7 +138,7 @@ fn from_log(tail: &str, known: Known) -> Death {
         return Death { cause: FailureCause::Spec, message: line.message() };
     }
     match lines.last() {
-        Some(line) => silent(&format!("the last line of its log: {}", line.message()), known),
+        Some(line) => silent(&format!("no error in its log, which ends with: {}", line.message()), known),
         None => silent("it left no word in its log", known),
     }
 }
@@ -296,12 +303,18 @@ herdsman: starts instance x: failed to allocate everything
     #[test]
     fn a_log_without_an_error_gives_its_last_line_and_the_signal_where_known() {
         let log = "0.00.1 I srv    load_model: loading model 't.gguf'\nAMX is not ready to be used!\n";
-        assert_eq!(death(log), (FailureCause::Spec, "the last line of its log: AMX is not ready to be used!".into()));
+        assert_eq!(
+            death(log),
+            (FailureCause::Spec, "no error in its log, which ends with: AMX is not ready to be used!".into())
+        );
         let killed = from_log(log, exited(9));
         assert_eq!(killed.cause, FailureCause::NoMemory);
         let illegal = from_log(log, exited(4));
         assert_eq!(illegal.cause, FailureCause::Spec);
-        assert_eq!(illegal.message, "ended by SIGILL; the last line of its log: AMX is not ready to be used!");
+        assert_eq!(
+            illegal.message,
+            "ended by SIGILL; no error in its log, which ends with: AMX is not ready to be used!"
+        );
         assert_eq!(death("herdsman: starts\n").1, "it left no word in its log");
         assert_eq!(from_log("", exited(3 << 8)).message, "exit status 3; it left no word in its log");
     }
@@ -320,7 +333,7 @@ herdsman: starts instance x: failed to allocate everything
             "a rotated log is read from its start"
         );
         std::fs::write(&log, format!("{old}{}", "noise\n".repeat(4000))).unwrap();
-        assert_eq!(explain(&log, 0, Known::default()).message, "the last line of its log: noise");
+        assert_eq!(explain(&log, 0, Known::default()).message, "no error in its log, which ends with: noise");
         assert!(explain(&directory.path().join("none"), 0, Known::default()).message.contains("cannot be read"));
     }
 
@@ -336,6 +349,11 @@ herdsman: starts instance x: failed to allocate everything
         let log = directory.path().join("m.log");
         let old = "load_tensors: offloaded 1/9 layers to GPU\n";
         std::fs::write(&log, format!("{old}0.1 I load_tensors: offloaded 33/33 layers to GPU\n")).unwrap();
+        assert_eq!(offloaded_layers(&log, old.len() as u64), Some((0, 33)), "said without a GPU too");
+        let buffers = "0.2 I load_tensors:   CPU_Mapped model buffer size =     0.02 MiB\n\
+                       0.2 I load_tensors:        CUDA0 model buffer size =  4403.49 MiB\n";
+        let said = "0.1 I load_tensors: offloaded 33/33 layers to GPU\n";
+        std::fs::write(&log, format!("{old}{said}{buffers}")).unwrap();
         assert_eq!(offloaded_layers(&log, old.len() as u64), Some((33, 33)));
         assert_eq!(offloaded_layers(&log, 1 << 20), None);
         std::fs::write(&log, "offloaded many/33 layers to GPU\n").unwrap();

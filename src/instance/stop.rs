@@ -5,6 +5,7 @@
 //! and then waits for the clients. Identity is checked after the pidfd was
 //! opened and before the first signal, which goes through that pidfd.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use super::Host;
 use super::marker::{Environment, INSTANCE, STATE};
 use super::pidfd::Pidfd;
 use super::process::{self, Stat};
-use crate::model::{ModelName, StopTarget};
+use crate::model::{InstanceId, ModelName, StopTarget};
 
 /// What SIGTERM is given: an idle server takes 3 to 16 ms.
 const GRACE: Duration = Duration::from_secs(2);
@@ -102,6 +103,7 @@ impl Host {
         let mut stopped = stopping.into_iter().map(Stopping::result);
         let results: Vec<Result<(), StopError>> =
             results.into_iter().map(|result| result.or_else(|| stopped.next()).unwrap_or(Ok(()))).collect();
+        self.end_leftovers(targets.iter().zip(&results).filter(|(_, result)| result.is_ok()).map(|(target, _)| target));
         for (target, result) in targets.iter().zip(&results) {
             if let (Some(socket), Ok(())) = (&target.socket, result) {
                 // One that stays in the way is an error of the next start.
@@ -109,6 +111,25 @@ impl Host {
             }
         }
         results
+    }
+
+    /// Kills what a stopped instance left in its session: a wrapper that did
+    /// not `exec` llama-server leaves the server itself, with port and memory.
+    /// Each is known by its session and by the instance's marker.
+    fn end_leftovers<'t>(&self, gone: impl Iterator<Item = &'t StopTarget>) {
+        let gone: BTreeMap<i32, &InstanceId> = gone.map(|target| (target.process.pid, &target.id)).collect();
+        let Ok(entries) = std::fs::read_dir("/proc").map(|entries| entries.flatten()) else { return };
+        for pid in entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
+            let Ok(Some(stat)) = Stat::of(pid) else { continue };
+            let Some(id) = gone.get(&stat.session) else { continue };
+            let Ok(Some(pidfd)) = Pidfd::open(pid, stat.start_ticks) else { continue };
+            let marked = Environment::of(pid)
+                .is_ok_and(|e| e.text(STATE) == Some(&self.state_id) && e.text(INSTANCE) == Some(&id.0));
+            if marked {
+                // Gone already, or not ours to signal: nothing more can be done.
+                let _ = pidfd.signal(Signal::KILL);
+            }
+        }
     }
 
     /// The target's pidfd once it is known to be the target's; `None` when it

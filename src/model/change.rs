@@ -101,6 +101,9 @@ pub struct ModelConfig {
     pub labels: Table<Arc<str>, String>,
     /// Further names.
     pub aliases: Vec<String>,
+    /// `[update] drain`, milliseconds: what is deleted or stopped by `down` has
+    /// no definition to ask.
+    pub drain_ms: u64,
     /// Size of the model file, bytes.
     pub file_size: Option<u64>,
     /// Every parameter of the definition by canonical option name (`ctx_size`,

@@ -20,7 +20,7 @@ pub struct Launch {
     pub definition: String,
     /// The llama-server, absolute (its working directory is `/`).
     pub binary: PathBuf,
-    /// Its arguments, without argv[0].
+    /// Its arguments, without `argv[0]`.
     pub args: Vec<String>,
     /// `[env]`: variables on top of the inherited ones.
     pub env: BTreeMap<String, String>,

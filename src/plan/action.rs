@@ -51,6 +51,18 @@ pub struct Action {
     pub steps: Vec<Step>,
 }
 
+impl Action {
+    /// Whether it only begins, with a drain: a later pass does the rest.
+    #[must_use]
+    pub fn only_begins(&self) -> bool {
+        let ends = |step: &Step| match step {
+            Step::Stop { .. } | Step::Start { .. } => true,
+            Step::Record(changes) => changes.iter().any(|change| matches!(change, Change::DeleteModel { .. })),
+        };
+        matches!(self.kind, ActionKind::Restart | ActionKind::Stop | ActionKind::Delete) && !self.steps.iter().any(ends)
+    }
+}
+
 /// What an action does, in the words people see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -127,6 +139,9 @@ pub struct Waiting {
     /// What for.
     #[serde(flatten)]
     pub on: WaitFor,
+    /// Why it will be restarted or started when its turn comes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Reason>,
 }
 
 /// Something that happened to a model since the last pass.

@@ -39,6 +39,8 @@ pub fn plan(input: &Input<'_>) -> Plan {
     let (decisions, matching) = world.decisions();
     let mut plan = schedule::schedule(input, decisions);
     plan.matching += matching;
+    let taken: Vec<i64> = plan.actions.iter().flat_map(|a| &a.reasons).filter_map(Reason::taken_row).collect();
+    plan.unmanaged.retain(|row| !taken.contains(&row.id));
     plan.bookkeeping.extend(world.dead_orphans());
     plan.bookkeeping.extend(ports::released(input, &plan));
     plan

@@ -128,6 +128,15 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The row of another program that becomes the model's.
+    #[must_use]
+    pub const fn taken_row(&self) -> Option<i64> {
+        match self {
+            Self::TakesOverRow { id } => Some(*id),
+            _ => None,
+        }
+    }
+
     /// The place that caused it, if one did.
     #[must_use]
     pub const fn origin(&self) -> Option<&Origin> {
@@ -180,15 +189,21 @@ impl fmt::Display for Reason {
 /// `ctx_size 8192 -> 16384`, `mmap set to false`, `description`.
 fn shown(change: &FieldChange) -> String {
     let FieldChange { field, old, new } = change;
+    // As definitions spell them.
+    let field = match field.as_str() {
+        "secrets.LLAMA_API_KEY" => "secrets.api_key",
+        "secrets.HF_TOKEN" => "secrets.hf_token",
+        field => field,
+    };
     // Free text is not worth repeating in a line; the file shows it.
-    if matches!(field.as_str(), "description" | "labels") {
-        return field.clone();
+    if matches!(field, "description" | "labels") {
+        return field.to_owned();
     }
     match (old, new) {
         (Some(old), Some(new)) => format!("{field} {old} -> {new}"),
         (None, Some(new)) => format!("{field} set to {new}"),
         (Some(old), None) => format!("{field} no longer {old}"),
-        (None, None) => field.clone(),
+        (None, None) => field.to_owned(),
     }
 }
 
@@ -384,15 +399,17 @@ impl fmt::Display for WaitFor {
                 f.write_str("waits for an edit (or --retry)")
             }
             Self::Sibling { model, origin } => write!(f, "waits: the same edit failed on {model}   {origin}"),
-            Self::Port { port, holder } => write!(f, "port {port} is held by {holder}"),
+            Self::Port { port, holder } => {
+                write!(f, "port {port} is held by {holder}; stop that, or choose another port")
+            }
             Self::FreePort { range: (from, to) } => {
                 write!(f, "no free port in {from}-{to}; widen --port-range or stop a model")
             }
-            Self::Definition { file, problem } => write!(f, "stays as it is: {file}: {problem}"),
+            Self::Definition { file, problem } => write!(f, "nothing is changed: {file}: {problem}"),
             Self::DeletionBlocked { file } => write!(f, "not deleted: {file} cannot be read and may be its definition"),
             Self::Guard => f.write_str("refused by the mass-delete guard"),
             Self::Binary { problem } => f.write_str(problem),
-            Self::Accepted { message, origin } => write!(f, "stays as it is: {message}   {origin}"),
+            Self::Accepted { message, origin } => write!(f, "nothing is changed: {message}   {origin}"),
             Self::UnknownProcess { pid: Some(pid) } => write!(f, "pid {pid} cannot be read and may be its server"),
             Self::UnknownProcess { pid: None } => f.write_str("a process that cannot be read may be its server"),
             Self::ForeignInstance { pid } => {

@@ -31,12 +31,18 @@ pub fn schedule(input: &Input<'_>, decisions: Vec<(ModelName, Decision)>) -> Pla
         plan.questions.append(&mut decision.questions);
         let waits = std::mem::take(&mut decision.waits);
         let declared = input.desired.is_some_and(|d| d.definitions.contains_key(&model));
+        let reasons = decision.reasons.clone();
         let action = scheduler.action(&model, decision, &mut plan.questions);
-        let waits: Vec<WaitFor> = waits.into_iter().chain(scheduler.waits.remove(&model)).collect();
-        if action.is_none() && declared && waits.iter().all(|w| w.kind() == WaitKind::Note) {
+        // What only its turn holds back says why it will be done.
+        let held_back = scheduler.waits.remove(&model);
+        let reasons = if action.is_none() && held_back.is_some() { reasons } else { Vec::new() };
+        let as_declared = waits.iter().chain(&held_back).all(|w| w.kind() == WaitKind::Note);
+        if action.is_none() && declared && as_declared {
             plan.matching += 1;
         }
-        plan.waiting.extend(waits.into_iter().map(|on| Waiting { model: model.clone(), on }));
+        let waiting = |(on, reasons)| Waiting { model: model.clone(), on, reasons };
+        plan.waiting.extend(waits.into_iter().map(|on| (on, Vec::new())).map(waiting));
+        plan.waiting.extend(held_back.map(|on| waiting((on, reasons))));
         plan.actions.extend(action);
     }
     tell_stuck_ports(&mut plan);

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -14,7 +15,7 @@ use crate::model::{
 use crate::plan::reason::{Impact, Reason};
 
 /// Weights count as they are once they have not changed for this long.
-const AT_REST_AFTER: std::time::Duration = std::time::Duration::from_secs(10);
+const AT_REST_AFTER: Duration = Duration::from_secs(10);
 
 /// A definition on its port, with the hash of what an instance would serve.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ impl<'a> Wanted<'a> {
             description: config.description,
             labels: config.labels,
             ready: ReadyPolicy::default(),
-            update: UpdatePolicy::default(),
+            update: UpdatePolicy { drain: Duration::from_millis(config.drain_ms), ..UpdatePolicy::default() },
             origins: Table::default(),
             spec,
         };
@@ -172,6 +173,7 @@ struct Recorded<'a> {
     description: Option<&'a str>,
     labels: &'a Table<Arc<str>, String>,
     aliases: &'a [String],
+    drain_ms: u64,
     file_size: Option<u64>,
     parameters: &'a Table<Arc<str>, serde_json::Value>,
 }
@@ -190,7 +192,7 @@ impl<'a> Recorded<'a> {
             description,
             labels,
             ready: _,
-            update: _,
+            update,
             origins: _,
         } = definition;
         let model_file = parameters.get("model").and_then(|path| spec.files.get(path.as_str()?));
@@ -202,6 +204,7 @@ impl<'a> Recorded<'a> {
             description: description.as_deref(),
             labels,
             aliases,
+            drain_ms: u64::try_from(update.drain.as_millis()).unwrap_or(u64::MAX),
             file_size: model_file.map(|file| file.size),
             parameters,
         }
@@ -224,6 +227,7 @@ pub fn config(definition: &Definition) -> ModelConfig {
         description: recorded.description.map(str::to_owned),
         labels: recorded.labels.clone(),
         aliases: recorded.aliases.to_vec(),
+        drain_ms: recorded.drain_ms,
         file_size: recorded.file_size,
         parameters: recorded.parameters.iter().map(|(key, value)| (key.to_string(), value.clone())).collect(),
     }
@@ -232,8 +236,18 @@ pub fn config(definition: &Definition) -> ModelConfig {
 /// Which recorded fields changed. Parameters are told by the spec.
 fn config_differences(definition: &Definition, new: &ModelConfig, record: &ModelRecord) -> Vec<Reason> {
     let Ok(old) = record.config() else { return Vec::new() };
-    let ModelConfig { name: _, source, model_type, state: _, description, labels, aliases, file_size: _, parameters } =
-        new;
+    let ModelConfig {
+        name: _,
+        source,
+        model_type,
+        state: _,
+        description,
+        labels,
+        aliases,
+        drain_ms,
+        file_size: _,
+        parameters,
+    } = new;
     let mut reasons = Vec::new();
     let mut compare = |field: &str, old: Option<String>, new: Option<String>| {
         if old != new {
@@ -246,6 +260,8 @@ fn config_differences(definition: &Definition, new: &ModelConfig, record: &Model
     compare("description", old.description, description.clone());
     compare("labels", Some(format!("{:?}", old.labels)), Some(format!("{labels:?}")));
     compare("aliases", Some(old.aliases.join(", ")), Some(aliases.join(", ")));
+    let drain = |ms: u64| Some(crate::text::duration(Duration::from_millis(ms)));
+    compare("drain", drain(old.drain_ms), drain(*drain_ms));
     if definition.spec.hash(record.port.map(|p| p.port)) == record.generation.hash {
         // The spec does not tell: the same value, written as another type.
         for key in old.parameters.keys().chain(parameters.keys().filter(|k| !old.parameters.contains_key(*k))) {

@@ -80,6 +80,7 @@ fn object(value: Json) -> Map<String, Json> {
 
 fn config(model: &str) -> ModelConfig {
     ModelConfig {
+        drain_ms: 30_000,
         name: name(model),
         source: format!("/models.d/{model}.toml"),
         model_type: ModelType::Llama,

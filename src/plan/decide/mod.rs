@@ -14,6 +14,8 @@ mod start;
 mod status;
 mod wish;
 
+use std::time::Duration;
+
 use super::input::Input;
 use super::ports::PortChoice;
 use super::reason::{Impact, Reason, WaitFor};
@@ -125,7 +127,9 @@ impl<'s> Decider<'s, '_> {
     }
 
     fn remove(&mut self, record: Option<&ModelRecord>) {
-        let (down, drain) = (self.input.desired.is_none(), UpdatePolicy::default().drain);
+        let down = self.input.desired.is_none();
+        let recorded = record.and_then(|r| r.config().ok()).map(|config| Duration::from_millis(config.drain_ms));
+        let drain = recorded.unwrap_or(UpdatePolicy::default().drain);
         let stop = self.kept().map(|(live, recorded)| stop(live, recorded, Some(drain)));
         if down {
             self.d.reasons.push(Reason::Down);
@@ -140,7 +144,7 @@ impl<'s> Decider<'s, '_> {
             self.d.waits.push(WaitFor::DeletionBlocked { file: blocking.file.to_string() });
             return;
         }
-        let file = record.map_or_else(|| format!("definition of {}", self.s.name), |r| r.source.clone());
+        let file = record.map_or_else(|| format!("definition of {}", self.s.name), |r| self.shown(&r.source));
         self.d.reasons.push(Reason::DefinitionRemoved { file });
         self.d.wish = Wish::Delete(stop);
     }
@@ -167,6 +171,18 @@ impl<'s> Decider<'s, '_> {
         if let Some(start) = start {
             self.d.wish = Wish::Create(start);
         }
+    }
+
+    /// A recorded path as people see those beside it.
+    fn shown(&self, source: &str) -> String {
+        let beside = || {
+            let desired = self.input.desired?;
+            let name = std::path::Path::new(source).strip_prefix(&desired.dir).ok()?.to_str()?;
+            let neighbour = desired.definitions.values().next()?;
+            let directory = neighbour.file.rsplit_once('/').map_or("", |(directory, _)| directory);
+            Some(format!("{directory}/{name}"))
+        };
+        beside().unwrap_or_else(|| source.to_owned())
     }
 
     /// Records a live instance that the database does not know.

@@ -34,6 +34,7 @@ impl<'s> Decider<'s, '_> {
             self.cancel_drain(recorded);
         } else if self.serves_for_failed(wanted, record, live) {
             self.wait_for_edit(record, record.last_ready.as_ref().map(|g| g.number));
+            self.wait_until_ready(wanted, live, recorded);
             self.cancel_drain(recorded);
         } else {
             self.replace(wanted, record, live, recorded);
@@ -55,6 +56,10 @@ impl<'s> Decider<'s, '_> {
             return;
         }
         self.cancel_drain(recorded);
+        self.wait_until_ready(wanted, live, recorded);
+    }
+
+    fn wait_until_ready(&mut self, wanted: &Wanted<'_>, live: &Instance, recorded: &InstanceRecord) {
         if recorded.state == InstanceState::Loading {
             let deadline = deadline(recorded, &wanted.definition.ready);
             self.d.waits.push(WaitFor::Ready { pid: live.process.pid, deadline });
