@@ -25,7 +25,7 @@ fn nothing_stops_for_a_command_line_that_llama_server_refuses() {
     world.define(model("chat").option("ctx_size", "2x"));
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
-    wait    chat: stays as it is: error: invalid argument: --ctx-size   models.d/chat.toml:2
+    wait    chat: nothing is changed: error: invalid argument: --ctx-size   models.d/chat.toml:2
     ");
     assert_eq!(world.machine.server("chat").process.pid, 101);
 }

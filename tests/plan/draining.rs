@@ -44,9 +44,9 @@ fn a_busy_server_drains_and_gives_way_when_it_is_idle() {
 fn a_server_that_stays_busy_gives_way_at_the_deadline() {
     let mut world = busy();
     world.define(model("chat").option("ctx_size", "16384").drain(10));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    restart chat: ctx_size 8192 -> 16384   models.d/chat.toml:2
+    restart chat: ctx_size 8192 -> 16384   models.d/chat.toml:2; drain 30 s -> 10 s (no restart)   models.d/chat.toml
             - record row again, generation 2, generation 2 accepted by release 1, chat instance draining until 11.000 s
     -- 0.000 s
     wait    chat: draining, 2 requests in flight
@@ -73,7 +73,7 @@ fn a_server_that_does_not_tell_is_given_the_whole_drain_time() {
     world.define(model("chat").stopped().drain(5));
     assert_snapshot!(world.story(), @r#"
     -- 0.000 s
-    stop    chat: ctx_size no longer 8192 (no restart)   models.d/chat.toml; state = "stopped"   models.d/chat.toml:2
+    stop    chat: ctx_size no longer 8192 (no restart)   models.d/chat.toml; drain 30 s -> 5.0 s (no restart)   models.d/chat.toml; state = "stopped"   models.d/chat.toml:2
             - record row again, generation 2, chat instance draining until 6.000 s
     -- 0.000 s
     wait    chat: draining, it does not tell what is in flight
@@ -135,8 +135,8 @@ fn a_drain_for_another_llama_server_keeps_its_deadline() {
 fn a_drain_time_of_zero_stops_at_once() {
     let mut world = busy();
     world.define(model("chat").option("ctx_size", "16384").drain(0));
-    assert_snapshot!(world.planned(), @r"
-    restart chat: ctx_size 8192 -> 16384   models.d/chat.toml:2
+    assert_snapshot!(world.planned(), @"
+    restart chat: ctx_size 8192 -> 16384   models.d/chat.toml:2; drain 30 s -> 0.0 s (no restart)   models.d/chat.toml
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of chat on port 8100

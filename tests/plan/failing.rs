@@ -21,7 +21,7 @@ fn rolled_back() -> World {
 
 #[test]
 fn a_failed_generation_gives_way_to_the_last_that_was_ready() {
-    assert_snapshot!(edited().story(), @r"
+    assert_snapshot!(edited().story(), @"
     -- 0.000 s
     restart chat: ctx_size no longer 1   models.d/chat.toml; fate set to dies   models.d/chat.toml:2
             - record row again, generation 2, generation 2 accepted by release 1
@@ -41,8 +41,10 @@ fn a_failed_generation_gives_way_to_the_last_that_was_ready() {
     -- 1.000 s
     note    chat status loading (generation 2 failed: invalid magic characters)
     wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: loading (pid 103)
     -- 1.000 s
     wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: loading (pid 103)
     -- 2.000 s
     found   chat ready (pid 103)
     note    chat instance ready
@@ -130,7 +132,7 @@ fn retry_tries_the_failed_generation_again() {
             - start generation 2 of chat on port 8100
     ");
     world.limits.retry = false;
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
     wait    chat: loading (pid 104)
     -- 1.000 s
@@ -145,8 +147,10 @@ fn retry_tries_the_failed_generation_again() {
     -- 1.000 s
     note    chat status loading (generation 2 failed: invalid magic characters)
     wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: loading (pid 105)
     -- 1.000 s
     wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: loading (pid 105)
     -- 2.000 s
     found   chat ready (pid 105)
     note    chat instance ready
@@ -161,7 +165,7 @@ fn retry_tries_the_failed_generation_again() {
 fn another_llama_server_tries_the_failed_generation_again() {
     let mut world = rolled_back();
     world.machine.install("release 2");
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
     restart chat: tried again; ctx_size no longer 1   models.d/chat.toml; fate set to dies   models.d/chat.toml:2
             - record chat generation 2 pending, generation 2 accepted by release 2
@@ -182,8 +186,10 @@ fn another_llama_server_tries_the_failed_generation_again() {
     -- 1.000 s
     note    chat status loading (generation 2 failed: invalid magic characters)
     wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: loading (pid 105)
     -- 1.000 s
     wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: loading (pid 105)
     -- 2.000 s
     found   chat ready (pid 105)
     note    chat instance ready
@@ -213,7 +219,7 @@ fn what_only_the_record_holds_is_recorded_while_an_edit_is_waited_for() {
 fn the_former_generation_is_started_again_when_it_crashes() {
     let mut world = rolled_back();
     world.machine.kill("chat", FailureCause::Spec, "segmentation fault");
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
     found   chat crashed: segmentation fault
     note    instance gone
@@ -225,8 +231,10 @@ fn the_former_generation_is_started_again_when_it_crashes() {
     -- 0.000 s
     note    chat status loading (generation 2 failed: invalid magic characters)
     wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: loading (pid 104)
     -- 0.000 s
     wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: loading (pid 104)
     -- 1.000 s
     found   chat ready (pid 104)
     note    chat instance ready

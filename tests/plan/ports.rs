@@ -51,15 +51,15 @@ fn a_conflict_after_it_names_the_holder_and_waits() {
     world.machine.kill("chat", FailureCause::Spec, "segmentation fault");
     world.machine.strangers.insert(8100, "nginx (pid 7)".to_owned());
     world.advance(5);
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
     found   chat crashed: segmentation fault
     note    instance gone
     note    chat crashes 1
     note    chat status error (segmentation fault)
-    wait    chat: port 8100 is held by nginx (pid 7)
+    wait    chat: port 8100 is held by nginx (pid 7); stop that, or choose another port
     -- 0.000 s
-    wait    chat: port 8100 is held by nginx (pid 7)
+    wait    chat: port 8100 is held by nginx (pid 7); stop that, or choose another port
     ");
     world.machine.strangers.clear();
     assert_snapshot!(world.story(), @r"
@@ -81,13 +81,13 @@ fn a_conflict_after_it_names_the_holder_and_waits() {
 fn a_declared_port_that_a_stranger_holds_is_waited_for() {
     let mut world = World::new([model("chat").port(8200)]);
     world.machine.strangers.insert(8200, "nginx (pid 7)".to_owned());
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
     create  chat: models.d/chat.toml
             - record row, chat port 8200, generation 1, generation 1 accepted by release 1
-    wait    chat: port 8200 is held by nginx (pid 7)
+    wait    chat: port 8200 is held by nginx (pid 7); stop that, or choose another port
     -- 0.000 s
-    wait    chat: port 8200 is held by nginx (pid 7)
+    wait    chat: port 8200 is held by nginx (pid 7); stop that, or choose another port
     ");
 }
 
@@ -97,16 +97,16 @@ fn nothing_stops_for_a_port_that_a_stranger_holds() {
     world.machine.strangers.insert(8300, "nginx (pid 7)".to_owned());
     world.define(model("a").port(8300));
     world.define(model("b").port(8200));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
     note    a no port
     create  b: models.d/b.toml
             - record row, b port 8200, generation 1, generation 1 accepted by release 1
-    wait    a: port 8300 is held by nginx (pid 7)
-    wait    b: port 8200 is held by model a
+    wait    a: port 8300 is held by nginx (pid 7); stop that, or choose another port
+    wait    b: port 8200 is held by model a; stop that, or choose another port
     -- 0.000 s
-    wait    a: port 8300 is held by nginx (pid 7)
-    wait    b: port 8200 is held by model a
+    wait    a: port 8300 is held by nginx (pid 7); stop that, or choose another port
+    wait    b: port 8200 is held by model a; stop that, or choose another port
     ");
     assert_eq!(world.machine.server("a").process.pid, 101);
 }
@@ -228,12 +228,12 @@ fn a_port_moves_from_a_removed_model_to_another() {
     let mut world = World::settled([model("old").port(8200)]);
     world.remove("old");
     world.define(model("new").port(8200));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    delete  old: /models.d/old.toml removed
+    delete  old: models.d/old.toml removed
             - stop pid 101
             - record old deleted
-    wait    new: port 8200 is held by model old
+    wait    new: port 8200 is held by model old; stop that, or choose another port
     -- 0.000 s
     create  new: models.d/new.toml
             - record row, new port 8200, generation 1, generation 1 accepted by release 1
@@ -291,9 +291,9 @@ fn a_declared_port_that_was_allotted_to_another_and_not_proven_is_given_up() {
 fn a_declared_port_that_was_allotted_to_another_and_proven_is_waited_for() {
     let mut world = World::settled([model("b")]);
     world.define(model("a").port(8100));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    wait    a: port 8100 is held by model b
+    wait    a: port 8100 is held by model b; stop that, or choose another port
     ");
 }
 
@@ -342,24 +342,24 @@ fn a_restart_that_cannot_come_takes_no_slot_from_one_that_can() {
     world.define(model("b").port(8300 + 1));
     world.define(model("c").option("ctx_size", "2"));
     world.limits.targets = ["a", "c"].map(name).into();
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
     restart c: ctx_size set to 2   models.d/c.toml:2
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 103
             - start generation 2 of c on port 8102
-    wait    a: port 8300 is held by nginx (pid 7)
+    wait    a: port 8300 is held by nginx (pid 7); stop that, or choose another port
     -- 0.000 s
-    wait    a: port 8300 is held by nginx (pid 7)
+    wait    a: port 8300 is held by nginx (pid 7); stop that, or choose another port
     wait    c: loading (pid 104)
     -- 1.000 s
     found   c ready (pid 104)
     note    c generation 2 ready
     note    c instance ready
     note    c status running
-    wait    a: port 8300 is held by nginx (pid 7)
+    wait    a: port 8300 is held by nginx (pid 7); stop that, or choose another port
     -- 1.000 s
-    wait    a: port 8300 is held by nginx (pid 7)
+    wait    a: port 8300 is held by nginx (pid 7); stop that, or choose another port
     ");
 }
 
@@ -401,10 +401,10 @@ fn a_model_whose_file_cannot_be_read_keeps_a_port_that_is_not_proven_yet() {
     world.pass();
     world.spoil("b", None);
     world.define(model("a").port(8100));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    wait    a: port 8100 is held by model b
-    wait    b: stays as it is: models.d/b.toml: expected `=`
+    wait    a: port 8100 is held by model b; stop that, or choose another port
+    wait    b: nothing is changed: models.d/b.toml: expected `=`
     wait    b: loading (pid 101)
     -- 60.000 s
     found   b ready (pid 101)
@@ -412,10 +412,10 @@ fn a_model_whose_file_cannot_be_read_keeps_a_port_that_is_not_proven_yet() {
     note    b port 8100 proven
     note    b instance ready
     note    b status running
-    wait    a: port 8100 is held by model b
-    wait    b: stays as it is: models.d/b.toml: expected `=`
+    wait    a: port 8100 is held by model b; stop that, or choose another port
+    wait    b: nothing is changed: models.d/b.toml: expected `=`
     -- 60.000 s
-    wait    a: port 8100 is held by model b
-    wait    b: stays as it is: models.d/b.toml: expected `=`
+    wait    a: port 8100 is held by model b; stop that, or choose another port
+    wait    b: nothing is changed: models.d/b.toml: expected `=`
     ");
 }

@@ -8,7 +8,7 @@ use crate::simulated::{Edit, World, model};
 fn a_server_without_progress_is_given_up_after_the_timeout() {
     let mut world = World::settled([model("chat").ready_timeout(60)]);
     world.define(model("chat").ready_timeout(60).fate("hangs"));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
     restart chat: fate set to hangs   models.d/chat.toml:2
             - record row again, generation 2, generation 2 accepted by release 1
@@ -32,8 +32,10 @@ fn a_server_without_progress_is_given_up_after_the_timeout() {
     -- 60.000 s
     note    chat status loading (generation 2 failed: not ready after 60 s)
     wait    chat: generation 2 failed: not ready after 60 s; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: loading (pid 103)
     -- 60.000 s
     wait    chat: generation 2 failed: not ready after 60 s; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: loading (pid 103)
     -- 61.000 s
     found   chat ready (pid 103)
     note    chat instance ready
@@ -118,7 +120,7 @@ fn an_answer_in_between_starts_the_count_anew() {
 fn a_server_without_a_layer_on_a_gpu_is_not_ready_where_one_is_required() {
     let mut world = World::settled([model("chat").require_gpu()]);
     world.define(model("chat").require_gpu().fate("no-gpu"));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
     restart chat: fate set to no-gpu   models.d/chat.toml:2
             - record row again, generation 2, generation 2 accepted by release 1
@@ -142,8 +144,10 @@ fn a_server_without_a_layer_on_a_gpu_is_not_ready_where_one_is_required() {
     -- 1.000 s
     note    chat status loading (generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true)
     wait    chat: generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: loading (pid 103)
     -- 1.000 s
     wait    chat: generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: loading (pid 103)
     -- 2.000 s
     found   chat ready (pid 103)
     note    chat instance ready

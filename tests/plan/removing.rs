@@ -12,17 +12,17 @@ fn a_removed_definition_takes_its_model_with_it() {
     world.machine.server("a").busy = Busy::Yes(1);
     world.remove("a");
     world.remove("c");
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    delete  a: /models.d/a.toml removed
+    delete  a: models.d/a.toml removed
             - record a instance draining until 31.000 s
-    delete  c: /models.d/c.toml removed
+    delete  c: models.d/c.toml removed
             - stop pid 103
             - record c deleted
     -- 0.000 s
     wait    a: draining, 1 request in flight
     -- 30.000 s
-    delete  a: /models.d/a.toml removed
+    delete  a: models.d/a.toml removed
             - stop pid 101
             - record a deleted
     -- 30.000 s
@@ -51,14 +51,14 @@ fn a_file_that_cannot_be_read_protects_the_model_recorded_from_it() {
     let mut world = World::settled([model("a"), model("b"), model("c")]);
     world.spoil("a", None);
     world.remove("b");
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    delete  b: /models.d/b.toml removed
+    delete  b: models.d/b.toml removed
             - stop pid 102
             - record b deleted
-    wait    a: stays as it is: models.d/a.toml: expected `=`
+    wait    a: nothing is changed: models.d/a.toml: expected `=`
     -- 0.000 s
-    wait    a: stays as it is: models.d/a.toml: expected `=`
+    wait    a: nothing is changed: models.d/a.toml: expected `=`
     ");
     assert_eq!(world.machine.of("a").len(), 1);
 }
@@ -70,7 +70,7 @@ fn a_file_that_cannot_be_read_protects_the_model_it_names() {
     world.spoil("renamed", Some("a"));
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
-    wait    a: stays as it is: models.d/renamed.toml: expected `=`
+    wait    a: nothing is changed: models.d/renamed.toml: expected `=`
     ");
     assert_eq!(world.machine.of("a").len(), 1);
 }
@@ -101,17 +101,17 @@ fn a_model_whose_file_cannot_be_read_is_still_started_after_a_crash() {
     note    a status error (segmentation fault)
     start   a: process gone: segmentation fault
             - start generation 1 of a on port 8100
-    wait    a: stays as it is: models.d/a.toml: expected `=`
+    wait    a: nothing is changed: models.d/a.toml: expected `=`
     -- 0.000 s
-    wait    a: stays as it is: models.d/a.toml: expected `=`
+    wait    a: nothing is changed: models.d/a.toml: expected `=`
     wait    a: loading (pid 102)
     -- 1.000 s
     found   a ready (pid 102)
     note    a instance ready
     note    a status running
-    wait    a: stays as it is: models.d/a.toml: expected `=`
+    wait    a: nothing is changed: models.d/a.toml: expected `=`
     -- 1.000 s
-    wait    a: stays as it is: models.d/a.toml: expected `=`
+    wait    a: nothing is changed: models.d/a.toml: expected `=`
     ");
 }
 
@@ -126,9 +126,9 @@ fn a_stop_is_not_begun_for_a_file_that_cannot_be_read_any_more() {
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
     note    a instance ready
-    wait    a: stays as it is: models.d/a.toml: expected `=`
+    wait    a: nothing is changed: models.d/a.toml: expected `=`
     -- 0.000 s
-    wait    a: stays as it is: models.d/a.toml: expected `=`
+    wait    a: nothing is changed: models.d/a.toml: expected `=`
     ");
 }
 

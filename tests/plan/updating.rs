@@ -129,7 +129,7 @@ fn siblings_of_a_failed_restart_keep_serving_what_they_serve() {
     let defaults = |word: &'static str| ["a", "b", "c"].map(|n| model(n).default_option("fate", word, 4));
     let mut world = World::settled(defaults("ready"));
     defaults("dies").into_iter().for_each(|d| world.define(d));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
     restart a: fate ready -> dies   models.d/_defaults.toml:4
             - record row again, generation 2, generation 2 accepted by release 1
@@ -155,10 +155,12 @@ fn siblings_of_a_failed_restart_keep_serving_what_they_serve() {
     -- 1.000 s
     note    a status loading (generation 2 failed: invalid magic characters)
     wait    a: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    wait    a: loading (pid 105)
     wait    b: waits: the same edit failed on a   models.d/_defaults.toml:4
     wait    c: waits: the same edit failed on a   models.d/_defaults.toml:4
     -- 1.000 s
     wait    a: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    wait    a: loading (pid 105)
     wait    b: waits: the same edit failed on a   models.d/_defaults.toml:4
     wait    c: waits: the same edit failed on a   models.d/_defaults.toml:4
     -- 2.000 s
