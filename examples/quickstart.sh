@@ -1,6 +1,7 @@
 #!/bin/sh
 # From a fresh clone to running models, and an edit that restarts just one.
-# Needs Rust and Python, nothing else; writes only into folders Git ignores
+# Needs Rust and Python, and nothing installed by hand (README says where a C++
+# compiler is needed too); writes only into folders Git ignores
 # (target, weights, .quickstart, .llama-server). Run it as often as you like.
 set -eu
 
@@ -79,5 +80,7 @@ done
 copy down >/dev/null
 trap - EXIT
 
-say "The copy is stopped. The models of models.d run on without herdsman; to stop them:"
-printf "%s --models-dir %s --state-dir %s down\n" "$program" "$root/models.d" "$root/.quickstart/state"
+say "The copy is stopped. The models of models.d run on without herdsman. To look at them, and to stop them:"
+for command in status down; do
+    printf "%s --models-dir %s --state-dir %s %s\n" "$program" "$root/models.d" "$root/.quickstart/state" "$command"
+done

@@ -129,6 +129,10 @@ impl Progress {
 }
 
 fn show(spinner: &ProgressBar, waiting: &[Wait]) {
+    if waiting.is_empty() {
+        spinner.disable_steady_tick();
+        return;
+    }
     let parts: Vec<String> = waiting.iter().map(|wait| format!("{} {}", wait.model, wait.what)).collect();
     spinner.set_message(parts.join("; "));
     spinner.enable_steady_tick(Duration::from_millis(100));
