@@ -42,8 +42,14 @@ pub enum BinaryProblem {
         path.display()
     )]
     NotFound {
-        /// The path, or the name looked for in `PATH`.
+        /// The path.
         path: PathBuf,
+    },
+    /// No such command.
+    #[error("there is no {name} in PATH; install llama.cpp, or name its llama-server with --llama-server or `binary`")]
+    NotInPath {
+        /// The command's name.
+        name: String,
     },
     /// A file that cannot be executed.
     #[error("{} cannot be executed ({why}); make it executable, or name another llama-server", path.display())]
@@ -85,7 +91,7 @@ pub fn locate(explicit: Option<&str>, path_var: Option<&OsStr>) -> Result<PathBu
         let path = std::path::absolute(&path).unwrap_or(path);
         return executable(&path).map(|_| path);
     }
-    let mut problem = BinaryProblem::NotFound { path: PathBuf::from(format!("{name} (in PATH)")) };
+    let mut problem = BinaryProblem::NotInPath { name: name.to_owned() };
     for dir in std::env::split_paths(path_var.unwrap_or_default()).filter(|dir| dir.is_absolute()) {
         let path = dir.join(name);
         match executable(&path) {

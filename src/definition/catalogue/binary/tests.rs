@@ -57,7 +57,7 @@ fn a_program_that_is_not_there_or_not_executable_is_named() {
     let dir = TempDir::new().unwrap();
     let message = locate(Some("/nowhere/llama-server"), None).unwrap_err().to_string();
     assert!(message.starts_with("no llama-server at /nowhere/llama-server; install"), "{message}");
-    assert!(matches!(locate(None, Some(dir.path().as_os_str())), Err(BinaryProblem::NotFound { .. })));
+    assert!(matches!(locate(None, Some(dir.path().as_os_str())), Err(BinaryProblem::NotInPath { .. })));
     assert!(matches!(locate(dir.path().to_str(), None), Err(BinaryProblem::NotExecutable { .. })), "a directory");
     fs::write(dir.path().join("llama-server"), "").unwrap();
     assert!(matches!(locate(None, Some(dir.path().as_os_str())), Err(BinaryProblem::NotExecutable { .. })));
