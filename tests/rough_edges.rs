@@ -87,7 +87,7 @@ fn a_plan_shows_every_restart_with_its_reason_also_those_whose_turn_is_later() {
     world.write_definition("_defaults", "[parameters]\nctx_size = 1024\nthreads = 1\n");
     let ran = world.run(&["reconcile", "--dry-run"]).exits(0);
     assert_eq!(ran.stdout.matches("ctx_size 512 -> 1024   models.d/_defaults.toml:2").count(), 2, "{ran}");
-    ran.says(&["Plan: 2 to restart, 1 of them now."]);
+    ran.says(&["Plan: 2 to restart (1 now)."]);
 }
 
 #[test]

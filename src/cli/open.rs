@@ -1,14 +1,12 @@
 //! From arguments to a host, and from errors to exit codes.
 
-use std::path::PathBuf;
-
 use super::{Exit, Places};
 use crate::host::{self, Host, HostError};
 use crate::state::{StateDir, StateError};
 
 impl Places {
     pub(super) fn state(&self) -> StateDir {
-        StateDir::new(given(&self.state_dir).unwrap_or_else(StateDir::default_path))
+        StateDir::new(self.state_dir.clone().unwrap_or_else(StateDir::default_path))
     }
 
     /// Where everything is, every default filled in.
@@ -16,7 +14,8 @@ impl Places {
         let state = self.state();
         host::Places {
             models_dir: self.models_dir.clone(),
-            database: given(&self.database).unwrap_or_else(|| state.database()),
+            database: self.database.clone().unwrap_or_else(|| state.database()),
+            // An empty variable is one that is not set.
             llama_server: self.llama_server.clone().filter(|name| !name.is_empty()),
             state,
         }
@@ -29,11 +28,6 @@ impl Places {
     pub(super) fn open_read_only(&self) -> Result<Host, HostError> {
         Host::open_read_only(self.resolve())
     }
-}
-
-/// An empty variable is one that is not set.
-fn given(path: &Option<PathBuf>) -> Option<PathBuf> {
-    path.clone().filter(|path| !path.as_os_str().is_empty())
 }
 
 /// A command that refuses for a reason with an exit code of its own.

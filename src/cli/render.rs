@@ -72,7 +72,7 @@ fn summary(plan: &Plan) -> String {
         match (number, held_back) {
             (0, 0) => {}
             (_, 0) => parts.push(format!("{number} to {}", kind.as_str())),
-            (_, _) => parts.push(format!("{} to {}, {number} of them now", number + held_back, kind.as_str())),
+            (_, _) => parts.push(format!("{} to {} ({number} now)", number + held_back, kind.as_str())),
         }
     }
     if !parts.is_empty() {
@@ -156,8 +156,13 @@ fn guard(out: &mut String, refusal: &GuardRefusal) {
 
 fn name_width(plan: &Plan) -> usize {
     let names = plan.actions.iter().map(|a| a.model.as_str()).chain(plan.waiting.iter().map(|w| w.model.as_str()));
-    let rows = plan.unmanaged.iter().take(UNMANAGED_SHOWN).map(|row| row.name.as_str());
-    names.chain(rows).map(|name| name.chars().count()).max().unwrap_or(0).min(ModelName::MAX_LENGTH)
+    let rows: Vec<String> = plan.unmanaged.iter().take(UNMANAGED_SHOWN).map(|row| shown_name(&row.name)).collect();
+    names
+        .chain(rows.iter().map(String::as_str))
+        .map(|name| name.chars().count())
+        .max()
+        .unwrap_or(0)
+        .min(ModelName::MAX_LENGTH)
 }
 
 /// A row's name may be any text: it goes to a terminal.
@@ -174,5 +179,123 @@ fn past(kind: ActionKind) -> &'static str {
         ActionKind::Stop => "stopped",
         ActionKind::Delete => "deleted",
         ActionKind::Adopt => "adopted",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ColumnDrift, DesiredState, FieldChange, Origin, Timestamp, UnmanagedRow};
+    use crate::plan::{Impact, Reason};
+
+    fn name(text: &str) -> ModelName {
+        ModelName::parse(text).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn action(model: &str, kind: ActionKind, reasons: Vec<Reason>) -> Action {
+        Action { model: name(model), kind, reasons, steps: Vec::new() }
+    }
+
+    fn changed(field: &str, old: &str, new: &str, impact: Impact, line: u32) -> Reason {
+        let change = FieldChange { field: field.into(), old: Some(old.into()), new: Some(new.into()) };
+        Reason::FieldChanged { change, impact, origin: Origin::new("models.d/_defaults.toml", line) }
+    }
+
+    fn waiting(model: &str, on: WaitFor, reasons: Vec<Reason>) -> Waiting {
+        Waiting { model: name(model), on, reasons }
+    }
+
+    fn shown(plan: &Plan) -> String {
+        anstream::adapter::strip_str(&super::plan(plan)).to_string()
+    }
+
+    #[test]
+    fn a_plan_of_every_kind_reads_as_it_should() {
+        let added = |file: &str, state| Reason::DefinitionAdded { origin: Origin::new(file, 0), state };
+        let drift = ColumnDrift { column: "ctx_size".into(), recorded: "8192".into(), found: "1".into() };
+        let restart = || changed("ctx_size", "8192", "16384", Impact::Restart, 7);
+        let plan = Plan {
+            actions: vec![
+                action(
+                    "coder-14b",
+                    ActionKind::Restart,
+                    vec![restart(), changed("threads", "4", "8", Impact::Restart, 8)],
+                ),
+                action(
+                    "gemma-12b",
+                    ActionKind::Delete,
+                    vec![Reason::DefinitionRemoved { file: "models.d/gemma-12b.toml".into() }],
+                ),
+                action("lost", ActionKind::Adopt, vec![Reason::Unrecorded { pid: 4711 }]),
+                action(
+                    "old",
+                    ActionKind::Stop,
+                    vec![Reason::StateWanted {
+                        state: DesiredState::Stopped,
+                        origin: Origin::new("models.d/old.toml", 1),
+                    }],
+                ),
+                action("phi-4", ActionKind::Start, vec![Reason::ProcessGone { death: None, crashes: 1 }]),
+                action(
+                    "qwen3-8b",
+                    ActionKind::Update,
+                    vec![changed("description", "a", "b", Impact::Record, 2), Reason::RowDrift { drift }],
+                ),
+                action("spare", ActionKind::Create, vec![added("models.d/spare.toml", DesiredState::Stopped)]),
+                action("tiny-chat", ActionKind::Create, vec![added("models.d/tiny-chat.toml", DesiredState::Running)]),
+            ],
+            waiting: vec![
+                waiting("later", WaitFor::RestartSlot { model: name("coder-14b") }, vec![restart()]),
+                waiting(
+                    "flaky",
+                    WaitFor::Backoff { until: Timestamp(1), crashes: 3, message: "ended by SIGSEGV".into() },
+                    Vec::new(),
+                ),
+                waiting("mistral", WaitFor::BinaryUpgrade, Vec::new()),
+            ],
+            unmanaged: vec![UnmanagedRow { id: 9, name: "hand\nmade".into() }],
+            ..Plan::default()
+        };
+        insta::assert_snapshot!(shown(&plan), @r#"
+        -/+ coder-14b     restart  ctx_size 8192 -> 16384   models.d/_defaults.toml:7
+                                   threads 4 -> 8   models.d/_defaults.toml:8
+          - gemma-12b     delete   models.d/gemma-12b.toml removed
+          < lost          adopt    pid 4711 carries our mark and was not recorded
+          x old           stop     state = "stopped"   models.d/old.toml:1
+          > phi-4         start    process gone
+          ~ qwen3-8b      update   description (no restart)   models.d/_defaults.toml:2
+                                   database drift: ctx_size was 8192, found 1
+          + spare         create   models.d/spare.toml (declared stopped)
+          + tiny-chat     create   models.d/tiny-chat.toml
+          : later         wait     waits for the restart of coder-14b (--max-restarting)
+                                   ctx_size 8192 -> 16384   models.d/_defaults.toml:7
+          ! flaky         wait     crashed 3 times in a row, waits for its next try: ended by SIGSEGV
+          . mistral       wait     llama-server changed on disk; --upgrade-binary restarts it
+          . "hand\nmade"  ignore   not managed
+
+        Plan: 2 to create, 1 to update, 2 to restart (1 now), 1 to start, 1 to stop, 1 to delete, 1 to adopt.
+        "#);
+    }
+
+    #[test]
+    fn a_refusal_says_what_it_refuses_hints_at_renames_and_how_to_insist() {
+        let refusal =
+            GuardRefusal { deletions: vec![name("a"), name("b")], managed: 2, renames: vec![(name("a"), name("c"))] };
+        let plan = Plan {
+            waiting: ["a", "b", "c"].map(|model| waiting(model, WaitFor::Guard, Vec::new())).into(),
+            guard: Some(refusal),
+            ..Plan::default()
+        };
+        insta::assert_snapshot!(shown(&plan), @r#"
+          ! a  wait     refused by the mass-delete guard
+          ! b  wait     refused by the mass-delete guard
+          ! c  wait     refused by the mass-delete guard
+
+        Refused: this would delete 2 of 2 managed models. Nothing is deleted or created.
+          c uses the weights of a: a rename? Then set name = "a" in its file.
+          If it is meant: --max-deletes 2
+
+        No changes. 0 models match their definitions, 3 do not (yet).
+        "#);
     }
 }
