@@ -117,7 +117,14 @@ impl Host {
     /// not `exec` llama-server leaves the server itself, with port and memory.
     /// Each is known by its session and by the instance's marker.
     fn end_leftovers<'t>(&self, gone: impl Iterator<Item = &'t StopTarget>) {
-        let gone: BTreeMap<i32, &InstanceId> = gone.map(|target| (target.process.pid, &target.id)).collect();
+        // A session whose leader lives is not the stopped instance's: its pid,
+        // which no other process gets while a session bears it, was free.
+        let leads = |pid| !matches!(Stat::of(pid), Ok(stat) if stat.is_none_or(Stat::is_dead));
+        let gone: BTreeMap<i32, &InstanceId> =
+            gone.map(|target| (target.process.pid, &target.id)).filter(|(pid, _)| !leads(*pid)).collect();
+        if gone.is_empty() {
+            return;
+        }
         let Ok(entries) = std::fs::read_dir("/proc").map(|entries| entries.flatten()) else { return };
         for pid in entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
             let Ok(Some(stat)) = Stat::of(pid) else { continue };
