@@ -103,3 +103,15 @@ fn a_secret_that_no_header_can_carry_is_refused_before_anything_stops() {
     world.run(&["reconcile"]).exits(65).says(&["models.d/a.toml:6", "is not one line of text"]);
     assert_eq!(world.pid("a"), pid);
 }
+
+#[test]
+fn weights_are_checked_whatever_they_are_called() {
+    let world = World::new();
+    world.tiny("a");
+    world.converges();
+    let pid = world.pid("a");
+    fs::write(world.path().join("weights/blob"), "no weights at all").unwrap();
+    world.write_definition("a", "model = \"../weights/blob\"\n");
+    world.run(&["reconcile"]).exits(65).says(&["weights/blob", "GGUF", "models.d/a.toml:1"]);
+    assert_eq!(world.pid("a"), pid);
+}

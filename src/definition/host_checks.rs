@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::secret::{SecretError, read_secret};
 use super::source::Source;
 use super::{defaults, open, text};
-use crate::model::{Definition, Desired, DesiredState, Diagnostic, Origin, Spec, Unresolved};
+use crate::model::{Definition, Desired, DesiredState, Diagnostic, Origin, Unresolved};
 
 /// What the files of a host were found to be, by path: `None` is good.
 type Checked = BTreeMap<String, Option<String>>;
@@ -37,13 +37,6 @@ pub fn host_checks(desired: &mut Desired) {
     }
     desired.unresolved.sort_by(|a, b| a.path.cmp(&b.path));
     desired.diagnostics = super::in_order(std::mem::take(&mut desired.diagnostics));
-}
-
-/// The GGUF files of a spec: those named so, and the model itself.
-pub fn gguf_files(spec: &Spec) -> impl Iterator<Item = &str> {
-    let model = spec.options.get("model").map(|model| model.value.to_string());
-    let is_gguf = move |path: &&str| path.ends_with(".gguf") || model.as_deref() == Some(path);
-    spec.files.keys().map(|path| &**path).filter(is_gguf)
 }
 
 fn problems(definition: &Definition, dir: &Path, checked: &mut Checked) -> Vec<Diagnostic> {

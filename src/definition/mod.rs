@@ -58,7 +58,7 @@ pub use duration::{DurationError, parse as parse_duration};
 pub use error::LoadError;
 pub use files::identity_now;
 pub use gguf::{GgufProblem, check_gguf};
-pub use host_checks::{gguf_files, host_checks};
+pub use host_checks::host_checks;
 pub use load::load;
 pub use render::render;
 pub use secret::{SecretError, read_secret};

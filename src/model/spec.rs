@@ -151,6 +151,13 @@ impl Spec {
         self.host.contains('/')
     }
 
+    /// The weights among its files: those named so, and the model itself.
+    pub fn gguf_files(&self) -> impl Iterator<Item = &str> {
+        let model = self.options.get("model").map(|model| model.value.to_string());
+        let is_gguf = move |path: &&str| path.ends_with(".gguf") || model.as_deref() == Some(path);
+        self.files.keys().map(|path| &**path).filter(is_gguf)
+    }
+
     /// The hash of this spec served on `port`.
     ///
     /// The words of the command line are not hashed, only the values: another

@@ -131,7 +131,7 @@ fn the_identity_of_every_shard_is_part_of_the_spec() {
     let sizes: Vec<_> =
         definition.spec.files.iter().map(|(path, FileIdentity { size, .. })| (path.to_string(), *size)).collect();
     assert_eq!(sizes, [(dir.file("w-00001-of-00002.gguf"), 1), (dir.file("w-00002-of-00002.gguf"), 2)]);
-    assert_eq!(gguf_files(&definition.spec).count(), 2);
+    assert_eq!(definition.spec.gguf_files().count(), 2);
     let missing = format!("file {}", dir.file("p.gguf"));
     assert_eq!(definition.origin(&missing), Origin::new("models.d/a.toml", 3), "named, though not there");
 }

@@ -124,7 +124,7 @@ impl<'s> Decider<'s, '_> {
                 false
             }
             None => {
-                let weights = spec.files.keys().filter(|f| f.ends_with(".gguf")).map(|f| PathBuf::from(&**f)).collect();
+                let weights = spec.gguf_files().map(PathBuf::from).collect();
                 self.d.questions.push(Question::Check(Box::new(launch.clone()), weights));
                 false
             }
