@@ -3,16 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::apply::World;
+use crate::apply::{Read, World};
 use crate::database::{Database, DatabaseError};
 use crate::definition::catalogue::Catalogue;
 use crate::definition::catalogue::binary::{self, Verdict};
-use crate::definition::{self, Catalogues, LoadError, LoadOptions};
+use crate::definition::{self, Catalogues, LoadError, LoadOptions, Loader};
 use crate::instance::{self, Host as Processes};
 use crate::model::{
-    Change, Death, Desired, FailureCause, Instance, Launch, Observed, ProcessId, Records, StopTarget, Timestamp,
+    BinaryIdentity, Change, Death, Desired, FailureCause, Instance, Launch, Observed, ProcessId, Records, StopTarget,
+    Timestamp,
 };
 use crate::plan::{Answers, Binary, Question};
 use crate::reconcile::Goal;
@@ -58,6 +59,10 @@ pub struct Host {
     processes: Processes,
     state_key: [u8; 32],
     binaries: Binaries,
+    loader: Loader,
+    /// The records last read, and the database's version before they were;
+    /// none once herdsman itself has written.
+    recorded: Option<(i64, Arc<Records>)>,
 }
 
 /// Whether anything may be written.
@@ -73,10 +78,6 @@ impl Access {
             Self::Read(database) => database.as_ref(),
             Self::Write(database) => Some(database),
         }
-    }
-
-    fn records(&mut self) -> Result<Records, HostError> {
-        Ok(self.database().map(Database::records).transpose()?.unwrap_or_default())
     }
 }
 
@@ -109,11 +110,13 @@ impl Host {
             default: places.llama_server.clone(),
             write: matches!(access, Access::Write(_)),
             cache,
-            known: std::sync::Mutex::default(),
+            known: Mutex::default(),
+            catalogues: Mutex::default(),
         };
         let state_key = blake3::derive_key("herdsman 2026 secret digests", state_id.as_bytes());
         let processes = Processes::new(state_id)?;
-        Ok(Self { places, access, processes, state_key, binaries })
+        let (loader, recorded) = (Loader::default(), None);
+        Ok(Self { places, access, processes, state_key, binaries, loader, recorded })
     }
 
     /// Blocks until something about `instances` may have changed, or `timeout`.
@@ -139,22 +142,22 @@ impl World for Host {
         uuid::Uuid::new_v4().into_bytes()
     }
 
-    fn load(&mut self) -> Result<Desired, HostError> {
-        load(&self.places, self.state_key, &self.binaries)
+    fn load(&mut self) -> Result<Arc<Desired>, HostError> {
+        load(&mut self.loader, &self.places, self.state_key, &self.binaries)
     }
 
-    fn records(&mut self) -> Result<Records, HostError> {
-        self.access.records()
+    fn records(&mut self) -> Result<Arc<Records>, HostError> {
+        records(&mut self.access, &mut self.recorded)
     }
 
-    fn read(&mut self, goal: Goal) -> Result<(Option<Desired>, Records), HostError> {
+    fn read(&mut self, goal: Goal) -> Result<Read, HostError> {
         if goal == Goal::Down {
             return Ok((None, self.records()?));
         }
-        let Self { places, access, state_key, binaries, .. } = self;
+        let Self { places, access, state_key, binaries, loader, recorded, .. } = self;
         let (desired, records) = std::thread::scope(|scope| {
-            let records = scope.spawn(|| access.records());
-            let desired = load(places, *state_key, binaries);
+            let records = scope.spawn(|| records(access, recorded));
+            let desired = load(loader, places, *state_key, binaries);
             (desired, records.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
         Ok((Some(desired?), records?))
@@ -202,6 +205,7 @@ impl World for Host {
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), HostError> {
         let now = self.now();
+        self.recorded = None;
         match &mut self.access {
             Access::Write(database) => Ok(database.commit(changes, now)?),
             Access::Read(_) => Err(HostError::ReadOnly),
@@ -223,11 +227,30 @@ impl World for Host {
     }
 }
 
-fn load(places: &Places, state_key: [u8; 32], catalogues: &dyn Catalogues) -> Result<Desired, HostError> {
+fn load(
+    loader: &mut Loader,
+    places: &Places,
+    state_key: [u8; 32],
+    binaries: &Binaries,
+) -> Result<Arc<Desired>, HostError> {
+    binaries.look_again();
     let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-    let mut desired = definition::load(&LoadOptions { dir: &places.models_dir, cwd: &cwd, state_key, catalogues })?;
+    let options = LoadOptions { dir: &places.models_dir, cwd: &cwd, state_key, catalogues: binaries };
+    let mut desired = loader.load(&options)?;
     definition::host_checks(&mut desired);
     Ok(desired)
+}
+
+/// The records; those of the last reading unless somebody has written since.
+fn records(access: &mut Access, recorded: &mut Option<(i64, Arc<Records>)>) -> Result<Arc<Records>, HostError> {
+    let Some(database) = access.database() else { return Ok(Arc::default()) };
+    let version = database.data_version()?;
+    if let Some((_, records)) = recorded.as_ref().filter(|(was, _)| *was == version) {
+        return Ok(Arc::clone(records));
+    }
+    let records = Arc::new(database.records()?);
+    *recorded = Some((version, Arc::clone(&records)));
+    Ok(records)
 }
 
 /// Whether llama-server takes a command line, and its weights are GGUF files
@@ -264,21 +287,28 @@ fn check_all(checks: &[(&Launch, &[PathBuf])]) -> Vec<Result<(), String>> {
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// The llama-servers of this machine, each looked at once.
+/// The llama-servers of this machine, each looked at once in a pass.
 struct Binaries {
     default: Option<String>,
     write: bool,
     cache: PathBuf,
-    known: std::sync::Mutex<BTreeMap<Option<String>, Result<Known, String>>>,
+    known: Mutex<BTreeMap<Option<String>, Result<Known, String>>>,
+    /// The options of every llama-server seen so far.
+    catalogues: Mutex<BTreeMap<BinaryIdentity, Arc<Catalogue>>>,
 }
 
 /// A usable llama-server and the options it knows.
 type Known = (Binary, Arc<Catalogue>);
 
 impl Binaries {
+    /// A llama-server may be replaced between two passes.
+    fn look_again(&self) {
+        lock(&self.known).clear();
+    }
+
     fn find(&self, declared: Option<&str>) -> Result<Known, String> {
         let key = declared.map(str::to_owned);
-        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut known = lock(&self.known);
         known.entry(key).or_insert_with(|| self.look(declared)).clone()
     }
 
@@ -286,12 +316,20 @@ impl Binaries {
         let named = declared.or(self.default.as_deref());
         let path = binary::locate(named, std::env::var_os("PATH").as_deref()).map_err(|p| p.to_string())?;
         let identity = binary::identify(&path).map_err(|p| p.to_string())?;
+        if let Some(catalogue) = lock(&self.catalogues).get(&identity) {
+            return Ok((Binary { path, identity }, Arc::clone(catalogue)));
+        }
         // A program that is not llama-server is found before anything stops
         // for it.
         let catalogue =
             binary::catalogue(&path, &identity, Some(&self.cache), self.write).map_err(|p| p.to_string())?;
+        lock(&self.catalogues).insert(identity.clone(), Arc::clone(&catalogue));
         Ok((Binary { path, identity }, catalogue))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Catalogues for Binaries {

@@ -1,6 +1,8 @@
 //! One pass: load, observe, plan, apply, record.
 
-use crate::apply::{Outcome, World, apply};
+use std::sync::Arc;
+
+use crate::apply::{Outcome, Read, World, apply};
 use crate::model::{Change, Desired, Observed, Records, Timestamp};
 use crate::plan::{Answers, Input, Limits, Plan, Step, plan};
 
@@ -23,9 +25,9 @@ pub struct Pass {
     /// When it looked.
     pub now: Timestamp,
     /// What the files say; `None` for [`Goal::Down`].
-    pub desired: Option<Desired>,
+    pub desired: Option<Arc<Desired>>,
     /// What SQLite remembered before it.
-    pub records: Records,
+    pub records: Arc<Records>,
     /// What runs.
     pub observed: Observed,
     /// What was to be done.
@@ -41,10 +43,23 @@ pub struct Pass {
 /// The definitions, the database or the processes cannot be read, or nothing
 /// can be recorded.
 pub fn pass<W: World>(world: &mut W, goal: Goal, limits: &Limits, cause: &str) -> Result<Pass, W::Error> {
-    let mut pass = look(world, goal, limits)?;
+    pass_over(world, |world| world.read(goal), limits, cause)
+}
+
+/// A pass over what `read` reads.
+///
+/// # Errors
+/// As [`pass`].
+pub fn pass_over<W: World>(
+    world: &mut W,
+    mut read: impl FnMut(&mut W) -> Result<Read, W::Error>,
+    limits: &Limits,
+    cause: &str,
+) -> Result<Pass, W::Error> {
+    let mut pass = look_over(world, &mut read, limits)?;
     // A file may be gone for a moment only: look again before any deletion.
     if deletes(&pass.plan) {
-        pass = look(world, goal, limits)?;
+        pass = look_over(world, &mut read, limits)?;
     }
     pass.outcomes = apply(world, &pass.plan, cause)?;
     Ok(pass)
@@ -55,9 +70,17 @@ pub fn pass<W: World>(world: &mut W, goal: Goal, limits: &Limits, cause: &str) -
 /// # Errors
 /// As [`pass`].
 pub fn look<W: World>(world: &mut W, goal: Goal, limits: &Limits) -> Result<Pass, W::Error> {
-    let (desired, records) = world.read(goal)?;
+    look_over(world, &mut |world| world.read(goal), limits)
+}
+
+fn look_over<W: World>(
+    world: &mut W,
+    read: &mut impl FnMut(&mut W) -> Result<Read, W::Error>,
+    limits: &Limits,
+) -> Result<Pass, W::Error> {
+    let (desired, records) = read(world)?;
     let observed = world.observe(&records)?;
-    let plan = ask_and_plan(world, desired.as_ref(), &records, &observed, limits)?;
+    let plan = ask_and_plan(world, desired.as_deref(), &records, &observed, limits)?;
     Ok(Pass { now: world.now(), desired, records, observed, plan, outcomes: Vec::new() })
 }
 

@@ -20,7 +20,7 @@ use crate::model::{
     StopTarget, Timestamp,
 };
 use crate::plan::{Action, ActionKind, Plan, Step};
-pub use world::World;
+pub use world::{Read, World};
 
 /// How one action went.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,10 +4,15 @@
 //! and fail or kill herdsman between any two calls.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::model::{Change, Death, Desired, Launch, Observed, ProcessId, Records, StopTarget, Timestamp};
 use crate::plan::{Answers, Question};
 use crate::reconcile::Goal;
+
+/// What a pass is made from: definitions (`None`: everything is to be stopped)
+/// and records. Shared, for most of it is the same from pass to pass.
+pub type Read = (Option<Arc<Desired>>, Arc<Records>);
 
 /// Everything a pass reads and does.
 pub trait World {
@@ -24,13 +29,13 @@ pub trait World {
     ///
     /// # Errors
     /// The directory cannot be read. A definition that cannot be is no error.
-    fn load(&mut self) -> Result<Desired, Self::Error>;
+    fn load(&mut self) -> Result<Arc<Desired>, Self::Error>;
 
     /// Reads the records.
     ///
     /// # Errors
     /// The database cannot be read.
-    fn records(&mut self) -> Result<Records, Self::Error>;
+    fn records(&mut self) -> Result<Arc<Records>, Self::Error>;
 
     /// Looks at the processes.
     ///
@@ -43,7 +48,7 @@ pub trait World {
     ///
     /// # Errors
     /// As [`World::load`] and [`World::records`].
-    fn read(&mut self, goal: Goal) -> Result<(Option<Desired>, Records), Self::Error> {
+    fn read(&mut self, goal: Goal) -> Result<Read, Self::Error> {
         let desired = match goal {
             Goal::Definitions => Some(self.load()?),
             Goal::Down => None,

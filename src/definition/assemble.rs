@@ -31,8 +31,9 @@ pub(super) struct Context<'a> {
 }
 
 /// What became of one file.
+#[derive(Clone, Debug)]
 pub(super) enum Outcome {
-    Good(Box<Definition>),
+    Good(Arc<Definition>),
     /// Not usable; what it claims all the same, so that a clash with another
     /// file is told in the same run.
     Bad(Unresolved, Claims),
@@ -79,7 +80,7 @@ pub(super) fn definition(
     stated.settings.add_missing(&binding.defaults.settings);
     stated.env.add_missing(&binding.defaults.env);
     let definition = build(context, &mut reader, name, draft, stated);
-    (Outcome::Good(Box::new(definition)), reader.problems)
+    (Outcome::Good(Arc::new(definition)), reader.problems)
 }
 
 /// The llama-server this file runs on, as far as can be told before the rest

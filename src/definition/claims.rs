@@ -29,7 +29,7 @@ impl fmt::Display for Claim {
 }
 
 /// The claims of one file, each with its line (0: the file as a whole).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Claims(Vec<(Claim, u32)>);
 
 impl Claims {

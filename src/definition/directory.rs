@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::defaults;
 
@@ -63,6 +64,14 @@ impl Stamp {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+
+    /// Whether the last change was at least `age` before `now`.
+    pub fn is_older_than(&self, age: Duration, now: SystemTime) -> bool {
+        let (seconds, nanoseconds) = self.modified.max(self.changed);
+        let (Ok(seconds), Ok(nanoseconds)) = (u64::try_from(seconds), u32::try_from(nanoseconds)) else { return false };
+        let changed = UNIX_EPOCH.checked_add(Duration::new(seconds, nanoseconds));
+        changed.and_then(|changed| changed.checked_add(age)).is_some_and(|rested| rested <= now)
     }
 
     /// The stamp of what `path` leads to now; `None` where that is nothing.

@@ -16,9 +16,9 @@ type Checked = BTreeMap<String, Option<String>>;
 /// Moves every definition that is to run, but whose weights or secrets cannot
 /// be read, to the unresolved ones, with a diagnostic at the line that names
 /// the file. Definitions that are to be stopped are left alone.
-pub fn host_checks(desired: &mut Desired) {
+pub fn host_checks(desired: &mut Arc<Desired>) {
     let mut checked = Checked::new();
-    let mut broken = Vec::new();
+    let (mut broken, mut found) = (Vec::new(), Vec::new());
     for definition in desired.definitions.values() {
         if definition.state == DesiredState::Stopped {
             continue;
@@ -26,12 +26,17 @@ pub fn host_checks(desired: &mut Desired) {
         let problems = problems(definition, &desired.dir, &mut checked);
         if let [first, ..] = &problems[..] {
             broken.push((definition.name.clone(), first.message.clone()));
-            desired.diagnostics.extend(problems);
+            found.extend(problems);
         }
     }
+    if broken.is_empty() {
+        return;
+    }
+    let desired = Arc::make_mut(desired);
+    desired.diagnostics.append(&mut found);
     for (name, problem) in broken {
         if let Some(definition) = desired.definitions.remove(&name) {
-            let Definition { path, file, .. } = definition;
+            let (path, file) = (Arc::clone(&definition.path), Arc::clone(&definition.file));
             desired.unresolved.push(Unresolved { path, file, name: Some(name), problem });
         }
     }

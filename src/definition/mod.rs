@@ -1,7 +1,7 @@
 //! DESIRED: definition files, and the options llama-server knows.
 //!
 //! ```text
-//!   directory, git       which files, and are they at rest      load
+//!   directory, git       which files, and are they at rest      load, reading
 //!        |                                                       |
 //!   text, source         one file's text, its lines              |
 //!        |                                                       |
@@ -40,6 +40,7 @@ mod names;
 mod open;
 mod options;
 mod paths;
+mod reading;
 mod render;
 mod secret;
 mod source;
@@ -59,7 +60,7 @@ pub use error::LoadError;
 pub use files::identity_now;
 pub use gguf::{GgufProblem, check_gguf};
 pub use host_checks::host_checks;
-pub use load::load;
+pub use load::Loader;
 pub use render::render;
 pub use secret::{SecretError, read_secret};
 

@@ -6,6 +6,7 @@ mod host;
 mod loading;
 mod meaning;
 mod rendered;
+mod reuse;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,19 +54,23 @@ impl Dir {
         self.path().join(name).to_str().unwrap().to_owned()
     }
 
-    fn load_as(&self, dir: &Path, catalogues: &dyn Catalogues) -> Result<Desired, LoadError> {
-        load(&LoadOptions { dir, cwd: self.0.path(), state_key: [7; 32], catalogues })
+    fn options<'a>(&'a self, dir: &'a Path, catalogues: &'a dyn Catalogues) -> LoadOptions<'a> {
+        LoadOptions { dir, cwd: self.0.path(), state_key: [7; 32], catalogues }
     }
 
-    fn load(&self) -> Desired {
+    fn load_as(&self, dir: &Path, catalogues: &dyn Catalogues) -> Result<Arc<Desired>, LoadError> {
+        Loader::default().load(&self.options(dir, catalogues))
+    }
+
+    fn load(&self) -> Arc<Desired> {
         self.load_as(Path::new("models.d"), &Pinned).unwrap()
     }
 
     /// The one definition; shows what is wrong if there is none.
-    fn definition(&self) -> Definition {
+    fn definition(&self) -> Arc<Definition> {
         let desired = self.load();
-        let mut definitions = desired.definitions.into_values();
-        definitions.next().unwrap_or_else(|| panic!("{}", render(&desired.diagnostics, false)))
+        let first = desired.definitions.values().next().cloned();
+        first.unwrap_or_else(|| panic!("{}", render(&desired.diagnostics, false)))
     }
 
     fn problems(&self) -> String {

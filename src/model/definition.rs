@@ -105,7 +105,7 @@ pub struct Desired {
     /// The directory, absolute and lexically resolved.
     pub dir: PathBuf,
     /// The valid definitions.
-    pub definitions: BTreeMap<ModelName, Definition>,
+    pub definitions: BTreeMap<ModelName, Arc<Definition>>,
     /// The files that are not: their models stay as they are.
     pub unresolved: Vec<Unresolved>,
     /// Every problem found, in file order.

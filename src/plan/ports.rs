@@ -32,7 +32,7 @@ pub fn allot(input: &Input<'_>) -> BTreeMap<ModelName, PortChoice> {
     let mut conflicts = BTreeMap::new();
 
     for (name, record) in input.records.models.iter().filter(|(_, record)| record.port.is_some()) {
-        let definition = desired.definitions.get(name);
+        let definition = desired.definitions.get(name).map(|definition| &**definition);
         let Some(port) = standing_port(input, definition, record) else { continue };
         match declared.get(&port) {
             Some(declarer) if *declarer != name => {

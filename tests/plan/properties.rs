@@ -4,6 +4,7 @@
 //! checks every effect. Then faults stop, and it has to come to rest.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use herdsman::apply::World as _;
 use herdsman::model::{Busy, Change, Definition, DesiredState, FailureCause, InstanceState, Observed, Records, Status};
@@ -293,7 +294,7 @@ fn calm(world: &mut World) {
 fn mend(world: &mut World) {
     let broken = world.desired.definitions.values().filter(|d| d.spec.options.contains_key("fate")).cloned();
     for definition in broken.collect::<Vec<_>>() {
-        world.define(definition.fate("ready"));
+        world.define(Arc::unwrap_or_clone(definition).fate("ready"));
     }
 }
 
@@ -325,7 +326,7 @@ fn assert_as_declared(world: &mut World) {
 
 struct Asked {
     world: World,
-    records: Records,
+    records: Arc<Records>,
     observed: Observed,
     answers: Answers,
 }
@@ -380,7 +381,7 @@ proptest! {
         let asked = Asked::new(world);
         let plan = asked.plan(&asked.records, &asked.observed);
         prop_assert_eq!(&plan, &asked.plan(&asked.records, &asked.observed), "the same input, the same plan");
-        let (mut records, mut observed) = (asked.records.clone(), asked.observed.clone());
+        let (mut records, mut observed) = (Records::clone(&asked.records), asked.observed.clone());
         let turn = seed.index(8);
         let n = observed.instances.len().max(1);
         observed.instances.rotate_left(turn % n);

@@ -1,6 +1,7 @@
 //! The world: files, database and machine together, and herdsman's passes in it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use herdsman::apply;
@@ -82,7 +83,7 @@ impl World {
     /// Writes a definition's file.
     pub fn define(&mut self, definition: Definition) {
         self.desired.unresolved.retain(|u| u.path != definition.path);
-        self.desired.definitions.insert(definition.name.clone(), definition);
+        self.desired.definitions.insert(definition.name.clone(), Arc::new(definition));
     }
 
     /// Removes a file.
@@ -298,12 +299,12 @@ impl apply::World for World {
         self.seed.to_le_bytes()
     }
 
-    fn load(&mut self) -> Result<Desired, Ended> {
-        Ok(self.desired.clone())
+    fn load(&mut self) -> Result<Arc<Desired>, Ended> {
+        Ok(Arc::new(self.desired.clone()))
     }
 
-    fn records(&mut self) -> Result<Records, Ended> {
-        Ok(self.store.records())
+    fn records(&mut self) -> Result<Arc<Records>, Ended> {
+        Ok(Arc::new(self.store.records()))
     }
 
     fn observe(&mut self, records: &Records) -> Result<Observed, Ended> {

@@ -5,7 +5,6 @@ use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::super::load::load_within;
 use super::*;
 
 fn options<'a>(dir: &'a Dir, path: &'a Path) -> LoadOptions<'a> {
@@ -90,7 +89,7 @@ fn a_broken_file_protects_the_name_it_states() {
         ("b.toml", "name = \"y\"\nprot = 1"),
         ("c.toml", "name = \"/\"\nmodel = \"c\""),
     ]);
-    let protected: Vec<_> = dir.load().unresolved.into_iter().map(|u| u.name.map(String::from)).collect();
+    let protected: Vec<_> = dir.load().unresolved.iter().map(|u| u.name.clone().map(String::from)).collect();
     assert_eq!(protected, ["x", "y", "c"].map(|name| Some(name.to_owned())));
 }
 
@@ -113,7 +112,7 @@ fn an_alias_may_repeat_the_models_own_name() {
 fn a_file_that_claims_a_name_twice_is_told_once_of_a_clash() {
     let dir = Dir::one("aliases = [\"a\", \"a\"]\n");
     dir.write("b.toml", "model = \"b.gguf\"\naliases = [\"a\"]\n");
-    let clashes: Vec<_> = dir.load().diagnostics.into_iter().map(|d| d.label.unwrap()).collect();
+    let clashes: Vec<_> = dir.load().diagnostics.iter().map(|d| d.label.clone().unwrap()).collect();
     assert_eq!(clashes, ["also models.d/b.toml:2", "also models.d/a.toml"]);
 }
 
@@ -148,11 +147,11 @@ fn a_load_waits_for_git_and_then_names_its_lock() {
     let lock = dir.path().canonicalize().unwrap().join("../.git/index.lock");
     std::fs::create_dir(dir.0.path().join(".git")).unwrap();
     std::fs::write(&lock, "").unwrap();
-    let short = load_within(&options(&dir, &dir.path()), Duration::from_millis(30));
+    let short = Loader::with_patience(Duration::from_millis(30)).load(&options(&dir, &dir.path()));
     let message = short.unwrap_err().to_string();
     assert!(message.contains(".git/index.lock") && message.contains("remove the file"), "{message}");
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| load_within(&options(&dir, &dir.path()), Duration::from_secs(10)));
+        let waiting = scope.spawn(|| Loader::default().load(&options(&dir, &dir.path())));
         std::fs::remove_file(&lock).unwrap();
         assert_eq!(names(&waiting.join().unwrap().unwrap()), ["a"]);
     });
@@ -173,7 +172,7 @@ fn a_directory_that_never_rests_is_an_error() {
     let catalogues = Busy(dir.path().join("a.toml"), AtomicU32::new(0));
     let path = dir.path();
     let options = LoadOptions { catalogues: &catalogues, ..options(&dir, &path) };
-    let error = load_within(&options, Duration::from_millis(50)).unwrap_err();
+    let error = Loader::with_patience(Duration::from_millis(50)).load(&options).unwrap_err();
     assert!(matches!(error, LoadError::Unsettled { .. }));
     assert!(catalogues.1.load(Ordering::Relaxed) > 1, "it looked again");
 }

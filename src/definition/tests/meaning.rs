@@ -143,7 +143,7 @@ fn a_swapped_link_that_leads_to_the_same_content_changes_nothing() {
     for (link, target) in [("one", "real.gguf"), ("two", "real.gguf"), ("a.gguf", "one")] {
         std::os::unix::fs::symlink(target, dir.path().join(link)).unwrap();
     }
-    let before = dir.definition().spec;
+    let before = dir.definition().spec.clone();
     std::fs::remove_file(dir.path().join("a.gguf")).unwrap();
     std::os::unix::fs::symlink("two", dir.path().join("a.gguf")).unwrap();
     assert_eq!(dir.definition().spec, before);

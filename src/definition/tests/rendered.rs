@@ -133,7 +133,7 @@ fn control_characters_of_a_file_do_not_reach_the_terminal() {
 
 #[test]
 fn colour_is_used_only_on_request() {
-    let problems = Dir::one("prot = 1\n").load().diagnostics;
+    let problems = Dir::one("prot = 1\n").load().diagnostics.clone();
     assert!(!render(&problems, false).contains('\u{1b}'));
     assert!(render(&problems, true).contains('\u{1b}'));
     assert_eq!(render(&[], true), "");

@@ -1,0 +1,283 @@
+//! One reading of the directory: every file as it was, and what of the reading
+//! before can be used again.
+//!
+//! A file is parsed again unless everything its definition was made from is as
+//! it was: its own bytes, the defaults, the options its llama-server knows,
+//! the identity of every file and the digest of every secret it names.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use toml::de::DeTable;
+
+use super::assemble::{self, Context, Outcome};
+use super::catalogue::Catalogue;
+use super::defaults::{self, Bindings, Defaults};
+use super::directory::{Listing, Stamp};
+use super::draft::{self, Draft, FileKind};
+use super::files::FileCache;
+use super::names::Names;
+use super::secret::SecretCache;
+use super::source::Source;
+use super::text::{self, TextProblem};
+use super::value::Reader;
+use super::{LoadOptions, claims, paths, syntax};
+use crate::model::{Definition, Desired, Diagnostic};
+
+/// From this many files on, two threads read; and so they do to look at many
+/// that are as they were.
+const MANY: usize = 64;
+const MANY_KNOWN: usize = 2000;
+
+/// One reading of the directory, and what its files were like.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub desired: Arc<Desired>,
+    listing: Listing,
+    /// As the listing orders them.
+    files: Vec<FileRead>,
+    defaults: Option<Stamp>,
+    defaults_text: String,
+}
+
+/// What reading one file gave.
+#[derive(Clone, Debug)]
+struct FileRead {
+    stamp: Option<Stamp>,
+    outcome: Outcome,
+    problems: Vec<Diagnostic>,
+    /// The options it was read with, if its stamp tells whether it is still
+    /// the same file.
+    at_rest: Option<Arc<Catalogue>>,
+}
+
+impl Reading {
+    /// Reads what `listing` names; `last` is the reading before, if there was
+    /// one. Of a file changed less than `at_rest` ago the next reading must not
+    /// rely on its stamp.
+    pub fn make(
+        options: &LoadOptions<'_>,
+        dir: &Path,
+        base: &str,
+        listing: Listing,
+        last: Option<&Self>,
+        at_rest: Duration,
+    ) -> Self {
+        let mut problems = Vec::new();
+        let mut buffer = Vec::new();
+        let path = dir.join(defaults::FILE_NAME);
+        let (stamp, text) = if listing.has_defaults { read_text(&path, &mut buffer) } else { (None, Ok("")) };
+        let source = Source::new(
+            path.to_string_lossy().into(),
+            paths::shown(options.cwd, &path).into(),
+            text.as_ref().copied().unwrap_or_default(),
+        );
+        let (table, errors) = DeTable::parse_recoverable(source.text);
+        let mut names = Names::default();
+        let mut reader = Reader::new(&source, &mut names);
+        let defaults = match text {
+            Err(problem) => {
+                problems.push(whole_file(&source.file, problem));
+                None
+            }
+            Ok(_) if !listing.has_defaults => None,
+            Ok(_) if !errors.is_empty() => {
+                problems.extend(syntax::problems(&source, table.get_ref(), &errors));
+                None
+            }
+            Ok(_) => {
+                let draft = read_defaults(options, &mut reader, table.get_ref(), base);
+                Some(Defaults { source: &source, draft })
+            }
+        };
+        problems.append(&mut reader.problems);
+
+        let bindings = Bindings::new(options.catalogues, defaults.as_ref(), base);
+        let (files, secrets) = (FileCache::default(), SecretCache::new(options.state_key));
+        let context = Context {
+            base,
+            defaults: defaults.as_ref(),
+            defaults_broken: !problems.is_empty(),
+            bindings: &bindings,
+            files: &files,
+            secrets: &secrets,
+        };
+        let last = last.filter(|last| !context.defaults_broken && last.defaults_text == source.text);
+        let (reads, unchanged) = read_files(&context, options.cwd, dir, &listing, last, at_rest);
+        problems.append(&mut bindings.into_problems());
+        let desired = match last {
+            Some(last) if unchanged && problems.is_empty() && last.listing == listing => Arc::clone(&last.desired),
+            _ => Arc::new(collect(dir, &reads, problems)),
+        };
+        Self { desired, listing, files: reads, defaults: stamp, defaults_text: source.text.to_owned() }
+    }
+
+    /// What was read.
+    pub fn listing(&self) -> &Listing {
+        &self.listing
+    }
+
+    /// Whether every file still is what was read.
+    pub fn is_still_so(&self, dir: &Path) -> bool {
+        let defaults = self.listing.has_defaults.then(|| Stamp::of(&dir.join(defaults::FILE_NAME))).flatten();
+        let stamps = in_halves(&self.listing.definitions, MANY_KNOWN, |names| {
+            let mut path = dir.join("-");
+            let stamp = |name: &OsString| {
+                path.set_file_name(name);
+                Stamp::of(&path)
+            };
+            names.iter().map(stamp).collect()
+        });
+        defaults == self.defaults && stamps.iter().eq(self.files.iter().map(|file| &file.stamp))
+    }
+
+    /// What this reading has of the file `name`.
+    fn file(&self, name: &OsStr) -> Option<&FileRead> {
+        let index = self.listing.definitions.binary_search_by(|known| known.as_os_str().cmp(name)).ok()?;
+        self.files.get(index)
+    }
+}
+
+impl FileRead {
+    /// Whether reading the file again would give the same.
+    fn still_holds(&self, context: &Context<'_>, path: &Path) -> bool {
+        let (Outcome::Good(definition), Some(catalogue)) = (&self.outcome, &self.at_rest) else { return false };
+        let spec = &definition.spec;
+        Stamp::of(path) == self.stamp
+            && Arc::ptr_eq(catalogue, &context.bindings.of(spec.binary.as_deref()).catalogue)
+            && named_files(definition).all(|file| context.files.identity(&file) == spec.files.get(&*file).copied())
+            && spec.secrets.values().all(|secret| context.secrets.reference(&secret.source) == *secret)
+    }
+}
+
+/// Every file a definition names, those that are not there included.
+fn named_files(definition: &Definition) -> impl Iterator<Item = Arc<str>> {
+    definition.origins.keys().filter_map(|field| field.strip_prefix("file ").map(Arc::from))
+}
+
+fn read_defaults<'v, 't>(
+    options: &LoadOptions<'_>,
+    reader: &mut Reader<'_, 't>,
+    table: &'v DeTable<'t>,
+    base: &str,
+) -> Draft<'v, 't> {
+    // Only for hints about misplaced keys; which options the defaults may
+    // state is decided by the llama-servers in use.
+    let hints = options.catalogues.catalogue(None);
+    draft::read(reader, table, FileKind::Defaults, &hints, base)
+}
+
+/// Does `work` for all `items`, in two threads if there are `many`.
+fn in_halves<T: Sync, R: Send>(items: &[T], many: usize, work: impl Fn(&[T]) -> Vec<R> + Sync) -> Vec<R> {
+    if items.len() < many {
+        return work(items);
+    }
+    let (left, right) = items.split_at(items.len() / 2);
+    thread::scope(|scope| {
+        let right = scope.spawn(|| work(right));
+        let mut all = work(left);
+        match right.join() {
+            Ok(mut right) => all.append(&mut right),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+        all
+    })
+}
+
+/// Every file, and whether all of them are as they were in `last`.
+fn read_files(
+    context: &Context<'_>,
+    cwd: &Path,
+    dir: &Path,
+    listing: &Listing,
+    last: Option<&Reading>,
+    at_rest: Duration,
+) -> (Vec<FileRead>, bool) {
+    let shown_dir = paths::shown_dir(cwd, dir);
+    let many = if last.is_some() { MANY_KNOWN } else { MANY };
+    let reads = in_halves(&listing.definitions, many, |files| {
+        let mut reading = Scratch { path: dir.join("-"), buffer: Vec::new(), names: Names::default() };
+        let read = |file: &OsString| {
+            reading.path.set_file_name(file);
+            match last.and_then(|last| last.file(file)).filter(|known| known.still_holds(context, &reading.path)) {
+                Some(known) => (known.clone(), true),
+                None => (read_file(context, &shown_dir, file, &mut reading, at_rest), false),
+            }
+        };
+        files.iter().map(read).collect()
+    });
+    let unchanged = reads.iter().all(|(_, known)| *known);
+    (reads.into_iter().map(|(read, _)| read).collect(), unchanged)
+}
+
+/// What is used again from file to file.
+struct Scratch {
+    path: PathBuf,
+    buffer: Vec<u8>,
+    names: Names,
+}
+
+fn read_file(
+    context: &Context<'_>,
+    shown_dir: &str,
+    name: &OsStr,
+    scratch: &mut Scratch,
+    at_rest: Duration,
+) -> FileRead {
+    let Scratch { path, buffer, names } = scratch;
+    let file: Arc<str> = paths::shown_in(shown_dir, name).into();
+    let (stamp, text) = read_text(path, buffer);
+    let text = text.and_then(|text| match path.to_str() {
+        Some(unicode) => Ok((Arc::from(unicode), text)),
+        None => Err(TextProblem { message: "the file's name is not UTF-8".to_owned(), help: "rename the file" }),
+    });
+    let stem = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
+    let (outcome, problems) = match text {
+        Ok((path, text)) => assemble::definition(context, &Source::new(path, file, text), stem, names),
+        Err(problem) => {
+            let problem = whole_file(&file, problem);
+            (assemble::unreadable(path.to_string_lossy().into(), file, stem, &problem), vec![problem])
+        }
+    };
+    let at_rest = match (&outcome, stamp) {
+        (Outcome::Good(definition), Some(stamp)) if stamp.is_older_than(at_rest, SystemTime::now()) => {
+            Some(Arc::clone(&context.bindings.of(definition.spec.binary.as_deref()).catalogue))
+        }
+        _ => None,
+    };
+    FileRead { stamp, outcome, problems, at_rest }
+}
+
+/// The text, and the stamp of what was opened; of what the path leads to
+/// where it could not be opened.
+fn read_text<'b>(path: &Path, buffer: &'b mut Vec<u8>) -> (Option<Stamp>, Result<&'b str, TextProblem>) {
+    let (metadata, text) = text::read_into(path, buffer);
+    (metadata.map_or_else(|| Stamp::of(path), |metadata| Some(Stamp::new(&metadata))), text)
+}
+
+fn whole_file(file: &Arc<str>, problem: TextProblem) -> Diagnostic {
+    Diagnostic::error(Arc::clone(file), problem.message).help(problem.help)
+}
+
+fn collect(dir: &Path, reads: &[FileRead], mut problems: Vec<Diagnostic>) -> Desired {
+    problems.extend(reads.iter().flat_map(|read| read.problems.iter().cloned()));
+    let mut outcomes: Vec<Outcome> = reads.iter().map(|read| read.outcome.clone()).collect();
+    problems.append(&mut claims::check(&mut outcomes));
+    let (mut definitions, mut unresolved) = (Vec::with_capacity(outcomes.len()), Vec::new());
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Good(definition) => definitions.push((definition.name.clone(), definition)),
+            Outcome::Bad(file, _) => unresolved.push(file),
+        }
+    }
+    Desired {
+        dir: dir.to_owned(),
+        // Collected, not inserted one by one: that leaves no node half empty.
+        definitions: definitions.into_iter().collect(),
+        unresolved,
+        diagnostics: super::in_order(problems),
+    }
+}

@@ -1,0 +1,133 @@
+//! A loader that has read the directory before gives what a new one would.
+
+use std::time::Duration;
+
+use super::*;
+
+/// A directory and a loader that knows it.
+struct Known {
+    dir: Dir,
+    loader: Loader,
+    last: Arc<Desired>,
+}
+
+impl Known {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let (dir, mut loader) = (Dir::new(files), Loader::default());
+        loader.at_rest = Duration::ZERO;
+        let last = loader.load(&dir.options(&dir.path(), &Pinned)).unwrap();
+        Self { dir, loader, last }
+    }
+
+    /// Loads again, which must give what a new loader gives; whether it is the
+    /// very same as before.
+    #[track_caller]
+    fn is_same(&mut self) -> bool {
+        self.is_same_with(&Pinned)
+    }
+
+    #[track_caller]
+    fn is_same_with(&mut self, catalogues: &dyn Catalogues) -> bool {
+        let path = self.dir.path();
+        let options = self.dir.options(&path, catalogues);
+        let (now, new) = (self.loader.load(&options).unwrap(), Loader::default().load(&options).unwrap());
+        assert_eq!((&now.definitions, &now.unresolved), (&new.definitions, &new.unresolved));
+        assert_eq!(now.diagnostics, new.diagnostics);
+        let same = Arc::ptr_eq(&now, &self.last);
+        self.last = now;
+        same
+    }
+}
+
+const TWO: [(&str, &str); 2] = [("a.toml", "model = \"w.gguf\"\n"), ("b.toml", "model = \"w.gguf\"\nport = 1\n")];
+
+#[test]
+fn a_directory_as_it_was_gives_the_very_same_definitions() {
+    let mut known = Known::new(&TWO);
+    assert!(known.is_same());
+    assert!(known.is_same());
+}
+
+#[test]
+fn one_edit_leaves_the_other_definitions_the_very_same() {
+    let mut known = Known::new(&TWO);
+    let b = Arc::clone(&known.last.definitions[&ModelName::parse("b").unwrap()]);
+    known.dir.write("a.toml", "model = \"w.gguf\"\ndescription = \"x\"\n");
+    assert!(!known.is_same());
+    assert!(Arc::ptr_eq(&b, &known.last.definitions[&ModelName::parse("b").unwrap()]));
+    assert!(known.is_same());
+}
+
+#[test]
+fn files_that_come_go_break_and_clash_are_seen() {
+    let mut known = Known::new(&TWO);
+    for (file, text) in [
+        ("c.toml", Some("model = \"w.gguf\"\n")),
+        ("c.toml", Some("model = \"w.gguf\"\nport = 1\n")),
+        ("b.toml", None),
+        ("c.toml", Some("model = \n")),
+        ("a.toml", Some("name = \"c\"\nmodel = \"w.gguf\"\n")),
+        ("c.toml", None),
+        ("_defaults.toml", Some("[parameters]\nctx_size = 1024\n")),
+        ("_defaults.toml", Some("[parameters]\nctx_sise = 1024\n")),
+        ("_defaults.toml", None),
+    ] {
+        match text {
+            Some(text) => known.dir.write(file, text),
+            None => std::fs::remove_file(known.dir.path().join(file)).unwrap(),
+        }
+        assert!(!known.is_same(), "{file} {text:?}");
+    }
+    assert!(known.is_same(), "at rest again");
+}
+
+#[test]
+fn a_broken_directory_is_read_anew_each_time_and_says_so_each_time() {
+    let mut known = Known::new(&[("a.toml", "prot = 1\n"), TWO[1]]);
+    known.is_same();
+    assert_eq!(known.last.unresolved.len(), 1);
+    assert_eq!(known.last.diagnostics.len(), 2);
+}
+
+#[test]
+fn what_a_definition_names_is_looked_at_though_its_file_is_not_read() {
+    let secret = "[secrets]\napi_key = { file = \"k\" }\n";
+    let mut known = Known::new(&[("a.toml", &format!("{}{secret}", TWO[0].1)), ("k", "one")]);
+    known.dir.write("w.gguf", "x");
+    assert!(!known.is_same(), "the weights came");
+    known.dir.write("w.gguf", "xy");
+    assert!(!known.is_same(), "the weights changed");
+    known.dir.write("k", "two");
+    assert!(!known.is_same(), "the secret changed");
+    std::fs::remove_file(known.dir.path().join("w.gguf")).unwrap();
+    assert!(!known.is_same(), "the weights are gone");
+    assert!(known.is_same());
+}
+
+#[test]
+fn another_llama_server_knows_other_options() {
+    struct Other;
+    impl Catalogues for Other {
+        fn catalogue(&self, _: Option<&str>) -> Arc<Catalogue> {
+            let help = include_str!("../catalogue/help-b10434.txt").replace("--mmap", "--mapped");
+            Arc::new(Catalogue::from_help(&help).unwrap())
+        }
+    }
+    let mut known = Known::new(&[("a.toml", &format!("{}[parameters]\nmmap = true\n", TWO[0].1))]);
+    assert!(known.is_same());
+    assert!(!known.is_same_with(&Other));
+    assert_eq!(known.last.unresolved.len(), 1, "it has no --mmap");
+}
+
+#[test]
+fn a_file_written_twice_within_a_tick_of_the_clock_is_read_twice() {
+    let mut known = Known::new(&TWO);
+    known.loader.at_rest = Duration::from_secs(3600);
+    for round in 0..200 {
+        let label = ["x", "y"][round % 2];
+        known.dir.write("a.toml", &format!("model = \"w.gguf\"\ndescription = \"{label}\"\n"));
+        known.is_same();
+        let a = &known.last.definitions[&ModelName::parse("a").unwrap()];
+        assert_eq!(a.description.as_deref(), Some(label), "round {round}");
+    }
+}
