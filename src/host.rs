@@ -124,6 +124,52 @@ impl Host {
         self.processes.wait_for_change(instances, timeout);
     }
 
+    /// As [`Host::wait`], for instances watched from one wait to the next, and
+    /// for other descriptors beside them.
+    pub fn wait_for(
+        &mut self,
+        watched: &mut instance::Watched,
+        bells: &[instance::Bell<'_>],
+        timeout: std::time::Duration,
+    ) -> instance::Woken {
+        self.processes.wait(watched, bells, timeout)
+    }
+
+    /// Reaps whatever has died, if this is process 1 or its own child.
+    pub fn reap(&mut self) {
+        self.processes.reap();
+    }
+
+    /// The directory of definitions, absolute.
+    #[must_use]
+    pub fn models_dir(&self) -> PathBuf {
+        definition::absolute(&working_directory(), &self.places.models_dir)
+    }
+
+    /// Reads definitions with `loader` from now on.
+    #[must_use]
+    pub fn with_loader(self, loader: Loader) -> Self {
+        Self { loader, ..self }
+    }
+
+    /// Whether the definition files are those that were last read; `false` if
+    /// none were.
+    #[must_use]
+    pub fn definitions_are_as_read(&self) -> bool {
+        self.loader.is_still_so(&self.models_dir())
+    }
+
+    /// Whether another program has written to the database since the records
+    /// were last read. Says `false` where nothing was read since herdsman
+    /// itself wrote: a pass follows anyway.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn others_have_written(&self) -> Result<bool, HostError> {
+        let (Some(database), Some((version, _))) = (self.access.database(), &self.recorded) else { return Ok(false) };
+        Ok(database.data_version()? != *version)
+    }
+
     /// The database, if there is one.
     #[must_use]
     pub fn database(&self) -> Option<&Database> {
@@ -234,11 +280,15 @@ fn load(
     binaries: &Binaries,
 ) -> Result<Arc<Desired>, HostError> {
     binaries.look_again();
-    let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let cwd = working_directory();
     let options = LoadOptions { dir: &places.models_dir, cwd: &cwd, state_key, catalogues: binaries };
     let mut desired = loader.load(&options)?;
     definition::host_checks(&mut desired);
     Ok(desired)
+}
+
+fn working_directory() -> PathBuf {
+    std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"))
 }
 
 /// The records; those of the last reading unless somebody has written since.

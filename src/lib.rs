@@ -22,6 +22,7 @@
 //! | [`plan`] | pure: settle, decide, schedule; every action with its reasons |
 //! | [`apply`] | carries a plan out through one trait, [`apply::World`] |
 //! | [`reconcile`] | the pass, on one screen |
+//! | [`watch`] | triggers only: when to make the next pass |
 //! | [`host`] | this machine behind that trait |
 //! | [`state`] | the state directory: id, locks, logs |
 //! | [`cli`] | one file per command: arguments and rendering, no decisions |
@@ -38,3 +39,4 @@ pub mod plan;
 pub mod reconcile;
 pub mod state;
 pub mod text;
+pub mod watch;

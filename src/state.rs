@@ -48,6 +48,9 @@ pub enum StateError {
         .0.display()
     )]
     DamagedId(PathBuf),
+    /// A watcher lives already.
+    #[error("another watcher runs on {}; stop it first, or give this one another --state-dir", .0.display())]
+    Watched(PathBuf),
     /// Somebody else holds the lock.
     #[error("another pass holds {} since more than {}; try again, or raise --lock-timeout", path.display(), crate::text::duration(*waited))]
     Locked {
@@ -187,6 +190,20 @@ impl StateDir {
                 }
                 Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_POLL),
             }
+        }
+    }
+
+    /// Takes the lock of the watcher, for its life.
+    ///
+    /// # Errors
+    /// [`StateError::Watched`] when another watcher lives.
+    pub fn watch_lock(&self) -> Result<Lock, StateError> {
+        let path = self.path.join("watch.lock");
+        let file = open_lock(&path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(StateError::Watched(self.path.clone())),
+            Err(TryLockError::Error(source)) => Err(StateError::io("lock", &path)(source)),
         }
     }
 

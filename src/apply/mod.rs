@@ -14,6 +14,7 @@
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use crate::model::{
     Change, EventOutcome, EventRecord, InstanceId, InstanceRecord, InstanceState, Launch, ModelName, Status,
@@ -33,6 +34,8 @@ pub struct Outcome {
     pub only_begun: bool,
     /// Why it was not.
     pub result: Result<(), String>,
+    /// How long it took.
+    pub took: Duration,
 }
 
 /// Carries out `plan`; `cause` says what made the pass, for the history.
@@ -112,7 +115,7 @@ impl<W: World> Pass<'_, W> {
                 }
             }
             changes.push(self.event(action, &None, now));
-            self.outcomes.insert(action.model.clone(), outcome(action, &None));
+            self.outcomes.insert(action.model.clone(), outcome(action, &None, Duration::ZERO));
         }
         if changes.is_empty() { Ok(()) } else { self.world.commit(&changes) }
     }
@@ -220,7 +223,8 @@ impl<W: World> Pass<'_, W> {
     fn finish(&mut self, run: &mut Run<'_>) -> Result<(), W::Error> {
         let mut changes = std::mem::take(&mut run.pending);
         changes.push(self.event(run.action, &run.failed, run.since));
-        self.outcomes.insert(run.action.model.clone(), outcome(run.action, &run.failed));
+        let took = self.world.now().since(run.since);
+        self.outcomes.insert(run.action.model.clone(), outcome(run.action, &run.failed, took));
         self.world.commit(&changes)
     }
 
@@ -239,7 +243,7 @@ impl<W: World> Pass<'_, W> {
     }
 }
 
-fn outcome(action: &Action, failed: &Option<String>) -> Outcome {
+fn outcome(action: &Action, failed: &Option<String>, took: Duration) -> Outcome {
     let result = failed.clone().map_or(Ok(()), Err);
-    Outcome { model: action.model.clone(), kind: action.kind, only_begun: action.only_begins(), result }
+    Outcome { model: action.model.clone(), kind: action.kind, only_begun: action.only_begins(), result, took }
 }

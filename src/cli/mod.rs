@@ -10,6 +10,7 @@ mod progress;
 mod reconcile;
 mod render;
 mod status;
+mod watch;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -81,6 +82,8 @@ pub struct Places {
 pub enum Command {
     /// Make the machine match the definitions.
     Reconcile(reconcile::ReconcileArgs),
+    /// Keep the machine matching the definitions, until a signal ends it.
+    Watch(watch::WatchArgs),
     /// Show every model: what is wanted, what runs, and why they differ.
     Status(status::StatusArgs),
     /// Stop every managed server; records and definitions stay.
@@ -96,6 +99,7 @@ pub enum Command {
 pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
     match &cli.command {
         Command::Reconcile(args) => reconcile::run(&cli.places, args),
+        Command::Watch(args) => watch::run(&cli.places, args),
         Command::Status(args) => status::run(&cli.places, args),
         Command::Down(args) => down::run(&cli.places, args),
         Command::Models(args) => models::run(&cli.places, args),

@@ -51,7 +51,7 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         None => error.downcast_ref::<StateError>(),
     };
     match state {
-        Some(StateError::Locked { .. }) => Exit::Locked,
+        Some(StateError::Locked { .. } | StateError::Watched(_)) => Exit::Locked,
         _ => Exit::Failed,
     }
 }

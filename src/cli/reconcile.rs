@@ -38,9 +38,6 @@ pub struct ReconcileArgs {
     /// Try failed generations and crashed models again now.
     #[arg(long)]
     retry: bool,
-    /// Restart servers whose llama-server changed on disk.
-    #[arg(long)]
-    upgrade_binary: bool,
     #[command(flatten)]
     limits: LimitArgs,
 }
@@ -48,7 +45,7 @@ pub struct ReconcileArgs {
 /// Limits of a pass.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
-pub struct LimitArgs {
+pub(super) struct LimitArgs {
     /// Allow this many deletions, or this share of the managed models.
     #[arg(long, value_name = "N|N%", value_parser = max_deletes)]
     max_deletes: Option<MaxDeletes>,
@@ -58,9 +55,26 @@ pub struct LimitArgs {
     /// Restarts at once.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     max_restarting: usize,
+    /// Restart servers whose llama-server changed on disk.
+    #[arg(long)]
+    upgrade_binary: bool,
     /// How long to wait for another pass to end.
     #[arg(long, value_name = "T", default_value = "60s", value_parser = duration)]
-    lock_timeout: Duration,
+    pub(super) lock_timeout: Duration,
+}
+
+impl LimitArgs {
+    pub(super) fn limits(&self, places: &Places) -> Limits {
+        Limits {
+            port_range: places.port_range,
+            parallel: self.parallel,
+            max_restarting: self.max_restarting,
+            max_deletes: self.max_deletes,
+            upgrade_binary: self.upgrade_binary,
+            logs: places.state().logs(),
+            ..Limits::default()
+        }
+    }
 }
 
 fn positive(text: &str) -> Result<usize, String> {
@@ -77,17 +91,8 @@ fn max_deletes(text: &str) -> Result<MaxDeletes, String> {
 
 /// Runs the command.
 pub(super) fn run(places: &Places, args: &ReconcileArgs) -> anyhow::Result<Exit> {
-    let limits = Limits {
-        port_range: places.port_range,
-        parallel: args.limits.parallel,
-        max_restarting: args.limits.max_restarting,
-        max_deletes: args.limits.max_deletes,
-        targets: args.target.iter().cloned().collect(),
-        retry: args.retry,
-        tried: std::collections::BTreeSet::new(),
-        upgrade_binary: args.upgrade_binary,
-        logs: places.state().logs(),
-    };
+    let limits =
+        Limits { targets: args.target.iter().cloned().collect(), retry: args.retry, ..args.limits.limits(places) };
     if args.dry_run { dry_run(places, args, &limits) } else { converge(places, args, &limits) }
 }
 

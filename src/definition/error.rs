@@ -34,7 +34,7 @@ pub enum LoadError {
         dir: PathBuf,
     },
     /// Files in it changed during every reading.
-    #[error("{} kept changing for {patience:?}: see what writes to it, and try again", dir.display())]
+    #[error("{} keeps changing{}: see what writes to it", dir.display(), waited(*patience))]
     Unsettled {
         /// The directory.
         dir: PathBuf,
@@ -43,8 +43,8 @@ pub enum LoadError {
     },
     /// Git holds its lock.
     #[error(
-        "{} was there for {patience:?}: git is changing the definitions; if no git runs there, remove the file",
-        lock.display()
+        "{} is there{}: git is changing the definitions; if no git runs there, remove the file",
+        lock.display(), waited(*patience)
     )]
     GitBusy {
         /// The lock file.
@@ -52,4 +52,8 @@ pub enum LoadError {
         /// How long it was waited for.
         patience: Duration,
     },
+}
+
+fn waited(patience: Duration) -> String {
+    if patience.is_zero() { String::new() } else { format!(" after {}", crate::text::duration(patience)) }
 }

@@ -54,6 +54,13 @@ impl Loader {
         Self { patience, at_rest: AT_REST, last: None }
     }
 
+    /// Whether the files in `dir`, absolute, still are what was last read.
+    #[must_use]
+    pub fn is_still_so(&self, dir: &Path) -> bool {
+        let read = self.last.as_ref();
+        read.is_some_and(|read| list(dir).is_ok_and(|now| now == *read.listing()) && read.is_still_so(dir))
+    }
+
     /// Reads the definitions in `options.dir`; the very same [`Desired`] if
     /// nothing about them has changed.
     ///

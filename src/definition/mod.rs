@@ -61,6 +61,7 @@ pub use files::identity_now;
 pub use gguf::{GgufProblem, check_gguf};
 pub use host_checks::host_checks;
 pub use load::Loader;
+pub use paths::lexical as absolute;
 pub use render::render;
 pub use secret::{SecretError, read_secret};
 

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 /// `path` seen from `base` (absolute), without `.` and `..`.
-pub(super) fn lexical(base: &Path, path: &Path) -> PathBuf {
+pub fn lexical(base: &Path, path: &Path) -> PathBuf {
     follow(follow(PathBuf::new(), base), path)
 }
 

@@ -38,11 +38,14 @@ mod wait;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ExitStatus};
 
+use rustix::process::WaitOptions;
 pub use spawn::SpawnError;
 pub use stop::StopError;
+pub use wait::{Bell, Watched, Woken};
 
 use crate::model::InstanceId;
 use http::Http;
@@ -136,8 +139,10 @@ impl Host {
         Ok(self.http.insert(http))
     }
 
-    /// Takes the exit statuses of dead children, so that none stays a zombie.
-    fn reap(&mut self) {
+    /// Takes the exit statuses of dead children, so that none stays a zombie:
+    /// of the instances this process started, and as process 1 of whatever has
+    /// lost its own parent.
+    pub fn reap(&mut self) {
         let exits = &mut self.exits;
         self.children.retain_mut(|(id, child)| match child.try_wait() {
             Ok(None) => true,
@@ -148,6 +153,20 @@ impl Host {
             // Somebody else reaped it (ECHILD): it is dead all the same.
             Err(_) => false,
         });
+        if std::process::id() == 1 {
+            self.reap_orphans();
+        }
+    }
+
+    /// Nothing else of this process waits for a child meanwhile: dry runs are
+    /// over when a look begins.
+    fn reap_orphans(&mut self) {
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            let child = self.children.iter().position(|(_, child)| i32::try_from(child.id()) == Ok(pid.as_raw_pid()));
+            if let Some((id, _)) = child.map(|index| self.children.swap_remove(index)) {
+                self.exits.insert(id, ExitStatus::from_raw(status.as_raw()));
+            }
+        }
     }
 }
 

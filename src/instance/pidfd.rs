@@ -5,11 +5,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::process;
+use super::wait::Bell;
 
 /// A process that was alive, with the start time asked for, after the
 /// descriptor was opened: so the descriptor is that process's.
@@ -38,10 +39,24 @@ impl Pidfd {
         }
     }
 
-    /// Waits until one of the processes is gone (all its threads have exited),
-    /// for `timeout` at most. Says of each whether it is gone.
-    pub fn wait_any(processes: &[&Self], timeout: Duration) -> io::Result<Vec<bool>> {
-        let mut polled: Vec<PollFd<'_>> = processes.iter().map(|p| PollFd::new(&p.0, PollFlags::IN)).collect();
+    /// Stands for a process that is gone already.
+    pub fn gone() -> io::Result<Self> {
+        // Readable at once, as the descriptor of a dead process is.
+        Ok(Self(rustix::event::eventfd(1, EventfdFlags::CLOEXEC)?))
+    }
+
+    /// Waits until one of the processes is gone (all its threads have exited)
+    /// or another descriptor is as it is waited for, `timeout` at most. Says
+    /// of each process whether it is gone, of each descriptor whether it is.
+    pub fn wait_any<'a>(
+        processes: impl IntoIterator<Item = &'a Self>,
+        others: &[Bell<'_>],
+        timeout: Duration,
+    ) -> io::Result<(Vec<bool>, Vec<bool>)> {
+        let processes = processes.into_iter().map(|process| PollFd::new(&process.0, PollFlags::IN));
+        let mut polled: Vec<PollFd<'_>> = processes.collect();
+        let number = polled.len();
+        polled.extend(others.iter().map(|(descriptor, flags)| PollFd::from_borrowed_fd(*descriptor, *flags)));
         let deadline = Instant::now().checked_add(timeout);
         loop {
             let left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
@@ -55,6 +70,8 @@ impl Pidfd {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(polled.iter().map(|one| !one.revents().is_empty()).collect())
+        let mut happened: Vec<bool> = polled.iter().map(|one| !one.revents().is_empty()).collect();
+        let others = happened.split_off(number);
+        Ok((happened, others))
     }
 }

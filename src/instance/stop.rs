@@ -207,10 +207,10 @@ fn wait_gone(stopping: &mut [Stopping<'_>], time: Duration, count: impl Fn(&Stop
         let mut pending: Vec<&mut Stopping<'_>> = stopping.iter_mut().filter(|one| one.is_pending()).collect();
         let left = deadline.saturating_duration_since(Instant::now());
         let wanted = pending.iter().any(|one| count(one));
-        let descriptors: Vec<&Pidfd> = pending.iter().map(|one| &one.pidfd).collect();
-        let gone = Pidfd::wait_any(&descriptors, if wanted { left } else { Duration::ZERO });
+        let time = if wanted { left } else { Duration::ZERO };
+        let gone = Pidfd::wait_any(pending.iter().map(|one| &one.pidfd), &[], time);
         match gone {
-            Ok(gone) => {
+            Ok((gone, _)) => {
                 pending.iter_mut().zip(gone).filter(|(_, gone)| *gone).for_each(|(one, _)| one.outcome = Ok(true))
             }
             Err(error) => {

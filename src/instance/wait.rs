@@ -1,13 +1,16 @@
 //! Waits between passes until another look is worth it.
 
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
 
 use super::endpoint::{Endpoint, Target};
 use super::observe::endpoint;
 use super::pidfd::Pidfd;
 use super::socket::{Listening, sockets_of};
 use super::{Host, HostError};
-use crate::model::{Health, Instance};
+use crate::model::{Health, Instance, ModelName, ProcessId};
 
 /// The first pause between two questions: a tiny model is ready in 31 ms.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -15,71 +18,172 @@ const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// The longest one.
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
-impl Host {
-    /// Blocks until something about the watched instances may have changed
-    /// (one exits, or answers otherwise than when it was seen) and says `true`,
-    /// or until the time is over and says `false`. An exit is noticed at once,
-    /// an answer after 5 ms at first and 200 ms later on.
-    ///
-    /// A machine that cannot be looked at counts as a change: the next pass
-    /// reports it.
-    pub fn wait_for_change(&mut self, watched: &[Instance], timeout: Duration) -> bool {
-        let deadline = Instant::now().checked_add(timeout);
-        let (mut processes, mut asked) = (Vec::new(), Vec::new());
-        for instance in watched {
-            let pid = instance.process.pid;
-            match (Pidfd::open(pid, instance.process.start_ticks), endpoint(pid)) {
-                (Ok(Some(pidfd)), Ok(endpoint)) => {
-                    processes.push(pidfd);
-                    asked.push(Asked { pid, endpoint, target: None });
-                }
-                _ => return true,
+/// The instances that waits are about. A handle on each process is kept from
+/// one wait to the next, so that no exit is missed in between.
+#[derive(Debug, Default)]
+pub struct Watched(Vec<Watch>);
+
+#[derive(Debug)]
+struct Watch {
+    model: ModelName,
+    process: ProcessId,
+    health: Health,
+    /// `None` once it is gone.
+    pidfd: Option<Pidfd>,
+    asked: Option<Asked>,
+}
+
+/// One that is asked again and again, until it answers otherwise than when it
+/// was seen.
+#[derive(Debug)]
+struct Asked {
+    endpoint: Endpoint,
+    /// Once it owns its socket, it does so until it ends.
+    target: Option<Target>,
+}
+
+/// Another descriptor to wait for beside the processes.
+pub type Bell<'f> = (BorrowedFd<'f>, PollFlags);
+
+/// What ended a wait; nothing: its time was over.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Woken {
+    /// Whose server has exited.
+    pub exited: Vec<ModelName>,
+    /// Whose server answers otherwise than when it was seen.
+    pub answered: Vec<ModelName>,
+    /// Whether each bell rang, in the order given.
+    pub rung: Vec<bool>,
+    /// The machine could not be looked at: the next pass reports why.
+    pub blind: bool,
+}
+
+impl Woken {
+    /// Whether the time was over before anything happened.
+    #[must_use]
+    pub fn by_nothing(&self) -> bool {
+        self.exited.is_empty() && self.answered.is_empty() && !self.rung.contains(&true) && !self.blind
+    }
+}
+
+impl Watched {
+    /// Watches `instances` from now on, and no others; `asks` says which of
+    /// them are also asked for their health.
+    pub fn set(&mut self, instances: &[Instance], asks: impl Fn(&Instance) -> bool) {
+        let mut before = std::mem::take(&mut self.0);
+        for instance in instances {
+            let known = before.iter().position(|watch| watch.process == instance.process);
+            let mut watch = match known {
+                Some(index) => before.swap_remove(index),
+                None => Watch::new(instance),
+            };
+            watch.health = instance.health.clone();
+            if !asks(instance) {
+                watch.asked = None;
+            } else if watch.asked.is_none() {
+                // Gone, if it cannot be read: the pidfd says so as well.
+                let endpoint = endpoint(instance.process.pid).ok();
+                watch.asked = endpoint.map(|endpoint| Asked { endpoint, target: None });
+            }
+            self.0.push(watch);
+        }
+    }
+
+    /// Those that exited since the last time, each once.
+    fn exits(&mut self, gone: &[bool]) -> Vec<ModelName> {
+        let mut gone = gone.iter();
+        let mut exited = Vec::new();
+        for watch in &mut self.0 {
+            // Only those with a handle were waited for.
+            if watch.pidfd.is_some() && gone.next() == Some(&true) {
+                (watch.pidfd, watch.asked) = (None, None);
+                exited.push(watch.model.clone());
             }
         }
-        let processes: Vec<&Pidfd> = processes.iter().collect();
+        exited
+    }
+
+    fn asks(&self) -> bool {
+        self.0.iter().any(|watch| watch.asked.is_some())
+    }
+}
+
+impl Watch {
+    fn new(instance: &Instance) -> Self {
+        let Instance { model, process, health, .. } = instance;
+        let pidfd = Pidfd::open(process.pid, process.start_ticks);
+        // Gone since it was seen: a descriptor that is readable at once.
+        let pidfd = pidfd.ok().flatten().or_else(|| Pidfd::gone().ok());
+        Self { model: model.clone(), process: process.clone(), health: health.clone(), pidfd, asked: None }
+    }
+
+    /// Whether it is to be asked, and has a socket that was not found yet.
+    fn lacks_target(&self) -> bool {
+        let unknown = self.asked.as_ref().is_some_and(|asked| asked.target.is_none());
+        unknown && !sockets_of(self.process.pid).is_empty()
+    }
+}
+
+impl Host {
+    /// As [`Host::wait`], for instances that are all asked, and one time only:
+    /// whether something changed before the time was over.
+    pub fn wait_for_change(&mut self, instances: &[Instance], timeout: Duration) -> bool {
+        let mut watched = Watched::default();
+        watched.set(instances, |_| true);
+        !self.wait(&mut watched, &[], timeout).by_nothing()
+    }
+
+    /// Blocks until something about `watched` may have changed (one exits, or
+    /// answers otherwise than when it was seen), a bell rings, or the time is
+    /// over. An exit is noticed at once, an answer after 5 ms at first and
+    /// 200 ms later on.
+    pub fn wait(&mut self, watched: &mut Watched, bells: &[Bell<'_>], timeout: Duration) -> Woken {
+        let deadline = Instant::now().checked_add(timeout);
         let mut pause = FIRST_PAUSE;
         loop {
             let left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
-            match Pidfd::wait_any(&processes, pause.min(left)) {
-                Ok(gone) if !gone.contains(&true) => {}
-                Ok(_) | Err(_) => return true,
+            let asks = watched.asks();
+            let processes = watched.0.iter().filter_map(|watch| watch.pidfd.as_ref());
+            let mut woken = match Pidfd::wait_any(processes, bells, if asks { pause.min(left) } else { left }) {
+                Ok((gone, rung)) => Woken { exited: watched.exits(&gone), rung, ..Woken::default() },
+                Err(_) => Woken { blind: true, ..Woken::default() },
+            };
+            if asks && woken.by_nothing() && !left.is_zero() {
+                match self.answers(watched) {
+                    Ok(answered) => woken.answered = answered,
+                    Err(_) => woken.blind = true,
+                }
             }
-            if left.is_zero() {
-                return false;
-            }
-            match self.answers(&mut asked) {
-                Ok(answers) if !differ(watched, &answers) => {}
-                Ok(_) | Err(_) => return true,
+            if !woken.by_nothing() || left.is_zero() || !asks {
+                return woken;
             }
             pause = (pause * 3 / 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// What each answers now. The kernel's list of sockets is read only for
-    /// those that hold a socket and were not found in it yet.
-    fn answers(&mut self, asked: &mut [Asked]) -> Result<Vec<Health>, HostError> {
-        let mut sought: Vec<&mut Asked> =
-            asked.iter_mut().filter(|one| one.target.is_none() && !sockets_of(one.pid).is_empty()).collect();
-        if !sought.is_empty() {
-            let listening =
-                Listening::read_for(sought.iter().map(|one| &one.endpoint)).map_err(HostError::reading("/proc/net"))?;
-            sought.iter_mut().for_each(|one| one.target = one.endpoint.target(one.pid, &listening));
+    /// Those of the asked that answer otherwise than when they were seen. The
+    /// kernel's list of sockets is read only for those that hold a socket and
+    /// were not found in it yet.
+    fn answers(&mut self, watched: &mut Watched) -> Result<Vec<ModelName>, HostError> {
+        if watched.0.iter().any(Watch::lacks_target) {
+            let lacking = watched.0.iter().filter(|watch| watch.lacks_target());
+            let endpoints = lacking.filter_map(|watch| Some(&watch.asked.as_ref()?.endpoint));
+            let listening = Listening::read_for(endpoints).map_err(HostError::reading("/proc/net"))?;
+            for Watch { asked, process, .. } in &mut watched.0 {
+                if let Some(asked) = asked.as_mut().filter(|asked| asked.target.is_none()) {
+                    asked.target = asked.endpoint.target(process.pid, &listening);
+                }
+            }
         }
-        let targets = asked.iter().map(|one| one.target.clone()).collect();
-        self.ask(targets, Health::NotListening, |http, targets| http.health(targets))
+        let asked: Vec<&Watch> = watched.0.iter().filter(|watch| watch.asked.is_some()).collect();
+        let targets = asked.iter().map(|watch| watch.asked.as_ref()?.target.clone()).collect();
+        let answers = self.ask(targets, Health::NotListening, |http, targets| http.health(targets))?;
+        let changed = asked.iter().zip(&answers).filter(|(watch, answer)| differ(&watch.health, answer));
+        Ok(changed.map(|(watch, _)| watch.model.clone()).collect())
     }
 }
 
 /// Why a server gives no answer may be worded otherwise each time.
-fn differ(watched: &[Instance], answers: &[Health]) -> bool {
-    let kind = std::mem::discriminant::<Health>;
-    watched.iter().zip(answers).any(|(instance, answer)| kind(&instance.health) != kind(answer))
-}
-
-/// One that is asked again and again.
-struct Asked {
-    pid: i32,
-    endpoint: Endpoint,
-    /// Once it owns its socket, it does so until it ends.
-    target: Option<Target>,
+fn differ(seen: &Health, answer: &Health) -> bool {
+    std::mem::discriminant(seen) != std::mem::discriminant(answer)
 }

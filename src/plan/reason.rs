@@ -225,6 +225,13 @@ pub enum WaitFor {
         /// It is stopped then at the latest.
         deadline: Timestamp,
     },
+    /// A live server that has fallen silent.
+    Answer {
+        /// Its process.
+        pid: i32,
+        /// It is killed and started again then (`[ready] unhealthy_after`).
+        deadline: Option<Timestamp>,
+    },
     /// One of the starts before it (`--parallel`).
     StartSlot,
     /// Weights that somebody may still be writing.
@@ -347,6 +354,17 @@ pub enum WaitKind {
 }
 
 impl WaitFor {
+    /// When the plan will be another one even if nothing happens.
+    #[must_use]
+    pub const fn deadline(&self) -> Option<Timestamp> {
+        match self {
+            Self::Ready { deadline, .. } | Self::Drain { deadline, .. } => Some(*deadline),
+            Self::Backoff { until, .. } | Self::Weights { until, .. } => Some(*until),
+            Self::Answer { deadline, .. } => *deadline,
+            _ => None,
+        }
+    }
+
     /// What it means.
     #[must_use]
     pub const fn kind(&self) -> WaitKind {
@@ -370,7 +388,7 @@ impl WaitFor {
             }
             Self::Guard => WaitKind::Guard,
             Self::Binary { .. } => WaitKind::NoBinary,
-            Self::BinaryUpgrade => WaitKind::Note,
+            Self::BinaryUpgrade | Self::Answer { .. } => WaitKind::Note,
         }
     }
 }
@@ -383,6 +401,10 @@ impl fmt::Display for WaitFor {
                 write!(f, "draining, {} in flight", crate::text::count(*busy, "request"))
             }
             Self::Drain { busy: None, .. } => f.write_str("draining, it does not tell what is in flight"),
+            Self::Answer { pid, deadline: None } => write!(f, "pid {pid} lives and does not answer"),
+            Self::Answer { pid, deadline: Some(_) } => {
+                write!(f, "pid {pid} lives and does not answer; it is restarted if it stays so (unhealthy_after)")
+            }
             Self::StartSlot => f.write_str("waits for the starts before it (--parallel)"),
             Self::Weights { file, .. } => write!(f, "{file} changed just now, waits until it has been still for 10 s"),
             Self::RestartSlot { model } => write!(f, "waits for the restart of {model} (--max-restarting)"),

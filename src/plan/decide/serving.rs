@@ -57,6 +57,14 @@ impl<'s> Decider<'s, '_> {
         }
         self.cancel_drain(recorded);
         self.wait_until_ready(wanted, live, recorded);
+        self.note_silence(wanted, live, recorded);
+    }
+
+    fn note_silence(&mut self, wanted: &Wanted<'_>, live: &Instance, recorded: &InstanceRecord) {
+        if let Some(since) = recorded.unanswered_since {
+            let deadline = wanted.definition.ready.unhealthy_after.map(|limit| since.plus(limit));
+            self.d.waits.push(WaitFor::Answer { pid: live.process.pid, deadline });
+        }
     }
 
     fn wait_until_ready(&mut self, wanted: &Wanted<'_>, live: &Instance, recorded: &InstanceRecord) {

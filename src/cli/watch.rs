@@ -1,0 +1,95 @@
+//! `herdsman watch`.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::reconcile::LimitArgs;
+use super::{Exit, Places, duration};
+use crate::definition::Loader;
+use crate::watch::machine::{Machine, Settings};
+use crate::watch::{self, Pace};
+
+/// Arguments of `watch`.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// Look at everything at least this often.
+    #[arg(long, value_name = "T", default_value = "30s", value_parser = duration)]
+    resync: Duration,
+    /// How long files must have been quiet before they are read.
+    #[arg(long, value_name = "T", default_value = "200ms", value_parser = duration)]
+    debounce: Duration,
+    /// Look at the files every T [2s] instead of waiting for events: for file systems that give none.
+    #[arg(long, value_name = "T", num_args = 0..=1, default_missing_value = "2s", value_parser = duration)]
+    poll: Option<Duration>,
+    /// How to write the log, on standard error.
+    #[arg(long, value_enum, default_value_t)]
+    log_format: LogFormat,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Runs the command: until a signal ends it.
+pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
+    log_to_stderr(args.log_format);
+    let state = places.state();
+    state.create()?;
+    let _watch_lock = state.watch_lock()?;
+    let host = {
+        let _lock = state.lock(args.limits.lock_timeout)?;
+        // A pass must not wait for git: other models may need it meanwhile.
+        places.open()?.with_loader(Loader::with_patience(Duration::ZERO))
+    };
+    let settings = Settings { poll: args.poll, lock_timeout: args.limits.lock_timeout };
+    let mut machine = Machine::new(host, state, &settings)
+        .map_err(|error| anyhow::anyhow!("cannot begin to watch: {error}; too many open files or threads?"))?;
+    let pace = Pace { resync: args.resync.max(Duration::from_millis(100)), debounce: args.debounce };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        "watches {}; ends on SIGTERM or SIGINT and leaves every server running",
+        places.models_dir.display()
+    );
+    watch::run(&mut machine, pace, &args.limits.limits(places));
+    tracing::info!("ends; every server runs on");
+    Ok(Exit::Converged)
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let lines = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .with_target(false)
+        // There is no place left to tell that standard error is closed.
+        .log_internal_errors(false);
+    match format {
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
+        // The journal has the time already.
+        LogFormat::Human if std::env::var_os("JOURNAL_STREAM").is_some() => {
+            lines.fmt_fields(human_fields()).without_time().init();
+        }
+        LogFormat::Human => lines.fmt_fields(human_fields()).init(),
+    }
+}
+
+/// A person reads the message, which names the model and says what is done;
+/// beside it only what made the pass, and how long it took.
+fn human_fields() -> impl for<'w> tracing_subscriber::fmt::FormatFields<'w> + Send + Sync + 'static {
+    tracing_subscriber::fmt::format::debug_fn(|out, field, value| match field.name() {
+        "message" => write!(out, "{value:?}"),
+        "cause" => write!(out, " ({value:?})"),
+        "duration_ms" => write!(out, " {value:?} ms"),
+        _ => Ok(()),
+    })
+}

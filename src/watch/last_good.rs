@@ -1,0 +1,68 @@
+//! What the definitions said when they could last be read.
+//!
+//! While they cannot be (git is at work, the directory is not mounted, a burst
+//! of changes is not over), a server that crashes must come back all the same,
+//! and nothing may be deleted. So the pass is made from what was read last, and
+//! from the records for what never was; the directory itself stands as an
+//! unresolved file, which blocks every deletion.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::model::{Desired, Records, Unresolved};
+
+/// The definitions as last read, and why they are not newer.
+#[derive(Debug, Default)]
+pub struct LastGood {
+    desired: Option<Arc<Desired>>,
+    problem: Option<String>,
+}
+
+impl LastGood {
+    /// What a pass is to be made from; `None` as reading: the files were not to
+    /// be read.
+    pub fn take_in<E: ToString>(
+        &mut self,
+        reading: Option<Result<Arc<Desired>, E>>,
+        records: &Records,
+        dir: &Path,
+    ) -> Arc<Desired> {
+        match reading {
+            Some(Ok(desired)) => {
+                (self.problem, self.desired) = (None, Some(Arc::clone(&desired)));
+                return desired;
+            }
+            Some(Err(problem)) => self.problem = Some(problem.to_string()),
+            None => {}
+        }
+        Arc::new(self.stale(records, dir))
+    }
+
+    /// Why the definitions could not be read the last time they were to be.
+    #[must_use]
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    fn stale(&self, records: &Records, dir: &Path) -> Desired {
+        let problem = self.problem.clone().unwrap_or_else(|| "it is being changed".to_owned());
+        let dir: Arc<str> = dir.to_string_lossy().into();
+        let unresolved = |path: Arc<str>, name| {
+            let (file, problem) = (Arc::clone(&dir), problem.clone());
+            Unresolved { path, file, name, problem }
+        };
+        let mut stale = match &self.desired {
+            Some(desired) => Desired { diagnostics: Vec::new(), ..Desired::clone(desired) },
+            None => Desired { dir: dir.as_ref().into(), definitions: BTreeMap::new(), ..Desired::default() },
+        };
+        let undefined = records.models.iter().filter(|(name, _)| !stale.definitions.contains_key(*name));
+        let known: Vec<_> = stale.unresolved.iter().map(|file| Arc::clone(&file.path)).collect();
+        let undefined = undefined.filter(|(_, record)| !known.iter().any(|path| **path == *record.source));
+        stale
+            .unresolved
+            .extend(undefined.map(|(name, record)| unresolved(record.source.as_str().into(), Some(name.clone()))));
+        stale.unresolved.push(unresolved(Arc::clone(&dir), None));
+        stale
+    }
+}

@@ -1,0 +1,163 @@
+//! Events of the file system: which directories are watched, and what to do
+//! where there are no events.
+//!
+//! Nothing is read from an event but that something changed. Before every
+//! pass the directories to watch are worked out anew ([`places`]), so that
+//! whatever was replaced is watched again before it is read.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use notify::event::{AccessKind, AccessMode, EventKind};
+use notify::{ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher};
+
+use super::bell::{Bell, Ring};
+use super::places::{Place, places};
+
+/// Why there are no events.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoEvents {
+    /// The limit of inotify watches.
+    #[error("no inotify watch is left: raise fs.inotify.max_user_watches (sysctl)")]
+    Watches,
+    /// The limit of inotify instances.
+    #[error(
+        "no inotify instance is left: raise fs.inotify.max_user_instances (sysctl) or the limit of open files (ulimit -n)"
+    )]
+    Instances,
+    /// Anything else.
+    #[error("the file system gives no events: {0}")]
+    Other(notify::Error),
+}
+
+/// The watch on the directory of definitions.
+pub(super) struct Files {
+    dir: PathBuf,
+    watcher: RecommendedWatcher,
+    shared: Arc<Mutex<Shared>>,
+}
+
+/// What the thread that gets the events must know.
+#[derive(Default)]
+struct Shared {
+    watched: BTreeMap<PathBuf, Place>,
+    /// A watched directory was moved or deleted: its watch is of no more use,
+    /// even if another one has its name and its inode by now.
+    stale: bool,
+}
+
+impl Files {
+    /// Watches nothing yet: [`Files::arm`] does. `dir` is absolute.
+    pub fn new(dir: PathBuf, bell: Bell) -> Result<Self, NoEvents> {
+        let shared = Arc::new(Mutex::new(Shared::default()));
+        let seen = Arc::clone(&shared);
+        let on_event = move |event: notify::Result<Event>| {
+            if lock(&seen).matters(&event) {
+                bell.ring(Ring::Files);
+            }
+        };
+        let watcher = notify::recommended_watcher(on_event).map_err(no_events)?;
+        Ok(Self { dir, watcher, shared })
+    }
+
+    /// Watches what is to be watched now.
+    pub fn arm(&mut self) -> Result<(), NoEvents> {
+        let wanted = places(&self.dir);
+        // The lock is not held while the watcher is talked to: its thread may
+        // be waiting for it.
+        let (mut before, stale) = {
+            let mut shared = lock(&self.shared);
+            if !shared.stale && shared.watched == wanted {
+                return Ok(());
+            }
+            let before = std::mem::replace(&mut shared.watched, wanted.clone());
+            (before, std::mem::take(&mut shared.stale))
+        };
+        for (path, place) in &wanted {
+            let known = before.remove(path);
+            if known.as_ref().is_some_and(|known| known.identity == place.identity && !stale) {
+                continue;
+            }
+            if known.is_some() {
+                self.forget(path);
+            }
+            self.watch(path)?;
+        }
+        before.keys().for_each(|path| self.forget(path));
+        Ok(())
+    }
+
+    /// Whether another directory is at one of the watched paths: a file system
+    /// was mounted there, which gives no event.
+    pub fn is_elsewhere(&self) -> bool {
+        places(&self.dir) != lock(&self.shared).watched
+    }
+
+    fn watch(&mut self, path: &Path) -> Result<(), NoEvents> {
+        match self.watcher.watch(path, RecursiveMode::NonRecursive) {
+            Ok(()) => Ok(()),
+            // Gone again, or not ours to read: the reading that follows says so.
+            Err(error) if is_about_the_path(&error) => {
+                lock(&self.shared).watched.remove(path);
+                Ok(())
+            }
+            Err(error) => Err(no_events(error)),
+        }
+    }
+
+    fn forget(&mut self, path: &Path) {
+        // What is gone is not watched any more.
+        let _ = self.watcher.unwatch(path);
+    }
+}
+
+impl Shared {
+    /// Whether an event is about the definitions.
+    fn matters(&mut self, event: &notify::Result<Event>) -> bool {
+        // Too many events for the queue, or none can be read: anything may
+        // have changed.
+        let Ok(event) = event else { return true };
+        if event.need_rescan() {
+            return true;
+        }
+        if matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write)) {
+            return false;
+        }
+        let mut matters = false;
+        for path in &event.paths {
+            if self.watched.contains_key(path) && matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(_)) {
+                self.stale |= !matches!(event.kind, EventKind::Modify(notify::event::ModifyKind::Metadata(_)));
+                matters = true;
+            }
+            let place = path.parent().and_then(|parent| self.watched.get(parent));
+            matters |= place.zip(path.file_name()).is_some_and(|(place, name)| place.concerns(name));
+        }
+        matters
+    }
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn is_about_the_path(error: &notify::Error) -> bool {
+    match &error.kind {
+        ErrorKind::PathNotFound | ErrorKind::WatchNotFound => true,
+        ErrorKind::Io(error) => matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory
+        ),
+        _ => false,
+    }
+}
+
+fn no_events(error: notify::Error) -> NoEvents {
+    match &error.kind {
+        ErrorKind::MaxFilesWatch => NoEvents::Watches,
+        // EMFILE and ENFILE: inotify_init1(2) knows no other limits.
+        ErrorKind::Io(io) if matches!(io.raw_os_error(), Some(23 | 24)) => NoEvents::Instances,
+        _ => NoEvents::Other(error),
+    }
+}

@@ -1,0 +1,226 @@
+//! This machine around the watcher: what wakes it, and whom it tells.
+//!
+//! One wait is one `poll(2)` over everything: a bell that other threads ring
+//! (file events, signals), a pidfd of every instance, the kernel's table of
+//! mounts. Only what gives no sign is asked for, once a second: whether another
+//! program wrote to the database, whether files changed where there are no
+//! events, whether a log has become too long.
+
+mod bell;
+mod files;
+mod places;
+mod service;
+mod signals;
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+
+use self::bell::{Bell, Ring};
+use self::files::Files;
+use self::service::Service;
+use super::{Awaited, Cause, Causes, Surroundings, Woken};
+use crate::host::{Host, HostError};
+use crate::instance::{self, Watched};
+use crate::plan::WaitKind;
+use crate::reconcile::Pass;
+use crate::state::{Lock, StateDir};
+use crate::text::count;
+
+/// How often that which gives no sign is looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How often files are looked at where there are no events for them.
+pub const POLL: Duration = Duration::from_secs(2);
+
+/// What the watcher is told on the command line.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Look at the files this often instead of waiting for events.
+    pub poll: Option<Duration>,
+    /// How long a pass waits for another one to end.
+    pub lock_timeout: Duration,
+}
+
+/// This machine.
+pub struct Machine {
+    host: Host,
+    state: StateDir,
+    models_dir: PathBuf,
+    lock_timeout: Duration,
+    began: Instant,
+    bell: Bell,
+    /// `None`: polled.
+    files: Option<Files>,
+    poll: Duration,
+    last_poll: Instant,
+    /// The table of mounts: its descriptor tells of changes.
+    mounts: Option<File>,
+    watched: Watched,
+    service: Service,
+    next_tick: Instant,
+}
+
+impl Machine {
+    /// Begins to listen to signals and to watch the files.
+    ///
+    /// # Errors
+    /// The system gives no thread or no descriptor.
+    pub fn new(host: Host, state: StateDir, settings: &Settings) -> std::io::Result<Self> {
+        let bell = Bell::new()?;
+        signals::listen(&bell)?;
+        let models_dir = host.models_dir();
+        let now = Instant::now();
+        let mut machine = Self {
+            host,
+            state,
+            lock_timeout: settings.lock_timeout,
+            began: now,
+            files: None,
+            poll: settings.poll.unwrap_or(POLL),
+            last_poll: now,
+            // Without it a mount is seen at the next resync.
+            mounts: File::open("/proc/self/mountinfo").ok(),
+            watched: Watched::default(),
+            service: Service::new(),
+            next_tick: now + TICK,
+            bell: bell.clone(),
+            models_dir: models_dir.clone(),
+        };
+        if settings.poll.is_none() {
+            match Files::new(models_dir, bell) {
+                Ok(files) => machine.files = Some(files),
+                Err(why) => machine.fall_back(&why),
+            }
+        }
+        Ok(machine)
+    }
+
+    fn fall_back(&mut self, why: &files::NoEvents) {
+        let every = crate::text::duration(self.poll);
+        tracing::error!("{why}; until herdsman is started again, the files are looked at every {every}");
+        self.files = None;
+    }
+
+    /// Looks at what gives no sign.
+    fn tick(&mut self) -> Vec<Cause> {
+        self.next_tick = Instant::now() + TICK;
+        self.service.live();
+        let mut causes = Vec::new();
+        if self.files.is_none() && self.last_poll.elapsed() >= self.poll {
+            self.last_poll = Instant::now();
+            causes.extend((!self.host.definitions_are_as_read()).then_some(Cause::Files));
+        }
+        // An error is one of the next pass, too, which reports it.
+        causes.extend(self.host.others_have_written().unwrap_or(true).then_some(Cause::Database));
+        causes
+    }
+
+    /// What the bell was rung for.
+    fn answer(&mut self, woken: &mut Woken) {
+        for ring in self.bell.answer() {
+            match ring {
+                Ring::Files => woken.causes.push(Cause::Files),
+                Ring::Hangup => woken.causes.push(Cause::Hangup),
+                Ring::Child => self.host.reap(),
+                Ring::Stop => woken.stop = true,
+            }
+        }
+        if woken.stop {
+            self.service.stopping();
+        }
+    }
+
+    fn mounts_changed(&self) -> bool {
+        self.files.as_ref().is_some_and(Files::is_elsewhere)
+    }
+
+    /// One poll: whatever happened within `timeout`.
+    fn poll(&mut self, timeout: Duration) -> Woken {
+        let mut bells: Vec<instance::Bell<'_>> = vec![(self.bell.as_fd(), PollFlags::IN)];
+        bells.extend(self.mounts.as_ref().map(|mounts| (mounts.as_fd(), PollFlags::PRI)));
+        let happened = self.host.wait_for(&mut self.watched, &bells, timeout);
+        let rung = |index: usize| happened.rung.get(index) == Some(&true);
+        let mut woken = Woken::default();
+        woken.causes.extend(happened.exited.iter().cloned().map(Cause::Exited));
+        woken.causes.extend(happened.answered.iter().cloned().map(Cause::Answered));
+        woken.causes.extend(happened.blind.then_some(Cause::Blind));
+        woken.causes.extend((rung(1) && self.mounts_changed()).then_some(Cause::Files));
+        if rung(0) {
+            self.answer(&mut woken);
+        }
+        woken
+    }
+}
+
+impl Surroundings for Machine {
+    type World = Host;
+    type Lock = Lock;
+
+    fn world(&mut self) -> &mut Host {
+        &mut self.host
+    }
+
+    fn models_dir(&self) -> &Path {
+        &self.models_dir
+    }
+
+    fn uptime(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn prepare(&mut self, causes: &Causes) {
+        self.service.live();
+        if causes.0.contains(&Cause::Hangup) {
+            self.service.reloading();
+        }
+        if let Some(Err(why)) = self.files.as_mut().map(Files::arm) {
+            self.fall_back(&why);
+        }
+    }
+
+    fn lock(&mut self) -> Result<Lock, HostError> {
+        Ok(self.state.lock(self.lock_timeout)?)
+    }
+
+    fn done(&mut self, pass: Result<&Pass, &HostError>) {
+        self.service.passed(match pass {
+            Ok(pass) => status(pass),
+            Err(error) => format!("the last pass failed: {error}"),
+        });
+    }
+
+    fn wait(&mut self, awaited: &Awaited, timeout: Duration) -> Woken {
+        self.watched.set(&awaited.instances, |instance| awaited.loading.contains(&instance.model));
+        let deadline = Instant::now() + timeout;
+        loop {
+            let now = Instant::now();
+            let until = deadline.min(self.next_tick);
+            let mut woken = self.poll(until.saturating_duration_since(now));
+            if Instant::now() >= self.next_tick {
+                woken.causes.extend(self.tick());
+            }
+            if woken.stop || !woken.causes.is_empty() || Instant::now() >= deadline {
+                return woken;
+            }
+        }
+    }
+}
+
+/// One line for `systemctl status`.
+fn status(pass: &Pass) -> String {
+    let others: std::collections::BTreeSet<_> =
+        pass.plan.waiting.iter().filter(|w| w.on.kind() != WaitKind::Note).map(|w| w.model.as_str()).collect();
+    let matching = count(pass.plan.matching, "model");
+    let verb = if pass.plan.matching == 1 { "is" } else { "are" };
+    match others.len() {
+        0 => format!("{matching} {verb} as declared"),
+        1..=5 => {
+            format!("{matching} {verb} as declared, not (yet): {}", others.into_iter().collect::<Vec<_>>().join(", "))
+        }
+        more => format!("{matching} {verb} as declared, {more} are not (yet)"),
+    }
+}

@@ -1,0 +1,51 @@
+//! Signals, in a thread of their own: SIGTERM and SIGINT end the watcher,
+//! SIGHUP makes it look, SIGCHLD makes process 1 reap.
+
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::bell::{Bell, Ring};
+
+/// How long a pass may go on after the signal. A pass may be abandoned at any
+/// point, for the next one continues it; so this is a courtesy, within the
+/// five seconds in which the watcher ends.
+const GRACE: Duration = Duration::from_secs(4);
+
+/// Begins to listen.
+pub(super) fn listen(bell: &Bell) -> io::Result<()> {
+    let mut wanted = vec![SIGTERM, SIGINT, SIGHUP];
+    if std::process::id() == 1 {
+        wanted.push(SIGCHLD);
+    }
+    let mut signals = Signals::new(wanted)?;
+    let bell = bell.clone();
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let mut stopping = false;
+        for signal in signals.forever() {
+            match signal {
+                SIGHUP => bell.ring(Ring::Hangup),
+                SIGCHLD => bell.ring(Ring::Child),
+                // The second time somebody is in a hurry.
+                _ if stopping => end(),
+                _ => {
+                    stopping = true;
+                    bell.ring(Ring::Stop);
+                    thread::spawn(|| {
+                        thread::sleep(GRACE);
+                        end();
+                    });
+                }
+            }
+        }
+    })?;
+    Ok(())
+}
+
+fn end() {
+    tracing::warn!("the pass that was under way is abandoned; the next one continues it");
+    std::process::exit(0);
+}

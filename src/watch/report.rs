@@ -1,0 +1,147 @@
+//! What the watcher logs: a line per decision, and each state of affairs that
+//! a person should know of once, when it begins. Nothing when nothing happens.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use super::cause::Causes;
+use crate::model::Diagnostic;
+use crate::plan::{ActionKind, Found, WaitKind};
+use crate::reconcile::Pass;
+use crate::text;
+
+/// Definitions that cannot be read for a shorter time go unmentioned: git
+/// takes its lock for moments.
+const WORTH_A_LINE: Duration = Duration::from_secs(2);
+
+/// Remembers what was said.
+#[derive(Debug, Default)]
+pub struct Reporter {
+    waits: BTreeSet<(String, String)>,
+    diagnostics: Vec<Diagnostic>,
+    failure: Option<String>,
+    /// Since when the definitions cannot be read, and whether that was said.
+    unread: Option<(Duration, bool)>,
+}
+
+impl Reporter {
+    /// Says what a pass found and did, and what it could not do.
+    pub fn pass(&mut self, pass: &Pass, causes: &Causes) {
+        if self.failure.take().is_some() {
+            info!("passes work again");
+        }
+        self.invalid_definitions(pass);
+        findings(pass);
+        decisions(pass, causes);
+        self.stuck(pass);
+    }
+
+    /// Says that a pass failed, unless the one before failed alike.
+    pub fn failure(&mut self, message: &str) {
+        if self.failure.as_deref() != Some(message) {
+            error!("the pass failed: {message}; it is tried again");
+            self.failure = Some(message.to_owned());
+        }
+    }
+
+    /// Says that the definitions cannot be read, once that has lasted.
+    pub fn definitions(&mut self, problem: Option<&str>, now: Duration) {
+        let Some(problem) = problem else {
+            if matches!(self.unread.take(), Some((_, true))) {
+                info!("the definitions can be read again");
+            }
+            return;
+        };
+        let (since, said) = self.unread.get_or_insert((now, false));
+        if !*said && now.saturating_sub(*since) >= WORTH_A_LINE {
+            *said = true;
+            error!("{problem}. Until then nothing is created, updated or deleted; running models are kept running");
+        }
+    }
+
+    /// Every problem of the definitions, once.
+    fn invalid_definitions(&mut self, pass: &Pass) {
+        let Some(desired) = &pass.desired else { return };
+        // A reading that was not made has none.
+        let now: &[Diagnostic] = &desired.diagnostics;
+        let unread = self.unread.is_some();
+        if now == self.diagnostics || unread {
+            return;
+        }
+        for diagnostic in now.iter().filter(|diagnostic| !self.diagnostics.contains(diagnostic)) {
+            let (line, column) = diagnostic.position().unwrap_or_default();
+            let rendered = crate::definition::render(std::slice::from_ref(diagnostic), false);
+            warn!(file = %diagnostic.file, line, column, "{}", rendered.trim_end());
+        }
+        if now.is_empty() {
+            info!("all definitions are valid again");
+        }
+        self.diagnostics = now.to_vec();
+    }
+
+    /// What keeps models from being as declared, once for as long as it lasts.
+    fn stuck(&mut self, pass: &Pass) {
+        let mut now = BTreeSet::new();
+        for waiting in &pass.plan.waiting {
+            if matches!(waiting.on.kind(), WaitKind::Progressing | WaitKind::Note) {
+                continue;
+            }
+            let entry = (waiting.model.to_string(), waiting.on.to_string());
+            if !self.waits.contains(&entry) {
+                warn!(model = %entry.0, "{} waits: {}", entry.0, entry.1);
+            }
+            now.insert(entry);
+        }
+        self.waits = now;
+    }
+}
+
+fn findings(pass: &Pass) {
+    for finding in &pass.plan.findings {
+        let model = &finding.model;
+        match &finding.what {
+            Found::Ready { pid, started_at } => {
+                let took = pass.now.since(*started_at);
+                let port = pass.observed.instances.iter().find(|i| i.process.pid == *pid).and_then(|i| i.port);
+                let at = port.map_or_else(String::new, |port| format!(" on port {port}"));
+                let duration_ms = milliseconds(took);
+                info!(%model, pid, port, duration_ms, "{model} is ready{at} after {} (pid {pid})", text::duration(took));
+            }
+            Found::StartFailed(death) => warn!(%model, "{model} did not start: {}", death.message),
+            Found::Crashed(death) => warn!(%model, "{model} crashed: {}", death.message),
+        }
+    }
+}
+
+fn decisions(pass: &Pass, causes: &Causes) {
+    for outcome in &pass.outcomes {
+        let model = &outcome.model;
+        let action = pass.plan.actions.iter().find(|action| action.model == *model);
+        let reasons: Vec<String> =
+            action.iter().flat_map(|action| &action.reasons).map(|reason| squeezed(&reason.to_string())).collect();
+        let (reasons, duration_ms) = (reasons.join("; "), milliseconds(outcome.took));
+        let what = match (outcome.kind, outcome.only_begun) {
+            (ActionKind::Restart | ActionKind::Stop | ActionKind::Delete, true) => "drains before",
+            _ => "",
+        };
+        let word = outcome.kind.as_str();
+        let head = if what.is_empty() { word.to_owned() } else { format!("{what} {word}") };
+        match &outcome.result {
+            Ok(()) => info!(%model, action = word, cause = %causes, duration_ms, "{model} {head}: {reasons}"),
+            Err(why) => {
+                error!(%model, action = word, cause = %causes, duration_ms, "{model} {head} failed: {why} ({reasons})");
+            }
+        }
+    }
+}
+
+/// Reasons are laid out in columns for the plan.
+fn squeezed(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
