@@ -20,6 +20,7 @@
 mod define;
 mod machine;
 mod show;
+mod site;
 mod store;
 mod world;
 
@@ -28,6 +29,7 @@ pub use self::{
     define::{Edit, model, name},
     machine::{Fate, Machine, Server},
     show::show,
+    site::{Happening, Site},
     store::Store,
     world::{Ended, World},
 };

@@ -21,6 +21,18 @@ pub enum Ended {
     Killed,
     /// Something could not be recorded.
     NotRecorded,
+    /// The definitions cannot be read.
+    Unreadable,
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Killed => "killed",
+            Self::NotRecorded => "disk full",
+            Self::Unreadable => "/models.d cannot be read",
+        })
+    }
 }
 
 /// Everything a pass can see and touch.
@@ -28,6 +40,8 @@ pub enum Ended {
 pub struct World {
     /// What the files say.
     pub desired: Desired,
+    /// They cannot be read at all.
+    pub unreadable: bool,
     /// The database.
     pub store: Store,
     /// The machine.
@@ -59,6 +73,7 @@ impl World {
     pub fn new(definitions: impl IntoIterator<Item = Definition>) -> Self {
         let mut world = Self {
             desired: Desired { dir: "/models.d".into(), ..Desired::default() },
+            unreadable: false,
             store: Store::default(),
             machine: Machine::default(),
             now: Timestamp(1_000_000_000),
@@ -205,11 +220,7 @@ impl World {
             return Rest::Acted;
         }
         let waits = pass.plan.waiting.iter().map(|w| &w.on);
-        let deadlines = waits.clone().filter_map(|on| match on {
-            WaitFor::Ready { deadline, .. } | WaitFor::Drain { deadline, .. } => Some(*deadline),
-            WaitFor::Backoff { until, .. } => Some(*until),
-            _ => None,
-        });
+        let deadlines = waits.clone().filter_map(WaitFor::deadline);
         let next = deadlines.filter(|t| *t > self.now).chain(self.machine.next_event(self.now)).min();
         match next {
             Some(time) => Rest::Until(time),
@@ -221,7 +232,8 @@ impl World {
         }
     }
 
-    fn advance_to(&mut self, time: Timestamp) {
+    /// Lets time pass until then.
+    pub fn advance_to(&mut self, time: Timestamp) {
         self.now = time;
         self.machine.pass_time(time);
     }
@@ -300,7 +312,7 @@ impl apply::World for World {
     }
 
     fn load(&mut self) -> Result<Arc<Desired>, Ended> {
-        Ok(Arc::new(self.desired.clone()))
+        if self.unreadable { Err(Ended::Unreadable) } else { Ok(Arc::new(self.desired.clone())) }
     }
 
     fn records(&mut self) -> Result<Arc<Records>, Ended> {

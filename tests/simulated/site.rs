@@ -1,0 +1,139 @@
+//! The watcher's surroundings in memory: time that passes only while it waits,
+//! and a script of what happens meanwhile. Hours take milliseconds.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::time::Duration;
+
+use herdsman::model::Timestamp;
+use herdsman::reconcile::Pass;
+use herdsman::watch::{Awaited, Causes, Cause, Pace, Surroundings, Woken, run};
+
+use super::{Ended, World};
+
+/// Something that happens at a time.
+pub struct Happening {
+    at: Timestamp,
+    what: Box<dyn FnOnce(&mut World) -> Option<Cause>>,
+}
+
+/// A world with a watcher in it.
+pub struct Site {
+    /// The world.
+    pub world: World,
+    /// How often the watcher looks.
+    pub pace: Pace,
+    /// Every pass: when, why, and what it did or waits for.
+    pub passes: Vec<(Duration, String, Result<String, Ended>)>,
+    began: Timestamp,
+    until: Timestamp,
+    script: VecDeque<Happening>,
+    causes: String,
+}
+
+impl Site {
+    /// A watcher in `world` from now on.
+    pub fn new(world: World) -> Self {
+        let pace = Pace { resync: Duration::from_secs(30), debounce: Duration::from_millis(200) };
+        let began = world.now;
+        Self { world, pace, passes: Vec::new(), began, until: began, script: VecDeque::new(), causes: String::new() }
+    }
+
+    /// Something happens, so many milliseconds from the beginning; the watcher
+    /// gets what is returned. Call it in order of time.
+    pub fn at(&mut self, ms: u64, what: impl FnOnce(&mut World) -> Option<Cause> + 'static) -> &mut Self {
+        let at = self.began.plus(Duration::from_millis(ms));
+        self.script.push_back(Happening { at, what: Box::new(what) });
+        self
+    }
+
+    /// Watches for so long.
+    pub fn watch(&mut self, seconds: u64) {
+        self.until = self.began.plus(Duration::from_secs(seconds));
+        let (pace, limits) = (self.pace, self.world.limits.clone());
+        run(self, pace, &limits);
+    }
+
+    /// Every pass that did something or failed: `seconds cause: what`.
+    pub fn story(&self) -> String {
+        let told = self.passes.iter().filter(|(_, _, what)| what.as_ref().map_or(true, |what| !what.is_empty()));
+        let line = |(at, causes, what): &(Duration, String, Result<String, Ended>)| {
+            let what = what.as_ref().map_or_else(|error| format!("failed: {error}"), Clone::clone);
+            format!("{:>8.3} {causes}: {what}\n", at.as_secs_f64())
+        };
+        told.map(line).collect()
+    }
+
+    /// How many passes were made for just this cause.
+    pub fn passes_for(&self, cause: &str) -> usize {
+        self.passes.iter().filter(|(_, causes, _)| causes == cause).count()
+    }
+
+    fn since(&self, time: Timestamp) -> Duration {
+        time.since(self.began)
+    }
+}
+
+impl Surroundings for Site {
+    type World = World;
+    type Lock = ();
+
+    fn world(&mut self) -> &mut World {
+        &mut self.world
+    }
+
+    fn models_dir(&self) -> &Path {
+        Path::new("/models.d")
+    }
+
+    fn uptime(&self) -> Duration {
+        self.since(self.world.now)
+    }
+
+    fn prepare(&mut self, causes: &Causes) {
+        self.causes = causes.to_string();
+    }
+
+    fn lock(&mut self) -> Result<(), Ended> {
+        Ok(())
+    }
+
+    fn done(&mut self, pass: Result<&Pass, &Ended>) {
+        let what = pass.map(|pass| {
+            let done = pass.outcomes.iter().map(|outcome| {
+                let begun = if outcome.only_begun { " begun" } else { "" };
+                let failed = outcome.result.as_ref().err().map_or_else(String::new, |why| format!(" failed: {why}"));
+                format!("{} {}{begun}{failed}", outcome.kind.as_str(), outcome.model)
+            });
+            done.collect::<Vec<_>>().join(", ")
+        });
+        self.passes.push((self.uptime(), std::mem::take(&mut self.causes), what.map_err(|error| *error)));
+        assert!(self.passes.len() < 100_000, "it does not rest");
+    }
+
+    fn wait(&mut self, awaited: &Awaited, timeout: Duration) -> Woken {
+        let world = &mut self.world;
+        let end = world.now.plus(timeout);
+        let next = [Some(end), self.script.front().map(|next| next.at), world.machine.next_event(world.now)];
+        let next = next.into_iter().flatten().min().unwrap_or(end);
+        if next > self.until {
+            return Woken { stop: true, ..Woken::default() };
+        }
+        world.advance_to(next.max(world.now));
+        let mut woken = Woken::default();
+        if let Some(happening) = self.script.pop_front_if(|next| next.at <= world.now) {
+            woken.causes.extend((happening.what)(world));
+        }
+        let now = world.machine.observe(&[], world.now).instances;
+        for seen in &awaited.instances {
+            match now.iter().find(|instance| instance.id == seen.id) {
+                None => woken.causes.push(Cause::Exited(seen.model.clone())),
+                Some(instance) if awaited.loading.contains(&seen.model) && instance.health != seen.health => {
+                    woken.causes.push(Cause::Answered(seen.model.clone()));
+                }
+                Some(_) => {}
+            }
+        }
+        woken
+    }
+}

@@ -1,0 +1,207 @@
+//! The watcher's logic in a simulated world: what makes it look, when, and
+//! what comes of it over hours.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod simulated;
+
+use herdsman::model::{Busy, FailureCause};
+use herdsman::watch::Cause;
+use insta::assert_snapshot;
+use simulated::{Fate, Site, World, model, name};
+
+fn watched(world: World) -> Site {
+    Site::new(world)
+}
+
+#[test]
+fn nothing_happens_but_a_look_at_each_resync() {
+    let mut site = watched(World::settled([model("a"), model("b")]));
+    site.watch(3600);
+    assert_eq!(site.passes_for("resync"), 120);
+    assert_eq!(site.passes.len(), 121);
+    assert_snapshot!(site.story(), @"");
+}
+
+#[test]
+fn everything_is_created_and_its_readiness_is_noticed_without_a_resync() {
+    let mut site = watched(World::new([model("a"), model("b").fate("slow")]));
+    site.watch(100);
+    assert_snapshot!(site.story(), @"");
+    assert_eq!(site.passes_for("b answers otherwise"), 1);
+    assert_eq!(site.passes_for("resync"), 4);
+}
+
+#[test]
+fn a_server_that_had_run_for_a_while_is_back_at_once_and_one_that_crashes_again_slows_down() {
+    let mut world = World::settled([model("a")]);
+    world.advance(3600);
+    world.settle();
+    let mut site = watched(world);
+    site.at(5_500, |world| {
+        world.machine.fates.insert(name("a"), Fate::of("crashes"));
+        world.machine.kill("a", FailureCause::Spec, "segmentation fault");
+        None
+    });
+    site.watch(1800);
+    assert_snapshot!(site.story(), @"");
+}
+
+#[test]
+fn a_server_that_never_becomes_ready_is_rolled_back_without_a_hand() {
+    let mut site = watched(World::settled([model("a")]));
+    site.at(1_000, |world| {
+        world.define(model("a").fate("hangs"));
+        Some(Cause::Files)
+    });
+    site.watch(2000);
+    assert_snapshot!(site.story(), @"");
+}
+
+#[test]
+fn a_silent_server_is_killed_when_it_has_been_silent_for_long_enough() {
+    let mut site = watched(World::settled([model("a").unhealthy_after(10)]));
+    site.at(4_000, |world| {
+        world.machine.server("a").silent = true;
+        None
+    });
+    site.watch(60);
+    assert_snapshot!(site.story(), @"");
+}
+
+#[test]
+fn a_drain_ends_soon_after_the_last_request() {
+    let mut site = watched(World::settled([model("a")]));
+    site.at(1_000, |world| {
+        world.machine.server("a").busy = Busy::Yes(1);
+        world.define(model("a").option("ctx_size", "4096"));
+        Some(Cause::Files)
+    });
+    site.at(5_050, |world| {
+        world.machine.server("a").busy = Busy::No;
+        None
+    });
+    site.watch(20);
+    assert_snapshot!(site.story(), @"");
+}
+
+#[test]
+fn a_crash_in_the_middle_of_an_edit_is_mended_with_what_the_files_said_before() {
+    let mut site = watched(World::settled([model("a"), model("b"), model("c")]));
+    site.world.advance(10);
+    site.at(11_000, |world| {
+        // A checkout begins: one file is gone for a moment, one is half written.
+        world.remove("a");
+        world.define(model("b").option("ctx_size", "1"));
+        Some(Cause::Files)
+    });
+    site.at(11_100, |world| {
+        world.machine.kill("b", FailureCause::NoMemory, "killed");
+        None
+    });
+    site.at(11_150, |world| {
+        world.define(model("a"));
+        world.define(model("b").option("ctx_size", "4096"));
+        Some(Cause::Files)
+    });
+    site.watch(40);
+    assert_snapshot!(site.story(), @"");
+}
+
+#[test]
+fn while_the_definitions_cannot_be_read_servers_are_kept_running_and_nothing_else_is_done() {
+    let mut world = World::settled([model("a"), model("b")]);
+    world.advance(100);
+    let mut site = watched(world);
+    site.at(101_000, |world| {
+        world.unreadable = true;
+        world.remove("b");
+        Some(Cause::Files)
+    });
+    site.at(110_000, |world| {
+        world.machine.kill("a", FailureCause::NoMemory, "killed");
+        None
+    });
+    site.at(120_000, |world| {
+        world.unreadable = false;
+        Some(Cause::Files)
+    });
+    site.watch(140);
+    assert_snapshot!(site.story(), @"");
+}
+
+#[test]
+fn a_watcher_that_never_could_read_the_definitions_keeps_what_is_recorded_running() {
+    let mut world = World::settled([model("a"), model("b")]);
+    world.unreadable = true;
+    world.advance(100);
+    world.machine.kill("b", FailureCause::NoMemory, "killed");
+    let mut site = watched(world);
+    site.at(130_000, |world| {
+        world.unreadable = false;
+        None
+    });
+    site.watch(150);
+    assert_snapshot!(site.story(), @"");
+}
+
+#[test]
+fn a_pass_that_fails_is_tried_again_and_slower_each_time() {
+    let mut world = World::settled([model("a")]);
+    world.advance(100);
+    let mut site = watched(world);
+    site.at(101_000, |world| {
+        world.fail_at = Some(0);
+        world.define(model("a").option("ctx_size", "4096"));
+        Some(Cause::Files)
+    });
+    site.watch(120);
+    assert_snapshot!(site.story(), @"");
+}
+
+#[test]
+fn another_programs_write_is_put_back_once_it_has_stopped_writing() {
+    let mut site = watched(World::settled([model("a")]));
+    for ms in [1_000, 1_100, 1_200] {
+        site.at(ms, |world| {
+            world.store.change_column("a", "ctx_size", "512", "1");
+            Some(Cause::Database)
+        });
+    }
+    site.watch(20);
+    assert_snapshot!(site.story(), @"");
+}
+
+#[test]
+fn a_program_that_undoes_every_pass_is_not_fought_at_full_speed() {
+    let mut site = watched(World::settled([model("a")]));
+    for ms in 0..600 {
+        site.at(ms * 100, |world| {
+            world.store.change_column("a", "ctx_size", "512", "1");
+            None
+        });
+    }
+    site.watch(60);
+    let acted = site.passes.iter().filter(|(_, _, what)| what.as_ref().is_ok_and(|what| !what.is_empty())).count();
+    assert!((3..=60).contains(&acted), "{acted} passes changed something");
+}
+
+#[test]
+fn a_change_of_the_defaults_goes_from_model_to_model_as_each_becomes_ready() {
+    let mut site = watched(World::settled([model("a"), model("b"), model("c")]));
+    site.at(1_000, |world| {
+        ["a", "b", "c"].into_iter().for_each(|name| world.define(model(name).option("ctx_size", "4096")));
+        Some(Cause::Files)
+    });
+    site.watch(20);
+    assert_snapshot!(site.story(), @"");
+}
+
+#[test]
+fn a_reboot_brings_every_server_back() {
+    let mut world = World::settled([model("a"), model("b")]);
+    world.machine.reboot();
+    let mut site = watched(world);
+    site.watch(10);
+    assert_snapshot!(site.story(), @"");
+    assert_eq!(site.world.machine.servers.len(), 2);
+}
