@@ -231,8 +231,8 @@ impl World for Host {
                 }
                 Question::GpuLayers { model, id, log_offset } => {
                     let log = self.places.state.log(model);
-                    let layers = self.processes.offloaded_layers(&log, *log_offset).map_or(0, |(layers, _)| layers);
-                    answers.gpu_layers.insert(id.clone(), layers);
+                    let layers = self.processes.offloaded_layers(&log, id, *log_offset);
+                    answers.gpu_layers.insert(id.clone(), layers.map_or(0, |(layers, _)| layers));
                 }
                 Question::FilesIntact { model, files } => {
                     let intact = files.iter().all(|(path, was)| definition::identity_now(path) == Some(*was));

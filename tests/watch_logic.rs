@@ -7,7 +7,7 @@ mod simulated;
 use herdsman::model::{Busy, FailureCause};
 use herdsman::watch::Cause;
 use insta::assert_snapshot;
-use simulated::{Fate, Site, World, model, name};
+use simulated::{Edit, Fate, Site, World, model, name};
 
 fn watched(world: World) -> Site {
     Site::new(world)

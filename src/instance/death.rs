@@ -11,7 +11,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 
-use crate::model::{Death, FailureCause};
+use crate::model::{Death, FailureCause, InstanceId};
 
 /// How much of the end of a log is read.
 const TAIL: u64 = 16 << 10;
@@ -35,24 +35,26 @@ pub(super) struct Known {
     pub taken_port: Option<u16>,
 }
 
-/// The end of the instance whose log began at `offset`.
-pub(super) fn explain(log: &Path, offset: u64, known: Known) -> Death {
-    match tail(log, offset) {
-        Ok(tail) => from_log(&tail, known),
+/// The end of an instance, by the last of what it wrote.
+pub(super) fn explain(log: &Path, id: &InstanceId, known: Known) -> Death {
+    match last(log, TAIL) {
+        Ok(tail) => from_log(&own_lines(&tail, id), known),
         Err(error) => silent(&format!("its log {} cannot be read: {error}", log.display()), known),
     }
 }
 
 /// `offloaded N/M layers to GPU`, as the log says while the model is loaded.
+/// The instance's lines begin at `offset`, unless the log was rotated since;
+/// then they are near its end.
 ///
 /// llama-server says so even where there is no GPU, and then puts every buffer
 /// of the model on the CPU: that counts as none.
-pub(super) fn offloaded_layers(log: &Path, offset: u64) -> Option<(u32, u32)> {
-    let mut file = File::open(log).ok()?;
-    file.seek(SeekFrom::Start(offset)).ok()?;
-    let mut text = Vec::new();
-    file.take(LOADING).read_to_end(&mut text).ok()?;
-    let text = String::from_utf8_lossy(&text);
+pub(super) fn offloaded_layers(log: &Path, id: &InstanceId, offset: u64) -> Option<(u32, u32)> {
+    let mut text = read(log, offset, LOADING).ok()?;
+    if !text.starts_with(&start_of(id)) {
+        text = last(log, LOADING).ok()?;
+    }
+    let text = own_lines(&text, id);
     let (on_gpu, all) = text.lines().find_map(|line| {
         let (_, rest) = line.split_once("offloaded ")?;
         let (layers, _) = rest.split_once(" layers to GPU")?;
@@ -64,15 +66,37 @@ pub(super) fn offloaded_layers(log: &Path, offset: u64) -> Option<(u32, u32)> {
     Some((if really { on_gpu } else { 0 }, all))
 }
 
-/// The last [`TAIL`] bytes after `offset`; of the whole log if that was cut
-/// (rotated) since.
-fn tail(log: &Path, offset: u64) -> io::Result<String> {
+/// Heads the line that herdsman writes to the log before it starts an instance.
+const START: &str = "herdsman: instance ";
+
+/// What begins that line for this instance.
+pub(super) fn start_of(id: &InstanceId) -> String {
+    format!("{START}{id} ")
+}
+
+/// What one instance wrote, of the last part of a log. The line that heads it
+/// may be further back, or rotated away: where no instance starts, all is its.
+fn own_lines(text: &str, id: &InstanceId) -> String {
+    let lines = || text.split_inclusive('\n');
+    if !lines().any(|line| line.starts_with(START)) {
+        return text.to_owned();
+    }
+    let head = start_of(id);
+    let own = lines().skip_while(|line| !line.starts_with(&head)).skip(1);
+    own.take_while(|line| !line.starts_with(START)).collect()
+}
+
+/// The last `length` bytes of a log.
+fn last(log: &Path, length: u64) -> io::Result<String> {
+    let end = std::fs::metadata(log)?.len();
+    read(log, end.saturating_sub(length), length)
+}
+
+fn read(log: &Path, from: u64, length: u64) -> io::Result<String> {
     let mut file = File::open(log)?;
-    let length = file.metadata()?.len();
-    let begin = if offset > length { 0 } else { offset };
-    file.seek(SeekFrom::Start(begin.max(length.saturating_sub(TAIL))))?;
+    file.seek(SeekFrom::Start(from))?;
     let mut text = Vec::new();
-    file.take(TAIL).read_to_end(&mut text)?;
+    file.take(length).read_to_end(&mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
@@ -319,22 +343,31 @@ herdsman: starts instance x: failed to allocate everything
         assert_eq!(from_log("", exited(3 << 8)).message, "exit status 3; it left no word in its log");
     }
 
+    fn id(name: &str) -> InstanceId {
+        InstanceId(name.to_owned())
+    }
+
+    fn head(name: &str) -> String {
+        format!("{}of spec v1:x starts /bin/llama-server\n", start_of(&id(name)))
+    }
+
     #[test]
-    fn only_what_was_written_since_the_start_counts_and_at_most_the_last_16_kib() {
+    fn only_what_this_instance_wrote_counts_and_at_most_the_last_16_kib() {
         let directory = tempfile::tempdir().unwrap();
         let log = directory.path().join("m.log");
-        let old = "error: invalid argument: --old\n";
-        std::fs::write(&log, old).unwrap();
-        assert_eq!(explain(&log, old.len() as u64, Known::default()).message, "it left no word in its log");
-        assert_eq!(explain(&log, 0, Known::default()).message, old.trim());
-        assert_eq!(
-            explain(&log, 1 << 40, Known::default()).message,
-            old.trim(),
-            "a rotated log is read from its start"
-        );
-        std::fs::write(&log, format!("{old}{}", "noise\n".repeat(4000))).unwrap();
-        assert_eq!(explain(&log, 0, Known::default()).message, "no error in its log, which ends with: noise");
-        assert!(explain(&directory.path().join("none"), 0, Known::default()).message.contains("cannot be read"));
+        let says = |name: &str| explain(&log, &id(name), Known::default()).message;
+        let (old, new) = ("error: invalid argument: --old", "error: invalid argument: --new");
+        std::fs::write(&log, format!("{}{old}\n{}", head("1"), head("2"))).unwrap();
+        assert_eq!(says("1"), old);
+        assert_eq!(says("2"), "it left no word in its log");
+        assert_eq!(says("3"), "it left no word in its log", "never started");
+        std::fs::write(&log, format!("{}{old}\n{}{new}\n", head("1"), head("2"))).unwrap();
+        assert_eq!((says("1"), says("2")), (old.into(), new.into()));
+        std::fs::write(&log, format!("{}{new}\n{}", head("1"), "noise\n".repeat(4000))).unwrap();
+        assert_eq!(says("1"), "no error in its log, which ends with: noise");
+        std::fs::write(&log, format!("{OWN_LINE}older lines are in m.log.1\nprompt {}{new}\n", head("2"))).unwrap();
+        assert_eq!(says("1"), new, "its head was rotated away, and a prompt starts no instance");
+        assert!(explain(&directory.path().join("none"), &id("1"), Known::default()).message.contains("cannot be read"));
     }
 
     #[test]
@@ -344,20 +377,25 @@ herdsman: starts instance x: failed to allocate everything
     }
 
     #[test]
-    fn layers_on_the_gpu_are_counted_after_the_offset() {
+    fn layers_on_the_gpu_are_counted_in_this_instances_lines_also_after_a_rotation() {
         let directory = tempfile::tempdir().unwrap();
         let log = directory.path().join("m.log");
-        let old = "load_tensors: offloaded 1/9 layers to GPU\n";
-        std::fs::write(&log, format!("{old}0.1 I load_tensors: offloaded 33/33 layers to GPU\n")).unwrap();
-        assert_eq!(offloaded_layers(&log, old.len() as u64), Some((0, 33)), "said without a GPU too");
+        let old = format!("{}load_tensors: offloaded 1/9 layers to GPU\n", head("1"));
+        let layers = |text: &str, offset: usize| {
+            std::fs::write(&log, text).unwrap();
+            offloaded_layers(&log, &id("2"), offset as u64)
+        };
+        let said = format!("{}0.1 I load_tensors: offloaded 33/33 layers to GPU\n", head("2"));
+        assert_eq!(layers(&format!("{old}{said}"), old.len()), Some((0, 33)), "said without a GPU too");
         let buffers = "0.2 I load_tensors:   CPU_Mapped model buffer size =     0.02 MiB\n\
                        0.2 I load_tensors:        CUDA0 model buffer size =  4403.49 MiB\n";
-        let said = "0.1 I load_tensors: offloaded 33/33 layers to GPU\n";
-        std::fs::write(&log, format!("{old}{said}{buffers}")).unwrap();
-        assert_eq!(offloaded_layers(&log, old.len() as u64), Some((33, 33)));
-        assert_eq!(offloaded_layers(&log, 1 << 20), None);
-        std::fs::write(&log, "offloaded many/33 layers to GPU\n").unwrap();
-        assert_eq!(offloaded_layers(&log, 0), None);
+        let noise = "noise\n".repeat(1 << 18);
+        assert_eq!(layers(&format!("{old}{said}{buffers}{noise}"), old.len()), Some((33, 33)));
+        for stale in [0, old.len() + 1, 1 << 20] {
+            assert_eq!(layers(&format!("{old}{said}{buffers}"), stale), Some((33, 33)), "{stale}");
+        }
+        assert_eq!(layers(&format!("{old}{}", head("2")), old.len()), None);
+        assert_eq!(layers(&format!("{}offloaded many/33 layers to GPU\n", head("2")), 0), None);
     }
 
     proptest! {

@@ -6,7 +6,7 @@
 //!   sock_diag ── socket ─────┼── observe ──> Observed
 //!   argv, environ ─ endpoint ┤
 //!   HTTP ── http ────────────┤
-//!   logs ── death ───────────┘
+//!   logs ── death ───────────┘        rotate: logs that became too long
 //!
 //!   Launch ── environment, secret, spawn ──> a process      StopTarget ── pidfd, stop ──> none
 //! ```
@@ -28,6 +28,7 @@ mod marker;
 mod observe;
 mod pidfd;
 mod process;
+mod rotate;
 mod scan;
 mod sock_diag;
 mod socket;
@@ -42,6 +43,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ExitStatus};
 
+pub use rotate::{RotateError, Rotation, rotate};
 use rustix::process::WaitOptions;
 pub use spawn::SpawnError;
 pub use stop::StopError;
@@ -124,11 +126,12 @@ impl Host {
     }
 
     /// How many layers an instance has put on a GPU, of how many, by its own
-    /// log from `offset` on; `None` while it has not said. llama-server says so
-    /// only from `--log-verbosity 4` on.
+    /// lines of its log, which began at `offset`, or begin earlier since the log
+    /// was rotated; `None` while it has not said. llama-server says so only from
+    /// `--log-verbosity 4` on.
     #[must_use]
-    pub fn offloaded_layers(&self, log: &Path, offset: u64) -> Option<(u32, u32)> {
-        death::offloaded_layers(log, offset)
+    pub fn offloaded_layers(&self, log: &Path, id: &InstanceId, offset: u64) -> Option<(u32, u32)> {
+        death::offloaded_layers(log, id, offset)
     }
 
     fn http(&mut self) -> Result<&Http, HostError> {

@@ -57,7 +57,7 @@ impl Host {
     fn death(&self, record: &InstanceRecord, logs: &Path, listeners: &BTreeMap<u16, Listener>) -> Death {
         let is_taken = |port: &u16| matches!(listeners.get(port), Some(Listener::Stranger(_)));
         let known = Known { exit: self.exits.get(&record.id).copied(), taken_port: record.port.filter(is_taken) };
-        death::explain(&logs.join(format!("{}.log", record.model)), record.log_offset, known)
+        death::explain(&logs.join(format!("{}.log", record.model)), &record.id, known)
     }
 
     /// Whether each instance has requests in flight, in the order given; all

@@ -11,9 +11,8 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::io::FdFlags;
 
-use super::death::OWN_LINE;
 use super::marker::Environment;
-use super::{Host, HostError, environment, process};
+use super::{Host, HostError, death, environment, process};
 use crate::definition::SecretError;
 use crate::model::{FailureCause, Launch, ProcessId};
 
@@ -160,7 +159,7 @@ fn open_log(launch: &Launch) -> io::Result<File> {
     }
     let mut log = OpenOptions::new().append(true).create(true).mode(0o600).open(&launch.log)?;
     let Launch { id, spec, binary, .. } = launch;
-    writeln!(log, "{OWN_LINE}instance {id} of spec {spec} starts {}", binary.display())?;
+    writeln!(log, "{}of spec {spec} starts {}", death::start_of(id), binary.display())?;
     Ok(log)
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use herdsman::model::Timestamp;
 use herdsman::reconcile::Pass;
-use herdsman::watch::{Awaited, Causes, Cause, Pace, Surroundings, Woken, run};
+use herdsman::watch::{Awaited, Cause, Causes, Pace, Surroundings, Woken, run};
 
 use super::{Ended, World};
 
