@@ -19,11 +19,14 @@ const TAIL: u64 = 16 << 10;
 /// How much of a log is searched for what is said while loading.
 const LOADING: u64 = 1 << 20;
 
-/// The longest message taken from a log, in characters.
+/// The longest text taken from a line of a log, in characters.
 const LONGEST: usize = 300;
 
 /// What begins the lines herdsman itself writes to a log.
 pub(super) const OWN_LINE: &str = "herdsman: ";
+
+/// What begins the one among them that heads the lines of an instance.
+pub(super) const START_LINE: &str = "herdsman: instance ";
 
 /// What else is known of a death. llama-server writes its log from a thread
 /// and at times exits before the last lines are out.
@@ -66,7 +69,7 @@ pub(super) fn offloaded_layers(log: &Path, offset: u64) -> Option<(u32, u32)> {
 
 /// The last [`TAIL`] bytes after `offset`; of the whole log if that was cut
 /// (rotated) since.
-fn tail(log: &Path, offset: u64) -> io::Result<String> {
+pub(super) fn tail(log: &Path, offset: u64) -> io::Result<String> {
     let mut file = File::open(log)?;
     let length = file.metadata()?.len();
     let begin = if offset > length { 0 } else { offset };
@@ -197,15 +200,18 @@ impl<'a> Line<'a> {
         matches!(self.level, None | Some('E' | 'W'))
     }
 
-    /// The text, safe to print and short.
     fn message(&self) -> String {
-        let mut message: String =
-            self.text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
-        if self.text.chars().nth(LONGEST).is_some() {
-            message.push('…');
-        }
-        message
+        printable(self.text)
     }
+}
+
+/// What a server wrote, safe to print and short.
+pub(super) fn printable(text: &str) -> String {
+    let mut printable: String = text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        printable.push('…');
+    }
+    printable
 }
 
 /// `srv    load_model: text` without the component `srv`.

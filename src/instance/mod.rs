@@ -6,7 +6,7 @@
 //!   sock_diag ── socket ─────┼── observe ──> Observed
 //!   argv, environ ─ endpoint ┤
 //!   HTTP ── http ────────────┤
-//!   logs ── death ───────────┘
+//!   logs ── death ───────────┘    logs ── last_lines ──> for people
 //!
 //!   Launch ── environment, secret, spawn ──> a process      StopTarget ── pidfd, stop ──> none
 //! ```
@@ -24,6 +24,7 @@ mod death;
 mod endpoint;
 mod environment;
 mod http;
+mod last_lines;
 mod marker;
 mod observe;
 mod pidfd;
@@ -41,6 +42,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, ExitStatus};
 
+pub use last_lines::last_lines;
 pub use spawn::SpawnError;
 pub use stop::StopError;
 

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::io::FdFlags;
 
-use super::death::OWN_LINE;
+use super::death::START_LINE;
 use super::marker::Environment;
 use super::{Host, HostError, environment, process};
 use crate::definition::SecretError;
@@ -160,7 +160,7 @@ fn open_log(launch: &Launch) -> io::Result<File> {
     }
     let mut log = OpenOptions::new().append(true).create(true).mode(0o600).open(&launch.log)?;
     let Launch { id, spec, binary, .. } = launch;
-    writeln!(log, "{OWN_LINE}instance {id} of spec {spec} starts {}", binary.display())?;
+    writeln!(log, "{START_LINE}{id} of spec {spec} starts {}", binary.display())?;
     Ok(log)
 }
 
