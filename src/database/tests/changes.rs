@@ -303,9 +303,10 @@ fn restarts_are_the_deaths_and_hangs_of_each_model_that_were_dealt_with() {
         let reasons = serde_json::to_value(reasons).unwrap();
         Change::Event(EventRecord { action: action.to_owned(), reasons, outcome, ..event(model, 1) })
     };
-    let gone = || Reason::ProcessGone { death: None, crashes: 1 };
+    let gone = || Reason::ProcessGone { death: Some(death()), crashes: 1 };
     let edited = || {
-        let change = FieldChange { field: "process_gone".into(), old: None, new: Some("unhealthy".into()) };
+        let change =
+            FieldChange { field: "process_gone".into(), old: None, new: Some(r#""reason":"unhealthy""#.into()) };
         Reason::FieldChanged { change, impact: Impact::Restart, origin: Origin::new("models.d/a.toml", 1) }
     };
     let done = || EventOutcome::Done;
