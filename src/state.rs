@@ -179,17 +179,9 @@ impl StateDir {
     /// [`StateError::Locked`] after `timeout`.
     pub fn lock(&self, timeout: Duration) -> Result<Lock, StateError> {
         let path = self.path.join("lock");
-        let begun = Instant::now();
-        let file = open_lock(&path)?;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Lock { _file: file }),
-                Err(TryLockError::Error(source)) => return Err(StateError::io("lock", &path)(source)),
-                Err(TryLockError::WouldBlock) if begun.elapsed() >= timeout => {
-                    return Err(StateError::Locked { path, waited: timeout });
-                }
-                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_POLL),
-            }
+        match lock_within(&path, timeout)? {
+            Some(lock) => Ok(lock),
+            None => Err(StateError::Locked { path, waited: timeout }),
         }
     }
 
@@ -198,13 +190,9 @@ impl StateDir {
     /// # Errors
     /// [`StateError::Watched`] when another watcher lives.
     pub fn watch_lock(&self) -> Result<Lock, StateError> {
-        let path = self.path.join("watch.lock");
-        let file = open_lock(&path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Lock { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(StateError::Watched(self.path.clone())),
-            Err(TryLockError::Error(source)) => Err(StateError::io("lock", &path)(source)),
-        }
+        // Whoever asks whether there is a watcher holds it for a moment.
+        const MOMENT: Duration = Duration::from_millis(500);
+        lock_within(&self.path.join("watch.lock"), MOMENT)?.ok_or_else(|| StateError::Watched(self.path.clone()))
     }
 
     /// Whether a watcher lives on this directory.
@@ -221,6 +209,20 @@ impl StateDir {
             },
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(StateError::io("open", &path)(error)),
+        }
+    }
+}
+
+/// Takes a lock, if it can be had within `timeout`.
+fn lock_within(path: &Path, timeout: Duration) -> Result<Option<Lock>, StateError> {
+    let begun = Instant::now();
+    let file = open_lock(path)?;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(Lock { _file: file })),
+            Err(TryLockError::Error(source)) => return Err(StateError::io("lock", path)(source)),
+            Err(TryLockError::WouldBlock) if begun.elapsed() >= timeout => return Ok(None),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_POLL),
         }
     }
 }

@@ -3,8 +3,11 @@
 
 mod support;
 
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use support::World;
+use support::{World, eventually};
 
 fn schema(name: &str) -> jsonschema::Validator {
     let path = format!("{}/schema/{name}.v1.json", env!("CARGO_MANIFEST_DIR"));
@@ -70,6 +73,14 @@ fn status_and_down_are_as_their_schemas_say() {
     assert_eq!(a["pid"], world.instances()[0].0);
     assert_eq!(a["url"], format!("http://127.0.0.1:{}", a["port"]));
     assert_eq!((&off["status"], &off["state"], &off["pid"]), (&"idle".into(), &"stopped".into(), &Value::Null));
+
+    kill_process(Pid::from_raw(world.instances()[0].0).unwrap(), Signal::KILL).unwrap();
+    eventually("it is gone", Duration::from_secs(30), || world.instances().is_empty());
+    let status = document(&world, "status", &["status", "--format", "json"]);
+    let a = &status["models"][0];
+    assert_eq!((&status["watcher"], &a["status"], &a["restarts"]), (&false.into(), &"error".into(), &0.into()));
+    assert!(a["log"].as_str().unwrap().starts_with('/') && !a["log_tail"].as_array().unwrap().is_empty(), "{a:#}");
+    assert!(world.herdsman(&["reconcile", "--retry"]).status.success());
 
     let down = document(&world, "reconcile", &["down", "--format", "json"]);
     assert_eq!(down["actions"][0]["action"], "stop");

@@ -50,7 +50,7 @@ pub struct Cli {
 }
 
 /// Options of every command.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Where things are")]
 pub struct Places {
     /// Directory of the definitions.

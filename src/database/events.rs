@@ -1,5 +1,7 @@
 //! The table `herdsman_events`: what was decided, why, and how it went.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, Row, params};
 
 use super::Problem;
@@ -51,6 +53,21 @@ pub(super) fn load(
         events.push(read(row).map_err(|error| unreadable(TABLE, id.to_string(), error))?);
     }
     Ok(events)
+}
+
+/// How often each model's server was started again because it had died, or
+/// stopped to be started again because it hung; only models with any.
+///
+/// The words are those of `plan::Reason`; a test holds the two together.
+pub(super) fn restarts(connection: &Connection) -> Result<BTreeMap<String, u32>, Problem> {
+    let mut statement = connection.prepare(
+        "SELECT name, count(*) FROM herdsman_events
+         WHERE failure IS NULL AND EXISTS (
+             SELECT 1 FROM json_each(reasons) WHERE value ->> 'reason' IN ('process_gone', 'unhealthy'))
+         GROUP BY name",
+    )?;
+    let counts = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(counts.collect::<Result<_, _>>()?)
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<EventRecord> {

@@ -23,6 +23,7 @@
 //! - herdsman writes only the columns it owns and never `hf_token`.
 //! - Every error names the file, what is different, and the next step.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -112,6 +113,18 @@ impl Database {
             return Ok(Vec::new());
         }
         self.read(|connection| events::load(connection, model, limit))
+    }
+
+    /// How often herdsman started each model's server again by itself, because
+    /// it had died or hung, in the history that is kept; only models with any.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the reasons of an event are not JSON.
+    pub fn restarts(&self) -> Result<BTreeMap<String, u32>, DatabaseError> {
+        if !self.has_records {
+            return Ok(BTreeMap::new());
+        }
+        self.read(events::restarts)
     }
 
     /// When herdsman last recorded a status of `model`: the age of a status

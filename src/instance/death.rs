@@ -14,16 +14,19 @@ use std::process::ExitStatus;
 use crate::model::{Death, FailureCause, InstanceId};
 
 /// How much of the end of a log is read.
-const TAIL: u64 = 16 << 10;
+pub(super) const TAIL: u64 = 16 << 10;
 
 /// How much of a log is searched for what is said while loading.
 const LOADING: u64 = 1 << 20;
 
-/// The longest message taken from a log, in characters.
+/// The longest text taken from a line of a log, in characters.
 const LONGEST: usize = 300;
 
 /// What begins the lines herdsman itself writes to a log.
 pub(super) const OWN_LINE: &str = "herdsman: ";
+
+/// What begins the one among them that heads the lines of an instance.
+pub(super) const START_LINE: &str = "herdsman: instance ";
 
 /// What else is known of a death. llama-server writes its log from a thread
 /// and at times exits before the last lines are out.
@@ -66,28 +69,25 @@ pub(super) fn offloaded_layers(log: &Path, id: &InstanceId, offset: u64) -> Opti
     Some((if really { on_gpu } else { 0 }, all))
 }
 
-/// Heads the line that herdsman writes to the log before it starts an instance.
-const START: &str = "herdsman: instance ";
-
 /// What begins that line for this instance.
 pub(super) fn start_of(id: &InstanceId) -> String {
-    format!("{START}{id} ")
+    format!("{START_LINE}{id} ")
 }
 
 /// What one instance wrote, of the last part of a log. The line that heads it
 /// may be further back, or rotated away: where no instance starts, all is its.
 fn own_lines(text: &str, id: &InstanceId) -> String {
     let lines = || text.split_inclusive('\n');
-    if !lines().any(|line| line.starts_with(START)) {
+    if !lines().any(|line| line.starts_with(START_LINE)) {
         return text.to_owned();
     }
     let head = start_of(id);
     let own = lines().skip_while(|line| !line.starts_with(&head)).skip(1);
-    own.take_while(|line| !line.starts_with(START)).collect()
+    own.take_while(|line| !line.starts_with(START_LINE)).collect()
 }
 
 /// The last `length` bytes of a log.
-fn last(log: &Path, length: u64) -> io::Result<String> {
+pub(super) fn last(log: &Path, length: u64) -> io::Result<String> {
     let end = std::fs::metadata(log)?.len();
     read(log, end.saturating_sub(length), length)
 }
@@ -221,15 +221,18 @@ impl<'a> Line<'a> {
         matches!(self.level, None | Some('E' | 'W'))
     }
 
-    /// The text, safe to print and short.
     fn message(&self) -> String {
-        let mut message: String =
-            self.text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
-        if self.text.chars().nth(LONGEST).is_some() {
-            message.push('…');
-        }
-        message
+        printable(self.text)
     }
+}
+
+/// What a server wrote, safe to print and short.
+pub(super) fn printable(text: &str) -> String {
+    let mut printable: String = text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        printable.push('…');
+    }
+    printable
 }
 
 /// `srv    load_model: text` without the component `srv`.

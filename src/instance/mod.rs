@@ -6,7 +6,7 @@
 //!   sock_diag ── socket ─────┼── observe ──> Observed
 //!   argv, environ ─ endpoint ┤
 //!   HTTP ── http ────────────┤
-//!   logs ── death ───────────┘        rotate: logs that became too long
+//!   logs ── death ───────────┘    logs ── last_lines ──> for people, rotate
 //!
 //!   Launch ── environment, secret, spawn ──> a process      StopTarget ── pidfd, stop ──> none
 //! ```
@@ -24,6 +24,7 @@ mod death;
 mod endpoint;
 mod environment;
 mod http;
+mod last_lines;
 mod marker;
 mod observe;
 mod pidfd;
@@ -43,6 +44,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ExitStatus};
 
+pub use last_lines::last_lines;
 pub use rotate::{RotateError, Rotation, rotate};
 use rustix::process::WaitOptions;
 pub use spawn::SpawnError;

@@ -208,6 +208,8 @@ impl Settled<'_> {
         let since = *is.unanswered_since.get_or_insert(input.now);
         let silent = input.now.since(since);
         if definition.and_then(|d| d.ready.unhealthy_after).is_some_and(|limit| silent >= limit) {
+            // One that hangs at every start slows down as one that crashes does.
+            self.set_crashes(is, backoff::after_crash(self.record.crashes, is));
             self.give_up(is, GivenUp::Unanswered(silent));
         }
     }

@@ -225,7 +225,7 @@ fn the_former_generation_is_started_again_when_it_crashes() {
     note    instance gone
     note    chat crashes 1
     note    chat status error (generation 2 failed: invalid magic characters)
-    start   chat: generation 2 failed, back to generation 1
+    start   chat: process gone: segmentation fault; generation 2 failed, back to generation 1
             - start generation 1 of chat on port 8100
     wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
     -- 0.000 s

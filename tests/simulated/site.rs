@@ -113,7 +113,8 @@ impl Surroundings for Site {
 
     fn wait(&mut self, awaited: &Awaited, timeout: Duration) -> Woken {
         let world = &mut self.world;
-        let end = world.now.plus(timeout);
+        // The simulated clock counts milliseconds.
+        let end = world.now.plus(timeout + Duration::from_micros(999));
         let next = [Some(end), self.script.front().map(|next| next.at), world.machine.next_event(world.now)];
         let next = next.into_iter().flatten().min().unwrap_or(end);
         if next > self.until {

@@ -294,3 +294,35 @@ fn an_edited_record_is_an_error_that_names_it() {
     );
     assert!(error.to_string().contains("dancing"), "{error}");
 }
+
+#[test]
+fn restarts_are_the_deaths_and_hangs_of_each_model_that_were_dealt_with() {
+    use crate::model::{EventOutcome, EventRecord, FieldChange};
+    use crate::plan::{Impact, Reason};
+    let event = |model: &str, action: &str, reasons: &[Reason], outcome: EventOutcome| {
+        let reasons = serde_json::to_value(reasons).unwrap();
+        Change::Event(EventRecord { action: action.to_owned(), reasons, outcome, ..event(model, 1) })
+    };
+    let gone = || Reason::ProcessGone { death: Some(death()), crashes: 1 };
+    let edited = || {
+        let change =
+            FieldChange { field: "process_gone".into(), old: None, new: Some(r#""reason":"unhealthy""#.into()) };
+        Reason::FieldChanged { change, impact: Impact::Restart, origin: Origin::new("models.d/a.toml", 1) }
+    };
+    let done = || EventOutcome::Done;
+    let scratch = Scratch::new();
+    let mut database = scratch.open();
+    assert!(database.restarts().unwrap().is_empty());
+    let history = [
+        event("a", "start", &[gone()], done()),
+        event("a", "start", &[gone(), Reason::RolledBack { failed: 2, to: 1 }], done()),
+        event("a", "stop", &[Reason::Unhealthy { for_ms: 1 }], done()),
+        event("a", "start", &[Reason::NotRunning], done()),
+        event("a", "start", &[gone()], EventOutcome::Failed("no memory".into())),
+        event("a", "restart", &[edited()], done()),
+        event("b", "restart", &[edited()], done()),
+        event("c", "start", &[Reason::Rebooted], done()),
+    ];
+    database.commit(&history, at(1)).unwrap();
+    assert_eq!(database.restarts().unwrap().into_iter().collect::<Vec<_>>(), [("a".to_owned(), 3)]);
+}

@@ -50,6 +50,12 @@ impl<'s> Decider<'s, '_> {
         if let Some(start) =
             self.start_spec(wanted, &spec, &generation.hash, spec.port, generation.number, Some(generation))
         {
+            if record.crashes.count > 0 {
+                // Not the rollback itself, which begins without crashes: what
+                // it started has died since.
+                let death = self.s.settled.as_ref().and_then(|s| s.death.clone());
+                self.d.reasons.push(Reason::ProcessGone { death, crashes: record.crashes.count });
+            }
             self.d.reasons.push(Reason::RolledBack { failed: record.generation.number, to: generation.number });
             self.d.wish = Wish::Start(start);
         }

@@ -1,0 +1,84 @@
+//! `herdsman status`: desired, recorded and observed, side by side.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `report` | one look, as data |
+//! | `note` | why a model is as it is, in words |
+//! | `table` | a look as people read it |
+//! | `frame`, `screen`, `watch` | look after look, on a terminal |
+
+mod frame;
+mod note;
+mod report;
+mod screen;
+mod table;
+mod watch;
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::json::{self, FORMAT_VERSION};
+use super::open::Refused;
+use super::output::{complain, print};
+use super::{Exit, Format, Places, duration};
+use crate::model::ModelName;
+use report::{Look, ModelStatus};
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// How to write it.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Exit as `reconcile` would if it changed nothing: 0 only if all is as declared.
+    #[arg(long)]
+    exit_code: bool,
+    /// Look again and again, on a terminal, until Ctrl-C.
+    #[arg(long, conflicts_with_all = ["format", "exit_code"])]
+    watch: bool,
+    /// How often to look.
+    #[arg(long, value_name = "T", requires = "watch", default_value = "1s", value_parser = duration)]
+    interval: Duration,
+    /// Only this model, with the last lines of its log.
+    name: Option<ModelName>,
+}
+
+/// The document of `status --format json`; its schema is
+/// `schema/status.v1.json`.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    format_version: u32,
+    watcher: bool,
+    models: &'a [ModelStatus],
+}
+
+/// Runs the command.
+pub(super) fn run(places: &Places, args: &StatusArgs) -> anyhow::Result<Exit> {
+    if args.watch {
+        if !std::io::stdout().is_terminal() {
+            let message = "--watch draws on a terminal, and standard output is none; \
+                           call `herdsman status` as often as needed, with --format json for programs";
+            return Err(Refused { exit: Exit::Usage, message: message.to_owned() }.into());
+        }
+        return watch::run(places, args.name.as_ref(), args.interval);
+    }
+    let look = Look::take(places, args.name.as_ref())?;
+    if let Some(error) = &look.unreadable {
+        complain(format_args!("error: {error}"));
+    }
+    if !look.diagnostics.is_empty() {
+        // Colours are stripped where standard error is no terminal.
+        complain(crate::definition::render(&look.diagnostics, true));
+    }
+    match args.format {
+        Format::Json => {
+            let Look { watcher, models, .. } = &look;
+            json::print(&Report { format_version: FORMAT_VERSION, watcher: *watcher, models })?;
+        }
+        Format::Text => print(table::text(&look, screen::width()))?,
+    }
+    Ok(if args.exit_code { look.exit } else { Exit::Converged })
+}

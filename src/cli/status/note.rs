@@ -1,0 +1,43 @@
+//! The words of the last column: what a model waits for, and when that ends.
+
+use crate::model::{Severity, Timestamp};
+use crate::plan::WaitFor;
+use crate::reconcile::Pass;
+use crate::text;
+
+/// The prose of a wait, with what a person wants to know now: how long it
+/// still takes, and where the problem is. The cause comes last, since a
+/// terminal may have no room for it. `lives`: its server does.
+pub(super) fn of_wait(wait: &WaitFor, seen: &Pass, lives: bool) -> String {
+    match wait {
+        WaitFor::Backoff { until, crashes, message } => {
+            let times = if *crashes == 1 { "once".to_owned() } else { format!("{crashes} times in a row") };
+            let (left, at) = (text::duration(seen.now.until(*until)), clock(*until));
+            format!("crashed {times}, next try in {left} (at {at}): {message}")
+        }
+        WaitFor::Drain { deadline, .. } => {
+            format!("{wait} (at most {} more)", text::duration(seen.now.until(*deadline)))
+        }
+        WaitFor::Definition { file, problem } => {
+            let consequence = if lives { "keeps running as it is" } else { "nothing is changed" };
+            format!("{consequence}: {}: {problem}", place(file, seen))
+        }
+        _ => wait.to_string(),
+    }
+}
+
+/// The file, and the line of its first error.
+fn place(file: &str, seen: &Pass) -> String {
+    let diagnostics = seen.desired.iter().flat_map(|desired| &desired.diagnostics);
+    let first = diagnostics.into_iter().find(|d| *d.file == *file && d.severity == Severity::Error);
+    match first.and_then(|diagnostic| diagnostic.position()) {
+        Some((line, _)) => format!("{file}:{line}"),
+        None => file.to_owned(),
+    }
+}
+
+/// The time of day where the reader is.
+pub(super) fn clock(at: Timestamp) -> String {
+    let Ok(at) = jiff::Timestamp::from_millisecond(at.0) else { return "?".to_owned() };
+    at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()
+}

@@ -1,0 +1,258 @@
+//! One look at desired, recorded and observed, as data.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::super::open::Refused;
+use super::super::reconcile::exit_of_pass;
+use super::super::{Exit, Places};
+use super::note;
+use crate::database::Database;
+use crate::host::{Host, HostError};
+use crate::instance::last_lines;
+use crate::model::{
+    DesiredState, Diagnostic, GenerationOutcome, Health, Instance, ModelName, ModelRecord, Status, Timestamp,
+};
+use crate::plan::{Limits, WaitFor, WaitKind};
+use crate::reconcile::{Goal, Pass, look};
+
+/// How many lines of a log are shown.
+const LOG_LINES: usize = 5;
+
+/// What one look found, for people and programs.
+#[derive(Debug)]
+pub(super) struct Look {
+    /// When it was.
+    pub now: Timestamp,
+    /// Every model, or the one that was asked for.
+    pub models: Vec<ModelStatus>,
+    /// Every problem of the definitions.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Why the definitions cannot be read at all.
+    pub unreadable: Option<String>,
+    /// Whether a watcher lives.
+    pub watcher: bool,
+    /// Whether something is to be done that only a pass does.
+    pub needs_a_pass: bool,
+    /// The exit code of `--exit-code`.
+    pub exit: Exit,
+}
+
+/// One model.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct ModelStatus {
+    pub name: String,
+    /// What it does: `idle | loading | running | error`.
+    pub status: Status,
+    /// What is wanted; `None`: no definition.
+    pub state: Option<DesiredState>,
+    /// The generation wanted; 0: not recorded yet.
+    pub generation: u32,
+    /// The generation that serves, if an instance lives.
+    pub serving: Option<u32>,
+    pub pid: Option<i32>,
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    pub url: Option<String>,
+    pub resident_bytes: Option<u64>,
+    pub started_at: Option<String>,
+    #[serde(skip)]
+    pub uptime: Option<Duration>,
+    /// When `status` was last seen, if the server cannot be asked now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_age_ms: Option<u64>,
+    /// Crashes in a row.
+    pub crashes: u32,
+    /// How often it was started again because it had died or hung, ever.
+    pub restarts: u32,
+    /// When it is tried again, after a crash.
+    pub next_try: Option<String>,
+    pub managed: bool,
+    /// Why the next pass would act on it.
+    pub reasons: Vec<String>,
+    /// What it waits for.
+    pub waiting_for: Vec<String>,
+    /// Its log, where that is worth a look.
+    #[serde(flatten)]
+    pub log: Option<Log>,
+}
+
+/// The end of a log.
+#[derive(Debug, Serialize)]
+pub(super) struct Log {
+    /// Where it is.
+    #[serde(rename = "log")]
+    pub path: String,
+    /// The last lines of the last instance.
+    #[serde(rename = "log_tail")]
+    pub lines: Vec<String>,
+    /// Why it cannot be read.
+    #[serde(skip)]
+    pub problem: Option<String>,
+}
+
+impl Look {
+    /// Looks, and writes nothing.
+    ///
+    /// # Errors
+    /// The database, the processes or the state directory cannot be read, or
+    /// nothing is named `only`.
+    pub(super) fn take(places: &Places, only: Option<&ModelName>) -> anyhow::Result<Self> {
+        let state = places.state();
+        let mut host = places.open_read_only()?;
+        let limits = Limits { port_range: places.port_range, logs: state.logs(), ..Limits::default() };
+        let (seen, unreadable) = match look(&mut host, Goal::Definitions, &limits) {
+            Ok(seen) => (seen, None),
+            // Without definitions there is still something to see.
+            Err(HostError::Load(error)) => (look(&mut host, Goal::Down, &limits)?, Some(error.to_string())),
+            Err(error) => return Err(error.into()),
+        };
+        let mut models = models(&host, &seen, unreadable.is_none())?;
+        if let Some(only) = only {
+            models.retain(|m| m.name == only.as_str());
+            if models.is_empty() {
+                let message = format!("no definition, record or row is named {only}; `herdsman status` lists all");
+                return Err(Refused { exit: Exit::Usage, message }.into());
+            }
+        }
+        for model in models.iter_mut().filter(|m| only.is_some() || m.status == Status::Error) {
+            // An unmanaged row may have any name, and has no log.
+            model.log = ModelName::parse(&model.name).ok().and_then(|name| log(&state.log(&name)));
+        }
+        let waits = || seen.plan.waiting.iter().map(|w| &w.on);
+        let acts = unreadable.is_none() && !seen.plan.actions.is_empty();
+        let unfinished = acts || waits().any(|on| on.kind() == WaitKind::Progressing);
+        Ok(Self {
+            now: seen.now,
+            models,
+            exit: match unreadable {
+                Some(_) => Exit::NoModelsDir,
+                None => exit_of_pass(&seen).and(if unfinished { Exit::Failed } else { Exit::Converged }),
+            },
+            unreadable,
+            watcher: state.has_watcher()?,
+            needs_a_pass: acts || waits().any(|on| matches!(on, WaitFor::Backoff { .. })),
+            diagnostics: seen.desired.map(|desired| desired.diagnostics.clone()).unwrap_or_default(),
+        })
+    }
+}
+
+/// `explained`: the plan is one for the definitions, and tells why.
+fn models(host: &Host, seen: &Pass, explained: bool) -> Result<Vec<ModelStatus>, HostError> {
+    let mut names: BTreeSet<&ModelName> = seen.records.models.keys().collect();
+    names.extend(seen.desired.iter().flat_map(|d| d.definitions.keys()));
+    names.extend(seen.desired.iter().flat_map(|d| &d.unresolved).filter_map(|u| u.name.as_ref()));
+    names.extend(seen.observed.instances.iter().map(|i| &i.model));
+    let restarts = host.database().map(Database::restarts).transpose()?.unwrap_or_default();
+    let status = |name: &ModelName| ModelStatus {
+        restarts: restarts.get(name.as_str()).copied().unwrap_or_default(),
+        ..status_of(host, seen, name)
+    };
+    let mut models: BTreeMap<&ModelName, ModelStatus> = names.into_iter().map(|name| (name, status(name))).collect();
+    if explained {
+        explain(seen, &mut models);
+    }
+    let unmanaged = seen.plan.unmanaged.iter().map(|row| ModelStatus {
+        name: row.name.clone(),
+        waiting_for: vec!["not managed".to_owned()],
+        ..ModelStatus::default()
+    });
+    Ok(models.into_values().chain(unmanaged).collect())
+}
+
+/// Adds what the plan says of each.
+fn explain(seen: &Pass, models: &mut BTreeMap<&ModelName, ModelStatus>) {
+    for action in &seen.plan.actions {
+        if let Some(model) = models.get_mut(&action.model) {
+            let kind = action.kind.as_str();
+            model.reasons.extend(action.reasons.iter().map(|reason| format!("{kind}: {reason}")));
+        }
+    }
+    for waiting in &seen.plan.waiting {
+        let Some(model) = models.get_mut(&waiting.model) else { continue };
+        model.waiting_for.push(note::of_wait(&waiting.on, seen, model.pid.is_some()));
+        if let WaitFor::Backoff { until, crashes, .. } = waiting.on {
+            // The last crash may be one that no pass has recorded yet.
+            model.crashes = crashes;
+            model.next_try = rfc3339(until);
+        }
+    }
+}
+
+fn status_of(host: &Host, seen: &Pass, name: &ModelName) -> ModelStatus {
+    let record = seen.records.models.get(name);
+    let definition = seen.desired.as_ref().and_then(|d| d.definitions.get(name));
+    let live = seen.observed.instances.iter().find(|i| i.model == *name);
+    let (status, stale) = match live.map(|i| &i.health) {
+        Some(Health::Ready) => (Status::Running, false),
+        Some(Health::Loading | Health::NotListening) => (Status::Loading, false),
+        Some(Health::Unanswered(_)) => (record.map_or(Status::Loading, |r| r.status), true),
+        None => (status_without_instance(record), false),
+    };
+    let recorded_at = host.database().and_then(|d| d.status_recorded_at(name).ok().flatten());
+    let age = recorded_at.filter(|_| stale).map(|at| seen.now.since(at).as_millis());
+    ModelStatus {
+        name: name.to_string(),
+        status,
+        state: definition.map(|d| d.state).or(record.map(|r| r.state)),
+        generation: record.map_or(0, |r| r.generation.number),
+        serving: live.and_then(|i| serving(record?, i)),
+        pid: live.map(|i| i.process.pid),
+        host: live.map(|i| i.host.clone()),
+        port: live.and_then(|i| i.port).or_else(|| Some(record?.port?.port)),
+        url: live.and_then(url),
+        resident_bytes: live.map(|i| i.resident),
+        started_at: live.and_then(|i| rfc3339(i.started_at)),
+        uptime: live.map(|i| seen.now.since(i.started_at)),
+        status_age_ms: age.and_then(|ms| u64::try_from(ms).ok()),
+        crashes: record.map_or(0, |r| r.crashes.count),
+        managed: true,
+        ..ModelStatus::default()
+    }
+}
+
+/// Nothing runs: whatever was recorded as running or loading is not any more.
+fn status_without_instance(record: Option<&ModelRecord>) -> Status {
+    match record {
+        Some(r) if r.status == Status::Error || r.crashes.count > 0 => Status::Error,
+        Some(r) if matches!(r.generation.outcome, GenerationOutcome::Failed(_)) => Status::Error,
+        Some(r) if r.state == DesiredState::Running && r.status == Status::Running => Status::Error,
+        _ => Status::Idle,
+    }
+}
+
+fn serving(record: &ModelRecord, live: &Instance) -> Option<u32> {
+    let generations = std::iter::once(&record.generation).chain(&record.last_ready);
+    generations.into_iter().find(|g| g.hash == live.spec).map(|g| g.number)
+}
+
+fn url(live: &Instance) -> Option<String> {
+    let port = live.port?;
+    let host = match live.host.as_str() {
+        "0.0.0.0" => "127.0.0.1",
+        "::" => "[::1]",
+        host if host.contains(':') => return Some(format!("http://[{host}]:{port}")),
+        host => host,
+    };
+    Some(format!("http://{host}:{port}"))
+}
+
+fn rfc3339(at: Timestamp) -> Option<String> {
+    Some(jiff::Timestamp::from_millisecond(at.0).ok()?.to_string())
+}
+
+/// The end of the log at `path`; `None`: nothing was ever started.
+fn log(path: &Path) -> Option<Log> {
+    let (lines, problem) = match last_lines(path, LOG_LINES) {
+        Ok(lines) => (lines, None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    };
+    // So that whoever reads it elsewhere finds it too.
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    Some(Log { path: path.display().to_string(), lines, problem })
+}
