@@ -129,7 +129,9 @@ fn killed_after_any_effect_herdsman_goes_on_where_it_was() {
             assert_converged(&mut world, &format!("{story}, killed after {effects} effects"));
             if story != "crash" {
                 let crashes = world.store.records().models.values().map(|r| r.crashes.count).max();
-                assert_eq!(crashes, Some(0), "{story}, killed after {effects} effects: no crash");
+                // One that hangs counts as one that crashed, and once.
+                let expected = u32::from(story == "unhealthy");
+                assert_eq!(crashes, Some(expected), "{story}, killed after {effects} effects");
             }
             if ends.is_empty() {
                 break;

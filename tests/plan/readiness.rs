@@ -62,16 +62,17 @@ fn a_server_with_progress_is_given_six_times_the_timeout() {
 fn a_live_server_that_does_not_answer_is_left_alone_unless_told_otherwise() {
     let mut world = World::settled([model("chat")]);
     world.machine.server("chat").silent = true;
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
     note    chat instance ready, no answer
+    wait    chat: pid 101 lives and does not answer
     -- 0.000 s
-    nothing, 1 matching
+    wait    chat: pid 101 lives and does not answer
     ");
     world.advance(100_000);
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    nothing, 1 matching
+    wait    chat: pid 101 lives and does not answer
     ");
 }
 
@@ -81,18 +82,20 @@ fn a_live_server_that_does_not_answer_is_killed_after_unhealthy_after() {
     world.machine.server("chat").silent = true;
     world.pass();
     world.advance(29);
-    assert_snapshot!(world.story_of(1), @r"
+    assert_snapshot!(world.story_of(1), @"
     -- 0.000 s
-    nothing, 1 matching
+    wait    chat: pid 101 lives and does not answer; it is restarted if it stays so (unhealthy_after)
     ");
     world.advance(1);
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
+    note    chat crashes 1
     note    chat instance stopping, no answer
-    stop    chat: /health has not answered for 30 s
+    stop    chat: /health has not answered for 31 s
             - stop pid 101 by force
     -- 0.000 s
-    start   chat: declared running, no instance
+    note    chat status error (the reason is not known)
+    start   chat: process gone
             - start generation 1 of chat on port 8100
     -- 0.000 s
     wait    chat: loading (pid 102)
@@ -113,7 +116,7 @@ fn an_answer_in_between_starts_the_count_anew() {
         world.pass();
         world.advance(20);
     }
-    assert_snapshot!(world.planned(), @"nothing, 1 matching");
+    assert_snapshot!(world.planned(), @"wait    chat: pid 101 lives and does not answer; it is restarted if it stays so (unhealthy_after)");
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub struct Site {
     pub pace: Pace,
     /// Every pass: when, why, and what it did or waits for.
     pub passes: Vec<(Duration, String, Result<String, Ended>)>,
+    /// What another program does right after every pass.
+    pub undo: Option<fn(&mut World)>,
     began: Timestamp,
     until: Timestamp,
     script: VecDeque<Happening>,
@@ -36,7 +38,8 @@ impl Site {
     pub fn new(world: World) -> Self {
         let pace = Pace { resync: Duration::from_secs(30), debounce: Duration::from_millis(200) };
         let began = world.now;
-        Self { world, pace, passes: Vec::new(), began, until: began, script: VecDeque::new(), causes: String::new() }
+        let (passes, script, causes) = (Vec::new(), VecDeque::new(), String::new());
+        Self { world, pace, passes, undo: None, began, until: began, script, causes }
     }
 
     /// Something happens, so many milliseconds from the beginning; the watcher
@@ -109,6 +112,7 @@ impl Surroundings for Site {
         });
         self.passes.push((self.uptime(), std::mem::take(&mut self.causes), what.map_err(|error| *error)));
         assert!(self.passes.len() < 100_000, "it does not rest");
+        self.undo.iter().for_each(|undo| undo(&mut self.world));
     }
 
     fn wait(&mut self, awaited: &Awaited, timeout: Duration) -> Woken {
