@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bytesize::ByteSize;
 use clap::Args;
 
 use super::json::{self, Document};
@@ -10,6 +11,7 @@ use super::output::{complain, print};
 use super::progress::Progress;
 use super::{Exit, Format, Places, duration, render};
 use crate::host::{Host, HostError};
+use crate::instance::{Rotation, rotate};
 use crate::model::{Diagnostic, ModelName, Severity};
 use crate::plan::{ActionKind, Limits, MaxDeletes, WaitFor, WaitKind};
 use crate::reconcile::{Goal, Pass, look, pass};
@@ -61,9 +63,19 @@ pub(super) struct LimitArgs {
     /// How long to wait for another pass to end.
     #[arg(long, value_name = "T", default_value = "60s", value_parser = duration)]
     pub(super) lock_timeout: Duration,
+    /// Rotate a server's log when it is longer than this.
+    #[arg(long, value_name = "SIZE", default_value = "10MB")]
+    log_max_size: ByteSize,
+    /// How many rotated logs to keep of each server.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    log_keep: u32,
 }
 
 impl LimitArgs {
+    pub(super) fn rotation(&self) -> Rotation {
+        Rotation { max_bytes: self.log_max_size.as_u64(), keep: self.log_keep }
+    }
+
     pub(super) fn limits(&self, places: &Places) -> Limits {
         Limits {
             port_range: places.port_range,
@@ -165,6 +177,8 @@ struct Run<'a> {
     document: Document,
     progress: Progress,
     begun: Instant,
+    /// Logs that became too long were rotated.
+    rotated: bool,
     /// Passes in a row that did something, and in which nothing worked.
     busy_passes: usize,
     futile_passes: usize,
@@ -173,7 +187,7 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(args: &'a ReconcileArgs, limits: Limits) -> Self {
         let (document, progress, begun) = (Document::new(), Progress::new(), Instant::now());
-        Self { args, limits, document, progress, begun, busy_passes: 0, futile_passes: 0 }
+        Self { args, limits, document, progress, begun, rotated: false, busy_passes: 0, futile_passes: 0 }
     }
 
     /// One pass under the lock.
@@ -185,7 +199,12 @@ impl<'a> Run<'a> {
             Some(host) => host,
             None => host.insert(places.open()?),
         };
-        pass(host, Goal::Definitions, &self.limits, "reconcile")
+        let pass = pass(host, Goal::Definitions, &self.limits, "reconcile")?;
+        if !std::mem::replace(&mut self.rotated, true) {
+            // The log grows on, and the next reconcile tries again.
+            rotate(&state.logs(), &self.args.limits.rotation()).iter().for_each(complain);
+        }
+        Ok(pass)
     }
 
     /// Reports a pass, and remembers what the next ones must know of it.

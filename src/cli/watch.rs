@@ -51,8 +51,9 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
         // A pass must not wait for git: other models may need it meanwhile.
         places.open()?.with_loader(Loader::with_patience(Duration::ZERO))
     };
-    let settings = Settings { poll: args.poll, lock_timeout: args.limits.lock_timeout };
-    let mut machine = Machine::new(host, state, &settings)
+    let LimitArgs { lock_timeout, .. } = args.limits;
+    let settings = Settings { poll: args.poll, lock_timeout, rotation: args.limits.rotation() };
+    let mut machine = Machine::new(host, state, settings)
         .map_err(|error| anyhow::anyhow!("cannot begin to watch: {error}; too many open files or threads?"))?;
     let pace = Pace { resync: args.resync.max(Duration::from_millis(100)), debounce: args.debounce };
     tracing::info!(

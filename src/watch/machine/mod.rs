@@ -12,6 +12,7 @@ mod places;
 mod service;
 mod signals;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ use self::files::Files;
 use self::service::Service;
 use super::{Awaited, Cause, Causes, Surroundings, Woken};
 use crate::host::{Host, HostError};
-use crate::instance::{self, Watched};
+use crate::instance::{self, Rotation, Watched};
 use crate::plan::WaitKind;
 use crate::reconcile::Pass;
 use crate::state::{Lock, StateDir};
@@ -36,6 +37,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often files are looked at where there are no events for them.
 pub const POLL: Duration = Duration::from_secs(2);
 
+/// How often the lengths of the logs are looked at.
+const ROTATE: Duration = Duration::from_secs(5);
+
 /// What the watcher is told on the command line.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -43,6 +47,8 @@ pub struct Settings {
     pub poll: Option<Duration>,
     /// How long a pass waits for another one to end.
     pub lock_timeout: Duration,
+    /// When servers' logs are rotated.
+    pub rotation: Rotation,
 }
 
 /// This machine.
@@ -50,13 +56,15 @@ pub struct Machine {
     host: Host,
     state: StateDir,
     models_dir: PathBuf,
-    lock_timeout: Duration,
+    settings: Settings,
     began: Instant,
     bell: Bell,
     /// `None`: polled.
     files: Option<Files>,
-    poll: Duration,
     last_poll: Instant,
+    last_rotation: Instant,
+    /// What rotation could not do, said once.
+    unrotated: BTreeSet<String>,
     /// The table of mounts: its descriptor tells of changes.
     mounts: Option<File>,
     watched: Watched,
@@ -69,7 +77,7 @@ impl Machine {
     ///
     /// # Errors
     /// The system gives no thread or no descriptor.
-    pub fn new(host: Host, state: StateDir, settings: &Settings) -> std::io::Result<Self> {
+    pub fn new(host: Host, state: StateDir, settings: Settings) -> std::io::Result<Self> {
         let bell = Bell::new()?;
         signals::listen(&bell)?;
         let models_dir = host.models_dir();
@@ -77,11 +85,11 @@ impl Machine {
         let mut machine = Self {
             host,
             state,
-            lock_timeout: settings.lock_timeout,
             began: now,
             files: None,
-            poll: settings.poll.unwrap_or(POLL),
             last_poll: now,
+            last_rotation: now,
+            unrotated: BTreeSet::new(),
             // Without it a mount is seen at the next resync.
             mounts: File::open("/proc/self/mountinfo").ok(),
             watched: Watched::default(),
@@ -89,8 +97,9 @@ impl Machine {
             next_tick: now + TICK,
             bell: bell.clone(),
             models_dir: models_dir.clone(),
+            settings,
         };
-        if settings.poll.is_none() {
+        if machine.settings.poll.is_none() {
             match Files::new(models_dir, bell) {
                 Ok(files) => machine.files = Some(files),
                 Err(why) => machine.fall_back(&why),
@@ -100,9 +109,25 @@ impl Machine {
     }
 
     fn fall_back(&mut self, why: &files::NoEvents) {
-        let every = crate::text::duration(self.poll);
+        let every = crate::text::duration(self.poll());
         tracing::error!("{why}; until herdsman is started again, the files are looked at every {every}");
         self.files = None;
+    }
+
+    /// How often files are looked at where there are no events.
+    fn poll(&self) -> Duration {
+        self.settings.poll.unwrap_or(POLL)
+    }
+
+    /// Rotates the logs that became too long, unless a pass of another
+    /// herdsman is under way: that one may be at it.
+    fn rotate(&mut self) {
+        self.last_rotation = Instant::now();
+        let Ok(_lock) = self.state.lock(Duration::ZERO) else { return };
+        let problems = instance::rotate(&self.state.logs(), &self.settings.rotation);
+        let problems: BTreeSet<String> = problems.iter().map(ToString::to_string).collect();
+        problems.difference(&self.unrotated).for_each(|problem| tracing::warn!("{problem}"));
+        self.unrotated = problems;
     }
 
     /// Looks at what gives no sign.
@@ -110,9 +135,12 @@ impl Machine {
         self.next_tick = Instant::now() + TICK;
         self.service.live();
         let mut causes = Vec::new();
-        if self.files.is_none() && self.last_poll.elapsed() >= self.poll {
+        if self.files.is_none() && self.last_poll.elapsed() >= self.poll() {
             self.last_poll = Instant::now();
             causes.extend((!self.host.definitions_are_as_read()).then_some(Cause::Files));
+        }
+        if self.last_rotation.elapsed() >= ROTATE {
+            self.rotate();
         }
         // An error is one of the next pass, too, which reports it.
         causes.extend(self.host.others_have_written().unwrap_or(true).then_some(Cause::Database));
@@ -139,7 +167,7 @@ impl Machine {
     }
 
     /// One poll: whatever happened within `timeout`.
-    fn poll(&mut self, timeout: Duration) -> Woken {
+    fn wait_once(&mut self, timeout: Duration) -> Woken {
         let mut bells: Vec<instance::Bell<'_>> = vec![(self.bell.as_fd(), PollFlags::IN)];
         bells.extend(self.mounts.as_ref().map(|mounts| (mounts.as_fd(), PollFlags::PRI)));
         let happened = self.host.wait_for(&mut self.watched, &bells, timeout);
@@ -183,7 +211,7 @@ impl Surroundings for Machine {
     }
 
     fn lock(&mut self) -> Result<Lock, HostError> {
-        Ok(self.state.lock(self.lock_timeout)?)
+        Ok(self.state.lock(self.settings.lock_timeout)?)
     }
 
     fn done(&mut self, pass: Result<&Pass, &HostError>) {
@@ -199,7 +227,7 @@ impl Surroundings for Machine {
         loop {
             let now = Instant::now();
             let until = deadline.min(self.next_tick);
-            let mut woken = self.poll(until.saturating_duration_since(now));
+            let mut woken = self.wait_once(until.saturating_duration_since(now));
             if Instant::now() >= self.next_tick {
                 woken.causes.extend(self.tick());
             }
