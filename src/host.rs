@@ -140,6 +140,12 @@ impl Host {
         self.processes.reap();
     }
 
+    /// The database's file, absolute.
+    #[must_use]
+    pub fn database_path(&self) -> PathBuf {
+        definition::absolute(&working_directory(), &self.places.database)
+    }
+
     /// The directory of definitions, absolute.
     #[must_use]
     pub fn models_dir(&self) -> PathBuf {
@@ -242,6 +248,9 @@ impl World for Host {
         }
         for (instance, answer) in busy.iter().zip(self.processes.busy(&busy)) {
             answers.busy.insert(instance.id.clone(), answer);
+        }
+        if checks.is_empty() {
+            return Ok(());
         }
         for ((launch, _), result) in checks.iter().zip(check_all(&checks)) {
             answers.checks.insert((launch.model.clone(), launch.spec.clone()), result);

@@ -1,10 +1,11 @@
 //! One pass: load, observe, plan, apply, record.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::apply::{Outcome, Read, World, apply};
-use crate::model::{Change, Desired, Observed, Records, Timestamp};
-use crate::plan::{Answers, Input, Limits, Plan, Step, plan};
+use crate::model::{Change, Desired, DesiredState, Observed, Records, Timestamp};
+use crate::plan::{Answers, Input, Limits, Plan, Question, Step, plan};
 
 /// How often the planner may ask before it has to do with what it knows. Each
 /// kind of question is asked once, and one may lead to another.
@@ -93,6 +94,8 @@ fn ask_and_plan<W: World>(
 ) -> Result<Plan, W::Error> {
     let (now, id_seed) = (world.now(), world.seed());
     let mut answers = Answers::default();
+    // Nearly every plan asks this first.
+    world.answer(&llama_servers(desired), observed, &mut answers)?;
     for _ in 1..ROUNDS {
         let plan = plan(&Input { now, desired, records, observed, answers: &answers, limits, id_seed });
         if plan.questions.is_empty() {
@@ -101,6 +104,13 @@ fn ask_and_plan<W: World>(
         world.answer(&plan.questions, observed, &mut answers)?;
     }
     Ok(plan(&Input { now, desired, records, observed, answers: &answers, limits, id_seed }))
+}
+
+/// Which llama-server each definition that is to run runs on.
+fn llama_servers(desired: Option<&Desired>) -> Vec<Question> {
+    let running = desired.into_iter().flat_map(|d| d.definitions.values()).filter(|d| d.state == DesiredState::Running);
+    let named: BTreeSet<&Option<String>> = running.map(|definition| &definition.spec.binary).collect();
+    named.into_iter().cloned().map(Question::Binary).collect()
 }
 
 fn deletes(plan: &Plan) -> bool {

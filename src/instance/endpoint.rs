@@ -5,13 +5,14 @@
 //! over the environment. Which socket it then really listens on is taken from
 //! the kernel, so no name is ever resolved.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::marker::Environment;
-use super::socket::{Listening, sockets_of};
+use super::socket::Listening;
 
 /// What a server was told about its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,14 +83,15 @@ impl Endpoint {
         self.host.contains('/')
     }
 
-    /// The target, if `pid` owns the listening socket it was told to open.
-    pub fn target(&self, pid: i32, listening: &Listening) -> Option<Target> {
-        let mut owned = sockets_of(pid).into_iter();
+    /// The target, if the process that holds `sockets` owns the listening one
+    /// it was told to open.
+    pub fn target(&self, sockets: &BTreeSet<u64>, listening: &Listening) -> Option<Target> {
+        let mut owned = sockets.iter();
         let address = if self.is_unix() {
-            owned.find_map(|inode| listening.unix.get(&inode)).cloned().map(Address::Unix)
+            owned.find_map(|inode| listening.unix.get(inode)).cloned().map(Address::Unix)
         } else {
             let ours = |address: &&SocketAddr| Some(address.port()) == self.port;
-            owned.find_map(|inode| listening.tcp.get(&inode).filter(ours)).copied().map(reachable).map(Address::Tcp)
+            owned.find_map(|inode| listening.tcp.get(inode).filter(ours)).copied().map(reachable).map(Address::Tcp)
         };
         Some(Target { address: address?, prefix: self.prefix.clone(), tls: self.tls, key: self.key.clone() })
     }

@@ -19,7 +19,7 @@ use super::scan::{self, Found};
 use super::socket::{self, Listening};
 use super::{Host, HostError, process};
 use crate::model::{
-    Busy, Death, Health, Instance, InstanceId, InstanceRecord, Listener, Observed, ProcessId, Timestamp,
+    Busy, Death, Health, Instance, InstanceId, InstanceRecord, Listener, Observed, ProcessId, Progress, Timestamp,
 };
 
 impl Host {
@@ -37,8 +37,9 @@ impl Host {
         let endpoints: Vec<Endpoint> = scan.ours.iter().map(endpoint_of).collect();
         let listening = Listening::read_for(&endpoints).map_err(HostError::reading("/proc/net"))?;
 
-        let listeners = listeners(&listening, &scan.ours);
-        let mut instances = self.describe(scan.ours, endpoints, &listening)?;
+        let sockets: Vec<BTreeSet<u64>> = scan.ours.iter().map(|found| socket::sockets_of(found.pid)).collect();
+        let listeners = listeners(&listening, &scan.ours, &sockets);
+        let mut instances = self.describe(scan.ours, endpoints, &sockets, &listening)?;
         instances.sort_by(|a, b| {
             (&a.model, a.process.start_ticks, a.process.pid).cmp(&(&b.model, b.process.start_ticks, b.process.pid))
         });
@@ -71,7 +72,7 @@ impl Host {
         let endpoints: Vec<Option<(i32, Endpoint)>> = instances.iter().map(endpoint).collect();
         let told = endpoints.iter().flatten().map(|(_, endpoint)| endpoint);
         let Ok(listening) = Listening::read_for(told) else { return vec![Busy::Unknown; instances.len()] };
-        let target = |(pid, endpoint): (i32, Endpoint)| endpoint.target(pid, &listening);
+        let target = |(pid, endpoint): (i32, Endpoint)| endpoint.target(&socket::sockets_of(pid), &listening);
         let targets = endpoints.into_iter().map(|endpoint| endpoint.and_then(target)).collect();
         self.ask(targets, Busy::Unknown, |http, targets| http.busy(targets))
             .unwrap_or_else(|_| vec![Busy::Unknown; instances.len()])
@@ -98,6 +99,7 @@ impl Host {
         &mut self,
         ours: Vec<Found>,
         endpoints: Vec<Endpoint>,
+        sockets: &[BTreeSet<u64>],
         listening: &Listening,
     ) -> Result<Vec<Instance>, HostError> {
         if ours.is_empty() {
@@ -105,7 +107,7 @@ impl Host {
         }
         let boot = process::boot_time().map_err(HostError::reading("/proc/stat"))?;
         let targets =
-            ours.iter().zip(&endpoints).map(|(found, endpoint)| endpoint.target(found.pid, listening)).collect();
+            endpoints.iter().zip(sockets).map(|(endpoint, sockets)| endpoint.target(sockets, listening)).collect();
         let healths = self.ask(targets, Health::NotListening, |http, targets| http.health(targets))?;
         let seen = ours.into_iter().zip(endpoints).zip(healths);
         Ok(seen.map(|((found, endpoint), health)| self.instance(found, endpoint, health, boot)).collect())
@@ -113,6 +115,11 @@ impl Host {
 
     fn instance(&self, found: Found, endpoint: Endpoint, health: Health, boot: Timestamp) -> Instance {
         let resident = process::resident(found.pid);
+        // How far the loading has come does not matter once it is over.
+        let progress = match health {
+            Health::Ready => Progress(resident),
+            _ => process::progress(found.pid, resident),
+        };
         Instance {
             id: found.id,
             model: found.model,
@@ -122,7 +129,7 @@ impl Host {
             host: endpoint.host,
             port: endpoint.port,
             health,
-            progress: process::progress(found.pid, resident),
+            progress,
             resident,
         }
     }
@@ -165,12 +172,12 @@ pub(super) fn endpoint(pid: i32) -> io::Result<Endpoint> {
 }
 
 /// Every TCP port in use: ours when one of our instances owns a socket on it.
-fn listeners(listening: &Listening, ours: &[Found]) -> BTreeMap<u16, Listener> {
+fn listeners(listening: &Listening, ours: &[Found], sockets: &[BTreeSet<u64>]) -> BTreeMap<u16, Listener> {
     let mut listeners: BTreeMap<u16, Listener> =
         listening.ports().into_iter().map(|port| (port, Listener::Stranger(None))).collect();
-    for found in ours {
-        for inode in socket::sockets_of(found.pid) {
-            if let Some(address) = listening.tcp.get(&inode) {
+    for (found, sockets) in ours.iter().zip(sockets) {
+        for inode in sockets {
+            if let Some(address) = listening.tcp.get(inode) {
                 listeners.insert(address.port(), Listener::Ours(found.id.clone()));
             }
         }

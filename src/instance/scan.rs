@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
+use rustix::process::Pid;
+
 use super::marker::{DEFINITION, Environment, INSTANCE, MODEL, SPEC, STATE};
 use super::process::Stat;
 use crate::model::{InstanceId, ModelName, SpecHash};
@@ -44,13 +46,21 @@ pub(super) fn scan(state_id: &str) -> io::Result<Scan> {
         let entry = entry?;
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         // Single processes may be hidden or vanish; only what can be read counts.
-        if entry.metadata().is_ok_and(|meta| meta.uid() == user)
+        if leads_a_session(pid)
+            && entry.metadata().is_ok_and(|meta| meta.uid() == user)
             && let Some((stat, environment)) = leader(pid)
         {
             scan.sort(state_id, pid, stat, environment);
         }
     }
     Ok(scan)
+}
+
+/// Asked of the kernel first: reading `/proc/PID/stat` costs a hundred times
+/// as much, and most processes lead none.
+fn leads_a_session(pid: i32) -> bool {
+    let pid = Pid::from_raw(pid);
+    pid.is_some() && rustix::process::getsid(pid).ok() == pid
 }
 
 /// The process if it is a live leader of its session whose environment can be

@@ -171,7 +171,7 @@ impl Host {
             let listening = Listening::read_for(endpoints).map_err(HostError::reading("/proc/net"))?;
             for Watch { asked, process, .. } in &mut watched.0 {
                 if let Some(asked) = asked.as_mut().filter(|asked| asked.target.is_none()) {
-                    asked.target = asked.endpoint.target(process.pid, &listening);
+                    asked.target = asked.endpoint.target(&sockets_of(process.pid), &listening);
                 }
             }
         }

@@ -12,6 +12,8 @@ use rustix::event::EventfdFlags;
 pub(super) enum Ring {
     /// Something in a watched directory changed, or may have.
     Files,
+    /// Somebody wrote to the database, perhaps herdsman itself.
+    Database,
     /// SIGHUP.
     Hangup,
     /// A child of process 1 exited: it must be reaped.

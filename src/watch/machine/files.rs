@@ -43,18 +43,26 @@ pub(super) struct Files {
 #[derive(Default)]
 struct Shared {
     watched: BTreeMap<PathBuf, Place>,
+    /// What whoever writes to the database writes to.
+    write_ahead_log: PathBuf,
     /// A watched directory was moved or deleted: its watch is of no more use,
     /// even if another one has its name and its inode by now.
     stale: bool,
 }
 
 impl Files {
-    /// Watches nothing yet: [`Files::arm`] does. `dir` is absolute.
-    pub fn new(dir: PathBuf, bell: Bell) -> Result<Self, NoEvents> {
-        let shared = Arc::new(Mutex::new(Shared::default()));
+    /// Watches nothing yet: [`Files::arm`] does. Both paths are absolute.
+    pub fn new(dir: PathBuf, database: &Path, bell: Bell) -> Result<Self, NoEvents> {
+        let mut log = database.as_os_str().to_owned();
+        log.push("-wal");
+        let shared = Arc::new(Mutex::new(Shared { write_ahead_log: log.into(), ..Shared::default() }));
         let seen = Arc::clone(&shared);
         let on_event = move |event: notify::Result<Event>| {
-            if lock(&seen).matters(&event) {
+            let mut seen = lock(&seen);
+            if seen.is_write(&event) {
+                bell.ring(Ring::Database);
+            }
+            if seen.matters(&event) {
                 bell.ring(Ring::Files);
             }
         };
@@ -64,7 +72,7 @@ impl Files {
 
     /// Watches what is to be watched now.
     pub fn arm(&mut self) -> Result<(), NoEvents> {
-        let wanted = places(&self.dir);
+        let wanted = self.wanted();
         // The lock is not held while the watcher is talked to: its thread may
         // be waiting for it.
         let (mut before, stale) = {
@@ -92,7 +100,15 @@ impl Files {
     /// Whether another directory is at one of the watched paths: a file system
     /// was mounted there, which gives no event.
     pub fn is_elsewhere(&self) -> bool {
-        places(&self.dir) != lock(&self.shared).watched
+        self.wanted() != lock(&self.shared).watched
+    }
+
+    fn wanted(&self) -> BTreeMap<PathBuf, Place> {
+        let mut wanted = places(&self.dir);
+        if let Some(directory) = lock(&self.shared).write_ahead_log.parent() {
+            wanted.entry(directory.to_owned()).or_insert_with(|| Place::at(directory));
+        }
+        wanted
     }
 
     fn watch(&mut self, path: &Path) -> Result<(), NoEvents> {
@@ -114,6 +130,13 @@ impl Files {
 }
 
 impl Shared {
+    /// Whether somebody wrote to the database.
+    fn is_write(&self, event: &notify::Result<Event>) -> bool {
+        let Ok(event) = event else { return true };
+        let writes = matches!(event.kind, EventKind::Modify(_) | EventKind::Create(_));
+        event.need_rescan() || writes && event.paths.contains(&self.write_ahead_log)
+    }
+
     /// Whether an event is about the definitions.
     fn matters(&mut self, event: &notify::Result<Event>) -> bool {
         // Too many events for the queue, or none can be read: anything may

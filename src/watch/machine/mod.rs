@@ -1,10 +1,10 @@
 //! This machine around the watcher: what wakes it, and whom it tells.
 //!
 //! One wait is one `poll(2)` over everything: a bell that other threads ring
-//! (file events, signals), a pidfd of every instance, the kernel's table of
-//! mounts. Only what gives no sign is asked for, once a second: whether another
-//! program wrote to the database, whether files changed where there are no
-//! events, whether a log has become too long.
+//! (file events, writes to the database, signals), a pidfd of every instance, the
+//! kernel's table of mounts. Only what gives no sign is asked for: every few
+//! seconds whether a log has become too long, and where the file system gives
+//! no events, each second, whether files or the database changed.
 
 mod bell;
 mod files;
@@ -31,11 +31,11 @@ use crate::reconcile::Pass;
 use crate::state::{Lock, StateDir};
 use crate::text::count;
 
-/// How often that which gives no sign is looked at.
+/// How often the database is looked at where there are no events.
 const TICK: Duration = Duration::from_secs(1);
 
 /// How often files are looked at where there are no events for them.
-pub const POLL: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_secs(2);
 
 /// How often the lengths of the logs are looked at.
 const ROTATE: Duration = Duration::from_secs(5);
@@ -100,7 +100,7 @@ impl Machine {
             settings,
         };
         if machine.settings.poll.is_none() {
-            match Files::new(models_dir, bell) {
+            match Files::new(models_dir, &machine.host.database_path(), bell) {
                 Ok(files) => machine.files = Some(files),
                 Err(why) => machine.fall_back(&why),
             }
@@ -132,8 +132,8 @@ impl Machine {
 
     /// Looks at what gives no sign.
     fn tick(&mut self) -> Vec<Cause> {
-        self.next_tick = Instant::now() + TICK;
         self.service.live();
+        self.next_tick = Instant::now() + self.tick_interval();
         let mut causes = Vec::new();
         if self.files.is_none() && self.last_poll.elapsed() >= self.poll() {
             self.last_poll = Instant::now();
@@ -142,9 +142,21 @@ impl Machine {
         if self.last_rotation.elapsed() >= ROTATE {
             self.rotate();
         }
-        // An error is one of the next pass, too, which reports it.
-        causes.extend(self.host.others_have_written().unwrap_or(true).then_some(Cause::Database));
+        if self.files.is_none() {
+            causes.extend(self.others_have_written());
+        }
         causes
+    }
+
+    fn others_have_written(&self) -> Option<Cause> {
+        // An error is one of the next pass, too, which reports it.
+        self.host.others_have_written().unwrap_or(true).then_some(Cause::Database)
+    }
+
+    /// How long what gives no sign may go without a look.
+    fn tick_interval(&self) -> Duration {
+        let unseen = self.files.is_none().then(|| self.poll().min(TICK));
+        [unseen, self.service.patience()].into_iter().flatten().fold(ROTATE, Duration::min)
     }
 
     /// What the bell was rung for.
@@ -152,6 +164,7 @@ impl Machine {
         for ring in self.bell.answer() {
             match ring {
                 Ring::Files => woken.causes.push(Cause::Files),
+                Ring::Database => woken.causes.extend(self.others_have_written()),
                 Ring::Hangup => woken.causes.push(Cause::Hangup),
                 Ring::Child => self.host.reap(),
                 Ring::Stop => woken.stop = true,

@@ -29,6 +29,12 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// A directory in which no name matters yet.
+    pub fn at(directory: &Path) -> Self {
+        let identity = fs::metadata(directory).map(|meta| (meta.dev(), meta.ino())).unwrap_or_default();
+        Self { identity, ..Self::default() }
+    }
+
     /// Whether something that happened to `name` matters.
     pub fn concerns(&self, name: &OsStr) -> bool {
         self.names.contains(name) || self.definitions && name.as_bytes().ends_with(b".toml")
@@ -47,8 +53,9 @@ pub(super) fn places(dir: &Path) -> BTreeMap<PathBuf, Place> {
         }
         walk.place(&real).definitions = true;
     }
-    let identity = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).unwrap_or_default();
-    walk.0.into_iter().map(|(path, place)| (path.clone(), Place { identity: identity(&path), ..place })).collect()
+    let identified =
+        |(path, place): (PathBuf, Place)| (path.clone(), Place { identity: Place::at(&path).identity, ..place });
+    walk.0.into_iter().map(identified).collect()
 }
 
 #[derive(Default)]
