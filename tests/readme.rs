@@ -7,9 +7,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use support::{World, llama_server};
+use rustix::process::Signal;
+use support::{World, eventually, llama_server};
 
+const PATIENCE: Duration = Duration::from_secs(60);
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The commands of the README's `console` blocks, each with what it prints.
@@ -71,10 +74,8 @@ fn install(world: &World, bin: &Path) {
     fs::set_permissions(bin.join("herdsman"), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-#[test]
-fn the_transcript_in_the_readme_is_what_happens() {
-    let commands = transcript(&fs::read_to_string(format!("{ROOT}/README.md")).unwrap());
-    assert!(commands.len() >= 5, "{commands:?}");
+/// The models the README speaks of, in this world.
+fn models_of_the_readme() -> World {
     let world = World::new();
     for entry in fs::read_dir(format!("{ROOT}/models.d")).unwrap() {
         let path = entry.unwrap().path();
@@ -83,6 +84,14 @@ fn the_transcript_in_the_readme_is_what_happens() {
     for (name, text) in [("tiny-chat", "hello "), ("tiny-embed", "embed "), ("tiny-spare", "spare ")] {
         world.weights(name, text);
     }
+    world
+}
+
+#[test]
+fn the_transcript_in_the_readme_is_what_happens() {
+    let commands = transcript(&fs::read_to_string(format!("{ROOT}/README.md")).unwrap());
+    assert!(commands.len() >= 5, "{commands:?}");
+    let world = models_of_the_readme();
     let bin = world.path().join("bin");
     install(&world, &bin);
     for (command, expected) in commands {
@@ -103,10 +112,49 @@ fn the_transcript_in_the_readme_is_what_happens() {
     }
 }
 
+/// A line of a log, without what differs from run to run; what stands for any
+/// text (`…`) ends it.
+fn log_line(line: &str) -> Vec<String> {
+    let (_, line) = line.split_once("Z ").unwrap();
+    let hidden: String = line.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).collect();
+    hidden.split_whitespace().map(|word| word.trim_matches('#').to_owned()).collect()
+}
+
+#[test]
+fn the_log_in_the_readme_is_what_watch_writes() {
+    let readme = fs::read_to_string(format!("{ROOT}/README.md")).unwrap();
+    let (_, block) = readme.split_once("$ herdsman watch\n").unwrap();
+    let expected: Vec<&str> = block.lines().take_while(|line| *line != "```").collect();
+    let world = models_of_the_readme();
+    world.converges();
+    let log = world.path().join("stderr.log");
+    let lines = || fs::read_to_string(&log).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>();
+    let written = |count: usize| eventually("the next lines", PATIENCE, || lines().len() >= count);
+    let _watch = world.start(&["watch"]);
+    written(2);
+    let definition = world.models_dir().join("tiny-chat.toml");
+    let text = fs::read_to_string(&definition).unwrap();
+    fs::write(&definition, text.replace("1024 ", "2048 ")).unwrap();
+    written(4);
+    // A server that crashes sooner than this after its start waits for its next try.
+    let ready = Instant::now();
+    eventually("it has run for longer than the first delay", PATIENCE, || ready.elapsed() > Duration::from_secs(1));
+    world.signal("tiny-chat", Signal::SEGV);
+    written(expected.len());
+    for (line, expected) in lines().iter().zip(&expected) {
+        let (line, expected) = (log_line(line), log_line(expected));
+        let mut parts = expected.split(|word| word == "…");
+        let (first, last) = (parts.next().unwrap(), parts.next_back().unwrap_or_default());
+        assert!(line.starts_with(first) && line.ends_with(last), "{line:?}\n{expected:?}");
+    }
+}
+
 #[test]
 fn the_readme_names_every_option_and_every_exit_code() {
     let readme = fs::read_to_string(format!("{ROOT}/README.md")).unwrap();
-    for command in [&["--help"][..], &["reconcile", "--help"], &["status", "--help"], &["down", "--help"]] {
+    for command in
+        [&["--help"][..], &["reconcile", "--help"], &["watch", "--help"], &["status", "--help"], &["down", "--help"]]
+    {
         let help = Command::new(env!("CARGO_BIN_EXE_herdsman")).args(command).output().unwrap();
         let help = String::from_utf8(help.stdout).unwrap();
         let options = help.split_whitespace().filter(|word| word.starts_with("--") && word.len() > 2);

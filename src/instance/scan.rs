@@ -9,8 +9,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-use rustix::process::Pid;
-
 use super::marker::{DEFINITION, Environment, INSTANCE, MODEL, SPEC, STATE};
 use super::process::Stat;
 use crate::model::{InstanceId, ModelName, SpecHash};
@@ -59,8 +57,9 @@ pub(super) fn scan(state_id: &str) -> io::Result<Scan> {
 /// Asked of the kernel first: reading `/proc/PID/stat` costs a hundred times
 /// as much, and most processes lead none.
 fn leads_a_session(pid: i32) -> bool {
-    let pid = Pid::from_raw(pid);
-    pid.is_some() && rustix::process::getsid(pid).ok() == pid
+    // SAFETY: getsid(2) touches no memory. (rustix's cannot express the session
+    // 0 of the kernel's own threads.)
+    pid > 0 && unsafe { libc::getsid(pid) } == pid
 }
 
 /// The process if it is a live leader of its session whose environment can be

@@ -19,6 +19,8 @@ const WORTH_A_LINE: Duration = Duration::from_secs(2);
 /// Remembers what was said.
 #[derive(Debug, Default)]
 pub struct Reporter {
+    /// The first pass was made.
+    begun: bool,
     waits: BTreeSet<(String, String)>,
     diagnostics: Vec<Diagnostic>,
     failure: Option<String>,
@@ -36,6 +38,9 @@ impl Reporter {
         findings(pass);
         decisions(pass, causes);
         self.stuck(pass);
+        if !std::mem::replace(&mut self.begun, true) {
+            info!("{}", summary(pass));
+        }
     }
 
     /// Says that a pass failed, unless the one before failed alike.
@@ -134,6 +139,22 @@ fn decisions(pass: &Pass, causes: &Causes) {
                 error!(%model, action = word, cause = %causes, duration_ms, "{model} {head} failed: {why} ({reasons})");
             }
         }
+    }
+}
+
+/// How things stand, in one line: for the log when the watcher starts, and for
+/// `systemctl status`.
+pub(super) fn summary(pass: &Pass) -> String {
+    let others: BTreeSet<_> =
+        pass.plan.waiting.iter().filter(|w| w.on.kind() != WaitKind::Note).map(|w| w.model.as_str()).collect();
+    let matching = text::count(pass.plan.matching, "model");
+    let verb = if pass.plan.matching == 1 { "is" } else { "are" };
+    match others.len() {
+        0 => format!("{matching} {verb} as declared"),
+        1..=5 => {
+            format!("{matching} {verb} as declared, not (yet): {}", others.into_iter().collect::<Vec<_>>().join(", "))
+        }
+        more => format!("{matching} {verb} as declared, {more} are not (yet)"),
     }
 }
 

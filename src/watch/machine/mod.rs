@@ -23,13 +23,11 @@ use rustix::event::PollFlags;
 use self::bell::{Bell, Ring};
 use self::files::Files;
 use self::service::Service;
-use super::{Awaited, Cause, Causes, Surroundings, Woken};
+use super::{Awaited, Cause, Causes, Surroundings, Woken, report};
 use crate::host::{Host, HostError};
 use crate::instance::{self, Rotation, Watched};
-use crate::plan::WaitKind;
 use crate::reconcile::Pass;
 use crate::state::{Lock, StateDir};
-use crate::text::count;
 
 /// How often the database is looked at where there are no events.
 const TICK: Duration = Duration::from_secs(1);
@@ -229,7 +227,7 @@ impl Surroundings for Machine {
 
     fn done(&mut self, pass: Result<&Pass, &HostError>) {
         self.service.passed(match pass {
-            Ok(pass) => status(pass),
+            Ok(pass) => report::summary(pass),
             Err(error) => format!("the last pass failed: {error}"),
         });
     }
@@ -248,20 +246,5 @@ impl Surroundings for Machine {
                 return woken;
             }
         }
-    }
-}
-
-/// One line for `systemctl status`.
-fn status(pass: &Pass) -> String {
-    let others: std::collections::BTreeSet<_> =
-        pass.plan.waiting.iter().filter(|w| w.on.kind() != WaitKind::Note).map(|w| w.model.as_str()).collect();
-    let matching = count(pass.plan.matching, "model");
-    let verb = if pass.plan.matching == 1 { "is" } else { "are" };
-    match others.len() {
-        0 => format!("{matching} {verb} as declared"),
-        1..=5 => {
-            format!("{matching} {verb} as declared, not (yet): {}", others.into_iter().collect::<Vec<_>>().join(", "))
-        }
-        more => format!("{matching} {verb} as declared, {more} are not (yet)"),
     }
 }
