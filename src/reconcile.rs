@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::apply::{Outcome, Read, World, apply};
 use crate::model::{Change, Desired, DesiredState, Observed, Records, Timestamp};
-use crate::plan::{Answers, Input, Limits, Plan, Question, Step, plan};
+use crate::plan::{Answers, Input, Limits, Plan, Planner, Question, Step};
 
 /// How often the planner may ask before it has to do with what it knows. Each
 /// kind of question is asked once, and one may lead to another.
@@ -96,14 +96,15 @@ fn ask_and_plan<W: World>(
     let mut answers = Answers::default();
     // Nearly every plan asks this first.
     world.answer(&llama_servers(desired), observed, &mut answers)?;
+    let mut planner = Planner::default();
     for _ in 1..ROUNDS {
-        let plan = plan(&Input { now, desired, records, observed, answers: &answers, limits, id_seed });
+        let plan = planner.plan(&Input { now, desired, records, observed, answers: &answers, limits, id_seed });
         if plan.questions.is_empty() {
             return Ok(plan);
         }
         world.answer(&plan.questions, observed, &mut answers)?;
     }
-    Ok(plan(&Input { now, desired, records, observed, answers: &answers, limits, id_seed }))
+    Ok(planner.plan(&Input { now, desired, records, observed, answers: &answers, limits, id_seed }))
 }
 
 /// Which llama-server each definition that is to run runs on.

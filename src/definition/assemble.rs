@@ -16,7 +16,9 @@ use super::secret::SecretCache;
 use super::source::Source;
 use super::syntax;
 use super::value::{Reader, Stated};
-use crate::model::{Definition, Diagnostic, ModelName, Origin, ReadyPolicy, Spec, Table, Unresolved, UpdatePolicy};
+use crate::model::{
+    Definition, Diagnostic, Memo, ModelName, Origin, ReadyPolicy, Spec, Table, Unresolved, UpdatePolicy,
+};
 
 /// What every definition of a directory shares.
 pub(super) struct Context<'a> {
@@ -254,6 +256,8 @@ fn build(
             on_failure: common.on_failure.map_or(update.on_failure, |stated| stated.value),
         },
         origins: origins.table,
+        spec_hash: Memo::default(),
+        config_digest: Memo::default(),
     };
     give_back_spare_room(&mut definition);
     definition

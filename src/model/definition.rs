@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{DesiredState, Diagnostic, ModelName, ModelType, Origin, Spec, Table};
+use super::{DesiredState, Diagnostic, ModelName, ModelType, Origin, Spec, SpecHash, Table};
 
 /// One valid definition: the desired model, defaults merged in.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,9 +40,55 @@ pub struct Definition {
     /// Where each field was stated: by the names [`super::FieldChange::field`] uses
     /// and `state`, `type`, `description`, `labels`, `aliases`, `name`.
     pub origins: Table<Arc<str>, Origin>,
+    /// The hash of [`Definition::spec`] on a port.
+    pub spec_hash: Memo<(Option<u16>, SpecHash)>,
+    /// The digest of what is recorded of it.
+    pub config_digest: Memo<String>,
+}
+
+/// Something computed from a value that does not change, once. A watcher looks
+/// at thousands of definitions in every pass, nearly all of them as they were.
+///
+/// A copy may be changed, so it computes anew; and what is equal is equal
+/// whether or not it was computed.
+#[derive(Debug)]
+pub struct Memo<T>(OnceLock<T>);
+
+impl<T> Memo<T> {
+    /// The result, computed if it was not before.
+    pub fn get(&self, compute: impl FnOnce() -> T) -> &T {
+        self.0.get_or_init(compute)
+    }
+}
+
+impl<T> Default for Memo<T> {
+    fn default() -> Self {
+        Self(OnceLock::new())
+    }
+}
+
+impl<T> Clone for Memo<T> {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl<T> PartialEq for Memo<T> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Definition {
+    /// The hash of what an instance on `port` would serve.
+    #[must_use]
+    pub fn hash_on(&self, port: Option<u16>) -> SpecHash {
+        match self.spec_hash.get(|| (port, self.spec.hash(port))) {
+            (on, hash) if *on == port => hash.clone(),
+            _ => self.spec.hash(port),
+        }
+    }
+
     /// Where `field` was stated; the file as a whole where nothing states it.
     #[must_use]
     pub fn origin(&self, field: &str) -> Origin {

@@ -24,7 +24,7 @@ mod time;
 mod words;
 
 pub use change::{Change, EventOutcome, EventRecord, ModelConfig, NewGeneration};
-pub use definition::{Definition, Desired, OnFailure, ReadyPolicy, Unresolved, UpdatePolicy};
+pub use definition::{Definition, Desired, Memo, OnFailure, ReadyPolicy, Unresolved, UpdatePolicy};
 pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use launch::{Launch, StopTarget};
 pub use name::{ModelName, NameError};

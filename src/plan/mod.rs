@@ -35,15 +35,37 @@ use wanted::Wanted;
 /// Makes the plan.
 #[must_use]
 pub fn plan(input: &Input<'_>) -> Plan {
-    let world = World::new(input);
-    let (decisions, matching) = world.decisions();
-    let mut plan = schedule::schedule(input, decisions);
-    plan.matching += matching;
-    let taken: Vec<i64> = plan.actions.iter().flat_map(|a| &a.reasons).filter_map(Reason::taken_row).collect();
-    plan.unmanaged.retain(|row| !taken.contains(&row.id));
-    plan.bookkeeping.extend(world.dead_orphans());
-    plan.bookkeeping.extend(ports::released(input, &plan));
-    plan
+    Planner::default().plan(input)
+}
+
+/// Makes a plan in rounds: what was asked is decided again once it is
+/// answered, the rest stays as decided.
+#[derive(Debug, Default)]
+pub struct Planner {
+    /// The decisions of the round before.
+    before: Option<Decisions>,
+}
+
+/// What every model needs, in order of name, and how many need nothing.
+#[derive(Clone, Debug, Default)]
+struct Decisions {
+    needs: Vec<(ModelName, Decision)>,
+    matching: usize,
+}
+
+impl Planner {
+    /// The next round. Only the answers may differ from the input of the last.
+    #[must_use]
+    pub fn plan(&mut self, input: &Input<'_>) -> Plan {
+        let world = World::new(input);
+        let decisions = match self.before.take() {
+            Some(before) => world.decide_again(before),
+            None => world.decisions(),
+        };
+        let plan = world.plan(decisions.clone());
+        self.before = Some(decisions);
+        plan
+    }
 }
 
 /// From so many models on, threads cost less than they save.
@@ -107,9 +129,36 @@ impl<'a> World<'a> {
         }
     }
 
-    /// What every model needs, in order of name, without those that are as
-    /// declared: only their number.
-    fn decisions(&self) -> (Vec<(ModelName, Decision)>, usize) {
+    /// Makes one plan of the decisions.
+    fn plan(&self, decisions: Decisions) -> Plan {
+        let input = self.input;
+        let mut plan = schedule::schedule(input, decisions.needs);
+        plan.matching += decisions.matching;
+        let taken: Vec<i64> = plan.actions.iter().flat_map(|a| &a.reasons).filter_map(Reason::taken_row).collect();
+        plan.unmanaged.retain(|row| !taken.contains(&row.id));
+        plan.bookkeeping.extend(self.dead_orphans());
+        plan.bookkeeping.extend(ports::released(input, &plan));
+        plan
+    }
+
+    /// Decides again for those that asked something.
+    fn decide_again(&self, before: Decisions) -> Decisions {
+        let mut decisions = Decisions { matching: before.matching, needs: Vec::with_capacity(before.needs.len()) };
+        for (name, decision) in before.needs {
+            if decision.questions.is_empty() {
+                decisions.needs.push((name, decision));
+                continue;
+            }
+            let Decisions { mut needs, matching } = self.decide(&[&name]);
+            decisions.needs.append(&mut needs);
+            decisions.matching += matching;
+        }
+        decisions
+    }
+
+    /// What every model needs, without those that are as declared: only their
+    /// number.
+    fn decisions(&self) -> Decisions {
         let names: Vec<_> = self.names().into_iter().filter(|name| self.input.targets(name)).collect();
         if names.len() < MANY {
             return self.decide(&names);
@@ -121,23 +170,23 @@ impl<'a> World<'a> {
             let join = |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
             threads.into_iter().map(join).collect::<Vec<_>>()
         });
-        shares.into_iter().fold((Vec::new(), 0), |(mut all, matching), (mut some, more)| {
-            all.append(&mut some);
-            (all, matching + more)
+        shares.into_iter().fold(Decisions::default(), |mut all, mut share| {
+            all.needs.append(&mut share.needs);
+            Decisions { matching: all.matching + share.matching, ..all }
         })
     }
 
-    fn decide(&self, names: &[&'a ModelName]) -> (Vec<(ModelName, Decision)>, usize) {
-        let (mut decisions, mut matching) = (Vec::new(), 0);
+    fn decide(&self, names: &[&ModelName]) -> Decisions {
+        let mut decisions = Decisions::default();
         for name in names {
             let decision = decide::decide(self.input, self.situation(name));
             if !decision.is_empty() {
-                decisions.push(((*name).clone(), decision));
+                decisions.needs.push(((*name).clone(), decision));
             } else if self.input.desired.is_some_and(|d| d.definitions.contains_key(*name)) {
-                matching += 1;
+                decisions.matching += 1;
             }
         }
-        (decisions, matching)
+        decisions
     }
 
     /// Every model anybody speaks of, in order.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::ports::PortChoice;
 use crate::model::{
-    Change, Definition, DesiredState, FieldChange, Generation, ModelConfig, ModelName, ModelRecord, ModelType,
+    Change, Definition, DesiredState, FieldChange, Generation, Memo, ModelConfig, ModelName, ModelRecord, ModelType,
     NewGeneration, PortRecord, ReadyPolicy, Row, Spec, SpecHash, Table, Timestamp, UpdatePolicy,
 };
 use crate::plan::reason::{Impact, Reason};
@@ -39,7 +39,7 @@ impl<'a> Wanted<'a> {
             Some(PortChoice::TakenBy(port, _)) => (Some(*port), false),
             Some(PortChoice::Exhausted) => (None, false),
         };
-        Self { hash: definition.spec.hash(port), definition: Cow::Borrowed(definition), port, claims_port }
+        Self { hash: definition.hash_on(port), definition: Cow::Borrowed(definition), port, claims_port }
     }
 
     /// What an unreadable definition wanted when it was last recorded; `None`
@@ -60,6 +60,8 @@ impl<'a> Wanted<'a> {
             ready: ReadyPolicy::default(),
             update: UpdatePolicy { drain: Duration::from_millis(config.drain_ms), ..UpdatePolicy::default() },
             origins: Table::default(),
+            spec_hash: Memo::default(),
+            config_digest: Memo::default(),
             spec,
         };
         Some(Self {
@@ -108,7 +110,8 @@ impl<'a> Wanted<'a> {
         let definition = &self.definition;
         let mut changes = Vec::new();
         let mut reasons = Vec::new();
-        let differs = Recorded::of(definition).digest() != record.config_digest;
+        let digest = definition.config_digest.get(|| Recorded::of(definition).digest());
+        let differs = *digest != record.config_digest;
         if differs {
             reasons.extend(config_differences(definition, &config(definition), record));
         }
@@ -194,6 +197,8 @@ impl<'a> Recorded<'a> {
             ready: _,
             update,
             origins: _,
+            spec_hash: _,
+            config_digest: _,
         } = definition;
         let model_file = parameters.get("model").and_then(|path| spec.files.get(path.as_str()?));
         Self {

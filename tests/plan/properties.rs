@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use herdsman::apply::World as _;
 use herdsman::model::{Busy, Change, Definition, DesiredState, FailureCause, InstanceState, Observed, Records, Status};
-use herdsman::plan::{Answers, Input, MaxDeletes, Plan, Step, plan};
+use herdsman::plan::{Answers, Input, MaxDeletes, Plan, Planner, Step, plan};
 use proptest::prelude::*;
 
 use crate::simulated::{Edit, Fate, Store, World, model, name, show};
@@ -335,9 +335,14 @@ impl Asked {
     fn new(mut world: World) -> Self {
         let records = world.records().unwrap();
         let observed = world.observe(&records).unwrap();
+        let (mut planner, desired, limits) = (Planner::default(), world.desired.clone(), world.limits.clone());
         let mut asked = Self { world, records, observed, answers: Answers::default() };
         for _ in 0..8 {
             let questions = asked.plan(&asked.records, &asked.observed).questions;
+            let Self { world, records, observed, answers } = &asked;
+            let (now, desired) = (world.now, Some(&desired));
+            let input = Input { now, desired, records, observed, answers, limits: &limits, id_seed: [7; 16] };
+            assert_eq!(planner.plan(&input), asked.plan(records, observed), "round by round, or at once");
             asked.world.answer(&questions, &asked.observed, &mut asked.answers).unwrap();
         }
         asked

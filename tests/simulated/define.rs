@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herdsman::model::{
-    Definition, DesiredState, FileIdentity, ModelName, ModelType, OnFailure, OptionSetting, OptionValue, Origin,
+    Definition, DesiredState, FileIdentity, Memo, ModelName, ModelType, OnFailure, OptionSetting, OptionValue, Origin,
     ReadyPolicy, Spec, Table, UpdatePolicy,
 };
 
@@ -30,6 +30,8 @@ pub fn model(text: &str) -> Definition {
         labels: Table::default(),
         ready: ReadyPolicy::default(),
         update: UpdatePolicy::default(),
+        spec_hash: Memo::default(),
+        config_digest: Memo::default(),
     };
     definition.weights(&format!("/weights/{text}.gguf"))
 }

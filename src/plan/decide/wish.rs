@@ -9,7 +9,7 @@ use super::super::reason::{Reason, WaitFor};
 use crate::model::{Change, Crashes, Health, Instance, InstanceRecord, InstanceState, Launch, Origin, StopTarget};
 
 /// What one model needs.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Decision {
     /// The action, before any limit.
     pub wish: Wish,
@@ -71,7 +71,7 @@ impl Decision {
 }
 
 /// The action one model needs.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub enum Wish {
     /// None.
     #[default]

@@ -36,7 +36,7 @@ const TICK: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_secs(2);
 
 /// How often the lengths of the logs are looked at.
-const ROTATE: Duration = Duration::from_secs(5);
+const ROTATE: Duration = Duration::from_secs(10);
 
 /// What the watcher is told on the command line.
 #[derive(Clone, Debug)]
