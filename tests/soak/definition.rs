@@ -5,6 +5,9 @@ use fastrand::Rng;
 /// The weights there are; each says its own name.
 pub const WEIGHTS: [&str; 3] = ["ash", "birch", "cedar"];
 
+/// Weights that look right and cannot be loaded.
+pub const ROTTEN: &str = "rotten";
+
 /// A valid definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Definition {
@@ -48,8 +51,8 @@ impl Definition {
         )
     }
 
-    /// The file with something wrong in it: what herdsman must not act upon.
-    pub fn broken(&self, rng: &mut Rng) -> String {
+    /// The file with something wrong in it that herdsman must not act upon.
+    pub fn invalid(&self, rng: &mut Rng) -> String {
         let toml = self.toml(0);
         match rng.u8(..6) {
             0 => String::new(),
@@ -58,9 +61,14 @@ impl Definition {
             2 => toml.replace("ctx_size", "ctx_sise"),
             3 => toml.replace("threads = 1", "threads = \"many\""),
             4 => toml.replace(self.weights, "not-there"),
-            // Only llama-server knows that this is none of its values.
-            _ => format!("{toml}gpu_layers = \"banana\"\n"),
+            // Only llama-server itself knows that there is none.
+            _ => format!("{toml}device = \"none-of-this-name\"\n"),
         }
+    }
+
+    /// The file as a valid one, whose server does not become ready.
+    pub fn failing(&self) -> String {
+        self.toml(0).replace(self.weights, ROTTEN)
     }
 }
 

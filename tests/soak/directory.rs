@@ -19,10 +19,12 @@ const NAMES: usize = 14;
 #[derive(Clone)]
 pub struct Defined {
     text: String,
-    /// What it says; `None` where it is not valid.
+    /// What it says; `None` where that cannot be had.
     pub says: Option<Definition>,
-    /// What it said when it was last valid; what it says, where it is.
-    last_valid: Definition,
+    /// What it said when that could last be had; what it says, where it can.
+    last_good: Definition,
+    /// Whether its server is stopped for one that fails, and started again.
+    pub disturbs: bool,
 }
 
 /// Every definition file, by the name of its model.
@@ -52,8 +54,8 @@ impl Directory {
         Self { path, aside, repository, commits: Vec::new(), files: Files::new(), rng }
     }
 
-    /// Whether every file is valid.
-    pub fn is_valid(&self) -> bool {
+    /// Whether everything can be as the files say.
+    pub fn is_good(&self) -> bool {
         self.files.values().all(|file| file.says.is_some())
     }
 
@@ -70,10 +72,20 @@ impl Directory {
         }
     }
 
-    /// Makes every file valid again.
+    /// Makes every file a good one again.
     pub fn fix_all(&mut self) -> Vec<Edit> {
         let broken = self.files.values().filter(|file| file.says.is_none()).count();
         (0..broken).map(|_| self.fix()).collect()
+    }
+
+    /// A random edit of good files that leaves good files.
+    pub fn good_edit(&mut self) -> Edit {
+        match self.rng.u8(..4) {
+            0 => self.add(),
+            1 => self.change(),
+            2 => self.remove(),
+            _ => self.rename(),
+        }
     }
 
     fn add(&mut self) -> Edit {
@@ -86,16 +98,17 @@ impl Directory {
     fn change(&mut self) -> Edit {
         let Some((name, file)) = self.any(|file| file.says.is_some()) else { return self.add() };
         let same = self.rng.u8(..8) == 0;
-        let definition = if same { file.last_valid } else { file.last_valid.changed(&mut self.rng) };
+        let definition = if same { file.last_good } else { file.last_good.changed(&mut self.rng) };
         self.write("change", name, definition)
     }
 
     fn break_one(&mut self) -> Edit {
         let Some((name, file)) = self.any(|file| file.says.is_some()) else { return self.add() };
-        let text = file.last_valid.broken(&mut self.rng);
+        let disturbs = self.rng.u8(..6) == 0;
+        let text = if disturbs { file.last_good.failing() } else { file.last_good.invalid(&mut self.rng) };
         let how = self.put(&name, &text);
         let what = format!("break {name} {how}: {text:?}");
-        self.files.insert(name.clone(), Defined { text, says: None, ..file });
+        self.files.insert(name.clone(), Defined { text, says: None, disturbs, ..file });
         Edit { what, names: vec![name] }
     }
 
@@ -103,7 +116,7 @@ impl Directory {
     fn fix(&mut self) -> Edit {
         let Some((name, file)) = self.any(|file| file.says.is_none()) else { return self.change() };
         let same = self.rng.u8(..3) > 0;
-        let definition = if same { file.last_valid } else { file.last_valid.changed(&mut self.rng) };
+        let definition = if same { file.last_good } else { file.last_good.changed(&mut self.rng) };
         self.write("fix", name, definition)
     }
 
@@ -145,7 +158,10 @@ impl Directory {
         let text = definition.toml(self.rng.u32(..100));
         let how = self.put(&name, &text);
         let what = format!("{verb} {name} {how}: {definition:?}");
-        self.files.insert(name.clone(), Defined { text, says: Some(definition.clone()), last_valid: definition });
+        self.files.insert(
+            name.clone(),
+            Defined { text, says: Some(definition.clone()), last_good: definition, disturbs: false },
+        );
         Edit { what, names: vec![name] }
     }
 

@@ -17,7 +17,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use definition::{Definition, WEIGHTS};
+use definition::{Definition, ROTTEN, WEIGHTS};
 use directory::{Directory, Edit};
 use fastrand::Rng;
 use rustix::process::{Pid, Signal, kill_process};
@@ -71,6 +71,7 @@ impl Soak {
         for text in WEIGHTS {
             world.weights(text, &format!("{text} "));
         }
+        rot(&world);
         let directory = Directory::new(&world, Rng::with_seed(seed));
         let (watcher, chance) = (world.start(&WATCH), Rng::with_seed(!seed));
         eventually("the watcher records", PATIENCE, || Seen::is_recorded(&world));
@@ -83,36 +84,41 @@ impl Soak {
         let start = Instant::now();
         let (mut made, mut looks) = (0, 0);
         while made < edits || start.elapsed() < at_least {
-            for _ in 0..self.chance.usize(5..40) {
+            let burst = self.chance.usize(1..40);
+            for _ in 0..burst {
                 let edit = self.directory.edit();
                 self.note(&edit);
-                made += 1;
                 fault(self);
                 self.pause();
             }
-            if self.chance.bool() {
-                for edit in self.directory.fix_all() {
-                    self.note(&edit);
-                    made += 1;
-                }
-            }
+            // While something is broken, deletions may wait: often nothing is.
+            let repaired = if self.chance.u8(..3) > 0 { self.repair() } else { 0 };
             self.is_as_defined();
-            looks += 1;
+            (made, looks) = (made + burst + repaired, looks + 1);
         }
-        for edit in self.directory.fix_all() {
-            self.note(&edit);
-        }
+        self.repair();
         self.is_as_defined();
         self.serves_as_defined();
         println!("{made} edits, {looks} looks in between, {:.0} s, seed {}", start.elapsed().as_secs_f64(), self.seed);
+    }
+
+    /// Makes every file a good one, and one more edit, of any kind but a
+    /// broken one: how many edits that took.
+    fn repair(&mut self) -> usize {
+        let mut edits = self.directory.fix_all();
+        edits.push(self.directory.good_edit());
+        edits.iter().for_each(|edit| self.note(edit));
+        edits.len()
     }
 
     fn note(&mut self, edit: &Edit) {
         self.history.push(edit.what.clone());
         for name in &edit.names {
             let now = self.directory.files.get(name);
-            // One that is not valid changes nothing.
-            let same = |was: &Definition| now.is_some_and(|file| file.says.as_ref().is_none_or(|now| now.serves(was)));
+            // A broken one changes nothing, unless its server is tried.
+            let same = |was: &Definition| {
+                now.is_some_and(|file| file.says.as_ref().map_or(!file.disturbs, |now| now.serves(was)))
+            };
             if self.unchanged.get(name).is_some_and(|(_, was)| !same(was)) {
                 self.unchanged.remove(name);
             }
@@ -141,7 +147,7 @@ impl Soak {
             }
         };
         self.unchanged_servers_are_the_same(&seen);
-        if self.directory.is_valid() {
+        if self.directory.is_good() {
             // It stays so, and a pass by hand finds nothing to do either.
             let by_hand = self.world.run(&["reconcile", "--detailed-exitcode", "--max-deletes", "100%"]);
             if by_hand.code != 0 || !by_hand.stdout.contains("No changes.") {
@@ -220,4 +226,13 @@ impl Soak {
             self.history.join("\n")
         );
     }
+}
+
+/// Makes weights that lack what only llama-server asks for.
+fn rot(world: &World) {
+    let mut weights = std::fs::read(world.weights(ROTTEN, "rotten ")).unwrap();
+    let key = b"llama.block_count";
+    let at = weights.windows(key.len()).position(|bytes| bytes == key).unwrap();
+    weights[at + key.len() - 1] = b'X';
+    std::fs::write(world.path().join("weights").join(format!("{ROTTEN}.gguf")), weights).unwrap();
 }

@@ -56,18 +56,18 @@ impl Seen {
         option(&self.servers[name][0], "--port").unwrap().parse().unwrap()
     }
 
-    /// The first thing that is not as `files` say. While one of them is not
-    /// valid, deletions may have to wait.
+    /// The first thing that is not as `files` say. While one of them is broken,
+    /// deletions may have to wait.
     pub fn differs_from(&self, files: &Files) -> Option<String> {
         let doubled = self.servers.iter().find(|(_, servers)| servers.len() > 1);
         if let Some((name, servers)) = doubled {
             return Some(format!("{name} has more than one server: {servers:?}"));
         }
-        let valid = files.iter().filter_map(|(name, file)| Some((name, file.says.as_ref()?)));
-        let wrong = valid.filter_map(|(name, definition)| self.wrong(name, definition)).next();
+        let good = files.iter().filter_map(|(name, file)| Some((name, file.says.as_ref()?)));
+        let wrong = good.filter_map(|(name, definition)| self.wrong(name, definition)).next();
         let superfluous = || {
-            let all_valid = files.values().all(|file| file.says.is_some());
-            let mut names = self.servers.keys().chain(self.rows.keys()).filter(|_| all_valid);
+            let all_good = files.values().all(|file| file.says.is_some());
+            let mut names = self.servers.keys().chain(self.rows.keys()).filter(|_| all_good);
             names.find(|name| !files.contains_key(*name)).map(|name| format!("{name} is there and has no definition"))
         };
         wrong.or_else(superfluous)
