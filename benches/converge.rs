@@ -11,23 +11,15 @@ mod measure;
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
+use std::time::Duration;
 
+use measure::bare::{Server, until_ready};
 use measure::{floor, floor_argument, median, time};
-use serde::{Deserialize, Serialize};
-use support::{Process, World, get};
+use support::World;
 
 const MODELS: usize = 20;
 const ROUNDS: usize = 10;
-
-/// A server to start: what the floor reads.
-#[derive(Serialize, Deserialize)]
-struct Server {
-    arguments: Vec<String>,
-    environment: Vec<(String, String)>,
-    port: u16,
-}
 
 fn main() {
     if let Some(servers) = floor_argument() {
@@ -64,25 +56,6 @@ fn round() -> (f64, f64) {
     (ours, least)
 }
 
-impl Server {
-    fn of(process: &Process) -> Self {
-        let port = process.arguments.iter().skip_while(|argument| *argument != "--port").nth(1);
-        let environment = process.environment.iter().filter_map(|entry| entry.split_once('='));
-        Self {
-            port: port.expect("--port in its command line").parse().unwrap(),
-            arguments: process.arguments.clone(),
-            environment: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        }
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.arguments[0]);
-        command.args(&self.arguments[1..]).env_clear().envs(self.environment.iter().map(|(n, v)| (n, v)));
-        command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null());
-        command
-    }
-}
-
 /// The floor: one thread a server.
 fn start_all(list: &Path) {
     let servers: Vec<Server> = serde_json::from_slice(&std::fs::read(list).unwrap()).unwrap();
@@ -100,9 +73,5 @@ fn start(server: &Server, log: &Path) {
     // Left to run, as herdsman leaves its own: the benchmark stops it.
     #[expect(clippy::zombie_processes, reason = "it outlives this process")]
     let _server = server.command().stderr(std::fs::File::create(log).unwrap()).spawn().unwrap();
-    let start = Instant::now();
-    while !get(server.port, "/health").is_ok_and(|(status, _)| status == 200) {
-        assert!(start.elapsed() < Duration::from_secs(60), "{} did not become ready", log.display());
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    until_ready(server.port, Duration::from_millis(2));
 }

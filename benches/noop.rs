@@ -13,7 +13,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use measure::{floor, floor_argument, median, peak_memory, time};
+use measure::{floor, floor_argument, median, peak_memory, time, usual_definition};
 use support::World;
 
 const ROUNDS: usize = 11;
@@ -37,7 +37,7 @@ fn row(size: usize) -> String {
     let world = World::new();
     world.weights("tiny", "tiny ");
     for number in 0..size {
-        world.write_definition(&format!("model-{number:05}"), &definition(number));
+        world.write_definition(&format!("model-{number:05}"), &usual_definition(number));
     }
     let reconcile = || {
         let mut command = world.command();
@@ -57,16 +57,6 @@ fn row(size: usize) -> String {
     let (ours, least) = (median(ours), median(least));
     let memory = peak_memory(&mut reconcile()) / 1024;
     format!("| {size} | {ours:.1} ms | {least:.1} ms | {:.1} | {memory} MiB |", ours / least)
-}
-
-/// A definition of the usual size.
-fn definition(number: usize) -> String {
-    format!(
-        "# Model {number} of a benchmark.\nstate = \"stopped\"\nmodel = \"../weights/tiny.gguf\"\n\
-         description = \"number {number}\"\nlabels = {{ team = \"search\" }}\n\n[parameters]\n\
-         ctx_size = {}\nthreads = 2\ntemperature = 0.7\nmmap = false\n\n[env]\nCUDA_VISIBLE_DEVICES = \"0\"\n",
-        512 + number
-    )
 }
 
 /// The floor: lists the directory and reads every file; the bytes read.

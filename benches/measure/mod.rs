@@ -2,6 +2,11 @@
 //! turn, and the median of each.
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
+pub mod bare;
+pub mod clock;
+pub mod stamps;
+pub mod watcher;
+
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -69,4 +74,30 @@ pub fn median(mut samples: Vec<f64>) -> f64 {
     samples.sort_by(f64::total_cmp);
     let middle = samples.len() / 2;
     if samples.len().is_multiple_of(2) { f64::midpoint(samples[middle - 1], samples[middle]) } else { samples[middle] }
+}
+
+/// The one that 99 of 100 do not exceed; of fewer than 100, the largest.
+///
+/// # Panics
+/// There are none.
+pub fn p99(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples[(samples.len() * 99).div_ceil(100) - 1]
+}
+
+/// The number on the command line, to measure less or more than usual; cargo
+/// passes `--bench` besides.
+pub fn asked_for(usual: usize) -> usize {
+    std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(usual)
+}
+
+/// A definition of the usual size that runs nothing, of weights that are called
+/// `tiny`.
+pub fn usual_definition(number: usize) -> String {
+    format!(
+        "# Model {number} of a benchmark.\nstate = \"stopped\"\nmodel = \"../weights/tiny.gguf\"\n\
+         description = \"number {number}\"\nlabels = {{ team = \"search\" }}\n\n[parameters]\n\
+         ctx_size = {}\nthreads = 2\ntemperature = 0.7\nmmap = false\n\n[env]\nCUDA_VISIBLE_DEVICES = \"0\"\n",
+        512 + number
+    )
 }

@@ -1,0 +1,41 @@
+//! The Git repository that the definitions lie in.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A real one.
+pub struct Repository(PathBuf);
+
+impl Repository {
+    /// Makes one of `top`, in which only `models.d` is kept.
+    pub fn init(top: &Path) -> Self {
+        let repository = Self(top.to_owned());
+        // Git removes a directory with its last file.
+        std::fs::write(top.join("models.d/README"), "Definitions of a soak.\n").unwrap();
+        repository.git(&["init", "--quiet"]);
+        repository
+    }
+
+    /// Commits the definitions as they are: the commit.
+    pub fn commit(&self) -> String {
+        self.git(&["add", "--all", "models.d"]);
+        self.git(&["commit", "--quiet", "--allow-empty", "--message", "definitions"]);
+        self.git(&["rev-parse", "HEAD"]).trim().to_owned()
+    }
+
+    /// Makes the definitions what they were in `commit`.
+    pub fn check_out(&self, commit: &str) {
+        self.git(&["checkout", "--quiet", commit]);
+    }
+
+    fn git(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("git");
+        command.args(["-c", "user.name=soak", "-c", "user.email=soak@localhost", "-c", "gc.auto=0"]).args(arguments);
+        command.current_dir(&self.0).stdin(Stdio::null());
+        // Whatever is set on this machine.
+        command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
