@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use super::marker::{DEFINITION, Environment, INSTANCE, MODEL, SPEC, STATE};
-use super::process::Stat;
+use super::process::{self, Stat};
 use crate::model::{InstanceId, ModelName, SpecHash};
 
 /// A live process with markers.
@@ -44,7 +44,7 @@ pub(super) fn scan(state_id: &str) -> io::Result<Scan> {
         let entry = entry?;
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         // Single processes may be hidden or vanish; only what can be read counts.
-        if leads_a_session(pid)
+        if process::session(pid) == Some(pid)
             && entry.metadata().is_ok_and(|meta| meta.uid() == user)
             && let Some((stat, environment)) = leader(pid)
         {
@@ -52,14 +52,6 @@ pub(super) fn scan(state_id: &str) -> io::Result<Scan> {
         }
     }
     Ok(scan)
-}
-
-/// Asked of the kernel first: reading `/proc/PID/stat` costs a hundred times
-/// as much, and most processes lead none.
-fn leads_a_session(pid: i32) -> bool {
-    // SAFETY: getsid(2) touches no memory. (rustix's cannot express the session
-    // 0 of the kernel's own threads.)
-    pid > 0 && unsafe { libc::getsid(pid) } == pid
 }
 
 /// The process if it is a live leader of its session whose environment can be

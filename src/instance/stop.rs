@@ -127,8 +127,8 @@ impl Host {
         }
         let Ok(entries) = std::fs::read_dir("/proc").map(|entries| entries.flatten()) else { return };
         for pid in entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
+            let Some(id) = process::session(pid).and_then(|session| gone.get(&session)) else { continue };
             let Ok(Some(stat)) = Stat::of(pid) else { continue };
-            let Some(id) = gone.get(&stat.session) else { continue };
             let Ok(Some(pidfd)) = Pidfd::open(pid, stat.start_ticks) else { continue };
             let marked = Environment::of(pid)
                 .is_ok_and(|e| e.text(STATE) == Some(&self.state_id) && e.text(INSTANCE) == Some(&id.0));
