@@ -14,6 +14,7 @@ mod ports;
 mod processes;
 mod ran;
 mod scene;
+mod watcher;
 mod world;
 
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ pub use self::{
     processes::{Process, processes, stop},
     ran::Ran,
     scene::Scene,
+    watcher::{Ended, Watcher},
     world::{Background, World},
 };
 
