@@ -60,9 +60,16 @@ pub struct Host {
     state_key: [u8; 32],
     binaries: Binaries,
     loader: Loader,
-    /// The records last read, and the database's version before they were;
-    /// none once herdsman itself has written.
-    recorded: Option<(i64, Arc<Records>)>,
+    recorded: Recorded,
+}
+
+/// What was last read of the database.
+#[derive(Default)]
+struct Recorded {
+    /// The database's version before; only other programs' commits change it.
+    version: Option<i64>,
+    /// None once herdsman itself has written.
+    records: Option<Arc<Records>>,
 }
 
 /// Whether anything may be written.
@@ -115,7 +122,7 @@ impl Host {
         };
         let state_key = blake3::derive_key("herdsman 2026 secret digests", state_id.as_bytes());
         let processes = Processes::new(state_id)?;
-        let (loader, recorded) = (Loader::default(), None);
+        let (loader, recorded) = (Loader::default(), Recorded::default());
         Ok(Self { places, access, processes, state_key, binaries, loader, recorded })
     }
 
@@ -166,14 +173,13 @@ impl Host {
     }
 
     /// Whether another program has written to the database since the records
-    /// were last read. Says `false` where nothing was read since herdsman
-    /// itself wrote: a pass follows anyway.
+    /// were last read; `false` if they never were.
     ///
     /// # Errors
     /// The database cannot be read.
     pub fn others_have_written(&self) -> Result<bool, HostError> {
-        let (Some(database), Some((version, _))) = (self.access.database(), &self.recorded) else { return Ok(false) };
-        Ok(database.data_version()? != *version)
+        let (Some(database), Some(version)) = (self.access.database(), self.recorded.version) else { return Ok(false) };
+        Ok(database.data_version()? != version)
     }
 
     /// The database, if there is one.
@@ -260,7 +266,7 @@ impl World for Host {
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), HostError> {
         let now = self.now();
-        self.recorded = None;
+        self.recorded.records = None;
         match &mut self.access {
             Access::Write(database) => Ok(database.commit(changes, now)?),
             Access::Read(_) => Err(HostError::ReadOnly),
@@ -301,14 +307,14 @@ fn working_directory() -> PathBuf {
 }
 
 /// The records; those of the last reading unless somebody has written since.
-fn records(access: &mut Access, recorded: &mut Option<(i64, Arc<Records>)>) -> Result<Arc<Records>, HostError> {
+fn records(access: &mut Access, recorded: &mut Recorded) -> Result<Arc<Records>, HostError> {
     let Some(database) = access.database() else { return Ok(Arc::default()) };
-    let version = database.data_version()?;
-    if let Some((_, records)) = recorded.as_ref().filter(|(was, _)| *was == version) {
+    let version = Some(database.data_version()?);
+    if let Some(records) = recorded.records.as_ref().filter(|_| recorded.version == version) {
         return Ok(Arc::clone(records));
     }
     let records = Arc::new(database.records()?);
-    *recorded = Some((version, Arc::clone(&records)));
+    *recorded = Recorded { version, records: Some(Arc::clone(&records)) };
     Ok(records)
 }
 

@@ -6,7 +6,6 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::process::Command;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -14,12 +13,7 @@ use support::{Ran, Scene, World, eventually};
 
 /// Runs herdsman where `mount` (sh) has changed what is mounted, for it alone.
 fn with_mounts(world: &World, mount: &str, arguments: &[&str]) -> Ran {
-    let herdsman = world.command();
-    let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "--mount", "sh", "-euc", &format!("{mount}; exec \"$@\""), "sh"]);
-    command.arg(herdsman.get_program()).args(herdsman.get_args()).args(arguments);
-    command.env_clear().envs(herdsman.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    Ran::of(command.current_dir(world.path()))
+    Ran::of(world.command_after(mount).args(arguments))
 }
 
 #[test]

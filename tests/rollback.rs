@@ -6,7 +6,6 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -14,19 +13,6 @@ use support::gguf::TinyGguf;
 use support::{World, ask, eventually, get, llama_server, post};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Weights that pass every check of the file and die at load: of an
-/// architecture no llama-server knows.
-fn weights_that_die(world: &World, name: &str) -> PathBuf {
-    let path = world.weights(name, "never said ");
-    let mut bytes = fs::read(&path).unwrap();
-    let key = b"general.architecture";
-    let at = bytes.windows(key.len()).position(|w| w == key).unwrap() + key.len();
-    let value = at + bytes[at..].windows(5).position(|w| w == b"llama").unwrap();
-    bytes[value..value + 5].copy_from_slice(b"lzzma");
-    fs::write(&path, bytes).unwrap();
-    path
-}
 
 /// A model of so many layers of zeros: it takes its time.
 fn slow_weights(world: &World, name: &str, layers: u32) {
@@ -55,7 +41,7 @@ fn a_generation_that_dies_gives_way_to_the_last_good_one() {
     world.tiny("b");
     world.converges();
     let (port, b) = (world.port("a"), world.pid("b"));
-    weights_that_die(&world, "bad");
+    world.weights_that_die("bad");
     world.write_definition("a", &World::tiny_toml("bad"));
     let ran = world.run(&["reconcile"]).exits(1);
     ran.says(&[
@@ -88,7 +74,7 @@ fn going_back_to_what_is_served_restarts_nothing() {
     let world = World::new();
     world.tiny("a");
     world.converges();
-    weights_that_die(&world, "bad");
+    world.weights_that_die("bad");
     world.write_definition("a", &World::tiny_toml("bad"));
     world.run(&["reconcile"]).exits(1);
     let pid = world.pid("a");
@@ -127,7 +113,7 @@ fn a_model_may_rather_stop_than_go_back() {
     let world = World::new();
     world.tiny("a");
     world.converges();
-    weights_that_die(&world, "bad");
+    world.weights_that_die("bad");
     world.write_definition("a", &format!("{}[update]\non_failure = \"stop\"\n", World::tiny_toml("bad")));
     world.run(&["reconcile"]).exits(1).says(&["unknown model architecture", "waits for an edit"]);
     assert_eq!(world.instances(), []);
@@ -143,7 +129,7 @@ fn a_model_may_rather_stop_than_go_back() {
 #[test]
 fn with_nothing_to_go_back_to_it_is_tried_again_later() {
     let world = World::new();
-    weights_that_die(&world, "bad");
+    world.weights_that_die("bad");
     world.write_definition("a", &World::tiny_toml("bad"));
     world.tiny("b");
     world.run(&["reconcile"]).exits(1).says(&[

@@ -5,17 +5,22 @@
 //! and nothing may be deleted. So the pass is made from what was read last, and
 //! from the records for what never was; the directory itself stands as an
 //! unresolved file, which blocks every deletion.
+//!
+//! Another pass, by hand or by cron, may read newer definitions meanwhile: what
+//! it recorded since then counts, not what was read here before.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::model::{Desired, Records, Unresolved};
+use crate::model::{Definition, Desired, ModelName, Records, Unresolved};
 
 /// The definitions as last read, and why they are not newer.
 #[derive(Debug, Default)]
 pub struct LastGood {
     desired: Option<Arc<Desired>>,
+    /// What was recorded when they were read.
+    records: Arc<Records>,
     problem: Option<String>,
 }
 
@@ -25,12 +30,13 @@ impl LastGood {
     pub fn take_in<E: ToString>(
         &mut self,
         reading: Option<Result<Arc<Desired>, E>>,
-        records: &Records,
+        records: &Arc<Records>,
         dir: &Path,
     ) -> Arc<Desired> {
         match reading {
             Some(Ok(desired)) => {
                 (self.problem, self.desired) = (None, Some(Arc::clone(&desired)));
+                self.records = Arc::clone(records);
                 return desired;
             }
             Some(Err(problem)) => self.problem = Some(problem.to_string()),
@@ -56,6 +62,7 @@ impl LastGood {
             Some(desired) => Desired { diagnostics: Vec::new(), ..Desired::clone(desired) },
             None => Desired { dir: dir.as_ref().into(), definitions: BTreeMap::new(), ..Desired::default() },
         };
+        stale.definitions.retain(|name, definition| self.still_counts(name, definition, records));
         let undefined = records.models.iter().filter(|(name, _)| !stale.definitions.contains_key(*name));
         let known: Vec<_> = stale.unresolved.iter().map(|file| Arc::clone(&file.path)).collect();
         let undefined = undefined.filter(|(_, record)| !known.iter().any(|path| **path == *record.source));
@@ -64,5 +71,18 @@ impl LastGood {
             .extend(undefined.map(|(name, record)| unresolved(record.source.as_str().into(), Some(name.clone()))));
         stale.unresolved.push(unresolved(Arc::clone(&dir), None));
         stale
+    }
+    /// Whether what was read of a model is what is recorded now, or nobody has
+    /// recorded anything else since then.
+    fn still_counts(&self, name: &ModelName, definition: &Definition, now: &Records) -> bool {
+        match (self.records.models.get(name), now.models.get(name)) {
+            (then, None) => then.is_none(),
+            (then, Some(now)) => {
+                let unchanged =
+                    then.is_some_and(|then| then.generation.number == now.generation.number && then.state == now.state);
+                let port = now.port.map(|port| port.port);
+                unchanged || now.state == definition.state && now.generation.hash == definition.spec.hash(port)
+            }
+        }
     }
 }

@@ -15,6 +15,7 @@ mod processes;
 mod ran;
 mod scene;
 mod terminal;
+mod watcher;
 mod world;
 
 use std::time::{Duration, Instant};
@@ -28,6 +29,7 @@ pub use self::{
     ran::Ran,
     scene::Scene,
     terminal::Terminal,
+    watcher::{Ended, Watcher},
     world::{Background, World},
 };
 

@@ -82,6 +82,19 @@ impl World {
         format!("model = \"../weights/{name}.gguf\"\n[parameters]\nctx_size = 512\nthreads = 1\n")
     }
 
+    /// Weights that pass every check of the file and die at load: of an
+    /// architecture no llama-server knows.
+    pub fn weights_that_die(&self, name: &str) -> PathBuf {
+        let path = self.weights(name, "never said ");
+        let mut bytes = fs::read(&path).unwrap();
+        let key = b"general.architecture";
+        let at = bytes.windows(key.len()).position(|w| w == key).unwrap() + key.len();
+        let value = at + bytes[at..].windows(5).position(|w| w == b"llama").unwrap();
+        bytes[value..value + 5].copy_from_slice(b"lzzma");
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
     /// Runs herdsman to its end, with this world's directories and ports.
     pub fn herdsman(&self, arguments: &[&str]) -> Output {
         self.command().args(arguments).stdin(Stdio::null()).output().unwrap()
@@ -113,6 +126,19 @@ impl World {
             .env("HERDSMAN_LLAMA_SERVER", llama_server())
             .arg("--port-range")
             .arg(format!("{}-{}", ports.start(), ports.end()));
+        command
+    }
+
+    /// [`World::command`] in namespaces of users and mounts of its own, where
+    /// `setup` (sh) was run before: mounts and limits for herdsman alone. Its
+    /// pid is that of the command.
+    pub fn command_after(&self, setup: &str) -> Command {
+        let herdsman = self.command();
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-euc", &format!("{setup}; exec \"$@\""), "sh"]);
+        command.arg(herdsman.get_program()).args(herdsman.get_args());
+        command.env_clear().envs(herdsman.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.current_dir(self.path());
         command
     }
 
@@ -161,6 +187,12 @@ impl Drop for World {
 
 /// A herdsman that runs beside the test; killed and waited for when dropped.
 pub struct Background(Child);
+
+impl From<Child> for Background {
+    fn from(child: Child) -> Self {
+        Self(child)
+    }
+}
 
 impl Background {
     /// The process.
