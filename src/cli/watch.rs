@@ -49,7 +49,7 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     let host = {
         let _lock = state.lock(args.limits.lock_timeout)?;
         // A pass must not wait for git: other models may need it meanwhile.
-        places.open()?.with_loader(Loader::with_patience(Duration::ZERO))
+        places.open()?.with_loader(Loader::impatient())
     };
     let LimitArgs { lock_timeout, .. } = args.limits;
     let settings = Settings { poll: args.poll, lock_timeout, rotation: args.limits.rotation() };

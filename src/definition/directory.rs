@@ -11,6 +11,25 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::defaults;
 
+/// What a directory of definitions looks like without reading a file: enough
+/// to tell that something changed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Glance(Option<(Listing, Vec<Option<Stamp>>)>);
+
+impl Glance {
+    /// Looks at `dir`; one that cannot be read looks like no other but itself.
+    #[must_use]
+    pub fn at(dir: &Path) -> Self {
+        let look = |listing: Listing| {
+            let defaults = listing.has_defaults.then(|| OsString::from(defaults::FILE_NAME));
+            let names = listing.definitions.iter().chain(&defaults);
+            let stamps = names.map(|name| Stamp::of(&dir.join(name))).collect();
+            (listing, stamps)
+        };
+        Self(Listing::read(dir).ok().map(look))
+    }
+}
+
 /// The names of the definition files directly in a directory, sorted, and
 /// whether a defaults file lies beside them.
 #[derive(Debug, PartialEq, Eq)]

@@ -28,6 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// another time stamp: two seconds is the grain of FAT, the coarsest.
 const AT_REST: Duration = Duration::from_secs(3);
 
+/// How long a directory may take to settle where somebody waits.
+const SOON: Duration = Duration::from_millis(300);
+
 /// How long to wait before looking again.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -35,7 +38,9 @@ const POLL: Duration = Duration::from_millis(20);
 /// since the last time is not parsed again, but everything is looked at.
 #[derive(Debug)]
 pub struct Loader {
+    /// How long to wait for the directory to settle, and for git.
     patience: Duration,
+    patience_with_git: Duration,
     /// A file that was changed so shortly before it was read is read again.
     pub(super) at_rest: Duration,
     last: Option<Reading>,
@@ -51,10 +56,18 @@ impl Loader {
     /// A loader that waits `patience` for git and for the directory to settle.
     #[must_use]
     pub fn with_patience(patience: Duration) -> Self {
-        Self { patience, at_rest: AT_REST, last: None }
+        Self { patience, patience_with_git: patience, at_rest: AT_REST, last: None }
     }
 
-    /// Whether the files in `dir`, absolute, still are what was last read.
+    /// A loader for a pass that others wait for: git at work is an error at
+    /// once, a directory that does not settle soon is one.
+    #[must_use]
+    pub fn impatient() -> Self {
+        Self { patience_with_git: Duration::ZERO, ..Self::with_patience(SOON) }
+    }
+
+    /// Whether the files in `dir`, absolute, still are what was last read;
+    /// `false` if nothing was.
     #[must_use]
     pub fn is_still_so(&self, dir: &Path) -> bool {
         let read = self.last.as_ref();
@@ -72,7 +85,7 @@ impl Loader {
         let base = dir.to_str().ok_or_else(|| LoadError::NotUnicode { dir: dir.clone() })?;
         let lock = git::index_lock(&dir);
         let is_locked = || lock.as_ref().filter(|lock| lock.exists());
-        let deadline = Instant::now() + self.patience;
+        let begun = Instant::now();
         loop {
             let before = list(&dir)?;
             if is_locked().is_none() {
@@ -81,11 +94,14 @@ impl Loader {
                     return Ok(Arc::clone(&self.last.insert(reading).desired));
                 }
             }
-            if Instant::now() >= deadline {
-                return Err(match is_locked() {
-                    Some(lock) => LoadError::GitBusy { lock: lock.clone(), patience: self.patience },
-                    None => LoadError::Unsettled { dir, patience: self.patience },
-                });
+            match is_locked() {
+                Some(lock) if begun.elapsed() >= self.patience_with_git => {
+                    return Err(LoadError::GitBusy { lock: lock.clone(), patience: self.patience_with_git });
+                }
+                None if begun.elapsed() >= self.patience => {
+                    return Err(LoadError::Unsettled { dir, patience: self.patience });
+                }
+                _ => {}
             }
             thread::sleep(POLL);
         }

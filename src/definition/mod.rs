@@ -55,6 +55,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use catalogue::Catalogue;
+pub use directory::Glance;
 pub use duration::{DurationError, parse as parse_duration};
 pub use error::LoadError;
 pub use files::identity_now;

@@ -62,6 +62,8 @@ impl Endpoint {
         let host = text("--host", "LLAMA_ARG_HOST").unwrap_or_else(|| "127.0.0.1".to_owned());
         let port = match text("--port", "LLAMA_ARG_PORT") {
             _ if host.contains('/') => None,
+            // On its way out: what it was told can no longer be read.
+            _ if command_line.is_empty() => None,
             None => Some(8080),
             Some(port) => port.parse().ok(),
         };

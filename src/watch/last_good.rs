@@ -59,7 +59,7 @@ impl LastGood {
             Unresolved { path, file, name, problem }
         };
         let mut stale = match &self.desired {
-            Some(desired) => Desired { diagnostics: Vec::new(), ..Desired::clone(desired) },
+            Some(desired) => Desired::clone(desired),
             None => Desired { dir: dir.as_ref().into(), definitions: BTreeMap::new(), ..Desired::default() },
         };
         stale.definitions.retain(|name, definition| self.still_counts(name, definition, records));
@@ -72,6 +72,7 @@ impl LastGood {
         stale.unresolved.push(unresolved(Arc::clone(&dir), None));
         stale
     }
+
     /// Whether what was read of a model is what is recorded now, or nobody has
     /// recorded anything else since then.
     fn still_counts(&self, name: &ModelName, definition: &Definition, now: &Records) -> bool {

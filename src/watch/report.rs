@@ -62,17 +62,17 @@ impl Reporter {
         let (since, said) = self.unread.get_or_insert((now, false));
         if !*said && now.saturating_sub(*since) >= WORTH_A_LINE {
             *said = true;
-            error!("{problem}. Until then nothing is created, updated or deleted; running models are kept running");
+            error!(
+                "{problem}. Until then they count as they were when last read, nothing is deleted, and running models are kept running"
+            );
         }
     }
 
     /// Every problem of the definitions, once.
     fn invalid_definitions(&mut self, pass: &Pass) {
         let Some(desired) = &pass.desired else { return };
-        // A reading that was not made has none.
         let now: &[Diagnostic] = &desired.diagnostics;
-        let unread = self.unread.is_some();
-        if now == self.diagnostics || unread {
+        if now == self.diagnostics {
             return;
         }
         for diagnostic in now.iter().filter(|diagnostic| !self.diagnostics.contains(diagnostic)) {

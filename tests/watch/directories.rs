@@ -10,7 +10,8 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use crate::scene::{PATIENCE, Scene, kill_and_see_it_return, serves, watch, watch_by, world};
 use crate::support::{World, eventually};
 
-const UNREAD: &str = "Until then nothing is created, updated or deleted; running models are kept running";
+const UNREAD: &str =
+    "Until then they count as they were when last read, nothing is deleted, and running models are kept running";
 
 /// A directory beside `models.d` with both definitions, `m` with other weights.
 fn other_directory(world: &World, name: &str, m: &str) -> std::path::PathBuf {

@@ -2,9 +2,9 @@
 //!
 //! One wait is one `poll(2)` over everything: a bell that other threads ring
 //! (file events, writes to the database, signals), a pidfd of every instance, the
-//! kernel's table of mounts. Only what gives no sign is asked for: every few
-//! seconds whether a log has become too long, and where the file system gives
-//! no events, each second, whether files or the database changed.
+//! kernel's table of mounts. Only what gives no sign is asked for: now and then
+//! whether a log has become too long, and where the file system gives no events
+//! whether files or the database changed.
 
 mod bell;
 mod files;
@@ -24,16 +24,17 @@ use self::bell::{Bell, Ring};
 use self::files::Files;
 use self::service::Service;
 use super::{Awaited, Cause, Causes, Surroundings, Woken, report};
+use crate::definition::Glance;
 use crate::host::{Host, HostError};
 use crate::instance::{self, Rotation, Watched};
 use crate::reconcile::Pass;
 use crate::state::{Lock, StateDir};
 
-/// How often the database is looked at where there are no events.
-const TICK: Duration = Duration::from_secs(1);
-
-/// How often files are looked at where there are no events for them.
+/// How often files and database are looked at where there are no events.
 const POLL: Duration = Duration::from_secs(2);
+
+/// Looking more often than this is of no use to anybody.
+const SHORTEST_POLL: Duration = Duration::from_millis(20);
 
 /// How often the lengths of the logs are looked at.
 const ROTATE: Duration = Duration::from_secs(10);
@@ -59,7 +60,8 @@ pub struct Machine {
     bell: Bell,
     /// `None`: polled.
     files: Option<Files>,
-    last_poll: Instant,
+    /// What the files looked like when last polled since the last pass.
+    polled: Option<Glance>,
     last_rotation: Instant,
     /// What rotation could not do, said once.
     unrotated: BTreeSet<String>,
@@ -85,14 +87,14 @@ impl Machine {
             state,
             began: now,
             files: None,
-            last_poll: now,
+            polled: None,
             last_rotation: now,
             unrotated: BTreeSet::new(),
             // Without it a mount is seen at the next resync.
             mounts: File::open("/proc/self/mountinfo").ok(),
             watched: Watched::default(),
             service: Service::new(),
-            next_tick: now + TICK,
+            next_tick: now,
             bell: bell.clone(),
             models_dir: models_dir.clone(),
             settings,
@@ -133,17 +135,26 @@ impl Machine {
         self.service.live();
         self.next_tick = Instant::now() + self.tick_interval();
         let mut causes = Vec::new();
-        if self.files.is_none() && self.last_poll.elapsed() >= self.poll() {
-            self.last_poll = Instant::now();
-            causes.extend((!self.host.definitions_are_as_read()).then_some(Cause::Files));
+        if self.files.is_none() {
+            causes.extend(self.files_changed().then_some(Cause::Files));
+            causes.extend(self.others_have_written());
         }
         if self.last_rotation.elapsed() >= ROTATE {
             self.rotate();
         }
-        if self.files.is_none() {
-            causes.extend(self.others_have_written());
-        }
         causes
+    }
+
+    /// Whether the files changed since they were polled last, so that a burst
+    /// of changes ends when they rest; or, the first time, since they were read.
+    fn files_changed(&mut self) -> bool {
+        let now = Glance::at(&self.models_dir);
+        let changed = match &self.polled {
+            Some(before) => *before != now,
+            None => !self.host.definitions_are_as_read(),
+        };
+        self.polled = Some(now);
+        changed
     }
 
     fn others_have_written(&self) -> Option<Cause> {
@@ -153,7 +164,7 @@ impl Machine {
 
     /// How long what gives no sign may go without a look.
     fn tick_interval(&self) -> Duration {
-        let unseen = self.files.is_none().then(|| self.poll().min(TICK));
+        let unseen = self.files.is_none().then(|| self.poll().max(SHORTEST_POLL));
         [unseen, self.service.patience()].into_iter().flatten().fold(ROTATE, Duration::min)
     }
 
@@ -213,6 +224,7 @@ impl Surroundings for Machine {
 
     fn prepare(&mut self, causes: &Causes) {
         self.service.live();
+        self.polled = None;
         if causes.0.contains(&Cause::Hangup) {
             self.service.reloading();
         }
