@@ -55,15 +55,15 @@ pub(super) fn load(
     Ok(events)
 }
 
-/// How often each model's server was started again because it had died, or
-/// stopped to be started again because it hung; only models with any.
+/// How often each model's server was started again because it had died (one
+/// that hung is killed first); only models with any.
 ///
 /// The words are those of `plan::Reason`; a test holds the two together.
 pub(super) fn restarts(connection: &Connection) -> Result<BTreeMap<String, u32>, Problem> {
     let mut statement = connection.prepare(
         "SELECT name, count(*) FROM herdsman_events
          WHERE failure IS NULL AND EXISTS (
-             SELECT 1 FROM json_each(reasons) WHERE value ->> 'reason' IN ('process_gone', 'unhealthy'))
+             SELECT 1 FROM json_each(reasons) WHERE value ->> 'reason' = 'process_gone')
          GROUP BY name",
     )?;
     let counts = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;

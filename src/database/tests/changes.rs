@@ -306,7 +306,7 @@ fn restarts_are_the_deaths_and_hangs_of_each_model_that_were_dealt_with() {
     let gone = || Reason::ProcessGone { death: Some(death()), crashes: 1 };
     let edited = || {
         let change =
-            FieldChange { field: "process_gone".into(), old: None, new: Some(r#""reason":"unhealthy""#.into()) };
+            FieldChange { field: "process_gone".into(), old: None, new: Some(r#""reason":"process_gone""#.into()) };
         Reason::FieldChanged { change, impact: Impact::Restart, origin: Origin::new("models.d/a.toml", 1) }
     };
     let done = || EventOutcome::Done;
@@ -317,6 +317,7 @@ fn restarts_are_the_deaths_and_hangs_of_each_model_that_were_dealt_with() {
         event("a", "start", &[gone()], done()),
         event("a", "start", &[gone(), Reason::RolledBack { failed: 2, to: 1 }], done()),
         event("a", "stop", &[Reason::Unhealthy { for_ms: 1 }], done()),
+        event("a", "start", &[Reason::ProcessGone { death: None, crashes: 1 }], done()),
         event("a", "start", &[Reason::NotRunning], done()),
         event("a", "start", &[gone()], EventOutcome::Failed("no memory".into())),
         event("a", "restart", &[edited()], done()),
