@@ -179,7 +179,7 @@ impl Host {
     /// The database cannot be read.
     pub fn others_have_written(&self) -> Result<bool, HostError> {
         let (Some(database), Some(version)) = (self.access.database(), self.recorded.version) else { return Ok(false) };
-        Ok(database.data_version()? != version)
+        Ok(!database.is_in_place() || database.data_version()? != version)
     }
 
     /// The database, if there is one.
@@ -308,6 +308,13 @@ fn working_directory() -> PathBuf {
 
 /// The records; those of the last reading unless somebody has written since.
 fn records(access: &mut Access, recorded: &mut Recorded) -> Result<Arc<Records>, HostError> {
+    if let Access::Write(database) = access
+        && !database.is_in_place()
+    {
+        // Made anew where it was deleted; live servers are then adopted.
+        *database = Database::open(&database.path().to_owned())?;
+        *recorded = Recorded::default();
+    }
     let Some(database) = access.database() else { return Ok(Arc::default()) };
     let version = Some(database.data_version()?);
     if let Some(records) = recorded.records.as_ref().filter(|_| recorded.version == version) {

@@ -24,6 +24,7 @@
 //! - Every error names the file, what is different, and the next step.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -65,6 +66,8 @@ pub struct Database {
     path: PathBuf,
     /// How long SQLite waits for another writer, for the error to say.
     timeout: Duration,
+    /// Device and inode of the file that was opened; `None` if it was gone again.
+    file: Option<(u64, u64)>,
     /// Whether herdsman's own tables are there: always, but for a database of
     /// another program opened read-only.
     has_records: bool,
@@ -202,6 +205,14 @@ impl Database {
         self.read(models::duplicate_names)
     }
 
+    /// Whether the file that was opened is still the one at its path: whoever
+    /// deletes or replaces a database takes it away from those that have it
+    /// open, who would go on writing to what nobody else sees.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        self.file.is_some() && file_at(&self.path) == self.file
+    }
+
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -232,4 +243,9 @@ impl Database {
     fn error(&self, problem: Problem) -> DatabaseError {
         DatabaseError::new(&self.path, self.timeout, problem)
     }
+}
+
+/// Device and inode of the file at `path`.
+fn file_at(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }

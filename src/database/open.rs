@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
-use super::{Database, DatabaseError, Problem, migrations, table::Table};
+use super::{Database, DatabaseError, Problem, file_at, migrations, table::Table};
 
 /// How long to wait for another writer: twice what other clients wait, who
 /// hold their own transactions for less than 5 s.
@@ -66,7 +66,7 @@ impl Database {
             Ok(connection)
         };
         let connection = open().map_err(|problem| DatabaseError::new(path, timeout, problem))?;
-        Ok(Self { connection, path: path.to_owned(), timeout, has_records: true })
+        Ok(Self { connection, path: path.to_owned(), timeout, file: file_at(path), has_records: true })
     }
 
     /// Opens the database for reading and writes nothing at all, not even a
@@ -96,6 +96,7 @@ impl Database {
             connection,
             path: path.to_owned(),
             timeout: BUSY_TIMEOUT,
+            file: file_at(path),
             has_records,
         }))
     }

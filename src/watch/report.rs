@@ -19,8 +19,8 @@ const WORTH_A_LINE: Duration = Duration::from_secs(2);
 /// Remembers what was said.
 #[derive(Debug, Default)]
 pub struct Reporter {
-    /// The first pass was made.
-    begun: bool,
+    /// Everything that was to be done at the start is done, which was said.
+    at_rest: bool,
     waits: BTreeSet<(String, String)>,
     diagnostics: Vec<Diagnostic>,
     failure: Option<String>,
@@ -38,7 +38,9 @@ impl Reporter {
         findings(pass);
         decisions(pass, causes);
         self.stuck(pass);
-        if !std::mem::replace(&mut self.begun, true) {
+        let waits = || pass.plan.waiting.iter().any(|w| w.on.kind() == WaitKind::Progressing);
+        if !self.at_rest && pass.outcomes.is_empty() && !waits() {
+            self.at_rest = true;
             info!("{}", summary(pass));
         }
     }

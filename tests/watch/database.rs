@@ -41,3 +41,20 @@ fn a_deleted_row_returns_with_its_id() {
     assert_eq!(scene.world.pid("m"), m);
     scene.other_is_untouched();
 }
+
+#[test]
+fn a_database_that_is_deleted_under_the_watcher_is_made_anew_and_loses_no_server() {
+    let scene = Scene::new();
+    let m = scene.world.pid("m");
+    for file in ["herdsman.db", "herdsman.db-wal", "herdsman.db-shm"] {
+        // There is no -wal before the first commit.
+        let _ = std::fs::remove_file(scene.world.state_dir().join(file));
+    }
+    scene.watcher.eventually_says("m adopt: ");
+    eventually("its row is back", PATIENCE, || {
+        let row = "SELECT status FROM models WHERE name = 'm'";
+        client(&scene.world).query_row(row, [], |row| row.get::<_, String>(0)).is_ok_and(|status| status == "running")
+    });
+    assert_eq!(scene.world.pid("m"), m);
+    scene.other_is_untouched();
+}

@@ -43,8 +43,9 @@ pub(super) struct Files {
 #[derive(Default)]
 struct Shared {
     watched: BTreeMap<PathBuf, Place>,
-    /// What whoever writes to the database writes to.
-    write_ahead_log: PathBuf,
+    /// The database's file, and the one that whoever writes to it writes to
+    /// first.
+    database: [PathBuf; 2],
     /// A watched directory was moved or deleted: its watch is of no more use,
     /// even if another one has its name and its inode by now.
     stale: bool,
@@ -55,7 +56,8 @@ impl Files {
     pub fn new(dir: PathBuf, database: &Path, bell: Bell) -> Result<Self, NoEvents> {
         let mut log = database.as_os_str().to_owned();
         log.push("-wal");
-        let shared = Arc::new(Mutex::new(Shared { write_ahead_log: log.into(), ..Shared::default() }));
+        let database = [database.to_owned(), log.into()];
+        let shared = Arc::new(Mutex::new(Shared { database, ..Shared::default() }));
         let seen = Arc::clone(&shared);
         let on_event = move |event: notify::Result<Event>| {
             let mut seen = lock(&seen);
@@ -105,7 +107,7 @@ impl Files {
 
     fn wanted(&self) -> BTreeMap<PathBuf, Place> {
         let mut wanted = places(&self.dir);
-        if let Some(directory) = lock(&self.shared).write_ahead_log.parent() {
+        if let Some(directory) = lock(&self.shared).database[0].parent() {
             wanted.entry(directory.to_owned()).or_insert_with(|| Place::at(directory));
         }
         wanted
@@ -130,11 +132,11 @@ impl Files {
 }
 
 impl Shared {
-    /// Whether somebody wrote to the database.
+    /// Whether somebody wrote to the database, or took it away.
     fn is_write(&self, event: &notify::Result<Event>) -> bool {
         let Ok(event) = event else { return true };
-        let writes = matches!(event.kind, EventKind::Modify(_) | EventKind::Create(_));
-        event.need_rescan() || writes && event.paths.contains(&self.write_ahead_log)
+        let writes = !matches!(event.kind, EventKind::Access(_));
+        event.need_rescan() || writes && event.paths.iter().any(|path| self.database.contains(path))
     }
 
     /// Whether an event is about the definitions.

@@ -33,6 +33,11 @@ use crate::state::{Lock, StateDir};
 /// How often files and database are looked at where there are no events.
 const POLL: Duration = Duration::from_secs(2);
 
+/// How soon after a write the database is looked at again, and how long the
+/// pauses between looks become.
+const FIRST_LOOK: Duration = Duration::from_millis(10);
+const LAST_LOOK: Duration = Duration::from_secs(3);
+
 /// Looking more often than this is of no use to anybody.
 const SHORTEST_POLL: Duration = Duration::from_millis(20);
 
@@ -62,6 +67,9 @@ pub struct Machine {
     files: Option<Files>,
     /// What the files looked like when last polled since the last pass.
     polled: Option<Glance>,
+    /// When to look at the database again after a write to it, and how long to
+    /// wait after that.
+    database_look: Option<(Instant, Duration)>,
     last_rotation: Instant,
     /// What rotation could not do, said once.
     unrotated: BTreeSet<String>,
@@ -88,6 +96,7 @@ impl Machine {
             began: now,
             files: None,
             polled: None,
+            database_look: None,
             last_rotation: now,
             unrotated: BTreeSet::new(),
             // Without it a mount is seen at the next resync.
@@ -157,6 +166,18 @@ impl Machine {
         changed
     }
 
+    /// Looks whether what was written to the database is a commit of another
+    /// program. It is to be seen only some time *after* the write, when SQLite
+    /// has synced it; so the look is repeated, ever later.
+    fn look_at_database(&mut self) -> Option<Cause> {
+        let (_, pause) = self.database_look.take_if(|(at, _)| *at <= Instant::now())?;
+        let cause = self.others_have_written();
+        if cause.is_none() && pause < LAST_LOOK {
+            self.database_look = Some((Instant::now() + pause, pause * 4));
+        }
+        cause
+    }
+
     fn others_have_written(&self) -> Option<Cause> {
         // An error is one of the next pass, too, which reports it.
         self.host.others_have_written().unwrap_or(true).then_some(Cause::Database)
@@ -173,7 +194,7 @@ impl Machine {
         for ring in self.bell.answer() {
             match ring {
                 Ring::Files => woken.causes.push(Cause::Files),
-                Ring::Database => woken.causes.extend(self.others_have_written()),
+                Ring::Database => self.database_look = Some((Instant::now(), FIRST_LOOK)),
                 Ring::Hangup => woken.causes.push(Cause::Hangup),
                 Ring::Child => self.host.reap(),
                 Ring::Stop => woken.stop = true,
@@ -249,8 +270,10 @@ impl Surroundings for Machine {
         let deadline = Instant::now() + timeout;
         loop {
             let now = Instant::now();
-            let until = deadline.min(self.next_tick);
+            let look = self.database_look.map_or(deadline, |(at, _)| at);
+            let until = deadline.min(self.next_tick).min(look);
             let mut woken = self.wait_once(until.saturating_duration_since(now));
+            woken.causes.extend(self.look_at_database());
             if Instant::now() >= self.next_tick {
                 woken.causes.extend(self.tick());
             }
