@@ -312,7 +312,7 @@ fn records(access: &mut Access, recorded: &mut Recorded) -> Result<Arc<Records>,
         && !database.is_in_place()
     {
         // Made anew where it was deleted; live servers are then adopted.
-        *database = Database::open(&database.path().to_owned())?;
+        *database = Database::open(database.path())?;
         *recorded = Recorded::default();
     }
     let Some(database) = access.database() else { return Ok(Arc::default()) };

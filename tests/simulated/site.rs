@@ -11,10 +11,13 @@ use herdsman::watch::{Awaited, Cause, Causes, Pace, Surroundings, Woken, run};
 
 use super::{Ended, World};
 
+/// What happens; the watcher gets what it returns.
+type What = Box<dyn FnOnce(&mut World) -> Option<Cause>>;
+
 /// Something that happens at a time.
 pub struct Happening {
     at: Timestamp,
-    what: Box<dyn FnOnce(&mut World) -> Option<Cause>>,
+    what: What,
 }
 
 /// A world with a watcher in it.
@@ -126,7 +129,9 @@ impl Surroundings for Site {
         }
         world.advance_to(next.max(world.now));
         let mut woken = Woken::default();
-        if let Some(happening) = self.script.pop_front_if(|next| next.at <= world.now) {
+        if self.script.front().is_some_and(|next| next.at <= world.now)
+            && let Some(happening) = self.script.pop_front()
+        {
             woken.causes.extend((happening.what)(world));
         }
         let now = world.machine.observe(&[], world.now).instances;
