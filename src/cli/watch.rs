@@ -76,12 +76,16 @@ fn log_to_stderr(format: LogFormat) {
         .log_internal_errors(false);
     match format {
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
-        // The journal has the time already.
-        LogFormat::Human if std::env::var_os("JOURNAL_STREAM").is_some() => {
-            lines.fmt_fields(human_fields()).without_time().init();
-        }
+        // It notes the time itself.
+        LogFormat::Human if is_journal() => lines.fmt_fields(human_fields()).without_time().init(),
         LogFormat::Human => lines.fmt_fields(human_fields()).init(),
     }
+}
+
+/// Whether standard error leads to systemd's journal: systemd.exec(5).
+fn is_journal() -> bool {
+    let Ok(stat) = rustix::fs::fstat(std::io::stderr()) else { return false };
+    std::env::var("JOURNAL_STREAM").is_ok_and(|journal| journal == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
 /// A person reads the message, which names the model and says what is done;

@@ -1,6 +1,6 @@
 //! When to make the next pass: pure, so that hours of it are tested in no time.
 //!
-//! - What changes in bursts (files, another program's writes) is waited out: a
+//! - What comes in bursts (files, another program's writes) is waited out: a
 //!   pass comes once it has been quiet for the debounce time, or
 //!   [`Pace::longest_burst`] after the first event.
 //! - Everything else is due at once, or at a time that the last pass named.
@@ -57,12 +57,12 @@ impl Agenda {
     #[must_use]
     pub fn new(pace: Pace, now: Duration) -> Self {
         let (marked, timers) = (BTreeSet::from([Cause::Started]), BTreeMap::new());
-        Self { pace, marked, bursts: BTreeMap::new(), timers, resync: now + pace.resync }
+        Self { pace, marked, bursts: BTreeMap::new(), timers, resync: now.saturating_add(pace.resync) }
     }
 
     /// Something happened.
     pub fn mark(&mut self, cause: Cause, now: Duration) {
-        if matches!(cause, Cause::Files | Cause::Database) {
+        if matches!(cause, Cause::Files | Cause::Database | Cause::Blind) {
             let (_, last) = self.bursts.entry(cause).or_insert((now, now));
             *last = now;
         } else {
@@ -99,7 +99,7 @@ impl Agenda {
         if causes.is_empty() {
             return None;
         }
-        self.resync = now + self.pace.resync;
+        self.resync = now.saturating_add(self.pace.resync);
         Some(Due { causes: Causes(causes), files_restless: self.bursts.contains_key(&Cause::Files) })
     }
 
@@ -108,12 +108,12 @@ impl Agenda {
         self.timers.clear();
         for (cause, after) in timers {
             let due = self.timers.entry(cause).or_insert(Duration::MAX);
-            *due = (*due).min(now + after);
+            *due = (*due).min(now.saturating_add(after));
         }
     }
 
     fn end_of(&self, (first, last): (Duration, Duration)) -> Duration {
-        (last + self.pace.debounce).min(first + self.pace.longest_burst())
+        last.saturating_add(self.pace.debounce).min(first.saturating_add(self.pace.longest_burst()))
     }
 }
 
@@ -175,9 +175,9 @@ mod tests {
     fn an_exit_in_the_middle_of_a_burst_is_not_delayed_and_does_not_read_the_files() {
         let mut agenda = agenda();
         agenda.mark(Cause::Files, ms(1000));
-        agenda.mark(Cause::Blind, ms(1050));
+        agenda.mark(Cause::Hangup, ms(1050));
         let due = agenda.take(ms(1050));
-        assert_eq!(due.map(|due| (due.causes.to_string(), due.files_restless)), Some(("waiting failed".into(), true)));
+        assert_eq!(due.map(|due| (due.causes.to_string(), due.files_restless)), Some(("SIGHUP".into(), true)));
         let due = agenda.take(ms(1200));
         assert_eq!(due.map(|due| (due.causes.to_string(), due.files_restless)), Some(("files changed".into(), false)));
     }

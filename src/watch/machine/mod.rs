@@ -38,6 +38,9 @@ const POLL: Duration = Duration::from_secs(2);
 const FIRST_LOOK: Duration = Duration::from_millis(10);
 const LAST_LOOK: Duration = Duration::from_secs(3);
 
+/// A longer wait is made of several.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Looking more often than this is of no use to anybody.
 const SHORTEST_POLL: Duration = Duration::from_millis(20);
 
@@ -267,7 +270,8 @@ impl Surroundings for Machine {
 
     fn wait(&mut self, awaited: &Awaited, timeout: Duration) -> Woken {
         self.watched.set(&awaited.instances, |instance| awaited.loading.contains(&instance.model));
-        let deadline = Instant::now() + timeout;
+        // A clock cannot be asked for any time in the future.
+        let deadline = Instant::now() + timeout.min(LONGEST_WAIT);
         loop {
             let now = Instant::now();
             let look = self.database_look.map_or(deadline, |(at, _)| at);
