@@ -147,6 +147,12 @@ impl Host {
         self.processes.reap();
     }
 
+    /// The id that marks every process of this state directory.
+    #[must_use]
+    pub fn state_id(&self) -> &str {
+        self.processes.state_id()
+    }
+
     /// The database's file, absolute.
     #[must_use]
     pub fn database_path(&self) -> PathBuf {

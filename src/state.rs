@@ -48,6 +48,9 @@ pub enum StateError {
         .0.display()
     )]
     DamagedId(PathBuf),
+    /// The id is another one than that of the servers this watcher watches.
+    #[error("{} has another id than when this watcher started: it was replaced; start the watcher again", .0.display())]
+    OtherId(PathBuf),
     /// A watcher lives already.
     #[error("another watcher runs on {}; stop it first, or give this one another --state-dir", .0.display())]
     Watched(PathBuf),
@@ -158,6 +161,29 @@ impl StateDir {
             return Ok(id);
         }
         let id = uuid::Uuid::new_v4().to_string();
+        self.write_id(&id)?;
+        Ok(id)
+    }
+
+    /// Puts back what a watcher stands on, if somebody removed it under the
+    /// watcher: the directory and the id its servers are marked with. Whether
+    /// that was so.
+    ///
+    /// # Errors
+    /// It cannot be made, or belongs to other servers by now.
+    pub fn restore(&self, id: &str) -> Result<bool, StateError> {
+        match self.id()? {
+            Some(found) if found == id => Ok(false),
+            Some(_) => Err(StateError::OtherId(self.path.clone())),
+            None => {
+                self.create()?;
+                self.write_id(id)?;
+                Ok(true)
+            }
+        }
+    }
+
+    fn write_id(&self, id: &str) -> Result<(), StateError> {
         let (path, new) = (self.path.join("id"), self.path.join("id.new"));
         let write = || {
             let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
@@ -165,8 +191,7 @@ impl StateDir {
             file.sync_all()?;
             std::fs::rename(&new, &path)
         };
-        write().map_err(StateError::io("write", &path))?;
-        Ok(id)
+        write().map_err(StateError::io("write", &path))
     }
 
     /// Takes the lock of a pass.

@@ -23,7 +23,7 @@ fn everything_is_created_and_its_readiness_is_noticed_without_a_resync() {
     let mut site = Site::new(World::new([model("a"), model("b").fate("slow")]));
     site.watch(100);
     assert_snapshot!(site.story(), @"   0.000 watch started: create a, create b");
-    assert_eq!((site.passes_for("a answers otherwise"), site.passes_for("b answers otherwise")), (1, 1));
+    assert_eq!((site.passes_for("a began to answer"), site.passes_for("b began to answer")), (1, 1));
 }
 
 #[test]
@@ -222,8 +222,8 @@ fn a_change_of_the_defaults_goes_from_model_to_model_as_each_becomes_ready() {
     site.watch(20);
     assert_snapshot!(site.story(), @"
     1.200 files changed: restart a
-    2.200 a answers otherwise: restart b
-    3.200 b answers otherwise: restart c
+    2.200 a began to answer: restart b
+    3.200 b began to answer: restart c
     ");
 }
 

@@ -9,6 +9,7 @@ use super::open::Refused;
 use super::output::print;
 use super::progress::Progress;
 use super::reconcile::exit_of_pass;
+use super::render;
 use super::{Exit, Format, Places, duration};
 use crate::plan::{Limits, WaitKind};
 use crate::reconcile::{Goal, pass};
@@ -73,6 +74,7 @@ pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
             for failure in document.failures() {
                 print(format_args!("failed: {failure}\n"))?;
             }
+            print(render::stuck(&last.plan))?;
             let stopped: usize = document.done().values().sum();
             let stopped = count(stopped, "server");
             print(format_args!(

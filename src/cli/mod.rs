@@ -126,5 +126,5 @@ fn port_range(text: &str) -> Result<(u16, u16), String> {
 
 /// `30s`, `10m`, `500ms`, `1h30m`.
 fn duration(text: &str) -> Result<Duration, String> {
-    crate::definition::parse_duration(text).map_err(|problem| problem.to_string())
+    crate::definition::parse_duration(text).map_err(|problem| format!("{problem}: write it like 30s, 10m or 1h30m"))
 }

@@ -64,7 +64,7 @@ pub(super) struct LimitArgs {
     #[arg(long, value_name = "T", default_value = "60s", value_parser = duration)]
     pub(super) lock_timeout: Duration,
     /// Rotate a server's log when it is longer than this.
-    #[arg(long, value_name = "SIZE", default_value = "10MB")]
+    #[arg(long, value_name = "SIZE", default_value = "10MB", value_parser = log_size)]
     log_max_size: ByteSize,
     /// How many rotated logs to keep of each server.
     #[arg(long, value_name = "N", default_value_t = 3)]
@@ -87,6 +87,13 @@ impl LimitArgs {
             ..Limits::default()
         }
     }
+}
+
+fn log_size(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize =
+        text.parse().map_err(|_| "a size is a number and a unit, such as 10MB or 512KiB".to_owned())?;
+    let least = Rotation::LEAST_BYTES;
+    if size.as_u64() < least { Err(format!("a log is rotated from {} on", ByteSize(least))) } else { Ok(size) }
 }
 
 fn positive(text: &str) -> Result<usize, String> {

@@ -56,7 +56,13 @@ pub(super) fn result(document: &Document, last: &Plan) -> String {
         let _ = write!(line, "; {} failed", count(document.failed_starts(), "start"));
     }
     let _ = writeln!(out, "{line}. {}", match_summary(last));
-    // What is still not as declared is worth a line each, once it is final.
+    out.push_str(&stuck(last));
+    out
+}
+
+/// What is still not as it should be is worth a line each, once it is final.
+pub(super) fn stuck(last: &Plan) -> String {
+    let mut out = String::new();
     let width = name_width(last);
     for waiting in last.waiting.iter().filter(|w| w.on.kind() != WaitKind::Note) {
         waiting_line(&mut out, waiting, width);

@@ -45,7 +45,7 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     log_to_stderr(args.log_format);
     let state = places.state();
     state.create()?;
-    let _watch_lock = state.watch_lock()?;
+    let watch_lock = state.watch_lock()?;
     let host = {
         let _lock = state.lock(args.limits.lock_timeout)?;
         // A pass must not wait for git: other models may need it meanwhile.
@@ -53,7 +53,7 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     };
     let LimitArgs { lock_timeout, .. } = args.limits;
     let settings = Settings { poll: args.poll, lock_timeout, rotation: args.limits.rotation() };
-    let mut machine = Machine::new(host, state, settings)
+    let mut machine = Machine::new(host, state, watch_lock, settings)
         .map_err(|error| anyhow::anyhow!("cannot begin to watch: {error}; too many open files or threads?"))?;
     let pace = Pace { resync: args.resync.max(Duration::from_millis(100)), debounce: args.debounce };
     tracing::info!(
@@ -62,7 +62,11 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
         places.models_dir.display()
     );
     watch::run(&mut machine, pace, &args.limits.limits(places));
-    tracing::info!("ends; every server runs on");
+    if std::process::id() == 1 {
+        tracing::info!("ends, and as process 1 every server with it");
+    } else {
+        tracing::info!("ends; every server runs on");
+    }
     Ok(Exit::Converged)
 }
 

@@ -114,6 +114,12 @@ impl Host {
         })
     }
 
+    /// What marks our instances.
+    #[must_use]
+    pub fn state_id(&self) -> &str {
+        &self.state_id
+    }
+
     /// `/proc/sys/kernel/random/boot_id`: changes with every boot.
     #[must_use]
     pub fn boot_id(&self) -> &str {

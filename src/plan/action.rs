@@ -169,6 +169,18 @@ pub enum Found {
     Crashed(Death),
 }
 
+/// In one line.
+impl std::fmt::Display for GuardRefusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (deletions, managed) = (self.deletions.len(), crate::text::count(self.managed, "managed model"));
+        write!(f, "refused: this would delete {deletions} of {managed}; nothing is deleted or created.")?;
+        for (old, new) in &self.renames {
+            write!(f, " {new} uses the weights of {old}: a rename? Then set name = \"{old}\" in its file.")?;
+        }
+        write!(f, " If it is meant: herdsman reconcile --max-deletes {deletions}")
+    }
+}
+
 /// Why nothing was deleted or created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuardRefusal {

@@ -382,13 +382,14 @@ impl WaitFor {
             | Self::FreePort { .. }
             | Self::UnknownProcess { .. }
             | Self::ForeignInstance { .. }
-            | Self::OneRow { .. } => WaitKind::Stuck,
+            | Self::OneRow { .. }
+            | Self::Answer { .. } => WaitKind::Stuck,
             Self::Definition { .. } | Self::DeletionBlocked { .. } | Self::Accepted { .. } => {
                 WaitKind::InvalidDefinition
             }
             Self::Guard => WaitKind::Guard,
             Self::Binary { .. } => WaitKind::NoBinary,
-            Self::BinaryUpgrade | Self::Answer { .. } => WaitKind::Note,
+            Self::BinaryUpgrade => WaitKind::Note,
         }
     }
 }
@@ -429,7 +430,7 @@ impl fmt::Display for WaitFor {
             }
             Self::Definition { file, problem } => write!(f, "nothing is changed: {file}: {problem}"),
             Self::DeletionBlocked { file } => write!(f, "not deleted: {file} cannot be read and may be its definition"),
-            Self::Guard => f.write_str("refused by the mass-delete guard"),
+            Self::Guard => f.write_str("refused by the mass-delete guard (--max-deletes)"),
             Self::Binary { problem } => f.write_str(problem),
             Self::Accepted { message, origin } => write!(f, "nothing is changed: {message}   {origin}"),
             Self::UnknownProcess { pid: Some(pid) } => write!(f, "pid {pid} cannot be read and may be its server"),

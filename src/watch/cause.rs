@@ -45,7 +45,7 @@ impl fmt::Display for Cause {
             Self::Files => f.write_str("files changed"),
             Self::Database => f.write_str("database changed by another program"),
             Self::Exited(model) => write!(f, "server of {model} exited"),
-            Self::Answered(model) => write!(f, "{model} answers otherwise"),
+            Self::Answered(model) => write!(f, "{model} began to answer"),
             Self::Changed => f.write_str("follow-up"),
             Self::Draining => f.write_str("draining"),
             Self::Deadline => f.write_str("deadline"),

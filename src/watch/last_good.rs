@@ -45,6 +45,12 @@ impl LastGood {
         Arc::new(self.stale(records, dir))
     }
 
+    /// Whether the definitions were ever read.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.desired.is_some()
+    }
+
     /// Why the definitions could not be read the last time they were to be.
     #[must_use]
     pub fn problem(&self) -> Option<&str> {

@@ -74,8 +74,8 @@ pub trait Surroundings {
     /// Another one goes on for too long.
     fn lock(&mut self) -> Result<Self::Lock, <Self::World as World>::Error>;
 
-    /// A pass was made, or failed.
-    fn done(&mut self, pass: Result<&Pass, &<Self::World as World>::Error>);
+    /// A pass was made, or failed; how things stand, in one line.
+    fn done(&mut self, pass: Result<&Pass, &<Self::World as World>::Error>, status: String);
 
     /// Blocks until something happens, `timeout` at most.
     fn wait(&mut self, awaited: &Awaited, timeout: Duration) -> Woken;
@@ -158,10 +158,10 @@ impl<S: Surroundings> Watcher<'_, S> {
         self.outside.prepare(&due.causes);
         let pass = self.make(due);
         let now = self.outside.uptime();
-        self.reporter.definitions(self.last_good.problem(), now);
+        self.reporter.definitions(self.last_good.problem(), self.last_good.is_known(), now);
         match &pass {
             Ok(pass) => {
-                self.reporter.pass(pass, &due.causes);
+                self.reporter.pass(pass, &due.causes, self.last_good.problem().is_none());
                 self.streak.failed = 0;
                 self.streak.busy = if pass.outcomes.is_empty() { 0 } else { self.streak.busy + 1 };
                 self.awaited = awaited(pass);
@@ -175,7 +175,12 @@ impl<S: Surroundings> Watcher<'_, S> {
                 self.agenda.look_again(now, [(Cause::Failed, after)]);
             }
         }
-        self.outside.done(pass.as_ref());
+        let status = match (&pass, self.last_good.problem()) {
+            (Err(error), _) => format!("the last pass failed: {error}"),
+            (Ok(_), Some(problem)) => problem.to_owned(),
+            (Ok(pass), None) => report::summary(pass),
+        };
+        self.outside.done(pass.as_ref(), status);
     }
 
     fn make(&mut self, due: &Due) -> Result<Pass, <S::World as World>::Error> {

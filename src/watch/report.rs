@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 
 use super::cause::Causes;
 use crate::model::Diagnostic;
-use crate::plan::{ActionKind, Found, WaitKind};
+use crate::plan::{ActionKind, Found, GuardRefusal, WaitFor, WaitKind};
 use crate::reconcile::Pass;
 use crate::text;
 
@@ -23,23 +23,25 @@ pub struct Reporter {
     at_rest: bool,
     waits: BTreeSet<(String, String)>,
     diagnostics: Vec<Diagnostic>,
+    refused: Option<String>,
     failure: Option<String>,
-    /// Since when the definitions cannot be read, and whether that was said.
-    unread: Option<(Duration, bool)>,
+    /// Since when the definitions cannot be read, and what was said of it.
+    unread: Option<(Duration, Option<String>)>,
 }
 
 impl Reporter {
     /// Says what a pass found and did, and what it could not do.
-    pub fn pass(&mut self, pass: &Pass, causes: &Causes) {
+    pub fn pass(&mut self, pass: &Pass, causes: &Causes, definitions_are_read: bool) {
         if self.failure.take().is_some() {
             info!("passes work again");
         }
         self.invalid_definitions(pass);
         findings(pass);
         decisions(pass, causes);
+        self.guard(pass);
         self.stuck(pass);
         let waits = || pass.plan.waiting.iter().any(|w| w.on.kind() == WaitKind::Progressing);
-        if !self.at_rest && pass.outcomes.is_empty() && !waits() {
+        if !self.at_rest && definitions_are_read && pass.outcomes.is_empty() && !waits() {
             self.at_rest = true;
             info!("{}", summary(pass));
         }
@@ -53,20 +55,23 @@ impl Reporter {
         }
     }
 
-    /// Says that the definitions cannot be read, once that has lasted.
-    pub fn definitions(&mut self, problem: Option<&str>, now: Duration) {
+    /// Says that the definitions cannot be read: at once if they never were,
+    /// else once that has lasted.
+    pub fn definitions(&mut self, problem: Option<&str>, known: bool, now: Duration) {
         let Some(problem) = problem else {
-            if matches!(self.unread.take(), Some((_, true))) {
+            if matches!(self.unread.take(), Some((_, Some(_)))) {
                 info!("the definitions can be read again");
             }
             return;
         };
-        let (since, said) = self.unread.get_or_insert((now, false));
-        if !*said && now.saturating_sub(*since) >= WORTH_A_LINE {
-            *said = true;
+        let (since, said) = self.unread.get_or_insert((now, None));
+        let lasts = !known || now.saturating_sub(*since) >= WORTH_A_LINE;
+        if lasts && said.as_deref() != Some(problem) {
             error!(
-                "{problem}. Until then they count as they were when last read, nothing is deleted, and running models are kept running"
+                "{problem}. Until the definitions can be read they count as they were when last read: \
+                 nothing is deleted, running models are kept running"
             );
+            *said = Some(problem.to_owned());
         }
     }
 
@@ -92,16 +97,37 @@ impl Reporter {
     fn stuck(&mut self, pass: &Pass) {
         let mut now = BTreeSet::new();
         for waiting in &pass.plan.waiting {
-            if matches!(waiting.on.kind(), WaitKind::Progressing | WaitKind::Note) {
+            if matches!(waiting.on.kind(), WaitKind::Progressing | WaitKind::Note | WaitKind::Guard) {
                 continue;
             }
             let entry = (waiting.model.to_string(), waiting.on.to_string());
             if !self.waits.contains(&entry) {
-                warn!(model = %entry.0, "{} waits: {}", entry.0, entry.1);
+                let (model, what) = &entry;
+                let when = match waiting.on {
+                    WaitFor::Backoff { until, .. } => format!(" (in {})", text::duration(pass.now.until(until))),
+                    _ => String::new(),
+                };
+                warn!(%model, "{model} waits: {what}{when}");
             }
             now.insert(entry);
         }
+        let waits = |waits: &BTreeSet<(String, String)>, name: &str| waits.iter().any(|(model, _)| model == name);
+        let over: BTreeSet<&String> = self.waits.iter().map(|(model, _)| model).filter(|m| !waits(&now, m)).collect();
+        over.iter().for_each(|model| info!(%model, "{model} waits no longer"));
         self.waits = now;
+    }
+
+    /// The mass-delete guard's refusal, once, and its end.
+    fn guard(&mut self, pass: &Pass) {
+        let now = pass.plan.guard.as_ref().map(GuardRefusal::to_string);
+        if now == self.refused {
+            return;
+        }
+        match &now {
+            Some(refusal) => warn!("{refusal}"),
+            None => info!("the guard against mass deletion refuses nothing any more"),
+        }
+        self.refused = now;
     }
 }
 

@@ -104,7 +104,7 @@ impl Surroundings for Site {
         Ok(())
     }
 
-    fn done(&mut self, pass: Result<&Pass, &Ended>) {
+    fn done(&mut self, pass: Result<&Pass, &Ended>, _: String) {
         let what = pass.map(|pass| {
             let done = pass.outcomes.iter().map(|outcome| {
                 let begun = if outcome.only_begun { " begun" } else { "" };

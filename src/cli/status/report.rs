@@ -12,6 +12,7 @@ use super::super::reconcile::exit_of_pass;
 use super::super::{Exit, Places};
 use super::note;
 use crate::database::Database;
+use crate::definition::Loader;
 use crate::host::{Host, HostError};
 use crate::instance::last_lines;
 use crate::model::{
@@ -103,7 +104,8 @@ impl Look {
     /// nothing is named `only`.
     pub(super) fn take(places: &Places, only: Option<&ModelName>) -> anyhow::Result<Self> {
         let state = places.state();
-        let mut host = places.open_read_only()?;
+        // Somebody looks on: while git is at work, what runs is shown all the same.
+        let mut host = places.open_read_only()?.with_loader(Loader::impatient());
         let limits = Limits { port_range: places.port_range, logs: state.logs(), ..Limits::default() };
         let (seen, unreadable) = match look(&mut host, Goal::Definitions, &limits) {
             Ok(seen) => (seen, None),

@@ -46,9 +46,6 @@ use live::Live;
 use removal::Removal;
 use rotated::Rotated;
 
-/// The least size that rotation by eighths and blocks makes sense of.
-const LEAST_BYTES: u64 = 128 << 10;
-
 /// How long a log may become, and how much of what was before is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rotation {
@@ -58,6 +55,11 @@ pub struct Rotation {
     /// How many older parts are kept, `.1` being the latest; each is at most
     /// seven eighths of `max_bytes`. With 0, old lines are dropped.
     pub keep: u32,
+}
+
+impl Rotation {
+    /// The least size that rotation by eighths and blocks makes sense of.
+    pub const LEAST_BYTES: u64 = 128 << 10;
 }
 
 impl Default for Rotation {
@@ -158,7 +160,7 @@ fn rotate_log(removals: &[Removal], logs: &Path, name: &str, rotation: &Rotation
         // Deleted by hand, but not the copy of it.
         return if pending.is_some() { rotated.shift(rotation.keep) } else { Ok(()) };
     };
-    let max_bytes = rotation.max_bytes.max(LEAST_BYTES).max(8 * live.grain());
+    let max_bytes = rotation.max_bytes.max(Rotation::LEAST_BYTES).max(8 * live.grain());
     if pending.is_none() && live.held() <= max_bytes {
         return Ok(());
     }

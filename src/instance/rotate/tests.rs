@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::*;
 
 /// The least that is not raised.
-const MAX: u64 = LEAST_BYTES;
+const MAX: u64 = Rotation::LEAST_BYTES;
 
 /// A directory with one log, `m.log`, and the removal used there.
 struct Logs(TempDir, Removal);

@@ -23,7 +23,7 @@ use rustix::event::PollFlags;
 use self::bell::{Bell, Ring};
 use self::files::Files;
 use self::service::Service;
-use super::{Awaited, Cause, Causes, Surroundings, Woken, report};
+use super::{Awaited, Cause, Causes, Surroundings, Woken};
 use crate::definition::Glance;
 use crate::host::{Host, HostError};
 use crate::instance::{self, Rotation, Watched};
@@ -62,6 +62,8 @@ pub struct Settings {
 pub struct Machine {
     host: Host,
     state: StateDir,
+    /// Held for the watcher's life.
+    watch_lock: Lock,
     models_dir: PathBuf,
     settings: Settings,
     began: Instant,
@@ -84,11 +86,12 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Begins to listen to signals and to watch the files.
+    /// Begins to listen to signals and to watch the files. `watch_lock` is that
+    /// of `state`.
     ///
     /// # Errors
     /// The system gives no thread or no descriptor.
-    pub fn new(host: Host, state: StateDir, settings: Settings) -> std::io::Result<Self> {
+    pub fn new(host: Host, state: StateDir, watch_lock: Lock, settings: Settings) -> std::io::Result<Self> {
         let bell = Bell::new()?;
         signals::listen(&bell)?;
         let models_dir = host.models_dir();
@@ -96,6 +99,7 @@ impl Machine {
         let mut machine = Self {
             host,
             state,
+            watch_lock,
             began: now,
             files: None,
             polled: None,
@@ -258,14 +262,15 @@ impl Surroundings for Machine {
     }
 
     fn lock(&mut self) -> Result<Lock, HostError> {
+        if self.state.restore(self.host.state_id())? {
+            self.watch_lock = self.state.watch_lock()?;
+            tracing::warn!("{} was removed and is made anew; its servers are kept", self.state.path().display());
+        }
         Ok(self.state.lock(self.settings.lock_timeout)?)
     }
 
-    fn done(&mut self, pass: Result<&Pass, &HostError>) {
-        self.service.passed(match pass {
-            Ok(pass) => report::summary(pass),
-            Err(error) => format!("the last pass failed: {error}"),
-        });
+    fn done(&mut self, _: Result<&Pass, &HostError>, status: String) {
+        self.service.passed(status);
     }
 
     fn wait(&mut self, awaited: &Awaited, timeout: Duration) -> Woken {
