@@ -130,6 +130,23 @@ fn a_crash_in_the_middle_of_an_edit_is_mended_with_what_the_files_said_before() 
 }
 
 #[test]
+fn a_change_whose_event_is_still_on_its_way_has_its_debounce_first() {
+    let mut world = World::settled([model("a"), model("b")]);
+    world.advance(10);
+    let mut site = Site::new(world);
+    site.at(11_000, |world| {
+        world.define(model("a").option("ctx_size", "4096"));
+        world.machine.kill("b", FailureCause::NoMemory, "killed");
+        None
+    });
+    site.watch(20);
+    assert_snapshot!(site.story(), @"
+    11.000 server of b exited: start b
+    12.000 b began to answer: restart a
+    ");
+}
+
+#[test]
 fn while_the_definitions_cannot_be_read_servers_are_kept_running_and_nothing_else_is_done() {
     let mut world = World::settled([model("a"), model("b")]);
     world.advance(100);

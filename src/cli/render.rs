@@ -293,9 +293,9 @@ mod tests {
             ..Plan::default()
         };
         insta::assert_snapshot!(shown(&plan), @r#"
-          ! a  wait     refused by the mass-delete guard
-          ! b  wait     refused by the mass-delete guard
-          ! c  wait     refused by the mass-delete guard
+          ! a  wait     refused by the mass-delete guard (--max-deletes)
+          ! b  wait     refused by the mass-delete guard (--max-deletes)
+          ! c  wait     refused by the mass-delete guard (--max-deletes)
 
         Refused: this would delete 2 of 2 managed models. Nothing is deleted or created.
           c uses the weights of a: a rename? Then set name = "a" in its file.

@@ -68,6 +68,9 @@ pub trait Surroundings {
     /// unnoticed.
     fn prepare(&mut self, causes: &Causes);
 
+    /// Whether the files are others than those that were last read.
+    fn files_changed(&self) -> bool;
+
     /// Excludes other passes.
     ///
     /// # Errors
@@ -142,7 +145,7 @@ impl<S: Surroundings> Watcher<'_, S> {
         loop {
             let now = self.outside.uptime();
             if let Some(due) = self.agenda.take(now) {
-                self.pass(&due);
+                self.pass(due);
             }
             let now = self.outside.uptime();
             let woken = self.outside.wait(&self.awaited, self.agenda.next().saturating_sub(now));
@@ -154,9 +157,10 @@ impl<S: Surroundings> Watcher<'_, S> {
         }
     }
 
-    fn pass(&mut self, due: &Due) {
+    fn pass(&mut self, mut due: Due) {
         self.outside.prepare(&due.causes);
-        let pass = self.make(due);
+        self.notice_files(&mut due);
+        let pass = self.make(&due);
         let now = self.outside.uptime();
         self.reporter.definitions(self.last_good.problem(), self.last_good.is_known(), now);
         match &pass {
@@ -165,7 +169,7 @@ impl<S: Surroundings> Watcher<'_, S> {
                 self.streak.failed = 0;
                 self.streak.busy = if pass.outcomes.is_empty() { 0 } else { self.streak.busy + 1 };
                 self.awaited = awaited(pass);
-                let again = self.reading_again(due);
+                let again = self.reading_again(&due);
                 self.agenda.look_again(now, timers(pass, self.streak.busy).chain(again));
             }
             Err(error) => {
@@ -181,6 +185,16 @@ impl<S: Surroundings> Watcher<'_, S> {
             (Ok(pass), None) => report::summary(pass),
         };
         self.outside.done(pass.as_ref(), status);
+    }
+
+    /// A pass for something else may come before the event of a change, in the
+    /// middle of it: then that change has its debounce first.
+    fn notice_files(&mut self, due: &mut Due) {
+        let reads = [Cause::Started, Cause::Hangup, Cause::Files].iter().any(|cause| due.causes.0.contains(cause));
+        if !reads && !due.files_restless && self.last_good.is_known() && self.outside.files_changed() {
+            due.files_restless = true;
+            self.agenda.mark(Cause::Files, self.outside.uptime());
+        }
     }
 
     fn make(&mut self, due: &Due) -> Result<Pass, <S::World as World>::Error> {

@@ -138,24 +138,24 @@ fn a_directory_that_lost_most_of_its_files_deletes_and_creates_nothing() {
     ["a", "b", "c"].into_iter().for_each(|name| world.remove(name));
     world.define(model("new").weights("/weights/b.gguf"));
     world.define(model("d").option("ctx_size", "2"));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
     restart d: ctx_size set to 2   models.d/d.toml:2
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 104
             - start generation 2 of d on port 8103
-    wait    a: refused by the mass-delete guard
-    wait    b: refused by the mass-delete guard
-    wait    c: refused by the mass-delete guard
-    wait    new: refused by the mass-delete guard
+    wait    a: refused by the mass-delete guard (--max-deletes)
+    wait    b: refused by the mass-delete guard (--max-deletes)
+    wait    c: refused by the mass-delete guard (--max-deletes)
+    wait    new: refused by the mass-delete guard (--max-deletes)
     refused: delete 3 of 4: a, b, c
             rename b to new?
     -- 0.000 s
-    wait    a: refused by the mass-delete guard
-    wait    b: refused by the mass-delete guard
-    wait    c: refused by the mass-delete guard
+    wait    a: refused by the mass-delete guard (--max-deletes)
+    wait    b: refused by the mass-delete guard (--max-deletes)
+    wait    c: refused by the mass-delete guard (--max-deletes)
     wait    d: loading (pid 105)
-    wait    new: refused by the mass-delete guard
+    wait    new: refused by the mass-delete guard (--max-deletes)
     refused: delete 3 of 4: a, b, c
             rename b to new?
     -- 1.000 s
@@ -163,17 +163,17 @@ fn a_directory_that_lost_most_of_its_files_deletes_and_creates_nothing() {
     note    d generation 2 ready
     note    d instance ready
     note    d status running
-    wait    a: refused by the mass-delete guard
-    wait    b: refused by the mass-delete guard
-    wait    c: refused by the mass-delete guard
-    wait    new: refused by the mass-delete guard
+    wait    a: refused by the mass-delete guard (--max-deletes)
+    wait    b: refused by the mass-delete guard (--max-deletes)
+    wait    c: refused by the mass-delete guard (--max-deletes)
+    wait    new: refused by the mass-delete guard (--max-deletes)
     refused: delete 3 of 4: a, b, c
             rename b to new?
     -- 1.000 s
-    wait    a: refused by the mass-delete guard
-    wait    b: refused by the mass-delete guard
-    wait    c: refused by the mass-delete guard
-    wait    new: refused by the mass-delete guard
+    wait    a: refused by the mass-delete guard (--max-deletes)
+    wait    b: refused by the mass-delete guard (--max-deletes)
+    wait    c: refused by the mass-delete guard (--max-deletes)
+    wait    new: refused by the mass-delete guard (--max-deletes)
     refused: delete 3 of 4: a, b, c
             rename b to new?
     ");
@@ -185,10 +185,10 @@ fn an_explicit_limit_allows_the_deletions() {
     let mut world = World::settled(["a", "b", "c", "d"].map(model));
     ["a", "b", "c"].into_iter().for_each(|name| world.remove(name));
     world.limits.max_deletes = Some(MaxDeletes::Count(2));
-    assert_snapshot!(world.planned(), @r"
-    wait    a: refused by the mass-delete guard
-    wait    b: refused by the mass-delete guard
-    wait    c: refused by the mass-delete guard
+    assert_snapshot!(world.planned(), @"
+    wait    a: refused by the mass-delete guard (--max-deletes)
+    wait    b: refused by the mass-delete guard (--max-deletes)
+    wait    c: refused by the mass-delete guard (--max-deletes)
     refused: delete 3 of 4: a, b, c
     ");
     world.limits.max_deletes = Some(MaxDeletes::Percent(75));
@@ -202,10 +202,10 @@ fn the_guard_counts_models_whose_database_was_lost() {
     world.store = crate::simulated::Store::default();
     world.remove("a");
     world.remove("b");
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    wait    a: refused by the mass-delete guard
-    wait    b: refused by the mass-delete guard
+    wait    a: refused by the mass-delete guard (--max-deletes)
+    wait    b: refused by the mass-delete guard (--max-deletes)
     refused: delete 2 of 2: a, b
     ");
     assert_eq!(world.machine.servers.len(), 2);

@@ -100,6 +100,10 @@ impl Surroundings for Site {
         self.causes = causes.to_string();
     }
 
+    fn files_changed(&self) -> bool {
+        self.world.desired.definitions != self.world.read
+    }
+
     fn lock(&mut self) -> Result<(), Ended> {
         Ok(())
     }

@@ -1,13 +1,14 @@
 //! The world: files, database and machine together, and herdsman's passes in it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use herdsman::apply;
 use herdsman::model::{
-    Busy, Change, Death, Definition, Desired, FailureCause, InstanceRecord, InstanceState, Launch, Observed, ProcessId,
-    Records, StopTarget, Timestamp, Unresolved,
+    Busy, Change, Death, Definition, Desired, FailureCause, InstanceRecord, InstanceState, Launch, ModelName, Observed,
+    ProcessId, Records, StopTarget, Timestamp, Unresolved,
 };
 use herdsman::plan::{Answers, Limits, Plan, Question, WaitFor, WaitKind};
 use herdsman::reconcile::{Goal, Pass, look, pass};
@@ -42,6 +43,8 @@ pub struct World {
     pub desired: Desired,
     /// They cannot be read at all.
     pub unreadable: bool,
+    /// The definitions as last read.
+    pub read: BTreeMap<ModelName, Arc<Definition>>,
     /// The database.
     pub store: Store,
     /// The machine.
@@ -74,6 +77,7 @@ impl World {
         let mut world = Self {
             desired: Desired { dir: "/models.d".into(), ..Desired::default() },
             unreadable: false,
+            read: BTreeMap::new(),
             store: Store::default(),
             machine: Machine::default(),
             now: Timestamp(1_000_000_000),
@@ -312,7 +316,11 @@ impl apply::World for World {
     }
 
     fn load(&mut self) -> Result<Arc<Desired>, Ended> {
-        if self.unreadable { Err(Ended::Unreadable) } else { Ok(Arc::new(self.desired.clone())) }
+        if self.unreadable {
+            return Err(Ended::Unreadable);
+        }
+        self.read.clone_from(&self.desired.definitions);
+        Ok(Arc::new(self.desired.clone()))
     }
 
     fn records(&mut self) -> Result<Arc<Records>, Ended> {

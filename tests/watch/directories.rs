@@ -10,8 +10,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use crate::scene::{PATIENCE, Scene, kill_and_see_it_return, serves, watch, watch_by, world};
 use crate::support::{World, eventually};
 
-const UNREAD: &str =
-    "Until then they count as they were when last read, nothing is deleted, and running models are kept running";
+const UNREAD: &str = "Until the definitions can be read they count as they were when last read: nothing is deleted";
 
 /// A directory beside `models.d` with both definitions, `m` with other weights.
 fn other_directory(world: &World, name: &str, m: &str) -> std::path::PathBuf {
@@ -128,7 +127,7 @@ fn a_file_system_that_is_mounted_over_it_is_read_and_what_it_hides_is_not_delete
     scene.m_serves("m");
     // An empty one, as a mount point is while nothing is mounted: refused.
     inside(&mut scene, &format!("mount -t tmpfs none '{models_dir}'"));
-    scene.watcher.eventually_says("refused by the mass-delete guard");
+    scene.watcher.eventually_says("refused: this would delete");
     inside(&mut scene, &format!("umount '{models_dir}'"));
     fs::write(scene.definition(), World::tiny_toml("v4")).unwrap();
     scene.m_serves("v4");

@@ -1,6 +1,9 @@
 //! Others beside the watcher.
 
+use std::fs;
 use std::time::Instant;
+
+use rustix::process::Signal;
 
 use crate::scene::{Scene, causes, events, kill_and_see_it_return, serves, watch};
 use crate::support::World;
@@ -63,5 +66,21 @@ fn down_is_refused_beside_a_watcher() {
     let servers = scene.world.instances();
     scene.world.run(&["down"]).exits(75).says(&["a watcher runs on", "state"]);
     assert_eq!(scene.world.instances(), servers);
+    scene.other_is_untouched();
+}
+
+#[test]
+fn a_state_directory_that_is_removed_is_put_back_with_the_id_of_the_servers() {
+    let mut scene = Scene::new();
+    let (m, state) = (scene.world.pid("m"), scene.world.state_dir());
+    let id = fs::read_to_string(state.join("id")).unwrap();
+    fs::remove_dir_all(&state).unwrap();
+    scene.watcher.signal(Signal::HUP);
+    scene.watcher.eventually_says("m adopt: ");
+    assert_eq!(fs::read_to_string(state.join("id")).unwrap(), id);
+    assert_eq!(scene.world.pid("m"), m);
+    // The lock of the watcher is one of the new directory.
+    scene.world.run(&["down"]).exits(75);
+    scene.world.run(&["watch"]).exits(75);
     scene.other_is_untouched();
 }

@@ -261,6 +261,10 @@ impl Surroundings for Machine {
         }
     }
 
+    fn files_changed(&self) -> bool {
+        !self.host.definitions_are_as_read()
+    }
+
     fn lock(&mut self) -> Result<Lock, HostError> {
         if self.state.restore(self.host.state_id())? {
             self.watch_lock = self.state.watch_lock()?;
