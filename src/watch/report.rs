@@ -111,8 +111,10 @@ impl Reporter {
             }
             now.insert(entry);
         }
-        let waits = |waits: &BTreeSet<(String, String)>, name: &str| waits.iter().any(|(model, _)| model == name);
-        let over: BTreeSet<&String> = self.waits.iter().map(|(model, _)| model).filter(|m| !waits(&now, m)).collect();
+        // What was done to a model tells by itself that its wait is over.
+        let done = |name: &str| pass.outcomes.iter().any(|outcome| outcome.model.as_str() == name);
+        let told = |name: &str| done(name) || now.iter().any(|(model, _)| model == name);
+        let over: BTreeSet<&String> = self.waits.iter().map(|(model, _)| model).filter(|model| !told(model)).collect();
         over.iter().for_each(|model| info!(%model, "{model} waits no longer"));
         self.waits = now;
     }
