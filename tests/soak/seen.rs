@@ -14,6 +14,8 @@ struct Row {
     status: String,
     seed: Option<u32>,
     description: Option<String>,
+    /// The path of the weights.
+    weights: Option<String>,
 }
 
 /// Servers and rows, by model.
@@ -76,9 +78,11 @@ impl Seen {
     fn wrong(&self, name: &str, definition: &Definition) -> Option<String> {
         let Some(row) = self.rows.get(name) else { return Some(format!("{name} has no row")) };
         let Definition { running, weights, seed, description } = definition;
+        let has_weights = row.weights.as_deref().is_some_and(|path| path.ends_with(&format!("/{weights}.gguf")));
         let recorded = row.seed == Some(*seed) && row.description == Some(format!("number {description}"));
-        if !recorded {
-            return Some(format!("{name} is recorded with seed {:?}, {:?}", row.seed, row.description));
+        if !recorded || !has_weights {
+            let Row { seed, description, weights, .. } = row;
+            return Some(format!("{name} is recorded with seed {seed:?}, {description:?}, {weights:?}"));
         }
         let status = if *running { "running" } else { "stopped" };
         if row.status != status {
@@ -106,11 +110,15 @@ fn rows(world: &World) -> rusqlite::Result<BTreeMap<String, Row>> {
     let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     database.busy_timeout(std::time::Duration::from_secs(5))?;
     let mut query = database.prepare(
-        "SELECT models.name, models.status, json_extract(models.parameters, '$.seed'), json_extract(config, '$.description')
+        "SELECT models.name, models.status, json_extract(models.parameters, '$.seed'), json_extract(config, '$.description'),
+             models.model_path
          FROM models LEFT JOIN herdsman_models USING (name)",
     )?;
     let row = |row: &rusqlite::Row<'_>| {
-        Ok((row.get(0)?, Row { status: row.get(1)?, seed: row.get(2)?, description: row.get(3)? }))
+        Ok((
+            row.get(0)?,
+            Row { status: row.get(1)?, seed: row.get(2)?, description: row.get(3)?, weights: row.get(4)? },
+        ))
     };
     query.query_map([], row)?.collect()
 }
