@@ -1,14 +1,14 @@
 //! What the watcher logs: a line per decision, and each state of affairs that
 //! a person should know of once, when it begins. Nothing when nothing happens.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tracing::{error, info, warn};
 
 use super::cause::Causes;
-use crate::model::Diagnostic;
-use crate::plan::{ActionKind, Found, GuardRefusal, WaitFor, WaitKind};
+use crate::model::{Diagnostic, ModelName};
+use crate::plan::{Action, Found, GuardRefusal, WaitFor, WaitKind};
 use crate::reconcile::Pass;
 use crate::text;
 
@@ -112,9 +112,10 @@ impl Reporter {
             now.insert(entry);
         }
         // What was done to a model tells by itself that its wait is over.
-        let done = |name: &str| pass.outcomes.iter().any(|outcome| outcome.model.as_str() == name);
-        let told = |name: &str| done(name) || now.iter().any(|(model, _)| model == name);
-        let over: BTreeSet<&String> = self.waits.iter().map(|(model, _)| model).filter(|model| !told(model)).collect();
+        let done = pass.outcomes.iter().map(|outcome| outcome.model.as_str());
+        let told: BTreeSet<&str> = now.iter().map(|(model, _)| model.as_str()).chain(done).collect();
+        let waited = self.waits.iter().map(|(model, _)| model.as_str());
+        let over: BTreeSet<&str> = waited.filter(|model| !told.contains(model)).collect();
         over.iter().for_each(|model| info!(%model, "{model} waits no longer"));
         self.waits = now;
     }
@@ -151,18 +152,13 @@ fn findings(pass: &Pass) {
 }
 
 fn decisions(pass: &Pass, causes: &Causes) {
+    let actions: BTreeMap<&ModelName, &Action> = pass.plan.actions.iter().map(|a| (&a.model, a)).collect();
     for outcome in &pass.outcomes {
         let model = &outcome.model;
-        let action = pass.plan.actions.iter().find(|action| action.model == *model);
-        let reasons: Vec<String> =
-            action.iter().flat_map(|action| &action.reasons).map(|reason| squeezed(&reason.to_string())).collect();
-        let (reasons, duration_ms) = (reasons.join("; "), milliseconds(outcome.took));
-        let what = match (outcome.kind, outcome.only_begun) {
-            (ActionKind::Restart | ActionKind::Stop | ActionKind::Delete, true) => "drains before",
-            _ => "",
-        };
-        let word = outcome.kind.as_str();
-        let head = if what.is_empty() { word.to_owned() } else { format!("{what} {word}") };
+        let reasons = actions.get(model).into_iter().flat_map(|action| &action.reasons);
+        let reasons = reasons.map(|reason| squeezed(&reason.to_string())).collect::<Vec<_>>().join("; ");
+        let (word, duration_ms) = (outcome.kind.as_str(), milliseconds(outcome.took));
+        let head = if outcome.only_begun { format!("drains before {word}") } else { word.to_owned() };
         match &outcome.result {
             Ok(()) => info!(%model, action = word, cause = %causes, duration_ms, "{model} {head}: {reasons}"),
             Err(why) => {
