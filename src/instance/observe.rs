@@ -4,6 +4,7 @@
 //! |---|---|
 //! | carries our markers | seen, under the id it carries |
 //! | has the recorded pid and start time, and markers that cannot be read or are missing | unknown |
+//! | has them and is on its way out | absent once it is gone, which is waited for a little; else unknown |
 //! | has them and the markers of somebody else | absent |
 //! | is in another pid namespace of this boot | unknown: it cannot be seen from here |
 //! | anything else: gone, a zombie, a later process with its pid, an earlier boot | absent |
@@ -11,16 +12,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::death::{self, Known};
 use super::endpoint::{Endpoint, Target};
 use super::marker::{Environment, STATE};
+use super::pidfd::Pidfd;
 use super::scan::{self, Found};
 use super::socket::{self, Listening};
 use super::{Host, HostError, process};
 use crate::model::{
     Busy, Death, Health, Instance, InstanceId, InstanceRecord, Listener, Observed, ProcessId, Progress, Timestamp,
 };
+
+/// How long a look waits for processes that are on their way out: the kernel
+/// takes their memory and threads apart, and only then tells how they ended.
+const DYING: Duration = Duration::from_millis(500);
 
 impl Host {
     /// Looks once at everything. `recorded` is what SQLite remembers: it tells
@@ -46,8 +53,9 @@ impl Host {
 
         let seen: BTreeSet<&InstanceId> = instances.iter().map(|instance| &instance.id).collect();
         let unseen = recorded.iter().filter(|record| !seen.contains(&record.id));
+        let patience = Instant::now() + DYING;
         let (unknown, dead): (Vec<_>, Vec<_>) =
-            unseen.partition(|record| record.process.as_ref().is_some_and(|process| self.may_live(process)));
+            unseen.partition(|record| record.process.as_ref().is_some_and(|process| self.may_live(process, patience)));
         let unknown = unknown.into_iter().map(|record| record.id.clone()).collect();
         // Again, for those that have died since.
         self.reap();
@@ -140,8 +148,8 @@ impl Host {
     }
 
     /// Whether a recorded process that the scan did not find may still live:
-    /// the table above.
-    fn may_live(&self, recorded: &ProcessId) -> bool {
+    /// the table above. One that is on its way out has until `patience`.
+    fn may_live(&self, recorded: &ProcessId, patience: Instant) -> bool {
         if recorded.boot_id != self.boot_id {
             return false;
         }
@@ -149,6 +157,7 @@ impl Host {
             return true;
         }
         match process::is_alive(recorded.pid, recorded.start_ticks) {
+            Ok(true) if process::is_exiting(recorded.pid) => !ends(recorded, patience),
             Ok(true) => match Environment::of(recorded.pid) {
                 // Markers of ours would have been seen, but for a change of mind since the scan.
                 Ok(environment) => environment.text(STATE).is_none_or(|state| state == self.state_id),
@@ -157,6 +166,18 @@ impl Host {
             Ok(false) => false,
             Err(_) => true,
         }
+    }
+}
+
+/// Whether the process is gone before `patience` is over.
+fn ends(process: &ProcessId, patience: Instant) -> bool {
+    match Pidfd::open(process.pid, process.start_ticks) {
+        Ok(Some(pidfd)) => {
+            let left = patience.saturating_duration_since(Instant::now());
+            Pidfd::wait_any([&pidfd], &[], left).is_ok_and(|(gone, _)| gone == [true])
+        }
+        Ok(None) => true,
+        Err(_) => false,
     }
 }
 

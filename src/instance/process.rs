@@ -24,6 +24,8 @@ pub(super) struct Stat {
     pub session: i32,
     /// Field 9: the kernel's `PF_*` flags.
     flags: u64,
+    /// Field 20: how many threads are left.
+    threads: u32,
     /// Field 22: when it started, ticks after boot.
     pub start_ticks: u64,
 }
@@ -39,8 +41,9 @@ impl Stat {
         let state = *fields.next()?.as_bytes().first()?;
         let session = fields.nth(2)?.parse().ok()?;
         let flags = fields.nth(2)?.parse().ok()?;
-        let start_ticks = fields.nth(12)?.parse().ok()?;
-        Some(Self { state, session, flags, start_ticks })
+        let threads = fields.nth(10)?.parse().ok()?;
+        let start_ticks = fields.nth(1)?.parse().ok()?;
+        Some(Self { state, session, flags, threads, start_ticks })
     }
 
     /// Reads the stat of `pid`; `None` when there is no such process.
@@ -56,9 +59,12 @@ impl Stat {
         Self::parse(line.get(..length).unwrap_or_default()).map(Some).ok_or_else(malformed)
     }
 
-    /// A zombie (or what is left after one) is dead.
+    /// A zombie (or what is left after one) is dead; but not the zombie of a
+    /// first thread while others are still on their way out: until the last is
+    /// gone, so are not its port and its memory, and its exit status is not to
+    /// be had.
     pub const fn is_dead(self) -> bool {
-        matches!(self.state, b'Z' | b'X' | b'x')
+        matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
     }
 
     /// Whether it is on its way out: its environment can no longer be read,
@@ -89,6 +95,11 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
 /// not a later one that got its pid.
 pub(super) fn is_alive(pid: i32, start_ticks: u64) -> io::Result<bool> {
     Ok(Stat::of(pid)?.is_some_and(|stat| !stat.is_dead() && stat.start_ticks == start_ticks))
+}
+
+/// Whether `pid` is on its way out: [`Stat::is_exiting`].
+pub(super) fn is_exiting(pid: i32) -> bool {
+    matches!(Stat::of(pid), Ok(Some(stat)) if stat.is_exiting())
 }
 
 /// The command line, NUL-separated.
@@ -191,7 +202,11 @@ mod tests {
     fn a_process_may_call_itself_anything() {
         for name in ["llama-server", "a b", "a) R 9 9 9 (b", ")", "", "\u{fffd}\n"] {
             let read = Stat::parse(&stat(name)).unwrap();
-            assert_eq!(read, Stat { state: b'S', session: 41, flags: 4_194_560, start_ticks: 987_654 }, "{name:?}");
+            assert_eq!(
+                read,
+                Stat { state: b'S', session: 41, flags: 4_194_560, threads: 14, start_ticks: 987_654 },
+                "{name:?}"
+            );
         }
         let mut broken = stat("x");
         broken[4] = 0xff;
@@ -208,7 +223,9 @@ mod tests {
     #[test]
     fn a_zombie_is_dead_and_a_sleeper_is_not() {
         assert!(!Stat::parse(&stat("x")).unwrap().is_dead());
-        let zombie = String::from_utf8(stat("x")).unwrap().replace(" S ", " Z ");
+        let dying = String::from_utf8(stat("x")).unwrap().replace(" S ", " Z ");
+        assert!(!Stat::parse(dying.as_bytes()).unwrap().is_dead(), "13 of its threads are left");
+        let zombie = dying.replace(" 0 14 0 ", " 0 1 0 ");
         assert!(Stat::parse(zombie.as_bytes()).unwrap().is_dead());
     }
 

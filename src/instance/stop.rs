@@ -155,7 +155,7 @@ impl Host {
             Err(error) if process::is_gone(&error) => return Ok(None),
             Err(error) => format!("its environment cannot be read: {error}"),
             // Its markers are no longer to be read; there is only its end to wait for.
-            Ok(environment) if environment.is_empty() && is_exiting(process.pid) => return Ok(Some(pidfd)),
+            Ok(environment) if environment.is_empty() && process::is_exiting(process.pid) => return Ok(Some(pidfd)),
             Ok(environment) => match (environment.text(STATE), environment.text(INSTANCE)) {
                 (Some(state), Some(instance)) if state == self.state_id && instance == id.0 => return Ok(Some(pidfd)),
                 (_, found) => format!("it carries {}", found.unwrap_or("none")),
@@ -163,10 +163,6 @@ impl Host {
         };
         Err(StopError::NotConfirmed { model: model.clone(), pid: process.pid, instance: id.0.clone(), reason })
     }
-}
-
-fn is_exiting(pid: i32) -> bool {
-    matches!(Stat::of(pid), Ok(Some(stat)) if stat.is_exiting())
 }
 
 impl Stopping<'_> {

@@ -126,6 +126,29 @@ fn a_zombie_is_dead_and_its_parent_reaps_it() {
 }
 
 #[test]
+fn a_process_is_not_dead_before_its_last_thread_is() {
+    const PROGRAM: &str = "
+import ctypes, os, sys, threading, time
+def rest():
+    while os.path.exists(sys.argv[1]): time.sleep(0.01)
+    os._exit(3)
+threading.Thread(target=rest).start()
+ctypes.CDLL(None).pthread_exit(None)";
+    let mut bench = Bench::new();
+    let hold = bench.path("hold");
+    std::fs::write(&hold, "").unwrap();
+    let launch = bench.launch("dying", "/usr/bin/env", &["python3", "-c", PROGRAM, hold.to_str().unwrap()]);
+    let process = bench.spawn(&launch);
+    eventually("a zombie with a thread", || !is_alive(&process));
+    let observed = bench.observe();
+    assert_eq!(observed.unknown, std::slice::from_ref(&launch.id), "{observed:?}");
+    // Whoever looks while it ends waits for that, and learns how.
+    std::fs::remove_file(&hold).unwrap();
+    let died = bench.observe().deaths;
+    assert!(died[&launch.id].message.starts_with("exit status 3; "), "{died:?}");
+}
+
+#[test]
 fn a_silent_death_is_explained_by_the_signal() {
     let mut bench = Bench::new();
     let launch = bench.launch("killed", "/bin/sh", &["-c", "kill -KILL $$"]);

@@ -64,6 +64,15 @@ impl Ran {
         self
     }
 
+    /// Asserts that it told why a server with `World::weights_that_die` died:
+    /// what the server said, unless it died before it had.
+    #[track_caller]
+    pub fn says_why_it_died(self) -> Self {
+        let said = |text: &str| text.contains("unknown model architecture") || text.contains("another try may tell");
+        assert!(said(&self.stdout) || said(&self.stderr), "no cause of death in {self}");
+        self
+    }
+
     /// Asserts that `part` is in nothing it said.
     #[track_caller]
     pub fn does_not_say(self, part: &str) -> Self {

@@ -45,7 +45,7 @@ fn a_server_that_dies_at_every_start_slows_down_and_an_edit_heals_it() {
     assert!(delays[0] >= 900 && delays[1] >= 1900, "{delays:?}");
     scene.watcher.eventually_says("dies did not start: ");
     eventually("it waits", PATIENCE, || world.status("dies")["status"] == "error");
-    world.run(&["status"]).says(&["next try", "unknown model architecture"]);
+    world.run(&["status"]).says_why_it_died().says(&["next try"]);
     assert_eq!(causes(world, "dies", "start")[..2], ["deadline", "deadline"]);
     world.write_definition("dies", &World::tiny_toml("v2"));
     serves(world, "dies", "v2");
