@@ -247,7 +247,7 @@ fn a_change_of_the_defaults_goes_from_model_to_model_as_each_becomes_ready() {
 #[test]
 fn a_reboot_brings_every_server_back() {
     let mut world = World::settled([model("a"), model("b")]);
-    world.machine.reboot();
+    world.reboot();
     let mut site = Site::new(world);
     site.watch(10);
     assert_snapshot!(site.story(), @"   0.000 watch started: start a, start b");

@@ -151,7 +151,7 @@ fn a_clock_set_back_does_not_lengthen_the_delay() {
 #[test]
 fn a_reboot_is_no_crash() {
     let mut world = World::settled([model("a"), model("b").stopped()]);
-    world.machine.reboot();
+    world.reboot();
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
     note    instance gone

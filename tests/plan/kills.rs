@@ -60,7 +60,7 @@ const STORIES: [(&str, Setup); 15] = [
     }),
     ("reboot", || {
         let mut world = World::settled([model("a"), model("b")]);
-        world.machine.reboot();
+        world.reboot();
         world
     }),
     ("unhealthy", || {

@@ -171,7 +171,7 @@ fn act(world: &mut World, deed: &Deed) {
         Deed::Stranger(port, _) => {
             world.machine.strangers.remove(port);
         }
-        Deed::Reboot => world.machine.reboot(),
+        Deed::Reboot => world.reboot(),
         // Servers that cannot be read and are not recorded cannot be found.
         Deed::LoseDatabase if world.machine.servers.iter().all(|s| !s.unreadable) => world.store = Store::default(),
         Deed::LoseDatabase => {}

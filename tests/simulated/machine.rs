@@ -105,8 +105,13 @@ pub struct Machine {
     pub refused: BTreeSet<String>,
     /// Files that are no longer what they were.
     pub replaced: BTreeSet<String>,
+    /// Processes that are nobody's business here: start time by pid.
+    pub bystanders: BTreeMap<i32, u64>,
+    booted: Timestamp,
     last_pid: i32,
     deaths: BTreeMap<InstanceId, Death>,
+    /// The last process of ours that ended.
+    ended: Option<ProcessId>,
 }
 
 impl Default for Machine {
@@ -120,8 +125,11 @@ impl Default for Machine {
             binaries: BTreeMap::new(),
             refused: BTreeSet::new(),
             replaced: BTreeSet::new(),
+            bystanders: BTreeMap::new(),
+            booted: Timestamp(0),
             last_pid: 100,
             deaths: BTreeMap::new(),
+            ended: None,
         }
     }
 }
@@ -150,11 +158,31 @@ impl Machine {
         self.end(id);
     }
 
-    /// The machine starts again.
-    pub fn reboot(&mut self) {
+    /// The machine starts again, and counts pids and ticks from the beginning.
+    pub fn reboot(&mut self, now: Timestamp) {
         self.boot += 1;
         self.servers.clear();
         self.strangers.clear();
+        self.bystanders.clear();
+        (self.booted, self.last_pid, self.ended) = (now, 100, None);
+    }
+
+    /// The clock is set; the kernel tells start times by the clock as it is.
+    pub fn set_clock(&mut self, by: i64) {
+        self.booted.0 += by;
+        self.servers.iter_mut().for_each(|server| server.started_at.0 += by);
+    }
+
+    /// A process of somebody else gets the pid of the last of ours that ended.
+    pub fn reuse_pid(&mut self) {
+        if let Some(ended) = self.ended.take() {
+            self.bystanders.insert(ended.pid, ended.start_ticks + 1);
+        }
+    }
+
+    /// How one that is no longer there died by itself, in this boot.
+    pub fn death(&self, id: &InstanceId) -> Option<&Death> {
+        self.deaths.get(id)
     }
 
     /// Another release of the default llama-server.
@@ -191,9 +219,12 @@ impl Machine {
     /// Starts a server; it dies at once if its port is taken.
     pub fn spawn(&mut self, launch: &Launch, now: Timestamp) -> ProcessId {
         self.last_pid += 1;
+        while self.bystanders.contains_key(&self.last_pid) {
+            self.last_pid += 1;
+        }
         let process = ProcessId {
             pid: self.last_pid,
-            start_ticks: u64::try_from(now.0).unwrap_or(0),
+            start_ticks: u64::try_from(now.0.saturating_sub(self.booted.0)).unwrap_or(0),
             boot_id: self.boot_id(),
             pid_namespace: 1,
         };
@@ -223,7 +254,14 @@ impl Machine {
 
     /// Ends a server because it was asked to.
     pub fn end(&mut self, id: &InstanceId) {
-        self.servers.retain(|s| s.id != *id);
+        if let Some(index) = self.servers.iter().position(|s| s.id == *id) {
+            self.ended = Some(self.servers.remove(index).process);
+        }
+    }
+
+    /// Whether the server is ready, whoever can or cannot see it.
+    pub fn is_ready(server: &Server, now: Timestamp) -> bool {
+        server.instance(now).health == Health::Ready
     }
 
     /// One look, as the real one would describe it.
@@ -237,7 +275,7 @@ impl Machine {
         };
         observed.instances.sort_by(|a, b| (&a.model, a.started_at).cmp(&(&b.model, b.started_at)));
         for record in recorded.iter().filter(|r| !readable().any(|s| s.id == r.id)) {
-            if self.servers.iter().any(|s| s.unreadable && Some(&s.process) == record.process.as_ref()) {
+            if self.servers.iter().any(|s| s.unreadable && s.may_be(record)) {
                 observed.unknown.push(record.id.clone());
             } else if let Some(death) = self.deaths.get(&record.id) {
                 observed.deaths.insert(record.id.clone(), death.clone());
@@ -256,12 +294,19 @@ impl Machine {
         }
     }
 
-    fn boot_id(&self) -> String {
+    /// Which boot this is.
+    pub fn boot_id(&self) -> String {
         format!("boot {}", self.boot)
     }
 }
 
 impl Server {
+    /// Whether it is, for one who cannot read its markers, what was recorded:
+    /// the process, or the start of one that may have come about.
+    fn may_be(&self, record: &InstanceRecord) -> bool {
+        record.process.as_ref().map_or(self.started_at >= record.started_at, |process| *process == self.process)
+    }
+
     fn instance(&self, now: Timestamp) -> Instance {
         let age = now.since(self.started_at);
         let ready = self.fate.course().0.is_some_and(|t| age >= t);

@@ -18,18 +18,27 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod define;
+mod effects;
+pub mod history;
 mod machine;
+mod promises;
+mod sabotage;
 mod show;
 mod site;
 mod store;
+mod tally;
 mod world;
 
 #[allow(unused_imports, reason = "each test program uses a part of it")]
 pub use self::{
     define::{Edit, model, name},
+    effects::Interference,
     machine::{Fate, Machine, Server},
+    promises::Promises,
+    sabotage::Sabotage,
     show::show,
     site::{Happening, Site},
     store::Store,
+    tally::Tally,
     world::{Ended, World},
 };

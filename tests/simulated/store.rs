@@ -2,11 +2,11 @@
 //! `src/database`. What that refuses panics here: a plan that cannot be
 //! recorded would end every pass the same way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use herdsman::model::{
-    Change, ColumnDrift, Crashes, EventRecord, Generation, GenerationOutcome, InstanceId, InstanceRecord, ModelConfig,
-    ModelName, ModelRecord, PortRecord, Records, Row, Status, UnmanagedRow,
+    BinaryIdentity, Change, ColumnDrift, Crashes, EventRecord, Generation, GenerationOutcome, InstanceId, InstanceRecord, ModelConfig,
+    ModelName, ModelRecord, PortRecord, Records, Row, SpecHash, Status, UnmanagedRow,
 };
 
 /// The database.
@@ -50,7 +50,7 @@ impl Store {
         let unmanaged = self
             .rows
             .iter()
-            .filter(|(id, _)| !self.models.iter().any(|(name, m)| self.locate(name, m.row) == Some(**id)))
+            .filter(|(id, _)| !self.is_managed(**id))
             .map(|(id, row)| UnmanagedRow { id: *id, name: row.name.clone() })
             .collect();
         let orphans = self.instances.iter().filter(|i| !models.contains_key(&i.model)).cloned().collect();
@@ -62,12 +62,79 @@ impl Store {
         self.instances.iter().find(|i| i.id == *id)
     }
 
+    /// Every instance recorded.
+    pub fn instances(&self) -> &[InstanceRecord] {
+        &self.instances
+    }
+
+    /// The file a model is recorded from.
+    pub fn source(&self, model: &ModelName) -> Option<&str> {
+        self.models.get(model).map(|m| m.config.source.as_str())
+    }
+
+    /// The files models are recorded from.
+    pub fn sources(&self) -> BTreeSet<&str> {
+        self.models.values().map(|m| m.config.source.as_str()).collect()
+    }
+
+    /// The spec hash of a generation.
+    pub fn generation_hash(&self, model: &ModelName, number: u32) -> Option<SpecHash> {
+        Some(self.models.get(model)?.generations.get(&number)?.hash.clone())
+    }
+
+    /// How a generation went, and which llama-server accepted it.
+    pub fn generation_state(
+        &self,
+        model: &ModelName,
+        number: u32,
+    ) -> Option<(GenerationOutcome, Option<BinaryIdentity>)> {
+        let generation = self.models.get(model)?.generations.get(&number)?;
+        Some((generation.outcome.clone(), generation.accepted_by.clone()))
+    }
+
+    /// The rows of other programs.
+    pub fn foreign_rows(&self) -> BTreeMap<i64, SharedRow> {
+        self.rows.iter().filter(|(id, _)| !self.is_managed(**id)).map(|(id, row)| (*id, row.clone())).collect()
+    }
+
+    /// Whether a row is that of a model.
+    pub fn is_managed(&self, id: i64) -> bool {
+        self.models.iter().any(|(name, m)| self.locate(name, m.row) == Some(id))
+    }
+
+    /// Why these changes cannot be made: another program was faster.
+    pub fn refuses(&self, changes: &[Change]) -> Option<String> {
+        changes.iter().find_map(|change| match change {
+            Change::CreateModel { config, adopt_row } => {
+                let name = config.name.as_str();
+                let adopted = adopt_row.filter(|id| self.rows.get(id).is_some_and(|row| row.name == name));
+                let taken = adopted.is_none() && self.rows.values().any(|row| row.name == name);
+                taken.then(|| format!("another row is called {name}"))
+            }
+            _ => None,
+        })
+    }
+
     /// Another program adds a row.
     pub fn add_row(&mut self, name: &str) -> i64 {
         self.last_id += 1;
         let row = SharedRow { name: name.to_owned(), status: Status::Idle, drift: Vec::new() };
         self.rows.insert(self.last_id, row);
         self.last_id
+    }
+
+    /// Rows of other programs that share a name.
+    pub fn homonyms(&self) -> Vec<(String, Vec<i64>)> {
+        let mut by_name: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+        for (id, row) in self.foreign_rows() {
+            by_name.entry(row.name).or_default().push(id);
+        }
+        by_name.into_iter().filter(|(_, ids)| ids.len() > 1).collect()
+    }
+
+    /// Another program deletes a row.
+    pub fn remove_row(&mut self, id: i64) {
+        self.rows.remove(&id);
     }
 
     /// Another program deletes a model's row.

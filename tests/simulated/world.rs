@@ -1,19 +1,14 @@
 //! The world: files, database and machine together, and herdsman's passes in it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use herdsman::apply;
-use herdsman::model::{
-    Busy, Change, Death, Definition, Desired, FailureCause, InstanceRecord, InstanceState, Launch, ModelName, Observed,
-    ProcessId, Records, StopTarget, Timestamp, Unresolved,
-};
-use herdsman::plan::{Answers, Limits, Plan, Question, WaitFor, WaitKind};
+use herdsman::model::{Definition, Desired, Launch, ModelName, Timestamp, Unresolved};
+use herdsman::plan::{Limits, Plan, WaitFor, WaitKind};
 use herdsman::reconcile::{Goal, Pass, look, pass};
 
-use super::{Fate, Machine, Store, name, show};
+use super::{Interference, Machine, Promises, Sabotage, Store, Tally, name, show};
 
 /// Why a pass ended before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,15 +19,28 @@ pub enum Ended {
     NotRecorded,
     /// The definitions cannot be read.
     Unreadable,
+    /// The records cannot be read.
+    Unrecalled,
+    /// The processes cannot be looked at.
+    Unseen,
+}
+
+impl Ended {
+    /// In words.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Killed => "killed",
+            Self::NotRecorded => "disk full",
+            Self::Unreadable => "/models.d cannot be read",
+            Self::Unrecalled => "database disk image is malformed",
+            Self::Unseen => "/proc cannot be read",
+        }
+    }
 }
 
 impl std::fmt::Display for Ended {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Killed => "killed",
-            Self::NotRecorded => "disk full",
-            Self::Unreadable => "/models.d cannot be read",
-        })
+        f.write_str(self.name())
     }
 }
 
@@ -59,16 +67,29 @@ pub struct World {
     pub kill_after: Option<usize>,
     /// The effect that fails, counted from the next.
     pub fail_at: Option<usize>,
+    /// What else happens in the next pass, by the number of the call to the
+    /// world at which it does.
+    pub interferences: Vec<(usize, Interference)>,
+    /// herdsman is dead until the next pass begins.
+    pub dead: bool,
+    /// The promise herdsman is made to break.
+    pub sabotage: Option<Sabotage>,
+    /// What is checked.
+    pub promises: Promises,
+    /// What has happened.
+    pub tally: Tally,
     /// How many command lines were checked.
     pub checks: usize,
-    seed: u128,
-}
-
-/// What is to happen to the next effect.
-enum Next {
-    Works,
-    Fails,
-    Killed,
+    /// The files as last read.
+    pub(super) last_read: Option<Arc<Desired>>,
+    /// … and as this pass read them first.
+    pub(super) first_read: Option<Arc<Desired>>,
+    /// How often this pass has read them.
+    pub(super) loads: usize,
+    /// Something happened in the midst of this pass.
+    pub(super) disturbed: bool,
+    pub(super) calls: usize,
+    pub(super) seed: u128,
 }
 
 impl World {
@@ -85,7 +106,17 @@ impl World {
             goal: Goal::Definitions,
             kill_after: None,
             fail_at: None,
+            interferences: Vec::new(),
+            dead: false,
+            sabotage: None,
+            promises: Promises::default(),
+            tally: Tally::default(),
             checks: 0,
+            last_read: None,
+            first_read: None,
+            loads: 0,
+            disturbed: false,
+            calls: 0,
             seed: 0,
         };
         definitions.into_iter().for_each(|d| world.define(d));
@@ -146,10 +177,50 @@ impl World {
         self.machine.pass_time(self.now);
     }
 
+    /// Lets milliseconds pass.
+    pub fn advance_ms(&mut self, ms: u64) {
+        self.advance_to(self.now.plus(Duration::from_millis(ms)));
+    }
+
+    /// The machine starts again.
+    pub fn reboot(&mut self) {
+        self.machine.reboot(self.now);
+    }
+
+    /// Somebody sets the clock, by so many milliseconds.
+    pub fn set_clock(&mut self, by: i64) {
+        self.now.0 += by;
+        self.machine.set_clock(by);
+        self.promises.forget_times();
+    }
+
+    /// The database is gone.
+    pub fn lose_database(&mut self) {
+        self.store = Store::default();
+        self.promises.forget_times();
+    }
+
+    /// Whether everything is to be stopped.
+    pub(super) fn is_down(&self) -> bool {
+        self.goal == Goal::Down
+    }
+
+    /// herdsman is started anew.
+    pub fn revive(&mut self) {
+        (self.dead, self.disturbed, self.calls, self.loads) = (false, false, 0, 0);
+        self.promises.pass_begins(self.store.instances());
+    }
+
     /// One pass.
     pub fn try_pass(&mut self) -> Result<Pass, Ended> {
-        let (goal, limits) = (self.goal, self.limits.clone());
-        pass(self, goal, &limits, "test")
+        self.revive();
+        let (goal, limits) = (self.goal, self.sabotaged(self.limits.clone()));
+        let passed = pass(self, goal, &limits, "test");
+        if let Ok(pass) = &passed {
+            let unexplained = pass.plan.actions.iter().find(|action| action.reasons.is_empty());
+            assert!(unexplained.is_none(), "promise broken: no reason for {unexplained:?}");
+        }
+        passed
     }
 
     /// One pass that must work.
@@ -165,6 +236,7 @@ impl World {
     /// A dry run.
     pub fn plan(&mut self) -> Plan {
         let (goal, limits, seed) = (self.goal, self.limits.clone(), self.seed);
+        self.revive();
         let plan = look(self, goal, &limits).unwrap().plan;
         self.seed = seed;
         plan
@@ -241,59 +313,6 @@ impl World {
         self.now = time;
         self.machine.pass_time(time);
     }
-
-    fn next_effect(&mut self) -> Next {
-        match &mut self.kill_after {
-            Some(0) => return Next::Killed,
-            Some(left) => *left -= 1,
-            None => {}
-        }
-        match &mut self.fail_at {
-            Some(0) => {
-                self.fail_at = None;
-                Next::Fails
-            }
-            Some(left) => {
-                *left -= 1;
-                Next::Works
-            }
-            None => Next::Works,
-        }
-    }
-
-    fn check_change(&self, change: &Change) {
-        let lives = |id: &herdsman::model::InstanceId| self.machine.servers.iter().any(|s| s.id == *id);
-        match change {
-            Change::RemoveInstance(id) => assert!(!lives(id), "promise broken: {id:?} is forgotten and lives"),
-            Change::DeleteModel { model } => {
-                assert!(self.machine.of(model.as_str()).is_empty(), "promise broken: {model} is deleted and lives");
-                let kept = self.desired.unresolved.iter().any(|u| {
-                    u.name.as_ref() == Some(model)
-                        || self.store.records().models.get(model).is_some_and(|r| *r.source == *u.path)
-                });
-                assert!(!kept, "promise broken: {model} is deleted and its file cannot be read");
-            }
-            Change::CreateModel { config, adopt_row: Some(row) } => {
-                assert_eq!(self.store.rows[row].name, config.name.as_str(), "promise broken: takes another's row");
-            }
-            _ => {}
-        }
-    }
-
-    fn check_spawn(&self, launch: &Launch) {
-        let others = self.machine.of(launch.model.as_str());
-        assert!(others.is_empty(), "promise broken: a second instance of {}: {others:?}", launch.model);
-        let intent = self.store.instance(&launch.id).map(|i| i.state);
-        assert_eq!(intent, Some(InstanceState::Intent), "promise broken: {} starts unrecorded", launch.model);
-    }
-
-    fn check_stop(&self, target: &StopTarget) {
-        let state = self.store.instance(&target.id).map(|i| i.state);
-        let recorded = matches!(state, None | Some(InstanceState::Stopping));
-        assert!(recorded, "promise broken: {} is stopped while recorded as {state:?}", target.model);
-        let unreadable = self.machine.servers.iter().any(|s| s.id == target.id && s.unreadable);
-        assert!(!unreadable, "promise broken: {} is unknown and stopped", target.model);
-    }
 }
 
 /// What comes after a pass.
@@ -301,108 +320,4 @@ enum Rest {
     Acted,
     Until(Timestamp),
     Forever,
-}
-
-impl apply::World for World {
-    type Error = Ended;
-
-    fn now(&self) -> Timestamp {
-        self.now
-    }
-
-    fn seed(&mut self) -> [u8; 16] {
-        self.seed += 1;
-        self.seed.to_le_bytes()
-    }
-
-    fn load(&mut self) -> Result<Arc<Desired>, Ended> {
-        if self.unreadable {
-            return Err(Ended::Unreadable);
-        }
-        self.read.clone_from(&self.desired.definitions);
-        Ok(Arc::new(self.desired.clone()))
-    }
-
-    fn records(&mut self) -> Result<Arc<Records>, Ended> {
-        Ok(Arc::new(self.store.records()))
-    }
-
-    fn observe(&mut self, records: &Records) -> Result<Observed, Ended> {
-        let recorded: Vec<InstanceRecord> =
-            records.models.values().flat_map(|m| &m.instances).chain(&records.orphans).cloned().collect();
-        Ok(self.machine.observe(&recorded, self.now))
-    }
-
-    fn answer(&mut self, questions: &[Question], _: &Observed, answers: &mut Answers) -> Result<(), Ended> {
-        for question in questions {
-            match question {
-                Question::Binary(declared) => {
-                    answers.binaries.insert(declared.clone(), self.machine.binary(declared));
-                }
-                Question::Check(launch, _) => {
-                    self.checks += 1;
-                    let refused = launch.args.iter().find(|word| self.machine.refused.contains(*word));
-                    let answer = refused.map_or(Ok(()), |word| Err(format!("error: invalid argument: {word}")));
-                    answers.checks.insert((launch.model.clone(), launch.spec.clone()), answer);
-                }
-                Question::Busy(id) => {
-                    let server = self.machine.servers.iter().find(|s| s.id == *id);
-                    answers.busy.insert(id.clone(), server.map_or(Busy::Unknown, |s| s.busy));
-                }
-                Question::PortHolder(port) => {
-                    answers.holders.insert(*port, self.machine.strangers.get(port).cloned());
-                }
-                Question::GpuLayers { id, .. } => {
-                    let without = self.machine.servers.iter().any(|s| s.id == *id && s.fate == Fate::WithoutGpu);
-                    answers.gpu_layers.insert(id.clone(), if without { 0 } else { 33 });
-                }
-                Question::FilesIntact { model, files } => {
-                    let intact = files.keys().all(|file| !self.machine.replaced.contains(&**file));
-                    answers.files_intact.insert(model.clone(), intact);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn commit(&mut self, changes: &[Change]) -> Result<(), Ended> {
-        match self.next_effect() {
-            Next::Killed => Err(Ended::Killed),
-            Next::Fails => Err(Ended::NotRecorded),
-            Next::Works => {
-                changes.iter().for_each(|change| self.check_change(change));
-                self.store.commit(changes);
-                Ok(())
-            }
-        }
-    }
-
-    fn log_length(&self, _: &Path) -> u64 {
-        0
-    }
-
-    fn spawn(&mut self, launch: &Launch) -> Result<ProcessId, Death> {
-        let failure = |message: &str| Err(Death { cause: FailureCause::Spawn, message: message.to_owned() });
-        match self.next_effect() {
-            Next::Killed => failure("killed"),
-            Next::Fails => failure("permission denied"),
-            Next::Works => {
-                self.check_spawn(launch);
-                Ok(self.machine.spawn(launch, self.now))
-            }
-        }
-    }
-
-    fn stop(&mut self, targets: &[StopTarget]) -> Vec<Result<(), String>> {
-        let stop = |target: &StopTarget| match self.next_effect() {
-            Next::Killed => Err("killed".to_owned()),
-            Next::Fails => Err("it does not end".to_owned()),
-            Next::Works => {
-                self.check_stop(target);
-                self.machine.end(&target.id);
-                Ok(())
-            }
-        };
-        targets.iter().map(stop).collect()
-    }
 }

@@ -1,0 +1,157 @@
+//! Simulated histories by the million: whatever happens, and whenever herdsman
+//! is killed, does it keep its promises?
+//!
+//! ```sh
+//! cargo run --release --example simulate -- --seeds 1000000
+//! cargo run --release --example simulate -- --seed 42          # one of them, as a story
+//! cargo run --release --example simulate -- --sabotage list    # rules it can be made to break
+//! cargo run --release --example simulate -- --sabotage skip-guard
+//! ```
+//! Exit 0 when every promise was kept, 1 with a line to repeat it when not.
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people who test")]
+
+#[path = "../tests/simulated/mod.rs"]
+mod simulated;
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use simulated::history::{Broken, deeds, live, shrink};
+use simulated::{Sabotage, Tally};
+
+/// Simulated histories: does herdsman keep its promises, whatever happens?
+#[derive(Parser)]
+struct Arguments {
+    /// How many histories.
+    #[arg(long, default_value_t = 10_000)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Only this one, told as a story; a broken promise is made small.
+    #[arg(long, conflicts_with_all = ["seeds", "from"])]
+    seed: Option<u64>,
+    /// Break this rule of herdsman, which must be noticed; `list` names them.
+    #[arg(long)]
+    sabotage: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let sabotage = match arguments.sabotage.as_deref() {
+        None => None,
+        Some("list") => {
+            Sabotage::ALL.iter().for_each(|rule| println!("{:<22} {}", rule.name(), rule.meaning()));
+            return ExitCode::SUCCESS;
+        }
+        Some(word) => match Sabotage::ALL.iter().find(|rule| rule.name() == word) {
+            Some(rule) => Some(*rule),
+            None => {
+                eprintln!("error: there is no rule {word:?}; `--sabotage list` names them");
+                return ExitCode::from(64);
+            }
+        },
+    };
+    // A broken promise is a panic, and is reported once.
+    std::panic::set_hook(Box::new(|_| {}));
+    match arguments.seed {
+        Some(seed) => tell(seed, sabotage),
+        None => run(arguments.from, arguments.seeds, sabotage),
+    }
+}
+
+/// One history as a story.
+fn tell(seed: u64, sabotage: Option<Sabotage>) -> ExitCode {
+    let history = deeds(seed);
+    let (history, ended) = match live(&history, sabotage, &mut Tally::default()) {
+        Ok(()) => (history, None),
+        Err(_) => {
+            let (small, broken) = shrink(&history, sabotage);
+            (small, Some(broken))
+        }
+    };
+    history.iter().for_each(|deed| println!("{deed:?}"));
+    match ended {
+        None => {
+            println!("Seed {seed}: every promise kept.");
+            ExitCode::SUCCESS
+        }
+        Some(Broken(how)) => {
+            println!("Seed {seed}, made small: {how}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// All histories, on all processors, up to the first that breaks a promise.
+fn run(from: u64, seeds: u64, sabotage: Option<Sabotage>) -> ExitCode {
+    let (next, stop) = (AtomicU64::new(from), AtomicBool::new(false));
+    let end = from.saturating_add(seeds);
+    let total: Mutex<(Tally, Option<(u64, Broken)>)> = Mutex::default();
+    let began = Instant::now();
+    let progress = progress(seeds);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                let mut tally = Tally::default();
+                while !stop.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end {
+                        break;
+                    }
+                    if let Err(broken) = live(&deeds(seed), sabotage, &mut tally) {
+                        stop.store(true, Ordering::Relaxed);
+                        total.lock().unwrap().1.get_or_insert((seed, broken));
+                    }
+                    progress.inc(1);
+                }
+                total.lock().unwrap().0.merge(&tally);
+            });
+        }
+    });
+    progress.finish_and_clear();
+    let (tally, broken) = total.into_inner().unwrap();
+    report(&tally, began.elapsed());
+    match broken {
+        None => {
+            println!("Every promise kept.");
+            ExitCode::SUCCESS
+        }
+        Some((seed, Broken(how))) => {
+            let rule = sabotage.map_or_else(String::new, |rule| format!(" --sabotage {rule}"));
+            println!("{how}");
+            println!("Repeat: cargo run --release --example simulate -- --seed {seed}{rule}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn progress(seeds: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{wide_bar} {human_pos} of {human_len} histories, {per_sec}, {eta} left");
+    let bar = ProgressBar::new(seeds).with_style(style.unwrap());
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn report(tally: &Tally, took: Duration) {
+    let histories = tally.sum("histories");
+    print!("{tally}");
+    let a_minute = histories as f64 / took.as_secs_f64().max(0.001) * 60.0;
+    println!(
+        "{histories} histories in {:.1} s ({a_minute:.0} a minute): {} deeds, {} calls, {} faults, {} kills.",
+        took.as_secs_f64(),
+        tally.sum("deeds") + tally.sum("meanwhile"),
+        tally.sum("calls"),
+        tally.sum("fails") + tally.sum("works and is told as failed") + tally.sum("stale"),
+        tally.sum("killed before") + tally.sum("killed after"),
+    );
+}

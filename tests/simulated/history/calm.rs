@@ -1,0 +1,95 @@
+//! The end of a history: faults stop, and herdsman has to come to rest with
+//! everything as declared.
+
+use std::sync::Arc;
+
+use herdsman::model::{DesiredState, FailureCause, Status};
+use herdsman::plan::MaxDeletes;
+
+use super::deed::{Deed, Try};
+use crate::simulated::tally::HIGHEST;
+use crate::simulated::{Edit, Fate, World};
+
+/// Stops faults and inputs, and holds herdsman to its first promise.
+pub fn ends_well(world: &mut World) {
+    calm(world);
+    // What never works is tried for ever or given up: neither is rest, and no
+    // promise may break meanwhile.
+    for _ in 0..3 {
+        Deed::Pass(Try::default()).act(world);
+        world.advance(20);
+    }
+    mend(world);
+    let passes = world.settle().len();
+    world.tally.at_least(HIGHEST, "passes to come to rest", u64::try_from(passes).unwrap_or(u64::MAX));
+    assert_as_declared(world);
+    stays_at_rest(world);
+}
+
+fn stays_at_rest(world: &mut World) {
+    let events = world.store.events.len();
+    for hours in [1, 20] {
+        world.advance(hours * 3600);
+        world.settle();
+    }
+    assert_eq!(world.store.events.len(), events, "promise broken: it does not stay at rest");
+    let plan = world.plan();
+    assert!(plan.actions.is_empty(), "promise broken: it does not stay at rest:\n{}", world.planned());
+}
+
+fn calm(world: &mut World) {
+    world.unreadable = false;
+    world.machine.strangers.clear();
+    world.machine.foreign.clear();
+    world.machine.fates.clear();
+    world.machine.binaries.clear();
+    world.machine.replaced.clear();
+    for server in &mut world.machine.servers {
+        (server.silent, server.unreadable) = (false, false);
+        if matches!(&server.fate, Fate::Dies(death) if death.cause != FailureCause::Spec) {
+            server.fate = Fate::of("ready");
+        }
+    }
+    world.desired.unresolved.clear();
+    world.limits.max_deletes = Some(MaxDeletes::Percent(100));
+    for (name, ids) in world.store.homonyms() {
+        // Of two rows by the name of one definition, its people have to choose.
+        ids.into_iter().skip(1).for_each(|id| world.store.remove_row(id));
+        world.tally.add("calm", if name.is_empty() { "rows" } else { "rows of one name" });
+    }
+}
+
+/// Edits every definition whose server cannot work.
+fn mend(world: &mut World) {
+    let broken = world.desired.definitions.values().filter(|d| d.spec.options.contains_key("fate")).cloned();
+    for definition in broken.collect::<Vec<_>>() {
+        world.define(Arc::unwrap_or_clone(definition).fate("ready"));
+    }
+}
+
+fn assert_as_declared(world: &mut World) {
+    let text = world.planned();
+    let records = world.store.records();
+    let undeclared = records.models.keys().find(|name| !world.desired.definitions.contains_key(*name));
+    assert_eq!(undeclared, None, "promise broken: recorded and not declared: {text}");
+    assert!(records.orphans.is_empty(), "promise broken: {:?}", records.orphans);
+    for (name, definition) in &world.desired.definitions {
+        // A declared port that another model had before, and proved, stays with it.
+        if text.contains(&format!("wait    {name}: port ")) {
+            continue;
+        }
+        let (record, live) = (records.models.get(name), world.machine.of(name.as_str()));
+        let record = record.unwrap_or_else(|| panic!("promise broken: {name} is not recorded: {text}"));
+        if definition.state == DesiredState::Stopped {
+            assert!(live.is_empty() && record.status == Status::Idle, "promise broken: {name} is not stopped: {text}");
+        } else {
+            let wanted = definition.spec.hash(record.port.map(|p| p.port));
+            let specs: Vec<_> = live.iter().map(|s| &s.spec).collect();
+            assert_eq!(specs, [&wanted], "promise broken: {name} does not run as declared: {text}");
+            assert_eq!(record.status, Status::Running, "promise broken: {name}: {text}");
+        }
+        assert_eq!(live.len(), record.instances.len(), "promise broken: {name}: {text}");
+    }
+    let strays = world.machine.servers.iter().filter(|s| !world.desired.definitions.contains_key(&s.model)).count();
+    assert_eq!(strays, 0, "promise broken: servers that nobody declares: {text}");
+}

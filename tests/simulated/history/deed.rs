@@ -1,0 +1,273 @@
+//! What can happen in a simulated world: what people, programs, machines and
+//! faults do, and herdsman's own passes.
+
+use std::sync::Arc;
+
+use herdsman::model::{Busy, Definition, FailureCause};
+use herdsman::reconcile::Goal;
+
+use crate::simulated::promises::DRAIN;
+use crate::simulated::{Edit, Fate, Interference, Server, World, model, name};
+
+/// The models there are.
+pub const MODELS: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+/// One thing that happens. Models are numbers in [`MODELS`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Deed {
+    /// Somebody writes a definition.
+    Define(Written),
+    /// Somebody removes one.
+    Remove(usize),
+    /// Somebody breaks one; whether its name can still be read.
+    Spoil(usize, bool),
+    /// A file that nobody knows cannot be read.
+    SpoilUnknown,
+    /// The directory is there, or not.
+    HideDirectory(bool),
+    /// The weights of a model are replaced, or put back.
+    ReplaceWeights(usize, bool),
+    /// herdsman makes a pass.
+    Pass(Try),
+    /// So many milliseconds pass.
+    Advance(u64),
+    /// Somebody sets the clock by so many milliseconds.
+    SetClock(i64),
+    /// The servers of a model are killed.
+    Crash(usize),
+    /// The next servers of a model die of something that is not its fault.
+    Fails(usize, u8),
+    /// The servers of a model have requests in flight, or no longer.
+    Busy(usize, bool),
+    /// The servers of a model do not answer, or again.
+    Silent(usize, bool),
+    /// The servers of a model cannot be read, or again.
+    Unreadable(usize, bool),
+    /// A server of ours is there that no record knows.
+    Stray(usize, u8),
+    /// Another program takes a port, or leaves it.
+    Stranger(u16, bool),
+    /// A server of another state directory serves a definition, or no longer.
+    Foreign(usize, bool),
+    /// Another program's process gets the pid of a server that ended.
+    ReusePid,
+    /// The machine is started again.
+    Reboot,
+    /// The database is deleted.
+    LoseDatabase,
+    /// Another program deletes a model's row.
+    DeleteRow(usize),
+    /// Another program changes a model's row.
+    Drift(usize),
+    /// Another program adds a row, by the name of a model or not.
+    ForeignRow(Option<usize>),
+    /// Another llama-server is installed.
+    Install(bool),
+    /// There is no llama-server, or there is again.
+    Missing(bool),
+}
+
+/// What somebody writes into a definition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written {
+    /// Of this model.
+    pub model: usize,
+    /// Which version of it.
+    pub spec: u8,
+    /// A declared port, unless another definition has it.
+    pub port: Option<u16>,
+    /// On a unix socket.
+    pub socket: bool,
+    /// `state = "stopped"`.
+    pub stopped: bool,
+    /// How its server fares: see [`Fate::of`].
+    pub fate: Option<&'static str>,
+    /// `on_failure = "stop"`.
+    pub stops: bool,
+    /// Its description.
+    pub description: u8,
+}
+
+/// A pass, by hand or by cron.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Try {
+    /// `down`.
+    pub down: bool,
+    /// `--retry`.
+    pub retry: bool,
+    /// `--upgrade-binary`.
+    pub upgrade: bool,
+    /// `--target`.
+    pub target: Option<usize>,
+    /// What comes between, by the number of the call.
+    pub interferences: Vec<(usize, Interference)>,
+}
+
+impl Written {
+    /// The definition. No two share a declared port: `herdsman::definition`
+    /// sees to that.
+    fn definition(&self, world: &World) -> Definition {
+        let name = MODELS[self.model];
+        let drain = DRAIN.as_secs();
+        let mut definition =
+            model(name).option("ctx_size", &self.spec.to_string()).unhealthy_after(30).ready_timeout(20).drain(drain);
+        let taken = |port| world.desired.definitions.values().any(|d| d.name.as_str() != name && d.spec.port == Some(port));
+        if self.socket {
+            definition = definition.socket(&format!("/run/{name}.sock"));
+        } else if let Some(port) = self.port.filter(|port| !taken(*port)) {
+            definition = definition.port(port);
+        }
+        if self.stopped {
+            definition = definition.stopped();
+        }
+        if let Some(fate) = self.fate {
+            definition = definition.fate(fate);
+        }
+        if self.stops {
+            definition = definition.stop_on_failure();
+        }
+        definition.description(&self.description.to_string())
+    }
+}
+
+impl Deed {
+    /// Does it.
+    pub fn act(&self, world: &mut World) {
+        match self {
+            Self::Define(written) => world.define(written.definition(world)),
+            Self::Remove(index) => world.remove(MODELS[*index]),
+            Self::Spoil(index, named) => world.spoil(MODELS[*index], named.then_some(MODELS[*index])),
+            Self::SpoilUnknown => world.spoil("mystery", None),
+            Self::HideDirectory(hidden) => world.unreadable = *hidden,
+            Self::ReplaceWeights(index, replaced) => replace_weights(world, *index, *replaced),
+            Self::Pass(attempt) => attempt.make(world),
+            Self::Advance(ms) => world.advance_ms(*ms),
+            Self::SetClock(by) => world.set_clock(*by),
+            Self::Crash(index) => crash(world, MODELS[*index]),
+            Self::Fails(index, cause) => {
+                let causes =
+                    [FailureCause::NoMemory, FailureCause::DiskFull, FailureCause::Download, FailureCause::PortBusy];
+                let fate = Fate::dies(causes[usize::from(*cause) % causes.len()], "for now");
+                world.machine.fates.insert(name(MODELS[*index]), fate);
+            }
+            Self::Busy(index, on) => {
+                let busy = if *on { Busy::Yes(1) } else { Busy::No };
+                servers(world, *index, |s| s.busy = busy);
+            }
+            Self::Silent(index, on) => servers(world, *index, |s| s.silent = *on),
+            Self::Unreadable(index, on) => recorded_unreadable(world, *index, *on),
+            Self::Stray(index, spec) => {
+                let port = 8150 + u16::try_from(world.machine.servers.len()).unwrap_or(0);
+                world.stray(&model(MODELS[*index]).option("ctx_size", &spec.to_string()), port);
+            }
+            Self::Stranger(port, true) if world.machine.servers.iter().all(|s| s.port != Some(*port)) => {
+                world.machine.strangers.insert(*port, "nginx".to_owned());
+            }
+            Self::Stranger(port, _) => {
+                world.machine.strangers.remove(port);
+            }
+            Self::Foreign(index, on) => {
+                let path = format!("/models.d/{}.toml", MODELS[*index]);
+                match on {
+                    true => world.machine.foreign.insert(path, (MODELS[*index].to_owned(), 1_000_000)),
+                    false => world.machine.foreign.remove(&path),
+                };
+            }
+            Self::ReusePid => world.machine.reuse_pid(),
+            Self::Reboot => world.reboot(),
+            // Servers that cannot be read and are not recorded cannot be found.
+            Self::LoseDatabase if world.machine.servers.iter().any(|s| s.unreadable) => {}
+            Self::LoseDatabase => world.lose_database(),
+            Self::DeleteRow(index) => world.store.delete_row(MODELS[*index]),
+            Self::Drift(index) => world.store.change_column(MODELS[*index], "ctx_size", "1", "2"),
+            Self::ForeignRow(index) => {
+                world.store.add_row(index.map_or("hand-made", |index| MODELS[index]));
+            }
+            Self::Install(other) => world.machine.install(if *other { "release 2" } else { "release 1" }),
+            Self::Missing(missing) => {
+                let there = world.machine.binary(&Some("/bin/llama-server".to_owned()));
+                world.machine.binaries.insert(None, if *missing { Err("no llama-server".to_owned()) } else { there });
+            }
+        }
+    }
+
+    /// Its kind, for counting.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Define(_) => "definition written",
+            Self::Remove(_) => "definition removed",
+            Self::Spoil(..) => "definition broken",
+            Self::SpoilUnknown => "unknown file broken",
+            Self::HideDirectory(_) => "directory gone or back",
+            Self::ReplaceWeights(..) => "weights replaced or back",
+            Self::Pass(_) => "pass",
+            Self::Advance(_) => "time passes",
+            Self::SetClock(_) => "clock set",
+            Self::Crash(_) => "server killed",
+            Self::Fails(..) => "starts fail for now",
+            Self::Busy(..) => "requests begin or end",
+            Self::Silent(..) => "server hangs or answers",
+            Self::Unreadable(..) => "process unreadable or readable",
+            Self::Stray(..) => "unrecorded server",
+            Self::Stranger(..) => "port taken or left",
+            Self::Foreign(..) => "server of another state directory",
+            Self::ReusePid => "pid used again",
+            Self::Reboot => "reboot",
+            Self::LoseDatabase => "database deleted",
+            Self::DeleteRow(_) => "row deleted",
+            Self::Drift(_) => "row changed",
+            Self::ForeignRow(_) => "row of another program",
+            Self::Install(_) => "llama-server replaced",
+            Self::Missing(_) => "llama-server gone or back",
+        }
+    }
+}
+
+impl Try {
+    fn make(&self, world: &mut World) {
+        let limits = world.limits.clone();
+        world.goal = if self.down { Goal::Down } else { Goal::Definitions };
+        (world.limits.retry, world.limits.upgrade_binary) = (self.retry, self.upgrade);
+        world.limits.targets = self.target.map(|index| name(MODELS[index])).into_iter().collect();
+        world.interferences.clone_from(&self.interferences);
+        let ended = match world.try_pass() {
+            Ok(_) => "to its end",
+            Err(ended) => ended.name(),
+        };
+        world.tally.add("passes", ended);
+        world.interferences.clear();
+        (world.limits, world.goal) = (limits, Goal::Definitions);
+    }
+}
+
+fn servers(world: &mut World, index: usize, change: impl Fn(&mut Server)) {
+    world.machine.servers.iter_mut().filter(|s| s.model.as_str() == MODELS[index]).for_each(change);
+}
+
+fn crash(world: &mut World, model: &str) {
+    while let Some(server) = world.machine.of(model).first() {
+        let id = server.id.clone();
+        world.machine.die(&id, FailureCause::NoMemory, "killed");
+    }
+}
+
+fn replace_weights(world: &mut World, index: usize, replaced: bool) {
+    let file = format!("/weights/{}.gguf", MODELS[index]);
+    if !replaced {
+        world.machine.replaced.remove(&file);
+        return;
+    }
+    world.machine.replaced.insert(file);
+    if let Some(definition) = world.desired.definitions.get(MODELS[index]).cloned() {
+        world.define(Arc::unwrap_or_clone(definition).new_weights());
+    }
+}
+
+/// Only one that is recorded, or whose start was, can be unknown; of others
+/// nothing would tell at all.
+fn recorded_unreadable(world: &mut World, index: usize, on: bool) {
+    let store = &world.store;
+    for server in world.machine.servers.iter_mut().filter(|s| s.model.as_str() == MODELS[index]) {
+        server.unreadable = on && store.instance(&server.id).is_some();
+    }
+}

@@ -1,0 +1,134 @@
+//! The history a seed stands for.
+
+use fastrand::Rng;
+
+use super::deed::{Deed, MODELS, Try, Written};
+use crate::simulated::Interference;
+
+/// Calls a pass makes of the world, about: interferences fall among them.
+const CALLS: usize = 24;
+
+/// The deeds of a seed: the same for the same seed, whatever machine.
+pub fn deeds(seed: u64) -> Vec<Deed> {
+    let mut dice = Dice { rng: Rng::with_seed(seed), models: 1 };
+    dice.models = dice.rng.usize(1..=MODELS.len());
+    let length = dice.rng.usize(4..24);
+    // Something to lose, mostly.
+    let mut deeds = Vec::with_capacity(length + 2 * dice.models);
+    if dice.one_in(4) {
+        return (0..length).map(|_| dice.deed()).collect();
+    }
+    deeds.extend((0..dice.models).map(|model| Deed::Define(dice.written(model))));
+    deeds.extend([Deed::Pass(Try::default()), Deed::Advance(1_000), Deed::Pass(Try::default())]);
+    deeds.extend((0..length).map(|_| dice.deed()));
+    deeds
+}
+
+struct Dice {
+    rng: Rng,
+    models: usize,
+}
+
+impl Dice {
+    fn one_in(&mut self, n: u32) -> bool {
+        self.rng.u32(..n) == 0
+    }
+
+    fn model(&mut self) -> usize {
+        self.rng.usize(..self.models)
+    }
+
+    fn deed(&mut self) -> Deed {
+        match self.rng.u8(..100) {
+            0..30 => Deed::Pass(self.attempt()),
+            30..48 => Deed::Advance(self.time()),
+            48..59 => {
+                let model = self.model();
+                Deed::Define(self.written(model))
+            }
+            _ => self.incident(),
+        }
+    }
+
+    /// Something that is neither a pass nor time.
+    fn incident(&mut self) -> Deed {
+        let (model, on) = (self.model(), self.rng.bool());
+        match self.rng.u8(..32) {
+            0..4 => Deed::Define(self.written(model)),
+            4 | 5 => Deed::Remove(model),
+            6 | 7 => Deed::Spoil(model, on),
+            8 => Deed::SpoilUnknown,
+            9 => Deed::HideDirectory(on && self.rng.bool()),
+            10 => Deed::ReplaceWeights(model, on),
+            11..14 => Deed::Crash(model),
+            14 => Deed::Fails(model, self.rng.u8(..4)),
+            15 | 16 => Deed::Busy(model, on),
+            17 => Deed::Silent(model, on),
+            18 | 19 => Deed::Unreadable(model, on),
+            20 => Deed::Stray(model, self.rng.u8(..3)),
+            21 | 22 => Deed::Stranger(self.rng.u16(8100..8105), on),
+            23 => Deed::Foreign(model, on),
+            24 => Deed::ReusePid,
+            25 => Deed::Reboot,
+            26 => Deed::LoseDatabase,
+            27 => Deed::DeleteRow(model),
+            28 => Deed::Drift(model),
+            29 => Deed::ForeignRow(on.then_some(model)),
+            30 => Deed::Install(on),
+            _ if self.one_in(4) => Deed::SetClock(self.rng.i64(-4_000_000..4_000_000)),
+            _ => Deed::Missing(on),
+        }
+    }
+
+    fn written(&mut self, model: usize) -> Written {
+        const FATES: [&str; 6] = ["dies", "crashes", "hangs", "crawls", "slow", "ready"];
+        Written {
+            model,
+            spec: self.rng.u8(..3),
+            port: self.one_in(3).then(|| self.rng.u16(8100..8104)),
+            socket: self.one_in(10),
+            stopped: self.one_in(6),
+            fate: if self.one_in(4) { self.rng.choice(FATES) } else { None },
+            stops: self.one_in(5),
+            description: self.rng.u8(..2),
+        }
+    }
+
+    fn attempt(&mut self) -> Try {
+        let mut interferences: Vec<_> = if self.rng.bool() {
+            Vec::new()
+        } else {
+            (0..self.rng.usize(1..=3)).map(|_| (self.rng.usize(..CALLS), self.interference())).collect()
+        };
+        interferences.sort_by_key(|(call, _)| *call);
+        Try {
+            down: self.one_in(25),
+            retry: self.one_in(15),
+            upgrade: self.one_in(15),
+            target: if self.one_in(15) { Some(self.model()) } else { None },
+            interferences,
+        }
+    }
+
+    fn interference(&mut self) -> Interference {
+        match self.rng.u8(..16) {
+            0..3 => Interference::KilledBefore,
+            3 | 4 => Interference::KilledAfter,
+            5 | 6 => Interference::Fails,
+            7 => Interference::FailsToTell,
+            8 => Interference::Stale,
+            9 | 10 => Interference::Meanwhile(Box::new(Deed::Advance(self.time()))),
+            _ => Interference::Meanwhile(Box::new(self.incident())),
+        }
+    }
+
+    /// Mostly the times on which something depends, in milliseconds.
+    fn time(&mut self) -> u64 {
+        match self.rng.u8(..8) {
+            0 => self.rng.u64(..100),
+            1..5 => self.rng.u64(..3_000),
+            5 | 6 => self.rng.u64(..40_000),
+            _ => self.rng.u64(..1_000_000),
+        }
+    }
+}

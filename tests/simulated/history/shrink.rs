@@ -1,0 +1,66 @@
+//! Makes a history that breaks a promise small.
+
+use super::{Broken, Deed, live};
+use crate::simulated::{Sabotage, Tally};
+
+/// A shorter history that breaks a promise too, by leaving out what it can do
+/// without; at least `deeds` itself, which must break one.
+pub fn shrink(deeds: &[Deed], sabotage: Option<Sabotage>) -> (Vec<Deed>, Broken) {
+    let breaks = |deeds: &[Deed]| live(deeds, sabotage, &mut Tally::default()).err();
+    let mut small = deeds.to_vec();
+    let mut broken = breaks(&small).unwrap_or_else(|| Broken(String::new()));
+    loop {
+        let before = small.clone();
+        let mut chunk = small.len().div_ceil(2).max(1);
+        loop {
+            let mut at = 0;
+            while at < small.len() {
+                let mut less = small.clone();
+                less.drain(at..(at + chunk).min(less.len()));
+                match breaks(&less) {
+                    Some(how) => (small, broken) = (less, how),
+                    None => at += chunk,
+                }
+            }
+            if chunk == 1 {
+                break;
+            }
+            chunk = chunk.div_ceil(2);
+        }
+        for at in 0..small.len() {
+            for plainer in plainer(&small[at]) {
+                let mut less = small.clone();
+                less[at] = plainer;
+                if let Some(how) = breaks(&less) {
+                    (small, broken) = (less, how);
+                    break;
+                }
+            }
+        }
+        if small == before {
+            return (small, broken);
+        }
+    }
+}
+
+/// Deeds that do less than this one.
+fn plainer(deed: &Deed) -> Vec<Deed> {
+    let Deed::Pass(attempt) = deed else { return Vec::new() };
+    let without = |index: usize| {
+        let mut less = attempt.clone();
+        less.interferences.remove(index);
+        less
+    };
+    let mut plainer: Vec<_> = (0..attempt.interferences.len()).map(without).collect();
+    for less in [
+        super::Try { retry: false, ..attempt.clone() },
+        super::Try { upgrade: false, ..attempt.clone() },
+        super::Try { target: None, ..attempt.clone() },
+        super::Try { down: false, ..attempt.clone() },
+    ] {
+        if less != *attempt {
+            plainer.push(less);
+        }
+    }
+    plainer.into_iter().map(Deed::Pass).collect()
+}

@@ -1,0 +1,221 @@
+//! What herdsman promises, checked at every single effect against what really
+//! is. A broken promise panics, whatever the test was about.
+//!
+//! Nothing here looks at a plan: a promise is about what happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use herdsman::model::{
+    BinaryIdentity, Busy, Change, Desired, GenerationOutcome, InstanceId, InstanceRecord, InstanceState, Launch,
+    ModelName, SpecHash, Status, StopTarget, Timestamp, Unresolved,
+};
+
+use super::store::SharedRow;
+use super::{Machine, World};
+
+/// The shortest delay after a crash.
+const BACKOFF: Duration = Duration::from_secs(1);
+/// Requests in flight have at least this long; definitions here say no less.
+pub const DRAIN: Duration = Duration::from_secs(5);
+
+/// What a check must remember.
+#[derive(Clone, Debug, Default)]
+pub struct Promises {
+    /// The files as they were when last read.
+    read: Arc<Desired>,
+    /// How many models were managed when the records were read.
+    managed: usize,
+    /// How many of them this pass has deleted.
+    deleted: usize,
+    /// Those really ready at the last look.
+    ready: BTreeSet<InstanceId>,
+    /// Those really with requests in flight when this pass asked.
+    busy: BTreeSet<InstanceId>,
+    /// Those that were to be stopped before this pass began.
+    ending: BTreeSet<InstanceId>,
+    /// Since when each of them is.
+    draining: BTreeMap<InstanceId, Timestamp>,
+    /// The last start of each model: which, of what, and when.
+    starts: BTreeMap<ModelName, (InstanceId, u32, SpecHash, Timestamp)>,
+    /// The llama-servers as last told.
+    binaries: BTreeMap<Option<String>, Option<BinaryIdentity>>,
+}
+
+impl Promises {
+    /// A pass begins.
+    pub fn pass_begins(&mut self, instances: &[InstanceRecord]) {
+        let ends = |i: &&InstanceRecord| matches!(i.state, InstanceState::Draining { .. } | InstanceState::Stopping);
+        self.ending = instances.iter().filter(ends).map(|i| i.id.clone()).collect();
+        (self.deleted, self.busy) = (0, BTreeSet::new());
+    }
+
+    /// The files were read.
+    pub fn read(&mut self, files: &Arc<Desired>) {
+        self.read = Arc::clone(files);
+    }
+
+    /// The records were read: so many models, with instances or not.
+    pub fn recorded(&mut self, managed: usize) {
+        self.managed = managed;
+    }
+
+    /// The machine was looked at.
+    pub fn looked(&mut self, machine: &Machine, now: Timestamp) {
+        let ready = machine.servers.iter().filter(|s| Machine::is_ready(s, now));
+        self.ready = ready.map(|s| s.id.clone()).collect();
+    }
+
+    /// An instance was asked for requests in flight.
+    pub fn asked(&mut self, id: &InstanceId, busy: Busy) {
+        if matches!(busy, Busy::Yes(_)) {
+            self.busy.insert(id.clone());
+        }
+    }
+
+    /// A llama-server was asked for.
+    pub fn told(&mut self, declared: &Option<String>, identity: Option<BinaryIdentity>) {
+        self.binaries.insert(declared.clone(), identity);
+    }
+
+    /// What was remembered of time means nothing after the clock was set, and
+    /// what was recorded is gone with the database.
+    pub fn forget_times(&mut self) {
+        self.starts.clear();
+        self.draining.clear();
+    }
+}
+
+impl World {
+    /// Checks a transaction before it is made, and remembers it.
+    pub(super) fn check_changes(&mut self, changes: &[Change]) {
+        for change in changes {
+            self.check_change(change);
+            if let Change::PutInstance(record) = change
+                && let InstanceState::Draining { .. } | InstanceState::Stopping = record.state
+            {
+                self.promises.draining.entry(record.id.clone()).or_insert(self.now);
+            }
+        }
+    }
+
+    fn check_change(&mut self, change: &Change) {
+        let really_ready = |model: &ModelName, hash: Option<&SpecHash>| {
+            let of = self.machine.servers.iter().filter(|s| s.model == *model && hash.is_none_or(|h| s.spec == *h));
+            // It may have died since the look.
+            of.count() == 0 || self.machine.of(model.as_str()).iter().any(|s| self.promises.ready.contains(&s.id))
+        };
+        match change {
+            Change::RemoveInstance(id) => {
+                let lives = self.machine.servers.iter().any(|s| s.id == *id);
+                assert!(!lives, "promise broken: instance {id} is forgotten and lives");
+            }
+            Change::DeleteModel { model } => self.check_deletion(model),
+            Change::CreateModel { config, adopt_row: Some(row) } => {
+                let name = self.store.rows.get(row).map(|row| row.name.as_str());
+                assert!(name.is_none_or(|name| name == config.name.as_str()), "promise broken: takes another's row");
+            }
+            Change::SetGenerationOutcome { model, number, outcome: GenerationOutcome::Ready } => {
+                let hash = self.store.generation_hash(model, *number);
+                let ready = really_ready(model, hash.as_ref());
+                assert!(ready, "promise broken: generation {number} of {model} counts as ready and never was");
+            }
+            Change::SetGenerationOutcome { model, number, outcome: GenerationOutcome::Pending } => {
+                self.check_revival(model, *number);
+            }
+            Change::SetStatus { model, status: Status::Running, .. } => {
+                assert!(really_ready(model, None), "promise broken: {model} is called running and is not ready");
+            }
+            _ => {}
+        }
+    }
+
+    fn check_deletion(&mut self, model: &ModelName) {
+        assert!(self.machine.of(model.as_str()).is_empty(), "promise broken: {model} is deleted and lives");
+        let read = &self.promises.read;
+        assert!(!read.definitions.contains_key(model), "promise broken: {model} is deleted and defined");
+        let unresolved = self.unresolved(model).is_some();
+        assert!(!unresolved, "promise broken: {model} is deleted and its file cannot be read");
+        let recorded = self.store.sources();
+        let unknown = read.unresolved.iter().find(|u| !recorded.contains(&*u.path));
+        assert!(unknown.is_none(), "promise broken: {model} is deleted although {unknown:?} may be its file");
+        self.promises.deleted += 1;
+        if self.limits.max_deletes.is_none() {
+            let (deleted, managed) = (self.promises.deleted, self.promises.managed);
+            let too_many = managed >= 2 && deleted >= managed || managed >= 4 && 2 * deleted > managed;
+            assert!(!too_many, "promise broken: {deleted} of {managed} models are deleted in one pass");
+        }
+    }
+
+    fn check_revival(&self, model: &ModelName, number: u32) {
+        let Some((outcome, accepted_by)) = self.store.generation_state(model, number) else { return };
+        let declared = self.promises.read.definitions.get(model).map(|d| d.spec.binary.clone()).unwrap_or_default();
+        let other = self.promises.binaries.get(&declared).is_none_or(|now| *now != accepted_by);
+        let failed = matches!(outcome, GenerationOutcome::Failed(_));
+        assert!(!failed || other || self.limits.retry, "promise broken: {model} is tried again as it failed");
+    }
+
+    /// The problem of the file a model was recorded from, or of the one that
+    /// declares its name, as of the last reading.
+    fn unresolved(&self, model: &ModelName) -> Option<&Unresolved> {
+        let read = &self.promises.read;
+        let source = self.store.source(model);
+        let by_name =
+            |u: &&Unresolved| u.name.as_ref() == Some(model) && !read.definitions.contains_key::<ModelName>(model);
+        read.unresolved.iter().find(|u| source == Some(&*u.path) || by_name(u))
+    }
+
+    /// Checks a start before it happens, and remembers it.
+    pub(super) fn check_spawn(&mut self, launch: &Launch) {
+        let model = &launch.model;
+        let others = self.machine.of(model.as_str());
+        assert!(others.is_empty(), "promise broken: a second instance of {model}: {others:?}");
+        let Some(intent) = self.store.instance(&launch.id).filter(|i| i.state == InstanceState::Intent) else {
+            panic!("promise broken: {model} starts unrecorded");
+        };
+        let generation = intent.generation;
+        let failed = matches!(self.store.generation_state(model, generation), Some((GenerationOutcome::Failed(_), _)));
+        assert!(!failed, "promise broken: generation {generation} of {model} failed and is started as it is");
+        if let Some((id, number, spec, at)) = self.promises.starts.get(model)
+            && (*number, spec) == (generation, &launch.spec)
+            && self.machine.death(id).is_some()
+            && !self.promises.draining.contains_key(id)
+            && !self.limits.retry
+        {
+            let after = self.now.since(*at);
+            assert!(after >= BACKOFF, "promise broken: {model} crashed and is started again after {after:?}");
+        }
+        let start = (launch.id.clone(), generation, launch.spec.clone(), self.now);
+        self.promises.starts.insert(model.clone(), start);
+    }
+
+    /// Checks a stop before it happens.
+    pub(super) fn check_stop(&self, target: &StopTarget) {
+        let model = &target.model;
+        let state = self.store.instance(&target.id).map(|i| i.state);
+        let recorded = matches!(state, None | Some(InstanceState::Stopping));
+        assert!(recorded, "promise broken: {model} is stopped while recorded as {state:?}");
+        let Some(server) = self.machine.servers.iter().find(|s| s.id == target.id) else { return };
+        assert!(!server.unreadable, "promise broken: {model} is unknown and stopped");
+        let only = self.machine.of(model.as_str()).len() == 1;
+        let serves = only && !server.silent && self.promises.ready.contains(&target.id);
+        let begun = self.promises.ending.contains(&target.id);
+        let removed = self.is_down();
+        let broken = self.unresolved(model).filter(|_| serves && !begun && !removed);
+        assert!(broken.is_none(), "promise broken: {model} is stopped and its file cannot be read: {broken:?}");
+        if serves && self.promises.busy.contains(&target.id) {
+            let since = self.promises.draining.get(&target.id).copied();
+            let drained = since.is_some_and(|since| self.now.since(since) >= DRAIN);
+            assert!(drained, "promise broken: {model} is stopped in the midst of requests, draining since {since:?}");
+        }
+    }
+
+    /// Checks that rows of other programs are as they were.
+    pub(super) fn check_rows(&self, before: &BTreeMap<i64, SharedRow>) {
+        for (id, row) in before {
+            let kept = self.store.rows.get(id) == Some(row) || self.store.is_managed(*id);
+            assert!(kept, "promise broken: row {id} ({}) of another program is changed", row.name);
+        }
+    }
+}
