@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use simulated::history::{Broken, deeds, live, shrink};
+use simulated::history::{Broken, deeds, live, shrink, tell};
 use simulated::{Sabotage, Tally};
 
 /// Simulated histories: does herdsman keep its promises, whatever happens?
@@ -61,32 +61,23 @@ fn main() -> ExitCode {
     // A broken promise is a panic, and is reported once.
     std::panic::set_hook(Box::new(|_| {}));
     match arguments.seed {
-        Some(seed) => tell(seed, sabotage),
+        Some(seed) => one(seed, sabotage),
         None => run(arguments.from, arguments.seeds, sabotage),
     }
 }
 
-/// One history as a story.
-fn tell(seed: u64, sabotage: Option<Sabotage>) -> ExitCode {
+/// One history as a story; one that breaks a promise is made small first.
+fn one(seed: u64, sabotage: Option<Sabotage>) -> ExitCode {
     let history = deeds(seed);
-    let (history, ended) = match live(&history, sabotage, &mut Tally::default()) {
-        Ok(()) => (history, None),
-        Err(_) => {
-            let (small, broken) = shrink(&history, sabotage);
-            (small, Some(broken))
-        }
-    };
-    history.iter().for_each(|deed| println!("{deed:?}"));
-    match ended {
-        None => {
-            println!("Seed {seed}: every promise kept.");
-            ExitCode::SUCCESS
-        }
-        Some(Broken(how)) => {
-            println!("Seed {seed}, made small: {how}");
-            ExitCode::FAILURE
-        }
+    if live(&history, sabotage, &mut Tally::default()).is_ok() {
+        print!("{}", tell(&history, sabotage).0);
+        println!("Seed {seed}: every promise kept.");
+        return ExitCode::SUCCESS;
     }
+    let (small, Broken(how)) = shrink(&history, sabotage);
+    print!("{}", tell(&small, sabotage).0);
+    println!("Seed {seed}, made small: {how}");
+    ExitCode::FAILURE
 }
 
 /// All histories, on all processors, up to the first that breaks a promise.

@@ -19,6 +19,12 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
+    /// The time so many milliseconds later, or earlier.
+    #[must_use]
+    pub const fn shifted(self, ms: i64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+
     /// How long ago `earlier` was. A time in the future counts as now, so a
     /// clock set back never makes anything wait longer than it should.
     #[must_use]

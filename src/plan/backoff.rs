@@ -24,7 +24,8 @@ pub fn delay(crashes: u32) -> Duration {
 /// When the next try is due; `None`: now.
 ///
 /// It counts from the last *start*, so a server that had run for a while is
-/// back at once. A start in the future (the clock was set back) counts as now.
+/// back at once. A start in the future (the clock was set back) counts as now;
+/// [`anchored`] sees to it that it does so once.
 #[must_use]
 pub fn next_try(crashes: Crashes, now: Timestamp) -> Option<Timestamp> {
     let due = crashes.last_start?.min(now).plus(delay(crashes.count));
@@ -33,9 +34,17 @@ pub fn next_try(crashes: Crashes, now: Timestamp) -> Option<Timestamp> {
 
 /// The crash count once `instance` has died.
 #[must_use]
-pub fn after_crash(before: Crashes, instance: &InstanceRecord) -> Crashes {
+pub fn after_crash(before: Crashes, instance: &InstanceRecord, now: Timestamp) -> Crashes {
     let recovered = instance.ready.is_some_and(|(_, last)| last.since(instance.started_at) >= RECOVERED_AFTER);
-    Crashes { count: if recovered { 1 } else { before.count.saturating_add(1) }, last_start: Some(instance.started_at) }
+    let count = if recovered { 1 } else { before.count.saturating_add(1) };
+    Crashes { count, last_start: Some(instance.started_at.min(now)) }
+}
+
+/// The crashes as they are to be recorded when the clock was set back to before
+/// the last start: that counts as now, and once, or it would for ever.
+#[must_use]
+pub fn anchored(crashes: Crashes, now: Timestamp) -> Option<Crashes> {
+    (crashes.last_start? > now).then_some(Crashes { last_start: Some(now), ..crashes })
 }
 
 #[cfg(test)]

@@ -209,7 +209,7 @@ impl<'a> World<'a> {
         live.sort_by_key(|instance| preference(instance, wanted.as_ref().map(|w| &w.hash), record));
         // What an unreadable file says of patience is not known.
         let definition = wanted.as_ref().map(|w| &*w.definition).filter(|_| unresolved.is_none());
-        let settled = record.map(|record| settle::settle(self.input, definition, record, &live));
+        let settled = record.map(|record| settle::settle(self.input, name, definition, record, &live));
         Situation {
             name,
             settled,

@@ -22,7 +22,7 @@ use std::time::Duration;
 use super::{Found, Input, Question, backoff};
 use crate::model::{
     Change, Crashes, Death, Definition, FailureCause, GenerationOutcome, Health, Instance, InstanceId, InstanceRecord,
-    InstanceState, ModelRecord, OnFailure, PortRecord, ReadyPolicy, Timestamp,
+    InstanceState, ModelName, ModelRecord, OnFailure, PortRecord, ReadyPolicy, Timestamp,
 };
 
 /// Growth that counts as progress, bytes: more than a server that only logs.
@@ -30,9 +30,16 @@ const PROGRESS: u64 = 1 << 20;
 /// Progress is written down at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
+/// A start told otherwise than recorded, by so many milliseconds: the clock was
+/// set. The kernel tells it to the second, from the boot, and an intent is
+/// recorded a little before its start.
+const CLOCK_SET: u64 = 5_000;
+
 /// A record brought up to what was observed.
 #[derive(Debug)]
 pub struct Settled<'a> {
+    /// The model.
+    model: &'a ModelName,
     /// The record as it will be once the changes are written.
     pub record: Cow<'a, ModelRecord>,
     /// Facts to write.
@@ -63,11 +70,13 @@ pub enum GivenUp {
 /// Brings `record` up to what was observed of `live`, its instances.
 pub fn settle<'a>(
     input: &Input<'a>,
+    model: &'a ModelName,
     definition: Option<&Definition>,
     record: &'a ModelRecord,
     live: &[&Instance],
 ) -> Settled<'a> {
     let mut settled = Settled {
+        model,
         record: Cow::Borrowed(record),
         changes: Vec::new(),
         findings: Vec::new(),
@@ -77,6 +86,9 @@ pub fn settle<'a>(
         rebooted: false,
         questions: Vec::new(),
     };
+    if let Some(crashes) = backoff::anchored(record.crashes, input.now) {
+        settled.set_crashes(crashes);
+    }
     for instance in &record.instances {
         match live.iter().find(|l| l.id == instance.id) {
             Some(seen) => settled.lives(input, definition, instance, seen),
@@ -96,6 +108,7 @@ impl Settled<'_> {
         seen: &Instance,
     ) {
         let mut now_is = recorded.clone();
+        follow_clock(&mut now_is, seen);
         if now_is.process.as_ref() != Some(&seen.process) {
             now_is.process = Some(seen.process.clone());
         }
@@ -209,7 +222,7 @@ impl Settled<'_> {
         let silent = input.now.since(since);
         if definition.and_then(|d| d.ready.unhealthy_after).is_some_and(|limit| silent >= limit) {
             // One that hangs at every start slows down as one that crashes does.
-            self.set_crashes(is, backoff::after_crash(self.record.crashes, is));
+            self.set_crashes(backoff::after_crash(self.record.crashes, is, input.now));
             self.give_up(is, GivenUp::Unanswered(silent));
         }
     }
@@ -250,7 +263,7 @@ impl Settled<'_> {
             InstanceState::Loading => self.start_failed(input, definition, was, death),
             InstanceState::Ready => {
                 self.findings.push(Found::Crashed(death.clone()));
-                self.set_crashes(was, backoff::after_crash(self.record.crashes, was));
+                self.set_crashes(backoff::after_crash(self.record.crashes, was, input.now));
                 self.death = Some(death);
             }
         }
@@ -279,9 +292,9 @@ impl Settled<'_> {
                 outcome: GenerationOutcome::Failed(death.clone()),
             });
             self.record.to_mut().generation.outcome = GenerationOutcome::Failed(death);
-            self.set_crashes(was, Crashes::default());
+            self.set_crashes(Crashes::default());
         } else {
-            self.set_crashes(was, backoff::after_crash(self.record.crashes, was));
+            self.set_crashes(backoff::after_crash(self.record.crashes, was, input.now));
         }
     }
 
@@ -304,9 +317,31 @@ impl Settled<'_> {
         }
     }
 
-    fn set_crashes(&mut self, was: &InstanceRecord, crashes: Crashes) {
-        self.changes.push(Change::SetCrashes { model: was.model.clone(), crashes });
+    fn set_crashes(&mut self, crashes: Crashes) {
+        self.changes.push(Change::SetCrashes { model: self.model.clone(), crashes });
         self.record.to_mut().crashes = crashes;
+    }
+}
+
+/// The kernel tells start times by the clock as it is now. If that differs from
+/// what was recorded at the start, the clock was set since, and everything
+/// recorded of the instance moves with it: neither patience nor drain time ends
+/// early, or never, because somebody set the clock.
+fn follow_clock(is: &mut InstanceRecord, seen: &Instance) {
+    let moved = seen.started_at.0.saturating_sub(is.started_at.0);
+    if moved.unsigned_abs() < CLOCK_SET {
+        return;
+    }
+    let shift = |time: &mut Timestamp| *time = time.shifted(moved);
+    shift(&mut is.started_at);
+    shift(&mut is.progress.1);
+    if let Some((first, last)) = &mut is.ready {
+        shift(first);
+        shift(last);
+    }
+    is.unanswered_since.iter_mut().for_each(shift);
+    if let InstanceState::Draining { deadline } = &mut is.state {
+        shift(deadline);
     }
 }
 

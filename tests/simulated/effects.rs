@@ -295,8 +295,7 @@ impl apply::World for World {
         let mut stop = |target: &StopTarget| {
             let stop = |world: &mut Self| {
                 world.check_stop(target);
-                world.end(target);
-                Ok(())
+                world.end(target)
             };
             self.carry_out(Call::Stop, stop, |next| {
                 Err(if next == Next::Killed { "killed" } else { "it does not end" }.to_owned())

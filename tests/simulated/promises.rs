@@ -29,8 +29,12 @@ pub struct Promises {
     managed: usize,
     /// How many of them this pass has deleted.
     deleted: usize,
+    /// Those that were really ready at some look.
+    were_ready: BTreeSet<InstanceId>,
     /// Those really ready at the last look.
     ready: BTreeSet<InstanceId>,
+    /// Those that could not be read at the last look.
+    unreadable: BTreeSet<InstanceId>,
     /// Those really with requests in flight when this pass asked.
     busy: BTreeSet<InstanceId>,
     /// Those that were to be stopped before this pass began.
@@ -65,6 +69,8 @@ impl Promises {
     pub fn looked(&mut self, machine: &Machine, now: Timestamp) {
         let ready = machine.servers.iter().filter(|s| Machine::is_ready(s, now));
         self.ready = ready.map(|s| s.id.clone()).collect();
+        self.were_ready.extend(self.ready.iter().cloned());
+        self.unreadable = machine.servers.iter().filter(|s| s.unreadable).map(|s| s.id.clone()).collect();
     }
 
     /// An instance was asked for requests in flight.
@@ -77,6 +83,17 @@ impl Promises {
     /// A llama-server was asked for.
     pub fn told(&mut self, declared: &Option<String>, identity: Option<BinaryIdentity>) {
         self.binaries.insert(declared.clone(), identity);
+    }
+
+    /// Something else than herdsman started a server of a model: what replaces
+    /// it has no crash to wait for.
+    pub fn forget_start(&mut self, model: &ModelName) {
+        self.starts.remove(model);
+    }
+
+    /// A reboot is no crash, and `down` forgives them.
+    pub fn forget_starts(&mut self) {
+        self.starts.clear();
     }
 
     /// What was remembered of time means nothing after the clock was set, and
@@ -104,7 +121,7 @@ impl World {
         let really_ready = |model: &ModelName, hash: Option<&SpecHash>| {
             let of = self.machine.servers.iter().filter(|s| s.model == *model && hash.is_none_or(|h| s.spec == *h));
             // It may have died since the look.
-            of.count() == 0 || self.machine.of(model.as_str()).iter().any(|s| self.promises.ready.contains(&s.id))
+            of.count() == 0 || self.machine.of(model.as_str()).iter().any(|s| self.promises.were_ready.contains(&s.id))
         };
         match change {
             Change::RemoveInstance(id) => {
@@ -197,7 +214,8 @@ impl World {
         let recorded = matches!(state, None | Some(InstanceState::Stopping));
         assert!(recorded, "promise broken: {model} is stopped while recorded as {state:?}");
         let Some(server) = self.machine.servers.iter().find(|s| s.id == target.id) else { return };
-        assert!(!server.unreadable, "promise broken: {model} is unknown and stopped");
+        let unknown = self.promises.unreadable.contains(&target.id);
+        assert!(!unknown, "promise broken: {model} is unknown and stopped");
         let only = self.machine.of(model.as_str()).len() == 1;
         let serves = only && !server.silent && self.promises.ready.contains(&target.id);
         let begun = self.promises.ending.contains(&target.id);

@@ -185,7 +185,7 @@ impl World {
     }
 
     /// Ends the process of a target, if it is what it should be.
-    pub(super) fn end(&mut self, target: &StopTarget) {
+    pub(super) fn end(&mut self, target: &StopTarget) -> Result<(), String> {
         let pid = target.process.pid;
         if self.breaks(Sabotage::TrustBarePid) {
             let harmed = self.machine.bystanders.contains_key(&pid);
@@ -193,8 +193,13 @@ impl World {
         }
         let harmed = self.machine.foreign.values().any(|(_, theirs)| *theirs == pid);
         assert!(!harmed, "promise broken: pid {pid} is of another state directory and stopped");
-        if self.machine.servers.iter().any(|s| s.id == target.id && s.process == target.process) {
-            self.machine.end(&target.id);
+        match self.machine.servers.iter().find(|s| s.id == target.id && s.process == target.process) {
+            Some(server) if server.unreadable => Err("its environment cannot be read".to_owned()),
+            Some(_) => {
+                self.machine.end(&target.id);
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 }

@@ -78,6 +78,8 @@ pub struct World {
     pub promises: Promises,
     /// What has happened.
     pub tally: Tally,
+    /// What happened, told for people, if it is to be.
+    pub story: Option<String>,
     /// How many command lines were checked.
     pub checks: usize,
     /// The files as last read.
@@ -86,6 +88,9 @@ pub struct World {
     pub(super) first_read: Option<Arc<Desired>>,
     /// How often this pass has read them.
     pub(super) loads: usize,
+    in_pass: bool,
+    /// The database was deleted in the midst of a pass.
+    doomed: bool,
     /// Something happened in the midst of this pass.
     pub(super) disturbed: bool,
     pub(super) calls: usize,
@@ -111,10 +116,13 @@ impl World {
             sabotage: None,
             promises: Promises::default(),
             tally: Tally::default(),
+            story: None,
             checks: 0,
             last_read: None,
             first_read: None,
             loads: 0,
+            in_pass: false,
+            doomed: false,
             disturbed: false,
             calls: 0,
             seed: 0,
@@ -169,6 +177,7 @@ impl World {
             socket: None,
         };
         let _ = self.machine.spawn(&launch, self.now);
+        self.promises.forget_start(&definition.name);
     }
 
     /// Lets time pass.
@@ -185,6 +194,7 @@ impl World {
     /// The machine starts again.
     pub fn reboot(&mut self) {
         self.machine.reboot(self.now);
+        self.promises.forget_starts();
     }
 
     /// Somebody sets the clock, by so many milliseconds.
@@ -194,10 +204,21 @@ impl World {
         self.promises.forget_times();
     }
 
-    /// The database is gone.
+    /// The database is deleted. Who has it open goes on writing to it.
     pub fn lose_database(&mut self) {
+        if self.in_pass {
+            self.doomed = true;
+            return;
+        }
         self.store = Store::default();
         self.promises.forget_times();
+    }
+
+    /// Adds to the story.
+    pub(super) fn tell(&mut self, what: impl FnOnce() -> String) {
+        if let Some(story) = &mut self.story {
+            *story += &what();
+        }
     }
 
     /// Whether everything is to be stopped.
@@ -207,7 +228,10 @@ impl World {
 
     /// herdsman is started anew.
     pub fn revive(&mut self) {
-        (self.dead, self.disturbed, self.calls, self.loads) = (false, false, 0, 0);
+        (self.dead, self.disturbed, self.calls, self.loads, self.in_pass) = (false, false, 0, 0, false);
+        if std::mem::take(&mut self.doomed) {
+            self.lose_database();
+        }
         self.promises.pass_begins(self.store.instances());
     }
 
@@ -215,7 +239,16 @@ impl World {
     pub fn try_pass(&mut self) -> Result<Pass, Ended> {
         self.revive();
         let (goal, limits) = (self.goal, self.sabotaged(self.limits.clone()));
+        self.in_pass = true;
         let passed = pass(self, goal, &limits, "test");
+        self.in_pass = false;
+        match &passed {
+            Ok(pass) => {
+                let now = self.now.0;
+                self.tell(|| format!("-- {now}\n{}", show(&pass.plan)));
+            }
+            Err(ended) => self.tell(|| format!("-- {ended}\n")),
+        }
         if let Ok(pass) = &passed {
             let unexplained = pass.plan.actions.iter().find(|action| action.reasons.is_empty());
             assert!(unexplained.is_none(), "promise broken: no reason for {unexplained:?}");

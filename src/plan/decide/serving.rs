@@ -32,8 +32,9 @@ impl<'s> Decider<'s, '_> {
         } else if self.s.unresolved.is_some() {
             // Whatever was to follow it cannot be read: it stays.
             self.cancel_drain(recorded);
-        } else if self.serves_for_failed(wanted, record, live) {
-            self.wait_for_edit(record, record.last_ready.as_ref().map(|g| g.number));
+        } else if self.serves_for_failed(wanted, record) {
+            let served = record.last_ready.as_ref().filter(|generation| generation.hash == live.spec);
+            self.wait_for_edit(record, served.map(|generation| generation.number));
             self.wait_until_ready(wanted, live, recorded);
             self.cancel_drain(recorded);
         } else {
@@ -108,12 +109,12 @@ impl<'s> Decider<'s, '_> {
         }
     }
 
-    /// Whether this instance stands in for a generation that failed and that
-    /// nothing has changed about.
-    fn serves_for_failed(&mut self, wanted: &Wanted<'_>, record: &ModelRecord, live: &Instance) -> bool {
+    /// Whether the instance, whatever it serves, stands in for a generation that
+    /// failed and that nothing has changed about: what works does not give way
+    /// to what is known not to.
+    fn serves_for_failed(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) -> bool {
         record.generation.hash == wanted.hash
             && matches!(record.generation.outcome, GenerationOutcome::Failed(_))
-            && record.last_ready.as_ref().is_some_and(|g| g.hash == live.spec)
             && !self.tries_again(wanted, record)
     }
 

@@ -88,7 +88,7 @@ impl<'s> Decider<'s, '_> {
             binary: Some(binary.identity.clone()),
         };
         let crashes = self.record().map(|r| r.crashes).unwrap_or_default();
-        let if_failed = backoff::after_crash(crashes, &record);
+        let if_failed = backoff::after_crash(crashes, &record, self.input.now);
         Some(Box::new(StartWish { launch, record, if_failed }))
     }
 

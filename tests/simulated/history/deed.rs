@@ -235,6 +235,9 @@ impl Try {
             Err(ended) => ended.name(),
         };
         world.tally.add("passes", ended);
+        if self.down {
+            world.promises.forget_starts();
+        }
         world.interferences.clear();
         (world.limits, world.goal) = (limits, Goal::Definitions);
     }

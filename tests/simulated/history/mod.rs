@@ -24,17 +24,31 @@ pub struct Broken(pub String);
 /// The first promise that was broken.
 pub fn live(deeds: &[Deed], sabotage: Option<Sabotage>, tally: &mut Tally) -> Result<(), Broken> {
     let mut world = World::new([]);
+    let ended = live_in(&mut world, deeds, sabotage);
+    tally.merge(&world.tally);
+    ended
+}
+
+/// The same, as a story: every deed, and what each pass planned.
+pub fn tell(deeds: &[Deed], sabotage: Option<Sabotage>) -> (String, Result<(), Broken>) {
+    let mut world = World::new([]);
+    world.story = Some(String::new());
+    let ended = live_in(&mut world, deeds, sabotage);
+    (world.story.unwrap_or_default(), ended)
+}
+
+fn live_in(world: &mut World, deeds: &[Deed], sabotage: Option<Sabotage>) -> Result<(), Broken> {
     world.sabotage = sabotage;
-    let story = AssertUnwindSafe(|| {
+    let ended = catch_unwind(AssertUnwindSafe(|| {
         for deed in deeds {
             world.tally.add("deeds", deed.name());
-            deed.act(&mut world);
+            world.tell(|| format!("{deed:?}\n"));
+            deed.act(world);
         }
-        calm::ends_well(&mut world);
-    });
-    let ended = catch_unwind(story);
+        world.tell(|| "Faults stop.\n".to_owned());
+        calm::ends_well(world);
+    }));
     world.tally.add("histories", if ended.is_ok() { "kept" } else { "broken" });
-    tally.merge(&world.tally);
     ended.map_err(|panic| Broken(said(&*panic)))
 }
 

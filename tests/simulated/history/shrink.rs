@@ -6,9 +6,12 @@ use crate::simulated::{Sabotage, Tally};
 /// A shorter history that breaks a promise too, by leaving out what it can do
 /// without; at least `deeds` itself, which must break one.
 pub fn shrink(deeds: &[Deed], sabotage: Option<Sabotage>) -> (Vec<Deed>, Broken) {
-    let breaks = |deeds: &[Deed]| live(deeds, sabotage, &mut Tally::default()).err();
     let mut small = deeds.to_vec();
-    let mut broken = breaks(&small).unwrap_or_else(|| Broken(String::new()));
+    let Err(mut broken) = live(&small, sabotage, &mut Tally::default()) else { return (small, Broken(String::new())) };
+    let promise = promise(&broken);
+    let breaks = |deeds: &[Deed]| {
+        live(deeds, sabotage, &mut Tally::default()).err().filter(|broken| self::promise(broken) == promise)
+    };
     loop {
         let before = small.clone();
         let mut chunk = small.len().div_ceil(2).max(1);
@@ -41,6 +44,12 @@ pub fn shrink(deeds: &[Deed], sabotage: Option<Sabotage>) -> (Vec<Deed>, Broken)
             return (small, broken);
         }
     }
+}
+
+/// Which promise it was: the first words, without names and numbers.
+fn promise(broken: &Broken) -> String {
+    let is_name = |word: &&str| word.len() > 1 && !word.contains(|c: char| c.is_ascii_digit());
+    broken.0.split_whitespace().filter(is_name).take(7).collect::<Vec<_>>().join(" ")
 }
 
 /// Deeds that do less than this one.
