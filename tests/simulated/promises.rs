@@ -41,10 +41,21 @@ pub struct Promises {
     ending: BTreeSet<InstanceId>,
     /// Since when each of them is.
     draining: BTreeMap<InstanceId, Timestamp>,
-    /// The last start of each model: which, of what, and when.
-    starts: BTreeMap<ModelName, (InstanceId, u32, SpecHash, Timestamp)>,
+    /// The last start of each model.
+    starts: BTreeMap<ModelName, Start>,
     /// The llama-servers as last told.
     binaries: BTreeMap<Option<String>, Option<BinaryIdentity>>,
+}
+
+/// A start of a server.
+#[derive(Clone, Debug)]
+struct Start {
+    id: InstanceId,
+    generation: u32,
+    spec: SpecHash,
+    at: Timestamp,
+    /// That it came about was recorded: what dies before is no crash to anyone.
+    recorded: bool,
 }
 
 impl Promises {
@@ -109,10 +120,16 @@ impl World {
     pub(super) fn check_changes(&mut self, changes: &[Change]) {
         for change in changes {
             self.check_change(change);
-            if let Change::PutInstance(record) = change
-                && let InstanceState::Draining { .. } | InstanceState::Stopping = record.state
-            {
-                self.promises.draining.entry(record.id.clone()).or_insert(self.now);
+            let Change::PutInstance(record) = change else { continue };
+            match record.state {
+                InstanceState::Draining { .. } | InstanceState::Stopping => {
+                    self.promises.draining.entry(record.id.clone()).or_insert(self.now);
+                }
+                InstanceState::Loading | InstanceState::Ready => {
+                    let start = self.promises.starts.get_mut(&record.model).filter(|start| start.id == record.id);
+                    start.into_iter().for_each(|start| start.recorded = true);
+                }
+                InstanceState::Intent => {}
             }
         }
     }
@@ -191,19 +208,21 @@ impl World {
         let Some(intent) = self.store.instance(&launch.id).filter(|i| i.state == InstanceState::Intent) else {
             panic!("promise broken: {model} starts unrecorded");
         };
-        let generation = intent.generation;
+        let (generation, at) = (intent.generation, intent.started_at);
         let failed = matches!(self.store.generation_state(model, generation), Some((GenerationOutcome::Failed(_), _)));
         assert!(!failed, "promise broken: generation {generation} of {model} failed and is started as it is");
-        if let Some((id, number, spec, at)) = self.promises.starts.get(model)
-            && (*number, spec) == (generation, &launch.spec)
-            && self.machine.death(id).is_some()
-            && !self.promises.draining.contains_key(id)
+        if let Some(last) = self.promises.starts.get(model)
+            && (last.generation, &last.spec) == (generation, &launch.spec)
+            && last.recorded
+            && self.machine.death(&last.id).is_some()
+            && !self.promises.draining.contains_key(&last.id)
             && !self.limits.retry
         {
-            let after = self.now.since(*at);
+            let after = self.now.since(last.at);
             assert!(after >= BACKOFF, "promise broken: {model} crashed and is started again after {after:?}");
         }
-        let start = (launch.id.clone(), generation, launch.spec.clone(), self.now);
+        let (id, spec) = (launch.id.clone(), launch.spec.clone());
+        let start = Start { id, generation, spec, at, recorded: false };
         self.promises.starts.insert(model.clone(), start);
     }
 

@@ -210,6 +210,10 @@ impl World {
             self.doomed = true;
             return;
         }
+        // Servers that cannot be read and are not recorded cannot be found.
+        if self.machine.servers.iter().any(|server| server.unreadable) {
+            return;
+        }
         self.store = Store::default();
         self.promises.forget_times();
     }
@@ -221,6 +225,11 @@ impl World {
         }
     }
 
+    /// Whether herdsman is in the midst of a pass.
+    pub const fn is_in_pass(&self) -> bool {
+        self.in_pass
+    }
+
     /// Whether everything is to be stopped.
     pub(super) fn is_down(&self) -> bool {
         self.goal == Goal::Down
@@ -229,9 +238,6 @@ impl World {
     /// herdsman is started anew.
     pub fn revive(&mut self) {
         (self.dead, self.disturbed, self.calls, self.loads, self.in_pass) = (false, false, 0, 0, false);
-        if std::mem::take(&mut self.doomed) {
-            self.lose_database();
-        }
         self.promises.pass_begins(self.store.instances());
     }
 
@@ -242,6 +248,9 @@ impl World {
         self.in_pass = true;
         let passed = pass(self, goal, &limits, "test");
         self.in_pass = false;
+        if std::mem::take(&mut self.doomed) {
+            self.lose_database();
+        }
         match &passed {
             Ok(pass) => {
                 let now = self.now.0;

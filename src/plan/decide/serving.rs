@@ -126,7 +126,11 @@ impl<'s> Decider<'s, '_> {
             return;
         }
         let number = self.next_number(wanted, record);
-        let Some(start) = self.start_wanted(wanted, number, Some(record)) else { return };
+        let Some(start) = self.start_wanted(wanted, number, Some(record)) else {
+            // What cannot follow yet does not keep others from restarting.
+            self.cancel_drain(recorded);
+            return;
+        };
         let (changes, reasons) = wanted.record_changes(record);
         self.d.changes.extend(changes);
         self.forget_crashes(wanted, record);

@@ -156,6 +156,8 @@ impl Deed {
             }
             Self::Silent(index, on) => servers(world, *index, |s| s.silent = *on),
             Self::Unreadable(index, on) => recorded_unreadable(world, *index, *on),
+            // In the midst of a pass nobody could know of it.
+            Self::Stray(..) if world.is_in_pass() => {}
             Self::Stray(index, spec) => {
                 let port = 8150 + u16::try_from(world.machine.servers.len()).unwrap_or(0);
                 world.stray(&model(MODELS[*index]).option("ctx_size", &spec.to_string()), port);
@@ -175,8 +177,6 @@ impl Deed {
             }
             Self::ReusePid => world.machine.reuse_pid(),
             Self::Reboot => world.reboot(),
-            // Servers that cannot be read and are not recorded cannot be found.
-            Self::LoseDatabase if world.machine.servers.iter().any(|s| s.unreadable) => {}
             Self::LoseDatabase => world.lose_database(),
             Self::DeleteRow(index) => world.store.delete_row(MODELS[*index]),
             Self::Drift(index) => world.store.change_column(MODELS[*index], "ctx_size", "1", "2"),
