@@ -6,6 +6,7 @@
 //! | has the recorded pid and start time, and markers that cannot be read or are missing | unknown |
 //! | has them and is on its way out | absent once it is gone, which is waited for a little; else unknown |
 //! | has them and the markers of somebody else | absent |
+//! | was never recorded, while one that may not be read has started since | unknown |
 //! | is in another pid namespace of this boot | unknown: it cannot be seen from here |
 //! | anything else: gone, a zombie, a later process with its pid, an earlier boot | absent |
 
@@ -54,8 +55,11 @@ impl Host {
         let seen: BTreeSet<&InstanceId> = instances.iter().map(|instance| &instance.id).collect();
         let unseen = recorded.iter().filter(|record| !seen.contains(&record.id));
         let patience = Instant::now() + DYING;
-        let (unknown, dead): (Vec<_>, Vec<_>) =
-            unseen.partition(|record| record.process.as_ref().is_some_and(|process| self.may_live(process, patience)));
+        let guarded = guarded_starts(recorded)?;
+        let (unknown, dead): (Vec<_>, Vec<_>) = unseen.partition(|record| match &record.process {
+            Some(process) => self.may_live(process, patience),
+            None => guarded.iter().any(|started| *started >= record.started_at),
+        });
         let unknown = unknown.into_iter().map(|record| record.id.clone()).collect();
         // Again, for those that have died since.
         self.reap();
@@ -167,6 +171,19 @@ impl Host {
             Err(_) => true,
         }
     }
+}
+
+/// When processes of ours that may not be read started, for starts that were
+/// intended and never recorded: one of them may be what became of it.
+fn guarded_starts(recorded: &[InstanceRecord]) -> Result<Vec<Timestamp>, HostError> {
+    if recorded.iter().all(|record| record.process.is_some()) {
+        return Ok(Vec::new());
+    }
+    let boot = process::boot_time().map_err(HostError::reading("/proc/stat"))?;
+    let started = scan::unreadable().map_err(HostError::reading("/proc"))?;
+    // Told up to a second early.
+    let latest = |ticks| process::started_at(boot, ticks).plus(Duration::from_secs(1));
+    Ok(started.into_iter().map(latest).collect())
 }
 
 /// Whether the process is gone before `patience` is over.

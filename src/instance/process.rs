@@ -150,6 +150,13 @@ pub(super) fn command(pid: i32) -> io::Result<String> {
     Ok(name.trim_end_matches('\n').chars().map(|c| if c.is_control() { '?' } else { c }).collect())
 }
 
+/// The effective user; `None` when the process is gone.
+pub(super) fn user(pid: i32) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    ids.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
 /// Resident memory in bytes; 0 when it cannot be read.
 pub(super) fn resident(pid: i32) -> u64 {
     let status = std::fs::read(format!("/proc/{pid}/status")).unwrap_or_default();

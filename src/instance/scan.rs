@@ -36,29 +36,60 @@ pub(super) struct Scan {
 /// Looks at every process once. A process that vanishes meanwhile is absent.
 ///
 /// # Errors
-/// `/proc` as a whole cannot be read.
+/// `/proc` as a whole, or a process that might be an instance, cannot be read.
 pub(super) fn scan(state_id: &str) -> io::Result<Scan> {
     let user = rustix::process::geteuid().as_raw();
     let mut scan = Scan::default();
     for entry in std::fs::read_dir("/proc")? {
         let entry = entry?;
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        // Single processes may be hidden or vanish; only what can be read counts.
-        if process::session(pid) == Some(pid)
-            && entry.metadata().is_ok_and(|meta| meta.uid() == user)
-            && let Some((stat, environment)) = leader(pid)
-        {
+        // Single processes may be hidden or vanish meanwhile.
+        if process::session(pid) != Some(pid) || entry.metadata().is_ok_and(|meta| meta.uid() != user) {
+            continue;
+        }
+        if let Some((stat, Some(environment))) = leader(pid)? {
             scan.sort(state_id, pid, stat, environment);
         }
     }
     Ok(scan)
 }
 
-/// The process if it is a live leader of its session whose environment can be
-/// read.
-fn leader(pid: i32) -> Option<(Stat, Environment)> {
-    let stat = Stat::of(pid).ok()?.filter(|stat| stat.session == pid && !stat.is_dead())?;
-    Some((stat, Environment::of(pid).ok()?))
+/// When leaders of ours started whose environment may not be read, in ticks
+/// after boot. Most are no instances (agents guard their memory), but a start
+/// that was never recorded may have become one of them.
+///
+/// # Errors
+/// As [`scan`].
+pub(super) fn unreadable() -> io::Result<Vec<u64>> {
+    let user = rustix::process::geteuid().as_raw();
+    let mut started = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // Their /proc/PID belongs to root.
+        if process::session(pid) == Some(pid)
+            && process::user(pid) == Some(user)
+            && let Some((stat, None)) = leader(pid)?
+        {
+            started.push(stat.start_ticks);
+        }
+    }
+    Ok(started)
+}
+
+/// The process if it is a live leader of its session; without its environment
+/// if that may not be read.
+///
+/// # Errors
+/// What might be an instance could not be read for want of descriptors or
+/// memory: nothing may be made of not having seen it.
+fn leader(pid: i32) -> io::Result<Option<(Stat, Option<Environment>)>> {
+    let Some(stat) = Stat::of(pid)?.filter(|stat| stat.session == pid && !stat.is_dead()) else { return Ok(None) };
+    match Environment::of(pid) {
+        Ok(environment) => Ok(Some((stat, Some(environment)))),
+        Err(error) if process::is_gone(&error) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Some((stat, None))),
+        Err(error) => Err(error),
+    }
 }
 
 impl Scan {

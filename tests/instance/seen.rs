@@ -1,9 +1,13 @@
 //! Known, absent, unknown: what is made of a process by its identity.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, UNIX_EPOCH};
 
 use herdsman::instance::{Host, StopError};
-use herdsman::model::{Busy, FailureCause, Health, InstanceId, InstanceRecord, Listener, ProcessId};
+use herdsman::model::{Busy, FailureCause, Health, InstanceId, InstanceRecord, Listener, ProcessId, Timestamp};
 use rustix::process::Signal;
 
 use crate::bench::{Bench, Impostor, eventually, free_port, is_alive, record, signal};
@@ -106,6 +110,43 @@ fn a_live_recorded_process_whose_markers_are_gone_is_unknown_and_not_absent() {
     // Its marker cannot stop it any more; this test started it.
     signal(&process, Signal::KILL);
     bench.until("gone", |seen| seen.deaths.contains_key(&launch.id));
+}
+
+#[test]
+fn a_start_that_was_never_recorded_is_unknown_beside_a_process_that_may_not_be_read() {
+    become_nobody();
+    let mut bench = Bench::new();
+    // Who may run a program and not read it may not read its memory either.
+    let guarded = bench.path("guarded");
+    std::fs::copy("/bin/sleep", &guarded).unwrap();
+    std::fs::set_permissions(&guarded, Permissions::from_mode(0o111)).unwrap();
+    // As one that herdsman was killed over: markers or not cannot be told.
+    let launch = bench.launch("guarded", &guarded, &["1000"]);
+    let before = Timestamp(i64::try_from(UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap());
+    let mut child = Command::new("setsid").arg(&guarded).arg("1000").spawn().unwrap();
+    let stat = format!("/proc/{}/stat", child.id());
+    eventually("executed", || std::fs::read_to_string(&stat).unwrap().contains("(guarded)"));
+    let nowhere = ProcessId { pid: 0, start_ticks: 0, boot_id: String::new(), pid_namespace: 0 };
+    let intended = |at| InstanceRecord { process: None, started_at: at, ..record(&launch, nowhere.clone(), 0) };
+    let mut unknown = |at| {
+        bench.records = vec![intended(at)];
+        bench.observe().unknown
+    };
+    let seen = (unknown(before), unknown(before.plus(Duration::from_secs(60))));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(seen, (vec![launch.id.clone()], vec![]), "one that started before that cannot be it");
+    assert_eq!(unknown(before), []);
+}
+
+/// This thread, and it alone, gives up being root.
+fn become_nobody() {
+    const NOBODY: libc::uid_t = 65534;
+    if rustix::process::geteuid().is_root() {
+        // SAFETY: setresuid(2) as a bare system call touches no memory, and no other thread.
+        let result = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    }
 }
 
 #[test]

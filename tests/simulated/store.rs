@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use herdsman::model::{
-    BinaryIdentity, Change, ColumnDrift, Crashes, EventRecord, Generation, GenerationOutcome, InstanceId, InstanceRecord, ModelConfig,
-    ModelName, ModelRecord, PortRecord, Records, Row, SpecHash, Status, UnmanagedRow,
+    BinaryIdentity, Change, ColumnDrift, Crashes, EventRecord, Generation, GenerationOutcome, InstanceId,
+    InstanceRecord, ModelConfig, ModelName, ModelRecord, PortRecord, Records, Row, SpecHash, Status, UnmanagedRow,
 };
 
 /// The database.

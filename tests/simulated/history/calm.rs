@@ -66,9 +66,8 @@ fn calm(world: &mut World) {
 /// Edits every definition that waits for an edit, or whose server cannot work.
 fn mend(world: &mut World) {
     let records = world.store.records();
-    let failed = |name| {
-        records.models.get(name).is_some_and(|r| matches!(r.generation.outcome, GenerationOutcome::Failed(_)))
-    };
+    let failed =
+        |name| records.models.get(name).is_some_and(|r| matches!(r.generation.outcome, GenerationOutcome::Failed(_)));
     let definitions = world.desired.definitions.values();
     let broken = definitions.filter(|d| d.spec.options.contains_key("fate") || failed(&d.name)).cloned();
     for definition in broken.collect::<Vec<_>>() {

@@ -111,7 +111,8 @@ impl Written {
         let drain = DRAIN.as_secs();
         let mut definition =
             model(name).option("ctx_size", &self.spec.to_string()).unhealthy_after(30).ready_timeout(20).drain(drain);
-        let taken = |port| world.desired.definitions.values().any(|d| d.name.as_str() != name && d.spec.port == Some(port));
+        let taken =
+            |port| world.desired.definitions.values().any(|d| d.name.as_str() != name && d.spec.port == Some(port));
         if self.socket {
             definition = definition.socket(&format!("/run/{name}.sock"));
         } else if let Some(port) = self.port.filter(|port| !taken(*port)) {
