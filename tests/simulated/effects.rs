@@ -108,7 +108,7 @@ impl World {
                 self.tally.add("meanwhile", deed.name());
                 self.disturbed = true;
                 deed.act(self);
-                return Next::Works;
+                return if self.dead { Next::Killed } else { Next::Works };
             }
             Interference::KilledAfter if call.is_effect() => Next::WorksAndKills,
             Interference::FailsToTell if matches!(call, Call::Commit | Call::Stop) => Next::WorksUntold,

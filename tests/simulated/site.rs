@@ -53,11 +53,16 @@ impl Site {
         self
     }
 
-    /// Watches for so long.
+    /// Watches for so long. A watcher that is killed is started again.
     pub fn watch(&mut self, seconds: u64) {
         self.until = self.began.plus(Duration::from_secs(seconds));
-        let (pace, limits) = (self.pace, self.world.limits.clone());
-        run(self, pace, &limits);
+        let (pace, limits) = (self.pace, self.world.sabotaged(self.world.limits.clone()));
+        loop {
+            run(self, pace, &limits);
+            if !std::mem::take(&mut self.world.dead) {
+                return;
+            }
+        }
     }
 
     /// Every pass that did something or failed: `seconds cause: what`.
@@ -98,6 +103,7 @@ impl Surroundings for Site {
 
     fn prepare(&mut self, causes: &Causes) {
         self.causes = causes.to_string();
+        self.world.pass_begins();
     }
 
     fn files_changed(&self) -> bool {
@@ -109,6 +115,7 @@ impl Surroundings for Site {
     }
 
     fn done(&mut self, pass: Result<&Pass, &Ended>, _: String) {
+        self.world.pass_ends(pass);
         let what = pass.map(|pass| {
             let done = pass.outcomes.iter().map(|outcome| {
                 let begun = if outcome.only_begun { " begun" } else { "" };
@@ -124,6 +131,9 @@ impl Surroundings for Site {
 
     fn wait(&mut self, awaited: &Awaited, timeout: Duration) -> Woken {
         let world = &mut self.world;
+        if world.dead {
+            return Woken { stop: true, ..Woken::default() };
+        }
         // The simulated clock counts milliseconds.
         let end = world.now.plus(timeout + Duration::from_micros(999));
         let next = [Some(end), self.script.front().map(|next| next.at), world.machine.next_event(world.now)];

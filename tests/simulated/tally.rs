@@ -39,6 +39,11 @@ impl Tally {
         self.0.iter().filter(|((of, _), _)| *of == group).map(|(_, number)| number).sum()
     }
 
+    /// Whether anything of a group happened.
+    pub fn happened(&self, group: &str) -> bool {
+        self.sum(group) > 0
+    }
+
     /// The kinds of a group.
     pub fn kinds(&self, group: &str) -> Vec<&'static str> {
         self.0.keys().filter(|(of, _)| *of == group).map(|(_, kind)| *kind).collect()

@@ -195,6 +195,7 @@ impl World {
     pub fn reboot(&mut self) {
         self.machine.reboot(self.now);
         self.promises.forget_starts();
+        self.dead = true;
     }
 
     /// Somebody sets the clock, by so many milliseconds.
@@ -235,33 +236,36 @@ impl World {
         self.goal == Goal::Down
     }
 
-    /// herdsman is started anew.
-    pub fn revive(&mut self) {
-        (self.dead, self.disturbed, self.calls, self.loads, self.in_pass) = (false, false, 0, 0, false);
+    /// A pass begins. A dead herdsman is started anew.
+    pub fn pass_begins(&mut self) {
+        (self.dead, self.disturbed, self.calls, self.loads, self.in_pass) = (false, false, 0, 0, true);
         self.promises.pass_begins(self.store.instances());
     }
 
-    /// One pass.
-    pub fn try_pass(&mut self) -> Result<Pass, Ended> {
-        self.revive();
-        let (goal, limits) = (self.goal, self.sabotaged(self.limits.clone()));
-        self.in_pass = true;
-        let passed = pass(self, goal, &limits, "test");
+    /// A pass ended, one way or another.
+    pub fn pass_ends(&mut self, passed: Result<&Pass, &Ended>) {
         self.in_pass = false;
         if std::mem::take(&mut self.doomed) {
             self.lose_database();
         }
-        match &passed {
+        self.tally.add("passes", passed.map_or_else(|ended| ended.name(), |_| "to their end"));
+        match passed {
             Ok(pass) => {
+                let unexplained = pass.plan.actions.iter().find(|action| action.reasons.is_empty());
+                assert!(unexplained.is_none(), "promise broken: no reason for {unexplained:?}");
                 let now = self.now.0;
                 self.tell(|| format!("-- {now}\n{}", show(&pass.plan)));
             }
             Err(ended) => self.tell(|| format!("-- {ended}\n")),
         }
-        if let Ok(pass) = &passed {
-            let unexplained = pass.plan.actions.iter().find(|action| action.reasons.is_empty());
-            assert!(unexplained.is_none(), "promise broken: no reason for {unexplained:?}");
-        }
+    }
+
+    /// One pass.
+    pub fn try_pass(&mut self) -> Result<Pass, Ended> {
+        self.pass_begins();
+        let (goal, limits) = (self.goal, self.sabotaged(self.limits.clone()));
+        let passed = pass(self, goal, &limits, "test");
+        self.pass_ends(passed.as_ref());
         passed
     }
 
@@ -278,7 +282,8 @@ impl World {
     /// A dry run.
     pub fn plan(&mut self) -> Plan {
         let (goal, limits, seed) = (self.goal, self.limits.clone(), self.seed);
-        self.revive();
+        self.pass_begins();
+        self.in_pass = false;
         let plan = look(self, goal, &limits).unwrap().plan;
         self.seed = seed;
         plan

@@ -7,6 +7,7 @@ use herdsman::model::{DesiredState, FailureCause, GenerationOutcome, Status};
 use herdsman::plan::MaxDeletes;
 
 use super::deed::{Deed, Try};
+use super::watched::Watched;
 use crate::simulated::tally::HIGHEST;
 use crate::simulated::{Edit, Fate, World};
 
@@ -20,6 +21,11 @@ pub fn ends_well(world: &mut World) {
         world.advance(20);
     }
     mend(world);
+    if world.tally.happened("while watched") {
+        // What a watcher began, a watcher can end.
+        Watched { seconds: 900, deeds: Vec::new(), interferences: Vec::new() }.watch(world);
+        assert_as_declared(world);
+    }
     let passes = world.settle().len();
     world.tally.at_least(HIGHEST, "passes to come to rest", u64::try_from(passes).unwrap_or(u64::MAX));
     assert_as_declared(world);

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use herdsman::model::{Busy, Definition, FailureCause};
 use herdsman::reconcile::Goal;
+use herdsman::watch::Cause;
 
 use crate::simulated::promises::DRAIN;
+use super::watched::Watched;
 use crate::simulated::{Edit, Fate, Interference, Server, World, model, name};
 
 /// The models there are.
@@ -29,6 +31,8 @@ pub enum Deed {
     ReplaceWeights(usize, bool),
     /// herdsman makes a pass.
     Pass(Try),
+    /// A watcher runs for a while.
+    Watch(Watched),
     /// So many milliseconds pass.
     Advance(u64),
     /// Somebody sets the clock by so many milliseconds.
@@ -142,6 +146,7 @@ impl Deed {
             Self::HideDirectory(hidden) => world.unreadable = *hidden,
             Self::ReplaceWeights(index, replaced) => replace_weights(world, *index, *replaced),
             Self::Pass(attempt) => attempt.make(world),
+            Self::Watch(watched) => watched.watch(world),
             Self::Advance(ms) => world.advance_ms(*ms),
             Self::SetClock(by) => world.set_clock(*by),
             Self::Crash(index) => crash(world, MODELS[*index]),
@@ -192,6 +197,17 @@ impl Deed {
         }
     }
 
+    /// What a watcher is told of it.
+    pub const fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Define(_) | Self::Remove(_) | Self::Spoil(..) | Self::SpoilUnknown | Self::HideDirectory(_) => {
+                Some(Cause::Files)
+            }
+            Self::DeleteRow(_) | Self::Drift(_) | Self::ForeignRow(_) => Some(Cause::Database),
+            _ => None,
+        }
+    }
+
     /// Its kind, for counting.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -202,6 +218,7 @@ impl Deed {
             Self::HideDirectory(_) => "directory gone or back",
             Self::ReplaceWeights(..) => "weights replaced or back",
             Self::Pass(_) => "pass",
+            Self::Watch(_) => "watch",
             Self::Advance(_) => "time passes",
             Self::SetClock(_) => "clock set",
             Self::Crash(_) => "server killed",
@@ -231,11 +248,8 @@ impl Try {
         (world.limits.retry, world.limits.upgrade_binary) = (self.retry, self.upgrade);
         world.limits.targets = self.target.map(|index| name(MODELS[index])).into_iter().collect();
         world.interferences.clone_from(&self.interferences);
-        let ended = match world.try_pass() {
-            Ok(_) => "to its end",
-            Err(ended) => ended.name(),
-        };
-        world.tally.add("passes", ended);
+        // How it ended is counted, and whatever it left undone is the next one's.
+        let _ = world.try_pass();
         if self.down {
             world.promises.forget_starts();
         }

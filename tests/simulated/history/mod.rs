@@ -5,12 +5,14 @@ mod calm;
 mod deed;
 mod seed;
 mod shrink;
+mod watched;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use deed::{Deed, MODELS, Try, Written};
 pub use seed::deeds;
 pub use shrink::shrink;
+pub use watched::Watched;
 
 use super::{Sabotage, Tally, World};
 

@@ -3,6 +3,7 @@
 use fastrand::Rng;
 
 use super::deed::{Deed, MODELS, Try, Written};
+use super::watched::Watched;
 use crate::simulated::Interference;
 
 /// Calls a pass makes of the world, about: interferences fall among them.
@@ -40,7 +41,8 @@ impl Dice {
 
     fn deed(&mut self) -> Deed {
         match self.rng.u8(..100) {
-            0..30 => Deed::Pass(self.attempt()),
+            0..2 => Deed::Watch(self.watched()),
+            2..30 => Deed::Pass(self.attempt()),
             30..48 => Deed::Advance(self.time()),
             48..59 => {
                 let model = self.model();
@@ -108,6 +110,23 @@ impl Dice {
             target: if self.one_in(15) { Some(self.model()) } else { None },
             interferences,
         }
+    }
+
+    fn watched(&mut self) -> Watched {
+        let seconds = self.rng.u64(1..120);
+        let mut deeds = Vec::new();
+        for _ in 0..self.rng.usize(..6) {
+            let at = self.rng.u64(..seconds * 1000);
+            // A script goes by the clock.
+            let deed = Some(self.incident()).filter(|deed| !matches!(deed, Deed::SetClock(_)));
+            deeds.extend(deed.map(|deed| (at, deed)));
+        }
+        deeds.sort_by_key(|(at, _)| *at);
+        let interferences = (0..self.rng.usize(..3))
+            .map(|_| (self.rng.u64(..seconds * 1000), self.rng.usize(..CALLS), self.interference()))
+            .filter(|(_, _, what)| !matches!(what, Interference::Meanwhile(deed) if matches!(**deed, Deed::SetClock(_))))
+            .collect();
+        Watched { seconds, deeds, interferences }
     }
 
     fn interference(&mut self) -> Interference {

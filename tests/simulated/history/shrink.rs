@@ -1,6 +1,6 @@
 //! Makes a history that breaks a promise small.
 
-use super::{Broken, Deed, live};
+use super::{Broken, Deed, Watched, live};
 use crate::simulated::{Sabotage, Tally};
 
 /// A shorter history that breaks a promise too, by leaving out what it can do
@@ -52,9 +52,28 @@ fn promise(broken: &Broken) -> String {
     broken.0.split_whitespace().filter(is_name).take(7).collect::<Vec<_>>().join(" ")
 }
 
+fn less_watched(watched: &Watched) -> Vec<Deed> {
+    let without_deed = |index: usize| {
+        let mut less = watched.clone();
+        less.deeds.remove(index);
+        less
+    };
+    let without_interference = |index: usize| {
+        let mut less = watched.clone();
+        less.interferences.remove(index);
+        less
+    };
+    let deeds = (0..watched.deeds.len()).map(without_deed);
+    deeds.chain((0..watched.interferences.len()).map(without_interference)).map(Deed::Watch).collect()
+}
+
 /// Deeds that do less than this one.
 fn plainer(deed: &Deed) -> Vec<Deed> {
-    let Deed::Pass(attempt) = deed else { return Vec::new() };
+    let attempt = match deed {
+        Deed::Pass(attempt) => attempt,
+        Deed::Watch(watched) => return less_watched(watched),
+        _ => return Vec::new(),
+    };
     let without = |index: usize| {
         let mut less = attempt.clone();
         less.interferences.remove(index);
