@@ -152,16 +152,16 @@ fn a_clock_set_back_does_not_lengthen_the_delay() {
 fn a_reboot_is_no_crash() {
     let mut world = World::settled([model("a"), model("b").stopped()]);
     world.reboot();
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
     note    instance gone
     note    a status idle
     start   a: the machine was started again
             - start generation 1 of a on port 8100
     -- 0.000 s
-    wait    a: loading (pid 102)
+    wait    a: loading (pid 101)
     -- 1.000 s
-    found   a ready (pid 102)
+    found   a ready (pid 101)
     note    a instance ready
     note    a status running
     -- 1.000 s

@@ -36,6 +36,9 @@ pub struct SharedRow {
 struct Managed {
     row: i64,
     config: ModelConfig,
+    /// Computed once, for records are read again and again.
+    config_json: Box<str>,
+    config_digest: String,
     status: Status,
     message: Option<String>,
     generations: BTreeMap<u32, Generation>,
@@ -221,6 +224,8 @@ impl Store {
         let managed = Managed {
             row,
             config: config.clone(),
+            config_json: json_of(config),
+            config_digest: config.digest(),
             status: self.rows[&row].status,
             message: None,
             generations: BTreeMap::new(),
@@ -241,6 +246,7 @@ impl Store {
         self.rows.get_mut(&row).unwrap().drift.clear();
         let managed = self.model(&config.name);
         (managed.row, managed.config) = (row, config.clone());
+        (managed.config_json, managed.config_digest) = (json_of(config), config.digest());
     }
 
     fn delete(&mut self, name: &ModelName) {
@@ -279,8 +285,8 @@ impl Store {
             id: row.unwrap_or(m.row),
             source: m.config.source.clone(),
             state: m.config.state,
-            config_digest: m.config.digest(),
-            config_json: serde_json::to_string(&m.config).unwrap().into(),
+            config_digest: m.config_digest.clone(),
+            config_json: m.config_json.clone(),
             row: row.map_or(Row::Missing, |id| Row::Present(self.rows[&id].drift.clone())),
             status: row.map_or(m.status, |id| self.rows[&id].status),
             status_message: m.message.clone(),
@@ -291,4 +297,8 @@ impl Store {
             instances: self.instances.iter().filter(|i| i.model == *name).cloned().collect(),
         }
     }
+}
+
+fn json_of(config: &ModelConfig) -> Box<str> {
+    serde_json::to_string(config).unwrap().into()
 }

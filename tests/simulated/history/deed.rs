@@ -7,8 +7,8 @@ use herdsman::model::{Busy, Definition, FailureCause};
 use herdsman::reconcile::Goal;
 use herdsman::watch::Cause;
 
-use crate::simulated::promises::DRAIN;
 use super::watched::Watched;
+use crate::simulated::promises::DRAIN;
 use crate::simulated::{Edit, Fate, Interference, Server, World, model, name};
 
 /// The models there are.

@@ -124,7 +124,9 @@ impl Dice {
         deeds.sort_by_key(|(at, _)| *at);
         let interferences = (0..self.rng.usize(..3))
             .map(|_| (self.rng.u64(..seconds * 1000), self.rng.usize(..CALLS), self.interference()))
-            .filter(|(_, _, what)| !matches!(what, Interference::Meanwhile(deed) if matches!(**deed, Deed::SetClock(_))))
+            .filter(
+                |(_, _, what)| !matches!(what, Interference::Meanwhile(deed) if matches!(**deed, Deed::SetClock(_))),
+            )
             .collect();
         Watched { seconds, deeds, interferences }
     }
