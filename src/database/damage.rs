@@ -161,9 +161,10 @@ fn require_own(path: &Path, place: Place) -> Result<(), Problem> {
 const WAL_MAGIC: [u8; 3] = [0x37, 0x7f, 0x06];
 
 /// Whether the file was emptied, while its log holds commits. SQLite would
-/// take that for a new database, and delete the log.
+/// take that for a new database, and delete the log. (A single byte is empty
+/// to it, too: `unixFileSize` in its os_unix.c.)
 pub(super) fn is_emptied(path: &Path) -> Result<bool, Problem> {
-    Ok(size(path)? == Some(0) && size(&beside(path, "-wal"))?.is_some_and(|size| size > 0))
+    Ok(size(path)?.is_some_and(|size| size < 2) && size(&beside(path, "-wal"))?.is_some_and(|size| size > 0))
 }
 
 /// Reads all of the file by a connection that leaves it as it is; that
@@ -181,7 +182,11 @@ fn confirm(path: &Path) -> Result<(Option<Connection>, String), Problem> {
     connection.pragma_update(None, "writable_schema", true)?;
     match check::first_fault(&connection, "integrity_check")? {
         Some(fault) => Ok((Some(connection), fault)),
-        None => Err(Problem::Misread(misread(path))),
+        None => {
+            // Left as any other connection leaves it.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+            Err(Problem::Misread(misread(path)))
+        }
     }
 }
 

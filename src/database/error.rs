@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rusqlite::ErrorCode;
 
+use super::Place;
+
 /// A problem of one database file.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", path.display())]
@@ -21,6 +23,18 @@ impl DatabaseError {
     /// `timeout` is how long SQLite was told to wait for a lock.
     pub(super) fn new(path: &Path, timeout: Duration, problem: Problem) -> Self {
         Self { path: path.to_owned(), problem: problem.classified(timeout) }
+    }
+
+    /// The same for a file at `place`: in herdsman's own one, a file that is no
+    /// database is a damaged one.
+    #[must_use]
+    pub fn at(self, place: Place) -> Self {
+        match self.problem {
+            Problem::NotADatabase if place == Place::Own => {
+                Self { problem: Problem::Damaged("it does not begin as a SQLite database".to_owned()), ..self }
+            }
+            _ => self,
+        }
     }
 
     /// Whether the file may be damaged: what [`super::Database::replace`] is for.

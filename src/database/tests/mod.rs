@@ -4,9 +4,12 @@
 mod changes;
 mod contract;
 mod conversion;
+mod damage;
 mod drift;
 mod foreign;
+mod migrating;
 mod opening;
+mod power_loss;
 mod scale;
 
 use std::path::PathBuf;
