@@ -5,7 +5,7 @@
 //!   suspicion                   a check when it is opened, or an error of SQLite in a pass
 //!     -> is it herdsman's?      else it is refused and left as it is
 //!     -> is it damaged?         all of it is read anew, by a connection of its own
-//!     -> build the new one      beside it, with what can be read of `models`
+//!     -> build the new one      beside it, with what can be read (`salvage`)
 //!     -> set aside -wal, -shm, then the file    herdsman.db.corrupt-20261123T080000Z…
 //!     -> the new one in its place
 //! ```
@@ -31,7 +31,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::open::{BUSY_TIMEOUT, beside, flags, size};
-use super::{Database, DatabaseError, Problem, check, file_at, salvage};
+use super::salvage::{self, Salvaged};
+use super::{Database, DatabaseError, Problem, check, file_at};
 
 /// Where a database is, which says whose a damaged one is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,25 +55,31 @@ pub struct SetAside {
     pub fault: String,
     /// How many rows of `models` the new one has from it.
     pub rows: usize,
+    /// Whether the new one has all of what herdsman knew of its models.
+    pub records: bool,
 }
 
 impl fmt::Display for SetAside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, to, fault, rows } = self;
+        let Self { path, to, fault, rows, records } = self;
         let rows = match rows {
             0 => "no row of `models` could be read".to_owned(),
             1 => "1 row of `models` is carried over".to_owned(),
             rows => format!("{rows} rows of `models` are carried over"),
         };
+        let (kept, lost) = match records {
+            true => ("all that herdsman knew of its models is carried over", ""),
+            false => (
+                "running servers run on and are adopted with their ports",
+                "crash counts, former and failed generations, ports of models that do not run, ",
+            ),
+        };
+        let (path, to) = (path.display(), to.display());
         write!(
             f,
-            "{}: the database was damaged ({fault}). It is set aside as {} and a new one is made: running servers run \
-             on and are adopted with their ports, {rows}. Lost: history, crash counts, failed generations, ports of \
-             models that do not run, rows and tables of other programs that could not be read. \
-             `sqlite3 {} .recover` shows what is left of them; look at the disk",
-            path.display(),
-            to.display(),
-            to.display(),
+            "{path}: the database was damaged ({fault}). It is set aside as {to} and a new one is made: {kept}, {rows}. \
+             Lost: {lost}history and rows that could not be read, tables of other programs. \
+             `sqlite3 {to} .recover` shows what is left of them; look at the disk"
         )
     }
 }
@@ -126,7 +133,7 @@ fn set_aside(path: &Path, place: Place) -> Result<SetAside, Problem> {
     let before = fs::metadata(path).map_err(in_the_way(path))?;
     let (connection, fault) = confirm(path)?;
     let to = free_name(path)?;
-    let (new, rows) = rebuild(path, &before, connection.as_ref())?;
+    let (new, Salvaged { rows, records }) = rebuild(path, &before, connection.as_ref())?;
     if file_at(path) != Some((before.dev(), before.ino())) {
         // Somebody else was faster: what is there now is theirs.
         return Err(Problem::Misread("another file took its place meanwhile".to_owned()));
@@ -139,7 +146,7 @@ fn set_aside(path: &Path, place: Place) -> Result<SetAside, Problem> {
     }
     fs::rename(&new, path).map_err(in_the_way(path))?;
     drop(connection);
-    Ok(SetAside { path: path.to_owned(), to, fault, rows })
+    Ok(SetAside { path: path.to_owned(), to, fault, rows, records })
 }
 
 /// Refuses what is not herdsman's.
@@ -205,8 +212,8 @@ fn misread(path: &Path) -> String {
 }
 
 /// Makes the new database beside the damaged one, with its owner and
-/// permissions, and the rows that can be read; where, and how many.
-fn rebuild(path: &Path, like: &fs::Metadata, damaged: Option<&Connection>) -> Result<(PathBuf, usize), Problem> {
+/// permissions, and what can be read; where it is, and what that was.
+fn rebuild(path: &Path, like: &fs::Metadata, damaged: Option<&Connection>) -> Result<(PathBuf, Salvaged), Problem> {
     let new = beside(path, ".rebuilding");
     for part in ["", "-journal"] {
         // Of an attempt that was killed.
@@ -224,11 +231,11 @@ fn rebuild(path: &Path, like: &fs::Metadata, damaged: Option<&Connection>) -> Re
         file.set_permissions(fs::Permissions::from_mode(like.mode() & 0o777))
     };
     make().map_err(in_the_way(&new))?;
-    let Some(damaged) = damaged else { return Ok((new, 0)) };
+    let Some(damaged) = damaged else { return Ok((new, Salvaged::default())) };
     let connection =
         Connection::open_with_flags(super::open::absolute(&new)?, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
-    let rows = salvage::models(damaged, &connection)?;
-    Ok((new, rows))
+    let salvaged = salvage::salvage(damaged, &connection, &new)?;
+    Ok((new, salvaged))
 }
 
 /// `herdsman.db.corrupt-20261123T080000Z`, with a number if that is taken.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::*;
 use crate::database::{DatabaseError, ModelRow, Place, Problem, SetAside};
-use crate::model::Row;
+use crate::model::{EventOutcome, EventRecord, Row};
 
 /// SQLite's page size in these files.
 const PAGE: usize = 4096;
@@ -162,6 +162,54 @@ fn rows_before_and_after_the_damage_are_carried_over_with_their_ids_and_columns(
     assert_eq!(bytes, [0xff, b'A'], "text that is not UTF-8");
     let sequence: i64 = scratch.client().query_row("SELECT seq FROM sqlite_sequence", [], |row| row.get(0)).unwrap();
     assert_eq!(sequence, 61, "no id is given out twice");
+}
+
+#[test]
+fn records_that_are_whole_are_carried_over_and_others_are_not() {
+    for (damaged, whole) in [
+        ("herdsman_events", true),
+        ("herdsman_models_port", true),
+        ("idx_models_name", true),
+        ("herdsman_models", false),
+        ("herdsman_generations", false),
+        ("herdsman_instances", false),
+        ("models", false),
+    ] {
+        let scratch = Scratch::new();
+        filled(&scratch, 3, 1);
+        let before = scratch.open().records().unwrap();
+        garble(&scratch.path(), [root(&scratch, damaged)]);
+        let (database, aside) = Database::replace(&scratch.path(), Place::Own).unwrap();
+        assert_eq!(aside.records, whole, "{damaged}");
+        assert_eq!(aside.to_string().contains("crash counts"), !whole, "{damaged}: {aside}");
+        let after = database.records().unwrap();
+        assert_eq!(after == before, whole, "{damaged}: {after:?}");
+        assert_eq!(after.models.is_empty(), !whole, "{damaged}");
+    }
+}
+
+#[test]
+fn history_is_carried_over_as_far_as_it_can_be_read() {
+    let scratch = Scratch::new();
+    let mut database = scratch.open();
+    let event = |number: i64| {
+        Change::Event(EventRecord {
+            at: at(number),
+            model: name("m"),
+            action: "start".to_owned(),
+            cause: "reconcile".to_owned(),
+            reasons: json!(["x".repeat(700)]),
+            outcome: EventOutcome::Done,
+            duration_ms: 1,
+        })
+    };
+    database.commit(&(0..40).map(event).collect::<Vec<_>>(), at(1)).unwrap();
+    drop(database);
+    garble(&scratch.path(), [leaves(&scratch, "herdsman_events")[2]]);
+    let (database, _) = Database::replace(&scratch.path(), Place::Own).unwrap();
+    let times: Vec<i64> = database.events(None, 100).unwrap().iter().map(|event| event.at.0).collect();
+    assert!((30..40).contains(&times.len()), "{times:?}");
+    assert_eq!((times.first(), times.last()), (Some(&39), Some(&0)));
 }
 
 #[test]
