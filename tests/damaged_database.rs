@@ -254,3 +254,27 @@ fn a_model_that_was_rolled_back_stays_up_when_only_history_is_damaged() {
     assert_eq!((world.pid("m"), world.answer("m")), (rolled_back, "m m m ".to_owned()));
     assert_eq!(world.answer("new"), "new new new ");
 }
+
+#[test]
+fn another_database_copied_over_the_one_a_watcher_has_open_costs_no_server() {
+    let (world, watcher) = watched();
+    let (pid, copy) = (world.pid("m"), world.path().join("restored.db"));
+    let client = Connection::open(database(&world)).unwrap();
+    client.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
+    let theirs = Connection::open(&copy).unwrap();
+    theirs
+        .execute_batch(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 400)
+             INSERT INTO models (name, type, status, created_at, updated_at)
+             SELECT 'row-' || i, 'gpt', 'stopped', 1, 1 FROM n;
+             DELETE FROM herdsman_events;
+             VACUUM",
+        )
+        .unwrap();
+    drop(theirs);
+    client.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    fs::write(database(&world), fs::read(copy).unwrap()).unwrap();
+    world.tiny("later");
+    watcher.eventually_says("later is ready");
+    assert_eq!((world.pid("m"), world.instances().len()), (pid, 2));
+}

@@ -37,6 +37,12 @@ impl DatabaseError {
         }
     }
 
+    /// Whether a look through all of the file found it sound.
+    #[must_use]
+    pub fn is_misread(&self) -> bool {
+        matches!(self.problem, Problem::Misread(_))
+    }
+
     /// Whether the file may be damaged: what [`super::Database::replace`] is for.
     #[must_use]
     pub fn is_damage(&self) -> bool {

@@ -141,10 +141,18 @@ impl Store {
     }
 
     fn replace(&mut self) -> Result<(), DatabaseError> {
-        let (database, aside) = Database::replace(&self.path, self.place)?;
+        let database = match Database::replace(&self.path, self.place) {
+            Ok((database, aside)) => {
+                self.notices.push(aside.to_string());
+                database
+            }
+            // Nothing is wrong with the file, so what this connection knows of
+            // it is: somebody wrote another one over it.
+            Err(misread) if misread.is_misread() => Database::open(&self.path).map_err(|_| misread)?,
+            Err(error) => return Err(error),
+        };
         self.access = Access::Write(database);
         self.recorded = Recorded::default();
-        self.notices.push(aside.to_string());
         Ok(())
     }
 }

@@ -1,5 +1,4 @@
-//! Damaged files: what is found, what is set aside, what is left alone, and
-//! what the new database has of the old one.
+//! Damaged files: what is found, what is set aside, what is left alone.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -7,13 +6,13 @@ use std::path::Path;
 
 use super::*;
 use crate::database::{DatabaseError, ModelRow, Place, Problem, SetAside};
-use crate::model::{EventOutcome, EventRecord, Row};
+use crate::model::Row;
 
 /// SQLite's page size in these files.
 const PAGE: usize = 4096;
 
 /// A closed database with managed models `m0`… and unmanaged rows `theirs-0`….
-fn filled(scratch: &Scratch, managed: usize, theirs: usize) {
+pub(super) fn filled(scratch: &Scratch, managed: usize, theirs: usize) {
     let mut database = scratch.open();
     for number in 0..managed {
         database.commit(&create(&config(&format!("m{number}"))), at(1)).unwrap();
@@ -27,7 +26,7 @@ fn filled(scratch: &Scratch, managed: usize, theirs: usize) {
 }
 
 /// Overwrites pages, counted from 1, with what is no page.
-fn garble(path: &Path, pages: impl IntoIterator<Item = usize>) {
+pub(super) fn garble(path: &Path, pages: impl IntoIterator<Item = usize>) {
     let mut bytes = fs::read(path).unwrap();
     for page in pages {
         bytes[(page - 1) * PAGE..page * PAGE].fill(0xa5);
@@ -36,13 +35,13 @@ fn garble(path: &Path, pages: impl IntoIterator<Item = usize>) {
 }
 
 /// The page that a table or index begins in.
-fn root(scratch: &Scratch, name: &str) -> usize {
+pub(super) fn root(scratch: &Scratch, name: &str) -> usize {
     let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
     scratch.client().query_row(sql, [name], |row| row.get::<_, u32>(0)).unwrap() as usize
 }
 
 /// All leaves of a table, in order.
-fn leaves(scratch: &Scratch, name: &str) -> Vec<usize> {
+pub(super) fn leaves(scratch: &Scratch, name: &str) -> Vec<usize> {
     let client = scratch.client();
     let sql = "SELECT pageno FROM dbstat WHERE name = ?1 AND pagetype = 'leaf' ORDER BY path";
     let mut statement = client.prepare(sql).unwrap();
@@ -63,7 +62,7 @@ fn refused(scratch: &Scratch, place: Place) -> DatabaseError {
     error
 }
 
-fn names(database: &Database) -> Vec<String> {
+pub(super) fn names(database: &Database) -> Vec<String> {
     let mut rows = database.get_models(&Default::default()).unwrap();
     rows.sort_by_key(ModelRow::id);
     rows.iter().map(|row| row.name().to_owned()).collect()
@@ -89,7 +88,7 @@ fn damage_anywhere_is_found_before_anything_is_written() {
 }
 
 /// Makes the file one that was found sound in another boot.
-fn other_boot(scratch: &Scratch) {
+pub(super) fn other_boot(scratch: &Scratch) {
     let mut bytes = fs::read(scratch.path()).unwrap();
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     let boot = boot.trim().as_bytes();
@@ -132,111 +131,6 @@ fn a_damaged_database_is_set_aside_as_it_is_and_named() {
     drop(database);
     // And that was all: the new one is sound.
     assert!(Database::open_or_replace(&scratch.path(), Place::Own).unwrap().1.is_none());
-}
-
-#[test]
-fn rows_before_and_after_the_damage_are_carried_over_with_their_ids_and_columns() {
-    let scratch = Scratch::new();
-    filled(&scratch, 1, 60);
-    scratch
-        .client()
-        .execute_batch(
-            "ALTER TABLE models ADD COLUMN theirs TEXT; UPDATE models SET theirs = CAST(x'ff41' AS TEXT) WHERE id = 2",
-        )
-        .unwrap();
-    let leaves = leaves(&scratch, "models");
-    assert!(leaves.len() > 6, "{leaves:?}");
-    garble(&scratch.path(), [leaves[3]]);
-    let (database, aside) = Database::replace(&scratch.path(), Place::Own).unwrap();
-    let names = names(&database);
-    assert_eq!(
-        (names.len(), names.first().unwrap().as_str(), names.last().unwrap().as_str()),
-        (aside.rows, "m0", "theirs-59")
-    );
-    assert!((50..61).contains(&aside.rows), "{}", aside.rows);
-    assert_eq!(database.get_model_by_name("theirs-59").unwrap().unwrap().id(), 61);
-    let bytes: Vec<u8> = scratch
-        .client()
-        .query_row("SELECT CAST(theirs AS BLOB) FROM models WHERE id = 2", [], |row| row.get(0))
-        .unwrap();
-    assert_eq!(bytes, [0xff, b'A'], "text that is not UTF-8");
-    let sequence: i64 = scratch.client().query_row("SELECT seq FROM sqlite_sequence", [], |row| row.get(0)).unwrap();
-    assert_eq!(sequence, 61, "no id is given out twice");
-}
-
-#[test]
-fn records_that_are_whole_are_carried_over_and_others_are_not() {
-    for (damaged, whole) in [
-        ("herdsman_events", true),
-        ("herdsman_models_port", true),
-        ("idx_models_name", true),
-        ("herdsman_models", false),
-        ("herdsman_generations", false),
-        ("herdsman_instances", false),
-        ("models", false),
-    ] {
-        let scratch = Scratch::new();
-        filled(&scratch, 3, 1);
-        let before = scratch.open().records().unwrap();
-        garble(&scratch.path(), [root(&scratch, damaged)]);
-        let (database, aside) = Database::replace(&scratch.path(), Place::Own).unwrap();
-        assert_eq!(aside.records, whole, "{damaged}");
-        assert_eq!(aside.to_string().contains("crash counts"), !whole, "{damaged}: {aside}");
-        let after = database.records().unwrap();
-        assert_eq!(after == before, whole, "{damaged}: {after:?}");
-        assert_eq!(after.models.is_empty(), !whole, "{damaged}");
-    }
-}
-
-#[test]
-fn history_is_carried_over_as_far_as_it_can_be_read() {
-    let scratch = Scratch::new();
-    let mut database = scratch.open();
-    let event = |number: i64| {
-        Change::Event(EventRecord {
-            at: at(number),
-            model: name("m"),
-            action: "start".to_owned(),
-            cause: "reconcile".to_owned(),
-            reasons: json!(["x".repeat(700)]),
-            outcome: EventOutcome::Done,
-            duration_ms: 1,
-        })
-    };
-    database.commit(&(0..40).map(event).collect::<Vec<_>>(), at(1)).unwrap();
-    drop(database);
-    garble(&scratch.path(), [leaves(&scratch, "herdsman_events")[2]]);
-    let (database, _) = Database::replace(&scratch.path(), Place::Own).unwrap();
-    let times: Vec<i64> = database.events(None, 100).unwrap().iter().map(|event| event.at.0).collect();
-    assert!((30..40).contains(&times.len()), "{times:?}");
-    assert_eq!((times.first(), times.last()), (Some(&39), Some(&0)));
-}
-
-#[test]
-fn a_managed_model_keeps_its_id_when_its_records_are_lost() {
-    let scratch = Scratch::new();
-    filled(&scratch, 3, 0);
-    garble(&scratch.path(), [root(&scratch, "herdsman_models")]);
-    let (mut database, _) = Database::replace(&scratch.path(), Place::Own).unwrap();
-    let row = database.get_model_by_name("m2").unwrap().unwrap().id();
-    database.commit(&adopt(&config("m2"), row), at(9)).unwrap();
-    assert_eq!((record(&database, "m2").id, row), (3, 3));
-}
-
-#[test]
-fn what_of_the_table_breaks_its_rules_is_not_carried_over() {
-    let scratch = Scratch::new();
-    filled(&scratch, 0, 3);
-    let client = scratch.client();
-    client
-        .execute_batch("PRAGMA ignore_check_constraints = 1; UPDATE models SET status = 'what' WHERE name = 'theirs-1'")
-        .unwrap();
-    drop(client);
-    other_boot(&scratch);
-    drop(scratch.open());
-    garble(&scratch.path(), [root(&scratch, "herdsman_models")]);
-    let (database, aside) = Database::replace(&scratch.path(), Place::Own).unwrap();
-    assert_eq!((names(&database), aside.rows), (vec!["theirs-0".to_owned(), "theirs-2".to_owned()], 2));
 }
 
 #[test]
@@ -287,8 +181,8 @@ fn a_file_that_was_emptied_beside_its_log_loses_neither() {
     assert_eq!(fs::read(kept).unwrap(), commits);
 }
 
-#[test]
-fn the_log_is_set_aside_with_the_file_and_is_not_written_into_it() {
+/// A damaged file whose log holds a commit, with what is in both.
+fn killed_with_log() -> (Scratch, Vec<u8>, Vec<u8>) {
     let living = Scratch::new();
     let mut database = living.open();
     database.commit(&create(&config("a")), at(1)).unwrap();
@@ -300,11 +194,31 @@ fn the_log_is_set_aside_with_the_file_and_is_not_written_into_it() {
     }
     garble(&killed.path(), [root(&living, "herdsman_instances")]);
     let read = |file: &str| fs::read(killed.directory.path().join(file)).unwrap();
-    let (before, log) = (read("herdsman.db"), read("herdsman.db-wal"));
+    let (file, log) = (read("herdsman.db"), read("herdsman.db-wal"));
+    (killed, file, log)
+}
+
+#[test]
+fn the_log_is_set_aside_with_the_file_and_is_not_written_into_it() {
+    let (killed, file, log) = killed_with_log();
     let (database, aside) = Database::replace(&killed.path(), Place::Own).unwrap();
     assert_eq!(names(&database), ["a", "late"], "what only the log holds is read");
-    let aside = aside.to.file_name().unwrap().to_str().unwrap();
-    assert_eq!((read(aside), read(&format!("{aside}-wal"))), (before, log));
+    let log_aside = fs::read(format!("{}-wal", aside.to.display())).unwrap();
+    assert_eq!((fs::read(aside.to).unwrap(), log_aside), (file, log));
+}
+
+#[test]
+fn what_cannot_be_set_aside_stays_as_it_is_with_its_log() {
+    let (killed, file, log) = killed_with_log();
+    // A directory in the place of the new one stands for a disk that is full.
+    let in_the_way = killed.directory.path().join("herdsman.db.rebuilding");
+    fs::create_dir(&in_the_way).unwrap();
+    let error = Database::replace(&killed.path(), Place::Own).unwrap_err();
+    assert!(matches!(error.problem, Problem::CannotSetAside { .. }), "{error}");
+    let read = |suffix: &str| fs::read(killed.directory.path().join(format!("herdsman.db{suffix}"))).unwrap();
+    assert_eq!((read(""), read("-wal")), (file, log));
+    fs::remove_dir(in_the_way).unwrap();
+    Database::replace(&killed.path(), Place::Own).unwrap();
 }
 
 #[test]

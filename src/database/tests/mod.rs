@@ -10,6 +10,7 @@ mod foreign;
 mod migrating;
 mod opening;
 mod power_loss;
+mod salvage;
 mod scale;
 
 use std::path::PathBuf;
