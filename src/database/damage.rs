@@ -89,7 +89,7 @@ impl fmt::Display for SetAside {
 const MOST_SET_ASIDE: usize = 10;
 
 /// Every file of a database, in the order they are set aside.
-const PARTS: [&str; 3] = ["-wal", "-shm", ""];
+pub(super) const PARTS: [&str; 3] = ["-wal", "-shm", ""];
 
 impl Database {
     /// As [`Database::open`]; a damaged database of herdsman's is set aside and

@@ -182,9 +182,10 @@ impl Problem {
 }
 
 impl Problem {
-    fn is_damage(&self) -> bool {
+    pub(super) fn is_damage(&self) -> bool {
         match self {
             Self::Damaged(_) | Self::NotADatabase => true,
+            Self::Sqlite(error) => super::check::is_damage(error),
             Self::Migration { problem, .. } => problem.is_damage(),
             _ => false,
         }

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
 use super::{Database, DatabaseError, Problem, check, damage, file_at, migrations, table::Table};
@@ -52,27 +53,14 @@ impl Database {
             }
             create(path)?;
             let connection = Connection::open_with_flags(absolute(path)?, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
-            connection.busy_timeout(timeout)?;
-            if connection.is_readonly(MAIN_DB)? {
-                return Err(Problem::ReadOnly);
+            // A file that proves to be damaged stays as it is, and so does its
+            // log: closing would write the one into the other.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            let prepared = prepare(&connection, path, timeout);
+            if !prepared.as_ref().is_err_and(Problem::is_damage) {
+                connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
             }
-            migrations::check_version(migrations::version(&connection)?)?;
-            // Before anything is written to it.
-            let found_sound = check::if_due(&connection, path)?;
-            use_wal(&connection, timeout)?;
-            connection.pragma_update(None, "synchronous", "NORMAL")?;
-            // A big commit keeps its pages until it ends. Reading needs no
-            // more than SQLite's usual 2 MB: it goes through each table once.
-            connection.pragma_update(None, "cache_spill", false)?;
-            connection.set_prepared_statement_cache_capacity(STATEMENTS);
-            // This build of SQLite enforces foreign keys; other clients' do
-            // not by default. Deleting a model must delete that row alone.
-            connection.pragma_update(None, "foreign_keys", false)?;
-            migrations::migrate(&connection, path)?;
-            if let Some(found_sound) = found_sound {
-                found_sound.remember(&connection, timeout)?;
-            }
-            Ok(connection)
+            prepared.map(|()| connection)
         };
         let connection = open().map_err(|problem| DatabaseError::new(path, timeout, problem))?;
         Ok(Self { connection, path: path.to_owned(), timeout, file: file_at(path), has_records: true })
@@ -109,6 +97,31 @@ impl Database {
             has_records,
         }))
     }
+}
+
+/// Makes an open file one to work with: sound, in WAL mode, up to date.
+fn prepare(connection: &Connection, path: &Path, timeout: Duration) -> Result<(), Problem> {
+    connection.busy_timeout(timeout)?;
+    if connection.is_readonly(MAIN_DB)? {
+        return Err(Problem::ReadOnly);
+    }
+    migrations::check_version(migrations::version(connection)?)?;
+    // Before anything is written to it.
+    let found_sound = check::if_due(connection, path)?;
+    use_wal(connection, timeout)?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    // A big commit keeps its pages until it ends. Reading needs no
+    // more than SQLite's usual 2 MB: it goes through each table once.
+    connection.pragma_update(None, "cache_spill", false)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // This build of SQLite enforces foreign keys; other clients' do
+    // not by default. Deleting a model must delete that row alone.
+    connection.pragma_update(None, "foreign_keys", false)?;
+    migrations::migrate(connection, path)?;
+    if let Some(found_sound) = found_sound {
+        found_sound.remember(connection, timeout)?;
+    }
+    Ok(())
 }
 
 pub(super) fn flags(mode: OpenFlags) -> OpenFlags {

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::*;
+use crate::database::damage::PARTS;
 use crate::database::{DatabaseError, ModelRow, Place, Problem, SetAside};
 use crate::model::Row;
 
@@ -205,6 +206,27 @@ fn the_log_is_set_aside_with_the_file_and_is_not_written_into_it() {
     assert_eq!(names(&database), ["a", "late"], "what only the log holds is read");
     let log_aside = fs::read(format!("{}-wal", aside.to.display())).unwrap();
     assert_eq!((fs::read(aside.to).unwrap(), log_aside), (file, log));
+}
+
+#[test]
+fn a_herdsman_killed_while_it_sets_aside_loses_neither_file_nor_log() {
+    for done in 0..=PARTS.len() {
+        let (killed, file, log) = killed_with_log();
+        let part = |name: &str, part: &str| killed.directory.path().join(format!("{name}{part}"));
+        for suffix in &PARTS[..done] {
+            // There is no -shm.
+            let _ = fs::rename(part("herdsman.db", suffix), part("herdsman.db.corrupt-0", suffix));
+        }
+        let (mut database, _) = Database::open_or_replace(&killed.path(), Place::Own).unwrap();
+        let _ = database.records().or_else(|_| {
+            database = Database::replace(&killed.path(), Place::Own)?.0;
+            database.records()
+        });
+        database.commit(&create(&config("next")), at(9)).unwrap();
+        let kept: Vec<Vec<u8>> =
+            killed.listing().iter().map(|name| fs::read(killed.directory.path().join(name)).unwrap()).collect();
+        assert!(kept.contains(&file) && kept.contains(&log), "{done}: {:?}", killed.listing());
+    }
 }
 
 #[test]
