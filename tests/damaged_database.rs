@@ -273,6 +273,7 @@ fn another_database_copied_over_the_one_a_watcher_has_open_costs_no_server() {
         .unwrap();
     drop(theirs);
     client.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    drop(client);
     fs::write(database(&world), fs::read(copy).unwrap()).unwrap();
     world.tiny("later");
     watcher.eventually_says("later is ready");

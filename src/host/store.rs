@@ -27,7 +27,8 @@ pub(super) struct Store {
 enum Access {
     /// A dry run, `status`: not even a file is made. `None`: no database yet.
     Read(Option<Database>),
-    Write(Database),
+    /// `None`: it is to be opened anew.
+    Write(Option<Database>),
 }
 
 /// What was last read of the database.
@@ -46,7 +47,7 @@ impl Store {
         let place = places.place();
         let (database, aside) = Database::open_or_replace(&places.database, place)?;
         let notices = aside.iter().map(SetAside::to_string).collect();
-        Ok(Self::new(places, place, Access::Write(database), notices))
+        Ok(Self::new(places, place, Access::Write(Some(database)), notices))
     }
 
     /// For a look. Where the database is damaged, it shows what a pass would
@@ -70,10 +71,8 @@ impl Store {
 
     /// The database, if there is one.
     pub fn database(&self) -> Option<&Database> {
-        match &self.access {
-            Access::Read(database) => database.as_ref(),
-            Access::Write(database) => Some(database),
-        }
+        let (Access::Read(database) | Access::Write(database)) = &self.access;
+        database.as_ref()
     }
 
     pub fn is_for_writing(&self) -> bool {
@@ -114,7 +113,7 @@ impl Store {
 
     pub fn commit(&mut self, changes: &[Change], now: Timestamp) -> Result<(), HostError> {
         self.recorded.records = None;
-        let Access::Write(database) = &mut self.access else { return Err(HostError::ReadOnly) };
+        let Access::Write(Some(database)) = &mut self.access else { return Err(HostError::ReadOnly) };
         let result = database.commit(changes, now);
         self.suspect = result.as_ref().is_err_and(DatabaseError::is_damage);
         Ok(result?)
@@ -122,13 +121,15 @@ impl Store {
 
     fn read(&mut self) -> Result<Arc<Records>, DatabaseError> {
         if let Access::Write(database) = &mut self.access
-            && !database.is_in_place()
+            && !database.as_ref().is_some_and(Database::is_in_place)
         {
-            // Made anew where it was deleted; live servers are then adopted.
-            let aside;
-            (*database, aside) = Database::open_or_replace(&self.path, self.place)?;
-            self.notices.extend(aside.iter().map(SetAside::to_string));
+            // Closed before: its locks would be in the way of the other one.
+            *database = None;
             self.recorded = Recorded::default();
+            // Made anew where it was deleted; live servers are then adopted.
+            let (other, aside) = Database::open_or_replace(&self.path, self.place)?;
+            self.notices.extend(aside.iter().map(SetAside::to_string));
+            *database = Some(other);
         }
         let Some(database) = self.database() else { return Ok(Arc::default()) };
         let version = Some(database.data_version()?);
@@ -144,11 +145,11 @@ impl Store {
         let database = match Database::replace(&self.path, self.place) {
             Ok((database, aside)) => {
                 self.notices.push(aside.to_string());
-                database
+                Some(database)
             }
             // Nothing is wrong with the file, so what this connection knows of
             // it is: somebody wrote another one over it.
-            Err(misread) if misread.is_misread() => Database::open(&self.path).map_err(|_| misread)?,
+            Err(error) if error.is_misread() => None,
             Err(error) => return Err(error),
         };
         self.access = Access::Write(database);
