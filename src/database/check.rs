@@ -146,7 +146,6 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 
