@@ -1,12 +1,15 @@
 //! This machine, behind the trait [`World`]: real files, a real database, real
 //! processes.
 
+mod store;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::store::Store;
 use crate::apply::{Read, World};
-use crate::database::{Database, DatabaseError};
+use crate::database::{Database, DatabaseError, Place};
 use crate::definition::catalogue::Catalogue;
 use crate::definition::catalogue::binary::{self, Verdict};
 use crate::definition::{self, Catalogues, LoadError, LoadOptions, Loader};
@@ -32,6 +35,16 @@ pub struct Places {
     pub llama_server: Option<String>,
 }
 
+impl Places {
+    /// Whether the database is the one in the state directory.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        let absolute = |path: &Path| std::path::absolute(path).ok();
+        let own = absolute(&self.state.database());
+        if own.is_some() && own == absolute(&self.database) { Place::Own } else { Place::Named }
+    }
+}
+
 /// What ends a pass on this machine.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
@@ -52,52 +65,37 @@ pub enum HostError {
     ReadOnly,
 }
 
+impl HostError {
+    /// Whether the pass ended because the database is damaged: another pass
+    /// sets it aside.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Database(error) if error.is_damage())
+    }
+}
+
 /// This machine.
 pub struct Host {
     places: Places,
-    access: Access,
+    store: Store,
     processes: Processes,
     state_key: [u8; 32],
     binaries: Binaries,
     loader: Loader,
-    recorded: Recorded,
-}
-
-/// What was last read of the database.
-#[derive(Default)]
-struct Recorded {
-    /// The database's version before; only other programs' commits change it.
-    version: Option<i64>,
-    /// None once herdsman itself has written.
-    records: Option<Arc<Records>>,
-}
-
-/// Whether anything may be written.
-enum Access {
-    /// A dry run, `status`: not even a file is made. `None`: no database yet.
-    Read(Option<Database>),
-    Write(Database),
-}
-
-impl Access {
-    fn database(&self) -> Option<&Database> {
-        match self {
-            Self::Read(database) => database.as_ref(),
-            Self::Write(database) => Some(database),
-        }
-    }
 }
 
 impl Host {
-    /// A host that may change things. The state directory is made if needed.
+    /// A host that may change things. The state directory is made if needed,
+    /// and so is the database; a damaged one is set aside. Call it under the
+    /// lock of the pass.
     ///
     /// # Errors
     /// The state directory or the database cannot be used.
     pub fn open(places: Places) -> Result<Self, HostError> {
         places.state.create()?;
         let id = places.state.id_or_new()?;
-        let database = Database::open(&places.database)?;
-        Self::new(places, &id, Access::Write(database))
+        let store = Store::open(&places)?;
+        Self::new(places, &id, store)
     }
 
     /// A host that only looks, and writes nothing at all.
@@ -107,23 +105,22 @@ impl Host {
     pub fn open_read_only(places: Places) -> Result<Self, HostError> {
         // Without an id nothing was ever started: a new one finds nothing.
         let id = places.state.id()?.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-        let database = Database::open_read_only(&places.database)?;
-        Self::new(places, &id, Access::Read(database))
+        let store = Store::open_read_only(&places)?;
+        Self::new(places, &id, store)
     }
 
-    fn new(places: Places, state_id: &str, access: Access) -> Result<Self, HostError> {
+    fn new(places: Places, state_id: &str, store: Store) -> Result<Self, HostError> {
         let cache = places.state.cache();
         let binaries = Binaries {
             default: places.llama_server.clone(),
-            write: matches!(access, Access::Write(_)),
+            write: store.is_for_writing(),
             cache,
             known: Mutex::default(),
             catalogues: Mutex::default(),
         };
         let state_key = blake3::derive_key("herdsman 2026 secret digests", state_id.as_bytes());
         let processes = Processes::new(state_id)?;
-        let (loader, recorded) = (Loader::default(), Recorded::default());
-        Ok(Self { places, access, processes, state_key, binaries, loader, recorded })
+        Ok(Self { places, store, processes, state_key, binaries, loader: Loader::default() })
     }
 
     /// Blocks until something about `instances` may have changed, or `timeout`.
@@ -184,14 +181,19 @@ impl Host {
     /// # Errors
     /// The database cannot be read.
     pub fn others_have_written(&self) -> Result<bool, HostError> {
-        let (Some(database), Some(version)) = (self.access.database(), self.recorded.version) else { return Ok(false) };
-        Ok(!database.is_in_place() || database.data_version()? != version)
+        Ok(self.store.others_have_written()?)
     }
 
     /// The database, if there is one.
     #[must_use]
     pub fn database(&self) -> Option<&Database> {
-        self.access.database()
+        self.store.database()
+    }
+
+    /// What a person must know of the database and was not told yet: that it
+    /// was damaged, and what was done about it.
+    pub fn take_notices(&mut self) -> Vec<String> {
+        self.store.take_notices()
     }
 }
 
@@ -211,16 +213,16 @@ impl World for Host {
     }
 
     fn records(&mut self) -> Result<Arc<Records>, HostError> {
-        records(&mut self.access, &mut self.recorded)
+        Ok(self.store.records()?)
     }
 
     fn read(&mut self, goal: Goal) -> Result<Read, HostError> {
         if goal == Goal::Down {
             return Ok((None, self.records()?));
         }
-        let Self { places, access, state_key, binaries, loader, recorded, .. } = self;
+        let Self { places, store, state_key, binaries, loader, .. } = self;
         let (desired, records) = std::thread::scope(|scope| {
-            let records = scope.spawn(|| records(access, recorded));
+            let records = scope.spawn(|| store.records());
             let desired = load(loader, places, *state_key, binaries);
             (desired, records.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
@@ -272,11 +274,7 @@ impl World for Host {
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), HostError> {
         let now = self.now();
-        self.recorded.records = None;
-        match &mut self.access {
-            Access::Write(database) => Ok(database.commit(changes, now)?),
-            Access::Read(_) => Err(HostError::ReadOnly),
-        }
+        self.store.commit(changes, now)
     }
 
     fn log_length(&self, log: &Path) -> u64 {
@@ -310,25 +308,6 @@ fn load(
 
 fn working_directory() -> PathBuf {
     std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"))
-}
-
-/// The records; those of the last reading unless somebody has written since.
-fn records(access: &mut Access, recorded: &mut Recorded) -> Result<Arc<Records>, HostError> {
-    if let Access::Write(database) = access
-        && !database.is_in_place()
-    {
-        // Made anew where it was deleted; live servers are then adopted.
-        *database = Database::open(database.path())?;
-        *recorded = Recorded::default();
-    }
-    let Some(database) = access.database() else { return Ok(Arc::default()) };
-    let version = Some(database.data_version()?);
-    if let Some(records) = recorded.records.as_ref().filter(|_| recorded.version == version) {
-        return Ok(Arc::clone(records));
-    }
-    let records = Arc::new(database.records()?);
-    *recorded = Recorded { version, records: Some(Arc::clone(&records)) };
-    Ok(records)
 }
 
 /// Whether llama-server takes a command line, and its weights are GGUF files

@@ -5,14 +5,14 @@ use std::time::Duration;
 use clap::Args;
 
 use super::json::{self, Document};
-use super::open::Refused;
+use super::open::{Refused, pass_and_tell};
 use super::output::print;
 use super::progress::Progress;
 use super::reconcile::exit_of_pass;
 use super::render;
 use super::{Exit, Format, Places, duration};
 use crate::plan::{Limits, WaitKind};
-use crate::reconcile::{Goal, pass};
+use crate::reconcile::Goal;
 use crate::text::count;
 
 /// Arguments of `down`.
@@ -51,7 +51,7 @@ pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
             Some(host) => host,
             None => host.insert(places.open()?),
         };
-        let done = pass(host, Goal::Down, &limits, "down")?;
+        let done = pass_and_tell(host, Goal::Down, &limits, "down")?;
         drop(lock);
         progress.report(&done);
         document.add(&done);

@@ -65,8 +65,9 @@ enum View {
 
 /// Runs the command.
 pub(super) fn run(places: &Places, args: &ModelsArgs) -> anyhow::Result<Exit> {
-    let path = places.resolve().database;
-    let Some(database) = Database::open_read_only(&path)? else {
+    let places = places.resolve();
+    let (path, place) = (&places.database, places.place());
+    let Some(database) = Database::open_read_only(path).map_err(|error| error.at(place))? else {
         let message = format!("there is no database {}; `herdsman reconcile` makes it", path.display());
         return Err(Refused { exit: Exit::Failed, message }.into());
     };

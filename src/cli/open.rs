@@ -1,7 +1,10 @@
-//! From arguments to a host, and from errors to exit codes.
+//! From arguments to a host and a pass, and from errors to exit codes.
 
+use super::output::complain;
 use super::{Exit, Places};
 use crate::host::{self, Host, HostError};
+use crate::plan::Limits;
+use crate::reconcile::{Goal, Pass, look, pass};
 use crate::state::{StateDir, StateError};
 
 impl Places {
@@ -28,6 +31,25 @@ impl Places {
     pub(super) fn open_read_only(&self) -> Result<Host, HostError> {
         Host::open_read_only(self.resolve())
     }
+}
+
+/// A pass, with what is to be told of the database on standard error. One that
+/// ends because the database is damaged is made again, once: by then that is
+/// set aside.
+pub(super) fn pass_and_tell(host: &mut Host, goal: Goal, limits: &Limits, cause: &str) -> Result<Pass, HostError> {
+    let mut made = pass(host, goal, limits, cause);
+    if made.as_ref().is_err_and(HostError::is_damage) {
+        made = pass(host, goal, limits, cause);
+    }
+    host.take_notices().iter().for_each(complain);
+    made
+}
+
+/// A look, with what is to be told of the database on standard error.
+pub(super) fn look_and_tell(host: &mut Host, limits: &Limits) -> Result<Pass, HostError> {
+    let seen = look(host, Goal::Definitions, limits);
+    host.take_notices().iter().for_each(complain);
+    seen
 }
 
 /// A command that refuses for a reason with an exit code of its own.

@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use clap::Args;
 
 use super::json::{self, Document};
-use super::open::Refused;
+use super::open::{Refused, look_and_tell, pass_and_tell};
 use super::output::{complain, print};
 use super::progress::Progress;
 use super::{Exit, Format, Places, duration, render};
@@ -14,7 +14,7 @@ use crate::host::{Host, HostError};
 use crate::instance::{Rotation, rotate};
 use crate::model::{Diagnostic, ModelName, Severity};
 use crate::plan::{ActionKind, Limits, MaxDeletes, WaitFor, WaitKind};
-use crate::reconcile::{Goal, Pass, look, pass};
+use crate::reconcile::{Goal, Pass};
 
 /// Arguments of `reconcile`.
 #[derive(Debug, Args)]
@@ -117,7 +117,7 @@ pub(super) fn run(places: &Places, args: &ReconcileArgs) -> anyhow::Result<Exit>
 
 fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::Result<Exit> {
     let mut host = places.open_read_only()?;
-    let seen = look(&mut host, Goal::Definitions, limits)?;
+    let seen = look_and_tell(&mut host, limits)?;
     report_diagnostics(&seen);
     reject_unknown_targets(&seen, args)?;
     let exit = exit_of_pass(&seen).and(if args.detailed_exitcode && !seen.plan.actions.is_empty() {
@@ -206,7 +206,7 @@ impl<'a> Run<'a> {
             Some(host) => host,
             None => host.insert(places.open()?),
         };
-        let pass = pass(host, Goal::Definitions, &self.limits, "reconcile")?;
+        let pass = pass_and_tell(host, Goal::Definitions, &self.limits, "reconcile")?;
         if !std::mem::replace(&mut self.rotated, true) {
             // The log grows on, and the next reconcile tries again.
             rotate(&state.logs(), &self.args.limits.rotation()).iter().for_each(complain);

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rusqlite::ErrorCode;
 
+use super::Place;
+
 /// A problem of one database file.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", path.display())]
@@ -21,6 +23,30 @@ impl DatabaseError {
     /// `timeout` is how long SQLite was told to wait for a lock.
     pub(super) fn new(path: &Path, timeout: Duration, problem: Problem) -> Self {
         Self { path: path.to_owned(), problem: problem.classified(timeout) }
+    }
+
+    /// The same for a file at `place`: in herdsman's own one, a file that is no
+    /// database is a damaged one.
+    #[must_use]
+    pub fn at(self, place: Place) -> Self {
+        match self.problem {
+            Problem::NotADatabase if place == Place::Own => {
+                Self { problem: Problem::Damaged("it does not begin as a SQLite database".to_owned()), ..self }
+            }
+            _ => self,
+        }
+    }
+
+    /// Whether a look through all of the file found it sound.
+    #[must_use]
+    pub fn is_misread(&self) -> bool {
+        matches!(self.problem, Problem::Misread(_))
+    }
+
+    /// Whether the file may be damaged: what [`super::Database::replace`] is for.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        self.problem.is_damage()
     }
 }
 
@@ -37,9 +63,33 @@ pub enum Problem {
     #[error("this file is not a SQLite database; move it away, or name another with --database")]
     NotADatabase,
     #[error(
-        "the database is damaged ({0}); restore it from a backup, or move it away: herdsman finds its running servers without it"
+        "the database is damaged ({0}); `herdsman reconcile` or a watcher sets it aside and goes on with a new one, in which running servers are adopted; or restore it from a backup first"
     )]
     Damaged(String),
+    #[error(
+        "the database is damaged, and nothing in it shows that it is herdsman's, so it stays as it is; repair it with `sqlite3 FILE .recover`, or name another with --database"
+    )]
+    DamagedForeign,
+    #[error(
+        "SQLite takes the database for damaged ({0}), and a look through all of it found no fault, so it stays as it is; if that lasts, another program may have written it with a newer SQLite, or its schema is damaged: move it away then, herdsman finds its running servers without it"
+    )]
+    Misread(String),
+    #[error(
+        "the database is damaged again, and {most} damaged ones lie beside it ({}), so it stays as it is; look at the disk and memory of this machine, then move those away", files.display()
+    )]
+    OftenDamaged { files: PathBuf, most: usize },
+    #[error(
+        "the database is damaged and cannot be set aside: {}: {reason}; make its directory writable for this user, or move it away yourself", path.display()
+    )]
+    CannotSetAside { path: PathBuf, reason: String },
+    #[error(
+        "cannot back it up before its tables are brought up to date: {}: {reason}; nothing was changed; make its directory writable for this user", path.display()
+    )]
+    Backup { path: PathBuf, reason: String },
+    #[error(
+        "its tables cannot be brought from schema version {found} to {to}, and nothing was changed: {problem}; the herdsman that wrote it can still use it"
+    )]
+    Migration { found: i64, to: i64, problem: Box<Problem> },
     #[error(
         "the database or its directory is read-only; make both writable for this user, or name another with --database"
     )]
@@ -109,7 +159,13 @@ pub enum Problem {
 impl Problem {
     /// Gives SQLite's own errors the name herdsman has for them.
     fn classified(self, timeout: Duration) -> Self {
-        let Self::Sqlite(error) = self else { return self };
+        let error = match self {
+            Self::Sqlite(error) => error,
+            Self::Migration { found, to, problem } => {
+                return Self::Migration { found, to, problem: Box::new(problem.classified(timeout)) };
+            }
+            other => return other,
+        };
         let Some(code) = error.sqlite_error_code() else { return Self::Sqlite(error) };
         match code {
             ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::Locked { waited: timeout },
@@ -121,6 +177,17 @@ impl Problem {
             ErrorCode::CannotOpen | ErrorCode::PermissionDenied => Self::CannotOpen(error.to_string()),
             ErrorCode::ConstraintViolation => Self::Constraint(error.to_string()),
             _ => Self::Sqlite(error),
+        }
+    }
+}
+
+impl Problem {
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged(_) | Self::NotADatabase => true,
+            Self::Sqlite(error) => super::check::is_damage(error),
+            Self::Migration { problem, .. } => problem.is_damage(),
+            _ => false,
         }
     }
 }

@@ -3,13 +3,19 @@
 //! None of them has a foreign key to `models`: a row another client deletes
 //! takes no port, generation or ownership with it. The version is a row of
 //! `herdsman_meta`; `user_version` and the table `metadata` belong to others.
+//!
+//! Before a step changes tables that herdsman wrote, the whole file is copied
+//! (`backup`). All steps are one transaction: when one fails, the file stays
+//! what it was.
+
+use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::{Problem, table};
+use super::{Problem, backup, table};
 
 /// Step `n` leads from version `n` to `n + 1`. Never edited, only added to.
-const STEPS: [&str; 1] = [V1];
+pub(super) const STEPS: [&str; 1] = [V1];
 
 /// A generation never changes once written, but for `outcome`, `death` and
 /// `accepted_by`.
@@ -84,9 +90,9 @@ CREATE TABLE herdsman_events (
 CREATE INDEX herdsman_events_name ON herdsman_events (name, id);
 ";
 
-/// The version this herdsman writes.
-fn latest() -> i64 {
-    i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
+/// The version that `steps` lead to.
+fn latest(steps: &[&str]) -> i64 {
+    i64::try_from(steps.len()).unwrap_or(i64::MAX)
 }
 
 /// The version of the file; 0 where herdsman has never written.
@@ -110,22 +116,45 @@ pub(super) fn version(connection: &Connection) -> Result<i64, Problem> {
 
 /// A file of a newer herdsman is not for this one.
 pub(super) fn check_version(found: i64) -> Result<(), Problem> {
-    if found > latest() { Err(Problem::NewerSchema { found, known: latest() }) } else { Ok(()) }
+    check_known(found, latest(&STEPS))
 }
 
-/// Brings the file up to date, in one transaction; writes nothing when it is.
-pub(super) fn migrate(connection: &Connection) -> Result<(), Problem> {
+fn check_known(found: i64, known: i64) -> Result<(), Problem> {
+    if found > known { Err(Problem::NewerSchema { found, known }) } else { Ok(()) }
+}
+
+/// Brings the file at `path` up to date; writes nothing when it is.
+pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), Problem> {
+    migrate_by(&STEPS, connection, path)
+}
+
+/// [`migrate`] by other steps than this herdsman's.
+pub(super) fn migrate_by(steps: &[&str], connection: &Connection, path: &Path) -> Result<(), Problem> {
     let found = version(connection)?;
-    check_version(found)?;
-    if found == latest() && table::is_complete(connection)? {
+    check_known(found, latest(steps))?;
+    if found == latest(steps) && table::is_complete(connection)? {
         return Ok(());
     }
+    if found == 0 || found == latest(steps) {
+        // Tables are only added: nothing of the file can be lost.
+        return run(steps, connection);
+    }
+    let backup = backup::make(connection, path, found)?;
+    run(steps, connection).map_err(|problem| {
+        backup::discard(&backup);
+        Problem::Migration { found, to: latest(steps), problem: Box::new(problem) }
+    })?;
+    backup::prune(path)
+}
+
+/// All steps that are missing, in one transaction.
+fn run(steps: &[&str], connection: &Connection) -> Result<(), Problem> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     // Again: another herdsman may have been faster.
     let found = version(&transaction)?;
-    check_version(found)?;
+    check_known(found, latest(steps))?;
     table::complete(&transaction)?;
-    for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+    for step in steps.iter().skip(usize::try_from(found).unwrap_or(0)) {
         transaction.execute_batch(step)?;
     }
     transaction.execute_batch(
@@ -134,7 +163,7 @@ pub(super) fn migrate(connection: &Connection) -> Result<(), Problem> {
     transaction.execute(
         "INSERT INTO herdsman_meta (key, value) VALUES ('schema_version', ?1)
          ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        [latest().to_string()],
+        [latest(steps).to_string()],
     )?;
     transaction.commit()?;
     Ok(())

@@ -9,6 +9,8 @@
 //! | file | holds |
 //! |---|---|
 //! | `open` | opening for writing and for reading without a trace |
+//! | `check`, `damage`, `salvage` | whether the file is sound; a damaged one is set aside, and what is kept of it |
+//! | `backup` | the copy before a migration |
 //! | `migrations`, `table` | herdsman's own tables; the table others share with us |
 //! | `columns`, `config`, `drift` | which columns herdsman owns, what it writes there, what others changed |
 //! | `locate` | which row is a managed model's, whatever other clients did |
@@ -22,6 +24,7 @@
 //! - No value is ever spliced into SQL; column names come from the table itself.
 //! - herdsman writes only the columns it owns and never `hf_token`.
 //! - Every error names the file, what is different, and the next step.
+//! - No file is deleted but backups herdsman made; a damaged one is renamed.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -32,10 +35,13 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::model::{Change, EventRecord, ModelName, Records, Timestamp};
 
+mod backup;
 mod changes;
+mod check;
 mod columns;
 mod config;
 pub mod convert;
+mod damage;
 mod drift;
 mod error;
 mod events;
@@ -48,10 +54,12 @@ mod models;
 mod open;
 mod records;
 mod row;
+mod salvage;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub use damage::{Place, SetAside};
 pub use error::{DatabaseError, Problem};
 pub use models::{Fields, ModelFilter};
 pub use row::{ColumnValue, ModelRow};

@@ -1,4 +1,4 @@
-//! Opening: for writing (create, WAL, migrate), and for reading without
+//! Opening: for writing (create, check, WAL, migrate), and for reading without
 //! leaving a trace.
 //!
 //! A plain read-only connection to a WAL database creates `-wal` and `-shm`
@@ -20,13 +20,14 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
-use super::{Database, DatabaseError, Problem, file_at, migrations, table::Table};
+use super::{Database, DatabaseError, Problem, check, damage, file_at, migrations, table::Table};
 
 /// How long to wait for another writer: twice what other clients wait, who
 /// hold their own transactions for less than 5 s.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many prepared statements are kept: more than a commit uses.
 const STATEMENTS: usize = 64;
@@ -38,8 +39,8 @@ impl Database {
     /// somebody else made stay as they are.
     ///
     /// # Errors
-    /// It is no database, its `models` is not the contract's, it is newer than
-    /// this herdsman, read-only or locked.
+    /// It is no database or damaged, its `models` is not the contract's, it is
+    /// newer than this herdsman, read-only or locked.
     pub fn open(path: &Path) -> Result<Self, DatabaseError> {
         Self::open_waiting(path, BUSY_TIMEOUT)
     }
@@ -47,23 +48,19 @@ impl Database {
     /// [`Database::open`] with another busy timeout.
     pub(super) fn open_waiting(path: &Path, timeout: Duration) -> Result<Self, DatabaseError> {
         let open = || {
+            if damage::is_emptied(path)? {
+                return Err(Problem::Damaged(damage::EMPTIED.to_owned()));
+            }
             create(path)?;
             let connection = Connection::open_with_flags(absolute(path)?, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
-            connection.busy_timeout(timeout)?;
-            if connection.is_readonly(MAIN_DB)? {
-                return Err(Problem::ReadOnly);
+            // A file that proves to be damaged stays as it is, and so does its
+            // log: closing would write the one into the other.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            let prepared = prepare(&connection, path, timeout);
+            if !prepared.as_ref().is_err_and(Problem::is_damage) {
+                connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
             }
-            use_wal(&connection, timeout)?;
-            connection.pragma_update(None, "synchronous", "NORMAL")?;
-            // A big commit keeps its pages until it ends. Reading needs no
-            // more than SQLite's usual 2 MB: it goes through each table once.
-            connection.pragma_update(None, "cache_spill", false)?;
-            connection.set_prepared_statement_cache_capacity(STATEMENTS);
-            // This build of SQLite enforces foreign keys; other clients' do
-            // not by default. Deleting a model must delete that row alone.
-            connection.pragma_update(None, "foreign_keys", false)?;
-            migrations::migrate(&connection)?;
-            Ok(connection)
+            prepared.map(|()| connection)
         };
         let connection = open().map_err(|problem| DatabaseError::new(path, timeout, problem))?;
         Ok(Self { connection, path: path.to_owned(), timeout, file: file_at(path), has_records: true })
@@ -102,7 +99,32 @@ impl Database {
     }
 }
 
-fn flags(mode: OpenFlags) -> OpenFlags {
+/// Makes an open file one to work with: sound, in WAL mode, up to date.
+fn prepare(connection: &Connection, path: &Path, timeout: Duration) -> Result<(), Problem> {
+    connection.busy_timeout(timeout)?;
+    if connection.is_readonly(MAIN_DB)? {
+        return Err(Problem::ReadOnly);
+    }
+    migrations::check_version(migrations::version(connection)?)?;
+    // Before anything is written to it.
+    let found_sound = check::if_due(connection, path)?;
+    use_wal(connection, timeout)?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    // A big commit keeps its pages until it ends. Reading needs no
+    // more than SQLite's usual 2 MB: it goes through each table once.
+    connection.pragma_update(None, "cache_spill", false)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // This build of SQLite enforces foreign keys; other clients' do
+    // not by default. Deleting a model must delete that row alone.
+    connection.pragma_update(None, "foreign_keys", false)?;
+    migrations::migrate(connection, path)?;
+    if let Some(found_sound) = found_sound {
+        found_sound.remember(connection, timeout)?;
+    }
+    Ok(())
+}
+
+pub(super) fn flags(mode: OpenFlags) -> OpenFlags {
     mode | OpenFlags::SQLITE_OPEN_NO_MUTEX
 }
 
@@ -172,7 +194,7 @@ fn is_wal(path: &Path) -> io::Result<bool> {
 }
 
 /// The size in bytes; `None`: there is no such file.
-fn size(path: &Path) -> Result<Option<u64>, Problem> {
+pub(super) fn size(path: &Path) -> Result<Option<u64>, Problem> {
     match fs::metadata(path) {
         Ok(metadata) => Ok(Some(metadata.len())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -180,14 +202,15 @@ fn size(path: &Path) -> Result<Option<u64>, Problem> {
     }
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+/// The path with something added to its name.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
 /// An absolute path begins with `/`, so SQLite never takes it for a URI.
-fn absolute(path: &Path) -> Result<PathBuf, Problem> {
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, Problem> {
     std::path::absolute(path).map_err(|error| Problem::CannotOpen(error.to_string()))
 }
 

@@ -83,8 +83,8 @@ fn table(look: &Look, columns: usize, room: usize) -> Vec<String> {
 /// them; the log of the one model; that nobody acts.
 fn below(known: &Known, most: usize) -> Vec<String> {
     let Known { look, error, one } = known;
-    let mut problems: Vec<String> =
-        error.iter().chain(&look.unreadable).map(|error| problem(Severity::Error, error)).collect();
+    let errors = error.iter().chain(&look.notices).chain(&look.unreadable);
+    let mut problems: Vec<String> = errors.map(|error| problem(Severity::Error, error)).collect();
     problems.extend(look.diagnostics.iter().map(diagnostic));
     if problems.len() > most.max(1) {
         let left_out = problems.split_off(most.saturating_sub(1)).len();
@@ -146,6 +146,7 @@ mod tests {
             now: Timestamp(0),
             models,
             diagnostics: Vec::new(),
+            notices: Vec::new(),
             unreadable: None,
             watcher: true,
             needs_a_pass: false,

@@ -33,6 +33,8 @@ pub(super) struct Look {
     pub models: Vec<ModelStatus>,
     /// Every problem of the definitions.
     pub diagnostics: Vec<Diagnostic>,
+    /// What is to be told of the database.
+    pub notices: Vec<String>,
     /// Why the definitions cannot be read at all.
     pub unreadable: Option<String>,
     /// Whether a watcher lives.
@@ -137,6 +139,7 @@ impl Look {
             },
             unreadable,
             watcher: state.has_watcher()?,
+            notices: host.take_notices(),
             needs_a_pass: acts || waits().any(|on| matches!(on, WaitFor::Backoff { .. })),
             diagnostics: seen.desired.map(|desired| desired.diagnostics.clone()).unwrap_or_default(),
         })

@@ -4,9 +4,13 @@
 mod changes;
 mod contract;
 mod conversion;
+mod damage;
 mod drift;
 mod foreign;
+mod migrating;
 mod opening;
+mod power_loss;
+mod salvage;
 mod scale;
 
 use std::path::PathBuf;

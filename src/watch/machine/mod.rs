@@ -274,6 +274,7 @@ impl Surroundings for Machine {
     }
 
     fn done(&mut self, _: Result<&Pass, &HostError>, status: String) {
+        self.host.take_notices().iter().for_each(|notice| tracing::warn!("{notice}"));
         self.service.passed(status);
     }
 

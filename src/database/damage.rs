@@ -1,0 +1,304 @@
+//! What becomes of a damaged database: it is set aside, never changed, never
+//! deleted, and a new one takes its place.
+//!
+//! ```text
+//!   suspicion                   a check when it is opened, or an error of SQLite in a pass
+//!     -> is it herdsman's?      else it is refused and left as it is
+//!     -> is it damaged?         all of it is read anew, by a connection of its own
+//!     -> build the new one      beside it, with what can be read (`salvage`)
+//!     -> set aside -wal, -shm, then the file    herdsman.db.corrupt-20261123T080000Z…
+//!     -> the new one in its place
+//! ```
+//!
+//! Invariants:
+//! - Nothing but a damaged file is set aside: not one that is locked, that the
+//!   disk cannot read, or that only this SQLite cannot understand.
+//! - A file that is not herdsman's is not even opened for writing.
+//! - herdsman may be killed anywhere: whatever then lies there is opened by the
+//!   next pass. The file goes last, since SQLite deletes a log beside no file.
+//! - Under the pass lock only. Whoever else has the file open keeps it: SQLite
+//!   touches neither log nor file of a database that was moved.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use super::open::{BUSY_TIMEOUT, beside, flags, size};
+use super::salvage::{self, Salvaged};
+use super::{Database, DatabaseError, Problem, check, file_at};
+
+/// Where a database is, which says whose a damaged one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The default one, in the state directory: whatever is there is herdsman's.
+    Own,
+    /// One the user named: what is there is herdsman's if it is a SQLite file
+    /// with herdsman's tables in it, as far as can be seen.
+    Named,
+}
+
+/// A damaged database that was set aside, as a message for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// Where the new database is, and the damaged one was.
+    pub path: PathBuf,
+    /// Where the damaged one is now; its `-wal` and `-shm` beside it.
+    pub to: PathBuf,
+    /// What is wrong with it.
+    pub fault: String,
+    /// How many rows of `models` the new one has from it.
+    pub rows: usize,
+    /// Whether the new one has all of what herdsman knew of its models.
+    pub records: bool,
+}
+
+impl fmt::Display for SetAside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, to, fault, rows, records } = self;
+        let rows = match rows {
+            0 => "no row of `models` could be read".to_owned(),
+            1 => "1 row of `models` is carried over".to_owned(),
+            rows => format!("{rows} rows of `models` are carried over"),
+        };
+        let (kept, lost) = match records {
+            true => ("all that herdsman knew of its models is carried over", ""),
+            false => (
+                "running servers run on and are adopted with their ports",
+                "crash counts, former and failed generations, ports of models that do not run, ",
+            ),
+        };
+        let (path, to) = (path.display(), to.display());
+        write!(
+            f,
+            "{path}: the database was damaged ({fault}). It is set aside as {to} and a new one is made: {kept}, {rows}. \
+             Lost: {lost}history and rows that could not be read, tables of other programs. \
+             `sqlite3 {to} .recover` shows what is left of them; look at the disk"
+        )
+    }
+}
+
+/// More damaged files than this beside each other, and something damages every
+/// new one, too: another would only fill the disk.
+const MOST_SET_ASIDE: usize = 10;
+
+/// Every file of a database, in the order they are set aside.
+pub(super) const PARTS: [&str; 3] = ["-wal", "-shm", ""];
+
+impl Database {
+    /// As [`Database::open`]; a damaged database of herdsman's is set aside and
+    /// replaced. Call it under the lock of the pass.
+    ///
+    /// # Errors
+    /// As [`Database::open`] and [`Database::replace`].
+    pub fn open_or_replace(path: &Path, place: Place) -> Result<(Self, Option<SetAside>), DatabaseError> {
+        match Self::open(path) {
+            Err(error) if error.is_damage() => {
+                Self::replace(path, place).map(|(database, aside)| (database, Some(aside)))
+            }
+            opened => Ok((opened?, None)),
+        }
+    }
+
+    /// Sets a damaged database aside and makes a new one, after a look through
+    /// all of it. Call it under the lock of the pass.
+    ///
+    /// # Errors
+    /// [`Problem::NotADatabase`], [`Problem::DamagedForeign`]: it is not
+    /// herdsman's. [`Problem::Misread`]: it is sound. [`Problem::OftenDamaged`].
+    /// It cannot be read or renamed, or the new one cannot be made.
+    pub fn replace(path: &Path, place: Place) -> Result<(Self, SetAside), DatabaseError> {
+        let aside = set_aside(path, place).map_err(|problem| DatabaseError::new(path, BUSY_TIMEOUT, problem))?;
+        Ok((Self::open(path)?, aside))
+    }
+
+    /// What [`Database::replace`] would refuse, found by reading alone;
+    /// `Ok`: it would set the file aside.
+    ///
+    /// # Errors
+    /// As [`Database::replace`].
+    pub fn is_replaceable(path: &Path, place: Place) -> Result<(), DatabaseError> {
+        require_own(path, place).map_err(|problem| DatabaseError::new(path, BUSY_TIMEOUT, problem))
+    }
+}
+
+fn set_aside(path: &Path, place: Place) -> Result<SetAside, Problem> {
+    require_own(path, place)?;
+    let before = fs::metadata(path).map_err(in_the_way(path))?;
+    let (connection, fault) = confirm(path)?;
+    let to = free_name(path)?;
+    let (new, Salvaged { rows, records }) = rebuild(path, &before, connection.as_ref())?;
+    if file_at(path) != Some((before.dev(), before.ino())) {
+        // Somebody else was faster: what is there now is theirs.
+        return Err(Problem::Misread("another file took its place meanwhile".to_owned()));
+    }
+    for part in PARTS {
+        match fs::rename(beside(path, part), beside(&to, part)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(in_the_way(path)(error)),
+            _ => {}
+        }
+    }
+    fs::rename(&new, path).map_err(in_the_way(path))?;
+    drop(connection);
+    Ok(SetAside { path: path.to_owned(), to, fault, rows, records })
+}
+
+/// Refuses what is not herdsman's.
+fn require_own(path: &Path, place: Place) -> Result<(), Problem> {
+    if place == Place::Own {
+        return Ok(());
+    }
+    let log = beside(path, "-wal");
+    let is_sqlite = begins_with(path, b"SQLite format 3\0")? || is_emptied(path)? && begins_with(&log, &WAL_MAGIC)?;
+    if !is_sqlite {
+        return Err(Problem::NotADatabase);
+    }
+    // The text of the schema, wherever it is in the file.
+    let ours = b"CREATE TABLE herdsman_";
+    if contains(path, ours)? || contains(&log, ours)? { Ok(()) } else { Err(Problem::DamagedForeign) }
+}
+
+/// sqlite.org/fileformat2.html, 4.1; the last byte says the byte order.
+const WAL_MAGIC: [u8; 3] = [0x37, 0x7f, 0x06];
+
+/// Whether the file was emptied, while its log holds commits. SQLite would
+/// take that for a new database, and delete the log. (A single byte is empty
+/// to it, too: `unixFileSize` in its os_unix.c.)
+pub(super) fn is_emptied(path: &Path) -> Result<bool, Problem> {
+    Ok(size(path)?.is_some_and(|size| size < 2) && size(&beside(path, "-wal"))?.is_some_and(|size| size > 0))
+}
+
+/// Reads all of the file by a connection that leaves it as it is; that
+/// connection, if there can be one, and the first fault.
+fn confirm(path: &Path) -> Result<(Option<Connection>, String), Problem> {
+    if is_emptied(path)? {
+        return Ok((None, EMPTIED.to_owned()));
+    }
+    let connection =
+        Connection::open_with_flags(super::open::absolute(path)?, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
+    // Its log is to be set aside as it is, not written into the file.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Reads what it can of a schema that it cannot read in whole.
+    connection.pragma_update(None, "writable_schema", true)?;
+    match check::first_fault(&connection, "integrity_check")? {
+        Some(fault) => Ok((Some(connection), fault)),
+        None => {
+            // Left as any other connection leaves it.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+            Err(Problem::Misread(misread(path)))
+        }
+    }
+}
+
+/// What is said of a file that [`is_emptied`].
+pub(super) const EMPTIED: &str = "the file is empty, and its log holds commits";
+
+/// What a connection like any other says of a file that is sound.
+fn misread(path: &Path) -> String {
+    let open = || {
+        let connection = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_ONLY))?;
+        connection.busy_timeout(Duration::ZERO)?;
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))
+    };
+    open()
+        .map_or_else(|error: rusqlite::Error| error.to_string(), |_| "it was read in the middle of a change".to_owned())
+}
+
+/// Makes the new database beside the damaged one, with its owner and
+/// permissions, and what can be read; where it is, and what that was.
+fn rebuild(path: &Path, like: &fs::Metadata, damaged: Option<&Connection>) -> Result<(PathBuf, Salvaged), Problem> {
+    let new = beside(path, ".rebuilding");
+    for part in ["", "-journal"] {
+        // Of an attempt that was killed.
+        match fs::remove_file(beside(&new, part)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(in_the_way(&new)(error)),
+            _ => {}
+        }
+    }
+    let make = || {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        let mine = file.metadata()?;
+        if (mine.uid(), mine.gid()) != (like.uid(), like.gid()) {
+            std::os::unix::fs::fchown(&file, Some(like.uid()), Some(like.gid()))?;
+        }
+        file.set_permissions(fs::Permissions::from_mode(like.mode() & 0o777))
+    };
+    make().map_err(in_the_way(&new))?;
+    let Some(damaged) = damaged else { return Ok((new, Salvaged::default())) };
+    let connection =
+        Connection::open_with_flags(super::open::absolute(&new)?, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
+    let salvaged = salvage::salvage(damaged, &connection, &new)?;
+    Ok((new, salvaged))
+}
+
+/// `herdsman.db.corrupt-20261123T080000Z`, with a number if that is taken.
+fn free_name(path: &Path) -> Result<PathBuf, Problem> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut prefix = path.file_name().unwrap_or_default().to_owned();
+    prefix.push(".corrupt-");
+    let mut taken: Vec<OsString> = Vec::new();
+    for entry in fs::read_dir(directory).map_err(in_the_way(path))? {
+        let name = entry.map_err(in_the_way(path))?.file_name();
+        if name.as_encoded_bytes().starts_with(prefix.as_encoded_bytes()) {
+            taken.push(name);
+        }
+    }
+    let is_part = |name: &&OsString| PARTS[..2].iter().any(|part| name.as_encoded_bytes().ends_with(part.as_bytes()));
+    if taken.iter().filter(|name| !is_part(name)).count() >= MOST_SET_ASIDE {
+        return Err(Problem::OftenDamaged { files: beside(path, ".corrupt-*"), most: MOST_SET_ASIDE });
+    }
+    let stem = beside(path, &format!(".corrupt-{}", timestamp()));
+    let names = std::iter::once(stem.clone()).chain((2..).map(|number| beside(&stem, &format!("-{number}"))));
+    let is_free = |name: &PathBuf| PARTS.iter().all(|part| fs::symlink_metadata(beside(name, part)).is_err());
+    Ok(names.into_iter().find(is_free).unwrap_or(stem))
+}
+
+/// Now, as a part of a file's name, in UTC.
+pub(super) fn timestamp() -> String {
+    jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string()
+}
+
+/// Whether the file begins with `bytes`; one that is missing does not.
+fn begins_with(path: &Path, bytes: &[u8]) -> Result<bool, Problem> {
+    let mut head = Vec::new();
+    match File::open(path).and_then(|file| file.take(bytes.len() as u64).read_to_end(&mut head)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(in_the_way(path)(error)),
+        _ => Ok(head == bytes),
+    }
+}
+
+/// Whether `bytes` are anywhere in the file, read piece by piece; in a file
+/// that is missing they are not.
+fn contains(path: &Path, bytes: &[u8]) -> Result<bool, Problem> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(in_the_way(path)(error)),
+    };
+    let mut piece = Vec::new();
+    loop {
+        // What may be the beginning of them stays for the next piece.
+        piece.drain(..piece.len().saturating_sub(bytes.len()));
+        if file.by_ref().take(1 << 20).read_to_end(&mut piece).map_err(in_the_way(path))? == 0 {
+            return Ok(false);
+        }
+        if piece.windows(bytes.len()).any(|window| window == bytes) {
+            return Ok(true);
+        }
+    }
+}
+
+/// A file that cannot be read, made or renamed.
+fn in_the_way(path: &Path) -> impl Fn(io::Error) -> Problem + '_ {
+    |error| match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Problem::DiskFull,
+        _ => Problem::CannotSetAside { path: path.to_owned(), reason: error.to_string() },
+    }
+}

@@ -1,0 +1,153 @@
+//! What of a damaged database is carried over into the new one.
+//!
+//! | table | carried over | because |
+//! |---|---|---|
+//! | `models` | every row that can be read | other programs' rows have no other source, and a managed model keeps its id |
+//! | `herdsman_events` | every row that can be read | history is of use in parts |
+//! | herdsman's other tables | whole, with a whole `models`, or not at all | half of them would be a lie; without them the definitions and the living processes tell most of it |
+//! | other programs' tables | no | nothing is known of them |
+//!
+//! Every row is read by itself, from the first on until one cannot be read,
+//! then from the last on. The rules of the new table (NOT NULL, CHECK, keys)
+//! refuse what is no row of it.
+
+use std::path::Path;
+
+use rusqlite::types::ToSqlOutput;
+use rusqlite::{Connection, ErrorCode, Row, Statement, Transaction, TransactionBehavior};
+
+use super::table::{Table, quoted};
+use super::{Problem, migrations};
+
+/// The tables that are carried over together, and with `models`.
+const RECORDS: [&str; 3] = ["herdsman_models", "herdsman_generations", "herdsman_instances"];
+
+/// What was carried over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Salvaged {
+    /// How many rows of `models`.
+    pub rows: usize,
+    /// Whether what herdsman knew of its models is whole.
+    pub records: bool,
+}
+
+/// Copies what can be read of `damaged` into `new`, an empty database at `path`.
+pub(super) fn salvage(damaged: &Connection, new: &Connection, path: &Path) -> Result<Salvaged, Problem> {
+    create_models_like(damaged, new)?;
+    migrations::migrate(new, path)?;
+    let transaction = Transaction::new_unchecked(new, TransactionBehavior::Immediate)?;
+    let models = copy(damaged, &transaction, "models")?;
+    copy(damaged, &transaction, "herdsman_events")?;
+    let records = models.whole && copy_records(damaged, &transaction)?;
+    transaction.commit()?;
+    Ok(Salvaged { rows: models.rows, records })
+}
+
+/// Makes the table with the columns it had, if they can be read and are those
+/// of the contract; else the migration makes it.
+fn create_models_like(damaged: &Connection, new: &Connection) -> Result<(), Problem> {
+    let sql = "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = 'models'";
+    let theirs: Option<String> = damaged.query_row(sql, [], |row| row.get(0)).ok();
+    // SQLite stores these words itself; the rest is any program's.
+    let Some(sql) = theirs.filter(|sql| sql.starts_with("CREATE TABLE ")) else { return Ok(()) };
+    let made = new.prepare(&sql).is_ok_and(|mut create| create.execute([]).is_ok());
+    if made && !matches!(Table::read(new), Ok(Some(_))) {
+        new.execute_batch("DROP TABLE IF EXISTS models")?;
+    }
+    Ok(())
+}
+
+/// All of them, or none.
+fn copy_records(damaged: &Connection, new: &Connection) -> Result<bool, Problem> {
+    let versions = (migrations::version(damaged), migrations::version(new)?);
+    if !matches!(versions, (Ok(damaged), new) if damaged == new) {
+        return Ok(false);
+    }
+    new.execute_batch("SAVEPOINT records")?;
+    for table in RECORDS {
+        if !copy(damaged, new, table)?.whole {
+            new.execute_batch("ROLLBACK TO records")?;
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What was copied of a table.
+struct Copied {
+    rows: usize,
+    /// To its end, and every row was accepted.
+    whole: bool,
+}
+
+fn copy(damaged: &Connection, new: &Connection, table: &'static str) -> Result<Copied, Problem> {
+    let mut statement = new.prepare("SELECT name FROM pragma_table_info(?1)")?;
+    let columns: Vec<String> = statement.query_map([table], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let names: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
+    let (columns, marks) = (names.join(", "), vec!["?"; names.len()].join(", "));
+    let insert = new.prepare(&format!("INSERT INTO {table} ({columns}) VALUES ({marks})"))?;
+    let mut copying = Copying { insert, width: names.len(), reached: None, rows: 0, refused: false };
+    let select = format!("SELECT rowid, {columns} FROM {table} NOT INDEXED ORDER BY rowid");
+    let to_its_end = copying.run(damaged, &select, Direction::Up)?;
+    if !to_its_end {
+        copying.run(damaged, &format!("{select} DESC"), Direction::Down)?;
+    }
+    Ok(Copied { rows: copying.rows, whole: to_its_end && !copying.refused })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Up,
+    Down,
+}
+
+struct Copying<'c> {
+    insert: Statement<'c>,
+    width: usize,
+    /// The last row id on the way up.
+    reached: Option<i64>,
+    rows: usize,
+    refused: bool,
+}
+
+impl Copying<'_> {
+    /// Whether it came to the end of the table. It also stops where row ids
+    /// repeat: pages of a damaged table may lead in a circle.
+    fn run(&mut self, damaged: &Connection, select: &str, direction: Direction) -> Result<bool, Problem> {
+        let Ok(mut statement) = damaged.prepare(select) else { return Ok(false) };
+        let Ok(mut rows) = statement.query([]) else { return Ok(false) };
+        let mut last = None;
+        loop {
+            let row = match rows.next() {
+                Ok(Some(row)) => row,
+                end => return Ok(end.is_ok()),
+            };
+            let Ok(id) = row.get(0) else { return Ok(false) };
+            let goes_on = match direction {
+                Direction::Up => last.is_none_or(|last| id > last),
+                Direction::Down => last.is_none_or(|last| id < last) && self.reached.is_none_or(|reached| id > reached),
+            };
+            if !goes_on {
+                return Ok(false);
+            }
+            last = Some(id);
+            if direction == Direction::Up {
+                self.reached = last;
+            }
+            match self.copy(row) {
+                Ok(_) => self.rows += 1,
+                // No row of this table.
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => self.refused = true,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Byte for byte: text need not be UTF-8.
+    fn copy(&mut self, row: &Row<'_>) -> rusqlite::Result<usize> {
+        for index in 1..=self.width {
+            self.insert.raw_bind_parameter(index, ToSqlOutput::Borrowed(row.get_ref(index)?))?;
+        }
+        self.insert.raw_execute()
+    }
+}

@@ -1,0 +1,163 @@
+//! The database as passes use it: read when somebody has written, made anew
+//! where it was deleted or is damaged.
+//!
+//! A damaged one ends the pass that meets it while it records. The next pass
+//! sets it aside first, and finds in the living processes what it lost.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{HostError, Places};
+use crate::database::{Database, DatabaseError, Place, SetAside};
+use crate::model::{Change, Records, Timestamp};
+
+/// The database of one state directory.
+pub(super) struct Store {
+    path: PathBuf,
+    place: Place,
+    access: Access,
+    recorded: Recorded,
+    /// A commit failed because the file is damaged, or seemed so.
+    suspect: bool,
+    /// What a person must know, and was not told yet.
+    notices: Vec<String>,
+}
+
+/// Whether anything may be written.
+enum Access {
+    /// A dry run, `status`: not even a file is made. `None`: no database yet.
+    Read(Option<Database>),
+    /// `None`: it is to be opened anew.
+    Write(Option<Database>),
+}
+
+/// What was last read of the database.
+#[derive(Default)]
+struct Recorded {
+    /// The database's version before; only other programs' commits change it.
+    version: Option<i64>,
+    /// None once herdsman itself has written.
+    records: Option<Arc<Records>>,
+}
+
+impl Store {
+    /// For passes: makes the database where there is none. Call it under the
+    /// lock of the pass.
+    pub fn open(places: &Places) -> Result<Self, DatabaseError> {
+        let place = places.place();
+        let (database, aside) = Database::open_or_replace(&places.database, place)?;
+        let notices = aside.iter().map(SetAside::to_string).collect();
+        Ok(Self::new(places, place, Access::Write(Some(database)), notices))
+    }
+
+    /// For a look. Where the database is damaged, it shows what a pass would
+    /// find once it has set it aside.
+    pub fn open_read_only(places: &Places) -> Result<Self, DatabaseError> {
+        let (place, path) = (places.place(), &places.database);
+        match Database::open_read_only(path).map_err(|error| error.at(place)) {
+            Ok(database) => Ok(Self::new(places, place, Access::Read(database), Vec::new())),
+            Err(error) if error.is_damage() => {
+                Database::is_replaceable(path, place)?;
+                Ok(Self::new(places, place, Access::Read(None), vec![without(&error)]))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn new(places: &Places, place: Place, access: Access, notices: Vec<String>) -> Self {
+        let (path, recorded) = (places.database.clone(), Recorded::default());
+        Self { path, place, access, recorded, suspect: false, notices }
+    }
+
+    /// The database, if there is one.
+    pub fn database(&self) -> Option<&Database> {
+        let (Access::Read(database) | Access::Write(database)) = &self.access;
+        database.as_ref()
+    }
+
+    pub fn is_for_writing(&self) -> bool {
+        matches!(self.access, Access::Write(_))
+    }
+
+    /// What was noticed since it was asked last, for a person.
+    pub fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// Whether another program has written since the records were last read.
+    pub fn others_have_written(&self) -> Result<bool, DatabaseError> {
+        let (Some(database), Some(version)) = (self.database(), self.recorded.version) else { return Ok(false) };
+        Ok(!database.is_in_place() || database.data_version()? != version)
+    }
+
+    /// The records; those of the last reading unless somebody has written since.
+    pub fn records(&mut self) -> Result<Arc<Records>, DatabaseError> {
+        if std::mem::take(&mut self.suspect) {
+            self.replace()?;
+        }
+        match self.read() {
+            Err(error) if error.is_damage() => {
+                match &mut self.access {
+                    Access::Write(_) => self.replace()?,
+                    Access::Read(database) => {
+                        Database::is_replaceable(&self.path, self.place)?;
+                        *database = None;
+                        self.notices.push(without(&error));
+                    }
+                }
+                self.read()
+            }
+            records => records,
+        }
+    }
+
+    pub fn commit(&mut self, changes: &[Change], now: Timestamp) -> Result<(), HostError> {
+        self.recorded.records = None;
+        let Access::Write(Some(database)) = &mut self.access else { return Err(HostError::ReadOnly) };
+        let result = database.commit(changes, now);
+        self.suspect = result.as_ref().is_err_and(DatabaseError::is_damage);
+        Ok(result?)
+    }
+
+    fn read(&mut self) -> Result<Arc<Records>, DatabaseError> {
+        if let Access::Write(database) = &mut self.access
+            && !database.as_ref().is_some_and(Database::is_in_place)
+        {
+            // Closed before: its locks would be in the way of the other one.
+            *database = None;
+            self.recorded = Recorded::default();
+            // Made anew where it was deleted; live servers are then adopted.
+            let (other, aside) = Database::open_or_replace(&self.path, self.place)?;
+            self.notices.extend(aside.iter().map(SetAside::to_string));
+            *database = Some(other);
+        }
+        let Some(database) = self.database() else { return Ok(Arc::default()) };
+        let version = Some(database.data_version()?);
+        if let Some(records) = self.recorded.records.as_ref().filter(|_| self.recorded.version == version) {
+            return Ok(Arc::clone(records));
+        }
+        let records = Arc::new(database.records()?);
+        self.recorded = Recorded { version, records: Some(Arc::clone(&records)) };
+        Ok(records)
+    }
+
+    fn replace(&mut self) -> Result<(), DatabaseError> {
+        let database = match Database::replace(&self.path, self.place) {
+            Ok((database, aside)) => {
+                self.notices.push(aside.to_string());
+                Some(database)
+            }
+            // Nothing is wrong with the file, so what this connection knows of
+            // it is: somebody wrote another one over it.
+            Err(error) if error.is_misread() => None,
+            Err(error) => return Err(error),
+        };
+        self.access = Access::Write(database);
+        self.recorded = Recorded::default();
+        Ok(())
+    }
+}
+
+fn without(error: &DatabaseError) -> String {
+    format!("{error}. Until then nothing is changed; what is shown is what is found without it")
+}
