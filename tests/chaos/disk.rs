@@ -1,0 +1,92 @@
+//! A disk that can be filled: a small tmpfs under the state directory.
+//!
+//! It is mounted in namespaces of the runner's own, so that nobody else's
+//! mounts change and no privilege is needed.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fastrand::Rng;
+
+/// Set for the runner once it is in its namespaces.
+const INSIDE: &str = "HERDSMAN_CHAOS_INSIDE";
+
+/// Runs this very test again in namespaces of users and mounts of its own,
+/// unless that has happened: whether it has.
+pub fn is_inside(test: &str) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount"]).arg(std::env::current_exe().unwrap());
+    command.args(["--ignored", "--exact", "--nocapture", test]).env(INSIDE, "yes");
+    let status = command.status().unwrap();
+    assert!(status.success(), "in its namespaces it ended with {status}");
+    false
+}
+
+/// The mounted disk.
+pub struct Disk {
+    mounted: PathBuf,
+    is_full: bool,
+}
+
+impl Disk {
+    /// Mounts it.
+    pub fn mount(path: &Path) -> Self {
+        fs::create_dir(path).unwrap();
+        run("mount", &["-t", "tmpfs", "-o", "size=24m", "chaos"], path);
+        Self { mounted: path.to_owned(), is_full: false }
+    }
+
+    pub const fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// Fills it but for a few pages, which differ: whatever is written next
+    /// fails, early or late.
+    pub fn fill(&mut self, rng: &mut Rng) {
+        const PAGE: usize = 4096;
+        let mut ballast = File::options().create(true).append(true).open(self.ballast()).unwrap();
+        let mut written = ballast.metadata().unwrap().len();
+        loop {
+            match ballast.write(&[0; PAGE]) {
+                Ok(length) => written += u64::try_from(length).unwrap(),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
+                    break;
+                }
+            }
+        }
+        let left = if rng.bool() { 0 } else { rng.u64(..40) * u64::try_from(PAGE).unwrap() };
+        ballast.set_len(written.saturating_sub(left)).unwrap();
+        self.is_full = true;
+    }
+
+    /// Frees it again.
+    pub fn free(&mut self) {
+        if std::mem::take(&mut self.is_full) {
+            fs::remove_file(self.ballast()).unwrap();
+        }
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.mounted.join("ballast")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: whoever still has a file open there ends a moment later. It
+        // runs while a test unwinds, so it panics nowhere.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.mounted).status();
+    }
+}
+
+fn run(program: &str, arguments: &[&str], last: impl AsRef<OsStr>) {
+    let status = Command::new(program).args(arguments).arg(last).status().unwrap();
+    assert!(status.success(), "{program} {arguments:?}: {status}");
+}
