@@ -98,6 +98,13 @@ pub fn pids() -> impl Iterator<Item = i32> {
     fs::read_dir("/proc").unwrap().filter_map(|dir| dir.ok()?.file_name().to_str()?.parse().ok())
 }
 
+/// Whether `pid` leads a session, dead or alive.
+pub fn leads_session(pid: i32) -> bool {
+    // SAFETY: getsid(2) touches no memory. (rustix's cannot express the session
+    // 0 of the kernel's own threads.)
+    unsafe { libc::getsid(pid) == pid }
+}
+
 /// Every live process that is `wanted`, by pid; one that cannot be read (another
 /// user's, or just gone) is not.
 pub fn processes(wanted: impl Fn(&Process) -> bool) -> Vec<Process> {
