@@ -15,10 +15,10 @@ use super::herdsmen::Herdsmen;
 use super::strangers::{Stranger, Thief};
 use super::tally::Tally;
 use crate::edits::{Definition, Directory, Edit, ROTTEN, Seen, WEIGHTS, option};
-use crate::support::{Process, World, eventually};
+use crate::support::{Process, Stat, World, eventually, free_port};
 
-/// Models that declare a port share so many.
-const DECLARED_PORTS: usize = 6;
+/// How long the machine itself may take for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server that was as declared, and the definition that it was declared by.
 type Unchanged = (Id, Definition);
@@ -60,12 +60,11 @@ impl Chaos {
             world.weights(name, text);
         }
         world.weights_without_blocks(ROTTEN);
-        let ports = (0..DECLARED_PORTS).map(|_| crate::support::free_port());
         let mut chaos = Self {
             seed,
             tally: Tally::default(),
             // Edits follow from the seed alone; what else happens also depends on them.
-            directory: Directory::new(&world, Rng::with_seed(seed)).declaring(ports),
+            directory: Directory::new(&world, Rng::with_seed(seed)).declaring(free_port),
             herdsmen: Herdsmen::new(&world),
             eye: None,
             client: Client::new(&world),
@@ -84,7 +83,7 @@ impl Chaos {
         };
         chaos.herdsmen.watch(&chaos.world);
         let id = chaos.world.state_dir().join("id");
-        eventually("there is a state id", Duration::from_secs(60), || {
+        eventually("there is a state id", PATIENCE, || {
             fs::read_to_string(&id).is_ok_and(|id| !id.is_empty()) && Seen::now(&chaos.world).is_ok()
         });
         let eye = chaos.eye.insert(Eye::open(fs::read_to_string(&id).unwrap().trim_end()));
@@ -112,10 +111,9 @@ impl Chaos {
         let mut tally = std::mem::take(&mut self.tally);
         tally.herdsmen_killed = self.herdsmen.kills;
         if let Some(eye) = self.eye.take() {
-            (tally.scans, tally.starts) = {
-                let sight = eye.sight();
-                (sight.scans, sight.starts)
-            };
+            let sight = std::mem::take(&mut *eye.sight());
+            (tally.scans, tally.starts) = (sight.scans, sight.starts);
+            tally.alive = sight.sightings as f64 / sight.scans as f64;
             eye.close();
         }
         drop(self);
@@ -131,7 +129,8 @@ impl Chaos {
         }
         self.take_something_back();
         self.judge();
-        let milliseconds = if self.rng.u8(..10) == 0 { self.rng.u64(100..500) } else { self.rng.u64(..40) };
+        // Most edits share a burst; now and then there is time to act upon it.
+        let milliseconds = if self.rng.u8(..8) == 0 { self.rng.u64(200..700) } else { self.rng.u64(..40) };
         sleep(milliseconds);
     }
 
@@ -159,6 +158,7 @@ impl Chaos {
                 let (id, model) = self.any_server()?;
                 self.kill_server(id, &model).then(|| format!("kill {}, the server of {model}", id.pid))
             }
+            Fault::ReusePid => self.reuse_pid(),
             Fault::FreezeServer => {
                 let (id, model) = self.any_server().filter(|_| self.frozen.len() < 4)?;
                 self.frozen.push(id);
@@ -244,6 +244,26 @@ impl Chaos {
         Some(format!("steal port {port}"))
     }
 
+    /// While no watcher sees that the server is gone.
+    fn reuse_pid(&mut self) -> Option<String> {
+        let (id, model) = self.any_server()?;
+        let server = Process::read(id.pid).filter(|process| Id::from(process) == id)?;
+        self.herdsmen.kill_watcher();
+        self.kill_server(id, &model);
+        self.note(format!("kill the watcher, and {}, the server of {model}", id.pid));
+        let begun = Instant::now();
+        while Stat::of(id.pid).is_some() {
+            if begun.elapsed() > Duration::from_millis(300) {
+                // Its parent is a frozen herdsman, which does not reap it.
+                return None;
+            }
+            sleep(1);
+        }
+        let heir = Stranger::heir_of(&server, self.eye.as_ref()?)?;
+        self.strangers.push(heir);
+        Some(format!("another process gets pid {}", id.pid))
+    }
+
     fn any_server(&mut self) -> Option<(Id, String)> {
         let live = self.eye.as_ref().map(Eye::live)?;
         self.rng.choice(live)
@@ -291,7 +311,7 @@ impl Chaos {
     /// Faults last a while.
     fn take_something_back(&mut self) {
         let mut one_in = |steps: u8| self.rng.u8(..steps) == 0;
-        if one_in(5) {
+        if one_in(3) {
             self.herdsmen.watch(&self.world);
         }
         if one_in(8) {

@@ -1,7 +1,7 @@
 //! A disk that can be filled: a small tmpfs under the state directory.
 //!
-//! It is mounted in namespaces of the runner's own, so that nobody else's
-//! mounts change and no privilege is needed.
+//! It is mounted in the runner's own namespace, so that nobody else's mounts
+//! change and no privilege is needed.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -10,23 +10,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fastrand::Rng;
-
-/// Set for the runner once it is in its namespaces.
-const INSIDE: &str = "HERDSMAN_CHAOS_INSIDE";
-
-/// Runs this very test again in namespaces of users and mounts of its own,
-/// unless that has happened: whether it has.
-pub fn is_inside(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "--mount"]).arg(std::env::current_exe().unwrap());
-    command.args(["--ignored", "--exact", "--nocapture", test]).env(INSIDE, "yes");
-    let status = command.status().unwrap();
-    assert!(status.success(), "in its namespaces it ended with {status}");
-    false
-}
 
 /// The mounted disk.
 pub struct Disk {

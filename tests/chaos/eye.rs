@@ -53,6 +53,8 @@ pub struct Sight {
     pub scans: u64,
     /// Instances that began to live.
     pub starts: u64,
+    /// Live instances, summed over all looks.
+    pub sightings: u64,
     /// Instances that live, and their models.
     pub live: BTreeMap<Id, String>,
     /// Those that do not any more, until they are taken.
@@ -189,6 +191,7 @@ impl Sight {
     fn take_in(&mut self, instances: BTreeMap<Id, String>) {
         let new = instances.keys().filter(|id| !self.live.contains_key(id)).count();
         self.starts += u64::try_from(new).unwrap();
+        self.sightings += u64::try_from(instances.len()).unwrap();
         let before = std::mem::replace(&mut self.live, instances);
         let ended = before.into_iter().filter(|(id, _)| !self.live.contains_key(id));
         self.ended.extend(ended);

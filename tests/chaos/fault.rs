@@ -13,6 +13,7 @@ pub enum Fault {
     FillDisk,
     StealPort,
     KillServer,
+    ReusePid,
     FreezeServer,
     KillWatcher,
     KillReconcile,
@@ -21,7 +22,7 @@ pub enum Fault {
 
 impl Fault {
     /// Each, what it is called, and its share.
-    pub const ALL: [(Self, &'static str, u32); 12] = [
+    pub const ALL: [(Self, &'static str, u32); 13] = [
         (Self::EditDefinition, "definitions edited, broken, removed, renamed, checked out", 40),
         (Self::EditDefaults, "_defaults.toml edited, broken, removed", 3),
         (Self::ReplaceWeights, "weights replaced", 1),
@@ -30,6 +31,7 @@ impl Fault {
         (Self::FillDisk, "disks filled", 3),
         (Self::StealPort, "ports stolen", 5),
         (Self::KillServer, "servers killed (SIGKILL)", 8),
+        (Self::ReusePid, "servers killed whose pid another process got", 3),
         (Self::FreezeServer, "servers frozen (SIGSTOP)", 5),
         (Self::KillWatcher, "watchers killed (SIGKILL)", 6),
         (Self::KillReconcile, "runs of reconcile killed (SIGKILL)", 9),

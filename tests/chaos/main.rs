@@ -22,8 +22,7 @@
 //! a seed, which is printed and can be given as `HERDSMAN_CHAOS_SEED`; what
 //! comes of it depends on the moment, so a seed may have to be tried again.
 //!
-//! The runner adopts orphans (`PR_SET_CHILD_SUBREAPER`), so that a machine
-//! whose process 1 does not reap makes no difference.
+//! It needs `unshare` (util-linux) and a kernel that lets users make namespaces.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod chaos;
@@ -34,6 +33,7 @@ mod edits;
 mod eye;
 mod fault;
 mod herdsmen;
+mod namespace;
 mod quiet;
 mod strangers;
 #[path = "../support/mod.rs"]
@@ -43,15 +43,13 @@ mod tally;
 use std::time::Duration;
 
 use chaos::Chaos;
-use rustix::process::{getpid, set_child_subreaper};
 
 #[test]
 #[ignore = "takes a minute: cargo test --test chaos -- --ignored --nocapture"]
 fn whatever_dies_nothing_is_lost_and_nothing_doubled() {
-    if !disk::is_inside("whatever_dies_nothing_is_lost_and_nothing_doubled") {
+    if !namespace::is_inside("whatever_dies_nothing_is_lost_and_nothing_doubled") {
         return;
     }
-    set_child_subreaper(Some(getpid())).unwrap();
     let seed = std::env::var("HERDSMAN_CHAOS_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
     println!("HERDSMAN_CHAOS_SEED={seed}");
     let mut chaos = Chaos::new(seed);

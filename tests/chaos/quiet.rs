@@ -16,6 +16,9 @@ use crate::support::{Stat, pids, try_ask};
 /// after ten seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// So many models there are when faults begin again.
+const LEAST: usize = 9;
+
 /// How often somebody says `reconcile --retry`: what was killed again and again
 /// would be tried again only minutes later.
 const RETRY_EVERY: Duration = Duration::from_secs(15);
@@ -63,6 +66,9 @@ impl Chaos {
         self.herdsmen.thaw();
         let mut edits = self.directory.fix_all();
         edits.push(self.directory.good_edit());
+        while self.directory.files.len() < LEAST {
+            edits.push(self.directory.add());
+        }
         for edit in edits {
             let what = self.edited(edit);
             self.note(what);

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::eye::{Eye, Id};
+use super::namespace::next_pid_is;
 use crate::support::{Background, Process, World, eventually, free_port, get, llama_server};
 
 /// A process that must stay as it is.
@@ -49,6 +50,20 @@ impl Stranger {
         Self::start(command, port, eye, "a process with the environment of an instance")
     }
 
+    /// A process with the pid and the environment of a server that is gone;
+    /// `None` if somebody else was faster to get that pid.
+    pub fn heir_of(server: &Process, eye: &Eye) -> Option<Self> {
+        let mut command = Command::new("sleep");
+        command.arg("infinity").env_clear();
+        command.envs(server.environment.iter().filter_map(|entry| entry.split_once('=')));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
+        next_pid_is(server.pid);
+        let mut process = Background::from(command.spawn().unwrap());
+        let heir = Process::read(i32::try_from(process.child().id()).unwrap())?;
+        (heir.pid == server.pid)
+            .then(|| Self::guarded(process, Id::from(&heir), eye, "a process with the pid of a former server"))
+    }
+
     fn start(mut command: Command, port: u16, eye: &Eye, what: &str) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
         let mut process = Background::from(command.spawn().unwrap());
@@ -57,6 +72,10 @@ impl Stranger {
         });
         let pid = i32::try_from(process.child().id()).unwrap();
         let id = Id::from(&Process::read(pid).unwrap());
+        Self::guarded(process, id, eye, what)
+    }
+
+    fn guarded(process: Background, id: Id, eye: &Eye, what: &str) -> Self {
         eye.guard(id, what);
         Self { process, id }
     }

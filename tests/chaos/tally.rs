@@ -16,6 +16,8 @@ pub struct Tally {
     pub herdsmen_killed: u32,
     pub starts: u64,
     pub scans: u64,
+    /// Live servers at a look, on average.
+    pub alive: f64,
 }
 
 impl Tally {
@@ -36,6 +38,7 @@ impl fmt::Display for Tally {
         line("passes by hand beside the watcher", self.by_hand.to_string())?;
         line("herdsmen killed", self.herdsmen_killed.to_string())?;
         line("servers started", self.starts.to_string())?;
+        line("servers alive at a time, on average", format!("{:.1}", self.alive))?;
         line("looks through /proc", self.scans.to_string())?;
         line("quiet points", self.quiet_points.to_string())?;
         line("longest convergence, seconds", format!("{:.1}", self.longest.as_secs_f64()))?;

@@ -66,7 +66,7 @@ pub struct Directory {
     commits: Vec<Commit>,
     pub files: Files,
     pub defaults: Defaults,
-    /// Which some definitions declare.
+    /// Which definitions declare; none: no definition does.
     ports: Vec<u16>,
     rng: Rng,
 }
@@ -85,10 +85,11 @@ impl Directory {
         Self { path, aside, repository, commits, files, defaults, ports, rng }
     }
 
-    /// Half of the new definitions declare one of `ports`, while there is one
-    /// that no other declares.
-    pub fn declaring(self, ports: impl IntoIterator<Item = u16>) -> Self {
-        Self { ports: ports.into_iter().collect(), ..self }
+    /// Every other name declares one of `ports`, and always: who leaves the
+    /// port out keeps the one that is recorded, and whoever declares that next
+    /// waits for a person to decide. There is one more than names that do.
+    pub fn declaring(self, free_port: impl Fn() -> u16) -> Self {
+        Self { ports: (0..=NAMES.div_ceil(2)).map(|_| free_port()).collect(), ..self }
     }
 
     /// Whether everything can be as the files say.
@@ -165,21 +166,20 @@ impl Directory {
         }
     }
 
-    fn add(&mut self) -> Edit {
+    /// Another definition, or another one in its place.
+    pub fn add(&mut self) -> Edit {
         let name = format!("m-{:02}", self.rng.usize(..NAMES));
         let port = self.undeclared_port(&name);
         let definition = Definition { port, ..Definition::random(&mut self.rng) };
         self.write("add", name, definition)
     }
 
-    /// For the definition of `name`.
+    /// For the definition of `name`, if it declares one.
     fn undeclared_port(&mut self, name: &str) -> Option<u16> {
-        if self.ports.is_empty() || self.rng.bool() {
-            return None;
-        }
         let others = self.files.iter().filter(|(other, _)| *other != name);
         let declared: BTreeSet<u16> = others.filter_map(|(_, file)| file.last_good.port).collect();
-        self.ports.iter().copied().find(|port| !declared.contains(port))
+        let free = self.ports.iter().copied().filter(|port| declares_port(name) && !declared.contains(port));
+        self.rng.choice(free.collect::<Vec<_>>())
     }
 
     /// Sometimes into what it was: the same file, written again.
@@ -219,7 +219,7 @@ impl Directory {
     fn rename(&mut self) -> Edit {
         let Some((from, file)) = self.any(|_| true) else { return self.add() };
         let to = format!("m-{:02}", self.rng.usize(..NAMES));
-        if to == from {
+        if to == from || !self.ports.is_empty() && declares_port(&to) != declares_port(&from) {
             return self.add();
         }
         fs::rename(self.file(&from), self.file(&to)).unwrap();
@@ -295,4 +295,8 @@ impl Directory {
     fn file(&self, name: &str) -> PathBuf {
         self.path.join(format!("{name}.toml"))
     }
+}
+
+fn declares_port(name: &str) -> bool {
+    name.ends_with(['0', '2', '4', '6', '8'])
 }
