@@ -3,7 +3,6 @@
 //! It is mounted in the runner's own namespace, so that nobody else's mounts
 //! change and no privilege is needed.
 
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -21,7 +20,8 @@ impl Disk {
     /// Mounts it.
     pub fn mount(path: &Path) -> Self {
         fs::create_dir(path).unwrap();
-        run("mount", &["-t", "tmpfs", "-o", "size=24m", "chaos"], path);
+        let status = Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "chaos"]).arg(path).status().unwrap();
+        assert!(status.success(), "mount: {status}");
         Self { mounted: path.to_owned(), is_full: false }
     }
 
@@ -56,20 +56,14 @@ impl Disk {
         }
     }
 
+    /// Lazily: whoever still has a file open there ends a moment later.
+    pub fn unmount(&self) {
+        // It runs while a test unwinds, so it panics nowhere; what fails here is
+        // found as a directory that is still there.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.mounted).status();
+    }
+
     fn ballast(&self) -> PathBuf {
         self.mounted.join("ballast")
     }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily: whoever still has a file open there ends a moment later. It
-        // runs while a test unwinds, so it panics nowhere.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.mounted).status();
-    }
-}
-
-fn run(program: &str, arguments: &[&str], last: impl AsRef<OsStr>) {
-    let status = Command::new(program).args(arguments).arg(last).status().unwrap();
-    assert!(status.success(), "{program} {arguments:?}: {status}");
 }

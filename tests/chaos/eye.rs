@@ -107,12 +107,9 @@ impl Eye {
         self.sight().live.iter().map(|(id, model)| (*id, model.clone())).collect()
     }
 
-    /// Fails if the thread did.
-    pub fn close(mut self) {
-        self.done.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap();
-        }
+    /// Whether the thread has ended, by a panic.
+    pub fn is_blind(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 }
 

@@ -33,6 +33,7 @@ mod edits;
 mod eye;
 mod fault;
 mod herdsmen;
+mod making;
 mod namespace;
 mod quiet;
 mod strangers;

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, WaitOptions, getpid, waitpid};
 
 use super::chaos::Chaos;
-use super::disk::Disk;
 use super::eye::Id;
 use super::strangers::Stranger;
 use crate::edits::Seen;
@@ -62,7 +61,7 @@ impl Chaos {
     fn take_everything_back(&mut self) {
         while self.thaw_server() {}
         self.thieves.clear();
-        self.disk.iter_mut().for_each(Disk::free);
+        self.disk.free();
         self.herdsmen.thaw();
         let mut edits = self.directory.fix_all();
         edits.push(self.directory.good_edit());
@@ -142,10 +141,9 @@ impl Chaos {
         self.history.clear();
         self.herdsmen.forget_log();
         self.disk_was_full = false;
-        let Some(eye) = &self.eye else { return };
         // The one by hand stays, the one beside it looks like a server of today.
-        self.strangers.drain(1..).for_each(|stranger| stranger.end(eye));
+        self.strangers.drain(1..).for_each(|stranger| stranger.end(&self.eye));
         let server = self.unchanged.keys().find_map(|name| seen.server(name));
-        self.strangers.extend(server.map(|server| Stranger::double_of(server, eye)));
+        self.strangers.extend(server.map(|server| Stranger::double_of(server, &self.eye)));
     }
 }
