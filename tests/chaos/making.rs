@@ -12,7 +12,7 @@ use super::chaos::Chaos;
 use super::eye::Id;
 use super::fault::Fault;
 use super::strangers::{Stranger, Thief};
-use crate::edits::{Definition, Edit, WEIGHTS, option};
+use crate::edits::{Edit, WEIGHTS, option};
 use crate::support::{Process, Stat};
 
 impl Chaos {
@@ -64,11 +64,7 @@ impl Chaos {
             self.unchanged.clear();
         }
         for name in &edit.names {
-            let now = self.directory.files.get(name);
-            let says_the_same = |was: &Definition| {
-                now.is_some_and(|file| file.says.as_ref().map_or(!file.disturbs, |now| now.serves(was)))
-            };
-            if self.unchanged.get(name).is_some_and(|(_, was)| !says_the_same(was)) {
+            if self.unchanged.get(name).is_some_and(|(_, was)| !self.directory.still_says(name, was)) {
                 self.unchanged.remove(name);
             }
         }
@@ -160,30 +156,40 @@ impl Chaos {
         id.signal(Signal::KILL)
     }
 
+    fn edit_something(&mut self) {
+        let edit = self.directory.edit();
+        let what = self.edited(edit);
+        self.tally.count(Fault::EditDefinition);
+        self.note(what);
+    }
+
     /// At any moment, or when it is likely to be at work.
     fn kill_watcher(&mut self) -> Option<String> {
         if self.herdsmen.has_watcher() && self.rng.bool() {
-            let edit = self.directory.edit();
-            let what = self.edited(edit);
-            self.note(what);
+            self.edit_something();
             // The debounce, and the pass after it.
             sleep(self.rng.u64(190..330));
         }
         self.herdsmen.kill_watcher().then(|| "kill the watcher".to_owned())
     }
 
-    /// Gives a pass by hand something to do, and kills it in the middle of it,
-    /// but for a few.
+    /// Gives a pass by hand something to do, or two at once, and kills it in the
+    /// middle of it, but for a few.
     fn kill_reconcile(&mut self) -> Option<String> {
         if self.herdsmen.by_hand() >= 3 {
             return None;
         }
-        let edit = self.directory.edit();
-        let what = self.edited(edit);
-        self.note(what);
-        let run = self.herdsmen.reconcile(&self.world, &mut self.rng);
-        self.note(run.clone());
-        self.tally.by_hand += 1;
+        self.edit_something();
+        if self.rng.bool() {
+            // The watcher is about to look, too.
+            sleep(self.rng.u64(180..230));
+        }
+        let mut run = String::new();
+        for _ in 0..self.rng.u8(1..3) {
+            run = self.herdsmen.reconcile(&self.world, &mut self.rng);
+            self.note(run.clone());
+            self.tally.by_hand += 1;
+        }
         if self.rng.u8(..4) == 0 {
             return None;
         }

@@ -27,7 +27,7 @@ pub struct Defined {
     /// What it said when that could last be had; what it says, where it can.
     last_good: Definition,
     /// Whether its server is stopped for one that fails, and started again.
-    pub disturbs: bool,
+    disturbs: bool,
 }
 
 impl Defined {
@@ -95,6 +95,13 @@ impl Directory {
     /// Whether everything can be as the files say.
     pub fn is_good(&self) -> bool {
         !self.defaults.is_broken && self.files.values().all(|file| file.says.is_some())
+    }
+
+    /// Whether a server of `was`, which `name` said before, has no reason to end:
+    /// a broken file changes nothing, unless its server is tried.
+    pub fn still_says(&self, name: &str, was: &Definition) -> bool {
+        let says = |file: &Defined| file.says.as_ref().map_or(!file.disturbs, |now| now.serves(was));
+        self.files.get(name).is_some_and(says)
     }
 
     /// A random edit.

@@ -110,12 +110,7 @@ impl Soak {
     fn note(&mut self, edit: &Edit) {
         self.history.push(edit.what.clone());
         for name in &edit.names {
-            let now = self.directory.files.get(name);
-            // A broken one changes nothing, unless its server is tried.
-            let same = |was: &Definition| {
-                now.is_some_and(|file| file.says.as_ref().map_or(!file.disturbs, |now| now.serves(was)))
-            };
-            if self.unchanged.get(name).is_some_and(|(_, was)| !same(was)) {
+            if self.unchanged.get(name).is_some_and(|(_, was)| !self.directory.still_says(name, was)) {
                 self.unchanged.remove(name);
             }
         }
