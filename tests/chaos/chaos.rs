@@ -37,8 +37,8 @@ pub struct Chaos {
     pub(super) texts: BTreeMap<&'static str, String>,
     /// What `_defaults.toml` said last.
     pub(super) batch_size: Option<u32>,
-    /// Since all was well.
-    pub(super) disk_was_full: bool,
+    /// Whether the disk was full or the database deleted, since all was well.
+    pub(super) storage_failed: bool,
     /// What happened since all was well.
     pub(super) history: Vec<String>,
     pub(super) rng: Rng,
@@ -76,7 +76,7 @@ impl Chaos {
             unchanged: BTreeMap::new(),
             texts,
             batch_size: None,
-            disk_was_full: false,
+            storage_failed: false,
             history: Vec::new(),
             rng: Rng::with_seed(!seed),
             begun: Instant::now(),
@@ -143,7 +143,7 @@ impl Chaos {
                 self.fail(&format!("nobody had a reason to end {}, the server of {model}", id.pid));
             }
         }
-        if let Err(wrong) = self.herdsmen.look_after(self.disk_was_full) {
+        if let Err(wrong) = self.herdsmen.look_after(self.storage_failed) {
             self.fail(&wrong);
         }
         if let Some(late) = self.herdsmen.late().filter(|_| !self.herdsmen.is_frozen()) {

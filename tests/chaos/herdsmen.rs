@@ -17,6 +17,9 @@ const LIMITS: [&str; 6] = ["--max-deletes", "100%", "--log-max-size", "128KiB", 
 /// A pass by hand waits no longer than that, for the lock and for models.
 const PATIENCE: [&str; 4] = ["--lock-timeout", "5s", "--timeout", "20s"];
 
+/// A watcher that is older has begun to watch.
+const STARTED_AFTER: Duration = Duration::from_secs(5);
+
 /// Whatever `reconcile` may say of itself: 101, a panic, is not among them.
 const EXITS: [i32; 7] = [0, 1, 2, 65, 66, 69, 75];
 
@@ -150,9 +153,9 @@ impl Herdsmen {
     /// Takes leave of those that have ended.
     ///
     /// # Errors
-    /// One that was not killed ended as none may. A watcher that finds no room
-    /// on the disk when it starts (`disk_is_full`) may.
-    pub fn look_after(&mut self, disk_is_full: bool) -> Result<(), String> {
+    /// One that was not killed ended as none may. A watcher whose database fails
+    /// while it starts may say so and end.
+    pub fn look_after(&mut self, storage_failed: bool) -> Result<(), String> {
         let mut wrong = None;
         self.by_hand.retain_mut(|run| {
             let Some(status) = run.ended() else { return true };
@@ -162,8 +165,8 @@ impl Herdsmen {
             false
         });
         if let Some(status) = self.watcher.as_mut().and_then(Running::ended) {
-            self.watcher = None;
-            if !disk_is_full || status.code() != Some(1) {
+            let starts = self.watcher.take().is_some_and(|watcher| watcher.since.elapsed() < STARTED_AFTER);
+            if !(starts && storage_failed && status.code() == Some(1)) {
                 wrong = Some(format!("the watcher ended by itself: {status}"));
             }
         }

@@ -87,6 +87,7 @@ impl Chaos {
             self.fail(&touched);
         }
         self.client.forget();
+        self.storage_failed = true;
         let deleted = ["herdsman.db", "herdsman.db-wal", "herdsman.db-shm"]
             .map(|file| fs::remove_file(self.world.state_dir().join(file)).is_ok());
         deleted[0].then(|| "delete the database".to_owned())
@@ -97,7 +98,7 @@ impl Chaos {
             return None;
         }
         self.disk.fill(&mut self.rng);
-        self.disk_was_full = true;
+        self.storage_failed = true;
         Some("fill the disk".to_owned())
     }
 

@@ -140,7 +140,7 @@ impl Chaos {
         self.unchanged = servers.collect();
         self.history.clear();
         self.herdsmen.forget_log();
-        self.disk_was_full = false;
+        self.storage_failed = false;
         // The one by hand stays, the one beside it looks like a server of today.
         self.strangers.drain(1..).for_each(|stranger| stranger.end(&self.eye));
         let server = self.unchanged.keys().find_map(|name| seen.server(name));
