@@ -28,14 +28,15 @@ impl Chaos {
     pub fn quiet_point(&mut self) {
         self.take_everything_back();
         let begun = Instant::now();
-        let mut retried = None::<Instant>;
+        // Sometimes the watcher is left alone with it for a while.
+        let mut retry_at = if self.rng.bool() { begun } else { begun + Duration::from_secs(5) };
         let seen = loop {
             self.judge();
             self.herdsmen.watch(&self.world);
             if self.herdsmen.by_hand() == 0 {
-                if retried.is_none_or(|at| at.elapsed() > RETRY_EVERY) {
+                if Instant::now() >= retry_at {
                     self.herdsmen.retry(&self.world);
-                    retried = Some(Instant::now());
+                    retry_at += RETRY_EVERY;
                     continue;
                 }
                 match self.converged() {
