@@ -5,7 +5,7 @@
 //!
 //! | promise | checked |
 //! |---|---|
-//! | at most one live instance per model | at each look through `/proc`, every few ms |
+//! | at most one live instance per model | at each look through `/proc`, of which one follows the other within ms |
 //! | no stranger is touched: a server started by hand, a process with an instance's environment | at each look |
 //! | a server whose definition is as before, or merely broken, is not ended | at each look; what the runner killed itself does not count |
 //! | servers outlive herdsman | the same, as herdsmen are killed meanwhile |
