@@ -227,3 +227,17 @@ fn watching_needs_a_terminal_and_says_what_does_not() {
     terminal.types("\u{3}");
     assert_eq!(terminal.exit_code(), Some(0));
 }
+
+#[test]
+fn a_model_whose_generation_failed_is_idle_once_it_is_declared_stopped() {
+    let world = World::new();
+    world.weights_that_die("m");
+    let toml = World::tiny_toml("m");
+    world.write_definition("m", &format!("{toml}[update]\non_failure = \"stop\"\n"));
+    world.run(&["reconcile"]).exits(1);
+    assert_eq!(world.status("m")["status"], "error");
+    world.write_definition("m", &format!("state = \"stopped\"\n{toml}[update]\non_failure = \"stop\"\n"));
+    world.converges();
+    world.run(&["models", "get", "m"]).exits(0).says(&["idle"]);
+    assert_eq!(world.status("m")["status"], "idle");
+}

@@ -216,6 +216,22 @@ fn an_old_crash_does_not_make_a_restart_that_loads_a_failed_one() {
 }
 
 #[test]
+fn an_edit_did_not_fail_on_a_model_that_it_stops() {
+    let defaults = |value: &'static str| ["a", "b"].map(|n| model(n).default_option("threads", value, 4));
+    let mut world = World::settled(defaults("4"));
+    world.machine.kill("a", herdsman::model::FailureCause::Spec, "segmentation fault");
+    world.settle();
+    let [a, b] = defaults("8");
+    world.define(a.stopped());
+    world.settle();
+    // Found by chaos: b's turn came later, and it waited for ever for an edit of
+    // a, which had crashed before.
+    world.define(b);
+    world.settle();
+    assert_eq!(world.planned().trim_end(), "nothing, 2 matching");
+}
+
+#[test]
 fn a_stopped_model_is_started_when_its_definition_says_so_and_the_reverse() {
     let mut world = World::settled([model("chat").stopped()]);
     world.define(model("chat"));

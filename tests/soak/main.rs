@@ -7,21 +7,17 @@
 //! seed, which is printed; `HERDSMAN_SOAK_SEED` replays them.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod definition;
-mod directory;
-mod repository;
-mod seen;
+#[path = "../edits/mod.rs"]
+mod edits;
 #[path = "../support/mod.rs"]
 mod support;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use definition::{Definition, ROTTEN, WEIGHTS};
-use directory::{Directory, Edit};
+use edits::{Definition, Directory, Edit, ROTTEN, Seen, WEIGHTS};
 use fastrand::Rng;
 use rustix::process::{Pid, Signal, kill_process};
-use seen::Seen;
 use support::{Background, World, ask, eventually};
 
 /// The resync comes too late to help: every change has its own trigger.
@@ -71,7 +67,7 @@ impl Soak {
         for text in WEIGHTS {
             world.weights(text, &format!("{text} "));
         }
-        rot(&world);
+        world.weights_without_blocks(ROTTEN);
         let directory = Directory::new(&world, Rng::with_seed(seed));
         let (watcher, chance) = (world.start(&WATCH), Rng::with_seed(!seed));
         eventually("the watcher records", PATIENCE, || Seen::is_recorded(&world));
@@ -114,12 +110,7 @@ impl Soak {
     fn note(&mut self, edit: &Edit) {
         self.history.push(edit.what.clone());
         for name in &edit.names {
-            let now = self.directory.files.get(name);
-            // A broken one changes nothing, unless its server is tried.
-            let same = |was: &Definition| {
-                now.is_some_and(|file| file.says.as_ref().map_or(!file.disturbs, |now| now.serves(was)))
-            };
-            if self.unchanged.get(name).is_some_and(|(_, was)| !same(was)) {
+            if self.unchanged.get(name).is_some_and(|(_, was)| !self.directory.still_says(name, was)) {
                 self.unchanged.remove(name);
             }
         }
@@ -139,8 +130,8 @@ impl Soak {
     fn is_as_defined(&mut self) {
         let start = Instant::now();
         let seen = loop {
-            let seen = Seen::now(&self.world);
-            match seen.differs_from(&self.directory.files) {
+            let seen = Seen::now(&self.world).unwrap();
+            match seen.differs_from(&self.directory) {
                 None => break seen,
                 Some(difference) if start.elapsed() > PATIENCE => self.fail(&difference),
                 Some(_) => std::thread::sleep(Duration::from_millis(50)),
@@ -153,8 +144,8 @@ impl Soak {
             if by_hand.code != 0 || !by_hand.stdout.contains("No changes.") {
                 self.fail(&format!("a pass by hand had something to do: {by_hand}"));
             }
-            let again = Seen::now(&self.world);
-            if let Some(difference) = again.differs_from(&self.directory.files) {
+            let again = Seen::now(&self.world).unwrap();
+            if let Some(difference) = again.differs_from(&self.directory) {
                 self.fail(&difference);
             }
             self.unchanged_servers_are_the_same(&again);
@@ -180,7 +171,7 @@ impl Soak {
 
     /// Each model answers with its own weights.
     fn serves_as_defined(&self) {
-        let seen = Seen::now(&self.world);
+        let seen = Seen::now(&self.world).unwrap();
         for (name, file) in &self.directory.files {
             if let Some(definition) = file.says.as_ref().filter(|definition| definition.running) {
                 let answer = ask(seen.port(name));
@@ -194,7 +185,7 @@ impl Soak {
     /// each time.
     fn kill_server(&mut self) {
         const MOST: u32 = 3;
-        let seen = Seen::now(&self.world);
+        let seen = Seen::now(&self.world).unwrap();
         let alive = seen.ready().into_iter().filter(|name| self.kills.get(*name).is_none_or(|kills| *kills < MOST));
         let Some(name) = self.chance.choice(alive.cloned().collect::<Vec<_>>()) else { return };
         let Some(pid) = seen.pid(&name).and_then(Pid::from_raw) else { return };
@@ -226,13 +217,4 @@ impl Soak {
             self.history.join("\n")
         );
     }
-}
-
-/// Makes weights that lack what only llama-server asks for.
-fn rot(world: &World) {
-    let mut weights = std::fs::read(world.weights(ROTTEN, "rotten ")).unwrap();
-    let key = b"llama.block_count";
-    let at = weights.windows(key.len()).position(|bytes| bytes == key).unwrap();
-    weights[at + key.len() - 1] = b'X';
-    std::fs::write(world.path().join("weights").join(format!("{ROTTEN}.gguf")), weights).unwrap();
 }

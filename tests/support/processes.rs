@@ -34,8 +34,9 @@ impl Process {
         self.environment.iter().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='))
     }
 
-    fn read(pid: i32) -> Option<Self> {
-        let (start_ticks, session) = stat(pid)?;
+    /// The live process of this pid.
+    pub fn read(pid: i32) -> Option<Self> {
+        let Stat { start_ticks, session, .. } = Stat::of_living(pid)?;
         let strings = |file: &str| -> Option<Vec<String>> {
             let bytes = fs::read(format!("/proc/{pid}/{file}")).ok()?;
             let text = String::from_utf8_lossy(&bytes);
@@ -46,26 +47,68 @@ impl Process {
 
     /// Whether it still lives: a zombie does not.
     pub fn is_alive(&self) -> bool {
-        stat(self.pid).is_some_and(|(start_ticks, _)| start_ticks == self.start_ticks)
+        Stat::of_living(self.pid).is_some_and(|stat| stat.start_ticks == self.start_ticks)
     }
 }
 
-/// Start time and session of a live process; `None` if it is gone or a zombie.
-fn stat(pid: i32) -> Option<(u64, i32)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may hold anything; the fields after it do not.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    if matches!(*fields.first()?, "Z" | "X") {
-        return None;
+/// What `/proc/PID/stat` says.
+#[derive(Clone, Debug)]
+pub struct Stat {
+    /// The program's name, shortened.
+    pub name: String,
+    /// `R`, `S`, `T`, `Z`, …
+    pub state: char,
+    /// The pid of its parent.
+    pub parent: i32,
+    /// The pid of its session's leader.
+    pub session: i32,
+    /// When it started, in ticks after boot.
+    pub start_ticks: u64,
+}
+
+impl Stat {
+    /// That of `pid`; `None` if there is no such process.
+    pub fn of(pid: i32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name, in parentheses, may hold anything; the fields after it do not.
+        let (head, tail) = stat.rsplit_once(')')?;
+        let fields: Vec<&str> = tail.split_whitespace().collect();
+        Some(Self {
+            name: head.split_once('(')?.1.to_owned(),
+            state: fields.first()?.chars().next()?,
+            parent: fields.get(1)?.parse().ok()?,
+            session: fields.get(3)?.parse().ok()?,
+            start_ticks: fields.get(19)?.parse().ok()?,
+        })
     }
-    Some((fields.get(19)?.parse().ok()?, fields.get(3)?.parse().ok()?))
+
+    /// The same; `None` also for a zombie.
+    pub fn of_living(pid: i32) -> Option<Self> {
+        Self::of(pid).filter(|stat| !stat.is_dead())
+    }
+
+    /// Whether it has ended, whoever has still to notice.
+    pub fn is_dead(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
+}
+
+/// The pids there are.
+pub fn pids() -> impl Iterator<Item = i32> {
+    fs::read_dir("/proc").unwrap().filter_map(|dir| dir.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// Whether `pid` leads a session, dead or alive.
+pub fn leads_session(pid: i32) -> bool {
+    // SAFETY: getsid(2) touches no memory. (rustix's cannot express the session
+    // 0 of the kernel's own threads.)
+    unsafe { libc::getsid(pid) == pid }
 }
 
 /// Every live process that is `wanted`, by pid; one that cannot be read (another
 /// user's, or just gone) is not.
 pub fn processes(wanted: impl Fn(&Process) -> bool) -> Vec<Process> {
-    let pids = fs::read_dir("/proc").unwrap().filter_map(|dir| dir.ok()?.file_name().to_str()?.parse().ok());
-    let mut found: Vec<_> = pids.filter_map(Process::read).filter(wanted).collect();
+    let mut found: Vec<_> = pids().filter_map(Process::read).filter(wanted).collect();
     found.sort_by_key(|process| process.pid);
     found
 }

@@ -223,9 +223,10 @@ fn status_of(host: &Host, seen: &Pass, name: &ModelName) -> ModelStatus {
 /// Nothing runs: whatever was recorded as running or loading is not any more.
 fn status_without_instance(record: Option<&ModelRecord>) -> Status {
     match record {
+        Some(r) if r.state == DesiredState::Stopped => Status::Idle,
         Some(r) if r.status == Status::Error || r.crashes.count > 0 => Status::Error,
         Some(r) if matches!(r.generation.outcome, GenerationOutcome::Failed(_)) => Status::Error,
-        Some(r) if r.state == DesiredState::Running && r.status == Status::Running => Status::Error,
+        Some(r) if r.status == Status::Running => Status::Error,
         _ => Status::Idle,
     }
 }

@@ -19,7 +19,8 @@ impl<'s> Decider<'s, '_> {
         self.d.restarting = wants_one && (leaving || loading && self.d.missing);
         let failed = matches!(record.generation.outcome, GenerationOutcome::Failed(_))
             || record.generation.outcome == GenerationOutcome::Pending && record.crashes.count > 0;
-        if failed && record.generation.hash == wanted.hash {
+        // What is to be stopped is not tried, so nobody would ever know better.
+        if wants_one && failed && record.generation.hash == wanted.hash {
             self.d.failed_origins.clone_from(&record.generation.origins);
         }
     }

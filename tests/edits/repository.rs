@@ -11,7 +11,7 @@ impl Repository {
     pub fn init(top: &Path) -> Self {
         let repository = Self(top.to_owned());
         // Git removes a directory with its last file.
-        std::fs::write(top.join("models.d/README"), "Definitions of a soak.\n").unwrap();
+        std::fs::write(top.join("models.d/README"), "Random definitions.\n").unwrap();
         repository.git(&["init", "--quiet"]);
         repository
     }
@@ -30,7 +30,7 @@ impl Repository {
 
     fn git(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("git");
-        command.args(["-c", "user.name=soak", "-c", "user.email=soak@localhost", "-c", "gc.auto=0"]).args(arguments);
+        command.args(["-c", "user.name=tests", "-c", "user.email=tests@localhost", "-c", "gc.auto=0"]).args(arguments);
         command.current_dir(&self.0).stdin(Stdio::null());
         // Whatever is set on this machine.
         command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");

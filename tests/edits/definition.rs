@@ -1,4 +1,4 @@
-//! What a definition file of the soak says, and in which ways it is wrong.
+//! What a definition file says, and in which ways it is wrong.
 
 use fastrand::Rng;
 
@@ -17,11 +17,14 @@ pub struct Definition {
     pub seed: u32,
     /// Changes only what is recorded.
     pub description: u32,
+    /// Declared; else one is allotted.
+    pub port: Option<u16>,
 }
 
 impl Definition {
     pub fn random(rng: &mut Rng) -> Self {
-        Self { running: rng.u8(..10) > 0, weights: weights(rng), seed: rng.u32(..100_000), description: rng.u32(..100) }
+        let (running, weights) = (rng.u8(..10) > 0, weights(rng));
+        Self { running, weights, seed: rng.u32(..100_000), description: rng.u32(..100), port: None }
     }
 
     /// As somebody changed it.
@@ -38,15 +41,17 @@ impl Definition {
 
     /// Whether a server of the one serves the other as well.
     pub fn serves(&self, other: &Self) -> bool {
-        (self.running, self.weights, self.seed) == (other.running, other.weights, other.seed)
+        let what = |it: &Self| (it.running, it.weights, it.seed, it.port);
+        what(self) == what(other)
     }
 
     /// The file, with a comment that means nothing.
     pub fn toml(&self, comment: u32) -> String {
-        let Self { running, weights, seed, description } = self;
+        let Self { running, weights, seed, description, port } = self;
         let state = if *running { "running" } else { "stopped" };
+        let port = port.map_or_else(String::new, |port| format!("port = {port}\n"));
         format!(
-            "description = \"number {description}\" # {comment}\nstate = \"{state}\"\n\
+            "description = \"number {description}\" # {comment}\nstate = \"{state}\"\n{port}\
              model = \"../weights/{weights}.gguf\"\n\n[parameters]\nctx_size = 512\nthreads = 1\nseed = {seed}\n"
         )
     }

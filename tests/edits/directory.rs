@@ -12,6 +12,9 @@ use super::definition::Definition;
 use super::repository::Repository;
 use crate::support::World;
 
+/// The file that applies to all definitions.
+const DEFAULTS: &str = "_defaults.toml";
+
 /// How many names there are for models.
 const NAMES: usize = 14;
 
@@ -24,11 +27,35 @@ pub struct Defined {
     /// What it said when that could last be had; what it says, where it can.
     last_good: Definition,
     /// Whether its server is stopped for one that fails, and started again.
-    pub disturbs: bool,
+    disturbs: bool,
+}
+
+impl Defined {
+    /// The port that it declares, or did when it could last be read.
+    pub fn port(&self) -> Option<u16> {
+        self.last_good.port
+    }
 }
 
 /// Every definition file, by the name of its model.
 pub type Files = BTreeMap<String, Defined>;
+
+/// `_defaults.toml`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Defaults {
+    /// The `batch_size` that it says, or said when it could last be read;
+    /// `None`: there is no such file.
+    pub batch_size: Option<u32>,
+    is_broken: bool,
+}
+
+/// What there was at a commit.
+#[derive(Clone)]
+struct Commit {
+    id: String,
+    files: Files,
+    defaults: Defaults,
+}
 
 /// The directory.
 pub struct Directory {
@@ -36,8 +63,11 @@ pub struct Directory {
     /// Where files are written before they are renamed.
     aside: PathBuf,
     repository: Repository,
-    commits: Vec<(String, Files)>,
+    commits: Vec<Commit>,
     pub files: Files,
+    pub defaults: Defaults,
+    /// Which definitions declare; none: no definition does.
+    ports: Vec<u16>,
     rng: Rng,
 }
 
@@ -51,12 +81,27 @@ impl Directory {
     pub fn new(world: &World, rng: Rng) -> Self {
         let repository = Repository::init(world.path());
         let (path, aside) = (world.models_dir(), world.path().join("new"));
-        Self { path, aside, repository, commits: Vec::new(), files: Files::new(), rng }
+        let (commits, files, defaults, ports) = (Vec::new(), Files::new(), Defaults::default(), Vec::new());
+        Self { path, aside, repository, commits, files, defaults, ports, rng }
+    }
+
+    /// Every other name declares one of `ports`, and always: who leaves the
+    /// port out keeps the one that is recorded, and whoever declares that next
+    /// waits for a person to decide. There is one more than names that do.
+    pub fn declaring(self, free_port: impl Fn() -> u16) -> Self {
+        Self { ports: (0..=NAMES.div_ceil(2)).map(|_| free_port()).collect(), ..self }
     }
 
     /// Whether everything can be as the files say.
     pub fn is_good(&self) -> bool {
-        self.files.values().all(|file| file.says.is_some())
+        !self.defaults.is_broken && self.files.values().all(|file| file.says.is_some())
+    }
+
+    /// Whether a server of `was`, which `name` said before, has no reason to end:
+    /// a broken file changes nothing, unless its server is tried.
+    pub fn still_says(&self, name: &str, was: &Definition) -> bool {
+        let says = |file: &Defined| file.says.as_ref().map_or(!file.disturbs, |now| now.serves(was));
+        self.files.get(name).is_some_and(says)
     }
 
     /// A random edit.
@@ -75,7 +120,47 @@ impl Directory {
     /// Makes every file a good one again.
     pub fn fix_all(&mut self) -> Vec<Edit> {
         let broken = self.files.values().filter(|file| file.says.is_none()).count();
-        (0..broken).map(|_| self.fix()).collect()
+        let mut edits: Vec<_> = (0..broken).map(|_| self.fix()).collect();
+        if self.defaults.is_broken {
+            edits.push(self.put_defaults(self.defaults.batch_size));
+        }
+        edits
+    }
+
+    /// A random edit of what all definitions have in common.
+    pub fn edit_defaults(&mut self) -> Edit {
+        let was = self.defaults.batch_size;
+        match self.rng.u8(..6) {
+            0..3 => {
+                let texts =
+                    ["[parameters", "[parameters]\nbatch_sise = 512\n", "[parameters]\nbatch_size = \"many\"\n"];
+                let text = texts[self.rng.usize(..texts.len())];
+                self.replace(DEFAULTS, text);
+                self.defaults.is_broken = true;
+                // No file is a good one as well.
+                Edit { what: format!("break {DEFAULTS}: {text:?}"), names: Vec::new() }
+            }
+            3 if self.defaults.is_broken => self.put_defaults(was),
+            4 => self.put_defaults(None),
+            _ => {
+                let batch_size = 32 * self.rng.u32(1..20);
+                self.put_defaults(Some(batch_size))
+            }
+        }
+    }
+
+    fn put_defaults(&mut self, batch_size: Option<u32>) -> Edit {
+        match batch_size {
+            Some(number) => {
+                // A frozen server is not waited for: it cannot say that it is idle.
+                let text = format!("[parameters]\nbatch_size = {number}\n\n[update]\ndrain = \"1s\"\n");
+                self.replace(DEFAULTS, &text);
+            }
+            // There may be none.
+            None => drop(fs::remove_file(self.path.join(DEFAULTS))),
+        }
+        self.defaults = Defaults { batch_size, is_broken: false };
+        Edit { what: format!("{DEFAULTS} says {batch_size:?}"), names: Vec::new() }
     }
 
     /// A random edit of good files that leaves good files.
@@ -88,10 +173,20 @@ impl Directory {
         }
     }
 
-    fn add(&mut self) -> Edit {
+    /// Another definition, or another one in its place.
+    pub fn add(&mut self) -> Edit {
         let name = format!("m-{:02}", self.rng.usize(..NAMES));
-        let definition = Definition::random(&mut self.rng);
+        let port = self.undeclared_port(&name);
+        let definition = Definition { port, ..Definition::random(&mut self.rng) };
         self.write("add", name, definition)
+    }
+
+    /// For the definition of `name`, if it declares one.
+    fn undeclared_port(&mut self, name: &str) -> Option<u16> {
+        let others = self.files.iter().filter(|(other, _)| *other != name);
+        let declared: BTreeSet<u16> = others.filter_map(|(_, file)| file.last_good.port).collect();
+        let free = self.ports.iter().copied().filter(|port| declares_port(name) && !declared.contains(port));
+        self.rng.choice(free.collect::<Vec<_>>())
     }
 
     /// Sometimes into what it was: the same file, written again.
@@ -131,7 +226,7 @@ impl Directory {
     fn rename(&mut self) -> Edit {
         let Some((from, file)) = self.any(|_| true) else { return self.add() };
         let to = format!("m-{:02}", self.rng.usize(..NAMES));
-        if to == from {
+        if to == from || !self.ports.is_empty() && declares_port(&to) != declares_port(&from) {
             return self.add();
         }
         fs::rename(self.file(&from), self.file(&to)).unwrap();
@@ -143,11 +238,13 @@ impl Directory {
     /// Commits what there is, and goes to one of the last commits.
     fn check_out(&mut self) -> Edit {
         const KEPT: usize = 6;
-        self.commits.push((self.repository.commit(), self.files.clone()));
+        let id = self.repository.commit();
+        self.commits.push(Commit { id, files: self.files.clone(), defaults: self.defaults });
         let newest = self.commits.len().saturating_sub(KEPT);
         self.commits.drain(..newest);
-        let (commit, files) = self.commits[self.rng.usize(..self.commits.len())].clone();
-        self.repository.check_out(&commit);
+        let Commit { id, files, defaults } = self.commits[self.rng.usize(..self.commits.len())].clone();
+        self.repository.check_out(&id);
+        self.defaults = defaults;
         let before = std::mem::replace(&mut self.files, files);
         let differ = |name: &&String| before.get(*name).map(|f| &f.text) != self.files.get(*name).map(|f| &f.text);
         let names: BTreeSet<_> = before.keys().chain(self.files.keys()).filter(differ).cloned().collect();
@@ -184,11 +281,16 @@ impl Directory {
                 "in two halves"
             }
             _ => {
-                fs::write(&self.aside, text).unwrap();
-                fs::rename(&self.aside, path).unwrap();
+                self.replace(&format!("{name}.toml"), text);
                 "by rename"
             }
         }
+    }
+
+    /// Never seen half-written.
+    fn replace(&self, file: &str, text: &str) {
+        fs::write(&self.aside, text).unwrap();
+        fs::rename(&self.aside, self.path.join(file)).unwrap();
     }
 
     fn any(&mut self, wanted: impl Fn(&Defined) -> bool) -> Option<(String, Defined)> {
@@ -200,4 +302,8 @@ impl Directory {
     fn file(&self, name: &str) -> PathBuf {
         self.path.join(format!("{name}.toml"))
     }
+}
+
+fn declares_port(name: &str) -> bool {
+    name.ends_with(['0', '2', '4', '6', '8'])
 }
