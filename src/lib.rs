@@ -32,6 +32,8 @@ pub mod cli;
 pub mod database;
 pub mod definition;
 pub mod host;
+#[cfg(test)]
+mod hostile;
 mod inherited;
 pub mod instance;
 pub mod model;
