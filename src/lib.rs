@@ -39,6 +39,7 @@ pub mod instance;
 pub mod model;
 pub mod plan;
 pub mod reconcile;
+mod regular;
 pub mod state;
 pub mod text;
 pub mod watch;

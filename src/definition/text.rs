@@ -4,7 +4,7 @@ use std::fs::Metadata;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::open::open_regular;
+use crate::regular;
 
 /// The largest definition read, bytes. A real one has a few hundred, with a
 /// chat template in it some ten thousand; to parse one takes 350 times its size.
@@ -22,7 +22,7 @@ pub(super) struct TextProblem {
 /// been given to another; they come with the problem, too, if it was opened.
 pub(super) fn read_into<'b>(path: &Path, buffer: &'b mut Vec<u8>) -> (Option<Metadata>, Result<&'b str, TextProblem>) {
     buffer.clear();
-    let (file, metadata) = match open_regular(path) {
+    let (file, metadata) = match regular::open(path) {
         Ok(opened) => opened,
         Err(error) => return (None, Err(unreadable(&error))),
     };

@@ -5,13 +5,14 @@
 //! holds no error at all, the exit status decides, which only the herdsman
 //! that started the instance can know.
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 
 use crate::model::{Death, FailureCause, InstanceId};
+use crate::regular;
+use crate::text::printable;
 
 /// How much of the end of a log is read.
 pub(super) const TAIL: u64 = 16 << 10;
@@ -93,7 +94,7 @@ pub(super) fn last(log: &Path, length: u64) -> io::Result<String> {
 }
 
 fn read(log: &Path, from: u64, length: u64) -> io::Result<String> {
-    let mut file = File::open(log)?;
+    let (mut file, _) = regular::open(log)?;
     file.seek(SeekFrom::Start(from))?;
     let mut text = Vec::new();
     file.take(length).read_to_end(&mut text)?;

@@ -118,8 +118,11 @@ pub(super) fn environment(pid: i32) -> io::Result<Vec<u8>> {
 }
 
 /// Reads a file of a process's memory by one system call: between two of them
-/// an exec may cut the text short.
+/// an exec may cut the text short. The kernel takes no more than 6 MiB of
+/// arguments and environment at exec, but a process may declare any part of
+/// its memory to be them (`PR_SET_MM_MAP`).
 fn read_at_once(path: &str) -> io::Result<Vec<u8>> {
+    const LARGEST: usize = 16 << 20;
     let file = File::open(path)?;
     let mut text = vec![0; 16 << 10];
     loop {
@@ -127,6 +130,12 @@ fn read_at_once(path: &str) -> io::Result<Vec<u8>> {
         if length < text.len() {
             text.truncate(length);
             return Ok(text);
+        }
+        if length >= LARGEST {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("{path} is longer than any process begins with"),
+            ));
         }
         text.resize(text.len() * 4, 0);
     }
