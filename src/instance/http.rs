@@ -10,7 +10,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use reqwest::{Client, Response, StatusCode};
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::HostError;
 use super::endpoint::{Address, Target};
@@ -104,9 +105,8 @@ async fn busy(client: Client, target: Target) -> Busy {
         Some(_) => {}
     }
     let Ok(slots) = get(&client, &target, "/slots").await else { return Busy::Unknown };
-    let Some(Value::Array(slots)) = json(slots).await else { return Busy::Unknown };
-    let at_work = |slot: &&Value| slot.get("is_processing").and_then(Value::as_bool) == Some(true);
-    match slots.iter().filter(at_work).count() {
+    let Some(slots) = json::<Vec<Slot>>(slots).await else { return Busy::Unknown };
+    match slots.iter().filter(|slot| slot.is_processing).count() {
         0 => Busy::No,
         slots => Busy::Yes(slots),
     }
@@ -115,6 +115,22 @@ async fn busy(client: Client, target: Target) -> Busy {
 async fn get(client: &Client, target: &Target, path: &str) -> Result<Response, reqwest::Error> {
     let scheme = if target.tls { "https" } else { "http" };
     let (client, authority) = match &target.address {
+/// What matters of `/props`. Nothing else of an answer is kept: as a tree of
+/// JSON values it would take a hundred times its length.
+#[derive(Deserialize)]
+struct Props {
+    /// Older servers do not sleep.
+    #[serde(default)]
+    is_sleeping: bool,
+}
+
+/// What matters of a slot; one that does not say whether it is at work makes
+/// the whole answer an unknown one.
+#[derive(Deserialize)]
+struct Slot {
+    is_processing: bool,
+}
+
         Address::Tcp(address) => (client.clone(), address.to_string()),
         Address::Unix(path) => (builder().unix_socket(path.as_path()).build()?, "localhost".to_owned()),
     };
@@ -126,7 +142,7 @@ async fn get(client: &Client, target: &Target, path: &str) -> Result<Response, r
 }
 
 /// The JSON of a 200; `None` for every other answer.
-async fn json(mut response: Response) -> Option<Value> {
+async fn json<T: DeserializeOwned>(mut response: Response) -> Option<T> {
     if response.status() != StatusCode::OK {
         return None;
     }
