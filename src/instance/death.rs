@@ -20,9 +20,6 @@ pub(super) const TAIL: u64 = 16 << 10;
 /// How much of a log is searched for what is said while loading.
 const LOADING: u64 = 1 << 20;
 
-/// The longest text taken from a line of a log, in characters.
-const LONGEST: usize = 300;
-
 /// What begins the lines herdsman itself writes to a log.
 pub(super) const OWN_LINE: &str = "herdsman: ";
 
@@ -227,15 +224,6 @@ impl<'a> Line<'a> {
     }
 }
 
-/// What a server wrote, safe to print and short.
-pub(super) fn printable(text: &str) -> String {
-    let mut printable: String = text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        printable.push('…');
-    }
-    printable
-}
-
 /// `srv    load_model: text` without the component `srv`.
 fn without_component(text: &str) -> &str {
     match text.split_once(' ') {
@@ -377,7 +365,7 @@ herdsman: starts instance x: failed to allocate everything
     #[test]
     fn a_message_is_short_and_safe_to_print() {
         let message = death(&format!("0.1 E x: \u{1b}[31m{}", "é".repeat(1000))).1;
-        assert!(message.chars().count() <= LONGEST + 1 && !message.contains('\u{1b}'), "{message}");
+        assert!(message.chars().count() <= 301 && !message.contains('\u{1b}'), "{message}");
     }
 
     #[test]
