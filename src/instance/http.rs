@@ -6,6 +6,9 @@
 //! (each one holds a thread of the server), and no answer is read without a
 //! bound.
 
+#[cfg(test)]
+mod hostile;
+
 use std::future::Future;
 use std::time::Duration;
 
@@ -101,8 +104,8 @@ async fn busy(client: Client, target: Target) -> Busy {
     }
     match json(props).await {
         None => return Busy::Unknown,
-        Some(props) if props.get("is_sleeping").and_then(Value::as_bool) == Some(true) => return Busy::No,
-        Some(_) => {}
+        Some(Props { is_sleeping: true }) => return Busy::No,
+        Some(Props { is_sleeping: false }) => {}
     }
     let Ok(slots) = get(&client, &target, "/slots").await else { return Busy::Unknown };
     let Some(slots) = json::<Vec<Slot>>(slots).await else { return Busy::Unknown };
@@ -112,9 +115,6 @@ async fn busy(client: Client, target: Target) -> Busy {
     }
 }
 
-async fn get(client: &Client, target: &Target, path: &str) -> Result<Response, reqwest::Error> {
-    let scheme = if target.tls { "https" } else { "http" };
-    let (client, authority) = match &target.address {
 /// What matters of `/props`. Nothing else of an answer is kept: as a tree of
 /// JSON values it would take a hundred times its length.
 #[derive(Deserialize)]
@@ -131,6 +131,9 @@ struct Slot {
     is_processing: bool,
 }
 
+async fn get(client: &Client, target: &Target, path: &str) -> Result<Response, reqwest::Error> {
+    let scheme = if target.tls { "https" } else { "http" };
+    let (client, authority) = match &target.address {
         Address::Tcp(address) => (client.clone(), address.to_string()),
         Address::Unix(path) => (builder().unix_socket(path.as_path()).build()?, "localhost".to_owned()),
     };

@@ -186,6 +186,15 @@ fn number_after(text: &[u8], key: &str) -> u64 {
     word.and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
+/// Reads `bytes` as every file of `/proc/PID` there is a reader for.
+#[cfg(test)]
+pub(super) fn hostile(bytes: &[u8]) {
+    let _ = Stat::parse(bytes);
+    for key in ["rchar:", "VmRSS:", "btime "] {
+        let _ = number_after(bytes, key);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]

@@ -6,6 +6,7 @@ mod contract;
 mod conversion;
 mod drift;
 mod foreign;
+mod hostile;
 mod opening;
 mod scale;
 
