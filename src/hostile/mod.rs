@@ -109,10 +109,13 @@ pub fn survives(target: Target, reader: impl Fn(&[u8]) + Send + Sync + 'static) 
     }
 }
 
+/// What reads the input, and says by a panic what is wrong with the result.
+type Reader = Box<dyn Fn(&[u8]) + Send + Sync>;
+
 /// One target while it is given its cases.
 struct Hunt {
     target: Target,
-    reader: Box<dyn Fn(&[u8]) + Send + Sync>,
+    reader: Reader,
     corpus: Vec<(String, Vec<u8>)>,
     /// Cases that are over.
     finished: AtomicU64,
@@ -122,7 +125,7 @@ struct Hunt {
 }
 
 impl Hunt {
-    fn new(target: Target, reader: Box<dyn Fn(&[u8]) + Send + Sync>) -> Self {
+    fn new(target: Target, reader: Reader) -> Self {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/hostile");
         fs::create_dir_all(&dir).unwrap();
         let mark = dir.join(format!("{}.{}.running", target.name, std::process::id()));
@@ -210,4 +213,30 @@ fn cpu_time() -> Duration {
     let done = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
     assert_eq!(done, 0);
     Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
+}
+
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_that_is_passed_is_told() {
+        let seen = |reader: fn(&[u8])| {
+            let target = Target {
+                name: "complaint",
+                cases: 0,
+                memory: 1 << 20,
+                time: Duration::from_millis(200),
+                ..Target::default()
+            };
+            let told = std::panic::catch_unwind(|| survives(target, reader)).unwrap_err();
+            told.downcast_ref::<String>().unwrap().clone()
+        };
+        assert!(seen(|_| panic!("on purpose")).contains("panics"));
+        assert!(seen(|_| drop(vec![1_u8; 2 << 20])).contains("holds"));
+        let busy = |_: &[u8]| {
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_millis(600) {}
+        };
+        assert!(seen(busy).contains("takes"));
+    }
 }

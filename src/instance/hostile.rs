@@ -1,5 +1,6 @@
 //! Hostile processes, sockets and logs: whatever `/proc`, the kernel's tables
 //! and a server's log may say.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;

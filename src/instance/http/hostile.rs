@@ -1,4 +1,5 @@
 //! Answers of hostile servers, over a real socket.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
