@@ -32,11 +32,14 @@ pub mod cli;
 pub mod database;
 pub mod definition;
 pub mod host;
+#[cfg(test)]
+mod hostile;
 mod inherited;
 pub mod instance;
 pub mod model;
 pub mod plan;
 pub mod reconcile;
+mod regular;
 pub mod state;
 pub mod text;
 pub mod watch;

@@ -12,10 +12,12 @@
 //! The id is a file of its own, so that a lost database loses no server.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use crate::regular;
 
 /// The state directory.
 #[derive(Clone, Debug)]
@@ -138,11 +140,13 @@ impl StateDir {
     /// # Errors
     /// It cannot be read, or is damaged.
     pub fn id(&self) -> Result<Option<String>, StateError> {
+        /// An id has 36 characters and a newline.
+        const LONGEST: u64 = 256;
         let path = self.path.join("id");
-        let mut text = String::new();
-        match File::open(&path) {
-            Ok(file) => file.take(256).read_to_string(&mut text).map_err(StateError::io("read", &path))?,
+        let text = match regular::read(&path, LONGEST) {
+            Ok(bytes) => String::from_utf8(bytes).unwrap_or_default(),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => return Err(StateError::DamagedId(path)),
             Err(error) => return Err(StateError::io("read", &path)(error)),
         };
         let id = text.trim();
@@ -226,8 +230,8 @@ impl StateDir {
     /// Its lock cannot be looked at.
     pub fn has_watcher(&self) -> Result<bool, StateError> {
         let path = self.path.join("watch.lock");
-        match File::open(&path) {
-            Ok(file) => match file.try_lock_shared() {
+        match regular::open(&path) {
+            Ok((file, _)) => match file.try_lock_shared() {
                 Ok(()) => Ok(false),
                 Err(TryLockError::WouldBlock) => Ok(true),
                 Err(TryLockError::Error(source)) => Err(StateError::io("lock", &path)(source)),
@@ -288,6 +292,34 @@ mod tests {
         std::fs::write(dir.path().join("id"), "what?").unwrap();
         assert!(matches!(state.id_or_new(), Err(StateError::DamagedId(_))));
         assert_eq!(std::fs::read_to_string(dir.path().join("id")).unwrap(), "what?");
+    }
+
+    #[test]
+    fn no_state_directory_does_harm() {
+        let dir = tempfile::tempdir().unwrap();
+        let words: &[&[u8]] = &[b"urn:uuid:", b"{", b"}", b"-", b"\n"];
+        let target =
+            crate::hostile::Target { name: "state", words, memory: 64 << 10, memory_per_byte: 0, ..Default::default() };
+        crate::hostile::survives(target, move |bytes| {
+            std::fs::write(dir.path().join("id"), bytes).unwrap();
+            let state = StateDir::new(dir.path().to_owned());
+            if let Ok(id) = state.id() {
+                // It becomes a variable of every server's environment.
+                assert!(id.is_some_and(|id| id.len() <= 45 && id.bytes().all(|byte| byte.is_ascii_graphic())));
+            }
+        });
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_is_an_error_and_no_wait() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::new(dir.path().to_owned());
+        for name in ["id", "watch.lock"] {
+            mknodat(CWD, dir.path().join(name), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        }
+        assert!(matches!(state.id(), Err(StateError::Io { .. })));
+        assert!(matches!(state.has_watcher(), Err(StateError::Io { .. })));
     }
 
     #[test]

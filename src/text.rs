@@ -39,6 +39,18 @@ pub fn count(number: usize, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
+/// What another program wrote, in one line: short, and safe to print.
+#[must_use]
+pub(crate) fn printable(text: &str) -> String {
+    /// In characters.
+    const LONGEST: usize = 300;
+    let mut printable: String = text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        printable.push('…');
+    }
+    printable
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -139,7 +139,7 @@ fn waiting_line(out: &mut String, waiting: &Waiting, width: usize) {
 
 fn line(out: &mut String, style: Style, symbol: &str, name: &str, width: usize, word: &str, rest: &str) {
     let head = format!("{symbol} {name:width$}  {word:<8}");
-    let rest = rest.replace('\n', " ");
+    let rest: String = rest.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let _ = writeln!(out, "{}", format!("{} {rest}", styled(style, &head)).trim_end());
 }
 

@@ -14,6 +14,7 @@ use super::config::owned_values;
 use super::row::ModelRow;
 use super::table::{Table, quoted};
 use crate::model::{ColumnDrift, ModelConfig};
+use crate::text::printable;
 
 /// A digest of the owned columns of a row.
 pub(super) type RowDigest = [u8; 16];
@@ -70,7 +71,9 @@ pub(super) fn compare(table: &Table, config: &ModelConfig, row: &ModelRow) -> Ve
         let (Some(recorded), Some(found)) = (expected.get(column), row.get(column)) else { continue };
         let equal = if column == "parameters" { same_parameters(recorded, found) } else { same(recorded, found) };
         if !equal {
-            drift.push(ColumnDrift { column: column.to_owned(), recorded: shown(recorded), found: shown(found) });
+            // Into plans and the history goes no more of it than a person reads.
+            let (recorded, found) = (printable(&shown(recorded)), printable(&shown(found)));
+            drift.push(ColumnDrift { column: column.to_owned(), recorded, found });
         }
     }
     drift

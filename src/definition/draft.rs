@@ -84,6 +84,9 @@ pub(super) fn read<'v, 't>(
 ) -> Draft<'v, 't> {
     let mut draft = Draft::default();
     for (key, value) in table {
+        if reader.is_full() {
+            break;
+        }
         let name = key.get_ref().as_ref();
         if kind == FileKind::Defaults && ONE_MODEL_ONLY.contains(&name) {
             let message = format!("`{name}` belongs to one model and cannot be a default");
@@ -154,6 +157,9 @@ fn aliases(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<Vec<
     };
     let mut aliases = Vec::new();
     for item in array {
+        if reader.is_full() {
+            break;
+        }
         let Some(alias) = reader.string("aliases", item) else { continue };
         // llama-server splits its `--alias` at commas.
         if alias.trim().is_empty() || alias.contains(|c: char| c == ',' || c.is_control()) {
@@ -191,6 +197,9 @@ fn binary(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -> Option<
 fn labels(reader: &mut Reader<'_, '_>, value: &Value<'_>, labels: &mut Table<Arc<str>, Stated<String>>) {
     let Some(table) = reader.table("labels", value) else { return };
     for (key, value) in table {
+        if reader.is_full() {
+            break;
+        }
         if let Some(text) = text(reader, key.get_ref(), value) {
             labels.insert(reader.names.shared(key.get_ref()), text);
         }
@@ -200,6 +209,9 @@ fn labels(reader: &mut Reader<'_, '_>, value: &Value<'_>, labels: &mut Table<Arc
 fn secrets(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str, common: &mut Common) {
     let Some(table) = reader.table("secrets", value) else { return };
     for (key, value) in table {
+        if reader.is_full() {
+            break;
+        }
         let name = key.get_ref().as_ref();
         let variable = match name {
             "api_key" => "LLAMA_API_KEY",
@@ -252,6 +264,9 @@ fn secret(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>, base: &str)
 fn ready(reader: &mut Reader<'_, '_>, value: &Value<'_>, common: &mut Common) {
     let Some(table) = reader.table("ready", value) else { return };
     for (key, value) in table {
+        if reader.is_full() {
+            break;
+        }
         match key.get_ref().as_ref() {
             "timeout" => common.timeout = positive(reader, "timeout", value),
             "unhealthy_after" if value.get_ref().as_str() == Some("off") => {
@@ -272,6 +287,9 @@ fn update(reader: &mut Reader<'_, '_>, value: &Value<'_>, common: &mut Common) {
     const ON_FAILURE: [(&str, OnFailure); 2] = [("rollback", OnFailure::Rollback), ("stop", OnFailure::Stop)];
     let Some(table) = reader.table("update", value) else { return };
     for (key, value) in table {
+        if reader.is_full() {
+            break;
+        }
         match key.get_ref().as_ref() {
             "drain" => common.drain = duration(reader, "drain", value),
             "on_failure" => common.on_failure = reader.word("on_failure", value, &ON_FAILURE),

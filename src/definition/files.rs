@@ -39,18 +39,24 @@ pub fn identity_now(path: &str) -> Option<FileIdentity> {
 }
 
 /// Every file that a path stands for: all `N` of `…-00001-of-0000N.gguf`,
-/// which llama-server finds by name from the first, else the path alone.
-pub(super) fn shards(path: &Arc<str>) -> Vec<Arc<str>> {
-    split_name(path).unwrap_or_else(|| vec![Arc::clone(path)])
+/// which llama-server finds by name from the first, else the path alone. Up to
+/// 99,999: made one by one, for the number is what somebody wrote.
+pub(super) fn shards(path: &Arc<str>) -> impl Iterator<Item = Arc<str>> {
+    let set = split_name(path);
+    let alone = set.is_none().then(|| Arc::clone(path));
+    alone.into_iter().chain(set.into_iter().flatten())
 }
 
-fn split_name(path: &str) -> Option<Vec<Arc<str>>> {
+fn split_name(path: &str) -> Option<impl Iterator<Item = Arc<str>>> {
+    /// `PATH_MAX` of Linux: no file has a longer one.
+    const LONGEST: usize = 4096;
     let (rest, total) = path.strip_suffix(".gguf")?.rsplit_once("-of-")?;
     let (stem, index) = rest.rsplit_once('-')?;
     let five_digits = |text: &str| (text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse());
     let (Ok(index), Ok(count)) = (five_digits(index)?, five_digits(total)?) else { return None };
     let all: std::ops::RangeInclusive<u32> = 1..=count;
-    all.contains(&index).then(|| all.map(|shard| format!("{stem}-{shard:05}-of-{total}.gguf").into()).collect())
+    let is_set = all.contains(&index) && path.len() <= LONGEST;
+    is_set.then(|| all.map(move |shard| format!("{stem}-{shard:05}-of-{total}.gguf").into()))
 }
 
 #[cfg(test)]
@@ -61,10 +67,10 @@ mod tests {
     #[test]
     fn a_shard_stands_for_all_of_its_set() {
         let all = [1, 2, 3].map(|n| Arc::from(format!("/w/a-0000{n}-of-00003.gguf")));
-        assert_eq!(shards(&all[0]), all);
+        assert_eq!(shards(&all[0]).collect::<Vec<_>>(), all);
         for alone in ["/w/a.gguf", "/w/a-00004-of-00003.gguf", "/w/a-1-of-3.gguf", "/w/a-00001-of-00003.bin", "/w/-of-"]
         {
-            assert_eq!(shards(&alone.into()), [alone.into()]);
+            assert_eq!(shards(&alone.into()).collect::<Vec<_>>(), [alone.into()]);
         }
     }
 

@@ -16,7 +16,7 @@ mod tests;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use super::open::open_regular;
+use crate::regular;
 
 /// The longest key looked at, bytes; longer ones are skipped.
 const LONGEST_KEY: usize = 256;
@@ -81,7 +81,7 @@ pub enum GgufProblem {
 pub fn check_gguf(path: &Path) -> Result<(), GgufProblem> {
     let shown = || path.display().to_string();
     let unreadable = |cause| GgufProblem::Unreadable { path: shown(), cause };
-    let (file, metadata) = open_regular(path).map_err(unreadable)?;
+    let (file, metadata) = regular::open(path).map_err(unreadable)?;
     let size = metadata.len();
     match check(BufReader::with_capacity(64 * 1024, file), size) {
         Ok(()) => Ok(()),

@@ -2,6 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::regular;
+
+/// The longest `.git` file read, bytes: it holds one path.
+const LONGEST: u64 = 8 << 10;
+
 /// The lock git holds while it changes the work tree that holds `dir`; `None`
 /// where there is no work tree.
 ///
@@ -13,7 +18,7 @@ pub(super) fn index_lock(dir: &Path) -> Option<PathBuf> {
         return Some(dot_git.join("index.lock"));
     }
     // A linked work tree or a submodule: `.git` is a file with `gitdir: PATH`.
-    let text = std::fs::read_to_string(&dot_git).ok()?;
+    let text = String::from_utf8(regular::read(&dot_git, LONGEST).ok()?).ok()?;
     let git_dir = text.strip_prefix("gitdir:")?.trim();
     Some(top.join(git_dir).join("index.lock"))
 }

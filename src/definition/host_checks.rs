@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::secret::{SecretError, read_secret};
 use super::source::Source;
-use super::{defaults, open, text};
+use super::{defaults, text};
 use crate::model::{Definition, Desired, DesiredState, Diagnostic, Origin, Unresolved};
+use crate::regular;
 
 /// What the files of a host were found to be, by path: `None` is good.
 type Checked = BTreeMap<String, Option<String>>;
@@ -71,7 +72,7 @@ fn problems(definition: &Definition, dir: &Path, checked: &mut Checked) -> Vec<D
 }
 
 fn unreadable(path: &str) -> Option<String> {
-    let error = open::open_regular(Path::new(path)).err()?;
+    let error = regular::open(Path::new(path)).err()?;
     Some(match error.kind() {
         std::io::ErrorKind::NotFound => format!("the file {path} does not exist"),
         _ => format!("the file {path} cannot be read: {error}"),

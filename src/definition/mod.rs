@@ -37,7 +37,6 @@ mod host;
 mod host_checks;
 mod load;
 mod names;
-mod open;
 mod options;
 mod paths;
 mod reading;

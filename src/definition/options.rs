@@ -13,6 +13,9 @@ use super::suggest;
 use super::value::{Reader, Stated, Value};
 use crate::model::{Diagnostic, OptionSetting, Origin, Table};
 
+/// More files than this no option names: each is looked at in every pass.
+const MOST_FILES: usize = 1000;
+
 /// One option a file states.
 #[derive(Clone, Debug)]
 pub(super) struct Chosen {
@@ -51,6 +54,9 @@ fn parameters(
     // A few dozen at most: looked through, not looked up.
     let mut keys: Vec<(&str, Range<usize>)> = Vec::with_capacity(table.len());
     for (key, value) in table {
+        if reader.is_full() {
+            break;
+        }
         let name = key.get_ref().as_ref();
         let (option, negated) = match catalogue.find(name) {
             Found::Option { option, negated } => (option, negated),
@@ -84,20 +90,28 @@ fn choose(
     negated: bool,
     base: &str,
 ) -> Option<Chosen> {
-    match option.setting(value.get_ref(), negated, &|path| paths::resolve(base, path)) {
-        Ok(found) => Some(Chosen {
-            setting: found.setting,
-            json: found.json,
-            files: found.files.iter().flat_map(super::files::shards).collect(),
-            origin: reader.source.origin(&value.span()),
-        }),
+    let found = match option.setting(value.get_ref(), negated, &|path| paths::resolve(base, path)) {
+        Ok(found) => found,
         Err(problem) => {
             let mut diagnostic = reader.source.error(value.span(), problem.message);
             (diagnostic.label, diagnostic.help) = (problem.label, problem.help);
             reader.problems.push(diagnostic);
-            None
+            return None;
         }
+    };
+    let files: Vec<_> = found.files.iter().flat_map(super::files::shards).take(MOST_FILES + 1).collect();
+    if files.len() > MOST_FILES {
+        let message = format!("`{}` names more than {MOST_FILES} files", option.key);
+        reader.problem(
+            value.span(),
+            message,
+            "",
+            "name the first file of a split model; is its number of parts right?",
+        );
+        return None;
     }
+    let origin = reader.source.origin(&value.span());
+    Some(Chosen { setting: found.setting, json: found.json, files, origin })
 }
 
 fn unknown(reader: &mut Reader<'_, '_>, name: &str, span: Range<usize>, suggestion: Option<String>) {
@@ -124,6 +138,9 @@ fn environment(
 ) -> Table<Arc<str>, Stated<String>> {
     let mut env = Table::default();
     for (key, value) in table {
+        if reader.is_full() {
+            break;
+        }
         let name = key.get_ref().as_ref();
         if name.is_empty() || name.contains(['=', '\0']) {
             let help = "a variable's name is not empty and holds no `=` and no NUL";

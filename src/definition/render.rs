@@ -55,8 +55,10 @@ fn snippet<'a>(
     let end = text[end..].find('\n').map_or(text.len(), |at| end + at);
     let within = |span: &Range<usize>| span.start - start..span.end - start;
 
-    let line = text[..start].bytes().filter(|byte| *byte == b'\n').count() + 1;
-    let primary = AnnotationKind::Primary.span(within(&span)).label(diagnostic.label.as_deref());
+    let line = text[..start].matches('\n').count() + 1;
+    // Titles are made safe for a terminal by the crate, labels are not.
+    let label = diagnostic.label.as_deref().map(normalize_untrusted_str);
+    let primary = AnnotationKind::Primary.span(within(&span)).label(label);
     let context = also.map(|(span, label)| AnnotationKind::Context.span(within(&span)).label(label));
     Snippet::source(&text[start..end]).line_start(line).path(&*diagnostic.file).annotation(primary).annotations(context)
 }

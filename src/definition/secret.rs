@@ -7,8 +7,8 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Mutex;
 
-use super::open::open_regular;
 use crate::model::{SecretRef, SecretSource};
+use crate::regular;
 
 /// The longest secret read: keys and tokens are far shorter.
 const LONGEST: u64 = 64 * 1024;
@@ -48,7 +48,7 @@ pub fn read_secret(source: &SecretSource) -> Result<String, SecretError> {
     let bytes = match source {
         SecretSource::File(path) => {
             let unreadable = |cause| SecretError::Unreadable { path: path.clone(), cause };
-            let (file, _) = open_regular(Path::new(path)).map_err(unreadable)?;
+            let (file, _) = regular::open(Path::new(path)).map_err(unreadable)?;
             let mut bytes = Vec::new();
             file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
             bytes

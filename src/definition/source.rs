@@ -91,10 +91,15 @@ fn redact(text: &str) -> String {
     redacted
 }
 
-/// Whether a value under this key must not be shown.
-fn names_a_secret(key: &str) -> bool {
-    let key = key.trim().trim_matches(['"', '\'']).to_ascii_lowercase().replace('-', "_");
-    ["api_key", "hf_token", "secret", "password"].iter().any(|end| key.ends_with(end))
+/// Whether a value under a key that ends so must not be shown. Only the end is
+/// looked at: a line may hold a sign of equality in every place.
+fn names_a_secret(before: &str) -> bool {
+    let key = before.trim_end().trim_end_matches(['"', '\'']).as_bytes();
+    ["api_key", "hf_token", "secret", "password"].iter().any(|name| {
+        let end = key.len().checked_sub(name.len()).map(|from| &key[from..]);
+        let alike = |(a, b): (&u8, u8)| a.eq_ignore_ascii_case(&b) || (*a == b'-' && b == b'_');
+        end.is_some_and(|end| end.iter().zip(name.bytes()).all(alike))
+    })
 }
 
 /// Whether a value only says where a secret is.

@@ -3,6 +3,7 @@
 
 mod defaults;
 mod host;
+mod hostile;
 mod loading;
 mod meaning;
 mod rendered;

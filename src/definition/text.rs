@@ -4,10 +4,11 @@ use std::fs::Metadata;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::open::open_regular;
+use crate::regular;
 
-/// The largest definition read, bytes. A real one has a few hundred.
-pub(super) const LARGEST: u64 = 1024 * 1024;
+/// The largest definition read, bytes. A real one has a few hundred, with a
+/// chat template in it some ten thousand; to parse one takes 350 times its size.
+pub(super) const LARGEST: u64 = 256 * 1024;
 
 /// Why a definition has no text: one sentence, and the fix.
 #[derive(Debug)]
@@ -21,14 +22,14 @@ pub(super) struct TextProblem {
 /// been given to another; they come with the problem, too, if it was opened.
 pub(super) fn read_into<'b>(path: &Path, buffer: &'b mut Vec<u8>) -> (Option<Metadata>, Result<&'b str, TextProblem>) {
     buffer.clear();
-    let (file, metadata) = match open_regular(path) {
+    let (file, metadata) = match regular::open(path) {
         Ok(opened) => opened,
         Err(error) => return (None, Err(unreadable(&error))),
     };
     let text = match file.take(LARGEST + 1).read_to_end(buffer) {
         Err(error) => Err(unreadable(&error)),
         Ok(read) if u64::try_from(read).is_ok_and(|read| read > LARGEST) => Err(TextProblem {
-            message: "the file is larger than 1 MiB".to_owned(),
+            message: "the file is larger than 256 KiB".to_owned(),
             help: "a definition has a few hundred bytes: is this another kind of file?",
         }),
         Ok(_) => std::str::from_utf8(buffer).map_err(|error| TextProblem {

@@ -11,6 +11,9 @@ use super::source::Source;
 use super::suggest;
 use crate::model::{Diagnostic, Origin};
 
+/// More problems than this in one file are noise, and each takes time to find.
+const MOST_PROBLEMS: usize = 50;
+
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub(super) struct Stated<T> {
@@ -32,6 +35,12 @@ pub(super) struct Reader<'s, 't> {
 impl<'s, 't> Reader<'s, 't> {
     pub fn new(source: &'s Source<'t>, names: &'s mut Names) -> Self {
         Self { source, names, problems: Vec::new() }
+    }
+
+    /// Whether the rest of the file is not worth reading: put right what has
+    /// been found, and read it again.
+    pub fn is_full(&self) -> bool {
+        self.problems.len() >= MOST_PROBLEMS
     }
 
     /// Notes a problem.

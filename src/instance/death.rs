@@ -5,22 +5,20 @@
 //! holds no error at all, the exit status decides, which only the herdsman
 //! that started the instance can know.
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 
 use crate::model::{Death, FailureCause, InstanceId};
+use crate::regular;
+use crate::text::printable;
 
 /// How much of the end of a log is read.
 pub(super) const TAIL: u64 = 16 << 10;
 
 /// How much of a log is searched for what is said while loading.
 const LOADING: u64 = 1 << 20;
-
-/// The longest text taken from a line of a log, in characters.
-const LONGEST: usize = 300;
 
 /// What begins the lines herdsman itself writes to a log.
 pub(super) const OWN_LINE: &str = "herdsman: ";
@@ -97,7 +95,7 @@ pub(super) fn last(log: &Path, length: u64) -> io::Result<String> {
 }
 
 fn read(log: &Path, from: u64, length: u64) -> io::Result<String> {
-    let mut file = File::open(log)?;
+    let (mut file, _) = regular::open(log)?;
     file.seek(SeekFrom::Start(from))?;
     let mut text = Vec::new();
     file.take(length).read_to_end(&mut text)?;
@@ -229,15 +227,6 @@ impl<'a> Line<'a> {
     fn message(&self) -> String {
         printable(self.text)
     }
-}
-
-/// What a server wrote, safe to print and short.
-pub(super) fn printable(text: &str) -> String {
-    let mut printable: String = text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        printable.push('…');
-    }
-    printable
 }
 
 /// `srv    load_model: text` without the component `srv`.
@@ -386,7 +375,7 @@ herdsman: starts instance x: failed to allocate everything
     #[test]
     fn a_message_is_short_and_safe_to_print() {
         let message = death(&format!("0.1 E x: \u{1b}[31m{}", "é".repeat(1000))).1;
-        assert!(message.chars().count() <= LONGEST + 1 && !message.contains('\u{1b}'), "{message}");
+        assert!(message.chars().count() <= 301 && !message.contains('\u{1b}'), "{message}");
     }
 
     #[test]

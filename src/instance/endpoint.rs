@@ -9,10 +9,11 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::marker::Environment;
 use super::socket::Listening;
+use crate::regular;
 
 /// What a server was told about its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,8 +111,10 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// The first key of an `--api-key-file`: one a line, `#` for comments.
-fn first_key(path: &std::path::Path) -> Option<String> {
-    let text = std::fs::read_to_string(path).ok()?;
+fn first_key(path: &Path) -> Option<String> {
+    /// Keys are far shorter, and the path may lead anywhere by now.
+    const LONGEST: u64 = 64 << 10;
+    let text = String::from_utf8(regular::read(path, LONGEST).ok()?).ok()?;
     text.lines().find(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned)
 }
 
@@ -165,6 +168,16 @@ mod tests {
         let path = directory.path().join("keys");
         std::fs::write(&path, "# ours\n\nfirst\nsecond\n").unwrap();
         assert_eq!(read(&format!("x --api-key-file {}", path.display()), "").key.as_deref(), Some("first"));
+    }
+
+    #[test]
+    fn a_key_file_that_ends_never_or_is_a_pipe_by_now_gives_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        for path in [pipe.as_path(), Path::new("/dev/zero")] {
+            assert_eq!(read(&format!("x --api-key-file {}", path.display()), "").key, None);
+        }
     }
 
     #[test]

@@ -6,11 +6,15 @@
 //! (each one holds a thread of the server), and no answer is read without a
 //! bound.
 
+#[cfg(test)]
+mod hostile;
+
 use std::future::Future;
 use std::time::Duration;
 
 use reqwest::{Client, Response, StatusCode};
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::HostError;
 use super::endpoint::{Address, Target};
@@ -100,16 +104,31 @@ async fn busy(client: Client, target: Target) -> Busy {
     }
     match json(props).await {
         None => return Busy::Unknown,
-        Some(props) if props.get("is_sleeping").and_then(Value::as_bool) == Some(true) => return Busy::No,
-        Some(_) => {}
+        Some(Props { is_sleeping: true }) => return Busy::No,
+        Some(Props { is_sleeping: false }) => {}
     }
     let Ok(slots) = get(&client, &target, "/slots").await else { return Busy::Unknown };
-    let Some(Value::Array(slots)) = json(slots).await else { return Busy::Unknown };
-    let at_work = |slot: &&Value| slot.get("is_processing").and_then(Value::as_bool) == Some(true);
-    match slots.iter().filter(at_work).count() {
+    let Some(slots) = json::<Vec<Slot>>(slots).await else { return Busy::Unknown };
+    match slots.iter().filter(|slot| slot.is_processing).count() {
         0 => Busy::No,
         slots => Busy::Yes(slots),
     }
+}
+
+/// What matters of `/props`. Nothing else of an answer is kept: as a tree of
+/// JSON values it would take a hundred times its length.
+#[derive(Deserialize)]
+struct Props {
+    /// Older servers do not sleep.
+    #[serde(default)]
+    is_sleeping: bool,
+}
+
+/// What matters of a slot; one that does not say whether it is at work makes
+/// the whole answer an unknown one.
+#[derive(Deserialize)]
+struct Slot {
+    is_processing: bool,
 }
 
 async fn get(client: &Client, target: &Target, path: &str) -> Result<Response, reqwest::Error> {
@@ -126,7 +145,7 @@ async fn get(client: &Client, target: &Target, path: &str) -> Result<Response, r
 }
 
 /// The JSON of a 200; `None` for every other answer.
-async fn json(mut response: Response) -> Option<Value> {
+async fn json<T: DeserializeOwned>(mut response: Response) -> Option<T> {
     if response.status() != StatusCode::OK {
         return None;
     }

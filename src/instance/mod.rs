@@ -23,6 +23,8 @@
 mod death;
 mod endpoint;
 mod environment;
+#[cfg(test)]
+mod hostile;
 mod http;
 mod last_lines;
 mod marker;

@@ -129,8 +129,11 @@ pub(super) fn environment(pid: i32) -> io::Result<Vec<u8>> {
 }
 
 /// Reads a file of a process's memory by one system call: between two of them
-/// an exec may cut the text short.
+/// an exec may cut the text short. The kernel takes no more than 6 MiB of
+/// arguments and environment at exec, but a process may declare any part of
+/// its memory to be them (`PR_SET_MM_MAP`).
 fn read_at_once(path: &str) -> io::Result<Vec<u8>> {
+    const LARGEST: usize = 16 << 20;
     let file = File::open(path)?;
     let mut text = vec![0; 16 << 10];
     loop {
@@ -138,6 +141,12 @@ fn read_at_once(path: &str) -> io::Result<Vec<u8>> {
         if length < text.len() {
             text.truncate(length);
             return Ok(text);
+        }
+        if length >= LARGEST {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("{path} is longer than any process begins with"),
+            ));
         }
         text.resize(text.len() * 4, 0);
     }
@@ -193,6 +202,15 @@ fn number_after(text: &[u8], key: &str) -> u64 {
     let line = text.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(key.as_bytes()));
     let word = line.and_then(|rest| std::str::from_utf8(rest).ok()?.split_ascii_whitespace().next());
     word.and_then(|word| word.parse().ok()).unwrap_or(0)
+}
+
+/// Reads `bytes` as every file of `/proc/PID` there is a reader for.
+#[cfg(test)]
+pub(super) fn hostile(bytes: &[u8]) {
+    let _ = Stat::parse(bytes);
+    for key in ["rchar:", "VmRSS:", "btime "] {
+        let _ = number_after(bytes, key);
+    }
 }
 
 #[cfg(test)]

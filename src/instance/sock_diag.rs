@@ -146,6 +146,15 @@ fn malformed() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer about sockets is malformed")
 }
 
+/// Reads `bytes` as a datagram.
+#[cfg(test)]
+pub(super) fn hostile(bytes: &[u8]) {
+    let mut listeners = BTreeMap::new();
+    // A socket takes 72 bytes, an endless list of empty ones would be a hang.
+    let _ = read(bytes, &mut listeners);
+    assert!(listeners.len() <= bytes.len() / 72);
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]

@@ -140,6 +140,14 @@ fn unix_line(line: &[u8]) -> Option<(u64, PathBuf)> {
     (flags & LISTENS != 0).then(|| (inode, PathBuf::from(OsStr::from_bytes(path))))
 }
 
+/// Reads `bytes` as the kernel's tables of sockets.
+#[cfg(test)]
+pub(super) fn hostile(bytes: &[u8]) {
+    for line in bytes.split(|&b| b == b'\n') {
+        let _ = (tcp_line(line), unix_line(line));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]

@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ColumnDrift, Death, DesiredState, FieldChange, ModelName, Origin, Timestamp};
+use crate::text::printable;
 
 /// What a changed field needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -199,7 +200,10 @@ fn shown(change: &FieldChange) -> String {
     if matches!(field, "description" | "labels") {
         return field.to_owned();
     }
-    match (old, new) {
+    // A template or a grammar is a value too, and a definition is what
+    // somebody proposed: what it says reaches a terminal.
+    let value = |value: &Option<String>| value.as_deref().map(printable);
+    match (value(old), value(new)) {
         (Some(old), Some(new)) => format!("{field} {old} -> {new}"),
         (None, Some(new)) => format!("{field} set to {new}"),
         (Some(old), None) => format!("{field} no longer {old}"),
@@ -428,7 +432,7 @@ impl fmt::Display for WaitFor {
             Self::FreePort { range: (from, to) } => {
                 write!(f, "no free port in {from}-{to}; widen --port-range or stop a model")
             }
-            Self::Definition { file, problem } => write!(f, "nothing is changed: {file}: {problem}"),
+            Self::Definition { file, problem } => write!(f, "nothing is changed: {file}: {}", printable(problem)),
             Self::DeletionBlocked { file } => write!(f, "not deleted: {file} cannot be read and may be its definition"),
             Self::Guard => f.write_str("refused by the mass-delete guard (--max-deletes)"),
             Self::Binary { problem } => f.write_str(problem),

@@ -177,3 +177,15 @@ fn a_row_that_vanished_before_its_adoption_is_made_new() {
     database.commit(&adopt(&config("a"), 123), at(8)).unwrap();
     assert_eq!(record(&database, "a").row, Row::Present(Vec::new()));
 }
+
+#[test]
+fn of_what_another_program_wrote_no_more_is_told_than_a_person_reads_and_nothing_a_terminal_obeys() {
+    let scratch = Scratch::new();
+    let mut database = scratch.open();
+    database.commit(&create(&config("a")), at(1)).unwrap();
+    let hostile = format!("\u{1b}[2J\r\n{}", "x".repeat(1 << 20));
+    scratch.client().execute("UPDATE models SET chat_template = ?1", [hostile]).unwrap();
+    let Row::Present(drift) = record(&database, "a").row else { panic!("missing") };
+    assert_eq!((drift.len(), drift[0].column.as_str()), (1, "chat_template"));
+    assert!(drift[0].found.chars().count() < 400 && !drift[0].found.chars().any(char::is_control), "{drift:?}");
+}

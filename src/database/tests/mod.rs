@@ -7,6 +7,7 @@ mod conversion;
 mod damage;
 mod drift;
 mod foreign;
+mod hostile;
 mod migrating;
 mod opening;
 mod power_loss;

@@ -60,7 +60,7 @@ fn a_file_that_cannot_be_read_is_unresolved_under_its_stem() {
     let unresolved: Vec<_> =
         desired.unresolved.iter().map(|u| (u.name.as_ref().unwrap().as_str(), &*u.problem)).collect();
     let expected = [
-        ("big", "larger than 1 MiB"),
+        ("big", "larger than 256 KiB"),
         ("dir", "it is a directory"),
         ("latin", "not UTF-8: byte 16"),
         ("link", "No such file"),

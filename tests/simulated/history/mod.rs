@@ -9,10 +9,13 @@ mod watched;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-pub use deed::{Deed, MODELS, Try, Written};
-pub use seed::deeds;
-pub use shrink::shrink;
-pub use watched::Watched;
+#[allow(unused_imports, reason = "each test program uses a part of it")]
+pub use self::{
+    deed::{Deed, MODELS, Try, Written},
+    seed::deeds,
+    shrink::shrink,
+    watched::Watched,
+};
 
 use super::{Sabotage, Tally, World};
 

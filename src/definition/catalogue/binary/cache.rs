@@ -7,6 +7,11 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use crate::model::BinaryIdentity;
+use crate::regular;
+
+/// The largest file read, bytes: more of a help is not kept, and its hash
+/// stands before it.
+const LARGEST: u64 = 2 << 20;
 
 fn file(dir: &Path, identity: &BinaryIdentity) -> PathBuf {
     dir.join(format!("{identity}.help", identity = identity.0))
@@ -18,7 +23,7 @@ fn hash(help: &str) -> String {
 
 /// The help kept for `identity`, if it is there and whole.
 pub(super) fn read(dir: &Path, identity: &BinaryIdentity) -> Option<String> {
-    let text = fs::read_to_string(file(dir, identity)).ok()?;
+    let text = String::from_utf8(regular::read(&file(dir, identity), LARGEST).ok()?).ok()?;
     let (kept, help) = text.split_once('\n')?;
     (kept == hash(help)).then(|| help.to_owned())
 }

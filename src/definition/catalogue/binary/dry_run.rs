@@ -7,6 +7,7 @@ use std::process::Command;
 
 use super::BinaryProblem;
 use super::process::{self, End};
+use crate::text::printable;
 
 /// What llama-server says of a command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,5 +48,20 @@ fn complaint(stderr: &str) -> Option<String> {
     let line = stderr.lines().map(str::trim).find(|line| line.starts_with("error") || line.contains(REPEATED))?;
     // `0.00.005.119 W DEPRECATED: argument '--x' specified multiple times, …`
     let said = if line.contains(REPEATED) { line.split_once(": ").map_or(line, |(_, said)| said) } else { line };
-    Some(said.to_owned())
+    Some(printable(said))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hostile::{Target, survives};
+
+    #[test]
+    fn no_complaint_does_harm() {
+        let words: &[&[u8]] = &[b"error", b"error: ", b": ", b"specified multiple times", b"\x1b]0;title\x07"];
+        survives(Target { name: "complaint", words, ..Target::default() }, |bytes| {
+            let said = complaint(&String::from_utf8_lossy(bytes)).unwrap_or_default();
+            assert!(said.chars().count() <= 301 && !said.chars().any(char::is_control), "{said:?}");
+        });
+    }
 }

@@ -14,6 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::BinaryProblem;
 use crate::inherited::is_inherited;
+use crate::text::printable;
 
 /// How long `--help` and `--version` may take: they take 12 ms, from a cold
 /// network file system seconds.
@@ -45,7 +46,7 @@ impl Output {
         };
         let said = String::from_utf8_lossy(&self.stderr);
         let why = match said.lines().map(str::trim).rfind(|line| !line.is_empty()) {
-            Some(line) => format!("{ended}: {line}"),
+            Some(line) => format!("{ended}: {}", printable(line)),
             None => ended,
         };
         BinaryProblem::Failed { path: path.to_owned(), why }
