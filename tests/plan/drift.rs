@@ -21,7 +21,7 @@ fn a_changed_column_is_told_and_put_back() {
 #[test]
 fn a_changed_status_is_put_back() {
     let mut world = World::settled([model("chat")]);
-    world.store.rows.get_mut(&1).unwrap().status = herdsman::model::Status::Error;
+    world.store.rows_mut().get_mut(&1).unwrap().status = herdsman::model::Status::Error;
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
     note    chat status running
@@ -41,20 +41,20 @@ fn a_deleted_row_returns_with_its_id() {
     -- 0.000 s
     nothing, 2 matching
     ");
-    assert_eq!(world.store.rows[&1].name, "a");
+    assert_eq!(world.store.rows()[&1].name, "a");
 }
 
 #[test]
 fn a_row_that_nobody_declares_is_left_alone() {
     let mut world = World::settled([model("chat")]);
     world.store.add_row("hand-made");
-    let before = world.store.rows.clone();
+    let before = world.store.rows().clone();
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
     nothing, 1 matching
     ");
     assert_eq!(world.plan().unmanaged.len(), 1);
-    assert_eq!(world.store.rows, before);
+    assert_eq!(*world.store.rows(), before);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_definition_takes_over_the_row_of_its_name() {
     -- 1.000 s
     nothing, 1 matching
     ");
-    assert_eq!(world.store.rows.len(), 1);
+    assert_eq!(world.store.rows().len(), 1);
 }
 
 #[test]

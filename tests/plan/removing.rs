@@ -28,7 +28,7 @@ fn a_removed_definition_takes_its_model_with_it() {
     -- 30.000 s
     nothing, 1 matching
     ");
-    assert_eq!(world.store.rows.len(), 1);
+    assert_eq!(world.store.rows().len(), 1);
 }
 
 #[test]

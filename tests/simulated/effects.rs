@@ -222,8 +222,9 @@ impl apply::World for World {
             return Err(Ended::Unreadable);
         }
         if next != Next::IsStale || self.last_read.is_none() {
-            self.read.clone_from(&self.desired.definitions);
-            self.last_read = Some(Arc::new(self.desired.clone()));
+            if !self.is_as_read() {
+                self.last_read = Some(Arc::new(self.desired.clone()));
+            }
         }
         let read = self.last_read.clone().unwrap_or_default();
         self.promises.read(&read);
@@ -234,7 +235,7 @@ impl apply::World for World {
         self.reading(Call::Records, Ended::Unrecalled)?;
         let records = self.store.records();
         self.promises.recorded(records.models.len());
-        Ok(Arc::new(self.sabotaged_records(records)))
+        Ok(self.sabotaged_records(records))
     }
 
     fn observe(&mut self, records: &Records) -> Result<Observed, Ended> {

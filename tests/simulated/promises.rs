@@ -147,7 +147,7 @@ impl World {
             }
             Change::DeleteModel { model } => self.check_deletion(model),
             Change::CreateModel { config, adopt_row: Some(row) } => {
-                let name = self.store.rows.get(row).map(|row| row.name.as_str());
+                let name = self.store.rows().get(row).map(|row| row.name.as_str());
                 assert!(name.is_none_or(|name| name == config.name.as_str()), "promise broken: takes another's row");
             }
             Change::SetGenerationOutcome { model, number, outcome: GenerationOutcome::Ready } => {
@@ -251,7 +251,7 @@ impl World {
     /// Checks that rows of other programs are as they were.
     pub(super) fn check_rows(&self, before: &BTreeMap<i64, SharedRow>) {
         for (id, row) in before {
-            let kept = self.store.rows.get(id) == Some(row) || self.store.is_managed(*id);
+            let kept = self.store.rows().get(id) == Some(row) || self.store.is_managed(*id);
             assert!(kept, "promise broken: row {id} ({}) of another program is changed", row.name);
         }
     }

@@ -88,7 +88,11 @@ impl World {
         files
     }
 
-    pub(super) fn sabotaged_records(&self, mut records: Records) -> Records {
+    pub(super) fn sabotaged_records(&self, records: Arc<Records>) -> Arc<Records> {
+        if !matches!(self.sabotage, Some(Sabotage::SkipBackoff | Sabotage::RetryFailed)) {
+            return records;
+        }
+        let mut records = Records::clone(&records);
         for model in records.models.values_mut() {
             if self.breaks(Sabotage::SkipBackoff) {
                 model.crashes = Crashes::default();
@@ -97,7 +101,7 @@ impl World {
                 model.generation.outcome = GenerationOutcome::Pending;
             }
         }
-        records
+        Arc::new(records)
     }
 
     pub(super) fn sabotaged_look(

@@ -107,7 +107,7 @@ impl Surroundings for Site {
     }
 
     fn files_changed(&self) -> bool {
-        self.world.desired.definitions != self.world.read
+        !self.world.is_as_read()
     }
 
     fn lock(&mut self) -> Result<(), Ended> {

@@ -3,6 +3,7 @@
 //! recorded would end every pass the same way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 
 use herdsman::model::{
     BinaryIdentity, Change, ColumnDrift, Crashes, EventRecord, Generation, GenerationOutcome, InstanceId,
@@ -12,10 +13,12 @@ use herdsman::model::{
 /// The database.
 #[derive(Clone, Debug, Default)]
 pub struct Store {
-    /// The shared table, by id.
-    pub rows: BTreeMap<i64, SharedRow>,
     /// The history.
     pub events: Vec<EventRecord>,
+    /// The shared table, by id.
+    rows: BTreeMap<i64, SharedRow>,
+    /// The records as last read, until somebody writes.
+    read: OnceLock<Arc<Records>>,
     last_id: i64,
     models: BTreeMap<ModelName, Managed>,
     instances: Vec<InstanceRecord>,
@@ -48,7 +51,22 @@ struct Managed {
 
 impl Store {
     /// What is recorded.
-    pub fn records(&self) -> Records {
+    pub fn records(&self) -> Arc<Records> {
+        Arc::clone(self.read.get_or_init(|| Arc::new(self.read())))
+    }
+
+    /// The shared table, by id.
+    pub const fn rows(&self) -> &BTreeMap<i64, SharedRow> {
+        &self.rows
+    }
+
+    /// The shared table, for somebody to write to.
+    pub fn rows_mut(&mut self) -> &mut BTreeMap<i64, SharedRow> {
+        self.read.take();
+        &mut self.rows
+    }
+
+    fn read(&self) -> Records {
         let models: BTreeMap<_, _> = self.models.iter().map(|(name, m)| (name.clone(), self.record(name, m))).collect();
         let unmanaged = self
             .rows
@@ -120,6 +138,7 @@ impl Store {
 
     /// Another program adds a row.
     pub fn add_row(&mut self, name: &str) -> i64 {
+        self.read.take();
         self.last_id += 1;
         let row = SharedRow { name: name.to_owned(), status: Status::Idle, drift: Vec::new() };
         self.rows.insert(self.last_id, row);
@@ -137,16 +156,19 @@ impl Store {
 
     /// Another program deletes a row.
     pub fn remove_row(&mut self, id: i64) {
+        self.read.take();
         self.rows.remove(&id);
     }
 
     /// Another program deletes a model's row.
     pub fn delete_row(&mut self, name: &str) {
+        self.read.take();
         self.rows.retain(|_, row| row.name != name);
     }
 
     /// Another program writes a column of a model's row.
     pub fn change_column(&mut self, name: &str, column: &str, recorded: &str, found: &str) {
+        self.read.take();
         let text = |text: &str| text.to_owned();
         let drift = ColumnDrift { column: text(column), recorded: text(recorded), found: text(found) };
         for row in self.rows.values_mut().filter(|row| row.name == name) {
@@ -156,6 +178,7 @@ impl Store {
 
     /// One transaction.
     pub fn commit(&mut self, changes: &[Change]) {
+        self.read.take();
         for change in changes {
             self.apply(change);
         }

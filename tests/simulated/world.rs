@@ -1,10 +1,9 @@
 //! The world: files, database and machine together, and herdsman's passes in it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use herdsman::model::{Definition, Desired, Launch, ModelName, Timestamp, Unresolved};
+use herdsman::model::{Definition, Desired, Launch, Timestamp, Unresolved};
 use herdsman::plan::{Limits, Plan, WaitFor, WaitKind};
 use herdsman::reconcile::{Goal, Pass, look, pass};
 
@@ -51,8 +50,6 @@ pub struct World {
     pub desired: Desired,
     /// They cannot be read at all.
     pub unreadable: bool,
-    /// The definitions as last read.
-    pub read: BTreeMap<ModelName, Arc<Definition>>,
     /// The database.
     pub store: Store,
     /// The machine.
@@ -103,7 +100,6 @@ impl World {
         let mut world = Self {
             desired: Desired { dir: "/models.d".into(), ..Desired::default() },
             unreadable: false,
-            read: BTreeMap::new(),
             store: Store::default(),
             machine: Machine::default(),
             now: Timestamp(1_000_000_000),
@@ -224,6 +220,16 @@ impl World {
         if let Some(story) = &mut self.story {
             *story += &what();
         }
+    }
+
+    /// Whether the files are as they were last read.
+    pub fn is_as_read(&self) -> bool {
+        self.last_read.as_ref().is_some_and(|read| {
+            let same = |(read, now)| Arc::ptr_eq(read, now);
+            read.unresolved == self.desired.unresolved
+                && read.definitions.len() == self.desired.definitions.len()
+                && read.definitions.values().zip(self.desired.definitions.values()).all(same)
+        })
     }
 
     /// Whether herdsman is in the midst of a pass.
