@@ -7,6 +7,7 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::{Problem, table};
+use crate::failpoint::{Point, reach};
 
 /// Step `n` leads from version `n` to `n + 1`. Never edited, only added to.
 const STEPS: [&str; 1] = [V1];
@@ -121,12 +122,15 @@ pub(super) fn migrate(connection: &Connection) -> Result<(), Problem> {
         return Ok(());
     }
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    reach(Point::MigrationBegun);
     // Again: another herdsman may have been faster.
     let found = version(&transaction)?;
     check_version(found)?;
     table::complete(&transaction)?;
+    reach(Point::MigrationStep);
     for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(0)) {
         transaction.execute_batch(step)?;
+        reach(Point::MigrationStep);
     }
     transaction.execute_batch(
         "CREATE TABLE IF NOT EXISTS herdsman_meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL)",
@@ -136,6 +140,8 @@ pub(super) fn migrate(connection: &Connection) -> Result<(), Problem> {
          ON CONFLICT (key) DO UPDATE SET value = excluded.value",
         [latest().to_string()],
     )?;
+    reach(Point::MigrationCommit);
     transaction.commit()?;
+    reach(Point::Migrated);
     Ok(())
 }

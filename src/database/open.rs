@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
+use crate::failpoint::{Point, reach};
+
 use super::{Database, DatabaseError, Problem, file_at, migrations, table::Table};
 
 /// How long to wait for another writer: twice what other clients wait, who
@@ -48,12 +50,14 @@ impl Database {
     pub(super) fn open_waiting(path: &Path, timeout: Duration) -> Result<Self, DatabaseError> {
         let open = || {
             create(path)?;
+            reach(Point::DatabaseMade);
             let connection = Connection::open_with_flags(absolute(path)?, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
             connection.busy_timeout(timeout)?;
             if connection.is_readonly(MAIN_DB)? {
                 return Err(Problem::ReadOnly);
             }
             use_wal(&connection, timeout)?;
+            reach(Point::DatabaseInWal);
             connection.pragma_update(None, "synchronous", "NORMAL")?;
             // A big commit keeps its pages until it ends. Reading needs no
             // more than SQLite's usual 2 MB: it goes through each table once.

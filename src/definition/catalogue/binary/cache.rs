@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use crate::failpoint::{Point, reach};
 use crate::model::BinaryIdentity;
 
 fn file(dir: &Path, identity: &BinaryIdentity) -> PathBuf {
@@ -31,7 +32,11 @@ pub(super) fn write(dir: &Path, identity: &BinaryIdentity, help: &str) {
 fn try_write(dir: &Path, file: &Path, help: &str) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     let beside = file.with_extension(format!("{}.tmp", std::process::id()));
-    let written = fs::write(&beside, format!("{}\n{help}", hash(help))).and_then(|()| fs::rename(&beside, file));
+    let written = fs::write(&beside, format!("{}\n{help}", hash(help))).and_then(|()| {
+        reach(Point::CacheWritten);
+        fs::rename(&beside, file)
+    });
+    reach(Point::CacheNamed);
     if written.is_err() {
         // What could not be written whole must not stay.
         let _removed = fs::remove_file(&beside);
