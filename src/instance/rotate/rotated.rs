@@ -84,19 +84,22 @@ impl Rotated {
     /// `.0` becomes `.1`, and each the next, up to the first number that is
     /// free; if none is, the oldest is replaced.
     pub(super) fn shift(&self, keep: u32) -> Result<(), RotateError> {
+        // First, for `.0` is what says that a rotation is not over.
+        self.drop_beyond(keep)?;
         let free = (1..=keep).find(|number| !self.is_there(*number)).unwrap_or(keep);
         for number in (0..free).rev() {
             self.rename(&self.numbered(number), &self.numbered(number + 1))?;
             reach(Point::RotateShifted);
         }
-        self.drop_beyond(keep)
+        Ok(())
     }
 
-    /// Deletes what is older than `keep` parts.
+    /// Deletes what is older than `keep` parts, the oldest first: what is left
+    /// after a kill has no gap and is found by the next call.
     pub(super) fn drop_beyond(&self, keep: u32) -> Result<(), RotateError> {
         let waiting = (keep == 0).then_some(0);
-        let older = (keep.saturating_add(1)..).take_while(|number| self.is_there(*number));
-        for path in waiting.into_iter().chain(older).map(|number| self.numbered(number)) {
+        let older: Vec<u32> = (keep.saturating_add(1)..).take_while(|number| self.is_there(*number)).collect();
+        for path in older.into_iter().rev().chain(waiting).map(|number| self.numbered(number)) {
             remove_if_there(&path).map_err(self.error("cannot delete", &path))?;
             reach(Point::RotateDropped);
         }
