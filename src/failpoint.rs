@@ -100,8 +100,7 @@ points! {
     Kill,
     /// It was sent.
     Killed,
-    /// Every process that was to be stopped is gone, or was given up; not
-    /// recorded.
+    /// A process that was to be stopped is gone, or was given up; not recorded.
     Gone,
     /// What a stopped instance left in its session is about to be killed.
     LeftoverKill,

@@ -99,7 +99,6 @@ impl Host {
         wait_gone(&mut stopping, GRACE, |one| !one.target.force);
         stopping.iter_mut().filter(|one| !one.target.force).for_each(|one| one.signal(Signal::KILL));
         wait_gone(&mut stopping, KILL_TIME, |_| true);
-        reach(Point::Gone);
         self.reap();
 
         let mut stopped = stopping.into_iter().map(Stopping::result);
@@ -197,6 +196,7 @@ impl Stopping<'_> {
     }
 
     fn result(self) -> Result<(), StopError> {
+        reach(Point::Gone);
         match self.outcome {
             Ok(true) => Ok(()),
             Ok(false) => {
