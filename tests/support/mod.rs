@@ -25,7 +25,7 @@ pub use self::{
     http::{ask, get, post, try_ask},
     llama_server::llama_server,
     ports::{PortBlock, free_port},
-    processes::{Process, processes, stop},
+    processes::{Process, leaders, processes, stop},
     ran::Ran,
     scene::Scene,
     terminal::Terminal,
