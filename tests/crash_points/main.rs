@@ -13,9 +13,8 @@
 //! What is looked at shares no code with herdsman (`seen`, `recorded`). A patrol
 //! looks for doubles all the time, not only at the end.
 //!
-//! A point that is reached again with nothing changed in between is not died at
-//! twice. `HERDSMAN_CRASH_POINT=STORY` or `STORY:N` plays one story, or one
-//! death.
+//! A point at which nothing has changed is died at once in a story.
+//! `HERDSMAN_CRASH_POINT=STORY` or `STORY:N` plays one story, or one death.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 #[path = "../support/mod.rs"]

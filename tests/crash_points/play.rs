@@ -41,13 +41,15 @@ pub struct Played {
     pub findings: Findings,
 }
 
-/// The deaths that differ: at a point, after so many changes.
+/// The deaths that differ: at every change, and once in a story at each point
+/// that changes nothing. (A death there, again, is one at the last change.)
 pub fn deaths<'s>(story: &'s Story, points: &[Point]) -> Vec<Death<'s>> {
     let (mut changes, mut died) = (0, BTreeSet::new());
     let mut deaths = Vec::new();
     for (index, point) in points.iter().copied().enumerate() {
         changes += usize::from(is_change(point));
-        if died.insert((changes, point)) {
+        let after = if is_change(point) || point == Point::CommitInside { changes } else { 0 };
+        if died.insert((after, point)) {
             deaths.push(Death { story, number: index + 1, point });
         }
     }

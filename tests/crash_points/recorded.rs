@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, Result};
 
 use crate::support::World;
@@ -59,7 +60,8 @@ const BROKEN: [(&str, &str); 8] = [
     ),
     (
         "an instance of no generation",
-        "SELECT id FROM herdsman_instances i WHERE NOT EXISTS
+        // 0: adopted, and of a spec that is known no more.
+        "SELECT id FROM herdsman_instances i WHERE i.generation > 0 AND NOT EXISTS
              (SELECT 1 FROM herdsman_generations g WHERE g.name = i.name AND g.number = i.generation)",
     ),
     (
@@ -125,7 +127,7 @@ fn read_from(connection: &Connection) -> Result<Recorded> {
         for (what, sql) in BROKEN {
             let mut statement = connection.prepare(sql)?;
             let found: Result<Vec<String>> =
-                statement.query_map([], |row| Ok(format!("{:?}", row.get_ref(0)?)))?.collect();
+                statement.query_map([], |row| Ok(format!("{:?}", row.get::<_, Value>(0)?)))?.collect();
             recorded.broken.extend(found?.into_iter().map(|one| format!("{what}: {one}")));
         }
     }
@@ -142,7 +144,8 @@ fn rows(connection: &Connection, ours: bool) -> Result<Vec<Row>> {
         connection.prepare(&format!("SELECT id, name, status, {managed}, * FROM models ORDER BY id"))?;
     let columns = statement.column_count();
     let rows = statement.query_map([], |row| {
-        let all: Result<Vec<String>> = (4..columns).map(|index| Ok(format!("{:?}", row.get_ref(index)?))).collect();
+        let all: Result<Vec<String>> =
+            (4..columns).map(|index| Ok(format!("{:?}", row.get::<_, Value>(index)?))).collect();
         Ok(Row { id: row.get(0)?, name: row.get(1)?, status: row.get(2)?, managed: row.get(3)?, all: all?.join(" ") })
     })?;
     rows.collect()
