@@ -170,7 +170,9 @@ impl<'s> Stage<'s> {
 
     /// Runs a watcher, until it dies or everything is as declared.
     fn watch(&self, mut herdsman: Command) -> Result<Ended, String> {
-        let output = std::fs::File::create(self.world.path().join("watch.log")).unwrap();
+        let log = self.world.path().join("watch.log");
+        let output = std::fs::File::create(&log).unwrap();
+        let said = || std::fs::read_to_string(&log).unwrap();
         herdsman.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
         let mut watcher = Background::from(herdsman.spawn().unwrap());
         let begun = Instant::now();
@@ -179,15 +181,15 @@ impl<'s> Stage<'s> {
             if let Some(status) = watcher.child().try_wait().unwrap() {
                 return Ok(if status.success() { Ended::Lived } else { Ended::Killed });
             }
-            if !told && checks::is_over(&self.world, self.story, &self.before) {
+            // Before it says that it watches, a signal would just kill it.
+            if !told && said().contains("watches ") && checks::is_over(&self.world, self.story, &self.before) {
                 told = true;
                 // It has not been waited for: the pid is its own.
                 kill_process(Pid::from_child(watcher.child()), Signal::TERM).unwrap();
             }
             if begun.elapsed() > self.patience() {
-                let said = std::fs::read_to_string(self.world.path().join("watch.log")).unwrap();
                 let findings = checks::as_declared(&self.world, self.story, &self.before);
-                return Err(format!("the watcher does not get there: {:?}, {said}", findings.all()));
+                return Err(format!("the watcher does not get there: {:?}, {}", findings.all(), said()));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
