@@ -25,12 +25,14 @@
 //! | [`watch`] | triggers only: when to make the next pass |
 //! | [`host`] | this machine behind that trait |
 //! | [`state`] | the state directory: id, locks, logs |
+//! | [`failpoint`] | where tests may kill it; empty in every other build |
 //! | [`cli`] | one file per command: arguments and rendering, no decisions |
 
 pub mod apply;
 pub mod cli;
 pub mod database;
 pub mod definition;
+pub mod failpoint;
 pub mod host;
 #[cfg(test)]
 mod hostile;

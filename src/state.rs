@@ -17,6 +17,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::failpoint::{Point, reach};
 use crate::regular;
 
 /// The state directory.
@@ -132,7 +133,9 @@ impl StateDir {
     /// # Errors
     /// It cannot be made.
     pub fn create(&self) -> Result<(), StateError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.path).map_err(StateError::io("create", &self.path))
+        let created = DirBuilder::new().recursive(true).mode(0o700).create(&self.path);
+        reach(Point::StateDirMade);
+        created.map_err(StateError::io("create", &self.path))
     }
 
     /// The state id, if there is one.
@@ -191,9 +194,13 @@ impl StateDir {
         let (path, new) = (self.path.join("id"), self.path.join("id.new"));
         let write = || {
             let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            reach(Point::IdBegun);
             writeln!(file, "{id}")?;
             file.sync_all()?;
-            std::fs::rename(&new, &path)
+            reach(Point::IdWritten);
+            std::fs::rename(&new, &path)?;
+            reach(Point::IdNamed);
+            Ok(())
         };
         write().map_err(StateError::io("write", &path))
     }
@@ -246,9 +253,13 @@ impl StateDir {
 fn lock_within(path: &Path, timeout: Duration) -> Result<Option<Lock>, StateError> {
     let begun = Instant::now();
     let file = open_lock(path)?;
+    reach(Point::LockMade);
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(Some(Lock { _file: file })),
+            Ok(()) => {
+                reach(Point::LockTaken);
+                return Ok(Some(Lock { _file: file }));
+            }
             Err(TryLockError::Error(source)) => return Err(StateError::io("lock", path)(source)),
             Err(TryLockError::WouldBlock) if begun.elapsed() >= timeout => return Ok(None),
             Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_POLL),

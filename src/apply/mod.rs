@@ -2,10 +2,11 @@
 //!
 //! A plan leaves nothing to decide; what is left is order and recording:
 //!
-//! 1. Bookkeeping and every record-only action: one transaction.
-//! 2. Starts that depend on no stop.
-//! 3. All stops, at once.
-//! 4. What was to follow them: starts on their ports, deletions.
+//! 1. What is left of instances whose stop was cut short.
+//! 2. Bookkeeping and every record-only action: one transaction.
+//! 3. Starts that depend on no stop.
+//! 4. All stops, at once.
+//! 5. What was to follow them: starts on their ports, deletions.
 //!
 //! Each effect stands between two transactions, its intent and its outcome,
 //! so herdsman may die at any point and the next pass knows where to go on. A
@@ -46,7 +47,8 @@ pub fn apply<W: World>(world: &mut W, plan: &Plan, cause: &str) -> Result<Vec<Ou
     let mut pass = Pass { world, cause, gone: BTreeSet::new(), outcomes: BTreeMap::new() };
     let (record_only, effectful): (Vec<&Action>, Vec<&Action>) =
         plan.actions.iter().partition(|action| action.steps.iter().all(|step| matches!(step, Step::Record(_))));
-    pass.record(plan, &record_only)?;
+    let remaining = pass.clear(&plan.remains);
+    pass.record(plan, &record_only, &remaining)?;
     let mut runs: Vec<Run<'_>> = effectful.into_iter().map(|action| Run::new(action, pass.world.now())).collect();
     for run in &mut runs {
         pass.advance(run, Reach::IndependentStarts)?;
@@ -105,8 +107,22 @@ enum Reach {
 }
 
 impl<W: World> Pass<'_, W> {
-    fn record(&mut self, plan: &Plan, record_only: &[&Action]) -> Result<(), W::Error> {
+    /// Stops what is left of instances that are gone. Returns those of which
+    /// something may still be there: a later pass tries again.
+    fn clear(&mut self, remains: &[StopTarget]) -> BTreeSet<InstanceId> {
+        let results = if remains.is_empty() { Vec::new() } else { self.world.stop(remains) };
+        remains.iter().zip(results).filter(|(_, result)| result.is_err()).map(|(target, _)| target.id.clone()).collect()
+    }
+
+    /// `remaining` are the instances whose records stay.
+    fn record(
+        &mut self,
+        plan: &Plan,
+        record_only: &[&Action],
+        remaining: &BTreeSet<InstanceId>,
+    ) -> Result<(), W::Error> {
         let mut changes = plan.bookkeeping.clone();
+        changes.retain(|change| !matches!(change, Change::RemoveInstance(id) if remaining.contains(id)));
         let now = self.world.now();
         for action in record_only {
             for step in &action.steps {

@@ -13,6 +13,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::{Problem, backup, table};
+use crate::failpoint::{Point, reach};
 
 /// Step `n` leads from version `n` to `n + 1`. Never edited, only added to.
 pub(super) const STEPS: [&str; 1] = [V1];
@@ -150,12 +151,15 @@ pub(super) fn migrate_by(steps: &[&str], connection: &Connection, path: &Path) -
 /// All steps that are missing, in one transaction.
 fn run(steps: &[&str], connection: &Connection) -> Result<(), Problem> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    reach(Point::MigrationBegun);
     // Again: another herdsman may have been faster.
     let found = version(&transaction)?;
     check_known(found, latest(steps))?;
     table::complete(&transaction)?;
+    reach(Point::MigrationStep);
     for step in steps.iter().skip(usize::try_from(found).unwrap_or(0)) {
         transaction.execute_batch(step)?;
+        reach(Point::MigrationStep);
     }
     transaction.execute_batch(
         "CREATE TABLE IF NOT EXISTS herdsman_meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL)",
@@ -165,6 +169,8 @@ fn run(steps: &[&str], connection: &Connection) -> Result<(), Problem> {
          ON CONFLICT (key) DO UPDATE SET value = excluded.value",
         [latest(steps).to_string()],
     )?;
+    reach(Point::MigrationCommit);
     transaction.commit()?;
+    reach(Point::Migrated);
     Ok(())
 }

@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use crate::failpoint::{Point, reach};
 use crate::model::{Change, EventRecord, ModelName, Records, Timestamp};
 
 mod backup;
@@ -240,9 +241,12 @@ impl Database {
     fn write<T>(&mut self, write: impl FnOnce(&Connection) -> Result<T, Problem>) -> Result<T, DatabaseError> {
         let connection = &self.connection;
         let run = || {
+            reach(Point::CommitBegin);
             let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
             let value = write(&transaction)?;
+            reach(Point::CommitInside);
             transaction.commit()?;
+            reach(Point::Committed);
             Ok(value)
         };
         run().map_err(|problem| self.error(problem))

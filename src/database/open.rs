@@ -24,6 +24,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
 use super::{Database, DatabaseError, Problem, check, damage, file_at, migrations, table::Table};
+use crate::failpoint::{Point, reach};
 
 /// How long to wait for another writer: twice what other clients wait, who
 /// hold their own transactions for less than 5 s.
@@ -52,6 +53,7 @@ impl Database {
                 return Err(Problem::Damaged(damage::EMPTIED.to_owned()));
             }
             create(path)?;
+            reach(Point::DatabaseMade);
             let connection = Connection::open_with_flags(absolute(path)?, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
             // A file that proves to be damaged stays as it is, and so does its
             // log: closing would write the one into the other.
@@ -109,6 +111,7 @@ fn prepare(connection: &Connection, path: &Path, timeout: Duration) -> Result<()
     // Before anything is written to it.
     let found_sound = check::if_due(connection, path)?;
     use_wal(connection, timeout)?;
+    reach(Point::DatabaseInWal);
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     // A big commit keeps its pages until it ends. Reading needs no
     // more than SQLite's usual 2 MB: it goes through each table once.

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 
 use super::HostError;
 use super::endpoint::{Address, Target};
+use crate::failpoint::{Point, reach};
 use crate::model::{Busy, Health};
 
 /// How long a server may take to answer. With 40 requests in flight it takes
@@ -44,12 +45,18 @@ impl Http {
 
     /// What each server answers to `/health`, in the order asked.
     pub fn health(&self, targets: Vec<Target>) -> Vec<Health> {
-        self.ask(targets, health, || Health::Unanswered("it could not be asked".to_owned()))
+        reach(Point::HealthAsk);
+        let answers = self.ask(targets, health, || Health::Unanswered("it could not be asked".to_owned()));
+        reach(Point::HealthAsked);
+        answers
     }
 
     /// Whether each server has requests in flight, in the order asked.
     pub fn busy(&self, targets: Vec<Target>) -> Vec<Busy> {
-        self.ask(targets, busy, || Busy::Unknown)
+        reach(Point::SlotsAsk);
+        let answers = self.ask(targets, busy, || Busy::Unknown);
+        reach(Point::SlotsAsked);
+        answers
     }
 
     /// Whether somebody listens on the unix socket `path`.

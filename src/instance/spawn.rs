@@ -14,6 +14,7 @@ use rustix::io::FdFlags;
 use super::marker::Environment;
 use super::{Host, HostError, death, environment, process};
 use crate::definition::SecretError;
+use crate::failpoint::{Point, ahead, reach};
 use crate::model::{FailureCause, Launch, ProcessId};
 
 /// An instance was not started: no process of it is left.
@@ -99,10 +100,21 @@ impl Host {
         let mut command = Command::new(&launch.binary);
         command.args(&launch.args).env_clear().envs(environment).current_dir("/");
         command.stdin(Stdio::null()).stdout(log).stderr(errors);
-        // SAFETY: setsid(2) is async-signal-safe, and nothing is allocated.
-        unsafe { command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?)) };
+        reach(Point::Fork);
+        let forked = ahead(Point::Forked);
+        let in_child = move || {
+            rustix::process::setsid()?;
+            forked.reached_in_child();
+            Ok(())
+        };
+        // SAFETY: setsid(2) and kill(2) are async-signal-safe, and nothing is
+        // allocated.
+        unsafe { command.pre_exec(in_child) };
         let child = command.spawn().map_err(execute_error)?;
-        self.take_in(launch, child)
+        reach(Point::Execed);
+        let process = self.take_in(launch, child)?;
+        reach(Point::Identified);
+        Ok(process)
     }
 
     /// Keeps the child to reap it, once it can be identified.
@@ -130,7 +142,10 @@ impl Host {
         if !is_socket || self.http()?.listens(path) {
             return Ok(());
         }
-        match std::fs::remove_file(path) {
+        reach(Point::SocketRemove);
+        let removed = std::fs::remove_file(path);
+        reach(Point::SocketRemoved);
+        match removed {
             Err(source) if source.kind() != ErrorKind::NotFound => {
                 Err(SpawnError::Socket { path: path.to_owned(), source })
             }
@@ -154,12 +169,15 @@ fn identify(child: &Child) -> io::Result<(i32, u64)> {
 /// Opens the log and heads what follows with a line of our own, which also
 /// shows that the disk has room.
 fn open_log(launch: &Launch) -> io::Result<File> {
+    reach(Point::LogOpen);
     if let Some(directory) = launch.log.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     }
     let mut log = OpenOptions::new().append(true).create(true).mode(0o600).open(&launch.log)?;
+    reach(Point::LogOpened);
     let Launch { id, spec, binary, .. } = launch;
     writeln!(log, "{}of spec {spec} starts {}", death::start_of(id), binary.display())?;
+    reach(Point::LogHeaded);
     Ok(log)
 }
 

@@ -15,6 +15,7 @@ use super::Host;
 use super::marker::{Environment, INSTANCE, STATE};
 use super::pidfd::Pidfd;
 use super::process::{self, Stat};
+use crate::failpoint::{Point, reach};
 use crate::model::{InstanceId, ModelName, StopTarget};
 
 /// What SIGTERM is given: an idle server takes 3 to 16 ms.
@@ -134,7 +135,9 @@ impl Host {
                 .is_ok_and(|e| e.text(STATE) == Some(&self.state_id) && e.text(INSTANCE) == Some(&id.0));
             if marked {
                 // Gone already, or not ours to signal: nothing more can be done.
+                reach(Point::LeftoverKill);
                 let _ = pidfd.signal(Signal::KILL);
+                reach(Point::LeftoverKilled);
             }
         }
     }
@@ -176,14 +179,20 @@ impl Stopping<'_> {
     }
 
     fn signal(&mut self, signal: Signal) {
-        if self.is_pending()
-            && let Err(error) = self.pidfd.signal(signal)
-        {
+        if !self.is_pending() {
+            return;
+        }
+        let kills = signal == Signal::KILL;
+        reach(if kills { Point::Kill } else { Point::Terminate });
+        let sent = self.pidfd.signal(signal);
+        reach(if kills { Point::Killed } else { Point::Terminated });
+        if let Err(error) = sent {
             self.fail(error);
         }
     }
 
     fn result(self) -> Result<(), StopError> {
+        reach(Point::Gone);
         match self.outcome {
             Ok(true) => Ok(()),
             Ok(false) => {

@@ -18,6 +18,10 @@ pub struct Plan {
     /// What was found since the last pass, and is recorded with
     /// [`Plan::bookkeeping`].
     pub findings: Vec<Finding>,
+    /// Instances that herdsman was stopping when it died, and that are gone by
+    /// now: what they may have left, the rest of their session and the file of
+    /// their socket, goes before their record does.
+    pub remains: Vec<StopTarget>,
     /// Observed facts to record; they change nothing but SQLite.
     pub bookkeeping: Vec<Change>,
     /// Rows of other programs.

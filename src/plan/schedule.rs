@@ -27,6 +27,7 @@ pub fn schedule(input: &Input<'_>, decisions: Vec<(ModelName, Decision)>) -> Pla
     for (model, mut decision) in decisions {
         let findings = decision.findings.drain(..).map(|what| Finding { model: model.clone(), what });
         plan.findings.extend(findings);
+        plan.remains.append(&mut decision.remains);
         plan.bookkeeping.append(&mut decision.bookkeeping);
         plan.questions.append(&mut decision.questions);
         let waits = std::mem::take(&mut decision.waits);

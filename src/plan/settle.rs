@@ -12,17 +12,19 @@
 //! | loading | gone | a failed start: the generation's fault, or the world's |
 //! | ready | gone | a crash |
 //! | ready | no answer | noted since when; given up after `unhealthy_after` |
-//! | draining, stopping | gone | forgotten: we did that |
+//! | draining | gone | forgotten: it was about to end |
+//! | stopping | gone | forgotten, with what it left: we did that |
 //! | any | gone with an earlier boot | forgotten: that was the reboot |
 //! | any | cannot be read | unknown: nothing is done to the model |
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Found, Input, Question, backoff};
 use crate::model::{
     Change, Crashes, Death, Definition, FailureCause, GenerationOutcome, Health, Instance, InstanceId, InstanceRecord,
-    InstanceState, ModelName, ModelRecord, OnFailure, PortRecord, ReadyPolicy, Timestamp,
+    InstanceState, ModelName, ModelRecord, OnFailure, PortRecord, ReadyPolicy, StopTarget, Timestamp,
 };
 
 /// Growth that counts as progress, bytes: more than a server that only logs.
@@ -44,6 +46,8 @@ pub struct Settled<'a> {
     pub record: Cow<'a, ModelRecord>,
     /// Facts to write.
     pub changes: Vec<Change>,
+    /// Instances whose stop was cut short, and that are gone.
+    pub remains: Vec<StopTarget>,
     /// What happened, for people.
     pub findings: Vec<Found>,
     /// An instance whose process may or may not live.
@@ -79,6 +83,7 @@ pub fn settle<'a>(
         model,
         record: Cow::Borrowed(record),
         changes: Vec::new(),
+        remains: Vec::new(),
         findings: Vec::new(),
         unknown: None,
         given_up: None,
@@ -259,7 +264,8 @@ impl Settled<'_> {
                 message: "it left no word in its log".to_owned(),
             });
         match was.state {
-            InstanceState::Intent | InstanceState::Draining { .. } | InstanceState::Stopping => {}
+            InstanceState::Intent | InstanceState::Draining { .. } => {}
+            InstanceState::Stopping => self.remains.extend(remains(was)),
             InstanceState::Loading => self.start_failed(input, definition, was, death),
             InstanceState::Ready => {
                 self.findings.push(Found::Crashed(death.clone()));
@@ -343,6 +349,14 @@ fn follow_clock(is: &mut InstanceRecord, seen: &Instance) {
     if let InstanceState::Draining { deadline } = &mut is.state {
         shift(deadline);
     }
+}
+
+/// What may be left of an instance that was being stopped: its stop again, which
+/// finds it gone and does the rest.
+fn remains(was: &InstanceRecord) -> Option<StopTarget> {
+    let (id, model) = (was.id.clone(), was.model.clone());
+    let socket = was.host.contains('/').then(|| PathBuf::from(&was.host));
+    Some(StopTarget { process: was.process.clone()?, id, model, force: false, socket })
 }
 
 /// When a loading instance is given up unless it makes progress.

@@ -16,5 +16,6 @@ mod limits;
 mod ports;
 mod properties;
 mod readiness;
+mod remains;
 mod removing;
 mod updating;

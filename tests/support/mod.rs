@@ -25,7 +25,7 @@ pub use self::{
     http::{ask, get, post, try_ask},
     llama_server::llama_server,
     ports::{PortBlock, free_port},
-    processes::{Process, Stat, leads_session, pids, processes, stop},
+    processes::{Process, Stat, leaders, leads_session, pids, processes, stop},
     ran::Ran,
     scene::Scene,
     terminal::Terminal,

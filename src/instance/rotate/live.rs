@@ -9,6 +9,7 @@ use rustix::fs::{OFlags, SeekFrom};
 
 use super::RotateError;
 use super::removal::Removal;
+use crate::failpoint::{Point, reach};
 use crate::instance::death::OWN_LINE;
 
 /// How much is read at once.
@@ -159,13 +160,16 @@ impl Live {
         let note = format!("{OWN_LINE}{note}");
         let note = if note.len() <= width { &*note } else { "" };
         let line = format!("{note:width$}\n");
-        self.file.write_all_at(line.as_bytes(), part.boundary).map_err(self.error("cannot write"))
+        self.file.write_all_at(line.as_bytes(), part.boundary).map_err(self.error("cannot write"))?;
+        reach(Point::RotateBlanked);
+        Ok(())
     }
 
     /// Removes the whole blocks of a part.
     pub(super) fn remove(&mut self, part: Part, removal: Removal) -> Result<(), RotateError> {
         let removed = removal.remove(&self.file, part.boundary).map_err(io::Error::from);
         removed.map_err(self.error("cannot remove the older lines of"))?;
+        reach(Point::RotateRemoved);
         self.look()
     }
 

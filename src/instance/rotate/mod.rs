@@ -42,6 +42,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use crate::failpoint::{Point, reach};
 use live::Live;
 use removal::Removal;
 use rotated::Rotated;
@@ -164,6 +165,7 @@ fn rotate_log(removals: &[Removal], logs: &Path, name: &str, rotation: &Rotation
     if pending.is_none() && live.held() <= max_bytes {
         return Ok(());
     }
+    reach(Point::RotateBegin);
     let removal = Removal::choose(removals, &rotated, &live)?;
     if let Some(copy) = pending {
         finish(&mut live, &rotated, removal, &copy, rotation.keep)?;

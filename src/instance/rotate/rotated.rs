@@ -10,6 +10,7 @@ use rustix::fs::OFlags;
 
 use super::RotateError;
 use super::live::{Live, Part};
+use crate::failpoint::{Point, reach};
 
 /// The older parts of one log.
 #[derive(Debug)]
@@ -58,7 +59,10 @@ impl Rotated {
         let path = self.unfinished();
         let copied = self.create(&path).and_then(|mut file| {
             live.copy(part, &mut file)?;
-            file.sync_data()
+            reach(Point::RotateCopied);
+            file.sync_data()?;
+            reach(Point::RotateSynced);
+            Ok(())
         });
         copied.map_err(|source| {
             // Half a copy on a full disk only takes space; the next one replaces it.
@@ -70,26 +74,34 @@ impl Rotated {
     /// `.0.new` becomes `.0`, on the disk: from here on the part may be removed.
     pub(super) fn name_copy(&self) -> Result<(), RotateError> {
         self.rename(&self.unfinished(), &self.numbered(0))?;
+        reach(Point::RotateNamed);
         let synced = File::open(&self.directory).and_then(|directory| directory.sync_all());
-        synced.map_err(self.error("cannot sync", &self.directory))
+        synced.map_err(self.error("cannot sync", &self.directory))?;
+        reach(Point::RotateNameSynced);
+        Ok(())
     }
 
     /// `.0` becomes `.1`, and each the next, up to the first number that is
     /// free; if none is, the oldest is replaced.
     pub(super) fn shift(&self, keep: u32) -> Result<(), RotateError> {
+        // First, for `.0` is what says that a rotation is not over.
+        self.drop_beyond(keep)?;
         let free = (1..=keep).find(|number| !self.is_there(*number)).unwrap_or(keep);
         for number in (0..free).rev() {
             self.rename(&self.numbered(number), &self.numbered(number + 1))?;
+            reach(Point::RotateShifted);
         }
-        self.drop_beyond(keep)
+        Ok(())
     }
 
-    /// Deletes what is older than `keep` parts.
+    /// Deletes what is older than `keep` parts, the oldest first: what is left
+    /// after a kill has no gap and is found by the next call.
     pub(super) fn drop_beyond(&self, keep: u32) -> Result<(), RotateError> {
         let waiting = (keep == 0).then_some(0);
-        let older = (keep.saturating_add(1)..).take_while(|number| self.is_there(*number));
-        for path in waiting.into_iter().chain(older).map(|number| self.numbered(number)) {
+        let older: Vec<u32> = (keep.saturating_add(1)..).take_while(|number| self.is_there(*number)).collect();
+        for path in older.into_iter().rev().chain(waiting).map(|number| self.numbered(number)) {
             remove_if_there(&path).map_err(self.error("cannot delete", &path))?;
+            reach(Point::RotateDropped);
         }
         Ok(())
     }
@@ -102,6 +114,7 @@ impl Rotated {
     pub(super) fn with_scratch<T>(&self, use_it: impl FnOnce(&File) -> io::Result<T>) -> Result<T, RotateError> {
         let path = self.unfinished();
         let used = self.create(&path).and_then(|file| use_it(&file));
+        reach(Point::RotateTried);
         let deleted = remove_if_there(&path);
         used.and_then(|used| deleted.map(|()| used)).map_err(self.error("cannot write", &path))
     }

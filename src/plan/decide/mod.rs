@@ -53,6 +53,7 @@ pub struct Situation<'a> {
 pub fn decide(input: &Input<'_>, mut situation: Situation<'_>) -> Decision {
     let mut decision = Decision::default();
     if let Some(settled) = &mut situation.settled {
+        decision.remains.append(&mut settled.remains);
         decision.bookkeeping.append(&mut settled.changes);
         decision.findings.append(&mut settled.findings);
         decision.questions.append(&mut settled.questions);

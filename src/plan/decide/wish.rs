@@ -23,6 +23,9 @@ pub struct Decision {
     pub duplicates: Vec<StopWish>,
     /// What it waits for.
     pub waits: Vec<WaitFor>,
+    /// What may be left of instances whose stop was cut short; their records go
+    /// with the bookkeeping.
+    pub remains: Vec<StopTarget>,
     /// Observed facts to write whatever happens.
     pub bookkeeping: Vec<Change>,
     /// What happened.
@@ -50,6 +53,7 @@ impl Decision {
             accepted: _,
             duplicates,
             waits,
+            remains: _,
             bookkeeping,
             findings,
             questions,

@@ -2,10 +2,13 @@
 //!
 //! A file is a line with the BLAKE3 of the help, then the help. It appears whole
 //! (written beside, then renamed); one that does not fit its hash is not there.
+//! Who writes holds the lock of a pass, so the file beside has one name, and what
+//! a killed herdsman left there is replaced.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use crate::failpoint::{Point, reach};
 use crate::model::BinaryIdentity;
 use crate::regular;
 
@@ -35,8 +38,12 @@ pub(super) fn write(dir: &Path, identity: &BinaryIdentity, help: &str) {
 
 fn try_write(dir: &Path, file: &Path, help: &str) -> io::Result<()> {
     fs::create_dir_all(dir)?;
-    let beside = file.with_extension(format!("{}.tmp", std::process::id()));
-    let written = fs::write(&beside, format!("{}\n{help}", hash(help))).and_then(|()| fs::rename(&beside, file));
+    let beside = dir.join("new");
+    let written = fs::write(&beside, format!("{}\n{help}", hash(help))).and_then(|()| {
+        reach(Point::CacheWritten);
+        fs::rename(&beside, file)
+    });
+    reach(Point::CacheNamed);
     if written.is_err() {
         // What could not be written whole must not stay.
         let _removed = fs::remove_file(&beside);

@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::BinaryProblem;
+use crate::failpoint::{Point, reach};
 use crate::inherited::is_inherited;
 use crate::text::printable;
 
@@ -76,11 +77,15 @@ pub(super) fn run_within(path: &Path, mut command: Command, limit: Duration) -> 
     command.envs(added.into_iter().filter_map(|(name, value)| Some((name, value?))));
     // A group of its own: whatever it starts ends with it.
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    reach(Point::ProgramStart);
     let child = command.spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => BinaryProblem::NotFound { path: path.to_owned() },
         _ => BinaryProblem::NotExecutable { path: path.to_owned(), why: error.to_string() },
     })?;
-    let why = match Running::new(child).finish(Instant::now() + limit) {
+    reach(Point::ProgramStarted);
+    let finished = Running::new(child).finish(Instant::now() + limit);
+    reach(Point::ProgramEnded);
+    let why = match finished {
         Ok(Some(output)) => return Ok(output),
         Ok(None) => format!("did not end within {} s", limit.as_secs_f32()),
         Err(error) => format!("cannot be watched ({error})"),

@@ -1,0 +1,240 @@
+//! Places at which herdsman can be told to die, so that a test can see what a
+//! death there leaves behind (`tests/crash_points/`).
+//!
+//! With the feature `failpoints`, and only then:
+//!
+//! | variable | effect |
+//! |---|---|
+//! | `HERDSMAN_FAILPOINT_LOG=FILE` | appends the name of each point to FILE, a line each, when it is reached |
+//! | `HERDSMAN_FAILPOINT=N` | SIGKILL to itself at the N-th point that is reached, counted from 1 |
+//!
+//! Without the feature every call is empty, and no server inherits either
+//! variable. What holds:
+//! - Each effect on the world outside has a point before and one after it; that
+//!   after one may be that before the next.
+//! - The set is closed: the test fails while a point of it was never died at.
+
+macro_rules! points {
+    ($($(#[doc = $doc:literal])+ $point:ident,)+) => {
+        /// Where herdsman can die.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Point { $($(#[doc = $doc])+ $point,)+ }
+
+        impl Point {
+            /// Every one of them.
+            pub const ALL: &[Self] = &[$(Self::$point,)+];
+
+            /// Its name, as it is logged.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$point => stringify!($point),)+ }
+            }
+        }
+    };
+}
+
+points! {
+    /// The state directory is there.
+    StateDirMade,
+    /// The file of a lock is there, and not locked.
+    LockMade,
+    /// A lock is held.
+    LockTaken,
+    /// A new state id: its file is there, and empty.
+    IdBegun,
+    /// The id is on the disk, and has another name.
+    IdWritten,
+    /// The id has its name.
+    IdNamed,
+    /// The file of the database is there; a new one is empty.
+    DatabaseMade,
+    /// The database is in WAL mode.
+    DatabaseInWal,
+    /// A migration's transaction is open.
+    MigrationBegun,
+    /// The shared table is complete, or a step is done; not committed.
+    MigrationStep,
+    /// Everything is done, and not committed.
+    MigrationCommit,
+    /// The migration is committed.
+    Migrated,
+    /// A transaction is about to begin.
+    CommitBegin,
+    /// All its statements are done, and not committed.
+    CommitInside,
+    /// It is committed.
+    Committed,
+    /// llama-server is about to be run for its help or for a dry run.
+    ProgramStart,
+    /// It runs.
+    ProgramStarted,
+    /// It has ended.
+    ProgramEnded,
+    /// A catalogue is on the disk, and has another name.
+    CacheWritten,
+    /// The catalogue has its name.
+    CacheNamed,
+    /// The file of a unix socket is about to be removed.
+    SocketRemove,
+    /// It is removed.
+    SocketRemoved,
+    /// The log of a server is about to be opened.
+    LogOpen,
+    /// The log is there; a new one is empty.
+    LogOpened,
+    /// The line that heads what follows is in the log.
+    LogHeaded,
+    /// A server is about to be started.
+    Fork,
+    /// Its process is there and has not executed the server yet.
+    Forked,
+    /// It has.
+    Execed,
+    /// It is known by pid and start time; not recorded.
+    Identified,
+    /// SIGTERM is about to be sent.
+    Terminate,
+    /// It was sent.
+    Terminated,
+    /// SIGKILL is about to be sent.
+    Kill,
+    /// It was sent.
+    Killed,
+    /// A process that was to be stopped is gone, or was given up; not recorded.
+    Gone,
+    /// What a stopped instance left in its session is about to be killed.
+    LeftoverKill,
+    /// It was.
+    LeftoverKilled,
+    /// Servers are about to be asked for `/health`.
+    HealthAsk,
+    /// They have answered.
+    HealthAsked,
+    /// Servers are about to be asked for `/slots`.
+    SlotsAsk,
+    /// They have answered.
+    SlotsAsked,
+    /// A log that is too long was found.
+    RotateBegin,
+    /// The file on which removing was tried is there.
+    RotateTried,
+    /// The older part of a log is copied, perhaps not onto the disk.
+    RotateCopied,
+    /// It is on the disk, and has another name.
+    RotateSynced,
+    /// The copy has its name, perhaps not on the disk.
+    RotateNamed,
+    /// It has it there, too.
+    RotateNameSynced,
+    /// What cannot be removed is blank.
+    RotateBlanked,
+    /// The older part is removed.
+    RotateRemoved,
+    /// A rotated log has the next number.
+    RotateShifted,
+    /// A rotated log too many is deleted.
+    RotateDropped,
+}
+
+pub use switched::{Ahead, ahead, reach};
+
+#[cfg(not(feature = "failpoints"))]
+mod switched {
+    use super::Point;
+
+    /// Without effect in this build.
+    #[inline(always)]
+    pub const fn reach(_: Point) {}
+
+    /// Without effect in this build.
+    #[inline(always)]
+    #[must_use]
+    pub const fn ahead(_: Point) -> Ahead {
+        Ahead
+    }
+
+    /// Nothing, in this build.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Ahead;
+
+    impl Ahead {
+        /// Without effect in this build.
+        #[inline(always)]
+        pub const fn reached_in_child(self) {}
+    }
+}
+
+#[cfg(feature = "failpoints")]
+mod switched {
+    use std::fs::{File, OpenOptions};
+    use std::io::Write;
+    use std::sync::{LazyLock, Mutex, PoisonError};
+
+    use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
+
+    use super::Point;
+
+    /// What the environment says, and how many points were reached.
+    struct Switch {
+        log: Option<File>,
+        die_at: Option<u64>,
+        reached: u64,
+    }
+
+    /// One lock for all threads: the log is in the order of the numbers.
+    static SWITCH: LazyLock<Mutex<Switch>> = LazyLock::new(|| {
+        let open = |path| OpenOptions::new().append(true).create(true).open(path);
+        let log = std::env::var_os("HERDSMAN_FAILPOINT_LOG").map(|path| open(path).unwrap_or_else(refuse));
+        let die_at = std::env::var("HERDSMAN_FAILPOINT").ok().map(|number| number.parse().unwrap_or_else(refuse));
+        Mutex::new(Switch { log, die_at, reached: 0 })
+    });
+
+    /// Ends herdsman: a test that kills nothing would pass.
+    fn refuse<T>(why: impl std::fmt::Display) -> T {
+        eprintln!("HERDSMAN_FAILPOINT or HERDSMAN_FAILPOINT_LOG: {why}");
+        std::process::exit(64)
+    }
+
+    /// A point is reached: dies here, if told so.
+    pub fn reach(point: Point) {
+        if ahead(point).dies {
+            kill(Some(getpid()));
+        }
+    }
+
+    /// A point is about to be reached in a child that cannot log it itself.
+    #[must_use]
+    pub fn ahead(point: Point) -> Ahead {
+        let mut switch = SWITCH.lock().unwrap_or_else(PoisonError::into_inner);
+        switch.reached += 1;
+        if let Some(log) = &mut switch.log {
+            writeln!(log, "{}", point.name()).unwrap_or_else(refuse);
+        }
+        Ahead { dies: switch.die_at == Some(switch.reached) }
+    }
+
+    /// Whether herdsman dies at the point to come.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Ahead {
+        dies: bool,
+    }
+
+    impl Ahead {
+        /// The point is reached in a child of herdsman: herdsman dies, the child
+        /// goes on. Async-signal-safe.
+        pub fn reached_in_child(self) {
+            if self.dies {
+                kill(getppid());
+            }
+        }
+    }
+
+    /// SIGKILL: nothing runs after it, no destructor, no handler.
+    fn kill(process: Option<Pid>) {
+        if let Some(pid) = process
+            && kill_process(pid, Signal::KILL).is_err()
+        {
+            std::process::abort();
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! herdsman is killed (SIGKILL) at every point of every story, with the real
+//! binary and real llama-servers; then herdsman runs again, and everything is
+//! as declared.
+//!
+//! ```text
+//!   record   the story once, with every point it reaches logged
+//!   kill     for each of these points: a fresh world, the story, dead there
+//!   look     from outside, at the moment of death: /proc, SQLite
+//!   go on    herdsman again, as if nothing had happened
+//!   look     again: as declared, nothing lost, nothing doubled, nothing left over
+//! ```
+//!
+//! What is looked at shares no code with herdsman (`seen`, `recorded`). A patrol
+//! looks for doubles all the time, not only at the end.
+//!
+//! A point at which nothing has changed is died at once in a story.
+//! `HERDSMAN_CRASH_POINT=STORY` or `STORY:N` plays one story, or one death.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod begins;
+mod checks;
+mod logs;
+mod patrol;
+mod play;
+mod recorded;
+mod seen;
+mod stories;
+mod story;
+mod tally;
+mod workers;
+
+use patrol::Patrol;
+use play::{Death, play, points_of};
+use stories::STORIES;
+use story::Story;
+use tally::Tally;
+
+/// `HERDSMAN_CRASH_POINT`, if it is set.
+struct Wanted {
+    story: String,
+    number: Option<usize>,
+}
+
+impl Wanted {
+    fn read() -> Option<Self> {
+        let text = std::env::var("HERDSMAN_CRASH_POINT").ok()?;
+        let (story, number) = match text.rsplit_once(':') {
+            Some((story, number)) => (story.to_owned(), Some(number.parse().unwrap())),
+            None => (text, None),
+        };
+        assert!(STORIES.iter().any(|one| one.name == story), "there is no story {story:?}");
+        Some(Self { story, number })
+    }
+}
+
+#[test]
+fn killed_at_any_point_herdsman_goes_on_and_nothing_is_lost_or_doubled() {
+    let wanted = Wanted::read();
+    let is_wanted = |story: &&Story| wanted.as_ref().is_none_or(|wanted| wanted.story == story.name);
+    let stories: Vec<&Story> = STORIES.iter().filter(is_wanted).collect();
+    let patrol = Patrol::begin();
+    let mut tally = Tally::default();
+
+    let recorded = workers::each(&stories, |story| points_of(story, &patrol));
+    let mut deaths: Vec<Death> = Vec::new();
+    for (story, points) in stories.iter().zip(recorded) {
+        match points {
+            Ok(points) => deaths.extend(play::deaths(story, &points)),
+            Err(why) => tally.failed(format!("{}, not killed: {why}", story.name)),
+        }
+    }
+    if let Some(number) = wanted.as_ref().and_then(|wanted| wanted.number) {
+        deaths.retain(|death| death.number == number);
+    }
+    // The longest first, so that none is left at the end.
+    deaths.sort_by_key(|death| std::cmp::Reverse(death.story.patience));
+    println!("{} deaths in {} stories", deaths.len(), stories.len());
+    let ends = workers::each(&deaths, |death| play(death, &patrol));
+    for (death, end) in deaths.iter().zip(ends) {
+        tally.add(death, end);
+    }
+    patrol.end().into_iter().for_each(|double| tally.doubled(double));
+    println!("{tally}");
+    tally.assert_clean(wanted.is_none());
+}
