@@ -240,8 +240,8 @@ impl apply::World for World {
 
     fn observe(&mut self, records: &Records) -> Result<Observed, Ended> {
         self.reading(Call::Observe, Ended::Unseen)?;
-        let recorded: Vec<InstanceRecord> =
-            records.models.values().flat_map(|m| &m.instances).chain(&records.orphans).cloned().collect();
+        let recorded: Vec<&InstanceRecord> =
+            records.models.values().flat_map(|m| &m.instances).chain(&records.orphans).collect();
         self.promises.looked(&self.machine, self.now);
         let observed = self.machine.observe(&recorded, self.now);
         Ok(self.sabotaged_look(observed, &recorded))
@@ -262,9 +262,12 @@ impl apply::World for World {
             }
             made.set(true);
             world.check_changes(changes);
-            let foreign = world.store.foreign_rows();
+            let writes_rows = |change: &Change| {
+                matches!(change, Change::CreateModel { .. } | Change::UpdateModel { .. } | Change::DeleteModel { .. })
+            };
+            let foreign = changes.iter().any(writes_rows).then(|| world.store.foreign_rows());
             world.sabotaged_commit(changes);
-            world.check_rows(&foreign);
+            foreign.iter().for_each(|foreign| world.check_rows(foreign));
             Ok(())
         };
         let result = self.carry_out(Call::Commit, commit, |next| {

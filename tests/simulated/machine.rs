@@ -265,7 +265,7 @@ impl Machine {
     }
 
     /// One look, as the real one would describe it.
-    pub fn observe(&self, recorded: &[InstanceRecord], now: Timestamp) -> Observed {
+    pub fn observe(&self, recorded: &[&InstanceRecord], now: Timestamp) -> Observed {
         let readable = || self.servers.iter().filter(|s| !s.unreadable);
         let mut observed = Observed {
             boot_id: self.boot_id(),

@@ -80,7 +80,11 @@ impl Promises {
     pub fn looked(&mut self, machine: &Machine, now: Timestamp) {
         let ready = machine.servers.iter().filter(|s| Machine::is_ready(s, now));
         self.ready = ready.map(|s| s.id.clone()).collect();
-        self.were_ready.extend(self.ready.iter().cloned());
+        for id in &self.ready {
+            if !self.were_ready.contains(id) {
+                self.were_ready.insert(id.clone());
+            }
+        }
         self.unreadable = machine.servers.iter().filter(|s| s.unreadable).map(|s| s.id.clone()).collect();
     }
 

@@ -107,7 +107,7 @@ impl World {
     pub(super) fn sabotaged_look(
         &self,
         mut seen: herdsman::model::Observed,
-        recorded: &[InstanceRecord],
+        recorded: &[&InstanceRecord],
     ) -> herdsman::model::Observed {
         match self.sabotage {
             Some(Sabotage::UnknownIsAbsent) => seen.unknown.clear(),
@@ -115,11 +115,11 @@ impl World {
                 seen.instances.iter_mut().for_each(|instance| instance.health = Health::Ready);
             }
             Some(Sabotage::TrustBarePid) => {
-                let has_pid = |record: &&InstanceRecord| {
+                let has_pid = |record: &&&InstanceRecord| {
                     let pid = record.process.as_ref().map(|process| process.pid);
                     pid.is_some_and(|pid| self.machine.bystanders.contains_key(&pid))
                 };
-                seen.instances.extend(recorded.iter().filter(has_pid).filter_map(instance_of));
+                seen.instances.extend(recorded.iter().filter(has_pid).filter_map(|record| instance_of(record)));
             }
             Some(Sabotage::AdoptStrangers) => {
                 for (path, (model, pid)) in std::mem::take(&mut seen.foreign) {

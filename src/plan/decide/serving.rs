@@ -129,6 +129,7 @@ impl<'s> Decider<'s, '_> {
         let Some(start) = self.start_wanted(wanted, number, Some(record)) else {
             // What cannot follow yet does not keep others from restarting.
             self.cancel_drain(recorded);
+            self.wait_until_ready(wanted, live, recorded);
             return;
         };
         let (changes, reasons) = wanted.record_changes(record);
