@@ -25,6 +25,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use simulated::history::{Broken, deeds, live, shrink, tell};
 use simulated::{Sabotage, Tally};
 
+/// Two fifths of a history are allocations.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Simulated histories: does herdsman keep its promises, whatever happens?
 #[derive(Parser)]
 struct Arguments {
