@@ -256,3 +256,30 @@ fn an_instance_under_another_state_directory_is_named_and_left_alone() {
     wait    chat: pid 4711 serves this definition for another state directory; stop it there first
     ");
 }
+
+/// Found by simulated histories.
+#[test]
+fn what_serves_something_else_is_not_replaced_by_a_generation_that_failed() {
+    let mut world = World::settled([model("chat")]);
+    world.define(model("chat").fate("dies").stop_on_failure());
+    world.settle();
+    assert!(world.machine.of("chat").is_empty());
+    world.stray(&model("chat").option("ctx_size", "7"), 8150);
+    assert_snapshot!(world.story(), @"
+    -- 0.000 s
+    note    chat status loading (generation 2 failed: invalid magic characters)
+    adopt   chat: pid 103 carries our mark and was not recorded
+            - record chat instance loading
+    -- 0.000 s
+    wait    chat: generation 2 failed: invalid magic characters; waits for an edit (or --retry)
+    wait    chat: loading (pid 103)
+    -- 1.000 s
+    found   chat ready (pid 103)
+    note    chat instance ready
+    note    chat status running (generation 2 failed: invalid magic characters)
+    wait    chat: generation 2 failed: invalid magic characters; waits for an edit (or --retry)
+    -- 1.000 s
+    wait    chat: generation 2 failed: invalid magic characters; waits for an edit (or --retry)
+    ");
+    assert_eq!(world.machine.of("chat").len(), 1);
+}

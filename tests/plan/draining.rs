@@ -142,3 +142,40 @@ fn a_drain_time_of_zero_stops_at_once() {
             - start generation 2 of chat on port 8100
     ");
 }
+
+/// Found by simulated histories.
+#[test]
+fn a_drain_that_nothing_can_follow_is_called_off_and_holds_up_nobody() {
+    let mut world = World::settled([model("a"), model("b"), model("c")]);
+    world.machine.server("a").busy = Busy::Yes(1);
+    world.define(model("a").option("ctx_size", "2"));
+    world.pass();
+    // The port of `c`, which keeps it.
+    world.define(model("a").option("ctx_size", "2").port(8102));
+    world.define(model("b").option("ctx_size", "2"));
+    assert_snapshot!(world.story_of(2), @"
+    -- 0.000 s
+    note    a instance ready
+    wait    a: port 8102 is held by model c; stop that, or choose another port
+    wait    b: waits for the restart of a (--max-restarting)
+    -- 0.000 s
+    restart b: ctx_size set to 2   models.d/b.toml:2
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 102
+            - start generation 2 of b on port 8101
+    wait    a: port 8102 is held by model c; stop that, or choose another port
+    ");
+}
+
+/// Found by simulated histories.
+#[test]
+fn one_that_loads_while_its_new_port_is_anothers_is_waited_for() {
+    let mut world = World::settled([model("a"), model("b")]);
+    world.define(model("a").fate("slow"));
+    world.pass();
+    world.define(model("a").port(8101));
+    assert_snapshot!(world.planned(), @"
+    wait    a: port 8101 is held by model b; stop that, or choose another port
+    wait    a: loading (pid 103)
+    ");
+}

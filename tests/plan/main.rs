@@ -6,6 +6,7 @@ mod simulated;
 
 mod adopting;
 mod binaries;
+mod clock;
 mod crashing;
 mod creating;
 mod draining;

@@ -221,10 +221,9 @@ impl apply::World for World {
         if self.unreadable {
             return Err(Ended::Unreadable);
         }
-        if next != Next::IsStale || self.last_read.is_none() {
-            if !self.is_as_read() {
-                self.last_read = Some(Arc::new(self.desired.clone()));
-            }
+        let is_stale = next == Next::IsStale && self.last_read.is_some();
+        if !is_stale && !self.is_as_read() {
+            self.last_read = Some(Arc::new(self.desired.clone()));
         }
         let read = self.last_read.clone().unwrap_or_default();
         self.promises.read(&read);
