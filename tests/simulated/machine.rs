@@ -23,6 +23,8 @@ pub enum Fate {
     Crashes(Death),
     /// Never ready, no progress.
     Hangs,
+    /// Never so much as listening, whoever answers on its port.
+    Deaf,
     /// Never ready, always progress.
     Crawls,
 }
@@ -37,6 +39,7 @@ impl Fate {
             "dies" => Self::dies(FailureCause::Spec, "invalid magic characters"),
             "crashes" => Self::Crashes(Death { cause: FailureCause::Spec, message: "segmentation fault".to_owned() }),
             "hangs" => Self::Hangs,
+            "deaf" => Self::Deaf,
             "crawls" => Self::Crawls,
             _ => panic!("no fate {word}"),
         }
@@ -54,7 +57,7 @@ impl Fate {
             Self::WithoutGpu => (Some(Duration::from_secs(1)), None),
             Self::Dies(death) => (None, Some((Duration::from_secs(1), death))),
             Self::Crashes(death) => (Some(Duration::from_secs(1)), Some((Duration::from_secs(10), death))),
-            Self::Hangs | Self::Crawls => (None, None),
+            Self::Hangs | Self::Deaf | Self::Crawls => (None, None),
         }
     }
 }
@@ -311,6 +314,7 @@ impl Server {
         let age = now.since(self.started_at);
         let ready = self.fate.course().0.is_some_and(|t| age >= t);
         let health = match (self.silent, ready) {
+            _ if self.fate == Fate::Deaf => Health::NotListening,
             (true, _) => Health::Unanswered("timed out".to_owned()),
             (false, true) => Health::Ready,
             (false, false) => Health::Loading,

@@ -83,7 +83,7 @@ impl Dice {
     }
 
     fn written(&mut self, model: usize) -> Written {
-        const FATES: [&str; 6] = ["dies", "crashes", "hangs", "crawls", "slow", "ready"];
+        const FATES: [&str; 7] = ["dies", "crashes", "hangs", "deaf", "crawls", "slow", "ready"];
         Written {
             model,
             spec: self.rng.u8(..3),
