@@ -212,7 +212,8 @@ impl World {
         let Some(intent) = self.store.instance(&launch.id).filter(|i| i.state == InstanceState::Intent) else {
             panic!("promise broken: {model} starts unrecorded");
         };
-        let (generation, at) = (intent.generation, intent.started_at);
+        // The clock may have been set since the intent was recorded.
+        let (generation, at) = (intent.generation, intent.started_at.min(self.now));
         let failed = matches!(self.store.generation_state(model, generation), Some((GenerationOutcome::Failed(_), _)));
         assert!(!failed, "promise broken: generation {generation} of {model} failed and is started as it is");
         if let Some(last) = self.promises.starts.get(model)
