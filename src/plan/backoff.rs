@@ -70,4 +70,20 @@ mod tests {
         let crashes = Crashes { count: 1, last_start: Some(Timestamp(1_000_000)) };
         assert_eq!(next_try(crashes, Timestamp(5_000)), Some(Timestamp(6_000)));
     }
+
+    #[test]
+    fn a_start_in_the_future_is_recorded_as_now_and_any_other_as_it_is() {
+        let crashes = Crashes { count: 3, last_start: Some(Timestamp(5_001)) };
+        let now = Crashes { count: 3, last_start: Some(Timestamp(5_000)) };
+        assert_eq!(anchored(crashes, Timestamp(5_000)), Some(now));
+        assert_eq!(anchored(now, Timestamp(5_000)), None);
+        assert_eq!(anchored(Crashes::default(), Timestamp(5_000)), None);
+    }
+
+    #[test]
+    fn without_a_crash_there_is_nothing_to_wait_for() {
+        let crashes = Crashes { count: 0, last_start: Some(Timestamp(5_000)) };
+        assert_eq!(next_try(crashes, Timestamp(5_000)), None);
+        assert_eq!(next_try(crashes, Timestamp(4_000)), None);
+    }
 }

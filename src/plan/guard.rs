@@ -10,7 +10,6 @@ use crate::model::{Desired, ModelName, ModelRecord, Records};
 #[must_use]
 pub fn allows(deletions: usize, managed: usize, limit: Option<MaxDeletes>) -> bool {
     match limit {
-        _ if deletions == 0 => true,
         Some(MaxDeletes::Count(most)) => deletions <= most,
         Some(MaxDeletes::Percent(most)) => deletions * 100 <= managed * usize::from(most),
         None => {
@@ -67,6 +66,7 @@ mod tests {
         assert!(allows(2, 4, None));
         assert!(!allows(3, 4, None));
         assert!(!allows(3, 3, None));
+        assert!(!allows(4, 7, None));
         assert!(allows(0, 0, None));
     }
 
@@ -77,5 +77,6 @@ mod tests {
         assert!(allows(50, 100, Some(MaxDeletes::Percent(50))));
         assert!(!allows(51, 100, Some(MaxDeletes::Percent(50))));
         assert!(allows(0, 4, Some(MaxDeletes::Count(0))));
+        assert!(allows(0, 4, Some(MaxDeletes::Percent(0))));
     }
 }

@@ -197,12 +197,13 @@ impl<'a> Scheduler<'a> {
         passed.contains(current) || matches!(wish(current), Some(Wish::Stop(_) | Wish::Delete(_)))
     }
 
+    /// Who of ours is on the port that the restart of `name` needs. It may be
+    /// itself, or one that does not restart, whom a permission does not concern.
     fn port_holder_of(&self, name: &ModelName, decisions: &[(ModelName, Decision)]) -> Option<ModelName> {
-        let find = |name: &ModelName| decisions.iter().find(|(n, _)| n == name).map(|(_, d)| d);
-        let Wish::Restart(_, start) = &find(name)?.wish else { return None };
+        let (_, decision) = decisions.iter().find(|(n, _)| n == name)?;
+        let Wish::Restart(_, start) = &decision.wish else { return None };
         let (_, holder) = self.holders.get(&start.record.port?)?;
-        let moves = holder != name && matches!(find(holder)?.wish, Wish::Restart(..));
-        moves.then(|| holder.clone())
+        Some(holder.clone())
     }
 
     fn failed_sibling(&self, name: &ModelName, reasons: &[Reason]) -> Option<(Origin, ModelName)> {

@@ -67,6 +67,8 @@ fn an_intent_with_a_process_is_taken_up() {
     world.try_pass().unwrap_err();
     world.kill_after = None;
     assert_eq!(world.machine.of("chat").len(), 1);
+    let recorded = |world: &World| world.store.records().models["chat"].instances[0].process.clone();
+    assert_eq!(recorded(&world), None);
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
     note    chat instance loading
@@ -83,6 +85,7 @@ fn an_intent_with_a_process_is_taken_up() {
     -- 1.000 s
     nothing, 1 matching
     ");
+    assert_eq!(recorded(&world), Some(world.machine.server("chat").process.clone()));
 }
 
 #[test]
@@ -282,4 +285,87 @@ fn what_serves_something_else_is_not_replaced_by_a_generation_that_failed() {
     wait    chat: generation 2 failed: invalid magic characters; waits for an edit (or --retry)
     ");
     assert_eq!(world.machine.of("chat").len(), 1);
+}
+
+#[test]
+fn an_adopted_instance_is_recorded_with_the_generation_it_serves() {
+    let mut world = World::settled(["a", "b"].map(model));
+    world.store = Store::default();
+    world.define(model("b").option("ctx_size", "2"));
+    world.pass();
+    let records = world.store.records();
+    assert_eq!(records.models["a"].instances[0].generation, 1);
+    assert_eq!(records.models["b"].instances[0].generation, 0, "of none that is recorded");
+}
+
+#[test]
+fn an_instance_that_its_records_lost_is_adopted_as_the_generation_it_serves() {
+    let mut world = World::settled([model("a")]);
+    world.define(model("a").option("ctx_size", "2").fate("slow"));
+    world.pass();
+    let loading = world.machine.server("a").id.clone();
+    world.store.commit(&[herdsman::model::Change::RemoveInstance(loading)]);
+    world.pass();
+    assert_eq!(world.store.records().models["a"].instances[0].generation, 2);
+}
+
+#[test]
+fn an_adopted_instance_that_loads_takes_a_start_slot_and_one_that_is_ready_none() {
+    let mut world = World::settled([model("a")]);
+    world.store = Store::default();
+    world.define(model("b"));
+    world.limits.parallel = 1;
+    assert_snapshot!(world.planned(), @r"
+    adopt   a: models.d/a.toml; pid 101 carries our mark and was not recorded
+            - record row, a port 8100, generation 1, a instance ready
+    create  b: models.d/b.toml
+            - record row, b port 8101, generation 1, generation 1 accepted by release 1
+            - start generation 1 of b on port 8101
+    ");
+    let mut world = World::new([model("a").fate("slow")]);
+    world.pass();
+    world.store = Store::default();
+    world.define(model("b"));
+    world.limits.parallel = 1;
+    assert_snapshot!(world.planned(), @r"
+    adopt   a: models.d/a.toml; pid 101 carries our mark and was not recorded
+            - record row, a port 8100, generation 1, a instance loading
+    create  b: models.d/b.toml
+            - record row, b port 8101, generation 1, generation 1 accepted by release 1
+    wait    b: waits for the starts before it (--parallel)
+    ");
+}
+
+#[test]
+fn of_two_instances_one_that_is_being_stopped_is_not_kept() {
+    let mut world = World::settled([model("chat").port(8150)]);
+    world.define(model("chat").port(8150).stopped());
+    // The intent.
+    world.kill_after = Some(1);
+    world.try_settle().unwrap_err();
+    world.kill_after = None;
+    world.define(model("chat").port(8150));
+    world.stray(&model("chat"), 8151);
+    world.machine.servers[1].spec = world.machine.servers[0].spec.clone();
+    assert_snapshot!(world.planned(), @r"
+    note    chat status loading
+    adopt   chat: pid 101 is a second instance, pid 102 is kept; pid 102 carries our mark and was not recorded
+            - stop pid 101 (extra)
+            - record chat instance loading
+    ");
+}
+
+#[test]
+fn of_two_instances_without_the_wanted_spec_the_one_on_the_recorded_port_is_kept() {
+    let mut world = World::settled([model("chat")]);
+    world.stray(&model("chat").option("ctx_size", "old"), 8150);
+    world.machine.servers[1].started_at = herdsman::model::Timestamp(0);
+    world.define(model("chat").option("ctx_size", "2"));
+    assert_snapshot!(world.planned(), @r"
+    restart chat: pid 102 is a second instance, pid 101 is kept; ctx_size set to 2   models.d/chat.toml:2
+            - stop pid 102 (extra)
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of chat on port 8100
+    ");
 }

@@ -98,3 +98,37 @@ fn an_accepted_command_line_is_not_checked_again() {
     world.settle();
     assert_eq!(world.checks, 1);
 }
+
+#[test]
+fn a_server_that_still_loads_is_not_restarted_for_another_llama_server() {
+    let mut world = World::new([model("chat").fate("slow")]);
+    world.pass();
+    world.machine.install("release 2");
+    world.limits.upgrade_binary = true;
+    assert_snapshot!(world.planned(), @"wait    chat: loading (pid 101)");
+}
+
+#[test]
+fn a_model_whose_file_cannot_be_read_is_not_restarted_for_another_llama_server() {
+    let mut world = World::settled(["a", "b"].map(model));
+    world.spoil("a", None);
+    world.machine.install("release 2");
+    world.limits.upgrade_binary = true;
+    assert_snapshot!(world.planned(), @r"
+    restart b: llama-server changed on disk
+            - record generation 1 accepted by release 2
+            - stop pid 102
+            - start generation 1 of b on port 8101
+    wait    a: nothing is changed: models.d/a.toml: expected `=`
+    ");
+}
+
+#[test]
+fn a_refusal_is_blamed_on_the_line_of_the_option_it_names() {
+    // Words as short as "in" are in many a message.
+    let definition = |value: &str| model("chat").option("a", "in").option("b_long", "1").option("zeta", value);
+    let mut world = World::settled([definition("1")]);
+    world.machine.refused.insert("--zeta".to_owned());
+    world.define(definition("2x"));
+    assert_snapshot!(world.planned(), @"wait    chat: nothing is changed: error: invalid argument: --zeta   models.d/chat.toml:4");
+}

@@ -235,3 +235,46 @@ fn down_stops_an_instance_that_no_record_knows() {
     nothing, 0 matching
     ");
 }
+
+#[test]
+fn retry_does_not_wait_and_tries_once() {
+    let mut world = World::new([model("chat").fate("dies")]);
+    world.story_of(5);
+    let waits = "wait    chat: crashed 2 times in a row, waits for its next try: invalid magic characters";
+    assert!(world.planned().starts_with(waits));
+    world.limits.retry = true;
+    assert_snapshot!(world.planned(), @r"
+    start   chat: process gone
+            - start generation 1 of chat on port 8100
+    ");
+    world.limits.tried = [crate::simulated::name("chat")].into();
+    assert!(world.planned().starts_with(waits));
+}
+
+#[test]
+fn an_edit_of_a_model_without_an_instance_says_so_and_no_more() {
+    let mut world = World::settled([model("chat")]);
+    world.goal = herdsman::reconcile::Goal::Down;
+    world.settle();
+    world.goal = herdsman::reconcile::Goal::Definitions;
+    world.define(model("chat").option("ctx_size", "2"));
+    assert_snapshot!(world.planned(), @r"
+    start   chat: ctx_size set to 2   models.d/chat.toml:2
+            - record row again, generation 2, generation 2 accepted by release 1
+            - start generation 2 of chat on port 8100
+    ");
+}
+
+#[test]
+fn ten_minutes_seen_ready_are_noted_once() {
+    let mut world = World::settled([model("chat")]);
+    world.advance(599);
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    chat instance ready
+    -- 0.000 s
+    nothing, 1 matching
+    ");
+    world.advance(1);
+    assert_snapshot!(world.planned(), @"nothing, 1 matching");
+}

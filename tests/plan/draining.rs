@@ -179,3 +179,17 @@ fn one_that_loads_while_its_new_port_is_anothers_is_waited_for() {
     wait    a: loading (pid 103)
     ");
 }
+
+#[test]
+fn a_server_that_still_loads_has_nothing_to_drain() {
+    let mut world = World::new([model("chat").fate("slow")]);
+    world.pass();
+    world.machine.server("chat").busy = Busy::Yes(1);
+    world.define(model("chat").option("ctx_size", "2"));
+    assert_snapshot!(world.planned(), @r"
+    restart chat: ctx_size set to 2   models.d/chat.toml:2; fate no longer slow   models.d/chat.toml
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of chat on port 8100
+    ");
+}

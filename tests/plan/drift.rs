@@ -81,6 +81,15 @@ fn a_definition_takes_over_the_row_of_its_name() {
 }
 
 #[test]
+fn a_row_that_is_taken_over_is_no_longer_told_as_unmanaged() {
+    let mut world = World::new([model("chat")]);
+    world.store.add_row("hand-made");
+    world.store.add_row("chat");
+    let unmanaged: Vec<String> = world.plan().unmanaged.into_iter().map(|row| row.name).collect();
+    assert_eq!(unmanaged, ["hand-made"]);
+}
+
+#[test]
 fn of_two_rows_of_one_name_none_is_taken_over() {
     let mut world = World::new([model("chat")]);
     world.store.add_row("chat");

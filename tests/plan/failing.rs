@@ -361,3 +361,40 @@ fn a_program_that_cannot_be_executed_is_tried_again_by_backoff() {
     nothing, 1 matching
     ");
 }
+
+#[test]
+fn a_generation_that_once_worked_is_tried_again_and_never_fails() {
+    let mut world = World::settled([model("chat").stop_on_failure()]);
+    world.advance(60);
+    world.machine.kill("chat", FailureCause::Spec, "segmentation fault");
+    world.pass();
+    world.machine.kill("chat", FailureCause::Spec, "invalid magic characters");
+    assert_snapshot!(world.story_of(1), @r"
+    -- 0.000 s
+    found   chat start failed: invalid magic characters
+    note    instance gone
+    note    chat crashes 2
+    note    chat status error (invalid magic characters)
+    wait    chat: crashed 2 times in a row, waits for its next try: invalid magic characters
+            until 63.000 s
+    ");
+}
+
+#[test]
+fn a_former_generation_that_dies_too_is_tried_again_by_backoff() {
+    let mut world = edited();
+    world.pass();
+    world.advance(1);
+    world.pass();
+    world.machine.kill("chat", FailureCause::Spec, "segmentation fault");
+    assert_snapshot!(world.story_of(1), @r"
+    -- 0.000 s
+    found   chat start failed: segmentation fault
+    note    instance gone
+    note    chat crashes 1
+    note    chat status error (generation 2 failed: invalid magic characters)
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: crashed once, waits for its next try: segmentation fault
+            until 3.000 s
+    ");
+}

@@ -66,3 +66,114 @@ fn a_crash_is_repaired_while_another_model_restarts() {
     wait    a: loading (pid 103)
     ");
 }
+
+#[test]
+fn what_is_missing_comes_back_before_anything_else_goes() {
+    let mut world = World::settled(["a", "b"].map(model));
+    world.advance(60);
+    world.machine.kill("b", herdsman::model::FailureCause::Spec, "segmentation fault");
+    world.define(model("a").option("ctx_size", "2"));
+    assert_snapshot!(world.planned(), @r"
+    found   b crashed: segmentation fault
+    note    instance gone
+    note    b crashes 1
+    note    b status error (segmentation fault)
+    start   b: process gone: segmentation fault
+            - start generation 1 of b on port 8101
+    wait    a: waits for the restart of b (--max-restarting)
+    ");
+}
+
+#[test]
+fn what_never_ran_and_what_waits_for_its_port_hold_up_no_restart() {
+    let mut world = World::settled([model("a"), model("b").stopped(), model("c")]);
+    world.define(model("a").option("ctx_size", "2"));
+    world.define(model("b"));
+    world.advance(60);
+    world.machine.kill("c", herdsman::model::FailureCause::Spec, "segmentation fault");
+    world.machine.strangers.insert(8101, "nginx (pid 7)".to_owned());
+    assert_snapshot!(world.planned(), @r#"
+    found   c crashed: segmentation fault
+    note    instance gone
+    note    c crashes 1
+    note    c status error (segmentation fault)
+    restart a: ctx_size set to 2   models.d/a.toml:2
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of a on port 8100
+    start   b: port set to 8102   models.d/b.toml; state = "running"   models.d/b.toml
+            - record row again, b port 8102, generation 2, generation 2 accepted by release 1
+            - start generation 2 of b on port 8102
+    wait    c: port 8101 is held by nginx (pid 7); stop that, or choose another port
+    "#);
+}
+
+#[test]
+fn a_server_that_drains_to_restart_keeps_its_slot_and_one_that_drains_to_stop_takes_none() {
+    let mut world = World::settled(["a", "b"].map(model));
+    world.machine.server("b").busy = herdsman::model::Busy::Yes(1);
+    world.define(model("b").option("ctx_size", "2"));
+    world.pass();
+    world.define(model("a").option("ctx_size", "2"));
+    assert_snapshot!(world.planned(), @r"
+    wait    a: waits for the restart of b (--max-restarting)
+    wait    b: draining, 1 request in flight
+    ");
+    world.define(model("b").stopped());
+    world.pass();
+    assert_snapshot!(world.planned(), @r"
+    wait    a: loading (pid 103)
+    wait    b: draining, 1 request in flight
+    ");
+}
+
+#[test]
+fn a_restart_takes_a_start_slot_too() {
+    let mut world = World::settled(["a", "b"].map(model));
+    ["a", "b"].into_iter().for_each(|n| world.define(model(n).option("ctx_size", "2")));
+    world.define(model("c"));
+    (world.limits.max_restarting, world.limits.parallel) = (2, 2);
+    assert_snapshot!(world.planned(), @r"
+    restart a: ctx_size set to 2   models.d/a.toml:2
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of a on port 8100
+    restart b: ctx_size set to 2   models.d/b.toml:2
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 102
+            - start generation 2 of b on port 8101
+    create  c: models.d/c.toml
+            - record row, c port 8102, generation 1, generation 1 accepted by release 1
+    wait    c: waits for the starts before it (--parallel)
+    ");
+    world.limits.parallel = 1;
+    assert_snapshot!(world.planned(), @r"
+    restart a: ctx_size set to 2   models.d/a.toml:2
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of a on port 8100
+    create  c: models.d/c.toml
+            - record row, c port 8102, generation 1, generation 1 accepted by release 1
+    wait    b: waits for the starts before it (--parallel)
+    wait    c: waits for the starts before it (--parallel)
+    ");
+}
+
+#[test]
+fn a_restart_whose_port_is_not_left_in_this_pass_gives_its_start_slot_back() {
+    let mut world = World::settled([model("a").port(8200), model("b").port(8300)]);
+    world.machine.server("b").busy = herdsman::model::Busy::Yes(1);
+    world.define(model("a").port(8300));
+    world.define(model("b").port(8200));
+    world.define(model("c"));
+    world.limits.parallel = 1;
+    assert_snapshot!(world.planned(), @r"
+    note    a no port
+    restart b: port 8300 -> 8200   models.d/b.toml:2
+            - record b port 8200, generation 2, generation 2 accepted by release 1, b instance draining until 31.000 s
+    create  c: models.d/c.toml
+            - record row, c port 8100, generation 1, generation 1 accepted by release 1
+            - start generation 1 of c on port 8100
+    wait    a: waits until b has left port 8300
+    ");
+}

@@ -5,6 +5,7 @@
 mod simulated;
 
 mod adopting;
+mod applying;
 mod binaries;
 mod clock;
 mod crashing;

@@ -419,3 +419,71 @@ fn a_model_whose_file_cannot_be_read_keeps_a_port_that_is_not_proven_yet() {
     wait    b: nothing is changed: models.d/b.toml: expected `=`
     ");
 }
+
+#[test]
+fn three_models_pass_their_ports_on() {
+    let mut world = World::settled([model("a").port(8200), model("b").port(8300), model("c").port(8400)]);
+    world.define(model("a").port(8300));
+    world.define(model("b").port(8400));
+    world.define(model("c").port(8200));
+    world.pass();
+    assert_eq!(["a", "b", "c"].map(|name| world.machine.server(name).port), [Some(8300), Some(8400), Some(8200)]);
+}
+
+#[test]
+fn a_port_moves_from_a_model_that_is_stopped_elsewhere() {
+    let mut world = World::settled([model("z").port(8200), model("b")]);
+    world.define(model("z").port(8300).stopped());
+    world.define(model("b").port(8200));
+    world.define(model("c"));
+    assert_snapshot!(world.planned(), @r#"
+    note    z no port
+    restart b: port 8100 -> 8200   models.d/b.toml:2
+            - record b port 8200, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of b on port 8200, once its port is left
+    create  c: models.d/c.toml
+            - record row, c port 8101, generation 1, generation 1 accepted by release 1
+            - start generation 1 of c on port 8101
+    stop    z: port 8200 -> 8300 (no restart)   models.d/z.toml:2; state = "stopped"   models.d/z.toml:3
+            - record row again, z port 8300, generation 2
+            - stop pid 102
+    "#);
+    world.settle();
+    assert_eq!(world.machine.server("b").port, Some(8200));
+}
+
+#[test]
+fn a_port_moves_from_a_model_that_changes_to_a_socket() {
+    let mut world = World::settled([model("z")]);
+    world.define(model("z").socket("/run/z.sock"));
+    world.define(model("a").port(8100));
+    assert_snapshot!(world.planned(), @r"
+    note    z no port
+    create  a: models.d/a.toml
+            - record row, a port 8100, generation 1, generation 1 accepted by release 1
+            - start generation 1 of a on port 8100, once its port is left
+    restart z: host 127.0.0.1 -> /run/z.sock   models.d/z.toml:2; port no longer 8100   models.d/z.toml
+            - record z no port, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of z on /run/z.sock
+    ");
+    world.settle();
+    assert_eq!(world.machine.server("a").port, Some(8100));
+}
+
+#[test]
+fn a_conflict_on_a_declared_port_is_a_crash() {
+    let mut world = World::new([model("chat").port(8200)]);
+    world.pass();
+    world.machine.kill("chat", FailureCause::PortBusy, "couldn't bind HTTP server socket");
+    assert_snapshot!(world.story_of(1), @r"
+    -- 0.000 s
+    found   chat start failed: couldn't bind HTTP server socket
+    note    instance gone
+    note    chat crashes 1
+    note    chat status error (couldn't bind HTTP server socket)
+    wait    chat: crashed once, waits for its next try: couldn't bind HTTP server socket
+            until 1.000 s
+    ");
+}

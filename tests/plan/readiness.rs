@@ -160,3 +160,55 @@ fn a_server_without_a_layer_on_a_gpu_is_not_ready_where_one_is_required() {
     wait    chat: generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true; generation 1 serves; waits for an edit (or --retry)
     ");
 }
+
+#[test]
+fn silence_is_waited_out_until_a_time_that_the_plan_tells() {
+    let mut world = World::settled([model("chat").unhealthy_after(30)]);
+    world.machine.server("chat").silent = true;
+    assert_snapshot!(world.story_of(3), @r"
+    -- 0.000 s
+    note    chat instance ready, no answer
+    wait    chat: pid 101 lives and does not answer; it is restarted if it stays so (unhealthy_after)
+    -- 0.000 s
+    wait    chat: pid 101 lives and does not answer; it is restarted if it stays so (unhealthy_after)
+    -- 30.000 s
+    note    chat crashes 1
+    note    chat instance stopping, no answer
+    stop    chat: /health has not answered for 30 s
+            - stop pid 101 by force
+    ");
+}
+
+#[test]
+fn a_clock_that_is_set_does_not_change_how_long_a_start_may_take() {
+    // The kernel tells a start to the second: five count as set, less do not.
+    for by in [5_000, 3_600_000, -5_000, -3_600_000] {
+        let mut world = World::new([model("chat").ready_timeout(60).fate("hangs")]);
+        world.pass();
+        world.set_clock(by);
+        let deadline = world.now.plus(std::time::Duration::from_secs(60));
+        assert_eq!(world.pass().plan.waiting[0].on.deadline(), Some(deadline), "set by {by} ms");
+    }
+    let mut world = World::new([model("chat").ready_timeout(60).fate("hangs")]);
+    world.pass();
+    let deadline = world.now.plus(std::time::Duration::from_secs(60));
+    world.set_clock(4_999);
+    assert_eq!(world.pass().plan.waiting[0].on.deadline(), Some(deadline));
+}
+
+#[test]
+fn the_log_tells_the_layers_where_a_gpu_is_required_unless_its_level_is_stated() {
+    let levels = |definition| -> Vec<String> {
+        let plan = World::new([definition]).plan();
+        let starts = plan.actions[0].steps.iter().find_map(|step| match step {
+            herdsman::plan::Step::Start { launch, .. } => Some(launch.args.clone()),
+            _ => None,
+        });
+        starts.unwrap().into_iter().skip_while(|word| word != "--verbosity").collect()
+    };
+    assert_eq!(levels(model("chat").require_gpu()), ["--verbosity", "4"]);
+    assert!(levels(model("chat")).is_empty());
+    let stated = levels(model("chat").require_gpu().option("verbosity", "5"));
+    assert_eq!(stated.iter().filter(|word| *word == "--verbosity").count(), 1);
+    assert_eq!(stated[1], "5");
+}

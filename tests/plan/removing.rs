@@ -224,3 +224,131 @@ fn an_instance_of_a_model_that_neither_files_nor_records_know_is_stopped() {
     nothing, 1 matching
     ");
 }
+
+#[test]
+fn a_record_of_an_instance_without_a_model_is_forgotten_once_it_is_gone() {
+    let mut world = World::settled([model("a")]);
+    world.stray(&model("lost"), 8150);
+    let lost = world.machine.server("lost").clone();
+    let known = world.store.records().models["a"].instances[0].clone();
+    let orphan = herdsman::model::InstanceRecord {
+        id: lost.id.clone(),
+        model: lost.model,
+        process: Some(lost.process),
+        started_at: lost.started_at,
+        ..known
+    };
+    world.store.commit(&[herdsman::model::Change::PutInstance(orphan)]);
+    world.machine.server("lost").unreadable = true;
+    assert_snapshot!(world.planned(), @"nothing, 1 matching");
+    world.machine.server("lost").unreadable = false;
+    assert_snapshot!(world.planned(), @r"
+    delete  lost: definition of lost removed
+            - stop pid 102 (extra)
+    ");
+    world.machine.end(&lost.id);
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    instance gone
+    -- 0.000 s
+    nothing, 1 matching
+    ");
+    assert!(world.store.records().orphans.is_empty());
+}
+
+#[test]
+fn a_new_file_that_cannot_be_read_is_told_and_nothing_else_happens() {
+    let mut world = World::settled([model("a")]);
+    world.spoil("new", Some("new"));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    wait    new: nothing is changed: models.d/new.toml: expected `=`
+    ");
+}
+
+#[test]
+fn a_drain_before_a_stop_ends_when_the_file_cannot_be_read_any_more() {
+    let mut world = World::settled([model("a"), model("b")]);
+    world.machine.server("a").busy = Busy::Yes(1);
+    world.define(model("a").stopped());
+    world.pass();
+    world.spoil("a", Some("a"));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    a instance ready
+    wait    a: nothing is changed: models.d/a.toml: expected `=`
+    -- 0.000 s
+    wait    a: nothing is changed: models.d/a.toml: expected `=`
+    ");
+    assert_eq!(world.machine.server("a").process.pid, 101);
+}
+
+#[test]
+fn a_stop_that_was_begun_is_finished_although_the_file_cannot_be_read_any_more() {
+    let mut world = World::settled([model("a"), model("b")]);
+    world.define(model("a").stopped());
+    // The intent.
+    world.kill_after = Some(1);
+    world.try_settle().unwrap_err();
+    world.kill_after = None;
+    world.spoil("a", Some("a"));
+    assert_snapshot!(world.story(), @r#"
+    -- 0.000 s
+    stop    a: state = "stopped"   models.d/a.toml
+            - stop pid 101
+    wait    a: nothing is changed: models.d/a.toml: expected `=`
+    -- 0.000 s
+    wait    a: nothing is changed: models.d/a.toml: expected `=`
+    "#);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_changes_nothing_of_what_was_recorded_from_it() {
+    let mut world = World::settled([model("a").drain(5).description("chat").port(8200)]);
+    world.spoil("a", None);
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    wait    a: nothing is changed: models.d/a.toml: expected `=`
+    ");
+}
+
+#[test]
+fn a_refusal_says_what_it_refuses_and_what_may_be_meant() {
+    let mut world = World::settled(["a", "b"].map(model));
+    ["a", "b"].into_iter().for_each(|name| world.remove(name));
+    world.define(model("new").weights("/weights/b.gguf"));
+    assert_snapshot!(world.plan().guard.unwrap().to_string(), @r#"refused: this would delete 2 of 2 managed models; nothing is deleted or created. new uses the weights of b: a rename? Then set name = "b" in its file. If it is meant: herdsman reconcile --max-deletes 2"#);
+}
+
+#[test]
+fn what_the_guard_keeps_keeps_its_port() {
+    let mut world = World::settled(["a", "b", "c", "d"].map(model));
+    world.store = crate::simulated::Store::default();
+    world.desired.definitions.retain(|name, _| name.as_str() == "d");
+    world.limits.targets = [crate::simulated::name("d")].into();
+    world.settle();
+    world.limits.targets.clear();
+    world.define(model("d").port(8100));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    wait    a: refused by the mass-delete guard (--max-deletes)
+    wait    b: refused by the mass-delete guard (--max-deletes)
+    wait    c: refused by the mass-delete guard (--max-deletes)
+    wait    d: port 8100 is held by model a; stop that, or choose another port
+    refused: delete 3 of 4: a, b, c
+    ");
+    world.limits.max_deletes = Some(MaxDeletes::Count(3));
+    assert_snapshot!(world.story_of(1), @r"
+    -- 0.000 s
+    delete  a: definition of a removed
+            - stop pid 101 (extra)
+    delete  b: definition of b removed
+            - stop pid 102 (extra)
+    delete  c: definition of c removed
+            - stop pid 103 (extra)
+    restart d: port 8103 -> 8100   models.d/d.toml:2
+            - record d port 8100, generation 2, generation 2 accepted by release 1
+            - stop pid 104
+            - start generation 2 of d on port 8100, once its port is left
+    ");
+}

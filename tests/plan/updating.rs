@@ -261,3 +261,85 @@ fn a_stopped_model_is_started_when_its_definition_says_so_and_the_reverse() {
     nothing, 1 matching
     "#);
 }
+
+#[test]
+fn weights_that_have_been_still_for_long_enough_are_acted_on_at_that_moment() {
+    let mut world = World::settled([model("chat")]);
+    let mut copied = model("chat").new_weights();
+    let written_at = world.now.0 * 1_000_000;
+    let fresh = |(path, file)| (path, FileIdentity { mtime_ns: written_at, ..file });
+    copied.spec.files = copied.spec.files.into_iter().map(fresh).collect();
+    world.define(copied);
+    world.advance(10);
+    assert!(world.plan().waiting.is_empty());
+}
+
+#[test]
+fn a_value_that_serves_the_same_as_another_type_is_recorded_and_told() {
+    let mut world = World::settled([model("chat").option("ctx_size", "8192")]);
+    let mut edited = model("chat").option("ctx_size", "8192");
+    edited.parameters.insert("ctx_size".into(), 8192.into());
+    edited.parameters.insert("threads".into(), 4.into());
+    world.define(edited);
+    assert_snapshot!(world.story(), @r#"
+    -- 0.000 s
+    update  chat: ctx_size "8192" -> 8192 (no restart)   models.d/chat.toml:2; threads set to 4 (no restart)   models.d/chat.toml
+            - record row again
+    -- 0.000 s
+    nothing, 1 matching
+    "#);
+}
+
+#[test]
+fn an_edit_that_fails_for_the_world_holds_its_siblings_back() {
+    let defaults = |value: &'static str| ["a", "b"].map(|n| model(n).default_option("threads", value, 4));
+    let mut world = World::settled(defaults("4"));
+    defaults("8").into_iter().for_each(|d| world.define(d));
+    world.pass();
+    world.machine.kill("a", herdsman::model::FailureCause::NoMemory, "out of memory");
+    assert_snapshot!(world.story_of(1), @r"
+    -- 0.000 s
+    found   a start failed: out of memory
+    note    instance gone
+    note    a crashes 1
+    note    a status error (out of memory)
+    wait    a: crashed once, waits for its next try: out of memory
+            until 2.000 s
+    wait    b: waits: the same edit failed on a   models.d/_defaults.toml:4
+    ");
+}
+
+#[test]
+fn an_edit_did_not_fail_on_a_model_that_ran_on_it_and_crashed_later() {
+    let defaults = |value: &'static str| ["a", "b"].map(|n| model(n).default_option("threads", value, 4));
+    let mut world = World::settled(defaults("4"));
+    let [a, b] = defaults("8");
+    world.define(a);
+    world.settle();
+    world.machine.kill("a", herdsman::model::FailureCause::Spec, "segmentation fault");
+    world.settle();
+    world.define(b);
+    assert_snapshot!(world.planned(), @r"
+    restart b: threads 4 -> 8   models.d/_defaults.toml:4
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 102
+            - start generation 2 of b on port 8101
+    ");
+}
+
+#[test]
+fn siblings_share_a_line_and_not_a_whole_file() {
+    let defaults = |word: &'static str| ["a", "b"].map(|n| model(n).default_option("fate", word, 0));
+    let mut world = World::settled(defaults("ready"));
+    let [a, b] = defaults("dies");
+    world.define(a);
+    world.settle();
+    world.define(b);
+    assert_snapshot!(world.planned(), @r"
+    restart b: fate ready -> dies   models.d/_defaults.toml
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 102
+            - start generation 2 of b on port 8101
+    wait    a: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    ");
+}

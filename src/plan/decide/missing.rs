@@ -124,7 +124,7 @@ impl<'s> Decider<'s, '_> {
     /// Waits out the delay after a crash; whether it does.
     fn backs_off(&mut self, record: &ModelRecord) -> bool {
         let Some(until) = backoff::next_try(record.crashes, self.input.now) else { return false };
-        if record.crashes.count == 0 || self.retries() {
+        if self.retries() {
             return false;
         }
         self.d.waits.push(WaitFor::Backoff { until, crashes: record.crashes.count, message: self.last_words(record) });

@@ -85,7 +85,6 @@ impl<'s> Decider<'s, '_> {
         self.stop_duplicates();
         let s = self.s;
         match (&s.wanted, self.record()) {
-            (None, None) if self.s.live.is_empty() => {}
             (None, _) if self.s.unresolved.is_some() => {}
             (None, record) => self.remove(record),
             (Some(wanted), None) => self.create(wanted),

@@ -131,3 +131,15 @@ pub(super) fn stop(live: &Instance, recorded: Option<&InstanceRecord>, drain: Op
         || matches!(live.health, Health::Loading | Health::NotListening);
     Box::new(StopWish { target: target(live, false), record: recorded.cloned(), drain: drain.filter(|_| !idle) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_as_declared_needs_nothing() {
+        assert!(Decision::default().is_empty());
+        assert!(!Decision { restarting: true, ..Decision::default() }.is_empty());
+        assert!(!Decision { loading: true, ..Decision::default() }.is_empty());
+    }
+}
