@@ -88,6 +88,7 @@ fn one(seed: u64, sabotage: Option<Sabotage>) -> ExitCode {
 fn run(from: u64, seeds: u64, sabotage: Option<Sabotage>) -> ExitCode {
     let (next, stop) = (AtomicU64::new(from), AtomicBool::new(false));
     let end = from.saturating_add(seeds);
+    let seeds = end - from;
     let total: Mutex<(Tally, Option<(u64, Broken)>)> = Mutex::default();
     let began = Instant::now();
     let progress = progress(seeds);
@@ -96,10 +97,8 @@ fn run(from: u64, seeds: u64, sabotage: Option<Sabotage>) -> ExitCode {
             scope.spawn(|| {
                 let mut tally = Tally::default();
                 while !stop.load(Ordering::Relaxed) {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end {
-                        break;
-                    }
+                    let after = |seed: u64| (seed < end).then(|| seed + 1);
+                    let Ok(seed) = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, after) else { break };
                     if let Err(broken) = live(&deeds(seed), sabotage, &mut tally) {
                         stop.store(true, Ordering::Relaxed);
                         total.lock().unwrap().1.get_or_insert((seed, broken));

@@ -12,7 +12,7 @@
 //! | WAL | none or empty | | `immutable=1`: nobody has it open |
 //! | WAL | with commits | none | refused: reading would mean recovering |
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -25,6 +25,7 @@ use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
 use super::{Database, DatabaseError, Problem, check, damage, file_at, migrations, table::Table};
 use crate::failpoint::{Point, reach};
+use crate::regular;
 
 /// How long to wait for another writer: twice what other clients wait, who
 /// hold their own transactions for less than 5 s.
@@ -108,6 +109,8 @@ fn prepare(connection: &Connection, path: &Path, timeout: Duration) -> Result<()
         return Err(Problem::ReadOnly);
     }
     migrations::check_version(migrations::version(connection)?)?;
+    // A file that is not for us is refused before anything is written to it.
+    Table::read(connection)?;
     // Before anything is written to it.
     let found_sound = check::if_due(connection, path)?;
     use_wal(connection, timeout)?;
@@ -137,7 +140,13 @@ fn create(path: &Path) -> Result<(), Problem> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
         Err(error) => match error.kind() {
-            ErrorKind::AlreadyExists => Ok(()),
+            ErrorKind::AlreadyExists => match fs::metadata(path) {
+                Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
+                    Err(Problem::CannotOpen("it is not a regular file".to_owned()))
+                }
+                // SQLite says the rest.
+                _ => Ok(()),
+            },
             ErrorKind::NotFound => Err(Problem::NoDirectory(path.parent().unwrap_or(Path::new(".")).to_owned())),
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Err(Problem::ReadOnly),
             ErrorKind::StorageFull => Err(Problem::DiskFull),
@@ -192,7 +201,7 @@ fn way_of_reading(path: &Path) -> Result<Option<Way>, Problem> {
 /// and read version, 2 for WAL (sqlite.org/fileformat2.html, 1.3.3).
 fn is_wal(path: &Path) -> io::Result<bool> {
     let mut header = Vec::with_capacity(20);
-    File::open(path)?.take(20).read_to_end(&mut header)?;
+    regular::open(path)?.0.take(20).read_to_end(&mut header)?;
     Ok(header.starts_with(b"SQLite format 3\0") && header.get(18..20) == Some(&[2, 2]))
 }
 

@@ -173,7 +173,12 @@ fn open_log(launch: &Launch) -> io::Result<File> {
     if let Some(directory) = launch.log.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     }
-    let mut log = OpenOptions::new().append(true).create(true).mode(0o600).open(&launch.log)?;
+    // Nor is a pipe's reader waited for.
+    let mut log =
+        OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(libc::O_NONBLOCK).open(&launch.log)?;
+    if !log.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
     reach(Point::LogOpened);
     let Launch { id, spec, binary, .. } = launch;
     writeln!(log, "{}of spec {spec} starts {}", death::start_of(id), binary.display())?;

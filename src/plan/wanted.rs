@@ -99,8 +99,9 @@ impl<'a> Wanted<'a> {
         let known = record.generation.spec().map(|spec| spec.files).unwrap_or_default();
         let files = &self.definition.spec.files;
         let changed = files.iter().filter(|(path, is)| known.get(*path).is_some_and(|was| was != *is));
-        let still = changed.map(|(path, is)| (Timestamp(is.mtime_ns / 1_000_000).min(now).plus(AT_REST_AFTER), path));
-        let (until, path) = still.max()?;
+        let still = changed.map(|(path, is)| (Timestamp(is.mtime_ns / 1_000_000).plus(AT_REST_AFTER), path));
+        // A time far in the future was given, not made by writing.
+        let (until, path) = still.filter(|(until, _)| *until <= now.plus(AT_REST_AFTER * 2)).max()?;
         (until > now).then(|| (path.to_string(), until))
     }
 

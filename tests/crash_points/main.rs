@@ -48,10 +48,14 @@ impl Wanted {
     fn read() -> Option<Self> {
         let text = std::env::var("HERDSMAN_CRASH_POINT").ok()?;
         let (story, number) = match text.rsplit_once(':') {
-            Some((story, number)) => (story.to_owned(), Some(number.parse().unwrap())),
+            Some((story, number)) => {
+                let number = number.parse().unwrap_or_else(|_| panic!("{number:?} is not the number of a point"));
+                (story.to_owned(), Some(number))
+            }
             None => (text, None),
         };
-        assert!(STORIES.iter().any(|one| one.name == story), "there is no story {story:?}");
+        let names: Vec<_> = STORIES.iter().map(|one| one.name).collect();
+        assert!(names.contains(&&*story), "there is no story {story:?}; there are {names:?}");
         Some(Self { story, number })
     }
 }
@@ -74,6 +78,7 @@ fn killed_at_any_point_herdsman_goes_on_and_nothing_is_lost_or_doubled() {
     }
     if let Some(number) = wanted.as_ref().and_then(|wanted| wanted.number) {
         deaths.retain(|death| death.number == number);
+        assert!(!deaths.is_empty(), "that story has no point {number}");
     }
     // The longest first, so that none is left at the end.
     deaths.sort_by_key(|death| std::cmp::Reverse(death.story.patience));

@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use herdsman::instance::{Host, StopError};
 use herdsman::model::{Busy, FailureCause, Health, InstanceId, InstanceRecord, Listener, ProcessId, Timestamp};
-use rustix::process::Signal;
+use rustix::process::{Signal, Uid};
 
 use crate::bench::{Bench, Impostor, eventually, free_port, is_alive, record, signal};
 
@@ -141,11 +141,9 @@ fn a_start_that_was_never_recorded_is_unknown_beside_a_process_that_may_not_be_r
 
 /// This thread, and it alone, gives up being root.
 fn become_nobody() {
-    const NOBODY: libc::uid_t = 65534;
     if rustix::process::geteuid().is_root() {
-        // SAFETY: setresuid(2) as a bare system call touches no memory, and no other thread.
-        let result = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
-        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+        let nobody = Uid::from_raw(65534);
+        rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
     }
 }
 

@@ -29,6 +29,18 @@ fn weights_that_changed_just_now_restart_nothing_until_they_have_been_still_for_
 }
 
 #[test]
+fn weights_dated_in_the_future_are_not_waited_for() {
+    let mut world = World::settled([model("chat")]);
+    let mut copied = model("chat").new_weights();
+    let tomorrow = (world.now.0 + 86_400_000) * 1_000_000;
+    let dated = |(path, file)| (path, FileIdentity { mtime_ns: tomorrow, ..file });
+    copied.spec.files = copied.spec.files.into_iter().map(dated).collect();
+    world.define(copied);
+    world.settle();
+    assert_eq!(world.machine.server("chat").process.pid, 102);
+}
+
+#[test]
 fn a_field_that_only_the_record_holds_restarts_nothing() {
     let mut world = World::settled([model("chat")]);
     world.define(model("chat").description("general chat"));

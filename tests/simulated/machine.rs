@@ -306,7 +306,7 @@ impl Machine {
 impl Server {
     /// Whether it is, for one who cannot read its markers, what was recorded:
     /// the process, or the start of one that may have come about.
-    fn may_be(&self, record: &InstanceRecord) -> bool {
+    pub fn may_be(&self, record: &InstanceRecord) -> bool {
         record.process.as_ref().map_or(self.started_at >= record.started_at, |process| *process == self.process)
     }
 

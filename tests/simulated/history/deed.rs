@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use herdsman::model::{Busy, Definition, FailureCause};
+use herdsman::model::{Busy, Definition, FailureCause, InstanceRecord};
 use herdsman::reconcile::Goal;
 use herdsman::watch::Cause;
 
@@ -286,6 +286,7 @@ fn replace_weights(world: &mut World, index: usize, replaced: bool) {
 fn recorded_unreadable(world: &mut World, index: usize, on: bool) {
     let store = &world.store;
     for server in world.machine.servers.iter_mut().filter(|s| s.model.as_str() == MODELS[index]) {
-        server.unreadable = on && store.instance(&server.id).is_some();
+        let is_known = |record: &InstanceRecord| server.may_be(record);
+        server.unreadable = on && store.instance(&server.id).is_some_and(is_known);
     }
 }
