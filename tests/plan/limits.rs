@@ -177,3 +177,13 @@ fn a_restart_whose_port_is_not_left_in_this_pass_gives_its_start_slot_back() {
     wait    a: waits until b has left port 8300
     ");
 }
+
+#[test]
+fn a_restart_that_waits_for_its_turn_takes_no_start_slot() {
+    let mut world = World::settled(["a", "b"].map(model));
+    ["a", "b"].into_iter().for_each(|n| world.define(model(n).option("ctx_size", "2").drain(0)));
+    world.define(model("c"));
+    world.limits.parallel = 2;
+    world.pass();
+    assert_eq!(world.machine.of("c").len(), 1);
+}

@@ -487,3 +487,25 @@ fn a_conflict_on_a_declared_port_is_a_crash() {
             until 1.000 s
     ");
 }
+
+#[test]
+fn a_model_that_declares_its_port_restarts_on_it() {
+    let mut world = World::settled([model("chat").port(8200)]);
+    world.define(model("chat").port(8200).option("ctx_size", "2"));
+    assert_snapshot!(world.planned(), @r"
+    restart chat: ctx_size set to 2   models.d/chat.toml:3
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of chat on port 8200
+    ");
+}
+
+#[test]
+fn a_port_that_a_stranger_takes_before_the_first_start_is_exchanged() {
+    let mut world = World::new(["a", "b"].map(model));
+    world.limits.parallel = 1;
+    world.pass();
+    world.machine.strangers.insert(8101, "nginx (pid 7)".to_owned());
+    world.settle();
+    assert_eq!(world.machine.server("b").port, Some(8102));
+}
