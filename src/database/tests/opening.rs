@@ -251,18 +251,18 @@ fn a_read_only_database_refuses_writes() {
 #[test]
 fn a_database_that_is_refused_is_not_written_to() {
     let scratch = Scratch::new();
-    let other = Connection::open(&scratch.path()).unwrap();
+    let other = Connection::open(scratch.path()).unwrap();
     other.execute_batch("CREATE TABLE models (id INTEGER PRIMARY KEY, title TEXT)").unwrap();
     drop(other);
-    let before = fs::read(&scratch.path()).unwrap();
+    let before = fs::read(scratch.path()).unwrap();
     Database::open(&scratch.path()).unwrap_err();
-    assert_eq!(fs::read(&scratch.path()).unwrap(), before);
+    assert_eq!(fs::read(scratch.path()).unwrap(), before);
 }
 
 #[test]
 fn a_pipe_is_no_database_and_is_not_waited_for() {
     let scratch = Scratch::new();
-    rustix::fs::mknodat(rustix::fs::CWD, &scratch.path(), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+    rustix::fs::mknodat(rustix::fs::CWD, scratch.path(), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
         .unwrap();
     for error in [Database::open(&scratch.path()).unwrap_err(), Database::open_read_only(&scratch.path()).unwrap_err()]
     {
