@@ -193,3 +193,16 @@ fn a_server_that_still_loads_has_nothing_to_drain() {
             - start generation 2 of chat on port 8100
     ");
 }
+
+/// Found by simulated histories.
+#[test]
+fn a_drain_called_off_makes_nothing_ready_that_never_was() {
+    let mut world = World::new([model("chat").fate("slow")]);
+    world.pass();
+    (world.machine.server("chat").silent, world.machine.server("chat").busy) = (true, Busy::Yes(1));
+    world.goal = herdsman::reconcile::Goal::Down;
+    world.pass();
+    world.goal = herdsman::reconcile::Goal::Definitions;
+    world.pass();
+    assert_snapshot!(world.planned(), @"wait    chat: loading (pid 101)");
+}

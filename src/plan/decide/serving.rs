@@ -104,7 +104,9 @@ impl<'s> Decider<'s, '_> {
     /// The definition went back to what is served before the drain was over.
     pub(super) fn cancel_drain(&mut self, recorded: &InstanceRecord) {
         if matches!(recorded.state, InstanceState::Draining { .. }) {
-            let record = InstanceRecord { state: InstanceState::Ready, ..recorded.clone() };
+            // One that was never ready has still to become so.
+            let state = if recorded.ready.is_some() { InstanceState::Ready } else { InstanceState::Loading };
+            let record = InstanceRecord { state, ..recorded.clone() };
             self.d.bookkeeping.push(Change::PutInstance(record));
         }
     }
