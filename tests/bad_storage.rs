@@ -90,6 +90,17 @@ fn a_disk_too_full_for_a_log_concerns_its_model_alone() {
 }
 
 #[test]
+fn a_pipe_in_the_place_of_a_log_is_not_waited_for() {
+    let scene = Scene::new();
+    let world = &scene.world;
+    world.tiny("bad");
+    let log = world.state_dir().join("logs/bad.log");
+    rustix::fs::mknodat(rustix::fs::CWD, &log, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+    world.run(&["reconcile"]).exits(1).says(&["create bad: cannot write the log", "state/logs/bad.log: it is a pipe"]);
+    scene.others_are_reconciled();
+}
+
+#[test]
 fn a_database_that_another_program_holds_is_waited_for_and_then_named() {
     let scene = Scene::new();
     let world = &scene.world;

@@ -173,12 +173,11 @@ fn open_log(launch: &Launch) -> io::Result<File> {
     if let Some(directory) = launch.log.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     }
-    // Nor is a pipe's reader waited for.
-    let mut log =
-        OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(libc::O_NONBLOCK).open(&launch.log)?;
-    if !log.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
+    // Its reader would be waited for.
+    if std::fs::metadata(&launch.log).is_ok_and(|log| log.file_type().is_fifo()) {
+        return Err(io::Error::other("it is a pipe"));
     }
+    let mut log = OpenOptions::new().append(true).create(true).mode(0o600).open(&launch.log)?;
     reach(Point::LogOpened);
     let Launch { id, spec, binary, .. } = launch;
     writeln!(log, "{}of spec {spec} starts {}", death::start_of(id), binary.display())?;
