@@ -124,6 +124,10 @@ impl World {
     pub(super) fn check_changes(&mut self, changes: &[Change]) {
         for change in changes {
             self.check_change(change);
+            if let Change::DeleteModel { model } = change {
+                // One of that name is another model.
+                self.promises.starts.remove(model);
+            }
             let Change::PutInstance(record) = change else { continue };
             match record.state {
                 InstanceState::Draining { .. } | InstanceState::Stopping => {
