@@ -15,6 +15,7 @@ mod drift;
 mod failing;
 mod kills;
 mod limits;
+mod port_moves;
 mod ports;
 mod properties;
 mod readiness;

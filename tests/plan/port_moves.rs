@@ -1,0 +1,197 @@
+//! Ports that pass from one model to another.
+
+use insta::assert_snapshot;
+
+use crate::simulated::{Edit, World, model};
+
+#[test]
+fn two_models_exchange_their_declared_ports() {
+    let mut world = World::settled([model("a").port(8200), model("b").port(8300)]);
+    world.define(model("a").port(8300));
+    world.define(model("b").port(8200));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    a no port
+    note    b no port
+    restart a: port 8200 -> 8300   models.d/a.toml:2
+            - record a port 8300, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of a on port 8300, once its port is left
+    restart b: port 8300 -> 8200   models.d/b.toml:2
+            - record b port 8200, generation 2, generation 2 accepted by release 1
+            - stop pid 102
+            - start generation 2 of b on port 8200, once its port is left
+    -- 0.000 s
+    wait    a: loading (pid 103)
+    wait    b: loading (pid 104)
+    -- 1.000 s
+    found   a ready (pid 103)
+    found   b ready (pid 104)
+    note    a generation 2 ready
+    note    a port 8300 proven
+    note    a instance ready
+    note    a status running
+    note    b generation 2 ready
+    note    b port 8200 proven
+    note    b instance ready
+    note    b status running
+    -- 1.000 s
+    nothing, 2 matching
+    ");
+}
+
+#[test]
+fn two_models_exchange_their_declared_ports_although_one_is_busy() {
+    let mut world = World::settled([model("a").port(8200), model("b").port(8300)]);
+    world.machine.server("a").busy = herdsman::model::Busy::Yes(1);
+    world.define(model("a").port(8300));
+    world.define(model("b").port(8200));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    b no port
+    restart a: port 8200 -> 8300   models.d/a.toml:2
+            - record a port 8300, generation 2, generation 2 accepted by release 1, a instance draining until 31.000 s
+    wait    b: waits until a has left port 8200
+    -- 0.000 s
+    wait    a: draining, 1 request in flight
+    wait    b: waits until a has left port 8200
+    -- 30.000 s
+    restart a: port 8200 -> 8300   models.d/a.toml:2
+            - stop pid 101
+            - start generation 2 of a on port 8300, once its port is left
+    restart b: port 8300 -> 8200   models.d/b.toml:2
+            - record b port 8200, generation 2, generation 2 accepted by release 1
+            - stop pid 102
+            - start generation 2 of b on port 8200, once its port is left
+    -- 30.000 s
+    wait    a: loading (pid 103)
+    wait    b: loading (pid 104)
+    -- 31.000 s
+    found   a ready (pid 103)
+    found   b ready (pid 104)
+    note    a generation 2 ready
+    note    a port 8300 proven
+    note    a instance ready
+    note    a status running
+    note    b generation 2 ready
+    note    b port 8200 proven
+    note    b instance ready
+    note    b status running
+    -- 31.000 s
+    nothing, 2 matching
+    ");
+}
+
+#[test]
+fn a_port_moves_to_a_new_model_once_the_old_one_has_left_it() {
+    let mut world = World::settled([model("z").port(8200)]);
+    world.define(model("z").port(8300));
+    world.define(model("a").port(8200));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    z no port
+    create  a: models.d/a.toml
+            - record row, a port 8200, generation 1, generation 1 accepted by release 1
+            - start generation 1 of a on port 8200, once its port is left
+    restart z: port 8200 -> 8300   models.d/z.toml:2
+            - record z port 8300, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of z on port 8300
+    -- 0.000 s
+    wait    a: loading (pid 102)
+    wait    z: loading (pid 103)
+    -- 1.000 s
+    found   a ready (pid 102)
+    found   z ready (pid 103)
+    note    a generation 1 ready
+    note    a port 8200 proven
+    note    a instance ready
+    note    a status running
+    note    z generation 2 ready
+    note    z port 8300 proven
+    note    z instance ready
+    note    z status running
+    -- 1.000 s
+    nothing, 2 matching
+    ");
+}
+
+#[test]
+fn a_port_moves_from_a_removed_model_to_another() {
+    let mut world = World::settled([model("old").port(8200)]);
+    world.remove("old");
+    world.define(model("new").port(8200));
+    assert_snapshot!(world.story(), @"
+    -- 0.000 s
+    delete  old: models.d/old.toml removed
+            - stop pid 101
+            - record old deleted
+    wait    new: port 8200 is held by model old; stop that, or choose another port
+    -- 0.000 s
+    create  new: models.d/new.toml
+            - record row, new port 8200, generation 1, generation 1 accepted by release 1
+            - start generation 1 of new on port 8200
+    -- 0.000 s
+    wait    new: loading (pid 102)
+    -- 1.000 s
+    found   new ready (pid 102)
+    note    new generation 1 ready
+    note    new port 8200 proven
+    note    new instance ready
+    note    new status running
+    -- 1.000 s
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn three_models_pass_their_ports_on() {
+    let mut world = World::settled([model("a").port(8200), model("b").port(8300), model("c").port(8400)]);
+    world.define(model("a").port(8300));
+    world.define(model("b").port(8400));
+    world.define(model("c").port(8200));
+    world.pass();
+    assert_eq!(["a", "b", "c"].map(|name| world.machine.server(name).port), [Some(8300), Some(8400), Some(8200)]);
+}
+
+#[test]
+fn a_port_moves_from_a_model_that_is_stopped_elsewhere() {
+    let mut world = World::settled([model("z").port(8200), model("b")]);
+    world.define(model("z").port(8300).stopped());
+    world.define(model("b").port(8200));
+    world.define(model("c"));
+    assert_snapshot!(world.planned(), @r#"
+    note    z no port
+    restart b: port 8100 -> 8200   models.d/b.toml:2
+            - record b port 8200, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of b on port 8200, once its port is left
+    create  c: models.d/c.toml
+            - record row, c port 8101, generation 1, generation 1 accepted by release 1
+            - start generation 1 of c on port 8101
+    stop    z: port 8200 -> 8300 (no restart)   models.d/z.toml:2; state = "stopped"   models.d/z.toml:3
+            - record row again, z port 8300, generation 2
+            - stop pid 102
+    "#);
+    world.settle();
+    assert_eq!(world.machine.server("b").port, Some(8200));
+}
+
+#[test]
+fn a_port_moves_from_a_model_that_changes_to_a_socket() {
+    let mut world = World::settled([model("z")]);
+    world.define(model("z").socket("/run/z.sock"));
+    world.define(model("a").port(8100));
+    assert_snapshot!(world.planned(), @r"
+    note    z no port
+    create  a: models.d/a.toml
+            - record row, a port 8100, generation 1, generation 1 accepted by release 1
+            - start generation 1 of a on port 8100, once its port is left
+    restart z: host 127.0.0.1 -> /run/z.sock   models.d/z.toml:2; port no longer 8100   models.d/z.toml
+            - record z no port, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of z on /run/z.sock
+    ");
+    world.settle();
+    assert_eq!(world.machine.server("a").port, Some(8100));
+}
