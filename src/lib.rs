@@ -24,6 +24,7 @@
 //! | [`reconcile`] | the pass, on one screen |
 //! | [`watch`] | triggers only: when to make the next pass |
 //! | [`host`] | this machine behind that trait |
+//! | [`git`] | the repository that holds the definitions: commits, and their files |
 //! | [`state`] | the state directory: id, locks, logs |
 //! | [`failpoint`] | where tests may kill it; empty in every other build |
 //! | [`cli`] | one file per command: arguments and rendering, no decisions |
@@ -33,6 +34,7 @@ pub mod cli;
 pub mod database;
 pub mod definition;
 pub mod failpoint;
+pub mod git;
 pub mod host;
 #[cfg(test)]
 mod hostile;
@@ -40,6 +42,7 @@ mod inherited;
 pub mod instance;
 pub mod model;
 pub mod plan;
+mod program;
 pub mod reconcile;
 mod regular;
 pub mod state;

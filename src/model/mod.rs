@@ -12,6 +12,7 @@
 //! depend on this module alone.
 
 mod change;
+mod commit;
 mod definition;
 mod diagnostic;
 mod launch;
@@ -24,6 +25,7 @@ mod time;
 mod words;
 
 pub use change::{Change, EventOutcome, EventRecord, ModelConfig, NewGeneration};
+pub use commit::{Commit, InvalidCommit};
 pub use definition::{Definition, Desired, Memo, OnFailure, ReadyPolicy, Unresolved, UpdatePolicy};
 pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use launch::{Launch, StopTarget};

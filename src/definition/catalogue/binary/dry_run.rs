@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use super::BinaryProblem;
-use super::process::{self, End};
+use super::process;
+use crate::program::End;
 use crate::text::printable;
 
 /// What llama-server says of a command line.
@@ -39,7 +40,7 @@ pub fn dry_run(path: &Path, args: &[String], env: &BTreeMap<String, String>) -> 
         (End::Code(0), None) => Ok(Verdict::Accepted),
         (End::Code(0 | 1), Some(message)) => Ok(Verdict::Refused { message }),
         // 127: a shared library is missing. A signal: it crashed.
-        (end, _) => Err(output.failed(path, end)),
+        _ => Err(process::failed(path, &output)),
     }
 }
 

@@ -29,6 +29,7 @@ pub use dry_run::{Verdict, dry_run};
 
 use super::{Catalogue, EMBEDDED_HELP};
 use crate::model::BinaryIdentity;
+use crate::program::End;
 
 /// What is looked for in `PATH` when nothing names a llama-server.
 const DEFAULT_NAME: &str = "llama-server";
@@ -207,7 +208,7 @@ fn help(path: &Path) -> Result<String, BinaryProblem> {
     command.arg("--help");
     let output = process::run(path, command)?;
     match output.end {
-        process::End::Code(0) => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        end => Err(output.failed(path, end)),
+        End::Code(0) => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        _ => Err(process::failed(path, &output)),
     }
 }

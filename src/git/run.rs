@@ -1,0 +1,65 @@
+//! One command of Git.
+
+use std::io;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use super::GitError;
+use crate::program::{self, End, Limits, Output, ProgramError};
+use crate::text::printable;
+
+/// A command takes milliseconds; a status of a large work tree on a cold disk
+/// takes seconds.
+const TIME: Duration = Duration::from_secs(30);
+
+/// Names and states of the files of one directory.
+const OUTPUT: usize = 16 << 20;
+
+/// Runs `git SUBCOMMAND` in `dir`.
+pub(super) fn git<'a>(
+    dir: &Path,
+    subcommand: &'static str,
+    args: impl IntoIterator<Item = &'a str>,
+) -> Result<Output, GitError> {
+    git_reads(dir, subcommand, args, &[], OUTPUT)
+}
+
+/// [`git`], with `input` to read, of which `most` bytes of output are wanted.
+pub(super) fn git_reads<'a>(
+    dir: &Path,
+    subcommand: &'static str,
+    args: impl IntoIterator<Item = &'a str>,
+    input: &[u8],
+    most: usize,
+) -> Result<Output, GitError> {
+    let mut command = Command::new("git");
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("GIT_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
+    command.arg("-C").arg(dir).args(["--no-pager", "-c", "core.fsmonitor=false", subcommand]).args(args);
+    let failed = |why: String| GitError::Failed { command: subcommand, dir: dir.to_owned(), why };
+    match program::run(&mut command, input, Limits { time: TIME, output: most }) {
+        Ok(output) if output.is_cut => Err(failed(format!("wrote more than {most} bytes"))),
+        Ok(output) => Ok(output),
+        Err(ProgramError::Start(error)) if error.kind() == io::ErrorKind::NotFound => Err(GitError::NotInstalled),
+        Err(problem) => Err(failed(problem.to_string())),
+    }
+}
+
+/// What a command that has to succeed wrote.
+pub(super) fn stdout(dir: &Path, subcommand: &'static str, output: Output) -> Result<Vec<u8>, GitError> {
+    match output.end {
+        End::Code(0) => Ok(output.stdout),
+        _ => Err(GitError::Failed { command: subcommand, dir: dir.to_owned(), why: output.complaint() }),
+    }
+}
+
+/// The error for what cannot be understood.
+pub(super) fn unexpected(command: &'static str, said: &[u8]) -> GitError {
+    let said = printable(&String::from_utf8_lossy(&said[..said.len().min(200)]));
+    GitError::Unexpected { command, said }
+}

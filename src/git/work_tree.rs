@@ -1,0 +1,193 @@
+//! A directory in a work tree.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::run::{git, stdout, unexpected};
+use super::{GitError, TreeFile, tree};
+use crate::model::Commit;
+use crate::program::End;
+
+/// A directory in the work tree of a Git repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkTree {
+    /// The top directory, with links resolved.
+    top: PathBuf,
+    /// From there to the directory; empty if it is the top.
+    dir: PathBuf,
+}
+
+impl WorkTree {
+    /// The work tree that holds `dir`; `None` where there is none. Links are
+    /// followed: what counts is where the files really lie.
+    ///
+    /// # Errors
+    /// There is a repository that Git does not read: no Git, not trusted.
+    pub fn holding(dir: &Path) -> Result<Option<Self>, GitError> {
+        let Ok(dir) = dir.canonicalize() else { return Ok(None) };
+        if !dir.ancestors().any(|above| above.join(".git").exists()) {
+            return Ok(None);
+        }
+        let said = stdout(&dir, "rev-parse", git(&dir, "rev-parse", ["--show-toplevel"])?)?;
+        let top = Path::new(OsStr::from_bytes(said.strip_suffix(b"\n").unwrap_or(&said)));
+        match dir.strip_prefix(top) {
+            Ok(rest) => Ok(Some(Self { top: top.to_owned(), dir: rest.to_owned() })),
+            Err(_) => Err(unexpected("rev-parse", &said)),
+        }
+    }
+
+    /// The top directory of the work tree, with links resolved.
+    #[must_use]
+    pub fn top(&self) -> &Path {
+        &self.top
+    }
+
+    /// The directory, from the top.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The commit that `revision` names: a branch, a tag, digits, `HEAD~1`.
+    ///
+    /// # Errors
+    /// It names none, or Git fails.
+    pub fn resolve(&self, revision: &str) -> Result<Commit, GitError> {
+        self.try_resolve(revision)?
+            .ok_or_else(|| GitError::NoCommit { revision: revision.to_owned(), dir: self.top.clone() })
+    }
+
+    /// The commit that is checked out; `None` before the first.
+    ///
+    /// # Errors
+    /// Git fails.
+    pub fn head(&self) -> Result<Option<Commit>, GitError> {
+        self.try_resolve("HEAD")
+    }
+
+    fn try_resolve(&self, revision: &str) -> Result<Option<Commit>, GitError> {
+        let commit = format!("{revision}^{{commit}}");
+        let output = git(&self.top, "rev-parse", ["--verify", "--quiet", "--end-of-options", &commit])?;
+        // Quietly: there is no such thing. Loudly: it failed.
+        if output.end == End::Code(1) && output.stderr.is_empty() {
+            return Ok(None);
+        }
+        let said = stdout(&self.top, "rev-parse", output)?;
+        let name = std::str::from_utf8(&said).ok().and_then(|text| text.trim_end().parse().ok());
+        name.map(Some).ok_or_else(|| unexpected("rev-parse", &said))
+    }
+
+    /// Whether anything in the directory is otherwise than in the commit that
+    /// is checked out: edited, staged, or not known to Git.
+    ///
+    /// # Errors
+    /// Git fails.
+    pub fn is_dirty(&self) -> Result<bool, GitError> {
+        let args = ["--porcelain", "-z", "--untracked-files=all", "--ignore-submodules=none", "--", "."];
+        let dir = self.top.join(&self.dir);
+        Ok(!stdout(&dir, "status", git(&dir, "status", args)?)?.is_empty())
+    }
+
+    /// What lies directly in the directory in `commit`, in the order of the
+    /// names.
+    ///
+    /// # Errors
+    /// It has no such directory, or Git fails.
+    pub fn list(&self, commit: &Commit) -> Result<Vec<TreeFile>, GitError> {
+        tree::list(&self.top, &self.dir, commit)
+    }
+
+    /// The contents of `files`, in their order.
+    ///
+    /// # Errors
+    /// Git fails.
+    pub fn read(&self, files: &[&TreeFile]) -> Result<Vec<Vec<u8>>, GitError> {
+        tree::read(&self.top, files)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::process::Command;
+
+    use super::*;
+
+    /// A repository with `models.d/a.toml` in its only commit.
+    pub(in crate::git) fn repository() -> (tempfile::TempDir, PathBuf) {
+        let temp = tempfile::tempdir().unwrap();
+        let models = temp.path().canonicalize().unwrap().join("models.d");
+        std::fs::create_dir(&models).unwrap();
+        std::fs::write(models.join("a.toml"), "a = 1\n").unwrap();
+        commands(&models, &["init -q -b main ..", "add .", "commit -q -m first"]);
+        (temp, models)
+    }
+
+    /// Runs Git's commands as somebody would.
+    pub(in crate::git) fn commands(dir: &Path, commands: &[&str]) {
+        for command in commands {
+            let who = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"];
+            let output = Command::new("git").arg("-C").arg(dir).args(who).args(command.split(' ')).output().unwrap();
+            assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+
+    #[test]
+    fn a_directory_without_a_repository_has_no_work_tree() {
+        let temp = tempfile::tempdir().unwrap();
+        assert_eq!(WorkTree::holding(temp.path()).unwrap(), None);
+        assert_eq!(WorkTree::holding(&temp.path().join("missing")).unwrap(), None);
+    }
+
+    #[test]
+    fn a_work_tree_is_found_through_links_and_knows_its_commit() {
+        let (temp, models) = repository();
+        let link = temp.path().join("link");
+        std::os::unix::fs::symlink(&models, &link).unwrap();
+        let tree = WorkTree::holding(&link).unwrap().unwrap();
+        assert_eq!((tree.top(), tree.dir()), (models.parent().unwrap(), Path::new("models.d")));
+
+        let head = tree.head().unwrap().unwrap();
+        commands(&models, &["tag v1", "commit -q --allow-empty -m second"]);
+        assert_eq!(tree.resolve("v1").unwrap(), head);
+        assert_eq!(tree.resolve("HEAD~1").unwrap(), head);
+        assert_ne!(tree.head().unwrap().unwrap(), head);
+        for no_commit in ["v2", "HEAD:models.d", "--all", ""] {
+            let problem = tree.resolve(no_commit).unwrap_err();
+            assert!(matches!(problem, GitError::NoCommit { .. }), "{no_commit}: {problem}");
+        }
+    }
+
+    #[test]
+    fn a_repository_without_a_commit_has_no_head_and_is_dirty() {
+        let temp = tempfile::tempdir().unwrap();
+        commands(temp.path(), &["init -q"]);
+        std::fs::write(temp.path().join("a.toml"), "").unwrap();
+        let tree = WorkTree::holding(temp.path()).unwrap().unwrap();
+        assert_eq!((tree.head().unwrap(), tree.is_dirty().unwrap()), (None, true));
+    }
+
+    #[test]
+    fn a_work_tree_is_dirty_when_the_directory_differs_and_not_what_lies_beside_it() {
+        let (_temp, models) = repository();
+        let tree = WorkTree::holding(&models).unwrap().unwrap();
+        std::fs::write(models.parent().unwrap().join("beside"), "").unwrap();
+        assert!(!tree.is_dirty().unwrap());
+        std::fs::write(models.join("new.toml"), "").unwrap();
+        assert!(tree.is_dirty().unwrap());
+        std::fs::remove_file(models.join("new.toml")).unwrap();
+        std::fs::write(models.join("a.toml"), "a = 2\n").unwrap();
+        assert!(tree.is_dirty().unwrap());
+        commands(&models, &["add ."]);
+        assert!(tree.is_dirty().unwrap());
+    }
+
+    #[test]
+    fn a_repository_that_git_cannot_read_is_an_error() {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::write(temp.path().join(".git"), "gitdir: nowhere\n").unwrap();
+        let problem = WorkTree::holding(temp.path()).unwrap_err().to_string();
+        assert!(problem.contains("ended with exit code 128: fatal: not a git repository"), "{problem}");
+    }
+}
