@@ -1,8 +1,10 @@
 //! The command line: one file per command, arguments and rendering only.
 
+mod completions;
 mod down;
 mod exit;
 mod json;
+mod man;
 mod models;
 mod open;
 mod output;
@@ -31,7 +33,7 @@ Servers outlive herdsman.";
 
 /// The command line.
 #[derive(Debug, Parser)]
-#[command(name = "herdsman", version, about = ABOUT, max_term_width = 100)]
+#[command(name = "herdsman", version = env!("HERDSMAN_VERSION"), about = ABOUT, max_term_width = 100)]
 // One help, the short one: every option on a line or two.
 #[command(disable_help_subcommand = true, disable_help_flag = true)]
 #[command(after_help = "Exit codes: 0 converged, 1 something failed or is not as declared, 2 changes \
@@ -90,6 +92,10 @@ pub enum Command {
     Down(down::DownArgs),
     /// Read the models table, as the programs that share it see it.
     Models(models::ModelsArgs),
+    /// Print what makes a shell complete herdsman's commands.
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write the pages of all commands.
+    Man(man::ManArgs),
 }
 
 /// Runs the command.
@@ -103,6 +109,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Status(args) => status::run(&cli.places, args),
         Command::Down(args) => down::run(&cli.places, args),
         Command::Models(args) => models::run(&cli.places, args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
         .map_err(|error| anyhow::anyhow!("cannot begin to watch: {error}; too many open files or threads?"))?;
     let pace = Pace { resync: args.resync.max(Duration::from_millis(100)), debounce: args.debounce };
     tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
+        version = env!("HERDSMAN_VERSION"),
         "watches {}; ends on SIGTERM or SIGINT and leaves every server running",
         places.models_dir.display()
     );

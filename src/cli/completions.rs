@@ -1,0 +1,26 @@
+//! `herdsman completions SHELL`.
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use super::{Cli, Exit, output};
+
+/// `herdsman completions`
+#[derive(Debug, Args)]
+#[command(after_help = "For bash: herdsman completions bash > \
+~/.local/share/bash-completion/completions/herdsman")]
+pub struct CompletionsArgs {
+    /// For which shell.
+    shell: Shell,
+}
+
+/// Prints the completions.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub(super) fn run(args: &CompletionsArgs) -> anyhow::Result<Exit> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "herdsman", &mut script);
+    output::print(String::from_utf8_lossy(&script))?;
+    Ok(Exit::Converged)
+}

@@ -1,0 +1,36 @@
+//! `herdsman man`.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, CommandFactory};
+
+use super::{Cli, Exit, output};
+
+/// `herdsman man`
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write a page for each command, herdsman-reconcile.1 and so on, into DIR.
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+}
+
+/// Prints the page of herdsman, or writes them all.
+///
+/// # Errors
+/// Standard output, or the directory, cannot be written.
+pub(super) fn run(args: &ManArgs) -> anyhow::Result<Exit> {
+    let command = Cli::command();
+    match &args.to {
+        Some(dir) => {
+            let context = || format!("{} cannot be written: give a directory that exists with --to", dir.display());
+            clap_mangen::generate_to(command, dir).with_context(context)?;
+        }
+        None => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(command).render(&mut page)?;
+            output::print(String::from_utf8_lossy(&page))?;
+        }
+    }
+    Ok(Exit::Converged)
+}

@@ -1,0 +1,74 @@
+//! What whoever packages herdsman takes from it: the version, the completions,
+//! the manual pages.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::fs;
+use std::process::Command;
+
+/// What herdsman prints.
+fn herdsman(args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_herdsman")).args(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The names of all commands, from the help.
+fn commands() -> Vec<String> {
+    let help = herdsman(&["--help"]);
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    // A description that is wrapped goes on further in.
+    let names = lines.filter(|line| !line.starts_with("   "));
+    let names: Vec<_> = names.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
+    assert!(names.len() > 5, "{help}");
+    names
+}
+
+#[test]
+fn the_version_tells_the_commit() {
+    let head =
+        Command::new("git").args(["rev-parse", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    let head = String::from_utf8(head.stdout).unwrap();
+    let expected = match head.trim() {
+        "" => format!("herdsman {}\n", env!("CARGO_PKG_VERSION")),
+        commit => format!("herdsman {} ({})\n", env!("CARGO_PKG_VERSION"), &commit[..10]),
+    };
+    assert_eq!(herdsman(&["--version"]), expected);
+}
+
+#[test]
+fn bash_takes_the_completions_and_completes_every_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("herdsman.bash");
+    fs::write(&script, herdsman(&["completions", "bash"])).unwrap();
+    let complete = format!(
+        "source '{}'; COMP_WORDS=(herdsman ''); COMP_CWORD=1; _herdsman herdsman '' herdsman; echo \"${{COMPREPLY[*]}}\"",
+        script.display()
+    );
+    let output = Command::new("bash").args(["-c", &complete]).output().unwrap();
+    let offered = String::from_utf8(output.stdout).unwrap();
+    for command in commands() {
+        assert!(offered.split_whitespace().any(|word| word == command), "{command} is not in {offered}");
+    }
+    for shell in ["zsh", "fish"] {
+        assert!(herdsman(&["completions", shell]).contains("reconcile"));
+    }
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let dir = tempfile::tempdir().unwrap();
+    herdsman(&["man", "--to", dir.path().to_str().unwrap()]);
+    for command in commands() {
+        let page = fs::read_to_string(dir.path().join(format!("herdsman-{command}.1"))).unwrap();
+        assert!(page.contains(&format!(".TH herdsman-{command} 1")), "{page}");
+    }
+    assert_eq!(fs::read_to_string(dir.path().join("herdsman.1")).unwrap(), herdsman(&["man"]));
+
+    let nowhere = dir.path().join("nowhere");
+    let output = Command::new(env!("CARGO_BIN_EXE_herdsman")).args(["man", "--to"]).arg(&nowhere).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        said,
+        format!("error: {} cannot be written: give a directory that exists with --to\n", nowhere.display())
+    );
+}
