@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use support::{World, eventually, llama_server};
+use support::{Terminal, World, eventually, llama_server, picture};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -87,6 +87,54 @@ fn models_of_the_readme() -> World {
     world
 }
 
+/// A shell in which the README's commands are run.
+fn shell(world: &World, bin: &Path, script: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", script])
+        .current_dir(world.path())
+        .env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()))
+        .env("HOME", world.path().join("home"))
+        .env("HERDSMAN_STATE_DIR", world.state_dir())
+        .env("HERDSMAN_LLAMA_SERVER", llama_server())
+        .env_remove("HERDSMAN_MODELS_DIR")
+        .env_remove("HERDSMAN_DATABASE");
+    shell
+}
+
+/// What is typed for the picture.
+const SHOWN: [&str; 6] = [
+    "herdsman reconcile --dry-run",
+    "herdsman reconcile",
+    "sed -i 's/^ctx_size .*/ctx_size = 2048/' models.d/tiny-chat.toml",
+    "herdsman reconcile",
+    "sed -i 's/^ctx_size .*/ctx_sizes = 4096/' models.d/tiny-chat.toml",
+    "herdsman reconcile",
+];
+
+/// `HERDSMAN_RENEW_PICTURE=1` makes it anew, from what is there to be seen now.
+#[test]
+fn the_picture_in_the_readme_is_what_a_terminal_shows() {
+    let world = models_of_the_readme();
+    let bin = world.path().join("bin");
+    install(&world, &bin);
+    let typed = SHOWN.map(|command| format!("printf '\\033[2m$\\033[0m %s\\n' \"{command}\"; {command}; echo\n"));
+    let mut shell = shell(&world, &bin, &typed.concat());
+    shell.env("TERM", "xterm-256color").env_remove("NO_COLOR");
+    let mut terminal = Terminal::run(&mut shell, 60, 104);
+    assert_eq!(terminal.exit_code(), Some(0));
+    terminal.shows("the last line", |lines| lines.iter().any(|line| line.contains("1 does not (yet)")));
+
+    let file = format!("{ROOT}/examples/terminal.svg");
+    let now = terminal.picture();
+    if std::env::var_os("HERDSMAN_RENEW_PICTURE").is_some() {
+        fs::write(&file, &now).unwrap();
+    }
+    let [shown, now] =
+        [fs::read_to_string(&file).unwrap(), now].map(|svg| normalised(&picture::lines(&svg).join("\n")));
+    assert_eq!(shown, now);
+}
+
 #[test]
 fn the_transcript_in_the_readme_is_what_happens() {
     let commands = transcript(&fs::read_to_string(format!("{ROOT}/README.md")).unwrap());
@@ -95,18 +143,7 @@ fn the_transcript_in_the_readme_is_what_happens() {
     let bin = world.path().join("bin");
     install(&world, &bin);
     for (command, expected) in commands {
-        let output = Command::new("sh")
-            .args(["-c", &format!("{{ {command}\n}} 2>&1")])
-            .current_dir(world.path())
-            .env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()))
-            .env("HOME", world.path().join("home"))
-            .env("HERDSMAN_STATE_DIR", world.state_dir())
-            .env("HERDSMAN_LLAMA_SERVER", llama_server())
-            .env_remove("HERDSMAN_MODELS_DIR")
-            .env_remove("HERDSMAN_DATABASE")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
+        let output = shell(&world, &bin, &format!("{{ {command}\n}} 2>&1")).stdin(Stdio::null()).output().unwrap();
         let printed = String::from_utf8(output.stdout).unwrap();
         assert_eq!(normalised(&printed), normalised(&expected), "$ {command}\n{printed}");
     }
@@ -152,11 +189,16 @@ fn the_log_in_the_readme_is_what_watch_writes() {
 #[test]
 fn the_readme_names_every_option_and_every_exit_code() {
     let readme = fs::read_to_string(format!("{ROOT}/README.md")).unwrap();
-    for command in
-        [&["--help"][..], &["reconcile", "--help"], &["watch", "--help"], &["status", "--help"], &["down", "--help"]]
-    {
-        let help = Command::new(env!("CARGO_BIN_EXE_herdsman")).args(command).output().unwrap();
-        let help = String::from_utf8(help.stdout).unwrap();
+    let help_of = |command: &[&str]| {
+        let help = Command::new(env!("CARGO_BIN_EXE_herdsman")).args(command).arg("--help").output().unwrap();
+        String::from_utf8(help.stdout).unwrap()
+    };
+    let help = help_of(&[]);
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let commands = commands.lines().take_while(|line| !line.is_empty()).filter(|line| !line.starts_with("   "));
+    let helps: Vec<_> = commands.map(|line| help_of(&[line.split_whitespace().next().unwrap()])).collect();
+    assert!(helps.len() > 5, "{help}");
+    for help in helps.iter().chain([&help]) {
         let options = help.split_whitespace().filter(|word| word.starts_with("--") && word.len() > 2);
         for option in options.map(|word| word.trim_end_matches([',', ')', ':', '.'])) {
             assert!(["--help", "--version"].contains(&option) || readme.contains(option), "README lacks {option}");

@@ -10,6 +10,7 @@
 pub mod gguf;
 mod http;
 mod llama_server;
+pub mod picture;
 mod ports;
 mod processes;
 mod ran;

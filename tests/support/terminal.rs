@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, ioctl_tiocsctty, kill_process, setsid};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 
-use super::eventually;
+use super::{eventually, picture};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -69,6 +69,11 @@ impl Terminal {
         let parser = self.screen();
         let (_, columns) = parser.screen().size();
         parser.screen().rows(0, columns.get()).map(|line| line.trim_end().to_owned()).collect()
+    }
+
+    /// The screen as a picture.
+    pub fn picture(&self) -> String {
+        picture::svg(self.screen().screen())
     }
 
     /// Waits until the screen is as `wanted`.
