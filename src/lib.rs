@@ -26,6 +26,7 @@
 //! | [`host`] | this machine behind that trait |
 //! | [`state`] | the state directory: id, locks, logs |
 //! | [`failpoint`] | where tests may kill it; empty in every other build |
+//! | [`import`] | definitions made of what others keep their models in |
 //! | [`cli`] | one file per command: arguments and rendering, no decisions |
 
 pub mod apply;
@@ -36,6 +37,7 @@ pub mod failpoint;
 pub mod host;
 #[cfg(test)]
 mod hostile;
+pub mod import;
 mod inherited;
 pub mod instance;
 pub mod model;
