@@ -152,9 +152,14 @@ fn the_log_in_the_readme_is_what_watch_writes() {
 #[test]
 fn the_readme_names_every_option_and_every_exit_code() {
     let readme = fs::read_to_string(format!("{ROOT}/README.md")).unwrap();
-    for command in
-        [&["--help"][..], &["reconcile", "--help"], &["watch", "--help"], &["status", "--help"], &["down", "--help"]]
-    {
+    for command in [
+        &["--help"][..],
+        &["reconcile", "--help"],
+        &["watch", "--help"],
+        &["status", "--help"],
+        &["down", "--help"],
+        &["import", "preset", "--help"],
+    ] {
         let help = Command::new(env!("CARGO_BIN_EXE_herdsman")).args(command).output().unwrap();
         let help = String::from_utf8(help.stdout).unwrap();
         let options = help.split_whitespace().filter(|word| word.starts_with("--") && word.len() > 2);

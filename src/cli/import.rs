@@ -176,7 +176,7 @@ fn summary(import: &Import, dry_run: bool) -> String {
     let left_out = import.left_out.len();
     let (changed, dropped, secrets) = (of(Kind::Changed), of(Kind::Dropped), of(Kind::Secret));
     part(left_out, format!("{} left out", count(left_out, "model")));
-    part(changed, format!("{} said in another form", count(changed, "thing")));
+    part(changed, format!("{changed} said in another form"));
     part(dropped, format!("{dropped} without a counterpart"));
     part(secrets, format!("{} to fill in", count(secrets, "secret")));
     let mut summary = parts.join(", ") + ".\n";
@@ -195,7 +195,7 @@ fn next_steps(pid: i32, import: &Import, to: &Path) -> String {
     let dir = to.display();
     format!(
         "\nProcess {pid} runs on as it is: herdsman touches no server it did not start. To take {name} over:\n  \
-         herdsman --models-dir {dir} reconcile --dry-run   # shows that it will be started anew\n  \
+         herdsman --models-dir {dir} reconcile --dry-run   # shows its start, and that it waits for the port\n  \
          kill {pid}   # or stop its service; whoever started it must not start it again\n  \
          herdsman --models-dir {dir} reconcile\n"
     )

@@ -13,8 +13,7 @@ struct Stated<'a> {
     given: Given,
 }
 
-/// States in `model` what the words after the program's name state. `finish`
-/// makes a word ready to use (a variable in it, say), but not a secret's.
+/// States in `model` what the words after the program's name state.
 pub fn read(options: &Options<'_>, model: &mut Model, words: &[String], place: &Place) {
     let catalogue = std::sync::Arc::clone(&options.catalogue);
     let mut stated: Vec<Stated<'_>> = Vec::new();

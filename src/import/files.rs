@@ -29,7 +29,7 @@ pub struct File {
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// Files are there already; none is ever overwritten.
-    #[error("{}: {}; nothing was written: remove or rename what is there, or give another directory", there(.0), if .0.len() == 1 { "is there already" } else { "are there already" })]
+    #[error("{} {}: nothing was written; move away what is there, or give another directory", there(.0), if .0.len() == 1 { "is there already" } else { "are there already" })]
     Exists(Vec<PathBuf>),
     /// The definitions are not valid beside those that are there.
     #[error("{} of the definitions would not be valid: nothing was written", .0.len())]
@@ -76,7 +76,10 @@ pub fn none_is_there(dir: &Path, files: &[File]) -> Result<(), WriteError> {
 /// # Errors
 /// [`WriteError::Invalid`] holds every problem that is one of theirs.
 pub fn check(dir: &Path, files: &[File]) -> Result<(), WriteError> {
-    let disk = |path: &Path| { let path = path.to_owned(); move |cause| WriteError::Disk { path, cause } };
+    let disk = |path: &Path| {
+        let path = path.to_owned();
+        move |cause| WriteError::Disk { path, cause }
+    };
     let scratch = tempfile::Builder::new().prefix("herdsman-import-").tempdir().map_err(disk(&std::env::temp_dir()))?;
     // What relative paths in the definitions that are there lead to does not matter here.
     let copy = scratch.path().join("models.d");
@@ -93,7 +96,8 @@ pub fn check(dir: &Path, files: &[File]) -> Result<(), WriteError> {
     }
     let options = LoadOptions { dir: &copy, cwd: scratch.path(), state_key: [0; 32], catalogues: &Embedded };
     let desired = Loader::default().load(&options)?;
-    let is_good = |file: &File| desired.definitions.values().any(|d| d.file.strip_prefix("models.d/") == Some(&file.name));
+    let is_good =
+        |file: &File| desired.definitions.values().any(|d| d.file.strip_prefix("models.d/") == Some(&file.name));
     if files.iter().all(is_good) {
         return Ok(());
     }

@@ -44,11 +44,9 @@ pub(super) fn read(dir: &Path, shown: &str, options: &Options<'_>) -> Result<Rea
             },
             Err(error) => {
                 let path = error.path().unwrap_or(dir).to_owned();
-                let cause = match error.io_error() {
-                    Some(error) => error.to_string(),
-                    None => "the link leads to a directory above it".to_owned(),
-                };
-                read.left_out.push(left_out(&path, Reason::Unreadable(cause)));
+                // Without an error of the disk it is a link that leads upwards.
+                let why = error.io_error().map_or(Reason::Loop, |error| Reason::Unreadable(error.to_string()));
+                read.left_out.push(left_out(&path, why));
             }
         }
     }
@@ -83,7 +81,11 @@ fn folder(parent: &Path, names: &[String], options: &Options<'_>, read: &mut Rea
         if let Some(missing) = shard.as_ref().and_then(|s| (1..=s.of).find(|part| !weights.contains(&&s.name(*part)))) {
             let of = shard.as_ref().map_or(0, |shard| shard.of);
             // Without the first, each of the others would tell of it.
-            if !read.left_out.iter().any(|out| out.called == shard.as_ref().map_or_else(String::new, |s| s.stem.clone())) {
+            if !read
+                .left_out
+                .iter()
+                .any(|out| out.called == shard.as_ref().map_or_else(String::new, |s| s.stem.clone()))
+            {
                 let called = shard.as_ref().map_or_else(String::new, |shard| shard.stem.clone());
                 let place = Place::whole(&parent.join(name).display().to_string());
                 read.left_out.push(LeftOut { called, place, why: Reason::MissingPart { part: missing, of } });
@@ -182,7 +184,12 @@ fn shard(name: &str) -> Option<Shard> {
     let (stem, part) = rest.rsplit_once('-')?;
     let number = |text: &str| (text.len() == 5).then(|| text.parse::<u32>().ok()).flatten();
     let (part, of) = (number(part)?, number(of)?);
-    (part >= 1 && part <= of && !stem.is_empty()).then(|| Shard { stem: stem.to_owned(), part, of, end: end.to_owned() })
+    (part >= 1 && part <= of && !stem.is_empty()).then(|| Shard {
+        stem: stem.to_owned(),
+        part,
+        of,
+        end: end.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -208,7 +215,8 @@ mod tests {
     fn a_shard_is_told_by_its_name() {
         let known = |name: &str| shard(name).map(|s| (s.stem, s.part, s.of));
         assert_eq!(known("a-00002-of-00003.gguf"), Some(("a".to_owned(), 2, 3)));
-        for no in ["a.gguf", "a-2-of-3.gguf", "a-00004-of-00003.gguf", "-00001-of-00001.gguf", "a-00000-of-00001.gguf"] {
+        for no in ["a.gguf", "a-2-of-3.gguf", "a-00004-of-00003.gguf", "-00001-of-00001.gguf", "a-00000-of-00001.gguf"]
+        {
             assert_eq!(known(no), None, "{no}");
         }
     }

@@ -50,7 +50,11 @@ pub(super) fn parse(text: &str) -> Result<Vec<Section>, Vec<Problem>> {
                 continue;
             };
             if !uncommented(after).is_empty() {
-                problems.push(Problem::new(place, "something follows the section's `]`", "put it on a line of its own"));
+                problems.push(Problem::new(
+                    place,
+                    "something follows the section's `]`",
+                    "put it on a line of its own",
+                ));
                 continue;
             }
             current = Some(begin(&mut sections, name.trim(), number));

@@ -43,7 +43,7 @@ const MODEL: [(&str, &str); 10] = [
     ("cmdStop", "herdsman waits for requests in flight (`[update] drain`) and then stops the server itself"),
     ("concurrencyLimit", "llama-server queues what its slots do not take; `parallel` says how many there are"),
     ("filters", "herdsman is no proxy and changes no request"),
-    ("metadata", "`[labels]` holds notes for people"),
+    ("metadata", "not taken: `[labels]` holds notes for people"),
     ("sendLoadingState", PROXY),
     ("timeouts", PROXY),
     ("unlisted", "herdsman lists every model"),
@@ -77,7 +77,8 @@ pub(super) fn read(
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Read, Vec<Problem>> {
     let whole = |message: &str| vec![Problem::new(0..0, message, "give the config.yaml of a llama-swap")];
-    let root = yaml::parse(text).map_err(|p| vec![Problem::new(p.span, p.message, "llama-swap cannot read it either")])?;
+    let root =
+        yaml::parse(text).map_err(|p| vec![Problem::new(p.span, p.message, "llama-swap cannot read it either")])?;
     let Some(root) = root.filter(|root| !root.is_null()) else { return Err(whole("the file is empty")) };
     if root.entries().is_none() {
         return Err(whole("this is no configuration of llama-swap: it is no map"));
@@ -87,14 +88,8 @@ pub(super) fn read(
     };
     let mut problems = Vec::new();
     let mut read = Read::default();
-    let mut shared = Shared {
-        options,
-        variable,
-        macros: Macros::default(),
-        preload: Vec::new(),
-        ready_timeout: None,
-        ttl: None,
-    };
+    let mut shared =
+        Shared { options, variable, macros: Macros::default(), preload: Vec::new(), ready_timeout: None, ttl: None };
     globals(&root, place, &mut shared, &mut read, &mut problems);
     match models.entries() {
         Some([]) | None => {
@@ -116,7 +111,9 @@ fn globals(root: &Node, place: &Place, shared: &mut Shared<'_>, read: &mut Read,
         match name {
             "models" => {}
             "macros" => define(value, &mut shared.macros, problems),
-            "healthCheckTimeout" => shared.ready_timeout = number(value, name, problems).and_then(|n| n.try_into().ok()),
+            "healthCheckTimeout" => {
+                shared.ready_timeout = number(value, name, problems).and_then(|n| n.try_into().ok())
+            }
             "globalTTL" => shared.ttl = number(value, name, problems),
             "hooks" => {
                 let preload = value.get("on_startup").and_then(|hook| hook.get("preload"));
@@ -229,7 +226,9 @@ fn model(
             "useModelName" => model.alias(value.text().unwrap_or_default()),
             "ttl" => ttl = number(value, "ttl", problems).filter(|ttl| *ttl >= 0).or(ttl),
             "checkEndpoint" if value.text() == Some("/health") => {}
-            "checkEndpoint" => model.remark(&place, shown("checkEndpoint", value), Why::NoCounterpart("herdsman asks `/health`")),
+            "checkEndpoint" => {
+                model.remark(&place, shown("checkEndpoint", value), Why::NoCounterpart("herdsman asks `/health`"))
+            }
             name => model.remark(&place, shown(name, value), instead(&MODEL, name)),
         }
     }
@@ -315,6 +314,6 @@ fn sleep(shared: &Shared<'_>, model: &mut Model, ttl: Option<i64>, place: &Place
         return;
     }
     shared.options.set(model, option, false, &Given::Text(ttl.to_string()), "ttl", place);
-    let became = "`sleep_idle_seconds`: the server stays, frees its memory when idle and wakes at a request";
+    let became = "becomes `sleep_idle_seconds`: the server stays, frees its memory when idle and wakes at a request";
     model.remark(place, format!("ttl: {ttl}"), Why::Became(became.to_owned()));
 }

@@ -84,7 +84,7 @@ pub struct Import {
 /// # Errors
 /// The source cannot be read, or is not what it should be.
 pub fn import(source: &Source, cwd: &Path) -> Result<Import, SourceError> {
-    let options = |base| Options { catalogue: Catalogue::embedded(), base };
+    let options = |base| Options { catalogue: Catalogue::embedded(), base, is_guess: true };
     let variable = |name: &str| std::env::var(name).ok();
     let read = match source {
         Source::LlamaSwap(shown) => {

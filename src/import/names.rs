@@ -28,7 +28,8 @@ pub fn settle(models: Vec<Model>) -> Vec<Named> {
     let mut owners: BTreeMap<String, String> = BTreeMap::new();
     let mut named: Vec<Named> = Vec::with_capacity(models.len());
     // A model that is called by its name already keeps it.
-    let taken: Vec<String> = models.iter().filter(|m| ModelName::parse(&m.called).is_ok()).map(|m| m.called.clone()).collect();
+    let taken: Vec<String> =
+        models.iter().filter(|m| ModelName::parse(&m.called).is_ok()).map(|m| m.called.clone()).collect();
     for model in models {
         let Some(name) = free_name(&model.called, &owners, &taken) else { continue };
         owners.insert(name.as_str().to_owned(), name.as_str().to_owned());

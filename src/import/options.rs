@@ -14,7 +14,7 @@ use toml::de::DeValue;
 use super::model::{Model, Secret};
 use super::remark::{Place, Why};
 use super::toml_value;
-use crate::definition::catalogue::{ListStyle, OptionSpec, ValueKind};
+use crate::definition::catalogue::{OptionSpec, ValueKind};
 use crate::definition::{Catalogue, absolute, malformed_weights, parse_host};
 
 /// Turns options of one source into keys.
@@ -23,6 +23,8 @@ pub struct Options<'a> {
     pub catalogue: Arc<Catalogue>,
     /// What relative paths are relative to, absolute.
     pub base: &'a Path,
+    /// Whether that is a guess: a file does not say where its reader runs.
+    pub is_guess: bool,
 }
 
 /// A value as a source gives it.
@@ -109,7 +111,8 @@ impl Options<'_> {
         let json = match given {
             Given::Bare if option.kind == ValueKind::Flag => Json::Bool(true),
             Given::Bare if option.choices.iter().any(|choice| choice == "on") => {
-                let became = format!("`{} = \"on\"`: llama-servers of before took it without a value", option.key);
+                let became =
+                    format!("becomes `{} = \"on\"`: llama-servers of before took it without a value", option.key);
                 model.remark(place, option.argument.to_string(), Why::Became(became));
                 Json::from("on")
             }
@@ -138,8 +141,7 @@ impl Options<'_> {
         Ok(())
     }
 
-    /// A path, absolute. That it was relative is told: to what, is a guess in
-    /// all sources but a running process.
+    /// A path, absolute. That it was relative is told where its base is a guess.
     fn resolve(&self, model: &mut Model, path: &str, place: &Place) -> String {
         if path.is_empty() {
             return String::new();
@@ -151,14 +153,11 @@ impl Options<'_> {
     }
 
     fn note_relative(&self, model: &mut Model, path: &str, place: &Place) {
+        if !self.is_guess {
+            return;
+        }
         let became = format!("a relative path, taken from {}: is it meant there?", self.base.display());
         model.remark(place, path.to_owned(), Why::Became(became));
-    }
-
-    /// Whether values of `option` that are stated apart are one list.
-    #[must_use]
-    pub fn is_list(option: &OptionSpec) -> bool {
-        matches!(option.list, ListStyle::Joined(_))
     }
 }
 

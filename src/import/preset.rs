@@ -29,7 +29,9 @@ pub(super) fn read(text: &str, place: &Place, options: &Options<'_>) -> Result<R
         let help = "give a file of llama-server's `--models-preset`, with a `[section]` for each model";
         return Err(vec![Problem::new(0..0, "the preset has no models", help)]);
     }
-    let why = Why::NoCounterpart("herdsman is no router: each model has an address of its own, which `herdsman status` shows");
+    let why = Why::NoCounterpart(
+        "herdsman is no router: each model has an address of its own, which `herdsman status` shows",
+    );
     read.remarks.push(Remark::new(place, "one address for all models", why));
     Ok(read)
 }

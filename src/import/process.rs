@@ -18,8 +18,23 @@ const DEFAULT_PORT: u16 = 8080;
 /// Variables that change what a server does, by how their names begin. The
 /// others (`PATH`, `HOME`, `LANG`, …) are herdsman's own for every server.
 const TAKEN: [&str; 17] = [
-    "CUDA_", "GGML_", "GOMP_", "HF_", "HIP_", "HSA_", "HUGGINGFACE_", "KMP_", "LD_", "LLAMA_", "MALLOC_", "NVIDIA_",
-    "OMP_", "ONEAPI_", "ROCM_", "ROCR_", "VK_",
+    "CUDA_",
+    "GGML_",
+    "GOMP_",
+    "HF_",
+    "HIP_",
+    "HSA_",
+    "HUGGINGFACE_",
+    "KMP_",
+    "LD_",
+    "LLAMA_",
+    "MALLOC_",
+    "NVIDIA_",
+    "OMP_",
+    "ONEAPI_",
+    "ROCM_",
+    "ROCR_",
+    "VK_",
 ];
 
 /// Reads the process `pid`.
@@ -39,7 +54,9 @@ pub(super) fn read(pid: i32) -> Result<Read, SourceError> {
         || command_line::is_llama_server(&seen.program);
     if !is_server {
         let program = crate::text::printable(command_line::program(&seen.program));
-        return Err(SourceError::Wrong(format!("pid {pid} runs {program}, not llama-server: `pgrep -a llama-server` lists those that run")));
+        return Err(SourceError::Wrong(format!(
+            "pid {pid} runs {program}, not llama-server: `pgrep -a llama-server` lists those that run"
+        )));
     }
     if seen.environment.iter().any(|(name, _)| name == "HERDSMAN_INSTANCE") {
         return Err(SourceError::Wrong(format!(
@@ -56,7 +73,7 @@ pub(super) fn read(pid: i32) -> Result<Read, SourceError> {
 
 fn model(pid: i32, seen: &Look) -> Result<Model, Reason> {
     let place = Place::whole(&format!("pid {pid}"));
-    let options = Options { catalogue: Catalogue::embedded(), base: &seen.directory };
+    let options = Options { catalogue: Catalogue::embedded(), base: &seen.directory, is_guess: false };
     let mut model = Model::new("", place.clone(), DesiredState::Running);
     let mut others = 0_usize;
     for (name, value) in &seen.environment {
@@ -97,7 +114,10 @@ fn is_router(seen: &Look) -> bool {
 /// newer builds; else what runs.
 fn binary(seen: &Look) -> String {
     let called = seen.words.first().filter(|word| word.contains('/') && command_line::is_llama_server(word));
-    let path = called.map_or_else(|| PathBuf::from(&seen.program), |word| crate::definition::absolute(&seen.directory, Path::new(word)));
+    let path = called.map_or_else(
+        || PathBuf::from(&seen.program),
+        |word| crate::definition::absolute(&seen.directory, Path::new(word)),
+    );
     path.to_string_lossy().trim_end_matches(" (deleted)").to_owned()
 }
 

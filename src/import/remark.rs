@@ -160,7 +160,9 @@ pub enum Reason {
     #[error("a quote in its `cmd` is not closed: close it")]
     OpenQuote,
     /// Another program is run.
-    #[error("its command runs `{0}`, not llama-server: write the definition by hand, with the options llama-server gets")]
+    #[error(
+        "its command runs `{0}`, not llama-server: write the definition by hand, with the options llama-server gets"
+    )]
     OtherProgram(String),
     /// A macro nobody defined.
     #[error("the macro `${{{0}}}` is not defined: define it before it is used")]
@@ -191,6 +193,9 @@ pub enum Reason {
     /// It may not be read.
     #[error("cannot be read: {0}")]
     Unreadable(String),
+    /// A link that leads to where one came from.
+    #[error("a link to a directory above it, which is looked through already")]
+    Loop,
     /// A definition of herdsman's own has it.
     #[error("herdsman manages it already, as {0} says")]
     Managed(String),
@@ -200,6 +205,6 @@ impl Reason {
     /// Whether something went wrong; if not, there was nothing to do.
     #[must_use]
     pub const fn is_failure(&self) -> bool {
-        !matches!(self, Self::Managed(_))
+        !matches!(self, Self::Managed(_) | Self::Loop)
     }
 }
