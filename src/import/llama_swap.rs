@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::macros::{self, Macros, PORT};
 use super::model::Model;
-use super::options::{Given, Options};
+use super::options::{Given, Options, seconds};
 use super::remark::{LeftOut, Place, Reason, Remark, Why};
 use super::source::{Problem, Read};
 use super::yaml::{self, Node};
@@ -92,7 +92,10 @@ pub(super) fn read(
         Shared { options, variable, macros: Macros::default(), preload: Vec::new(), ready_timeout: None, ttl: None };
     globals(&root, place, &mut shared, &mut read, &mut problems);
     match models.entries() {
-        Some([]) | None => {
+        Some([]) => {
+            problems.push(Problem::new(models.span.clone(), "`models` has no models", "write one model a key"));
+        }
+        None => {
             let message = format!("`models` is to be a map of models, and is {}", models.kind());
             problems.push(Problem::new(models.span.clone(), message, "write one model a key"));
         }
@@ -111,9 +114,10 @@ fn globals(root: &Node, place: &Place, shared: &mut Shared<'_>, read: &mut Read,
         match name {
             "models" => {}
             "macros" => define(value, &mut shared.macros, problems),
-            "healthCheckTimeout" => {
-                shared.ready_timeout = number(value, name, problems).and_then(|n| n.try_into().ok())
-            }
+            "healthCheckTimeout" => match seconds(value.text().unwrap_or("0")) {
+                Ok(timeout) => shared.ready_timeout = Some(timeout),
+                Err(why) => read.remarks.push(Remark::new(&place, shown(name, value), why)),
+            },
             "globalTTL" => shared.ttl = number(value, name, problems),
             "hooks" => {
                 let preload = value.get("on_startup").and_then(|hook| hook.get("preload"));
@@ -273,6 +277,9 @@ fn leads_here(url: &str, port: Option<u16>) -> bool {
 /// Reads the command line.
 fn run(shared: &Shared<'_>, model: &mut Model, command: &str, place: &Place) -> Result<(), Reason> {
     let options = shared.options;
+    if command.contains('\0') {
+        return Err(Reason::Nul);
+    }
     let words = shlex::split(&without_comments(command)).ok_or(Reason::OpenQuote)?;
     let (program, words) = words.split_first().ok_or(Reason::NoCommand)?;
     let program = macros::variables(program, shared.variable)?;

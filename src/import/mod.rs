@@ -26,6 +26,8 @@ mod database;
 mod environment;
 mod files;
 mod ggufs;
+#[cfg(test)]
+mod hostile;
 mod ini;
 mod llama_swap;
 mod macros;
@@ -119,6 +121,9 @@ fn assemble(read: Read) -> Import {
     let Read { models, mut left_out, remarks } = read;
     let mut usable = Vec::with_capacity(models.len());
     for mut model in models {
+        // No string of a definition holds a NUL.
+        model.description = model.description.map(|text| text.replace('\0', " "));
+        model.labels.values_mut().for_each(|text| *text = text.replace('\0', " "));
         if one_source_of_weights(&mut model) {
             usable.push(model);
         } else {

@@ -147,6 +147,6 @@ mod tests {
     #[test]
     fn a_name_that_is_made_up_never_takes_one_that_is_given() {
         let names: Vec<String> = named(&["a b", "a-b", "A-B", "a:b"]).into_iter().map(|(name, _)| name).collect();
-        assert_eq!(names, ["a-b-2", "a-b", "A-B-2", "a-b-3"]);
+        assert_eq!(names, ["a-b-2", "a-b", "A-B-3", "a-b-4"]);
     }
 }

@@ -70,6 +70,9 @@ impl Options<'_> {
         place: &Place,
     ) {
         let text = given.shown();
+        if text.contains('\0') {
+            return model.remark(place, spelt, bad("its value holds a NUL character, which no command line can", None));
+        }
         match option.key.as_str() {
             "api_key" => return model.secret("api_key", secret(given), place),
             "hf_token" => return model.secret("hf_token", secret(given), place),
@@ -187,6 +190,15 @@ fn port(model: &mut Model, text: &str) -> Result<(), Why> {
             model.port = Some(port);
             Ok(())
         }
+    }
+}
+
+/// A number of seconds that a definition can hold as a duration.
+pub(super) fn seconds(text: &str) -> Result<u64, Why> {
+    let number = text.parse().map_err(|_| bad("it is no number of seconds", None))?;
+    match crate::definition::parse_duration(&format!("{number}s")) {
+        Ok(_) => Ok(number),
+        Err(error) => Err(bad(&error.to_string(), None)),
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::ini::{self, Entry, Section};
 use super::model::Model;
-use super::options::{FALSY, Given, Options, TRUTHY};
+use super::options::{FALSY, Given, Options, TRUTHY, seconds};
 use super::remark::{Place, Remark, Why};
 use super::source::{Problem, Read};
 use crate::definition::catalogue::{OptionSpec, ValueKind};
@@ -60,15 +60,15 @@ fn state(model: &mut Model, entry: &Entry, place: &Place, options: &Options<'_>)
     };
     match key.replace('_', "-").as_str() {
         "version" => return,
-        "load-on-startup" | "--PRESET-LOAD-ON-STARTUP" => {
+        "load-on-startup" => {
             let loads = TRUTHY.contains(&value.as_str());
             model.state = if loads { DesiredState::Running } else { DesiredState::Stopped };
             return;
         }
         "stop-timeout" => {
-            match value.parse::<u64>() {
+            match seconds(value) {
                 Ok(seconds) => model.drain = Some(seconds),
-                Err(_) => model.remark(place, shown(), Why::BadValue("it is no number of seconds".to_owned())),
+                Err(why) => model.remark(place, shown(), why),
             }
             return;
         }
@@ -83,10 +83,8 @@ fn state(model: &mut Model, entry: &Entry, place: &Place, options: &Options<'_>)
         model.remark(place, shown(), Why::UnknownOption);
         return;
     };
-    match given(option, negated, value) {
-        Some(given) => options.set(model, option, negated, &given, key, place),
-        // A flag that cannot be turned off, and is not turned on.
-        None => {}
+    if let Some(given) = given(option, negated, value) {
+        options.set(model, option, negated, &given, key, place);
     }
 }
 

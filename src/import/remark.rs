@@ -159,6 +159,9 @@ pub enum Reason {
     /// A quote in the command line is not closed.
     #[error("a quote in its `cmd` is not closed: close it")]
     OpenQuote,
+    /// No command line can carry it.
+    #[error("its `cmd` holds a NUL character: remove it")]
+    Nul,
     /// Another program is run.
     #[error(
         "its command runs `{0}`, not llama-server: write the definition by hand, with the options llama-server gets"

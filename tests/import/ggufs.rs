@@ -45,7 +45,7 @@ fn a_directory_that_may_not_be_read_is_told() {
     world.weights("m", "hi ");
     let locked = world.path().join("weights/locked");
     fs::create_dir(&locked).unwrap();
-    fs::set_permissions(&locked, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
     // Root reads what nobody may: there is nothing to be told then.
     let readable = fs::read_dir(&locked).is_ok();
     let ran = world.run(&["import", "ggufs", "weights", "--to", "out"]).exits(i32::from(!readable));
