@@ -101,7 +101,8 @@ pub fn check(dir: &Path, files: &[File]) -> Result<(), WriteError> {
     if files.iter().all(is_good) {
         return Ok(());
     }
-    let is_theirs = |problem: &&Diagnostic| files.iter().any(|file| problem.file.ends_with(file.name.as_str()));
+    let is_theirs =
+        |problem: &&Diagnostic| files.iter().any(|file| problem.file.strip_prefix("models.d/") == Some(&file.name));
     let mut problems: Vec<Diagnostic> = desired.diagnostics.iter().filter(is_theirs).cloned().collect();
     if problems.is_empty() {
         // The fault is in what they share: `_defaults.toml`.
