@@ -27,6 +27,7 @@
 //! | [`git`] | the repository that holds the definitions: commits, and their files |
 //! | [`state`] | the state directory: id, locks, logs |
 //! | [`failpoint`] | where tests may kill it; empty in every other build |
+//! | [`import`] | definitions made of what others keep their models in |
 //! | [`cli`] | one file per command: arguments and rendering, no decisions |
 
 pub mod apply;
@@ -38,6 +39,7 @@ pub mod git;
 pub mod host;
 #[cfg(test)]
 mod hostile;
+pub mod import;
 mod inherited;
 pub mod instance;
 pub mod model;

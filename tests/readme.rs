@@ -198,7 +198,8 @@ fn the_readme_names_every_option_and_every_exit_code() {
     let commands = commands.lines().take_while(|line| !line.is_empty()).filter(|line| !line.starts_with("   "));
     let helps: Vec<_> = commands.map(|line| help_of(&[line.split_whitespace().next().unwrap()])).collect();
     assert!(helps.len() > 5, "{help}");
-    for help in helps.iter().chain([&help]) {
+    let import = help_of(&["import", "preset"]);
+    for help in helps.iter().chain([&help, &import]) {
         let options = help.split_whitespace().filter(|word| word.starts_with("--") && word.len() > 2);
         for option in options.map(|word| word.trim_end_matches([',', ')', ':', '.'])) {
             assert!(["--help", "--version"].contains(&option) || readme.contains(option), "README lacks {option}");

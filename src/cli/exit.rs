@@ -12,11 +12,12 @@ pub enum Exit {
     Locked,
     /// An action needs llama-server and there is no usable one.
     NoLlamaServer,
-    /// No models.d to read.
+    /// No models.d, or no source of an import, to read.
     NoModelsDir,
     /// Refused by the mass-delete guard.
     Guard,
-    /// Some definition is invalid; the others were reconciled.
+    /// Some definition is invalid, and the others were reconciled; or the
+    /// source of an import is not what it should be.
     InvalidDefinition,
     /// An action failed, or a model is not as declared.
     Failed,

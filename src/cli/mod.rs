@@ -3,6 +3,7 @@
 mod completions;
 mod down;
 mod exit;
+mod import;
 mod json;
 mod man;
 mod models;
@@ -90,6 +91,8 @@ pub enum Command {
     Status(status::StatusArgs),
     /// Stop every managed server; records and definitions stay.
     Down(down::DownArgs),
+    /// Write definitions of models that are kept elsewhere: llama-swap, a preset, a database, …
+    Import(import::ImportArgs),
     /// Read the models table, as the programs that share it see it.
     Models(models::ModelsArgs),
     /// Print what makes a shell complete herdsman's commands.
@@ -108,6 +111,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Watch(args) => watch::run(&cli.places, args),
         Command::Status(args) => status::run(&cli.places, args),
         Command::Down(args) => down::run(&cli.places, args),
+        Command::Import(args) => import::run(&cli.places, args),
         Command::Models(args) => models::run(&cli.places, args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),

@@ -18,6 +18,7 @@
 //! | `changes`, `managed` | writing: herdsman's own tables, and the shared row of a managed model |
 //! | `fields` | reading single fields strictly, so that an edited record is an error that names it |
 //! | `models`, `row`, `convert` | the five functions of the contract, a row, the two vocabularies |
+//! | `stated` | what a row says beyond defaults, for `import` |
 //!
 //! Invariants:
 //! - One commit is one immediate transaction: all of it or none.
@@ -32,6 +33,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
+use serde_json::{Map, Value as Json};
 
 use crate::failpoint::{Point, reach};
 use crate::model::{Change, EventRecord, ModelName, Records, Timestamp};
@@ -56,6 +58,7 @@ mod open;
 mod records;
 mod row;
 mod salvage;
+mod stated;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -203,6 +206,16 @@ impl Database {
     /// No row has the id.
     pub fn delete_model(&mut self, id: i64) -> Result<(), DatabaseError> {
         self.write(|connection| models::delete(connection, id))
+    }
+
+    /// What a row states about its model, by llama-server's names of options:
+    /// its `parameters`, and every other column that holds something else than
+    /// the default of the table or of the contract. `hf_token` is not in it.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn stated(&self, row: &ModelRow) -> Result<Map<String, Json>, DatabaseError> {
+        self.read(|connection| Ok(stated::of(row, &stated::defaults(connection)?)))
     }
 
     /// Names that several rows share, with the ids of those rows: only in a

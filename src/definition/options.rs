@@ -198,7 +198,7 @@ fn not_exactly_one(reader: &Reader<'_, '_>, given: &[Weights<'_, '_>]) -> Diagno
 }
 
 /// What is wrong with the text of a weights key, and the fix.
-fn malformed(key: &str, text: &str) -> Option<(String, &'static str)> {
+pub(crate) fn malformed(key: &str, text: &str) -> Option<(String, &'static str)> {
     match key {
         _ if text.trim().is_empty() => Some((format!("`{key}` is empty"), "say which weights to load")),
         "hf_repo" if !is_repository(text) => {

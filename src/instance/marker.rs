@@ -3,6 +3,7 @@
 //! `/proc/PID/environ` never changes after exec, so what was given at the
 //! start identifies the process for its whole life.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -73,6 +74,18 @@ impl Environment {
             .split(|&b| b == 0)
             .find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
             .map(OsStr::from_bytes)
+    }
+
+    /// Every variable, lossily where it is no text.
+    pub fn entries(&self) -> BTreeMap<String, String> {
+        let mut entries = BTreeMap::new();
+        for entry in self.0.split(|&b| b == 0) {
+            let entry = String::from_utf8_lossy(entry);
+            if let Some((name, value)) = entry.split_once('=') {
+                entries.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+            }
+        }
+        entries
     }
 
     /// The same, where it is text.

@@ -27,6 +27,7 @@ mod environment;
 mod hostile;
 mod http;
 mod last_lines;
+mod look;
 mod marker;
 mod observe;
 mod pidfd;
@@ -47,6 +48,7 @@ use std::path::Path;
 use std::process::{Child, ExitStatus};
 
 pub use last_lines::last_lines;
+pub use look::{Look, look};
 pub use rotate::{RotateError, Rotation, rotate};
 use rustix::process::WaitOptions;
 pub use spawn::SpawnError;

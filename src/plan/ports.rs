@@ -84,13 +84,15 @@ pub fn allot(input: &Input<'_>) -> BTreeMap<ModelName, PortChoice> {
 
 /// The recorded port a model keeps; `None` when it has none or must move.
 ///
-/// A definition out of sight (removed, unresolved, not loaded) keeps its port.
+/// A definition out of sight (removed, unresolved, not loaded) keeps its port,
+/// and so does one declared stopped: who listens there counts when it starts.
 fn standing_port(input: &Input<'_>, definition: Option<&Definition>, record: &ModelRecord) -> Option<u16> {
     let recorded = record.port?;
     if definition.is_some_and(|d| d.spec.is_unix_socket() || d.spec.port.is_some_and(|p| p != recorded.port)) {
         return None;
     }
-    let movable = !recorded.proven && definition.is_some_and(|d| d.spec.port.is_none());
+    let is_to_run = |d: &Definition| d.spec.port.is_none() && d.state == DesiredState::Running;
+    let movable = !recorded.proven && definition.is_some_and(is_to_run);
     if movable && (held_by_stranger(input, recorded.port) || bind_failed(input, record, recorded.port)) {
         return None;
     }

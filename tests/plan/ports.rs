@@ -317,3 +317,21 @@ fn a_port_that_a_stranger_takes_before_the_first_start_is_exchanged() {
     world.settle();
     assert_eq!(world.machine.server("b").port, Some(8102));
 }
+
+#[test]
+fn a_stopped_model_keeps_its_port_whoever_listens_there() {
+    let mut world = World::new([model("a")]);
+    world.pass();
+    world.define(model("a").stopped());
+    world.settle();
+    // What a wrapper leaves when it ends, and what becomes of that.
+    world.machine.strangers.insert(8100, "llama-server (pid 7)".to_owned());
+    assert_snapshot!(world.planned(), @"nothing, 1 matching");
+    world.settle();
+    world.machine.strangers.clear();
+    assert_snapshot!(world.planned(), @"nothing, 1 matching");
+    world.machine.strangers.insert(8100, "nginx (pid 8)".to_owned());
+    world.define(model("a"));
+    world.settle();
+    assert_eq!(world.machine.server("a").port, Some(8101));
+}

@@ -19,6 +19,7 @@
 //! - A value passes only if llama-server reads it as it is written; where that
 //!   is not known, its own dry run decides ([`binary::dry_run`]).
 
+mod argument;
 pub mod binary;
 mod help;
 mod number;

@@ -1,0 +1,202 @@
+//! `herdsman import`: definitions made of what others keep their models in.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+
+use super::open::Refused;
+use super::output::{complain, print};
+use super::{Exit, Places};
+use crate::definition::{absolute, render};
+use crate::import::{self, File, Import, Kind, LeftOut, Named, Source, SourceError, WriteError};
+use crate::model::DesiredState;
+use crate::text::{count, printable};
+
+/// Arguments of `import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    #[command(subcommand)]
+    source: SourceArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum SourceArgs {
+    /// The models of a llama-swap.
+    LlamaSwap {
+        /// Its config.yaml.
+        file: String,
+        #[command(flatten)]
+        into: Into,
+    },
+    /// The models of a llama-server that runs as a router.
+    Preset {
+        /// Its --models-preset, an INI file.
+        file: String,
+        #[command(flatten)]
+        into: Into,
+    },
+    /// Rows of a models database that herdsman does not manage.
+    Database {
+        /// The SQLite file.
+        file: String,
+        #[command(flatten)]
+        into: Into,
+    },
+    /// A llama-server that runs.
+    Process {
+        /// Its process id.
+        #[arg(value_parser = clap::value_parser!(i32).range(1..))]
+        pid: i32,
+        #[command(flatten)]
+        into: Into,
+    },
+    /// Weights in a directory and those below it.
+    Ggufs {
+        /// The directory.
+        dir: String,
+        #[command(flatten)]
+        into: Into,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Into {
+    /// Directory to write the definitions into; none that is there is overwritten.
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+    /// Print the definitions and write none.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Runs the command.
+pub(super) fn run(_places: &Places, args: &ImportArgs) -> anyhow::Result<Exit> {
+    let (source, Into { to, dry_run }) = match &args.source {
+        SourceArgs::LlamaSwap { file, into } => (Source::LlamaSwap(file.clone()), into),
+        SourceArgs::Preset { file, into } => (Source::Preset(file.clone()), into),
+        SourceArgs::Database { file, into } => (Source::Database(file.clone()), into),
+        SourceArgs::Process { pid, into } => (Source::Process(*pid), into),
+        SourceArgs::Ggufs { dir, into } => (Source::Ggufs(dir.clone()), into),
+    };
+    let cwd = std::env::current_dir()?;
+    let import = match import::import(&source, &cwd) {
+        Ok(import) => import,
+        Err(error) => return refuse(&error),
+    };
+    tell(&import);
+    let files: Vec<File> = import.definitions.iter().map(|(_, file)| file.clone()).collect();
+    if !files.is_empty() {
+        let dir = absolute(&cwd, to);
+        let done = import::none_is_there(&dir, &files)
+            .and_then(|()| import::check(&dir, &files))
+            .and_then(|()| if *dry_run { Ok(()) } else { import::write(&dir, &files) });
+        if let Err(error) = done {
+            if let WriteError::Invalid(problems) = &error {
+                complain(render(problems, false));
+            }
+            return Err(Refused { exit: Exit::Failed, message: error.to_string() }.into());
+        }
+    }
+    if *dry_run {
+        for file in &files {
+            print(format_args!("==> {} <==\n{}\n", to.join(&file.name).display(), file.text))?;
+        }
+    }
+    print(list(&import, to))?;
+    print(summary(&import, *dry_run))?;
+    if let (Source::Process(pid), false) = (&source, *dry_run || files.is_empty()) {
+        print(next_steps(*pid, &import, to))?;
+    }
+    let failed = import.left_out.iter().any(|left_out| left_out.why.is_failure());
+    Ok(if failed { Exit::Failed } else { Exit::Converged })
+}
+
+/// A source nothing can be made of.
+fn refuse(error: &SourceError) -> anyhow::Result<Exit> {
+    let exit = match error {
+        SourceError::Unreadable { .. } => Exit::NoModelsDir,
+        SourceError::Malformed { .. } | SourceError::Wrong(_) => Exit::InvalidDefinition,
+    };
+    if let SourceError::Malformed { diagnostics, .. } = error {
+        complain(render(diagnostics, false));
+        return Ok(exit);
+    }
+    Err(Refused { exit, message: error.to_string() }.into())
+}
+
+/// What is not in the definitions as the source has it, on standard error.
+fn tell(import: &Import) {
+    for LeftOut { called, place, why } in &import.left_out {
+        let mark = if why.is_failure() { '!' } else { '.' };
+        complain(format_args!("{mark} {place}: {}: no definition: {}", printable(called), printable(&why.to_string())));
+    }
+    for remark in &import.remarks {
+        complain(format_args!("{} {}: {remark}", mark(remark.why.kind()), remark.place));
+    }
+    for (Named { name, model }, _) in &import.definitions {
+        for remark in &model.remarks {
+            complain(format_args!("{} {}: {name}: {remark}", mark(remark.why.kind()), remark.place));
+        }
+    }
+}
+
+const fn mark(kind: Kind) -> char {
+    match kind {
+        Kind::Dropped => '-',
+        Kind::Secret => '!',
+        Kind::Changed => '~',
+    }
+}
+
+/// A line a definition.
+fn list(import: &Import, to: &Path) -> String {
+    let path = |file: &File| to.join(&file.name).display().to_string();
+    let width = import.definitions.iter().map(|(_, file)| path(file).chars().count()).max().unwrap_or(0);
+    let line = |(Named { model, .. }, file): &(Named, File)| {
+        let stopped = if model.state == DesiredState::Stopped { " (declared stopped)" } else { "" };
+        format!("  + {:width$}   {}{stopped}\n", path(file), model.place)
+    };
+    import.definitions.iter().map(line).collect()
+}
+
+/// Counts of all that was told.
+fn summary(import: &Import, dry_run: bool) -> String {
+    let kinds = || {
+        let own = import.definitions.iter().flat_map(|(named, _)| &named.model.remarks);
+        import.remarks.iter().chain(own).map(|remark| remark.why.kind())
+    };
+    let of = |kind: Kind| kinds().filter(|other| *other == kind).count();
+    let verb = if dry_run { "Would write" } else { "Wrote" };
+    let mut parts = vec![format!("{verb} {}", count(import.definitions.len(), "definition"))];
+    let mut part = |number: usize, text: String| {
+        if number > 0 {
+            parts.push(text);
+        }
+    };
+    let left_out = import.left_out.len();
+    let (changed, dropped, secrets) = (of(Kind::Changed), of(Kind::Dropped), of(Kind::Secret));
+    part(left_out, format!("{} left out", count(left_out, "model")));
+    part(changed, format!("{changed} said in another form"));
+    part(dropped, format!("{dropped} without a counterpart"));
+    part(secrets, format!("{} to fill in", count(secrets, "secret")));
+    let mut summary = parts.join(", ") + ".\n";
+    let stopped = import.definitions.iter().filter(|(named, _)| named.model.state == DesiredState::Stopped).count();
+    if stopped > 0 {
+        summary += &format!("{} declared stopped: take `state = \"stopped\"` out of those that are to run.\n", {
+            if stopped == 1 { "1 is".to_owned() } else { format!("{stopped} are") }
+        });
+    }
+    summary
+}
+
+/// How to take over a process.
+fn next_steps(pid: i32, import: &Import, to: &Path) -> String {
+    let Some((Named { name, .. }, _)) = import.definitions.first() else { return String::new() };
+    let dir = to.display();
+    format!(
+        "\nProcess {pid} runs on as it is: herdsman touches no server it did not start. To take {name} over:\n  \
+         herdsman --models-dir {dir} reconcile --dry-run   # shows its start, and that it waits for the port\n  \
+         kill {pid}   # or stop its service; whoever started it must not start it again\n  \
+         herdsman --models-dir {dir} reconcile\n"
+    )
+}

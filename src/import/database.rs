@@ -1,0 +1,84 @@
+//! Rows of a models database: of another program, or of our own those that
+//! herdsman does not manage.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Map, Value as Json};
+
+use super::model::{Model, Secret};
+use super::options::{Given, Options};
+use super::remark::{LeftOut, Place, Reason, Why};
+use super::source::{Read, SourceError};
+use crate::database::{Database, DatabaseError, ModelFilter, ModelRow};
+use crate::model::{DesiredState, ModelType, Status};
+
+/// Reads the rows of the SQLite file `path`; `shown` is the same as it was
+/// given.
+pub(super) fn read(path: &Path, shown: &str, options: &Options<'_>) -> Result<Read, SourceError> {
+    if let Err(error) = crate::regular::open(path) {
+        let help = "give the path of an SQLite file with the table `models`";
+        return Err(SourceError::Unreadable { shown: shown.to_owned(), cause: error.to_string(), help });
+    }
+    let wrong = |error: DatabaseError| SourceError::Wrong(error.to_string());
+    let empty = || SourceError::Wrong(format!("{shown} has no rows in its table `models`: there is nothing to import"));
+    let database = Database::open_read_only(path).map_err(wrong)?.ok_or_else(empty)?;
+    let rows = database.get_models(&ModelFilter::default()).map_err(wrong)?;
+    let records = database.records().map_err(wrong)?;
+    let managed: BTreeMap<i64, &str> = records.models.values().map(|m| (m.id, m.source.as_str())).collect();
+    let mut read = Read::default();
+    // Oldest first, as they were made.
+    for row in rows.iter().rev() {
+        let place = Place::whole(&format!("{shown} row {}", row.id()));
+        if let Some(source) = managed.get(&row.id()) {
+            let why = Reason::Managed((*source).to_owned());
+            read.left_out.push(LeftOut { called: row.name().to_owned(), place, why });
+            continue;
+        }
+        let stated = database.stated(row).map_err(wrong)?;
+        read.models.push(model(row, &stated, &place, options));
+    }
+    if rows.is_empty() { Err(empty()) } else { Ok(read) }
+}
+
+fn model(row: &ModelRow, stated: &Map<String, Json>, place: &Place, options: &Options<'_>) -> Model {
+    let state = match row.status() {
+        Status::Running | Status::Loading => DesiredState::Running,
+        Status::Idle | Status::Error => DesiredState::Stopped,
+    };
+    let mut model = Model::new(row.name(), place.clone(), state);
+    model.model_type = Some(row.model_type()).filter(|model_type| *model_type != ModelType::Llama);
+    if row.text("hf_token").is_some_and(|token| !token.is_empty()) {
+        model.secret("hf_token", Secret::ToFill, place);
+    }
+    if row.text("parameters").is_some_and(|text| serde_json::from_str::<Map<String, Json>>(text).is_err()) {
+        let why = Why::BadValue("it is no JSON object".to_owned());
+        model.remark(place, "the column `parameters`", why);
+    }
+    for (key, value) in stated.iter().filter(|(_, value)| !value.is_null()) {
+        state_one(&mut model, key, value, place, options);
+    }
+    model
+}
+
+fn state_one(model: &mut Model, key: &str, value: &Json, place: &Place, options: &Options<'_>) {
+    // Text that says nothing, as forms leave it behind.
+    if value.as_str() == Some("") {
+        return;
+    }
+    let catalogue = std::sync::Arc::clone(&options.catalogue);
+    let shown = match super::names_a_secret(key) {
+        true => key.to_owned(),
+        false => format!("{key} = {value}"),
+    };
+    if key == "aliases"
+        && let Some(names) = value.as_array()
+    {
+        names.iter().filter_map(Json::as_str).for_each(|name| model.alias(name));
+        return;
+    }
+    match catalogue.argument(&format!("--{key}")) {
+        Some((option, negated)) => options.set(model, option, negated, &Given::Json(value.clone()), key, place),
+        None => model.remark(place, shown, Why::UnknownOption),
+    }
+}

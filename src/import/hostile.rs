@@ -1,0 +1,59 @@
+//! Hostile sources: whatever a configuration or preset says, what is made of
+//! it is valid, and no secret is in it.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::hostile::{Target, survives};
+
+#[test]
+fn no_source_does_harm_and_all_that_is_made_of_it_is_valid() {
+    let words: &[&[u8]] = &[
+        b"${PORT}",
+        b"${MODEL_ID}",
+        b"${env.A}",
+        b"<<: *common",
+        b"--api-key",
+        b" -m /m.gguf",
+        b"--host /run/a.sock",
+        b"--alias a,b",
+        b"[*]\n",
+        b"[a]\n",
+        b"hf-repo = ",
+        b"port = ",
+        b"'",
+        b"\\\n",
+        b"\xc2\x9b",
+    ];
+    // What is made of a text repeats its names in files, comments and remarks.
+    let target = Target {
+        name: "import",
+        words,
+        cases: 300,
+        longest: 8 << 10,
+        time: Duration::from_secs(10),
+        memory: 64 << 20,
+        ..Target::default()
+    };
+    let _ = Catalogue::embedded();
+    survives(target, |bytes| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        let place = Place::whole("source");
+        let options = Options { catalogue: Catalogue::embedded(), base: Path::new("/base"), is_guess: true };
+        let variable = |name: &str| (name.len() < 5).then(|| format!("value of {name}"));
+        let reads = [llama_swap::read(text, &place, &options, &variable), preset::read(text, &place, &options)];
+        for read in reads.into_iter().flatten() {
+            let files: Vec<File> = assemble(read).definitions.into_iter().map(|(_, file)| file).collect();
+            match check(Path::new("/no/such/directory"), &files) {
+                Ok(()) => {}
+                Err(WriteError::Invalid(problems)) => {
+                    let rendered = crate::definition::render(&problems, false);
+                    assert!(problems.is_empty(), "{rendered}\n{files:#?}");
+                }
+                Err(error) => assert!(files.is_empty(), "{error}"),
+            }
+        }
+    });
+}

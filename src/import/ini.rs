@@ -1,0 +1,133 @@
+//! The INI that llama-server reads presets from.
+//!
+//! Read here and not by a library, because llama-server's grammar
+//! (`common/preset.cpp`) is its own: `;` and `#` begin a comment anywhere, a
+//! value has neither quotes nor escapes, a section stated again starts over,
+//! and keys before the first section belong to the model `default`. Measured
+//! on b10434. What it refuses and can mean only one thing is taken here: blanks
+//! before a key, dashes at its front, `_` for `-`.
+
+use super::source::Problem;
+
+/// The section of keys before the first header.
+const DEFAULT: &str = "default";
+
+/// One section: a model, or `*` for all.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Section {
+    pub name: String,
+    /// From 1.
+    pub line: u32,
+    pub entries: Vec<Entry>,
+}
+
+/// `key = value`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Without dashes at the front.
+    pub key: String,
+    pub value: String,
+    /// From 1.
+    pub line: u32,
+}
+
+/// The sections, in the order in which they were first stated.
+pub(super) fn parse(text: &str) -> Result<Vec<Section>, Vec<Problem>> {
+    let mut sections: Vec<Section> = Vec::new();
+    let mut current: Option<usize> = None;
+    let mut problems = Vec::new();
+    let mut start = 0;
+    for (line, number) in text.split_inclusive('\n').zip(1..) {
+        let place = start..start + line.trim_end().len();
+        start += line.len();
+        let line = line.trim();
+        if line.is_empty() || line.starts_with(COMMENT) {
+            continue;
+        }
+        if let Some(rest) = line.strip_prefix('[') {
+            let Some((name, after)) = rest.split_once(']').filter(|(name, _)| !name.trim().is_empty()) else {
+                problems.push(Problem::new(place, "the section has no name and `]`", "write `[name]`"));
+                continue;
+            };
+            if !uncommented(after).is_empty() {
+                problems.push(Problem::new(
+                    place,
+                    "something follows the section's `]`",
+                    "put it on a line of its own",
+                ));
+                continue;
+            }
+            current = Some(begin(&mut sections, name.trim(), number));
+            continue;
+        }
+        let Some((key, value)) = line.split_once('=') else {
+            problems.push(Problem::new(place, "this is no `key = value`", "write `key = value`, or `[section]`"));
+            continue;
+        };
+        let key = key.trim().trim_start_matches('-');
+        if key.is_empty() || key.contains(|c: char| !(c.is_ascii_alphanumeric() || "_.-".contains(c))) {
+            problems.push(Problem::new(place, "that is no option's name", "write an option's name without dashes"));
+            continue;
+        }
+        let index = *current.get_or_insert_with(|| begin(&mut sections, DEFAULT, number));
+        let entry = Entry { key: key.to_owned(), value: uncommented(value).to_owned(), line: number };
+        let entries = &mut sections[index].entries;
+        entries.retain(|known| known.key != entry.key);
+        entries.push(entry);
+    }
+    if problems.is_empty() { Ok(sections) } else { Err(problems) }
+}
+
+const COMMENT: [char; 2] = [';', '#'];
+
+/// The text before a comment, without the blanks around it.
+fn uncommented(text: &str) -> &str {
+    text.split(COMMENT).next().unwrap_or_default().trim()
+}
+
+/// Begins a section, or starts it over.
+fn begin(sections: &mut Vec<Section>, name: &str, line: u32) -> usize {
+    let section = Section { name: name.to_owned(), line, entries: Vec::new() };
+    if let Some(index) = sections.iter().position(|known| known.name == name) {
+        sections[index] = section;
+        return index;
+    }
+    sections.push(section);
+    sections.len() - 1
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn it_reads_as_llama_server_does() {
+        let text = "c = 1\r\n; x\r\n[ a ] # y\r\nm = /a b.gguf ; z\r\n  --no_mmap= 1\r\n[b]\r\nm=/x#y\r\n[a]\r\nt = \"q\"\r\nt = \r\n";
+        let sections = parse(text).unwrap();
+        let shown: Vec<_> = sections
+            .iter()
+            .map(|s| (s.name.as_str(), s.line, s.entries.iter().map(|e| (e.key.as_str(), e.value.as_str())).collect()))
+            .collect::<Vec<(_, _, Vec<_>)>>();
+        assert_eq!(
+            shown,
+            [("default", 1, vec![("c", "1")]), ("a", 8, vec![("t", "")]), ("b", 6, vec![("m", "/x")])],
+            "a section that is stated again starts over, and `#` begins a comment anywhere"
+        );
+    }
+
+    #[test]
+    fn every_line_that_is_nothing_is_told() {
+        let problems = parse("[a\n[]\n[b] x\nhello\né = 1\n= 2\n").unwrap_err();
+        assert_eq!(problems.len(), 6);
+        assert_eq!(problems[3].span, 12..17);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[a\\[\\]=;#\r\n é-]{0,40}") {
+            let _ = parse(&text);
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! llama-swap's `config.yaml`.
+//!
+//! llama-swap starts a model when somebody asks for it and swaps it for
+//! another; herdsman keeps running what is declared running. So only what
+//! llama-swap loads at its own start (`hooks.on_startup.preload`) is declared
+//! running, and the others stopped: not all at once on a GPU that holds one.
+
+use std::rc::Rc;
+
+use super::macros::{self, Macros, PORT};
+use super::model::Model;
+use super::options::{Given, Options, seconds};
+use super::remark::{LeftOut, Place, Reason, Remark, Why};
+use super::source::{Problem, Read};
+use super::yaml::{self, Node};
+use super::{command_line, environment};
+use crate::model::DesiredState;
+
+/// Keys of the file that have no counterpart, and what there is instead.
+const GLOBAL: [(&str, &str); 18] = [
+    ("startPort", "ports are allotted from `--port-range`"),
+    ("groups", SWAP),
+    ("matrix", SWAP),
+    ("routing", SWAP),
+    ("profiles", SWAP),
+    ("peers", "herdsman runs the models of this machine alone"),
+    ("apiKeys", "herdsman is no proxy: a server's own key goes into `[secrets]` as `api_key`"),
+    ("logLevel", LOGS),
+    ("logRequests", LOGS),
+    ("logTimeFormat", LOGS),
+    ("logToStdout", LOGS),
+    ("includeAliasesInList", "llama-server lists every alias"),
+    ("sendLoadingState", PROXY),
+    ("metricsMaxInMemory", PROXY),
+    ("captureBuffer", PROXY),
+    ("store", PROXY),
+    ("upstream", PROXY),
+    ("unloadTimeout", "`[update] drain` says how long requests in flight are waited for"),
+];
+
+/// The same of a model.
+const MODEL: [(&str, &str); 10] = [
+    ("cmdStop", "herdsman waits for requests in flight (`[update] drain`) and then stops the server itself"),
+    ("concurrencyLimit", "llama-server queues what its slots do not take; `parallel` says how many there are"),
+    ("filters", "herdsman is no proxy and changes no request"),
+    ("metadata", "not taken: `[labels]` holds notes for people"),
+    ("sendLoadingState", PROXY),
+    ("timeouts", PROXY),
+    ("unlisted", "herdsman lists every model"),
+    ("unloadTimeout", "`[update] drain` says how long requests in flight are waited for"),
+    ("capabilities", PROXY),
+    ("logToStdout", LOGS),
+];
+
+const SWAP: &str = "herdsman swaps nothing: it keeps running whatever is declared running";
+const LOGS: &str = "each server has a log of its own in the state directory";
+const PROXY: &str = "herdsman is no proxy";
+const ADDRESS: &str = "herdsman is no proxy: each model has an address of its own, which `herdsman status` shows";
+
+/// What the whole file says of every model.
+struct Shared<'a> {
+    options: &'a Options<'a>,
+    variable: &'a dyn Fn(&str) -> Option<String>,
+    macros: Macros,
+    preload: Vec<String>,
+    /// `healthCheckTimeout`, seconds.
+    ready_timeout: Option<u64>,
+    /// `globalTTL`, seconds.
+    ttl: Option<i64>,
+}
+
+/// Reads the file. `variable` gives the environment's variables.
+pub(super) fn read(
+    text: &str,
+    place: &Place,
+    options: &Options<'_>,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Read, Vec<Problem>> {
+    let whole = |message: &str| vec![Problem::new(0..0, message, "give the config.yaml of a llama-swap")];
+    let root =
+        yaml::parse(text).map_err(|p| vec![Problem::new(p.span, p.message, "llama-swap cannot read it either")])?;
+    let Some(root) = root.filter(|root| !root.is_null()) else { return Err(whole("the file is empty")) };
+    if root.entries().is_none() {
+        return Err(whole("this is no configuration of llama-swap: it is no map"));
+    }
+    let Some(models) = root.get("models") else {
+        return Err(whole("this is no configuration of llama-swap: it has no `models`"));
+    };
+    let mut problems = Vec::new();
+    let mut read = Read::default();
+    let mut shared =
+        Shared { options, variable, macros: Macros::default(), preload: Vec::new(), ready_timeout: None, ttl: None };
+    globals(&root, place, &mut shared, &mut read, &mut problems);
+    match models.entries() {
+        Some([]) => {
+            problems.push(Problem::new(models.span.clone(), "`models` has no models", "write one model a key"));
+        }
+        None => {
+            let message = format!("`models` is to be a map of models, and is {}", models.kind());
+            problems.push(Problem::new(models.span.clone(), message, "write one model a key"));
+        }
+        Some(entries) => {
+            for (key, node) in entries {
+                one(&shared, key, node, place, &mut read, &mut problems);
+            }
+        }
+    }
+    if problems.is_empty() { Ok(read) } else { Err(problems) }
+}
+
+fn globals(root: &Node, place: &Place, shared: &mut Shared<'_>, read: &mut Read, problems: &mut Vec<Problem>) {
+    for (key, value) in root.entries().unwrap_or_default() {
+        let (name, place) = (key.text().unwrap_or_default(), place.line(key.line));
+        match name {
+            "models" => {}
+            "macros" => define(value, &mut shared.macros, problems),
+            "healthCheckTimeout" => match seconds(value.text().unwrap_or("0")) {
+                Ok(timeout) => shared.ready_timeout = Some(timeout),
+                Err(why) => read.remarks.push(Remark::new(&place, shown(name, value), why)),
+            },
+            "globalTTL" => shared.ttl = number(value, name, problems),
+            "hooks" => {
+                let preload = value.get("on_startup").and_then(|hook| hook.get("preload"));
+                shared.preload = preload.map(|list| texts(list, "preload", problems)).unwrap_or_default();
+            }
+            _ => {
+                let why = instead(&GLOBAL, name);
+                read.remarks.push(Remark::new(&place, shown(name, value), why));
+            }
+        }
+    }
+    read.remarks.push(Remark::new(place, "one address for all models", Why::NoCounterpart(ADDRESS)));
+}
+
+fn instead(known: &[(&str, &'static str)], name: &str) -> Why {
+    let found = known.iter().find(|(key, _)| *key == name);
+    Why::NoCounterpart(found.map_or("herdsman does not know the key", |(_, why)| why))
+}
+
+/// A key with its value, where that is short and no secret.
+fn shown(name: &str, value: &Node) -> String {
+    match value.text() {
+        Some(text) if !super::names_a_secret(name) => format!("{name}: {}", text.trim()),
+        _ => name.to_owned(),
+    }
+}
+
+fn define(node: &Node, macros: &mut Macros, problems: &mut Vec<Problem>) {
+    let Some(entries) = node.entries() else {
+        if !node.is_null() {
+            let message = format!("`macros` is to be a map, and is {}", node.kind());
+            problems.push(Problem::new(node.span.clone(), message, "write one macro a key"));
+        }
+        return;
+    };
+    for (key, value) in entries {
+        // Structured ones only ever fill `metadata`, which is not taken.
+        if let (Some(name), Some(text)) = (key.text(), value.text()) {
+            macros.define(name, text.trim_end_matches('\n'));
+        }
+    }
+}
+
+fn number(node: &Node, key: &str, problems: &mut Vec<Problem>) -> Option<i64> {
+    let number = node.text().and_then(|text| text.parse().ok());
+    if number.is_none() && !node.is_null() {
+        let message = format!("`{key}` is to be a whole number, and is not");
+        problems.push(Problem::new(node.span.clone(), message, "write a number of seconds"));
+    }
+    number
+}
+
+fn texts(node: &Node, key: &str, problems: &mut Vec<Problem>) -> Vec<String> {
+    let one = |item: &Rc<Node>| {
+        // Newer files describe an alias by a map.
+        item.text().or_else(|| item.get("id")?.text()).map(str::to_owned)
+    };
+    let items: Option<Vec<String>> = node.items().map(|items| items.iter().map(one).collect()).unwrap_or_default();
+    if items.is_none() && !node.is_null() {
+        let message = format!("`{key}` is to be a list of texts");
+        problems.push(Problem::new(node.span.clone(), message, "write `- text`, one a line"));
+    }
+    items.unwrap_or_default()
+}
+
+/// Reads one model into `read`.
+fn one(shared: &Shared<'_>, key: &Node, node: &Node, place: &Place, read: &mut Read, problems: &mut Vec<Problem>) {
+    let (Some(id), place) = (key.text(), place.line(key.line)) else {
+        problems.push(Problem::new(key.span.clone(), "a model's name is to be a text", "name the model"));
+        return;
+    };
+    if node.entries().is_none() && !node.is_null() {
+        let message = format!("the model `{id}` is to be a map, and is {}", node.kind());
+        problems.push(Problem::new(node.span.clone(), message, "write `cmd:` and what else it has below its name"));
+        return;
+    }
+    let before = problems.len();
+    match model(shared, id, node, &place, problems) {
+        Ok(model) if problems.len() == before => read.models.push(model),
+        Ok(_) => {}
+        Err(why) => read.left_out.push(LeftOut { called: id.to_owned(), place, why }),
+    }
+}
+
+fn model(
+    shared: &Shared<'_>,
+    id: &str,
+    node: &Node,
+    place: &Place,
+    problems: &mut Vec<Problem>,
+) -> Result<Model, Reason> {
+    let mut macros = shared.macros.clone();
+    if let Some(own) = node.get("macros") {
+        define(own, &mut macros, problems);
+    }
+    macros.define("MODEL_ID", id);
+    let is_preloaded = shared.preload.iter().any(|preloaded| preloaded == id);
+    let state = if is_preloaded { DesiredState::Running } else { DesiredState::Stopped };
+    let mut model = Model::new(id, place.clone(), state);
+    model.ready_timeout = shared.ready_timeout.filter(|seconds| *seconds > 0);
+    let mut ttl = shared.ttl;
+    for (key, value) in node.entries().unwrap_or_default() {
+        let place = place.line(key.line);
+        let text = || value.text().map(str::to_owned);
+        match key.text().unwrap_or_default() {
+            "cmd" | "macros" | "proxy" | "env" => {}
+            "name" => label(&mut model, text()),
+            "description" => model.description = text(),
+            "aliases" => texts(value, "aliases", problems).iter().for_each(|alias| model.alias(alias)),
+            "useModelName" => model.alias(value.text().unwrap_or_default()),
+            "ttl" => ttl = number(value, "ttl", problems).filter(|ttl| *ttl >= 0).or(ttl),
+            "checkEndpoint" if value.text() == Some("/health") => {}
+            "checkEndpoint" => {
+                model.remark(&place, shown("checkEndpoint", value), Why::NoCounterpart("herdsman asks `/health`"))
+            }
+            name => model.remark(&place, shown(name, value), instead(&MODEL, name)),
+        }
+    }
+    if let Some(env) = node.get("env") {
+        for entry in texts(env, "env", problems) {
+            let entry = macros.expand(&entry)?;
+            let (name, value) = entry.split_once('=').unwrap_or((&entry, ""));
+            let is_secret = super::names_a_secret(name);
+            let value = if is_secret { value.to_owned() } else { macros::variables(value, shared.variable)? };
+            environment::read(shared.options, &mut model, name, &value, &place.line(env.line));
+        }
+    }
+    let command = node.get("cmd");
+    let text = command.and_then(|cmd| cmd.text()).filter(|cmd| !cmd.trim().is_empty()).ok_or(Reason::NoCommand)?;
+    run(shared, &mut model, &macros.expand(text)?, place)?;
+    sleep(shared, &mut model, ttl, place);
+    if let Some(proxy) = node.get("proxy")
+        && !proxy.text().is_some_and(|url| leads_here(url, model.port))
+    {
+        model.remark(&place.line(proxy.line), shown("proxy", proxy), Why::NoCounterpart(ADDRESS));
+    }
+    Ok(model)
+}
+
+/// A display name is the description, or stands beside it.
+fn label(model: &mut Model, name: Option<String>) {
+    if let Some(name) = name {
+        model.labels.insert("display_name".to_owned(), name);
+    }
+}
+
+/// Whether a proxy's address is the one that the server of `port` has anyway.
+fn leads_here(url: &str, port: Option<u16>) -> bool {
+    let address = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
+    match address.rsplit_once(':') {
+        Some((host, PORT)) => matches!(host, "localhost" | "127.0.0.1" | "0.0.0.0"),
+        Some((_, stated)) => port.is_some_and(|port| stated == port.to_string()),
+        None => false,
+    }
+}
+
+/// Reads the command line.
+fn run(shared: &Shared<'_>, model: &mut Model, command: &str, place: &Place) -> Result<(), Reason> {
+    let options = shared.options;
+    if command.contains('\0') {
+        return Err(Reason::Nul);
+    }
+    let words = shlex::split(&without_comments(command)).ok_or(Reason::OpenQuote)?;
+    let (program, words) = words.split_first().ok_or(Reason::NoCommand)?;
+    let program = macros::variables(program, shared.variable)?;
+    if !command_line::is_llama_server(&program) {
+        return Err(Reason::OtherProgram(crate::text::printable(command_line::program(&program))));
+    }
+    if program.contains('/') {
+        let path = crate::definition::absolute(options.base, std::path::Path::new(&program));
+        model.binary = Some(path.to_string_lossy().into_owned());
+    }
+    let key = |word: &str| options.catalogue.argument(word).map(|(option, _)| option.key.clone());
+    let mut ready = Vec::with_capacity(words.len());
+    let mut before: Option<String> = None;
+    for word in words {
+        match before.as_deref() {
+            // A port of herdsman's choice.
+            Some("port") if word == PORT => drop(ready.pop()),
+            Some("api_key" | "hf_token") => ready.push(word.clone()),
+            _ => ready.push(macros::variables(word, shared.variable)?),
+        }
+        before = key(word);
+    }
+    command_line::read(options, model, &ready, place);
+    Ok(())
+}
+
+/// The command as llama-swap reads it: lines that begin with `#` are comments,
+/// a `\` at the end of a line means nothing.
+fn without_comments(command: &str) -> String {
+    let lines = command.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    lines.map(|line| line.strip_suffix('\\').unwrap_or(line)).collect::<Vec<_>>().join("\n")
+}
+
+/// `ttl` unloads the model when it is idle; llama-server can do so by itself.
+fn sleep(shared: &Shared<'_>, model: &mut Model, ttl: Option<i64>, place: &Place) {
+    let Some(ttl) = ttl.filter(|ttl| *ttl > 0) else { return };
+    let Some(option) = shared.options.catalogue.get("sleep_idle_seconds") else { return };
+    if model.parameters.contains_key("sleep_idle_seconds") {
+        return;
+    }
+    shared.options.set(model, option, false, &Given::Text(ttl.to_string()), "ttl", place);
+    let became = "becomes `sleep_idle_seconds`: the server stays, frees its memory when idle and wakes at a request";
+    model.remark(place, format!("ttl: {ttl}"), Why::Became(became.to_owned()));
+}

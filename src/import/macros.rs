@@ -1,0 +1,103 @@
+//! llama-swap's macros: `${name}` stands for a text, which may hold others.
+//!
+//! `${PORT}` and `${env.NAME}` stay as they are: a definition has a port of
+//! its own, and a variable may be a secret.
+
+use super::remark::Reason;
+
+/// Longer than this no command line is, and macros in macros grow fast.
+const LONGEST: usize = 1 << 20;
+
+/// As many replacements no real text needs: llama-swap's macros hold only what
+/// was defined before them.
+const MOST: usize = 10_000;
+
+/// What stands for the port a definition is allotted.
+pub(super) const PORT: &str = "${PORT}";
+
+/// Macros by name; of several of one name the last counts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Macros(Vec<(String, String)>);
+
+impl Macros {
+    /// Defines a macro.
+    pub fn define(&mut self, name: &str, text: &str) {
+        self.0.push((name.to_owned(), text.to_owned()));
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(known, _)| known == name).map(|(_, text)| text.as_str())
+    }
+
+    /// `text` with every macro in it replaced.
+    pub fn expand(&self, text: &str) -> Result<String, Reason> {
+        let mut done = String::new();
+        let mut rest = text.to_owned();
+        let mut replaced = 0;
+        while let Some((start, name)) = next(&rest) {
+            let end = start + name.len() + "${}".len();
+            if name == "PORT" || name.starts_with("env.") || name == "PID" {
+                done.push_str(&rest[..end]);
+                rest.drain(..end);
+                continue;
+            }
+            let Some(text) = self.get(&name) else { return Err(Reason::UnknownMacro(name)) };
+            done.push_str(&rest[..start]);
+            rest.replace_range(..end, text);
+            replaced += 1;
+            if replaced > MOST || done.len() + rest.len() > LONGEST {
+                return Err(Reason::EndlessMacro);
+            }
+        }
+        Ok(done + &rest)
+    }
+}
+
+/// `text` with each `${env.NAME}` replaced by what `variable` gives.
+pub(super) fn variables(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<String, Reason> {
+    let mut done = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("${env.") {
+        let (before, from) = rest.split_at(start);
+        let Some((name, after)) = from["${env.".len()..].split_once('}') else { break };
+        done.push_str(before);
+        done.push_str(&variable(name).ok_or_else(|| Reason::UnsetVariable(name.to_owned()))?);
+        rest = after;
+    }
+    Ok(done + rest)
+}
+
+/// The next macro: where it begins, and its name. What has another form is
+/// text, as it is to llama-swap.
+fn next(text: &str) -> Option<(usize, String)> {
+    text.match_indices("${").find_map(|(start, _)| {
+        let name = text[start + 2..].split_once('}')?.0;
+        let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+        is_name.then(|| (start, name.to_owned()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn macros_hold_macros_and_the_last_of_a_name_counts() {
+        let mut macros = Macros::default();
+        macros.define("ctx", "4096");
+        macros.define("args", "-c ${ctx} --port ${PORT}");
+        macros.define("ctx", "512");
+        assert_eq!(macros.expand("x ${args} ${env.A} $HOME ${").unwrap(), "x -c 512 --port ${PORT} ${env.A} $HOME ${");
+        assert_eq!(macros.expand("${no}"), Err(Reason::UnknownMacro("no".to_owned())));
+        macros.define("a", "${a}${a}");
+        assert_eq!(macros.expand("${a}"), Err(Reason::EndlessMacro));
+    }
+
+    #[test]
+    fn variables_are_replaced_once() {
+        let variable = |name: &str| (name == "A").then(|| "${env.B}".to_owned());
+        assert_eq!(variables("x${env.A}y", &variable).unwrap(), "x${env.B}y");
+        assert_eq!(variables("${env.B}", &variable), Err(Reason::UnsetVariable("B".to_owned())));
+    }
+}

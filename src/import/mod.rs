@@ -1,0 +1,164 @@
+//! Moving in: definitions made of what others keep their models in.
+//!
+//! ```text
+//!   config.yaml   preset.ini   database   a process   *.gguf
+//!   llama_swap     preset      database    process     ggufs       one file a kind
+//!         \           \           |          /          /
+//!          command_line, environment, options      what llama-server is told,
+//!                           |                      by the option catalogue
+//!                         Model                    in herdsman's words
+//!                           |
+//!                         names                    each name, port, alias once
+//!                           |
+//!                         write -> files           text, checked, onto the disk
+//! ```
+//!
+//! Invariants:
+//! - Nothing of a source is dropped silently: it is a key of the definition, or
+//!   a [`Remark`], or a model [`LeftOut`].
+//! - No secret's value leaves its source: not into a definition, a comment, a
+//!   remark or a diagnostic.
+//! - Nothing is guessed: a command that is not llama-server's is left out.
+//! - No file is overwritten.
+
+mod command_line;
+mod database;
+mod environment;
+mod files;
+mod ggufs;
+#[cfg(test)]
+mod hostile;
+mod ini;
+mod llama_swap;
+mod macros;
+mod model;
+mod names;
+mod options;
+mod preset;
+mod process;
+mod remark;
+mod source;
+mod toml_value;
+mod write;
+mod yaml;
+
+use std::path::Path;
+
+pub use files::{File, WriteError, check, none_is_there, write};
+pub use model::{Model, Secret};
+pub use names::Named;
+pub use remark::{Kind, LeftOut, Place, Reason, Remark, Why};
+pub use source::SourceError;
+
+use crate::definition::{Catalogue, absolute};
+use options::Options;
+use source::{Read, TextFile};
+
+/// What to import.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// llama-swap's configuration, a file.
+    LlamaSwap(String),
+    /// A preset of llama-server's router, a file.
+    Preset(String),
+    /// A models database, an SQLite file.
+    Database(String),
+    /// A llama-server that runs, its pid.
+    Process(i32),
+    /// A directory of weights.
+    Ggufs(String),
+}
+
+/// What a source became.
+#[derive(Debug)]
+pub struct Import {
+    /// The models, each with its definition.
+    pub definitions: Vec<(Named, File)>,
+    /// Models no definition was made of.
+    pub left_out: Vec<LeftOut>,
+    /// What the source says of no model in particular.
+    pub remarks: Vec<Remark>,
+}
+
+/// Reads a source and makes definitions of it; writes nothing. Paths are
+/// relative to `cwd`, absolute.
+///
+/// # Errors
+/// The source cannot be read, or is not what it should be.
+pub fn import(source: &Source, cwd: &Path) -> Result<Import, SourceError> {
+    let options = |base| Options { catalogue: Catalogue::embedded(), base, is_guess: true };
+    let variable = |name: &str| std::env::var(name).ok();
+    let read = match source {
+        Source::LlamaSwap(shown) => {
+            let file = TextFile::read(cwd, shown)?;
+            llama_swap::read(&file.text, &Place::whole(shown), &options(parent(&file.path)), &variable)
+                .map_err(|problems| SourceError::malformed(shown, &file.text, problems))?
+        }
+        Source::Preset(shown) => {
+            let file = TextFile::read(cwd, shown)?;
+            preset::read(&file.text, &Place::whole(shown), &options(parent(&file.path)))
+                .map_err(|problems| SourceError::malformed(shown, &file.text, problems))?
+        }
+        Source::Database(shown) => {
+            let path = absolute(cwd, Path::new(shown));
+            database::read(&path, shown, &options(parent(&path)))?
+        }
+        Source::Process(pid) => process::read(*pid)?,
+        Source::Ggufs(shown) => {
+            let dir = absolute(cwd, Path::new(shown));
+            ggufs::read(&dir, shown, &options(&dir))?
+        }
+    };
+    Ok(assemble(read))
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
+}
+
+/// Gives every model its one name and its text.
+fn assemble(read: Read) -> Import {
+    let Read { models, mut left_out, remarks } = read;
+    let mut usable = Vec::with_capacity(models.len());
+    for mut model in models {
+        // No string of a definition holds a NUL.
+        model.description = model.description.map(|text| text.replace('\0', " "));
+        model.labels.values_mut().for_each(|text| *text = text.replace('\0', " "));
+        if one_source_of_weights(&mut model) {
+            usable.push(model);
+        } else {
+            let Model { called, place, .. } = model;
+            left_out.push(LeftOut { called, place, why: Reason::NoWeights });
+        }
+    }
+    let file = |named: Named| {
+        let file = File { name: format!("{}.toml", named.name), text: write::definition(&named) };
+        (named, file)
+    };
+    let definitions = names::settle(usable).into_iter().map(file).collect();
+    Import { definitions, left_out, remarks }
+}
+
+/// Keeps one of the keys that say which weights to load, a file before what is
+/// downloaded; `false` if there is none.
+fn one_source_of_weights(model: &mut Model) -> bool {
+    let Some(kept) = ["model", "hf_repo", "model_url"].into_iter().find(|key| model.weights.contains_key(key)) else {
+        return false;
+    };
+    let others: Vec<String> =
+        model.weights.iter().filter(|(key, _)| **key != kept).map(|(key, text)| format!("{key} {text}")).collect();
+    let place = model.place.clone();
+    for other in others {
+        let why = format!("a definition names its weights once, and `{kept}` does");
+        model.remark(&place, other, Why::Owned(why));
+    }
+    model.weights.retain(|key, _| *key == kept);
+    true
+}
+
+/// Whether what is called so may be a secret: a variable, an option, a key.
+fn names_a_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace(['-', '_'], "");
+    let ends = ["apikey", "apikeys", "token", "secret", "password", "passwd", "accesskey", "secretkey", "authkey"];
+    ends.iter().any(|end| name.ends_with(end))
+}

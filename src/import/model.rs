@@ -1,0 +1,108 @@
+//! What a source says of one model, in the words of a definition.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value as Json;
+
+use super::remark::{Place, Remark, Why};
+use crate::model::{DesiredState, ModelType};
+
+/// A model as its source has it: already in herdsman's words, not yet checked
+/// against the others.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// What the source calls it; any text.
+    pub called: String,
+    /// Where the source has it.
+    pub place: Place,
+    /// Whether it is to run.
+    pub state: DesiredState,
+    /// What kind of model it is, where the source says.
+    pub model_type: Option<ModelType>,
+    /// What says which weights to load, by key: `model`, `hf_repo`, `model_url`.
+    pub weights: BTreeMap<&'static str, String>,
+    /// The address to listen on.
+    pub host: Option<String>,
+    /// The port to listen on.
+    pub port: Option<u16>,
+    /// The llama-server to run, a path or a name.
+    pub binary: Option<String>,
+    /// For people.
+    pub description: Option<String>,
+    /// Further names.
+    pub aliases: Vec<String>,
+    /// For people.
+    pub labels: BTreeMap<String, String>,
+    /// Options by canonical key, checked.
+    pub parameters: BTreeMap<String, Json>,
+    /// The environment.
+    pub env: BTreeMap<String, String>,
+    /// Where the secrets are, by key of `[secrets]`.
+    pub secrets: BTreeMap<&'static str, Secret>,
+    /// `[ready] timeout`, seconds.
+    pub ready_timeout: Option<u64>,
+    /// `[update] drain`, seconds.
+    pub drain: Option<u64>,
+    /// What the definition does not say, or says otherwise.
+    pub remarks: BTreeSet<Remark>,
+}
+
+/// Where a secret is. Its value is never kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Secret {
+    /// In this file.
+    File(String),
+    /// In this variable of herdsman's environment.
+    Env(String),
+    /// In the source alone: a person has to put it elsewhere.
+    ToFill,
+}
+
+impl Model {
+    /// A model of which only name and place are known.
+    #[must_use]
+    pub fn new(called: impl Into<String>, place: Place, state: DesiredState) -> Self {
+        Self {
+            called: called.into(),
+            place,
+            state,
+            model_type: None,
+            weights: BTreeMap::new(),
+            host: None,
+            port: None,
+            binary: None,
+            description: None,
+            aliases: Vec::new(),
+            labels: BTreeMap::new(),
+            parameters: BTreeMap::new(),
+            env: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            ready_timeout: None,
+            drain: None,
+            remarks: BTreeSet::new(),
+        }
+    }
+
+    /// Notes what the definition does not say, or says otherwise.
+    pub fn remark(&mut self, place: &Place, what: impl Into<String>, why: Why) {
+        self.remarks.insert(Remark::new(place, what, why));
+    }
+
+    /// Notes that a secret is to be had from `secret`.
+    pub fn secret(&mut self, key: &'static str, secret: Secret, place: &Place) {
+        if secret == Secret::ToFill {
+            self.remark(place, format!("the value of `{key}`"), Why::SecretToFill);
+        }
+        self.secrets.insert(key, secret);
+    }
+
+    /// Adds further names: the parts of `text` between commas, as
+    /// llama-server's `--alias` has them.
+    pub fn alias(&mut self, text: &str) {
+        for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            if !self.aliases.iter().any(|known| known == name) {
+                self.aliases.push(name.to_owned());
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! A llama-server that runs: its command line, its environment, its working
+//! directory, all as they were when it started.
+
+use std::path::{Path, PathBuf};
+
+use super::model::{Model, Secret};
+use super::options::Options;
+use super::remark::{LeftOut, Place, Reason, Why};
+use super::source::{Read, SourceError};
+use super::{command_line, environment};
+use crate::definition::Catalogue;
+use crate::instance::{Look, look};
+use crate::model::DesiredState;
+
+/// The port a llama-server listens on unless it is told another.
+const DEFAULT_PORT: u16 = 8080;
+
+/// Variables that change what a server does, by how their names begin. The
+/// others (`PATH`, `HOME`, `LANG`, …) are herdsman's own for every server.
+const TAKEN: [&str; 17] = [
+    "CUDA_",
+    "GGML_",
+    "GOMP_",
+    "HF_",
+    "HIP_",
+    "HSA_",
+    "HUGGINGFACE_",
+    "KMP_",
+    "LD_",
+    "LLAMA_",
+    "MALLOC_",
+    "NVIDIA_",
+    "OMP_",
+    "ONEAPI_",
+    "ROCM_",
+    "ROCR_",
+    "VK_",
+];
+
+/// Reads the process `pid`.
+pub(super) fn read(pid: i32) -> Result<Read, SourceError> {
+    let shown = format!("pid {pid}");
+    let unreadable = |cause: String, help| SourceError::Unreadable { shown: shown.clone(), cause, help };
+    let seen = look(pid).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            unreadable("there is no such process".to_owned(), "`pgrep -a llama-server` lists those that run")
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            unreadable("it belongs to another user".to_owned(), "import it as its user, or as root")
+        }
+        _ => unreadable(error.to_string(), "look at it with `ps`"),
+    })?;
+    let is_server = seen.words.first().is_some_and(|word| command_line::is_llama_server(word))
+        || command_line::is_llama_server(&seen.program);
+    if !is_server {
+        let program = crate::text::printable(command_line::program(&seen.program));
+        return Err(SourceError::Wrong(format!(
+            "pid {pid} runs {program}, not llama-server: `pgrep -a llama-server` lists those that run"
+        )));
+    }
+    if seen.environment.iter().any(|(name, _)| name == "HERDSMAN_INSTANCE") {
+        return Err(SourceError::Wrong(format!(
+            "pid {pid} was started by herdsman, from a definition: `herdsman status` shows which"
+        )));
+    }
+    let mut read = Read::default();
+    match model(pid, &seen) {
+        Ok(model) => read.models.push(model),
+        Err(why) => read.left_out.push(LeftOut { called: shown.clone(), place: Place::whole(&shown), why }),
+    }
+    Ok(read)
+}
+
+fn model(pid: i32, seen: &Look) -> Result<Model, Reason> {
+    let place = Place::whole(&format!("pid {pid}"));
+    let options = Options { catalogue: Catalogue::embedded(), base: &seen.directory, is_guess: false };
+    let mut model = Model::new("", place.clone(), DesiredState::Running);
+    let mut others = 0_usize;
+    for (name, value) in &seen.environment {
+        if TAKEN.iter().any(|begin| name.starts_with(begin)) {
+            environment::read(&options, &mut model, name, value, &place);
+        } else {
+            others += 1;
+        }
+    }
+    command_line::read(&options, &mut model, seen.words.get(1..).unwrap_or_default(), &place);
+    if others > 0 {
+        let what = crate::text::count(others, "other variable") + " of its environment";
+        let why = "herdsman gives its servers `PATH`, `HOME` and the like of its own; add what is needed to `[env]`";
+        model.remark(&place, what, Why::NoCounterpart(why));
+    }
+    if model.weights.is_empty() {
+        return Err(if seen.words.len() < 2 || is_router(seen) { Reason::Router } else { Reason::NoWeights });
+    }
+    model.binary = Some(binary(seen));
+    if !model.host.as_ref().is_some_and(|host| host.contains('/')) {
+        model.port = model.port.or(Some(DEFAULT_PORT));
+    }
+    // Later aliases are further names; without one, the weights name it.
+    model.called = if model.aliases.is_empty() { weights_name(&model) } else { model.aliases.remove(0) };
+    // Keys in files are read by herdsman, too: the path it was given holds.
+    if let Some(Secret::File(path)) = model.secrets.get("api_key").cloned() {
+        let why = Why::Became(format!("`[secrets]` names {path}: let it hold one key"));
+        model.remark(&place, "--api-key-file", why);
+    }
+    Ok(model)
+}
+
+fn is_router(seen: &Look) -> bool {
+    seen.words.iter().any(|word| word.starts_with("--models-"))
+}
+
+/// The program: as it was called if that is a path, which a link may lead to
+/// newer builds; else what runs.
+fn binary(seen: &Look) -> String {
+    let called = seen.words.first().filter(|word| word.contains('/') && command_line::is_llama_server(word));
+    let path = called.map_or_else(
+        || PathBuf::from(&seen.program),
+        |word| crate::definition::absolute(&seen.directory, Path::new(word)),
+    );
+    path.to_string_lossy().trim_end_matches(" (deleted)").to_owned()
+}
+
+fn weights_name(model: &Model) -> String {
+    let text = model.weights.values().next().map(String::as_str).unwrap_or_default();
+    let name = text.rsplit('/').next().unwrap_or(text);
+    name.strip_suffix(".gguf").unwrap_or(name).to_owned()
+}

@@ -1,0 +1,213 @@
+//! What an import tells besides the definitions it makes: nothing of a source
+//! is dropped silently.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::text::printable;
+
+/// A place in a source, as people read it: `config.yaml:14`, `pid 4711`,
+/// `models.db row 3`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    source: Arc<str>,
+    /// From 1; 0: the source as a whole.
+    line: u32,
+}
+
+impl Place {
+    /// The source as a whole.
+    #[must_use]
+    pub fn whole(source: &str) -> Self {
+        Self { source: source.into(), line: 0 }
+    }
+
+    /// A line of the same source, from 1.
+    #[must_use]
+    pub fn line(&self, line: u32) -> Self {
+        Self { source: Arc::clone(&self.source), line }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => f.write_str(&self.source),
+            line => write!(f, "{}:{line}", self.source),
+        }
+    }
+}
+
+/// Something a source says that a definition does not say, or says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Remark {
+    /// Where the source says it.
+    pub place: Place,
+    /// What it says, safe to print and without a secret's value.
+    pub what: String,
+    /// What became of it.
+    pub why: Why,
+}
+
+/// What became of something that a definition does not say as the source did.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// llama-server has no such option.
+    UnknownOption,
+    /// llama-server would refuse the value, or read something else from it.
+    BadValue(String),
+    /// herdsman decides it; what to do instead, as a sentence.
+    Owned(String),
+    /// herdsman has nothing like it; what it does, or what there is to do.
+    NoCounterpart(&'static str),
+    /// A word of a command line that belongs to no option.
+    StrayWord,
+    /// Another model has it, too.
+    Taken(String),
+    /// Stated more than once, and the last one counts.
+    Overridden,
+    /// A secret that stays in the source.
+    SecretToFill,
+    /// It looks like a secret, and definitions hold none.
+    SecretVariable,
+    /// It was kept, in another form.
+    Became(String),
+}
+
+/// What a remark is, for the counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The definition does not say it.
+    Dropped,
+    /// A person has to say where the secret is.
+    Secret,
+    /// The definition says it in another form.
+    Changed,
+}
+
+impl Why {
+    /// What it is, for the counts.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::SecretToFill => Kind::Secret,
+            Self::Became(_) => Kind::Changed,
+            Self::UnknownOption
+            | Self::BadValue(_)
+            | Self::Owned(_)
+            | Self::NoCounterpart(_)
+            | Self::StrayWord
+            | Self::Taken(_)
+            | Self::Overridden
+            | Self::SecretVariable => Kind::Dropped,
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownOption => f.write_str("llama-server b10434 has no such option"),
+            Self::BadValue(problem) => f.write_str(problem),
+            Self::Owned(instead) => f.write_str(instead),
+            Self::NoCounterpart(instead) => f.write_str(instead),
+            Self::StrayWord => f.write_str("the word belongs to no option"),
+            Self::Taken(owner) => write!(f, "{owner} has it, too: choose another"),
+            Self::Overridden => f.write_str("stated again, and the last one counts"),
+            Self::SecretToFill => {
+                f.write_str("a definition holds no secret: put it where `[secrets]` says, or say there where it is")
+            }
+            Self::SecretVariable => {
+                f.write_str("it looks like a secret, which a definition does not hold: give it to herdsman's service")
+            }
+            Self::Became(what) => f.write_str(what),
+        }
+    }
+}
+
+impl Remark {
+    /// A remark. What belongs to others is made safe to print.
+    #[must_use]
+    pub fn new(place: &Place, what: impl Into<String>, why: Why) -> Self {
+        Self { place: place.clone(), what: printable(&what.into()), why }
+    }
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, printable(&self.why.to_string()))
+    }
+}
+
+/// A model of the source that no definition was made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// What the source calls it.
+    pub called: String,
+    /// Where the source has it.
+    pub place: Place,
+    /// Why.
+    pub why: Reason,
+}
+
+/// Why no definition was made of a model.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// Nothing says what to run.
+    #[error("it has no `cmd`: write one, or remove the model")]
+    NoCommand,
+    /// A quote in the command line is not closed.
+    #[error("a quote in its `cmd` is not closed: close it")]
+    OpenQuote,
+    /// No command line can carry it.
+    #[error("its `cmd` holds a NUL character: remove it")]
+    Nul,
+    /// Another program is run.
+    #[error(
+        "its command runs `{0}`, not llama-server: write the definition by hand, with the options llama-server gets"
+    )]
+    OtherProgram(String),
+    /// A macro nobody defined.
+    #[error("the macro `${{{0}}}` is not defined: define it before it is used")]
+    UnknownMacro(String),
+    /// Macros in macros without an end.
+    #[error("its macros do not come to an end: does one contain itself?")]
+    EndlessMacro,
+    /// A variable that is not set here.
+    #[error("`${{env.{0}}}` is not set here: set the variable and import again")]
+    UnsetVariable(String),
+    /// Nothing says which weights to load.
+    #[error("nothing says which weights to load: a definition needs `model`, `hf_repo` or `model_url`")]
+    NoWeights,
+    /// It is a router for other models.
+    #[error("it is a router, not a server of one model: import its preset file with `herdsman import preset FILE`")]
+    Router,
+    /// The weights are no good; the sentence names the file.
+    #[error("{0}")]
+    Weights(String),
+    /// A part of the weights is not there.
+    #[error("part {part} of {of} is not there: download it again")]
+    MissingPart {
+        /// The first that is missing.
+        part: u32,
+        /// How many there are to be.
+        of: u32,
+    },
+    /// It may not be read.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    /// A link that leads to where one came from.
+    #[error("a link to a directory above it, which is looked through already")]
+    Loop,
+    /// A definition of herdsman's own has it.
+    #[error("herdsman manages it already, as {0} says")]
+    Managed(String),
+}
+
+impl Reason {
+    /// Whether something went wrong; if not, there was nothing to do.
+    #[must_use]
+    pub const fn is_failure(&self) -> bool {
+        !matches!(self, Self::Managed(_) | Self::Loop)
+    }
+}

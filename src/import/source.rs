@@ -1,0 +1,138 @@
+//! What reading a source gives, and why one cannot be read.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::model::Model;
+use super::remark::{LeftOut, Remark};
+use crate::model::Diagnostic;
+
+/// What a source holds.
+#[derive(Debug, Default)]
+pub struct Read {
+    /// Models a definition can be made of, in the order of the source.
+    pub models: Vec<Model>,
+    /// Models that none can be made of.
+    pub left_out: Vec<LeftOut>,
+    /// What the source says of no model in particular.
+    pub remarks: Vec<Remark>,
+}
+
+/// Something wrong with the text of a source, so that nothing is made of it.
+#[derive(Debug)]
+pub(super) struct Problem {
+    /// Bytes of the text.
+    pub span: Range<usize>,
+    pub message: String,
+    pub help: String,
+}
+
+impl Problem {
+    pub fn new(span: Range<usize>, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { span, message: message.into(), help: help.into() }
+    }
+}
+
+/// Why nothing can be made of a source as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// It cannot be read.
+    #[error("{shown} cannot be read: {cause}: {help}")]
+    Unreadable {
+        /// The source as people see it.
+        shown: String,
+        /// Why.
+        cause: String,
+        /// The next step.
+        help: &'static str,
+    },
+    /// It is not what it should be.
+    #[error("{shown} is not what it should be")]
+    Malformed {
+        /// The source as people see it.
+        shown: String,
+        /// Every problem, with its place.
+        diagnostics: Vec<Diagnostic>,
+    },
+    /// It is readable, and something else.
+    #[error("{0}")]
+    Wrong(String),
+}
+
+impl SourceError {
+    /// The problems of a text, each at its place, and no secret in any.
+    pub(super) fn malformed(shown: &str, text: &str, problems: Vec<Problem>) -> Self {
+        let (file, text): (Arc<str>, Arc<str>) = (shown.into(), masked(text).into());
+        let one = |problem: Problem| {
+            Diagnostic::error(Arc::clone(&file), problem.message).at(&text, problem.span).help(problem.help)
+        };
+        Self::Malformed { shown: shown.to_owned(), diagnostics: problems.into_iter().map(one).collect() }
+    }
+}
+
+/// The largest text read as a source, bytes.
+const LARGEST: u64 = 4 << 20;
+
+/// A file that is a source.
+#[derive(Debug)]
+pub(super) struct TextFile {
+    /// Its path, absolute.
+    pub path: PathBuf,
+    pub text: String,
+}
+
+impl TextFile {
+    /// Reads `shown`, a path as it was given, from `cwd`.
+    pub fn read(cwd: &std::path::Path, shown: &str) -> Result<Self, SourceError> {
+        let path = crate::definition::absolute(cwd, std::path::Path::new(shown));
+        let unreadable = |cause: std::io::Error| SourceError::Unreadable {
+            shown: shown.to_owned(),
+            cause: cause.to_string(),
+            help: "give the path of a file that you can read",
+        };
+        let bytes = crate::regular::read(&path, LARGEST).map_err(unreadable)?;
+        match String::from_utf8(bytes) {
+            // What Windows editors begin a text with.
+            Ok(text) => Ok(Self { path, text: text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned) }),
+            Err(error) => {
+                let at = error.utf8_error().valid_up_to() + 1;
+                Err(SourceError::Wrong(format!(
+                    "{shown} is not UTF-8: byte {at} begins no character: save it as UTF-8"
+                )))
+            }
+        }
+    }
+}
+
+/// `text` with the rest of each line that may hold a secret overwritten, so
+/// that positions stay: what is shown of a source ends in logs.
+fn masked(text: &str) -> String {
+    const HINTS: [&str; 5] = ["key", "token", "secret", "password", "sk-"];
+    let mut masked = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let lower = line.to_ascii_lowercase();
+        let hint = HINTS.iter().filter_map(|hint| lower.find(hint).map(|at| at + hint.len())).min();
+        let (kept, hidden) = line.split_at(hint.unwrap_or(line.len()));
+        masked.push_str(kept);
+        // A byte of several becomes that many `*`.
+        masked.extend(hidden.bytes().map(|byte| match byte {
+            b'\n' | b'\r' | b' ' | b'\t' | b':' => char::from(byte),
+            _ => '*',
+        }));
+    }
+    masked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_a_secret_is_masked_in_place() {
+        let text = "cmd: x --api-key sk-1 é\napiKeys: [a]\nplain: é\n- sk-2\n";
+        let masked = masked(text);
+        assert_eq!(masked.len(), text.len());
+        assert_eq!(masked, "cmd: x --api-key **** **\napiKey*: ***\nplain: é\n- sk-*\n");
+    }
+}

@@ -1,0 +1,125 @@
+//! A model as the text of a definition, with comments that say where it came
+//! from and what of its source is not in it.
+
+use std::fmt::Write as _;
+
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value};
+
+use super::model::{Model, Secret};
+use super::names::Named;
+use super::remark::{Kind, Remark, Why};
+use super::toml_value;
+use crate::model::DesiredState;
+use crate::text::printable;
+
+/// The definition's text.
+#[must_use]
+pub fn definition(named: &Named) -> String {
+    let Named { name, model } = named;
+    let mut document = DocumentMut::new();
+    top(document.as_table_mut(), model);
+    if !model.labels.is_empty() {
+        let labels = model.labels.iter().map(|(key, text)| (key.as_str(), Value::from(text.as_str())));
+        put(document.as_table_mut(), "labels", Value::InlineTable(labels.collect::<InlineTable>()));
+    }
+    let parameters = model.parameters.iter().filter_map(|(key, json)| Some((key.as_str(), toml_value::of(json)?)));
+    table(&mut document, "parameters", parameters);
+    table(&mut document, "env", model.env.iter().map(|(key, text)| (key.as_str(), Value::from(text.as_str()))));
+    secrets(&mut document, name.as_str(), model);
+    let seconds = |seconds: u64| Value::from(format!("{seconds}s"));
+    table(&mut document, "ready", model.ready_timeout.map(|n| ("timeout", seconds(n))).into_iter());
+    table(&mut document, "update", model.drain.map(|n| ("drain", seconds(n))).into_iter());
+    format!("{}\n{document}", head(named))
+}
+
+fn top(root: &mut Table, model: &Model) {
+    if model.state == DesiredState::Stopped {
+        put(root, "state", "stopped".into());
+        comment(root, "state", "take this line out to have it run");
+    }
+    if let Some(model_type) = model.model_type {
+        put(root, "type", model_type.as_str().into());
+    }
+    for (key, text) in &model.weights {
+        put(root, key, text.as_str().into());
+    }
+    if let Some(host) = &model.host {
+        put(root, "host", host.as_str().into());
+    }
+    if let Some(port) = model.port {
+        put(root, "port", i64::from(port).into());
+    }
+    if let Some(binary) = &model.binary {
+        put(root, "binary", binary.as_str().into());
+    }
+    if !model.aliases.is_empty() {
+        put(root, "aliases", Value::Array(model.aliases.iter().map(String::as_str).collect::<Array>()));
+    }
+    if let Some(description) = &model.description {
+        put(root, "description", description.as_str().into());
+    }
+}
+
+fn secrets(document: &mut DocumentMut, name: &str, model: &Model) {
+    let source = |key: &str, secret: &Secret| {
+        let (kind, text) = match secret {
+            Secret::File(path) => ("file", path.clone()),
+            Secret::Env(variable) => ("env", variable.clone()),
+            Secret::ToFill => ("file", format!("/run/secrets/{name}-{}", key.replace('_', "-"))),
+        };
+        Value::InlineTable([(kind, Value::from(text))].into_iter().collect::<InlineTable>())
+    };
+    let values: Vec<_> = model.secrets.iter().map(|(key, secret)| (*key, source(key, secret))).collect();
+    table(document, "secrets", values.into_iter());
+    let Some(written) = document.get_mut("secrets").and_then(Item::as_table_mut) else { return };
+    for (key, secret) in &model.secrets {
+        if *secret == Secret::ToFill {
+            comment(written, key, "put it into this file, or say where it is; { env = \"NAME\" } is possible, too");
+        }
+    }
+}
+
+fn put(table: &mut Table, key: &str, value: Value) {
+    table.insert(key, Item::Value(value));
+}
+
+/// A comment behind the value of `key`.
+fn comment(table: &mut Table, key: &str, text: &str) {
+    if let Some(value) = table.get_mut(key).and_then(Item::as_value_mut) {
+        value.decor_mut().set_suffix(format!("   # {text}"));
+    }
+}
+
+/// Adds a table, if it has any entry.
+fn table<'a>(document: &mut DocumentMut, name: &str, entries: impl Iterator<Item = (&'a str, Value)>) {
+    let mut table = Table::new();
+    for (key, value) in entries {
+        put(&mut table, key, value);
+    }
+    if !table.is_empty() {
+        document.insert(name, Item::Table(table));
+    }
+}
+
+/// The comment a definition begins with.
+fn head(Named { name, model }: &Named) -> String {
+    let mut head = format!("# Imported by herdsman from {}", printable(&model.place.to_string()));
+    if model.called != name.as_str() {
+        let _ = write!(head, ", where it is called {:?}", printable(&model.called));
+    }
+    head.push_str(".\n");
+    section(&mut head, "Said here in another form:", model, |why| why.kind() == Kind::Changed);
+    section(&mut head, "To fill in:", model, |why| why.kind() == Kind::Secret);
+    section(&mut head, "Without a counterpart here:", model, |why| why.kind() == Kind::Dropped);
+    head
+}
+
+fn section(head: &mut String, title: &str, model: &Model, belongs: impl Fn(&Why) -> bool) {
+    let mut remarks = model.remarks.iter().filter(|Remark { why, .. }| belongs(why)).peekable();
+    if remarks.peek().is_some() {
+        let _ = write!(head, "#\n# {title}\n");
+    }
+    for remark in remarks {
+        let _ = writeln!(head, "# - {remark}");
+    }
+}

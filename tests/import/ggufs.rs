@@ -1,0 +1,61 @@
+//! A directory of weights.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use crate::support::World;
+use crate::{all_valid, whole};
+
+#[test]
+fn a_directory_of_weights_becomes_definitions() {
+    let world = World::new();
+    let weights = world.path().join("weights");
+    let m = world.weights("m", "hi ");
+    for dir in ["vision", "big", "locked"] {
+        fs::create_dir(weights.join(dir)).unwrap();
+    }
+    let copies = [
+        "vision/Qwen3-VL-8B-Q4_K_M.gguf",
+        "vision/Qwen3-VL-8B-Q8_0.GGUF",
+        "vision/mmproj-Qwen3-VL-8B-F16.gguf",
+        "vision/mmproj-Qwen3-VL-8B-BF16.gguf",
+        "vision/mmproj-gemma.gguf",
+        "big/big-00001-of-00002.gguf",
+        "big/big-00002-of-00002.gguf",
+        "big/half-00001-of-00003.gguf",
+        "big/half-00003-of-00003.gguf",
+        "big/m.gguf",
+        "big/größe.gguf",
+    ];
+    for copy in copies {
+        fs::copy(&m, weights.join(copy)).unwrap();
+    }
+    fs::write(weights.join("empty.gguf"), "").unwrap();
+    fs::write(weights.join("page.gguf"), "<html>").unwrap();
+    fs::write(weights.join("notes.txt"), "").unwrap();
+    symlink("..", weights.join("big/loop")).unwrap();
+    let ran = world.run(&["import", "ggufs", "weights", "--to", "out"]).exits(1);
+    insta::assert_snapshot!(whole(&world, &ran, "out"));
+    all_valid(&world.path().join("out"), 6);
+}
+
+#[test]
+fn a_directory_that_may_not_be_read_is_told() {
+    let world = World::new();
+    world.weights("m", "hi ");
+    let locked = world.path().join("weights/locked");
+    fs::create_dir(&locked).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
+    // Root reads what nobody may: there is nothing to be told then.
+    let readable = fs::read_dir(&locked).is_ok();
+    let ran = world.run(&["import", "ggufs", "weights", "--to", "out"]).exits(i32::from(!readable));
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(ran.stderr.contains("Permission denied"), !readable, "{ran}");
+    all_valid(&world.path().join("out"), 1);
+}
+
+#[test]
+fn a_directory_without_weights_is_no_source() {
+    let world = World::new();
+    world.run(&["import", "ggufs", "weights", "--to", "out"]).exits(65).says(&["holds no .gguf file"]);
+}
