@@ -1,5 +1,6 @@
 //! Live instances that the database does not know, or knows in part.
 
+use herdsman::model::{Change, InstanceId, InstanceRecord, ProcessId};
 use insta::assert_snapshot;
 
 use crate::simulated::{Edit, Store, World, model, name};
@@ -368,4 +369,22 @@ fn of_two_instances_without_the_wanted_spec_the_one_on_the_recorded_port_is_kept
             - stop pid 101
             - start generation 2 of chat on port 8100
     ");
+}
+
+#[test]
+fn of_two_recorded_instances_the_one_that_lives_stays_recorded_when_the_other_is_gone() {
+    let mut world = World::settled([model("chat")]);
+    let lives = world.store.instances()[0].clone();
+    let process = lives.process.clone().map(|process| ProcessId { pid: 99, ..process });
+    let gone = InstanceRecord { id: InstanceId("gone".to_owned()), process, ..lives };
+    world.store.commit(&[Change::PutInstance(gone)]);
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    found   chat crashed: it left no word in its log
+    note    instance gone
+    note    chat crashes 1
+    -- 0.000 s
+    nothing, 1 matching
+    ");
+    assert_eq!(world.store.instances().len(), 1);
 }

@@ -278,3 +278,27 @@ fn ten_minutes_seen_ready_are_noted_once() {
     world.advance(1);
     assert_snapshot!(world.planned(), @"nothing, 1 matching");
 }
+
+#[test]
+fn what_failed_and_what_waits_for_its_next_try_is_idle_once_it_is_to_be_stopped() {
+    let mut world = World::settled(["crashed", "failed"].map(model));
+    world.define(model("failed").fate("dies").stop_on_failure());
+    world.settle();
+    for _ in 0..2 {
+        world.machine.kill("crashed", FailureCause::Spec, "segmentation fault");
+        world.pass();
+    }
+    world.define(model("crashed").stopped());
+    world.define(model("failed").fate("dies").stop_on_failure().stopped());
+    assert_snapshot!(world.story(), @r#"
+    -- 0.000 s
+    note    crashed status idle
+    note    failed status idle
+    update  crashed: state = "stopped"   models.d/crashed.toml:2
+            - record row again
+    update  failed: state = "stopped"   models.d/failed.toml:3
+            - record row again
+    -- 0.000 s
+    nothing, 2 matching
+    "#);
+}
