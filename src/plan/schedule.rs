@@ -30,12 +30,16 @@ pub fn schedule(input: &Input<'_>, decisions: Vec<(ModelName, Decision)>) -> Pla
         plan.remains.append(&mut decision.remains);
         plan.bookkeeping.append(&mut decision.bookkeeping);
         plan.questions.append(&mut decision.questions);
-        let waits = std::mem::take(&mut decision.waits);
+        let mut waits = std::mem::take(&mut decision.waits);
+        let meanwhile = decision.held_back_waits.take();
         let declared = input.desired.is_some_and(|d| d.definitions.contains_key(&model));
         let reasons = decision.reasons.clone();
         let action = scheduler.action(&model, decision, &mut plan.questions);
         // What only its turn holds back says why it will be done.
         let held_back = scheduler.waits.remove(&model);
+        if action.is_none() && held_back.is_some() {
+            waits.extend(meanwhile);
+        }
         let reasons = if action.is_none() && held_back.is_some() { reasons } else { Vec::new() };
         let as_declared = waits.iter().chain(&held_back).all(|w| w.kind() == WaitKind::Note);
         if action.is_none() && declared && as_declared {

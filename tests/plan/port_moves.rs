@@ -195,3 +195,20 @@ fn a_port_moves_from_a_model_that_changes_to_a_socket() {
     world.settle();
     assert_eq!(world.machine.server("a").port, Some(8100));
 }
+
+#[test]
+fn a_model_that_loads_while_its_new_port_is_anothers_is_given_up_in_time() {
+    let mut world = World::new([model("a"), model("b"), model("d").fate("crawls")]);
+    world.pass();
+    world.advance(1);
+    world.pass();
+    // d waits for a's port, and a for b's, which b keeps.
+    world.define(model("a").port(8101));
+    world.define(model("d").port(8100));
+    world.settle();
+    assert!(world.machine.of("d").is_empty());
+    assert_snapshot!(world.planned(), @r"
+    wait    a: port 8101 is held by model b; stop that, or choose another port
+    wait    d: port 8100 is held by model a; stop that, or choose another port
+    ");
+}

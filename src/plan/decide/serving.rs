@@ -69,10 +69,7 @@ impl<'s> Decider<'s, '_> {
     }
 
     fn wait_until_ready(&mut self, wanted: &Wanted<'_>, live: &Instance, recorded: &InstanceRecord) {
-        if recorded.state == InstanceState::Loading {
-            let deadline = deadline(recorded, &wanted.definition.ready);
-            self.d.waits.push(WaitFor::Ready { pid: live.process.pid, deadline });
-        }
+        self.d.waits.extend(until_ready(wanted, live, recorded));
     }
 
     /// Whether it is restarted because its llama-server changed on disk.
@@ -146,6 +143,14 @@ impl<'s> Decider<'s, '_> {
             }
         }
         self.d.reasons.extend(reasons);
+        self.d.held_back_waits = until_ready(wanted, live, recorded);
         self.d.wish = Wish::Restart(stop(live, Some(recorded), Some(wanted.definition.update.drain)), start);
     }
+}
+
+/// That it becomes ready, if it is loading.
+fn until_ready(wanted: &Wanted<'_>, live: &Instance, recorded: &InstanceRecord) -> Option<WaitFor> {
+    let deadline = || deadline(recorded, &wanted.definition.ready);
+    let is_loading = recorded.state == InstanceState::Loading;
+    is_loading.then(|| WaitFor::Ready { pid: live.process.pid, deadline: deadline() })
 }

@@ -23,6 +23,8 @@ pub struct Decision {
     pub duplicates: Vec<StopWish>,
     /// What it waits for.
     pub waits: Vec<WaitFor>,
+    /// What it waits for as well while something holds its restart back.
+    pub held_back_waits: Option<WaitFor>,
     /// What may be left of instances whose stop was cut short; their records go
     /// with the bookkeeping.
     pub remains: Vec<StopTarget>,
@@ -53,6 +55,7 @@ impl Decision {
             accepted: _,
             duplicates,
             waits,
+            held_back_waits: _,
             remains: _,
             bookkeeping,
             findings,
