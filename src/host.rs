@@ -300,7 +300,7 @@ fn load(
 ) -> Result<Arc<Desired>, HostError> {
     binaries.look_again();
     let cwd = working_directory();
-    let options = LoadOptions { dir: &places.models_dir, cwd: &cwd, state_key, catalogues: binaries };
+    let options = LoadOptions { dir: &places.models_dir, lies_in: None, cwd: &cwd, state_key, catalogues: binaries };
     let mut desired = loader.load(&options)?;
     definition::host_checks(&mut desired);
     Ok(desired)

@@ -9,9 +9,23 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use support::{World, eventually};
 
+/// A file in `schema/`.
+fn read(name: &str) -> Value {
+    let path = format!("{}/schema/{name}", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// The schemas, which may refer to those beside them.
+struct Beside;
+
+impl jsonschema::Retrieve for Beside {
+    fn retrieve(&self, uri: &jsonschema::Uri<String>) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(read(uri.path().as_str().trim_start_matches('/')))
+    }
+}
+
 fn schema(name: &str) -> jsonschema::Validator {
-    let path = format!("{}/schema/{name}.v1.json", env!("CARGO_MANIFEST_DIR"));
-    jsonschema::validator_for(&serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()).unwrap()
+    jsonschema::options().with_retriever(Beside).build(&read(&format!("{name}.v1.json"))).unwrap()
 }
 
 /// Runs herdsman, checks its document, and returns it.
@@ -23,6 +37,30 @@ fn document(world: &World, schema_name: &str, arguments: &[&str]) -> Value {
         schema(schema_name).iter_errors(&document).map(|e| format!("{}: {e}", e.instance_path())).collect();
     assert!(problems.is_empty(), "{problems:#?}\n{document:#}");
     document
+}
+
+#[test]
+fn a_validation_is_as_the_schema_says() {
+    let world = World::new();
+    ["a", "b"].iter().for_each(|name| world.tiny(name));
+    let good = document(&world, "validate", &["validate", "--format", "json"]);
+    assert_eq!((&good["valid"], &good["exit_code"]), (&Value::from(2), &Value::from(0)));
+
+    let other = world.path().join("other.d");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::copy(world.models_dir().join("a.toml"), other.join("a.toml")).unwrap();
+    std::fs::write(other.join("c.toml"), "model = 7\n").unwrap();
+    ["d", "e", "f"].iter().for_each(|name| {
+        std::fs::write(other.join(format!("{name}.toml")), "model = \"x.gguf\"\n").unwrap();
+    });
+    world.write_definition("a", "model = 7\n");
+    world.remove_definition("b");
+    let changed = document(&world, "validate", &["validate", "--format", "json", "--against", other.to_str().unwrap()]);
+    assert_eq!((&changed["invalid"], &changed["exit_code"]), (&Value::from(1), &Value::from(65)));
+    let against = &changed["against"];
+    assert_eq!(against["not_compared"], serde_json::json!(["models.d/c.toml"]));
+    assert_eq!((&against["waiting"][0]["model"], &against["guard"]["managed"]), (&"a".into(), &Value::from(4)));
+    assert_eq!(against["actions"][0]["action"], "delete");
 }
 
 #[test]

@@ -68,7 +68,7 @@ struct JsonUnmanaged {
 }
 
 #[derive(Debug, Serialize)]
-struct JsonDiagnostic {
+pub(super) struct JsonDiagnostic {
     severity: Severity,
     file: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -185,7 +185,8 @@ impl Document {
     }
 }
 
-fn diagnostic(from: &Diagnostic) -> JsonDiagnostic {
+/// A problem for programs.
+pub(super) fn diagnostic(from: &Diagnostic) -> JsonDiagnostic {
     let position = from.position();
     JsonDiagnostic {
         severity: from.severity,

@@ -13,6 +13,7 @@ mod progress;
 mod reconcile;
 mod render;
 mod status;
+mod validate;
 mod watch;
 
 use std::path::PathBuf;
@@ -85,6 +86,8 @@ pub struct Places {
 pub enum Command {
     /// Make the machine match the definitions.
     Reconcile(reconcile::ReconcileArgs),
+    /// Check definitions, without a database or llama-server.
+    Validate(validate::ValidateArgs),
     /// Keep the machine matching the definitions, until a signal ends it.
     Watch(watch::WatchArgs),
     /// Show every model: what is wanted, what runs, and why they differ.
@@ -108,6 +111,7 @@ pub enum Command {
 pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
     match &cli.command {
         Command::Reconcile(args) => reconcile::run(&cli.places, args),
+        Command::Validate(args) => validate::run(&cli.places, args),
         Command::Watch(args) => watch::run(&cli.places, args),
         Command::Status(args) => status::run(&cli.places, args),
         Command::Down(args) => down::run(&cli.places, args),

@@ -2,6 +2,7 @@
 
 use super::output::complain;
 use super::{Exit, Places};
+use crate::definition::LoadError;
 use crate::host::{self, Host, HostError};
 use crate::plan::Limits;
 use crate::reconcile::{Goal, Pass, look, pass};
@@ -12,14 +13,18 @@ impl Places {
         StateDir::new(self.state_dir.clone().unwrap_or_else(StateDir::default_path))
     }
 
+    /// `--llama-server`; an empty variable is one that is not set.
+    pub(super) fn stated_llama_server(&self) -> Option<&str> {
+        self.llama_server.as_deref().filter(|name| !name.is_empty())
+    }
+
     /// Where everything is, every default filled in.
     pub(super) fn resolve(&self) -> host::Places {
         let state = self.state();
         host::Places {
             models_dir: self.models_dir.clone(),
             database: self.database.clone().unwrap_or_else(|| state.database()),
-            // An empty variable is one that is not set.
-            llama_server: self.llama_server.clone().filter(|name| !name.is_empty()),
+            llama_server: self.stated_llama_server().map(str::to_owned),
             state,
         }
     }
@@ -65,6 +70,9 @@ pub(super) struct Refused {
 pub fn exit_of(error: &anyhow::Error) -> Exit {
     if let Some(refused) = error.downcast_ref::<Refused>() {
         return refused.exit;
+    }
+    if error.is::<LoadError>() {
+        return Exit::NoModelsDir;
     }
     let state = match error.downcast_ref::<HostError>() {
         Some(HostError::Load(_)) => return Exit::NoModelsDir,

@@ -55,6 +55,13 @@ impl Listing {
     }
 }
 
+/// Whether a file of this name in a directory of definitions says anything: a
+/// definition, or the defaults.
+#[must_use]
+pub fn is_part(name: &OsStr) -> bool {
+    name == defaults::FILE_NAME || is_definition(name)
+}
+
 fn is_definition(name: &OsStr) -> bool {
     let name = name.as_bytes();
     name.ends_with(b".toml") && !matches!(name[0], b'_' | b'.')

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::catalogue::binary;
 use super::secret::{SecretError, read_secret};
 use super::source::Source;
 use super::{defaults, text};
@@ -43,6 +44,28 @@ pub fn host_checks(desired: &mut Arc<Desired>) {
     }
     desired.unresolved.sort_by(|a, b| a.path.cmp(&b.path));
     desired.diagnostics = super::in_order(std::mem::take(&mut desired.diagnostics));
+}
+
+/// What is wrong with the llama-server each definition is to run: no such
+/// program, or another one. Those that name none take `default`.
+#[must_use]
+pub fn binary_checks(desired: &Desired, default: Option<&str>) -> Vec<Diagnostic> {
+    let mut found: BTreeMap<Option<&str>, Option<String>> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for definition in desired.definitions.values() {
+        let named = definition.spec.binary.as_deref().or(default);
+        let problem = found.entry(named).or_insert_with(|| unusable(named));
+        if let Some(message) = problem {
+            problems.push(at(definition, &desired.dir, &definition.origin("binary"), "", message));
+        }
+    }
+    super::in_order(problems)
+}
+
+fn unusable(named: Option<&str>) -> Option<String> {
+    let path = binary::locate(named, std::env::var_os("PATH").as_deref());
+    let found = path.and_then(|path| binary::catalogue(&path, &binary::identify(&path)?, None, false));
+    found.err().map(|problem| problem.to_string())
 }
 
 fn problems(definition: &Definition, dir: &Path, checked: &mut Checked) -> Vec<Diagnostic> {

@@ -82,14 +82,15 @@ impl Loader {
     /// wrong with single files is in [`Desired::diagnostics`].
     pub fn load(&mut self, options: &LoadOptions<'_>) -> Result<Arc<Desired>, LoadError> {
         let dir = paths::lexical(options.cwd, options.dir);
-        let base = dir.to_str().ok_or_else(|| LoadError::NotUnicode { dir: dir.clone() })?;
+        let lies_in = options.lies_in.unwrap_or(&dir);
+        lies_in.to_str().ok_or_else(|| LoadError::NotUnicode { dir: lies_in.to_owned() })?;
         let lock = git::index_lock(&dir);
         let is_locked = || lock.as_ref().filter(|lock| lock.exists());
         let begun = Instant::now();
         loop {
             let before = list(&dir)?;
             if is_locked().is_none() {
-                let reading = Reading::make(options, &dir, base, before, self.last.as_ref(), self.at_rest);
+                let reading = Reading::make(options, &dir, before, self.last.as_ref(), self.at_rest);
                 if is_locked().is_none() && *reading.listing() == list(&dir)? && reading.is_still_so(&dir) {
                     return Ok(Arc::clone(&self.last.insert(reading).desired));
                 }

@@ -54,13 +54,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use catalogue::Catalogue;
-pub use directory::Glance;
+pub use directory::{Glance, is_part};
 pub use duration::{DurationError, parse as parse_duration};
 pub use error::LoadError;
 pub use files::identity_now;
 pub use gguf::{GgufProblem, check_gguf};
 pub(crate) use host::parse as parse_host;
-pub use host_checks::host_checks;
+pub use host_checks::{binary_checks, host_checks};
 pub use load::Loader;
 pub(crate) use options::malformed as malformed_weights;
 pub use paths::lexical as absolute;
@@ -74,6 +74,9 @@ use crate::model::Diagnostic;
 pub struct LoadOptions<'a> {
     /// The directory of definitions.
     pub dir: &'a Path,
+    /// The directory they are taken to lie in, absolute, if that is another: of
+    /// a copy, the one it was made from. Paths in them are relative to it.
+    pub lies_in: Option<&'a Path>,
     /// The working directory, absolute: `dir` is relative to it, and paths
     /// below it are shown so.
     pub cwd: &'a Path,
@@ -81,6 +84,16 @@ pub struct LoadOptions<'a> {
     pub state_key: [u8; 32],
     /// The options each llama-server knows.
     pub catalogues: &'a dyn Catalogues,
+}
+
+/// The catalogue of the pinned llama-server, whichever a definition names.
+#[derive(Clone, Copy, Debug)]
+pub struct Embedded;
+
+impl Catalogues for Embedded {
+    fn catalogue(&self, _: Option<&str>) -> Arc<Catalogue> {
+        Catalogue::embedded()
+    }
 }
 
 /// Finds the catalogue of a llama-server.

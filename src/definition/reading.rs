@@ -61,15 +61,16 @@ impl Reading {
     pub fn make(
         options: &LoadOptions<'_>,
         dir: &Path,
-        base: &str,
         listing: Listing,
         last: Option<&Self>,
         at_rest: Duration,
     ) -> Self {
         let mut problems = Vec::new();
         let mut buffer = Vec::new();
-        let path = dir.join(defaults::FILE_NAME);
+        let (path, lies_in) = (dir.join(defaults::FILE_NAME), options.lies_in.unwrap_or(dir));
+        let base = &*lies_in.to_string_lossy();
         let (stamp, text) = if listing.has_defaults { read_text(&path, &mut buffer) } else { (None, Ok("")) };
+        let path = lies_in.join(defaults::FILE_NAME);
         let source = Source::new(
             path.to_string_lossy().into(),
             paths::shown(options.cwd, &path).into(),
@@ -110,7 +111,7 @@ impl Reading {
         problems.append(&mut bindings.into_problems());
         let desired = match last {
             Some(last) if unchanged && problems.is_empty() && last.listing == listing => Arc::clone(&last.desired),
-            _ => Arc::new(collect(dir, &reads, problems)),
+            _ => Arc::new(collect(lies_in, &reads, problems)),
         };
         Self { desired, listing, files: reads, defaults: stamp, defaults_text: source.text.to_owned() }
     }
@@ -196,7 +197,7 @@ fn read_files(
     last: Option<&Reading>,
     at_rest: Duration,
 ) -> (Vec<FileRead>, bool) {
-    let shown_dir = paths::shown_dir(cwd, dir);
+    let shown_dir = paths::shown_dir(cwd, Path::new(context.base));
     let many = if last.is_some() { MANY_KNOWN } else { MANY };
     let reads = in_halves(&listing.definitions, many, |files| {
         let mut reading = Scratch { path: dir.join("-"), buffer: Vec::new(), names: Names::default() };
@@ -230,15 +231,15 @@ fn read_file(
     let Scratch { path, buffer, names } = scratch;
     let file: Arc<str> = paths::shown_in(shown_dir, name).into();
     let (stamp, text) = read_text(path, buffer);
-    let text = text.and_then(|text| match path.to_str() {
-        Some(unicode) => Ok((Arc::from(unicode), text)),
+    let text = text.and_then(|text| match name.to_str() {
+        Some(name) => Ok((Arc::from(format!("{}/{name}", context.base.trim_end_matches('/'))), text)),
         None => Err(TextProblem { message: "the file's name is not UTF-8".to_owned(), help: "rename the file" }),
     });
     let stem = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
     let (outcome, problems) = match text {
         Ok((path, text)) => assemble::definition(context, &Source::new(path, file, text), stem, names),
         Err(problem) => {
-            let problem = whole_file(&file, problem);
+            let (problem, path) = (whole_file(&file, problem), Path::new(context.base).join(name));
             (assemble::unreadable(path.to_string_lossy().into(), file, stem, &problem), vec![problem])
         }
     };

@@ -9,11 +9,10 @@
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use tempfile::NamedTempFile;
 
-use crate::definition::{Catalogue, Catalogues, LoadError, LoadOptions, Loader};
+use crate::definition::{Embedded, LoadError, LoadOptions, Loader};
 use crate::model::Diagnostic;
 
 /// A definition to be written.
@@ -51,15 +50,6 @@ fn there(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// Every llama-server has the options of the pinned one.
-struct Embedded;
-
-impl Catalogues for Embedded {
-    fn catalogue(&self, _binary: Option<&str>) -> Arc<Catalogue> {
-        Catalogue::embedded()
-    }
-}
-
 /// Refuses if one of the files is there already.
 ///
 /// # Errors
@@ -94,7 +84,8 @@ pub fn check(dir: &Path, files: &[File]) -> Result<(), WriteError> {
     for File { name, text } in files {
         std::fs::write(copy.join(name), text).map_err(disk(&copy))?;
     }
-    let options = LoadOptions { dir: &copy, cwd: scratch.path(), state_key: [0; 32], catalogues: &Embedded };
+    let options =
+        LoadOptions { dir: &copy, lies_in: None, cwd: scratch.path(), state_key: [0; 32], catalogues: &Embedded };
     let desired = Loader::default().load(&options)?;
     let is_good =
         |file: &File| desired.definitions.values().any(|d| d.file.strip_prefix("models.d/") == Some(&file.name));

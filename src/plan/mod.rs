@@ -8,6 +8,7 @@
 
 mod action;
 mod backoff;
+mod compare;
 mod decide;
 mod guard;
 mod input;
@@ -24,6 +25,7 @@ use std::panic::resume_unwind;
 use std::thread::ScopedJoinHandle;
 
 pub use action::{Action, ActionKind, Finding, Found, GuardRefusal, Plan, Step, Waiting};
+pub use compare::compare;
 pub use input::{Answers, Binary, Input, Limits, MaxDeletes, Question};
 pub use reason::{Impact, Reason, WaitFor, WaitKind};
 

@@ -114,7 +114,10 @@ impl<'a> Wanted<'a> {
         let digest = definition.config_digest.get(|| Recorded::of(definition).digest());
         let differs = *digest != record.config_digest;
         if differs {
-            reasons.extend(config_differences(definition, &config(definition), record));
+            // The spec does not tell of the same value, written as another type.
+            let by_spec = definition.spec.hash(record.port.map(|p| p.port)) != record.generation.hash;
+            let old = record.config();
+            reasons.extend(old.iter().flat_map(|old| config_differences(definition, old, by_spec)));
         }
         match &record.row {
             Row::Missing => reasons.push(Reason::RowDeleted { id: record.id }),
@@ -239,9 +242,9 @@ pub fn config(definition: &Definition) -> ModelConfig {
     }
 }
 
-/// Which recorded fields changed. Parameters are told by the spec.
-fn config_differences(definition: &Definition, new: &ModelConfig, record: &ModelRecord) -> Vec<Reason> {
-    let Ok(old) = record.config() else { return Vec::new() };
+/// Which recorded fields of `definition` are not as in `old`. Parameters are told
+/// by the spec, if it changed (`by_spec`).
+pub fn config_differences(definition: &Definition, old: &ModelConfig, by_spec: bool) -> Vec<Reason> {
     let ModelConfig {
         name: _,
         source,
@@ -253,7 +256,7 @@ fn config_differences(definition: &Definition, new: &ModelConfig, record: &Model
         drain_ms,
         file_size: _,
         parameters,
-    } = new;
+    } = &config(definition);
     let mut reasons = Vec::new();
     let mut compare = |field: &str, old: Option<String>, new: Option<String>| {
         if old != new {
@@ -261,15 +264,14 @@ fn config_differences(definition: &Definition, new: &ModelConfig, record: &Model
             reasons.push(Reason::FieldChanged { origin: definition.origin(field), change, impact: Impact::Record });
         }
     };
-    compare("source", Some(old.source), Some(source.clone()));
+    compare("source", Some(old.source.clone()), Some(source.clone()));
     compare("type", Some(old.model_type.as_str().into()), Some(model_type.as_str().into()));
-    compare("description", old.description, description.clone());
+    compare("description", old.description.clone(), description.clone());
     compare("labels", Some(format!("{:?}", old.labels)), Some(format!("{labels:?}")));
     compare("aliases", Some(old.aliases.join(", ")), Some(aliases.join(", ")));
     let drain = |ms: u64| Some(crate::text::duration(Duration::from_millis(ms)));
     compare("drain", drain(old.drain_ms), drain(*drain_ms));
-    if definition.spec.hash(record.port.map(|p| p.port)) == record.generation.hash {
-        // The spec does not tell: the same value, written as another type.
+    if !by_spec {
         for key in old.parameters.keys().chain(parameters.keys().filter(|k| !old.parameters.contains_key(*k))) {
             let shown = |from: &serde_json::Map<String, serde_json::Value>| from.get(key).map(ToString::to_string);
             compare(key, shown(&old.parameters), shown(parameters));

@@ -107,8 +107,13 @@ impl Directory {
 
     /// What the files say now.
     pub fn load(&mut self) -> Desired {
-        let options =
-            LoadOptions { dir: self.dir.path(), cwd: self.dir.path(), state_key: [7; 32], catalogues: &Pinned };
+        let options = LoadOptions {
+            dir: self.dir.path(),
+            lies_in: None,
+            cwd: self.dir.path(),
+            state_key: [7; 32],
+            catalogues: &Pinned,
+        };
         Desired::clone(&self.loader.load(&options).unwrap())
     }
 

@@ -1,0 +1,59 @@
+//! `--against`: another version of the same directory.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::super::Exit;
+use super::super::open::Refused;
+use crate::definition::{LoadOptions, Loader, is_part};
+use crate::git::{CopyError, GitError, WorkTree};
+use crate::model::Desired;
+use crate::plan::{self, Plan};
+
+/// What changes from one version to the other.
+pub(super) struct Comparison {
+    /// The other version, as people know it.
+    pub(super) with: String,
+    /// Its files that cannot be used.
+    pub(super) not_compared: Vec<String>,
+    /// What it comes to.
+    pub(super) plan: Plan,
+}
+
+/// Compares `new`, which `options` read, with what `against` names: a directory
+/// if there is one, else a revision.
+pub(super) fn compare(against: &str, new: &Desired, options: &LoadOptions<'_>) -> anyhow::Result<Comparison> {
+    let (old, with) = if Path::new(against).is_dir() {
+        (load(Path::new(against), new, options)?, against.to_owned())
+    } else {
+        of_revision(against, new, options)?
+    };
+    let not_compared = old.unresolved.iter().map(|file| file.file.to_string()).collect();
+    Ok(Comparison { with, not_compared, plan: plan::compare(&old, new) })
+}
+
+fn of_revision(revision: &str, new: &Desired, options: &LoadOptions<'_>) -> anyhow::Result<(Arc<Desired>, String)> {
+    let usage = |message: String| anyhow::Error::from(Refused { exit: Exit::Usage, message });
+    let Some(tree) = WorkTree::holding(&new.dir)? else {
+        let dir = new.dir.display();
+        return Err(usage(format!("--against {revision}: no such directory, and {dir} is in no Git repository")));
+    };
+    let commit = tree.resolve(revision).map_err(|problem| match problem {
+        GitError::NoCommit { .. } => usage(format!("--against {revision}: no such directory, and {problem}")),
+        other => other.into(),
+    })?;
+    let copy = tempfile::Builder::new().prefix("herdsman-").tempdir()?;
+    match tree.copy(&commit, is_part, copy.path()) {
+        // The commit that adds the directory has nothing to be compared with.
+        Ok(()) | Err(CopyError::Git(GitError::NoDirectory { .. })) => {}
+        Err(problem) => return Err(problem.into()),
+    }
+    let short = commit.short();
+    let with = if commit.as_str().starts_with(revision) { short.to_owned() } else { format!("{revision} ({short})") };
+    Ok((load(copy.path(), new, options)?, with))
+}
+
+/// Reads `dir` as if it lay where the other one does.
+fn load(dir: &Path, new: &Desired, options: &LoadOptions<'_>) -> anyhow::Result<Arc<Desired>> {
+    Ok(Loader::default().load(&LoadOptions { dir, lies_in: Some(&new.dir), ..*options })?)
+}

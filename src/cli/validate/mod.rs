@@ -1,0 +1,279 @@
+//! `herdsman validate`: the definitions alone, without a database, and without
+//! llama-server unless it is asked for.
+
+mod against;
+mod github;
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::json::{self, FORMAT_VERSION, JsonDiagnostic};
+use super::open::Refused;
+use super::output::{complain, print};
+use super::{Exit, Places, render};
+use crate::definition::catalogue::binary;
+use crate::definition::{
+    Catalogue, Catalogues, Embedded, LoadOptions, Loader, absolute, binary_checks, host_checks, is_part,
+};
+use crate::model::{Desired, Diagnostic, ModelName, Severity};
+use crate::plan::{ActionKind, GuardRefusal, Plan, Reason, Waiting};
+use crate::text::count;
+
+/// Arguments of `validate`.
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// Definitions, or directories of them [default: --models-dir].
+    paths: Vec<PathBuf>,
+    /// Look at this machine too: weights, files of secrets, llama-servers.
+    #[arg(long)]
+    host: bool,
+    /// Show what changes from another version of the directory: a revision of
+    /// its Git repository, or a directory.
+    #[arg(long, value_name = "REV|DIR")]
+    against: Option<String>,
+    /// How to write what is wrong.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// How problems are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people; may change.
+    #[default]
+    Text,
+    /// For programs; versioned.
+    Json,
+    /// Annotations on the lines of a pull request, for GitHub Actions.
+    Github,
+}
+
+/// What was found.
+struct Found {
+    /// The directories that were read, each with the files that were asked for;
+    /// none: all of them.
+    read: Vec<(Arc<Desired>, Vec<Arc<str>>)>,
+    diagnostics: Vec<Diagnostic>,
+    comparison: Option<against::Comparison>,
+}
+
+/// Runs the command.
+pub(super) fn run(places: &Places, args: &ValidateArgs) -> anyhow::Result<Exit> {
+    let catalogues = Chosen::of(places)?;
+    let cwd = std::env::current_dir()?;
+    let mut found = Found { read: Vec::new(), diagnostics: Vec::new(), comparison: None };
+    for (dir, files) in directories(places, args)? {
+        let options = LoadOptions { dir: &dir, lies_in: None, cwd: &cwd, state_key: [0; 32], catalogues: &catalogues };
+        let mut desired = Loader::default().load(&options)?;
+        if let Some(against) = &args.against {
+            found.comparison = Some(against::compare(against, &desired, &options)?);
+        }
+        if args.host {
+            found.diagnostics.extend(binary_checks(&desired, places.stated_llama_server()));
+            host_checks(&mut desired);
+        }
+        let files: Vec<Arc<str>> =
+            files.iter().map(|name| absolute(&cwd, &dir.join(name)).to_string_lossy().into()).collect();
+        found.diagnostics.extend(desired.diagnostics.iter().filter(|d| is_about(d, &files, &cwd)).cloned());
+        found.read.push((desired, files));
+    }
+    let is_invalid = found.diagnostics.iter().any(|problem| problem.severity == Severity::Error);
+    let exit = if is_invalid { Exit::InvalidDefinition } else { Exit::Converged };
+    match args.format {
+        Format::Text => {
+            if !found.diagnostics.is_empty() {
+                complain(crate::definition::render(&found.diagnostics, true));
+            }
+            print(text(&found))?;
+        }
+        Format::Json => json::print(&Document::of(&found, exit))?,
+        Format::Github => print(github::annotations(&found.diagnostics, found.comparison.as_ref().map(|c| &c.plan)))?,
+    }
+    Ok(exit)
+}
+
+/// The directories to read, and of each the files that were asked for.
+fn directories(places: &Places, args: &ValidateArgs) -> anyhow::Result<BTreeMap<PathBuf, Vec<PathBuf>>> {
+    let refused = |exit, message| Err(Refused { exit, message }.into());
+    let mut directories: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
+    for path in &args.paths {
+        match std::fs::metadata(path) {
+            Err(error) => {
+                let message = format!("{}: {error}: give a definition, or a directory of them", path.display());
+                return refused(Exit::NoModelsDir, message);
+            }
+            Ok(metadata) if metadata.is_dir() => {
+                directories.insert(path.clone(), Vec::new());
+            }
+            Ok(_) => {
+                let name = path.file_name().unwrap_or_default();
+                if !is_part(name) {
+                    let message = format!(
+                        "{} is no definition: its name does not end in .toml, or begins with `_` or `.`",
+                        path.display()
+                    );
+                    return refused(Exit::Usage, message);
+                }
+                let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+                match directories.get_mut(parent) {
+                    // All of it already.
+                    Some(files) if files.is_empty() => {}
+                    Some(files) => files.push(name.into()),
+                    None => {
+                        directories.insert(parent.to_owned(), vec![name.into()]);
+                    }
+                }
+            }
+        }
+    }
+    if directories.is_empty() {
+        directories.insert(places.models_dir.clone(), Vec::new());
+    }
+    if args.against.is_some() && (directories.len() > 1 || directories.values().any(|files| !files.is_empty())) {
+        return refused(Exit::Usage, "--against compares one directory: give no other path".to_owned());
+    }
+    Ok(directories)
+}
+
+/// Whether a problem is one of `files`, absolute; of no files in particular, all
+/// are.
+fn is_about(problem: &Diagnostic, files: &[Arc<str>], cwd: &Path) -> bool {
+    let path = absolute(cwd, Path::new(&*problem.file));
+    let is_defaults = path.file_name().is_some_and(|name| name == OsStr::new("_defaults.toml"));
+    // What is wrong with the defaults is wrong with every file beside them.
+    files.is_empty() || is_defaults || files.iter().any(|file| path == Path::new(&**file))
+}
+
+/// The options that definitions are checked with.
+enum Chosen {
+    Embedded,
+    /// Those of the llama-server that was stated, whatever definitions name.
+    Stated(Arc<Catalogue>),
+}
+
+impl Chosen {
+    fn of(places: &Places) -> anyhow::Result<Self> {
+        let Some(stated) = places.stated_llama_server() else { return Ok(Self::Embedded) };
+        let path = std::env::var_os("PATH");
+        let found = binary::locate(Some(stated), path.as_deref())
+            .and_then(|path| binary::catalogue(&path, &binary::identify(&path)?, None, false));
+        match found {
+            Ok(catalogue) => Ok(Self::Stated(catalogue)),
+            Err(problem) => Err(Refused { exit: Exit::NoLlamaServer, message: problem.to_string() }.into()),
+        }
+    }
+}
+
+impl Catalogues for Chosen {
+    fn catalogue(&self, binary: Option<&str>) -> Arc<Catalogue> {
+        match self {
+            Self::Embedded => Embedded.catalogue(binary),
+            Self::Stated(catalogue) => Arc::clone(catalogue),
+        }
+    }
+}
+
+impl Found {
+    /// How many definitions are valid, and how many are not.
+    fn counts(&self) -> (usize, usize) {
+        let asked = |files: &[Arc<str>], path: &Arc<str>| files.is_empty() || files.contains(path);
+        let valid = self.read.iter().map(|(desired, files)| {
+            desired.definitions.values().filter(|definition| asked(files, &definition.path)).count()
+        });
+        let invalid = self
+            .read
+            .iter()
+            .map(|(desired, files)| desired.unresolved.iter().filter(|file| asked(files, &file.path)).count());
+        (valid.sum(), invalid.sum())
+    }
+}
+
+fn text(found: &Found) -> String {
+    let (valid, invalid) = found.counts();
+    let mut text = match (valid, invalid) {
+        (1, 0) => "1 definition is valid.\n".to_owned(),
+        (_, 0) => format!("{valid} definitions are valid.\n"),
+        _ => format!("{} not valid, {valid} valid.\n", count(invalid, "definition")),
+    };
+    if let Some(comparison) = &found.comparison {
+        text += &format!("\nFrom {} to what is here:\n", comparison.with);
+        text += &comparison
+            .not_compared
+            .iter()
+            .map(|file| format!("  . {file} was not valid: its model counts as new\n"))
+            .collect::<String>();
+        text += &if comparison.plan.actions.is_empty() && comparison.plan.waiting.is_empty() {
+            "No changes.\n".to_owned()
+        } else {
+            render::plan(&comparison.plan)
+        };
+    }
+    text
+}
+
+/// The document of `validate --format json`.
+#[derive(Debug, Serialize)]
+struct Document {
+    format_version: u32,
+    exit_code: u8,
+    valid: usize,
+    invalid: usize,
+    diagnostics: Vec<JsonDiagnostic>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    against: Option<Against>,
+}
+
+/// What changes.
+#[derive(Debug, Serialize)]
+struct Against {
+    with: String,
+    not_compared: Vec<String>,
+    actions: Vec<Change>,
+    waiting: Vec<Waiting>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guard: Option<GuardRefusal>,
+}
+
+#[derive(Debug, Serialize)]
+struct Change {
+    model: ModelName,
+    action: ActionKind,
+    reasons: Vec<Reason>,
+}
+
+impl Document {
+    fn of(found: &Found, exit: Exit) -> Self {
+        let (valid, invalid) = found.counts();
+        Self {
+            format_version: FORMAT_VERSION,
+            exit_code: exit.code(),
+            valid,
+            invalid,
+            diagnostics: found.diagnostics.iter().map(json::diagnostic).collect(),
+            against: found.comparison.as_ref().map(Against::of),
+        }
+    }
+}
+
+impl Against {
+    fn of(comparison: &against::Comparison) -> Self {
+        let Plan { actions, waiting, guard, .. } = &comparison.plan;
+        let change = |action: &crate::plan::Action| Change {
+            model: action.model.clone(),
+            action: action.kind,
+            reasons: action.reasons.clone(),
+        };
+        Self {
+            with: comparison.with.clone(),
+            not_compared: comparison.not_compared.clone(),
+            actions: actions.iter().map(change).collect(),
+            waiting: waiting.clone(),
+            guard: guard.clone(),
+        }
+    }
+}

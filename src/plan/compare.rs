@@ -1,0 +1,125 @@
+//! What a change of the definitions means, without a machine: the plan of a
+//! pass where everything is as the old version says.
+//!
+//! What only a machine can tell is not in it: drift, crashes, ports that are
+//! allotted, weights that changed on disk, a generation that failed before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::action::{Action, ActionKind, GuardRefusal, Plan, Waiting};
+use super::guard;
+use super::reason::{Impact, Reason, WaitFor};
+use super::wanted::{config, config_differences};
+use crate::model::{Definition, Desired, DesiredState, ModelName, Unresolved};
+
+/// The plan that leads from `old` to `new`; its actions have no steps.
+///
+/// A file that cannot be used leaves its model as it is. Of one that could not
+/// be used in `old` nothing is known, so its model counts as new.
+#[must_use]
+pub fn compare(old: &Desired, new: &Desired) -> Plan {
+    let mut plan = Plan::default();
+    let names: BTreeSet<&ModelName> = old.definitions.keys().chain(new.definitions.keys()).collect();
+    let broken = Broken::new(old, new);
+    for name in names {
+        match (old.definitions.get(name), new.definitions.get(name)) {
+            (None, Some(new)) => {
+                let reason = Reason::DefinitionAdded { origin: new.origin(""), state: new.state };
+                plan.actions.push(action(name, ActionKind::Create, vec![reason]));
+            }
+            (Some(old), None) => match broken.of(old) {
+                Some(on) => plan.waiting.push(Waiting { model: name.clone(), on, reasons: Vec::new() }),
+                None => {
+                    let reason = Reason::DefinitionRemoved { file: old.file.to_string() };
+                    plan.actions.push(action(name, ActionKind::Delete, vec![reason]));
+                }
+            },
+            (Some(old), Some(new)) => match changed(old, new) {
+                Some((kind, reasons)) => plan.actions.push(action(name, kind, reasons)),
+                None => plan.matching += 1,
+            },
+            (None, None) => {}
+        }
+    }
+    plan.guard = refusal(&plan, old, new);
+    plan
+}
+
+fn action(model: &ModelName, kind: ActionKind, reasons: Vec<Reason>) -> Action {
+    Action { model: model.clone(), kind, reasons, steps: Vec::new() }
+}
+
+/// What becomes of a model that is declared in both versions.
+fn changed(old: &Definition, new: &Definition) -> Option<(ActionKind, Vec<Reason>)> {
+    use DesiredState::{Running, Stopped};
+    let (kind, impact) = match (old.state, new.state) {
+        (Running, Running) => (ActionKind::Restart, Impact::Restart),
+        (Stopped, Running) => (ActionKind::Start, Impact::Restart),
+        (Running, Stopped) => (ActionKind::Stop, Impact::Record),
+        (Stopped, Stopped) => (ActionKind::Update, Impact::Record),
+    };
+    let mut reasons = Vec::new();
+    if old.state != new.state {
+        reasons.push(Reason::StateWanted { state: new.state, origin: new.origin("state") });
+    }
+    // Weights are as they are on this machine, whatever the version.
+    let spec = new.spec.changes_from(&old.spec).into_iter().filter(|change| !change.field.starts_with("file "));
+    reasons.extend(spec.map(|change| Reason::FieldChanged { origin: new.origin(&change.field), change, impact }));
+    let restarts = !reasons.is_empty();
+    reasons.extend(config_differences(new, &config(old), restarts));
+    let kind = if restarts { kind } else { ActionKind::Update };
+    (!reasons.is_empty()).then_some((kind, reasons))
+}
+
+/// The files of a version that cannot be used.
+struct Broken<'a> {
+    by_path: BTreeMap<&'a str, &'a Unresolved>,
+    by_name: BTreeMap<&'a ModelName, &'a Unresolved>,
+    /// One that was not there before: any model's file under another name.
+    unknown: Option<&'a Unresolved>,
+}
+
+impl<'a> Broken<'a> {
+    fn new(old: &Desired, new: &'a Desired) -> Self {
+        let known = old.definitions.values().map(|definition| &definition.path);
+        let known: BTreeSet<_> = known.chain(old.unresolved.iter().map(|file| &file.path)).collect();
+        Self {
+            by_path: new.unresolved.iter().map(|file| (&*file.path, file)).collect(),
+            by_name: new.unresolved.iter().filter_map(|file| Some((file.name.as_ref()?, file))).collect(),
+            unknown: new.unresolved.iter().find(|file| !known.contains(&file.path)),
+        }
+    }
+
+    /// Why a model that is no longer declared is not deleted: its file is one of
+    /// these, or one of them may be its file under another name.
+    fn of(&self, definition: &Definition) -> Option<WaitFor> {
+        let own = self.by_path.get(&*definition.path).or_else(|| self.by_name.get(&definition.name));
+        if let Some(own) = own {
+            return Some(WaitFor::Definition { file: own.file.to_string(), problem: own.problem.clone() });
+        }
+        self.unknown.map(|any| WaitFor::DeletionBlocked { file: any.file.to_string() })
+    }
+}
+
+/// What the mass-delete guard says of it.
+fn refusal(plan: &Plan, old: &Desired, new: &Desired) -> Option<GuardRefusal> {
+    let of_kind = |kind| plan.actions.iter().filter(move |action| action.kind == kind).map(|action| &action.model);
+    let deletions: Vec<ModelName> = of_kind(ActionKind::Delete).cloned().collect();
+    let managed = old.definitions.len();
+    if guard::allows(deletions.len(), managed, None) {
+        return None;
+    }
+    let weights = |from: &Desired, name: &ModelName| weights_of(from.definitions.get(name)?);
+    let renamed = |gone: &ModelName| {
+        let weights_of_gone = weights(old, gone)?;
+        let by = of_kind(ActionKind::Create).find(|name| weights(new, name).as_ref() == Some(&weights_of_gone))?;
+        Some((gone.clone(), by.clone()))
+    };
+    let renames = deletions.iter().filter_map(renamed).collect();
+    Some(GuardRefusal { deletions, managed, renames })
+}
+
+fn weights_of(definition: &Arc<Definition>) -> Option<String> {
+    Some(definition.parameters.get("model")?.as_str()?.to_owned())
+}
