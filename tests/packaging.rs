@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 /// What herdsman prints.
@@ -71,4 +72,20 @@ fn every_command_has_a_manual_page() {
         said,
         format!("error: {} cannot be written: give a directory that exists with --to\n", nowhere.display())
     );
+}
+
+#[test]
+fn herdsman_takes_the_commands_of_the_examples() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    for file in ["github-actions/models.yml", "gitlab-ci/gitlab-ci.yml", "pre-commit/pre-commit-config.yaml"] {
+        let text = fs::read_to_string(examples.join(file)).unwrap();
+        let command =
+            text.lines().find_map(|line| line.trim_start().trim_start_matches("- ").split_once("herdsman validate"));
+        let (_, args) = command.unwrap_or_else(|| panic!("{file} does not validate"));
+        let args = args.split_whitespace().map(|arg| arg.trim_matches('"'));
+        // An argument that is not known is told before help is given.
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_herdsman")).arg("validate").args(args).arg("--help").output().unwrap();
+        assert!(output.status.success(), "{file}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }

@@ -33,13 +33,14 @@ fn transcript(readme: &str) -> Vec<(String, String)> {
     commands
 }
 
-/// What differs from run to run: pids, ports, times and memory, and which
-/// server is ready first.
+/// What differs from run to run: pids, ports, times, memory and commits, and
+/// which server is ready first.
 fn normalised(output: &str) -> Vec<String> {
     let mut lines: Vec<String> = output
         .lines()
         .map(|line| {
             let hidden = line.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).collect::<String>();
+            let line = if line.starts_with("From ") { line.split(" (").next().unwrap_or_default() } else { line };
             let varies = ["(pid ", "MiB", "UPTIME"].iter().any(|word| line.contains(word));
             let line = if varies { hidden } else { line.to_owned() };
             let words: Vec<&str> = line.split_whitespace().collect();
@@ -201,7 +202,7 @@ fn the_readme_names_every_option_and_every_exit_code() {
     let import = help_of(&["import", "preset"]);
     for help in helps.iter().chain([&help, &import]) {
         let options = help.split_whitespace().filter(|word| word.starts_with("--") && word.len() > 2);
-        for option in options.map(|word| word.trim_end_matches([',', ')', ':', '.'])) {
+        for option in options.map(|word| word.trim_end_matches([',', ')', ':', '.', ']'])) {
             assert!(["--help", "--version"].contains(&option) || readme.contains(option), "README lacks {option}");
         }
     }

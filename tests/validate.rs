@@ -165,6 +165,24 @@ fn a_pull_request_shows_what_changes_from_the_branch_it_goes_to() {
 }
 
 #[test]
+fn what_a_host_would_not_notice_is_no_change_and_another_secret_is_one() {
+    let secret = |file: &str| format!("port = 8200\n{CHAT}[secrets]\napi_key = {{ file = \"/run/{file}\" }}\n");
+    let checkout = repository();
+    checkout.write(&[("chat.toml", &secret("a"))]);
+    checkout.commit();
+    // The port stays as it was recorded.
+    checkout.write(&[("chat.toml", &secret("a").replace("port = 8200", "# no port"))]);
+    let unchanged = checkout.validate(&["--against", "HEAD"]).exits(0);
+    assert!(unchanged.stdout.ends_with("No changes.\n"), "{unchanged}");
+    checkout.write(&[("chat.toml", &secret("b"))]);
+    let changed = checkout.validate(&["--against", "HEAD"]).exits(0);
+    assert!(
+        changed.stdout.contains("restart  secrets.api_key file /run/a -> file /run/b   models.d/chat.toml:6"),
+        "{changed}"
+    );
+}
+
+#[test]
 fn a_file_that_is_broken_deletes_nothing_and_one_that_was_is_not_compared() {
     let checkout = repository();
     checkout.write(&[("chat.toml", "model = ")]);

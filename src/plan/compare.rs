@@ -11,7 +11,7 @@ use super::action::{Action, ActionKind, GuardRefusal, Plan, Waiting};
 use super::guard;
 use super::reason::{Impact, Reason, WaitFor};
 use super::wanted::{config, config_differences};
-use crate::model::{Definition, Desired, DesiredState, ModelName, Unresolved};
+use crate::model::{Definition, Desired, DesiredState, FieldChange, ModelName, SecretRef, Spec, Unresolved};
 
 /// The plan that leads from `old` to `new`; its actions have no steps.
 ///
@@ -63,13 +63,30 @@ fn changed(old: &Definition, new: &Definition) -> Option<(ActionKind, Vec<Reason
     if old.state != new.state {
         reasons.push(Reason::StateWanted { state: new.state, origin: new.origin("state") });
     }
-    // Weights are as they are on this machine, whatever the version.
-    let spec = new.spec.changes_from(&old.spec).into_iter().filter(|change| !change.field.starts_with("file "));
+    let spec = spec_changes(&old.spec, &new.spec).into_iter();
     reasons.extend(spec.map(|change| Reason::FieldChanged { origin: new.origin(&change.field), change, impact }));
     let restarts = !reasons.is_empty();
     reasons.extend(config_differences(new, &config(old), restarts));
     let kind = if restarts { kind } else { ActionKind::Update };
     (!reasons.is_empty()).then_some((kind, reasons))
+}
+
+/// What of a spec changes wherever it runs.
+fn spec_changes(old: &Spec, new: &Spec) -> Vec<FieldChange> {
+    let mut changes = new.changes_from(old);
+    // Weights are as they are on this machine, whatever the version; and a port
+    // that is no longer declared is kept.
+    changes.retain(|change| !change.field.starts_with("file ") && !(change.field == "port" && new.port.is_none()));
+    for (name, SecretRef { source, .. }) in &new.secrets {
+        let field = format!("secrets.{name}");
+        // Where the value is not known, another place counts as another value.
+        if let Some(before) = old.secrets.get(name).filter(|before| before.source != *source)
+            && !changes.iter().any(|change| change.field == field)
+        {
+            changes.push(FieldChange { field, old: Some(before.source.to_string()), new: Some(source.to_string()) });
+        }
+    }
+    changes
 }
 
 /// The files of a version that cannot be used.
