@@ -76,7 +76,8 @@ fn spec_changes(old: &Spec, new: &Spec) -> Vec<FieldChange> {
     let mut changes = new.changes_from(old);
     // Weights are as they are on this machine, whatever the version; and a port
     // that is no longer declared is kept.
-    changes.retain(|change| !change.field.starts_with("file ") && !(change.field == "port" && new.port.is_none()));
+    let is_hosts = |field: &str| field.starts_with("file ") || field == "port" && new.port.is_none();
+    changes.retain(|change| !is_hosts(&change.field));
     for (name, SecretRef { source, .. }) in &new.secrets {
         let field = format!("secrets.{name}");
         // Where the value is not known, another place counts as another value.
