@@ -5,6 +5,7 @@ use super::{Exit, Places};
 use crate::host::{self, Host, HostError};
 use crate::plan::Limits;
 use crate::reconcile::{Goal, Pass, look, pass};
+use crate::settings::{Settings, SettingsError, locate};
 use crate::state::{StateDir, StateError};
 
 impl Places {
@@ -22,6 +23,11 @@ impl Places {
             llama_server: self.llama_server.clone().filter(|name| !name.is_empty()),
             state,
         }
+    }
+
+    /// What this host's owner decides.
+    pub(super) fn settings(&self) -> Result<Settings, SettingsError> {
+        Settings::load(&locate(self.settings.as_deref()))
     }
 
     pub(super) fn open(&self) -> Result<Host, HostError> {
@@ -65,6 +71,9 @@ pub(super) struct Refused {
 pub fn exit_of(error: &anyhow::Error) -> Exit {
     if let Some(refused) = error.downcast_ref::<Refused>() {
         return refused.exit;
+    }
+    if error.is::<SettingsError>() {
+        return Exit::Usage;
     }
     let state = match error.downcast_ref::<HostError>() {
         Some(HostError::Load(_)) => return Exit::NoModelsDir,

@@ -1,0 +1,165 @@
+//! The watcher's deliveries: each channel has a thread that makes one try at a
+//! time; what is to be delivered, and how it went, is read and written by the
+//! watcher's own thread on its one connection.
+//!
+//! So a receiver that hangs holds up no pass and no other channel, and what is
+//! recorded of a delivery is no other program's write that would wake the
+//! watcher.
+
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::deliver::{Carrier, Failure, outcome};
+use crate::database::{Database, Delivered, Delivery};
+use crate::model::{Channel, Timestamp};
+use crate::settings::Notify;
+use crate::state::{Lock, StateDir};
+
+/// When to try again what another process is at, or could not be recorded.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// All channels of one watcher.
+#[derive(Debug)]
+pub struct Couriers {
+    couriers: Vec<Courier>,
+    /// Held from the first delivery on: one process delivers.
+    lock: Option<Lock>,
+    /// When to look for something to deliver.
+    look: Option<Instant>,
+}
+
+impl Couriers {
+    /// A thread for each channel; `ring` is called when a try is over.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn new(notify: &Notify, ring: impl Fn() + Clone + Send + 'static) -> std::io::Result<Self> {
+        let carriers = Carrier::all(notify)?.into_iter();
+        let couriers = carriers.map(|carrier| Courier::new(carrier, ring.clone())).collect::<Result<_, _>>()?;
+        Ok(Self { couriers, lock: None, look: None })
+    }
+
+    /// When [`Couriers::round`] is to be called next, if nothing else happens.
+    #[must_use]
+    pub const fn look(&self) -> Option<Instant> {
+        self.look
+    }
+
+    /// Records what is over, and hands out what is due. It never waits for a
+    /// delivery.
+    pub fn round(&mut self, database: &mut Database, state: &StateDir, now: Timestamp) {
+        self.look = None;
+        for index in 0..self.couriers.len() {
+            let look = match self.step(index, database, state, now) {
+                Ok(look) => look,
+                Err(error) => {
+                    tracing::warn!("what is to be told cannot be read or recorded: {error}; it is tried again");
+                    Some(AGAIN)
+                }
+            };
+            let look = look.map(|after| Instant::now() + after);
+            self.look = [self.look, look].into_iter().flatten().min();
+        }
+    }
+
+    /// One channel; returns after which time to look at it again.
+    fn step(
+        &mut self,
+        index: usize,
+        database: &mut Database,
+        state: &StateDir,
+        now: Timestamp,
+    ) -> Result<Option<Duration>, crate::database::DatabaseError> {
+        let Some(courier) = self.couriers.get_mut(index) else { return Ok(None) };
+        courier.receive(now);
+        if let Some((delivery, how)) = &courier.over {
+            // Kept until it is recorded: it must not be delivered anew meanwhile.
+            database.settle_delivery(delivery.number, how, now)?;
+            courier.over = None;
+        }
+        if courier.is_away {
+            return Ok(None);
+        }
+        let Some(delivery) = database.next_delivery(courier.channel)? else { return Ok(None) };
+        let wait = now.until(delivery.next_try);
+        if !wait.is_zero() {
+            return Ok(Some(wait));
+        }
+        if self.lock.is_none() {
+            // A `reconcile` may be at it, for a moment.
+            let Ok(lock) = state.notify_lock() else { return Ok(Some(AGAIN)) };
+            self.lock = Some(lock);
+        }
+        courier.send(delivery);
+        Ok(None)
+    }
+}
+
+/// One channel.
+#[derive(Debug)]
+struct Courier {
+    channel: Channel,
+    errands: Sender<Delivery>,
+    results: Receiver<(Delivery, Result<(), Failure>)>,
+    is_away: bool,
+    /// A try that is over and not recorded.
+    over: Option<(Delivery, Delivered)>,
+}
+
+impl Courier {
+    fn new(carrier: Carrier, ring: impl Fn() + Send + 'static) -> std::io::Result<Self> {
+        let (errands, errand) = channel::<Delivery>();
+        let (result, results) = channel();
+        let channel = carrier.channel();
+        let work = move || {
+            // Until the watcher ends.
+            while let Ok(delivery) = errand.recv() {
+                let done = carrier.deliver(&delivery, Duration::MAX);
+                if result.send((delivery, done)).is_err() {
+                    return;
+                }
+                ring();
+            }
+        };
+        thread::Builder::new().name(format!("tell by {}", channel.as_str())).spawn(work)?;
+        Ok(Self { channel, errands, results, is_away: false, over: None })
+    }
+
+    fn send(&mut self, delivery: Delivery) {
+        // It ends only if it panicked: nothing is delivered then, and all is kept.
+        self.is_away = true;
+        if self.errands.send(delivery).is_err() {
+            tracing::error!("nobody is told by {} any more: start herdsman again", self.channel.as_str());
+        }
+    }
+
+    fn receive(&mut self, now: Timestamp) {
+        match self.results.try_recv() {
+            Ok((delivery, result)) => {
+                self.is_away = false;
+                report(&delivery, &result, self.channel);
+                let how = outcome(&delivery, result, now);
+                self.over = Some((delivery, how));
+            }
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+        }
+    }
+}
+
+/// The first failure of a notification is worth a line, and its arrival after
+/// one.
+fn report(delivery: &Delivery, result: &Result<(), Failure>, by: Channel) {
+    let (model, kind, by) = (delivery.model.as_str(), delivery.kind.as_str(), by.as_str());
+    match result {
+        Ok(()) if delivery.failures > 0 => tracing::info!(model, "told that {model} {kind}, by {by}"),
+        Ok(()) => {}
+        Err(Failure::Now(error)) if delivery.failures == 0 => {
+            tracing::warn!(model, "not told that {model} {kind}, by {by}: {error}; it is tried again");
+        }
+        Err(Failure::Now(_)) => {}
+        Err(Failure::Forever(error)) => {
+            tracing::error!(model, "not told that {model} {kind}, by {by}: {error}; it is not tried again");
+        }
+    }
+}
