@@ -139,12 +139,7 @@ fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::Re
 }
 
 /// Passes until nothing is left to wait for.
-fn converge(
-    places: &Places,
-    args: &ReconcileArgs,
-    limits: &Limits,
-    notify: Option<&Notify>,
-) -> anyhow::Result<Exit> {
+fn converge(places: &Places, args: &ReconcileArgs, limits: &Limits, notify: Option<&Notify>) -> anyhow::Result<Exit> {
     let mut run = Run::new(args, limits.clone(), notify);
     let mut host = None;
     let mut last = run.pass(places, &mut host)?;

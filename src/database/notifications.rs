@@ -63,11 +63,12 @@ pub enum Delivered {
 }
 
 /// What has not been delivered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Undelivered {
     /// How many are still to be.
     pub pending: u32,
     /// How many never will.
+    #[serde(rename = "failed")]
     pub given_up: u32,
     /// What the last of them failed with.
     pub last_error: Option<String>,
@@ -107,11 +108,10 @@ fn post(connection: &Connection, letter: &Letter) -> Result<(), Problem> {
 }
 
 pub(super) fn known(connection: &Connection) -> Result<Known, Problem> {
-    let begun = connection.query_row("SELECT EXISTS (SELECT 1 FROM herdsman_meta WHERE key = ?1)", [SINCE], |row| {
-        row.get(0)
-    })?;
-    let mut statement =
-        connection.prepare_cached("SELECT name, kind, about, told, since FROM herdsman_troubles ORDER BY name, kind")?;
+    let begun = connection
+        .query_row("SELECT EXISTS (SELECT 1 FROM herdsman_meta WHERE key = ?1)", [SINCE], |row| row.get(0))?;
+    let mut statement = connection
+        .prepare_cached("SELECT name, kind, about, told, since FROM herdsman_troubles ORDER BY name, kind")?;
     let mut rows = statement.query([])?;
     let mut troubles = BTreeMap::<_, Vec<_>>::new();
     while let Some(row) = rows.next()? {

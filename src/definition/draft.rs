@@ -227,7 +227,12 @@ fn secrets(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str, common: &
     }
 }
 
-pub(crate) fn secret(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>, base: &str) -> Option<Stated<SecretSource>> {
+pub(crate) fn secret(
+    reader: &mut Reader<'_, '_>,
+    key: &str,
+    value: &Value<'_>,
+    base: &str,
+) -> Option<Stated<SecretSource>> {
     let help = format!("say where it is: `{key} = {{ file = \"/run/secrets/…\" }}` or `{key} = {{ env = \"NAME\" }}`");
     let Some(table) = value.get_ref().as_table() else {
         let message =

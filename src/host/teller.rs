@@ -37,13 +37,7 @@ impl Teller {
     }
 
     /// What is to be recorded of `pass`.
-    pub fn tell(
-        &self,
-        pass: &Pass,
-        targets: &BTreeSet<ModelName>,
-        known: &Known,
-        state: &StateDir,
-    ) -> Vec<Change> {
+    pub fn tell(&self, pass: &Pass, targets: &BTreeSet<ModelName>, known: &Known, state: &StateDir) -> Vec<Change> {
         let begin = (!known.begun).then_some(Telling::Begin);
         let found = news(pass, targets, known);
         let tellings = found.iter().filter_map(|news| self.telling(news, known, pass.now, state));
@@ -52,7 +46,8 @@ impl Teller {
 
     fn telling(&self, news: &News, known: &Known, now: Timestamp, state: &StateDir) -> Option<Telling> {
         let model = news.model.clone();
-        let wanted = self.models.as_ref().is_none_or(|models| models.contains(&model)) && self.events.contains(&news.kind);
+        let wanted =
+            self.models.as_ref().is_none_or(|models| models.contains(&model)) && self.events.contains(&news.kind);
         if news.kind == NewsKind::Recovered {
             // Nobody wants to hear that what they never heard of is over.
             let mut troubles = known.troubles.get(&model).into_iter().flatten();

@@ -96,10 +96,8 @@ impl Counted {
         let gauges = |name, help, labels: &[&str]| known(&registry, IntGaugeVec::new(opts(name, help), labels)?);
         let counters = |name, help, labels: &[&str]| known(&registry, IntCounterVec::new(opts(name, help), labels)?);
         let gauge = |name, help| known(&registry, IntGauge::new(name, help)?);
-        let out_of_sync = opts(
-            "herdsman_model_out_of_sync_seconds",
-            "For how long the model has not been as declared; 0 if it is.",
-        );
+        let out_of_sync =
+            opts("herdsman_model_out_of_sync_seconds", "For how long the model has not been as declared; 0 if it is.");
         let duration = HistogramOpts::new("herdsman_pass_duration_seconds", "How long passes took.");
         let counted = Self {
             desired: gauges(
@@ -134,10 +132,7 @@ impl Counted {
             )?,
             invalid: gauge("herdsman_definitions_invalid", "Definition files that cannot be used.")?,
             pending: gauge("herdsman_notifications_pending", "Notifications that are still to be delivered.")?,
-            given_up: gauge(
-                "herdsman_notifications_failed",
-                "Notifications of the last 7 days that were given up.",
-            )?,
+            given_up: gauge("herdsman_notifications_failed", "Notifications of the last 7 days that were given up.")?,
             since: BTreeMap::new(),
             registry: registry.clone(),
         };

@@ -22,8 +22,7 @@ pub enum NewsKind {
 
 impl NewsKind {
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::Failed, Self::RolledBack, Self::CrashLooping, Self::Drifted, Self::Recovered];
+    pub const ALL: [Self; 5] = [Self::Failed, Self::RolledBack, Self::CrashLooping, Self::Drifted, Self::Recovered];
 
     /// The word for it in settings, payloads and the database.
     #[must_use]

@@ -103,6 +103,7 @@ struct Courier {
     errands: Sender<Delivery>,
     results: Receiver<(Delivery, Result<(), Failure>)>,
     is_away: bool,
+    is_lost: bool,
     /// A try that is over and not recorded.
     over: Option<(Delivery, Delivered)>,
 }
@@ -123,15 +124,12 @@ impl Courier {
             }
         };
         thread::Builder::new().name(format!("tell by {}", channel.as_str())).spawn(work)?;
-        Ok(Self { channel, errands, results, is_away: false, over: None })
+        Ok(Self { channel, errands, results, is_away: false, is_lost: false, over: None })
     }
 
     fn send(&mut self, delivery: Delivery) {
-        // It ends only if it panicked: nothing is delivered then, and all is kept.
-        self.is_away = true;
-        if self.errands.send(delivery).is_err() {
-            tracing::error!("nobody is told by {} any more: start herdsman again", self.channel.as_str());
-        }
+        // A thread that ended is noticed by the next `receive`.
+        self.is_away = self.errands.send(delivery).is_ok();
     }
 
     fn receive(&mut self, now: Timestamp) {
@@ -142,7 +140,15 @@ impl Courier {
                 let how = outcome(&delivery, result, now);
                 self.over = Some((delivery, how));
             }
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+            Err(TryRecvError::Empty) => {}
+            // Its thread ended, which only a defect can make it. What it had to
+            // deliver is kept.
+            Err(TryRecvError::Disconnected) if !self.is_lost => {
+                (self.is_away, self.is_lost) = (true, true);
+                let by = self.channel.as_str();
+                tracing::error!("nobody is told by {by} until herdsman is started again; please report this");
+            }
+            Err(TryRecvError::Disconnected) => {}
         }
     }
 }

@@ -311,10 +311,12 @@ impl Model<'_, '_> {
 
     /// What is known of its last death.
     fn last_words(&self) -> Option<String> {
-        let waits = || self.waits().find_map(|wait| match wait {
-            WaitFor::Backoff { message, .. } => Some(message.clone()),
-            _ => None,
-        });
+        let waits = || {
+            self.waits().find_map(|wait| match wait {
+                WaitFor::Backoff { message, .. } => Some(message.clone()),
+                _ => None,
+            })
+        };
         self.death().map(|death| death.message).or_else(waits)
     }
 
@@ -341,8 +343,8 @@ impl Model<'_, '_> {
         let Some(live) = self.live else { return false };
         let recorded = self.record.instances.iter().find(|instance| instance.id == live.id);
         let now = self.seen.instances.get(live.id.0.as_str()).copied().or(recorded);
-        now.is_some_and(|is| is.ready.is_some_and(|(_, last): (Timestamp, Timestamp)| {
-            last.since(is.started_at) >= RECOVERED_AFTER
-        }))
+        now.is_some_and(|is| {
+            is.ready.is_some_and(|(_, last): (Timestamp, Timestamp)| last.since(is.started_at) >= RECOVERED_AFTER)
+        })
     }
 }

@@ -106,6 +106,9 @@ fn read(path: &Path, text: &str) -> Result<Settings, Vec<Diagnostic>> {
     let mut reader = Reader::new(&source, &mut names);
     let mut settings = Settings::default();
     for (key, value) in table.get_ref() {
+        if reader.is_full() {
+            break;
+        }
         match key.get_ref().as_ref() {
             "notify" => settings.notify = notify::read(&mut reader, value, &base),
             other => unknown(&mut reader, other, key.span(), "the settings", &TABLES),

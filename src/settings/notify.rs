@@ -18,7 +18,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than this nobody waits for a receiver.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(300);
 
-const KEYS: [&str; 6] = ["command", "webhook", "headers", "timeout", "events", "models"];
+pub(super) const KEYS: [&str; 6] = ["command", "webhook", "headers", "timeout", "events", "models"];
 
 /// Whom to tell, and of what: a command, a webhook, or both.
 #[derive(Clone, Debug)]
@@ -88,6 +88,9 @@ pub(super) fn read(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -
     };
     let (mut url, mut headers, mut headers_at, mut told) = (None, Vec::new(), None, false);
     for (key, value) in table {
+        if reader.is_full() {
+            break;
+        }
         match key.get_ref().as_ref() {
             "command" => {
                 told = true;
@@ -132,7 +135,14 @@ fn texts<'v>(
     if array.is_empty() {
         reader.problem(value.span(), format!("`{key}` is empty"), "", format!("write `{key} = {example}`"));
     }
-    array.iter().filter_map(|item| Some((reader.string(key, item)?, item.span()))).collect()
+    let mut texts = Vec::new();
+    for item in array {
+        if reader.is_full() {
+            break;
+        }
+        texts.extend(reader.string(key, item).map(|text| (text, item.span())));
+    }
+    texts
 }
 
 fn command(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Vec<String>> {
@@ -178,6 +188,9 @@ fn read_headers(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -> V
     let mut headers = Vec::new();
     let Some(table) = reader.table("notify.headers", value) else { return headers };
     for (key, value) in table {
+        if reader.is_full() {
+            break;
+        }
         let name = key.get_ref().as_ref();
         let Ok(header) = name.parse::<HeaderName>() else {
             let help = "a header's name has letters, digits and `-`";
@@ -211,12 +224,22 @@ fn events(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> BTreeSet<NewsKind> 
         return BTreeSet::new();
     };
     let words = NewsKind::ALL.map(|kind| (kind.as_str(), kind));
-    array.iter().filter_map(|item| reader.word("events", item, &words)).map(|stated| stated.value).collect()
+    let mut events = BTreeSet::new();
+    for item in array {
+        if reader.is_full() {
+            break;
+        }
+        events.extend(reader.word("events", item, &words).map(|stated| stated.value));
+    }
+    events
 }
 
 fn models(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> BTreeSet<ModelName> {
     let mut models = BTreeSet::new();
     for (text, span) in texts(reader, "models", value, "[\"qwen3-8b\"]") {
+        if reader.is_full() {
+            break;
+        }
         match ModelName::parse(text) {
             Ok(name) => drop(models.insert(name)),
             Err(error) => {

@@ -13,6 +13,7 @@ mod llama_server;
 mod ports;
 mod processes;
 mod ran;
+mod receiver;
 mod scene;
 mod terminal;
 mod watcher;
@@ -27,6 +28,7 @@ pub use self::{
     ports::{PortBlock, free_port},
     processes::{Process, Stat, leaders, leads_session, pids, processes, stop},
     ran::Ran,
+    receiver::{Receiver, Request},
     scene::Scene,
     terminal::Terminal,
     watcher::{Ended, Watcher},

@@ -11,7 +11,7 @@ use super::super::open::Refused;
 use super::super::reconcile::exit_of_pass;
 use super::super::{Exit, Places};
 use super::note;
-use crate::database::Database;
+use crate::database::{Database, Undelivered};
 use crate::definition::Loader;
 use crate::host::{Host, HostError};
 use crate::instance::last_lines;
@@ -37,6 +37,8 @@ pub(super) struct Look {
     pub unreadable: Option<String>,
     /// Whether a watcher lives.
     pub watcher: bool,
+    /// What others could not be told.
+    pub undelivered: Undelivered,
     /// Whether something is to be done that only a pass does.
     pub needs_a_pass: bool,
     /// The exit code of `--exit-code`.
@@ -137,6 +139,12 @@ impl Look {
             },
             unreadable,
             watcher: state.has_watcher()?,
+            undelivered: host
+                .database()
+                .map(Database::undelivered)
+                .transpose()
+                .map_err(HostError::from)?
+                .unwrap_or_default(),
             notices: host.take_notices(),
             needs_a_pass: acts || waits().any(|on| matches!(on, WaitFor::Backoff { .. })),
             diagnostics: seen.desired.map(|desired| desired.diagnostics.clone()).unwrap_or_default(),

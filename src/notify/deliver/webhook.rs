@@ -38,7 +38,7 @@ impl Webhook {
         let failed = |why: String| Failure::Now(format!("{to} {why}"));
         let headers = self.headers(delivery).map_err(failed)?;
         let client = client(&url, timeout).map_err(|error| failed(format!("cannot be asked: {}", reason(error))))?;
-        let answer = self.runtime.block_on(client.post(url).headers(headers).body(body).send());
+        let answer = self.runtime.block_on(async { client.post(url).headers(headers).body(body).send().await });
         let status = answer.map_err(|error| failed(describe(error, timeout)))?.status();
         match status {
             status if status.is_success() => Ok(()),
@@ -76,10 +76,8 @@ impl Webhook {
 }
 
 fn client(url: &Url, timeout: Duration) -> Result<Client, reqwest::Error> {
-    let builder = Client::builder()
-        .timeout(timeout)
-        .redirect(reqwest::redirect::Policy::none())
-        .pool_max_idle_per_host(0);
+    let builder =
+        Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none()).pool_max_idle_per_host(0);
     // What is on this machine is not asked for through a proxy.
     if is_loopback(url) { builder.no_proxy().build() } else { builder.build() }
 }
