@@ -348,3 +348,6 @@ impl Model<'_, '_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
