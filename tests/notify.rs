@@ -34,7 +34,13 @@ fn command(world: &World, script: &str) -> String {
 /// Asserts that a payload is as the schema says.
 #[track_caller]
 fn is_valid(payload: &Value) {
-    let path = format!("{}/schema/notification.v1.json", env!("CARGO_MANIFEST_DIR"));
+    is_as("notification", payload);
+}
+
+/// Asserts that a document is as the schema of this name says.
+#[track_caller]
+fn is_as(schema: &str, payload: &Value) {
+    let path = format!("{}/schema/{schema}.v1.json", env!("CARGO_MANIFEST_DIR"));
     let schema: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     let schema = jsonschema::validator_for(&schema).unwrap();
     let problems: Vec<String> = schema.iter_errors(payload).map(|e| format!("{}: {e}", e.instance_path())).collect();
@@ -144,14 +150,14 @@ fn whoever_cannot_be_told_is_told_later_also_by_the_next_watcher() {
     watcher.eventually_says("a is ready");
     break_it(&world, "a", "");
     let first = receiver.eventually_got(1);
-    watcher.eventually_says("not told that a rolled_back, by webhook: http://127.0.0.1");
+    watcher.eventually_says("not told by webhook that a was rolled back: http://127.0.0.1");
     watcher.has_not_said("s3cret");
     watcher.end_by(Signal::KILL);
     world.run(&["status"]).exits(0).says(&["1 notification is still to be delivered", "answers 500"]);
     let watcher = watch(&world);
     let again = receiver.eventually_got(2);
     assert_eq!(first.body["id"], again.body["id"]);
-    watcher.eventually_says("told that a rolled_back");
+    watcher.eventually_says("told by webhook that a was rolled back");
     eventually("it is done", PATIENCE, || recorded(&world) == 0);
     assert_eq!(receiver.events(), ["rolled_back"; 2]);
 }
@@ -184,11 +190,18 @@ fn a_command_that_hangs_is_ended_with_what_it_started_and_tried_again_later() {
     world.tiny("a");
     world.converges();
     break_it(&world, "a", "");
-    world.run(&["reconcile"]).exits(1).says(&["not told that a rolled_back, by command", "did not end within 0.3 s"]);
+    world
+        .run(&["reconcile"])
+        .exits(1)
+        .says(&["not told by command that a was rolled back", "did not end within 0.3 s"]);
     assert_eq!(processes(|process| process.arguments.iter().any(|word| word == "1000.125")), []);
     world.run(&["status"]).exits(0).says(&["1 notification is still to be delivered", "did not end within"]);
     let status = world.run(&["status", "--format", "json"]).json();
     assert_eq!(status["notifications"]["pending"], 1, "{status:#}");
+    is_as("status", &status);
+    tells_webhook(&world, &Receiver::answering(&[]));
+    world.run(&["reconcile"]).exits(1);
+    world.run(&["status"]).exits(0).says(&["1 notification could not be delivered: [notify] has no command any more"]);
 }
 
 #[test]
@@ -269,7 +282,12 @@ fn settings_that_are_wrong_stop_herdsman_before_it_does_anything() {
     world.tiny("a");
     tells(&world, "comand = [\"/bin/true\"]");
     let said = world.run(&["reconcile"]).exits(64);
-    said.says(&["unknown key `comand` in `[notify]`", "herdsman.toml:2:1", "did you mean `command`?"]);
+    said.says(&[
+        "error: the settings are not valid",
+        "unknown key `comand` in `[notify]`",
+        "herdsman.toml:2:1",
+        "did you mean `command`?",
+    ]);
     world.run(&["--settings", "nosuch.toml", "watch"]).exits(64).says(&["nosuch.toml cannot be read", "--settings"]);
     assert!(!world.state_dir().exists());
 }

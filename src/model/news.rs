@@ -35,6 +35,18 @@ impl NewsKind {
             Self::Recovered => "recovered",
         }
     }
+
+    /// What a model that it is told of did, for people.
+    #[must_use]
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::RolledBack => "was rolled back",
+            Self::CrashLooping => "crashes again and again",
+            Self::Drifted => "was changed by another program",
+            Self::Recovered => "is well again",
+        }
+    }
 }
 
 /// A way to tell it.

@@ -10,7 +10,8 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::deliver::{Carrier, Failure, outcome};
+use super::deliver::{Carrier, Failure, give_up_others, outcome};
+use super::wait;
 use crate::database::{Database, Delivered, Delivery};
 use crate::model::{Channel, Timestamp};
 use crate::settings::Notify;
@@ -27,6 +28,10 @@ pub struct Couriers {
     lock: Option<Lock>,
     /// When to look for something to deliver.
     look: Option<Instant>,
+    /// What no channel is left for was given up.
+    tidied: bool,
+    /// What was last said of the database.
+    problem: Option<String>,
 }
 
 impl Couriers {
@@ -37,7 +42,7 @@ impl Couriers {
     pub fn new(notify: &Notify, ring: impl Fn() + Clone + Send + 'static) -> std::io::Result<Self> {
         let carriers = Carrier::all(notify)?.into_iter();
         let couriers = carriers.map(|carrier| Courier::new(carrier, ring.clone())).collect::<Result<_, _>>()?;
-        Ok(Self { couriers, lock: None, look: None })
+        Ok(Self { couriers, lock: None, look: None, tidied: false, problem: None })
     }
 
     /// When [`Couriers::round`] is to be called next, if nothing else happens.
@@ -50,16 +55,30 @@ impl Couriers {
     /// delivery.
     pub fn round(&mut self, database: &mut Database, state: &StateDir, now: Timestamp) {
         self.look = None;
+        if !std::mem::replace(&mut self.tidied, true) {
+            let channels: Vec<Channel> = self.couriers.iter().map(|courier| courier.channel).collect();
+            if let Err(error) = give_up_others(database, &channels, now) {
+                self.complain(&error.to_string());
+            }
+        }
         for index in 0..self.couriers.len() {
             let look = match self.step(index, database, state, now) {
                 Ok(look) => look,
                 Err(error) => {
-                    tracing::warn!("what is to be told cannot be read or recorded: {error}; it is tried again");
+                    self.complain(&error.to_string());
                     Some(AGAIN)
                 }
             };
             let look = look.map(|after| Instant::now() + after);
             self.look = [self.look, look].into_iter().flatten().min();
+        }
+    }
+
+    /// Once for as long as it lasts.
+    fn complain(&mut self, error: &str) {
+        if self.problem.as_deref() != Some(error) {
+            tracing::warn!("what is to be told cannot be read or recorded: {error}; it is tried again");
+            self.problem = Some(error.to_owned());
         }
     }
 
@@ -82,7 +101,7 @@ impl Couriers {
             return Ok(None);
         }
         let Some(delivery) = database.next_delivery(courier.channel)? else { return Ok(None) };
-        let wait = now.until(delivery.next_try);
+        let wait = wait(delivery.next_try, now);
         if !wait.is_zero() {
             return Ok(Some(wait));
         }
@@ -136,8 +155,8 @@ impl Courier {
         match self.results.try_recv() {
             Ok((delivery, result)) => {
                 self.is_away = false;
-                report(&delivery, &result, self.channel);
                 let how = outcome(&delivery, result, now);
+                report(&delivery, &how, self.channel);
                 self.over = Some((delivery, how));
             }
             Err(TryRecvError::Empty) => {}
@@ -153,19 +172,17 @@ impl Courier {
     }
 }
 
-/// The first failure of a notification is worth a line, and its arrival after
-/// one.
-fn report(delivery: &Delivery, result: &Result<(), Failure>, by: Channel) {
-    let (model, kind, by) = (delivery.model.as_str(), delivery.kind.as_str(), by.as_str());
-    match result {
-        Ok(()) if delivery.failures > 0 => tracing::info!(model, "told that {model} {kind}, by {by}"),
-        Ok(()) => {}
-        Err(Failure::Now(error)) if delivery.failures == 0 => {
-            tracing::warn!(model, "not told that {model} {kind}, by {by}: {error}; it is tried again");
+/// The first failure of a notification is worth a line, and how it ended.
+fn report(delivery: &Delivery, how: &Delivered, by: Channel) {
+    let (model, did, by) = (delivery.model.as_str(), delivery.kind.in_words(), by.as_str());
+    match how {
+        Delivered::Yes if delivery.failures > 0 => tracing::info!(model, "told by {by} that {model} {did}"),
+        Delivered::Later { error, .. } if delivery.failures == 0 => {
+            tracing::warn!(model, "not told by {by} that {model} {did}: {error}; it is tried again");
         }
-        Err(Failure::Now(_)) => {}
-        Err(Failure::Forever(error)) => {
-            tracing::error!(model, "not told that {model} {kind}, by {by}: {error}; it is not tried again");
+        Delivered::Yes | Delivered::Later { .. } => {}
+        Delivered::Never { error } => {
+            tracing::error!(model, "not told by {by} that {model} {did}: {error}; it is not tried again");
         }
     }
 }

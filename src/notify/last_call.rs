@@ -4,9 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::deliver::{Carrier, Failure, outcome};
+use super::deliver::{Carrier, Failure, give_up_others, outcome};
+use super::wait;
 use crate::database::{Database, DatabaseError};
-use crate::model::Timestamp;
+use crate::model::{Channel, Timestamp};
 use crate::settings::Notify;
 use crate::state::StateDir;
 
@@ -31,20 +32,18 @@ pub fn deliver(
         Ok(carriers) => carriers,
         Err(error) => return Ok(vec![format!("nobody is told: {error}")]),
     };
+    let channels: Vec<Channel> = carriers.iter().map(Carrier::channel).collect();
+    give_up_others(database, &channels, now())?;
     for carrier in carriers {
         while let Some(delivery) = database.next_delivery(carrier.channel())? {
             let left = until.saturating_duration_since(Instant::now());
-            if delivery.next_try > now() || left.is_zero() {
+            if !wait(delivery.next_try, now()).is_zero() || left.is_zero() {
                 break;
             }
             let result = carrier.deliver(&delivery, left);
             if let Err(Failure::Now(error) | Failure::Forever(error)) = &result {
-                notices.push(format!(
-                    "not told that {} {}, by {}: {error}",
-                    delivery.model,
-                    delivery.kind.as_str(),
-                    carrier.channel().as_str()
-                ));
+                let (by, did) = (carrier.channel().as_str(), delivery.kind.in_words());
+                notices.push(format!("not told by {by} that {} {did}: {error}", delivery.model));
             }
             database.settle_delivery(delivery.number, &outcome(&delivery, result, now()), now())?;
         }

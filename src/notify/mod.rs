@@ -38,6 +38,7 @@ mod letter;
 mod news;
 mod schedule;
 
-pub use letter::{Sender, address_of, sent_body};
+pub use letter::Sender;
+use letter::{address_of, sent_body};
 pub use news::{Known, News, Told, news};
-pub use schedule::{GIVEN_UP_AFTER, Next, next};
+use schedule::{Next, next, wait};

@@ -31,6 +31,14 @@ pub fn next(failures: u32, since: Timestamp, now: Timestamp) -> Next {
     Next::Try(now.plus(pause))
 }
 
+/// How long to wait for a try that is due at `at`. No pause is longer than
+/// [`LONGEST`]: if one seems to be, the clock was set back.
+#[must_use]
+pub fn wait(at: Timestamp, now: Timestamp) -> Duration {
+    let wait = now.until(at);
+    if wait > LONGEST { Duration::ZERO } else { wait }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,5 +55,12 @@ mod tests {
         let half_a_day = 12 * 3600 * 1000;
         assert_eq!(next(1, Timestamp(0), Timestamp(half_a_day)), Next::GiveUp);
         assert!(matches!(next(u32::MAX, Timestamp(0), Timestamp(half_a_day - 1)), Next::Try(_)));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_holds_up_nothing() {
+        assert_eq!(wait(Timestamp(5_000), Timestamp(1_000)), Duration::from_secs(4));
+        assert_eq!(wait(Timestamp(1_000), Timestamp(5_000)), Duration::ZERO);
+        assert_eq!(wait(Timestamp(3_600_001), Timestamp(0)), Duration::ZERO);
     }
 }

@@ -60,7 +60,7 @@ pub enum SettingsError {
     #[error("the settings {} can be written by every user, who would have herdsman run what they like: chmod o-w it", .0.display())]
     Writable(PathBuf),
     /// What it says is not valid.
-    #[error("{}the settings are not valid, so nothing is done", render(.0, false))]
+    #[error("the settings are not valid, so nothing is done\n\n{}", render(.0, false).trim_end())]
     Invalid(Vec<Diagnostic>),
 }
 

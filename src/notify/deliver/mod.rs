@@ -8,9 +8,8 @@ use std::time::Duration;
 use command::Command;
 use webhook::Webhook;
 
-use super::schedule::{Next, next};
-use super::sent_body;
-use crate::database::{Delivered, Delivery};
+use super::{Next, next, sent_body};
+use crate::database::{Database, DatabaseError, Delivered, Delivery};
 use crate::failpoint::{Point, reach};
 use crate::model::{Channel, Timestamp};
 use crate::settings::Notify;
@@ -85,4 +84,19 @@ pub fn outcome(delivery: &Delivery, result: Result<(), Failure>, now: Timestamp)
             Next::GiveUp => Delivered::Never { error },
         },
     }
+}
+
+/// Gives up what is to be delivered by a channel that the settings no longer
+/// have.
+///
+/// # Errors
+/// The database cannot be read or written.
+pub fn give_up_others(database: &mut Database, channels: &[Channel], now: Timestamp) -> Result<(), DatabaseError> {
+    for channel in Channel::ALL.into_iter().filter(|channel| !channels.contains(channel)) {
+        while let Some(delivery) = database.next_delivery(channel)? {
+            let error = format!("[notify] has no {} any more", channel.as_str());
+            database.settle_delivery(delivery.number, &Delivered::Never { error }, now)?;
+        }
+    }
+    Ok(())
 }

@@ -21,7 +21,7 @@ use crate::model::{
     Change, ColumnDrift, Crashes, Death, DesiredState, GenerationOutcome, Health, Instance, InstanceRecord, ModelName,
     ModelRecord, NewsKind, Origin, Timestamp, Trouble,
 };
-use crate::plan::{Found, RECOVERED_AFTER, Reason, WaitFor, WaitKind, Waiting};
+use crate::plan::{Action, ActionKind, Found, RECOVERED_AFTER, Reason, WaitFor, WaitKind, Waiting};
 use crate::reconcile::Pass;
 
 /// So many crashes in a row are told.
@@ -108,6 +108,8 @@ struct Seen<'p> {
     crashes: BTreeMap<&'p ModelName, Crashes>,
     outcomes: BTreeMap<&'p ModelName, &'p GenerationOutcome>,
     instances: BTreeMap<&'p str, &'p InstanceRecord>,
+    live: BTreeMap<&'p ModelName, &'p Instance>,
+    actions: BTreeMap<&'p ModelName, &'p Action>,
 }
 
 impl<'p> Seen<'p> {
@@ -128,6 +130,8 @@ impl<'p> Seen<'p> {
             crashes: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             instances: BTreeMap::new(),
+            live: pass.observed.instances.iter().map(|instance| (&instance.model, instance)).collect(),
+            actions: pass.plan.actions.iter().map(|action| (&action.model, action)).collect(),
         };
         // How the records will be once this is written, which it is together
         // with the news.
@@ -143,8 +147,7 @@ impl<'p> Seen<'p> {
     }
 
     fn model(&self, name: &'p ModelName, record: &'p ModelRecord) -> Model<'_, 'p> {
-        let live = self.pass.observed.instances.iter().find(|instance| instance.model == *name);
-        Model { seen: self, name, record, live }
+        Model { seen: self, name, record, live: self.live.get(name).copied() }
     }
 
     /// Neither recorded nor declared, as far as the files can be read.
@@ -235,7 +238,7 @@ impl Model<'_, '_> {
 
     /// What another program did to its row.
     fn drift(&self) -> Option<News> {
-        let action = self.seen.pass.plan.actions.iter().find(|action| action.model == *self.name)?;
+        let action = self.seen.actions.get(self.name)?;
         let mut columns = Vec::new();
         let mut deleted = None;
         for reason in &action.reasons {
@@ -261,10 +264,8 @@ impl Model<'_, '_> {
 
     /// Nothing is to be done to its server, and it is what was asked for.
     fn is_as_declared(&self) -> bool {
-        use crate::plan::ActionKind::{Adopt, Update};
-        let acts = self.seen.pass.plan.actions.iter();
-        let mut acts = acts.filter(|action| action.model == *self.name);
-        if acts.any(|action| !matches!(action.kind, Update | Adopt))
+        let acts = self.seen.actions.get(self.name);
+        if acts.is_some_and(|action| !matches!(action.kind, ActionKind::Update | ActionKind::Adopt))
             || self.waits().any(|wait| wait.kind() != WaitKind::Note)
         {
             return false;
