@@ -247,6 +247,26 @@ pub const STORIES: &[Story] = &[
         ..PLAIN
     },
     Story {
+        name: "tell what could not be told",
+        begin: |world| {
+            told::by_command(world);
+            run(world, &["a", "b"]);
+            told::nobody_listens(world);
+            world.weights_that_die("bad");
+            world.write_definition("a", &World::tiny_toml("bad"));
+            world.run(&["reconcile"]).exits(1);
+        },
+        event: |world| {
+            told::by_command(world);
+            let [database, ..] = files(world);
+            as_another_program(&database, "UPDATE herdsman_notifications SET next_try = 0");
+        },
+        end: |_| vec![End::Untouched("a"), End::Untouched("b")],
+        also: told::once,
+        exit: 1,
+        ..PLAIN
+    },
+    Story {
         name: "down",
         begin: |world| run(world, &["a", "b"]),
         command: &["down"],

@@ -17,6 +17,11 @@ pub fn by_command(world: &World) {
     fs::write(world.settings(), format!("[notify]\ncommand = [\"{}\"]\n", path.display())).unwrap();
 }
 
+/// From now on the command fails.
+pub fn nobody_listens(world: &World) {
+    fs::write(world.path().join("tell"), "#!/bin/sh\nexit 1\n").unwrap();
+}
+
 /// Told of one rollback, at least once, always with the same id; and nothing
 /// is left to deliver.
 pub fn once(world: &World) -> Result<(), String> {
