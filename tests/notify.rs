@@ -264,7 +264,10 @@ fn what_was_so_before_there_was_anybody_to_tell_is_no_news() {
     world.converges();
     break_it(&world, "a", "");
     world.run(&["reconcile"]).exits(1);
-    tells(&world, &format!("webhook = \"{}\"\nmodels = [\"a\"]\nevents = [\"rolled_back\"]", receiver.url()));
+    tells(
+        &world,
+        &format!("webhook = \"{}\"\nmodels = [\"a\"]\nevents = [\"rolled_back\", \"recovered\"]", receiver.url()),
+    );
     world.run(&["reconcile"]).exits(1);
     break_it(&world, "b", "");
     world.run(&["reconcile"]).exits(1);
@@ -273,7 +276,10 @@ fn what_was_so_before_there_was_anybody_to_tell_is_no_news() {
     assert_eq!(receiver.events(), [""; 0], "neither the old, nor of b, nor that it is over");
     break_it(&world, "a", "[ready]\ntimeout = \"9m\"\n[env]\nX = \"y\"\n");
     world.run(&["reconcile"]).exits(1);
-    assert_eq!(receiver.events(), ["rolled_back"]);
+    let client = Connection::open(world.state_dir().join("herdsman.db")).unwrap();
+    client.execute("UPDATE models SET ctx_size = 7 WHERE name = 'a'", []).unwrap();
+    world.run(&["reconcile"]).exits(1).says(&["database drift"]);
+    assert_eq!(receiver.events(), ["rolled_back"], "of a drift they did not want to hear");
 }
 
 #[test]
