@@ -134,6 +134,10 @@ points! {
     RotateShifted,
     /// A rotated log too many is deleted.
     RotateDropped,
+    /// Somebody is about to be told.
+    TellBegin,
+    /// They were told; not recorded.
+    TellEnd,
 }
 
 pub use switched::{Ahead, ahead, reach};

@@ -2,12 +2,14 @@
 //! processes.
 
 mod store;
+mod teller;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::store::Store;
+use self::teller::Teller;
 use crate::apply::{Read, World};
 use crate::database::{Database, DatabaseError, Place};
 use crate::definition::catalogue::Catalogue;
@@ -18,8 +20,9 @@ use crate::model::{
     BinaryIdentity, Change, Death, Desired, FailureCause, Instance, Launch, Observed, ProcessId, Records, StopTarget,
     Timestamp,
 };
-use crate::plan::{Answers, Binary, Question};
-use crate::reconcile::Goal;
+use crate::plan::{Answers, Binary, Limits, Question};
+use crate::reconcile::{Goal, Pass};
+use crate::settings::Notify;
 use crate::state::{StateDir, StateError};
 
 /// Where everything is.
@@ -82,6 +85,8 @@ pub struct Host {
     state_key: [u8; 32],
     binaries: Binaries,
     loader: Loader,
+    /// `None`: there is nobody to tell.
+    teller: Option<Teller>,
 }
 
 impl Host {
@@ -120,7 +125,7 @@ impl Host {
         };
         let state_key = blake3::derive_key("herdsman 2026 secret digests", state_id.as_bytes());
         let processes = Processes::new(state_id)?;
-        Ok(Self { places, store, processes, state_key, binaries, loader: Loader::default() })
+        Ok(Self { places, store, processes, state_key, binaries, loader: Loader::default(), teller: None })
     }
 
     /// Blocks until something about `instances` may have changed, or `timeout`.
@@ -168,6 +173,13 @@ impl Host {
         Self { loader, ..self }
     }
 
+    /// Tells others, as `notify` says, what passes find.
+    #[must_use]
+    pub fn telling(self, notify: Option<&Notify>) -> Self {
+        let teller = notify.map(|notify| Teller::new(notify, self.state_id()));
+        Self { teller, ..self }
+    }
+
     /// Whether the definition files are those that were last read; `false` if
     /// none were.
     #[must_use]
@@ -188,6 +200,11 @@ impl Host {
     #[must_use]
     pub fn database(&self) -> Option<&Database> {
         self.store.database()
+    }
+
+    /// The database, to record how deliveries went; `None`: there is none now.
+    pub fn database_mut(&mut self) -> Option<&mut Database> {
+        self.store.database_mut()
     }
 
     /// What a person must know of the database and was not told yet: that it
@@ -270,6 +287,12 @@ impl World for Host {
             answers.checks.insert((launch.model.clone(), launch.spec.clone()), result);
         }
         Ok(())
+    }
+
+    fn tell(&mut self, plan: &Pass, limits: &Limits) -> Result<Vec<Change>, HostError> {
+        let (Some(teller), Some(database)) = (&self.teller, self.store.database()) else { return Ok(Vec::new()) };
+        let known = database.told()?;
+        Ok(teller.tell(plan, &limits.targets, &known, &self.places.state))
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), HostError> {

@@ -24,6 +24,9 @@
 //! | [`reconcile`] | the pass, on one screen |
 //! | [`watch`] | triggers only: when to make the next pass |
 //! | [`host`] | this machine behind that trait |
+//! | [`metrics`] | what a watcher tells Prometheus |
+//! | [`settings`] | what the host's owner decides, outside the repository |
+//! | [`notify`] | others are told: what there is to tell (pure), and its delivery |
 //! | [`git`] | the repository that holds the definitions: commits, and their files |
 //! | [`state`] | the state directory: id, locks, logs |
 //! | [`failpoint`] | where tests may kill it; empty in every other build |
@@ -42,11 +45,14 @@ mod hostile;
 pub mod import;
 mod inherited;
 pub mod instance;
+pub mod metrics;
 pub mod model;
+pub mod notify;
 pub mod plan;
 mod program;
 pub mod reconcile;
 mod regular;
+pub mod settings;
 pub mod state;
 pub mod text;
 pub mod watch;

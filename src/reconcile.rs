@@ -62,6 +62,8 @@ pub fn pass_over<W: World>(
     if deletes(&pass.plan) {
         pass = look_over(world, &mut read, limits)?;
     }
+    let told = world.tell(&pass, limits)?;
+    pass.plan.bookkeeping.extend(told);
     pass.outcomes = apply(world, &pass.plan, cause)?;
     Ok(pass)
 }

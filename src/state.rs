@@ -5,6 +5,7 @@
 //! <state-dir>/herdsman.db  the database, unless --database says otherwise
 //! <state-dir>/lock         held during a pass
 //! <state-dir>/watch.lock   held while a watcher lives
+//! <state-dir>/notify.lock  held by the process that delivers notifications
 //! <state-dir>/logs/        one log per model
 //! <state-dir>/cache/       option catalogues by llama-server
 //! ```
@@ -229,6 +230,15 @@ impl StateDir {
         // Whoever asks whether there is a watcher holds it for a moment.
         const MOMENT: Duration = Duration::from_millis(500);
         lock_within(&self.path.join("watch.lock"), MOMENT)?.ok_or_else(|| StateError::Watched(self.path.clone()))
+    }
+
+    /// Takes the lock of whoever delivers notifications, if it is free.
+    ///
+    /// # Errors
+    /// [`StateError::Locked`] when another process delivers.
+    pub fn notify_lock(&self) -> Result<Lock, StateError> {
+        let path = self.path.join("notify.lock");
+        lock_within(&path, Duration::ZERO)?.ok_or(StateError::Locked { path, waited: Duration::ZERO })
     }
 
     /// Whether a watcher lives on this directory.

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::model::{Change, Death, Desired, Launch, Observed, ProcessId, Records, StopTarget, Timestamp};
-use crate::plan::{Answers, Question};
-use crate::reconcile::Goal;
+use crate::plan::{Answers, Limits, Question};
+use crate::reconcile::{Goal, Pass};
 
 /// What a pass is made from: definitions (`None`: everything is to be stopped)
 /// and records. Shared, for most of it is the same from pass to pass.
@@ -62,6 +62,15 @@ pub trait World {
     /// As [`World::observe`]. What cannot be told is an answer.
     fn answer(&mut self, questions: &[Question], observed: &Observed, answers: &mut Answers)
     -> Result<(), Self::Error>;
+
+    /// What others are to be told of a plan: changes that are recorded together
+    /// with its bookkeeping. None, where there is nobody to tell.
+    ///
+    /// # Errors
+    /// What they were told before cannot be read.
+    fn tell(&mut self, _plan: &Pass, _limits: &Limits) -> Result<Vec<Change>, Self::Error> {
+        Ok(Vec::new())
+    }
 
     /// Records facts, in one transaction.
     ///

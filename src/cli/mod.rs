@@ -76,6 +76,10 @@ pub struct Places {
     /// llama-server for definitions that name none [default: from PATH].
     #[arg(long, global = true, value_name = "PATH", env = "HERDSMAN_LLAMA_SERVER", hide_env_values = true)]
     pub llama_server: Option<String>,
+    /// What this host's owner decides, such as whom to tell
+    /// [default: /etc/herdsman/herdsman.toml for root, else $XDG_CONFIG_HOME/herdsman/herdsman.toml].
+    #[arg(long, global = true, value_name = "FILE", env = "HERDSMAN_SETTINGS", hide_env_values = true)]
+    pub settings: Option<PathBuf>,
     /// Ports to allot to definitions that name none.
     #[arg(long, global = true, value_name = "A-B", default_value = "8100-8999", value_parser = port_range)]
     pub port_range: (u16, u16),

@@ -6,6 +6,7 @@ use crate::definition::LoadError;
 use crate::host::{self, Host, HostError};
 use crate::plan::Limits;
 use crate::reconcile::{Goal, Pass, look, pass};
+use crate::settings::{Settings, SettingsError, locate};
 use crate::state::{StateDir, StateError};
 
 impl Places {
@@ -27,6 +28,11 @@ impl Places {
             llama_server: self.stated_llama_server().map(str::to_owned),
             state,
         }
+    }
+
+    /// What this host's owner decides.
+    pub(super) fn settings(&self) -> Result<Settings, SettingsError> {
+        Settings::load(&locate(self.settings.as_deref()))
     }
 
     pub(super) fn open(&self) -> Result<Host, HostError> {
@@ -73,6 +79,9 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
     }
     if error.is::<LoadError>() {
         return Exit::NoModelsDir;
+    }
+    if error.is::<SettingsError>() {
+        return Exit::Usage;
     }
     let state = match error.downcast_ref::<HostError>() {
         Some(HostError::Load(_)) => return Exit::NoModelsDir,

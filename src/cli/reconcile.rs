@@ -12,9 +12,12 @@ use super::progress::Progress;
 use super::{Exit, Format, Places, duration, render};
 use crate::host::{Host, HostError};
 use crate::instance::{Rotation, rotate};
-use crate::model::{Diagnostic, ModelName, Severity};
+use crate::model::{Diagnostic, ModelName, Severity, Timestamp};
+use crate::notify::last_call;
 use crate::plan::{ActionKind, Limits, MaxDeletes, WaitFor, WaitKind};
 use crate::reconcile::{Goal, Pass};
+use crate::settings::Notify;
+use crate::state::StateDir;
 
 /// Arguments of `reconcile`.
 #[derive(Debug, Args)]
@@ -112,7 +115,8 @@ fn max_deletes(text: &str) -> Result<MaxDeletes, String> {
 pub(super) fn run(places: &Places, args: &ReconcileArgs) -> anyhow::Result<Exit> {
     let limits =
         Limits { targets: args.target.iter().cloned().collect(), retry: args.retry, ..args.limits.limits(places) };
-    if args.dry_run { dry_run(places, args, &limits) } else { converge(places, args, &limits) }
+    let notify = places.settings()?.notify;
+    if args.dry_run { dry_run(places, args, &limits) } else { converge(places, args, &limits, notify.as_ref()) }
 }
 
 fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::Result<Exit> {
@@ -135,8 +139,8 @@ fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::Re
 }
 
 /// Passes until nothing is left to wait for.
-fn converge(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::Result<Exit> {
-    let mut run = Run::new(args, limits.clone());
+fn converge(places: &Places, args: &ReconcileArgs, limits: &Limits, notify: Option<&Notify>) -> anyhow::Result<Exit> {
+    let mut run = Run::new(args, limits.clone(), notify);
     let mut host = None;
     let mut last = run.pass(places, &mut host)?;
     reject_unknown_targets(&last, args)?;
@@ -160,6 +164,9 @@ fn converge(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::R
         }
     }
     run.progress.finish();
+    if let (Some(notify), Some(host)) = (notify, &mut host) {
+        tell(host, notify, &places.state());
+    }
     if run.out_of_time() && waits(&last, WaitKind::Progressing) {
         complain("gave up waiting (--timeout); what was begun goes on, and the next reconcile takes it up");
     }
@@ -180,6 +187,7 @@ const MOST_PASSES_IN_A_ROW: usize = 100;
 /// One `reconcile` on its way.
 struct Run<'a> {
     args: &'a ReconcileArgs,
+    notify: Option<&'a Notify>,
     limits: Limits,
     document: Document,
     progress: Progress,
@@ -192,9 +200,9 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(args: &'a ReconcileArgs, limits: Limits) -> Self {
+    fn new(args: &'a ReconcileArgs, limits: Limits, notify: Option<&'a Notify>) -> Self {
         let (document, progress, begun) = (Document::new(), Progress::new(), Instant::now());
-        Self { args, limits, document, progress, begun, rotated: false, busy_passes: 0, futile_passes: 0 }
+        Self { args, notify, limits, document, progress, begun, rotated: false, busy_passes: 0, futile_passes: 0 }
     }
 
     /// One pass under the lock.
@@ -204,7 +212,7 @@ impl<'a> Run<'a> {
         let _lock = state.lock(self.args.limits.lock_timeout)?;
         let host = match host {
             Some(host) => host,
-            None => host.insert(places.open()?),
+            None => host.insert(places.open()?.telling(self.notify)),
         };
         let pass = pass_and_tell(host, Goal::Definitions, &self.limits, "reconcile")?;
         if !std::mem::replace(&mut self.rotated, true) {
@@ -268,6 +276,16 @@ impl<'a> Run<'a> {
             exit = exit.and(Exit::Changes);
         }
         exit
+    }
+}
+
+/// Delivers what there is to tell, without a lock and for some seconds at most.
+fn tell(host: &mut Host, notify: &Notify, state: &StateDir) {
+    let now = || Timestamp(jiff::Timestamp::now().as_millisecond());
+    let Some(database) = host.database_mut() else { return };
+    match last_call::deliver(database, notify, state, now) {
+        Ok(notices) => notices.iter().for_each(complain),
+        Err(error) => complain(format_args!("what is to be told is left to the next reconcile: {error}")),
     }
 }
 

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::reconcile::LimitArgs;
 use super::{Exit, Places, duration};
 use crate::definition::Loader;
+use crate::metrics::{Metrics, listen};
 use crate::watch::machine::{Machine, Settings};
 use crate::watch::{self, Pace};
 
@@ -23,6 +24,9 @@ pub struct WatchArgs {
     /// Look at the files every T [2s] instead of waiting for events: for file systems that give none.
     #[arg(long, value_name = "T", num_args = 0..=1, default_missing_value = "2s", value_parser = duration)]
     poll: Option<Duration>,
+    /// Answer http://ADDR/metrics for Prometheus, such as 127.0.0.1:9090.
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<String>,
     /// How to write the log, on standard error.
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
@@ -42,6 +46,8 @@ pub enum LogFormat {
 
 /// Runs the command: until a signal ends it.
 pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
+    let host_settings = places.settings()?;
+    let notify = host_settings.notify.as_ref();
     log_to_stderr(args.log_format);
     let state = places.state();
     state.create()?;
@@ -49,11 +55,13 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     let host = {
         let _lock = state.lock(args.limits.lock_timeout)?;
         // A pass must not wait for git: other models may need it meanwhile.
-        places.open()?.with_loader(Loader::impatient())
+        places.open()?.with_loader(Loader::impatient()).telling(notify)
     };
+    let metrics = args.metrics.as_deref().map(serve_metrics).transpose()?;
     let LimitArgs { lock_timeout, .. } = args.limits;
     let settings = Settings { poll: args.poll, lock_timeout, rotation: args.limits.rotation() };
     let mut machine = Machine::new(host, state, watch_lock, settings)
+        .and_then(|machine| machine.counting(metrics).telling(notify))
         .map_err(|error| anyhow::anyhow!("cannot begin to watch: {error}; too many open files or threads?"))?;
     let pace = Pace { resync: args.resync.max(Duration::from_millis(100)), debounce: args.debounce };
     tracing::info!(
@@ -68,6 +76,13 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
         tracing::info!("ends; every server runs on");
     }
     Ok(Exit::Converged)
+}
+
+fn serve_metrics(address: &str) -> anyhow::Result<Metrics> {
+    let metrics = Metrics::new()?;
+    let at = listen(address, metrics.clone())?;
+    tracing::info!("tells Prometheus at http://{at}/metrics");
+    Ok(metrics)
 }
 
 fn log_to_stderr(format: LogFormat) {

@@ -5,7 +5,7 @@ use rusqlite::{Connection, Params, params};
 use super::fields::to_json;
 use super::managed::Managed;
 use super::table::Table;
-use super::{Problem, events, instances};
+use super::{Problem, events, instances, notifications};
 use crate::model::{
     BinaryIdentity, Change, Crashes, GenerationOutcome, ModelName, NewGeneration, PortRecord, Timestamp,
 };
@@ -30,6 +30,7 @@ pub(super) fn apply(connection: &Connection, changes: &[Change], now: Timestamp)
             Change::PutInstance(instance) => instances::put(connection, instance)?,
             Change::RemoveInstance(id) => instances::remove(connection, id)?,
             Change::Event(event) => events::put(connection, event)?,
+            Change::Tell(telling) => notifications::put(connection, telling, now)?,
         }
     }
     check_generations(connection, changes)?;

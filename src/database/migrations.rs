@@ -16,7 +16,7 @@ use super::{Problem, backup, table};
 use crate::failpoint::{Point, reach};
 
 /// Step `n` leads from version `n` to `n + 1`. Never edited, only added to.
-pub(super) const STEPS: [&str; 1] = [V1];
+pub(super) const STEPS: [&str; 2] = [V1, V2];
 
 /// A generation never changes once written, but for `outcome`, `death` and
 /// `accepted_by`.
@@ -89,6 +89,31 @@ CREATE TABLE herdsman_events (
     duration_ms INTEGER NOT NULL
 );
 CREATE INDEX herdsman_events_name ON herdsman_events (name, id);
+";
+
+const V2: &str = "
+CREATE TABLE herdsman_troubles (
+    name TEXT NOT NULL,
+    kind TEXT NOT NULL,                 -- failed, rolled_back, crash_looping, drifted
+    about TEXT NOT NULL,                -- tells it from another of its kind
+    told INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    PRIMARY KEY (name, kind)
+);
+CREATE TABLE herdsman_notifications (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,                   -- the same on every try, and for both channels
+    channel TEXT NOT NULL,              -- command, webhook
+    name TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    body TEXT NOT NULL,                 -- the payload, JSON
+    failures INTEGER NOT NULL DEFAULT 0,
+    next_try INTEGER NOT NULL,
+    error TEXT,                         -- of the last try
+    given_up_at INTEGER,
+    UNIQUE (id, channel)
+);
 ";
 
 /// The version that `steps` lead to.

@@ -15,6 +15,7 @@
 //! | `columns`, `config`, `drift` | which columns herdsman owns, what it writes there, what others changed |
 //! | `locate` | which row is a managed model's, whatever other clients did |
 //! | `records`, `instances`, `events` | reading back |
+//! | `notifications` | what others were told, and what is still to be delivered |
 //! | `changes`, `managed` | writing: herdsman's own tables, and the shared row of a managed model |
 //! | `fields` | reading single fields strictly, so that an edited record is an error that names it |
 //! | `models`, `row`, `convert` | the five functions of the contract, a row, the two vocabularies |
@@ -36,7 +37,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use serde_json::{Map, Value as Json};
 
 use crate::failpoint::{Point, reach};
-use crate::model::{Change, EventRecord, ModelName, Records, Timestamp};
+use crate::model::{Change, Channel, EventRecord, ModelName, Records, Timestamp};
+use crate::notify::Known;
 
 mod backup;
 mod changes;
@@ -54,6 +56,7 @@ mod locate;
 mod managed;
 mod migrations;
 mod models;
+mod notifications;
 mod open;
 mod records;
 mod row;
@@ -66,6 +69,7 @@ mod tests;
 pub use damage::{Place, SetAside};
 pub use error::{DatabaseError, Problem};
 pub use models::{Fields, ModelFilter};
+pub use notifications::{Delivered, Delivery, Undelivered};
 pub use row::{ColumnValue, ModelRow};
 
 /// An open database.
@@ -140,6 +144,42 @@ impl Database {
             return Ok(BTreeMap::new());
         }
         self.read(events::restarts)
+    }
+
+    /// What others were told of.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a trouble in it is not what herdsman wrote.
+    pub fn told(&self) -> Result<Known, DatabaseError> {
+        self.read(notifications::known)
+    }
+
+    /// The oldest notification that is to be delivered by `channel`, due or not.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the row is not what herdsman wrote.
+    pub fn next_delivery(&self, channel: Channel) -> Result<Option<Delivery>, DatabaseError> {
+        self.read(|connection| notifications::next(connection, channel))
+    }
+
+    /// Records how the delivery of a row went.
+    ///
+    /// # Errors
+    /// As [`Database::commit`].
+    pub fn settle_delivery(&mut self, number: i64, how: &Delivered, now: Timestamp) -> Result<(), DatabaseError> {
+        self.write(|connection| notifications::settle(connection, number, how, now))
+    }
+
+    /// What has not been delivered. Nothing, in the database of a herdsman that
+    /// told nobody.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn undelivered(&self) -> Result<Undelivered, DatabaseError> {
+        self.read(|connection| match migrations::version(connection)? {
+            0 | 1 => Ok(Undelivered::default()),
+            _ => notifications::undelivered(connection),
+        })
     }
 
     /// When herdsman last recorded a status of `model`: the age of a status

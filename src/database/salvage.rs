@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `models` | every row that can be read | other programs' rows have no other source, and a managed model keeps its id |
 //! | `herdsman_events` | every row that can be read | history is of use in parts |
+//! | `herdsman_notifications` | every row that can be read | what was not delivered yet is better late than never |
 //! | herdsman's other tables | whole, with a whole `models`, or not at all | half of them would be a lie; without them the definitions and the living processes tell most of it |
 //! | other programs' tables | no | nothing is known of them |
 //!
@@ -20,7 +21,7 @@ use super::table::{Table, quoted};
 use super::{Problem, migrations};
 
 /// The tables that are carried over together, and with `models`.
-const RECORDS: [&str; 3] = ["herdsman_models", "herdsman_generations", "herdsman_instances"];
+const RECORDS: [&str; 4] = ["herdsman_models", "herdsman_generations", "herdsman_instances", "herdsman_troubles"];
 
 /// What was carried over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +39,7 @@ pub(super) fn salvage(damaged: &Connection, new: &Connection, path: &Path) -> Re
     let transaction = Transaction::new_unchecked(new, TransactionBehavior::Immediate)?;
     let models = copy(damaged, &transaction, "models")?;
     copy(damaged, &transaction, "herdsman_events")?;
+    copy(damaged, &transaction, "herdsman_notifications")?;
     let records = models.whole && copy_records(damaged, &transaction)?;
     transaction.commit()?;
     Ok(Salvaged { rows: models.rows, records })

@@ -227,7 +227,12 @@ fn secrets(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str, common: &
     }
 }
 
-fn secret(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>, base: &str) -> Option<Stated<SecretSource>> {
+pub(crate) fn secret(
+    reader: &mut Reader<'_, '_>,
+    key: &str,
+    value: &Value<'_>,
+    base: &str,
+) -> Option<Stated<SecretSource>> {
     let help = format!("say where it is: `{key} = {{ file = \"/run/secrets/…\" }}` or `{key} = {{ env = \"NAME\" }}`");
     let Some(table) = value.get_ref().as_table() else {
         let message =
@@ -298,7 +303,7 @@ fn update(reader: &mut Reader<'_, '_>, value: &Value<'_>, common: &mut Common) {
     }
 }
 
-fn duration(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>) -> Option<Stated<Duration>> {
+pub(crate) fn duration(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>) -> Option<Stated<Duration>> {
     let Some(text) = value.get_ref().as_str() else {
         reader.wrong_kind(key, value, "a duration", duration::EXAMPLES);
         return None;
@@ -314,7 +319,7 @@ fn duration(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>) -> Option
 }
 
 /// A duration that must not be zero.
-fn positive(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>) -> Option<Stated<Duration>> {
+pub(crate) fn positive(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>) -> Option<Stated<Duration>> {
     let stated = duration(reader, key, value)?;
     if stated.value.is_zero() {
         reader.problem(value.span(), format!("`{key}` cannot be zero"), "", duration::EXAMPLES);

@@ -10,7 +10,7 @@ const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), 
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// What a person is told to write.
-pub(super) const EXAMPLES: &str = "write it like `\"30s\"`, `\"10m\"` or `\"1h30m\"`; the units are h, m, s and ms";
+pub(crate) const EXAMPLES: &str = "write it like `\"30s\"`, `\"10m\"` or `\"1h30m\"`; the units are h, m, s and ms";
 
 /// Why a text is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

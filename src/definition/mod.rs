@@ -27,7 +27,7 @@ pub mod catalogue;
 mod claims;
 mod defaults;
 mod directory;
-mod draft;
+pub(crate) mod draft;
 mod duration;
 mod error;
 mod files;
@@ -36,19 +36,19 @@ mod git;
 mod host;
 mod host_checks;
 mod load;
-mod names;
+pub(crate) mod names;
 mod options;
 mod paths;
 mod reading;
 mod render;
 mod secret;
-mod source;
-mod suggest;
-mod syntax;
+pub(crate) mod source;
+pub(crate) mod suggest;
+pub(crate) mod syntax;
 #[cfg(test)]
 mod tests;
 mod text;
-mod value;
+pub(crate) mod value;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -105,7 +105,7 @@ pub trait Catalogues: Sync {
 }
 
 /// The order people read problems in: by file, from top to bottom, each once.
-fn in_order(mut problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
+pub(crate) fn in_order(mut problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
     let place = |problem: &Diagnostic| problem.snippet.as_ref().map(|(_, span)| span.start);
     problems.sort_by(|a, b| a.file.cmp(&b.file).then_with(|| place(a).cmp(&place(b))));
     problems.dedup();

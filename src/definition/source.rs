@@ -13,7 +13,7 @@ use crate::model::{Diagnostic, Origin};
 
 /// A file and its text.
 #[derive(Debug)]
-pub(super) struct Source<'t> {
+pub(crate) struct Source<'t> {
     /// Absolute, lexically resolved.
     pub path: Arc<str>,
     /// As people see it.
@@ -95,7 +95,7 @@ fn redact(text: &str) -> String {
 /// looked at: a line may hold a sign of equality in every place.
 fn names_a_secret(before: &str) -> bool {
     let key = before.trim_end().trim_end_matches(['"', '\'']).as_bytes();
-    ["api_key", "hf_token", "secret", "password"].iter().any(|name| {
+    ["api_key", "token", "secret", "password", "authorization", "webhook"].iter().any(|name| {
         let end = key.len().checked_sub(name.len()).map(|from| &key[from..]);
         let alike = |(a, b): (&u8, u8)| a.eq_ignore_ascii_case(&b) || (*a == b'-' && b == b'_');
         end.is_some_and(|end| end.iter().zip(name.bytes()).all(alike))

@@ -14,7 +14,7 @@ pub(super) const UPDATE: [&str; 2] = ["drain", "on_failure"];
 
 /// The candidate that `text` most likely was meant to be: at most a third of
 /// it mistyped, or one of them begins the other.
-pub(super) fn nearest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub(crate) fn nearest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let text = text.to_ascii_lowercase().replace('-', "_");
     let distance = |candidate: &str| strsim::damerau_levenshtein(&text, candidate);
     let (distance, best) = candidates.into_iter().map(|c| (distance(c), c)).min_by_key(|(distance, _)| *distance)?;
@@ -37,7 +37,7 @@ pub(super) fn elsewhere(key: &str, here: &str) -> Option<String> {
 }
 
 /// `a`, `b` or `c`, as values to choose from.
-pub(super) fn alternatives<'c>(words: impl Iterator<Item = &'c str>) -> String {
+pub(crate) fn alternatives<'c>(words: impl Iterator<Item = &'c str>) -> String {
     let words: Vec<_> = words.map(|word| format!("`\"{word}\"`")).collect();
     match words.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),

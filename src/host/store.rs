@@ -75,6 +75,15 @@ impl Store {
         database.as_ref()
     }
 
+    /// The database, for short transactions that are no part of a pass and
+    /// touch nothing the records are made of.
+    pub fn database_mut(&mut self) -> Option<&mut Database> {
+        match &mut self.access {
+            Access::Write(database) => database.as_mut(),
+            Access::Read(_) => None,
+        }
+    }
+
     pub fn is_for_writing(&self) -> bool {
         matches!(self.access, Access::Write(_))
     }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     BinaryIdentity, Crashes, DesiredState, GenerationOutcome, InstanceId, InstanceRecord, ModelName, ModelType, Origin,
-    PortRecord, SpecHash, Status, Table, Timestamp,
+    PortRecord, SpecHash, Status, Table, Telling, Timestamp,
 };
 
 /// One fact to record.
@@ -81,6 +81,8 @@ pub enum Change {
     },
     /// A line of the history.
     Event(EventRecord),
+    /// What others are to be told, and what they were told of.
+    Tell(Telling),
 }
 
 /// What a row of `models` and its herdsman record are written from: the part

@@ -17,8 +17,10 @@ mod definition;
 mod diagnostic;
 mod launch;
 mod name;
+mod news;
 mod observation;
 mod record;
+mod seen;
 mod spec;
 mod table;
 mod time;
@@ -30,6 +32,7 @@ pub use definition::{Definition, Desired, Memo, OnFailure, ReadyPolicy, Unresolv
 pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use launch::{Launch, StopTarget};
 pub use name::{ModelName, NameError};
+pub use news::{Channel, Letter, NewsKind, Telling, Trouble};
 pub use observation::{
     BinaryIdentity, Busy, Death, FailureCause, Health, Instance, Listener, Observed, ProcessId, Progress,
 };

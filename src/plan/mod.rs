@@ -25,6 +25,7 @@ use std::panic::resume_unwind;
 use std::thread::ScopedJoinHandle;
 
 pub use action::{Action, ActionKind, Finding, Found, GuardRefusal, Plan, Step, Waiting};
+pub use backoff::RECOVERED_AFTER;
 pub use compare::compare;
 pub use input::{Answers, Binary, Input, Limits, MaxDeletes, Question};
 pub use reason::{Impact, Reason, WaitFor, WaitKind};

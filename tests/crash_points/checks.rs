@@ -175,8 +175,10 @@ fn unexpected_files(directory: &Path, found: &mut Vec<String>) {
         let is_rotated = |name: &str| {
             name.rsplit_once(".log.").is_some_and(|(_, number)| number.parse::<u32>().is_ok_and(|number| number > 0))
         };
-        let is_known =
-            matches!(&*name, "id" | "lock" | "watch.lock" | "herdsman.db" | "herdsman.db-wal" | "herdsman.db-shm");
+        let is_known = matches!(
+            &*name,
+            "id" | "lock" | "watch.lock" | "notify.lock" | "herdsman.db" | "herdsman.db-wal" | "herdsman.db-shm"
+        );
         if !is_known && !name.ends_with(".help") && !name.ends_with(".log") && !is_rotated(&name) {
             found.push(path.display().to_string());
         }

@@ -30,6 +30,7 @@ mod seen;
 mod stories;
 mod story;
 mod tally;
+mod told;
 mod workers;
 
 use patrol::Patrol;

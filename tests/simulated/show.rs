@@ -98,6 +98,7 @@ fn change(change: &Change) -> String {
         Change::SetCrashes { model, crashes } => format!("{model} crashes {}", crashes.count),
         Change::DeleteModel { model } => format!("{model} deleted"),
         Change::Event(_) => "event".to_owned(),
+        Change::Tell(_) => "told".to_owned(),
     }
 }
 

@@ -232,6 +232,8 @@ impl Store {
             }
             Change::RemoveInstance(id) => self.instances.retain(|i| i.id != *id),
             Change::Event(event) => self.events.push(event.clone()),
+            // Nobody is told of a simulated machine.
+            Change::Tell(_) => {}
         }
     }
 

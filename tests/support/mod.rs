@@ -14,6 +14,7 @@ pub mod picture;
 mod ports;
 mod processes;
 mod ran;
+mod receiver;
 mod scene;
 mod terminal;
 mod watcher;
@@ -28,6 +29,7 @@ pub use self::{
     ports::{PortBlock, free_port},
     processes::{Process, Stat, leaders, leads_session, pids, processes, stop},
     ran::Ran,
+    receiver::{Receiver, Request},
     scene::Scene,
     terminal::Terminal,
     watcher::{Ended, Watcher},

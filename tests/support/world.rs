@@ -45,6 +45,11 @@ impl World {
         self.path().join("state")
     }
 
+    /// The settings of this world's host; there are none until a test writes them.
+    pub fn settings(&self) -> PathBuf {
+        self.path().join("herdsman.toml")
+    }
+
     /// The ports this world allots from.
     pub fn ports(&self) -> &PortBlock {
         &self.ports
@@ -134,6 +139,7 @@ impl World {
             .env(MARK, self.path())
             .env("HERDSMAN_MODELS_DIR", "models.d")
             .env("HERDSMAN_STATE_DIR", "state")
+            .envs(self.settings().exists().then_some(("HERDSMAN_SETTINGS", self.settings())))
             .env("HERDSMAN_LLAMA_SERVER", llama_server())
             .arg("--port-range")
             .arg(format!("{}-{}", ports.start(), ports.end()));

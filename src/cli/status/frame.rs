@@ -5,7 +5,7 @@ use console::truncate_str;
 
 use super::note::clock;
 use super::report::Look;
-use super::table::{Table, log, one_line, style, unattended};
+use super::table::{Table, log, one_line, style, unattended, undelivered};
 use crate::model::{Diagnostic, Severity, Status};
 use crate::text::count;
 
@@ -92,7 +92,7 @@ fn below(known: &Known, most: usize) -> Vec<String> {
     }
     let problems = Some(problems).filter(|problems| !problems.is_empty());
     let logs = look.models.iter().filter(|_| *one).filter_map(log);
-    let unattended = unattended(look).map(|line| vec![line]);
+    let unattended = undelivered(look).into_iter().chain(unattended(look)).map(|line| vec![line]);
     let sections = problems.into_iter().chain(logs).chain(unattended);
     sections.flat_map(|section| std::iter::once(String::new()).chain(section)).collect()
 }
@@ -121,6 +121,7 @@ mod tests {
     use super::super::report::{Log, ModelStatus};
     use super::*;
     use crate::cli::Exit;
+    use crate::database::Undelivered;
     use crate::model::Timestamp;
 
     fn model(name: &str, status: Status, note: &str) -> ModelStatus {
@@ -149,6 +150,7 @@ mod tests {
             notices: Vec::new(),
             unreadable: None,
             watcher: true,
+            undelivered: Undelivered::default(),
             needs_a_pass: false,
             exit: Exit::Converged,
         };

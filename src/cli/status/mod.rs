@@ -24,6 +24,7 @@ use super::json::{self, FORMAT_VERSION};
 use super::open::Refused;
 use super::output::{complain, print};
 use super::{Exit, Format, Places, duration};
+use crate::database::Undelivered;
 use crate::model::ModelName;
 use report::{Look, ModelStatus};
 
@@ -53,6 +54,8 @@ struct Report<'a> {
     format_version: u32,
     watcher: bool,
     models: &'a [ModelStatus],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notifications: Option<&'a Undelivered>,
 }
 
 /// Runs the command.
@@ -76,8 +79,9 @@ pub(super) fn run(places: &Places, args: &StatusArgs) -> anyhow::Result<Exit> {
     }
     match args.format {
         Format::Json => {
-            let Look { watcher, models, .. } = &look;
-            json::print(&Report { format_version: FORMAT_VERSION, watcher: *watcher, models })?;
+            let Look { watcher, models, undelivered, .. } = &look;
+            let notifications = Some(undelivered).filter(|undelivered| **undelivered != Undelivered::default());
+            json::print(&Report { format_version: FORMAT_VERSION, watcher: *watcher, models, notifications })?;
         }
         Format::Text => print(table::text(&look, screen::width()))?,
     }

@@ -11,13 +11,11 @@ use super::super::open::Refused;
 use super::super::reconcile::exit_of_pass;
 use super::super::{Exit, Places};
 use super::note;
-use crate::database::Database;
+use crate::database::{Database, Undelivered};
 use crate::definition::Loader;
 use crate::host::{Host, HostError};
 use crate::instance::last_lines;
-use crate::model::{
-    DesiredState, Diagnostic, GenerationOutcome, Health, Instance, ModelName, ModelRecord, Status, Timestamp,
-};
+use crate::model::{DesiredState, Diagnostic, Instance, ModelName, ModelRecord, Status, Timestamp};
 use crate::plan::{Limits, WaitFor, WaitKind};
 use crate::reconcile::{Goal, Pass, look};
 
@@ -39,6 +37,8 @@ pub(super) struct Look {
     pub unreadable: Option<String>,
     /// Whether a watcher lives.
     pub watcher: bool,
+    /// What others could not be told.
+    pub undelivered: Undelivered,
     /// Whether something is to be done that only a pass does.
     pub needs_a_pass: bool,
     /// The exit code of `--exit-code`.
@@ -139,6 +139,12 @@ impl Look {
             },
             unreadable,
             watcher: state.has_watcher()?,
+            undelivered: host
+                .database()
+                .map(Database::undelivered)
+                .transpose()
+                .map_err(HostError::from)?
+                .unwrap_or_default(),
             notices: host.take_notices(),
             needs_a_pass: acts || waits().any(|on| matches!(on, WaitFor::Backoff { .. })),
             diagnostics: seen.desired.map(|desired| desired.diagnostics.clone()).unwrap_or_default(),
@@ -192,12 +198,7 @@ fn status_of(host: &Host, seen: &Pass, name: &ModelName) -> ModelStatus {
     let record = seen.records.models.get(name);
     let definition = seen.desired.as_ref().and_then(|d| d.definitions.get(name));
     let live = seen.observed.instances.iter().find(|i| i.model == *name);
-    let (status, stale) = match live.map(|i| &i.health) {
-        Some(Health::Ready) => (Status::Running, false),
-        Some(Health::Loading | Health::NotListening) => (Status::Loading, false),
-        Some(Health::Unanswered(_)) => (record.map_or(Status::Loading, |r| r.status), true),
-        None => (status_without_instance(record), false),
-    };
+    let (status, stale) = Status::seen(record, live);
     let recorded_at = host.database().and_then(|d| d.status_recorded_at(name).ok().flatten());
     let age = recorded_at.filter(|_| stale).map(|at| seen.now.since(at).as_millis());
     ModelStatus {
@@ -217,17 +218,6 @@ fn status_of(host: &Host, seen: &Pass, name: &ModelName) -> ModelStatus {
         crashes: record.map_or(0, |r| r.crashes.count),
         managed: true,
         ..ModelStatus::default()
-    }
-}
-
-/// Nothing runs: whatever was recorded as running or loading is not any more.
-fn status_without_instance(record: Option<&ModelRecord>) -> Status {
-    match record {
-        Some(r) if r.state == DesiredState::Stopped => Status::Idle,
-        Some(r) if r.status == Status::Error || r.crashes.count > 0 => Status::Error,
-        Some(r) if matches!(r.generation.outcome, GenerationOutcome::Failed(_)) => Status::Error,
-        Some(r) if r.status == Status::Running => Status::Error,
-        _ => Status::Idle,
     }
 }
 

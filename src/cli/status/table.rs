@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 use console::{Alignment, measure_text_width, pad_str};
 
 use super::report::{Look, ModelStatus};
+use crate::database::Undelivered;
 use crate::model::Status;
 use crate::text;
 
@@ -55,7 +56,8 @@ pub(super) fn text(look: &Look, width: Option<usize>) -> String {
     let Table { header, models } = Table::new(&look.models, width);
     let mut lines = if models.is_empty() { vec!["No models.".to_owned()] } else { vec![header] };
     lines.extend(models.into_iter().flatten());
-    for section in look.models.iter().filter_map(log).chain(unattended(look).map(|line| vec![line])) {
+    let remarks = undelivered(look).into_iter().chain(unattended(look));
+    for section in look.models.iter().filter_map(log).chain(remarks.map(|line| vec![line])) {
         lines.push(String::new());
         lines.extend(section);
     }
@@ -81,6 +83,18 @@ pub(super) fn log(model: &ModelStatus) -> Option<Vec<String>> {
 pub(super) fn unattended(look: &Look) -> Option<String> {
     let message = "No watcher runs: what is to be done waits for the next `herdsman reconcile`.";
     (look.needs_a_pass && !look.watcher).then(|| message.to_owned())
+}
+
+/// What others could not be told, and why.
+pub(super) fn undelivered(look: &Look) -> Option<String> {
+    let Undelivered { pending, given_up, last_error } = &look.undelivered;
+    let number = |count: u32| text::count(usize::try_from(count).unwrap_or(usize::MAX), "notification");
+    let given_up = (*given_up > 0).then(|| format!("{} could not be delivered", number(*given_up)));
+    let verb = if *pending == 1 { "is" } else { "are" };
+    let pending = (*pending > 0).then(|| format!("{} {verb} still to be delivered", number(*pending)));
+    let parts: Vec<String> = given_up.into_iter().chain(pending).collect();
+    let why = last_error.as_ref().map_or_else(String::new, |error| format!(": {}", one_line(error)));
+    (!parts.is_empty()).then(|| format!("{}{why}", parts.join(", ")))
 }
 
 /// Text from anywhere, safe in a line of a terminal.

@@ -9,6 +9,7 @@ mod drift;
 mod foreign;
 mod hostile;
 mod migrating;
+mod notifications;
 mod opening;
 mod power_loss;
 mod salvage;

@@ -18,6 +18,8 @@ pub(super) enum Ring {
     Hangup,
     /// A child of process 1 exited: it must be reaped.
     Child,
+    /// A delivery is over.
+    Told,
     /// SIGTERM or SIGINT.
     Stop,
 }

@@ -24,10 +24,14 @@ use self::bell::{Bell, Ring};
 use self::files::Files;
 use self::service::Service;
 use super::{Awaited, Cause, Causes, Surroundings, Woken};
+use crate::apply::World;
 use crate::definition::Glance;
 use crate::host::{Host, HostError};
 use crate::instance::{self, Rotation, Watched};
+use crate::metrics::Metrics;
+use crate::notify::courier::Couriers;
 use crate::reconcile::Pass;
+use crate::settings::Notify;
 use crate::state::{Lock, StateDir};
 
 /// How often files and database are looked at where there are no events.
@@ -83,6 +87,12 @@ pub struct Machine {
     watched: Watched,
     service: Service,
     next_tick: Instant,
+    /// Whom to tell; `None`: nobody.
+    couriers: Option<Couriers>,
+    /// Who counts; `None`: nobody.
+    metrics: Option<Metrics>,
+    /// When the pass that is being made began.
+    pass_began: Instant,
 }
 
 impl Machine {
@@ -111,6 +121,9 @@ impl Machine {
             watched: Watched::default(),
             service: Service::new(),
             next_tick: now,
+            couriers: None,
+            metrics: None,
+            pass_began: now,
             bell: bell.clone(),
             models_dir: models_dir.clone(),
             settings,
@@ -122,6 +135,35 @@ impl Machine {
             }
         }
         Ok(machine)
+    }
+
+    /// Delivers to others what its passes find.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn telling(mut self, notify: Option<&Notify>) -> std::io::Result<Self> {
+        let bell = self.bell.clone();
+        self.couriers = notify.map(|notify| Couriers::new(notify, move || bell.ring(Ring::Told))).transpose()?;
+        Ok(self)
+    }
+
+    /// Counts what its passes find.
+    #[must_use]
+    pub fn counting(self, metrics: Option<Metrics>) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// Hands out what is to be delivered, and records what was.
+    fn tell(&mut self) {
+        let now = self.host.now();
+        // Without a database there is none until the next pass.
+        if let (Some(couriers), Some(database)) = (&mut self.couriers, self.host.database_mut()) {
+            couriers.round(database, &self.state, now);
+        }
+        if let (Some(metrics), Some(database)) = (&self.metrics, self.host.database()) {
+            // An error is one of the next pass, too, which reports it.
+            database.undelivered().iter().for_each(|undelivered| metrics.undelivered(undelivered));
+        }
     }
 
     fn fall_back(&mut self, why: &files::NoEvents) {
@@ -204,6 +246,7 @@ impl Machine {
                 Ring::Database => self.database_look = Some((Instant::now(), FIRST_LOOK)),
                 Ring::Hangup => woken.causes.push(Cause::Hangup),
                 Ring::Child => self.host.reap(),
+                Ring::Told => self.tell(),
                 Ring::Stop => woken.stop = true,
             }
         }
@@ -251,6 +294,7 @@ impl Surroundings for Machine {
     }
 
     fn prepare(&mut self, causes: &Causes) {
+        self.pass_began = Instant::now();
         self.service.live();
         self.polled = None;
         if causes.0.contains(&Cause::Hangup) {
@@ -273,7 +317,9 @@ impl Surroundings for Machine {
         Ok(self.state.lock(self.settings.lock_timeout)?)
     }
 
-    fn done(&mut self, _: Result<&Pass, &HostError>, status: String) {
+    fn done(&mut self, pass: Result<&Pass, &HostError>, status: String) {
+        self.metrics.iter().for_each(|metrics| metrics.passed(pass.ok(), self.pass_began.elapsed()));
+        self.tell();
         self.host.take_notices().iter().for_each(|notice| tracing::warn!("{notice}"));
         self.service.passed(status);
     }
@@ -285,8 +331,12 @@ impl Surroundings for Machine {
         loop {
             let now = Instant::now();
             let look = self.database_look.map_or(deadline, |(at, _)| at);
-            let until = deadline.min(self.next_tick).min(look);
+            let delivery = self.couriers.as_ref().and_then(Couriers::look).unwrap_or(deadline);
+            let until = deadline.min(self.next_tick).min(look).min(delivery);
             let mut woken = self.wait_once(until.saturating_duration_since(now));
+            if self.couriers.as_ref().and_then(Couriers::look).is_some_and(|at| at <= Instant::now()) {
+                self.tell();
+            }
             woken.causes.extend(self.look_at_database());
             if Instant::now() >= self.next_tick {
                 woken.causes.extend(self.tick());

@@ -1,0 +1,112 @@
+//! `GET /metrics`, and nothing else.
+//!
+//! One thread, at most [`CONNECTIONS`] at a time, each for [`TIMEOUT`] at most:
+//! whoever asks wrongly, slowly or too often disturbs no pass.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::Semaphore;
+
+use super::Metrics;
+
+/// Connections at a time; more of them wait.
+const CONNECTIONS: usize = 16;
+
+/// How long one may take, from its first byte to its last.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long to wait after a connection that could not be taken: the process may
+/// be out of descriptors.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Prometheus' text format.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Why there is nobody to ask.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The address is taken, not ours, or not allowed.
+    #[error("--metrics {address}: {cause}; give another address, such as 127.0.0.1:9090")]
+    Bind {
+        /// The address.
+        address: String,
+        /// Why.
+        cause: io::Error,
+    },
+    /// No thread, no runtime.
+    #[error("--metrics cannot be served: {0}; too many open files or threads?")]
+    Begin(#[from] io::Error),
+}
+
+/// Answers for `metrics` on `address` until the process ends; returns the
+/// address, in which a port 0 is the one that was found free.
+///
+/// # Errors
+/// The address is no address, or taken.
+pub fn listen(address: &str, metrics: Metrics) -> Result<SocketAddr, ListenError> {
+    let bind = |cause| ListenError::Bind { address: address.to_owned(), cause };
+    let listener = TcpListener::bind(address).map_err(bind)?;
+    let local = listener.local_addr()?;
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name("metrics".to_owned()).spawn(move || {
+        if let Err(error) = runtime.block_on(serve(listener, metrics)) {
+            tracing::error!("--metrics is no longer served: {error}");
+        }
+    })?;
+    Ok(local)
+}
+
+async fn serve(listener: TcpListener, metrics: Metrics) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let permit = Arc::clone(&free).acquire_owned().await.map_err(io::Error::other)?;
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        let metrics = metrics.clone();
+        tokio::spawn(async move {
+            let service = service_fn(|request| std::future::ready(answer(&request, &metrics)));
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(TIMEOUT)
+                .keep_alive(false)
+                .serve_connection(TokioIo::new(stream), service);
+            // Whoever goes away in the middle has no need of an answer.
+            let _ = tokio::time::timeout(TIMEOUT, connection).await;
+            drop(permit);
+        });
+    }
+}
+
+fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (status, kind, body) = match (request.uri().path(), request.method()) {
+        ("/metrics", &Method::GET | &Method::HEAD) => match metrics.render() {
+            Ok(text) => (StatusCode::OK, TEXT, text),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{error}\n")),
+        },
+        ("/metrics", _) => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET it\n".to_owned()),
+        _ => (StatusCode::NOT_FOUND, "text/plain", "it is /metrics\n".to_owned()),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+    }
+    Ok(response)
+}

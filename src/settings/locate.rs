@@ -1,0 +1,44 @@
+//! Which settings file is read.
+
+use std::path::{Path, PathBuf};
+
+/// A settings file, and whether somebody named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Located {
+    /// By `--settings` or `HERDSMAN_SETTINGS`: it must be there.
+    Stated(PathBuf),
+    /// At the usual place: it may be missing.
+    Usual(PathBuf),
+}
+
+impl Located {
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        let (Self::Stated(path) | Self::Usual(path)) = self;
+        path
+    }
+
+    /// Whether somebody named it.
+    #[must_use]
+    pub const fn is_stated(&self) -> bool {
+        matches!(self, Self::Stated(_))
+    }
+}
+
+/// The stated file; else `/etc/herdsman/herdsman.toml` for root, and
+/// `$XDG_CONFIG_HOME/herdsman/herdsman.toml` (`~/.config`) for everybody else.
+#[must_use]
+pub fn locate(stated: Option<&Path>) -> Located {
+    // An empty variable is one that is not set.
+    if let Some(stated) = stated.filter(|path| !path.as_os_str().is_empty()) {
+        return Located::Stated(stated.to_owned());
+    }
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let config = if rustix::process::geteuid().is_root() {
+        PathBuf::from("/etc")
+    } else {
+        absolute("XDG_CONFIG_HOME").unwrap_or_else(|| absolute("HOME").unwrap_or_default().join(".config"))
+    };
+    Located::Usual(config.join("herdsman/herdsman.toml"))
+}
