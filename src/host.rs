@@ -1,12 +1,14 @@
 //! This machine, behind the trait [`World`]: real files, a real database, real
 //! processes.
 
+mod provenance;
 mod store;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::provenance::Asker;
 use self::store::Store;
 use crate::apply::{Read, World};
 use crate::database::{Database, DatabaseError, Place};
@@ -15,8 +17,8 @@ use crate::definition::catalogue::binary::{self, Verdict};
 use crate::definition::{self, Catalogues, LoadError, LoadOptions, Loader};
 use crate::instance::{self, Host as Processes};
 use crate::model::{
-    BinaryIdentity, Change, Death, Desired, FailureCause, Instance, Launch, Observed, ProcessId, Records, StopTarget,
-    Timestamp,
+    BinaryIdentity, Change, Death, Desired, FailureCause, Instance, Launch, ModelName, Observed, ProcessId, Provenance,
+    Records, StopTarget, Timestamp,
 };
 use crate::plan::{Answers, Binary, Question};
 use crate::reconcile::Goal;
@@ -82,6 +84,9 @@ pub struct Host {
     state_key: [u8; 32],
     binaries: Binaries,
     loader: Loader,
+    git: Asker,
+    /// What Git is the cause of, and was not told yet.
+    git_notice: Option<String>,
 }
 
 impl Host {
@@ -120,7 +125,8 @@ impl Host {
         };
         let state_key = blake3::derive_key("herdsman 2026 secret digests", state_id.as_bytes());
         let processes = Processes::new(state_id)?;
-        Ok(Self { places, store, processes, state_key, binaries, loader: Loader::default() })
+        let (loader, git) = (Loader::default(), Asker::default());
+        Ok(Self { places, store, processes, state_key, binaries, loader, git, git_notice: None })
     }
 
     /// Blocks until something about `instances` may have changed, or `timeout`.
@@ -190,10 +196,12 @@ impl Host {
         self.store.database()
     }
 
-    /// What a person must know of the database and was not told yet: that it
-    /// was damaged, and what was done about it.
+    /// What a person must know and was not told yet: that the database was
+    /// damaged, and what was done about it; that Git does not tell commits.
     pub fn take_notices(&mut self) -> Vec<String> {
-        self.store.take_notices()
+        let mut notices = self.store.take_notices();
+        notices.extend(self.git_notice.take());
+        notices
     }
 }
 
@@ -270,6 +278,13 @@ impl World for Host {
             answers.checks.insert((launch.model.clone(), launch.spec.clone()), result);
         }
         Ok(())
+    }
+
+    fn provenance(&mut self, sources: &BTreeMap<ModelName, &Path>) -> BTreeMap<ModelName, Provenance> {
+        let (loader, dir) = (&self.loader, self.models_dir());
+        let (found, notice) = self.git.ask(sources, || loader.is_still_so(&dir));
+        self.git_notice = notice.or(self.git_notice.take());
+        found
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), HostError> {

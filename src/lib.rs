@@ -25,6 +25,7 @@
 //! | [`watch`] | triggers only: when to make the next pass |
 //! | [`host`] | this machine behind that trait |
 //! | [`git`] | the repository that holds the definitions: commits, and their files |
+//! | [`history`] | what was recorded, told: differences of generations, why a model is as it is |
 //! | [`state`] | the state directory: id, locks, logs |
 //! | [`failpoint`] | where tests may kill it; empty in every other build |
 //! | [`cli`] | one file per command: arguments and rendering, no decisions |
@@ -35,6 +36,7 @@ pub mod database;
 pub mod definition;
 pub mod failpoint;
 pub mod git;
+pub mod history;
 pub mod host;
 #[cfg(test)]
 mod hostile;

@@ -2,8 +2,10 @@
 
 mod down;
 mod exit;
+mod history;
 mod json;
 mod models;
+mod named;
 mod open;
 mod output;
 mod progress;
@@ -86,6 +88,8 @@ pub enum Command {
     Watch(watch::WatchArgs),
     /// Show every model: what is wanted, what runs, and why they differ.
     Status(status::StatusArgs),
+    /// Tell what was done to models: generations, actions, commits, newest first.
+    History(history::HistoryArgs),
     /// Stop every managed server; records and definitions stay.
     Down(down::DownArgs),
     /// Read the models table, as the programs that share it see it.
@@ -101,6 +105,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Reconcile(args) => reconcile::run(&cli.places, args),
         Command::Watch(args) => watch::run(&cli.places, args),
         Command::Status(args) => status::run(&cli.places, args),
+        Command::History(args) => history::run(&cli.places, args),
         Command::Down(args) => down::run(&cli.places, args),
         Command::Models(args) => models::run(&cli.places, args),
     }

@@ -16,7 +16,7 @@ use super::{Problem, backup, table};
 use crate::failpoint::{Point, reach};
 
 /// Step `n` leads from version `n` to `n + 1`. Never edited, only added to.
-pub(super) const STEPS: [&str; 1] = [V1];
+pub(super) const STEPS: [&str; 2] = [V1, V2];
 
 /// A generation never changes once written, but for `outcome`, `death` and
 /// `accepted_by`.
@@ -91,6 +91,15 @@ CREATE TABLE herdsman_events (
 CREATE INDEX herdsman_events_name ON herdsman_events (name, id);
 ";
 
+/// Where generations and events came from.
+const V2: &str = "
+ALTER TABLE herdsman_generations ADD COLUMN git_dirty INTEGER;  -- with git_commit: whether the files were otherwise
+ALTER TABLE herdsman_generations ADD COLUMN lines TEXT;         -- JSON: model::Origin by field
+ALTER TABLE herdsman_events ADD COLUMN generation INTEGER;
+ALTER TABLE herdsman_events ADD COLUMN git_commit TEXT;
+ALTER TABLE herdsman_events ADD COLUMN git_dirty INTEGER;
+";
+
 /// The version that `steps` lead to.
 fn latest(steps: &[&str]) -> i64 {
     i64::try_from(steps.len()).unwrap_or(i64::MAX)
@@ -112,6 +121,15 @@ pub(super) fn version(connection: &Connection) -> Result<i64, Problem> {
         table: "herdsman_meta",
         key: "schema_version".to_owned(),
         reason: format!("`{text}` is not a number"),
+    })
+}
+
+/// These columns of a table that `V2` added them to; NULLs in a file that is
+/// only read and was not brought up to date yet.
+pub(super) fn since_v2(connection: &Connection, columns: &str) -> Result<String, Problem> {
+    Ok(match version(connection)? {
+        ..2 => columns.split(", ").map(|column| format!("NULL AS {column}")).collect::<Vec<_>>().join(", "),
+        _ => columns.to_owned(),
     })
 }
 

@@ -14,7 +14,7 @@
 //! | `migrations`, `table` | herdsman's own tables; the table others share with us |
 //! | `columns`, `config`, `drift` | which columns herdsman owns, what it writes there, what others changed |
 //! | `locate` | which row is a managed model's, whatever other clients did |
-//! | `records`, `instances`, `events` | reading back |
+//! | `records`, `instances`, `events`, `generations` | reading back |
 //! | `changes`, `managed` | writing: herdsman's own tables, and the shared row of a managed model |
 //! | `fields` | reading single fields strictly, so that an edited record is an error that names it |
 //! | `models`, `row`, `convert` | the five functions of the contract, a row, the two vocabularies |
@@ -26,7 +26,7 @@
 //! - Every error names the file, what is different, and the next step.
 //! - No file is deleted but backups herdsman made; a damaged one is renamed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,7 +34,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::failpoint::{Point, reach};
-use crate::model::{Change, EventRecord, ModelName, Records, Timestamp};
+use crate::model::{Change, EventRecord, GenerationRecord, ModelName, Records, Timestamp};
 
 mod backup;
 mod changes;
@@ -47,6 +47,7 @@ mod drift;
 mod error;
 mod events;
 mod fields;
+mod generations;
 mod instances;
 mod locate;
 mod managed;
@@ -125,6 +126,26 @@ impl Database {
             return Ok(Vec::new());
         }
         self.read(|connection| events::load(connection, model, limit))
+    }
+
+    /// Every generation of a model, newest first. A deleted model has none.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a generation in it is not what herdsman wrote.
+    pub fn generations(&self, model: &ModelName) -> Result<Vec<GenerationRecord>, DatabaseError> {
+        if !self.has_records {
+            return Ok(Vec::new());
+        }
+        self.read(|connection| generations::load(connection, model))
+    }
+
+    /// Every name anything is recorded under: models, rows of other programs,
+    /// and deleted models that have a history.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn names(&self) -> Result<BTreeSet<String>, DatabaseError> {
+        self.read(|connection| models::names(connection, self.has_records))
     }
 
     /// How often herdsman started each model's server again by itself, because

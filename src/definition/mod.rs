@@ -64,6 +64,7 @@ pub use load::Loader;
 pub use paths::lexical as absolute;
 pub use render::render;
 pub use secret::{SecretError, read_secret};
+pub(crate) use suggest::closest;
 
 use crate::model::Diagnostic;
 

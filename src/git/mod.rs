@@ -13,7 +13,7 @@ mod work_tree;
 use std::path::PathBuf;
 
 pub use tree::TreeFile;
-pub use work_tree::WorkTree;
+pub use work_tree::{Changed, WorkTree};
 
 /// Why Git does not say what it was asked.
 #[derive(Debug, thiserror::Error)]

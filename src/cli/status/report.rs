@@ -20,6 +20,7 @@ use crate::model::{
 };
 use crate::plan::{Limits, WaitFor, WaitKind};
 use crate::reconcile::{Goal, Pass, look};
+use crate::text::rfc3339;
 
 /// How many lines of a log are shown.
 const LOG_LINES: usize = 5;
@@ -245,10 +246,6 @@ fn url(live: &Instance) -> Option<String> {
         host => host,
     };
     Some(format!("http://{host}:{port}"))
-}
-
-fn rfc3339(at: Timestamp) -> Option<String> {
-    Some(jiff::Timestamp::from_millisecond(at.0).ok()?.to_string())
 }
 
 /// The end of the log at `path`; `None`: nothing was ever started.

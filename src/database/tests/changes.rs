@@ -4,7 +4,7 @@ use super::*;
 use crate::database::{DatabaseError, Problem, events};
 use crate::model::{
     BinaryIdentity, Crashes, Death, EventOutcome, EventRecord, FailureCause, GenerationOutcome, InstanceId,
-    InstanceRecord, InstanceState, PortRecord, ProcessId, Progress, Row, Status,
+    InstanceRecord, InstanceState, PortRecord, ProcessId, Progress, Provenance, Row, Status,
 };
 
 fn port(model: &str, port: u16) -> Change {
@@ -52,6 +52,11 @@ fn event(model: &str, millisecond: i64) -> EventRecord {
         reasons: json!([{ "reason": "changed", "field": "ctx_size" }]),
         outcome: EventOutcome::Failed("port busy".to_owned()),
         duration_ms: 12,
+        generation: Some(2),
+        provenance: Some(Provenance {
+            commit: "0123456789abcdef0123456789abcdef01234567".parse().unwrap(),
+            dirty: true,
+        }),
     }
 }
 
