@@ -4,6 +4,7 @@ mod down;
 mod exit;
 mod history;
 mod json;
+mod logs;
 mod models;
 mod named;
 mod open;
@@ -90,6 +91,8 @@ pub enum Command {
     Status(status::StatusArgs),
     /// Tell what was done to models: generations, actions, commits, newest first.
     History(history::HistoryArgs),
+    /// Print the log of a model's server, with its rotated parts.
+    Logs(logs::LogsArgs),
     /// Stop every managed server; records and definitions stay.
     Down(down::DownArgs),
     /// Read the models table, as the programs that share it see it.
@@ -106,6 +109,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Watch(args) => watch::run(&cli.places, args),
         Command::Status(args) => status::run(&cli.places, args),
         Command::History(args) => history::run(&cli.places, args),
+        Command::Logs(args) => logs::run(&cli.places, args),
         Command::Down(args) => down::run(&cli.places, args),
         Command::Models(args) => models::run(&cli.places, args),
     }

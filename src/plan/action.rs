@@ -80,11 +80,13 @@ impl Action {
 
     /// Everything it records by itself.
     pub fn changes(&self) -> impl Iterator<Item = &Change> {
-        let recorded = |step| match step {
-            &Step::Record(ref changes) => Some(changes),
-            _ => None,
-        };
-        self.steps.iter().filter_map(recorded).flatten()
+        self.steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Record(changes) => Some(changes),
+                Step::Stop { .. } | Step::Start { .. } => None,
+            })
+            .flatten()
     }
 
     /// Whether it only begins, with a drain: a later pass does the rest.
