@@ -14,6 +14,7 @@ mod reconcile;
 mod render;
 mod status;
 mod watch;
+mod why;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -89,6 +90,8 @@ pub enum Command {
     Watch(watch::WatchArgs),
     /// Show every model: what is wanted, what runs, and why they differ.
     Status(status::StatusArgs),
+    /// Tell why a model is as it is: definition, generation, action, process, state.
+    Why(why::WhyArgs),
     /// Tell what was done to models: generations, actions, commits, newest first.
     History(history::HistoryArgs),
     /// Print the log of a model's server, with its rotated parts.
@@ -108,6 +111,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Reconcile(args) => reconcile::run(&cli.places, args),
         Command::Watch(args) => watch::run(&cli.places, args),
         Command::Status(args) => status::run(&cli.places, args),
+        Command::Why(args) => why::run(&cli.places, args),
         Command::History(args) => history::run(&cli.places, args),
         Command::Logs(args) => logs::run(&cli.places, args),
         Command::Down(args) => down::run(&cli.places, args),

@@ -30,6 +30,6 @@ pub(super) fn unknown(name: &str, known: &BTreeSet<String>) -> Refused {
         None if known.is_empty() => "there are no models yet".to_owned(),
         None => "`herdsman status` lists all there are".to_owned(),
     };
-    let message = format!("no definition, record, row or history is of {name}; {next}");
+    let message = format!("no definition, record, row or history is named {name}; {next}");
     Refused { exit: Exit::Usage, message }
 }

@@ -162,11 +162,11 @@ fn previous(view: &View) -> io::Result<Option<Range<u64>>> {
     Ok(Some(head(last)?.unwrap_or(0)..last))
 }
 
-/// Whether herdsman's line for an instance begins here.
+/// Whether herdsman's line for an instance begins here. It need not begin a
+/// line: a server may die in the middle of one.
 fn is_head(view: &View, position: u64) -> io::Result<bool> {
     const UUID: u64 = 36;
-    let begins_a_line = position == 0 || view.read(position - 1..position)? == b"\n";
     let id = position + START_LINE.len() as u64;
     let id = view.read(id..id + UUID)?;
-    Ok(begins_a_line && std::str::from_utf8(&id).is_ok_and(|id| uuid::Uuid::try_parse(id).is_ok()))
+    Ok(std::str::from_utf8(&id).is_ok_and(|id| uuid::Uuid::try_parse(id).is_ok()))
 }
