@@ -56,8 +56,8 @@ fn whoever_follows_reads_each_line_once_across_rotations_until_ctrl_c() {
     assert!(lines.next().unwrap().contains("listening on"), "the last line there was");
 
     let mut number = 0;
-    for _ in 0..8 {
-        for _ in 0..1000 {
+    for _ in 0..5 {
+        for _ in 0..2000 {
             writeln!(log, "{number:08} {}", "x".repeat(number % 200)).unwrap();
             number += 1;
         }
@@ -65,7 +65,7 @@ fn whoever_follows_reads_each_line_once_across_rotations_until_ctrl_c() {
         let errors = rotate(&logs, &Rotation { max_bytes: 128 << 10, keep: 2 });
         assert!(errors.is_empty(), "{errors:?}");
         assert!(logs.join("a.log.1").exists());
-        for wanted in number - 1000..number {
+        for wanted in number - 2000..number {
             let line = lines.next().unwrap();
             assert_eq!(line, format!("{wanted:08} {}", "x".repeat(wanted % 200)));
         }

@@ -139,8 +139,10 @@ impl Place {
         {
             return Ok(found + known);
         }
-        // Emptied by hand, with the parts before it as they were; or lines are lost.
-        Ok(if after.is_some() { view.begin_of(view.segments.len().saturating_sub(1)) } else { 0 })
+        // The log was emptied, or dropped lines that were not read; the parts that
+        // were read are those up to `after`.
+        let is_known = self.after.is_some() && after.is_some();
+        Ok(if is_known { view.begin_of(view.segments.len().saturating_sub(1)) } else { 0 })
     }
 
     /// Whether what was read last stands before this position. The oldest of
