@@ -1,6 +1,7 @@
 //! This machine, behind the trait [`World`]: real files, a real database, real
 //! processes.
 
+mod provenance;
 mod store;
 mod teller;
 
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::provenance::Asker;
 use self::store::Store;
 use self::teller::Teller;
 use crate::apply::{Read, World};
@@ -17,8 +19,8 @@ use crate::definition::catalogue::binary::{self, Verdict};
 use crate::definition::{self, Catalogues, LoadError, LoadOptions, Loader};
 use crate::instance::{self, Host as Processes};
 use crate::model::{
-    BinaryIdentity, Change, Death, Desired, FailureCause, Instance, Launch, Observed, ProcessId, Records, StopTarget,
-    Timestamp,
+    BinaryIdentity, Change, Death, Desired, FailureCause, Instance, Launch, ModelName, Observed, ProcessId, Provenance,
+    Records, StopTarget, Timestamp,
 };
 use crate::plan::{Answers, Binary, Limits, Question};
 use crate::reconcile::{Goal, Pass};
@@ -87,6 +89,9 @@ pub struct Host {
     loader: Loader,
     /// `None`: there is nobody to tell.
     teller: Option<Teller>,
+    git: Asker,
+    /// What Git is the cause of, and was not told yet.
+    git_notice: Option<String>,
 }
 
 impl Host {
@@ -125,7 +130,8 @@ impl Host {
         };
         let state_key = blake3::derive_key("herdsman 2026 secret digests", state_id.as_bytes());
         let processes = Processes::new(state_id)?;
-        Ok(Self { places, store, processes, state_key, binaries, loader: Loader::default(), teller: None })
+        let (loader, git) = (Loader::default(), Asker::default());
+        Ok(Self { places, store, processes, state_key, binaries, loader, teller: None, git, git_notice: None })
     }
 
     /// Blocks until something about `instances` may have changed, or `timeout`.
@@ -207,10 +213,12 @@ impl Host {
         self.store.database_mut()
     }
 
-    /// What a person must know of the database and was not told yet: that it
-    /// was damaged, and what was done about it.
+    /// What a person must know and was not told yet: that the database was
+    /// damaged, and what was done about it; that Git does not tell commits.
     pub fn take_notices(&mut self) -> Vec<String> {
-        self.store.take_notices()
+        let mut notices = self.store.take_notices();
+        notices.extend(self.git_notice.take());
+        notices
     }
 }
 
@@ -293,6 +301,13 @@ impl World for Host {
         let (Some(teller), Some(database)) = (&self.teller, self.store.database()) else { return Ok(Vec::new()) };
         let known = database.told()?;
         Ok(teller.tell(plan, &limits.targets, &known, &self.places.state))
+    }
+
+    fn provenance(&mut self, sources: &BTreeMap<ModelName, &Path>) -> BTreeMap<ModelName, Provenance> {
+        let (loader, dir) = (&self.loader, self.models_dir());
+        let (found, notice) = self.git.ask(sources, || loader.is_still_so(&dir));
+        self.git_notice = notice.or(self.git_notice.take());
+        found
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), HostError> {

@@ -28,6 +28,7 @@
 //! | [`settings`] | what the host's owner decides, outside the repository |
 //! | [`notify`] | others are told: what there is to tell (pure), and its delivery |
 //! | [`git`] | the repository that holds the definitions: commits, and their files |
+//! | [`history`] | what was recorded, told: differences of generations, why a model is as it is |
 //! | [`state`] | the state directory: id, locks, logs |
 //! | [`failpoint`] | where tests may kill it; empty in every other build |
 //! | [`import`] | definitions made of what others keep their models in |
@@ -39,6 +40,7 @@ pub mod database;
 pub mod definition;
 pub mod failpoint;
 pub mod git;
+pub mod history;
 pub mod host;
 #[cfg(test)]
 mod hostile;

@@ -1,11 +1,12 @@
 //! One pass: load, observe, plan, apply, record.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::apply::{Outcome, Read, World, apply};
-use crate::model::{Change, Desired, DesiredState, Observed, Records, Timestamp};
-use crate::plan::{Answers, Input, Limits, Plan, Planner, Question, Step};
+use crate::model::{Change, Desired, DesiredState, ModelName, Observed, Provenance, Records, Timestamp};
+use crate::plan::{Action, Answers, Input, Limits, Plan, Planner, Question};
 
 /// How often the planner may ask before it has to do with what it knows. Each
 /// kind of question is asked once, and one may lead to another.
@@ -64,7 +65,8 @@ pub fn pass_over<W: World>(
     }
     let told = world.tell(&pass, limits)?;
     pass.plan.bookkeeping.extend(told);
-    pass.outcomes = apply(world, &pass.plan, cause)?;
+    let provenance = provenance(world, &pass);
+    pass.outcomes = apply(world, &pass.plan, cause, &provenance)?;
     Ok(pass)
 }
 
@@ -116,10 +118,23 @@ fn llama_servers(desired: Option<&Desired>) -> Vec<Question> {
     named.into_iter().cloned().map(Question::Binary).collect()
 }
 
+/// The commits that new generations and deletions came from.
+fn provenance<W: World>(world: &mut W, pass: &Pass) -> BTreeMap<ModelName, Provenance> {
+    let sources: BTreeMap<_, _> = pass.plan.actions.iter().filter_map(|action| source(action, &pass.records)).collect();
+    if sources.is_empty() { BTreeMap::new() } else { world.provenance(&sources) }
+}
+
+/// The file that an action makes a generation of, or deletes a model for.
+fn source<'a>(action: &'a Action, records: &'a Records) -> Option<(ModelName, &'a Path)> {
+    let file = action.changes().find_map(|change| match change {
+        Change::AddGeneration(new) => Some(&*new.source),
+        Change::DeleteModel { model } => records.models.get(model).map(|record| &*record.source),
+        _ => None,
+    })?;
+    Some((action.model.clone(), Path::new(file)))
+}
+
 fn deletes(plan: &Plan) -> bool {
     let is_deletion = |change: &Change| matches!(change, Change::DeleteModel { .. });
-    plan.actions
-        .iter()
-        .flat_map(|action| &action.steps)
-        .any(|step| matches!(step, Step::Record(changes) if changes.iter().any(is_deletion)))
+    plan.actions.iter().flat_map(Action::changes).any(is_deletion)
 }

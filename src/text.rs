@@ -15,6 +15,34 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
+/// `12 ms`, and from a second on as [`duration`].
+#[must_use]
+pub fn short_duration(milliseconds: u64) -> String {
+    match milliseconds {
+        0..1000 => format!("{milliseconds} ms"),
+        _ => duration(Duration::from_millis(milliseconds)),
+    }
+}
+
+/// A date and a time of day, where the reader is: `2026-11-24 08:03:10`.
+#[must_use]
+pub fn local_time(at: crate::model::Timestamp) -> String {
+    let Ok(at) = jiff::Timestamp::from_millisecond(at.0) else { return "?".to_owned() };
+    at.to_zoned(jiff::tz::TimeZone::system()).strftime("%F %T").to_string()
+}
+
+/// For programs: RFC 3339, UTC.
+#[must_use]
+pub fn rfc3339(at: crate::model::Timestamp) -> Option<String> {
+    Some(jiff::Timestamp::from_millisecond(at.0).ok()?.to_string())
+}
+
+/// Words laid out in columns, as words of a sentence.
+#[must_use]
+pub fn squeezed(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// `512 B`, `27.5 MiB`, `1.2 GiB`.
 #[must_use]
 pub fn bytes(bytes: u64) -> String {

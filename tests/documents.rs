@@ -124,3 +124,38 @@ fn status_and_down_are_as_their_schemas_say() {
     assert_eq!(down["actions"][0]["action"], "stop");
     assert!(world.instances().is_empty());
 }
+
+#[test]
+fn history_and_why_are_as_their_schemas_say() {
+    let world = World::new();
+    world.tiny("a");
+    world.write_definition("off", &format!("state = \"stopped\"\n{}", World::tiny_toml("off")));
+    let new = document(&world, "why", &["why", "a", "--format", "json"]);
+    assert_eq!((&new["known"], &new["generation"], &new["process"]), (&"new".into(), &Value::Null, &Value::Null));
+    assert!(world.herdsman(&["reconcile"]).status.success());
+    let why = document(&world, "why", &["why", "a", "--format", "json"]);
+    assert_eq!(
+        (&why["known"], &why["status"], &why["action"]["event"]),
+        (&"managed".into(), &"running".into(), &"create".into())
+    );
+    assert_eq!((&why["then"]["event"], &why["process"]["pid"]), (&"ready".into(), &world.instances()[0].0.into()));
+
+    world.write_definition("a", &World::tiny_toml("a").replace("512", "768"));
+    assert!(world.herdsman(&["reconcile"]).status.success());
+    let why = document(&world, "why", &["why", "a", "--format", "json"]);
+    let change = &why["changes"][0];
+    assert_eq!((&change["field"], &change["old"], &change["new"]), (&"ctx_size".into(), &"512".into(), &"768".into()));
+    let all = document(&world, "history", &["history", "--format", "json"]);
+    assert_eq!((all["events"].as_array().unwrap().len(), all.get("generations")), (5, None));
+    let one = document(&world, "history", &["history", "a", "-n", "2", "--format", "json"]);
+    let words: Vec<_> =
+        one["events"].as_array().unwrap().iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!((words, one["generations"].as_array().unwrap().len()), (vec!["ready", "restart"], 2));
+    let diff = document(&world, "history", &["history", "a", "--diff", "1", "2", "--format", "json"]);
+    assert_eq!(diff["changes"], why["changes"]);
+
+    world.remove_definition("off");
+    assert!(world.herdsman(&["reconcile"]).status.success());
+    let gone = document(&world, "why", &["why", "off", "--format", "json"]);
+    assert_eq!((&gone["known"], &gone["status"]), (&"deleted".into(), &Value::Null));
+}

@@ -10,9 +10,11 @@ use std::hash::{BuildHasher, Hasher};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use herdsman::instance::{Rotation, rotate};
+use herdsman::instance::{LogPart, LogReader, Rotation, rotate};
 use support::{World, ask};
 use tempfile::TempDir;
 
@@ -78,6 +80,12 @@ fn survives_load_and_kills(place: &Path) {
     let appending = OpenOptions::new().append(true).create(true).open(&log).unwrap();
     let mut writer = Role::start("writes_until_its_stdin_ends", &stalls, appending.into());
 
+    let over = Arc::new(AtomicBool::new(false));
+    let follower = std::thread::spawn({
+        let (log, over) = (log.clone(), Arc::clone(&over));
+        move || followed(&log, &over)
+    });
+
     let (start, mut kills, mut interrupted) = (Instant::now(), 0, 0);
     let length = || fs::metadata(&log).unwrap().len();
     let parts = || (1..).find(|number| !directory.path().join(format!("m.log.{number}")).exists()).unwrap() - 1;
@@ -93,6 +101,8 @@ fn survives_load_and_kills(place: &Path) {
     assert!(writer.0.wait().unwrap().success());
     let errors = rotate(directory.path(), &ROTATION);
     assert!(errors.is_empty(), "{errors:?}");
+    over.store(true, Ordering::Relaxed);
+    let followed = follower.join().unwrap();
 
     let stalls = fs::read_to_string(stalls).unwrap();
     let lines = lines(&log);
@@ -103,12 +113,31 @@ fn survives_load_and_kills(place: &Path) {
     for (number, line) in lines.iter().enumerate() {
         assert!(*line == written_line(number), "line {number} is {line:?}");
     }
+    for (number, line) in followed.lines().enumerate() {
+        assert!(line == written_line(number), "of whoever follows, line {number} is {line:?}");
+    }
+    assert_eq!(followed.lines().count(), lines.len(), "lines that whoever follows has read");
     let (written, longest) = stalls.split_once(" lines; longest write ").unwrap();
     assert_eq!(written.parse(), Ok(lines.len()));
     let longest: u64 = longest.strip_suffix(" us").unwrap().parse().unwrap();
     // Measured on two cores that compile meanwhile: 33 ms. The rest is room for
     // a slower disk, and for a writer that is not scheduled.
     assert!(longest < 1_000_000, "a write took {longest} us");
+}
+
+/// What somebody reads who follows the log until it is `over`.
+fn followed(log: &Path, over: &AtomicBool) -> String {
+    let mut reader = LogReader::open(log, LogPart::Whole, None).unwrap().unwrap();
+    let mut text = Vec::new();
+    loop {
+        let was_over = over.load(Ordering::Relaxed);
+        let more = reader.read_on().unwrap();
+        if more.is_empty() && was_over {
+            return String::from_utf8(text).unwrap();
+        }
+        text.extend(more);
+        std::thread::sleep(some_time(Duration::from_millis(20)));
+    }
 }
 
 /// A line of 9 to some 300 bytes.

@@ -1,6 +1,9 @@
 //! The README's transcript is run, and must come out as it is printed there.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "edits/repository.rs"]
+#[allow(dead_code, reason = "shared with the tests of edits")]
+mod repository;
 mod support;
 
 use std::fs;
@@ -9,6 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use repository::Repository;
 use rustix::process::Signal;
 use support::{Terminal, World, eventually, llama_server, picture};
 
@@ -42,7 +46,13 @@ fn normalised(output: &str) -> Vec<String> {
             let hidden = line.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).collect::<String>();
             let line = if line.starts_with("From ") { line.split(" (").next().unwrap_or_default() } else { line };
             let varies = ["(pid ", "MiB", "UPTIME"].iter().any(|word| line.contains(word));
-            let line = if varies { hidden } else { line.to_owned() };
+            let line = if told_by_why(line) {
+                without_times(line)
+            } else if varies {
+                hidden
+            } else {
+                line.to_owned()
+            };
             let words: Vec<&str> = line.split_whitespace().collect();
             let mut line = words.join(" ");
             while line.contains("##") {
@@ -59,6 +69,23 @@ fn normalised(output: &str) -> Vec<String> {
         start += length.max(1);
     }
     lines
+}
+
+/// Whether this is a line of `herdsman why` with something that differs.
+fn told_by_why(line: &str) -> bool {
+    ["generation  ", "action  ", "process  "].iter().any(|head| line.starts_with(head))
+        || line.trim_start().starts_with("ready after ")
+}
+
+/// That line without commit, times, ports and memory.
+fn without_times(line: &str) -> String {
+    let parts = line.split(", ").map(|part| match part.split_once("of commit ") {
+        Some((_, rest)) => format!("of commit #{}", &rest[10..]),
+        None if part == "just now" || part.ends_with(" ago") => "# ago".to_owned(),
+        None => part.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).collect::<String>(),
+    });
+    let line = parts.collect::<Vec<_>>().join(", ");
+    ["####", "###", "##", "#.#"].iter().fold(line, |line, digits| line.replace(digits, "#")).replace("# ms", "# s")
 }
 
 /// `herdsman` on a `PATH`, with this world's ports.
@@ -85,6 +112,7 @@ fn models_of_the_readme() -> World {
     for (name, text) in [("tiny-chat", "hello "), ("tiny-embed", "embed "), ("tiny-spare", "spare ")] {
         world.weights(name, text);
     }
+    Repository::init(world.path()).commit();
     world
 }
 

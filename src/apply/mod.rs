@@ -18,10 +18,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::model::{
-    Change, EventOutcome, EventRecord, InstanceId, InstanceRecord, InstanceState, Launch, ModelName, Status,
-    StopTarget, Timestamp,
+    Change, EventOutcome, EventRecord, InstanceId, InstanceRecord, InstanceState, Launch, ModelName, NewGeneration,
+    Provenance, Status, StopTarget, Timestamp,
 };
-use crate::plan::{Action, ActionKind, Plan, Step};
+use crate::plan::{Action, ActionKind, Finding, Plan, Step};
 pub use world::{Read, World};
 
 /// How one action went.
@@ -39,12 +39,18 @@ pub struct Outcome {
     pub took: Duration,
 }
 
-/// Carries out `plan`; `cause` says what made the pass, for the history.
+/// Carries out `plan`. For the history: `cause` says what made the pass,
+/// `provenance` what commit the definition of a model was read from.
 ///
 /// # Errors
 /// Something could not be recorded. Whatever was not begun stays undone.
-pub fn apply<W: World>(world: &mut W, plan: &Plan, cause: &str) -> Result<Vec<Outcome>, W::Error> {
-    let mut pass = Pass { world, cause, gone: BTreeSet::new(), outcomes: BTreeMap::new() };
+pub fn apply<W: World>(
+    world: &mut W,
+    plan: &Plan,
+    cause: &str,
+    provenance: &BTreeMap<ModelName, Provenance>,
+) -> Result<Vec<Outcome>, W::Error> {
+    let mut pass = Pass { world, cause, provenance, gone: BTreeSet::new(), outcomes: BTreeMap::new() };
     let (record_only, effectful): (Vec<&Action>, Vec<&Action>) =
         plan.actions.iter().partition(|action| action.steps.iter().all(|step| matches!(step, Step::Record(_))));
     let remaining = pass.clear(&plan.remains);
@@ -65,6 +71,7 @@ pub fn apply<W: World>(world: &mut W, plan: &Plan, cause: &str) -> Result<Vec<Ou
 struct Pass<'w, W> {
     world: &'w mut W,
     cause: &'w str,
+    provenance: &'w BTreeMap<ModelName, Provenance>,
     /// Instances confirmed gone in this pass.
     gone: BTreeSet<InstanceId>,
     outcomes: BTreeMap<ModelName, Outcome>,
@@ -124,6 +131,7 @@ impl<W: World> Pass<'_, W> {
         let mut changes = plan.bookkeeping.clone();
         changes.retain(|change| !matches!(change, Change::RemoveInstance(id) if remaining.contains(id)));
         let now = self.world.now();
+        changes.extend(plan.findings.iter().map(|finding| self.found(finding, now)));
         for action in record_only {
             for step in &action.steps {
                 if let Step::Record(more) = step {
@@ -133,7 +141,7 @@ impl<W: World> Pass<'_, W> {
             changes.push(self.event(action, &None, now));
             self.outcomes.insert(action.model.clone(), outcome(action, &None, Duration::ZERO));
         }
-        if changes.is_empty() { Ok(()) } else { self.world.commit(&changes) }
+        if changes.is_empty() { Ok(()) } else { self.commit(changes) }
     }
 
     fn advance(&mut self, run: &mut Run<'_>, reach: Reach) -> Result<(), W::Error> {
@@ -169,14 +177,14 @@ impl<W: World> Pass<'_, W> {
             InstanceRecord { log_offset, started_at: now, progress: (record.progress.0, now), ..record.clone() };
         let mut changes = std::mem::take(&mut run.pending);
         changes.push(Change::PutInstance(intent.clone()));
-        self.world.commit(&changes)?;
+        self.commit(changes)?;
         let model = launch.model.clone();
         match self.world.spawn(launch) {
             Ok(process) => {
                 let started = InstanceRecord { state: InstanceState::Loading, process: Some(process), ..intent };
                 run.pending.push(Change::PutInstance(started));
                 run.pending.push(Change::SetStatus { model, status: Status::Loading, message: None });
-                self.world.commit(&std::mem::take(&mut run.pending))
+                self.commit(std::mem::take(&mut run.pending))
             }
             Err(death) => {
                 run.pending.push(Change::RemoveInstance(intent.id));
@@ -212,7 +220,7 @@ impl<W: World> Pass<'_, W> {
                     changes.push(Change::PutInstance(stopping));
                 }
                 if !changes.is_empty() {
-                    self.world.commit(&changes)?;
+                    self.commit(changes)?;
                 }
                 targets.push(target.clone());
                 owners.push((index, *duplicate));
@@ -227,7 +235,7 @@ impl<W: World> Pass<'_, W> {
                     if !duplicate {
                         changes.push(Change::SetStatus { model: target.model, status: Status::Idle, message: None });
                     }
-                    self.world.commit(&changes)?;
+                    self.commit(changes)?;
                     self.gone.insert(target.id);
                 }
                 Err(why) => run.fail(why),
@@ -241,22 +249,54 @@ impl<W: World> Pass<'_, W> {
         changes.push(self.event(run.action, &run.failed, run.since));
         let took = self.world.now().since(run.since);
         self.outcomes.insert(run.action.model.clone(), outcome(run.action, &run.failed, took));
+        self.commit(changes)
+    }
+
+    /// Records facts. A new generation gets the commit it came from.
+    fn commit(&mut self, mut changes: Vec<Change>) -> Result<(), W::Error> {
+        for change in &mut changes {
+            if let Change::AddGeneration(NewGeneration { model, provenance, .. }) = change {
+                *provenance = self.provenance.get(model).cloned();
+            }
+        }
         self.world.commit(&changes)
+    }
+
+    fn found(&self, finding: &Finding, now: Timestamp) -> Change {
+        let Finding { model, generation, started_at, what } = finding;
+        Change::Event(EventRecord {
+            at: now,
+            model: model.clone(),
+            action: what.as_str().to_owned(),
+            generation: Some(*generation).filter(|number| *number > 0),
+            cause: self.cause.to_owned(),
+            reasons: serde_json::Value::Array(Vec::new()),
+            outcome: what.death().map_or(EventOutcome::Done, |death| EventOutcome::Failed(death.message.clone())),
+            duration_ms: milliseconds(now.since(*started_at)),
+            provenance: None,
+        })
     }
 
     fn event(&self, action: &Action, failed: &Option<String>, since: Timestamp) -> Change {
         let now = self.world.now();
+        let word = if action.only_begins() { "drain" } else { action.kind.as_str() };
         Change::Event(EventRecord {
             at: now,
             model: action.model.clone(),
-            action: action.kind.as_str().to_owned(),
+            action: word.to_owned(),
+            generation: action.generation(),
             cause: self.cause.to_owned(),
             // Reasons are enums of strings and numbers: serialising cannot fail.
             reasons: serde_json::to_value(&action.reasons).unwrap_or_default(),
             outcome: failed.clone().map_or(EventOutcome::Done, EventOutcome::Failed),
-            duration_ms: u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX),
+            duration_ms: milliseconds(now.since(since)),
+            provenance: self.provenance.get(&action.model).cloned(),
         })
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn outcome(action: &Action, failed: &Option<String>, took: Duration) -> Outcome {

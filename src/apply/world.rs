@@ -3,10 +3,13 @@
 //! `host::Host` is this machine. A test may put a world in memory behind it,
 //! and fail or kill herdsman between any two calls.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::model::{Change, Death, Desired, Launch, Observed, ProcessId, Records, StopTarget, Timestamp};
+use crate::model::{
+    Change, Death, Desired, Launch, ModelName, Observed, ProcessId, Provenance, Records, StopTarget, Timestamp,
+};
 use crate::plan::{Answers, Limits, Question};
 use crate::reconcile::{Goal, Pass};
 
@@ -70,6 +73,13 @@ pub trait World {
     /// What they were told before cannot be read.
     fn tell(&mut self, _plan: &Pass, _limits: &Limits) -> Result<Vec<Change>, Self::Error> {
         Ok(Vec::new())
+    }
+
+    /// Which commit these definitions were read from, by the file of each (one
+    /// that was deleted, too). Asked only by a pass that is about to record
+    /// something new. Left out is what is not in Git, or not known for certain.
+    fn provenance(&mut self, _sources: &BTreeMap<ModelName, &Path>) -> BTreeMap<ModelName, Provenance> {
+        BTreeMap::new()
     }
 
     /// Records facts, in one transaction.

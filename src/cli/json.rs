@@ -112,12 +112,12 @@ impl Document {
     /// Adds what a pass found and did.
     pub(super) fn add(&mut self, pass: &Pass) {
         self.findings.extend(pass.plan.findings.iter().map(|finding| {
-            let (finding_word, pid, message) = match &finding.what {
-                Found::Ready { pid, .. } => ("ready", Some(*pid), None),
-                Found::StartFailed(death) => ("start_failed", None, Some(death.message.clone())),
-                Found::Crashed(death) => ("crashed", None, Some(death.message.clone())),
+            let pid = match &finding.what {
+                Found::Ready { pid } => Some(*pid),
+                Found::StartFailed(_) | Found::Crashed(_) => None,
             };
-            JsonFinding { model: finding.model.clone(), finding: finding_word, pid, message }
+            let message = finding.what.death().map(|death| death.message.clone());
+            JsonFinding { model: finding.model.clone(), finding: finding.what.as_str(), pid, message }
         }));
         let mut reasons: BTreeMap<&ModelName, &Vec<Reason>> =
             pass.plan.actions.iter().map(|a| (&a.model, &a.reasons)).collect();

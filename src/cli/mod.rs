@@ -3,10 +3,13 @@
 mod completions;
 mod down;
 mod exit;
+mod history;
 mod import;
 mod json;
+mod logs;
 mod man;
 mod models;
+mod named;
 mod open;
 mod output;
 mod progress;
@@ -15,6 +18,7 @@ mod render;
 mod status;
 mod validate;
 mod watch;
+mod why;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -96,6 +100,12 @@ pub enum Command {
     Watch(watch::WatchArgs),
     /// Show every model: what is wanted, what runs, and why they differ.
     Status(status::StatusArgs),
+    /// Tell why a model is as it is: definition, generation, action, process, state.
+    Why(why::WhyArgs),
+    /// Tell what was done to models: generations, actions, commits, newest first.
+    History(history::HistoryArgs),
+    /// Print the log of a model's server, with its rotated parts.
+    Logs(logs::LogsArgs),
     /// Stop every managed server; records and definitions stay.
     Down(down::DownArgs),
     /// Write definitions of models that are kept elsewhere: llama-swap, a preset, a database, …
@@ -118,6 +128,9 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Validate(args) => validate::run(&cli.places, args),
         Command::Watch(args) => watch::run(&cli.places, args),
         Command::Status(args) => status::run(&cli.places, args),
+        Command::Why(args) => why::run(&cli.places, args),
+        Command::History(args) => history::run(&cli.places, args),
+        Command::Logs(args) => logs::run(&cli.places, args),
         Command::Down(args) => down::run(&cli.places, args),
         Command::Import(args) => import::run(&cli.places, args),
         Command::Models(args) => models::run(&cli.places, args),

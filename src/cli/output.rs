@@ -5,6 +5,9 @@
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write as _};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Writes to standard output. Colours are stripped where it is no terminal.
 ///
@@ -17,6 +20,39 @@ pub(super) fn print(text: impl Display) -> anyhow::Result<()> {
             Err(anyhow::anyhow!("cannot write to standard output: {error}"))
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether anybody reads standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    Listens,
+    Left,
+}
+
+/// Writes bytes to standard output as they are.
+///
+/// # Errors
+/// As [`print`].
+pub(super) fn write(bytes: &[u8]) -> anyhow::Result<Reader> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => Ok(Reader::Listens),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Left),
+        Err(error) => Err(anyhow::anyhow!("cannot write to standard output: {error}")),
+    }
+}
+
+/// Lets `time` pass, or less if a signal comes; whether anybody still reads
+/// standard output after it.
+pub(super) fn pause(time: Duration) -> Reader {
+    let stdout = std::io::stdout();
+    let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+    let time = Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) };
+    match poll(&mut watched, Some(&time)) {
+        Ok(_) if watched[0].revents().intersects(PollFlags::ERR | PollFlags::NVAL) => Reader::Left,
+        // A signal, too, ends the wait.
+        _ => Reader::Listens,
     }
 }
 

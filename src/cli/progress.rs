@@ -51,10 +51,10 @@ impl Progress {
     pub(super) fn report(&mut self, pass: &Pass) {
         for finding in &pass.plan.findings {
             match &finding.what {
-                Found::Ready { pid, started_at } => {
+                Found::Ready { pid } => {
                     let port = pass.observed.instances.iter().find(|i| i.process.pid == *pid).and_then(|i| i.port);
                     let at = port.map_or_else(String::new, |port| format!(", port {port}"));
-                    let took = text::duration(pass.now.since(*started_at));
+                    let took = text::duration(pass.now.since(finding.started_at));
                     self.line(&finding.model, &format!("ready after {took} (pid {pid}{at})"));
                 }
                 Found::StartFailed(death) => self.line(&finding.model, &format!("did not start: {}", death.message)),

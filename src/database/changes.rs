@@ -48,17 +48,29 @@ struct Commit<'c> {
 
 impl Commit<'_> {
     fn add_generation(&self, generation: &NewGeneration) -> Result<(), Problem> {
-        let NewGeneration { model, number, hash, spec_json, source, origins } = generation;
+        let NewGeneration { model, number, hash, spec_json, source, origins, lines, provenance } = generation;
         self.set_of_model(
             model,
             "UPDATE herdsman_models SET generation = ?2 WHERE name = ?1",
             params![model.as_str(), number],
         )?;
         let mut statement = self.connection.prepare_cached(
-            "INSERT INTO herdsman_generations (name, number, hash, spec, source, origins, outcome, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'pending', ?7)",
+            "INSERT INTO herdsman_generations (name, number, hash, spec, source, git_commit, git_dirty, origins, lines,
+                 outcome, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'pending', ?10)",
         )?;
-        statement.execute(params![model.as_str(), number, hash.0, spec_json, source, to_json(origins)?, self.now.0])?;
+        statement.execute(params![
+            model.as_str(),
+            number,
+            hash.0,
+            spec_json,
+            source,
+            provenance.as_ref().map(|from| from.commit.as_str()),
+            provenance.as_ref().map(|from| from.dirty),
+            to_json(origins)?,
+            to_json(lines)?,
+            self.now.0,
+        ])?;
         Ok(())
     }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, Row, params};
 
 use super::Problem;
-use super::fields::{count, json, name, time, to_json, unreadable};
+use super::fields::{count, json, name, provenance, time, to_json, unreadable};
+use super::migrations::since_v2;
 use crate::model::{EventOutcome, EventRecord, ModelName};
 
 const TABLE: &str = "herdsman_events";
@@ -14,17 +15,28 @@ const TABLE: &str = "herdsman_events";
 pub(super) const KEPT: i64 = 10_000;
 
 pub(super) fn put(connection: &Connection, event: &EventRecord) -> Result<(), Problem> {
-    let EventRecord { at, model, action, cause, reasons, outcome, duration_ms } = event;
+    let EventRecord { at, model, action, generation, cause, reasons, outcome, duration_ms, provenance } = event;
     let failure = match outcome {
         EventOutcome::Done => None,
         EventOutcome::Failed(why) => Some(why),
     };
     let mut statement = connection.prepare_cached(
-        "INSERT INTO herdsman_events (at, name, action, cause, reasons, failure, duration_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO herdsman_events (at, name, action, generation, cause, reasons, failure, duration_ms, git_commit,
+             git_dirty)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
-    let duration = duration_ms.cast_signed();
-    statement.execute(params![at.0, model.as_str(), action, cause, to_json(reasons)?, failure, duration])?;
+    statement.execute(params![
+        at.0,
+        model.as_str(),
+        action,
+        generation,
+        cause,
+        to_json(reasons)?,
+        failure,
+        duration_ms.cast_signed(),
+        provenance.as_ref().map(|from| from.commit.as_str()),
+        provenance.as_ref().map(|from| from.dirty),
+    ])?;
     Ok(())
 }
 
@@ -42,8 +54,9 @@ pub(super) fn load(
     limit: u32,
 ) -> Result<Vec<EventRecord>, Problem> {
     let condition = if model.is_some() { "name = ?1" } else { "?1 IS NULL" };
+    let later = since_v2(connection, "generation, git_commit, git_dirty")?;
     let mut statement = connection.prepare(&format!(
-        "SELECT id, at, name, action, cause, reasons, failure, duration_ms
+        "SELECT id, at, name, action, cause, reasons, failure, duration_ms, {later}
          FROM herdsman_events WHERE {condition} ORDER BY id DESC LIMIT ?2"
     ))?;
     let mut rows = statement.query((model.map(ModelName::as_str), limit))?;
@@ -79,5 +92,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<EventRecord> {
         reasons: json(row, 5)?,
         outcome: row.get::<_, Option<String>>(6)?.map_or(EventOutcome::Done, EventOutcome::Failed),
         duration_ms: count(row, 7)?,
+        generation: row.get(8)?,
+        provenance: provenance(row, 9)?,
     })
 }

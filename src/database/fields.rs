@@ -2,13 +2,13 @@
 
 use std::error::Error;
 
-use rusqlite::types::Type;
+use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Error as SqlError, Row};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Problem;
-use crate::model::{ModelName, Timestamp};
+use crate::model::{ModelName, Provenance, Timestamp};
 
 /// Text that `parse` understands.
 pub(super) fn parsed<T, E>(row: &Row<'_>, index: usize, parse: impl FnOnce(&str) -> Result<T, E>) -> rusqlite::Result<T>
@@ -52,6 +52,15 @@ pub(super) fn optional_time(row: &Row<'_>, index: usize) -> rusqlite::Result<Opt
 /// Counts beyond 2^63 are stored as SQLite's negative numbers: the same bits.
 pub(super) fn count(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
     row.get(index).map(i64::cast_unsigned)
+}
+
+/// A commit in one column, and in the next whether it was edited.
+pub(super) fn provenance(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Provenance>> {
+    if row.get_ref(index)? == ValueRef::Null {
+        return Ok(None);
+    }
+    let dirty = row.get::<_, Option<bool>>(index + 1)?.unwrap_or(false);
+    Ok(Some(Provenance { commit: parsed(row, index, str::parse)?, dirty }))
 }
 
 /// A value as JSON text.

@@ -91,6 +91,8 @@ CREATE TABLE herdsman_events (
 CREATE INDEX herdsman_events_name ON herdsman_events (name, id);
 ";
 
+/// Where generations and events came from; what others were told, and what is
+/// still to be delivered.
 const V2: &str = "
 CREATE TABLE herdsman_troubles (
     name TEXT NOT NULL,
@@ -114,6 +116,11 @@ CREATE TABLE herdsman_notifications (
     given_up_at INTEGER,
     UNIQUE (id, channel)
 );
+ALTER TABLE herdsman_generations ADD COLUMN git_dirty INTEGER;  -- with git_commit: whether the files were otherwise
+ALTER TABLE herdsman_generations ADD COLUMN lines TEXT;         -- JSON: model::Origin by field
+ALTER TABLE herdsman_events ADD COLUMN generation INTEGER;
+ALTER TABLE herdsman_events ADD COLUMN git_commit TEXT;
+ALTER TABLE herdsman_events ADD COLUMN git_dirty INTEGER;
 ";
 
 /// The version that `steps` lead to.
@@ -137,6 +144,15 @@ pub(super) fn version(connection: &Connection) -> Result<i64, Problem> {
         table: "herdsman_meta",
         key: "schema_version".to_owned(),
         reason: format!("`{text}` is not a number"),
+    })
+}
+
+/// These columns of a table that `V2` added them to; NULLs in a file that is
+/// only read and was not brought up to date yet.
+pub(super) fn since_v2(connection: &Connection, columns: &str) -> Result<String, Problem> {
+    Ok(match version(connection)? {
+        ..2 => columns.split(", ").map(|column| format!("NULL AS {column}")).collect::<Vec<_>>().join(", "),
+        _ => columns.to_owned(),
     })
 }
 

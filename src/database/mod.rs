@@ -14,7 +14,7 @@
 //! | `migrations`, `table` | herdsman's own tables; the table others share with us |
 //! | `columns`, `config`, `drift` | which columns herdsman owns, what it writes there, what others changed |
 //! | `locate` | which row is a managed model's, whatever other clients did |
-//! | `records`, `instances`, `events` | reading back |
+//! | `records`, `instances`, `events`, `generations` | reading back |
 //! | `notifications` | what others were told, and what is still to be delivered |
 //! | `changes`, `managed` | writing: herdsman's own tables, and the shared row of a managed model |
 //! | `fields` | reading single fields strictly, so that an edited record is an error that names it |
@@ -28,7 +28,7 @@
 //! - Every error names the file, what is different, and the next step.
 //! - No file is deleted but backups herdsman made; a damaged one is renamed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -37,7 +37,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use serde_json::{Map, Value as Json};
 
 use crate::failpoint::{Point, reach};
-use crate::model::{Change, Channel, EventRecord, ModelName, Records, Timestamp};
+use crate::model::{Change, Channel, EventRecord, GenerationRecord, ModelName, Records, Timestamp};
 use crate::notify::Known;
 
 mod backup;
@@ -51,6 +51,7 @@ mod drift;
 mod error;
 mod events;
 mod fields;
+mod generations;
 mod instances;
 mod locate;
 mod managed;
@@ -132,6 +133,26 @@ impl Database {
             return Ok(Vec::new());
         }
         self.read(|connection| events::load(connection, model, limit))
+    }
+
+    /// Every generation of a model, newest first. A deleted model has none.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a generation in it is not what herdsman wrote.
+    pub fn generations(&self, model: &ModelName) -> Result<Vec<GenerationRecord>, DatabaseError> {
+        if !self.has_records {
+            return Ok(Vec::new());
+        }
+        self.read(|connection| generations::load(connection, model))
+    }
+
+    /// Every name anything is recorded under: models, rows of other programs,
+    /// and deleted models that have a history.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn names(&self) -> Result<BTreeSet<String>, DatabaseError> {
+        self.read(|connection| models::names(connection, self.has_records))
     }
 
     /// How often herdsman started each model's server again by itself, because

@@ -1,6 +1,6 @@
 //! The five functions of the contract (database.md), on one row at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
@@ -113,6 +113,21 @@ pub(super) fn delete(connection: &Connection, id: i64) -> Result<(), Problem> {
         0 => Err(Problem::UnknownId { id }),
         _ => Ok(()),
     }
+}
+
+/// Every name of a row, and with `has_records` of herdsman's own tables.
+pub(super) fn names(connection: &Connection, has_records: bool) -> Result<BTreeSet<String>, Problem> {
+    let rows = Table::read(connection)?.map(|_| "models");
+    let own = ["herdsman_models", "herdsman_events"].into_iter().filter(|_| has_records);
+    let mut names = BTreeSet::new();
+    for table in rows.into_iter().chain(own) {
+        let mut statement = connection.prepare(&format!("SELECT DISTINCT name FROM {table}"))?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            names.insert(text(row, 0)?);
+        }
+    }
+    Ok(names)
 }
 
 pub(super) fn duplicate_names(connection: &Connection) -> Result<Vec<(String, Vec<i64>)>, Problem> {

@@ -7,10 +7,10 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow};
 use super::config::owned_columns;
 use super::convert::status_from_word;
 use super::drift::{self, Digester};
-use super::fields::{json, name, optional_time, parsed, time, unreadable, word};
+use super::fields::{json, name, optional_time, time, unreadable, word};
 use super::locate::{Own, choose};
 use super::table::{Table, quoted};
-use super::{Problem, instances, models};
+use super::{Problem, generations, instances, models};
 use crate::model::{
     BinaryIdentity, Crashes, DesiredState, Generation, GenerationOutcome, ModelConfig, ModelName, ModelRecord,
     PortRecord, Records, Row, SpecHash, Status, Timestamp, UnmanagedRow,
@@ -135,19 +135,11 @@ fn model(row: &SqlRow<'_>) -> rusqlite::Result<ModelRecord> {
 }
 
 fn generation(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Generation> {
-    let outcome = match row.get_ref(first + 3)?.as_str()? {
-        "failed" => GenerationOutcome::Failed(json(row, first + 4)?),
-        _ => parsed(row, first + 3, |word| match word {
-            "pending" => Ok(GenerationOutcome::Pending),
-            "ready" => Ok(GenerationOutcome::Ready),
-            _ => Err(format!("outcome `{word}`")),
-        })?,
-    };
     Ok(Generation {
         number: row.get(first)?,
         hash: SpecHash(row.get(first + 1)?),
         spec_json: row.get_ref(first + 2)?.as_str()?.into(),
-        outcome,
+        outcome: generations::outcome(row, first + 3)?,
         origins: json(row, first + 5)?,
         accepted_by: row.get::<_, Option<String>>(first + 6)?.map(BinaryIdentity),
     })

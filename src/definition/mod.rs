@@ -66,6 +66,7 @@ pub(crate) use options::malformed as malformed_weights;
 pub use paths::lexical as absolute;
 pub use render::render;
 pub use secret::{SecretError, read_secret};
+pub(crate) use suggest::closest;
 
 use crate::model::Diagnostic;
 

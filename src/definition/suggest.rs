@@ -15,8 +15,12 @@ pub(super) const UPDATE: [&str; 2] = ["drain", "on_failure"];
 /// The candidate that `text` most likely was meant to be: at most a third of
 /// it mistyped, or one of them begins the other.
 pub(crate) fn nearest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-    let text = text.to_ascii_lowercase().replace('-', "_");
-    let distance = |candidate: &str| strsim::damerau_levenshtein(&text, candidate);
+    closest(&text.to_ascii_lowercase().replace('-', "_"), candidates)
+}
+
+/// [`nearest`] of words that are not spelt as keys are: names of models.
+pub(crate) fn closest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    let distance = |candidate: &str| strsim::damerau_levenshtein(text, candidate);
     let (distance, best) = candidates.into_iter().map(|c| (distance(c), c)).min_by_key(|(distance, _)| *distance)?;
     (distance <= text.chars().count().max(best.len()).div_ceil(3)).then_some(best)
 }

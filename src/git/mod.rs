@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 pub use copy::CopyError;
 pub use tree::TreeFile;
-pub use work_tree::WorkTree;
+pub use work_tree::{Changed, WorkTree};
 
 /// Why Git does not say what it was asked.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,7 @@
 //! A directory in a work tree.
 
-use std::ffi::OsStr;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,22 @@ pub struct WorkTree {
     top: PathBuf,
     /// From there to the directory; empty if it is the top.
     dir: PathBuf,
+}
+
+/// Which files of a directory are otherwise than in the commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    names: BTreeSet<OsString>,
+    /// The directory as a whole is not in Git.
+    everything: bool,
+}
+
+impl Changed {
+    /// Whether the file of this name in the directory is.
+    #[must_use]
+    pub fn contains(&self, name: &OsStr) -> bool {
+        self.everything || self.names.contains(name)
+    }
 }
 
 impl WorkTree {
@@ -87,6 +104,30 @@ impl WorkTree {
         let args = ["--porcelain", "-z", "--untracked-files=all", "--ignore-submodules=none", "--", "."];
         let dir = self.top.join(&self.dir);
         Ok(!stdout(&dir, "status", git(&dir, "status", args)?)?.is_empty())
+    }
+
+    /// What lies directly in the directory, or did in the commit that is
+    /// checked out, and is otherwise than there: edited, staged, removed,
+    /// ignored or not known to Git.
+    ///
+    /// # Errors
+    /// Git fails.
+    pub fn changed(&self) -> Result<Changed, GitError> {
+        let args = ["--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignored=matching"];
+        let args = args.into_iter().chain(["--ignore-submodules=none", "--", ":(glob)*"]);
+        let dir = self.top.join(&self.dir);
+        let said = stdout(&dir, "status", git(&dir, "status", args)?)?;
+        let mut changed = Changed::default();
+        for entry in said.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()) {
+            // `XY PATH`, from the top of the work tree.
+            let path = entry.get(3..).ok_or_else(|| unexpected("status", entry))?;
+            match Path::new(OsStr::from_bytes(path)).strip_prefix(&self.dir) {
+                Ok(name) if !name.as_os_str().is_empty() => changed.names.extend([name.as_os_str().to_owned()]),
+                // A directory above that is ignored as a whole, or this one.
+                _ => changed.everything = true,
+            }
+        }
+        Ok(changed)
     }
 
     /// What lies directly in the directory in `commit`, in the order of the
@@ -166,6 +207,33 @@ pub(super) mod tests {
         std::fs::write(temp.path().join("a.toml"), "").unwrap();
         let tree = WorkTree::holding(temp.path()).unwrap().unwrap();
         assert_eq!((tree.head().unwrap(), tree.is_dirty().unwrap()), (None, true));
+    }
+
+    #[test]
+    fn what_is_changed_is_told_file_by_file() {
+        let (_temp, models) = repository();
+        let top = models.parent().unwrap();
+        for name in ["b.toml", "removed.toml", "staged.toml"] {
+            std::fs::write(models.join(name), "").unwrap();
+        }
+        std::fs::write(top.join(".gitignore"), "ignored.toml\n/other.d\n").unwrap();
+        commands(top, &["add .", "commit -q -m second"]);
+        let changed = |name: &str, dir: &Path| {
+            WorkTree::holding(dir).unwrap().unwrap().changed().unwrap().contains(OsStr::new(name))
+        };
+        assert!(!changed("a.toml", &models));
+        for name in ["a.toml", "new\n.toml", "ignored.toml", "staged.toml"] {
+            std::fs::write(models.join(name), "edited").unwrap();
+        }
+        std::fs::remove_file(models.join("removed.toml")).unwrap();
+        commands(&models, &["add staged.toml"]);
+        for name in ["a.toml", "new\n.toml", "ignored.toml", "staged.toml", "removed.toml"] {
+            assert!(changed(name, &models), "{name}");
+        }
+        assert!(!changed("b.toml", &models));
+        std::fs::create_dir_all(top.join("other.d/inner")).unwrap();
+        std::fs::write(top.join("other.d/inner/c.toml"), "").unwrap();
+        assert!(changed("c.toml", &top.join("other.d/inner")), "all of an ignored directory is");
     }
 
     #[test]

@@ -49,7 +49,7 @@ use std::process::{Child, ExitStatus};
 
 pub use last_lines::last_lines;
 pub use look::{Look, look};
-pub use rotate::{RotateError, Rotation, rotate};
+pub use rotate::{LogReader, Part as LogPart, RotateError, Rotation, rotate};
 use rustix::process::WaitOptions;
 pub use spawn::SpawnError;
 pub use stop::StopError;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     BinaryIdentity, Crashes, DesiredState, GenerationOutcome, InstanceId, InstanceRecord, ModelName, ModelType, Origin,
-    PortRecord, SpecHash, Status, Table, Telling, Timestamp,
+    PortRecord, Provenance, SpecHash, Status, Table, Telling, Timestamp,
 };
 
 /// One fact to record.
@@ -144,25 +144,36 @@ pub struct NewGeneration {
     pub source: String,
     /// The places whose edit made it.
     pub origins: Vec<Origin>,
+    /// Where each field is stated, by the names [`super::FieldChange::field`] uses.
+    pub lines: Table<Arc<str>, Origin>,
+    /// The commit its definition was read from; a plan knows none, it is put
+    /// on when the plan is carried out. `None`: not in Git, or Git does not say.
+    pub provenance: Option<Provenance>,
 }
 
-/// A line of the history: what was decided, why, and how it went.
+/// A line of the history: what was decided, why, and how it went; or what was
+/// found of a start (`plan::Found`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventRecord {
     /// When.
     pub at: Timestamp,
     /// Which model.
     pub model: ModelName,
-    /// The action's word (`restart`).
+    /// The action's word (`restart`); `drain` for one that only begins; or
+    /// `ready`, `start_failed`, `crashed`.
     pub action: String,
+    /// The generation it started, recorded, stopped or found.
+    pub generation: Option<u32>,
     /// What caused the pass (`reconcile`, `watch: file event`).
     pub cause: String,
     /// Every reason, as the plan's JSON.
     pub reasons: Value,
     /// How it went.
     pub outcome: EventOutcome,
-    /// How long it took, milliseconds.
+    /// How long it took, milliseconds; of what was found: since the start.
     pub duration_ms: u64,
+    /// The commit that brought it, where a new generation or a deletion did.
+    pub provenance: Option<Provenance>,
 }
 
 /// How an action went.

@@ -12,6 +12,23 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct Commit(Arc<str>);
 
+/// The version of a repository that something was read from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// What was checked out.
+    pub commit: Commit,
+    /// Whether what was read is otherwise than in that commit.
+    pub dirty: bool,
+}
+
+impl Provenance {
+    /// As many digits as a line has room for, and `+` where it was edited.
+    #[must_use]
+    pub fn short(&self) -> String {
+        format!("{}{}", self.commit.short(), if self.dirty { "+" } else { "" })
+    }
+}
+
 /// A text that names no commit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not the full name of a commit: 40 (or 64) hexadecimal digits")]

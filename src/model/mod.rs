@@ -27,7 +27,7 @@ mod time;
 mod words;
 
 pub use change::{Change, EventOutcome, EventRecord, ModelConfig, NewGeneration};
-pub use commit::{Commit, InvalidCommit};
+pub use commit::{Commit, InvalidCommit, Provenance};
 pub use definition::{Definition, Desired, Memo, OnFailure, ReadyPolicy, Unresolved, UpdatePolicy};
 pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use launch::{Launch, StopTarget};
@@ -37,8 +37,8 @@ pub use observation::{
     BinaryIdentity, Busy, Death, FailureCause, Health, Instance, Listener, Observed, ProcessId, Progress,
 };
 pub use record::{
-    ColumnDrift, Crashes, Generation, GenerationOutcome, InstanceId, InstanceRecord, InstanceState, ModelRecord,
-    PortRecord, Records, Row, UnmanagedRow,
+    ColumnDrift, Crashes, Generation, GenerationOutcome, GenerationRecord, InstanceId, InstanceRecord, InstanceState,
+    ModelRecord, PortRecord, Records, Row, UnmanagedRow,
 };
 pub use spec::{FieldChange, FileIdentity, OptionSetting, OptionValue, SecretRef, SecretSource, Spec, SpecHash};
 pub use table::Table;

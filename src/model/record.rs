@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BinaryIdentity, Death, DesiredState, ModelName, Origin, ProcessId, Progress, Spec, SpecHash, Status, Timestamp,
+    BinaryIdentity, Death, DesiredState, ModelName, Origin, ProcessId, Progress, Provenance, Spec, SpecHash, Status,
+    Table, Timestamp,
 };
 
 /// The uuid of one instance, recorded before it is started and carried in its
@@ -128,6 +130,28 @@ impl Generation {
     pub fn spec(&self) -> Result<Spec, serde_json::Error> {
         serde_json::from_str(&self.spec_json)
     }
+}
+
+/// A generation as the history tells it: [`Generation`], and when and where it
+/// came from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GenerationRecord {
+    /// From 1.
+    pub number: u32,
+    /// When it was recorded.
+    pub created_at: Timestamp,
+    /// Its spec as JSON.
+    pub spec_json: Box<str>,
+    /// The definition's absolute path.
+    pub source: String,
+    /// The places whose edit made it.
+    pub origins: Vec<Origin>,
+    /// Where each field was stated; empty if an older herdsman recorded it.
+    pub lines: Table<Arc<str>, Origin>,
+    /// How it went.
+    pub outcome: GenerationOutcome,
+    /// The commit it came from, if that is known.
+    pub provenance: Option<Provenance>,
 }
 
 /// How a generation went.

@@ -56,6 +56,39 @@ pub struct Action {
 }
 
 impl Action {
+    /// The generation it starts, else the one it records, else the one it ends.
+    #[must_use]
+    pub fn generation(&self) -> Option<u32> {
+        let started = self.steps.iter().find_map(|step| match step {
+            Step::Start { record, .. } => Some(record.generation),
+            _ => None,
+        });
+        let recorded = || {
+            self.changes().find_map(|change| match change {
+                Change::AddGeneration(new) => Some(new.number),
+                _ => None,
+            })
+        };
+        let ended = || {
+            self.steps.iter().find_map(|step| match step {
+                Step::Stop { record, .. } => record.as_ref().map(|record| record.generation),
+                _ => None,
+            })
+        };
+        started.or_else(recorded).or_else(ended).filter(|number| *number > 0)
+    }
+
+    /// Everything it records by itself.
+    pub fn changes(&self) -> impl Iterator<Item = &Change> {
+        self.steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Record(changes) => Some(changes),
+                Step::Stop { .. } | Step::Start { .. } => None,
+            })
+            .flatten()
+    }
+
     /// Whether it only begins, with a drain: a later pass does the rest.
     #[must_use]
     pub fn only_begins(&self) -> bool {
@@ -153,6 +186,10 @@ pub struct Waiting {
 pub struct Finding {
     /// The model.
     pub model: ModelName,
+    /// The generation of the instance; 0: not known, it was adopted.
+    pub generation: u32,
+    /// When that was started.
+    pub started_at: Timestamp,
     /// What.
     pub what: Found,
 }
@@ -164,13 +201,32 @@ pub enum Found {
     Ready {
         /// Its process.
         pid: i32,
-        /// When it was started.
-        started_at: Timestamp,
     },
     /// It did not.
     StartFailed(Death),
     /// It was ready and died.
     Crashed(Death),
+}
+
+impl Found {
+    /// The word programs read.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Ready { .. } => "ready",
+            Self::StartFailed(_) => "start_failed",
+            Self::Crashed(_) => "crashed",
+        }
+    }
+
+    /// How it ended, if it did.
+    #[must_use]
+    pub const fn death(&self) -> Option<&Death> {
+        match self {
+            Self::Ready { .. } => None,
+            Self::StartFailed(death) | Self::Crashed(death) => Some(death),
+        }
+    }
 }
 
 /// In one line.

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::action::{Action, ActionKind, Finding, Plan, Step, Waiting};
+use super::action::{Action, ActionKind, Plan, Step, Waiting};
 use super::decide::{Decision, StartWish, StopWish, Wish};
 use super::input::{Input, Question};
 use super::reason::{Reason, WaitFor};
@@ -25,8 +25,7 @@ pub fn schedule(input: &Input<'_>, decisions: Vec<(ModelName, Decision)>) -> Pla
     scheduler.permit_restarts(&decisions);
     scheduler.settle_stops(&decisions);
     for (model, mut decision) in decisions {
-        let findings = decision.findings.drain(..).map(|what| Finding { model: model.clone(), what });
-        plan.findings.extend(findings);
+        plan.findings.append(&mut decision.findings);
         plan.remains.append(&mut decision.remains);
         plan.bookkeeping.append(&mut decision.bookkeeping);
         plan.questions.append(&mut decision.questions);

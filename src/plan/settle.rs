@@ -21,7 +21,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Found, Input, Question, backoff};
+use super::{Finding, Found, Input, Question, backoff};
 use crate::model::{
     Change, Crashes, Death, Definition, FailureCause, GenerationOutcome, Health, Instance, InstanceId, InstanceRecord,
     InstanceState, ModelName, ModelRecord, OnFailure, PortRecord, ReadyPolicy, StopTarget, Timestamp,
@@ -49,7 +49,7 @@ pub struct Settled<'a> {
     /// Instances whose stop was cut short, and that are gone.
     pub remains: Vec<StopTarget>,
     /// What happened, for people.
-    pub findings: Vec<Found>,
+    pub findings: Vec<Finding>,
     /// An instance whose process may or may not live.
     pub unknown: Option<InstanceId>,
     /// An instance to stop at once, and why.
@@ -167,7 +167,7 @@ impl Settled<'_> {
         }
         is.state = InstanceState::Ready;
         is.ready = Some((input.now, input.now));
-        self.findings.push(Found::Ready { pid: seen.process.pid, started_at: is.started_at });
+        self.found(is, Found::Ready { pid: seen.process.pid });
     }
 
     /// Called for every instance seen ready, so that an outcome lost with the
@@ -268,7 +268,7 @@ impl Settled<'_> {
             InstanceState::Stopping => self.remains.extend(remains(was)),
             InstanceState::Loading => self.start_failed(input, definition, was, death),
             InstanceState::Ready => {
-                self.findings.push(Found::Crashed(death.clone()));
+                self.found(was, Found::Crashed(death.clone()));
                 self.set_crashes(backoff::after_crash(self.record.crashes, was, input.now));
                 self.death = Some(death);
             }
@@ -278,7 +278,7 @@ impl Settled<'_> {
     /// A start that came to nothing: the generation has failed if the fault
     /// is its own and there is something better to do than to try it again.
     fn start_failed(&mut self, input: &Input<'_>, definition: Option<&Definition>, was: &InstanceRecord, death: Death) {
-        self.findings.push(Found::StartFailed(death.clone()));
+        self.found(was, Found::StartFailed(death.clone()));
         self.death = Some(death.clone());
         // Another port will be allotted: nothing to slow down for.
         let moves = death.cause == FailureCause::PortBusy
@@ -321,6 +321,11 @@ impl Settled<'_> {
                 answer.unwrap_or(false)
             }
         }
+    }
+
+    fn found(&mut self, of: &InstanceRecord, what: Found) {
+        let (model, generation, started_at) = (of.model.clone(), of.generation, of.started_at);
+        self.findings.push(Finding { model, generation, started_at, what });
     }
 
     fn set_crashes(&mut self, crashes: Crashes) {

@@ -165,6 +165,8 @@ impl<'a> Wanted<'a> {
             spec_json: serde_json::to_string(&self.spec()).unwrap_or_default(),
             source: self.definition.path.to_string(),
             origins,
+            lines: self.definition.origins.clone(),
+            provenance: None,
         })
     }
 }

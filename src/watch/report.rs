@@ -138,8 +138,8 @@ fn findings(pass: &Pass) {
     for finding in &pass.plan.findings {
         let model = &finding.model;
         match &finding.what {
-            Found::Ready { pid, started_at } => {
-                let took = pass.now.since(*started_at);
+            Found::Ready { pid } => {
+                let took = pass.now.since(finding.started_at);
                 let port = pass.observed.instances.iter().find(|i| i.process.pid == *pid).and_then(|i| i.port);
                 let at = port.map_or_else(String::new, |port| format!(" on port {port}"));
                 let duration_ms = milliseconds(took);
@@ -156,7 +156,7 @@ fn decisions(pass: &Pass, causes: &Causes) {
     for outcome in &pass.outcomes {
         let model = &outcome.model;
         let reasons = actions.get(model).into_iter().flat_map(|action| &action.reasons);
-        let reasons = reasons.map(|reason| squeezed(&reason.to_string())).collect::<Vec<_>>().join("; ");
+        let reasons = reasons.map(|reason| text::squeezed(&reason.to_string())).collect::<Vec<_>>().join("; ");
         let (word, duration_ms) = (outcome.kind.as_str(), milliseconds(outcome.took));
         let head = if outcome.only_begun { format!("drains before {word}") } else { word.to_owned() };
         match &outcome.result {
@@ -182,11 +182,6 @@ pub(super) fn summary(pass: &Pass) -> String {
         }
         more => format!("{matching} {verb} as declared, {more} are not (yet)"),
     }
-}
-
-/// Reasons are laid out in columns for the plan.
-fn squeezed(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -1,5 +1,6 @@
 //! What is recorded of a plan that is carried out.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -72,7 +73,7 @@ fn a_start_is_recorded_as_of_when_it_was_made_and_where_its_own_lines_begin() {
     // The stops before it took as long.
     world.advance(5);
     let mut world = Logged(world);
-    apply(&mut world, &plan, "test").unwrap();
+    apply(&mut world, &plan, "test", &BTreeMap::new()).unwrap();
     let (now, recorded) = (world.0.now, instance(&world.0, "chat"));
     assert_eq!(recorded.started_at, now);
     assert_eq!(recorded.progress, (Progress(0), now));

@@ -302,5 +302,6 @@ fn every_action_leaves_an_event_with_its_reasons_and_how_it_went() {
     insta::assert_snapshot!(told.join("\n"), @r#"
     test create "definition_added" Failed("permission denied")
     test start "process_gone" Done
+    test ready null Done
     "#);
 }

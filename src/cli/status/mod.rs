@@ -9,9 +9,9 @@
 
 mod frame;
 mod note;
-mod report;
+pub(super) mod report;
 mod screen;
-mod table;
+pub(super) mod table;
 mod watch;
 
 use std::io::IsTerminal;

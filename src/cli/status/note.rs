@@ -27,7 +27,7 @@ pub(super) fn of_wait(wait: &WaitFor, seen: &Pass, lives: bool) -> String {
 }
 
 /// The file, and the line of its first error.
-fn place(file: &str, seen: &Pass) -> String {
+pub(super) fn place(file: &str, seen: &Pass) -> String {
     let diagnostics = seen.desired.iter().flat_map(|desired| &desired.diagnostics);
     let first = diagnostics.into_iter().find(|d| *d.file == *file && d.severity == Severity::Error);
     match first.and_then(|diagnostic| diagnostic.position()) {

@@ -18,13 +18,14 @@ use crate::instance::last_lines;
 use crate::model::{DesiredState, Diagnostic, Instance, ModelName, ModelRecord, Status, Timestamp};
 use crate::plan::{Limits, WaitFor, WaitKind};
 use crate::reconcile::{Goal, Pass, look};
+use crate::text::rfc3339;
 
 /// How many lines of a log are shown.
 const LOG_LINES: usize = 5;
 
 /// What one look found, for people and programs.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(in crate::cli) struct Look {
     /// When it was.
     pub now: Timestamp,
     /// Every model, or the one that was asked for.
@@ -47,7 +48,7 @@ pub(super) struct Look {
 
 /// One model.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct ModelStatus {
+pub(in crate::cli) struct ModelStatus {
     pub name: String,
     /// What it does: `idle | loading | running | error`.
     pub status: Status,
@@ -79,14 +80,25 @@ pub(super) struct ModelStatus {
     pub reasons: Vec<String>,
     /// What it waits for.
     pub waiting_for: Vec<String>,
+    /// The file that declares it.
+    #[serde(skip)]
+    pub definition: Option<DefinitionFile>,
     /// Its log, where that is worth a look.
     #[serde(flatten)]
     pub log: Option<Log>,
 }
 
+/// The file that declares a model.
+#[derive(Clone, Debug, Serialize)]
+pub(in crate::cli) struct DefinitionFile {
+    pub file: String,
+    /// What is wrong with it, and where.
+    pub problem: Option<String>,
+}
+
 /// The end of a log.
 #[derive(Debug, Serialize)]
-pub(super) struct Log {
+pub(in crate::cli) struct Log {
     /// Where it is.
     #[serde(rename = "log")]
     pub path: String,
@@ -104,7 +116,7 @@ impl Look {
     /// # Errors
     /// The database, the processes or the state directory cannot be read, or
     /// nothing is named `only`.
-    pub(super) fn take(places: &Places, only: Option<&ModelName>) -> anyhow::Result<Self> {
+    pub(in crate::cli) fn take(places: &Places, only: Option<&ModelName>) -> anyhow::Result<Self> {
         let state = places.state();
         // Somebody looks on: while git is at work, what runs is shown all the same.
         let mut host = places.open_read_only()?.with_loader(Loader::impatient());
@@ -217,7 +229,22 @@ fn status_of(host: &Host, seen: &Pass, name: &ModelName) -> ModelStatus {
         status_age_ms: age.and_then(|ms| u64::try_from(ms).ok()),
         crashes: record.map_or(0, |r| r.crashes.count),
         managed: true,
+        definition: definition_of(seen, name, record),
         ..ModelStatus::default()
+    }
+}
+
+/// The definition of a model, or the file that stands for it and is not valid.
+fn definition_of(seen: &Pass, name: &ModelName, record: Option<&ModelRecord>) -> Option<DefinitionFile> {
+    let desired = seen.desired.as_ref()?;
+    let is_of_it = |path: &str| record.is_some_and(|record| record.source == path);
+    let broken = desired.unresolved.iter().find(|u| u.name.as_ref() == Some(name) || is_of_it(&u.path));
+    match (broken, desired.definitions.get(name)) {
+        (Some(broken), _) => Some(DefinitionFile {
+            file: broken.file.to_string(),
+            problem: Some(format!("{}: {}", note::place(&broken.file, seen), broken.problem)),
+        }),
+        (None, definition) => Some(DefinitionFile { file: definition?.file.to_string(), problem: None }),
     }
 }
 
@@ -235,10 +262,6 @@ fn url(live: &Instance) -> Option<String> {
         host => host,
     };
     Some(format!("http://{host}:{port}"))
-}
-
-fn rfc3339(at: Timestamp) -> Option<String> {
-    Some(jiff::Timestamp::from_millisecond(at.0).ok()?.to_string())
 }
 
 /// The end of the log at `path`; `None`: nothing was ever started.

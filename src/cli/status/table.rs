@@ -65,7 +65,7 @@ pub(super) fn text(look: &Look, width: Option<usize>) -> String {
 }
 
 /// The end of a model's log, headed by where it is.
-pub(super) fn log(model: &ModelStatus) -> Option<Vec<String>> {
+pub(in crate::cli) fn log(model: &ModelStatus) -> Option<Vec<String>> {
     let log = model.log.as_ref()?;
     let (name, path) = (one_line(&model.name), one_line(&log.path));
     Some(match &log.problem {
@@ -98,7 +98,7 @@ pub(super) fn undelivered(look: &Look) -> Option<String> {
 }
 
 /// Text from anywhere, safe in a line of a terminal.
-pub(super) fn one_line(text: &str) -> String {
+pub(in crate::cli) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

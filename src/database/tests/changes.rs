@@ -4,7 +4,7 @@ use super::*;
 use crate::database::{DatabaseError, Problem, events};
 use crate::model::{
     BinaryIdentity, Crashes, Death, EventOutcome, EventRecord, FailureCause, GenerationOutcome, InstanceId,
-    InstanceRecord, InstanceState, PortRecord, ProcessId, Progress, Row, Status,
+    InstanceRecord, InstanceState, PortRecord, ProcessId, Progress, Provenance, Row, Status,
 };
 
 fn port(model: &str, port: u16) -> Change {
@@ -52,6 +52,11 @@ fn event(model: &str, millisecond: i64) -> EventRecord {
         reasons: json!([{ "reason": "changed", "field": "ctx_size" }]),
         outcome: EventOutcome::Failed("port busy".to_owned()),
         duration_ms: 12,
+        generation: Some(2),
+        provenance: Some(Provenance {
+            commit: "0123456789abcdef0123456789abcdef01234567".parse().unwrap(),
+            dirty: true,
+        }),
     }
 }
 
@@ -326,4 +331,41 @@ fn restarts_are_the_deaths_and_hangs_of_each_model_that_were_dealt_with() {
     ];
     database.commit(&history, at(1)).unwrap();
     assert_eq!(database.restarts().unwrap().into_iter().collect::<Vec<_>>(), [("a".to_owned(), 3)]);
+}
+
+#[test]
+fn a_generation_and_its_lines_and_commit_are_read_back_and_an_older_file_has_none() {
+    use crate::model::GenerationOutcome;
+    let from = Provenance { commit: "0123456789abcdef0123456789abcdef01234567".parse().unwrap(), dirty: true };
+    let scratch = Scratch::new();
+    let mut database = scratch.open();
+    database.commit(&create(&config("a")), at(1)).unwrap();
+    let Change::AddGeneration(mut second) = generation("a", 2) else { unreachable!() };
+    second.provenance = Some(from.clone());
+    second.lines = [("port".into(), Origin::new("models.d/a.toml", 7))].into_iter().collect();
+    database
+        .commit(&[Change::AddGeneration(second.clone()), outcome("a", 2, GenerationOutcome::Failed(death()))], at(5))
+        .unwrap();
+    let [newest, first] = &database.generations(&name("a")).unwrap()[..] else { panic!("two generations") };
+    assert_eq!((newest.number, newest.created_at, newest.provenance.as_ref()), (2, at(5), Some(&from)));
+    assert_eq!((&newest.lines, &newest.outcome), (&second.lines, &GenerationOutcome::Failed(death())));
+    assert_eq!((first.number, &first.provenance, &first.outcome), (1, &None, &GenerationOutcome::Pending));
+    drop(database);
+
+    let client = scratch.client();
+    let columns =
+        ["generations DROP COLUMN git_dirty", "generations DROP COLUMN lines", "events DROP COLUMN generation"];
+    for column in columns.into_iter().chain(["events DROP COLUMN git_commit", "events DROP COLUMN git_dirty"]) {
+        client.execute_batch(&format!("ALTER TABLE herdsman_{column}")).unwrap();
+    }
+    client.execute_batch("UPDATE herdsman_meta SET value = '1' WHERE key = 'schema_version'").unwrap();
+    drop(client);
+    let older = Database::open_read_only(&scratch.path()).unwrap().unwrap();
+    let told: Vec<_> = older.generations(&name("a")).unwrap().into_iter().map(|g| (g.number, g.provenance)).collect();
+    assert_eq!(told, [(2, None), (1, None)]);
+    assert!(older.events(None, 9).unwrap().is_empty());
+    drop(older);
+    // The next pass adds the columns.
+    scratch.open().commit(&[Change::Event(event("a", 6))], at(6)).unwrap();
+    assert_eq!(scratch.open().events(None, 9).unwrap(), [event("a", 6)]);
 }

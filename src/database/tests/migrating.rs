@@ -54,8 +54,11 @@ fn a_migration_that_fails_changes_nothing_and_leaves_no_backup() {
     let before = fs::read(scratch.path()).unwrap();
     let error = migrate(&scratch, &[NEXT, "CREATE TABLE herdsman_next (b)"]).unwrap_err();
     let latest = i64::try_from(STEPS.len()).unwrap();
-    let Problem::Migration { found, to, .. } = error.problem else { panic!("{error}") };
-    assert_eq!((found, to), (latest, latest + 2));
+    let (before_it, after_it) = (latest, latest + 2);
+    assert!(
+        matches!(error.problem, Problem::Migration { found, to, .. } if (found, to) == (before_it, after_it)),
+        "{error}"
+    );
     assert!(error.to_string().contains("nothing was changed"), "{error}");
     assert_eq!(scratch.listing(), ["herdsman.db"]);
     assert_eq!(fs::read(scratch.path()).unwrap(), before);
@@ -75,8 +78,8 @@ fn only_the_newest_backups_are_kept() {
         migrate(&scratch, &steps).unwrap();
     }
     let versions: Vec<String> = backups(&scratch).iter().map(|name| name.chars().skip(20).take(1).collect()).collect();
-    let newest = [2, 3, 4].map(|further| (STEPS.len() + further).to_string());
-    assert_eq!(versions, newest);
+    let latest = STEPS.len();
+    assert_eq!(versions, [latest + 2, latest + 3, latest + 4].map(|version| version.to_string()));
     assert!(other.exists());
 }
 

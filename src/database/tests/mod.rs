@@ -23,7 +23,8 @@ use tempfile::TempDir;
 
 use super::{ColumnValue, Database, Fields};
 use crate::model::{
-    Change, DesiredState, ModelConfig, ModelName, ModelRecord, ModelType, NewGeneration, Origin, SpecHash, Timestamp,
+    Change, DesiredState, ModelConfig, ModelName, ModelRecord, ModelType, NewGeneration, Origin, SpecHash, Table,
+    Timestamp,
 };
 
 /// A database in a directory of its own.
@@ -110,6 +111,8 @@ fn generation(model: &str, number: u32) -> Change {
         spec_json: format!("{{\"host\":\"127.0.0.1\",\"port\":{}}}", 8100 + number),
         source: format!("/models.d/{model}.toml"),
         origins: vec![Origin::new("models.d/a.toml", number)],
+        lines: Table::default(),
+        provenance: None,
     })
 }
 

@@ -72,6 +72,8 @@ fn history_is_carried_over_as_far_as_it_can_be_read() {
             reasons: json!(["x".repeat(700)]),
             outcome: EventOutcome::Done,
             duration_ms: 1,
+            generation: None,
+            provenance: None,
         })
     };
     database.commit(&(0..40).map(event).collect::<Vec<_>>(), at(1)).unwrap();

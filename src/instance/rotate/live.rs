@@ -2,6 +2,7 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -45,6 +46,11 @@ pub(super) struct Part {
 impl Part {
     pub(super) const fn length(self) -> u64 {
         self.cut - self.begin
+    }
+
+    /// Where what is not copied begins.
+    pub(super) const fn cut(self) -> u64 {
+        self.cut
     }
 }
 
@@ -96,7 +102,7 @@ impl Live {
     }
 
     const fn part_to(&self, cut: u64) -> Part {
-        Part { begin: self.begin, boundary: self.boundary(cut), cut }
+        part_to(self.begin, cut, self.grain)
     }
 
     const fn boundary(&self, cut: u64) -> u64 {
@@ -127,29 +133,8 @@ impl Live {
 
     /// The part that `copy` is of, if it was not removed yet.
     pub(super) fn still_holds(&self, copy: &File) -> Result<Option<Part>, RotateError> {
-        let length = copy.metadata().map_err(self.error("cannot look at the copy of"))?.len();
-        let part = self.part_to(self.begin + length);
-        // Behind the boundary it may be blank by now.
-        if part.boundary <= self.begin || part.cut > self.length {
-            return Ok(None);
-        }
-        let same = self.is_copied(copy, part).map_err(self.error("cannot compare the copy with"))?;
-        Ok(same.then_some(part))
-    }
-
-    fn is_copied(&self, copy: &File, part: Part) -> io::Result<bool> {
-        let (mut ours, mut theirs) = (vec![0; BUFFER], vec![0; BUFFER]);
-        let mut from = part.begin;
-        while from < part.boundary {
-            let to = part.boundary.min(from + BUFFER as u64);
-            let ours = read_block(&self.file, &mut ours, from, to)?;
-            let theirs = read_block(copy, &mut theirs, from - part.begin, to - part.begin)?;
-            if ours != theirs {
-                return Ok(false);
-            }
-            from = to;
-        }
-        Ok(true)
+        still_holds(&self.file, self.begin..self.length, self.grain, copy)
+            .map_err(self.error("cannot compare the copy with"))
     }
 
     /// Puts a line of our own over what is copied and cannot be removed:
@@ -180,6 +165,36 @@ impl Live {
 
 fn error(log: &Path, action: &'static str) -> impl FnOnce(io::Error) -> RotateError {
     move |source| RotateError::Io { log: log.to_owned(), action, path: log.to_owned(), source }
+}
+
+const fn part_to(begin: u64, cut: u64, grain: u64) -> Part {
+    Part { begin, boundary: cut - cut % grain, cut }
+}
+
+/// The part of a log that `copy` is of, if it was not removed yet. `lines` are
+/// where its lines begin and end, `grain` is the file system's block.
+pub(super) fn still_holds(log: &File, lines: Range<u64>, grain: u64, copy: &File) -> io::Result<Option<Part>> {
+    let part = part_to(lines.start, lines.start + copy.metadata()?.len(), grain);
+    // Behind the boundary it may be blank by now.
+    if part.boundary <= part.begin || part.cut > lines.end {
+        return Ok(None);
+    }
+    Ok(is_copied(log, copy, part)?.then_some(part))
+}
+
+fn is_copied(log: &File, copy: &File, part: Part) -> io::Result<bool> {
+    let (mut ours, mut theirs) = (vec![0; BUFFER], vec![0; BUFFER]);
+    let mut from = part.begin;
+    while from < part.boundary {
+        let to = part.boundary.min(from + BUFFER as u64);
+        let ours = read_block(log, &mut ours, from, to)?;
+        let theirs = read_block(copy, &mut theirs, from - part.begin, to - part.begin)?;
+        if ours != theirs {
+            return Ok(false);
+        }
+        from = to;
+    }
+    Ok(true)
 }
 
 /// Where the first byte is that is not in a hole; `None` if there is none.

@@ -34,8 +34,10 @@
 //! - The caller holds the lock of a pass: one rotation at a time.
 
 mod live;
+mod reading;
 mod removal;
 mod rotated;
+mod view;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -44,6 +46,7 @@ use std::path::{Path, PathBuf};
 
 use crate::failpoint::{Point, reach};
 use live::Live;
+pub use reading::{LogReader, Part};
 use removal::Removal;
 use rotated::Rotated;
 

@@ -12,6 +12,9 @@ use super::RotateError;
 use super::live::{Live, Part};
 use crate::failpoint::{Point, reach};
 
+/// What begins that note, behind [`crate::instance::death::OWN_LINE`].
+pub(super) const NOTE: &str = "older lines ";
+
 /// The older parts of one log.
 #[derive(Debug)]
 pub(super) struct Rotated {
@@ -32,7 +35,7 @@ impl Rotated {
 
     /// What the live log says in place of older lines.
     pub(super) fn note(&self, kept: bool) -> String {
-        if kept { format!("older lines are in {}.1", self.name) } else { "older lines were dropped".to_owned() }
+        if kept { format!("{NOTE}are in {}.1", self.name) } else { format!("{NOTE}were dropped") }
     }
 
     pub(super) fn numbered(&self, number: u32) -> PathBuf {

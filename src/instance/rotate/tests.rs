@@ -2,6 +2,8 @@
 //! mostly collapse) and in shared memory (which can punch).
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod reading;
+
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

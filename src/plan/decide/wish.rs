@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::super::Found;
+use super::super::Finding;
 use super::super::input::Question;
 use super::super::reason::{Reason, WaitFor};
 use crate::model::{Change, Crashes, Health, Instance, InstanceRecord, InstanceState, Launch, Origin, StopTarget};
@@ -31,7 +31,7 @@ pub struct Decision {
     /// Observed facts to write whatever happens.
     pub bookkeeping: Vec<Change>,
     /// What happened.
-    pub findings: Vec<Found>,
+    pub findings: Vec<Finding>,
     /// What must be answered first.
     pub questions: Vec<Question>,
     /// It was ready once, so while it starts it is missing: its start takes a

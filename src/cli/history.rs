@@ -1,0 +1,240 @@
+//! `herdsman history`: what was done to models, when, why, from which commit.
+
+use clap::Args;
+use console::measure_text_width;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::json::{self, FORMAT_VERSION};
+use super::open::Refused;
+use super::output::{complain, print};
+use super::{Exit, Format, Places, named};
+use crate::database::Database;
+use crate::history::{differences, reasons};
+use crate::model::{
+    Commit, EventOutcome, EventRecord, FieldChange, GenerationOutcome, GenerationRecord, ModelName, Origin, Provenance,
+};
+use crate::plan::Reason;
+use crate::text::{local_time, printable, rfc3339, short_duration, squeezed};
+
+/// Arguments of `history`.
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// How many lines, the newest.
+    #[arg(short = 'n', value_name = "N", default_value_t = 50)]
+    number: u32,
+    /// Show what changed from one generation of the model to another.
+    #[arg(long, num_args = 2, value_names = ["FROM", "TO"], requires = "name")]
+    diff: Option<Vec<u32>>,
+    /// How to write it.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Only this model.
+    name: Option<ModelName>,
+}
+
+/// The document of `history --format json`; its schema is
+/// `schema/history.v1.json`.
+#[derive(Debug, Serialize)]
+struct Document {
+    format_version: u32,
+    events: Vec<JsonEvent>,
+    /// Only of a model that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generations: Option<Vec<JsonGeneration>>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct JsonEvent {
+    at: Option<String>,
+    model: ModelName,
+    event: String,
+    generation: Option<u32>,
+    cause: String,
+    reasons: Value,
+    failure: Option<String>,
+    duration_ms: u64,
+    commit: Option<Commit>,
+    dirty: Option<bool>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct JsonGeneration {
+    generation: u32,
+    at: Option<String>,
+    outcome: &'static str,
+    failure: Option<String>,
+    definition: String,
+    origins: Vec<Origin>,
+    commit: Option<Commit>,
+    dirty: Option<bool>,
+}
+
+/// The document of `history --diff`.
+#[derive(Debug, Serialize)]
+struct DiffDocument {
+    format_version: u32,
+    model: ModelName,
+    from: u32,
+    to: u32,
+    changes: Vec<JsonChange>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct JsonChange {
+    #[serde(flatten)]
+    change: FieldChange,
+    origin: Origin,
+}
+
+/// Runs the command.
+pub(super) fn run(places: &Places, args: &HistoryArgs) -> anyhow::Result<Exit> {
+    let at = places.resolve();
+    let Some(database) = Database::open_read_only(&at.database).map_err(|error| error.at(at.place()))? else {
+        let message =
+            format!("there is no database {} and so no history; `herdsman reconcile` makes it", at.database.display());
+        return Err(Refused { exit: Exit::Failed, message }.into());
+    };
+    let name = args.name.as_ref();
+    if let Some(name) = name {
+        let known = named::known(places, Some(&database))?;
+        if !known.contains(name.as_str()) {
+            return Err(named::unknown(name.as_str(), &known).into());
+        }
+    }
+    if let (Some(name), Some([from, to])) = (name, args.diff.as_deref()) {
+        return diff(&database, name, *from, *to, args.format);
+    }
+    let events = database.events(name, args.number)?;
+    match args.format {
+        Format::Json => {
+            let generations = name.map(|name| database.generations(name)).transpose()?;
+            let generations = generations.map(|all| all.iter().map(JsonGeneration::of).collect());
+            let events = events.iter().map(JsonEvent::of).collect();
+            json::print(&Document { format_version: FORMAT_VERSION, events, generations })?;
+        }
+        Format::Text if events.is_empty() => complain("No history: nothing was done yet."),
+        Format::Text => print(table(&events))?,
+    }
+    Ok(Exit::Converged)
+}
+
+fn diff(database: &Database, model: &ModelName, from: u32, to: u32, format: Format) -> anyhow::Result<Exit> {
+    let generations = database.generations(model)?;
+    let refused = |error: crate::history::DiffError| Refused { exit: Exit::Usage, message: error.to_string() };
+    let changes = differences(model, &generations, from, to).map_err(refused)?;
+    match format {
+        Format::Json => {
+            let (model, changes) = (model.clone(), changes.into_iter().filter_map(JsonChange::of).collect());
+            json::print(&DiffDocument { format_version: FORMAT_VERSION, model, from, to, changes })?;
+        }
+        Format::Text if changes.is_empty() => print(format_args!("Generations {from} and {to} are the same.\n"))?,
+        Format::Text => print(changes.iter().map(|change| format!("{change}\n")).collect::<String>())?,
+    }
+    Ok(Exit::Converged)
+}
+
+impl JsonEvent {
+    pub(super) fn of(event: &EventRecord) -> Self {
+        let EventRecord { at, model, action, generation, cause, reasons, outcome, duration_ms, provenance } = event;
+        Self {
+            at: rfc3339(*at),
+            model: model.clone(),
+            event: action.clone(),
+            generation: *generation,
+            cause: cause.clone(),
+            reasons: reasons.clone(),
+            failure: failure(outcome).map(str::to_owned),
+            duration_ms: *duration_ms,
+            commit: provenance.as_ref().map(|from| from.commit.clone()),
+            dirty: provenance.as_ref().map(|from| from.dirty),
+        }
+    }
+}
+
+impl JsonGeneration {
+    pub(super) fn of(generation: &GenerationRecord) -> Self {
+        let (outcome, failure) = match &generation.outcome {
+            GenerationOutcome::Pending => ("pending", None),
+            GenerationOutcome::Ready => ("ready", None),
+            GenerationOutcome::Failed(death) => ("failed", Some(death.message.clone())),
+        };
+        Self {
+            generation: generation.number,
+            at: rfc3339(generation.created_at),
+            outcome,
+            failure,
+            definition: generation.source.clone(),
+            origins: generation.origins.clone(),
+            commit: generation.provenance.as_ref().map(|from| from.commit.clone()),
+            dirty: generation.provenance.as_ref().map(|from| from.dirty),
+        }
+    }
+}
+
+impl JsonChange {
+    pub(super) fn of(reason: Reason) -> Option<Self> {
+        match reason {
+            Reason::FieldChanged { change, origin, .. } => Some(Self { change, origin }),
+            _ => None,
+        }
+    }
+}
+
+const COLUMNS: [&str; 7] = ["WHEN", "MODEL", "GEN", "WHAT", "TOOK", "COMMIT", "WHY"];
+
+/// A line per event.
+fn table(events: &[EventRecord]) -> String {
+    let rows: Vec<[String; 7]> = std::iter::once(COLUMNS.map(str::to_owned)).chain(events.iter().map(row)).collect();
+    let width = |column: usize| rows.iter().map(|row| measure_text_width(&row[column])).max().unwrap_or(0);
+    let widths: [usize; 7] = std::array::from_fn(width);
+    let line = |row: &[String; 7]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
+fn row(event: &EventRecord) -> [String; 7] {
+    let dash = || "-".to_owned();
+    [
+        local_time(event.at),
+        event.model.to_string(),
+        event.generation.map_or_else(dash, |number| number.to_string()),
+        what(event),
+        short_duration(event.duration_ms),
+        event.provenance.as_ref().map_or_else(dash, Provenance::short),
+        why(event),
+    ]
+}
+
+/// The action or what was found, and whether it failed.
+pub(super) fn what(event: &EventRecord) -> String {
+    let word = event.action.replace('_', " ");
+    match event.outcome {
+        EventOutcome::Failed(_) if !matches!(&*event.action, "start_failed" | "crashed") => format!("{word} failed"),
+        _ => word,
+    }
+}
+
+/// How it failed, what it was for, and what made the pass.
+fn why(event: &EventRecord) -> String {
+    let parts = failure(&event.outcome).map(str::to_owned).into_iter().chain(prose(event));
+    let parts = parts.map(|part| printable(&squeezed(&part))).collect::<Vec<_>>().join("; ");
+    format!("{parts} ({})", printable(&event.cause)).trim_start().to_owned()
+}
+
+/// The reasons of an event as a plan words them.
+pub(super) fn prose(event: &EventRecord) -> Vec<String> {
+    match reasons(event) {
+        Some(reasons) => reasons.iter().map(ToString::to_string).collect(),
+        None => vec![event.reasons.to_string()],
+    }
+}
+
+pub(super) fn failure(outcome: &EventOutcome) -> Option<&str> {
+    match outcome {
+        EventOutcome::Done => None,
+        EventOutcome::Failed(why) => Some(why),
+    }
+}

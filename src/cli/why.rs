@@ -1,0 +1,319 @@
+//! `herdsman why`: the chain that made a model what it is, in plain words.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::history::{JsonChange, JsonEvent, JsonGeneration, failure, prose, what};
+use super::json::{self, FORMAT_VERSION};
+use super::output::{complain, print};
+use super::status::report::{DefinitionFile, Log, Look, ModelStatus};
+use super::status::table;
+use super::{Exit, Format, Places, named};
+use crate::database::{Database, DatabaseError};
+use crate::history::{LastAction, last_action, made_by};
+use crate::model::{
+    DesiredState, EventRecord, GenerationOutcome, GenerationRecord, ModelName, Provenance, Status, Timestamp,
+};
+use crate::text::{self, local_time, printable, short_duration, squeezed};
+
+/// Arguments of `why`.
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// How to write it.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// The model.
+    name: ModelName,
+}
+
+/// So many events back, the last action is found.
+const LOOKED_THROUGH: u32 = 1000;
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Known {
+    /// A recorded model.
+    Managed,
+    /// A definition that was not recorded yet.
+    New,
+    /// A row of another program.
+    Unmanaged,
+    /// A model that was deleted.
+    Deleted,
+}
+
+/// Everything there is to tell.
+struct Told {
+    now: Timestamp,
+    name: ModelName,
+    known: Known,
+    status: ModelStatus,
+    events: Vec<EventRecord>,
+    generations: Vec<GenerationRecord>,
+}
+
+/// The document of `why --format json`; its schema is `schema/why.v1.json`.
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    format_version: u32,
+    name: &'a ModelName,
+    known: Known,
+    status: Option<Status>,
+    state: Option<DesiredState>,
+    definition: Option<&'a DefinitionFile>,
+    generation: Option<JsonGeneration>,
+    changes: Vec<JsonChange>,
+    action: Option<JsonEvent>,
+    then: Option<JsonEvent>,
+    process: Option<Process<'a>>,
+    reasons: &'a [String],
+    waiting_for: &'a [String],
+    #[serde(flatten)]
+    log: Option<&'a Log>,
+}
+
+#[derive(Debug, Serialize)]
+struct Process<'a> {
+    pid: i32,
+    generation: Option<u32>,
+    host: &'a Option<String>,
+    port: Option<u16>,
+    url: &'a Option<String>,
+    started_at: &'a Option<String>,
+    resident_bytes: Option<u64>,
+}
+
+/// Runs the command.
+pub(super) fn run(places: &Places, args: &WhyArgs) -> anyhow::Result<Exit> {
+    let look = Look::take(places, None)?;
+    look.notices.iter().for_each(complain);
+    if let Some(error) = &look.unreadable {
+        complain(format_args!("error: {error}"));
+    }
+    let at = places.resolve();
+    let database = match Database::open_read_only(&at.database).map_err(|error| error.at(at.place())) {
+        // That it is damaged was told.
+        Err(error) if error.is_damage() => None,
+        opened => opened?,
+    };
+    let Some(told) = tell(look, database.as_ref(), &args.name)? else {
+        let known = named::known(places, database.as_ref())?;
+        return Err(named::unknown(args.name.as_str(), &known).into());
+    };
+    match args.format {
+        Format::Json => json::print(&told.document())?,
+        Format::Text => print(told.text())?,
+    }
+    Ok(Exit::Converged)
+}
+
+/// `None`: nothing has this name, nor ever had.
+fn tell(look: Look, database: Option<&Database>, name: &ModelName) -> Result<Option<Told>, DatabaseError> {
+    let now = look.now;
+    let status = look.models.into_iter().find(|model| model.name == name.as_str());
+    let events = database.map(|database| database.events(Some(name), LOOKED_THROUGH)).transpose()?.unwrap_or_default();
+    let generations = database.map(|database| database.generations(name)).transpose()?.unwrap_or_default();
+    let known = match &status {
+        None if events.is_empty() => return Ok(None),
+        None => Known::Deleted,
+        Some(status) if !status.managed => Known::Unmanaged,
+        Some(status) if status.generation == 0 => Known::New,
+        Some(_) => Known::Managed,
+    };
+    Ok(Some(Told { now, name: name.clone(), known, status: status.unwrap_or_default(), events, generations }))
+}
+
+impl Told {
+    fn document(&self) -> Document<'_> {
+        let last = last_action(&self.events);
+        let ModelStatus { status, state, definition, reasons, waiting_for, log, .. } = &self.status;
+        let changes = made_by(&self.name, &self.generations);
+        Document {
+            format_version: FORMAT_VERSION,
+            name: &self.name,
+            known: self.known,
+            status: (self.known != Known::Deleted).then_some(*status),
+            state: *state,
+            definition: definition.as_ref(),
+            generation: self.generations.first().map(JsonGeneration::of),
+            changes: changes.into_iter().filter_map(JsonChange::of).collect(),
+            action: last.map(|last| JsonEvent::of(last.action)),
+            then: last.and_then(|last| last.then).map(JsonEvent::of),
+            process: self.process(),
+            reasons,
+            waiting_for: if self.known == Known::Unmanaged { &[] } else { waiting_for },
+            log: log.as_ref(),
+        }
+    }
+
+    fn process(&self) -> Option<Process<'_>> {
+        let ModelStatus { pid, serving, host, port, url, started_at, resident_bytes, .. } = &self.status;
+        Some(Process {
+            pid: (*pid)?,
+            generation: *serving,
+            host,
+            port: *port,
+            url,
+            started_at,
+            resident_bytes: *resident_bytes,
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut out = Lines::default();
+        out.line(&self.headline());
+        out.0.push('\n');
+        self.definition(&mut out);
+        self.generation(&mut out);
+        self.action(&mut out);
+        self.now(&mut out);
+        for line in table::log(&self.status).filter(|_| self.status.status == Status::Error).into_iter().flatten() {
+            if !line.starts_with(' ') {
+                out.0.push('\n');
+            }
+            out.line(&line);
+        }
+        out.0
+    }
+
+    fn headline(&self) -> String {
+        let name = &self.name;
+        match (self.known, self.status.status) {
+            (Known::Unmanaged, _) => format!(
+                "{name} is a row of another program in the table `models`: herdsman leaves it alone. \
+                 A definition of that name would take it over."
+            ),
+            (Known::Deleted, _) => format!("{name} is no more."),
+            (Known::New, _) => format!("{name} is not recorded yet."),
+            (Known::Managed, Status::Running) => format!("{name} is running."),
+            (Known::Managed, Status::Loading) => format!("{name} is loading."),
+            (Known::Managed, Status::Idle) => format!("{name} does not run, and is not meant to."),
+            (Known::Managed, Status::Error) => format!("{name} does not run, and should."),
+        }
+    }
+
+    fn definition(&self, out: &mut Lines) {
+        const HEAD: &str = "definition";
+        match &self.status.definition {
+            Some(DefinitionFile { problem: Some(problem), .. }) => {
+                out.item(HEAD, &format!("{problem}; until that is mended the model stays as it is"));
+            }
+            Some(DefinitionFile { file, problem: None }) => {
+                let state = self.status.state.unwrap_or_default();
+                out.item(HEAD, &format!("{file} declares it {}", state.as_str()));
+            }
+            None if self.known == Known::Managed => out.item(HEAD, "none, or none that can be read"),
+            None => out.item(HEAD, "none"),
+        }
+    }
+
+    fn generation(&self, out: &mut Lines) {
+        let Some(GenerationRecord { number, created_at, outcome, provenance, .. }) = self.generations.first() else {
+            return;
+        };
+        let went = match outcome {
+            GenerationOutcome::Pending if self.status.state == Some(DesiredState::Stopped) => {
+                "never started".to_owned()
+            }
+            GenerationOutcome::Pending => "not known yet whether it works".to_owned(),
+            GenerationOutcome::Ready => "it became ready".to_owned(),
+            GenerationOutcome::Failed(death) => format!("failed: {}", death.message),
+        };
+        let from = provenance.as_ref().map_or_else(String::new, |from| format!(", {}", commit(from)));
+        out.item("generation", &format!("{number}{from}, {}: {went}", self.when(*created_at)));
+        for change in made_by(&self.name, &self.generations) {
+            out.more(&change.to_string());
+        }
+    }
+
+    fn action(&self, out: &mut Lines) {
+        let Some(LastAction { action, then }) = last_action(&self.events) else { return };
+        let took = short_duration(action.duration_ms);
+        let went = match failure(&action.outcome) {
+            Some(why) => squeezed(why),
+            None => format!("done in {took}"),
+        };
+        // A deletion has no generation to tell it.
+        let from = action.provenance.as_ref().filter(|_| self.generations.is_empty());
+        let from = from.map_or_else(String::new, |from| format!(", {}", commit(from)));
+        let when = self.when(action.at);
+        out.item("action", &format!("{}, {when} ({}){from}: {went}", what(action), action.cause));
+        let told: Vec<String> = made_by(&self.name, &self.generations).iter().map(ToString::to_string).collect();
+        for reason in prose(action).into_iter().filter(|reason| !told.contains(reason)) {
+            out.more(&reason);
+        }
+        if let Some(then) = then {
+            let after = short_duration(then.duration_ms);
+            out.more(&match (&*then.action, failure(&then.outcome)) {
+                ("ready", _) => format!("ready after {after}"),
+                ("start_failed", Some(why)) => format!("did not start, {after} after its beginning: {why}"),
+                (_, why) => format!("crashed after {after}: {}", why.unwrap_or_default()),
+            });
+        }
+    }
+
+    fn now(&self, out: &mut Lines) {
+        if matches!(self.known, Known::Unmanaged | Known::Deleted) {
+            return;
+        }
+        let ModelStatus { pid, port, uptime, resident_bytes, serving, generation, reasons, waiting_for, .. } =
+            &self.status;
+        match pid {
+            Some(pid) => {
+                let mut parts = vec![format!("pid {pid}")];
+                parts.extend(port.map(|port| format!("port {port}")));
+                parts.extend(uptime.map(|uptime| format!("up for {}", text::duration(uptime))));
+                parts.extend(resident_bytes.map(text::bytes));
+                parts.extend(serving.filter(|number| number != generation).map(|n| format!("serves generation {n}")));
+                out.item("process", &parts.join(", "));
+            }
+            None => out.item("process", "none"),
+        }
+        let acts = reasons.iter().map(|reason| format!("the next pass will {}", squeezed(reason)));
+        let all: Vec<String> = acts.chain(waiting_for.iter().cloned()).collect();
+        match all.split_first() {
+            Some((first, rest)) => {
+                out.item("now", first);
+                rest.iter().for_each(|line| out.more(line));
+            }
+            None => out.item("now", "as declared, nothing is to be done"),
+        }
+    }
+
+    /// `12 s ago, at 2026-11-24 08:03:10`.
+    fn when(&self, at: Timestamp) -> String {
+        let ago = self.now.since(at);
+        let ago =
+            if ago < Duration::from_secs(1) { "just now".to_owned() } else { format!("{} ago", text::duration(ago)) };
+        format!("{ago}, at {}", local_time(at))
+    }
+}
+
+fn commit(from: &Provenance) -> String {
+    let edited = if from.dirty { " with edits that are not committed" } else { "" };
+    format!("of commit {}{edited}", from.commit.short())
+}
+
+/// Lines under heads.
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    /// A line as it is, but for what a terminal would obey.
+    fn line(&mut self, text: &str) {
+        let _ = writeln!(self.0, "{}", table::one_line(text).trim_end());
+    }
+
+    fn item(&mut self, head: &str, text: &str) {
+        self.line(&format!("{head:<12}{}", printable(text)));
+    }
+
+    /// More of the same.
+    fn more(&mut self, text: &str) {
+        self.line(&format!("{:14}{}", "", printable(text)));
+    }
+}
