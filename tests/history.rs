@@ -141,6 +141,16 @@ fn a_commit_made_while_git_is_asked_is_not_taken_for_the_one_that_was_read() {
 }
 
 #[test]
+fn a_file_that_changes_while_git_is_asked_is_not_what_was_read() {
+    let (world, _repository, _) = committed(&["a"]);
+    world.write_definition("a", &stopped("a", 768));
+    // The edit that was read is taken back before Git compares the files.
+    let path = git_that(&world, "PATH=${PATH#*:}\ncase \"$*\" in *status*) git checkout -q .;; esac\nexec git \"$@\"");
+    Ran::of(world.command().env("PATH", path).args(["reconcile", "--no-wait"])).exits(0);
+    assert_eq!(newest(&world, "a"), (Value::Null, Value::Null));
+}
+
+#[test]
 fn a_pass_with_nothing_to_do_asks_git_nothing() {
     let (world, _repository, _) = committed(&["a"]);
     world.converges();

@@ -83,8 +83,13 @@ struct Copied {
 }
 
 fn copy(damaged: &Connection, new: &Connection, table: &'static str) -> Result<Copied, Problem> {
-    let mut statement = new.prepare("SELECT name FROM pragma_table_info(?1)")?;
-    let columns: Vec<String> = statement.query_map([table], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut columns = columns_of(new, table)?;
+    // An older herdsman's lacks some. Where they cannot be told, all are tried.
+    if let Ok(theirs) = columns_of(damaged, table)
+        && !theirs.is_empty()
+    {
+        columns.retain(|column| theirs.contains(column));
+    }
     let names: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
     let (columns, marks) = (names.join(", "), vec!["?"; names.len()].join(", "));
     let insert = new.prepare(&format!("INSERT INTO {table} ({columns}) VALUES ({marks})"))?;
@@ -95,6 +100,11 @@ fn copy(damaged: &Connection, new: &Connection, table: &'static str) -> Result<C
         copying.run(damaged, &format!("{select} DESC"), Direction::Down)?;
     }
     Ok(Copied { rows: copying.rows, whole: to_its_end && !copying.refused })
+}
+
+fn columns_of(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
+    statement.query_map([table], |row| row.get(0))?.collect()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -32,6 +32,9 @@
 //! - An eighth of the size stays in the live log: how a server ended, and what
 //!   it said while loading, is found there.
 //! - The caller holds the lock of a pass: one rotation at a time.
+//!
+//! Whoever reads holds no lock: `view` makes one text of all parts, `reading`
+//! goes on in it across rotations.
 
 mod live;
 mod reading;

@@ -130,3 +130,21 @@ fn the_instance_before_is_found_across_parts_and_without_its_first_lines() {
     let kept = logs.lines();
     assert!(previous().unwrap() == String::from_utf8(text(&kept[..kept.len() - 1])).unwrap());
 }
+
+#[test]
+fn what_was_read_while_the_log_was_rotated_is_read_again() {
+    for logs in Logs::each() {
+        let written = lines(2 * MAX);
+        logs.append(&text(&written));
+        let looks = std::cell::Cell::new(0);
+        let read = view::consistent(&logs.path("m.log"), None, |view| {
+            looks.set(looks.get() + 1);
+            if looks.get() == 1 {
+                logs.rotate(3);
+            }
+            view.read(0..view.length())
+        });
+        assert!(read.unwrap() == text(&written), "{:?}", logs.1);
+        assert_eq!(looks.get(), 2);
+    }
+}
