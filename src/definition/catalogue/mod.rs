@@ -32,7 +32,7 @@ mod tests;
 mod types;
 mod value;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
 
 use option::Spelling;
@@ -151,6 +151,13 @@ impl Catalogue {
     /// Every option, in the order of the help.
     pub fn options(&self) -> impl Iterator<Item = &OptionSpec> {
         self.options.iter()
+    }
+
+    /// Every name that [`Catalogue::find`] finds, dashed, in order; `true`: it
+    /// is the negation of its option.
+    #[must_use]
+    pub fn names(&self) -> BTreeMap<&str, (&OptionSpec, bool)> {
+        self.long.iter().map(|(name, named)| (name.as_str(), (&self.options[named.index], named.negated))).collect()
     }
 
     fn by_long(&self, name: &str) -> Option<&OptionSpec> {
