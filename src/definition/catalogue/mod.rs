@@ -40,7 +40,7 @@ pub use option::{ListStyle, OptionSpec, PathRole, Range, ValueKind};
 pub use value::{Setting, ValueProblem};
 
 /// The help of llama-server b10434, used where no binary is present.
-const EMBEDDED_HELP: &str = include_str!("help-b10434.txt");
+pub(super) const EMBEDDED_HELP: &str = include_str!("help-b10434.txt");
 
 /// A help text with fewer options is not llama-server's: b10434 has 248.
 const FEWEST_OPTIONS: usize = 40;

@@ -72,18 +72,18 @@ impl Element {
             typed.extend(words(&option.choices));
             return Self { words: typed, types, limits, text: None };
         }
-        let mut limit = |key: &str, value: Value| limits.insert(key.to_owned(), value);
+        let mut limit = |key: &str, value: Option<Value>| limits.extend(value.map(|value| (key.to_owned(), value)));
         let text = match &option.kind {
             ValueKind::Integer(range) => {
                 types.extend(["integer", "string"]);
-                limit("minimum", range.min.into());
-                limit("maximum", range.max.into());
+                limit("minimum", Some(range.min.into()));
+                limit("maximum", (range.max != i64::MAX).then(|| range.max.into()));
                 Some(text::INTEGER.to_owned())
             }
             ValueKind::Float(range) => {
                 types.extend(["number", "string"]);
-                limit("minimum", range.min.into());
-                limit("maximum", range.max.into());
+                limit("minimum", (range.min > f64::from(f32::MIN)).then(|| range.min.into()));
+                limit("maximum", (range.max < f64::from(f32::MAX)).then(|| range.max.into()));
                 Some(text::FLOAT.to_owned())
             }
             ValueKind::Flag | ValueKind::Json | ValueKind::Text => match option.path {
@@ -93,7 +93,9 @@ impl Element {
                 }
                 role => {
                     types.extend(["string", "number"]);
-                    role.map(|_| r"[\s\S]+".to_owned())
+                    // An empty path is none.
+                    limit("minLength", role.map(|_| 1.into()));
+                    None
                 }
             },
         };
@@ -106,12 +108,10 @@ impl Element {
         let words: Vec<String> = self.words.iter().filter_map(Value::as_str).map(text::literally).collect();
         let is_typed = !matches!(option.kind, ValueKind::Text) || !option.choices.is_empty();
         let element = match &self.text {
-            // Only a quote is no part of such a list, and paths are not empty.
-            Some(_) if option.path.is_some_and(|role| !matches!(role, PathRole::Input { scaled: true, .. })) => {
-                Some("[^\",]+".to_owned())
-            }
             Some(text) => Some(words.into_iter().chain([text.clone()]).collect::<Vec<_>>().join("|")),
             None if !words.is_empty() => Some(words.join("|")),
+            // A list of paths in one text is split at every comma, so it holds no quotes.
+            None if option.path.is_some() => Some("[^\",]+".to_owned()),
             None if separator == ";" => Some("[^,]*".to_owned()),
             None => None,
         };
@@ -156,14 +156,12 @@ fn typed(choice: &str) -> Option<Value> {
 /// that the option itself takes: `(default: 2048)`, but not `(default: same as
 /// --threads)`.
 fn default(option: &OptionSpec) -> Option<Value> {
-    let (_, rest) = option.help.split_once("(default: ")?;
-    let word = rest.split([',', ')', ' ']).next()?;
+    let (_, rest) = option.help.split_once("default: ")?;
+    let word = rest.split([',', ')', ';']).next()?.trim_matches('\'');
     let is_known = |words: &[String]| words.iter().any(|known| known == word);
     match &option.kind {
-        _ if is_known(&option.choices) => Some(match &option.kind {
-            ValueKind::Integer(_) => typed(word)?,
-            _ => word.into(),
-        }),
+        ValueKind::Integer(_) if is_known(&option.choices) => typed(word),
+        _ if is_known(&option.choices) => Some(word.into()),
         _ if !option.choices.is_empty() || option.list != ListStyle::Single => None,
         ValueKind::Flag => match word {
             "enabled" | "true" => Some(true.into()),

@@ -62,7 +62,7 @@ fn options(catalogue: &Catalogue) -> impl Iterator<Item = Named<'_>> {
 fn dashed_spellings(name: &str) -> Vec<String> {
     let dashes = name.match_indices('-').map(|(at, _)| at);
     let spelling =
-        |at: usize| format!("{}\\-{}", text::literally(&name[..at].replace('-', "_")), any_spelling(&name[at + 1..]));
+        |at: usize| format!("{}-{}", text::literally(&name[..at].replace('-', "_")), any_spelling(&name[at + 1..]));
     dashes.map(spelling).collect()
 }
 

@@ -32,7 +32,8 @@ pub(super) const FLOAT: &str = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([Ee][+-]?[0-9]+
 pub(super) fn literally(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for character in text.chars() {
-        if r"\^$.|?*+()[]{}/-".contains(character) {
+        // No others: strict readers refuse an escape that is not needed.
+        if r"\^$.|?*+()[]{}".contains(character) {
             pattern.push('\\');
         }
         pattern.push(character);
