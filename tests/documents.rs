@@ -74,7 +74,7 @@ fn the_schemas_of_definitions_are_what_herdsman_prints() {
         let file = format!("schema/{name}.v1.json");
         let path = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
         let is_same = std::fs::read_to_string(path).unwrap_or_default() == printed_schema(arguments);
-        let renew = ["cargo run -q -- schema", arguments.first().unwrap_or(&""), ">", &file];
+        let renew = ["HERDSMAN_LLAMA_SERVER= cargo run -q -- schema", arguments.first().unwrap_or(&""), ">", &file];
         let renew: Vec<&str> = renew.into_iter().filter(|word| !word.is_empty()).collect();
         assert!(is_same, "{file} is not what herdsman prints; renew it: {}", renew.join(" "));
         schema(name);

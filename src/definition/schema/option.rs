@@ -115,7 +115,7 @@ impl Element {
             None if separator == ";" => Some("[^,]*".to_owned()),
             None => None,
         };
-        if let (true, false) = (element.is_some(), self.types.contains(&"string")) {
+        if element.is_some() && !self.types.contains(&"string") {
             self.types.push("string");
         }
         self.text = element.map(|element| {

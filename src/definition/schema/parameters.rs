@@ -26,7 +26,7 @@ pub(super) fn schema(catalogue: &Catalogue) -> Value {
         let also = names.iter().filter(|name| **name != argument).map(|name| any_spelling(name));
         let also: Vec<String> = dashed_spellings(argument).into_iter().chain(also).collect();
         if !also.is_empty() {
-            others.insert(whole(&also), json!({ "$ref": format!("#/properties/parameters/properties/{key}") }));
+            others.insert(whole(&also), json!({ "$ref": reference(&key) }));
         }
         if !negations.is_empty() {
             let spellings: Vec<String> = negations.iter().map(|name| any_spelling(name)).collect();
@@ -42,6 +42,11 @@ pub(super) fn schema(catalogue: &Catalogue) -> Value {
         "patternProperties": others,
         "additionalProperties": false,
     })
+}
+
+/// Where the property `key` is, as a JSON Pointer.
+fn reference(key: &str) -> String {
+    format!("#/properties/parameters/properties/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
 /// The options that a definition may set, by key.

@@ -286,14 +286,14 @@ fn an_option_is_known_by_every_spelling_that_the_loader_knows() {
 
 #[test]
 fn a_name_that_another_llama_server_has_is_known_as_it_has_it() {
-    // It calls `--ctx-size` only so, and `--gpu-layers` by a name of the pinned one's.
-    let help =
-        super::super::catalogue::EMBEDDED_HELP.replace("--gpu-layers, ", "").replace("--mirostat N", "--miro.stat N");
+    let pinned = super::super::catalogue::EMBEDDED_HELP;
+    let help = pinned.replace("--gpu-layers, ", "").replace("--mirostat N", "--mi.ro/st-at N");
     let catalogue = Catalogue::from_help(&help).unwrap();
     let schema = Schema::from(&schema(&catalogue, FileKind::Definition));
     let is_valid = |key: &str| schema.0.is_valid(&json!({ "model": "a", "parameters": { key: 1 } }));
     assert!(is_valid("n_gpu_layers") && is_valid("n-gpu_layers") && !is_valid("gpu_layers"));
-    assert!(is_valid("miro.stat") && !is_valid("miroxstat") && !is_valid("mirostat"));
+    assert!(is_valid("mi.ro/st_at") && is_valid("mi.ro/st-at"));
+    assert!(!is_valid("mixro/st-at") && !is_valid("mirostat"));
 }
 
 #[test]
