@@ -3,11 +3,13 @@
 
 mod support;
 
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use support::{World, eventually};
+use support::{World, eventually, llama_server};
 
 /// A file in `schema/`.
 fn read(name: &str) -> Value {
@@ -94,6 +96,47 @@ fn a_plan_a_result_and_a_refusal_are_as_the_schema_says() {
     }
     let refused = document(&world, "reconcile", &["reconcile", "--format", "json"]);
     assert_eq!((&refused["exit_code"], &refused["guard"]["managed"]), (&Value::from(3), &Value::from(3)));
+}
+
+/// What `herdsman schema` prints.
+fn printed_schema(arguments: &[&str]) -> String {
+    let mut herdsman = Command::new(env!("CARGO_BIN_EXE_herdsman"));
+    let output = herdsman.arg("schema").args(arguments).env_remove("HERDSMAN_LLAMA_SERVER").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_schemas_of_definitions_are_what_herdsman_prints() {
+    for (name, arguments) in [("definition", &[][..]), ("defaults", &["--defaults"])] {
+        let file = format!("schema/{name}.v1.json");
+        let path = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
+        let is_same = std::fs::read_to_string(path).unwrap_or_default() == printed_schema(arguments);
+        let renew = ["HERDSMAN_LLAMA_SERVER= cargo run -q -- schema", arguments.first().unwrap_or(&""), ">", &file];
+        let renew: Vec<&str> = renew.into_iter().filter(|word| !word.is_empty()).collect();
+        assert!(is_same, "{file} is not what herdsman prints; renew it: {}", renew.join(" "));
+        schema(name);
+    }
+}
+
+#[test]
+fn the_schema_has_the_options_of_the_llama_server_that_is_named() {
+    let world = World::new();
+    let pinned = llama_server();
+    assert_eq!(printed_schema(&["--llama-server", pinned.to_str().unwrap()]), printed_schema(&[]));
+
+    let other = world.path().join("llama-server");
+    let script = format!("#!/bin/sh\n'{}' --help | sed 's/--metrics /--measures/'\n", pinned.display());
+    std::fs::write(&other, script).unwrap();
+    std::fs::set_permissions(&other, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let schema: Value = serde_json::from_str(&printed_schema(&["--llama-server", other.to_str().unwrap()])).unwrap();
+    let options = &schema["properties"]["parameters"]["properties"];
+    assert!(options["measures"].is_object() && options["metrics"].is_null());
+
+    let output = world.herdsman(&["--llama-server", "/nowhere/llama-server", "schema"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(69), 0), "{told}");
+    assert!(told.contains("no llama-server at /nowhere/llama-server"), "{told}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod output;
 mod progress;
 mod reconcile;
 mod render;
+mod schema;
 mod status;
 mod validate;
 mod watch;
@@ -112,6 +113,8 @@ pub enum Command {
     Import(import::ImportArgs),
     /// Read the models table, as the programs that share it see it.
     Models(models::ModelsArgs),
+    /// Print the JSON Schema of a definition, for editors.
+    Schema(schema::SchemaArgs),
     /// Print what makes a shell complete herdsman's commands.
     Completions(completions::CompletionsArgs),
     /// Print the manual page, or write the pages of all commands.
@@ -134,6 +137,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Down(args) => down::run(&cli.places, args),
         Command::Import(args) => import::run(&cli.places, args),
         Command::Models(args) => models::run(&cli.places, args),
+        Command::Schema(args) => schema::run(&cli.places, args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
     }

@@ -9,6 +9,7 @@ use super::claims::{Claim, Claims};
 use super::defaults::{Bindings, Defaults, FILE_NAME};
 use super::draft::{self, Common, Draft, FileKind};
 use super::files::FileCache;
+use super::host;
 use super::names::Names;
 use super::options::{self, Chosen, Options};
 use super::paths;
@@ -215,7 +216,7 @@ fn build(
     let mut origins = Origins { table: Table::default(), names: reader.names };
     origins.take("name", draft.name);
     let mut spec = Spec {
-        host: origins.take("host", common.host).unwrap_or_else(|| "127.0.0.1".to_owned()),
+        host: origins.take("host", common.host).unwrap_or_else(|| host::DEFAULT.to_owned()),
         port: origins.take("port", draft.port),
         binary: origins.take("binary", common.binary),
         ..Spec::default()

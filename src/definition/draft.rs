@@ -12,6 +12,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::catalogue::{Catalogue, Found};
+use super::keys::{Key, ReadyKey, SecretKey, SourceKey, UpdateKey};
 use super::value::{Reader, Stated, Value};
 use super::{duration, host, paths, suggest};
 use crate::model::{DesiredState, ModelName, ModelType, OnFailure, SecretSource, Table};
@@ -64,15 +65,17 @@ pub(super) struct Common {
     pub on_failure: Option<Stated<OnFailure>>,
 }
 
-/// Which of the two kinds of file is read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum FileKind {
+/// The two kinds of file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// One model.
     Definition,
+    /// `_defaults.toml`.
     Defaults,
 }
 
-/// The keys that belong to one model and so never to the defaults.
-const ONE_MODEL_ONLY: [&str; 6] = ["name", "model", "hf_repo", "model_url", "port", "aliases"];
+/// `unhealthy_after = "off"`: never.
+pub(super) const OFF: &str = "off";
 
 /// Reads the whole file; `base` is the directory its paths are relative to.
 pub(super) fn read<'v, 't>(
@@ -87,32 +90,35 @@ pub(super) fn read<'v, 't>(
         if reader.is_full() {
             break;
         }
-        let name = key.get_ref().as_ref();
-        if kind == FileKind::Defaults && ONE_MODEL_ONLY.contains(&name) {
+        let Some(known) = Key::find(key.get_ref()) else {
+            unknown_at_top(reader, key.get_ref(), key.span(), catalogue);
+            continue;
+        };
+        let name = known.as_str();
+        if kind == FileKind::Defaults && known.is_of_one_model() {
             let message = format!("`{name}` belongs to one model and cannot be a default");
             reader.problem(key.span(), message, "", "move it to the model's own definition");
             continue;
         }
         let common = &mut draft.common;
-        match name {
-            "name" => draft.name = model_name(reader, value),
-            "model" => draft.weights.push(Weights { key: "model", key_span: key.span(), value }),
-            "hf_repo" => draft.weights.push(Weights { key: "hf_repo", key_span: key.span(), value }),
-            "model_url" => draft.weights.push(Weights { key: "model_url", key_span: key.span(), value }),
-            "port" => draft.port = port(reader, value),
-            "aliases" => draft.aliases = aliases(reader, value),
-            "type" => common.model_type = reader.word("type", value, &ModelType::ALL.map(|t| (t.as_str(), t))),
-            "state" => common.state = reader.word("state", value, &DesiredState::ALL.map(|s| (s.as_str(), s))),
-            "host" => common.host = listen(reader, value),
-            "binary" => common.binary = binary(reader, value, base),
-            "description" => common.description = text(reader, "description", value),
-            "labels" => labels(reader, value, &mut common.labels),
-            "parameters" => draft.parameters = reader.table("parameters", value),
-            "env" => draft.env = reader.table("env", value),
-            "secrets" => secrets(reader, value, base, common),
-            "ready" => ready(reader, value, common),
-            "update" => update(reader, value, common),
-            _ => unknown_at_top(reader, name, key.span(), catalogue),
+        match known {
+            Key::Name => draft.name = model_name(reader, value),
+            Key::Model | Key::HfRepo | Key::ModelUrl => {
+                draft.weights.push(Weights { key: name, key_span: key.span(), value });
+            }
+            Key::Port => draft.port = port(reader, value),
+            Key::Aliases => draft.aliases = aliases(reader, value),
+            Key::Type => common.model_type = reader.word(name, value, &ModelType::ALL.map(|t| (t.as_str(), t))),
+            Key::State => common.state = reader.word(name, value, &DesiredState::ALL.map(|s| (s.as_str(), s))),
+            Key::Host => common.host = listen(reader, value),
+            Key::Binary => common.binary = binary(reader, value, base),
+            Key::Description => common.description = text(reader, name, value),
+            Key::Labels => labels(reader, value, &mut common.labels),
+            Key::Parameters => draft.parameters = reader.table(name, value),
+            Key::Env => draft.env = reader.table(name, value),
+            Key::Secrets => secrets(reader, value, base, common),
+            Key::Ready => ready(reader, value, common),
+            Key::Update => update(reader, value, common),
         }
     }
     draft
@@ -212,17 +218,12 @@ fn secrets(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str, common: &
         if reader.is_full() {
             break;
         }
-        let name = key.get_ref().as_ref();
-        let variable = match name {
-            "api_key" => "LLAMA_API_KEY",
-            "hf_token" => "HF_TOKEN",
-            _ => {
-                unknown(reader, name, key.span(), "secrets", &suggest::SECRETS);
-                continue;
-            }
+        let Some(known) = SecretKey::find(key.get_ref()) else {
+            unknown(reader, key.get_ref(), key.span(), Key::Secrets, SecretKey::NAMES);
+            continue;
         };
-        if let Some(source) = secret(reader, name, value, base) {
-            common.secrets.insert(variable, source);
+        if let Some(source) = secret(reader, known.as_str(), value, base) {
+            common.secrets.insert(known.variable(), source);
         }
     }
 }
@@ -242,28 +243,25 @@ pub(crate) fn secret(
     };
     let mut entries = table.iter();
     let (Some((source, place)), None) = (entries.next(), entries.next()) else {
-        reader.problem(value.span(), format!("`{key}` needs exactly one of `file` and `env`"), "", help);
+        let message = format!("`{key}` needs exactly one of `{}`", SourceKey::NAMES.join("` and `"));
+        reader.problem(value.span(), message, "", help);
         return None;
     };
-    let (name, span) = (source.get_ref().as_ref(), value.span());
-    match name {
-        "file" | "env" => {}
-        _ => {
-            reader.problem(source.span(), format!("`{key}` has no key `{name}`"), "", help);
-            return None;
-        }
-    }
+    let Some(known) = SourceKey::find(source.get_ref()) else {
+        reader.problem(source.span(), format!("`{key}` has no key `{}`", source.get_ref()), "", help);
+        return None;
+    };
+    let name = known.as_str();
     let text = reader.string(name, place)?;
-    if text.is_empty() || (name == "env" && text.contains('=')) {
+    if text.is_empty() || (known == SourceKey::Env && text.contains('=')) {
         reader.problem(place.span(), format!("`{key}`: {text:?} names no {name}"), "", help);
         return None;
     }
-    let source = if name == "file" {
-        SecretSource::File(paths::resolve(base, text))
-    } else {
-        SecretSource::Env(text.to_owned())
+    let source = match known {
+        SourceKey::File => SecretSource::File(paths::resolve(base, text)),
+        SourceKey::Env => SecretSource::Env(text.to_owned()),
     };
-    Some(reader.stated(source, span))
+    Some(reader.stated(source, value.span()))
 }
 
 fn ready(reader: &mut Reader<'_, '_>, value: &Value<'_>, common: &mut Common) {
@@ -272,33 +270,42 @@ fn ready(reader: &mut Reader<'_, '_>, value: &Value<'_>, common: &mut Common) {
         if reader.is_full() {
             break;
         }
-        match key.get_ref().as_ref() {
-            "timeout" => common.timeout = positive(reader, "timeout", value),
-            "unhealthy_after" if value.get_ref().as_str() == Some("off") => {
+        let Some(known) = ReadyKey::find(key.get_ref()) else {
+            unknown(reader, key.get_ref(), key.span(), Key::Ready, ReadyKey::NAMES);
+            continue;
+        };
+        let name = known.as_str();
+        match known {
+            ReadyKey::Timeout => common.timeout = positive(reader, name, value),
+            ReadyKey::UnhealthyAfter if value.get_ref().as_str() == Some(OFF) => {
                 common.unhealthy_after = Some(reader.stated(None, value.span()));
             }
-            "unhealthy_after" => {
-                let stated = positive(reader, "unhealthy_after", value);
+            ReadyKey::UnhealthyAfter => {
+                let stated = positive(reader, name, value);
                 common.unhealthy_after =
                     stated.map(|s| Stated { value: Some(s.value), origin: s.origin, span: s.span });
             }
-            "require_gpu" => common.require_gpu = reader.boolean("require_gpu", value),
-            other => unknown(reader, other, key.span(), "ready", &suggest::READY),
+            ReadyKey::RequireGpu => common.require_gpu = reader.boolean(name, value),
         }
     }
 }
 
 fn update(reader: &mut Reader<'_, '_>, value: &Value<'_>, common: &mut Common) {
-    const ON_FAILURE: [(&str, OnFailure); 2] = [("rollback", OnFailure::Rollback), ("stop", OnFailure::Stop)];
     let Some(table) = reader.table("update", value) else { return };
     for (key, value) in table {
         if reader.is_full() {
             break;
         }
-        match key.get_ref().as_ref() {
-            "drain" => common.drain = duration(reader, "drain", value),
-            "on_failure" => common.on_failure = reader.word("on_failure", value, &ON_FAILURE),
-            other => unknown(reader, other, key.span(), "update", &suggest::UPDATE),
+        let Some(known) = UpdateKey::find(key.get_ref()) else {
+            unknown(reader, key.get_ref(), key.span(), Key::Update, UpdateKey::NAMES);
+            continue;
+        };
+        let name = known.as_str();
+        match known {
+            UpdateKey::Drain => common.drain = duration(reader, name, value),
+            UpdateKey::OnFailure => {
+                common.on_failure = reader.word(name, value, &OnFailure::ALL.map(|o| (o.as_str(), o)));
+            }
         }
     }
 }
@@ -329,7 +336,8 @@ pub(crate) fn positive(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>
 }
 
 /// A key that the table `place` does not know.
-fn unknown(reader: &mut Reader<'_, '_>, key: &str, span: Range<usize>, place: &str, known: &[&str]) {
+fn unknown(reader: &mut Reader<'_, '_>, key: &str, span: Range<usize>, place: Key, known: &[&str]) {
+    let place = place.as_str();
     let help = match (suggest::nearest(key, known.iter().copied()), suggest::elsewhere(key, place)) {
         (_, Some(elsewhere)) => elsewhere,
         (Some(near), None) => format!("did you mean `{near}`?"),
@@ -340,12 +348,11 @@ fn unknown(reader: &mut Reader<'_, '_>, key: &str, span: Range<usize>, place: &s
 
 /// A key that the top level does not know: often an option of llama-server.
 fn unknown_at_top(reader: &mut Reader<'_, '_>, key: &str, span: Range<usize>, catalogue: &Catalogue) {
-    let known = suggest::TOP_LEVEL.iter().chain(&suggest::TABLES).copied();
     let help = if let Some(elsewhere) = suggest::elsewhere(key, "") {
         elsewhere
     } else if let Found::Option { option, .. } = catalogue.find(key) {
         format!("`{}` is an option of llama-server: put it under `[parameters]`", option.key)
-    } else if let Some(near) = suggest::nearest(key, known) {
+    } else if let Some(near) = suggest::nearest(key, Key::NAMES.iter().copied()) {
         format!("did you mean `{near}`?")
     } else if let Found::Unknown { suggestion: Some(near) } = catalogue.find(key) {
         format!("did you mean the option `{near}`? It goes under `[parameters]`")

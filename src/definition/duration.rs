@@ -68,6 +68,26 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     if duration > LONGEST { Err(DurationError::TooLong) } else { Ok(duration) }
 }
 
+/// A duration as [`parse`] reads it, in the longest units; parts of a
+/// millisecond are dropped.
+pub(super) fn text(duration: Duration) -> String {
+    let (mut text, mut rest) = (String::new(), duration.as_millis());
+    for (unit, factor) in UNITS {
+        let factor = u128::from(factor);
+        if rest >= factor {
+            text += &format!("{}{unit}", rest / factor);
+            rest %= factor;
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
+/// A regular expression of the texts [`parse`] takes. It also matches the empty
+/// one, and durations that are too long.
+pub(super) fn pattern() -> String {
+    format!("^{}$", UNITS.map(|(unit, _)| format!("([0-9]+{unit})?")).concat())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +118,13 @@ mod tests {
         assert_eq!(parse("1s1s"), Err(DurationError::Order));
         assert_eq!(parse("721h"), Err(DurationError::TooLong));
         assert_eq!(parse("99999999999999999999999h"), Err(DurationError::TooLong));
+    }
+
+    #[test]
+    fn a_duration_is_written_as_it_is_read() {
+        for written in ["30s", "10m", "1h30m", "500ms", "1m1s1ms", "0s", "720h"] {
+            assert_eq!(parse(written).map(text).as_deref(), Ok(written));
+        }
     }
 
     proptest::proptest! {

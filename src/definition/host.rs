@@ -5,6 +5,9 @@ use std::path::Path;
 
 use super::paths;
 
+/// Where a server listens unless it is said otherwise.
+pub(super) const DEFAULT: &str = "127.0.0.1";
+
 /// The longest path a unix socket can have: `sun_path` less its final NUL.
 const LONGEST_SOCKET: usize = 107;
 

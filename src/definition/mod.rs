@@ -5,7 +5,7 @@
 //!        |                                                       |
 //!   text, source         one file's text, its lines              |
 //!        |                                                       |
-//!   syntax | draft       what it states, key by key              |
+//!   syntax | draft       what it states, key by key (keys)       |
 //!        |                                                       |
 //!   options, defaults    what that means to its llama-server     |
 //!        |                                                       |
@@ -35,12 +35,14 @@ mod gguf;
 mod git;
 mod host;
 mod host_checks;
+mod keys;
 mod load;
 pub(crate) mod names;
 mod options;
 mod paths;
 mod reading;
 mod render;
+mod schema;
 mod secret;
 pub(crate) mod source;
 pub(crate) mod suggest;
@@ -55,6 +57,7 @@ use std::sync::Arc;
 
 pub use catalogue::Catalogue;
 pub use directory::{Glance, is_part};
+pub use draft::FileKind;
 pub use duration::{DurationError, parse as parse_duration};
 pub use error::LoadError;
 pub use files::identity_now;
@@ -65,6 +68,7 @@ pub use load::Loader;
 pub(crate) use options::malformed as malformed_weights;
 pub use paths::lexical as absolute;
 pub use render::render;
+pub use schema::schema;
 pub use secret::{SecretError, read_secret};
 pub(crate) use suggest::closest;
 

@@ -1,16 +1,6 @@
-//! Did-you-mean for keys and words, and the keys each place knows.
+//! Did-you-mean for keys and words.
 
-/// Keys of a definition that are no tables.
-pub(super) const TOP_LEVEL: [&str; 11] =
-    ["type", "state", "name", "model", "hf_repo", "model_url", "host", "port", "aliases", "binary", "description"];
-/// Tables of a definition.
-pub(super) const TABLES: [&str; 6] = ["labels", "parameters", "env", "secrets", "ready", "update"];
-/// Keys of `[secrets]`.
-pub(super) const SECRETS: [&str; 2] = ["api_key", "hf_token"];
-/// Keys of `[ready]`.
-pub(super) const READY: [&str; 3] = ["timeout", "unhealthy_after", "require_gpu"];
-/// Keys of `[update]`.
-pub(super) const UPDATE: [&str; 2] = ["drain", "on_failure"];
+use super::keys::{Key, ReadyKey, SecretKey, UpdateKey};
 
 /// The candidate that `text` most likely was meant to be: at most a third of
 /// it mistyped, or one of them begins the other.
@@ -28,14 +18,18 @@ pub(crate) fn closest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c s
 /// The place that knows `key`, in words, if it is not the place `here`.
 pub(super) fn elsewhere(key: &str, here: &str) -> Option<String> {
     let key = &*key.replace('-', "_");
-    if !here.is_empty() && TOP_LEVEL.contains(&key) {
-        return Some(format!("`{key}` goes at the top of the file, before the first `[table]`"));
+    match Key::find(key) {
+        Some(table) if table.is_table() && !here.is_empty() => {
+            return Some(format!("`[{key}]` is a table of its own, not part of `[{here}]`"));
+        }
+        Some(_) if !here.is_empty() => {
+            return Some(format!("`{key}` goes at the top of the file, before the first `[table]`"));
+        }
+        _ => {}
     }
-    if !here.is_empty() && TABLES.contains(&key) {
-        return Some(format!("`[{key}]` is a table of its own, not part of `[{here}]`"));
-    }
-    [("secrets", &SECRETS[..]), ("ready", &READY[..]), ("update", &UPDATE[..])]
+    [(Key::Secrets, SecretKey::NAMES), (Key::Ready, ReadyKey::NAMES), (Key::Update, UpdateKey::NAMES)]
         .into_iter()
+        .map(|(table, keys)| (table.as_str(), keys))
         .find(|(table, keys)| *table != here && keys.contains(&key))
         .map(|(table, _)| format!("put it under `[{table}]`"))
 }
@@ -55,12 +49,13 @@ mod tests {
 
     #[test]
     fn a_slip_is_recognised_and_another_word_is_not() {
-        assert_eq!(nearest("prot", TOP_LEVEL), Some("port"));
-        assert_eq!(nearest("hf-repo", TOP_LEVEL), Some("hf_repo"));
-        assert_eq!(nearest("Parameter", TABLES), Some("parameters"));
-        assert_eq!(nearest("modle", TOP_LEVEL), Some("model"));
-        assert_eq!(nearest("gpu", TOP_LEVEL), None);
-        assert_eq!(nearest("", TOP_LEVEL), None);
+        let near = |text| nearest(text, Key::NAMES.iter().copied());
+        assert_eq!(near("prot"), Some("port"));
+        assert_eq!(near("hf-repo"), Some("hf_repo"));
+        assert_eq!(near("Parameter"), Some("parameters"));
+        assert_eq!(near("modle"), Some("model"));
+        assert_eq!(near("gpu"), None);
+        assert_eq!(near(""), None);
     }
 
     #[test]

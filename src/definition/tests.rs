@@ -8,6 +8,7 @@ mod loading;
 mod meaning;
 mod rendered;
 mod reuse;
+mod schema;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

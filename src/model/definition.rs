@@ -145,6 +145,20 @@ pub enum OnFailure {
     Stop,
 }
 
+impl OnFailure {
+    /// Every word, for did-you-mean and schemas.
+    pub const ALL: [Self; 2] = [Self::Rollback, Self::Stop];
+
+    /// The word as definitions spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rollback => "rollback",
+            Self::Stop => "stop",
+        }
+    }
+}
+
 /// Everything the directory says, good and bad.
 #[derive(Clone, Debug, Default)]
 pub struct Desired {

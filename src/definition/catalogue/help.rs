@@ -87,6 +87,19 @@ impl<'a> Entry<'a> {
     pub fn text(&self) -> String {
         self.lines.join(" ")
     }
+
+    /// The help text for people: without the variable, each bullet on a line of
+    /// its own.
+    pub fn paragraph(&self) -> String {
+        let mut paragraph = String::new();
+        for line in self.lines.iter().map(|line| line.trim()).filter(|line| !line.starts_with("(env: ")) {
+            if !paragraph.is_empty() {
+                paragraph.push(if line.starts_with("- ") { '\n' } else { ' ' });
+            }
+            paragraph.push_str(line);
+        }
+        paragraph
+    }
 }
 
 #[cfg(test)]

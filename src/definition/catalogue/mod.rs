@@ -32,7 +32,7 @@ mod tests;
 mod types;
 mod value;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
 
 use option::Spelling;
@@ -40,7 +40,7 @@ pub use option::{ListStyle, OptionSpec, PathRole, Range, ValueKind};
 pub use value::{Setting, ValueProblem};
 
 /// The help of llama-server b10434, used where no binary is present.
-const EMBEDDED_HELP: &str = include_str!("help-b10434.txt");
+pub(super) const EMBEDDED_HELP: &str = include_str!("help-b10434.txt");
 
 /// A help text with fewer options is not llama-server's: b10434 has 248.
 const FEWEST_OPTIONS: usize = 40;
@@ -151,6 +151,13 @@ impl Catalogue {
     /// Every option, in the order of the help.
     pub fn options(&self) -> impl Iterator<Item = &OptionSpec> {
         self.options.iter()
+    }
+
+    /// Every name that [`Catalogue::find`] finds, dashed, in order; `true`: it
+    /// is the negation of its option.
+    #[must_use]
+    pub fn names(&self) -> BTreeMap<&str, (&OptionSpec, bool)> {
+        self.long.iter().map(|(name, named)| (name.as_str(), (&self.options[named.index], named.negated))).collect()
     }
 
     fn by_long(&self, name: &str) -> Option<&OptionSpec> {

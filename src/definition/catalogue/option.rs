@@ -35,6 +35,8 @@ pub struct OptionSpec {
     pub path: Option<PathRole>,
     /// Whether the help calls it deprecated.
     pub deprecated: bool,
+    /// What the help says of it: one line, but for bullets.
+    pub help: String,
     /// Why it cannot be set in `[parameters]`, and what to do instead.
     pub(super) refusal: Option<String>,
     /// Every other spelling: short names and negations.
@@ -125,6 +127,7 @@ impl OptionSpec {
             list: list_style(metavar, &kind, &text),
             path: path_role(&key, metavar),
             deprecated: entry.lines.first().is_some_and(|line| line.contains("DEPRECATED")),
+            help: entry.paragraph(),
             refusal: owned::refusal(&key, kind == ValueKind::Flag, &text),
             kind,
             key,

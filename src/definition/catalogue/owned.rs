@@ -1,6 +1,8 @@
 //! Options and variables a definition does not set in `[parameters]` and
 //! `[env]`, each with what to do instead.
 
+use std::collections::BTreeSet;
+
 use super::{Catalogue, suggest};
 
 /// Options herdsman owns, or that make no sense for a server it keeps. The
@@ -41,6 +43,13 @@ const VARIABLES: [(&str, &str); 4] = [
     ("LLAMA_SERVER_ROUTER_PORT", "with it llama-server exits as soon as its standard input closes: remove it"),
     ("NOTIFY_SOCKET", "it belongs to the service manager that started herdsman: remove it"),
 ];
+
+/// How the variables of herdsman's own marks begin.
+const MARKS: &str = "HERDSMAN_";
+/// How the variables of a service manager's watchdog begin.
+const WATCHDOG: &str = "WATCHDOG_";
+/// How the variables of llama-server's options begin.
+const OPTIONS: &str = "LLAMA_ARG_";
 
 /// Why option `key` cannot be set in `[parameters]`; `text` is its help.
 pub(super) fn refusal(key: &str, is_flag: bool, text: &str) -> Option<String> {
@@ -86,10 +95,10 @@ impl Catalogue {
         if let Some((_, instead)) = VARIABLES.iter().find(|(owned, _)| *owned == name) {
             return Some((*instead).to_owned());
         }
-        if name.starts_with("HERDSMAN_") {
+        if name.starts_with(MARKS) {
             return Some("herdsman marks its servers with it: choose another name".to_owned());
         }
-        if name.starts_with("WATCHDOG_") {
+        if name.starts_with(WATCHDOG) {
             return Some("it belongs to the service manager that started herdsman: remove it".to_owned());
         }
         if let Some(option) = self.options().find(|option| option.env.as_deref() == Some(name)) {
@@ -97,10 +106,19 @@ impl Catalogue {
             let here = || format!("set the option itself: `{key}` under `[parameters]`");
             return Some(option.refusal.clone().unwrap_or_else(here));
         }
-        name.starts_with("LLAMA_ARG_").then(|| match suggest::nearest(name, self.variables()) {
+        name.starts_with(OPTIONS).then(|| match suggest::nearest(name, self.variables()) {
             Some(near) => format!("llama-server does not read it; `{near}` is near, and goes under `[parameters]`"),
             None => "llama-server does not read it: options go under `[parameters]`".to_owned(),
         })
+    }
+
+    /// What [`Catalogue::owned_env`] refuses: beginnings of names, and names
+    /// that begin otherwise.
+    #[must_use]
+    pub fn owned_variables(&self) -> ([&'static str; 3], BTreeSet<&str>) {
+        let beginnings = [MARKS, WATCHDOG, OPTIONS];
+        let names = VARIABLES.iter().map(|(name, _)| *name).chain(self.variables());
+        (beginnings, names.filter(|name| !beginnings.iter().any(|begin| name.starts_with(begin))).collect())
     }
 
     /// The variables of all options.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::keys::{Key, ReadyKey, SecretKey, UpdateKey};
 use super::*;
 use crate::model::{DesiredState, FileIdentity, ModelType, OnFailure, OptionValue, Origin, SecretSource};
 
@@ -208,9 +209,8 @@ fn small_rules_are_kept() {
 
 #[test]
 fn every_key_that_is_suggested_is_known() {
-    let places = [("", &suggest::TOP_LEVEL[..]), ("", &suggest::TABLES), ("ready.", &suggest::READY)];
-    for (place, keys) in places.into_iter().chain([("update.", &suggest::UPDATE[..]), ("secrets.", &suggest::SECRETS)])
-    {
+    let places = [("", Key::NAMES), ("ready.", ReadyKey::NAMES), ("update.", UpdateKey::NAMES)];
+    for (place, keys) in places.into_iter().chain([("secrets.", SecretKey::NAMES)]) {
         for key in keys {
             let shown = problems(&format!("{place}{key} = 1979-05-27\n"));
             assert!(!shown.contains("unknown key"), "{shown}");

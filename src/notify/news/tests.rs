@@ -100,7 +100,12 @@ fn ready_for(mut pass: Pass, time: Duration) -> Pass {
 
 /// … in which it has just crashed, for the `count`th time in a row.
 fn crashed(mut pass: Pass, count: u32) -> Pass {
-    pass.plan.findings.push(Finding { model: name(), what: Found::Crashed(death()), generation: 1, started_at: Timestamp(0) });
+    pass.plan.findings.push(Finding {
+        model: name(),
+        what: Found::Crashed(death()),
+        generation: 1,
+        started_at: Timestamp(0),
+    });
     pass.plan.bookkeeping.push(Change::SetCrashes { model: name(), crashes: Crashes { count, last_start: None } });
     pass
 }

@@ -1,0 +1,122 @@
+//! The JSON Schema of a definition, for editors and other programs.
+//!
+//! ```text
+//!   keys                 which keys there are   ->  mod, tables   what each may be
+//!   catalogue            which options          ->  parameters    by all their names
+//!                                               ->  option        what each may be
+//!   the parsers' rules   host, duration, …      ->  text          as patterns
+//! ```
+//!
+//! Invariants:
+//! - What the loader takes satisfies the schema, so an editor never marks a
+//!   line that works. What no schema can say (which files there are, two
+//!   spellings of one option, a duration that is too long) it leaves to the
+//!   loader.
+//! - Same catalogue, same text. Patterns use what all regular expressions
+//!   know: no look-ahead.
+
+mod option;
+mod parameters;
+mod tables;
+mod text;
+
+use serde_json::{Map, Value, json};
+
+use super::catalogue::Catalogue;
+use super::draft::FileKind;
+use super::host;
+use super::keys::Key;
+use crate::model::{DesiredState, ModelType};
+
+/// The schema (JSON Schema, 2020-12) of a definition or of `_defaults.toml`,
+/// with the options of one llama-server.
+#[must_use]
+pub fn schema(catalogue: &Catalogue, kind: FileKind) -> Value {
+    let (title, description) = match kind {
+        FileKind::Definition => ("Definition of a model", "One llama-server that herdsman keeps running."),
+        FileKind::Defaults => ("_defaults.toml", "What all definitions beside it have in common."),
+    };
+    let keys = Key::ALL.iter().filter(|key| kind == FileKind::Definition || !key.is_of_one_model());
+    let mut schema = object(keys.map(|key| (key.as_str(), of_key(*key, catalogue))), description);
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    schema["title"] = title.into();
+    if kind == FileKind::Definition {
+        schema["oneOf"] = Key::WEIGHTS.iter().map(|key| json!({ "required": [key.as_str()] })).collect();
+    }
+    schema
+}
+
+fn of_key(key: Key, catalogue: &Catalogue) -> Value {
+    match key {
+        Key::Type => words("What family of model it is; recorded only.", ModelType::ALL.map(ModelType::as_str)),
+        Key::State => {
+            words("`running`, or `stopped`: a record and no server.", DesiredState::ALL.map(DesiredState::as_str))
+        }
+        Key::Name => text("The model's name. Without it, the file's name less `.toml`.", text::NAME),
+        Key::Model => text("The weights: a path relative to this file.", text::NOT_BLANK),
+        Key::HfRepo => {
+            text("The weights: a repository of Hugging Face, which llama-server downloads.", text::REPOSITORY)
+        }
+        Key::ModelUrl => text("The weights: an address that llama-server downloads.", text::URL),
+        Key::Host => {
+            let about = "The address to listen on, or a unix socket: an absolute path that ends in `.sock`.";
+            with_default(text(about, text::HOST), host::DEFAULT)
+        }
+        Key::Port => json!({
+            "description": "A fixed port. Without it, one is allotted once and kept.",
+            "type": "integer",
+            "minimum": 1,
+            "maximum": u16::MAX,
+        }),
+        Key::Aliases => json!({
+            "description": "Further names, for /v1/models.",
+            "type": "array",
+            "items": { "type": "string", "pattern": text::ALIAS },
+            "default": [],
+        }),
+        Key::Binary => {
+            text("Another llama-server for this model: a path relative to this file, or a command.", text::NOT_BLANK)
+        }
+        Key::Description => text("For people; recorded only.", ""),
+        Key::Labels => json!({
+            "description": "For people; recorded only.",
+            "type": "object",
+            "additionalProperties": { "type": "string" },
+        }),
+        Key::Parameters => parameters::schema(catalogue),
+        Key::Env => tables::env(catalogue),
+        Key::Secrets => tables::secrets(),
+        Key::Ready => tables::ready(),
+        Key::Update => tables::update(),
+    }
+}
+
+/// A table that knows these keys and no other.
+fn object<'k>(keys: impl Iterator<Item = (&'k str, Value)>, description: &str) -> Value {
+    let properties: Map<String, Value> = keys.map(|(key, value)| (key.to_owned(), value)).collect();
+    json!({
+        "description": description,
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": false,
+    })
+}
+
+/// A text; `pattern` may be empty: any text.
+fn text(description: &str, pattern: &str) -> Value {
+    let mut schema = json!({ "description": description, "type": "string" });
+    if !pattern.is_empty() {
+        schema["pattern"] = pattern.into();
+    }
+    schema
+}
+
+/// One of these words, the first by default.
+fn words<const N: usize>(description: &str, words: [&str; N]) -> Value {
+    json!({ "description": description, "enum": words.as_slice(), "default": words.first() })
+}
+
+fn with_default(mut schema: Value, default: impl Into<Value>) -> Value {
+    schema["default"] = default.into();
+    schema
+}

@@ -1,0 +1,102 @@
+//! The tables of a definition but for `[parameters]`.
+
+use serde_json::{Value, json};
+
+use super::super::catalogue::Catalogue;
+use super::super::draft::OFF;
+use super::super::duration;
+use super::super::keys::{ReadyKey, SecretKey, SourceKey, UpdateKey};
+use super::{object, text, with_default, words};
+use crate::model::{OnFailure, ReadyPolicy, UpdatePolicy};
+
+/// `[env]`: any variable but those that have a place of their own.
+pub(super) fn env(catalogue: &Catalogue) -> Value {
+    let (beginnings, names) = catalogue.owned_variables();
+    json!({
+        "description": "Environment of the process.",
+        "type": "object",
+        "propertyNames": {
+            "pattern": text::VARIABLE,
+            "not": { "anyOf": [
+                { "pattern": format!("^({})", beginnings.map(text::literally).join("|")) },
+                { "enum": names },
+            ] },
+        },
+        "additionalProperties": { "type": "string" },
+    })
+}
+
+/// `[secrets]`.
+pub(super) fn secrets() -> Value {
+    let about = "Where secrets are: never in a command line, the database, a log or a plan.";
+    let secret = |key: &SecretKey| match key {
+        SecretKey::ApiKey => source("The key that clients must send."),
+        SecretKey::HfToken => source("The token that llama-server downloads with."),
+    };
+    object(SecretKey::ALL.iter().map(|key| (key.as_str(), secret(key))), about)
+}
+
+/// Where one secret is.
+fn source(description: &str) -> Value {
+    let place = |key: &SourceKey| match key {
+        SourceKey::File => text("A file: a path relative to this one.", "."),
+        SourceKey::Env => text("A variable of herdsman's own environment.", text::VARIABLE),
+    };
+    let mut schema = object(SourceKey::ALL.iter().map(|key| (key.as_str(), place(key))), description);
+    schema["minProperties"] = 1.into();
+    schema["maxProperties"] = 1.into();
+    schema
+}
+
+/// `[ready]`.
+pub(super) fn ready() -> Value {
+    let default = ReadyPolicy::default();
+    let key = |key: &ReadyKey| match key {
+        ReadyKey::Timeout => {
+            let about = "A start without progress for this long has failed.";
+            with_default(described(about, positive()), duration::text(default.timeout))
+        }
+        ReadyKey::UnhealthyAfter => {
+            let about = "Kill and restart a live server whose /health does not answer for this long.";
+            let either = json!({ "anyOf": [{ "const": OFF }, positive()] });
+            let default = default.unhealthy_after.map_or_else(|| OFF.to_owned(), duration::text);
+            with_default(described(about, either), default)
+        }
+        ReadyKey::RequireGpu => {
+            let flag = json!({ "type": "boolean" });
+            with_default(described("Ready only if layers really are on a GPU.", flag), default.require_gpu)
+        }
+    };
+    object(ReadyKey::ALL.iter().map(|name| (name.as_str(), key(name))), "When a server counts as ready.")
+}
+
+/// `[update]`.
+pub(super) fn update() -> Value {
+    let default = UpdatePolicy::default();
+    let key = |key: &UpdateKey| match key {
+        UpdateKey::Drain => {
+            let about = "Wait at most this long for requests in flight before a stop.";
+            with_default(described(about, any_duration()), duration::text(default.drain))
+        }
+        UpdateKey::OnFailure => {
+            let about = "What to do when a new generation does not become ready: go back to the last one that did, \
+                         or stop.";
+            words(about, OnFailure::ALL.map(OnFailure::as_str))
+        }
+    };
+    object(UpdateKey::ALL.iter().map(|name| (name.as_str(), key(name))), "How a server gives way to the next.")
+}
+
+fn any_duration() -> Value {
+    json!({ "type": "string", "minLength": 1, "pattern": duration::pattern() })
+}
+
+/// A duration with a digit that is not zero.
+fn positive() -> Value {
+    json!({ "type": "string", "pattern": duration::pattern(), "not": { "pattern": "^[^1-9]*$" } })
+}
+
+fn described(description: &str, mut schema: Value) -> Value {
+    schema["description"] = description.into();
+    schema
+}
