@@ -20,7 +20,8 @@ fn checked_out() -> Option<String> {
     if !Path::new(".git").exists() {
         return None;
     }
-    for name in ["HEAD", &git(&["symbolic-ref", "--quiet", "HEAD"]).unwrap_or_default(), "packed-refs"] {
+    // A branch's own file may come to be only with its next commit; the log of HEAD grows with each.
+    for name in ["HEAD", "logs/HEAD", &git(&["symbolic-ref", "--quiet", "HEAD"]).unwrap_or_default(), "packed-refs"] {
         // Of one that is missing, Cargo would think that it changes all the time.
         if let Some(path) = git(&["rev-parse", "--git-path", name]).filter(|path| Path::new(path).exists()) {
             println!("cargo::rerun-if-changed={path}");
