@@ -3,6 +3,7 @@
 mod down;
 mod exit;
 mod json;
+mod markdown;
 mod models;
 mod open;
 mod output;

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::json::{self, Document};
 use super::open::{Refused, look_and_tell, pass_and_tell};
 use super::output::{complain, print};
 use super::progress::Progress;
-use super::{Exit, Format, Places, duration, render};
+use super::{Exit, Places, duration, markdown, render};
 use crate::host::{Host, HostError};
 use crate::instance::{Rotation, rotate};
 use crate::model::{Diagnostic, ModelName, Severity};
@@ -27,7 +27,7 @@ pub struct ReconcileArgs {
     detailed_exitcode: bool,
     /// How to write plan and results.
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    format: PlanFormat,
     /// Only this model; may be given again.
     #[arg(long, value_name = "NAME")]
     target: Vec<ModelName>,
@@ -42,6 +42,18 @@ pub struct ReconcileArgs {
     retry: bool,
     #[command(flatten)]
     limits: LimitArgs,
+}
+
+/// How plans and results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum PlanFormat {
+    /// For people; may change.
+    #[default]
+    Text,
+    /// For programs; versioned.
+    Json,
+    /// For a comment on a pull request (with --dry-run).
+    Markdown,
 }
 
 /// Limits of a pass.
@@ -112,6 +124,10 @@ fn max_deletes(text: &str) -> Result<MaxDeletes, String> {
 pub(super) fn run(places: &Places, args: &ReconcileArgs) -> anyhow::Result<Exit> {
     let limits =
         Limits { targets: args.target.iter().cloned().collect(), retry: args.retry, ..args.limits.limits(places) };
+    if args.format == PlanFormat::Markdown && !args.dry_run {
+        let message = "--format markdown shows a plan: add --dry-run".to_owned();
+        return Err(Refused { exit: Exit::Usage, message }.into());
+    }
     if args.dry_run { dry_run(places, args, &limits) } else { converge(places, args, &limits) }
 }
 
@@ -126,8 +142,9 @@ fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::Re
         Exit::Converged
     });
     match args.format {
-        Format::Text => print(render::plan(&seen.plan))?,
-        Format::Json => json::print(&Document::plan(&seen, exit))?,
+        PlanFormat::Text => print(render::plan(&seen.plan))?,
+        PlanFormat::Json => json::print(&Document::plan(&seen, exit))?,
+        PlanFormat::Markdown => print(markdown::plan(&seen.plan, diagnostics(&seen)))?,
     }
     // The process ends here: freeing thousands of definitions is wasted time.
     std::mem::forget(seen);
@@ -141,7 +158,7 @@ fn converge(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::R
     let mut last = run.pass(places, &mut host)?;
     reject_unknown_targets(&last, args)?;
     report_diagnostics(&last);
-    if args.format == Format::Text {
+    if args.format == PlanFormat::Text {
         print(render::plan(&last.plan))?;
     }
     loop {
@@ -165,8 +182,8 @@ fn converge(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::R
     }
     let exit = run.exit(&last);
     match args.format {
-        Format::Text => print(render::result(&run.document, &last.plan))?,
-        Format::Json => json::print(&run.document.finish(&last, exit))?,
+        PlanFormat::Text | PlanFormat::Markdown => print(render::result(&run.document, &last.plan))?,
+        PlanFormat::Json => json::print(&run.document.finish(&last, exit))?,
     }
     // The process ends here: freeing thousands of definitions is wasted time.
     std::mem::forget(last);
