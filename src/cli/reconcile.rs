@@ -299,7 +299,7 @@ pub(super) fn exit_of_pass(pass: &Pass) -> Exit {
     let mut exit = if invalid { Exit::InvalidDefinition } else { Exit::Converged };
     for waiting in &pass.plan.waiting {
         exit = exit.and(match waiting.on.kind() {
-            WaitKind::Guard => Exit::Guard,
+            WaitKind::Guard => Exit::Refused,
             WaitKind::NoBinary => Exit::NoLlamaServer,
             WaitKind::InvalidDefinition => Exit::InvalidDefinition,
             WaitKind::Stuck => Exit::Failed,

@@ -16,7 +16,7 @@ use super::{Problem, backup, table};
 use crate::failpoint::{Point, reach};
 
 /// Step `n` leads from version `n` to `n + 1`. Never edited, only added to.
-pub(super) const STEPS: [&str; 1] = [V1];
+pub(super) const STEPS: [&str; 2] = [V1, V2];
 
 /// A generation never changes once written, but for `outcome`, `death` and
 /// `accepted_by`.
@@ -89,6 +89,14 @@ CREATE TABLE herdsman_events (
     duration_ms INTEGER NOT NULL
 );
 CREATE INDEX herdsman_events_name ON herdsman_events (name, id);
+";
+
+const V2: &str = "
+CREATE TABLE herdsman_applied_plans (
+    id TEXT NOT NULL PRIMARY KEY,       -- the saved plan's
+    begun_at INTEGER NOT NULL,          -- written before its first effect
+    ended_at INTEGER                    -- NULL: under way, or herdsman died
+);
 ";
 
 /// The version that `steps` lead to.

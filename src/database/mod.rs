@@ -15,6 +15,7 @@
 //! | `columns`, `config`, `drift` | which columns herdsman owns, what it writes there, what others changed |
 //! | `locate` | which row is a managed model's, whatever other clients did |
 //! | `records`, `instances`, `events` | reading back |
+//! | `applied` | the saved plans that were applied, each at most once |
 //! | `changes`, `managed` | writing: herdsman's own tables, and the shared row of a managed model |
 //! | `fields` | reading single fields strictly, so that an edited record is an error that names it |
 //! | `models`, `row`, `convert` | the five functions of the contract, a row, the two vocabularies |
@@ -36,6 +37,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use crate::failpoint::{Point, reach};
 use crate::model::{Change, EventRecord, ModelName, Records, Timestamp};
 
+mod applied;
 mod backup;
 mod changes;
 mod check;
@@ -60,6 +62,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use applied::Applied;
 pub use damage::{Place, SetAside};
 pub use error::{DatabaseError, Problem};
 pub use models::{Fields, ModelFilter};
@@ -125,6 +128,34 @@ impl Database {
             return Ok(Vec::new());
         }
         self.read(|connection| events::load(connection, model, limit))
+    }
+
+    /// When the saved plan of this id was applied; `None`: it was not.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn applied_plan(&self, id: &str) -> Result<Option<Applied>, DatabaseError> {
+        if !self.has_records {
+            return Ok(None);
+        }
+        self.read(|connection| applied::find(connection, id))
+    }
+
+    /// Records that the saved plan of this id is about to be applied; if it
+    /// was before, says when and records nothing.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub fn begin_plan(&mut self, id: &str, now: Timestamp) -> Result<Option<Applied>, DatabaseError> {
+        self.write(|connection| applied::begin(connection, id, now))
+    }
+
+    /// Records that a saved plan was applied to its end.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub fn end_plan(&mut self, id: &str, now: Timestamp) -> Result<(), DatabaseError> {
+        self.write(|connection| applied::end(connection, id, now))
     }
 
     /// How often herdsman started each model's server again by itself, because

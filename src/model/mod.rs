@@ -20,6 +20,7 @@ mod name;
 mod observation;
 mod record;
 mod spec;
+mod stated;
 mod table;
 mod time;
 mod words;
