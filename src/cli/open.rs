@@ -1,10 +1,12 @@
 //! From arguments to a host and a pass, and from errors to exit codes.
 
 use super::output::complain;
+use super::review::exit_of_file;
 use super::{Exit, Places};
 use crate::host::{self, Host, HostError};
 use crate::plan::Limits;
 use crate::reconcile::{Goal, Pass, look, pass};
+use crate::review::PlanFileError;
 use crate::state::{StateDir, StateError};
 
 impl Places {
@@ -65,6 +67,9 @@ pub(super) struct Refused {
 pub fn exit_of(error: &anyhow::Error) -> Exit {
     if let Some(refused) = error.downcast_ref::<Refused>() {
         return refused.exit;
+    }
+    if let Some(file) = error.downcast_ref::<PlanFileError>() {
+        return exit_of_file(file);
     }
     let state = match error.downcast_ref::<HostError>() {
         Some(HostError::Load(_)) => return Exit::NoModelsDir,

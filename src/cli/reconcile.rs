@@ -1,5 +1,6 @@
 //! `herdsman reconcile`.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
@@ -9,8 +10,9 @@ use super::json::{self, Document};
 use super::open::{Refused, look_and_tell, pass_and_tell};
 use super::output::{complain, print};
 use super::progress::Progress;
+use super::review::{self, Review};
 use super::{Exit, Places, duration, markdown, render};
-use crate::host::{Host, HostError};
+use crate::host::Host;
 use crate::instance::{Rotation, rotate};
 use crate::model::{Diagnostic, ModelName, Severity};
 use crate::plan::{ActionKind, Limits, MaxDeletes, WaitFor, WaitKind};
@@ -28,6 +30,18 @@ pub struct ReconcileArgs {
     /// How to write plan and results.
     #[arg(long, value_enum, default_value_t)]
     format: PlanFormat,
+    /// Save the plan of a dry run to this file.
+    #[arg(long, value_name = "FILE", requires = "dry_run")]
+    out: Option<PathBuf>,
+    /// Apply this saved plan, once, if everything is as it was; with --dry-run, only say whether it is.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = [
+            "out", "target", "no_wait", "retry", "max_deletes", "parallel", "max_restarting", "upgrade_binary"
+        ]
+    )]
+    plan: Option<PathBuf>,
     /// Only this model; may be given again.
     #[arg(long, value_name = "NAME")]
     target: Vec<ModelName>,
@@ -128,14 +142,17 @@ pub(super) fn run(places: &Places, args: &ReconcileArgs) -> anyhow::Result<Exit>
         let message = "--format markdown shows a plan: add --dry-run".to_owned();
         return Err(Refused { exit: Exit::Usage, message }.into());
     }
-    if args.dry_run { dry_run(places, args, &limits) } else { converge(places, args, &limits) }
+    let review = args.plan.as_deref().map(|path| Review::open(places, path)).transpose()?;
+    let limits = review.as_ref().map_or(limits.clone(), |review| review.limits(&limits));
+    if args.dry_run { dry_run(places, args, &limits, review.as_ref()) } else { converge(places, args, limits, review) }
 }
 
-fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::Result<Exit> {
+fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits, review: Option<&Review>) -> anyhow::Result<Exit> {
     let mut host = places.open_read_only()?;
     let seen = look_and_tell(&mut host, limits)?;
     report_diagnostics(&seen);
     reject_unknown_targets(&seen, args)?;
+    review.map_or(Ok(()), |review| review.check(&host, &seen))?;
     let exit = exit_of_pass(&seen).and(if args.detailed_exitcode && !seen.plan.actions.is_empty() {
         Exit::Changes
     } else {
@@ -146,14 +163,15 @@ fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::Re
         PlanFormat::Json => json::print(&Document::plan(&seen, exit))?,
         PlanFormat::Markdown => print(markdown::plan(&seen.plan, diagnostics(&seen)))?,
     }
+    args.out.as_deref().map_or(Ok(()), |path| review::save(places, path, &seen, limits))?;
     // The process ends here: freeing thousands of definitions is wasted time.
     std::mem::forget(seen);
     Ok(exit)
 }
 
 /// Passes until nothing is left to wait for.
-fn converge(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::Result<Exit> {
-    let mut run = Run::new(args, limits.clone());
+fn converge(places: &Places, args: &ReconcileArgs, limits: Limits, review: Option<Review>) -> anyhow::Result<Exit> {
+    let mut run = Run::new(args, limits, review);
     let mut host = None;
     let mut last = run.pass(places, &mut host)?;
     reject_unknown_targets(&last, args)?;
@@ -180,6 +198,9 @@ fn converge(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::R
     if run.out_of_time() && waits(&last, WaitKind::Progressing) {
         complain("gave up waiting (--timeout); what was begun goes on, and the next reconcile takes it up");
     }
+    if let (Some(review), Some(host)) = (&run.review, &mut host) {
+        review.end(host)?;
+    }
     let exit = run.exit(&last);
     match args.format {
         PlanFormat::Text | PlanFormat::Markdown => print(render::result(&run.document, &last.plan))?,
@@ -198,6 +219,8 @@ const MOST_PASSES_IN_A_ROW: usize = 100;
 struct Run<'a> {
     args: &'a ReconcileArgs,
     limits: Limits,
+    /// The saved plan that is applied.
+    review: Option<Review>,
     document: Document,
     progress: Progress,
     begun: Instant,
@@ -209,13 +232,13 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(args: &'a ReconcileArgs, limits: Limits) -> Self {
+    fn new(args: &'a ReconcileArgs, limits: Limits, review: Option<Review>) -> Self {
         let (document, progress, begun) = (Document::new(), Progress::new(), Instant::now());
-        Self { args, limits, document, progress, begun, rotated: false, busy_passes: 0, futile_passes: 0 }
+        Self { args, limits, review, document, progress, begun, rotated: false, busy_passes: 0, futile_passes: 0 }
     }
 
     /// One pass under the lock.
-    fn pass(&mut self, places: &Places, host: &mut Option<Host>) -> Result<Pass, HostError> {
+    fn pass(&mut self, places: &Places, host: &mut Option<Host>) -> anyhow::Result<Pass> {
         let state = places.state();
         state.create()?;
         let _lock = state.lock(self.args.limits.lock_timeout)?;
@@ -223,7 +246,10 @@ impl<'a> Run<'a> {
             Some(host) => host,
             None => host.insert(places.open()?),
         };
-        let pass = pass_and_tell(host, Goal::Definitions, &self.limits, "reconcile")?;
+        let pass = match &mut self.review {
+            None => pass_and_tell(host, Goal::Definitions, &self.limits, "reconcile")?,
+            Some(review) => review.pass(host, &self.limits)?,
+        };
         if !std::mem::replace(&mut self.rotated, true) {
             // The log grows on, and the next reconcile tries again.
             rotate(&state.logs(), &self.args.limits.rotation()).iter().for_each(complain);
@@ -241,6 +267,9 @@ impl<'a> Run<'a> {
         // `--retry` means once, not until it works.
         let started = last.outcomes.iter().filter(|o| matches!(o.kind, ActionKind::Start | ActionKind::Restart));
         self.limits.tried.extend(started.map(|o| o.model.clone()));
+        if let Some(review) = &mut self.review {
+            review.carry_on(&mut self.limits, last);
+        }
     }
 
     fn ends_with(&self, last: &Pass) -> bool {
@@ -278,7 +307,8 @@ impl<'a> Run<'a> {
     fn exit(&self, last: &Pass) -> Exit {
         let mut exit = exit_of_pass(last);
         let unfinished = !last.outcomes.is_empty() || waits(last, WaitKind::Progressing);
-        if self.document.has_failures() || unfinished && !self.args.no_wait {
+        let cut_short = self.review.as_ref().is_some_and(Review::is_cut_short);
+        if self.document.has_failures() || cut_short || unfinished && !self.args.no_wait {
             exit = exit.and(Exit::Failed);
         }
         if self.args.detailed_exitcode && self.document.has_changes() {
