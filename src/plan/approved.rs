@@ -74,3 +74,64 @@ impl Approved {
         self.tasks.keys().filter(|name| !self.includes(name, Some(desired)))
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::super::{WaitFor, Waiting};
+    use super::*;
+    use crate::model::Timestamp;
+
+    fn name() -> ModelName {
+        ModelName::parse("a").unwrap()
+    }
+
+    fn approved(kind: Option<ActionKind>) -> Approved {
+        let task = Task { kind, definition: None };
+        Approved { secrets: true, tasks: [(name(), task)].into() }
+    }
+
+    fn action(kind: ActionKind) -> Action {
+        Action { model: name(), kind, reasons: Vec::new(), steps: Vec::new() }
+    }
+
+    fn permitted(kind: Option<ActionKind>) -> Vec<ActionKind> {
+        let approved = approved(kind);
+        ActionKind::ALL.into_iter().filter(|kind| approved.permits(&action(*kind))).collect()
+    }
+
+    #[test]
+    fn a_start_may_be_carried_on_and_a_record_not_be_written_again() {
+        use ActionKind::{Adopt, Create, Delete, Restart, Start, Stop, Update};
+        assert_eq!(permitted(None), [Restart, Start, Stop]);
+        assert_eq!(permitted(Some(Create)), [Create, Restart, Start, Stop]);
+        assert_eq!(permitted(Some(Restart)), [Restart, Start, Stop]);
+        for alone in [Update, Adopt, Stop, Delete] {
+            assert_eq!(permitted(Some(alone)), [alone]);
+        }
+        assert!(Approved::default().tasks.is_empty() && !Approved::default().permits(&action(Start)));
+    }
+
+    #[test]
+    fn what_is_finished_is_no_longer_approved_and_what_loads_is() {
+        use ActionKind::{Delete, Restart, Start, Stop, Update};
+        let left = |kind, plan: &Plan| {
+            let mut approved = approved(kind);
+            approved.carry_on(plan);
+            approved.tasks.into_values().map(|task| task.kind).next()
+        };
+        let did = |kind| Plan { actions: vec![action(kind)], ..Plan::default() };
+        let loads =
+            Waiting { model: name(), on: WaitFor::Ready { pid: 1, deadline: Timestamp(1) }, reasons: Vec::new() };
+        let loads = Plan { waiting: vec![loads], ..Plan::default() };
+        assert_eq!(left(Some(Start), &did(Start)), Some(Some(Start)), "whether it becomes ready is to be seen");
+        assert_eq!(left(Some(Restart), &did(Stop)), Some(Some(Restart)), "given up: the former one follows");
+        assert_eq!(left(Some(Start), &loads), Some(None));
+        assert_eq!(left(Some(Update), &loads), Some(None), "it writes no second time");
+        assert_eq!(left(Some(Start), &Plan::default()), None);
+        assert_eq!(left(Some(Update), &did(Update)), None);
+        // Without a step that stops or deletes they only begin to drain.
+        assert_eq!(left(Some(Delete), &did(Delete)), Some(Some(Delete)));
+        assert_eq!(left(Some(Stop), &Plan::default()), None);
+    }
+}
