@@ -24,6 +24,8 @@
 //! | [`reconcile`] | the pass, on one screen |
 //! | [`watch`] | triggers only: when to make the next pass |
 //! | [`host`] | this machine behind that trait |
+//! | [`policy`] | what definitions may ask of this host |
+//! | [`trust`] | whether others can change what root goes by |
 //! | [`git`] | the repository that holds the definitions: commits, and their files |
 //! | [`state`] | the state directory: id, locks, logs |
 //! | [`failpoint`] | where tests may kill it; empty in every other build |
@@ -42,9 +44,11 @@ mod inherited;
 pub mod instance;
 pub mod model;
 pub mod plan;
+pub mod policy;
 mod program;
 pub mod reconcile;
 mod regular;
 pub mod state;
 pub mod text;
+pub mod trust;
 pub mod watch;

@@ -9,7 +9,7 @@ use crate::plan::{Answers, Input, Limits, Plan, Planner, Question, Step};
 
 /// How often the planner may ask before it has to do with what it knows. Each
 /// kind of question is asked once, and one may lead to another.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 9;
 
 /// What a pass is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 pub use exit::Exit;
-pub use open::exit_of;
+pub use open::{diagnostics_of, exit_of};
 pub use output::complain;
 
 /// What is said of the program as a whole.
@@ -72,6 +72,9 @@ pub struct Places {
     /// llama-server for definitions that name none [default: from PATH].
     #[arg(long, global = true, value_name = "PATH", env = "HERDSMAN_LLAMA_SERVER", hide_env_values = true)]
     pub llama_server: Option<String>,
+    /// What definitions may ask of this host [default: /etc/herdsman/policy.toml, if it is there].
+    #[arg(long, global = true, value_name = "FILE", env = "HERDSMAN_POLICY", hide_env_values = true)]
+    pub policy: Option<PathBuf>,
     /// Ports to allot to definitions that name none.
     #[arg(long, global = true, value_name = "A-B", default_value = "8100-8999", value_parser = port_range)]
     pub port_range: (u16, u16),

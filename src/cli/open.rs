@@ -3,7 +3,9 @@
 use super::output::complain;
 use super::{Exit, Places};
 use crate::host::{self, Host, HostError};
+use crate::model::Diagnostic;
 use crate::plan::Limits;
+use crate::policy::PolicyError;
 use crate::reconcile::{Goal, Pass, look, pass};
 use crate::state::{StateDir, StateError};
 
@@ -19,6 +21,7 @@ impl Places {
             models_dir: self.models_dir.clone(),
             database: self.database.clone().unwrap_or_else(|| state.database()),
             // An empty variable is one that is not set.
+            policy: self.policy.clone().filter(|path| !path.as_os_str().is_empty()),
             llama_server: self.llama_server.clone().filter(|name| !name.is_empty()),
             state,
         }
@@ -60,6 +63,15 @@ pub(super) struct Refused {
     pub(super) message: String,
 }
 
+/// What is wrong with the policy, each at its place, if that ended a command.
+#[must_use]
+pub fn diagnostics_of(error: &anyhow::Error) -> &[Diagnostic] {
+    match error.downcast_ref::<HostError>() {
+        Some(HostError::Policy(error)) => error.diagnostics(),
+        _ => &[],
+    }
+}
+
 /// The exit code of an error that ended a command.
 #[must_use]
 pub fn exit_of(error: &anyhow::Error) -> Exit {
@@ -67,7 +79,10 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         return refused.exit;
     }
     let state = match error.downcast_ref::<HostError>() {
-        Some(HostError::Load(_)) => return Exit::NoModelsDir,
+        Some(HostError::Load(_) | HostError::Untrusted(_) | HostError::Policy(PolicyError::Missing(_))) => {
+            return Exit::NoModelsDir;
+        }
+        Some(HostError::Policy(_)) => return Exit::InvalidDefinition,
         Some(HostError::State(state)) => Some(state),
         Some(_) => None,
         None => error.downcast_ref::<StateError>(),

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::reconcile::LimitArgs;
 use super::{Exit, Places, duration};
 use crate::definition::Loader;
+use crate::host::HostError;
 use crate::watch::machine::{Machine, Settings};
 use crate::watch::{self, Pace};
 
@@ -49,7 +50,9 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     let host = {
         let _lock = state.lock(args.limits.lock_timeout)?;
         // A pass must not wait for git: other models may need it meanwhile.
-        places.open()?.with_loader(Loader::impatient())
+        let mut host = places.open()?.with_loader(Loader::impatient());
+        host.read_policy().map_err(HostError::from)?;
+        host
     };
     let LimitArgs { lock_timeout, .. } = args.limits;
     let settings = Settings { poll: args.poll, lock_timeout, rotation: args.limits.rotation() };

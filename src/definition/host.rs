@@ -12,7 +12,7 @@ const ACCEPTED: &str =
     "give an IP address such as `\"127.0.0.1\"`, `\"localhost\"`, or the absolute path of a unix socket";
 
 /// Why a text is not a place to listen: what is wrong, and the fix.
-pub(super) struct HostProblem {
+pub(crate) struct HostProblem {
     pub message: String,
     pub help: String,
 }
@@ -21,7 +21,7 @@ pub(super) struct HostProblem {
 ///
 /// Only names that mean this machine are accepted, so that no name server
 /// decides where a server listens.
-pub(super) fn parse(text: &str) -> Result<String, HostProblem> {
+pub(crate) fn parse(text: &str) -> Result<String, HostProblem> {
     if text.contains('/') {
         return socket(text);
     }

@@ -30,25 +30,25 @@ mod directory;
 mod draft;
 mod duration;
 mod error;
-mod files;
+pub(crate) mod files;
 mod gguf;
 mod git;
-mod host;
+pub(crate) mod host;
 mod host_checks;
 mod load;
-mod names;
+pub(crate) mod names;
 mod options;
 mod paths;
 mod reading;
 mod render;
 mod secret;
-mod source;
-mod suggest;
-mod syntax;
+pub(crate) mod source;
+pub(crate) mod suggest;
+pub(crate) mod syntax;
 #[cfg(test)]
 mod tests;
-mod text;
-mod value;
+pub(crate) mod text;
+pub(crate) mod value;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -60,6 +60,7 @@ pub use error::LoadError;
 pub use files::identity_now;
 pub use gguf::{GgufProblem, check_gguf};
 pub use host_checks::host_checks;
+pub(crate) use host_checks::{Refused, problem_at, refuse};
 pub use load::Loader;
 pub use paths::lexical as absolute;
 pub use render::render;
@@ -90,7 +91,7 @@ pub trait Catalogues: Sync {
 }
 
 /// The order people read problems in: by file, from top to bottom, each once.
-fn in_order(mut problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
+pub(crate) fn in_order(mut problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
     let place = |problem: &Diagnostic| problem.snippet.as_ref().map(|(_, span)| span.start);
     problems.sort_by(|a, b| a.file.cmp(&b.file).then_with(|| place(a).cmp(&place(b))));
     problems.dedup();

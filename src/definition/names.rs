@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// many files state it. Every thread that reads has its own, so that none
 /// waits for another's reference counts.
 #[derive(Debug, Default)]
-pub(super) struct Names(HashSet<Arc<str>>);
+pub(crate) struct Names(HashSet<Arc<str>>);
 
 impl Names {
     /// The copy of `name`.

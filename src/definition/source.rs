@@ -13,7 +13,7 @@ use crate::model::{Diagnostic, Origin};
 
 /// A file and its text.
 #[derive(Debug)]
-pub(super) struct Source<'t> {
+pub(crate) struct Source<'t> {
     /// Absolute, lexically resolved.
     pub path: Arc<str>,
     /// As people see it.

@@ -1,20 +1,20 @@
 //! Did-you-mean for keys and words, and the keys each place knows.
 
 /// Keys of a definition that are no tables.
-pub(super) const TOP_LEVEL: [&str; 11] =
+pub(crate) const TOP_LEVEL: [&str; 11] =
     ["type", "state", "name", "model", "hf_repo", "model_url", "host", "port", "aliases", "binary", "description"];
 /// Tables of a definition.
-pub(super) const TABLES: [&str; 6] = ["labels", "parameters", "env", "secrets", "ready", "update"];
+pub(crate) const TABLES: [&str; 6] = ["labels", "parameters", "env", "secrets", "ready", "update"];
 /// Keys of `[secrets]`.
-pub(super) const SECRETS: [&str; 2] = ["api_key", "hf_token"];
+pub(crate) const SECRETS: [&str; 2] = ["api_key", "hf_token"];
 /// Keys of `[ready]`.
-pub(super) const READY: [&str; 3] = ["timeout", "unhealthy_after", "require_gpu"];
+pub(crate) const READY: [&str; 3] = ["timeout", "unhealthy_after", "require_gpu"];
 /// Keys of `[update]`.
-pub(super) const UPDATE: [&str; 2] = ["drain", "on_failure"];
+pub(crate) const UPDATE: [&str; 2] = ["drain", "on_failure"];
 
 /// The candidate that `text` most likely was meant to be: at most a third of
 /// it mistyped, or one of them begins the other.
-pub(super) fn nearest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub(crate) fn nearest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let text = text.to_ascii_lowercase().replace('-', "_");
     let distance = |candidate: &str| strsim::damerau_levenshtein(&text, candidate);
     let (distance, best) = candidates.into_iter().map(|c| (distance(c), c)).min_by_key(|(distance, _)| *distance)?;
@@ -22,7 +22,7 @@ pub(super) fn nearest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c s
 }
 
 /// The place that knows `key`, in words, if it is not the place `here`.
-pub(super) fn elsewhere(key: &str, here: &str) -> Option<String> {
+pub(crate) fn elsewhere(key: &str, here: &str) -> Option<String> {
     let key = &*key.replace('-', "_");
     if !here.is_empty() && TOP_LEVEL.contains(&key) {
         return Some(format!("`{key}` goes at the top of the file, before the first `[table]`"));
@@ -37,7 +37,7 @@ pub(super) fn elsewhere(key: &str, here: &str) -> Option<String> {
 }
 
 /// `a`, `b` or `c`, as values to choose from.
-pub(super) fn alternatives<'c>(words: impl Iterator<Item = &'c str>) -> String {
+pub(crate) fn alternatives<'c>(words: impl Iterator<Item = &'c str>) -> String {
     let words: Vec<_> = words.map(|word| format!("`\"{word}\"`")).collect();
     match words.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),

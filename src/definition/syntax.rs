@@ -14,7 +14,7 @@ use crate::model::Diagnostic;
 const MOST: usize = 20;
 
 /// The problems of a file that does not parse; `table` is what was recovered.
-pub(super) fn problems(source: &Source<'_>, table: &DeTable<'_>, errors: &[Error]) -> Vec<Diagnostic> {
+pub(crate) fn problems(source: &Source<'_>, table: &DeTable<'_>, errors: &[Error]) -> Vec<Diagnostic> {
     errors.iter().take(MOST).map(|error| problem(source, table, error)).collect()
 }
 

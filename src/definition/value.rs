@@ -16,17 +16,17 @@ const MOST_PROBLEMS: usize = 50;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub(super) struct Stated<T> {
+pub(crate) struct Stated<T> {
     pub value: T,
     pub origin: Origin,
     pub span: Range<usize>,
 }
 
 /// A value of the file as the parser gives it.
-pub(super) type Value<'t> = Spanned<DeValue<'t>>;
+pub(crate) type Value<'t> = Spanned<DeValue<'t>>;
 
 /// One file while its values are read: collects every problem.
-pub(super) struct Reader<'s, 't> {
+pub(crate) struct Reader<'s, 't> {
     pub source: &'s Source<'t>,
     pub names: &'s mut Names,
     pub problems: Vec<Diagnostic>,
@@ -112,7 +112,7 @@ impl<'s, 't> Reader<'s, 't> {
 }
 
 /// What a value is, with its article.
-pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
+pub(crate) fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
         DeValue::Integer(_) => "an integer",
