@@ -103,36 +103,43 @@ impl Policy {
     /// Where the policy decides `problem`, and what it allows instead.
     pub(super) fn rule(&self, problem: &Problem) -> String {
         let key = problem.key();
-        let place = match self.lines.get(&key) {
-            Some(line) => format!("{}:{line} (`{}`)", self.file, key.as_str()),
-            None => format!("{} (it states no `{}`)", self.file, key.as_str()),
+        let Some(line) = self.lines.get(&key) else {
+            let so = self.unstated(problem).map_or_else(String::new, |allowed| format!(", so {allowed}"));
+            return format!("{} states no `{}`{so}", self.file, key.as_str());
         };
-        match self.allowed(problem) {
+        let place = format!("{}:{line} (`{}`)", self.file, key.as_str());
+        match self.stated(problem) {
             Some(allowed) => format!("{place} allows {allowed}"),
             None => format!("see {place}"),
         }
     }
 
-    /// What would be allowed in place of what is refused, where that is a short list.
-    fn allowed(&self, problem: &Problem) -> Option<String> {
+    /// What is allowed where nothing is stated.
+    fn unstated(&self, problem: &Problem) -> Option<String> {
+        match problem {
+            Problem::Host { .. } => Some("only addresses of loopback are allowed".to_owned()),
+            Problem::Port { .. } => Some(format!("{}-{} are allowed", self.ports.0, self.ports.1)),
+            Problem::UnknownVariable { .. } => {
+                Some("only those that choose devices and threads are allowed".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// What is stated to be allowed in place of what is refused, where that is
+    /// a short list.
+    fn stated(&self, problem: &Problem) -> Option<String> {
         let joined = |items: Vec<String>| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
         let shown = |patterns: &[super::Pattern]| joined(patterns.iter().map(ToString::to_string).collect());
         match problem {
             Problem::Outside { key, .. } | Problem::Unresolved { key, .. } => {
-                let roots = self.roots(*key).iter();
-                Some(joined(roots.map(|root| root.display().to_string()).collect()))
+                Some(joined(self.roots(*key).iter().map(|root| root.display().to_string()).collect()))
             }
-            Problem::Host { .. } => {
-                Some(self.hosts.clone().map_or_else(|| "addresses of loopback alone".to_owned(), joined))
-            }
+            Problem::Host { .. } => self.hosts.clone().map(joined),
             Problem::Port { .. } => Some(format!("{}-{}", self.ports.0, self.ports.1)),
             Problem::Download { .. } => Some(shown(&self.downloads)),
             Problem::SecretVariable { .. } => Some(shown(&self.secret_env)),
-            Problem::UnknownVariable { .. } => {
-                let more =
-                    if self.allow_env.is_empty() { String::new() } else { format!(", and {}", shown(&self.allow_env)) };
-                Some(format!("those that only choose devices and threads{more}"))
-            }
+            Problem::UnknownVariable { .. } => Some(shown(&self.allow_env)),
             Problem::Harmful { .. }
             | Problem::DeniedOption { .. }
             | Problem::UnknownOption { .. }
