@@ -345,9 +345,11 @@ fn load(
     let cwd = working_directory();
     let policy = binaries.policy.as_deref();
     let dir = definition::absolute(&cwd, &places.models_dir);
-    trust::require(&dir, policy.map_or(&[], Policy::owners))?;
+    let owners = policy.map_or(&[][..], Policy::owners);
+    trust::require(&dir, owners)?;
     let options = LoadOptions { dir: &places.models_dir, cwd: &cwd, state_key, catalogues: binaries };
     let mut desired = loader.load(&options)?;
+    loader.require_trusted(&dir, owners)?;
     if let Some(policy) = policy {
         policy.enforce(&mut desired);
     }

@@ -42,6 +42,7 @@ pub mod host;
 mod hostile;
 mod inherited;
 pub mod instance;
+mod links;
 pub mod model;
 pub mod plan;
 pub mod policy;

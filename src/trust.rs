@@ -5,14 +5,11 @@
 //! anything as root: so root refuses them. A directory such as `/tmp`, where
 //! nobody can rename what belongs to another (sticky), may be on the way.
 
-use std::collections::VecDeque;
-use std::ffi::OsString;
-use std::fs::{self, Metadata};
+use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-/// Links that lead in a circle.
-const MOST_LINKS: usize = 40;
+use crate::links::{MOST_LINKS, names};
 
 /// Others can change what is at a path.
 #[derive(Debug, thiserror::Error)]
@@ -68,8 +65,9 @@ pub fn require(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
         }
         let next = here.join(&name);
         let Ok(metadata) = fs::symlink_metadata(&next) else { return Ok(()) };
-        if let Some(uid) = foreign(&metadata, owners) {
-            return Err(untrusted(&next, How::Owner(uid)));
+        let access = Access::of(&metadata);
+        if let Some(how) = access.foreign(owners) {
+            return Err(untrusted(&next, how));
         }
         if metadata.is_symlink() {
             let target = fs::read_link(&next).unwrap_or_default();
@@ -83,19 +81,57 @@ pub fn require(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
             names(&target).into_iter().rev().for_each(|name| left.push_front(name));
             continue;
         }
-        if let Some(mode) = written_by_others(&metadata, left.is_empty()) {
-            return Err(untrusted(&next, How::Mode(mode)));
+        let safe_on_the_way = access.is_sticky() && !left.is_empty();
+        if let Some(how) = access.written_by_others().filter(|_| !safe_on_the_way) {
+            return Err(untrusted(&next, how));
         }
         here = next;
     }
     Ok(())
 }
 
-/// The owner, if that is neither root nor trusted like it. A user of another
-/// namespace, who has no number here, is the one who gave us ours.
-fn foreign(metadata: &Metadata, owners: &[u32]) -> Option<u32> {
-    let uid = metadata.uid();
-    (uid != 0 && !owners.contains(&uid) && !(uid == UNMAPPED && is_in_a_namespace())).then_some(uid)
+/// Who can write to a file or directory, as far as its metadata tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Access {
+    uid: u32,
+    gid: u32,
+    mode: u32,
+}
+
+impl Access {
+    pub fn of(metadata: &impl MetadataExt) -> Self {
+        Self { uid: metadata.uid(), gid: metadata.gid(), mode: metadata.mode() & 0o7777 }
+    }
+
+    /// Refuses the file or directory at `path`, apart from the way there, if
+    /// this is root.
+    pub fn require(self, path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        match self.foreign(owners).or(self.written_by_others()) {
+            Some(how) => Err(Untrusted { path: path.to_owned(), place: path.to_owned(), how }),
+            None => Ok(()),
+        }
+    }
+
+    /// The owner, if that is neither root nor trusted like it. A user of
+    /// another namespace, who has no number here, is the one who gave us ours.
+    fn foreign(self, owners: &[u32]) -> Option<How> {
+        let trusted = self.uid == 0 || owners.contains(&self.uid) || self.uid == UNMAPPED && is_in_a_namespace();
+        (!trusted).then_some(How::Owner(self.uid))
+    }
+
+    /// Its mode, if that lets others write. Root's own group is root's.
+    fn written_by_others(self) -> Option<How> {
+        let group = self.mode & 0o020 != 0 && self.gid != 0;
+        (group || self.mode & 0o002 != 0).then_some(How::Mode(self.mode))
+    }
+
+    /// Whether what lies in it is safe from those who can write to it.
+    fn is_sticky(self) -> bool {
+        self.mode & 0o1000 != 0
+    }
 }
 
 /// What the kernel shows in place of a number that a namespace does not know.
@@ -105,22 +141,4 @@ const UNMAPPED: u32 = 65534;
 fn is_in_a_namespace() -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     !map.split_whitespace().eq(["0", "0", "4294967295"])
-}
-
-/// The mode, if it lets others write. Root's own group is root's.
-fn written_by_others(metadata: &Metadata, is_last: bool) -> Option<u32> {
-    let mode = metadata.mode() & 0o7777;
-    let group = mode & 0o020 != 0 && metadata.gid() != 0;
-    let sticky = mode & 0o1000 != 0 && !is_last;
-    ((group || mode & 0o002 != 0) && !sticky).then_some(mode)
-}
-
-/// The names on a path; `..` is kept, for after a link it leads elsewhere.
-fn names(path: &Path) -> VecDeque<OsString> {
-    let name = |component: Component<'_>| match component {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some(OsString::from("..")),
-        Component::Prefix(_) | Component::RootDir | Component::CurDir => None,
-    };
-    path.components().filter_map(name).collect()
 }

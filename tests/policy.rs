@@ -217,8 +217,8 @@ fn is_refused_while_others_can_write(path: impl Fn(&World) -> std::path::PathBuf
     run(&world, &["reconcile"]).exits(0);
     let (path, pid) = (path(&world), world.pid("a"));
     let good = mode(&path);
-    fs::set_permissions(&path, fs::Permissions::from_mode(bad)).unwrap();
     ask_for(&world, "seed = 1\n");
+    fs::set_permissions(&path, fs::Permissions::from_mode(bad)).unwrap();
     run(&world, &["reconcile"]).exits(code).says(says).says(&["can be written by others", "chmod go-w"]);
     assert_eq!(world.pid("a"), pid);
     fs::set_permissions(&path, fs::Permissions::from_mode(good)).unwrap();
@@ -228,6 +228,7 @@ fn is_refused_while_others_can_write(path: impl Fn(&World) -> std::path::PathBuf
 #[test]
 fn root_refuses_what_others_can_write_to() {
     is_refused_while_others_can_write(World::models_dir, 0o777, 66, &["models.d"]);
+    is_refused_while_others_can_write(|world| world.models_dir().join("a.toml"), 0o666, 66, &["models.d/a.toml"]);
     is_refused_while_others_can_write(World::state_dir, 0o1777, 66, &["state"]);
     is_refused_while_others_can_write(|world| world.path().to_owned(), 0o777, 66, &["on the way to"]);
     is_refused_while_others_can_write(|world| world.path().join("policy.toml"), 0o666, 65, &["policy.toml"]);

@@ -3,14 +3,11 @@
 //! What is checked here is opened later, by llama-server and by its name: a
 //! link swapped in between is not noticed until the next start is checked.
 
-use std::collections::VecDeque;
-use std::ffi::OsString;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-/// Links that lead in a circle: what the kernel allows, too.
-const MOST_LINKS: usize = 40;
+use crate::links::{MOST_LINKS, names};
 
 /// Where `path`, absolute, leads; the part of it that is not there stands as
 /// it is written, for that is where it would be made.
@@ -50,16 +47,6 @@ pub(super) fn real(path: &Path) -> io::Result<PathBuf> {
 /// root that cannot be looked at holds nothing.
 pub(super) fn is_within(path: &Path, root: &Path) -> bool {
     real(root).is_ok_and(|root| path.starts_with(root))
-}
-
-/// The names on a path; `..` is kept, for after a link it leads elsewhere.
-fn names(path: &Path) -> VecDeque<OsString> {
-    let name = |component: Component<'_>| match component {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some(OsString::from("..")),
-        Component::Prefix(_) | Component::RootDir | Component::CurDir => None,
-    };
-    path.components().filter_map(name).collect()
 }
 
 #[cfg(test)]
