@@ -128,6 +128,7 @@ fn without_a_readable_policy_nothing_is_done() {
         for arguments in [&["reconcile"][..], &["reconcile", "--dry-run"], &["status", "--exit-code"]] {
             run(&world, arguments).exits(code).says(says);
         }
+        run(&world, &["status"]).exits(0).says(&["NAME", "a  "]).says(says);
         run(&world, &["watch"]).exits(code).says(says);
         assert_eq!(world.instances(), []);
     };

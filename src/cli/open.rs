@@ -78,17 +78,25 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
     if let Some(refused) = error.downcast_ref::<Refused>() {
         return refused.exit;
     }
-    let state = match error.downcast_ref::<HostError>() {
-        Some(HostError::Load(_) | HostError::Untrusted(_) | HostError::Policy(PolicyError::Missing(_))) => {
-            return Exit::NoModelsDir;
-        }
-        Some(HostError::Policy(_)) => return Exit::InvalidDefinition,
-        Some(HostError::State(state)) => Some(state),
-        Some(_) => None,
-        None => error.downcast_ref::<StateError>(),
-    };
-    match state {
-        Some(StateError::Locked { .. } | StateError::Watched(_)) => Exit::Locked,
+    match error.downcast_ref::<HostError>() {
+        Some(error) => exit_of_host(error),
+        None => error.downcast_ref().map_or(Exit::Failed, exit_of_state),
+    }
+}
+
+/// The exit code of an error of this machine.
+pub(super) fn exit_of_host(error: &HostError) -> Exit {
+    match error {
+        HostError::Load(_) | HostError::Untrusted(_) | HostError::Policy(PolicyError::Missing(_)) => Exit::NoModelsDir,
+        HostError::Policy(_) => Exit::InvalidDefinition,
+        HostError::State(error) => exit_of_state(error),
+        HostError::Database(_) | HostError::Processes(_) | HostError::ReadOnly => Exit::Failed,
+    }
+}
+
+fn exit_of_state(error: &StateError) -> Exit {
+    match error {
+        StateError::Locked { .. } | StateError::Watched(_) => Exit::Locked,
         _ => Exit::Failed,
     }
 }
