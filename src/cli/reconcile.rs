@@ -286,7 +286,8 @@ pub(super) fn exit_of_pass(pass: &Pass) -> Exit {
             WaitKind::NoBinary => Exit::NoLlamaServer,
             WaitKind::InvalidDefinition => Exit::InvalidDefinition,
             WaitKind::Stuck => Exit::Failed,
-            WaitKind::Progressing | WaitKind::Note => Exit::Converged,
+            // What somebody wants by hand is no failure to report every minute.
+            WaitKind::Progressing | WaitKind::Note | WaitKind::ByHand => Exit::Converged,
         });
     }
     if pass.outcomes.iter().any(|o| o.result.is_err()) {

@@ -16,7 +16,7 @@ use super::{Problem, backup, table};
 use crate::failpoint::{Point, reach};
 
 /// Step `n` leads from version `n` to `n + 1`. Never edited, only added to.
-pub(super) const STEPS: [&str; 1] = [V1];
+pub(super) const STEPS: [&str; 2] = [V1, V2];
 
 /// A generation never changes once written, but for `outcome`, `death` and
 /// `accepted_by`.
@@ -89,6 +89,22 @@ CREATE TABLE herdsman_events (
     duration_ms INTEGER NOT NULL
 );
 CREATE INDEX herdsman_events_name ON herdsman_events (name, id);
+";
+
+/// What people ask for by hand.
+const V2: &str = "
+CREATE TABLE herdsman_overrides (
+    name TEXT NOT NULL,
+    kind TEXT NOT NULL,                 -- suspended, state, restart
+    given_by TEXT NOT NULL,             -- the user
+    given_at INTEGER NOT NULL,
+    reason TEXT,
+    until INTEGER,                      -- suspended: NULL is until resumed
+    state TEXT,                         -- state: running or stopped
+    definition TEXT,                    -- state: model::meaning of the definition it was given for
+    instance TEXT,                      -- restart: the instance to replace
+    PRIMARY KEY (name, kind)
+);
 ";
 
 /// The version that `steps` lead to.

@@ -14,7 +14,7 @@
 //! | `migrations`, `table` | herdsman's own tables; the table others share with us |
 //! | `columns`, `config`, `drift` | which columns herdsman owns, what it writes there, what others changed |
 //! | `locate` | which row is a managed model's, whatever other clients did |
-//! | `records`, `instances`, `events` | reading back |
+//! | `records`, `instances`, `overrides`, `events` | reading back |
 //! | `changes`, `managed` | writing: herdsman's own tables, and the shared row of a managed model |
 //! | `fields` | reading single fields strictly, so that an edited record is an error that names it |
 //! | `models`, `row`, `convert` | the five functions of the contract, a row, the two vocabularies |
@@ -53,6 +53,7 @@ mod managed;
 mod migrations;
 mod models;
 mod open;
+mod overrides;
 mod records;
 mod row;
 mod salvage;

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `models` | every row that can be read | other programs' rows have no other source, and a managed model keeps its id |
 //! | `herdsman_events` | every row that can be read | history is of use in parts |
+//! | `herdsman_overrides` | every row that can be read | each says all there is to say, and nothing else knows it |
 //! | herdsman's other tables | whole, with a whole `models`, or not at all | half of them would be a lie; without them the definitions and the living processes tell most of it |
 //! | other programs' tables | no | nothing is known of them |
 //!
@@ -38,6 +39,7 @@ pub(super) fn salvage(damaged: &Connection, new: &Connection, path: &Path) -> Re
     let transaction = Transaction::new_unchecked(new, TransactionBehavior::Immediate)?;
     let models = copy(damaged, &transaction, "models")?;
     copy(damaged, &transaction, "herdsman_events")?;
+    copy(damaged, &transaction, "herdsman_overrides")?;
     let records = models.whole && copy_records(damaged, &transaction)?;
     transaction.commit()?;
     Ok(Salvaged { rows: models.rows, records })

@@ -18,6 +18,7 @@ mod diagnostic;
 mod launch;
 mod name;
 mod observation;
+mod overrides;
 mod record;
 mod spec;
 mod table;
@@ -32,6 +33,9 @@ pub use launch::{Launch, StopTarget};
 pub use name::{ModelName, NameError};
 pub use observation::{
     BinaryIdentity, Busy, Death, FailureCause, Health, Instance, Listener, Observed, ProcessId, Progress,
+};
+pub use overrides::{
+    Given, Override, OverrideKind, Overrides, RestartByHand, StateByHand, Suspended, meaning,
 };
 pub use record::{
     ColumnDrift, Crashes, Generation, GenerationOutcome, InstanceId, InstanceRecord, InstanceState, ModelRecord,

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BinaryIdentity, Death, DesiredState, ModelName, Origin, ProcessId, Progress, Spec, SpecHash, Status, Timestamp,
+    BinaryIdentity, Death, DesiredState, ModelName, Origin, Overrides, ProcessId, Progress, Spec, SpecHash, Status, Timestamp,
 };
 
 /// The uuid of one instance, recorded before it is started and carried in its
@@ -30,6 +30,8 @@ pub struct Records {
     pub unmanaged: Vec<UnmanagedRow>,
     /// Instances recorded for a model that has no record any more.
     pub orphans: Vec<InstanceRecord>,
+    /// What was asked for by hand; also of models that have no record.
+    pub overrides: BTreeMap<ModelName, Overrides>,
 }
 
 /// One managed model.

@@ -8,6 +8,7 @@
 
 mod action;
 mod backoff;
+mod by_hand;
 mod decide;
 mod guard;
 mod input;
@@ -27,7 +28,10 @@ pub use action::{Action, ActionKind, Finding, Found, GuardRefusal, Plan, Step, W
 pub use input::{Answers, Binary, Input, Limits, MaxDeletes, Question};
 pub use reason::{Impact, Reason, WaitFor, WaitKind};
 
-use crate::model::{Change, Health, Instance, ModelName, ModelRecord, SpecHash, Unresolved};
+use crate::model::{
+    Change, Health, Instance, ModelName, ModelRecord, Override, SpecHash, Suspended, Unresolved,
+};
+use by_hand::ByHand;
 use decide::{Decision, Situation};
 use ports::PortChoice;
 use wanted::Wanted;
@@ -179,7 +183,10 @@ impl<'a> World<'a> {
     fn decide(&self, names: &[&ModelName]) -> Decisions {
         let mut decisions = Decisions::default();
         for name in names {
-            let decision = decide::decide(self.input, self.situation(name));
+            let decision = match by_hand::suspended(self.input, name) {
+                Some(suspended) => self.hold_still(name, suspended),
+                None => decide::decide(self.input, self.situation(name)),
+            };
             if !decision.is_empty() {
                 decisions.needs.push(((*name).clone(), decision));
             } else if self.input.desired.is_some_and(|d| d.definitions.contains_key(*name)) {
@@ -189,11 +196,33 @@ impl<'a> World<'a> {
         decisions
     }
 
+    /// Nothing at all is done to a suspended model, not even to its record:
+    /// what happens to its instance meanwhile is found out afterwards.
+    fn hold_still(&self, name: &ModelName, suspended: &Suspended) -> Decision {
+        let input = self.input;
+        let removed = !self.unresolved.contains_key(name)
+            && self.deletions_blocked.is_none()
+            && input.desired.is_some_and(|d| !d.definitions.contains_key(name))
+            && input.records.models.contains_key(name);
+        let (given, until) = (suspended.given.clone(), suspended.until);
+        let anchored = suspended.anchored(input.now).map(|what| Change::PutOverride {
+            model: name.clone(),
+            what: Override::Suspended(what),
+        });
+        Decision {
+            waits: vec![WaitFor::Suspended { given, until, removed }],
+            bookkeeping: anchored.into_iter().collect(),
+            removed_and_suspended: removed,
+            ..Decision::default()
+        }
+    }
+
     /// Every model anybody speaks of, in order.
     fn names(&self) -> Vec<&'a ModelName> {
         let defined = self.input.desired.into_iter().flat_map(|d| d.definitions.keys());
         let recorded = self.input.records.models.keys();
         let others = self.live.keys().chain(self.unresolved.keys()).copied();
+        let others = others.chain(self.input.records.overrides.keys());
         let mut names: Vec<_> = defined.chain(recorded).chain(others).collect();
         names.sort();
         names.dedup();
@@ -210,12 +239,14 @@ impl<'a> World<'a> {
         // What an unreadable file says of patience is not known.
         let definition = wanted.as_ref().map(|w| &*w.definition).filter(|_| unresolved.is_none());
         let settled = record.map(|record| settle::settle(self.input, name, definition, record, &live));
+        let by_hand = ByHand::of(self.input, name, definition, unresolved.is_some());
         Situation {
             name,
             settled,
             wanted,
             unresolved,
             port: port.cloned(),
+            by_hand,
             live,
             rows: self.rows.get(name.as_str()).cloned().unwrap_or_default(),
             deletions_blocked: self.deletions_blocked,
@@ -245,7 +276,9 @@ impl<'a> World<'a> {
             .orphans
             .iter()
             .filter(|orphan| {
-                !observed.unknown.contains(&orphan.id) && observed.instances.iter().all(|i| i.id != orphan.id)
+                by_hand::suspended(self.input, &orphan.model).is_none()
+                    && !observed.unknown.contains(&orphan.id)
+                    && observed.instances.iter().all(|i| i.id != orphan.id)
             })
             .map(|orphan| Change::RemoveInstance(orphan.id.clone()))
     }

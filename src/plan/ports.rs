@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Input, Plan, Step};
+use super::{Input, Plan, Step, by_hand};
 use crate::model::{Change, Definition, DesiredState, FailureCause, Listener, ModelName, ModelRecord};
 
 /// The outcome for one model.
@@ -71,7 +71,7 @@ pub fn allot(input: &Input<'_>) -> BTreeMap<ModelName, PortChoice> {
                 (Some(port), None) => PortChoice::On(Some(port)),
                 (None, _) => match kept.get(name) {
                     Some(port) => PortChoice::On(Some(*port)),
-                    None if definition.state == DesiredState::Stopped => PortChoice::On(None),
+                    None if by_hand::wanted_state(input, definition) == DesiredState::Stopped => PortChoice::On(None),
                     None => free.next().map_or(PortChoice::Exhausted, |port| PortChoice::On(Some(port))),
                 },
             };

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ColumnDrift, Death, DesiredState, FieldChange, ModelName, Origin, Timestamp};
+use crate::model::{ColumnDrift, Death, DesiredState, FieldChange, Given, ModelName, Origin, Timestamp};
 use crate::text::printable;
 
 /// What a changed field needs.
@@ -126,6 +126,12 @@ pub enum Reason {
     StopUnfinished,
     /// `herdsman down`.
     Down,
+    /// `herdsman start`, `stop` or `restart` of this model.
+    ByHand {
+        /// By whom.
+        #[serde(flatten)]
+        given: Given,
+    },
 }
 
 impl Reason {
@@ -183,8 +189,15 @@ impl fmt::Display for Reason {
             Self::BinaryChanged => f.write_str("llama-server changed on disk"),
             Self::StopUnfinished => f.write_str("a stop that was begun"),
             Self::Down => f.write_str("herdsman down"),
+            Self::ByHand { given } => write!(f, "by hand ({})", shown_given(given)),
         }
     }
+}
+
+/// `ann`, `ann: new driver`.
+fn shown_given(given: &Given) -> String {
+    let by = printable(&given.by);
+    given.because.as_ref().map_or_else(|| by.clone(), |because| format!("{by}: {}", printable(because)))
 }
 
 /// `ctx_size 8192 -> 16384`, `mmap set to false`, `description`.
@@ -338,6 +351,24 @@ pub enum WaitFor {
     },
     /// `--upgrade-binary`: it runs, on a llama-server that changed on disk.
     BinaryUpgrade,
+    /// `herdsman resume`: nothing is done to it.
+    Suspended {
+        /// By whom.
+        #[serde(flatten)]
+        given: Given,
+        /// Until then at the latest.
+        until: Option<Timestamp>,
+        /// Its definition is gone: it is deleted once it is resumed.
+        removed: bool,
+    },
+    /// A change of its definition: it is in the other state by hand.
+    StateByHand {
+        /// By whom.
+        #[serde(flatten)]
+        given: Given,
+        /// The state wanted instead of the declared one.
+        state: DesiredState,
+    },
 }
 
 /// What a wait means for the command that reports it.
@@ -355,6 +386,8 @@ pub enum WaitKind {
     Guard,
     /// The model is as declared.
     Note,
+    /// The model is as somebody wants it by hand.
+    ByHand,
 }
 
 impl WaitFor {
@@ -365,6 +398,7 @@ impl WaitFor {
             Self::Ready { deadline, .. } | Self::Drain { deadline, .. } => Some(*deadline),
             Self::Backoff { until, .. } | Self::Weights { until, .. } => Some(*until),
             Self::Answer { deadline, .. } => *deadline,
+            Self::Suspended { until, .. } => *until,
             _ => None,
         }
     }
@@ -394,6 +428,7 @@ impl WaitFor {
             Self::Guard => WaitKind::Guard,
             Self::Binary { .. } => WaitKind::NoBinary,
             Self::BinaryUpgrade => WaitKind::Note,
+            Self::Suspended { .. } | Self::StateByHand { .. } => WaitKind::ByHand,
         }
     }
 }
@@ -444,6 +479,22 @@ impl fmt::Display for WaitFor {
             }
             Self::OneRow { ids } => write!(f, "rows {ids:?} share this name; rename or delete all but one"),
             Self::BinaryUpgrade => f.write_str("llama-server changed on disk; --upgrade-binary restarts it"),
+            Self::Suspended { given, until, removed } => {
+                write!(f, "suspended ({}): nothing is done to it", shown_given(given))?;
+                if *removed {
+                    f.write_str(", its definition is gone and it is deleted then")?;
+                }
+                f.write_str(if until.is_some() { " until its time is over" } else { "" })?;
+                f.write_str("; `herdsman resume` ends it")
+            }
+            Self::StateByHand { given, state } => {
+                let (word, back) = match state {
+                    DesiredState::Running => ("started", "stop"),
+                    DesiredState::Stopped => ("stopped", "start"),
+                };
+                let given = shown_given(given);
+                write!(f, "{word} by hand ({given}); a change of its definition, or `herdsman {back}`, ends it")
+            }
         }
     }
 }
