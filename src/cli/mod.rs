@@ -1,5 +1,6 @@
 //! The command line: one file per command, arguments and rendering only.
 
+mod by_hand;
 mod down;
 mod exit;
 mod json;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::plan;
 pub use exit::Exit;
 pub use open::exit_of;
 pub use output::complain;
@@ -86,6 +88,16 @@ pub enum Command {
     Watch(watch::WatchArgs),
     /// Show every model: what is wanted, what runs, and why they differ.
     Status(status::StatusArgs),
+    /// Do nothing to a model for a while, not even restart it when it crashes.
+    Suspend(by_hand::SuspendArgs),
+    /// End a suspension.
+    Resume(by_hand::ResumeArgs),
+    /// Start a model now, until its definition changes if it is declared stopped.
+    Start(by_hand::HandArgs),
+    /// Stop a model until its definition changes, or `start`.
+    Stop(by_hand::HandArgs),
+    /// Restart a model's server.
+    Restart(by_hand::HandArgs),
     /// Stop every managed server; records and definitions stay.
     Down(down::DownArgs),
     /// Read the models table, as the programs that share it see it.
@@ -101,6 +113,11 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Reconcile(args) => reconcile::run(&cli.places, args),
         Command::Watch(args) => watch::run(&cli.places, args),
         Command::Status(args) => status::run(&cli.places, args),
+        Command::Suspend(args) => by_hand::suspend(&cli.places, args),
+        Command::Resume(args) => by_hand::resume(&cli.places, args),
+        Command::Start(args) => by_hand::act(&cli.places, plan::Command::Start, args),
+        Command::Stop(args) => by_hand::act(&cli.places, plan::Command::Stop, args),
+        Command::Restart(args) => by_hand::act(&cli.places, plan::Command::Restart, args),
         Command::Down(args) => down::run(&cli.places, args),
         Command::Models(args) => models::run(&cli.places, args),
     }

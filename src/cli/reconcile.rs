@@ -20,28 +20,35 @@ use crate::reconcile::{Goal, Pass};
 #[derive(Debug, Args)]
 pub struct ReconcileArgs {
     /// Show what would be done and why; write nothing at all.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "no_wait")]
     dry_run: bool,
     /// Exit 2 if changes are pending (dry run) or were made.
     #[arg(long)]
     detailed_exitcode: bool,
-    /// How to write plan and results.
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    #[command(flatten)]
+    wait: Wait,
     /// Only this model; may be given again.
     #[arg(long, value_name = "NAME")]
     target: Vec<ModelName>,
-    /// Make one pass and leave what loads or drains to the next.
-    #[arg(long, conflicts_with = "dry_run")]
-    no_wait: bool,
-    /// Give up waiting after this time; what was begun goes on [default: never].
-    #[arg(long, value_name = "T", value_parser = duration)]
-    timeout: Option<Duration>,
     /// Try failed generations and crashed models again now.
     #[arg(long)]
     retry: bool,
     #[command(flatten)]
     limits: LimitArgs,
+}
+
+/// How long to stay, and how to tell of it.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Wait {
+    /// How to write plan and results.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Make one pass and leave what loads or drains to the next.
+    #[arg(long)]
+    no_wait: bool,
+    /// Give up waiting after this time; what was begun goes on [default: never].
+    #[arg(long, value_name = "T", value_parser = duration)]
+    timeout: Option<Duration>,
 }
 
 /// Limits of a pass.
@@ -52,10 +59,10 @@ pub(super) struct LimitArgs {
     #[arg(long, value_name = "N|N%", value_parser = max_deletes)]
     max_deletes: Option<MaxDeletes>,
     /// Starts at once.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive)]
+    #[arg(long, value_name = "N", default_value_t = PARALLEL, value_parser = positive)]
     parallel: usize,
     /// Restarts at once.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
+    #[arg(long, value_name = "N", default_value_t = MAX_RESTARTING, value_parser = positive)]
     max_restarting: usize,
     /// Restart servers whose llama-server changed on disk.
     #[arg(long)]
@@ -64,11 +71,38 @@ pub(super) struct LimitArgs {
     #[arg(long, value_name = "T", default_value = "60s", value_parser = duration)]
     pub(super) lock_timeout: Duration,
     /// Rotate a server's log when it is longer than this.
-    #[arg(long, value_name = "SIZE", default_value = "10MB", value_parser = log_size)]
+    #[arg(long, value_name = "SIZE", default_value = LOG_MAX_SIZE, value_parser = log_size)]
     log_max_size: ByteSize,
     /// How many rotated logs to keep of each server.
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = LOG_KEEP)]
     log_keep: u32,
+}
+
+const PARALLEL: usize = 4;
+const MAX_RESTARTING: usize = 1;
+const LOG_MAX_SIZE: &str = "10MB";
+const LOG_KEEP: u32 = 3;
+
+impl ReconcileArgs {
+    /// `reconcile --target NAME`, with the default limits.
+    pub(super) fn of_one(name: &ModelName, wait: &Wait, retry: bool, lock_timeout: Duration) -> Self {
+        let limits = LimitArgs {
+            max_deletes: None,
+            parallel: PARALLEL,
+            max_restarting: MAX_RESTARTING,
+            upgrade_binary: false,
+            lock_timeout,
+            log_max_size: log_size(LOG_MAX_SIZE).unwrap_or(ByteSize(Rotation::LEAST_BYTES)),
+            log_keep: LOG_KEEP,
+        };
+        let target = vec![name.clone()];
+        Self { dry_run: false, detailed_exitcode: false, wait: wait.clone(), target, retry, limits }
+    }
+
+    /// What its passes may do.
+    pub(super) fn limits(&self, places: &Places) -> Limits {
+        Limits { targets: self.target.iter().cloned().collect(), retry: self.retry, ..self.limits.limits(places) }
+    }
 }
 
 impl LimitArgs {
@@ -110,9 +144,8 @@ fn max_deletes(text: &str) -> Result<MaxDeletes, String> {
 
 /// Runs the command.
 pub(super) fn run(places: &Places, args: &ReconcileArgs) -> anyhow::Result<Exit> {
-    let limits =
-        Limits { targets: args.target.iter().cloned().collect(), retry: args.retry, ..args.limits.limits(places) };
-    if args.dry_run { dry_run(places, args, &limits) } else { converge(places, args, &limits) }
+    let limits = args.limits(places);
+    if args.dry_run { dry_run(places, args, &limits) } else { converge(places, args, &limits, "reconcile") }
 }
 
 fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::Result<Exit> {
@@ -125,8 +158,8 @@ fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::Re
     } else {
         Exit::Converged
     });
-    match args.format {
-        Format::Text => print(render::plan(&seen.plan))?,
+    match args.wait.format {
+        Format::Text => print(render::plan(&seen.plan, seen.now))?,
         Format::Json => json::print(&Document::plan(&seen, exit))?,
     }
     // The process ends here: freeing thousands of definitions is wasted time.
@@ -134,15 +167,20 @@ fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::Re
     Ok(exit)
 }
 
-/// Passes until nothing is left to wait for.
-fn converge(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::Result<Exit> {
-    let mut run = Run::new(args, limits.clone());
+/// Passes until nothing is left to wait for; `cause` is what makes them.
+pub(super) fn converge(
+    places: &Places,
+    args: &ReconcileArgs,
+    limits: &Limits,
+    cause: &'static str,
+) -> anyhow::Result<Exit> {
+    let mut run = Run::new(args, limits.clone(), cause);
     let mut host = None;
     let mut last = run.pass(places, &mut host)?;
     reject_unknown_targets(&last, args)?;
     report_diagnostics(&last);
-    if args.format == Format::Text {
-        print(render::plan(&last.plan))?;
+    if args.wait.format == Format::Text {
+        print(render::plan(&last.plan, last.now))?;
     }
     loop {
         run.note(&last);
@@ -164,8 +202,8 @@ fn converge(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::R
         complain("gave up waiting (--timeout); what was begun goes on, and the next reconcile takes it up");
     }
     let exit = run.exit(&last);
-    match args.format {
-        Format::Text => print(render::result(&run.document, &last.plan))?,
+    match args.wait.format {
+        Format::Text => print(render::result(&run.document, &last.plan, last.now))?,
         Format::Json => json::print(&run.document.finish(&last, exit))?,
     }
     // The process ends here: freeing thousands of definitions is wasted time.
@@ -181,6 +219,7 @@ const MOST_PASSES_IN_A_ROW: usize = 100;
 struct Run<'a> {
     args: &'a ReconcileArgs,
     limits: Limits,
+    cause: &'static str,
     document: Document,
     progress: Progress,
     begun: Instant,
@@ -192,9 +231,9 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(args: &'a ReconcileArgs, limits: Limits) -> Self {
+    fn new(args: &'a ReconcileArgs, limits: Limits, cause: &'static str) -> Self {
         let (document, progress, begun) = (Document::new(), Progress::new(), Instant::now());
-        Self { args, limits, document, progress, begun, rotated: false, busy_passes: 0, futile_passes: 0 }
+        Self { args, limits, cause, document, progress, begun, rotated: false, busy_passes: 0, futile_passes: 0 }
     }
 
     /// One pass under the lock.
@@ -206,7 +245,7 @@ impl<'a> Run<'a> {
             Some(host) => host,
             None => host.insert(places.open()?),
         };
-        let pass = pass_and_tell(host, Goal::Definitions, &self.limits, "reconcile")?;
+        let pass = pass_and_tell(host, Goal::Definitions, &self.limits, self.cause)?;
         if !std::mem::replace(&mut self.rotated, true) {
             // The log grows on, and the next reconcile tries again.
             rotate(&state.logs(), &self.args.limits.rotation()).iter().for_each(complain);
@@ -230,7 +269,7 @@ impl<'a> Run<'a> {
         let (did_nothing, progressing) = (last.outcomes.is_empty(), waits(last, WaitKind::Progressing));
         // Out of time it ends with a pass that only looked: what it did last
         // is not known to have worked.
-        self.args.no_wait
+        self.args.wait.no_wait
             || did_nothing && (!progressing || self.out_of_time())
             || self.busy_passes > MOST_PASSES_IN_A_ROW
             || self.futile_passes > 1
@@ -250,18 +289,18 @@ impl<'a> Run<'a> {
             WaitFor::Ready { deadline, .. } | WaitFor::Drain { deadline, .. } => Some(last.now.until(deadline)),
             _ => None,
         });
-        let timeout = self.args.timeout.map(|t| t.saturating_sub(self.begun.elapsed()));
+        let timeout = self.args.wait.timeout.map(|t| t.saturating_sub(self.begun.elapsed()));
         host.wait(&watched, deadlines.chain(timeout).min().map_or(longest, |soonest| soonest.min(longest)));
     }
 
     fn out_of_time(&self) -> bool {
-        self.args.timeout.is_some_and(|timeout| self.begun.elapsed() >= timeout)
+        self.args.wait.timeout.is_some_and(|timeout| self.begun.elapsed() >= timeout)
     }
 
     fn exit(&self, last: &Pass) -> Exit {
         let mut exit = exit_of_pass(last);
         let unfinished = !last.outcomes.is_empty() || waits(last, WaitKind::Progressing);
-        if self.document.has_failures() || unfinished && !self.args.no_wait {
+        if self.document.has_failures() || unfinished && !self.args.wait.no_wait {
             exit = exit.and(Exit::Failed);
         }
         if self.args.detailed_exitcode && self.document.has_changes() {

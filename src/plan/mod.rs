@@ -15,6 +15,7 @@ mod input;
 mod launch;
 mod ports;
 mod reason;
+mod request;
 mod schedule;
 mod settle;
 mod wanted;
@@ -27,6 +28,7 @@ use std::thread::ScopedJoinHandle;
 pub use action::{Action, ActionKind, Finding, Found, GuardRefusal, Plan, Step, Waiting};
 pub use input::{Answers, Binary, Input, Limits, MaxDeletes, Question};
 pub use reason::{Impact, Reason, WaitFor, WaitKind};
+pub use request::{Command, Known, Refusal, request};
 
 use crate::model::{
     Change, Health, Instance, ModelName, ModelRecord, Override, SpecHash, Suspended, Unresolved,

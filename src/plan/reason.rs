@@ -391,6 +391,15 @@ pub enum WaitKind {
 }
 
 impl WaitFor {
+    /// What was done by hand, and the command that takes it back.
+    #[must_use]
+    pub const fn words_by_hand(state: DesiredState) -> (&'static str, &'static str) {
+        match state {
+            DesiredState::Running => ("started", "stop"),
+            DesiredState::Stopped => ("stopped", "start"),
+        }
+    }
+
     /// When the plan will be another one even if nothing happens.
     #[must_use]
     pub const fn deadline(&self) -> Option<Timestamp> {
@@ -488,10 +497,7 @@ impl fmt::Display for WaitFor {
                 f.write_str("; `herdsman resume` ends it")
             }
             Self::StateByHand { given, state } => {
-                let (word, back) = match state {
-                    DesiredState::Running => ("started", "stop"),
-                    DesiredState::Stopped => ("stopped", "start"),
-                };
+                let (word, back) = Self::words_by_hand(*state);
                 let given = shown_given(given);
                 write!(f, "{word} by hand ({given}); a change of its definition, or `herdsman {back}`, ends it")
             }

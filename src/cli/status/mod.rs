@@ -25,6 +25,7 @@ use super::open::Refused;
 use super::output::{complain, print};
 use super::{Exit, Format, Places, duration};
 use crate::model::ModelName;
+pub(super) use note::{by_hand, clock};
 use report::{Look, ModelStatus};
 
 /// Arguments of `status`.

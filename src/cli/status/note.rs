@@ -1,6 +1,6 @@
 //! The words of the last column: what a model waits for, and when that ends.
 
-use crate::model::{Severity, Timestamp};
+use crate::model::{Given, Severity, Timestamp};
 use crate::plan::WaitFor;
 use crate::reconcile::Pass;
 use crate::text;
@@ -22,7 +22,32 @@ pub(super) fn of_wait(wait: &WaitFor, seen: &Pass, lives: bool) -> String {
             let consequence = if lives { "keeps running as it is" } else { "nothing is changed" };
             format!("{consequence}: {}: {problem}", place(file, seen))
         }
-        _ => wait.to_string(),
+        _ => by_hand(wait, seen.now).unwrap_or_else(|| wait.to_string()),
+    }
+}
+
+/// The prose of what was asked for by hand, with when; `None`: it is something
+/// else.
+pub(in crate::cli) fn by_hand(wait: &WaitFor, now: Timestamp) -> Option<String> {
+    let who = |given: &Given| {
+        let by = format!("{}, {} ago", text::printable(&given.by), text::duration(now.since(given.at)));
+        let because = given.because.as_ref();
+        because.map_or_else(|| by.clone(), |because| format!("{by}: {}", text::printable(because)))
+    };
+    match wait {
+        WaitFor::Suspended { given, until, removed } => {
+            let until = until.map_or_else(String::new, |until| {
+                format!(" until {} (in {})", clock(until), text::duration(now.until(until)))
+            });
+            let removed = if *removed { "; its definition is gone, it is deleted after that" } else { "" };
+            Some(format!("suspended{until} ({}){removed}; `herdsman resume` ends it", who(given)))
+        }
+        WaitFor::StateByHand { given, state } => {
+            let (word, back) = WaitFor::words_by_hand(*state);
+            let who = who(given);
+            Some(format!("{word} by hand ({who}); a change of its definition, or `herdsman {back}`, ends it"))
+        }
+        _ => None,
     }
 }
 
@@ -37,7 +62,7 @@ fn place(file: &str, seen: &Pass) -> String {
 }
 
 /// The time of day where the reader is.
-pub(super) fn clock(at: Timestamp) -> String {
+pub(in crate::cli) fn clock(at: Timestamp) -> String {
     let Ok(at) = jiff::Timestamp::from_millisecond(at.0) else { return "?".to_owned() };
     at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()
 }
