@@ -95,8 +95,7 @@ fn damage_that_is_met_while_a_pass_records_ends_that_pass_alone() {
     let scene = Scene::new();
     damage(&database(&scene.world), &["herdsman_events"]);
     // The new model's server was started when the pass ended, and recorded.
-    scene.world.converges().says(&["was damaged", "all that herdsman knew"]);
-    scene.world.converges().says(&["2 models match"]);
+    scene.world.converges().says(&["was damaged", "all that herdsman knew", "2 models match"]);
     scene.others_are_reconciled();
     assert_eq!(scene.world.instances().len(), 2);
     assert_eq!(set_aside(&scene.world).len(), 1);

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use support::{World, llama_server};
+use support::{World, eventually, llama_server};
 
 fn database(world: &World) -> Connection {
     Connection::open(world.state_dir().join("herdsman.db")).unwrap()
@@ -114,4 +114,31 @@ fn weights_are_checked_whatever_they_are_called() {
     world.write_definition("a", "model = \"../weights/blob\"\n");
     world.run(&["reconcile"]).exits(65).says(&["weights/blob", "GGUF", "models.d/a.toml:1"]);
     assert_eq!(world.pid("a"), pid);
+}
+
+#[test]
+fn a_reconcile_that_only_waits_says_how_it_ended() {
+    let world = World::new();
+    world.tiny("a");
+    // It serves when it is told to, so that the next herdsman finds it loading.
+    let wrapper = world.path().join("wrapper");
+    let real = llama_server();
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *--version*|*--help*) ;; *) until [ -e '{}' ]; do sleep 0.01; done;; esac\nexec '{}' \"$@\"\n",
+        world.path().join("go").display(),
+        real.display()
+    );
+    fs::write(&wrapper, script).unwrap();
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    world.write_definition("a", &format!("binary = \"../wrapper\"\n{}", World::tiny_toml("a")));
+    let begun = world.run(&["reconcile", "--no-wait"]).exits(0);
+    assert!(!begun.stdout.contains("waited"), "{begun}");
+    world.run(&["reconcile", "--no-wait"]).exits(0).says(&["loading", "1 does not (yet)"]).does_not_say("waited");
+    let mut waits = world.start(&["reconcile"]);
+    let said = || fs::read_to_string(world.path().join("stdout.log")).unwrap();
+    eventually("its plan", Duration::from_secs(20), || said().contains("1 does not (yet)"));
+    fs::write(world.path().join("go"), "").unwrap();
+    assert!(waits.child().wait().unwrap().success());
+    assert!(said().ends_with("Done: waited. 1 model matches its definition.\n"), "{}", said());
+    world.is_settled();
 }

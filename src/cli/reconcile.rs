@@ -148,6 +148,7 @@ fn converge(places: &Places, args: &ReconcileArgs, limits: &Limits, notify: Opti
     if args.format == Format::Text {
         print(render::plan(&last.plan))?;
     }
+    let began_waiting = !args.no_wait && waits(&last, WaitKind::Progressing);
     loop {
         run.note(&last);
         if run.ends_with(&last) {
@@ -172,7 +173,7 @@ fn converge(places: &Places, args: &ReconcileArgs, limits: &Limits, notify: Opti
     }
     let exit = run.exit(&last);
     match args.format {
-        Format::Text => print(render::result(&run.document, &last.plan))?,
+        Format::Text => print(render::result(&run.document, &last.plan, began_waiting))?,
         Format::Json => json::print(&run.document.finish(&last, exit))?,
     }
     // The process ends here: freeing thousands of definitions is wasted time.

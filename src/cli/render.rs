@@ -39,12 +39,13 @@ pub(super) fn plan(plan: &Plan) -> String {
     out
 }
 
-/// What a whole `reconcile` did, and how it ended.
-pub(super) fn result(document: &Document, last: &Plan) -> String {
+/// What a whole `reconcile` did, and how it ended; `waited`: its first plan was
+/// not the last word, although it had nothing to do.
+pub(super) fn result(document: &Document, last: &Plan, waited: bool) -> String {
     let mut out = String::new();
     let done = document.done();
     if done.is_empty() && !document.has_failures() {
-        return out;
+        return if waited { format!("Done: waited. {}\n{}", match_summary(last), stuck(last)) } else { out };
     }
     for failure in document.failures() {
         let _ = writeln!(out, "{} {failure}", styled(AnsiColor::Red.on_default(), "failed:"));
