@@ -17,7 +17,7 @@ use super::value::Reader;
 use crate::model::Diagnostic;
 
 /// The name of the defaults file.
-pub(super) const FILE_NAME: &str = "_defaults.toml";
+pub(crate) const FILE_NAME: &str = "_defaults.toml";
 
 /// What the defaults file states.
 pub(super) struct Defaults<'v, 't> {

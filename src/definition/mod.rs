@@ -56,6 +56,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use catalogue::Catalogue;
+pub(crate) use defaults::FILE_NAME as DEFAULTS_FILE;
 pub use directory::{Glance, is_part};
 pub use draft::FileKind;
 pub use duration::{DurationError, parse as parse_duration};

@@ -54,18 +54,6 @@ impl WorkTree {
         }
     }
 
-    /// The top directory of the work tree, with links resolved.
-    #[must_use]
-    pub fn top(&self) -> &Path {
-        &self.top
-    }
-
-    /// The directory, from the top.
-    #[must_use]
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     /// The commit that `revision` names: a branch, a tag, digits, `HEAD~1`.
     ///
     /// # Errors
@@ -93,17 +81,6 @@ impl WorkTree {
         let said = stdout(&self.top, "rev-parse", output)?;
         let name = std::str::from_utf8(&said).ok().and_then(|text| text.trim_end().parse().ok());
         name.map(Some).ok_or_else(|| unexpected("rev-parse", &said))
-    }
-
-    /// Whether anything in the directory is otherwise than in the commit that
-    /// is checked out: edited, staged, or not known to Git.
-    ///
-    /// # Errors
-    /// Git fails.
-    pub fn is_dirty(&self) -> Result<bool, GitError> {
-        let args = ["--porcelain", "-z", "--untracked-files=all", "--ignore-submodules=none", "--", "."];
-        let dir = self.top.join(&self.dir);
-        Ok(!stdout(&dir, "status", git(&dir, "status", args)?)?.is_empty())
     }
 
     /// What lies directly in the directory, or did in the commit that is
@@ -187,7 +164,7 @@ pub(super) mod tests {
         let link = temp.path().join("link");
         std::os::unix::fs::symlink(&models, &link).unwrap();
         let tree = WorkTree::holding(&link).unwrap().unwrap();
-        assert_eq!((tree.top(), tree.dir()), (models.parent().unwrap(), Path::new("models.d")));
+        assert_eq!((&*tree.top, &*tree.dir), (models.parent().unwrap(), Path::new("models.d")));
 
         let head = tree.head().unwrap().unwrap();
         commands(&models, &["tag v1", "commit -q --allow-empty -m second"]);
@@ -201,12 +178,13 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_repository_without_a_commit_has_no_head_and_is_dirty() {
+    fn a_repository_without_a_commit_has_no_head_and_everything_is_changed() {
         let temp = tempfile::tempdir().unwrap();
         commands(temp.path(), &["init -q"]);
         std::fs::write(temp.path().join("a.toml"), "").unwrap();
         let tree = WorkTree::holding(temp.path()).unwrap().unwrap();
-        assert_eq!((tree.head().unwrap(), tree.is_dirty().unwrap()), (None, true));
+        assert_eq!(tree.head().unwrap(), None);
+        assert!(tree.changed().unwrap().contains(OsStr::new("a.toml")));
     }
 
     #[test]
@@ -234,21 +212,6 @@ pub(super) mod tests {
         std::fs::create_dir_all(top.join("other.d/inner")).unwrap();
         std::fs::write(top.join("other.d/inner/c.toml"), "").unwrap();
         assert!(changed("c.toml", &top.join("other.d/inner")), "all of an ignored directory is");
-    }
-
-    #[test]
-    fn a_work_tree_is_dirty_when_the_directory_differs_and_not_what_lies_beside_it() {
-        let (_temp, models) = repository();
-        let tree = WorkTree::holding(&models).unwrap().unwrap();
-        std::fs::write(models.parent().unwrap().join("beside"), "").unwrap();
-        assert!(!tree.is_dirty().unwrap());
-        std::fs::write(models.join("new.toml"), "").unwrap();
-        assert!(tree.is_dirty().unwrap());
-        std::fs::remove_file(models.join("new.toml")).unwrap();
-        std::fs::write(models.join("a.toml"), "a = 2\n").unwrap();
-        assert!(tree.is_dirty().unwrap());
-        commands(&models, &["add ."]);
-        assert!(tree.is_dirty().unwrap());
     }
 
     #[test]

@@ -12,15 +12,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::definition::DEFAULTS_FILE;
 use crate::git::{Changed, GitError, WorkTree};
 use crate::model::{Commit, ModelName, Provenance};
 
 /// A failure that takes longer is one to keep away from.
 const LONG: Duration = Duration::from_secs(2);
 const KEEP_AWAY: Duration = Duration::from_secs(600);
-
-/// The defaults of the definitions beside them.
-const DEFAULTS: &str = "_defaults.toml";
 
 /// Asks Git, and remembers how that went.
 #[derive(Debug, Default)]
@@ -81,7 +79,7 @@ impl Places {
     fn provenance(&mut self, source: &Path) -> Result<Option<Provenance>, GitError> {
         let (Some(dir), Some(_)) = (source.parent(), source.file_name()) else { return Ok(None) };
         // A link belongs to where it is, what it leads to to where that is.
-        let defaults = Some(dir.join(DEFAULTS)).filter(|path| path.symlink_metadata().is_ok());
+        let defaults = Some(dir.join(DEFAULTS_FILE)).filter(|path| path.symlink_metadata().is_ok());
         let targets = [Some(source), defaults.as_deref()].into_iter().flatten().filter_map(|p| p.canonicalize().ok());
         let files: Vec<PathBuf> = targets.chain(defaults.clone()).collect();
         let Some(commit) = self.of(source)?.map(|(place, _)| place.commit.clone()) else { return Ok(None) };

@@ -18,7 +18,7 @@ use super::output::{complain, print};
 use super::{Exit, Places, render};
 use crate::definition::catalogue::binary;
 use crate::definition::{
-    Catalogue, Catalogues, Embedded, LoadOptions, Loader, absolute, binary_checks, host_checks, is_part,
+    Catalogue, Catalogues, DEFAULTS_FILE, Embedded, LoadOptions, Loader, absolute, binary_checks, host_checks, is_part,
 };
 use crate::model::{Desired, Diagnostic, ModelName, Severity};
 use crate::plan::{ActionKind, GuardRefusal, Plan, Reason, Waiting};
@@ -144,7 +144,7 @@ fn directories(places: &Places, args: &ValidateArgs) -> anyhow::Result<BTreeMap<
 /// are.
 fn is_about(problem: &Diagnostic, files: &[Arc<str>], cwd: &Path) -> bool {
     let path = absolute(cwd, Path::new(&*problem.file));
-    let is_defaults = path.file_name().is_some_and(|name| name == OsStr::new("_defaults.toml"));
+    let is_defaults = path.file_name().is_some_and(|name| name == OsStr::new(DEFAULTS_FILE));
     // What is wrong with the defaults is wrong with every file beside them.
     files.is_empty() || is_defaults || files.iter().any(|file| path == Path::new(&**file))
 }

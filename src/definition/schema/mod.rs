@@ -23,6 +23,7 @@ mod text;
 use serde_json::{Map, Value, json};
 
 use super::catalogue::Catalogue;
+use super::defaults::FILE_NAME;
 use super::draft::FileKind;
 use super::host;
 use super::keys::Key;
@@ -34,7 +35,7 @@ use crate::model::{DesiredState, ModelType};
 pub fn schema(catalogue: &Catalogue, kind: FileKind) -> Value {
     let (title, description) = match kind {
         FileKind::Definition => ("Definition of a model", "One llama-server that herdsman keeps running."),
-        FileKind::Defaults => ("_defaults.toml", "What all definitions beside it have in common."),
+        FileKind::Defaults => (FILE_NAME, "What all definitions beside it have in common."),
     };
     let keys = Key::ALL.iter().filter(|key| kind == FileKind::Definition || !key.is_of_one_model());
     let mut schema = object(keys.map(|key| (key.as_str(), of_key(*key, catalogue))), description);
