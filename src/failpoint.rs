@@ -74,6 +74,10 @@ points! {
     CacheWritten,
     /// The catalogue has its name.
     CacheNamed,
+    /// A saved plan is on the disk, and has another name.
+    PlanWritten,
+    /// It has its name.
+    PlanNamed,
     /// The file of a unix socket is about to be removed.
     SocketRemove,
     /// It is removed.

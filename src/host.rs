@@ -13,7 +13,7 @@ use self::provenance::Asker;
 use self::store::Store;
 use self::teller::Teller;
 use crate::apply::{Read, World};
-use crate::database::{Database, DatabaseError, Place};
+use crate::database::{Applied, Database, DatabaseError, Place};
 use crate::definition::catalogue::Catalogue;
 use crate::definition::catalogue::binary::{self, Verdict};
 use crate::definition::{self, Catalogues, LoadError, LoadOptions, Loader};
@@ -211,6 +211,25 @@ impl Host {
     /// The database, to record how deliveries went; `None`: there is none now.
     pub fn database_mut(&mut self) -> Option<&mut Database> {
         self.store.database_mut()
+    }
+
+    /// Records that a saved plan is about to be applied; if it was before, says
+    /// when and records nothing. Call it under the lock of the pass.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub fn begin_plan(&mut self, id: &str) -> Result<Option<Applied>, HostError> {
+        let now = self.now();
+        Ok(self.store.for_writing()?.begin_plan(id, now)?)
+    }
+
+    /// Records that a saved plan was applied to its end.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub fn end_plan(&mut self, id: &str) -> Result<(), HostError> {
+        let now = self.now();
+        Ok(self.store.for_writing()?.end_plan(id, now)?)
     }
 
     /// What a person must know and was not told yet: that the database was

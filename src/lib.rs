@@ -22,6 +22,7 @@
 //! | [`plan`] | pure: settle, decide, schedule; every action with its reasons |
 //! | [`apply`] | carries a plan out through one trait, [`apply::World`] |
 //! | [`reconcile`] | the pass, on one screen |
+//! | [`review`] | plans that are saved, looked at, and applied once |
 //! | [`watch`] | triggers only: when to make the next pass |
 //! | [`host`] | this machine behind that trait |
 //! | [`metrics`] | what a watcher tells Prometheus |
@@ -54,6 +55,7 @@ pub mod plan;
 mod program;
 pub mod reconcile;
 mod regular;
+pub mod review;
 pub mod settings;
 pub mod state;
 pub mod text;

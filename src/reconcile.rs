@@ -32,6 +32,8 @@ pub struct Pass {
     pub records: Arc<Records>,
     /// What runs.
     pub observed: Observed,
+    /// What was asked, and is the answer.
+    pub answers: Answers,
     /// What was to be done.
     pub plan: Plan,
     /// What became of it; empty for a dry run.
@@ -54,15 +56,31 @@ pub fn pass<W: World>(world: &mut W, goal: Goal, limits: &Limits, cause: &str) -
 /// As [`pass`].
 pub fn pass_over<W: World>(
     world: &mut W,
-    mut read: impl FnMut(&mut W) -> Result<Read, W::Error>,
+    read: impl FnMut(&mut W) -> Result<Read, W::Error>,
     limits: &Limits,
     cause: &str,
 ) -> Result<Pass, W::Error> {
+    pass_if(world, read, limits, cause, |_, _| Ok(()))
+}
+
+/// A pass over what `read` reads that does nothing unless `approve` lets it:
+/// asked once, with everything the pass rests on, before its first effect.
+///
+/// # Errors
+/// As [`pass`], and what `approve` says.
+pub fn pass_if<W: World, E: From<W::Error>>(
+    world: &mut W,
+    mut read: impl FnMut(&mut W) -> Result<Read, W::Error>,
+    limits: &Limits,
+    cause: &str,
+    approve: impl FnOnce(&mut W, &Pass) -> Result<(), E>,
+) -> Result<Pass, E> {
     let mut pass = look_over(world, &mut read, limits)?;
     // A file may be gone for a moment only: look again before any deletion.
     if deletes(&pass.plan) {
         pass = look_over(world, &mut read, limits)?;
     }
+    approve(world, &pass)?;
     let told = world.tell(&pass, limits)?;
     pass.plan.bookkeeping.extend(told);
     let provenance = provenance(world, &pass);
@@ -85,8 +103,8 @@ fn look_over<W: World>(
 ) -> Result<Pass, W::Error> {
     let (desired, records) = read(world)?;
     let observed = world.observe(&records)?;
-    let plan = ask_and_plan(world, desired.as_deref(), &records, &observed, limits)?;
-    Ok(Pass { now: world.now(), desired, records, observed, plan, outcomes: Vec::new() })
+    let (plan, answers) = ask_and_plan(world, desired.as_deref(), &records, &observed, limits)?;
+    Ok(Pass { now: world.now(), desired, records, observed, answers, plan, outcomes: Vec::new() })
 }
 
 fn ask_and_plan<W: World>(
@@ -95,7 +113,7 @@ fn ask_and_plan<W: World>(
     records: &Records,
     observed: &Observed,
     limits: &Limits,
-) -> Result<Plan, W::Error> {
+) -> Result<(Plan, Answers), W::Error> {
     let (now, id_seed) = (world.now(), world.seed());
     let mut answers = Answers::default();
     // Nearly every plan asks this first.
@@ -104,11 +122,12 @@ fn ask_and_plan<W: World>(
     for _ in 1..ROUNDS {
         let plan = planner.plan(&Input { now, desired, records, observed, answers: &answers, limits, id_seed });
         if plan.questions.is_empty() {
-            return Ok(plan);
+            return Ok((plan, answers));
         }
         world.answer(&plan.questions, observed, &mut answers)?;
     }
-    Ok(planner.plan(&Input { now, desired, records, observed, answers: &answers, limits, id_seed }))
+    let plan = planner.plan(&Input { now, desired, records, observed, answers: &answers, limits, id_seed });
+    Ok((plan, answers))
 }
 
 /// Which llama-server each definition that is to run runs on.

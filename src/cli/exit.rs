@@ -14,8 +14,8 @@ pub enum Exit {
     NoLlamaServer,
     /// No models.d, or no source of an import, to read.
     NoModelsDir,
-    /// Refused by the mass-delete guard.
-    Guard,
+    /// Refused: by the mass-delete guard, or a saved plan that does not hold.
+    Refused,
     /// Some definition is invalid, and the others were reconciled; or the
     /// source of an import is not what it should be.
     InvalidDefinition,
@@ -36,7 +36,7 @@ impl Exit {
             Self::Locked => 75,
             Self::NoLlamaServer => 69,
             Self::NoModelsDir => 66,
-            Self::Guard => 3,
+            Self::Refused => 3,
             Self::InvalidDefinition => 65,
             Self::Failed => 1,
             Self::Changes => 2,
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn the_first_of_the_design_s_order_wins() {
         use Exit::*;
-        let order = [Usage, Locked, NoLlamaServer, NoModelsDir, Guard, InvalidDefinition, Failed, Changes, Converged];
+        let order = [Usage, Locked, NoLlamaServer, NoModelsDir, Refused, InvalidDefinition, Failed, Changes, Converged];
         assert_eq!(order.map(Exit::code), [64, 75, 69, 66, 3, 65, 1, 2, 0]);
         for pair in order.windows(2) {
             assert_eq!(pair[1].and(pair[0]), pair[0]);

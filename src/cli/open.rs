@@ -1,11 +1,13 @@
 //! From arguments to a host and a pass, and from errors to exit codes.
 
 use super::output::complain;
+use super::review::exit_of_file;
 use super::{Exit, Places};
 use crate::definition::LoadError;
 use crate::host::{self, Host, HostError};
 use crate::plan::Limits;
 use crate::reconcile::{Goal, Pass, look, pass};
+use crate::review::PlanFileError;
 use crate::settings::{Settings, SettingsError, locate};
 use crate::state::{StateDir, StateError};
 
@@ -82,6 +84,9 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
     }
     if error.is::<SettingsError>() {
         return Exit::Usage;
+    }
+    if let Some(file) = error.downcast_ref::<PlanFileError>() {
+        return exit_of_file(file);
     }
     let state = match error.downcast_ref::<HostError>() {
         Some(HostError::Load(_)) => return Exit::NoModelsDir,

@@ -1,16 +1,18 @@
 //! `herdsman reconcile`.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::json::{self, Document};
 use super::open::{Refused, look_and_tell, pass_and_tell};
 use super::output::{complain, print};
 use super::progress::Progress;
-use super::{Exit, Format, Places, duration, render};
-use crate::host::{Host, HostError};
+use super::review::{self, Review};
+use super::{Exit, Places, duration, markdown, render};
+use crate::host::Host;
 use crate::instance::{Rotation, rotate};
 use crate::model::{Diagnostic, ModelName, Severity, Timestamp};
 use crate::notify::last_call;
@@ -30,7 +32,19 @@ pub struct ReconcileArgs {
     detailed_exitcode: bool,
     /// How to write plan and results.
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    format: PlanFormat,
+    /// Save the plan of a dry run to this file.
+    #[arg(long, value_name = "FILE", requires = "dry_run")]
+    out: Option<PathBuf>,
+    /// Apply this saved plan, once, if everything is as it was; with --dry-run, only say whether it is.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = [
+            "out", "target", "no_wait", "retry", "max_deletes", "parallel", "max_restarting", "upgrade_binary"
+        ]
+    )]
+    plan: Option<PathBuf>,
     /// Only this model; may be given again.
     #[arg(long, value_name = "NAME")]
     target: Vec<ModelName>,
@@ -45,6 +59,18 @@ pub struct ReconcileArgs {
     retry: bool,
     #[command(flatten)]
     limits: LimitArgs,
+}
+
+/// How plans and results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum PlanFormat {
+    /// For people; may change.
+    #[default]
+    Text,
+    /// For programs; versioned.
+    Json,
+    /// For a comment on a pull request (with --dry-run).
+    Markdown,
 }
 
 /// Limits of a pass.
@@ -115,37 +141,56 @@ fn max_deletes(text: &str) -> Result<MaxDeletes, String> {
 pub(super) fn run(places: &Places, args: &ReconcileArgs) -> anyhow::Result<Exit> {
     let limits =
         Limits { targets: args.target.iter().cloned().collect(), retry: args.retry, ..args.limits.limits(places) };
+    if args.format == PlanFormat::Markdown && !args.dry_run {
+        let message = "--format markdown shows a plan: add --dry-run".to_owned();
+        return Err(Refused { exit: Exit::Usage, message }.into());
+    }
     let notify = places.settings()?.notify;
-    if args.dry_run { dry_run(places, args, &limits) } else { converge(places, args, &limits, notify.as_ref()) }
+    let review = args.plan.as_deref().map(|path| Review::open(places, path)).transpose()?;
+    let limits = review.as_ref().map_or(limits.clone(), |review| review.limits(&limits));
+    if args.dry_run {
+        dry_run(places, args, &limits, review.as_ref())
+    } else {
+        converge(places, args, limits, notify.as_ref(), review)
+    }
 }
 
-fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits) -> anyhow::Result<Exit> {
+fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits, review: Option<&Review>) -> anyhow::Result<Exit> {
     let mut host = places.open_read_only()?;
     let seen = look_and_tell(&mut host, limits)?;
     report_diagnostics(&seen);
     reject_unknown_targets(&seen, args)?;
+    review.map_or(Ok(()), |review| review.check(&host, &seen))?;
     let exit = exit_of_pass(&seen).and(if args.detailed_exitcode && !seen.plan.actions.is_empty() {
         Exit::Changes
     } else {
         Exit::Converged
     });
     match args.format {
-        Format::Text => print(render::plan(&seen.plan))?,
-        Format::Json => json::print(&Document::plan(&seen, exit))?,
+        PlanFormat::Text => print(render::plan(&seen.plan))?,
+        PlanFormat::Json => json::print(&Document::plan(&seen, exit))?,
+        PlanFormat::Markdown => print(markdown::plan(&seen.plan, diagnostics(&seen)))?,
     }
+    args.out.as_deref().map_or(Ok(()), |path| review::save(places, path, &seen, limits))?;
     // The process ends here: freeing thousands of definitions is wasted time.
     std::mem::forget(seen);
     Ok(exit)
 }
 
 /// Passes until nothing is left to wait for.
-fn converge(places: &Places, args: &ReconcileArgs, limits: &Limits, notify: Option<&Notify>) -> anyhow::Result<Exit> {
-    let mut run = Run::new(args, limits.clone(), notify);
+fn converge(
+    places: &Places,
+    args: &ReconcileArgs,
+    limits: Limits,
+    notify: Option<&Notify>,
+    review: Option<Review>,
+) -> anyhow::Result<Exit> {
+    let mut run = Run::new(args, limits, notify, review);
     let mut host = None;
     let mut last = run.pass(places, &mut host)?;
     reject_unknown_targets(&last, args)?;
     report_diagnostics(&last);
-    if args.format == Format::Text {
+    if args.format == PlanFormat::Text {
         print(render::plan(&last.plan))?;
     }
     let began_waiting = !args.no_wait && waits(&last, WaitKind::Progressing);
@@ -171,10 +216,15 @@ fn converge(places: &Places, args: &ReconcileArgs, limits: &Limits, notify: Opti
     if run.out_of_time() && waits(&last, WaitKind::Progressing) {
         complain("gave up waiting (--timeout); what was begun goes on, and the next reconcile takes it up");
     }
+    if let (Some(review), Some(host)) = (&run.review, &mut host) {
+        review.end(host)?;
+    }
     let exit = run.exit(&last);
     match args.format {
-        Format::Text => print(render::result(&run.document, &last.plan, began_waiting))?,
-        Format::Json => json::print(&run.document.finish(&last, exit))?,
+        PlanFormat::Text | PlanFormat::Markdown => {
+            print(render::result(&run.document, &last.plan, began_waiting))?;
+        }
+        PlanFormat::Json => json::print(&run.document.finish(&last, exit))?,
     }
     // The process ends here: freeing thousands of definitions is wasted time.
     std::mem::forget(last);
@@ -190,6 +240,8 @@ struct Run<'a> {
     args: &'a ReconcileArgs,
     notify: Option<&'a Notify>,
     limits: Limits,
+    /// The saved plan that is applied.
+    review: Option<Review>,
     document: Document,
     progress: Progress,
     begun: Instant,
@@ -201,13 +253,24 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(args: &'a ReconcileArgs, limits: Limits, notify: Option<&'a Notify>) -> Self {
+    fn new(args: &'a ReconcileArgs, limits: Limits, notify: Option<&'a Notify>, review: Option<Review>) -> Self {
         let (document, progress, begun) = (Document::new(), Progress::new(), Instant::now());
-        Self { args, notify, limits, document, progress, begun, rotated: false, busy_passes: 0, futile_passes: 0 }
+        Self {
+            args,
+            notify,
+            limits,
+            review,
+            document,
+            progress,
+            begun,
+            rotated: false,
+            busy_passes: 0,
+            futile_passes: 0,
+        }
     }
 
     /// One pass under the lock.
-    fn pass(&mut self, places: &Places, host: &mut Option<Host>) -> Result<Pass, HostError> {
+    fn pass(&mut self, places: &Places, host: &mut Option<Host>) -> anyhow::Result<Pass> {
         let state = places.state();
         state.create()?;
         let _lock = state.lock(self.args.limits.lock_timeout)?;
@@ -215,7 +278,10 @@ impl<'a> Run<'a> {
             Some(host) => host,
             None => host.insert(places.open()?.telling(self.notify)),
         };
-        let pass = pass_and_tell(host, Goal::Definitions, &self.limits, "reconcile")?;
+        let pass = match &mut self.review {
+            None => pass_and_tell(host, Goal::Definitions, &self.limits, "reconcile")?,
+            Some(review) => review.pass(host, &self.limits)?,
+        };
         if !std::mem::replace(&mut self.rotated, true) {
             // The log grows on, and the next reconcile tries again.
             rotate(&state.logs(), &self.args.limits.rotation()).iter().for_each(complain);
@@ -233,6 +299,9 @@ impl<'a> Run<'a> {
         // `--retry` means once, not until it works.
         let started = last.outcomes.iter().filter(|o| matches!(o.kind, ActionKind::Start | ActionKind::Restart));
         self.limits.tried.extend(started.map(|o| o.model.clone()));
+        if let Some(review) = &mut self.review {
+            review.carry_on(&mut self.limits, last);
+        }
     }
 
     fn ends_with(&self, last: &Pass) -> bool {
@@ -270,7 +339,8 @@ impl<'a> Run<'a> {
     fn exit(&self, last: &Pass) -> Exit {
         let mut exit = exit_of_pass(last);
         let unfinished = !last.outcomes.is_empty() || waits(last, WaitKind::Progressing);
-        if self.document.has_failures() || unfinished && !self.args.no_wait {
+        let cut_short = self.review.as_ref().is_some_and(Review::is_cut_short);
+        if self.document.has_failures() || cut_short || unfinished && !self.args.no_wait {
             exit = exit.and(Exit::Failed);
         }
         if self.args.detailed_exitcode && self.document.has_changes() {
@@ -301,7 +371,7 @@ pub(super) fn exit_of_pass(pass: &Pass) -> Exit {
     let mut exit = if invalid { Exit::InvalidDefinition } else { Exit::Converged };
     for waiting in &pass.plan.waiting {
         exit = exit.and(match waiting.on.kind() {
-            WaitKind::Guard => Exit::Guard,
+            WaitKind::Guard => Exit::Refused,
             WaitKind::NoBinary => Exit::NoLlamaServer,
             WaitKind::InvalidDefinition => Exit::InvalidDefinition,
             WaitKind::Stuck => Exit::Failed,

@@ -71,7 +71,8 @@ pub(super) fn stuck(last: &Plan) -> String {
     out
 }
 
-fn summary(plan: &Plan) -> String {
+/// `Plan: 1 to create.`, or that there is nothing to do.
+pub(super) fn summary(plan: &Plan) -> String {
     let mut parts = Vec::new();
     for kind in ActionKind::ALL {
         let number = plan.actions.iter().filter(|a| a.kind == kind).count();
@@ -94,7 +95,7 @@ fn waits_its_turn(waiting: &Waiting) -> bool {
 }
 
 /// `12 models match their definitions.`, and how many do not.
-fn match_summary(plan: &Plan) -> String {
+pub(super) fn match_summary(plan: &Plan) -> String {
     let verb = if plan.matching == 1 { "matches its definition" } else { "match their definitions" };
     let mut text = format!("{} {verb}", count(plan.matching, "model"));
     let mut others: Vec<&ModelName> =

@@ -16,7 +16,7 @@ use super::{Problem, backup, table};
 use crate::failpoint::{Point, reach};
 
 /// Step `n` leads from version `n` to `n + 1`. Never edited, only added to.
-pub(super) const STEPS: [&str; 2] = [V1, V2];
+pub(super) const STEPS: [&str; 3] = [V1, V2, V3];
 
 /// A generation never changes once written, but for `outcome`, `death` and
 /// `accepted_by`.
@@ -121,6 +121,15 @@ ALTER TABLE herdsman_generations ADD COLUMN lines TEXT;         -- JSON: model::
 ALTER TABLE herdsman_events ADD COLUMN generation INTEGER;
 ALTER TABLE herdsman_events ADD COLUMN git_commit TEXT;
 ALTER TABLE herdsman_events ADD COLUMN git_dirty INTEGER;
+";
+
+/// Which saved plans were applied.
+const V3: &str = "
+CREATE TABLE herdsman_applied_plans (
+    id TEXT NOT NULL PRIMARY KEY,       -- the saved plan's
+    begun_at INTEGER NOT NULL,          -- written before its first effect
+    ended_at INTEGER                    -- NULL: under way, or herdsman died
+);
 ";
 
 /// The version that `steps` lead to.

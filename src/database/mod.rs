@@ -16,6 +16,7 @@
 //! | `locate` | which row is a managed model's, whatever other clients did |
 //! | `records`, `instances`, `events`, `generations` | reading back |
 //! | `notifications` | what others were told, and what is still to be delivered |
+//! | `applied` | the saved plans that were applied, each at most once |
 //! | `changes`, `managed` | writing: herdsman's own tables, and the shared row of a managed model |
 //! | `fields` | reading single fields strictly, so that an edited record is an error that names it |
 //! | `models`, `row`, `convert` | the five functions of the contract, a row, the two vocabularies |
@@ -40,6 +41,7 @@ use crate::failpoint::{Point, reach};
 use crate::model::{Change, Channel, EventRecord, GenerationRecord, ModelName, Records, Timestamp};
 use crate::notify::Known;
 
+mod applied;
 mod backup;
 mod changes;
 mod check;
@@ -67,6 +69,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use applied::Applied;
 pub use damage::{Place, SetAside};
 pub use error::{DatabaseError, Problem};
 pub use models::{Fields, ModelFilter};
@@ -153,6 +156,34 @@ impl Database {
     /// The file cannot be read.
     pub fn names(&self) -> Result<BTreeSet<String>, DatabaseError> {
         self.read(|connection| models::names(connection, self.has_records))
+    }
+
+    /// When the saved plan of this id was applied; `None`: it was not.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn applied_plan(&self, id: &str) -> Result<Option<Applied>, DatabaseError> {
+        if !self.has_records {
+            return Ok(None);
+        }
+        self.read(|connection| applied::find(connection, id))
+    }
+
+    /// Records that the saved plan of this id is about to be applied; if it
+    /// was before, says when and records nothing.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub fn begin_plan(&mut self, id: &str, now: Timestamp) -> Result<Option<Applied>, DatabaseError> {
+        self.write(|connection| applied::begin(connection, id, now))
+    }
+
+    /// Records that a saved plan was applied to its end.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub fn end_plan(&mut self, id: &str, now: Timestamp) -> Result<(), DatabaseError> {
+        self.write(|connection| applied::end(connection, id, now))
     }
 
     /// How often herdsman started each model's server again by itself, because

@@ -5,6 +5,7 @@
 //! | `models` | every row that can be read | other programs' rows have no other source, and a managed model keeps its id |
 //! | `herdsman_events` | every row that can be read | history is of use in parts |
 //! | `herdsman_notifications` | every row that can be read | what was not delivered yet is better late than never |
+//! | `herdsman_applied_plans` | every row that can be read | each is a plan that must not be applied again |
 //! | herdsman's other tables | whole, with a whole `models`, or not at all | half of them would be a lie; without them the definitions and the living processes tell most of it |
 //! | other programs' tables | no | nothing is known of them |
 //!
@@ -40,6 +41,7 @@ pub(super) fn salvage(damaged: &Connection, new: &Connection, path: &Path) -> Re
     let models = copy(damaged, &transaction, "models")?;
     copy(damaged, &transaction, "herdsman_events")?;
     copy(damaged, &transaction, "herdsman_notifications")?;
+    copy(damaged, &transaction, "herdsman_applied_plans")?;
     let records = models.whole && copy_records(damaged, &transaction)?;
     transaction.commit()?;
     Ok(Salvaged { rows: models.rows, records })

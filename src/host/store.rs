@@ -122,10 +122,17 @@ impl Store {
 
     pub fn commit(&mut self, changes: &[Change], now: Timestamp) -> Result<(), HostError> {
         self.recorded.records = None;
-        let Access::Write(Some(database)) = &mut self.access else { return Err(HostError::ReadOnly) };
-        let result = database.commit(changes, now);
+        let result = self.for_writing()?.commit(changes, now);
         self.suspect = result.as_ref().is_err_and(DatabaseError::is_damage);
         Ok(result?)
+    }
+
+    /// The database, to write what is no record.
+    pub fn for_writing(&mut self) -> Result<&mut Database, HostError> {
+        match &mut self.access {
+            Access::Write(Some(database)) => Ok(database),
+            _ => Err(HostError::ReadOnly),
+        }
     }
 
     fn read(&mut self) -> Result<Arc<Records>, DatabaseError> {

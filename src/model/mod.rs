@@ -22,6 +22,7 @@ mod observation;
 mod record;
 mod seen;
 mod spec;
+mod stated;
 mod table;
 mod time;
 mod words;

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use super::Approved;
 use crate::model::{
     BinaryIdentity, Busy, Desired, FileIdentity, InstanceId, Launch, ModelName, Observed, Records, SpecHash, Table,
     Timestamp,
@@ -51,6 +54,8 @@ pub struct Limits {
     pub max_deletes: Option<MaxDeletes>,
     /// Only these models; empty: all.
     pub targets: BTreeSet<ModelName>,
+    /// What a saved plan may still do; `None`: there is none, anything.
+    pub approved: Option<Approved>,
     /// Try failed generations and crashed models again now.
     pub retry: bool,
     /// … but not these, which an earlier pass of the same command has tried.
@@ -69,6 +74,7 @@ impl Default for Limits {
             max_restarting: 1,
             max_deletes: None,
             targets: BTreeSet::new(),
+            approved: None,
             retry: false,
             tried: BTreeSet::new(),
             upgrade_binary: false,
@@ -78,7 +84,8 @@ impl Default for Limits {
 }
 
 /// `--max-deletes`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MaxDeletes {
     /// At most this many models.
     Count(usize),
@@ -136,10 +143,12 @@ pub struct Answers {
 }
 
 impl Input<'_> {
-    /// Whether `--target` leaves this model in.
+    /// Whether `--target` and an approved plan leave this model in.
     #[must_use]
     pub(super) fn targets(&self, name: &ModelName) -> bool {
-        self.limits.targets.is_empty() || self.limits.targets.contains(name)
+        let Limits { targets, approved, .. } = self.limits;
+        (targets.is_empty() || targets.contains(name))
+            && approved.as_ref().is_none_or(|approved| approved.includes(name, self.desired))
     }
 
     /// A new instance id: the same for the same seed and model.

@@ -7,6 +7,7 @@
 //! again. What it returns leaves nothing to decide: a [`Plan`] is steps.
 
 mod action;
+mod approved;
 mod backoff;
 mod compare;
 mod decide;
@@ -25,6 +26,7 @@ use std::panic::resume_unwind;
 use std::thread::ScopedJoinHandle;
 
 pub use action::{Action, ActionKind, Finding, Found, GuardRefusal, Plan, Step, Waiting};
+pub use approved::{Approved, Task};
 pub use backoff::RECOVERED_AFTER;
 pub use compare::compare;
 pub use input::{Answers, Binary, Input, Limits, MaxDeletes, Question};
@@ -137,6 +139,9 @@ impl<'a> World<'a> {
         let input = self.input;
         let mut plan = schedule::schedule(input, decisions.needs);
         plan.matching += decisions.matching;
+        if let Some(approved) = &input.limits.approved {
+            plan.actions.retain(|action| approved.permits(action));
+        }
         let taken: Vec<i64> = plan.actions.iter().flat_map(|a| &a.reasons).filter_map(Reason::taken_row).collect();
         plan.unmanaged.retain(|row| !taken.contains(&row.id));
         plan.bookkeeping.extend(self.dead_orphans());

@@ -248,6 +248,7 @@ pub enum WaitFor {
     /// The restart of another model (`--max-restarting`).
     RestartSlot {
         /// The model whose turn it is.
+        #[serde(rename = "other")]
         model: ModelName,
     },
     /// A port that another of our models is about to leave.
@@ -255,6 +256,7 @@ pub enum WaitFor {
         /// The port.
         port: u16,
         /// That model.
+        #[serde(rename = "other")]
         model: ModelName,
     },
     /// Its next try after crashes.
@@ -278,6 +280,7 @@ pub enum WaitFor {
     /// Another model, whose restart for the same line failed.
     Sibling {
         /// That model.
+        #[serde(rename = "other")]
         model: ModelName,
         /// That line.
         origin: Origin,

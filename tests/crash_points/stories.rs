@@ -48,6 +48,17 @@ pub const STORIES: &[Story] = &[
         ..PLAIN
     },
     Story {
+        name: "save a plan",
+        begin: |world| run(world, &["a", "b"]),
+        command: &["reconcile", "--dry-run", "--out", "plan.json"],
+        end: |_| vec![End::Untouched("a"), End::Untouched("b")],
+        also: |world| match std::fs::read_to_string(world.path().join("plan.json")) {
+            Ok(text) if text.ends_with("}\n") => Ok(()),
+            other => Err(format!("no whole plan: {other:?}")),
+        },
+        ..PLAIN
+    },
+    Story {
         name: "restart",
         begin: |world| run(world, &["a", "b"]),
         event: |world| define(world, "a", 1024, ""),

@@ -32,7 +32,13 @@ fn read_all(database: &Database) {
             let _ = database.events(Some(model), 10);
         }
     }
-    let _ = (database.events(None, 100), database.restarts(), database.duplicate_names(), database.data_version());
+    let _ = (
+        database.applied_plan("1"),
+        database.events(None, 100),
+        database.restarts(),
+        database.duplicate_names(),
+        database.data_version(),
+    );
     for row in database.get_models(&ModelFilter::default()).unwrap_or_default() {
         let store = convert::to_store(&row);
         let _ = (convert::to_database(&store, Some(&row)), row.to_json());

@@ -1,6 +1,7 @@
 //! Tests on real files, with a second connection as "another client".
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod applied;
 mod changes;
 mod contract;
 mod conversion;

@@ -1,3 +1,9 @@
+CREATE TABLE herdsman_applied_plans (
+    id TEXT NOT NULL PRIMARY KEY,       -- the saved plan's
+    begun_at INTEGER NOT NULL,          -- written before its first effect
+    ended_at INTEGER                    -- NULL: under way, or herdsman died
+);
+INSERT INTO "herdsman_applied_plans" VALUES('1e0cde1c-0e05-4cb5-8a3e-6a9a4d5fd1b1',3,NULL);
 CREATE TABLE herdsman_events (
     id INTEGER PRIMARY KEY,
     at INTEGER NOT NULL,
@@ -51,7 +57,7 @@ INSERT INTO "herdsman_instances" VALUES('i-1','a',1,'v1:0','127.0.0.1',8101,'dra
 INSERT INTO "herdsman_instances" VALUES('i-2','a',1,'v1:0','127.0.0.1',8101,'draining',99,42,-1,'boot',4026531836,9,1099511627776,11,12,13,14,77,'/bin/llama-server 1');
 INSERT INTO "herdsman_instances" VALUES('i-3','gone',1,'v1:0','127.0.0.1',NULL,'intent',NULL,NULL,NULL,NULL,NULL,10,1099511627776,11,NULL,NULL,NULL,77,NULL);
 CREATE TABLE herdsman_meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL);
-INSERT INTO "herdsman_meta" VALUES('schema_version','1');
+INSERT INTO "herdsman_meta" VALUES('schema_version','2');
 CREATE TABLE herdsman_models (
     name TEXT NOT NULL PRIMARY KEY,
     model_id INTEGER NOT NULL,          -- its row in models

@@ -1,0 +1,240 @@
+//! The plan as a comment on a pull request: GitHub's Markdown.
+//!
+//! Whoever opens a pull request writes what is shown here, so:
+//! - Text that comes from a definition, another program or a log stands only
+//!   inside code spans, where nothing is markup, a link or a mention; their
+//!   fences are longer than any run of backticks in them ([`code`]). There is
+//!   no table: in its cells a pipe would still count.
+//! - It stands on one line, and what turns text around is spelt out.
+//! - It is short: a value keeps both of its ends.
+//! - The whole is never longer than a comment may be. What ends a server comes
+//!   first, and a last line says how much was left out.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use super::render::{self, match_summary};
+use crate::model::{Diagnostic, Severity};
+use crate::plan::{Action, ActionKind, GuardRefusal, Plan, Reason, WaitKind, Waiting};
+use crate::text::count;
+
+/// The first line, by which a comment is found again to be updated. Never
+/// changed: comments that are there carry it.
+pub(super) const MARKER: &str = "<!-- herdsman plan -->";
+
+/// The longest comment GitHub takes, in characters; counted here in bytes,
+/// which are never fewer.
+const LONGEST_COMMENT: usize = 65_536;
+/// Kept free for the end: open sections are closed, and what was left out is said.
+const RESERVED: usize = 512;
+/// A list that is longer is folded up.
+const LONGEST_LIST: usize = 10;
+/// Reasons of one model; of more, only the number.
+const MOST_REASONS: usize = 10;
+/// The longest value, in characters: paths are seldom longer.
+const LONGEST_VALUE: usize = 120;
+/// The longest line of anything else, in characters.
+const LONGEST_LINE: usize = 300;
+
+/// Kinds of actions, those that end a server first: they are never cut off
+/// for the sake of others.
+const ORDER: [ActionKind; 7] = [
+    ActionKind::Delete,
+    ActionKind::Stop,
+    ActionKind::Restart,
+    ActionKind::Start,
+    ActionKind::Create,
+    ActionKind::Update,
+    ActionKind::Adopt,
+];
+
+/// The plan, and the problems of definition files.
+pub(super) fn plan(plan: &Plan, diagnostics: &[Diagnostic]) -> String {
+    let mut comment =
+        Comment::new(&format!("{MARKER}\n### {}\n", render::summary(plan).trim_end().trim_end_matches('.')));
+    if let Some(refusal) = &plan.guard {
+        comment.section("Refused", vec![refused(refusal)]);
+    }
+    for (severity, title) in [(Severity::Error, "problem"), (Severity::Warning, "warning")] {
+        let told = diagnostics.iter().filter(|d| d.severity == severity).map(problem).collect::<Vec<_>>();
+        comment.section(&format!("{} in definitions", count(told.len(), title)), told);
+    }
+    for kind in ORDER {
+        let actions = plan.actions.iter().filter(|action| action.kind == kind).map(action).collect::<Vec<_>>();
+        comment.section(&format!("{} to {}", actions.len(), kind.as_str()), actions);
+    }
+    let (notes, waits): (Vec<_>, Vec<_>) = plan.waiting.iter().partition(|w| w.on.kind() == WaitKind::Note);
+    comment.section(&format!("{} waiting", waits.len()), waits.into_iter().map(waiting).collect());
+    comment.section(&count(notes.len(), "remark"), notes.into_iter().map(waiting).collect());
+    let rows = plan.unmanaged.iter().map(|row| format!("- {}", code(&shortened(&row.name, LONGEST_VALUE))));
+    let rows = rows.collect::<Vec<_>>();
+    comment.section(&format!("{} not managed", count(rows.len(), "row")), rows);
+    let changes = if plan.actions.is_empty() { String::new() } else { format!("\n{}\n", match_summary(plan)) };
+    comment.end(&changes)
+}
+
+fn action(action: &Action) -> String {
+    entry(action.model.as_str(), action.reasons.iter().map(reason).collect())
+}
+
+fn waiting(waiting: &Waiting) -> String {
+    let on = code(&shortened(&waiting.on.to_string(), LONGEST_LINE));
+    entry(waiting.model.as_str(), std::iter::once(on).chain(waiting.reasons.iter().map(reason)).collect())
+}
+
+/// One reason stands beside the model, several below it.
+fn entry(model: &str, mut reasons: Vec<String>) -> String {
+    let more = reasons.len().saturating_sub(MOST_REASONS);
+    reasons.truncate(MOST_REASONS);
+    let mut entry = format!("- **{}**", code(model));
+    if let [reason] = &reasons[..] {
+        let _ = write!(entry, " {reason}");
+        return entry;
+    }
+    for reason in &reasons {
+        let _ = write!(entry, "\n  - {reason}");
+    }
+    if more > 0 {
+        let _ = write!(entry, "\n  - … and {more} more");
+    }
+    entry
+}
+
+/// A reason with shortened values, and the place it comes from.
+fn reason(reason: &Reason) -> String {
+    let mut brief = reason.clone();
+    let shorten = |value: &mut String| *value = shortened(value, LONGEST_VALUE).into_owned();
+    match &mut brief {
+        Reason::FieldChanged { change, .. } => {
+            change.old.iter_mut().chain(&mut change.new).for_each(shorten);
+        }
+        Reason::RowDrift { drift } => [&mut drift.recorded, &mut drift.found].into_iter().for_each(shorten),
+        _ => {}
+    }
+    let text = brief.to_string();
+    let place = brief.origin().map(ToString::to_string).unwrap_or_default();
+    match text.strip_suffix(&place).map(str::trim_end) {
+        Some(text) if !place.is_empty() && !text.is_empty() => {
+            format!("{} in {}", code(&shortened(text, LONGEST_LINE)), code(&shortened(&place, LONGEST_VALUE)))
+        }
+        _ => code(&shortened(&text, LONGEST_LINE)),
+    }
+}
+
+fn problem(diagnostic: &Diagnostic) -> String {
+    let place = match diagnostic.position() {
+        Some((line, _)) => format!("{}:{line}", shortened(&diagnostic.file, LONGEST_VALUE)),
+        None => shortened(&diagnostic.file, LONGEST_VALUE).into_owned(),
+    };
+    let mut entry = format!("- **{}** {}", code(&place), code(&shortened(&diagnostic.message, LONGEST_LINE)));
+    if let Some(help) = &diagnostic.help {
+        let _ = write!(entry, "\n  - help: {}", code(&shortened(help, LONGEST_LINE)));
+    }
+    entry
+}
+
+fn refused(refusal: &GuardRefusal) -> String {
+    let (deletions, managed) = (refusal.deletions.len(), count(refusal.managed, "managed model"));
+    let mut entry = format!(
+        "- This would delete {deletions} of {managed}. Nothing is deleted or created, unless it is run with `--max-deletes {deletions}`."
+    );
+    for (old, new) in refusal.renames.iter().take(MOST_REASONS) {
+        let (old, new) = (code(old.as_str()), code(new.as_str()));
+        let _ = write!(entry, "\n  - {new} uses the weights of {old}: a rename? Then set `name` to {old} in its file.");
+    }
+    entry
+}
+
+/// Text as a code span on one line.
+fn code(text: &str) -> String {
+    let text: String = text.chars().map(shown).collect();
+    let longest_run = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest_run + 1);
+    // A span loses one space at each end if it has both; a backtick at an end
+    // would be part of the fence.
+    let pad = if text.starts_with(['`', ' ']) || text.ends_with(['`', ' ']) || text.is_empty() { " " } else { "" };
+    format!("{fence}{pad}{text}{pad}{fence}")
+}
+
+/// What ends a line, hides or turns text around is spelt out.
+fn shown(c: char) -> Cow<'static, str> {
+    let hides = matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    match c {
+        '\n' | '\r' | '\t' => " ".into(),
+        c if c.is_control() || hides => c.escape_unicode().to_string().into(),
+        c => c.to_string().into(),
+    }
+}
+
+/// At most `longest` characters: the middle is left out.
+fn shortened(text: &str, longest: usize) -> Cow<'_, str> {
+    let length = text.chars().count();
+    if length <= longest {
+        return text.into();
+    }
+    let (first, last) = (longest * 3 / 5, longest * 2 / 5 - 1);
+    let head = text.chars().take(first);
+    head.chain(['…']).chain(text.chars().skip(length - last)).collect::<String>().into()
+}
+
+/// A comment on its way, which takes entries until it is full.
+struct Comment {
+    text: String,
+    left_out: usize,
+}
+
+impl Comment {
+    fn new(head: &str) -> Self {
+        Self { text: head.to_owned(), left_out: 0 }
+    }
+
+    /// Adds a list under a title; folded up if it is long.
+    fn section(&mut self, title: &str, entries: Vec<String>) {
+        if entries.is_empty() {
+            return;
+        }
+        let folded = entries.len() > LONGEST_LIST;
+        // The lines around what is folded up are no Markdown without blank ones.
+        let (open, close) = if folded {
+            (format!("\n<details><summary><b>{title}</b></summary>\n\n"), "\n</details>\n")
+        } else {
+            (format!("\n**{title}**\n\n"), "")
+        };
+        let Some(first) = entries.first().filter(|first| self.takes(open.len() + first.len() + close.len())) else {
+            self.left_out += entries.len();
+            return;
+        };
+        self.text.push_str(&open);
+        let _ = writeln!(self.text, "{first}");
+        for entry in &entries[1..] {
+            // One that is too long leaves room for shorter ones, whose order
+            // would then say something else.
+            if self.left_out == 0 && self.takes(entry.len() + close.len()) {
+                let _ = writeln!(self.text, "{entry}");
+            } else {
+                self.left_out += 1;
+            }
+        }
+        self.text.push_str(close);
+    }
+
+    fn takes(&self, more: usize) -> bool {
+        self.text.len() + more + RESERVED <= LONGEST_COMMENT
+    }
+
+    fn end(mut self, last: &str) -> String {
+        self.text.push_str(last);
+        if self.left_out > 0 {
+            let _ = writeln!(
+                self.text,
+                "\n**{} left out: a comment holds no more. `herdsman reconcile --dry-run` shows all.**",
+                if self.left_out == 1 { "1 entry is".to_owned() } else { format!("{} entries are", self.left_out) }
+            );
+        }
+        self.text
+    }
+}
+
+#[cfg(test)]
+#[path = "markdown/tests.rs"]
+mod tests;

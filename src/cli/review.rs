@@ -1,0 +1,155 @@
+//! `reconcile --dry-run --out FILE` and `reconcile --plan FILE`.
+
+use std::path::Path;
+
+use super::open::{Refused, pass_and_tell};
+use super::output::complain;
+use super::{Exit, Places};
+use crate::apply::World;
+use crate::database::Applied;
+use crate::host::{Host, HostError};
+use crate::model::ModelName;
+use crate::plan::Limits;
+use crate::reconcile::{Goal, Pass, pass_if};
+use crate::review::{self, Changed, Here, PlanFileError, Saved};
+
+/// Differences that are told; of more, only the number.
+const MOST_TOLD: usize = 50;
+
+/// Saves the plan of a dry run.
+pub(super) fn save(places: &Places, path: &Path, seen: &Pass, limits: &Limits) -> anyhow::Result<()> {
+    let saved = Saved::new(seen, limits, here(places)?);
+    review::write(path, &saved)?;
+    let path = path.display();
+    complain(format_args!("saved as {path}; to do this and nothing else: herdsman reconcile --plan {path}"));
+    Ok(())
+}
+
+/// A saved plan that is to be applied, once.
+pub(super) struct Review {
+    saved: Saved,
+    here: Here,
+    /// The file, for people.
+    path: String,
+    begun: bool,
+    /// Models whose definition changed meanwhile, as told.
+    edited: Vec<ModelName>,
+}
+
+impl Review {
+    /// Reads the plan; refuses one that was made elsewhere before anything is
+    /// made here.
+    pub(super) fn open(places: &Places, path: &Path) -> anyhow::Result<Self> {
+        let saved = review::read(path)?;
+        let here = here(places)?;
+        let review = Self { saved, here, path: path.display().to_string(), begun: false, edited: Vec::new() };
+        review.refuse_if(review::other_place(&review.saved, &review.here))?;
+        Ok(review)
+    }
+
+    /// The limits of the run: those of the dry run, and its scope.
+    pub(super) fn limits(&self, others: &Limits) -> Limits {
+        self.saved.limits(others)
+    }
+
+    /// Whether it can still be applied, as far as a look tells.
+    pub(super) fn check(&self, host: &Host, seen: &Pass) -> anyhow::Result<()> {
+        let before = host.database().map(|database| database.applied_plan(&self.saved.plan_id)).transpose();
+        self.refuse_if_applied(before.map_err(HostError::from)?.flatten())?;
+        self.refuse_if(review::changes(&self.saved, seen, &self.here))
+    }
+
+    /// A pass: the first only if everything is as it was, and recorded as begun
+    /// before its first effect.
+    pub(super) fn pass(&mut self, host: &mut Host, limits: &Limits) -> anyhow::Result<Pass> {
+        let cause = format!("reconcile --plan {}", self.saved.plan_id);
+        if self.begun {
+            return Ok(pass_and_tell(host, Goal::Definitions, limits, &cause)?);
+        }
+        let made = pass_if(
+            host,
+            |host| host.read(Goal::Definitions),
+            limits,
+            &cause,
+            |host, seen| {
+                self.check(host, seen)?;
+                self.refuse_if_applied(host.begin_plan(&self.saved.plan_id)?)
+            },
+        );
+        host.take_notices().iter().for_each(complain);
+        self.begun = made.is_ok();
+        made
+    }
+
+    /// After a pass: what it finished leaves the scope. Tells of what left it
+    /// by an edit.
+    pub(super) fn carry_on(&mut self, limits: &mut Limits, last: &Pass) {
+        let Some(approved) = &mut limits.approved else { return };
+        for name in last.desired.iter().flat_map(|desired| approved.edited(desired)) {
+            if !self.edited.contains(name) {
+                complain(format_args!(
+                    "{name}: its definition changed meanwhile; the rest is left to the next reconcile"
+                ));
+                self.edited.push(name.clone());
+            }
+        }
+        approved.carry_on(&last.plan);
+    }
+
+    /// Whether something of it was left undone.
+    pub(super) fn is_cut_short(&self) -> bool {
+        !self.edited.is_empty()
+    }
+
+    /// Records that it was applied to its end.
+    pub(super) fn end(&self, host: &mut Host) -> Result<(), HostError> {
+        host.end_plan(&self.saved.plan_id)
+    }
+
+    fn refuse_if_applied(&self, before: Option<Applied>) -> anyhow::Result<()> {
+        let Some(Applied { begun_at, ended_at }) = before else { return Ok(()) };
+        let time = |at: crate::model::Timestamp| jiff::Timestamp::from_millisecond(at.0).unwrap_or_default();
+        let when = match ended_at {
+            Some(ended) => format!("was applied at {:.0}", time(ended)),
+            None => format!(
+                "was begun at {:.0}, and is under way or was cut off; what it had begun is in the next plan",
+                time(begun_at)
+            ),
+        };
+        Err(self.refused(&format!("{when}; a plan is applied once")))
+    }
+
+    fn refuse_if(&self, changed: Vec<Changed>) -> anyhow::Result<()> {
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let mut lines: Vec<String> = changed.iter().take(MOST_TOLD).map(|change| format!("\n  {change}")).collect();
+        if changed.len() > MOST_TOLD {
+            lines.push(format!("\n  … and {} more", changed.len() - MOST_TOLD));
+        }
+        Err(self.refused(&format!("does not hold any more:{}", lines.concat())))
+    }
+
+    fn refused(&self, why: &str) -> anyhow::Error {
+        let path = &self.path;
+        let message = format!(
+            "the saved plan {path} {why}\nNothing was changed. For a plan of what is to be done now: herdsman reconcile --dry-run --out {path}"
+        );
+        Refused { exit: Exit::Refused, message }.into()
+    }
+}
+
+fn here(places: &Places) -> anyhow::Result<Here> {
+    let (state, places) = (places.state(), places.resolve());
+    Ok(Here::new(state.id()?.as_deref(), state.path(), &places.models_dir))
+}
+
+/// The exit code of a file that is no saved plan, or cannot be one.
+pub(super) fn exit_of_file(error: &PlanFileError) -> Exit {
+    match error {
+        PlanFileError::Unreadable { .. } => Exit::NoModelsDir,
+        PlanFileError::NotAPlan { .. } | PlanFileError::OtherVersion { .. } => Exit::InvalidDefinition,
+        PlanFileError::InTheWay(_) => Exit::Usage,
+        PlanFileError::Unwritable { .. } => Exit::Failed,
+    }
+}

@@ -1,0 +1,22 @@
+//! Saved plans that were applied.
+
+use super::*;
+use crate::database::{Applied, Place};
+
+#[test]
+fn a_plan_is_begun_once_and_a_damaged_database_does_not_forget_it() {
+    let scratch = Scratch::new();
+    let mut database = scratch.open();
+    database.commit(&create(&config("a")), at(1)).unwrap();
+    assert_eq!(database.begin_plan("one", at(5)).unwrap(), None);
+    let begun = Applied { begun_at: at(5), ended_at: None };
+    assert_eq!(database.begin_plan("one", at(7)).unwrap(), Some(begun), "herdsman may have died on the way");
+    database.end_plan("one", at(9)).unwrap();
+    let ended = Applied { ended_at: Some(at(9)), ..begun };
+    assert_eq!(database.begin_plan("one", at(11)).unwrap(), Some(ended));
+    assert_eq!(database.applied_plan("other").unwrap(), None);
+    drop(database);
+    super::damage::garble(&scratch.path(), [super::damage::root(&scratch, "herdsman_models")]);
+    let (database, _) = Database::replace(&scratch.path(), Place::Own).unwrap();
+    assert_eq!(database.applied_plan("one").unwrap(), Some(ended));
+}

@@ -1,0 +1,94 @@
+//! A definition as one thing that can be compared: a digest of all that it
+//! says, and its fields as people read them, to tell what changed.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::{Definition, ReadyPolicy, SecretRef, UpdatePolicy};
+use crate::text::duration;
+
+/// Longer values are told by their length and a digest.
+const LONGEST: usize = 200;
+
+impl Definition {
+    /// Equal for definitions that say the same, however they are written. With
+    /// `secrets`, their values count too, by their keyed digests, which only
+    /// the same state directory makes alike.
+    #[must_use]
+    pub fn digest(&self, secrets: bool) -> String {
+        // Destructured, so that a new field does not compile until someone
+        // decides whether plans rest on it.
+        let Self {
+            name,
+            path,
+            file: _,
+            model_type,
+            state,
+            spec,
+            parameters,
+            aliases,
+            description,
+            labels,
+            ready: ReadyPolicy { timeout, unhealthy_after, require_gpu },
+            update: UpdatePolicy { drain, on_failure },
+            origins: _,
+            spec_hash: _,
+            config_digest: _,
+        } = self;
+        let mut spec = spec.clone();
+        if !secrets {
+            let blank = |secret: &SecretRef| SecretRef { digest: String::new(), ..secret.clone() };
+            spec.secrets = spec.secrets.iter().map(|(key, secret)| (key.clone(), blank(secret))).collect();
+        }
+        let sources: Vec<_> = spec.secrets.iter().map(|(key, secret)| (key, &secret.source)).collect();
+        let recorded = (name, path, model_type, state, parameters, aliases, description, labels);
+        let policy = (timeout, unhealthy_after, require_gpu, drain, format!("{on_failure:?}"));
+        // Strings, numbers and ordered maps: writing them to memory cannot fail.
+        let text = serde_json::to_vec(&(recorded, policy, sources, spec.hash(spec.port))).unwrap_or_default();
+        blake3::hash(&text).to_hex()[..32].to_owned()
+    }
+
+    /// What it says, by the names that diagnostics and plans use. A secret
+    /// shows only where it comes from.
+    #[must_use]
+    pub fn stated(&self) -> BTreeMap<String, String> {
+        let mut fields = BTreeMap::new();
+        let mut add = |field: &str, value: &str| {
+            fields.insert(field.to_owned(), told(value));
+        };
+        let spec = &self.spec;
+        add("type", self.model_type.as_str());
+        add("state", self.state.as_str());
+        add("host", &spec.host);
+        spec.port.iter().for_each(|port| add("port", &port.to_string()));
+        spec.binary.iter().for_each(|binary| add("binary", binary));
+        self.description.iter().for_each(|text| add("description", text));
+        if !self.aliases.is_empty() {
+            add("aliases", &self.aliases.join(", "));
+        }
+        spec.options.iter().for_each(|(key, option)| add(key, &option.value.to_string()));
+        spec.env.iter().for_each(|(key, value)| add(&format!("env.{key}"), value));
+        spec.secrets.iter().for_each(|(key, secret)| add(&format!("secrets.{key}"), &secret.source.to_string()));
+        spec.files.iter().for_each(|(path, file)| add(&format!("file {path}"), &file.to_string()));
+        self.labels.iter().for_each(|(key, value)| add(&format!("labels.{key}"), value));
+        let ReadyPolicy { timeout, unhealthy_after, require_gpu } = &self.ready;
+        add("ready.timeout", &duration(*timeout));
+        add("ready.unhealthy_after", &unhealthy_after.map_or_else(|| "off".to_owned(), duration));
+        add("ready.require_gpu", &require_gpu.to_string());
+        let UpdatePolicy { drain, on_failure } = &self.update;
+        add("update.drain", &duration(*drain));
+        add("update.on_failure", &format!("{on_failure:?}").to_lowercase());
+        fields
+    }
+}
+
+fn told(value: &str) -> String {
+    let length = value.chars().count();
+    if length <= LONGEST {
+        return value.to_owned();
+    }
+    let mut told: String = value.chars().take(LONGEST / 4).collect();
+    let digest = &blake3::hash(value.as_bytes()).to_hex()[..8];
+    let _ = write!(told, "… ({length} characters, {digest})");
+    told
+}
