@@ -4,7 +4,7 @@ use super::output::complain;
 use super::review::exit_of_file;
 use super::{Exit, Places};
 use crate::definition::LoadError;
-use crate::host::{self, Host, HostError};
+use crate::host::{self, Host, HostError, RevisionError};
 use crate::plan::Limits;
 use crate::reconcile::{Goal, Pass, look, pass};
 use crate::review::PlanFileError;
@@ -21,11 +21,17 @@ impl Places {
         self.llama_server.as_deref().filter(|name| !name.is_empty())
     }
 
+    /// `--from-git`; an empty variable is one that is not set.
+    pub(super) fn revision(&self) -> Option<&str> {
+        self.from_git.as_deref().filter(|revision| !revision.is_empty())
+    }
+
     /// Where everything is, every default filled in.
     pub(super) fn resolve(&self) -> host::Places {
         let state = self.state();
         host::Places {
             models_dir: self.models_dir.clone(),
+            from_git: self.revision().map(str::to_owned),
             database: self.database.clone().unwrap_or_else(|| state.database()),
             llama_server: self.stated_llama_server().map(str::to_owned),
             state,
@@ -79,7 +85,7 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
     if let Some(refused) = error.downcast_ref::<Refused>() {
         return refused.exit;
     }
-    if error.is::<LoadError>() {
+    if error.is::<LoadError>() || error.is::<RevisionError>() {
         return Exit::NoModelsDir;
     }
     if error.is::<SettingsError>() {
@@ -89,7 +95,7 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         return exit_of_file(file);
     }
     let state = match error.downcast_ref::<HostError>() {
-        Some(HostError::Load(_)) => return Exit::NoModelsDir,
+        Some(HostError::Load(_) | HostError::Revision(_)) => return Exit::NoModelsDir,
         Some(HostError::State(state)) => Some(state),
         Some(_) => None,
         None => error.downcast_ref::<StateError>(),

@@ -18,8 +18,10 @@ use super::output::{complain, print};
 use super::{Exit, Places, render};
 use crate::definition::catalogue::binary;
 use crate::definition::{
-    Catalogue, Catalogues, DEFAULTS_FILE, Embedded, LoadOptions, Loader, absolute, binary_checks, host_checks, is_part,
+    Catalogue, Catalogues, DEFAULTS_FILE, Embedded, LoadOptions, Loader, ReadFrom, absolute, binary_checks,
+    host_checks, is_part,
 };
+use crate::host::FromGit;
 use crate::model::{Desired, Diagnostic, ModelName, Severity};
 use crate::plan::{ActionKind, GuardRefusal, Plan, Reason, Waiting};
 use crate::text::count;
@@ -68,14 +70,19 @@ pub(super) fn run(places: &Places, args: &ValidateArgs) -> anyhow::Result<Exit> 
     let cwd = std::env::current_dir()?;
     let mut found = Found { read: Vec::new(), diagnostics: Vec::new(), comparison: None };
     for (dir, files) in directories(places, args)? {
-        let options = LoadOptions { dir: &dir, lies_in: None, cwd: &cwd, state_key: [0; 32], catalogues: &catalogues };
+        let mut revision = places.revision().map(str::to_owned).map(FromGit::new);
+        let from = match &mut revision {
+            Some(revision) => ReadFrom::Commit(revision.read(&absolute(&cwd, &dir))?),
+            None => ReadFrom::Itself,
+        };
+        let options = LoadOptions { dir: &dir, from, cwd: &cwd, state_key: [0; 32], catalogues: &catalogues };
         let mut desired = Loader::default().load(&options)?;
         if let Some(against) = &args.against {
             found.comparison = Some(against::compare(against, &desired, &options)?);
         }
         if args.host {
-            found.diagnostics.extend(binary_checks(&desired, places.stated_llama_server()));
-            host_checks(&mut desired);
+            found.diagnostics.extend(binary_checks(&desired, options.from, places.stated_llama_server()));
+            host_checks(&mut desired, options.from);
         }
         let files: Vec<Arc<str>> =
             files.iter().map(|name| absolute(&cwd, &dir.join(name)).to_string_lossy().into()).collect();
