@@ -10,7 +10,7 @@ use super::reconcile::{exit_of_pass, report_diagnostics};
 use super::{Exit, Places, duration, render};
 use crate::definition::LoadError;
 use crate::host::{Host, HostError};
-use crate::plan::Limits;
+use crate::plan::{Limits, WaitKind};
 use crate::reconcile::Pass;
 use crate::text;
 use crate::wait::{Deployed, Verdict, Vigil, deployed};
@@ -128,11 +128,16 @@ fn look(places: &Places, args: &WaitArgs) -> anyhow::Result<Seen> {
     }
 }
 
-/// In a line, how things stand.
+/// How things stand.
 fn state(verdict: &Verdict, pass: &Pass) -> String {
     match verdict {
         Verdict::Reached | Verdict::Settling(_) => "as declared; waits whether it stays so".to_owned(),
-        Verdict::NotYet | Verdict::Never => format!("waits: {}", render::summary(&pass.plan).trim_end()),
+        Verdict::NotYet | Verdict::Never if pass.plan.actions.is_empty() => {
+            let waits = pass.plan.waiting.iter().filter(|waiting| waiting.on.kind() != WaitKind::Note);
+            let waits: Vec<String> = waits.map(|waiting| format!("{}: {}", waiting.model, waiting.on)).collect();
+            waits.join("\n")
+        }
+        Verdict::NotYet | Verdict::Never => render::summary(&pass.plan).trim_end().to_owned(),
     }
 }
 

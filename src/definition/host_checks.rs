@@ -63,6 +63,19 @@ pub fn binary_checks(desired: &Desired, from: ReadFrom<'_>, default: Option<&str
     super::in_order(problems)
 }
 
+/// Declared ports that a stranger holds, as `stranger` tells.
+#[must_use]
+pub fn port_checks(desired: &Desired, from: ReadFrom<'_>, stranger: impl Fn(u16) -> Option<String>) -> Vec<Diagnostic> {
+    let running = desired.definitions.values().filter(|definition| definition.state == DesiredState::Running);
+    let problem = |definition: &Arc<Definition>| {
+        let port = definition.spec.port?;
+        let message = format!("port {port} is held by {}", stranger(port)?);
+        let problem = at(definition, desired, from, &definition.origin("port"), &port.to_string(), &message);
+        Some(problem.help("stop that, or choose another port"))
+    };
+    super::in_order(running.filter_map(problem).collect())
+}
+
 fn unusable(named: Option<&str>) -> Option<String> {
     let path = binary::locate(named, std::env::var_os("PATH").as_deref());
     let found = path.and_then(|path| binary::catalogue(&path, &binary::identify(&path)?, None, false));

@@ -66,7 +66,7 @@ pub use error::LoadError;
 pub use files::identity_now;
 pub use gguf::{GgufProblem, check_gguf};
 pub(crate) use host::parse as parse_host;
-pub use host_checks::{binary_checks, host_checks};
+pub use host_checks::{binary_checks, host_checks, port_checks};
 pub use load::Loader;
 pub(crate) use options::malformed as malformed_weights;
 pub use paths::lexical as absolute;

@@ -19,9 +19,10 @@ use super::{Exit, Places, render};
 use crate::definition::catalogue::binary;
 use crate::definition::{
     Catalogue, Catalogues, DEFAULTS_FILE, Embedded, LoadOptions, Loader, ReadFrom, absolute, binary_checks,
-    host_checks, is_part,
+    host_checks, is_part, port_checks,
 };
 use crate::host::FromGit;
+use crate::instance::stranger_on;
 use crate::model::{Desired, Diagnostic, ModelName, Severity};
 use crate::plan::{ActionKind, GuardRefusal, Plan, Reason, Waiting};
 use crate::text::count;
@@ -31,7 +32,7 @@ use crate::text::count;
 pub struct ValidateArgs {
     /// Definitions, or directories of them [default: --models-dir].
     paths: Vec<PathBuf>,
-    /// Look at this machine too: weights, files of secrets, llama-servers.
+    /// Look at this machine too: weights, files of secrets, ports, llama-servers.
     #[arg(long)]
     host: bool,
     /// Show what changes from another version of the directory: a revision of
@@ -81,8 +82,9 @@ pub(super) fn run(places: &Places, args: &ValidateArgs) -> anyhow::Result<Exit> 
             found.comparison = Some(against::compare(against, &desired, &options)?);
         }
         if args.host {
-            found.diagnostics.extend(binary_checks(&desired, options.from, places.stated_llama_server()));
-            host_checks(&mut desired, options.from);
+            found.diagnostics.extend(binary_checks(&desired, from, places.stated_llama_server()));
+            found.diagnostics.extend(port_checks(&desired, from, |port| stranger_on(port, &desired.dir)));
+            host_checks(&mut desired, from);
         }
         let files: Vec<Arc<str>> =
             files.iter().map(|name| absolute(&cwd, &dir.join(name)).to_string_lossy().into()).collect();
