@@ -51,11 +51,15 @@ impl Vigil {
 
     /// What a look at `now`, a time that only goes forward, means.
     pub fn judge(&mut self, seen: &Pass, now: Duration) -> Verdict {
-        if !is_as_declared(seen) {
-            self.interrupted();
-            return if is_for_a_person(seen) { Verdict::Never } else { Verdict::NotYet };
+        if is_as_declared(seen) {
+            return self.well(seen.observed.instances.iter().map(|i| i.id.clone()).collect(), now);
         }
-        let servers: BTreeSet<InstanceId> = seen.observed.instances.iter().map(|i| i.id.clone()).collect();
+        self.interrupted();
+        if is_for_a_person(seen) { Verdict::Never } else { Verdict::NotYet }
+    }
+
+    /// All is as declared, by these servers.
+    fn well(&mut self, servers: BTreeSet<InstanceId>, now: Duration) -> Verdict {
         let since = match self.well.take() {
             Some((since, before)) if before == servers => since,
             // One that crashed and is back already was not well all the time.
@@ -91,4 +95,23 @@ fn is_for_a_person(seen: &Pass) -> bool {
 fn has_invalid(seen: &Pass) -> bool {
     let problems = seen.desired.iter().flat_map(|desired| &desired.diagnostics);
     problems.into_iter().any(|problem| problem.severity == Severity::Error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_servers_for_long_enough_are_the_end() {
+        let servers = |ids: &[&str]| ids.iter().map(|id| InstanceId((*id).to_owned())).collect::<BTreeSet<_>>();
+        let at = Duration::from_secs;
+        let mut vigil = Vigil::new(at(10));
+        assert_eq!(vigil.well(servers(&["a", "b"]), at(5)), Verdict::Settling(at(10)));
+        assert_eq!(vigil.well(servers(&["a", "b"]), at(14)), Verdict::Settling(at(1)));
+        assert_eq!(vigil.well(servers(&["a", "c"]), at(15)), Verdict::Settling(at(10)), "b is gone, c is new");
+        vigil.interrupted();
+        assert_eq!(vigil.well(servers(&["a", "c"]), at(24)), Verdict::Settling(at(10)));
+        assert_eq!(vigil.well(servers(&["a", "c"]), at(34)), Verdict::Reached);
+        assert_eq!(Vigil::new(Duration::ZERO).well(servers(&[]), at(0)), Verdict::Reached);
+    }
 }

@@ -90,10 +90,11 @@ impl Walk {
             let next = here.join(&name);
             let metadata = fs::symlink_metadata(&next);
             let is_link = metadata.as_ref().is_ok_and(fs::Metadata::is_symlink);
-            if is_link || left.is_empty() || metadata.is_err() {
+            let is_directory = metadata.as_ref().is_ok_and(fs::Metadata::is_dir);
+            if !is_directory || left.is_empty() {
                 self.place(&here).names.insert(name);
             }
-            metadata.ok()?;
+            metadata.ok().filter(|_| is_directory || is_link || left.is_empty())?;
             if !is_link {
                 here = next;
                 continue;
