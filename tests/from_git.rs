@@ -7,10 +7,14 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::time::Duration;
 
 use repository::Repository;
+use rustix::process::Signal;
 use serde_json::json;
-use support::{Ran, World};
+use support::{Ran, World, eventually};
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A repository with one model, `a`, that says its name.
 fn committed() -> (World, Repository, String) {
@@ -158,6 +162,23 @@ fn a_watcher_follows_a_branch_as_fetches_move_it() {
     restarts_to(1024);
     repository.git(&["-C", "deployed", "pack-refs", "--all"]);
     restarts_to(512);
+
+    // Another Git may write only the file of packed ones.
+    repository.git(&["-C", "deployed", "pack-refs", "--all"]);
+    // What that caused is over when something that came later is.
+    let ready = || watcher.log().matches("a is ready").count();
+    let before = ready();
+    world.signal("a", Signal::KILL);
+    eventually("it is back", PATIENCE, || ready() > before);
+    let old = repository.git(&["rev-parse", "HEAD"]);
+    world.write_definition("a", &with_ctx_size(2048));
+    let new = repository.commit();
+    repository.git(&["-C", "deployed", "fetch", "--quiet", "..", "HEAD"]);
+    let packed = world.path().join("deployed/.git/packed-refs");
+    let text = fs::read_to_string(&packed).unwrap().replace(old.trim(), &new);
+    fs::write(packed.with_extension("new"), text).unwrap();
+    fs::rename(packed.with_extension("new"), packed).unwrap();
+    watcher.eventually_says("ctx_size 512 -> 2048 deployed/models.d/a.toml:3");
 
     // The branch, packed, is gone for a while: nothing is stopped for that.
     repository.git(&["-C", "deployed", "pack-refs", "--all"]);
