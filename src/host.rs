@@ -23,9 +23,11 @@ use crate::model::{
     Records, StopTarget, Timestamp,
 };
 use crate::plan::{Answers, Binary, Limits, Question};
+use crate::policy::{Policy, PolicyError, PolicySource};
 use crate::reconcile::{Goal, Pass};
 use crate::settings::Notify;
 use crate::state::{StateDir, StateError};
+use crate::trust::{self, Untrusted};
 
 /// Where everything is.
 #[derive(Clone, Debug)]
@@ -38,6 +40,9 @@ pub struct Places {
     pub database: PathBuf,
     /// The llama-server of definitions that name none; `None`: from `PATH`.
     pub llama_server: Option<String>,
+    /// The policy, as the user named it; `None`: at the default place, if there
+    /// is one.
+    pub policy: Option<PathBuf>,
 }
 
 impl Places {
@@ -48,6 +53,13 @@ impl Places {
         let own = absolute(&self.state.database());
         if own.is_some() && own == absolute(&self.database) { Place::Own } else { Place::Named }
     }
+
+    /// Refuses, as root, records that others can change.
+    fn require_trusted(&self) -> Result<(), Untrusted> {
+        let cwd = working_directory();
+        trust::require(&definition::absolute(&cwd, self.state.path()), &[])?;
+        trust::require(definition::absolute(&cwd, &self.database).parent().unwrap_or(Path::new("/")), &[])
+    }
 }
 
 /// What ends a pass on this machine.
@@ -56,6 +68,12 @@ pub enum HostError {
     /// The definitions cannot be read.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// What the host allows is not known.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// Others can change what this goes by.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
     /// The database can be neither read nor written.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -92,6 +110,7 @@ pub struct Host {
     git: Asker,
     /// What Git is the cause of, and was not told yet.
     git_notice: Option<String>,
+    policy: PolicySource,
 }
 
 impl Host {
@@ -103,6 +122,8 @@ impl Host {
     /// The state directory or the database cannot be used.
     pub fn open(places: Places) -> Result<Self, HostError> {
         places.state.create()?;
+        places.require_trusted()?;
+        places.state.tighten()?;
         let id = places.state.id_or_new()?;
         let store = Store::open(&places)?;
         Self::new(places, &id, store)
@@ -113,6 +134,7 @@ impl Host {
     /// # Errors
     /// The state directory or the database cannot be read.
     pub fn open_read_only(places: Places) -> Result<Self, HostError> {
+        places.require_trusted()?;
         // Without an id nothing was ever started: a new one finds nothing.
         let id = places.state.id()?.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let store = Store::open_read_only(&places)?;
@@ -127,11 +149,13 @@ impl Host {
             cache,
             known: Mutex::default(),
             catalogues: Mutex::default(),
+            policy: None,
         };
+        let policy = PolicySource::new(places.policy.as_deref(), &working_directory());
         let state_key = blake3::derive_key("herdsman 2026 secret digests", state_id.as_bytes());
         let processes = Processes::new(state_id)?;
         let (loader, git) = (Loader::default(), Asker::default());
-        Ok(Self { places, store, processes, state_key, binaries, loader, teller: None, git, git_notice: None })
+        Ok(Self { places, store, processes, state_key, binaries, loader, policy, teller: None, git, git_notice: None })
     }
 
     /// Blocks until something about `instances` may have changed, or `timeout`.
@@ -165,6 +189,16 @@ impl Host {
     #[must_use]
     pub fn database_path(&self) -> PathBuf {
         definition::absolute(&working_directory(), &self.places.database)
+    }
+
+    /// Reads the policy as it is now: what definitions may ask for, and which
+    /// llama-servers may be run at all.
+    ///
+    /// # Errors
+    /// It is not known what is allowed: nothing may be started or changed.
+    pub fn read_policy(&mut self) -> Result<(), PolicyError> {
+        self.binaries.policy = self.policy.current()?;
+        Ok(())
     }
 
     /// The directory of definitions, absolute.
@@ -253,17 +287,22 @@ impl World for Host {
     }
 
     fn load(&mut self) -> Result<Arc<Desired>, HostError> {
+        self.read_policy()?;
         load(&mut self.loader, &self.places, self.state_key, &self.binaries)
     }
 
     fn records(&mut self) -> Result<Arc<Records>, HostError> {
+        // Passes go on without definitions, but not without knowing what is allowed.
+        self.read_policy()?;
         Ok(self.store.records()?)
     }
 
     fn read(&mut self, goal: Goal) -> Result<Read, HostError> {
         if goal == Goal::Down {
-            return Ok((None, self.records()?));
+            // Whatever the policy says, servers may be stopped.
+            return Ok((None, self.store.records()?));
         }
+        self.read_policy()?;
         let Self { places, store, state_key, binaries, loader, .. } = self;
         let (desired, records) = std::thread::scope(|scope| {
             let records = scope.spawn(|| store.records());
@@ -284,6 +323,10 @@ impl World for Host {
         let mut busy: Vec<&Instance> = Vec::new();
         for question in questions {
             match question {
+                Question::Allowed { model, spec, hash } => {
+                    let refusal = self.binaries.policy.as_ref().and_then(|policy| policy.refusal(spec));
+                    answers.allowed.insert((model.clone(), hash.clone()), refusal.map_or(Ok(()), Err));
+                }
                 Question::Binary(declared) => {
                     let binary = self.binaries.find(declared.as_deref()).map(|(binary, _)| binary);
                     answers.binaries.insert(declared.clone(), binary);
@@ -357,8 +400,16 @@ fn load(
 ) -> Result<Arc<Desired>, HostError> {
     binaries.look_again();
     let cwd = working_directory();
+    let policy = binaries.policy.as_deref();
+    let dir = definition::absolute(&cwd, &places.models_dir);
+    let owners = policy.map_or(&[][..], Policy::owners);
+    trust::require(&dir, owners)?;
     let options = LoadOptions { dir: &places.models_dir, lies_in: None, cwd: &cwd, state_key, catalogues: binaries };
     let mut desired = loader.load(&options)?;
+    loader.require_trusted(&dir, owners)?;
+    if let Some(policy) = policy {
+        policy.enforce(&mut desired);
+    }
     definition::host_checks(&mut desired);
     Ok(desired)
 }
@@ -409,6 +460,8 @@ struct Binaries {
     known: Mutex<BTreeMap<Option<String>, Result<Known, String>>>,
     /// The options of every llama-server seen so far.
     catalogues: Mutex<BTreeMap<BinaryIdentity, Arc<Catalogue>>>,
+    /// Says which llama-servers definitions may name.
+    policy: Option<Arc<Policy>>,
 }
 
 /// A usable llama-server and the options it knows.
@@ -429,6 +482,11 @@ impl Binaries {
     fn look(&self, declared: Option<&str>) -> Result<Known, String> {
         let named = declared.or(self.default.as_deref());
         let path = binary::locate(named, std::env::var_os("PATH").as_deref()).map_err(|p| p.to_string())?;
+        // It is run to ask for its options, so this comes before.
+        if let (Some(policy), Some(_)) = (&self.policy, declared) {
+            policy.allows_binary(&path)?;
+        }
+        trust::require(&path, &[]).map_err(|untrusted| untrusted.to_string())?;
         let identity = binary::identify(&path).map_err(|p| p.to_string())?;
         if let Some(catalogue) = lock(&self.catalogues).get(&identity) {
             return Ok((Binary { path, identity }, Arc::clone(catalogue)));

@@ -1,11 +1,15 @@
 //! From arguments to a host and a pass, and from errors to exit codes.
 
+use std::path::Path;
+
 use super::output::complain;
 use super::review::exit_of_file;
 use super::{Exit, Places};
 use crate::definition::LoadError;
 use crate::host::{self, Host, HostError};
+use crate::model::Diagnostic;
 use crate::plan::Limits;
+use crate::policy::PolicyError;
 use crate::reconcile::{Goal, Pass, look, pass};
 use crate::review::PlanFileError;
 use crate::settings::{Settings, SettingsError, locate};
@@ -21,12 +25,18 @@ impl Places {
         self.llama_server.as_deref().filter(|name| !name.is_empty())
     }
 
+    /// `--policy`, likewise.
+    pub(super) fn stated_policy(&self) -> Option<&Path> {
+        self.policy.as_deref().filter(|path| !path.as_os_str().is_empty())
+    }
+
     /// Where everything is, every default filled in.
     pub(super) fn resolve(&self) -> host::Places {
         let state = self.state();
         host::Places {
             models_dir: self.models_dir.clone(),
             database: self.database.clone().unwrap_or_else(|| state.database()),
+            policy: self.stated_policy().map(Path::to_owned),
             llama_server: self.stated_llama_server().map(str::to_owned),
             state,
         }
@@ -73,6 +83,15 @@ pub(super) struct Refused {
     pub(super) message: String,
 }
 
+/// What is wrong with the policy, each at its place, if that ended a command.
+#[must_use]
+pub fn diagnostics_of(error: &anyhow::Error) -> &[Diagnostic] {
+    match error.downcast_ref::<HostError>() {
+        Some(HostError::Policy(error)) => error.diagnostics(),
+        _ => &[],
+    }
+}
+
 /// The exit code of an error that ended a command.
 #[must_use]
 pub fn exit_of(error: &anyhow::Error) -> Exit {
@@ -88,14 +107,25 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
     if let Some(file) = error.downcast_ref::<PlanFileError>() {
         return exit_of_file(file);
     }
-    let state = match error.downcast_ref::<HostError>() {
-        Some(HostError::Load(_)) => return Exit::NoModelsDir,
-        Some(HostError::State(state)) => Some(state),
-        Some(_) => None,
-        None => error.downcast_ref::<StateError>(),
-    };
-    match state {
-        Some(StateError::Locked { .. } | StateError::Watched(_)) => Exit::Locked,
+    match error.downcast_ref::<HostError>() {
+        Some(error) => exit_of_host(error),
+        None => error.downcast_ref().map_or(Exit::Failed, exit_of_state),
+    }
+}
+
+/// The exit code of an error of this machine.
+pub(super) fn exit_of_host(error: &HostError) -> Exit {
+    match error {
+        HostError::Load(_) | HostError::Untrusted(_) | HostError::Policy(PolicyError::Missing(_)) => Exit::NoModelsDir,
+        HostError::Policy(_) => Exit::InvalidDefinition,
+        HostError::State(error) => exit_of_state(error),
+        HostError::Database(_) | HostError::Processes(_) | HostError::ReadOnly => Exit::Failed,
+    }
+}
+
+fn exit_of_state(error: &StateError) -> Exit {
+    match error {
+        StateError::Locked { .. } | StateError::Watched(_) => Exit::Locked,
         _ => Exit::Failed,
     }
 }

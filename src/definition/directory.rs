@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::defaults;
+use crate::trust::Access;
 
 /// What a directory of definitions looks like without reading a file: enough
 /// to tell that something changed.
@@ -79,6 +80,7 @@ pub(super) struct Stamp {
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
+    pub access: Access,
 }
 
 impl Stamp {
@@ -89,6 +91,7 @@ impl Stamp {
             size: metadata.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
+            access: Access::of(metadata),
         }
     }
 

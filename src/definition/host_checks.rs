@@ -9,7 +9,7 @@ use super::catalogue::binary;
 use super::secret::{SecretError, read_secret};
 use super::source::Source;
 use super::{defaults, text};
-use crate::model::{Definition, Desired, DesiredState, Diagnostic, Origin, Unresolved};
+use crate::model::{Definition, Desired, DesiredState, Diagnostic, ModelName, Origin, Unresolved};
 use crate::regular;
 
 /// What the files of a host were found to be, by path: `None` is good.
@@ -20,23 +20,48 @@ type Checked = BTreeMap<String, Option<String>>;
 /// the file. Definitions that are to be stopped are left alone.
 pub fn host_checks(desired: &mut Arc<Desired>) {
     let mut checked = Checked::new();
-    let (mut broken, mut found) = (Vec::new(), Vec::new());
+    let mut refused = Refused::default();
     for definition in desired.definitions.values() {
-        if definition.state == DesiredState::Stopped {
-            continue;
-        }
-        let problems = problems(definition, &desired.dir, &mut checked);
-        if let [first, ..] = &problems[..] {
-            broken.push((definition.name.clone(), first.message.clone()));
-            found.extend(problems);
+        if definition.state == DesiredState::Running {
+            refused.add(definition, problems(definition, &desired.dir, &mut checked));
         }
     }
-    if broken.is_empty() {
+    refuse(desired, refused);
+}
+
+/// Definitions that cannot be used after all.
+#[derive(Default)]
+pub(crate) struct Refused {
+    /// Each with its first problem.
+    models: BTreeMap<ModelName, String>,
+    found: Vec<Diagnostic>,
+}
+
+impl Refused {
+    /// Refuses `definition` if there is something wrong with it.
+    pub fn add(&mut self, definition: &Definition, mut problems: Vec<Diagnostic>) {
+        if let [first, ..] = &problems[..] {
+            self.models.entry(definition.name.clone()).or_insert_with(|| first.message.clone());
+            self.found.append(&mut problems);
+        }
+    }
+
+    /// Refuses every definition, for one problem of them all.
+    pub fn everything(&mut self, desired: &Desired, problem: Diagnostic) {
+        self.models.extend(desired.definitions.keys().map(|name| (name.clone(), problem.message.clone())));
+        self.found.push(problem);
+    }
+}
+
+/// Moves what was refused to the unresolved ones.
+pub(crate) fn refuse(desired: &mut Arc<Desired>, refused: Refused) {
+    let Refused { models, mut found } = refused;
+    if found.is_empty() {
         return;
     }
     let desired = Arc::make_mut(desired);
     desired.diagnostics.append(&mut found);
-    for (name, problem) in broken {
+    for (name, problem) in models {
         if let Some(definition) = desired.definitions.remove(&name) {
             let (path, file) = (Arc::clone(&definition.path), Arc::clone(&definition.file));
             desired.unresolved.push(Unresolved { path, file, name: Some(name), problem });
@@ -56,7 +81,7 @@ pub fn binary_checks(desired: &Desired, default: Option<&str>) -> Vec<Diagnostic
         let named = definition.spec.binary.as_deref().or(default);
         let problem = found.entry(named).or_insert_with(|| unusable(named));
         if let Some(message) = problem {
-            problems.push(at(definition, &desired.dir, &definition.origin("binary"), "", message));
+            problems.push(problem_at(definition, &desired.dir, &definition.origin("binary"), "", message));
         }
     }
     super::in_order(problems)
@@ -76,7 +101,7 @@ fn problems(definition: &Definition, dir: &Path, checked: &mut Checked) -> Vec<D
         if let Some(message) = found {
             let name = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or(path);
             let help = "put the file there, mend the path, or set `state = \"stopped\"`";
-            problems.push(at(definition, dir, origin, name, message).help(help));
+            problems.push(problem_at(definition, dir, origin, name, message).help(help));
         }
     }
     for (variable, secret) in definition.spec.secrets.iter().filter(|(_, secret)| secret.digest.is_empty()) {
@@ -89,7 +114,7 @@ fn problems(definition: &Definition, dir: &Path, checked: &mut Checked) -> Vec<D
             SecretError::Empty(_) | SecretError::TooLong(_) | SecretError::NotText(_) => "write one line of text",
         };
         let help = format!("{fix}, or set `state = \"stopped\"`");
-        problems.push(at(definition, dir, &origin, "", &error.to_string()).help(help));
+        problems.push(problem_at(definition, dir, &origin, "", &error.to_string()).help(help));
     }
     problems
 }
@@ -102,8 +127,15 @@ fn unreadable(path: &str) -> Option<String> {
     })
 }
 
-/// A problem at a line of the definition or of the defaults beside it.
-fn at(definition: &Definition, dir: &Path, origin: &Origin, needle: &str, message: &str) -> Diagnostic {
+/// A problem at a line of the definition or of the defaults beside it; the
+/// caret goes to the value `needle` if that stands there.
+pub(crate) fn problem_at(
+    definition: &Definition,
+    dir: &Path,
+    origin: &Origin,
+    needle: &str,
+    message: &str,
+) -> Diagnostic {
     let path: Arc<str> = if origin.file == definition.file {
         Arc::clone(&definition.path)
     } else {
