@@ -45,6 +45,7 @@ pub mod failpoint;
 pub mod git;
 pub mod history;
 pub mod host;
+mod host_file;
 #[cfg(test)]
 mod hostile;
 pub mod import;

@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::links::{MOST_LINKS, names};
+use crate::links::{self, MOST_LINKS, names};
 
 /// Others can change what is at a path.
 #[derive(Debug, thiserror::Error)]
@@ -40,9 +40,8 @@ impl Untrusted {
             How::Mode(mode) => (format!("can be written by others (mode {mode:04o})"), format!("`chmod go-w {shown}`")),
             How::Owner(uid) => (format!("belongs to user {uid}, not to root"), format!("`chown root {shown}`")),
         };
-        format!(
-            "{shown}{leads} {what}, who could make herdsman run anything as root: {fix}, or run herdsman as a user of its own"
-        )
+        let or = if is_root() { ", or run herdsman as a user of its own" } else { "" };
+        format!("{shown}{leads} {what}, who could so make herdsman run anything: {fix}{or}")
     }
 }
 
@@ -53,7 +52,7 @@ impl Untrusted {
 /// # Errors
 /// [`Untrusted`] names the first place that others can change.
 pub fn require(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
-    if !rustix::process::geteuid().is_root() {
+    if !is_root() {
         return Ok(());
     }
     let untrusted = |place: &Path, how| Untrusted { path: path.to_owned(), place: place.to_owned(), how };
@@ -90,6 +89,49 @@ pub fn require(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
     Ok(())
 }
 
+/// Refuses, as [`require`] does, the directory that the file at `path` really
+/// lies in.
+///
+/// # Errors
+/// [`Untrusted`] names the first place that others can change.
+pub fn require_directory_of(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
+    let directory = |path: &Path| path.parent().unwrap_or(Path::new("/")).to_owned();
+    require(&directory(path), owners)?;
+    // Where it cannot be followed it cannot be opened either.
+    let real = links::real(path).unwrap_or_else(|_| path.to_owned());
+    require(&directory(&real), owners)
+}
+
+/// Refuses the file at `path`, absolute, in which the host's owner decides
+/// something: for root as [`require`] does, for others if every user can write it.
+///
+/// # Errors
+/// [`Untrusted`].
+pub fn require_file(path: &Path) -> Result<(), Untrusted> {
+    if is_root() {
+        return require(path, &[]);
+    }
+    let mode = fs::metadata(path).map_or(0, |metadata| metadata.mode() & 0o7777);
+    let untrusted = || Untrusted { path: path.to_owned(), place: path.to_owned(), how: How::Mode(mode) };
+    if mode & 0o002 == 0 { Ok(()) } else { Err(untrusted()) }
+}
+
+/// Whether this is root, and so would run what others write with more rights
+/// than theirs. Root of a user namespace that knows no other user (`unshare
+/// --map-root-user`) has the rights of whoever made it, and is not.
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root() && !is_alone(&uid_map())
+}
+
+/// `FIRST FIRST-OUTSIDE COUNT` of each range of users that this namespace knows.
+fn uid_map() -> String {
+    fs::read_to_string("/proc/self/uid_map").unwrap_or_default()
+}
+
+fn is_alone(map: &str) -> bool {
+    map.split_whitespace().skip(2).step_by(3).eq(["1"])
+}
+
 /// Who can write to a file or directory, as far as its metadata tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Access {
@@ -106,7 +148,7 @@ impl Access {
     /// Refuses the file or directory at `path`, apart from the way there, if
     /// this is root.
     pub fn require(self, path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
-        if !rustix::process::geteuid().is_root() {
+        if !is_root() {
             return Ok(());
         }
         match self.foreign(owners).or(self.written_by_others()) {
@@ -139,6 +181,28 @@ const UNMAPPED: u32 = 65534;
 
 /// Whether this user namespace knows only some of the machine's users.
 fn is_in_a_namespace() -> bool {
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    !map.split_whitespace().eq(["0", "0", "4294967295"])
+    !uid_map().split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_who_calls_himself_root_is_not() {
+        assert!(is_alone("         0       1000          1\n"));
+        assert!(!is_alone("         0          0 4294967295\n"));
+        assert!(!is_alone("         0     100000      65536\n"));
+        assert!(!is_alone("0 1000 1\n1 100000 65536\n") && !is_alone(""));
+    }
+
+    #[test]
+    fn who_can_write_is_told_by_owner_group_and_mode() {
+        let access = |uid, gid, mode| Access { uid, gid, mode };
+        assert_eq!(access(0, 0, 0o775).written_by_others(), None, "root's own group");
+        assert_eq!(access(0, 7, 0o775).written_by_others(), Some(How::Mode(0o775)));
+        assert_eq!(access(0, 0, 0o1777).written_by_others(), Some(How::Mode(0o1777)));
+        assert_eq!(access(7, 7, 0o755).foreign(&[]), Some(How::Owner(7)));
+        assert_eq!(access(7, 7, 0o755).foreign(&[7]), None);
+    }
 }

@@ -33,7 +33,7 @@ mod error;
 pub(crate) mod files;
 mod gguf;
 mod git;
-pub(crate) mod host;
+mod host;
 mod host_checks;
 mod keys;
 mod load;
@@ -49,7 +49,7 @@ pub(crate) mod suggest;
 pub(crate) mod syntax;
 #[cfg(test)]
 mod tests;
-pub(crate) mod text;
+mod text;
 pub(crate) mod value;
 
 use std::path::Path;

@@ -8,11 +8,11 @@ use crate::regular;
 
 /// The largest definition read, bytes. A real one has a few hundred, with a
 /// chat template in it some ten thousand; to parse one takes 350 times its size.
-pub(crate) const LARGEST: u64 = 256 * 1024;
+pub(super) const LARGEST: u64 = 256 * 1024;
 
 /// Why a definition has no text: one sentence, and the fix.
 #[derive(Debug)]
-pub(crate) struct TextProblem {
+pub(super) struct TextProblem {
     pub message: String,
     pub help: &'static str,
 }
@@ -20,7 +20,7 @@ pub(crate) struct TextProblem {
 /// Reads the file into `buffer`, which is reused from file to file. The
 /// metadata are those of the file that was read, even if its name has since
 /// been given to another; they come with the problem, too, if it was opened.
-pub(crate) fn read_into<'b>(path: &Path, buffer: &'b mut Vec<u8>) -> (Option<Metadata>, Result<&'b str, TextProblem>) {
+pub(super) fn read_into<'b>(path: &Path, buffer: &'b mut Vec<u8>) -> (Option<Metadata>, Result<&'b str, TextProblem>) {
     buffer.clear();
     let (file, metadata) = match regular::open(path) {
         Ok(opened) => opened,
@@ -41,7 +41,7 @@ pub(crate) fn read_into<'b>(path: &Path, buffer: &'b mut Vec<u8>) -> (Option<Met
 }
 
 /// The text of the file at `path`, if it has one.
-pub(crate) fn read(path: &str) -> Option<String> {
+pub(super) fn read(path: &str) -> Option<String> {
     let mut buffer = Vec::new();
     read_into(Path::new(path), &mut buffer).1.ok()?;
     String::from_utf8(buffer).ok()

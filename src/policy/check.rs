@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use super::options::{Use, use_of};
 use super::problem::{Breach, Problem};
-use super::{Key, Policy, environment, paths};
+use super::{Key, Policy, environment};
 use crate::definition::catalogue::binary;
 use crate::definition::{Refused, files, problem_at, refuse};
+use crate::links;
 use crate::model::{Definition, Desired, Diagnostic, OptionSetting, OptionValue, SecretSource, Spec};
 
 impl Policy {
@@ -230,11 +231,11 @@ impl<'p> Check<'p> {
         // llama-server's working directory.
         let path = Path::new("/").join(path);
         let mut seen = self.seen.borrow_mut();
-        let real = seen.entry(path.clone()).or_insert_with(|| paths::real(&path).map_err(|error| error.to_string()));
+        let real = seen.entry(path.clone()).or_insert_with(|| links::real(&path).map_err(|error| error.to_string()));
         let what = what.to_owned();
         match real {
             Err(cause) => Some(Problem::Unresolved { what, path, cause: cause.clone(), key }),
-            Ok(real) if self.policy.roots(key).iter().any(|root| paths::is_within(real, root)) => None,
+            Ok(real) if self.policy.roots(key).iter().any(|root| links::is_within(real, root)) => None,
             Ok(real) => Some(Problem::Outside { what, path, real: real.clone(), key }),
         }
     }

@@ -1,17 +1,14 @@
 //! The policy's file: keys and values, with a diagnostic for whatever is wrong,
 //! as definitions have.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-use toml::de::DeTable;
 
 use super::Policy;
 use super::pattern::Pattern;
-use crate::definition::names::Names;
-use crate::definition::source::Source;
 use crate::definition::value::{Reader, Value};
-use crate::definition::{Catalogue, host, suggest, syntax};
+use crate::definition::{Catalogue, parse_host, suggest};
+use crate::host_file;
 use crate::model::Diagnostic;
 
 /// A key of the policy.
@@ -101,34 +98,17 @@ impl Key {
 /// # Errors
 /// Everything that is wrong with it.
 pub(super) fn parse(file: &Arc<str>, text: &str) -> Result<Policy, Vec<Diagnostic>> {
-    let source = Source::new(Arc::clone(file), Arc::clone(file), text);
-    let (table, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        return Err(syntax::problems(&source, table.get_ref(), &errors));
-    }
-    let mut names = Names::default();
-    let mut reader = Reader::new(&source, &mut names);
     let mut policy = Policy::empty(Arc::clone(file));
-    for (key, value) in table.get_ref() {
-        if reader.is_full() {
-            break;
+    let known = Key::ALL.map(Key::as_str);
+    host_file::keys(Path::new(&**file), file, text, ("a policy", &known), |reader, line, key, value| {
+        let known = Key::ALL.into_iter().find(|known| known.as_str() == key);
+        if let Some(known) = known {
+            policy.lines.insert(known, line);
+            take(reader, &mut policy, known, value);
         }
-        match Key::ALL.into_iter().find(|known| known.as_str() == key.get_ref().as_ref()) {
-            Some(known) => {
-                policy.lines.insert(known, source.line(key.span().start));
-                take(&mut reader, &mut policy, known, value);
-            }
-            None => {
-                let nearest = suggest::nearest(key.get_ref(), Key::ALL.map(Key::as_str));
-                let help = match nearest {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("a policy knows {}", Key::ALL.map(Key::as_str).join(", ")),
-                };
-                reader.problem(key.span(), format!("unknown key `{}`", key.get_ref()), "", help);
-            }
-        }
-    }
-    if reader.problems.is_empty() { Ok(policy) } else { Err(crate::definition::in_order(reader.problems)) }
+        known.is_some()
+    })?;
+    Ok(policy)
 }
 
 fn take(reader: &mut Reader<'_, '_>, policy: &mut Policy, key: Key, value: &Value<'_>) {
@@ -186,7 +166,7 @@ fn path(text: &str) -> Result<PathBuf, Wrong> {
 }
 
 fn address(text: &str) -> Result<String, Wrong> {
-    match host::parse(text) {
+    match parse_host(text) {
         _ if text == "*" => Ok(text.to_owned()),
         Ok(host) if !host.contains('/') => Ok(host),
         Ok(_) => Err(("unix sockets are told by their directory".to_owned(), "use `socket_roots`".to_owned())),

@@ -17,7 +17,6 @@
 //! | `file` | its keys, with diagnostics as definitions have |
 //! | `options` | what each option of llama-server can do to the host |
 //! | `environment` | the same for variables |
-//! | `paths` | where a path really leads |
 //! | `check` | a spec against the policy |
 //! | `problem` | what is refused, in words |
 //!
@@ -31,7 +30,6 @@ mod check;
 mod environment;
 mod file;
 mod options;
-mod paths;
 mod pattern;
 mod problem;
 mod source;

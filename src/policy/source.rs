@@ -2,14 +2,14 @@
 //! the next one on; what has not changed is not parsed again.
 
 use std::fmt::Write as _;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Policy, file};
-use crate::definition::{self, text};
+use crate::definition;
+use crate::host_file::{self, HostFileError};
 use crate::model::Diagnostic;
-use crate::trust::{self, Untrusted};
+use crate::trust::Untrusted;
 
 /// Where it is if nothing else is said.
 const DEFAULT: &str = "/etc/herdsman/policy.toml";
@@ -76,27 +76,29 @@ impl PolicySource {
     /// # Errors
     /// [`PolicyError`]: whether there is one, or what it says, is not known.
     pub fn current(&mut self) -> Result<Option<Arc<Policy>>, PolicyError> {
-        match std::fs::symlink_metadata(&self.path) {
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+        let text = match host_file::read(&self.path) {
+            Ok(text) => text,
+            Err(HostFileError::Missing) => {
                 self.last = None;
                 return if self.named { Err(PolicyError::Missing(self.path.clone())) } else { Ok(None) };
             }
-            // What else is wrong with it, reading says.
-            _ => {}
-        }
-        trust::require(&self.path, &[])?;
-        let shown: Arc<str> = self.path.to_string_lossy().into();
-        let mut buffer = Vec::new();
-        let text = text::read_into(&self.path, &mut buffer).1.map_err(|problem| {
-            let help = "let herdsman's user read it, as a text in UTF-8 of at most 256 KiB";
-            PolicyError::Invalid(vec![Diagnostic::error(Arc::clone(&shown), problem.message).help(help)])
-        })?;
-        if let Some((_, policy)) = self.last.as_ref().filter(|(last, _)| last == text) {
+            Err(HostFileError::Untrusted(untrusted)) => return Err(untrusted.into()),
+            Err(HostFileError::Unreadable(cause)) => {
+                let problem = Diagnostic::error(self.shown(), format!("the file cannot be read: {cause}"));
+                let help = "let herdsman's user read it, as a text in UTF-8 of at most 256 KiB";
+                return Err(PolicyError::Invalid(vec![problem.help(help)]));
+            }
+        };
+        if let Some((_, policy)) = self.last.as_ref().filter(|(last, _)| *last == text) {
             return Ok(Some(Arc::clone(policy)));
         }
         self.last = None;
-        let policy = Arc::new(file::parse(&shown, text).map_err(PolicyError::Invalid)?);
-        self.last = Some((text.to_owned(), Arc::clone(&policy)));
+        let policy = Arc::new(file::parse(&self.shown(), &text).map_err(PolicyError::Invalid)?);
+        self.last = Some((text, Arc::clone(&policy)));
         Ok(Some(policy))
+    }
+
+    fn shown(&self) -> Arc<str> {
+        self.path.to_string_lossy().into()
     }
 }
