@@ -12,9 +12,11 @@
 //!
 //! The id is a file of its own, so that a lost database loses no server.
 
+mod closing;
+
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -139,28 +141,6 @@ impl StateDir {
         created.map_err(StateError::io("create", &self.path))
     }
 
-    /// Takes from others what older versions, or a copy, let them read: the
-    /// directory, and herdsman's own files in it. Only where herdsman's id says
-    /// that it is a state directory: never a directory of other things.
-    ///
-    /// # Errors
-    /// What is open to others cannot be closed.
-    pub fn tighten(&self) -> Result<(), StateError> {
-        if self.id()?.is_none() {
-            return Ok(());
-        }
-        close(&self.path, 0o700)?;
-        for name in ["id", "lock", "watch.lock"] {
-            close(&self.path.join(name), 0o600)?;
-        }
-        for directory in [self.logs(), self.cache()] {
-            close(&directory, 0o700)?;
-            close_all(&directory, "")?;
-        }
-        // With -wal and -shm, those set aside, and backups.
-        close_all(&self.path, "herdsman.db")
-    }
-
     /// The state id, if there is one.
     ///
     /// # Errors
@@ -278,37 +258,6 @@ impl StateDir {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(StateError::io("open", &path)(error)),
         }
-    }
-}
-
-/// Closes every regular file of `directory` whose name begins so.
-fn close_all(directory: &Path, begins: &str) -> Result<(), StateError> {
-    let entries = match std::fs::read_dir(directory) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(StateError::io("read", directory))?,
-    };
-    for entry in entries {
-        let entry = entry.map_err(StateError::io("read", directory))?;
-        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-        if is_file && entry.file_name().as_encoded_bytes().starts_with(begins.as_bytes()) {
-            close(&entry.path(), 0o600)?;
-        }
-    }
-    Ok(())
-}
-
-/// Leaves `path` the permissions of `most` that it has. What is not there, is a
-/// link, or belongs to somebody else is left alone.
-fn close(path: &Path, most: u32) -> Result<(), StateError> {
-    let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
-    let mode = metadata.mode() & 0o7777;
-    let ours = metadata.uid() == rustix::process::geteuid().as_raw();
-    if metadata.is_symlink() || !ours || mode & !most == 0 {
-        return Ok(());
-    }
-    match std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode & most)) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(StateError::io("close to others", path)(error)),
-        _ => Ok(()),
     }
 }
 
