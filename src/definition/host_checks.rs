@@ -11,6 +11,7 @@ use super::source::Source;
 use super::{defaults, text};
 use crate::model::{Definition, Desired, DesiredState, Diagnostic, ModelName, Origin, Unresolved};
 use crate::regular;
+use crate::trust;
 
 /// What the files of a host were found to be, by path: `None` is good.
 type Checked = BTreeMap<String, Option<String>>;
@@ -34,7 +35,7 @@ pub fn host_checks(desired: &mut Arc<Desired>) {
 pub(crate) struct Refused {
     /// Each with its first problem.
     models: BTreeMap<ModelName, String>,
-    found: Vec<Diagnostic>,
+    pub found: Vec<Diagnostic>,
 }
 
 impl Refused {
@@ -88,8 +89,14 @@ pub fn binary_checks(desired: &Desired, default: Option<&str>) -> Vec<Diagnostic
 }
 
 fn unusable(named: Option<&str>) -> Option<String> {
-    let path = binary::locate(named, std::env::var_os("PATH").as_deref());
-    let found = path.and_then(|path| binary::catalogue(&path, &binary::identify(&path)?, None, false));
+    let path = match binary::locate(named, std::env::var_os("PATH").as_deref()) {
+        Ok(path) => path,
+        Err(problem) => return Some(problem.to_string()),
+    };
+    if let Err(untrusted) = trust::require(&path, &[]) {
+        return Some(untrusted.to_string());
+    }
+    let found = binary::identify(&path).and_then(|identity| binary::catalogue(&path, &identity, None, false));
     found.err().map(|problem| problem.to_string())
 }
 

@@ -13,7 +13,7 @@ use super::{Key, Policy, environment};
 use crate::definition::catalogue::binary;
 use crate::definition::{Refused, files, problem_at, refuse};
 use crate::links;
-use crate::model::{Definition, Desired, Diagnostic, OptionSetting, OptionValue, SecretSource, Spec};
+use crate::model::{Definition, Desired, Diagnostic, OptionSetting, OptionValue, SecretSource, Spec, Table};
 
 impl Policy {
     /// Moves every definition that asks for more than the policy allows to the
@@ -22,6 +22,7 @@ impl Policy {
     /// nothing of what is there.
     pub fn enforce(&self, desired: &mut Arc<Desired>) {
         let check = Check::new(self);
+        self.keep_in(&check, desired);
         let mut refused = Refused::default();
         if let Some(problem) = self.too_many(desired) {
             let first = Diagnostic::error(shown(desired), problem.to_string()).help(self.help(&problem));
@@ -70,7 +71,7 @@ impl Policy {
 }
 
 /// The directory as people see it, told from the files in it.
-fn shown(desired: &Desired) -> String {
+pub(super) fn shown(desired: &Desired) -> String {
     let files = desired.definitions.values().map(|definition| &definition.file);
     let mut files = files.chain(desired.unresolved.iter().map(|unresolved| &unresolved.file));
     let directory = files.next().and_then(|file| file.rsplit_once('/')).map(|(directory, _)| directory.to_owned());
@@ -78,7 +79,7 @@ fn shown(desired: &Desired) -> String {
 }
 
 /// A policy at one moment: each path is followed once.
-struct Check<'p> {
+pub(super) struct Check<'p> {
     policy: &'p Policy,
     seen: RefCell<HashMap<PathBuf, Result<PathBuf, String>>>,
 }
@@ -94,6 +95,7 @@ impl<'p> Check<'p> {
         // decides what it can do to the host.
         let Spec { host, port, options, env, binary, files: _, secrets } = spec;
         let mut breaches = Vec::new();
+        let written = self.download_to(options);
         let mut add = |field: &str, needle: &str, problem: Option<Problem>| {
             let (field, needle) = (field.to_owned(), needle.to_owned());
             breaches.extend(problem.map(|problem| Breach { field, needle, problem }));
@@ -110,6 +112,7 @@ impl<'p> Check<'p> {
                 add(key, &needle, Some(problem));
             }
         }
+        add("mmproj", "", written);
         for name in env.keys() {
             add(&format!("env.{name}"), "", self.variable(name));
         }
@@ -198,6 +201,14 @@ impl<'p> Check<'p> {
         problems
     }
 
+    /// Beside `mmproj_url`, `mmproj` is not what is read but where the download
+    /// is written to.
+    fn download_to(&self, options: &Table<Arc<str>, OptionSetting>) -> Option<Problem> {
+        let setting = options.get("mmproj").filter(|_| options.contains_key("mmproj_url"))?;
+        let what = "`mmproj`, which `mmproj_url` is written to";
+        texts(setting).iter().find_map(|path| self.within(what, Path::new(&**path), Key::WriteRoots))
+    }
+
     fn variable(&self, name: &str) -> Option<Problem> {
         let (policy, named) = (self.policy, || name.to_owned());
         if policy.deny_env.iter().any(|denied| denied.fits(name)) {
@@ -227,7 +238,7 @@ impl<'p> Check<'p> {
     }
 
     /// What is wrong with `path`, if it leads out of the directories of `key`.
-    fn within(&self, what: &str, path: &Path, key: Key) -> Option<Problem> {
+    pub fn within(&self, what: &str, path: &Path, key: Key) -> Option<Problem> {
         // llama-server's working directory.
         let path = Path::new("/").join(path);
         let mut seen = self.seen.borrow_mut();

@@ -18,6 +18,7 @@
 //! | `options` | what each option of llama-server can do to the host |
 //! | `environment` | the same for variables |
 //! | `check` | a spec against the policy |
+//! | `links_out` | definitions that are links out of their directory |
 //! | `problem` | what is refused, in words |
 //!
 //! Invariants:
@@ -29,6 +30,7 @@
 mod check;
 mod environment;
 mod file;
+mod links_out;
 mod options;
 mod pattern;
 mod problem;

@@ -1,6 +1,8 @@
 //! Policies and what they refuse, as people read it: these texts are the product.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod hostile;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
