@@ -1,6 +1,7 @@
 //! From arguments to a host and a pass, and from errors to exit codes.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::output::complain;
 use super::review::exit_of_file;
@@ -9,7 +10,7 @@ use crate::definition::LoadError;
 use crate::host::{self, Host, HostError};
 use crate::model::Diagnostic;
 use crate::plan::Limits;
-use crate::policy::PolicyError;
+use crate::policy::{Policy, PolicyError, PolicySource};
 use crate::reconcile::{Goal, Pass, look, pass};
 use crate::review::PlanFileError;
 use crate::settings::{Settings, SettingsError, locate};
@@ -45,6 +46,15 @@ impl Places {
     /// What this host's owner decides.
     pub(super) fn settings(&self) -> Result<Settings, SettingsError> {
         Settings::load(&locate(self.settings.as_deref()))
+    }
+
+    /// The policy that `validate` goes by: one that is stated, and with `--host`
+    /// the one that is in force here.
+    pub(super) fn policy_for_validate(&self, host: bool, cwd: &Path) -> Result<Option<Arc<Policy>>, HostError> {
+        match self.stated_policy() {
+            None if !host => Ok(None),
+            stated => Ok(PolicySource::new(stated, cwd).current()?),
+        }
     }
 
     pub(super) fn open(&self) -> Result<Host, HostError> {

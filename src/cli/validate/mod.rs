@@ -20,16 +20,19 @@ use crate::definition::catalogue::binary;
 use crate::definition::{
     Catalogue, Catalogues, DEFAULTS_FILE, Embedded, LoadOptions, Loader, absolute, binary_checks, host_checks, is_part,
 };
+use crate::host::HostError;
 use crate::model::{Desired, Diagnostic, ModelName, Severity};
 use crate::plan::{ActionKind, GuardRefusal, Plan, Reason, Waiting};
+use crate::policy::Policy;
 use crate::text::count;
+use crate::trust;
 
 /// Arguments of `validate`.
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
     /// Definitions, or directories of them [default: --models-dir].
     paths: Vec<PathBuf>,
-    /// Look at this machine too: weights, files of secrets, llama-servers.
+    /// Look at this machine too: weights, files of secrets, llama-servers, and its policy.
     #[arg(long)]
     host: bool,
     /// Show what changes from another version of the directory: a revision of
@@ -66,14 +69,25 @@ struct Found {
 pub(super) fn run(places: &Places, args: &ValidateArgs) -> anyhow::Result<Exit> {
     let catalogues = Chosen::of(places)?;
     let cwd = std::env::current_dir()?;
+    let policy = places.policy_for_validate(args.host, &cwd)?;
+    let owners = policy.as_deref().map_or(&[][..], Policy::owners);
     let mut found = Found { read: Vec::new(), diagnostics: Vec::new(), comparison: None };
     for (dir, files) in directories(places, args)? {
         let options = LoadOptions { dir: &dir, lies_in: None, cwd: &cwd, state_key: [0; 32], catalogues: &catalogues };
-        let mut desired = Loader::default().load(&options)?;
+        let mut loader = Loader::default();
+        if args.host {
+            trust::require(&absolute(&cwd, &dir), owners).map_err(HostError::from)?;
+        }
+        let mut desired = loader.load(&options)?;
         if let Some(against) = &args.against {
             found.comparison = Some(against::compare(against, &desired, &options)?);
         }
+        if let Some(policy) = &policy {
+            policy.enforce(&mut desired);
+        }
         if args.host {
+            // What is checked is run: its llama-server, for its options.
+            loader.require_trusted(&absolute(&cwd, &dir), owners).map_err(HostError::from)?;
             found.diagnostics.extend(binary_checks(&desired, places.stated_llama_server()));
             host_checks(&mut desired);
         }

@@ -2,11 +2,13 @@
 //! repository meet it.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod everywhere;
+#[path = "../support/mod.rs"]
 mod support;
+mod trust;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -159,91 +161,4 @@ fn a_watcher_takes_up_a_new_policy_and_does_nothing_without_one() {
     assert_eq!(world.instances(), []);
     write_policy(&world, "");
     eventually("it runs again", PATIENCE, || world.instances().len() == 1);
-}
-
-fn mode(path: &Path) -> u32 {
-    fs::metadata(path).unwrap().permissions().mode() & 0o7777
-}
-
-#[test]
-fn what_herdsman_keeps_is_for_its_user_alone_whatever_the_umask() {
-    let world = World::new();
-    world.tiny("a");
-    // A database that was named is as its owner made it.
-    let named = world.path().join("named.db");
-    let open = |arguments: &str| {
-        let mut command = std::process::Command::new("sh");
-        let herdsman = world.command();
-        command.args(["-c", &format!("umask 0; exec \"$@\" {arguments}"), "sh"]);
-        command.arg(herdsman.get_program()).args(herdsman.get_args());
-        command.env_clear().envs(herdsman.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        Ran::of(command.current_dir(world.path()))
-    };
-    let is_closed = || {
-        let mut left = vec![world.state_dir()];
-        while let Some(path) = left.pop() {
-            if path.is_dir() {
-                assert_eq!(mode(&path), 0o700, "{}", path.display());
-                left.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-            } else {
-                assert_eq!(mode(&path) & 0o177, 0, "{}", path.display());
-            }
-        }
-    };
-    open("reconcile").exits(0);
-    is_closed();
-    // What an older version, or a copy, left open.
-    for (path, open) in [("", 0o755), ("herdsman.db", 0o644), ("logs", 0o755), ("logs/a.log", 0o644), ("cache", 0o755)]
-    {
-        fs::set_permissions(world.state_dir().join(path), fs::Permissions::from_mode(open)).unwrap();
-    }
-    fs::write(world.state_dir().join("herdsman.db.corrupt-1"), "").unwrap();
-    fs::write(world.state_dir().join("logs/a.log.1"), "").unwrap();
-    open("reconcile").exits(0);
-    is_closed();
-    fs::write(&named, "").unwrap();
-    fs::set_permissions(&named, fs::Permissions::from_mode(0o660)).unwrap();
-    open("--database named.db reconcile").exits(0);
-    assert_eq!(mode(&named), 0o660);
-    is_closed();
-}
-
-/// As root: refused while `path` has this mode, and not after.
-fn is_refused_while_others_can_write(path: impl Fn(&World) -> std::path::PathBuf, bad: u32, code: i32, says: &[&str]) {
-    if !rustix::process::geteuid().is_root() {
-        // Whoever is not root may share what is theirs.
-        return;
-    }
-    let world = policed("");
-    run(&world, &["reconcile"]).exits(0);
-    let (path, pid) = (path(&world), world.pid("a"));
-    let good = mode(&path);
-    ask_for(&world, "seed = 1\n");
-    fs::set_permissions(&path, fs::Permissions::from_mode(bad)).unwrap();
-    run(&world, &["reconcile"]).exits(code).says(says).says(&["can be written by others", "chmod go-w"]);
-    assert_eq!(world.pid("a"), pid);
-    fs::set_permissions(&path, fs::Permissions::from_mode(good)).unwrap();
-    run(&world, &["reconcile"]).exits(0);
-}
-
-#[test]
-fn root_refuses_what_others_can_write_to() {
-    is_refused_while_others_can_write(World::models_dir, 0o777, 66, &["models.d"]);
-    is_refused_while_others_can_write(|world| world.models_dir().join("a.toml"), 0o666, 66, &["models.d/a.toml"]);
-    is_refused_while_others_can_write(World::state_dir, 0o1777, 66, &["state"]);
-    is_refused_while_others_can_write(|world| world.path().to_owned(), 0o777, 66, &["on the way to"]);
-    is_refused_while_others_can_write(|world| world.path().join("policy.toml"), 0o666, 65, &["policy.toml"]);
-}
-
-#[test]
-fn root_takes_definitions_of_another_user_only_if_the_policy_says_so() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    let world = policed("");
-    std::os::unix::fs::chown(world.models_dir(), Some(12_345), None).unwrap();
-    world.run(&["reconcile"]).exits(66).says(&["models.d", "belongs to user 12345", "chown root"]);
-    run(&world, &["reconcile"]).exits(66);
-    write_policy(&world, "owners = [12345]\n");
-    run(&world, &["reconcile"]).exits(0);
 }
