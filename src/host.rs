@@ -3,6 +3,7 @@
 
 mod binaries;
 mod check;
+mod from_git;
 mod provenance;
 mod store;
 mod teller;
@@ -13,16 +14,18 @@ use std::sync::Arc;
 
 use self::binaries::Binaries;
 use self::check::check_all;
+pub(crate) use self::from_git::FromGit;
+pub use self::from_git::RevisionError;
 use self::provenance::Asker;
 use self::store::Store;
 use self::teller::Teller;
 use crate::apply::{Read, World};
 use crate::database::{Applied, Database, DatabaseError, Place};
-use crate::definition::{self, LoadError, LoadOptions, Loader};
+use crate::definition::{self, Glance, LoadError, LoadOptions, Loader, ReadFrom};
 use crate::instance::{self, Host as Processes};
 use crate::model::{
-    Change, Death, Desired, FailureCause, Instance, Launch, ModelName, Observed, ProcessId, Provenance, Records, Spec,
-    SpecHash, StopTarget, Timestamp,
+    Change, Commit, Death, Desired, FailureCause, Instance, Launch, ModelName, Observed, ProcessId, Provenance,
+    Records, Spec, SpecHash, StopTarget, Timestamp,
 };
 use crate::plan::{Answers, Limits, Question};
 use crate::policy::{Policy, PolicyError, PolicySource};
@@ -36,6 +39,8 @@ use crate::trust::{self, Untrusted};
 pub struct Places {
     /// The definitions, as the user named the directory.
     pub models_dir: PathBuf,
+    /// The revision whose files are read instead of those in the directory.
+    pub from_git: Option<String>,
     /// The state directory.
     pub state: StateDir,
     /// The database.
@@ -48,6 +53,12 @@ pub struct Places {
 }
 
 impl Places {
+    /// The directory of definitions, absolute.
+    #[must_use]
+    pub fn models_dir(&self) -> PathBuf {
+        definition::absolute(&working_directory(), &self.models_dir)
+    }
+
     /// Whether the database is the one in the state directory.
     #[must_use]
     pub fn place(&self) -> Place {
@@ -79,6 +90,9 @@ pub enum HostError {
     /// Others can change what this goes by.
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
+    /// The commit they are in cannot be read.
+    #[error(transparent)]
+    Revision(#[from] RevisionError),
     /// The database can be neither read nor written.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -110,6 +124,8 @@ pub struct Host {
     state_key: [u8; 32],
     binaries: Binaries,
     loader: Loader,
+    /// `None`: definitions are those in the directory.
+    from_git: Option<FromGit>,
     /// `None`: there is nobody to tell.
     teller: Option<Teller>,
     git: Asker,
@@ -153,8 +169,21 @@ impl Host {
         let state_key = blake3::derive_key("herdsman 2026 secret digests", state_id.as_bytes());
         let processes = Processes::new(state_id)?;
         let (loader, git) = (Loader::default(), Asker::default());
-        let (teller, git_notice, allowed) = (None, None, BTreeMap::new());
-        Ok(Self { places, store, processes, state_key, binaries, loader, teller, git, git_notice, policy, allowed })
+        let from_git = places.from_git.clone().map(FromGit::new);
+        Ok(Self {
+            places,
+            store,
+            processes,
+            state_key,
+            binaries,
+            loader,
+            from_git,
+            teller: None,
+            git,
+            git_notice: None,
+            policy,
+            allowed: BTreeMap::new(),
+        })
     }
 
     /// Blocks until something about `instances` may have changed, or `timeout`.
@@ -215,7 +244,7 @@ impl Host {
     /// The directory of definitions, absolute.
     #[must_use]
     pub fn models_dir(&self) -> PathBuf {
-        definition::absolute(&working_directory(), &self.places.models_dir)
+        self.places.models_dir()
     }
 
     /// Reads definitions with `loader` from now on.
@@ -235,7 +264,31 @@ impl Host {
     /// none were.
     #[must_use]
     pub fn definitions_are_as_read(&self) -> bool {
-        self.loader.is_still_so(&self.models_dir())
+        let dir = self.models_dir();
+        match &self.from_git {
+            Some(from) => from.commit().is_some_and(|commit| from.named(&dir).as_ref() == Some(commit)),
+            None => self.loader.is_still_so(&dir),
+        }
+    }
+
+    /// What the definitions look like now, without reading one.
+    #[must_use]
+    pub fn glance(&self) -> Glance {
+        let dir = self.models_dir();
+        self.from_git.as_ref().map_or_else(|| Glance::at(&dir), |from| Glance::Commit(from.named(&dir)))
+    }
+
+    /// The revision that definitions are read from; `None`: from the directory.
+    #[must_use]
+    pub fn revision(&self) -> Option<&str> {
+        self.places.from_git.as_deref()
+    }
+
+    /// The commit the definitions were last read from; `None`: from the work
+    /// tree, or never.
+    #[must_use]
+    pub fn read_commit(&self) -> Option<&Commit> {
+        self.from_git.as_ref().and_then(FromGit::commit)
     }
 
     /// Whether another program has written to the database since the records
@@ -299,7 +352,8 @@ impl World for Host {
 
     fn load(&mut self) -> Result<Arc<Desired>, HostError> {
         self.read_policy()?;
-        load(&mut self.loader, &self.places, self.state_key, &self.binaries)
+        let Self { places, state_key, binaries, loader, from_git, .. } = self;
+        load(loader, from_git.as_mut(), places, *state_key, binaries)
     }
 
     fn records(&mut self) -> Result<Arc<Records>, HostError> {
@@ -314,10 +368,10 @@ impl World for Host {
             return Ok((None, self.store.records()?));
         }
         self.read_policy()?;
-        let Self { places, store, state_key, binaries, loader, .. } = self;
+        let Self { places, store, state_key, binaries, loader, from_git, .. } = self;
         let (desired, records) = std::thread::scope(|scope| {
             let records = scope.spawn(|| store.records());
-            let desired = load(loader, places, *state_key, binaries);
+            let desired = load(loader, from_git.as_mut(), places, *state_key, binaries);
             (desired, records.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
         Ok((Some(desired?), records?))
@@ -381,6 +435,10 @@ impl World for Host {
     }
 
     fn provenance(&mut self, sources: &BTreeMap<ModelName, &Path>) -> BTreeMap<ModelName, Provenance> {
+        if let Some(commit) = self.read_commit() {
+            let provenance = Provenance { commit: commit.clone(), dirty: false };
+            return sources.keys().map(|model| (model.clone(), provenance.clone())).collect();
+        }
         let (loader, dir) = (&self.loader, self.models_dir());
         let (found, notice) = self.git.ask(sources, || loader.is_still_so(&dir));
         self.git_notice = notice.or(self.git_notice.take());
@@ -422,6 +480,7 @@ fn trusted_policy(places: &Places) -> Result<PolicySource, Untrusted> {
 
 fn load(
     loader: &mut Loader,
+    from_git: Option<&mut FromGit>,
     places: &Places,
     state_key: [u8; 32],
     binaries: &Binaries,
@@ -432,13 +491,17 @@ fn load(
     let dir = definition::absolute(&cwd, &places.models_dir);
     let owners = policy.map_or(&[][..], Policy::owners);
     trust::require(&dir, owners)?;
-    let options = LoadOptions { dir: &places.models_dir, lies_in: None, cwd: &cwd, state_key, catalogues: binaries };
+    let from = match from_git {
+        Some(from_git) => ReadFrom::Commit(from_git.read(&dir, Some(owners))?),
+        None => ReadFrom::Itself,
+    };
+    let options = LoadOptions { dir: &places.models_dir, from, cwd: &cwd, state_key, catalogues: binaries };
     let mut desired = loader.load(&options)?;
     loader.require_trusted(&dir, owners)?;
     if let Some(policy) = policy {
-        policy.enforce(&mut desired);
+        policy.enforce(&mut desired, from);
     }
-    definition::host_checks(&mut desired);
+    definition::host_checks(&mut desired, from);
     Ok(desired)
 }
 

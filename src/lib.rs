@@ -23,6 +23,7 @@
 //! | [`apply`] | carries a plan out through one trait, [`apply::World`] |
 //! | [`reconcile`] | the pass, on one screen |
 //! | [`review`] | plans that are saved, looked at, and applied once |
+//! | [`wait`] | whether the machine is as a commit declares, and stays so |
 //! | [`watch`] | triggers only: when to make the next pass |
 //! | [`host`] | this machine behind that trait |
 //! | [`metrics`] | what a watcher tells Prometheus |
@@ -65,4 +66,5 @@ pub mod settings;
 pub mod state;
 pub mod text;
 pub mod trust;
+pub mod wait;
 pub mod watch;

@@ -77,15 +77,27 @@ fn every_command_has_a_manual_page() {
 #[test]
 fn herdsman_takes_the_commands_of_the_examples() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    for file in ["github-actions/models.yml", "gitlab-ci/gitlab-ci.yml", "pre-commit/pre-commit-config.yaml"] {
+    let files = [
+        ("github-actions/models.yml", &["validate", "reconcile", "wait"][..]),
+        ("gitlab-ci/gitlab-ci.yml", &["validate", "reconcile", "wait"]),
+        ("pre-commit/pre-commit-config.yaml", &["validate"]),
+    ];
+    for (file, wanted) in files {
         let text = fs::read_to_string(examples.join(file)).unwrap();
-        let command =
-            text.lines().find_map(|line| line.trim_start().trim_start_matches("- ").split_once("herdsman validate"));
-        let (_, args) = command.unwrap_or_else(|| panic!("{file} does not validate"));
-        let args = args.split_whitespace().map(|arg| arg.trim_matches('"'));
-        // An argument that is not known is told before help is given.
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_herdsman")).arg("validate").args(args).arg("--help").output().unwrap();
-        assert!(output.status.success(), "{file}: {}", String::from_utf8_lossy(&output.stderr));
+        let commands = text.lines().filter_map(|line| {
+            let (before, command) = line.split_once("herdsman ")?;
+            let command = command.split(" > ").next()?;
+            before.trim().trim_start_matches("run:").trim_matches([' ', '-']).is_empty().then_some(command)
+        });
+        let commands: Vec<&str> =
+            commands.chain(text.lines().filter_map(|l| l.trim().strip_prefix("entry: herdsman "))).collect();
+        for (command, name) in commands.iter().zip(wanted) {
+            assert!(command.split(' ').any(|word| word == *name), "{file}: {command}");
+            let args = command.split_whitespace().map(|arg| arg.trim_matches('"'));
+            // An argument that is not known is told before help is given.
+            let output = Command::new(env!("CARGO_BIN_EXE_herdsman")).args(args).arg("--help").output().unwrap();
+            assert!(output.status.success(), "{file}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        assert_eq!(commands.len(), wanted.len(), "{file}: {commands:?}");
     }
 }

@@ -44,7 +44,11 @@ fn normalised(output: &str) -> Vec<String> {
         .lines()
         .map(|line| {
             let hidden = line.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).collect::<String>();
-            let line = if line.starts_with("From ") { line.split(" (").next().unwrap_or_default() } else { line };
+            let line = match line {
+                line if line.starts_with("From ") => line.split(" (").next().unwrap_or_default(),
+                line if line.contains(" is as declared, ") => &line[10..],
+                line => line,
+            };
             let varies = ["(pid ", "MiB", "UPTIME"].iter().any(|word| line.contains(word));
             let line = if told_by_why(line) {
                 without_times(line)

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use insta::assert_snapshot;
-use support::{Ran, World, llama_server};
+use support::{Ran, World, free_port, llama_server};
 
 /// A checkout: nothing but files.
 struct Checkout {
@@ -162,6 +162,23 @@ fn a_pull_request_shows_what_changes_from_the_branch_it_goes_to() {
 
     let json = checkout.validate(&["--against", "HEAD", "--format", "json"]).exits(0).json();
     assert_eq!(json["against"]["actions"][0]["reasons"][0]["new"], "2048");
+}
+
+#[test]
+fn a_declared_port_that_a_stranger_holds_is_told_and_ones_own_server_is_none() {
+    let world = World::new();
+    world.weights("a", "a ");
+    let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (own, taken) = (free_port(), stranger.local_addr().unwrap().port());
+    world.write_definition("a", &format!("port = {own}\n{}", World::tiny_toml("a")));
+    world.converges();
+    world.write_definition("b", &format!("port = {taken}\n{}", World::tiny_toml("a")));
+    world.write_definition("c", &format!("state = \"stopped\"\nport = 1\n{}", World::tiny_toml("a")));
+    world.run(&["validate"]).exits(0);
+    let ran = world.run(&["validate", "--host"]).exits(65);
+    assert!(ran.stderr.contains(&format!("error: port {taken} is held by pid {} (", std::process::id())), "{ran}");
+    assert!(ran.stderr.contains("models.d/b.toml:1:8"), "{ran}");
+    assert_eq!(ran.stderr.matches("error:").count(), 1, "{ran}");
 }
 
 #[test]

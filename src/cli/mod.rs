@@ -20,6 +20,7 @@ mod review;
 mod schema;
 mod status;
 mod validate;
+mod wait;
 mod watch;
 mod why;
 
@@ -74,6 +75,9 @@ pub struct Places {
         default_value = "models.d"
     )]
     pub models_dir: PathBuf,
+    /// Read the definitions of this commit, branch or tag (such as origin/main) instead of the files in the directory.
+    #[arg(long, global = true, value_name = "REV", env = "HERDSMAN_FROM_GIT", hide_env_values = true)]
+    pub from_git: Option<String>,
     /// Directory for records, logs and locks [default: $XDG_STATE_HOME/herdsman].
     #[arg(long, global = true, value_name = "DIR", env = "HERDSMAN_STATE_DIR", hide_env_values = true)]
     pub state_dir: Option<PathBuf>,
@@ -112,6 +116,8 @@ pub enum Command {
     History(history::HistoryArgs),
     /// Print the log of a model's server, with its rotated parts.
     Logs(logs::LogsArgs),
+    /// Wait until a commit is what runs here, and has stayed healthy.
+    Wait(wait::WaitArgs),
     /// Stop every managed server; records and definitions stay.
     Down(down::DownArgs),
     /// Write definitions of models that are kept elsewhere: llama-swap, a preset, a database, …
@@ -139,6 +145,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Why(args) => why::run(&cli.places, args),
         Command::History(args) => history::run(&cli.places, args),
         Command::Logs(args) => logs::run(&cli.places, args),
+        Command::Wait(args) => wait::run(&cli.places, args),
         Command::Down(args) => down::run(&cli.places, args),
         Command::Import(args) => import::run(&cli.places, args),
         Command::Models(args) => models::run(&cli.places, args),

@@ -7,7 +7,7 @@ use super::output::complain;
 use super::review::exit_of_file;
 use super::{Exit, Places};
 use crate::definition::LoadError;
-use crate::host::{self, Host, HostError};
+use crate::host::{self, Host, HostError, RevisionError};
 use crate::model::Diagnostic;
 use crate::plan::Limits;
 use crate::policy::{Policy, PolicyError, PolicySource};
@@ -31,11 +31,17 @@ impl Places {
         self.policy.as_deref().filter(|path| !path.as_os_str().is_empty())
     }
 
+    /// `--from-git`, likewise.
+    pub(super) fn revision(&self) -> Option<&str> {
+        self.from_git.as_deref().filter(|revision| !revision.is_empty())
+    }
+
     /// Where everything is, every default filled in.
     pub(super) fn resolve(&self) -> host::Places {
         let state = self.state();
         host::Places {
             models_dir: self.models_dir.clone(),
+            from_git: self.revision().map(str::to_owned),
             database: self.database.clone().unwrap_or_else(|| state.database()),
             policy: self.stated_policy().map(Path::to_owned),
             llama_server: self.stated_llama_server().map(str::to_owned),
@@ -108,7 +114,7 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
     if let Some(refused) = error.downcast_ref::<Refused>() {
         return refused.exit;
     }
-    if error.is::<LoadError>() {
+    if error.is::<LoadError>() || error.is::<RevisionError>() {
         return Exit::NoModelsDir;
     }
     if error.is::<SettingsError>() {
@@ -126,7 +132,10 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
 /// The exit code of an error of this machine.
 pub(super) fn exit_of_host(error: &HostError) -> Exit {
     match error {
-        HostError::Load(_) | HostError::Untrusted(_) | HostError::Policy(PolicyError::Missing(_)) => Exit::NoModelsDir,
+        HostError::Load(_)
+        | HostError::Revision(_)
+        | HostError::Untrusted(_)
+        | HostError::Policy(PolicyError::Missing(_)) => Exit::NoModelsDir,
         HostError::Policy(_) => Exit::InvalidDefinition,
         HostError::State(error) => exit_of_state(error),
         HostError::Database(_) | HostError::Processes(_) | HostError::ReadOnly => Exit::Failed,

@@ -69,8 +69,9 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     let pace = Pace { resync: args.resync.max(Duration::from_millis(100)), debounce: args.debounce };
     tracing::info!(
         version = env!("HERDSMAN_VERSION"),
-        "watches {}; ends on SIGTERM or SIGINT and leaves every server running",
-        places.models_dir.display()
+        "watches {}{}; ends on SIGTERM or SIGINT and leaves every server running",
+        places.models_dir.display(),
+        places.revision().map(|revision| format!(" of {revision}")).unwrap_or_default(),
     );
     watch::run(&mut machine, pace, &args.limits.limits(places));
     if std::process::id() == 1 {

@@ -6,8 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::assemble::Outcome;
+use super::directory::Directory;
 use super::source::Source;
-use super::text;
 use crate::model::{Definition, Diagnostic, Unresolved};
 
 /// Something one model alone can have.
@@ -71,7 +71,7 @@ fn line_of(outcome: &Outcome, claim: &Claim) -> u32 {
 
 /// Finds what more than one file claims; each such file becomes unresolved. A
 /// file that claims it twice, as name and alias, gives the same problem twice.
-pub(super) fn check(outcomes: &mut [Outcome]) -> Vec<Diagnostic> {
+pub(super) fn check(outcomes: &mut [Outcome], directory: Directory<'_>) -> Vec<Diagnostic> {
     let mut claimed: Vec<(Claim, usize)> = Vec::with_capacity(outcomes.len());
     for (index, outcome) in outcomes.iter().enumerate() {
         claimed.extend(claims_of(outcome).into_iter().map(|claim| (claim, index)));
@@ -81,7 +81,7 @@ pub(super) fn check(outcomes: &mut [Outcome]) -> Vec<Diagnostic> {
     for claimants in claimed.chunk_by(|(a, _), (b, _)| a == b) {
         for (claim, index) in claimants {
             let Some((_, other)) = claimants.iter().find(|(_, other)| other != index) else { break };
-            problems.push((*index, problem(claim, &outcomes[*index], &outcomes[*other])));
+            problems.push((*index, problem(claim, &outcomes[*index], &outcomes[*other], directory)));
         }
     }
     for (index, problem) in &problems {
@@ -92,7 +92,7 @@ pub(super) fn check(outcomes: &mut [Outcome]) -> Vec<Diagnostic> {
     problems.into_iter().map(|(_, problem)| problem).collect()
 }
 
-fn problem(claim: &Claim, outcome: &Outcome, other: &Outcome) -> Diagnostic {
+fn problem(claim: &Claim, outcome: &Outcome, other: &Outcome, directory: Directory<'_>) -> Diagnostic {
     let (line, other_line) = (line_of(outcome, claim), line_of(other, claim));
     let (path, file) = match outcome {
         Outcome::Good(definition) => (&definition.path, &definition.file),
@@ -118,7 +118,7 @@ fn problem(claim: &Claim, outcome: &Outcome, other: &Outcome) -> Diagnostic {
         ),
     };
     // Read again: the texts of good files are not kept.
-    let text = text::read(path).unwrap_or_default();
+    let text = directory.text_again(path);
     let source = Source::new(path.clone(), file.clone(), &text);
     let problem = source.error_at_line(line, &claim.to_string(), message);
     problem.label(format!("also {other}")).help(help)

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::catalogue::binary;
+use super::directory::Directory;
 use super::secret::{SecretError, read_secret};
 use super::source::Source;
-use super::{defaults, text};
+use super::{ReadFrom, defaults};
 use crate::model::{Definition, Desired, DesiredState, Diagnostic, ModelName, Origin, Unresolved};
 use crate::regular;
 use crate::trust;
@@ -18,13 +19,13 @@ type Checked = BTreeMap<String, Option<String>>;
 
 /// Moves every definition that is to run, but whose weights or secrets cannot
 /// be read, to the unresolved ones, with a diagnostic at the line that names
-/// the file. Definitions that are to be stopped are left alone.
-pub fn host_checks(desired: &mut Arc<Desired>) {
+/// the file. `from` is what was read. Definitions that are to be stopped are left alone.
+pub fn host_checks(desired: &mut Arc<Desired>, from: ReadFrom<'_>) {
     let mut checked = Checked::new();
     let mut refused = Refused::default();
     for definition in desired.definitions.values() {
         if definition.state == DesiredState::Running {
-            refused.add(definition, problems(definition, &desired.dir, &mut checked));
+            refused.add(definition, problems(definition, desired, from, &mut checked));
         }
     }
     refuse(desired, refused);
@@ -75,17 +76,30 @@ pub(crate) fn refuse(desired: &mut Arc<Desired>, refused: Refused) {
 /// What is wrong with the llama-server each definition is to run: no such
 /// program, or another one. Those that name none take `default`.
 #[must_use]
-pub fn binary_checks(desired: &Desired, default: Option<&str>) -> Vec<Diagnostic> {
+pub fn binary_checks(desired: &Desired, from: ReadFrom<'_>, default: Option<&str>) -> Vec<Diagnostic> {
     let mut found: BTreeMap<Option<&str>, Option<String>> = BTreeMap::new();
     let mut problems = Vec::new();
     for definition in desired.definitions.values() {
         let named = definition.spec.binary.as_deref().or(default);
         let problem = found.entry(named).or_insert_with(|| unusable(named));
         if let Some(message) = problem {
-            problems.push(problem_at(definition, &desired.dir, &definition.origin("binary"), "", message));
+            problems.push(problem_at(definition, desired, from, &definition.origin("binary"), "", message));
         }
     }
     super::in_order(problems)
+}
+
+/// Declared ports that a stranger holds, as `stranger` tells.
+#[must_use]
+pub fn port_checks(desired: &Desired, from: ReadFrom<'_>, stranger: impl Fn(u16) -> Option<String>) -> Vec<Diagnostic> {
+    let running = desired.definitions.values().filter(|definition| definition.state == DesiredState::Running);
+    let problem = |definition: &Arc<Definition>| {
+        let port = definition.spec.port?;
+        let message = format!("port {port} is held by {}", stranger(port)?);
+        let problem = problem_at(definition, desired, from, &definition.origin("port"), &port.to_string(), &message);
+        Some(problem.help("stop that, or choose another port"))
+    };
+    super::in_order(running.filter_map(problem).collect())
 }
 
 fn unusable(named: Option<&str>) -> Option<String> {
@@ -100,7 +114,7 @@ fn unusable(named: Option<&str>) -> Option<String> {
     found.err().map(|problem| problem.to_string())
 }
 
-fn problems(definition: &Definition, dir: &Path, checked: &mut Checked) -> Vec<Diagnostic> {
+fn problems(definition: &Definition, desired: &Desired, from: ReadFrom<'_>, checked: &mut Checked) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
     for (field, origin) in &definition.origins {
         let Some(path) = field.strip_prefix("file ") else { continue };
@@ -108,7 +122,7 @@ fn problems(definition: &Definition, dir: &Path, checked: &mut Checked) -> Vec<D
         if let Some(message) = found {
             let name = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or(path);
             let help = "put the file there, mend the path, or set `state = \"stopped\"`";
-            problems.push(problem_at(definition, dir, origin, name, message).help(help));
+            problems.push(problem_at(definition, desired, from, origin, name, message).help(help));
         }
     }
     for (variable, secret) in definition.spec.secrets.iter().filter(|(_, secret)| secret.digest.is_empty()) {
@@ -121,7 +135,7 @@ fn problems(definition: &Definition, dir: &Path, checked: &mut Checked) -> Vec<D
             SecretError::Empty(_) | SecretError::TooLong(_) | SecretError::NotText(_) => "write one line of text",
         };
         let help = format!("{fix}, or set `state = \"stopped\"`");
-        problems.push(problem_at(definition, dir, &origin, "", &error.to_string()).help(help));
+        problems.push(problem_at(definition, desired, from, &origin, "", &error.to_string()).help(help));
     }
     problems
 }
@@ -138,16 +152,18 @@ fn unreadable(path: &str) -> Option<String> {
 /// caret goes to the value `needle` if that stands there.
 pub(crate) fn problem_at(
     definition: &Definition,
-    dir: &Path,
+    desired: &Desired,
+    from: ReadFrom<'_>,
     origin: &Origin,
     needle: &str,
     message: &str,
 ) -> Diagnostic {
+    let directory = Directory::of(from, &desired.dir);
     let path: Arc<str> = if origin.file == definition.file {
         Arc::clone(&definition.path)
     } else {
-        dir.join(defaults::FILE_NAME).to_string_lossy().into()
+        desired.dir.join(defaults::FILE_NAME).to_string_lossy().into()
     };
-    let text = text::read(&path).unwrap_or_default();
+    let text = directory.text_again(&path);
     Source::new(path, Arc::clone(&origin.file), &text).error_at_line(origin.line, needle, message)
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::directory::Listing;
+use super::directory::{Directory, Listing};
 use super::reading::Reading;
 use super::{LoadError, LoadOptions, git, paths};
 use crate::model::Desired;
@@ -72,7 +72,8 @@ impl Loader {
     #[must_use]
     pub fn is_still_so(&self, dir: &Path) -> bool {
         let read = self.last.as_ref();
-        read.is_some_and(|read| list(dir).is_ok_and(|now| now == *read.listing()) && read.is_still_so(dir))
+        let directory = Directory::Disk(dir);
+        read.is_some_and(|read| directory.list().is_ok_and(|now| now == *read.listing()) && read.is_still_so(directory))
     }
 
     /// Refuses, as root, what was last read from `dir` if others can change a
@@ -85,7 +86,7 @@ impl Loader {
         files.try_for_each(|(name, access)| access.require(&dir.join(name), owners))
     }
 
-    /// Reads the definitions in `options.dir`; the very same [`Desired`] if
+    /// Reads the definitions in `options.dir`, or those of a commit; the very same [`Desired`] if
     /// nothing about them has changed.
     ///
     /// # Errors
@@ -93,16 +94,18 @@ impl Loader {
     /// wrong with single files is in [`Desired::diagnostics`].
     pub fn load(&mut self, options: &LoadOptions<'_>) -> Result<Arc<Desired>, LoadError> {
         let dir = paths::lexical(options.cwd, options.dir);
-        let lies_in = options.lies_in.unwrap_or(&dir);
-        lies_in.to_str().ok_or_else(|| LoadError::NotUnicode { dir: lies_in.to_owned() })?;
-        let lock = git::index_lock(&dir);
+        dir.to_str().ok_or_else(|| LoadError::NotUnicode { dir: dir.clone() })?;
+        // What git does to the work tree changes no commit.
+        let directory = Directory::of(options.from, &dir);
+        let lock = directory.on_disk().and_then(git::index_lock);
+        let list = || list(directory, &dir);
         let is_locked = || lock.as_ref().filter(|lock| lock.exists());
         let begun = Instant::now();
         loop {
-            let before = list(&dir)?;
+            let before = list()?;
             if is_locked().is_none() {
-                let reading = Reading::make(options, &dir, before, self.last.as_ref(), self.at_rest);
-                if is_locked().is_none() && *reading.listing() == list(&dir)? && reading.is_still_so(&dir) {
+                let reading = Reading::make(options, &dir, directory, before, self.last.as_ref(), self.at_rest);
+                if is_locked().is_none() && *reading.listing() == list()? && reading.is_still_so(directory) {
                     return Ok(Arc::clone(&self.last.insert(reading).desired));
                 }
             }
@@ -120,8 +123,9 @@ impl Loader {
     }
 }
 
-fn list(dir: &Path) -> Result<Listing, LoadError> {
-    Listing::read(dir).map_err(|cause| match cause.kind() {
+fn list(directory: Directory<'_>, dir: &Path) -> Result<Listing, LoadError> {
+    let dir = directory.on_disk().unwrap_or(dir);
+    directory.list().map_err(|cause| match cause.kind() {
         io::ErrorKind::NotFound => LoadError::MissingDirectory { dir: dir.to_owned() },
         io::ErrorKind::NotADirectory => LoadError::NotADirectory { dir: dir.to_owned() },
         _ => LoadError::Unreadable { dir: dir.to_owned(), cause },

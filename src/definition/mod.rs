@@ -1,7 +1,8 @@
 //! DESIRED: definition files, and the options llama-server knows.
 //!
 //! ```text
-//!   directory, git       which files, and are they at rest      load, reading
+//!   directory, snapshot  which files, of the disk or a commit   load, reading
+//!   git                  whether they are at rest               |
 //!        |                                                       |
 //!   text, source         one file's text, its lines              |
 //!        |                                                       |
@@ -44,6 +45,7 @@ mod reading;
 mod render;
 mod schema;
 mod secret;
+mod snapshot;
 pub(crate) mod source;
 pub(crate) mod suggest;
 pub(crate) mod syntax;
@@ -65,13 +67,14 @@ pub use files::identity_now;
 pub use gguf::{GgufProblem, check_gguf};
 pub(crate) use host::parse as parse_host;
 pub(crate) use host_checks::{Refused, problem_at, refuse};
-pub use host_checks::{binary_checks, host_checks};
+pub use host_checks::{binary_checks, host_checks, port_checks};
 pub use load::Loader;
 pub(crate) use options::malformed as malformed_weights;
 pub use paths::lexical as absolute;
 pub use render::render;
 pub use schema::schema;
 pub use secret::{SecretError, read_secret};
+pub use snapshot::Snapshot;
 pub(crate) use suggest::closest;
 
 use crate::model::Diagnostic;
@@ -81,9 +84,8 @@ use crate::model::Diagnostic;
 pub struct LoadOptions<'a> {
     /// The directory of definitions.
     pub dir: &'a Path,
-    /// The directory they are taken to lie in, absolute, if that is another: of
-    /// a copy, the one it was made from. Paths in them are relative to it.
-    pub lies_in: Option<&'a Path>,
+    /// Where the files that lie there are read.
+    pub from: ReadFrom<'a>,
     /// The working directory, absolute: `dir` is relative to it, and paths
     /// below it are shown so.
     pub cwd: &'a Path,
@@ -91,6 +93,19 @@ pub struct LoadOptions<'a> {
     pub state_key: [u8; 32],
     /// The options each llama-server knows.
     pub catalogues: &'a dyn Catalogues,
+}
+
+/// Where the files of a directory of definitions are read. Paths in them are
+/// relative to that directory wherever it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum ReadFrom<'a> {
+    /// In the directory itself.
+    #[default]
+    Itself,
+    /// In another directory.
+    Directory(&'a Path),
+    /// In a commit.
+    Commit(&'a Snapshot),
 }
 
 /// The catalogue of the pinned llama-server, whichever a definition names.

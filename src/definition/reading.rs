@@ -6,7 +6,7 @@
 //! the identity of every file and the digest of every secret it names.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -16,13 +16,13 @@ use toml::de::DeTable;
 use super::assemble::{self, Context, Outcome};
 use super::catalogue::Catalogue;
 use super::defaults::{self, Bindings, Defaults};
-use super::directory::{Listing, Stamp};
+use super::directory::{Directory, Listing, Stamp};
 use super::draft::{self, Draft, FileKind};
 use super::files::FileCache;
 use super::names::Names;
 use super::secret::SecretCache;
 use super::source::Source;
-use super::text::{self, TextProblem};
+use super::text::TextProblem;
 use super::value::Reader;
 use super::{LoadOptions, claims, paths, syntax};
 use crate::model::{Definition, Desired, Diagnostic};
@@ -62,16 +62,20 @@ impl Reading {
     pub fn make(
         options: &LoadOptions<'_>,
         dir: &Path,
+        directory: Directory<'_>,
         listing: Listing,
         last: Option<&Self>,
         at_rest: Duration,
     ) -> Self {
         let mut problems = Vec::new();
         let mut buffer = Vec::new();
-        let (path, lies_in) = (dir.join(defaults::FILE_NAME), options.lies_in.unwrap_or(dir));
-        let base = &*lies_in.to_string_lossy();
-        let (stamp, text) = if listing.has_defaults { read_text(&path, &mut buffer) } else { (None, Ok("")) };
-        let path = lies_in.join(defaults::FILE_NAME);
+        let base = &*dir.to_string_lossy();
+        let (stamp, text) = if listing.has_defaults {
+            directory.read(OsStr::new(defaults::FILE_NAME), &mut buffer)
+        } else {
+            (None, Ok(""))
+        };
+        let path = dir.join(defaults::FILE_NAME);
         let source = Source::new(
             path.to_string_lossy().into(),
             paths::shown(options.cwd, &path).into(),
@@ -108,21 +112,21 @@ impl Reading {
             secrets: &secrets,
         };
         let last = last.filter(|last| !context.defaults_broken && last.defaults_text == source.text);
-        let (reads, unchanged) = read_files(&context, options.cwd, dir, &listing, last, at_rest);
+        let (reads, unchanged) = read_files(&context, options.cwd, directory, &listing, last, at_rest);
         problems.append(&mut bindings.into_problems());
         let desired = match last {
             Some(last) if unchanged && problems.is_empty() && last.listing == listing => Arc::clone(&last.desired),
-            _ => Arc::new(collect(lies_in, &reads, problems)),
+            _ => Arc::new(collect(dir, directory, &reads, problems)),
         };
         Self { desired, listing, files: reads, defaults: stamp, defaults_text: source.text.to_owned() }
     }
 
-    /// Who can write to each file.
+    /// Who can write to each file, of those on the disk.
     pub fn accesses(&self) -> impl Iterator<Item = (&OsStr, Access)> {
         let names = self.listing.definitions.iter().map(OsString::as_os_str);
         let stamps = names.zip(self.files.iter().map(|file| file.stamp));
         let all = stamps.chain([(OsStr::new(defaults::FILE_NAME), self.defaults)]);
-        all.filter_map(|(name, stamp)| Some((name, stamp?.access)))
+        all.filter_map(|(name, stamp)| Some((name, stamp?.access()?)))
     }
 
     /// What was read.
@@ -131,15 +135,10 @@ impl Reading {
     }
 
     /// Whether every file still is what was read.
-    pub fn is_still_so(&self, dir: &Path) -> bool {
-        let defaults = self.listing.has_defaults.then(|| Stamp::of(&dir.join(defaults::FILE_NAME))).flatten();
+    pub fn is_still_so(&self, directory: Directory<'_>) -> bool {
+        let defaults = self.listing.has_defaults.then(|| directory.stamp(OsStr::new(defaults::FILE_NAME))).flatten();
         let stamps = in_halves(&self.listing.definitions, MANY_KNOWN, |names| {
-            let mut path = dir.join("-");
-            let stamp = |name: &OsString| {
-                path.set_file_name(name);
-                Stamp::of(&path)
-            };
-            names.iter().map(stamp).collect()
+            names.iter().map(|name| directory.stamp(name)).collect()
         });
         defaults == self.defaults && stamps.iter().eq(self.files.iter().map(|file| &file.stamp))
     }
@@ -153,10 +152,10 @@ impl Reading {
 
 impl FileRead {
     /// Whether reading the file again would give the same.
-    fn still_holds(&self, context: &Context<'_>, path: &Path) -> bool {
+    fn still_holds(&self, context: &Context<'_>, stamp: impl FnOnce() -> Option<Stamp>) -> bool {
         let (Outcome::Good(definition), Some(catalogue)) = (&self.outcome, &self.at_rest) else { return false };
         let spec = &definition.spec;
-        Stamp::of(path) == self.stamp
+        stamp() == self.stamp
             && Arc::ptr_eq(catalogue, &context.bindings.of(spec.binary.as_deref()).catalogue)
             && named_files(definition).all(|file| context.files.identity(&file) == spec.files.get(&*file).copied())
             && spec.secrets.values().all(|secret| context.secrets.reference(&secret.source) == *secret)
@@ -201,7 +200,7 @@ fn in_halves<T: Sync, R: Send>(items: &[T], many: usize, work: impl Fn(&[T]) -> 
 fn read_files(
     context: &Context<'_>,
     cwd: &Path,
-    dir: &Path,
+    directory: Directory<'_>,
     listing: &Listing,
     last: Option<&Reading>,
     at_rest: Duration,
@@ -209,12 +208,12 @@ fn read_files(
     let shown_dir = paths::shown_dir(cwd, Path::new(context.base));
     let many = if last.is_some() { MANY_KNOWN } else { MANY };
     let reads = in_halves(&listing.definitions, many, |files| {
-        let mut reading = Scratch { path: dir.join("-"), buffer: Vec::new(), names: Names::default() };
+        let mut scratch = Scratch { buffer: Vec::new(), names: Names::default() };
         let read = |file: &OsString| {
-            reading.path.set_file_name(file);
-            match last.and_then(|last| last.file(file)).filter(|known| known.still_holds(context, &reading.path)) {
+            let still_holds = |known: &&FileRead| known.still_holds(context, || directory.stamp(file));
+            match last.and_then(|last| last.file(file)).filter(still_holds) {
                 Some(known) => (known.clone(), true),
-                None => (read_file(context, &shown_dir, file, &mut reading, at_rest), false),
+                None => (read_file(context, &shown_dir, directory, file, &mut scratch, at_rest), false),
             }
         };
         files.iter().map(read).collect()
@@ -225,7 +224,6 @@ fn read_files(
 
 /// What is used again from file to file.
 struct Scratch {
-    path: PathBuf,
     buffer: Vec<u8>,
     names: Names,
 }
@@ -233,18 +231,19 @@ struct Scratch {
 fn read_file(
     context: &Context<'_>,
     shown_dir: &str,
+    directory: Directory<'_>,
     name: &OsStr,
     scratch: &mut Scratch,
     at_rest: Duration,
 ) -> FileRead {
-    let Scratch { path, buffer, names } = scratch;
+    let Scratch { buffer, names } = scratch;
     let file: Arc<str> = paths::shown_in(shown_dir, name).into();
-    let (stamp, text) = read_text(path, buffer);
+    let (stamp, text) = directory.read(name, buffer);
     let text = text.and_then(|text| match name.to_str() {
         Some(name) => Ok((Arc::from(format!("{}/{name}", context.base.trim_end_matches('/'))), text)),
         None => Err(TextProblem { message: "the file's name is not UTF-8".to_owned(), help: "rename the file" }),
     });
-    let stem = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
+    let stem = Path::new(name).file_stem().and_then(OsStr::to_str).unwrap_or_default();
     let (outcome, problems) = match text {
         Ok((path, text)) => assemble::definition(context, &Source::new(path, file, text), stem, names),
         Err(problem) => {
@@ -261,21 +260,14 @@ fn read_file(
     FileRead { stamp, outcome, problems, at_rest }
 }
 
-/// The text, and the stamp of what was opened; of what the path leads to
-/// where it could not be opened.
-fn read_text<'b>(path: &Path, buffer: &'b mut Vec<u8>) -> (Option<Stamp>, Result<&'b str, TextProblem>) {
-    let (metadata, text) = text::read_into(path, buffer);
-    (metadata.map_or_else(|| Stamp::of(path), |metadata| Some(Stamp::new(&metadata))), text)
-}
-
 fn whole_file(file: &Arc<str>, problem: TextProblem) -> Diagnostic {
     Diagnostic::error(Arc::clone(file), problem.message).help(problem.help)
 }
 
-fn collect(dir: &Path, reads: &[FileRead], mut problems: Vec<Diagnostic>) -> Desired {
+fn collect(dir: &Path, directory: Directory<'_>, reads: &[FileRead], mut problems: Vec<Diagnostic>) -> Desired {
     problems.extend(reads.iter().flat_map(|read| read.problems.iter().cloned()));
     let mut outcomes: Vec<Outcome> = reads.iter().map(|read| read.outcome.clone()).collect();
-    problems.append(&mut claims::check(&mut outcomes));
+    problems.append(&mut claims::check(&mut outcomes, directory));
     let (mut definitions, mut unresolved) = (Vec::with_capacity(outcomes.len()), Vec::new());
     for outcome in outcomes {
         match outcome {

@@ -57,7 +57,7 @@ impl Dir {
     }
 
     fn options<'a>(&'a self, dir: &'a Path, catalogues: &'a dyn Catalogues) -> LoadOptions<'a> {
-        LoadOptions { dir, lies_in: None, cwd: self.0.path(), state_key: [7; 32], catalogues }
+        LoadOptions { dir, from: ReadFrom::Itself, cwd: self.0.path(), state_key: [7; 32], catalogues }
     }
 
     fn load_as(&self, dir: &Path, catalogues: &dyn Catalogues) -> Result<Arc<Desired>, LoadError> {

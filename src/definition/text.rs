@@ -28,30 +28,39 @@ pub(super) fn read_into<'b>(path: &Path, buffer: &'b mut Vec<u8>) -> (Option<Met
     };
     let text = match file.take(LARGEST + 1).read_to_end(buffer) {
         Err(error) => Err(unreadable(&error)),
-        Ok(read) if u64::try_from(read).is_ok_and(|read| read > LARGEST) => Err(TextProblem {
-            message: "the file is larger than 256 KiB".to_owned(),
-            help: "a definition has a few hundred bytes: is this another kind of file?",
-        }),
-        Ok(_) => std::str::from_utf8(buffer).map_err(|error| TextProblem {
-            message: format!("the file is not UTF-8: byte {} begins no character", error.valid_up_to() + 1),
-            help: "save it as UTF-8",
-        }),
+        Ok(_) => checked(buffer),
     };
     (Some(metadata), text)
 }
 
-/// The text of the file at `path`, if it has one.
-pub(super) fn read(path: &str) -> Option<String> {
-    let mut buffer = Vec::new();
-    read_into(Path::new(path), &mut buffer).1.ok()?;
-    String::from_utf8(buffer).ok()
+/// The content of a file as text.
+pub(super) fn checked(content: &[u8]) -> Result<&str, TextProblem> {
+    if u64::try_from(content.len()).is_ok_and(|length| length > LARGEST) {
+        return Err(too_large());
+    }
+    std::str::from_utf8(content).map_err(|error| TextProblem {
+        message: format!("the file is not UTF-8: byte {} begins no character", error.valid_up_to() + 1),
+        help: "save it as UTF-8",
+    })
 }
+
+/// The problem of a file that is larger than [`LARGEST`].
+pub(super) fn too_large() -> TextProblem {
+    TextProblem {
+        message: "the file is larger than 256 KiB".to_owned(),
+        help: "a definition has a few hundred bytes: is this another kind of file?",
+    }
+}
+
+/// What to do about a directory in the place of a definition.
+pub(super) const NOT_A_DIRECTORY: &str =
+    "definitions are files: rename the directory so that it does not end in `.toml`";
 
 fn unreadable(error: &io::Error) -> TextProblem {
     let help = match error.kind() {
         io::ErrorKind::NotFound => "it is a link to a file that is not there: mend the link or remove it",
         io::ErrorKind::PermissionDenied => "let herdsman's user read it",
-        io::ErrorKind::IsADirectory => "definitions are files: rename the directory so that it does not end in `.toml`",
+        io::ErrorKind::IsADirectory => NOT_A_DIRECTORY,
         _ => "make it a readable file, or remove it",
     };
     TextProblem { message: format!("the file cannot be read: {error}"), help }

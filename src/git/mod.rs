@@ -6,15 +6,13 @@
 //! (`GIT_OPTIONAL_LOCKS`), runs no `fsmonitor` that a repository configures, and
 //! looks at no repository that the environment names.
 
-mod copy;
 mod run;
 mod tree;
 mod work_tree;
 
 use std::path::PathBuf;
 
-pub use copy::CopyError;
-pub use tree::TreeFile;
+pub use tree::Entry;
 pub use work_tree::{Changed, WorkTree};
 
 /// Why Git does not say what it was asked.

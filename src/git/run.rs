@@ -14,7 +14,7 @@ use crate::text::printable;
 const TIME: Duration = Duration::from_secs(30);
 
 /// Names and states of the files of one directory.
-const OUTPUT: usize = 16 << 20;
+pub(super) const OUTPUT: usize = 16 << 20;
 
 /// Runs `git SUBCOMMAND` in `dir`.
 pub(super) fn git<'a>(

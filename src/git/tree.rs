@@ -1,111 +1,224 @@
 //! The files of one directory in a commit.
+//!
+//! Nothing is checked out and nothing written. Git follows links as long as they
+//! stay in the commit, which must not name files of the host; one that is written
+//! with `./` it does not follow.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::GitError;
-use super::run::{git, git_reads, stdout, unexpected};
+use super::run::{OUTPUT, git, git_reads, stdout, unexpected};
 use crate::model::Commit;
 use crate::program::End;
 
-/// A file in a commit.
+/// The largest file that is read, bytes; a definition may have 256 KiB.
+const LARGEST: u64 = 1 << 20;
+
+/// All files together, bytes: a commit names one content under any number of
+/// names, so only this bounds the memory they take.
+const LARGEST_OF_ALL: u64 = 64 << 20;
+
+/// What a commit has under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TreeFile {
-    /// Its name, in its directory.
-    pub name: OsString,
-    /// Whether its content is the path of another.
-    pub is_link: bool,
-    /// Bytes.
-    pub size: u64,
-    /// What Git calls its content.
-    object: String,
+pub enum Entry {
+    /// A file, or a link to one of the same commit: what is in it.
+    File(Arc<[u8]>),
+    /// A file too large to be read, of so many bytes.
+    TooLarge(u64),
+    /// A link that leads out of the commit, to nothing, or in a circle.
+    LinkAway,
+    /// A directory or a submodule, or a link to one.
+    Directory,
 }
 
-/// What lies directly in `dir` of the work tree at `top`, in `commit`.
-/// Directories and submodules are left out.
-pub(super) fn list(top: &Path, dir: &Path, commit: &Commit) -> Result<Vec<TreeFile>, GitError> {
+/// What lies in `dir` of the work tree at `top` under names that are `wanted`,
+/// in `commit`.
+pub(super) fn read(
+    top: &Path,
+    dir: &Path,
+    commit: &Commit,
+    wanted: impl Fn(&OsStr) -> bool,
+) -> Result<BTreeMap<OsString, Entry>, GitError> {
     let no_directory = || GitError::NoDirectory { dir: dir.to_owned(), commit: commit.clone() };
     let tree = format!("{commit}:{}", dir.to_str().ok_or_else(no_directory)?);
     let kind = git(top, "cat-file", ["-t", &tree])?;
     if kind.end != End::Code(0) || kind.stdout != b"tree\n" {
         return Err(no_directory());
     }
-    let said = stdout(top, "ls-tree", git(top, "ls-tree", ["-z", "-l", "--end-of-options", &tree])?)?;
-    let entries = said.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
-    let files = entries.map(|entry| parse_entry(entry).ok_or_else(|| unexpected("ls-tree", entry)));
-    files.filter_map(Result::transpose).collect()
+    let said = stdout(top, "ls-tree", git(top, "ls-tree", ["-z", "--name-only", "--end-of-options", &tree])?)?;
+    let names = said.split(|byte| *byte == 0).map(OsStr::from_bytes).filter(|name| !name.is_empty() && wanted(name));
+    let names: Vec<&OsStr> = names.collect();
+    let found = find(top, &tree, &names)?;
+    let small = |found: &Found| matches!(found, Found::Blob { size, .. } if *size <= LARGEST);
+    let objects: BTreeMap<&str, u64> = found.iter().filter(|found| small(found)).filter_map(Found::blob).collect();
+    let contents = contents(top, &objects)?;
+    let entry = |found: &Found| match found {
+        Found::Blob { object, size } => {
+            contents.get(object.as_str()).map_or(Entry::TooLarge(*size), |content| Entry::File(Arc::clone(content)))
+        }
+        Found::Directory => Entry::Directory,
+        Found::Nothing => Entry::LinkAway,
+    };
+    Ok(names.iter().map(|name| (*name).to_owned()).zip(found.iter().map(entry)).collect())
 }
 
-/// `MODE TYPE OBJECT SIZE<tab>NAME`; `Some(None)`: no file.
-fn parse_entry(entry: &[u8]) -> Option<Option<TreeFile>> {
-    let tab = entry.iter().position(|byte| *byte == b'\t')?;
-    let (head, name) = (std::str::from_utf8(&entry[..tab]).ok()?, &entry[tab + 1..]);
-    let mut words = head.split_ascii_whitespace();
-    let (mode, kind, object, size) = (words.next()?, words.next()?, words.next()?, words.next()?);
-    if kind != "blob" {
-        return Some(None);
+/// What is under a name, links followed.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Blob { object: String, size: u64 },
+    Directory,
+    Nothing,
+}
+
+impl Found {
+    fn blob(&self) -> Option<(&str, u64)> {
+        match self {
+            Self::Blob { object, size } => Some((object, *size)),
+            Self::Directory | Self::Nothing => None,
+        }
     }
-    Some(Some(TreeFile {
-        name: OsStr::from_bytes(name).to_owned(),
-        is_link: mode == "120000",
-        size: size.parse().ok()?,
-        object: object.to_owned(),
-    }))
 }
 
-/// The contents of `files`.
-pub(super) fn read(top: &Path, files: &[&TreeFile]) -> Result<Vec<Vec<u8>>, GitError> {
+/// What is under each of `names` in `tree`, in their order.
+fn find(top: &Path, tree: &str, names: &[&OsStr]) -> Result<Vec<Found>, GitError> {
+    const COMMAND: &str = "cat-file";
+    // Git reads a name a line, so one with a line end in it cannot be asked for.
+    let can_be_asked = |name: &OsStr| !name.as_bytes().contains(&b'\n');
+    let prefix = if tree.ends_with(':') { tree.to_owned() } else { format!("{tree}/") };
+    let asked = names.iter().filter(|name| can_be_asked(name));
+    let input: Vec<u8> = asked.flat_map(|name| [prefix.as_bytes(), name.as_bytes(), b"\n"].concat()).collect();
+    let args = ["--batch-check", "--follow-symlinks"];
+    let said = stdout(top, COMMAND, git_reads(top, COMMAND, args, &input, OUTPUT)?)?;
+    let mut rest = &said[..];
+    let mut next = || {
+        let (found, after) = parse_found(rest).ok_or_else(|| unexpected(COMMAND, rest))?;
+        rest = after;
+        Ok(found)
+    };
+    names.iter().map(|name| if can_be_asked(name) { next() } else { Ok(Found::Nothing) }).collect()
+}
+
+/// `OBJECT TYPE SIZE`; or for a link that leads nowhere `WORD SIZE` and a line
+/// of so many bytes: git-cat-file(1). And what follows.
+fn parse_found(said: &[u8]) -> Option<(Found, &[u8])> {
+    let (line, rest) = split_line(said)?;
+    let words: Vec<&str> = std::str::from_utf8(line).ok()?.split(' ').collect();
+    match words[..] {
+        [object, "blob", size] => Some((Found::Blob { object: object.to_owned(), size: size.parse().ok()? }, rest)),
+        [_, "tree" | "commit", _] => Some((Found::Directory, rest)),
+        ["symlink" | "dangling" | "loop" | "notdir", size] => {
+            let (_, rest) = rest.split_at_checked(size.parse().ok()?)?;
+            Some((Found::Nothing, rest.strip_prefix(b"\n")?))
+        }
+        // A submodule is a commit of another repository.
+        [.., "missing" | "submodule"] => Some((Found::Directory, rest)),
+        _ => None,
+    }
+}
+
+fn split_line(said: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = said.iter().position(|byte| *byte == b'\n')?;
+    Some((&said[..end], &said[end + 1..]))
+}
+
+/// The contents of `objects`, each with its size.
+fn contents<'o>(top: &Path, objects: &BTreeMap<&'o str, u64>) -> Result<BTreeMap<&'o str, Arc<[u8]>>, GitError> {
     const COMMAND: &str = "cat-file";
     // Beside each content: a line that names it, and a line end.
-    let most: u64 = files.iter().map(|file| file.size + 128).sum();
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let input: String = files.iter().map(|file| format!("{}\n", file.object)).collect();
+    let most: u64 = objects.values().map(|size| size + 128).sum();
+    let most = usize::try_from(most.min(LARGEST_OF_ALL)).unwrap_or(usize::MAX);
+    let input: String = objects.keys().map(|object| format!("{object}\n")).collect();
     let said = stdout(top, COMMAND, git_reads(top, COMMAND, ["--batch"], input.as_bytes(), most)?)?;
     let mut rest = &said[..];
-    files
-        .iter()
-        .map(|file| {
-            let (content, after) = parse_content(rest, file).ok_or_else(|| unexpected(COMMAND, rest))?;
-            rest = after;
-            Ok(content)
-        })
-        .collect()
+    let read = objects.iter().map(|(object, size)| {
+        let (content, after) = parse_content(rest, object, *size).ok_or_else(|| unexpected(COMMAND, rest))?;
+        rest = after;
+        Ok((*object, content.into()))
+    });
+    read.collect()
 }
 
 /// `OBJECT blob SIZE<newline>CONTENT<newline>`, and what follows.
-fn parse_content<'s>(said: &'s [u8], file: &TreeFile) -> Option<(Vec<u8>, &'s [u8])> {
-    let head = format!("{} blob {}\n", file.object, file.size);
-    let rest = said.strip_prefix(head.as_bytes())?;
-    let (content, rest) = rest.split_at_checked(usize::try_from(file.size).ok()?)?;
-    Some((content.to_owned(), rest.strip_prefix(b"\n")?))
+fn parse_content<'s>(said: &'s [u8], object: &str, size: u64) -> Option<(&'s [u8], &'s [u8])> {
+    let rest = said.strip_prefix(format!("{object} blob {size}\n").as_bytes())?;
+    let (content, rest) = rest.split_at_checked(usize::try_from(size).ok()?)?;
+    Some((content, rest.strip_prefix(b"\n")?))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::os::unix::fs::symlink;
+
     use super::super::WorkTree;
     use super::super::work_tree::tests::{commands, repository};
     use super::*;
 
+    fn all(models: &Path) -> BTreeMap<String, Entry> {
+        let tree = WorkTree::holding(models).unwrap().unwrap();
+        let files = tree.files(&tree.head().unwrap().unwrap(), |_| true).unwrap();
+        files.into_iter().map(|(name, entry)| (name.into_string().unwrap(), entry)).collect()
+    }
+
     #[test]
     fn a_commit_keeps_its_files_whatever_lies_in_the_directory_now() {
         let (_temp, models) = repository();
-        std::os::unix::fs::symlink("a.toml", models.join("link.toml")).unwrap();
-        std::fs::create_dir(models.join("sub")).unwrap();
-        std::fs::write(models.join("sub/b.toml"), "").unwrap();
-        std::fs::write(models.join("empty\nname"), "").unwrap();
+        std::fs::write(models.join("empty.toml"), "").unwrap();
+        std::fs::write(models.join("same.toml"), "a = 1\n").unwrap();
         commands(&models, &["add .", "commit -q -m second"]);
-        let tree = WorkTree::holding(&models).unwrap().unwrap();
-        let commit = tree.head().unwrap().unwrap();
         std::fs::write(models.join("a.toml"), "edited").unwrap();
+        std::fs::write(models.join("new.toml"), "").unwrap();
+        let one = Entry::File(b"a = 1\n"[..].into());
+        let empty = Entry::File([][..].into());
+        let files = [("a.toml", one.clone()), ("empty.toml", empty), ("same.toml", one.clone())];
+        assert_eq!(all(&models), files.map(|(name, entry)| (name.to_owned(), entry)).into());
 
-        let files = tree.list(&commit).unwrap();
-        let seen: Vec<_> = files.iter().map(|file| (file.name.to_str().unwrap(), file.is_link)).collect();
-        assert_eq!(seen, [("a.toml", false), ("empty\nname", false), ("link.toml", true)]);
-        let contents = tree.read(&files.iter().collect::<Vec<_>>()).unwrap();
-        assert_eq!(contents, [b"a = 1\n".to_vec(), Vec::new(), b"a.toml".to_vec()]);
-        assert!(tree.read(&[]).unwrap().is_empty());
+        let tree = WorkTree::holding(&models).unwrap().unwrap();
+        let head = tree.head().unwrap().unwrap();
+        let chosen = tree.files(&head, |name| name == "a.toml").unwrap();
+        assert_eq!(chosen, [(OsString::from("a.toml"), one)].into());
+        assert!(tree.files(&head, |_| false).unwrap().is_empty());
+    }
+
+    #[test]
+    fn links_are_followed_within_the_commit_and_not_out_of_it() {
+        let (_temp, models) = repository();
+        let base = models.parent().unwrap().join("base");
+        std::fs::create_dir_all(models.join("sub.toml")).unwrap();
+        std::fs::create_dir(&base).unwrap();
+        std::fs::write(models.join("sub.toml/b"), "").unwrap();
+        std::fs::write(base.join("shared.toml"), "b = 2\n").unwrap();
+        std::fs::write(models.join("large.toml"), vec![b'#'; (1 << 20) + 1]).unwrap();
+        std::fs::write(models.join("a\nb.toml"), "").unwrap();
+        let links = [
+            ("beside.toml", "a.toml"),
+            ("twice.toml", "beside.toml"),
+            ("dot.toml", "./a.toml"),
+            ("shared.toml", "../base/shared.toml"),
+            ("host.toml", "/etc/passwd"),
+            ("out.toml", "../../x"),
+            ("gone.toml", "b.toml"),
+            ("circle.toml", "circle.toml"),
+            ("through.toml", "a.toml/x"),
+            ("dir.toml", "../base"),
+        ];
+        for (name, target) in links {
+            symlink(target, models.join(name)).unwrap();
+        }
+        commands(&models, &["add -A ..", "commit -q -m second"]);
+        let (found, one) = (all(&models), Entry::File(b"a = 1\n"[..].into()));
+        let of = |names: &[&str]| names.iter().map(|name| found[*name].clone()).collect::<Vec<_>>();
+        assert_eq!(of(&["a.toml", "beside.toml", "twice.toml"]), [one.clone(), one.clone(), one]);
+        assert_eq!(of(&["shared.toml"]), [Entry::File(b"b = 2\n"[..].into())]);
+        // Git takes `.` for a name: git 2.47, tree-walk.c.
+        let away = ["dot.toml", "host.toml", "out.toml", "gone.toml", "circle.toml", "through.toml", "a\nb.toml"];
+        assert_eq!(of(&away), vec![Entry::LinkAway; away.len()]);
+        assert_eq!(of(&["dir.toml", "sub.toml"]), [Entry::Directory, Entry::Directory]);
+        assert_eq!(found["large.toml"], Entry::TooLarge((1 << 20) + 1));
     }
 
     #[test]
@@ -114,7 +227,29 @@ mod tests {
         let later = models.parent().unwrap().join("later.d");
         std::fs::create_dir(&later).unwrap();
         let tree = WorkTree::holding(&later).unwrap().unwrap();
-        let problem = tree.list(&tree.head().unwrap().unwrap()).unwrap_err();
+        let problem = tree.files(&tree.head().unwrap().unwrap(), |_| true).unwrap_err();
         assert!(matches!(problem, GitError::NoDirectory { .. }), "{problem}");
+    }
+
+    #[test]
+    fn a_directory_that_is_not_checked_out_has_its_files_all_the_same() {
+        let (_temp, models) = repository();
+        let before = all(&models);
+        std::fs::remove_dir_all(&models).unwrap();
+        assert_eq!(all(&models), before);
+    }
+
+    #[test]
+    fn many_names_of_large_contents_fill_no_memory() {
+        let (_temp, models) = repository();
+        for number in 0..70 {
+            let mut content = vec![b'#'; 1 << 20];
+            content[0] = number;
+            std::fs::write(models.join(format!("{number}.toml")), content).unwrap();
+        }
+        commands(&models, &["add .", "commit -q -m second"]);
+        let tree = WorkTree::holding(&models).unwrap().unwrap();
+        let problem = tree.files(&tree.head().unwrap().unwrap(), |_| true).unwrap_err().to_string();
+        assert!(problem.contains("wrote more than 67108864 bytes"), "{problem}");
     }
 }

@@ -1,12 +1,12 @@
 //! A directory in a work tree.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::run::{git, stdout, unexpected};
-use super::{GitError, TreeFile, tree};
+use super::{Entry, GitError, tree};
 use crate::model::Commit;
 use crate::program::End;
 
@@ -17,6 +17,10 @@ pub struct WorkTree {
     top: PathBuf,
     /// From there to the directory; empty if it is the top.
     dir: PathBuf,
+    /// Where Git keeps what belongs to this work tree alone, such as `HEAD`.
+    pub(crate) own: PathBuf,
+    /// Where it keeps what belongs to the whole repository, such as branches.
+    pub(crate) common: PathBuf,
 }
 
 /// Which files of a directory are otherwise than in the commit.
@@ -33,25 +37,45 @@ impl Changed {
     pub fn contains(&self, name: &OsStr) -> bool {
         self.everything || self.names.contains(name)
     }
+
+    /// The first file that is and whose name is `wanted`; an empty path where
+    /// the directory as a whole is.
+    #[must_use]
+    pub fn first(&self, wanted: impl Fn(&OsStr) -> bool) -> Option<&Path> {
+        let named = self.names.iter().find(|name| wanted(name)).map(Path::new);
+        named.or_else(|| self.everything.then_some(Path::new("")))
+    }
 }
 
 impl WorkTree {
     /// The work tree that holds `dir`; `None` where there is none. Links are
-    /// followed: what counts is where the files really lie.
+    /// followed: what counts is where the files really lie. Where `dir` is not
+    /// there, it is the one that would hold it.
     ///
     /// # Errors
     /// There is a repository that Git does not read: no Git, not trusted.
     pub fn holding(dir: &Path) -> Result<Option<Self>, GitError> {
-        let Ok(dir) = dir.canonicalize() else { return Ok(None) };
-        if !dir.ancestors().any(|above| above.join(".git").exists()) {
+        let Some((there, below)) = nearest(dir) else { return Ok(None) };
+        if !there.ancestors().any(|above| above.join(".git").exists()) {
             return Ok(None);
         }
-        let said = stdout(&dir, "rev-parse", git(&dir, "rev-parse", ["--show-toplevel"])?)?;
-        let top = Path::new(OsStr::from_bytes(said.strip_suffix(b"\n").unwrap_or(&said)));
-        match dir.strip_prefix(top) {
-            Ok(rest) => Ok(Some(Self { top: top.to_owned(), dir: rest.to_owned() })),
-            Err(_) => Err(unexpected("rev-parse", &said)),
-        }
+        const COMMAND: &str = "rev-parse";
+        let asked = ["--show-toplevel", "--git-dir", "--git-common-dir"];
+        let said = stdout(&there, COMMAND, git(&there, COMMAND, asked)?)?;
+        // The latter two may be relative to where Git ran.
+        let lines = said.split(|byte| *byte == b'\n').map(|line| there.join(OsStr::from_bytes(line)));
+        let [top, own, common, _end] = &lines.collect::<Vec<_>>()[..] else { return Err(unexpected(COMMAND, &said)) };
+        let dir = there.join(below);
+        let rest = dir.strip_prefix(top).map_err(|_| unexpected(COMMAND, &said))?;
+        let (top, dir) = (top.clone(), rest.to_owned());
+        Ok(Some(Self { top, dir, own: own.clone(), common: common.clone() }))
+    }
+
+    /// Where it is decided what a revision names, and what is in a commit.
+    pub fn places(&self) -> impl Iterator<Item = PathBuf> {
+        let names =
+            ["", "HEAD", "config", "objects", "objects/pack", "packed-refs", "refs", "refs/heads", "refs/remotes"];
+        std::iter::once(self.own.join("HEAD")).chain(names.map(|name| self.common.join(name)))
     }
 
     /// The commit that `revision` names: a branch, a tag, digits, `HEAD~1`.
@@ -107,22 +131,37 @@ impl WorkTree {
         Ok(changed)
     }
 
-    /// What lies directly in the directory in `commit`, in the order of the
-    /// names.
+    /// What lies directly in the directory in `commit`, under names that are
+    /// `wanted`; links followed within the commit.
     ///
     /// # Errors
     /// It has no such directory, or Git fails.
-    pub fn list(&self, commit: &Commit) -> Result<Vec<TreeFile>, GitError> {
-        tree::list(&self.top, &self.dir, commit)
+    pub fn files(
+        &self,
+        commit: &Commit,
+        wanted: impl Fn(&OsStr) -> bool,
+    ) -> Result<BTreeMap<OsString, Entry>, GitError> {
+        tree::read(&self.top, &self.dir, commit, wanted)
     }
 
-    /// The contents of `files`, in their order.
+    /// Whether `commit` is `later`, or one that it came from.
     ///
     /// # Errors
     /// Git fails.
-    pub fn read(&self, files: &[&TreeFile]) -> Result<Vec<Vec<u8>>, GitError> {
-        tree::read(&self.top, files)
+    pub fn is_in(&self, commit: &Commit, later: &Commit) -> Result<bool, GitError> {
+        const COMMAND: &str = "merge-base";
+        let output = git(&self.top, COMMAND, ["--is-ancestor", commit.as_str(), later.as_str()])?;
+        match output.end {
+            End::Code(1) => Ok(false),
+            _ => stdout(&self.top, COMMAND, output).map(|_| true),
+        }
     }
+}
+
+/// The nearest directory above `dir`, or `dir` itself, that is there, with links
+/// resolved, and the way from there.
+fn nearest(dir: &Path) -> Option<(PathBuf, &Path)> {
+    dir.ancestors().find_map(|above| Some((above.canonicalize().ok()?, dir.strip_prefix(above).ok()?)))
 }
 
 #[cfg(test)]

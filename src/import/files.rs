@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use crate::definition::{Embedded, LoadError, LoadOptions, Loader};
+use crate::definition::{Embedded, LoadError, LoadOptions, Loader, ReadFrom};
 use crate::model::Diagnostic;
 
 /// A definition to be written.
@@ -84,8 +84,13 @@ pub fn check(dir: &Path, files: &[File]) -> Result<(), WriteError> {
     for File { name, text } in files {
         std::fs::write(copy.join(name), text).map_err(disk(&copy))?;
     }
-    let options =
-        LoadOptions { dir: &copy, lies_in: None, cwd: scratch.path(), state_key: [0; 32], catalogues: &Embedded };
+    let options = LoadOptions {
+        dir: &copy,
+        from: ReadFrom::Itself,
+        cwd: scratch.path(),
+        state_key: [0; 32],
+        catalogues: &Embedded,
+    };
     let desired = Loader::default().load(&options)?;
     let is_good =
         |file: &File| desired.definitions.values().any(|d| d.file.strip_prefix("models.d/") == Some(&file.name));

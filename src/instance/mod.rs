@@ -97,6 +97,21 @@ impl HostError {
     }
 }
 
+/// Who listens on a TCP port, for people, unless that is an instance of a
+/// definition in `dir`, absolute, whichever state directory it belongs to.
+#[must_use]
+pub fn stranger_on(port: u16, dir: &Path) -> Option<String> {
+    let holder = socket::holder(port).ok().flatten()?;
+    let is_ours = |pid: i32| {
+        let environment = marker::Environment::of(pid).ok()?;
+        Some(Path::new(environment.get(marker::DEFINITION)?).parent() == Some(dir))
+    };
+    match holder {
+        socket::Holder::Process(pid) if is_ours(pid).unwrap_or(false) => None,
+        holder => Some(holder.to_string()),
+    }
+}
+
 impl Host {
     /// Learns which boot and which pid namespace this is. `state_id` is the
     /// content of `<state-dir>/id`.
@@ -134,7 +149,7 @@ impl Host {
     /// of another user`. `None`: nobody does, or the kernel would not say.
     #[must_use]
     pub fn port_holder(&self, port: u16) -> Option<String> {
-        socket::holder(port).ok().flatten()
+        socket::holder(port).ok().flatten().map(|holder| holder.to_string())
     }
 
     /// How many layers an instance has put on a GPU, of how many, by its own

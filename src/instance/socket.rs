@@ -7,10 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::{fmt, io};
 
 use super::endpoint::Endpoint;
 use super::{process, sock_diag};
@@ -76,9 +76,30 @@ pub(super) fn sockets_of(pid: i32) -> BTreeSet<u64> {
         .collect()
 }
 
-/// Who listens on `port`, for people: `pid 4711 (nginx)`; `None` when nobody
-/// does.
-pub(super) fn holder(port: u16) -> io::Result<Option<String>> {
+/// Who listens on a port.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// This process.
+    Process(i32),
+    /// A process whose descriptors cannot be read.
+    Unseen,
+}
+
+impl fmt::Display for Holder {
+    /// `pid 4711 (nginx)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process(pid) => {
+                let command = process::command(*pid).unwrap_or_else(|_| "name unknown".to_owned());
+                write!(f, "pid {pid} ({command})")
+            }
+            Self::Unseen => f.write_str("a process of another user"),
+        }
+    }
+}
+
+/// Who listens on `port`; `None` when nobody does.
+pub(super) fn holder(port: u16) -> io::Result<Option<Holder>> {
     let tcp = tcp_listeners()?;
     let inodes: BTreeSet<u64> = tcp.into_iter().filter(|(_, address)| address.port() == port).map(|(i, _)| i).collect();
     if inodes.is_empty() {
@@ -87,11 +108,10 @@ pub(super) fn holder(port: u16) -> io::Result<Option<String>> {
     for entry in std::fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         if !sockets_of(pid).is_disjoint(&inodes) {
-            let command = process::command(pid).unwrap_or_else(|_| "name unknown".to_owned());
-            return Ok(Some(format!("pid {pid} ({command})")));
+            return Ok(Some(Holder::Process(pid)));
         }
     }
-    Ok(Some("a process of another user".to_owned()))
+    Ok(Some(Holder::Unseen))
 }
 
 /// `0: 0100007F:1F90 00000000:0000 0A … inode …`: a line of `/proc/net/tcp`.
@@ -196,7 +216,9 @@ mod tests {
         for tcp in [tcp_listeners().unwrap(), tcp_listeners_of_proc().unwrap()] {
             assert!(sockets_of(pid).iter().any(|inode| tcp.get(inode) == Some(&address)));
         }
-        assert!(holder(address.port()).unwrap().unwrap().starts_with(&format!("pid {pid} (")));
+        let found = holder(address.port()).unwrap().unwrap();
+        assert_eq!(found, Holder::Process(pid));
+        assert!(found.to_string().starts_with(&format!("pid {pid} (")));
         assert_eq!(holder(0).unwrap(), None, "nobody can listen on port 0");
     }
 

@@ -11,7 +11,7 @@ use super::options::{Use, use_of};
 use super::problem::{Breach, Problem};
 use super::{Key, Policy, environment};
 use crate::definition::catalogue::binary;
-use crate::definition::{Refused, files, problem_at, refuse};
+use crate::definition::{ReadFrom, Refused, files, problem_at, refuse};
 use crate::links;
 use crate::model::{Definition, Desired, Diagnostic, OptionSetting, OptionValue, SecretSource, Spec, Table};
 
@@ -19,10 +19,13 @@ impl Policy {
     /// Moves every definition that asks for more than the policy allows to the
     /// unresolved ones, with a diagnostic at each line that does. Made before
     /// anything of the host is looked at for it, so that a refusal tells
-    /// nothing of what is there.
-    pub fn enforce(&self, desired: &mut Arc<Desired>) {
+    /// nothing of what is there. `from` is what was read.
+    pub fn enforce(&self, desired: &mut Arc<Desired>, from: ReadFrom<'_>) {
         let check = Check::new(self);
-        self.keep_in(&check, desired);
+        // Links of a commit do not lead out of it.
+        if !matches!(from, ReadFrom::Commit(_)) {
+            self.keep_in(&check, desired);
+        }
         let mut refused = Refused::default();
         if let Some(problem) = self.too_many(desired) {
             let first = Diagnostic::error(shown(desired), problem.to_string()).help(self.help(&problem));
@@ -32,7 +35,7 @@ impl Policy {
             let problems = check
                 .breaches(&definition.spec)
                 .into_iter()
-                .map(|breach| self.diagnostic(definition, desired, &breach));
+                .map(|breach| self.diagnostic(definition, desired, from, &breach));
             refused.add(definition, problems.collect());
         }
         refuse(desired, refused);
@@ -63,9 +66,15 @@ impl Policy {
         (models > most).then_some(Problem::TooMany { models, most })
     }
 
-    fn diagnostic(&self, definition: &Definition, desired: &Desired, breach: &Breach) -> Diagnostic {
+    fn diagnostic(
+        &self,
+        definition: &Definition,
+        desired: &Desired,
+        from: ReadFrom<'_>,
+        breach: &Breach,
+    ) -> Diagnostic {
         let origin = definition.origin(&breach.field);
-        problem_at(definition, &desired.dir, &origin, &breach.needle, &breach.problem.to_string())
+        problem_at(definition, desired, from, &origin, &breach.needle, &breach.problem.to_string())
             .help(self.help(&breach.problem))
     }
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::definition::{Catalogue, Catalogues, LoadOptions, Loader, render};
+use crate::definition::{Catalogue, Catalogues, LoadOptions, Loader, ReadFrom, render};
 use crate::model::{Desired, OptionSetting, OptionValue, Spec};
 
 struct Pinned;
@@ -44,7 +44,7 @@ impl Site {
     fn load(&self) -> Arc<Desired> {
         let options = LoadOptions {
             dir: Path::new("models.d"),
-            lies_in: None,
+            from: ReadFrom::Itself,
             cwd: self.0.path(),
             state_key: [7; 32],
             catalogues: &Pinned,
@@ -63,7 +63,7 @@ impl Site {
     fn enforced(&self, policy: &str) -> (usize, String) {
         let mut desired = self.load();
         assert_eq!(desired.diagnostics, [], "wrong without a policy");
-        self.policy(policy).enforce(&mut desired);
+        self.policy(policy).enforce(&mut desired, ReadFrom::Itself);
         let root = self.0.path().canonicalize().unwrap();
         let said = render(&desired.diagnostics, false).replace(root.to_str().unwrap(), "$");
         (desired.definitions.len(), said.replace(self.0.path().to_str().unwrap(), "$"))

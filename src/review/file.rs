@@ -67,7 +67,7 @@ pub fn read(path: &Path) -> Result<Saved, PlanFileError> {
     parse(path, &bytes)
 }
 
-fn parse(path: &Path, bytes: &[u8]) -> Result<Saved, PlanFileError> {
+pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Saved, PlanFileError> {
     #[derive(Deserialize)]
     struct Version {
         format_version: u64,

@@ -29,6 +29,8 @@
 mod compare;
 mod file;
 mod fingerprint;
+#[cfg(test)]
+mod hostile;
 mod saved;
 
 pub use compare::{Changed, Difference, changes, other_place};

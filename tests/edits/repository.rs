@@ -28,7 +28,9 @@ impl Repository {
         self.git(&["checkout", "--quiet", commit]);
     }
 
-    fn git(&self, arguments: &[&str]) -> String {
+    /// Runs git at the top: what it says.
+    #[track_caller]
+    pub fn git(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("git");
         command.args(["-c", "user.name=tests", "-c", "user.email=tests@localhost", "-c", "gc.auto=0"]).args(arguments);
         command.current_dir(&self.0).stdin(Stdio::null());

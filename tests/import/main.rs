@@ -14,7 +14,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use herdsman::definition::{Catalogue, Catalogues, LoadOptions, Loader};
+use herdsman::definition::{Catalogue, Catalogues, LoadOptions, Loader, ReadFrom};
 use support::{Ran, World};
 
 /// Every llama-server is the pinned one.
@@ -29,7 +29,8 @@ impl Catalogues for Pinned {
 /// Asserts that `dir` holds so many definitions and all are valid.
 #[track_caller]
 fn all_valid(dir: &Path, count: usize) {
-    let options = LoadOptions { dir, lies_in: None, cwd: Path::new("/"), state_key: [0; 32], catalogues: &Pinned };
+    let options =
+        LoadOptions { dir, from: ReadFrom::Itself, cwd: Path::new("/"), state_key: [0; 32], catalogues: &Pinned };
     let desired = Loader::default().load(&options).unwrap();
     assert_eq!(desired.diagnostics, []);
     assert_eq!(desired.definitions.len(), count);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use herdsman::definition::{Catalogue, Catalogues, LoadOptions, Loader};
+use herdsman::definition::{Catalogue, Catalogues, LoadOptions, Loader, ReadFrom};
 use herdsman::model::Desired;
 use tempfile::TempDir;
 
@@ -109,7 +109,7 @@ impl Directory {
     pub fn load(&mut self) -> Desired {
         let options = LoadOptions {
             dir: self.dir.path(),
-            lies_in: None,
+            from: ReadFrom::Itself,
             cwd: self.dir.path(),
             state_key: [7; 32],
             catalogues: &Pinned,

@@ -91,6 +91,52 @@ fn a_saved_plan_of_a_start_from_records_is_bound_too() {
     assert_eq!(world.instances(), []);
 }
 
+/// Commits what is in the world's directory.
+fn commit(world: &World) {
+    for arguments in [&["init", "-q"][..], &["add", "models.d"], &["commit", "-q", "-m", "change"]] {
+        let who = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"];
+        let mut git = std::process::Command::new("git");
+        let ended = git.arg("-C").arg(world.path()).args(who).args(arguments).status().unwrap();
+        assert!(ended.success(), "git {arguments:?}");
+    }
+}
+
+#[test]
+fn definitions_straight_from_git_are_bound_too() {
+    let world = policed("");
+    ask_for(&world, "tools = \"all\"\n");
+    symlink("../../secret", world.models_dir().join("link.toml")).unwrap();
+    commit(&world);
+    // Only the commit counts.
+    world.remove_definition("a");
+    fs::remove_file(world.models_dir().join("link.toml")).unwrap();
+    let says = ["models.d/a.toml:5:1", "tools = ", "does not allow the option `tools`", "link.toml"];
+    for command in [&["reconcile"][..], &["reconcile", "--dry-run"], &["validate"], &["validate", "--host"]] {
+        run(&world, &[&["--from-git", "HEAD"], command].concat()).exits(65).says(&says);
+    }
+    run(&world, &["--from-git", "HEAD", "wait", "--timeout", "5s"]).exits(65);
+    assert_eq!(world.instances(), []);
+}
+
+#[test]
+fn root_takes_no_definitions_from_a_repository_that_others_can_write_to() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let world = policed("");
+    commit(&world);
+    let reconcile = || run(&world, &["--from-git", "HEAD", "reconcile"]);
+    reconcile().exits(0);
+    for name in [".git", ".git/HEAD", ".git/refs/heads", ".git/objects"] {
+        let path = world.path().join(name);
+        let good = fs::metadata(&path).unwrap().permissions();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+        reconcile().exits(66).says(&[name, "can be written by others"]);
+        fs::set_permissions(&path, good).unwrap();
+    }
+    reconcile().exits(0);
+}
+
 #[test]
 fn a_link_that_is_swapped_while_the_old_server_stops_leads_nowhere() {
     let world = policed("");

@@ -124,9 +124,9 @@ impl Look {
         let (seen, unreadable) = match look(&mut host, Goal::Definitions, &limits) {
             Ok(seen) => (seen, None),
             // Without definitions there is still something to see.
-            Err(error @ (HostError::Load(_) | HostError::Policy(_) | HostError::Untrusted(_))) => {
-                (look(&mut host, Goal::Down, &limits)?, Some(error))
-            }
+            Err(
+                error @ (HostError::Load(_) | HostError::Revision(_) | HostError::Policy(_) | HostError::Untrusted(_)),
+            ) => (look(&mut host, Goal::Down, &limits)?, Some(error)),
             Err(error) => return Err(error.into()),
         };
         let mut models = models(&host, &seen, unreadable.is_none())?;

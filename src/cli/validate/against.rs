@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::super::Exit;
 use super::super::open::Refused;
-use crate::definition::{LoadOptions, Loader, is_part};
-use crate::git::{CopyError, GitError, WorkTree};
+use crate::definition::{LoadOptions, Loader, ReadFrom, Snapshot, is_part};
+use crate::git::{GitError, WorkTree};
 use crate::model::Desired;
 use crate::plan::{self, Plan};
 
@@ -24,7 +24,8 @@ pub(super) struct Comparison {
 /// if there is one, else a revision.
 pub(super) fn compare(against: &str, new: &Desired, options: &LoadOptions<'_>) -> anyhow::Result<Comparison> {
     let (old, with) = if Path::new(against).is_dir() {
-        (load(Path::new(against), new, options)?, against.to_owned())
+        let options = LoadOptions { from: ReadFrom::Directory(Path::new(against)), ..*options };
+        (Loader::default().load(&options)?, against.to_owned())
     } else {
         of_revision(against, new, options)?
     };
@@ -42,18 +43,14 @@ fn of_revision(revision: &str, new: &Desired, options: &LoadOptions<'_>) -> anyh
         GitError::NoCommit { .. } => usage(format!("--against {revision}: no such directory, and {problem}")),
         other => other.into(),
     })?;
-    let copy = tempfile::Builder::new().prefix("herdsman-").tempdir()?;
-    match tree.copy(&commit, is_part, copy.path()) {
+    let snapshot = match tree.files(&commit, is_part) {
+        Ok(files) => Snapshot::new(files),
         // The commit that adds the directory has nothing to be compared with.
-        Ok(()) | Err(CopyError::Git(GitError::NoDirectory { .. })) => {}
+        Err(GitError::NoDirectory { .. }) => Snapshot::default(),
         Err(problem) => return Err(problem.into()),
-    }
+    };
     let short = commit.short();
     let with = if commit.as_str().starts_with(revision) { short.to_owned() } else { format!("{revision} ({short})") };
-    Ok((load(copy.path(), new, options)?, with))
-}
-
-/// Reads `dir` as if it lay where the other one does.
-fn load(dir: &Path, new: &Desired, options: &LoadOptions<'_>) -> anyhow::Result<Arc<Desired>> {
-    Ok(Loader::default().load(&LoadOptions { dir, lies_in: Some(&new.dir), ..*options })?)
+    let options = LoadOptions { from: ReadFrom::Commit(&snapshot), ..*options };
+    Ok((Loader::default().load(&options)?, with))
 }

@@ -12,7 +12,7 @@ fn weights_that_are_missing_make_a_model_that_is_to_run_unresolved() {
         ("w-00001-of-00002.gguf", "x"),
     ]);
     let mut desired = dir.load();
-    host_checks(&mut desired);
+    host_checks(&mut desired, ReadFrom::Itself);
     assert_eq!(names(&desired), ["b", "c"]);
     assert_eq!(desired.unresolved.len(), 1);
     assert_eq!(desired.unresolved[0].name.as_ref().unwrap().as_str(), "a");
@@ -26,7 +26,7 @@ fn a_directory_in_the_place_of_weights_is_told_at_its_line() {
     let dir = Dir::new(&[("a.toml", "model = \"a.gguf\"\n")]);
     std::fs::create_dir(dir.path().join("a.gguf")).unwrap();
     let mut desired = dir.load();
-    host_checks(&mut desired);
+    host_checks(&mut desired, ReadFrom::Itself);
     assert!(desired.diagnostics[0].message.contains("it is a directory"));
     assert_eq!(desired.diagnostics[0].position(), Some((1, 9)));
 }
@@ -42,7 +42,7 @@ fn a_secret_that_cannot_be_read_is_told_once_though_all_models_share_it() {
     ]);
     let mut desired = dir.load();
     assert_eq!(desired.definitions.len(), 3, "not a problem of the files");
-    host_checks(&mut desired);
+    host_checks(&mut desired, ReadFrom::Itself);
     assert_eq!(desired.unresolved.len(), 3);
     let shown: Vec<_> = desired.diagnostics.iter().map(|d| (&*d.file, d.position(), d.message.as_str())).collect();
     assert_eq!(shown.len(), 2, "{shown:?}");

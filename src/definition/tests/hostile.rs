@@ -67,7 +67,7 @@ impl Directory {
     fn read(&self, bytes: &[u8]) {
         std::fs::write(self.dir.path().join(self.input), bytes).unwrap();
         let mut desired = self.dir.load();
-        host_checks(&mut desired);
+        host_checks(&mut desired, ReadFrom::Itself);
         let rendered = [true, false].map(|color| render(&desired.diagnostics, color));
         assert!(!rendered[1].contains('\u{1b}'), "a terminal would obey: {:?}", rendered[1]);
         for definition in desired.definitions.values() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::*;
 
 fn options<'a>(dir: &'a Dir, path: &'a Path) -> LoadOptions<'a> {
-    LoadOptions { dir: path, lies_in: None, cwd: dir.0.path(), state_key: [0; 32], catalogues: &Pinned }
+    LoadOptions { dir: path, from: ReadFrom::Itself, cwd: dir.0.path(), state_key: [0; 32], catalogues: &Pinned }
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn is_refused(text: &str, more: &[&str]) {
         symlink("..", site.path("weights/up")).unwrap();
         symlink("/", site.path("run/root")).unwrap();
         let mut desired = site.load();
-        site.policy(GENEROUS).enforce(&mut desired);
+        site.policy(GENEROUS).enforce(&mut desired, ReadFrom::Itself);
         assert_eq!(desired.definitions.len(), 0, "allowed: {text}{more}");
         let said = render(&desired.diagnostics, false);
         let line = if text.contains("[env]") || text.contains("[parameters]") { ":3:" } else { "models.d/a.toml" };
@@ -214,7 +214,7 @@ fn a_definition_that_links_to_another_file_shows_nothing_of_it() {
         let mut desired = site.load();
         let said = render(&desired.diagnostics, false);
         assert!(said.contains("hunter2"), "a test of nothing: {name}: {said}");
-        site.policy(GENEROUS).enforce(&mut desired);
+        site.policy(GENEROUS).enforce(&mut desired, ReadFrom::Itself);
         let said = format!("{}{:?}", render(&desired.diagnostics, false), desired.unresolved);
         assert!(!said.contains("hunter2"), "{said}");
         assert!(said.contains("for a definition: it leads to"), "{said}");

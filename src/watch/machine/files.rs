@@ -14,7 +14,8 @@ use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::bell::{Bell, Ring};
-use super::places::{Place, places};
+use super::places::{Place, places, places_of};
+use super::revision;
 
 /// Why there are no events.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +33,12 @@ pub(super) enum NoEvents {
     Other(notify::Error),
 }
 
-/// The watch on the directory of definitions.
+/// The watch on the directory of definitions, or on the revision they are read
+/// from.
 pub(super) struct Files {
     dir: PathBuf,
+    /// `None`: the files in the directory count.
+    revision: Option<String>,
     watcher: RecommendedWatcher,
     shared: Arc<Mutex<Shared>>,
 }
@@ -52,8 +56,9 @@ struct Shared {
 }
 
 impl Files {
-    /// Watches nothing yet: [`Files::arm`] does. Both paths are absolute.
-    pub fn new(dir: PathBuf, database: &Path, bell: Bell) -> Result<Self, NoEvents> {
+    /// Watches nothing yet: [`Files::arm`] does. Both paths are absolute. With a
+    /// revision, what it names counts and not the files in `dir`.
+    pub fn new(dir: PathBuf, revision: Option<String>, database: &Path, bell: Bell) -> Result<Self, NoEvents> {
         let mut log = database.as_os_str().to_owned();
         log.push("-wal");
         let database = [database.to_owned(), log.into()];
@@ -69,7 +74,7 @@ impl Files {
             }
         };
         let watcher = notify::recommended_watcher(on_event).map_err(no_events)?;
-        Ok(Self { dir, watcher, shared })
+        Ok(Self { dir, revision, watcher, shared })
     }
 
     /// Watches what is to be watched now.
@@ -106,7 +111,10 @@ impl Files {
     }
 
     fn wanted(&self) -> BTreeMap<PathBuf, Place> {
-        let mut wanted = places(&self.dir);
+        let mut wanted = match &self.revision {
+            Some(revision) => places_of(&revision::files(&self.dir, revision)),
+            None => places(&self.dir),
+        };
         if let Some(directory) = lock(&self.shared).database[0].parent() {
             wanted.entry(directory.to_owned()).or_insert_with(|| Place::at(directory));
         }

@@ -9,6 +9,7 @@
 mod bell;
 mod files;
 mod places;
+mod revision;
 mod service;
 mod signals;
 
@@ -29,6 +30,7 @@ use crate::definition::Glance;
 use crate::host::{Host, HostError};
 use crate::instance::{self, Rotation, Watched};
 use crate::metrics::Metrics;
+use crate::model::Commit;
 use crate::notify::courier::Couriers;
 use crate::reconcile::Pass;
 use crate::settings::Notify;
@@ -74,6 +76,8 @@ pub struct Machine {
     bell: Bell,
     /// `None`: polled.
     files: Option<Files>,
+    /// The commit that was read last, where definitions are read from Git.
+    commit: Option<Commit>,
     /// What the files looked like when last polled since the last pass.
     polled: Option<Glance>,
     /// When to look at the database again after a write to it, and how long to
@@ -112,6 +116,7 @@ impl Machine {
             watch_lock,
             began: now,
             files: None,
+            commit: None,
             polled: None,
             database_look: None,
             last_rotation: now,
@@ -129,7 +134,8 @@ impl Machine {
             settings,
         };
         if machine.settings.poll.is_none() {
-            match Files::new(models_dir, &machine.host.database_path(), bell) {
+            let revision = machine.host.revision().map(str::to_owned);
+            match Files::new(models_dir, revision, &machine.host.database_path(), bell) {
                 Ok(files) => machine.files = Some(files),
                 Err(why) => machine.fall_back(&why),
             }
@@ -163,6 +169,15 @@ impl Machine {
         if let (Some(metrics), Some(database)) = (&self.metrics, self.host.database()) {
             // An error is one of the next pass, too, which reports it.
             database.undelivered().iter().for_each(|undelivered| metrics.undelivered(undelivered));
+        }
+    }
+
+    /// Says which commit is read, when that is another.
+    fn tell_commit(&mut self) {
+        let (Some(revision), Some(commit)) = (self.host.revision(), self.host.read_commit()) else { return };
+        if self.commit.as_ref() != Some(commit) {
+            tracing::info!(commit = commit.as_str(), "{revision} is commit {}", commit.short());
+            self.commit = Some(commit.clone());
         }
     }
 
@@ -206,7 +221,7 @@ impl Machine {
     /// Whether the files changed since they were polled last, so that a burst
     /// of changes ends when they rest; or, the first time, since they were read.
     fn files_changed(&mut self) -> bool {
-        let now = Glance::at(&self.models_dir);
+        let now = self.host.glance();
         let changed = match &self.polled {
             Some(before) => *before != now,
             None => !self.host.definitions_are_as_read(),
@@ -318,6 +333,7 @@ impl Surroundings for Machine {
     }
 
     fn done(&mut self, pass: Result<&Pass, &HostError>, status: String) {
+        self.tell_commit();
         self.metrics.iter().for_each(|metrics| metrics.passed(pass.ok(), self.pass_began.elapsed()));
         self.tell();
         self.host.take_notices().iter().for_each(|notice| tracing::warn!("{notice}"));

@@ -1,4 +1,5 @@
-//! Which directories tell of changes of the definitions.
+//! Which directories tell of changes of the definitions, or of the revision they
+//! are read from.
 //!
 //! Files are not watched, directories are: editors and git replace files,
 //! Kubernetes swaps a link (`..data`). On the way to the directory and to each
@@ -40,6 +41,15 @@ impl Place {
     }
 }
 
+/// The directories to watch for `files`, absolute paths, now.
+pub(super) fn places_of(files: &BTreeSet<PathBuf>) -> BTreeMap<PathBuf, Place> {
+    let mut walk = Walk::default();
+    for file in files {
+        walk.to(file);
+    }
+    walk.identified()
+}
+
 /// The directories to watch for definitions in `dir`, an absolute path, now.
 pub(super) fn places(dir: &Path) -> BTreeMap<PathBuf, Place> {
     let mut walk = Walk::default();
@@ -52,15 +62,20 @@ pub(super) fn places(dir: &Path) -> BTreeMap<PathBuf, Place> {
         }
         walk.place(&real).definitions = true;
     }
-    let identified =
-        |(path, place): (PathBuf, Place)| (path.clone(), Place { identity: Place::at(&path).identity, ..place });
-    walk.0.into_iter().map(identified).collect()
+    walk.identified()
 }
 
 #[derive(Default)]
 struct Walk(BTreeMap<PathBuf, Place>);
 
 impl Walk {
+    /// What was noted, each directory as it is now.
+    fn identified(self) -> BTreeMap<PathBuf, Place> {
+        let identified =
+            |(path, place): (PathBuf, Place)| (path.clone(), Place { identity: Place::at(&path).identity, ..place });
+        self.0.into_iter().map(identified).collect()
+    }
+
     /// Goes to `path`, noting what may lead elsewhere tomorrow; where it leads
     /// today, `None` if nowhere.
     fn to(&mut self, path: &Path) -> Option<PathBuf> {
@@ -74,10 +89,11 @@ impl Walk {
             let next = here.join(&name);
             let metadata = fs::symlink_metadata(&next);
             let is_link = metadata.as_ref().is_ok_and(fs::Metadata::is_symlink);
-            if is_link || left.is_empty() || metadata.is_err() {
+            let is_directory = metadata.as_ref().is_ok_and(fs::Metadata::is_dir);
+            if !is_directory || left.is_empty() {
                 self.place(&here).names.insert(name);
             }
-            metadata.ok()?;
+            metadata.ok().filter(|_| is_directory || is_link || left.is_empty())?;
             if !is_link {
                 here = next;
                 continue;

@@ -1,0 +1,155 @@
+//! `herdsman wait`.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::open::{Refused, look_and_tell};
+use super::output::{complain, print};
+use super::reconcile::{exit_of_pass, report_diagnostics};
+use super::{Exit, Places, duration, render};
+use crate::definition::LoadError;
+use crate::host::{Host, HostError};
+use crate::plan::{Limits, WaitKind};
+use crate::reconcile::Pass;
+use crate::text;
+use crate::wait::{Deployed, Verdict, Vigil, deployed};
+
+/// Arguments of `wait`.
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    /// Until this commit, or a later one that has it in it, is what runs here.
+    #[arg(long, value_name = "SHA")]
+    commit: Option<String>,
+    /// Give up after this time.
+    #[arg(long, value_name = "T", default_value = "5m", value_parser = duration)]
+    timeout: Duration,
+    /// How long everything has to stay as declared, without a crash.
+    #[arg(long, value_name = "T", default_value = "10s", value_parser = duration)]
+    stable_for: Duration,
+}
+
+/// How often to look; a process that exits is seen at once.
+const POLL: Duration = Duration::from_millis(250);
+
+/// Runs the command: it looks, and changes nothing.
+pub(super) fn run(places: &Places, args: &WaitArgs) -> anyhow::Result<Exit> {
+    let begun = Instant::now();
+    let mut vigil = Vigil::new(args.stable_for);
+    let mut said = String::new();
+    loop {
+        let mut seen = look(places, args)?;
+        let (state, verdict) = match &seen {
+            Seen::NotYet(why) => {
+                vigil.interrupted();
+                (format!("waits: {why}"), Verdict::NotYet)
+            }
+            Seen::Machine { pass, .. } => {
+                let verdict = vigil.judge(pass, begun.elapsed());
+                (state(&verdict, pass), verdict)
+            }
+        };
+        match (verdict, &seen) {
+            (Verdict::Reached, Seen::Machine { what, pass, .. }) => {
+                let healthy = text::duration(args.stable_for);
+                let models = render::match_summary(&pass.plan);
+                print(format_args!("{what} is as declared, and was for {healthy}: {models}\n"))?;
+                return Ok(Exit::Converged);
+            }
+            (Verdict::Never, Seen::Machine { what, pass, .. }) => {
+                report_diagnostics(pass);
+                return Err(given_up(&format!("{what} will not be as declared without you"), Some(pass)));
+            }
+            _ if begun.elapsed() >= args.timeout => {
+                let waited = text::duration(args.timeout);
+                return Err(match &seen {
+                    Seen::NotYet(why) => given_up(&format!("gave up after {waited}: {why}"), None),
+                    Seen::Machine { what, pass, .. } => {
+                        let still = if matches!(verdict, Verdict::Settling(_)) { "for long enough" } else { "yet" };
+                        let why = format!("gave up after {waited}: {what} is not as declared {still}");
+                        given_up(&(why + nobody(places, pass)?), Some(pass))
+                    }
+                });
+            }
+            _ => {}
+        }
+        if state != said {
+            complain(&state);
+            said = state;
+        }
+        let left = args.timeout.saturating_sub(begun.elapsed());
+        let pause = if let Verdict::Settling(for_long) = verdict { for_long.min(POLL) } else { POLL };
+        seen.pause(pause.min(left));
+    }
+}
+
+/// What a look found.
+enum Seen {
+    /// What is asked for is not what is read, or cannot be read now.
+    NotYet(String),
+    /// How things stand.
+    Machine {
+        /// What is looked at: a commit, or the definitions.
+        what: String,
+        pass: Box<Pass>,
+        host: Box<Host>,
+    },
+}
+
+impl Seen {
+    /// Until the next look: a server that ends is seen at once.
+    fn pause(&mut self, time: Duration) {
+        match self {
+            Self::NotYet(_) => std::thread::sleep(time),
+            Self::Machine { pass, host, .. } => host.wait(&pass.observed.instances, time),
+        }
+    }
+}
+
+fn look(places: &Places, args: &WaitArgs) -> anyhow::Result<Seen> {
+    // Before the definitions are read: they are at least as new.
+    let what = match &args.commit {
+        None => places.models_dir.display().to_string(),
+        Some(commit) => match deployed(&places.resolve().models_dir(), places.revision(), commit)? {
+            Deployed::NotYet(why) => return Ok(Seen::NotYet(why)),
+            Deployed::In { wanted, read } if wanted == read => wanted.short().to_owned(),
+            Deployed::In { wanted, read } => format!("{} (in {})", wanted.short(), read.short()),
+        },
+    };
+    let limits = Limits { port_range: places.port_range, logs: places.state().logs(), ..Limits::default() };
+    let seen = places.open_read_only().and_then(|mut host| Ok((look_and_tell(&mut host, &limits)?, host)));
+    match seen {
+        Ok((pass, host)) => Ok(Seen::Machine { what, pass: Box::new(pass), host: Box::new(host) }),
+        // Somebody is at work on the files.
+        Err(HostError::Load(problem @ (LoadError::GitBusy { .. } | LoadError::Unsettled { .. }))) => {
+            Ok(Seen::NotYet(problem.to_string()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How things stand.
+fn state(verdict: &Verdict, pass: &Pass) -> String {
+    match verdict {
+        Verdict::Reached | Verdict::Settling(_) => "as declared; waits whether it stays so".to_owned(),
+        Verdict::NotYet | Verdict::Never if pass.plan.actions.is_empty() => {
+            let waits = pass.plan.waiting.iter().filter(|waiting| waiting.on.kind() != WaitKind::Note);
+            let waits: Vec<String> = waits.map(|waiting| format!("{}: {}", waiting.model, waiting.on)).collect();
+            waits.join("\n")
+        }
+        Verdict::NotYet | Verdict::Never => render::summary(&pass.plan).trim_end().to_owned(),
+    }
+}
+
+/// Where there is something to do and nobody who does it.
+fn nobody(places: &Places, pass: &Pass) -> anyhow::Result<&'static str> {
+    let idle = !pass.plan.actions.is_empty() && !places.state().has_watcher()?;
+    Ok(if idle { "; no `herdsman watch` runs here, so it needs a `herdsman reconcile`" } else { "" })
+}
+
+/// The end without success: the plan says what is missing.
+fn given_up(why: &str, pass: Option<&Pass>) -> anyhow::Error {
+    let exit = pass.map_or(Exit::Failed, |pass| exit_of_pass(pass).and(Exit::Failed));
+    let plan = pass.map(|pass| format!("\n{}", render::plan(&pass.plan).trim_end())).unwrap_or_default();
+    Refused { exit, message: format!("{why}{plan}") }.into()
+}

@@ -1,0 +1,78 @@
+//! Definitions that are taken from a commit instead of the work tree.
+//!
+//! Every look asks Git which commit the revision names now, and reads the files
+//! of another one only. Uncommitted edits, a half-done checkout or a directory
+//! that is not checked out make no difference.
+
+use std::path::{Path, PathBuf};
+
+use crate::definition::{Snapshot, is_part};
+use crate::git::{GitError, WorkTree};
+use crate::model::Commit;
+use crate::trust::{self, Untrusted};
+
+/// Why no commit can be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RevisionError {
+    /// There is no repository.
+    #[error("{} is in no Git repository, of which {revision:?} could be read: see --models-dir and --from-git", dir.display())]
+    NoRepository {
+        /// The revision.
+        revision: String,
+        /// The directory of definitions.
+        dir: PathBuf,
+    },
+    /// Git does not give it.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// Others can change the repository.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
+}
+
+/// A revision, and what was last read of it of one directory.
+#[derive(Debug)]
+pub(crate) struct FromGit {
+    revision: String,
+    last: Option<(Commit, Snapshot)>,
+}
+
+impl FromGit {
+    pub fn new(revision: String) -> Self {
+        Self { revision, last: None }
+    }
+
+    /// The files in `dir`, absolute, in the commit that the revision names now.
+    /// With `owners`, root refuses a repository that others than those can change.
+    pub fn read(&mut self, dir: &Path, owners: Option<&[u32]>) -> Result<&Snapshot, RevisionError> {
+        let (tree, commit) = self.resolve(dir)?;
+        if let Some(owners) = owners {
+            tree.places().try_for_each(|place| trust::require(&place, owners))?;
+        }
+        let last = match self.last.take() {
+            Some(last) if last.0 == commit => last,
+            _ => {
+                let files = tree.files(&commit, is_part)?;
+                (commit, Snapshot::new(files))
+            }
+        };
+        Ok(&self.last.insert(last).1)
+    }
+
+    /// The commit that was read last.
+    pub fn commit(&self) -> Option<&Commit> {
+        self.last.as_ref().map(|(commit, _)| commit)
+    }
+
+    /// The commit that the revision names now.
+    pub fn named(&self, dir: &Path) -> Option<Commit> {
+        self.resolve(dir).ok().map(|(_, commit)| commit)
+    }
+
+    fn resolve(&self, dir: &Path) -> Result<(WorkTree, Commit), RevisionError> {
+        let no_repository = || RevisionError::NoRepository { revision: self.revision.clone(), dir: dir.to_owned() };
+        let tree = WorkTree::holding(dir)?.ok_or_else(no_repository)?;
+        let commit = tree.resolve(&self.revision)?;
+        Ok((tree, commit))
+    }
+}

@@ -1,0 +1,108 @@
+//! Which files tell that a revision names another commit now.
+//!
+//! Git keeps a branch in a file of its own (`refs/heads/main`), together with
+//! others (`packed-refs`), or in tables (`reftable/`), and replaces whichever it
+//! is by a rename. Which file a name stands for is told by the order of
+//! gitrevisions(7); those that are not there may come. What only Git can tell,
+//! as that `@{upstream}` changed, is seen at the next resync.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::git::WorkTree;
+use crate::regular;
+
+/// The longest file of a reference that is read, bytes: it holds one name.
+const LONGEST: u64 = 8 << 10;
+
+/// References that lead to another, at most: Git's own limit.
+const MOST_LINKS: usize = 5;
+
+/// The files that decide which commit `revision` names in the repository that
+/// holds `dir`; where there is none, where one would be.
+pub(super) fn files(dir: &Path, revision: &str) -> BTreeSet<PathBuf> {
+    // No repository, or one that is not read: it may be made, or mended.
+    let nothing = || [dir.to_owned(), dir.join(".git")].into();
+    let Ok(Some(WorkTree { own, common, .. })) = WorkTree::holding(dir) else { return nothing() };
+    let mut files: BTreeSet<PathBuf> = [common.join("packed-refs"), common.join("reftable/tables.list")].into();
+    for name in names(revision) {
+        let mut name = name;
+        for _ in 0..=MOST_LINKS {
+            // Only what lies at the top belongs to one work tree alone.
+            let file = if name.contains('/') { common.join(&name) } else { own.join(&name) };
+            let next = regular::read(&file, LONGEST).ok().and_then(|content| link(&content));
+            files.insert(file);
+            let Some(next) = next else { break };
+            name = next;
+        }
+    }
+    files
+}
+
+/// What a name may be short for: gitrevisions(7).
+fn names(revision: &str) -> Vec<String> {
+    let end = ["~", "^", ":", "@{"].iter().filter_map(|mark| revision.find(mark)).min().unwrap_or(revision.len());
+    let name = match &revision[..end] {
+        "" | "@" => "HEAD",
+        name => name,
+    };
+    let places = ["", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/"];
+    let mut names: Vec<String> = places.iter().map(|place| format!("{place}{name}")).collect();
+    names.push(format!("refs/remotes/{name}/HEAD"));
+    names.retain(|name| !name.split('/').any(|part| part.is_empty() || part == ".." || part == "."));
+    names
+}
+
+/// The reference that one leads to.
+fn link(content: &[u8]) -> Option<String> {
+    let target = std::str::from_utf8(content).ok()?.strip_prefix("ref:")?.trim();
+    target.starts_with("refs/").then(|| target.to_owned()).filter(|target| !target.contains(".."))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+
+    #[test]
+    fn a_name_is_looked_for_where_git_does() {
+        let all = |name: &str| {
+            let places = ["", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/"];
+            let mut all: Vec<String> = places.map(|place| format!("{place}{name}")).into();
+            all.push(format!("refs/remotes/{name}/HEAD"));
+            all
+        };
+        assert_eq!(names("origin/main"), all("origin/main"));
+        assert_eq!(names("main~2^{tree}"), all("main"));
+        for head in ["HEAD", "@", "@{upstream}", "@~3"] {
+            assert_eq!(names(head)[0], "HEAD", "{head}");
+        }
+        assert_eq!(names("a@b"), all("a@b"));
+        assert!(names("../../etc/passwd").is_empty());
+    }
+
+    #[test]
+    fn a_branch_that_is_checked_out_is_found_through_head_also_in_a_linked_work_tree() {
+        let temp = tempfile::tempdir().unwrap();
+        let top = temp.path().canonicalize().unwrap();
+        let git = |args: &[&str]| {
+            let who = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"];
+            let output = std::process::Command::new("git").arg("-C").arg(&top).args(who).args(args).output().unwrap();
+            assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        let main = top.join("repo");
+        git(&["init", "-q", "-b", "main", "repo"]);
+        git(&["-C", "repo", "commit", "-q", "--allow-empty", "-m", "first"]);
+        git(&["-C", "repo", "worktree", "add", "-q", "-b", "other", "../linked"]);
+        let here = files(&main.join("models.d"), "HEAD");
+        let git_dir = main.join(".git");
+        for file in ["HEAD", "refs/heads/main", "packed-refs", "reftable/tables.list"] {
+            assert!(here.contains(&git_dir.join(file)), "{file}: {here:?}");
+        }
+        let linked = files(&top.join("linked/models.d"), "HEAD");
+        for file in ["worktrees/linked/HEAD", "refs/heads/other", "packed-refs"] {
+            assert!(linked.contains(&git_dir.join(file)), "{file}: {linked:?}");
+        }
+        assert_eq!(files(&top.join("none"), "HEAD"), [top.join("none"), top.join("none/.git")].into());
+    }
+}
