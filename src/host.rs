@@ -1,6 +1,8 @@
 //! This machine, behind the trait [`World`]: real files, a real database, real
 //! processes.
 
+mod binaries;
+mod check;
 mod from_git;
 mod provenance;
 mod store;
@@ -8,8 +10,10 @@ mod teller;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use self::binaries::Binaries;
+use self::check::check_all;
 pub(crate) use self::from_git::FromGit;
 pub use self::from_git::RevisionError;
 use self::provenance::Asker;
@@ -17,18 +21,18 @@ use self::store::Store;
 use self::teller::Teller;
 use crate::apply::{Read, World};
 use crate::database::{Applied, Database, DatabaseError, Place};
-use crate::definition::catalogue::Catalogue;
-use crate::definition::catalogue::binary::{self, Verdict};
-use crate::definition::{self, Catalogues, Glance, LoadError, LoadOptions, Loader, ReadFrom};
+use crate::definition::{self, Glance, LoadError, LoadOptions, Loader, ReadFrom};
 use crate::instance::{self, Host as Processes};
 use crate::model::{
-    BinaryIdentity, Change, Commit, Death, Desired, FailureCause, Instance, Launch, ModelName, Observed, ProcessId,
-    Provenance, Records, StopTarget, Timestamp,
+    Change, Commit, Death, Desired, FailureCause, Instance, Launch, ModelName, Observed, ProcessId, Provenance,
+    Records, Spec, SpecHash, StopTarget, Timestamp,
 };
-use crate::plan::{Answers, Binary, Limits, Question};
+use crate::plan::{Answers, Limits, Question};
+use crate::policy::{Policy, PolicyError, PolicySource};
 use crate::reconcile::{Goal, Pass};
 use crate::settings::Notify;
 use crate::state::{StateDir, StateError};
+use crate::trust::{self, Untrusted};
 
 /// Where everything is.
 #[derive(Clone, Debug)]
@@ -43,6 +47,9 @@ pub struct Places {
     pub database: PathBuf,
     /// The llama-server of definitions that name none; `None`: from `PATH`.
     pub llama_server: Option<String>,
+    /// The policy, as the user named it; `None`: at the default place, if there
+    /// is one.
+    pub policy: Option<PathBuf>,
 }
 
 impl Places {
@@ -59,6 +66,16 @@ impl Places {
         let own = absolute(&self.state.database());
         if own.is_some() && own == absolute(&self.database) { Place::Own } else { Place::Named }
     }
+
+    /// Refuses, as root, records that others can change. The mode of a database
+    /// that was named is its owner's; but whoever can make files beside it can
+    /// write to it, for SQLite takes up a `-wal` or `-journal` that it finds.
+    fn require_trusted(&self, policy: Option<&Policy>) -> Result<(), Untrusted> {
+        let cwd = working_directory();
+        trust::require(&definition::absolute(&cwd, self.state.path()), &[])?;
+        let owners = policy.map_or(&[][..], Policy::owners);
+        trust::require_directory_of(&definition::absolute(&cwd, &self.database), owners)
+    }
 }
 
 /// What ends a pass on this machine.
@@ -67,6 +84,12 @@ pub enum HostError {
     /// The definitions cannot be read.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// What the host allows is not known.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// Others can change what this goes by.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
     /// The commit they are in cannot be read.
     #[error(transparent)]
     Revision(#[from] RevisionError),
@@ -108,6 +131,9 @@ pub struct Host {
     git: Asker,
     /// What Git is the cause of, and was not told yet.
     git_notice: Option<String>,
+    policy: PolicySource,
+    /// What the policy allows to be started, as of this pass.
+    allowed: BTreeMap<(ModelName, SpecHash), Spec>,
 }
 
 impl Host {
@@ -119,9 +145,11 @@ impl Host {
     /// The state directory or the database cannot be used.
     pub fn open(places: Places) -> Result<Self, HostError> {
         places.state.create()?;
+        let policy = trusted_policy(&places)?;
+        places.state.tighten(&places.database)?;
         let id = places.state.id_or_new()?;
         let store = Store::open(&places)?;
-        Self::new(places, &id, store)
+        Self::new(places, &id, store, policy)
     }
 
     /// A host that only looks, and writes nothing at all.
@@ -129,21 +157,15 @@ impl Host {
     /// # Errors
     /// The state directory or the database cannot be read.
     pub fn open_read_only(places: Places) -> Result<Self, HostError> {
+        let policy = trusted_policy(&places)?;
         // Without an id nothing was ever started: a new one finds nothing.
         let id = places.state.id()?.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let store = Store::open_read_only(&places)?;
-        Self::new(places, &id, store)
+        Self::new(places, &id, store, policy)
     }
 
-    fn new(places: Places, state_id: &str, store: Store) -> Result<Self, HostError> {
-        let cache = places.state.cache();
-        let binaries = Binaries {
-            default: places.llama_server.clone(),
-            write: store.is_for_writing(),
-            cache,
-            known: Mutex::default(),
-            catalogues: Mutex::default(),
-        };
+    fn new(places: Places, state_id: &str, store: Store, policy: PolicySource) -> Result<Self, HostError> {
+        let binaries = Binaries::new(places.llama_server.clone(), places.state.cache(), store.is_for_writing());
         let state_key = blake3::derive_key("herdsman 2026 secret digests", state_id.as_bytes());
         let processes = Processes::new(state_id)?;
         let (loader, git) = (Loader::default(), Asker::default());
@@ -159,6 +181,8 @@ impl Host {
             teller: None,
             git,
             git_notice: None,
+            policy,
+            allowed: BTreeMap::new(),
         })
     }
 
@@ -193,6 +217,28 @@ impl Host {
     #[must_use]
     pub fn database_path(&self) -> PathBuf {
         definition::absolute(&working_directory(), &self.places.database)
+    }
+
+    /// Reads the policy as it is now: what definitions may ask for, and which
+    /// llama-servers may be run at all.
+    ///
+    /// # Errors
+    /// It is not known what is allowed: nothing may be started or changed.
+    pub fn read_policy(&mut self) -> Result<(), PolicyError> {
+        self.binaries.policy = self.policy.current()?;
+        self.allowed.clear();
+        Ok(())
+    }
+
+    /// Why the policy does not let this be started now. Paths are followed
+    /// again, for a link may lead elsewhere than when it was planned; what was
+    /// not asked about is not allowed.
+    fn refusal(&self, launch: &Launch) -> Option<String> {
+        let policy = self.binaries.policy.as_ref()?;
+        match self.allowed.get(&(launch.model.clone(), launch.spec.clone())) {
+            Some(spec) => policy.refusal(spec),
+            None => Some("the policy was not asked about it; please report this".to_owned()),
+        }
     }
 
     /// The directory of definitions, absolute.
@@ -305,18 +351,23 @@ impl World for Host {
     }
 
     fn load(&mut self) -> Result<Arc<Desired>, HostError> {
+        self.read_policy()?;
         let Self { places, state_key, binaries, loader, from_git, .. } = self;
         load(loader, from_git.as_mut(), places, *state_key, binaries)
     }
 
     fn records(&mut self) -> Result<Arc<Records>, HostError> {
+        // Passes go on without definitions, but not without knowing what is allowed.
+        self.read_policy()?;
         Ok(self.store.records()?)
     }
 
     fn read(&mut self, goal: Goal) -> Result<Read, HostError> {
         if goal == Goal::Down {
-            return Ok((None, self.records()?));
+            // Whatever the policy says, servers may be stopped.
+            return Ok((None, self.store.records()?));
         }
+        self.read_policy()?;
         let Self { places, store, state_key, binaries, loader, from_git, .. } = self;
         let (desired, records) = std::thread::scope(|scope| {
             let records = scope.spawn(|| store.records());
@@ -337,6 +388,14 @@ impl World for Host {
         let mut busy: Vec<&Instance> = Vec::new();
         for question in questions {
             match question {
+                Question::Allowed { model, spec, hash } => {
+                    let refusal = self.binaries.policy.as_ref().and_then(|policy| policy.refusal(spec));
+                    let key = (model.clone(), hash.clone());
+                    if self.binaries.policy.is_some() && refusal.is_none() {
+                        self.allowed.insert(key.clone(), (**spec).clone());
+                    }
+                    answers.allowed.insert(key, refusal.map_or(Ok(()), Err));
+                }
                 Question::Binary(declared) => {
                     let binary = self.binaries.find(declared.as_deref()).map(|(binary, _)| binary);
                     answers.binaries.insert(declared.clone(), binary);
@@ -397,6 +456,9 @@ impl World for Host {
     }
 
     fn spawn(&mut self, launch: &Launch) -> Result<ProcessId, Death> {
+        if let Some(message) = self.refusal(launch) {
+            return Err(Death { cause: FailureCause::Spawn, message });
+        }
         self.processes.spawn(launch).map_err(|error| Death { cause: FailureCause::Spawn, message: error.to_string() })
     }
 
@@ -404,6 +466,16 @@ impl World for Host {
         let results = self.processes.stop(targets);
         results.into_iter().map(|result| result.map_err(|error| error.to_string())).collect()
     }
+}
+
+/// Where the policy is, once it is known that nobody else can change the
+/// records. A policy that cannot be read ends the pass, not this: servers may be
+/// stopped all the same.
+fn trusted_policy(places: &Places) -> Result<PolicySource, Untrusted> {
+    let mut source = PolicySource::new(places.policy.as_deref(), &working_directory());
+    let policy = source.current().ok().flatten();
+    places.require_trusted(policy.as_deref())?;
+    Ok(source)
 }
 
 fn load(
@@ -415,103 +487,24 @@ fn load(
 ) -> Result<Arc<Desired>, HostError> {
     binaries.look_again();
     let cwd = working_directory();
-    let dir = &places.models_dir;
+    let policy = binaries.policy.as_deref();
+    let dir = definition::absolute(&cwd, &places.models_dir);
+    let owners = policy.map_or(&[][..], Policy::owners);
+    trust::require(&dir, owners)?;
     let from = match from_git {
-        Some(from_git) => ReadFrom::Commit(from_git.read(&definition::absolute(&cwd, dir))?),
+        Some(from_git) => ReadFrom::Commit(from_git.read(&dir, Some(owners))?),
         None => ReadFrom::Itself,
     };
-    let mut desired = loader.load(&LoadOptions { dir, from, cwd: &cwd, state_key, catalogues: binaries })?;
+    let options = LoadOptions { dir: &places.models_dir, from, cwd: &cwd, state_key, catalogues: binaries };
+    let mut desired = loader.load(&options)?;
+    loader.require_trusted(&dir, owners)?;
+    if let Some(policy) = policy {
+        policy.enforce(&mut desired, from);
+    }
     definition::host_checks(&mut desired, from);
     Ok(desired)
 }
 
 fn working_directory() -> PathBuf {
     std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"))
-}
-
-/// Whether llama-server takes a command line, and its weights are GGUF files
-/// that are all there.
-fn check(launch: &Launch, weights: &[PathBuf]) -> Result<(), String> {
-    for file in weights {
-        definition::check_gguf(file).map_err(|problem| problem.to_string())?;
-    }
-    match binary::dry_run(&launch.binary, &launch.args, &launch.env) {
-        Ok(Verdict::Accepted) => Ok(()),
-        Ok(Verdict::Refused { message }) => Err(format!("llama-server refuses its options: {message}")),
-        Err(problem) => Err(problem.to_string()),
-    }
-}
-
-/// Checks command lines, as many at once as there are processors: each takes
-/// a dry run of llama-server.
-fn check_all(checks: &[(&Launch, &[PathBuf])]) -> Vec<Result<(), String>> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(checks.len()).max(1);
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let Some((launch, weights)) = checks.get(index) else { return done };
-            done.push((index, check(launch, weights)));
-        }
-    };
-    let mut results: Vec<(usize, Result<(), String>)> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
-    });
-    results.sort_by_key(|(index, _)| *index);
-    results.into_iter().map(|(_, result)| result).collect()
-}
-
-/// The llama-servers of this machine, each looked at once in a pass.
-struct Binaries {
-    default: Option<String>,
-    write: bool,
-    cache: PathBuf,
-    known: Mutex<BTreeMap<Option<String>, Result<Known, String>>>,
-    /// The options of every llama-server seen so far.
-    catalogues: Mutex<BTreeMap<BinaryIdentity, Arc<Catalogue>>>,
-}
-
-/// A usable llama-server and the options it knows.
-type Known = (Binary, Arc<Catalogue>);
-
-impl Binaries {
-    /// A llama-server may be replaced between two passes.
-    fn look_again(&self) {
-        lock(&self.known).clear();
-    }
-
-    fn find(&self, declared: Option<&str>) -> Result<Known, String> {
-        let key = declared.map(str::to_owned);
-        let mut known = lock(&self.known);
-        known.entry(key).or_insert_with(|| self.look(declared)).clone()
-    }
-
-    fn look(&self, declared: Option<&str>) -> Result<Known, String> {
-        let named = declared.or(self.default.as_deref());
-        let path = binary::locate(named, std::env::var_os("PATH").as_deref()).map_err(|p| p.to_string())?;
-        let identity = binary::identify(&path).map_err(|p| p.to_string())?;
-        if let Some(catalogue) = lock(&self.catalogues).get(&identity) {
-            return Ok((Binary { path, identity }, Arc::clone(catalogue)));
-        }
-        // A program that is not llama-server is found before anything stops
-        // for it.
-        let catalogue =
-            binary::catalogue(&path, &identity, Some(&self.cache), self.write).map_err(|p| p.to_string())?;
-        lock(&self.catalogues).insert(identity.clone(), Arc::clone(&catalogue));
-        Ok((Binary { path, identity }, catalogue))
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Catalogues for Binaries {
-    /// The options of the llama-server that will run; where there is none,
-    /// those of the pinned one.
-    fn catalogue(&self, binary: Option<&str>) -> Arc<Catalogue> {
-        self.find(binary).map_or_else(|_| Catalogue::embedded(), |(_, catalogue)| catalogue)
-    }
 }

@@ -29,6 +29,8 @@
 //! | [`metrics`] | what a watcher tells Prometheus |
 //! | [`settings`] | what the host's owner decides, outside the repository |
 //! | [`notify`] | others are told: what there is to tell (pure), and its delivery |
+//! | [`policy`] | what definitions may ask of this host |
+//! | [`trust`] | whether others can change what root goes by |
 //! | [`git`] | the repository that holds the definitions: commits, and their files |
 //! | [`history`] | what was recorded, told: differences of generations, why a model is as it is |
 //! | [`state`] | the state directory: id, locks, logs |
@@ -44,15 +46,18 @@ pub mod failpoint;
 pub mod git;
 pub mod history;
 pub mod host;
+mod host_file;
 #[cfg(test)]
 mod hostile;
 pub mod import;
 mod inherited;
 pub mod instance;
+mod links;
 pub mod metrics;
 pub mod model;
 pub mod notify;
 pub mod plan;
+pub mod policy;
 mod program;
 pub mod reconcile;
 mod regular;
@@ -60,5 +65,6 @@ pub mod review;
 pub mod settings;
 pub mod state;
 pub mod text;
+pub mod trust;
 pub mod wait;
 pub mod watch;

@@ -19,6 +19,11 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             let code = herdsman::cli::exit_of(&error);
+            let problems = herdsman::cli::diagnostics_of(&error);
+            if !problems.is_empty() {
+                // Colours are stripped where standard error is no terminal.
+                complain(herdsman::definition::render(problems, true));
+            }
             complain(format_args!("error: {error}"));
             code.into()
         }

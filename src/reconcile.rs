@@ -10,7 +10,7 @@ use crate::plan::{Action, Answers, Input, Limits, Plan, Planner, Question};
 
 /// How often the planner may ask before it has to do with what it knows. Each
 /// kind of question is asked once, and one may lead to another.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 9;
 
 /// What a pass is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

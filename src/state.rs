@@ -12,6 +12,8 @@
 //!
 //! The id is a file of its own, so that a lost database loses no server.
 
+mod closing;
+
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};

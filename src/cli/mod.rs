@@ -30,7 +30,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 pub use exit::Exit;
-pub use open::exit_of;
+pub use open::{diagnostics_of, exit_of};
 pub use output::complain;
 
 /// What is said of the program as a whole.
@@ -47,8 +47,8 @@ Servers outlive herdsman.";
 // One help, the short one: every option on a line or two.
 #[command(disable_help_subcommand = true, disable_help_flag = true)]
 #[command(after_help = "Exit codes: 0 converged, 1 something failed or is not as declared, 2 changes \
-(with --detailed-exitcode), 3 refused by the mass-delete guard or a saved plan that does not hold, 64 usage, 65 invalid definition, \
-66 no models.d or saved plan, 69 no usable llama-server, 75 locked by another pass.")]
+(with --detailed-exitcode), 3 refused by the mass-delete guard or a saved plan that does not hold, 64 usage, 65 invalid definition \
+or policy, 66 no models.d, policy or saved plan, 69 no usable llama-server, 75 locked by another pass.")]
 pub struct Cli {
     /// Where things are.
     #[command(flatten)]
@@ -91,6 +91,9 @@ pub struct Places {
     /// [default: /etc/herdsman/herdsman.toml for root, else $XDG_CONFIG_HOME/herdsman/herdsman.toml].
     #[arg(long, global = true, value_name = "FILE", env = "HERDSMAN_SETTINGS", hide_env_values = true)]
     pub settings: Option<PathBuf>,
+    /// What definitions may ask of this host [default: /etc/herdsman/policy.toml, if it is there].
+    #[arg(long, global = true, value_name = "FILE", env = "HERDSMAN_POLICY", hide_env_values = true)]
+    pub policy: Option<PathBuf>,
     /// Ports to allot to definitions that name none.
     #[arg(long, global = true, value_name = "A-B", default_value = "8100-8999", value_parser = port_range)]
     pub port_range: (u16, u16),

@@ -1,11 +1,16 @@
 //! From arguments to a host and a pass, and from errors to exit codes.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use super::output::complain;
 use super::review::exit_of_file;
 use super::{Exit, Places};
 use crate::definition::LoadError;
 use crate::host::{self, Host, HostError, RevisionError};
+use crate::model::Diagnostic;
 use crate::plan::Limits;
+use crate::policy::{Policy, PolicyError, PolicySource};
 use crate::reconcile::{Goal, Pass, look, pass};
 use crate::review::PlanFileError;
 use crate::settings::{Settings, SettingsError, locate};
@@ -21,7 +26,12 @@ impl Places {
         self.llama_server.as_deref().filter(|name| !name.is_empty())
     }
 
-    /// `--from-git`; an empty variable is one that is not set.
+    /// `--policy`, likewise.
+    pub(super) fn stated_policy(&self) -> Option<&Path> {
+        self.policy.as_deref().filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// `--from-git`, likewise.
     pub(super) fn revision(&self) -> Option<&str> {
         self.from_git.as_deref().filter(|revision| !revision.is_empty())
     }
@@ -33,6 +43,7 @@ impl Places {
             models_dir: self.models_dir.clone(),
             from_git: self.revision().map(str::to_owned),
             database: self.database.clone().unwrap_or_else(|| state.database()),
+            policy: self.stated_policy().map(Path::to_owned),
             llama_server: self.stated_llama_server().map(str::to_owned),
             state,
         }
@@ -41,6 +52,15 @@ impl Places {
     /// What this host's owner decides.
     pub(super) fn settings(&self) -> Result<Settings, SettingsError> {
         Settings::load(&locate(self.settings.as_deref()))
+    }
+
+    /// The policy that `validate` goes by: one that is stated, and with `--host`
+    /// the one that is in force here.
+    pub(super) fn policy_for_validate(&self, host: bool, cwd: &Path) -> Result<Option<Arc<Policy>>, HostError> {
+        match self.stated_policy() {
+            None if !host => Ok(None),
+            stated => Ok(PolicySource::new(stated, cwd).current()?),
+        }
     }
 
     pub(super) fn open(&self) -> Result<Host, HostError> {
@@ -79,6 +99,15 @@ pub(super) struct Refused {
     pub(super) message: String,
 }
 
+/// What is wrong with the policy, each at its place, if that ended a command.
+#[must_use]
+pub fn diagnostics_of(error: &anyhow::Error) -> &[Diagnostic] {
+    match error.downcast_ref::<HostError>() {
+        Some(HostError::Policy(error)) => error.diagnostics(),
+        _ => &[],
+    }
+}
+
 /// The exit code of an error that ended a command.
 #[must_use]
 pub fn exit_of(error: &anyhow::Error) -> Exit {
@@ -94,14 +123,28 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
     if let Some(file) = error.downcast_ref::<PlanFileError>() {
         return exit_of_file(file);
     }
-    let state = match error.downcast_ref::<HostError>() {
-        Some(HostError::Load(_) | HostError::Revision(_)) => return Exit::NoModelsDir,
-        Some(HostError::State(state)) => Some(state),
-        Some(_) => None,
-        None => error.downcast_ref::<StateError>(),
-    };
-    match state {
-        Some(StateError::Locked { .. } | StateError::Watched(_)) => Exit::Locked,
+    match error.downcast_ref::<HostError>() {
+        Some(error) => exit_of_host(error),
+        None => error.downcast_ref().map_or(Exit::Failed, exit_of_state),
+    }
+}
+
+/// The exit code of an error of this machine.
+pub(super) fn exit_of_host(error: &HostError) -> Exit {
+    match error {
+        HostError::Load(_)
+        | HostError::Revision(_)
+        | HostError::Untrusted(_)
+        | HostError::Policy(PolicyError::Missing(_)) => Exit::NoModelsDir,
+        HostError::Policy(_) => Exit::InvalidDefinition,
+        HostError::State(error) => exit_of_state(error),
+        HostError::Database(_) | HostError::Processes(_) | HostError::ReadOnly => Exit::Failed,
+    }
+}
+
+fn exit_of_state(error: &StateError) -> Exit {
+    match error {
+        StateError::Locked { .. } | StateError::Watched(_) => Exit::Locked,
         _ => Exit::Failed,
     }
 }

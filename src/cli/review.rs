@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::open::{Refused, pass_and_tell};
 use super::output::complain;
+use super::reconcile::report_diagnostics;
 use super::{Exit, Places};
 use crate::apply::World;
 use crate::database::Applied;
@@ -72,7 +73,8 @@ impl Review {
             limits,
             &cause,
             |host, seen| {
-                self.check(host, seen)?;
+                // What is wrong with a file may be why.
+                self.check(host, seen).inspect_err(|_| report_diagnostics(seen))?;
                 self.refuse_if_applied(host.begin_plan(&self.saved.plan_id)?)
             },
         );

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::reconcile::LimitArgs;
 use super::{Exit, Places, duration};
 use crate::definition::Loader;
+use crate::host::HostError;
 use crate::metrics::{Metrics, listen};
 use crate::watch::machine::{Machine, Settings};
 use crate::watch::{self, Pace};
@@ -55,7 +56,9 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     let host = {
         let _lock = state.lock(args.limits.lock_timeout)?;
         // A pass must not wait for git: other models may need it meanwhile.
-        places.open()?.with_loader(Loader::impatient()).telling(notify)
+        let mut host = places.open()?.with_loader(Loader::impatient()).telling(notify);
+        host.read_policy().map_err(HostError::from)?;
+        host
     };
     let metrics = args.metrics.as_deref().map(serve_metrics).transpose()?;
     let LimitArgs { lock_timeout, .. } = args.limits;

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::text::{self, TextProblem};
 use super::{ReadFrom, Snapshot, defaults};
 use crate::model::Commit;
+use crate::trust::Access;
 
 /// Where definition files are read.
 #[derive(Clone, Copy)]
@@ -167,6 +168,7 @@ pub(super) struct FileStamp {
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
+    access: Access,
 }
 
 impl Stamp {
@@ -177,6 +179,7 @@ impl Stamp {
             size: metadata.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
+            access: Access::of(metadata),
         })
     }
 
@@ -188,6 +191,14 @@ impl Stamp {
         let (Ok(seconds), Ok(nanoseconds)) = (u64::try_from(seconds), u32::try_from(nanoseconds)) else { return false };
         let changed = UNIX_EPOCH.checked_add(Duration::new(seconds, nanoseconds));
         changed.and_then(|changed| changed.checked_add(age)).is_some_and(|rested| rested <= now)
+    }
+
+    /// Who can write to it, on the disk.
+    pub fn access(&self) -> Option<Access> {
+        match self {
+            Self::File(file) => Some(file.access),
+            Self::Content(_) => None,
+        }
     }
 
     /// The stamp of what `path` leads to now; `None` where that is nothing.

@@ -41,7 +41,7 @@ pub fn identity_now(path: &str) -> Option<FileIdentity> {
 /// Every file that a path stands for: all `N` of `…-00001-of-0000N.gguf`,
 /// which llama-server finds by name from the first, else the path alone. Up to
 /// 99,999: made one by one, for the number is what somebody wrote.
-pub(super) fn shards(path: &Arc<str>) -> impl Iterator<Item = Arc<str>> {
+pub(crate) fn shards(path: &Arc<str>) -> impl Iterator<Item = Arc<str>> {
     let set = split_name(path);
     let alone = set.is_none().then(|| Arc::clone(path));
     alone.into_iter().chain(set.into_iter().flatten())

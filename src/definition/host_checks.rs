@@ -10,8 +10,9 @@ use super::directory::Directory;
 use super::secret::{SecretError, read_secret};
 use super::source::Source;
 use super::{ReadFrom, defaults};
-use crate::model::{Definition, Desired, DesiredState, Diagnostic, Origin, Unresolved};
+use crate::model::{Definition, Desired, DesiredState, Diagnostic, ModelName, Origin, Unresolved};
 use crate::regular;
+use crate::trust;
 
 /// What the files of a host were found to be, by path: `None` is good.
 type Checked = BTreeMap<String, Option<String>>;
@@ -21,23 +22,48 @@ type Checked = BTreeMap<String, Option<String>>;
 /// the file. `from` is what was read. Definitions that are to be stopped are left alone.
 pub fn host_checks(desired: &mut Arc<Desired>, from: ReadFrom<'_>) {
     let mut checked = Checked::new();
-    let (mut broken, mut found) = (Vec::new(), Vec::new());
+    let mut refused = Refused::default();
     for definition in desired.definitions.values() {
-        if definition.state == DesiredState::Stopped {
-            continue;
-        }
-        let problems = problems(definition, desired, from, &mut checked);
-        if let [first, ..] = &problems[..] {
-            broken.push((definition.name.clone(), first.message.clone()));
-            found.extend(problems);
+        if definition.state == DesiredState::Running {
+            refused.add(definition, problems(definition, desired, from, &mut checked));
         }
     }
-    if broken.is_empty() {
+    refuse(desired, refused);
+}
+
+/// Definitions that cannot be used after all.
+#[derive(Default)]
+pub(crate) struct Refused {
+    /// Each with its first problem.
+    models: BTreeMap<ModelName, String>,
+    pub found: Vec<Diagnostic>,
+}
+
+impl Refused {
+    /// Refuses `definition` if there is something wrong with it.
+    pub fn add(&mut self, definition: &Definition, mut problems: Vec<Diagnostic>) {
+        if let [first, ..] = &problems[..] {
+            self.models.entry(definition.name.clone()).or_insert_with(|| first.message.clone());
+            self.found.append(&mut problems);
+        }
+    }
+
+    /// Refuses every definition, for one problem of them all.
+    pub fn everything(&mut self, desired: &Desired, problem: Diagnostic) {
+        self.models.extend(desired.definitions.keys().map(|name| (name.clone(), problem.message.clone())));
+        self.found.push(problem);
+    }
+}
+
+/// Moves what was refused to the unresolved ones.
+pub(crate) fn refuse(desired: &mut Arc<Desired>, refused: Refused) {
+    let Refused { models, mut found } = refused;
+    if found.is_empty() {
         return;
     }
     let desired = Arc::make_mut(desired);
     desired.diagnostics.append(&mut found);
-    for (name, problem) in broken {
+    for (name, problem) in models {
         if let Some(definition) = desired.definitions.remove(&name) {
             let (path, file) = (Arc::clone(&definition.path), Arc::clone(&definition.file));
             desired.unresolved.push(Unresolved { path, file, name: Some(name), problem });
@@ -57,7 +83,7 @@ pub fn binary_checks(desired: &Desired, from: ReadFrom<'_>, default: Option<&str
         let named = definition.spec.binary.as_deref().or(default);
         let problem = found.entry(named).or_insert_with(|| unusable(named));
         if let Some(message) = problem {
-            problems.push(at(definition, desired, from, &definition.origin("binary"), "", message));
+            problems.push(problem_at(definition, desired, from, &definition.origin("binary"), "", message));
         }
     }
     super::in_order(problems)
@@ -70,15 +96,21 @@ pub fn port_checks(desired: &Desired, from: ReadFrom<'_>, stranger: impl Fn(u16)
     let problem = |definition: &Arc<Definition>| {
         let port = definition.spec.port?;
         let message = format!("port {port} is held by {}", stranger(port)?);
-        let problem = at(definition, desired, from, &definition.origin("port"), &port.to_string(), &message);
+        let problem = problem_at(definition, desired, from, &definition.origin("port"), &port.to_string(), &message);
         Some(problem.help("stop that, or choose another port"))
     };
     super::in_order(running.filter_map(problem).collect())
 }
 
 fn unusable(named: Option<&str>) -> Option<String> {
-    let path = binary::locate(named, std::env::var_os("PATH").as_deref());
-    let found = path.and_then(|path| binary::catalogue(&path, &binary::identify(&path)?, None, false));
+    let path = match binary::locate(named, std::env::var_os("PATH").as_deref()) {
+        Ok(path) => path,
+        Err(problem) => return Some(problem.to_string()),
+    };
+    if let Err(untrusted) = trust::require(&path, &[]) {
+        return Some(untrusted.to_string());
+    }
+    let found = binary::identify(&path).and_then(|identity| binary::catalogue(&path, &identity, None, false));
     found.err().map(|problem| problem.to_string())
 }
 
@@ -90,7 +122,7 @@ fn problems(definition: &Definition, desired: &Desired, from: ReadFrom<'_>, chec
         if let Some(message) = found {
             let name = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or(path);
             let help = "put the file there, mend the path, or set `state = \"stopped\"`";
-            problems.push(at(definition, desired, from, origin, name, message).help(help));
+            problems.push(problem_at(definition, desired, from, origin, name, message).help(help));
         }
     }
     for (variable, secret) in definition.spec.secrets.iter().filter(|(_, secret)| secret.digest.is_empty()) {
@@ -103,7 +135,7 @@ fn problems(definition: &Definition, desired: &Desired, from: ReadFrom<'_>, chec
             SecretError::Empty(_) | SecretError::TooLong(_) | SecretError::NotText(_) => "write one line of text",
         };
         let help = format!("{fix}, or set `state = \"stopped\"`");
-        problems.push(at(definition, desired, from, &origin, "", &error.to_string()).help(help));
+        problems.push(problem_at(definition, desired, from, &origin, "", &error.to_string()).help(help));
     }
     problems
 }
@@ -116,8 +148,9 @@ fn unreadable(path: &str) -> Option<String> {
     })
 }
 
-/// A problem at a line of the definition or of the defaults beside it.
-fn at(
+/// A problem at a line of the definition or of the defaults beside it; the
+/// caret goes to the value `needle` if that stands there.
+pub(crate) fn problem_at(
     definition: &Definition,
     desired: &Desired,
     from: ReadFrom<'_>,

@@ -20,6 +20,7 @@ use super::directory::{Directory, Listing};
 use super::reading::Reading;
 use super::{LoadError, LoadOptions, git, paths};
 use crate::model::Desired;
+use crate::trust::Untrusted;
 
 /// How long to wait for git, and for the directory to settle.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -73,6 +74,16 @@ impl Loader {
         let read = self.last.as_ref();
         let directory = Directory::Disk(dir);
         read.is_some_and(|read| directory.list().is_ok_and(|now| now == *read.listing()) && read.is_still_so(directory))
+    }
+
+    /// Refuses, as root, what was last read from `dir` if others can change a
+    /// file of it. Users in `owners` are trusted like root.
+    ///
+    /// # Errors
+    /// [`Untrusted`] names the first such file.
+    pub fn require_trusted(&self, dir: &Path, owners: &[u32]) -> Result<(), Untrusted> {
+        let mut files = self.last.iter().flat_map(Reading::accesses);
+        files.try_for_each(|(name, access)| access.require(&dir.join(name), owners))
     }
 
     /// Reads the definitions in `options.dir`, or those of a commit; the very same [`Desired`] if

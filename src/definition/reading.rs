@@ -26,6 +26,7 @@ use super::text::TextProblem;
 use super::value::Reader;
 use super::{LoadOptions, claims, paths, syntax};
 use crate::model::{Definition, Desired, Diagnostic};
+use crate::trust::Access;
 
 /// From this many files on, two threads read; and so they do to look at many
 /// that are as they were.
@@ -118,6 +119,14 @@ impl Reading {
             _ => Arc::new(collect(dir, directory, &reads, problems)),
         };
         Self { desired, listing, files: reads, defaults: stamp, defaults_text: source.text.to_owned() }
+    }
+
+    /// Who can write to each file, of those on the disk.
+    pub fn accesses(&self) -> impl Iterator<Item = (&OsStr, Access)> {
+        let names = self.listing.definitions.iter().map(OsString::as_os_str);
+        let stamps = names.zip(self.files.iter().map(|file| file.stamp));
+        let all = stamps.chain([(OsStr::new(defaults::FILE_NAME), self.defaults)]);
+        all.filter_map(|(name, stamp)| Some((name, stamp?.access()?)))
     }
 
     /// What was read.

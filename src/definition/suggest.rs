@@ -16,7 +16,7 @@ pub(crate) fn closest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c s
 }
 
 /// The place that knows `key`, in words, if it is not the place `here`.
-pub(super) fn elsewhere(key: &str, here: &str) -> Option<String> {
+pub(crate) fn elsewhere(key: &str, here: &str) -> Option<String> {
     let key = &*key.replace('-', "_");
     match Key::find(key) {
         Some(table) if table.is_table() && !here.is_empty() => {

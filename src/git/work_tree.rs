@@ -71,6 +71,13 @@ impl WorkTree {
         Ok(Some(Self { top, dir, own: own.clone(), common: common.clone() }))
     }
 
+    /// Where it is decided what a revision names, and what is in a commit.
+    pub fn places(&self) -> impl Iterator<Item = PathBuf> {
+        let names =
+            ["", "HEAD", "config", "objects", "objects/pack", "packed-refs", "refs", "refs/heads", "refs/remotes"];
+        std::iter::once(self.own.join("HEAD")).chain(names.map(|name| self.common.join(name)))
+    }
+
     /// The commit that `revision` names: a branch, a tag, digits, `HEAD~1`.
     ///
     /// # Errors

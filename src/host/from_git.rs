@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::definition::{Snapshot, is_part};
 use crate::git::{GitError, WorkTree};
 use crate::model::Commit;
+use crate::trust::{self, Untrusted};
 
 /// Why no commit can be read.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,9 @@ pub enum RevisionError {
     /// Git does not give it.
     #[error(transparent)]
     Git(#[from] GitError),
+    /// Others can change the repository.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
 }
 
 /// A revision, and what was last read of it of one directory.
@@ -39,8 +43,12 @@ impl FromGit {
     }
 
     /// The files in `dir`, absolute, in the commit that the revision names now.
-    pub fn read(&mut self, dir: &Path) -> Result<&Snapshot, RevisionError> {
+    /// With `owners`, root refuses a repository that others than those can change.
+    pub fn read(&mut self, dir: &Path, owners: Option<&[u32]>) -> Result<&Snapshot, RevisionError> {
         let (tree, commit) = self.resolve(dir)?;
+        if let Some(owners) = owners {
+            tree.places().try_for_each(|place| trust::require(&place, owners))?;
+        }
         let last = match self.last.take() {
             Some(last) if last.0 == commit => last,
             _ => {

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Approved;
 use crate::model::{
-    BinaryIdentity, Busy, Desired, FileIdentity, InstanceId, Launch, ModelName, Observed, Records, SpecHash, Table,
-    Timestamp,
+    BinaryIdentity, Busy, Desired, FileIdentity, InstanceId, Launch, ModelName, Observed, Records, Spec, SpecHash,
+    Table, Timestamp,
 };
 
 /// The input of [`super::plan`].
@@ -98,6 +98,16 @@ pub enum MaxDeletes {
 /// answering.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
+    /// May this be started on this host, as the host's policy is now? A port
+    /// that herdsman allotted itself is left out of the spec.
+    Allowed {
+        /// The model.
+        model: ModelName,
+        /// What is to be started.
+        spec: Box<Spec>,
+        /// Its hash.
+        hash: SpecHash,
+    },
     /// Which llama-server is meant by this `binary` (`None`: the default)?
     Binary(Option<String>),
     /// Does this llama-server accept this command line, and are the weights
@@ -130,6 +140,8 @@ pub enum Question {
 pub struct Answers {
     /// By `binary`: which, or why there is none.
     pub binaries: BTreeMap<Option<String>, Result<Binary, String>>,
+    /// By model and spec: `Err` says why the policy does not allow it.
+    pub allowed: BTreeMap<(ModelName, SpecHash), Result<(), String>>,
     /// By model and the spec that was checked: `Err` says why it is refused.
     pub checks: BTreeMap<(ModelName, SpecHash), Result<(), String>>,
     /// By instance.

@@ -317,6 +317,12 @@ pub enum WaitFor {
         /// What is wrong.
         problem: String,
     },
+    /// The host's policy to allow the start: nothing may be started that it
+    /// does not allow, whatever was recorded before it said so.
+    Policy {
+        /// What it does not allow, and where it says so.
+        problem: String,
+    },
     /// A command line and weights that llama-server accepts.
     Accepted {
         /// What it says.
@@ -391,7 +397,7 @@ impl WaitFor {
             | Self::ForeignInstance { .. }
             | Self::OneRow { .. }
             | Self::Answer { .. } => WaitKind::Stuck,
-            Self::Definition { .. } | Self::DeletionBlocked { .. } | Self::Accepted { .. } => {
+            Self::Definition { .. } | Self::DeletionBlocked { .. } | Self::Policy { .. } | Self::Accepted { .. } => {
                 WaitKind::InvalidDefinition
             }
             Self::Guard => WaitKind::Guard,
@@ -439,6 +445,7 @@ impl fmt::Display for WaitFor {
             Self::DeletionBlocked { file } => write!(f, "not deleted: {file} cannot be read and may be its definition"),
             Self::Guard => f.write_str("refused by the mass-delete guard (--max-deletes)"),
             Self::Binary { problem } => f.write_str(problem),
+            Self::Policy { problem } => write!(f, "not started: {}", printable(problem)),
             Self::Accepted { message, origin } => write!(f, "nothing is changed: {message}   {origin}"),
             Self::UnknownProcess { pid: Some(pid) } => write!(f, "pid {pid} cannot be read and may be its server"),
             Self::UnknownProcess { pid: None } => f.write_str("a process that cannot be read may be its server"),

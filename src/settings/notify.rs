@@ -7,9 +7,9 @@ use std::time::Duration;
 use reqwest::header::{HeaderName, HeaderValue};
 use toml::de::DeValue;
 
-use super::unknown;
 use crate::definition::value::{Reader, Value};
 use crate::definition::{SecretError, draft, read_secret};
+use crate::host_file::unknown;
 use crate::model::{ModelName, NewsKind, SecretSource};
 
 /// How long a command or a receiver may take, unless said otherwise.
@@ -107,7 +107,7 @@ pub(super) fn read(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -
             "timeout" => notify.timeout = timeout(reader, value).unwrap_or(TIMEOUT),
             "events" => notify.events = events(reader, value),
             "models" => notify.models = Some(models(reader, value)),
-            other => unknown(reader, other, key.span(), "`[notify]`", &KEYS),
+            other => unknown(reader, other, key.span(), ("`[notify]`", &KEYS)),
         }
     }
     if !told {

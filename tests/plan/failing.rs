@@ -398,3 +398,48 @@ fn a_former_generation_that_dies_too_is_tried_again_by_backoff() {
             until 3.000 s
     ");
 }
+
+#[test]
+fn nothing_that_the_policy_does_not_allow_is_started_from_a_record() {
+    // What the last good generation ran with is allowed no longer.
+    let mut world = edited();
+    world.machine.forbidden.insert("ctx_size".to_owned());
+    assert_snapshot!(world.story(), @"
+    -- 0.000 s
+    restart chat: ctx_size no longer 1   models.d/chat.toml; fate set to dies   models.d/chat.toml:2
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of chat on port 8100
+    -- 0.000 s
+    wait    chat: loading (pid 102)
+    -- 1.000 s
+    found   chat start failed: invalid magic characters
+    note    instance gone
+    note    chat generation 2 failed: invalid magic characters
+    note    chat crashes 0
+    note    chat status error (generation 2 failed: invalid magic characters)
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: not started: the policy does not allow `ctx_size`
+    -- 1.000 s
+    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: not started: the policy does not allow `ctx_size`
+    ");
+}
+
+#[test]
+fn a_crashed_server_stays_down_while_the_policy_does_not_allow_it() {
+    let mut world = World::settled([model("chat").option("ctx_size", "1")]);
+    world.machine.forbidden.insert("ctx_size".to_owned());
+    world.advance(60);
+    world.machine.kill("chat", FailureCause::Spec, "segmentation fault");
+    assert_snapshot!(world.story(), @"
+    -- 0.000 s
+    found   chat crashed: segmentation fault
+    note    instance gone
+    note    chat crashes 1
+    note    chat status error (segmentation fault)
+    wait    chat: not started: the policy does not allow `ctx_size`
+    -- 0.000 s
+    wait    chat: not started: the policy does not allow `ctx_size`
+    ");
+}

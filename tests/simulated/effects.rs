@@ -172,6 +172,11 @@ impl World {
 
     fn answer_one(&mut self, question: &Question, answers: &mut Answers) {
         match question {
+            Question::Allowed { model, spec, hash } => {
+                let refused = spec.options.keys().find(|option| self.machine.forbidden.contains(&***option));
+                let answer = refused.map_or(Ok(()), |option| Err(format!("the policy does not allow `{option}`")));
+                answers.allowed.insert((model.clone(), hash.clone()), answer);
+            }
             Question::Binary(declared) => {
                 let binary = self.machine.binary(declared);
                 self.promises.told(declared, binary.as_ref().ok().map(|binary| binary.identity.clone()));

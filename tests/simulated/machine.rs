@@ -106,6 +106,8 @@ pub struct Machine {
     pub binaries: BTreeMap<Option<String>, Result<Binary, String>>,
     /// Options this llama-server refuses.
     pub refused: BTreeSet<String>,
+    /// Options that the host's policy does not allow.
+    pub forbidden: BTreeSet<String>,
     /// Files that are no longer what they were.
     pub replaced: BTreeSet<String>,
     /// Processes that are nobody's business here: start time by pid.
@@ -127,6 +129,7 @@ impl Default for Machine {
             fates: BTreeMap::new(),
             binaries: BTreeMap::new(),
             refused: BTreeSet::new(),
+            forbidden: BTreeSet::new(),
             replaced: BTreeSet::new(),
             bystanders: BTreeMap::new(),
             booted: Timestamp(0),

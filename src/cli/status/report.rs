@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::super::open::Refused;
+use super::super::open::{Refused, exit_of_host};
 use super::super::reconcile::exit_of_pass;
 use super::super::{Exit, Places};
 use super::note;
@@ -124,7 +124,9 @@ impl Look {
         let (seen, unreadable) = match look(&mut host, Goal::Definitions, &limits) {
             Ok(seen) => (seen, None),
             // Without definitions there is still something to see.
-            Err(HostError::Load(error)) => (look(&mut host, Goal::Down, &limits)?, Some(error.to_string())),
+            Err(
+                error @ (HostError::Load(_) | HostError::Revision(_) | HostError::Policy(_) | HostError::Untrusted(_)),
+            ) => (look(&mut host, Goal::Down, &limits)?, Some(error)),
             Err(error) => return Err(error.into()),
         };
         let mut models = models(&host, &seen, unreadable.is_none())?;
@@ -145,11 +147,11 @@ impl Look {
         Ok(Self {
             now: seen.now,
             models,
-            exit: match unreadable {
-                Some(_) => Exit::NoModelsDir,
+            exit: match &unreadable {
+                Some(error) => exit_of_host(error),
                 None => exit_of_pass(&seen).and(if unfinished { Exit::Failed } else { Exit::Converged }),
             },
-            unreadable,
+            unreadable: unreadable.as_ref().map(ToString::to_string),
             watcher: state.has_watcher()?,
             undelivered: host
                 .database()

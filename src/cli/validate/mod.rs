@@ -21,18 +21,20 @@ use crate::definition::{
     Catalogue, Catalogues, DEFAULTS_FILE, Embedded, LoadOptions, Loader, ReadFrom, absolute, binary_checks,
     host_checks, is_part, port_checks,
 };
-use crate::host::FromGit;
+use crate::host::{FromGit, HostError};
 use crate::instance::stranger_on;
 use crate::model::{Desired, Diagnostic, ModelName, Severity};
 use crate::plan::{ActionKind, GuardRefusal, Plan, Reason, Waiting};
+use crate::policy::Policy;
 use crate::text::count;
+use crate::trust;
 
 /// Arguments of `validate`.
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
     /// Definitions, or directories of them [default: --models-dir].
     paths: Vec<PathBuf>,
-    /// Look at this machine too: weights, files of secrets, ports, llama-servers.
+    /// Look at this machine too: weights, files of secrets, ports, llama-servers, and its policy.
     #[arg(long)]
     host: bool,
     /// Show what changes from another version of the directory: a revision of
@@ -69,19 +71,32 @@ struct Found {
 pub(super) fn run(places: &Places, args: &ValidateArgs) -> anyhow::Result<Exit> {
     let catalogues = Chosen::of(places)?;
     let cwd = std::env::current_dir()?;
+    let policy = places.policy_for_validate(args.host, &cwd)?;
+    let owners = policy.as_deref().map_or(&[][..], Policy::owners);
     let mut found = Found { read: Vec::new(), diagnostics: Vec::new(), comparison: None };
     for (dir, files) in directories(places, args)? {
+        let absolute_dir = absolute(&cwd, &dir);
+        // What is checked is run: its llama-server, for its options.
+        let trusted = args.host.then_some(owners);
+        if let Some(owners) = trusted {
+            trust::require(&absolute_dir, owners).map_err(HostError::from)?;
+        }
         let mut revision = places.revision().map(str::to_owned).map(FromGit::new);
         let from = match &mut revision {
-            Some(revision) => ReadFrom::Commit(revision.read(&absolute(&cwd, &dir))?),
+            Some(revision) => ReadFrom::Commit(revision.read(&absolute_dir, trusted)?),
             None => ReadFrom::Itself,
         };
         let options = LoadOptions { dir: &dir, from, cwd: &cwd, state_key: [0; 32], catalogues: &catalogues };
-        let mut desired = Loader::default().load(&options)?;
+        let mut loader = Loader::default();
+        let mut desired = loader.load(&options)?;
         if let Some(against) = &args.against {
             found.comparison = Some(against::compare(against, &desired, &options)?);
         }
+        if let Some(policy) = &policy {
+            policy.enforce(&mut desired, from);
+        }
         if args.host {
+            loader.require_trusted(&absolute_dir, owners).map_err(HostError::from)?;
             found.diagnostics.extend(binary_checks(&desired, from, places.stated_llama_server()));
             found.diagnostics.extend(port_checks(&desired, from, |port| stranger_on(port, &desired.dir)));
             host_checks(&mut desired, from);

@@ -148,6 +148,14 @@ impl Catalogue {
         self.options.get(*self.keys.get(canonical)?)
     }
 
+    /// The canonical key of the option that is called `name`, `_` and `-`
+    /// alike; its negation, too.
+    #[must_use]
+    pub fn canonical(&self, name: &str) -> Option<&str> {
+        let name = name.trim_start_matches('-').replace('_', "-");
+        self.long.get(&name).map(|named| self.options[named.index].key.as_str())
+    }
+
     /// Every option, in the order of the help.
     pub fn options(&self) -> impl Iterator<Item = &OptionSpec> {
         self.options.iter()

@@ -52,7 +52,11 @@ impl<'s> Decider<'s, '_> {
         if self.is_served_elsewhere(wanted) {
             return None;
         }
-        let binary = match self.binary(spec)? {
+        let (allowed, binary) = (self.is_allowed(spec, hash, port), self.binary(spec));
+        if !allowed? {
+            return None;
+        }
+        let binary = match binary? {
             Ok(binary) => binary,
             Err(problem) => {
                 self.d.waits.push(WaitFor::Binary { problem: problem.clone() });
@@ -97,6 +101,26 @@ impl<'s> Decider<'s, '_> {
         let foreign = self.input.observed.foreign.get(&*wanted.definition.path);
         self.d.waits.extend(foreign.map(|(_, pid)| WaitFor::ForeignInstance { pid: *pid }));
         foreign.is_some()
+    }
+
+    /// Whether the host's policy allows a start: of whatever is wanted, and of
+    /// what was recorded before the policy was what it is. `None`: asked for.
+    fn is_allowed(&mut self, spec: &Spec, hash: &SpecHash, port: Option<u16>) -> Option<bool> {
+        let model = self.s.name;
+        match self.input.answers.allowed.get(&(model.clone(), hash.clone())) {
+            Some(Ok(())) => Some(true),
+            Some(Err(problem)) => {
+                self.d.waits.push(WaitFor::Policy { problem: problem.clone() });
+                Some(false)
+            }
+            None => {
+                let (from, to) = self.input.limits.port_range;
+                let port = port.filter(|port| !(from..=to).contains(port));
+                let spec = Box::new(Spec { port, ..spec.clone() });
+                self.d.questions.push(Question::Allowed { model: model.clone(), spec, hash: hash.clone() });
+                None
+            }
+        }
     }
 
     /// The llama-server a spec runs on; asked for if it is not known yet.

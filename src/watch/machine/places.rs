@@ -13,10 +13,9 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-/// Links that lead in a circle.
-const MOST_LINKS: usize = 40;
+use crate::links::{MOST_LINKS, names};
 
 /// A directory to watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,16 +111,6 @@ impl Walk {
     fn place(&mut self, directory: &Path) -> &mut Place {
         self.0.entry(directory.to_owned()).or_default()
     }
-}
-
-/// The names on a path; `..` is kept, for after a link it leads elsewhere.
-fn names(path: &Path) -> VecDeque<OsString> {
-    let name = |component: Component<'_>| match component {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some(OsString::from("..")),
-        Component::Prefix(_) | Component::RootDir | Component::CurDir => None,
-    };
-    path.components().filter_map(name).collect()
 }
 
 #[cfg(test)]

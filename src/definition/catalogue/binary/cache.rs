@@ -5,6 +5,9 @@
 //! Who writes holds the lock of a pass, so the file beside has one name, and what
 //! a killed herdsman left there is replaced.
 
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -37,9 +40,10 @@ pub(super) fn write(dir: &Path, identity: &BinaryIdentity, help: &str) {
 }
 
 fn try_write(dir: &Path, file: &Path, help: &str) -> io::Result<()> {
-    fs::create_dir_all(dir)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let beside = dir.join("new");
-    let written = fs::write(&beside, format!("{}\n{help}", hash(help))).and_then(|()| {
+    let file_for_us = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside);
+    let written = file_for_us.and_then(|mut file| write!(file, "{}\n{help}", hash(help))).and_then(|()| {
         reach(Point::CacheWritten);
         fs::rename(&beside, file)
     });

@@ -1,0 +1,208 @@
+//! Whether others can change what herdsman goes by.
+//!
+//! As root herdsman runs what definitions, records and llama-servers say. Who
+//! can write to one of those, or to a directory on the way there, could run
+//! anything as root: so root refuses them. A directory such as `/tmp`, where
+//! nobody can rename what belongs to another (sticky), may be on the way.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::links::{self, MOST_LINKS, names};
+
+/// Others can change what is at a path.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", self.told())]
+pub struct Untrusted {
+    /// What was asked for.
+    path: PathBuf,
+    /// What on the way there others can change; the same where it is that.
+    place: PathBuf,
+    how: How,
+}
+
+/// How others can change it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// Its mode lets them.
+    Mode(u32),
+    /// It belongs to another user.
+    Owner(u32),
+}
+
+impl Untrusted {
+    fn told(&self) -> String {
+        let Self { path, place, how } = self;
+        let (path, shown) = (path.display(), place.display());
+        let leads = if *place == self.path { String::new() } else { format!(", on the way to {path},") };
+        let (what, fix) = match how {
+            How::Mode(mode) => (format!("can be written by others (mode {mode:04o})"), format!("`chmod go-w {shown}`")),
+            How::Owner(uid) => (format!("belongs to user {uid}, not to root"), format!("`chown root {shown}`")),
+        };
+        let or = if is_root() { ", or run herdsman as a user of its own" } else { "" };
+        format!("{shown}{leads} {what}, who could so make herdsman run anything: {fix}{or}")
+    }
+}
+
+/// Refuses `path`, absolute, if this is root and others can change it, or what
+/// the way there leads through. Users in `owners` are trusted like root. What
+/// is not there cannot be changed: whoever needs it says that it is missing.
+///
+/// # Errors
+/// [`Untrusted`] names the first place that others can change.
+pub fn require(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
+    if !is_root() {
+        return Ok(());
+    }
+    let untrusted = |place: &Path, how| Untrusted { path: path.to_owned(), place: place.to_owned(), how };
+    let (mut left, mut here, mut links) = (names(path), PathBuf::from("/"), 0);
+    while let Some(name) = left.pop_front() {
+        if name == ".." {
+            here.pop();
+            continue;
+        }
+        let next = here.join(&name);
+        let Ok(metadata) = fs::symlink_metadata(&next) else { return Ok(()) };
+        let access = Access::of(&metadata);
+        if let Some(how) = access.foreign(owners) {
+            return Err(untrusted(&next, how));
+        }
+        if metadata.is_symlink() {
+            let target = fs::read_link(&next).unwrap_or_default();
+            links += 1;
+            if links > MOST_LINKS {
+                return Ok(());
+            }
+            if target.is_absolute() {
+                here = PathBuf::from("/");
+            }
+            names(&target).into_iter().rev().for_each(|name| left.push_front(name));
+            continue;
+        }
+        let safe_on_the_way = access.is_sticky() && !left.is_empty();
+        if let Some(how) = access.written_by_others().filter(|_| !safe_on_the_way) {
+            return Err(untrusted(&next, how));
+        }
+        here = next;
+    }
+    Ok(())
+}
+
+/// Refuses, as [`require`] does, the directory that the file at `path` really
+/// lies in.
+///
+/// # Errors
+/// [`Untrusted`] names the first place that others can change.
+pub fn require_directory_of(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
+    let directory = |path: &Path| path.parent().unwrap_or(Path::new("/")).to_owned();
+    require(&directory(path), owners)?;
+    // Where it cannot be followed it cannot be opened either.
+    let real = links::real(path).unwrap_or_else(|_| path.to_owned());
+    require(&directory(&real), owners)
+}
+
+/// Refuses the file at `path`, absolute, in which the host's owner decides
+/// something: for root as [`require`] does, for others if every user can write it.
+///
+/// # Errors
+/// [`Untrusted`].
+pub fn require_file(path: &Path) -> Result<(), Untrusted> {
+    if is_root() {
+        return require(path, &[]);
+    }
+    let mode = fs::metadata(path).map_or(0, |metadata| metadata.mode() & 0o7777);
+    let untrusted = || Untrusted { path: path.to_owned(), place: path.to_owned(), how: How::Mode(mode) };
+    if mode & 0o002 == 0 { Ok(()) } else { Err(untrusted()) }
+}
+
+/// Whether this is root, and so would run what others write with more rights
+/// than theirs. Root of a user namespace that knows no other user (`unshare
+/// --map-root-user`) has the rights of whoever made it, and is not.
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root() && !is_alone(&uid_map())
+}
+
+/// `FIRST FIRST-OUTSIDE COUNT` of each range of users that this namespace knows.
+fn uid_map() -> String {
+    fs::read_to_string("/proc/self/uid_map").unwrap_or_default()
+}
+
+fn is_alone(map: &str) -> bool {
+    map.split_whitespace().skip(2).step_by(3).eq(["1"])
+}
+
+/// Who can write to a file or directory, as far as its metadata tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Access {
+    uid: u32,
+    gid: u32,
+    mode: u32,
+}
+
+impl Access {
+    pub fn of(metadata: &impl MetadataExt) -> Self {
+        Self { uid: metadata.uid(), gid: metadata.gid(), mode: metadata.mode() & 0o7777 }
+    }
+
+    /// Refuses the file or directory at `path`, apart from the way there, if
+    /// this is root.
+    pub fn require(self, path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
+        if !is_root() {
+            return Ok(());
+        }
+        match self.foreign(owners).or(self.written_by_others()) {
+            Some(how) => Err(Untrusted { path: path.to_owned(), place: path.to_owned(), how }),
+            None => Ok(()),
+        }
+    }
+
+    /// The owner, if that is neither root nor trusted like it. A user of
+    /// another namespace, who has no number here, is the one who gave us ours.
+    fn foreign(self, owners: &[u32]) -> Option<How> {
+        let trusted = self.uid == 0 || owners.contains(&self.uid) || self.uid == UNMAPPED && is_in_a_namespace();
+        (!trusted).then_some(How::Owner(self.uid))
+    }
+
+    /// Its mode, if that lets others write. Root's own group is root's.
+    fn written_by_others(self) -> Option<How> {
+        let group = self.mode & 0o020 != 0 && self.gid != 0;
+        (group || self.mode & 0o002 != 0).then_some(How::Mode(self.mode))
+    }
+
+    /// Whether what lies in it is safe from those who can write to it.
+    fn is_sticky(self) -> bool {
+        self.mode & 0o1000 != 0
+    }
+}
+
+/// What the kernel shows in place of a number that a namespace does not know.
+const UNMAPPED: u32 = 65534;
+
+/// Whether this user namespace knows only some of the machine's users.
+fn is_in_a_namespace() -> bool {
+    !uid_map().split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_who_calls_himself_root_is_not() {
+        assert!(is_alone("         0       1000          1\n"));
+        assert!(!is_alone("         0          0 4294967295\n"));
+        assert!(!is_alone("         0     100000      65536\n"));
+        assert!(!is_alone("0 1000 1\n1 100000 65536\n") && !is_alone(""));
+    }
+
+    #[test]
+    fn who_can_write_is_told_by_owner_group_and_mode() {
+        let access = |uid, gid, mode| Access { uid, gid, mode };
+        assert_eq!(access(0, 0, 0o775).written_by_others(), None, "root's own group");
+        assert_eq!(access(0, 7, 0o775).written_by_others(), Some(How::Mode(0o775)));
+        assert_eq!(access(0, 0, 0o1777).written_by_others(), Some(How::Mode(0o1777)));
+        assert_eq!(access(7, 7, 0o755).foreign(&[]), Some(How::Owner(7)));
+        assert_eq!(access(7, 7, 0o755).foreign(&[7]), None);
+    }
+}
