@@ -74,7 +74,7 @@ pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
             for failure in document.failures() {
                 print(format_args!("failed: {failure}\n"))?;
             }
-            print(render::stuck(&last.plan))?;
+            print(render::stuck(&last.plan, last.now))?;
             let stopped: usize = document.done().values().sum();
             let stopped = count(stopped, "server");
             print(format_args!(

@@ -20,7 +20,7 @@ use crate::definition::catalogue::binary;
 use crate::definition::{
     Catalogue, Catalogues, DEFAULTS_FILE, Embedded, LoadOptions, Loader, absolute, binary_checks, host_checks, is_part,
 };
-use crate::model::{Desired, Diagnostic, ModelName, Severity};
+use crate::model::{Desired, Diagnostic, ModelName, Severity, Timestamp};
 use crate::plan::{ActionKind, GuardRefusal, Plan, Reason, Waiting};
 use crate::text::count;
 
@@ -210,7 +210,7 @@ fn text(found: &Found) -> String {
         text += &if comparison.plan.actions.is_empty() && comparison.plan.waiting.is_empty() {
             "No changes.\n".to_owned()
         } else {
-            render::plan(&comparison.plan)
+            render::plan(&comparison.plan, Timestamp(0))
         };
     }
     text

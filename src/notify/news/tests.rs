@@ -7,7 +7,7 @@ use crate::model::{
     Desired, FailureCause, Generation, InstanceId, InstanceState, Observed, PortRecord, ProcessId, Progress, Records,
     Row, SpecHash, Status,
 };
-use crate::plan::{Finding, Plan};
+use crate::plan::{Answers, Finding, Plan};
 
 const NOW: Timestamp = Timestamp(100_000_000);
 
@@ -57,6 +57,7 @@ fn pass(record: ModelRecord) -> Pass {
         desired: Some(Arc::new(desired)),
         records: Arc::new(Records { models: [(name(), record)].into(), ..Records::default() }),
         observed: Observed::default(),
+        answers: Answers::default(),
         plan: Plan::default(),
         outcomes: Vec::new(),
     }

@@ -117,6 +117,7 @@ impl<'s> Decider<'s, '_> {
             death if death.is_some() || record.crashes.count > 0 => {
                 Reason::ProcessGone { death, crashes: record.crashes.count }
             }
+            _ if self.s.by_hand.state.is_some() => self.why(wanted, DesiredState::Running),
             _ => Reason::NotRunning,
         }
     }

@@ -27,6 +27,8 @@ impl<'s> Decider<'s, '_> {
             self.end(live, recorded, reason);
         } else if recorded.state == InstanceState::Stopping {
             self.end(live, recorded, Reason::StopUnfinished);
+        } else if self.restarts_by_hand(wanted, record, live, recorded) {
+            // Whatever else is to be done follows with the next one.
         } else if live.spec == wanted.hash {
             self.keep(wanted, record, live, recorded);
         } else if self.s.unresolved.is_some() {
@@ -40,6 +42,41 @@ impl<'s> Decider<'s, '_> {
         } else {
             self.replace(wanted, record, live, recorded);
         }
+    }
+
+    /// Whether somebody wants another instance of what it serves. One that is
+    /// to be replaced by something else anyway needs no word of it.
+    fn restarts_by_hand(
+        &mut self,
+        wanted: &Wanted<'_>,
+        record: &ModelRecord,
+        live: &Instance,
+        recorded: &InstanceRecord,
+    ) -> bool {
+        let request = self.s.by_hand.restart.filter(|request| request.instance == live.id);
+        let (Some(request), None) = (request, self.s.unresolved) else { return false };
+        let start = if live.spec == wanted.hash {
+            self.start_wanted(wanted, record.generation.number, Some(record))
+        } else {
+            let Some(served) = record.last_ready.as_ref().filter(|g| g.hash == live.spec) else { return false };
+            if !self.serves_for_failed(wanted, record) {
+                return false;
+            }
+            let Ok(spec) = served.spec() else { return false };
+            self.wait_for_edit(record, Some(served.number));
+            self.start_spec(wanted, &spec, &served.hash, spec.port, served.number, Some(served))
+        };
+        let Some(start) = start else {
+            self.cancel_drain(recorded);
+            return true;
+        };
+        if live.spec == wanted.hash {
+            self.change_record(wanted, record, Impact::Record);
+            self.revive(record);
+        }
+        self.d.reasons.push(Reason::ByHand { given: request.given.clone() });
+        self.d.wish = Wish::Restart(stop(live, Some(recorded), Some(wanted.definition.update.drain)), start);
+        true
     }
 
     /// Stops an instance at once; the next pass starts what is wanted.
