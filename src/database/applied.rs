@@ -10,7 +10,7 @@ use super::{Problem, migrations};
 use crate::model::Timestamp;
 
 /// The version of the tables that brought this one.
-const SINCE: i64 = 2;
+const SINCE: i64 = 3;
 
 /// When a saved plan was applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,3 +20,15 @@ fn a_plan_is_begun_once_and_a_damaged_database_does_not_forget_it() {
     let (database, _) = Database::replace(&scratch.path(), Place::Own).unwrap();
     assert_eq!(database.applied_plan("one").unwrap(), Some(ended));
 }
+
+#[test]
+fn a_database_of_an_older_herdsman_knows_of_no_applied_plan() {
+    let scratch = Scratch::new();
+    drop(scratch.open());
+    let client = scratch.client();
+    client.execute_batch("DROP TABLE herdsman_applied_plans").unwrap();
+    client.execute_batch("UPDATE herdsman_meta SET value = '2' WHERE key = 'schema_version'").unwrap();
+    drop(client);
+    let older = Database::open_read_only(&scratch.path()).unwrap().unwrap();
+    assert_eq!(older.applied_plan("one").unwrap(), None);
+}

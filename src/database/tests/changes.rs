@@ -358,7 +358,11 @@ fn a_generation_and_its_lines_and_commit_are_read_back_and_an_older_file_has_non
     for column in columns.into_iter().chain(["events DROP COLUMN git_commit", "events DROP COLUMN git_dirty"]) {
         client.execute_batch(&format!("ALTER TABLE herdsman_{column}")).unwrap();
     }
-    client.execute_batch("DROP TABLE herdsman_troubles; DROP TABLE herdsman_notifications").unwrap();
+    client
+        .execute_batch(
+            "DROP TABLE herdsman_troubles; DROP TABLE herdsman_notifications; DROP TABLE herdsman_applied_plans",
+        )
+        .unwrap();
     client.execute_batch("UPDATE herdsman_meta SET value = '1' WHERE key = 'schema_version'").unwrap();
     drop(client);
     let older = Database::open_read_only(&scratch.path()).unwrap().unwrap();
