@@ -93,6 +93,21 @@ pub enum Refusal {
     NotToRun,
 }
 
+impl Refusal {
+    /// Its kind, in a word or two.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Unmanaged => "unmanaged",
+            Self::Unresolved { .. } => "unresolved",
+            Self::Removed => "removed",
+            Self::Suspended { .. } => "suspended",
+            Self::NotToRun => "not to run",
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
