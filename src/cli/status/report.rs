@@ -15,7 +15,7 @@ use crate::database::{Database, Undelivered};
 use crate::definition::Loader;
 use crate::host::{Host, HostError};
 use crate::instance::last_lines;
-use crate::model::{DesiredState, Diagnostic, Instance, ModelName, ModelRecord, Status, Timestamp};
+use crate::model::{DesiredState, Diagnostic, Given, Instance, ModelName, ModelRecord, Status, Timestamp};
 use crate::plan::{Limits, WaitFor, WaitKind};
 use crate::reconcile::{Goal, Pass, look};
 use crate::text::rfc3339;
@@ -102,7 +102,7 @@ pub(in crate::cli) struct DefinitionFile {
 /// Something asked for by hand.
 #[derive(Clone, Debug, Serialize)]
 pub(in crate::cli) struct ByHand {
-    /// `suspended`, `stopped` or `started`.
+    /// `suspended`, `stopped`, `started`, or `restart`: one that is still to come.
     pub what: &'static str,
     /// Who.
     pub by: String,
@@ -121,7 +121,11 @@ impl ByHand {
             WaitFor::StateByHand { given, state } => (WaitFor::words_by_hand(*state).0, given, None),
             _ => return None,
         };
-        Some(Self { what, by: given.by.clone(), at: rfc3339(given.at), until, reason: given.because.clone() })
+        Some(Self::new(what, given, until))
+    }
+
+    fn new(what: &'static str, given: &Given, until: Option<String>) -> Self {
+        Self { what, by: given.by.clone(), at: rfc3339(given.at), until, reason: given.because.clone() }
     }
 }
 
@@ -223,6 +227,15 @@ fn explain(seen: &Pass, models: &mut BTreeMap<&ModelName, ModelStatus>) {
         if let Some(model) = models.get_mut(&action.model) {
             let kind = action.kind.as_str();
             model.reasons.extend(action.reasons.iter().map(|reason| format!("{kind}: {reason}")));
+        }
+    }
+    for (name, overrides) in &seen.records.overrides {
+        let asked = overrides.restart.as_ref().filter(|asked| {
+            seen.observed.instances.iter().any(|live| live.model == *name && live.id == asked.instance)
+        });
+        if let (Some(asked), Some(model)) = (asked, models.get_mut(name)) {
+            model.by_hand.push(ByHand::new("restart", &asked.given, None));
+            model.waiting_for.push(format!("a restart is asked for by hand ({})", asked.given));
         }
     }
     for waiting in &seen.plan.waiting {

@@ -58,6 +58,7 @@ pub struct Situation<'a> {
 /// Decides for one model.
 pub fn decide(input: &Input<'_>, mut situation: Situation<'_>) -> Decision {
     let mut decision = Decision::default();
+    decision.bookkeeping.extend(situation.by_hand.over(input, situation.name, &situation.live));
     if let Some(settled) = &mut situation.settled {
         decision.remains.append(&mut settled.remains);
         decision.bookkeeping.append(&mut settled.changes);
@@ -69,7 +70,6 @@ pub fn decide(input: &Input<'_>, mut situation: Situation<'_>) -> Decision {
             return decision;
         }
     }
-    decision.bookkeeping.extend(situation.by_hand.over(input, situation.name, &situation.live));
     if let Some(unresolved) = situation.unresolved {
         decision
             .waits

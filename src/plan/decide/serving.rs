@@ -6,7 +6,7 @@ use super::super::settle::{GivenUp, deadline};
 use super::super::wanted::Wanted;
 use super::Decider;
 use super::wish::{StopWish, Wish, stop, target};
-use crate::model::{Change, GenerationOutcome, Instance, InstanceRecord, InstanceState, ModelRecord};
+use crate::model::{Change, GenerationOutcome, Instance, InstanceRecord, InstanceState, ModelRecord, OverrideKind};
 
 impl<'s> Decider<'s, '_> {
     pub(super) fn keep_or_replace(
@@ -58,11 +58,16 @@ impl<'s> Decider<'s, '_> {
         let start = if live.spec == wanted.hash {
             self.start_wanted(wanted, record.generation.number, Some(record))
         } else {
-            let Some(served) = record.last_ready.as_ref().filter(|g| g.hash == live.spec) else { return false };
             if !self.serves_for_failed(wanted, record) {
                 return false;
             }
-            let Ok(spec) = served.spec() else { return false };
+            let served = record.last_ready.as_ref().filter(|g| g.hash == live.spec);
+            let Some((served, spec)) = served.and_then(|served| Some((served, served.spec().ok()?))) else {
+                // Nobody knows how to start another like it: what works stays.
+                let over = Change::EndOverride { model: live.model.clone(), kind: OverrideKind::Restart };
+                self.d.bookkeeping.push(over);
+                return false;
+            };
             self.wait_for_edit(record, Some(served.number));
             self.start_spec(wanted, &spec, &served.hash, spec.port, served.number, Some(served))
         };

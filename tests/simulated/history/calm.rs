@@ -8,7 +8,7 @@ use herdsman::plan::{Command, MaxDeletes};
 
 use super::deed::{Deed, MODELS, Try};
 use super::watched::Watched;
-use crate::simulated::{Edit, Fate, World};
+use crate::simulated::{Edit, Fate, World, name};
 
 /// Stops faults and inputs, and holds herdsman to its first promise.
 pub fn ends_well(world: &mut World) {
@@ -56,9 +56,11 @@ fn calm(world: &mut World) {
         }
     }
     world.desired.unresolved.clear();
-    for model in 0..MODELS.len() {
-        // A model that is suspended need not be as declared.
-        Deed::ByHand(model, Command::Resume).act(world);
+    for (index, model) in MODELS.iter().enumerate() {
+        if world.store.overrides(&name(model)).suspended.is_some() {
+            // A model that is suspended need not be as declared.
+            Deed::ByHand(index, Command::Resume).act(world);
+        }
     }
     world.limits.max_deletes = Some(MaxDeletes::Percent(100));
     for (name, ids) in world.store.homonyms() {
