@@ -68,17 +68,12 @@ struct WhyArgs {
     reason: Option<String>,
 }
 
-/// A time that is not over at once, nor beyond any calendar.
+/// A time that is not over at once.
 fn lasting(text: &str) -> Result<Duration, String> {
-    const LONGEST: Duration = Duration::from_secs(3650 * 86_400);
-    let lasts = duration(text)?;
-    if lasts.is_zero() {
-        return Err("that is over at once: give a time such as 30m or 2h, or leave --for out".to_owned());
+    match duration(text)? {
+        Duration::ZERO => Err("that is over at once: give a time such as 30m or 2h, or leave --for out".to_owned()),
+        lasts => Ok(lasts),
     }
-    if lasts > LONGEST {
-        return Err("that is longer than ten years: leave --for out, and it lasts until `resume`".to_owned());
-    }
-    Ok(lasts)
 }
 
 #[derive(Debug, Args)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use herdsman::model::{
     BinaryIdentity, Busy, Change, Desired, DesiredState, GenerationOutcome, InstanceId, InstanceRecord, InstanceState,
-    Launch, ModelName, Overrides, Records, SpecHash, Status, StopTarget, Timestamp, Unresolved,
+    Launch, ModelName, OverrideKind, Overrides, Records, SpecHash, Status, StopTarget, Timestamp, Unresolved,
 };
 
 use super::store::SharedRow;
@@ -187,6 +187,12 @@ impl World {
                 assert!(!lives, "promise broken: instance {id} is forgotten and lives");
             }
             Change::DeleteModel { model } => self.check_deletion(model),
+            Change::EndOverride { model, kind: OverrideKind::State } => {
+                assert!(
+                    self.loads > 0,
+                    "promise broken: {model} is no longer as somebody wants it, and nobody read why"
+                );
+            }
             Change::CreateModel { config, adopt_row: Some(row) } => {
                 let name = self.store.rows().get(row).map(|row| row.name.as_str());
                 assert!(name.is_none_or(|name| name == config.name.as_str()), "promise broken: takes another's row");
@@ -302,7 +308,9 @@ impl World {
     /// The state a model is to have, by its definition as last read and what
     /// was asked for by hand; `None`: nobody can tell.
     fn wanted(&self, model: &ModelName) -> Option<DesiredState> {
-        let definition = self.promises.read.definitions.get(model).filter(|_| self.unresolved(model).is_none())?;
+        // A pass that reads no files goes by what was read before, or by the records.
+        let readable = self.loads > 0 && self.unresolved(model).is_none();
+        let definition = self.promises.read.definitions.get(model).filter(|_| readable)?;
         let by_hand = self.promises.by_hand.get(model).and_then(|all| all.state_instead(definition));
         Some(by_hand.map_or(definition.state, |by_hand| by_hand.state))
     }
@@ -315,6 +323,7 @@ impl World {
         self.wanted(model) == Some(DesiredState::Running)
             && server.spec == definition.spec.hash(port)
             && !self.limits.upgrade_binary
+            && !definition.ready.require_gpu
     }
 
     /// A pass came to its end: a restart whose server was gone before is over.

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use herdsman::model::{Busy, Definition, FailureCause, Given, InstanceRecord, ModelName};
-use herdsman::plan::{Command, Known, request};
+use herdsman::model::{Busy, Definition, FailureCause, InstanceRecord};
+use herdsman::plan::Command;
 use herdsman::reconcile::Goal;
 use herdsman::watch::Cause;
 
@@ -193,7 +193,7 @@ impl Deed {
                 world.store.add_row(index.map_or("hand-made", |index| MODELS[index]));
             }
             Self::Install(other) => world.machine.install(if *other { "release 2" } else { "release 1" }),
-            Self::ByHand(index, command) => by_hand(world, &name(MODELS[*index]), *command),
+            Self::ByHand(index, command) => by_hand(world, MODELS[*index], *command),
             Self::Missing(missing) => {
                 let there = world.machine.binary(&Some("/bin/llama-server".to_owned()));
                 world.machine.binaries.insert(None, if *missing { Err("no llama-server".to_owned()) } else { there });
@@ -274,19 +274,13 @@ fn crash(world: &mut World, model: &str) {
     }
 }
 
-/// What the command line does under the lock of a pass: never amid one.
-fn by_hand(world: &mut World, model: &ModelName, command: Command) {
+/// The command line does it under the lock of a pass: never amid one.
+fn by_hand(world: &mut World, model: &str, command: Command) {
     if world.is_in_pass() || world.unreadable {
         return;
     }
-    let records = world.store.records();
-    let recorded: Vec<&InstanceRecord> = records.models.values().flat_map(|m| &m.instances).collect();
-    let observed = world.machine.observe(&recorded, world.now);
-    let known = Known { desired: &world.desired, records: &records, observed: &observed };
-    let given = Given { by: "ann".to_owned(), at: world.now, because: None };
-    match request(command, model, &given, known) {
-        Ok(changes) => world.store.commit(&changes),
-        Err(refusal) => world.tally.add("refused", refusal.name()),
+    if let Err(refusal) = world.by_hand(model, command) {
+        world.tally.add("refused", refusal.name());
     }
 }
 
