@@ -91,7 +91,8 @@ fn a_model_declared_stopped_is_started_by_hand_and_stopped_again() {
 
 #[test]
 fn what_changes_how_it_is_served_ends_a_stop() {
-    let edits: [(&str, fn() -> herdsman::model::Definition); 4] = [
+    type Edited = fn() -> herdsman::model::Definition;
+    let edits: [(&str, Edited); 4] = [
         ("option", || model("chat").option("ctx_size", "16384")),
         ("default", || model("chat").default_option("threads", "8", 4)),
         ("drain", || model("chat").drain(7)),
@@ -194,7 +195,8 @@ fn a_restart_ends_one_instance_whoever_looks_how_often() {
 
 #[test]
 fn a_restart_is_over_once_its_instance_is_gone_however_it_went() {
-    let ways: [(&str, fn(&mut World)); 5] = [
+    type Goes = fn(&mut World);
+    let ways: [(&str, Goes); 5] = [
         ("a crash", |world| {
             let id = world.machine.server("chat").id.clone();
             world.machine.die(&id, FailureCause::NoMemory, "killed");
