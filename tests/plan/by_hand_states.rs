@@ -253,6 +253,25 @@ fn a_restart_of_what_serves_for_a_failed_generation_is_of_that_and_tries_nothing
 }
 
 #[test]
+fn a_restart_beside_an_edit_that_goes_back_to_what_serves_is_of_a_new_generation() {
+    let mut world = World::settled([model("chat")]);
+    world.define(model("chat").fate("dies"));
+    world.settle();
+    world.by_hand("chat", Command::Restart).unwrap();
+    world.define(model("chat"));
+    assert_snapshot!(world.story_of(1), @r"
+    -- 0.000 s
+    note    chat status running
+    restart chat: fate no longer dies (no restart)   models.d/chat.toml; by hand (ann)
+            - record row again, generation 3, generation 3 accepted by release 1
+            - stop pid 103
+            - start generation 3 of chat on port 8100
+    ");
+    world.settle();
+    assert_eq!(world.planned(), "nothing, 1 matching\n");
+}
+
+#[test]
 fn what_nobody_knows_how_to_start_again_is_not_restarted() {
     let mut world = World::settled([model("chat")]);
     world.define(model("chat").fate("dies").stop_on_failure());

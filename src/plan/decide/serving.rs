@@ -56,7 +56,8 @@ impl<'s> Decider<'s, '_> {
         let request = self.s.by_hand.restart.filter(|request| request.instance == live.id);
         let (Some(request), None) = (request, self.s.unresolved) else { return false };
         let start = if live.spec == wanted.hash {
-            self.start_wanted(wanted, record.generation.number, Some(record))
+            // It may serve what an edit went back to, and no generation says so yet.
+            self.start_wanted(wanted, self.next_number(wanted, record), Some(record))
         } else {
             if !self.serves_for_failed(wanted, record) {
                 return false;
@@ -77,6 +78,7 @@ impl<'s> Decider<'s, '_> {
         };
         if live.spec == wanted.hash {
             self.change_record(wanted, record, Impact::Record);
+            self.forget_crashes(wanted, record);
             self.revive(record);
         }
         self.d.reasons.push(Reason::ByHand { given: request.given.clone() });
