@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::apply::{Outcome, Read, World, apply};
-use crate::model::{Change, Desired, DesiredState, ModelName, Observed, Provenance, Records, Timestamp};
+use crate::model::{Change, Definition, Desired, DesiredState, ModelName, Observed, Provenance, Records, Timestamp};
 use crate::plan::{Action, Answers, Input, Limits, Plan, Planner, Question};
 
 /// How often the planner may ask before it has to do with what it knows. Each
@@ -117,7 +117,7 @@ fn ask_and_plan<W: World>(
     let (now, id_seed) = (world.now(), world.seed());
     let mut answers = Answers::default();
     // Nearly every plan asks this first.
-    world.answer(&llama_servers(desired), observed, &mut answers)?;
+    world.answer(&llama_servers(desired, records), observed, &mut answers)?;
     let mut planner = Planner::default();
     for _ in 1..ROUNDS {
         let plan = planner.plan(&Input { now, desired, records, observed, answers: &answers, limits, id_seed });
@@ -131,8 +131,9 @@ fn ask_and_plan<W: World>(
 }
 
 /// Which llama-server each definition that is to run runs on.
-fn llama_servers(desired: Option<&Desired>) -> Vec<Question> {
-    let running = desired.into_iter().flat_map(|d| d.definitions.values()).filter(|d| d.state == DesiredState::Running);
+fn llama_servers(desired: Option<&Desired>, records: &Records) -> Vec<Question> {
+    let is_to_run = |definition: &&Arc<Definition>| records.wanted_state(definition) == DesiredState::Running;
+    let running = desired.into_iter().flat_map(|d| d.definitions.values()).filter(is_to_run);
     let named: BTreeSet<&Option<String>> = running.map(|definition| &definition.spec.binary).collect();
     named.into_iter().cloned().map(Question::Binary).collect()
 }

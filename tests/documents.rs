@@ -202,3 +202,30 @@ fn history_and_why_are_as_their_schemas_say() {
     let gone = document(&world, "why", &["why", "off", "--format", "json"]);
     assert_eq!((&gone["known"], &gone["status"]), (&"deleted".into(), &Value::Null));
 }
+
+#[test]
+fn what_was_asked_for_by_hand_is_as_the_schemas_say() {
+    let world = World::new();
+    ["a", "b"].iter().for_each(|name| world.tiny(name));
+    assert!(world.herdsman(&["reconcile"]).status.success());
+    let stop = document(&world, "reconcile", &["stop", "a", "--reason", "noise", "--format", "json"]);
+    let reason = &stop["actions"][0]["reasons"][0];
+    assert_eq!((&reason["reason"], &reason["because"]), (&"by_hand".into(), &"noise".into()));
+    assert_eq!(stop["waiting"][0]["waiting_for"], "state_by_hand");
+    assert!(world.herdsman(&["suspend", "b", "--for", "1h"]).status.success());
+    let plan = document(&world, "reconcile", &["reconcile", "--dry-run", "--format", "json"]);
+    let waits: Vec<_> = plan["waiting"].as_array().unwrap().iter().map(|w| w["waiting_for"].as_str()).collect();
+    assert_eq!(waits, [Some("state_by_hand"), Some("suspended")]);
+    let status = document(&world, "status", &["status", "--format", "json"]);
+    let what = |model: &Value| model["by_hand"][0]["what"].clone();
+    assert_eq!((what(&status["models"][0]), what(&status["models"][1])), ("stopped".into(), "suspended".into()));
+    assert_eq!(document(&world, "why", &["why", "a", "--format", "json"])["by_hand"][0]["reason"], "noise");
+    let history = document(&world, "history", &["history", "--format", "json"]);
+    assert_eq!(history["events"][0]["event"], "suspended");
+    assert!(world.herdsman(&["reconcile", "--dry-run", "--out", "plan.json"]).status.success());
+    let text = std::fs::read_to_string(world.path().join("plan.json")).unwrap();
+    let saved: Value = serde_json::from_str(&text).unwrap();
+    let problems: Vec<_> = schema("plan").iter_errors(&saved).map(|error| error.to_string()).collect();
+    assert!(problems.is_empty(), "{problems:#?}");
+    assert_eq!(saved["models"]["a"]["by_hand"]["state"]["because"], "noise");
+}

@@ -149,3 +149,25 @@ fn a_taken_address_is_an_error_that_names_it() {
     world.run(&["watch", "--metrics", &address]).exits(1).says(&["--metrics", &address, "in use"]);
     world.run(&["watch", "--metrics", "9090"]).exits(1).says(&["--metrics 9090", "such as 127.0.0.1:9090"]);
 }
+
+#[test]
+fn what_somebody_wants_by_hand_is_told_and_no_alarm() {
+    let world = World::new();
+    ["a", "b"].iter().for_each(|name| world.tiny(name));
+    let (watcher, port) = watch(&world);
+    ["a", "b"].iter().for_each(|name| watcher.eventually_says(&format!("{name} is ready")));
+    world.run(&["stop", "a"]).exits(0);
+    world.run(&["suspend", "b"]).exits(0);
+    world.write_definition("b", &World::tiny_toml("b").replace("512", "1024"));
+    let has = |series: &str, value: f64| scrape(port).get(series) == Some(&value);
+    eventually("it is told", PATIENCE, || {
+        has("herdsman_model_by_hand{model=\"a\",what=\"stopped\"}", 1.0)
+            && has("herdsman_model_by_hand{model=\"b\",what=\"suspended\"}", 1.0)
+    });
+    for model in ["a", "b"] {
+        let series = format!("herdsman_model_out_of_sync_seconds{{model=\"{model}\"}}");
+        eventually("it is in order", PATIENCE, || has(&series, 0.0));
+    }
+    world.run(&["start", "a"]).exits(0);
+    eventually("it is told no more", PATIENCE, || !has("herdsman_model_by_hand{model=\"a\",what=\"stopped\"}", 1.0));
+}

@@ -96,6 +96,21 @@ fn an_edit_that_is_not_committed_is_not_the_commit() {
 }
 
 #[test]
+fn what_was_stopped_by_hand_counts_as_it_is_and_what_is_suspended_does_not() {
+    let (world, _repository, commit) = committed();
+    world.converges();
+    let wait = || world.run(&["wait", "--commit", &commit, "--stable-for", "0s", "--timeout", "100ms"]);
+    world.run(&["stop", "a"]).exits(0);
+    wait().exits(0).says(&["1 is stopped by hand"]);
+    world.run(&["start", "a"]).exits(0);
+    wait().exits(0);
+    world.run(&["suspend", "a"]).exits(0);
+    wait().exits(1).says(&["is not as declared yet", "suspended"]);
+    world.run(&["resume", "a"]).exits(0);
+    wait().exits(0);
+}
+
+#[test]
 fn a_server_that_crashes_meanwhile_was_not_healthy() {
     let (world, _repository, commit) = committed();
     let watcher = world.watch(&["--resync", "1h"]);

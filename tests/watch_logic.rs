@@ -4,7 +4,10 @@
 
 mod simulated;
 
+use std::time::Duration;
+
 use herdsman::model::{Busy, FailureCause};
+use herdsman::plan::Command;
 use herdsman::watch::Cause;
 use insta::assert_snapshot;
 use simulated::{Edit, Fate, Site, World, model, name};
@@ -252,4 +255,44 @@ fn a_reboot_brings_every_server_back() {
     site.watch(10);
     assert_snapshot!(site.story(), @"   0.000 watch started: start a, start b");
     assert_eq!(site.world.machine.servers.len(), 2);
+}
+
+#[test]
+fn what_was_asked_for_by_hand_is_not_judged_by_a_definition_from_before() {
+    let mut site = Site::new(World::settled([model("a"), model("b")]));
+    // The file has changed, and whoever stops the model has read it; the
+    // watcher has not, and looks for another model.
+    site.at(1_000, |world| {
+        world.define(model("a").option("ctx_size", "16384"));
+        None
+    });
+    site.at(1_010, |world| {
+        world.by_hand("a", Command::Stop).unwrap();
+        None
+    });
+    site.at(1_020, |world| {
+        world.machine.kill("b", FailureCause::Spec, "segmentation fault");
+        Some(Cause::Files)
+    });
+    site.watch(60);
+    assert_snapshot!(site.story(), @r"
+    1.020 server of b exited: start b
+    1.220 files changed: stop a
+    ");
+    assert!(site.world.store.overrides(&name("a")).state.is_some());
+}
+
+#[test]
+fn a_suspension_ends_on_its_own_and_a_command_is_noticed_as_any_write() {
+    let mut site = Site::new(World::settled([model("a")]));
+    site.at(1_000, |world| {
+        world.by_hand("a", Command::Suspend(Some(Duration::from_secs(100)))).unwrap();
+        Some(Cause::Database)
+    });
+    site.at(2_000, |world| {
+        world.machine.kill("a", FailureCause::Spec, "segmentation fault");
+        None
+    });
+    site.watch(200);
+    assert_snapshot!(site.story(), @" 101.000 deadline: start a");
 }

@@ -65,7 +65,8 @@ pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
     };
     progress.finish();
     let mut exit = exit_of_pass(&last);
-    if document.has_failures() {
+    let suspended = last.plan.waiting.iter().any(|w| w.on.kind() == WaitKind::ByHand);
+    if document.has_failures() || suspended {
         exit = exit.and(Exit::Failed);
     }
     match args.format {
@@ -74,7 +75,7 @@ pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
             for failure in document.failures() {
                 print(format_args!("failed: {failure}\n"))?;
             }
-            print(render::stuck(&last.plan))?;
+            print(render::stuck(&last.plan, last.now))?;
             let stopped: usize = document.done().values().sum();
             let stopped = count(stopped, "server");
             print(format_args!(

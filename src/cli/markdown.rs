@@ -14,7 +14,8 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::render::{self, match_summary};
-use crate::model::{Diagnostic, Severity};
+use super::status::by_hand;
+use crate::model::{Diagnostic, Severity, Timestamp};
 use crate::plan::{Action, ActionKind, GuardRefusal, Plan, Reason, WaitKind, Waiting};
 use crate::text::count;
 
@@ -49,7 +50,7 @@ const ORDER: [ActionKind; 7] = [
 ];
 
 /// The plan, and the problems of definition files.
-pub(super) fn plan(plan: &Plan, diagnostics: &[Diagnostic]) -> String {
+pub(super) fn plan(plan: &Plan, now: Timestamp, diagnostics: &[Diagnostic]) -> String {
     let mut comment =
         Comment::new(&format!("{MARKER}\n### {}\n", render::summary(plan).trim_end().trim_end_matches('.')));
     if let Some(refusal) = &plan.guard {
@@ -63,9 +64,16 @@ pub(super) fn plan(plan: &Plan, diagnostics: &[Diagnostic]) -> String {
         let actions = plan.actions.iter().filter(|action| action.kind == kind).map(action).collect::<Vec<_>>();
         comment.section(&format!("{} to {}", actions.len(), kind.as_str()), actions);
     }
-    let (notes, waits): (Vec<_>, Vec<_>) = plan.waiting.iter().partition(|w| w.on.kind() == WaitKind::Note);
-    comment.section(&format!("{} waiting", waits.len()), waits.into_iter().map(waiting).collect());
-    comment.section(&count(notes.len(), "remark"), notes.into_iter().map(waiting).collect());
+    let of = |is: fn(WaitKind) -> bool| {
+        let of = plan.waiting.iter().filter(|w| is(w.on.kind()));
+        of.map(|waits| waiting(waits, now)).collect::<Vec<_>>()
+    };
+    let by_hand = of(|kind| kind == WaitKind::ByHand);
+    comment.section(&format!("{} by hand", by_hand.len()), by_hand);
+    let waits = of(|kind| !matches!(kind, WaitKind::Note | WaitKind::ByHand));
+    comment.section(&format!("{} waiting", waits.len()), waits);
+    let notes = of(|kind| kind == WaitKind::Note);
+    comment.section(&count(notes.len(), "remark"), notes);
     let rows = plan.unmanaged.iter().map(|row| format!("- {}", code(&shortened(&row.name, LONGEST_VALUE))));
     let rows = rows.collect::<Vec<_>>();
     comment.section(&format!("{} not managed", count(rows.len(), "row")), rows);
@@ -77,8 +85,9 @@ fn action(action: &Action) -> String {
     entry(action.model.as_str(), action.reasons.iter().map(reason).collect())
 }
 
-fn waiting(waiting: &Waiting) -> String {
-    let on = code(&shortened(&waiting.on.to_string(), LONGEST_LINE));
+fn waiting(waiting: &Waiting, now: Timestamp) -> String {
+    let on = by_hand(&waiting.on, now).unwrap_or_else(|| waiting.on.to_string());
+    let on = code(&shortened(&on, LONGEST_LINE));
     entry(waiting.model.as_str(), std::iter::once(on).chain(waiting.reasons.iter().map(reason)).collect())
 }
 

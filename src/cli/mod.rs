@@ -1,5 +1,6 @@
 //! The command line: one file per command, arguments and rendering only.
 
+mod by_hand;
 mod completions;
 mod down;
 mod exit;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::plan;
 pub use exit::Exit;
 pub use open::{diagnostics_of, exit_of};
 pub use output::complain;
@@ -118,6 +120,16 @@ pub enum Command {
     Logs(logs::LogsArgs),
     /// Wait until a commit is what runs here, and has stayed healthy.
     Wait(wait::WaitArgs),
+    /// Do nothing to a model for a while, not even restart it when it crashes.
+    Suspend(by_hand::SuspendArgs),
+    /// End a suspension.
+    Resume(by_hand::ResumeArgs),
+    /// Start a model now, until its definition changes if it is declared stopped.
+    Start(by_hand::HandArgs),
+    /// Stop a model until its definition changes, or `start`.
+    Stop(by_hand::HandArgs),
+    /// Restart a model's server.
+    Restart(by_hand::HandArgs),
     /// Stop every managed server; records and definitions stay.
     Down(down::DownArgs),
     /// Write definitions of models that are kept elsewhere: llama-swap, a preset, a database, …
@@ -146,6 +158,11 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::History(args) => history::run(&cli.places, args),
         Command::Logs(args) => logs::run(&cli.places, args),
         Command::Wait(args) => wait::run(&cli.places, args),
+        Command::Suspend(args) => by_hand::suspend(&cli.places, args),
+        Command::Resume(args) => by_hand::resume(&cli.places, args),
+        Command::Start(args) => by_hand::act(&cli.places, plan::Command::Start, args),
+        Command::Stop(args) => by_hand::act(&cli.places, plan::Command::Stop, args),
+        Command::Restart(args) => by_hand::act(&cli.places, plan::Command::Restart, args),
         Command::Down(args) => down::run(&cli.places, args),
         Command::Import(args) => import::run(&cli.places, args),
         Command::Models(args) => models::run(&cli.places, args),

@@ -25,7 +25,7 @@ use crate::state::StateDir;
 #[derive(Debug, Args)]
 pub struct ReconcileArgs {
     /// Show what would be done and why; write nothing at all.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "no_wait")]
     dry_run: bool,
     /// Exit 2 if changes are pending (dry run) or were made.
     #[arg(long)]
@@ -45,15 +45,11 @@ pub struct ReconcileArgs {
         ]
     )]
     plan: Option<PathBuf>,
+    #[command(flatten)]
+    wait: Wait,
     /// Only this model; may be given again.
     #[arg(long, value_name = "NAME")]
     target: Vec<ModelName>,
-    /// Make one pass and leave what loads or drains to the next.
-    #[arg(long, conflicts_with = "dry_run")]
-    no_wait: bool,
-    /// Give up waiting after this time; what was begun goes on [default: never].
-    #[arg(long, value_name = "T", value_parser = duration)]
-    timeout: Option<Duration>,
     /// Try failed generations and crashed models again now.
     #[arg(long)]
     retry: bool,
@@ -73,6 +69,17 @@ pub enum PlanFormat {
     Markdown,
 }
 
+/// How long to stay.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Wait {
+    /// Make one pass and leave what loads or drains to the next.
+    #[arg(long)]
+    no_wait: bool,
+    /// Give up waiting after this time; what was begun goes on [default: never].
+    #[arg(long, value_name = "T", value_parser = duration)]
+    timeout: Option<Duration>,
+}
+
 /// Limits of a pass.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
@@ -81,10 +88,10 @@ pub(super) struct LimitArgs {
     #[arg(long, value_name = "N|N%", value_parser = max_deletes)]
     max_deletes: Option<MaxDeletes>,
     /// Starts at once.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive)]
+    #[arg(long, value_name = "N", default_value_t = PARALLEL, value_parser = positive)]
     parallel: usize,
     /// Restarts at once.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
+    #[arg(long, value_name = "N", default_value_t = MAX_RESTARTING, value_parser = positive)]
     max_restarting: usize,
     /// Restart servers whose llama-server changed on disk.
     #[arg(long)]
@@ -93,11 +100,54 @@ pub(super) struct LimitArgs {
     #[arg(long, value_name = "T", default_value = "60s", value_parser = duration)]
     pub(super) lock_timeout: Duration,
     /// Rotate a server's log when it is longer than this.
-    #[arg(long, value_name = "SIZE", default_value = "10MB", value_parser = log_size)]
+    #[arg(long, value_name = "SIZE", default_value = LOG_MAX_SIZE, value_parser = log_size)]
     log_max_size: ByteSize,
     /// How many rotated logs to keep of each server.
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = LOG_KEEP)]
     log_keep: u32,
+}
+
+const PARALLEL: usize = 4;
+const MAX_RESTARTING: usize = 1;
+const LOG_MAX_SIZE: &str = "10MB";
+const LOG_KEEP: u32 = 3;
+
+impl ReconcileArgs {
+    /// `reconcile --target NAME`, with the default limits.
+    pub(super) fn of_one(
+        name: &ModelName,
+        format: PlanFormat,
+        wait: &Wait,
+        retry: bool,
+        lock_timeout: Duration,
+    ) -> Self {
+        let limits = LimitArgs {
+            max_deletes: None,
+            parallel: PARALLEL,
+            max_restarting: MAX_RESTARTING,
+            upgrade_binary: false,
+            lock_timeout,
+            log_max_size: log_size(LOG_MAX_SIZE).unwrap_or(ByteSize(Rotation::LEAST_BYTES)),
+            log_keep: LOG_KEEP,
+        };
+        let target = vec![name.clone()];
+        Self {
+            dry_run: false,
+            detailed_exitcode: false,
+            format,
+            out: None,
+            plan: None,
+            wait: wait.clone(),
+            target,
+            retry,
+            limits,
+        }
+    }
+
+    /// What its passes may do.
+    pub(super) fn limits(&self, places: &Places) -> Limits {
+        Limits { targets: self.target.iter().cloned().collect(), retry: self.retry, ..self.limits.limits(places) }
+    }
 }
 
 impl LimitArgs {
@@ -139,8 +189,7 @@ fn max_deletes(text: &str) -> Result<MaxDeletes, String> {
 
 /// Runs the command.
 pub(super) fn run(places: &Places, args: &ReconcileArgs) -> anyhow::Result<Exit> {
-    let limits =
-        Limits { targets: args.target.iter().cloned().collect(), retry: args.retry, ..args.limits.limits(places) };
+    let limits = args.limits(places);
     if args.format == PlanFormat::Markdown && !args.dry_run {
         let message = "--format markdown shows a plan: add --dry-run".to_owned();
         return Err(Refused { exit: Exit::Usage, message }.into());
@@ -151,7 +200,7 @@ pub(super) fn run(places: &Places, args: &ReconcileArgs) -> anyhow::Result<Exit>
     if args.dry_run {
         dry_run(places, args, &limits, review.as_ref())
     } else {
-        converge(places, args, limits, notify.as_ref(), review)
+        converge(places, args, limits, notify.as_ref(), review, "reconcile")
     }
 }
 
@@ -167,9 +216,9 @@ fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits, review: Optio
         Exit::Converged
     });
     match args.format {
-        PlanFormat::Text => print(render::plan(&seen.plan))?,
+        PlanFormat::Text => print(render::plan(&seen.plan, seen.now))?,
         PlanFormat::Json => json::print(&Document::plan(&seen, exit))?,
-        PlanFormat::Markdown => print(markdown::plan(&seen.plan, diagnostics(&seen)))?,
+        PlanFormat::Markdown => print(markdown::plan(&seen.plan, seen.now, diagnostics(&seen)))?,
     }
     args.out.as_deref().map_or(Ok(()), |path| review::save(places, path, &seen, limits))?;
     // The process ends here: freeing thousands of definitions is wasted time.
@@ -177,23 +226,24 @@ fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits, review: Optio
     Ok(exit)
 }
 
-/// Passes until nothing is left to wait for.
-fn converge(
+/// Passes until nothing is left to wait for; `cause` is what makes them.
+pub(super) fn converge(
     places: &Places,
     args: &ReconcileArgs,
     limits: Limits,
     notify: Option<&Notify>,
     review: Option<Review>,
+    cause: &'static str,
 ) -> anyhow::Result<Exit> {
-    let mut run = Run::new(args, limits, notify, review);
+    let mut run = Run::new(args, limits, notify, review, cause);
     let mut host = None;
     let mut last = run.pass(places, &mut host)?;
     reject_unknown_targets(&last, args)?;
     report_diagnostics(&last);
     if args.format == PlanFormat::Text {
-        print(render::plan(&last.plan))?;
+        print(render::plan(&last.plan, last.now))?;
     }
-    let began_waiting = !args.no_wait && waits(&last, WaitKind::Progressing);
+    let began_waiting = !args.wait.no_wait && waits(&last, WaitKind::Progressing);
     loop {
         run.note(&last);
         if run.ends_with(&last) {
@@ -222,7 +272,7 @@ fn converge(
     let exit = run.exit(&last);
     match args.format {
         PlanFormat::Text | PlanFormat::Markdown => {
-            print(render::result(&run.document, &last.plan, began_waiting))?;
+            print(render::result(&run.document, &last.plan, began_waiting, last.now))?;
         }
         PlanFormat::Json => json::print(&run.document.finish(&last, exit))?,
     }
@@ -242,6 +292,7 @@ struct Run<'a> {
     limits: Limits,
     /// The saved plan that is applied.
     review: Option<Review>,
+    cause: &'static str,
     document: Document,
     progress: Progress,
     begun: Instant,
@@ -253,13 +304,20 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(args: &'a ReconcileArgs, limits: Limits, notify: Option<&'a Notify>, review: Option<Review>) -> Self {
+    fn new(
+        args: &'a ReconcileArgs,
+        limits: Limits,
+        notify: Option<&'a Notify>,
+        review: Option<Review>,
+        cause: &'static str,
+    ) -> Self {
         let (document, progress, begun) = (Document::new(), Progress::new(), Instant::now());
         Self {
             args,
             notify,
             limits,
             review,
+            cause,
             document,
             progress,
             begun,
@@ -279,7 +337,7 @@ impl<'a> Run<'a> {
             None => host.insert(places.open()?.telling(self.notify)),
         };
         let pass = match &mut self.review {
-            None => pass_and_tell(host, Goal::Definitions, &self.limits, "reconcile")?,
+            None => pass_and_tell(host, Goal::Definitions, &self.limits, self.cause)?,
             Some(review) => review.pass(host, &self.limits)?,
         };
         if !std::mem::replace(&mut self.rotated, true) {
@@ -308,7 +366,7 @@ impl<'a> Run<'a> {
         let (did_nothing, progressing) = (last.outcomes.is_empty(), waits(last, WaitKind::Progressing));
         // Out of time it ends with a pass that only looked: what it did last
         // is not known to have worked.
-        self.args.no_wait
+        self.args.wait.no_wait
             || did_nothing && (!progressing || self.out_of_time())
             || self.busy_passes > MOST_PASSES_IN_A_ROW
             || self.futile_passes > 1
@@ -328,19 +386,19 @@ impl<'a> Run<'a> {
             WaitFor::Ready { deadline, .. } | WaitFor::Drain { deadline, .. } => Some(last.now.until(deadline)),
             _ => None,
         });
-        let timeout = self.args.timeout.map(|t| t.saturating_sub(self.begun.elapsed()));
+        let timeout = self.args.wait.timeout.map(|t| t.saturating_sub(self.begun.elapsed()));
         host.wait(&watched, deadlines.chain(timeout).min().map_or(longest, |soonest| soonest.min(longest)));
     }
 
     fn out_of_time(&self) -> bool {
-        self.args.timeout.is_some_and(|timeout| self.begun.elapsed() >= timeout)
+        self.args.wait.timeout.is_some_and(|timeout| self.begun.elapsed() >= timeout)
     }
 
     fn exit(&self, last: &Pass) -> Exit {
         let mut exit = exit_of_pass(last);
         let unfinished = !last.outcomes.is_empty() || waits(last, WaitKind::Progressing);
         let cut_short = self.review.as_ref().is_some_and(Review::is_cut_short);
-        if self.document.has_failures() || cut_short || unfinished && !self.args.no_wait {
+        if self.document.has_failures() || cut_short || unfinished && !self.args.wait.no_wait {
             exit = exit.and(Exit::Failed);
         }
         if self.args.detailed_exitcode && self.document.has_changes() {
@@ -375,7 +433,8 @@ pub(super) fn exit_of_pass(pass: &Pass) -> Exit {
             WaitKind::NoBinary => Exit::NoLlamaServer,
             WaitKind::InvalidDefinition => Exit::InvalidDefinition,
             WaitKind::Stuck => Exit::Failed,
-            WaitKind::Progressing | WaitKind::Note => Exit::Converged,
+            // What somebody wants by hand is no failure to report every minute.
+            WaitKind::Progressing | WaitKind::Note | WaitKind::ByHand => Exit::Converged,
         });
     }
     if pass.outcomes.iter().any(|o| o.result.is_err()) {

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 
 use super::json::Document;
-use crate::model::ModelName;
+use super::status::by_hand;
+use crate::model::{ModelName, Timestamp};
 use crate::plan::{Action, ActionKind, GuardRefusal, Plan, WaitFor, WaitKind, Waiting};
 use crate::text::count;
 
@@ -13,14 +14,14 @@ use crate::text::count;
 const UNMANAGED_SHOWN: usize = 10;
 
 /// The plan: a line per model, every reason, and a summary.
-pub(super) fn plan(plan: &Plan) -> String {
+pub(super) fn plan(plan: &Plan, now: Timestamp) -> String {
     let mut out = String::new();
     let width = name_width(plan);
     for action in &plan.actions {
         action_lines(&mut out, action, width);
     }
     for waiting in &plan.waiting {
-        waiting_line(&mut out, waiting, width);
+        waiting_line(&mut out, waiting, width, now);
     }
     for row in plan.unmanaged.iter().take(UNMANAGED_SHOWN) {
         line(&mut out, Style::new().dimmed(), "  .", &shown_name(&row.name), width, "ignore", "not managed");
@@ -41,11 +42,11 @@ pub(super) fn plan(plan: &Plan) -> String {
 
 /// What a whole `reconcile` did, and how it ended; `waited`: its first plan was
 /// not the last word, although it had nothing to do.
-pub(super) fn result(document: &Document, last: &Plan, waited: bool) -> String {
+pub(super) fn result(document: &Document, last: &Plan, waited: bool, now: Timestamp) -> String {
     let mut out = String::new();
     let done = document.done();
     if done.is_empty() && !document.has_failures() {
-        return if waited { format!("Done: waited. {}\n{}", match_summary(last), stuck(last)) } else { out };
+        return if waited { format!("Done: waited. {}\n{}", match_summary(last), stuck(last, now)) } else { out };
     }
     for failure in document.failures() {
         let _ = writeln!(out, "{} {failure}", styled(AnsiColor::Red.on_default(), "failed:"));
@@ -57,16 +58,16 @@ pub(super) fn result(document: &Document, last: &Plan, waited: bool) -> String {
         let _ = write!(line, "; {} failed", count(document.failed_starts(), "start"));
     }
     let _ = writeln!(out, "{line}. {}", match_summary(last));
-    out.push_str(&stuck(last));
+    out.push_str(&stuck(last, now));
     out
 }
 
 /// What is still not as it should be is worth a line each, once it is final.
-pub(super) fn stuck(last: &Plan) -> String {
+pub(super) fn stuck(last: &Plan, now: Timestamp) -> String {
     let mut out = String::new();
     let width = name_width(last);
     for waiting in last.waiting.iter().filter(|w| w.on.kind() != WaitKind::Note) {
-        waiting_line(&mut out, waiting, width);
+        waiting_line(&mut out, waiting, width, now);
     }
     out
 }
@@ -98,9 +99,10 @@ fn waits_its_turn(waiting: &Waiting) -> bool {
 pub(super) fn match_summary(plan: &Plan) -> String {
     let verb = if plan.matching == 1 { "matches its definition" } else { "match their definitions" };
     let mut text = format!("{} {verb}", count(plan.matching, "model"));
-    let mut others: Vec<&ModelName> =
-        plan.waiting.iter().filter(|w| w.on.kind() != WaitKind::Note).map(|w| &w.model).collect();
-    others.dedup();
+    for (how, number) in plan.by_hand().into_iter().filter(|(_, number)| *number > 0) {
+        let _ = write!(text, ", {number} {} {how}", if number == 1 { "is" } else { "are" });
+    }
+    let others = plan.not_as_wanted();
     if !others.is_empty() {
         let verb = if others.len() == 1 { "does" } else { "do" };
         let _ = write!(text, ", {} {verb} not (yet)", others.len());
@@ -127,13 +129,17 @@ fn action_lines(out: &mut String, action: &Action, width: usize) {
     }
 }
 
-fn waiting_line(out: &mut String, waiting: &Waiting, width: usize) {
+fn waiting_line(out: &mut String, waiting: &Waiting, width: usize, now: Timestamp) {
     let (symbol, style) = match waiting.on.kind() {
         WaitKind::Progressing => ("  :", AnsiColor::Cyan.on_default()),
-        WaitKind::Note => ("  .", Style::new().dimmed()),
+        WaitKind::Note | WaitKind::ByHand => ("  .", Style::new().dimmed()),
         _ => ("  !", AnsiColor::Red.on_default()),
     };
-    line(out, style, symbol, waiting.model.as_str(), width, "wait", &waiting.on.to_string());
+    let (word, text) = match by_hand(&waiting.on, now) {
+        Some(text) => ("by hand", text),
+        None => ("wait", waiting.on.to_string()),
+    };
+    line(out, style, symbol, waiting.model.as_str(), width, word, &text);
     for reason in &waiting.reasons {
         line(out, Style::new(), "   ", "", width, "", &reason.to_string());
     }
@@ -193,7 +199,7 @@ fn past(kind: ActionKind) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ColumnDrift, DesiredState, FieldChange, Origin, Timestamp, UnmanagedRow};
+    use crate::model::{ColumnDrift, DesiredState, FieldChange, Origin, UnmanagedRow};
     use crate::plan::{Impact, Reason};
 
     fn name(text: &str) -> ModelName {
@@ -214,7 +220,7 @@ mod tests {
     }
 
     fn shown(plan: &Plan) -> String {
-        anstream::adapter::strip_str(&super::plan(plan)).to_string()
+        anstream::adapter::strip_str(&super::plan(plan, Timestamp(0))).to_string()
     }
 
     #[test]

@@ -150,6 +150,6 @@ fn nobody(places: &Places, pass: &Pass) -> anyhow::Result<&'static str> {
 /// The end without success: the plan says what is missing.
 fn given_up(why: &str, pass: Option<&Pass>) -> anyhow::Error {
     let exit = pass.map_or(Exit::Failed, |pass| exit_of_pass(pass).and(Exit::Failed));
-    let plan = pass.map(|pass| format!("\n{}", render::plan(&pass.plan).trim_end())).unwrap_or_default();
+    let plan = pass.map(|pass| format!("\n{}", render::plan(&pass.plan, pass.now).trim_end())).unwrap_or_default();
     Refused { exit, message: format!("{why}{plan}") }.into()
 }

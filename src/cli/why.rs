@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::history::{JsonChange, JsonEvent, JsonGeneration, failure, prose, what};
 use super::json::{self, FORMAT_VERSION};
 use super::output::{complain, print};
-use super::status::report::{DefinitionFile, Log, Look, ModelStatus};
+use super::status::report::{ByHand, DefinitionFile, Log, Look, ModelStatus};
 use super::status::table;
 use super::{Exit, Format, Places, named};
 use crate::database::{Database, DatabaseError};
@@ -72,6 +72,7 @@ struct Document<'a> {
     process: Option<Process<'a>>,
     reasons: &'a [String],
     waiting_for: &'a [String],
+    by_hand: &'a [ByHand],
     #[serde(flatten)]
     log: Option<&'a Log>,
 }
@@ -130,7 +131,7 @@ fn tell(look: Look, database: Option<&Database>, name: &ModelName) -> Result<Opt
 impl Told {
     fn document(&self) -> Document<'_> {
         let last = last_action(&self.events);
-        let ModelStatus { status, state, definition, reasons, waiting_for, log, .. } = &self.status;
+        let ModelStatus { status, state, definition, reasons, waiting_for, by_hand, log, .. } = &self.status;
         let changes = made_by(&self.name, &self.generations);
         Document {
             format_version: FORMAT_VERSION,
@@ -146,6 +147,7 @@ impl Told {
             process: self.process(),
             reasons,
             waiting_for: if self.known == Known::Unmanaged { &[] } else { waiting_for },
+            by_hand,
             log: log.as_ref(),
         }
     }

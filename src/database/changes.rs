@@ -5,7 +5,7 @@ use rusqlite::{Connection, Params, params};
 use super::fields::to_json;
 use super::managed::Managed;
 use super::table::Table;
-use super::{Problem, events, instances, notifications};
+use super::{Problem, events, instances, notifications, overrides};
 use crate::model::{
     BinaryIdentity, Change, Crashes, GenerationOutcome, ModelName, NewGeneration, PortRecord, Timestamp,
 };
@@ -29,6 +29,8 @@ pub(super) fn apply(connection: &Connection, changes: &[Change], now: Timestamp)
             Change::SetCrashes { model, crashes } => commit.set_crashes(model, *crashes)?,
             Change::PutInstance(instance) => instances::put(connection, instance)?,
             Change::RemoveInstance(id) => instances::remove(connection, id)?,
+            Change::PutOverride { model, what } => overrides::put(connection, model, what)?,
+            Change::EndOverride { model, kind } => overrides::end(connection, model, *kind)?,
             Change::Event(event) => events::put(connection, event)?,
             Change::Tell(telling) => notifications::put(connection, telling, now)?,
         }

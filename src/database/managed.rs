@@ -139,7 +139,7 @@ impl<'c> Managed<'c> {
         if let Some(id) = self.locate(model, &recorded)? {
             models::delete(self.connection, id)?;
         }
-        for table in ["herdsman_instances", "herdsman_generations", "herdsman_models"] {
+        for table in ["herdsman_instances", "herdsman_generations", "herdsman_overrides", "herdsman_models"] {
             let delete = format!("DELETE FROM {table} WHERE name = ?1");
             self.connection.prepare_cached(&delete)?.execute([model.as_str()])?;
         }

@@ -123,12 +123,24 @@ ALTER TABLE herdsman_events ADD COLUMN git_commit TEXT;
 ALTER TABLE herdsman_events ADD COLUMN git_dirty INTEGER;
 ";
 
-/// Which saved plans were applied.
+/// Which saved plans were applied; what people ask for by hand.
 const V3: &str = "
 CREATE TABLE herdsman_applied_plans (
     id TEXT NOT NULL PRIMARY KEY,       -- the saved plan's
     begun_at INTEGER NOT NULL,          -- written before its first effect
     ended_at INTEGER                    -- NULL: under way, or herdsman died
+);
+CREATE TABLE herdsman_overrides (
+    name TEXT NOT NULL,
+    kind TEXT NOT NULL,                 -- suspended, state, restart
+    given_by TEXT NOT NULL,             -- the user
+    given_at INTEGER NOT NULL,
+    reason TEXT,
+    until INTEGER,                      -- suspended: NULL is until resumed
+    state TEXT,                         -- state: running or stopped
+    definition TEXT,                    -- state: model::meaning of the definition it was given for
+    instance TEXT,                      -- restart: the instance to replace
+    PRIMARY KEY (name, kind)
 );
 ";
 

@@ -14,7 +14,7 @@
 //! | `migrations`, `table` | herdsman's own tables; the table others share with us |
 //! | `columns`, `config`, `drift` | which columns herdsman owns, what it writes there, what others changed |
 //! | `locate` | which row is a managed model's, whatever other clients did |
-//! | `records`, `instances`, `events`, `generations` | reading back |
+//! | `records`, `instances`, `events`, `generations`, `overrides` | reading back |
 //! | `notifications` | what others were told, and what is still to be delivered |
 //! | `applied` | the saved plans that were applied, each at most once |
 //! | `changes`, `managed` | writing: herdsman's own tables, and the shared row of a managed model |
@@ -61,6 +61,7 @@ mod migrations;
 mod models;
 mod notifications;
 mod open;
+mod overrides;
 mod records;
 mod row;
 mod salvage;

@@ -10,7 +10,7 @@ use super::drift::{self, Digester};
 use super::fields::{json, name, optional_time, time, unreadable, word};
 use super::locate::{Own, choose};
 use super::table::{Table, quoted};
-use super::{Problem, generations, instances, models};
+use super::{Problem, generations, instances, models, overrides};
 use crate::model::{
     BinaryIdentity, Crashes, DesiredState, Generation, GenerationOutcome, ModelConfig, ModelName, ModelRecord,
     PortRecord, Records, Row, SpecHash, Status, Timestamp, UnmanagedRow,
@@ -41,7 +41,7 @@ pub(super) fn load(connection: &Connection, has_records: bool) -> Result<Records
             None => orphans.push(instance),
         }
     }
-    Ok(Records { models, unmanaged, orphans })
+    Ok(Records { models, unmanaged, orphans, overrides: overrides::load(connection)? })
 }
 
 pub(super) fn status_recorded_at(connection: &Connection, model: &ModelName) -> Result<Option<Timestamp>, Problem> {

@@ -6,6 +6,7 @@
 //! | `herdsman_events` | every row that can be read | history is of use in parts |
 //! | `herdsman_notifications` | every row that can be read | what was not delivered yet is better late than never |
 //! | `herdsman_applied_plans` | every row that can be read | each is a plan that must not be applied again |
+//! | `herdsman_overrides` | every row that can be read | each says all there is to say, and nothing else knows it |
 //! | herdsman's other tables | whole, with a whole `models`, or not at all | half of them would be a lie; without them the definitions and the living processes tell most of it |
 //! | other programs' tables | no | nothing is known of them |
 //!
@@ -42,6 +43,7 @@ pub(super) fn salvage(damaged: &Connection, new: &Connection, path: &Path) -> Re
     copy(damaged, &transaction, "herdsman_events")?;
     copy(damaged, &transaction, "herdsman_notifications")?;
     copy(damaged, &transaction, "herdsman_applied_plans")?;
+    copy(damaged, &transaction, "herdsman_overrides")?;
     let records = models.whole && copy_records(damaged, &transaction)?;
     transaction.commit()?;
     Ok(Salvaged { rows: models.rows, records })

@@ -1,7 +1,7 @@
 //! Which action made a model what it is, and how that went on.
 
 use crate::model::{EventRecord, GenerationRecord, ModelName};
-use crate::plan::{ActionKind, Reason};
+use crate::plan::{ActionKind, Command, Reason};
 
 use super::differences;
 
@@ -17,7 +17,7 @@ pub struct LastAction<'e> {
 /// Finds it among the events of one model, newest first.
 #[must_use]
 pub fn last_action(events: &[EventRecord]) -> Option<LastAction<'_>> {
-    let is_action = |event: &EventRecord| !is_finding(event);
+    let is_action = |event: &EventRecord| !is_finding(event) && !Command::is_event(&event.action);
     // An update changes a record: what runs is due to what was before it.
     let decides = |event: &EventRecord| is_action(event) && event.action != ActionKind::Update.as_str();
     let index = events.iter().position(decides).or_else(|| events.iter().position(is_action))?;

@@ -22,7 +22,7 @@ pub use server::{ListenError, listen};
 
 use crate::database::Undelivered;
 use crate::model::{DesiredState, Instance, ModelName, Status};
-use crate::plan::{ActionKind, Found, Reason, WaitKind};
+use crate::plan::{ActionKind, Found, Reason, WaitFor, WaitKind};
 use crate::reconcile::Pass;
 
 /// What a pass may take, seconds: one with nothing to do takes some
@@ -75,6 +75,7 @@ struct Counted {
     desired: IntGaugeVec,
     observed: IntGaugeVec,
     generation: IntGaugeVec,
+    by_hand: IntGaugeVec,
     out_of_sync: GaugeVec,
     passes: IntCounterVec,
     duration: Histogram,
@@ -111,6 +112,11 @@ impl Counted {
                 &["model", "state"],
             )?,
             generation: gauges("herdsman_model_generation", "The generation that is wanted.", &["model"])?,
+            by_hand: gauges(
+                "herdsman_model_by_hand",
+                "1 for what was asked for by hand and is in force: suspended, stopped, started.",
+                &["model", "what"],
+            )?,
             out_of_sync: known(&registry, GaugeVec::new(out_of_sync, &["model"])?)?,
             passes: counters(
                 "herdsman_passes_total",
@@ -120,7 +126,7 @@ impl Counted {
             duration: known(&registry, Histogram::with_opts(duration.buckets(BUCKETS.to_vec()))?)?,
             restarts: counters(
                 "herdsman_restarts_total",
-                "Servers started again, by why: crash, definition, rollback, retry, binary, reboot, lost.",
+                "Servers started again, by why: crash, definition, rollback, retry, binary, reboot, by_hand, lost.",
                 &["model", "reason"],
             )?,
             crashes: counters("herdsman_crashes_total", "Servers that were ready and died.", &["model"])?,
@@ -203,7 +209,17 @@ impl Counted {
             let number = record.map_or(0, |record| record.generation.number);
             self.generation.with_label_values(&[name.as_str()]).set(number.into());
         }
-        let waits = pass.plan.waiting.iter().filter(|waiting| waiting.on.kind() != WaitKind::Note);
+        self.by_hand.reset();
+        for waiting in &pass.plan.waiting {
+            let what = match waiting.on {
+                WaitFor::Suspended { .. } => "suspended",
+                WaitFor::StateByHand { state, .. } => WaitFor::words_by_hand(state).0,
+                _ => continue,
+            };
+            self.by_hand.with_label_values(&[waiting.model.as_str(), what]).set(1);
+        }
+        // What somebody wants by hand is nothing to raise an alarm for.
+        let waits = pass.plan.waiting.iter().filter(|w| !matches!(w.on.kind(), WaitKind::Note | WaitKind::ByHand));
         let acts = pass.plan.actions.iter().map(|action| &action.model);
         let out: BTreeSet<&ModelName> = waits.map(|waiting| &waiting.model).chain(acts).collect();
         let before = std::mem::take(&mut self.since);
@@ -235,7 +251,8 @@ const fn why_again(reason: &Reason) -> Option<(u8, &'static str)> {
         Reason::TriedAgain => Some((3, "retry")),
         Reason::BinaryChanged => Some((4, "binary")),
         Reason::FieldChanged { .. } | Reason::OtherSpec { .. } => Some((5, "definition")),
-        Reason::NotRunning => Some((6, "lost")),
+        Reason::ByHand { .. } => Some((6, "by_hand")),
+        Reason::NotRunning => Some((7, "lost")),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     BinaryIdentity, Crashes, DesiredState, GenerationOutcome, InstanceId, InstanceRecord, ModelName, ModelType, Origin,
-    PortRecord, Provenance, SpecHash, Status, Table, Telling, Timestamp,
+    Override, OverrideKind, PortRecord, Provenance, SpecHash, Status, Table, Telling, Timestamp,
 };
 
 /// One fact to record.
@@ -78,6 +78,21 @@ pub enum Change {
     DeleteModel {
         /// The model.
         model: ModelName,
+    },
+    /// What somebody asked for by hand, in the place of another of its kind.
+    PutOverride {
+        /// The model; it need not be recorded.
+        model: ModelName,
+        /// What.
+        what: Override,
+    },
+    /// What was asked for by hand is over; one that is not there is over
+    /// already.
+    EndOverride {
+        /// The model.
+        model: ModelName,
+        /// Which.
+        kind: OverrideKind,
     },
     /// A line of the history.
     Event(EventRecord),

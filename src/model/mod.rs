@@ -19,6 +19,7 @@ mod launch;
 mod name;
 mod news;
 mod observation;
+mod overrides;
 mod record;
 mod seen;
 mod spec;
@@ -37,6 +38,7 @@ pub use news::{Channel, Letter, NewsKind, Telling, Trouble};
 pub use observation::{
     BinaryIdentity, Busy, Death, FailureCause, Health, Instance, Listener, Observed, ProcessId, Progress,
 };
+pub use overrides::{Given, Override, OverrideKind, Overrides, RestartByHand, StateByHand, Suspended, meaning};
 pub use record::{
     ColumnDrift, Crashes, Generation, GenerationOutcome, GenerationRecord, InstanceId, InstanceRecord, InstanceState,
     ModelRecord, PortRecord, Records, Row, UnmanagedRow,

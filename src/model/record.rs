@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BinaryIdentity, Death, DesiredState, ModelName, Origin, ProcessId, Progress, Provenance, Spec, SpecHash, Status,
-    Table, Timestamp,
+    BinaryIdentity, Death, Definition, DesiredState, ModelName, Origin, Overrides, ProcessId, Progress, Provenance,
+    Spec, SpecHash, Status, Table, Timestamp,
 };
 
 /// The uuid of one instance, recorded before it is started and carried in its
@@ -32,6 +32,17 @@ pub struct Records {
     pub unmanaged: Vec<UnmanagedRow>,
     /// Instances recorded for a model that has no record any more.
     pub orphans: Vec<InstanceRecord>,
+    /// What was asked for by hand; also of models that have no record.
+    pub overrides: BTreeMap<ModelName, Overrides>,
+}
+
+impl Records {
+    /// The state that a definition's model is to have: by hand, or as declared.
+    #[must_use]
+    pub fn wanted_state(&self, definition: &Definition) -> DesiredState {
+        let by_hand = self.overrides.get(&definition.name).and_then(|overrides| overrides.state_instead(definition));
+        by_hand.map_or(definition.state, |by_hand| by_hand.state)
+    }
 }
 
 /// One managed model.

@@ -1,10 +1,13 @@
 //! What a plan consists of.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Question, Reason, WaitFor};
+use super::{Question, Reason, WaitFor, WaitKind};
 use crate::model::{
-    Change, Crashes, Death, InstanceId, InstanceRecord, Launch, ModelName, StopTarget, Timestamp, UnmanagedRow,
+    Change, Crashes, Death, DesiredState, InstanceId, InstanceRecord, Launch, ModelName, StopTarget, Timestamp,
+    UnmanagedRow,
 };
 
 /// The outcome of planning: every action with its reasons, every non-action
@@ -38,7 +41,29 @@ impl Plan {
     /// Nothing to do and nothing to wait for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.actions.is_empty() && self.waiting.iter().all(|w| w.on.kind() == super::WaitKind::Note)
+        self.actions.is_empty() && self.waiting.iter().all(|w| matches!(w.on.kind(), WaitKind::Note | WaitKind::ByHand))
+    }
+
+    /// The models that wait for what is neither a remark nor somebody's wish,
+    /// in order.
+    #[must_use]
+    pub fn not_as_wanted(&self) -> BTreeSet<&ModelName> {
+        let is_wanted = |on: &WaitFor| matches!(on.kind(), WaitKind::Note | WaitKind::ByHand);
+        self.waiting.iter().filter(|w| !is_wanted(&w.on)).map(|w| &w.model).collect()
+    }
+
+    /// How many models are as somebody wants them by hand: suspended, stopped
+    /// and started.
+    #[must_use]
+    pub fn by_hand(&self) -> [(&'static str, usize); 3] {
+        let others = self.not_as_wanted();
+        let count =
+            |is: fn(&WaitFor) -> bool| self.waiting.iter().filter(|w| is(&w.on) && !others.contains(&w.model)).count();
+        [
+            ("suspended", count(|on| matches!(on, WaitFor::Suspended { .. }))),
+            ("stopped by hand", count(|on| matches!(on, WaitFor::StateByHand { state: DesiredState::Stopped, .. }))),
+            ("started by hand", count(|on| matches!(on, WaitFor::StateByHand { state: DesiredState::Running, .. }))),
+        ]
     }
 }
 

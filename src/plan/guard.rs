@@ -31,7 +31,11 @@ pub fn check(
         decisions.iter().filter(|(_, d)| matches!(d.wish, Wish::Delete(_))).map(|(name, _)| name).collect();
     let unrecorded = deleted.iter().filter(|name| !records.models.contains_key::<ModelName>(name)).count();
     let managed = records.models.len() + unrecorded;
-    if allows(deleted.len(), managed, limit) {
+    // Those that only their suspension spares are missing all the same; but
+    // whoever allows a number means those that go.
+    let suspended = decisions.iter().filter(|(_, d)| d.removed_and_suspended).count();
+    let missing = if limit.is_some() { 0 } else { suspended };
+    if deleted.is_empty() || allows(deleted.len() + missing, managed, limit) {
         return None;
     }
     let created =

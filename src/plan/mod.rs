@@ -9,6 +9,7 @@
 mod action;
 mod approved;
 mod backoff;
+mod by_hand;
 mod compare;
 mod decide;
 mod guard;
@@ -16,6 +17,7 @@ mod input;
 mod launch;
 mod ports;
 mod reason;
+mod request;
 mod schedule;
 mod settle;
 mod wanted;
@@ -31,8 +33,10 @@ pub use backoff::RECOVERED_AFTER;
 pub use compare::compare;
 pub use input::{Answers, Binary, Input, Limits, MaxDeletes, Question};
 pub use reason::{Impact, Reason, WaitFor, WaitKind};
+pub use request::{Command, Known, Refusal, request};
 
 use crate::model::{Change, Health, Instance, ModelName, ModelRecord, SpecHash, Unresolved};
+use by_hand::ByHand;
 use decide::{Decision, Situation};
 use ports::PortChoice;
 use wanted::Wanted;
@@ -187,7 +191,10 @@ impl<'a> World<'a> {
     fn decide(&self, names: &[&ModelName]) -> Decisions {
         let mut decisions = Decisions::default();
         for name in names {
-            let decision = decide::decide(self.input, self.situation(name));
+            let decision = match by_hand::suspended(self.input, name) {
+                Some(suspended) => decide::hold_still(self.input, self.situation(name), suspended),
+                None => decide::decide(self.input, self.situation(name)),
+            };
             if !decision.is_empty() {
                 decisions.needs.push(((*name).clone(), decision));
             } else if self.input.desired.is_some_and(|d| d.definitions.contains_key(*name)) {
@@ -202,6 +209,7 @@ impl<'a> World<'a> {
         let defined = self.input.desired.into_iter().flat_map(|d| d.definitions.keys());
         let recorded = self.input.records.models.keys();
         let others = self.live.keys().chain(self.unresolved.keys()).copied();
+        let others = others.chain(self.input.records.overrides.keys());
         let mut names: Vec<_> = defined.chain(recorded).chain(others).collect();
         names.sort();
         names.dedup();
@@ -218,12 +226,14 @@ impl<'a> World<'a> {
         // What an unreadable file says of patience is not known.
         let definition = wanted.as_ref().map(|w| &*w.definition).filter(|_| unresolved.is_none());
         let settled = record.map(|record| settle::settle(self.input, name, definition, record, &live));
+        let by_hand = ByHand::of(self.input, name, definition, unresolved.is_some());
         Situation {
             name,
             settled,
             wanted,
             unresolved,
             port: port.cloned(),
+            by_hand,
             live,
             rows: self.rows.get(name.as_str()).cloned().unwrap_or_default(),
             deletions_blocked: self.deletions_blocked,
@@ -253,7 +263,9 @@ impl<'a> World<'a> {
             .orphans
             .iter()
             .filter(|orphan| {
-                !observed.unknown.contains(&orphan.id) && observed.instances.iter().all(|i| i.id != orphan.id)
+                by_hand::suspended(self.input, &orphan.model).is_none()
+                    && !observed.unknown.contains(&orphan.id)
+                    && observed.instances.iter().all(|i| i.id != orphan.id)
             })
             .map(|orphan| Change::RemoveInstance(orphan.id.clone()))
     }

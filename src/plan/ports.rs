@@ -71,7 +71,7 @@ pub fn allot(input: &Input<'_>) -> BTreeMap<ModelName, PortChoice> {
                 (Some(port), None) => PortChoice::On(Some(port)),
                 (None, _) => match kept.get(name) {
                     Some(port) => PortChoice::On(Some(*port)),
-                    None if definition.state == DesiredState::Stopped => PortChoice::On(None),
+                    None if input.records.wanted_state(definition) == DesiredState::Stopped => PortChoice::On(None),
                     None => free.next().map_or(PortChoice::Exhausted, |port| PortChoice::On(Some(port))),
                 },
             };
@@ -91,7 +91,7 @@ fn standing_port(input: &Input<'_>, definition: Option<&Definition>, record: &Mo
     if definition.is_some_and(|d| d.spec.is_unix_socket() || d.spec.port.is_some_and(|p| p != recorded.port)) {
         return None;
     }
-    let is_to_run = |d: &Definition| d.spec.port.is_none() && d.state == DesiredState::Running;
+    let is_to_run = |d: &Definition| d.spec.port.is_none() && input.records.wanted_state(d) == DesiredState::Running;
     let movable = !recorded.proven && definition.is_some_and(is_to_run);
     if movable && (held_by_stranger(input, recorded.port) || bind_failed(input, record, recorded.port)) {
         return None;

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ColumnDrift, Death, DesiredState, FieldChange, ModelName, Origin, Timestamp};
+use crate::model::{ColumnDrift, Death, DesiredState, FieldChange, Given, ModelName, Origin, Timestamp};
 use crate::text::printable;
 
 /// What a changed field needs.
@@ -126,6 +126,12 @@ pub enum Reason {
     StopUnfinished,
     /// `herdsman down`.
     Down,
+    /// `herdsman start`, `stop` or `restart` of this model.
+    ByHand {
+        /// By whom.
+        #[serde(flatten)]
+        given: Given,
+    },
 }
 
 impl Reason {
@@ -183,6 +189,7 @@ impl fmt::Display for Reason {
             Self::BinaryChanged => f.write_str("llama-server changed on disk"),
             Self::StopUnfinished => f.write_str("a stop that was begun"),
             Self::Down => f.write_str("herdsman down"),
+            Self::ByHand { given } => write!(f, "by hand ({})", given),
         }
     }
 }
@@ -347,6 +354,26 @@ pub enum WaitFor {
     },
     /// `--upgrade-binary`: it runs, on a llama-server that changed on disk.
     BinaryUpgrade,
+    /// `herdsman resume`: nothing is done to it.
+    Suspended {
+        /// By whom.
+        #[serde(flatten)]
+        given: Given,
+        /// Until then at the latest.
+        until: Option<Timestamp>,
+        /// Its definition is gone: it is deleted once it is resumed.
+        removed: bool,
+        /// It is to run and does not: it is started once it is resumed.
+        missing: bool,
+    },
+    /// A change of its definition: it is in the other state by hand.
+    StateByHand {
+        /// By whom.
+        #[serde(flatten)]
+        given: Given,
+        /// The state wanted instead of the declared one.
+        state: DesiredState,
+    },
 }
 
 /// What a wait means for the command that reports it.
@@ -364,9 +391,30 @@ pub enum WaitKind {
     Guard,
     /// The model is as declared.
     Note,
+    /// The model is as somebody wants it by hand.
+    ByHand,
 }
 
 impl WaitFor {
+    /// What was done by hand, and the command that takes it back.
+    #[must_use]
+    pub const fn words_by_hand(state: DesiredState) -> (&'static str, &'static str) {
+        match state {
+            DesiredState::Running => ("started", "stop"),
+            DesiredState::Stopped => ("stopped", "start"),
+        }
+    }
+
+    /// What a suspension holds up.
+    #[must_use]
+    pub const fn words_suspended(removed: bool, missing: bool) -> &'static str {
+        match (removed, missing) {
+            (true, _) => "; its definition is gone, and it is deleted after that",
+            (false, true) => "; it does not run, and is started after that",
+            (false, false) => "",
+        }
+    }
+
     /// When the plan will be another one even if nothing happens.
     #[must_use]
     pub const fn deadline(&self) -> Option<Timestamp> {
@@ -374,6 +422,7 @@ impl WaitFor {
             Self::Ready { deadline, .. } | Self::Drain { deadline, .. } => Some(*deadline),
             Self::Backoff { until, .. } | Self::Weights { until, .. } => Some(*until),
             Self::Answer { deadline, .. } => *deadline,
+            Self::Suspended { until, .. } => *until,
             _ => None,
         }
     }
@@ -403,6 +452,7 @@ impl WaitFor {
             Self::Guard => WaitKind::Guard,
             Self::Binary { .. } => WaitKind::NoBinary,
             Self::BinaryUpgrade => WaitKind::Note,
+            Self::Suspended { .. } | Self::StateByHand { .. } => WaitKind::ByHand,
         }
     }
 }
@@ -454,6 +504,16 @@ impl fmt::Display for WaitFor {
             }
             Self::OneRow { ids } => write!(f, "rows {ids:?} share this name; rename or delete all but one"),
             Self::BinaryUpgrade => f.write_str("llama-server changed on disk; --upgrade-binary restarts it"),
+            Self::Suspended { given, until, removed, missing } => {
+                write!(f, "suspended ({}): nothing is done to it", given)?;
+                f.write_str(if until.is_some() { " until its time is over" } else { "" })?;
+                f.write_str(Self::words_suspended(*removed, *missing))?;
+                f.write_str("; `herdsman resume` ends it")
+            }
+            Self::StateByHand { given, state } => {
+                let (word, back) = Self::words_by_hand(*state);
+                write!(f, "{word} by hand ({given}); a change of its definition, or `herdsman {back}`, ends it")
+            }
         }
     }
 }

@@ -16,12 +16,16 @@
 //! | stopping | gone | forgotten, with what it left: we did that |
 //! | any | gone with an earlier boot | forgotten: that was the reboot |
 //! | any | cannot be read | unknown: nothing is done to the model |
+//!
+//! Of a suspended model facts are recorded all the same, and nothing is given
+//! up: a deadline that passes meanwhile counts once the suspension is over. One
+//! that was being stopped stays recorded so, for what it left is still to go.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Finding, Found, Input, Question, backoff};
+use super::{Finding, Found, Input, Question, backoff, by_hand};
 use crate::model::{
     Change, Crashes, Death, Definition, FailureCause, GenerationOutcome, Health, Instance, InstanceId, InstanceRecord,
     InstanceState, ModelName, ModelRecord, OnFailure, PortRecord, ReadyPolicy, StopTarget, Timestamp,
@@ -60,6 +64,8 @@ pub struct Settled<'a> {
     pub rebooted: bool,
     /// What must be answered first.
     pub questions: Vec<Question>,
+    /// It is suspended: nothing is given up.
+    hands_off: bool,
 }
 
 /// Why a live instance is given up.
@@ -90,6 +96,7 @@ pub fn settle<'a>(
         death: None,
         rebooted: false,
         questions: Vec::new(),
+        hands_off: by_hand::suspended(input, model).is_some(),
     };
     if let Some(crashes) = backoff::anchored(record.crashes, input.now) {
         settled.set_crashes(crashes);
@@ -156,6 +163,7 @@ impl Settled<'_> {
                     });
                     return;
                 }
+                Some(0) if self.hands_off => return,
                 Some(0) => {
                     let message = "no layer is on a GPU, and [ready] require_gpu is true".to_owned();
                     self.start_failed(input, definition, is, Death { cause: FailureCause::NoGpu, message });
@@ -203,7 +211,7 @@ impl Settled<'_> {
         if seen.progress.0 >= mark.0.saturating_add(PROGRESS) && input.now.since(at) >= PROGRESS_EVERY {
             is.progress = (seen.progress, input.now);
         }
-        if definition.is_some_and(|d| input.now >= deadline(is, &d.ready)) {
+        if !self.hands_off && definition.is_some_and(|d| input.now >= deadline(is, &d.ready)) {
             let seconds = input.now.since(is.started_at).as_secs();
             let message = format!("not ready after {seconds} s");
             self.start_failed(input, definition, is, Death { cause: FailureCause::Deadline, message });
@@ -225,7 +233,8 @@ impl Settled<'_> {
         }
         let since = *is.unanswered_since.get_or_insert(input.now);
         let silent = input.now.since(since);
-        if definition.and_then(|d| d.ready.unhealthy_after).is_some_and(|limit| silent >= limit) {
+        let limit = definition.and_then(|d| d.ready.unhealthy_after).filter(|_| !self.hands_off);
+        if limit.is_some_and(|limit| silent >= limit) {
             // One that hangs at every start slows down as one that crashes does.
             self.set_crashes(backoff::after_crash(self.record.crashes, is, input.now));
             self.give_up(is, GivenUp::Unanswered(silent));
@@ -251,6 +260,9 @@ impl Settled<'_> {
     }
 
     fn gone(&mut self, input: &Input<'_>, definition: Option<&Definition>, was: &InstanceRecord) {
+        if self.hands_off && was.state == InstanceState::Stopping {
+            return;
+        }
         self.changes.push(Change::RemoveInstance(was.id.clone()));
         self.record.to_mut().instances.retain(|i| i.id != was.id);
         let rebooted = was.process.as_ref().is_some_and(|p| p.boot_id != input.observed.boot_id);

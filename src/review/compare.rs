@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::fingerprint::{Declared, Fingerprint, Live, Recorded, fingerprints, origin, stray_files};
 use super::saved::{Here, Saved, SavedAction};
-use crate::model::{ColumnDrift, FieldChange, ModelName, Origin};
+use crate::model::{ColumnDrift, DesiredState, FieldChange, Given, ModelName, Origin, Overrides};
 use crate::plan::{ActionKind, Impact, Reason};
 use crate::reconcile::Pass;
 use crate::text::{count, printable};
@@ -112,6 +112,20 @@ pub enum Difference {
     Gone(Live),
     /// A server of it is new.
     New(Live),
+    /// Something was asked for by hand.
+    ByHand {
+        /// What, in words.
+        what: &'static str,
+        /// By whom.
+        given: Given,
+    },
+    /// What was asked for by hand is over.
+    ByHandIsOver {
+        /// What.
+        what: &'static str,
+        /// By whom it had been.
+        given: Given,
+    },
     /// The llama-server it is to run on is another one.
     LlamaServer,
     /// The action cannot be carried out now, or is not needed any more.
@@ -185,10 +199,31 @@ fn differences(seen: &Pass, model: &ModelName, then: &Fingerprint, now: &Fingerp
     found.extend(gone.cloned().map(Difference::Gone));
     let new = now.instances.iter().filter(|is| !then.instances.contains(is));
     found.extend(new.cloned().map(Difference::New));
+    // One whose time has come meanwhile is over by itself, and no change.
+    let (was, is) = (by_hand(&then.by_hand.in_force(seen.now)), by_hand(&now.by_hand));
+    let over = was.iter().filter(|one| !is.contains(one)).cloned();
+    found.extend(over.map(|(what, given)| Difference::ByHandIsOver { what, given }));
+    let given = is.iter().filter(|one| !was.contains(one)).cloned();
+    found.extend(given.map(|(what, given)| Difference::ByHand { what, given }));
     let rows = then.rows.iter().filter(|id| !now.rows.contains(id)).map(|id| (*id, false));
     let rows = rows.chain(now.rows.iter().filter(|id| !then.rows.contains(id)).map(|id| (*id, true)));
     found.extend(rows.map(|(id, now)| Difference::OtherRow { id, now }));
     found
+}
+
+/// Each thing that was asked for, and by whom.
+fn by_hand(all: &Overrides) -> Vec<(&'static str, Given)> {
+    let Overrides { suspended, state, restart } = all;
+    let suspended = suspended.as_ref().map(|suspended| ("it is suspended", suspended.given.clone()));
+    let state = state.as_ref().map(|by_hand| {
+        let what = match by_hand.state {
+            DesiredState::Running => "it is started by hand",
+            DesiredState::Stopped => "it is stopped by hand",
+        };
+        (what, by_hand.given.clone())
+    });
+    let restart = restart.as_ref().map(|asked| ("a restart is asked for by hand", asked.given.clone()));
+    suspended.into_iter().chain(state).chain(restart).collect()
 }
 
 fn definition(seen: &Pass, model: &ModelName, then: Option<&Declared>, now: Option<&Declared>) -> Option<Difference> {
@@ -343,6 +378,8 @@ impl fmt::Display for Difference {
             Self::New(Live { pid: Some(pid), .. }) => write!(f, "pid {pid} is new"),
             Self::Gone(_) => f.write_str("its server, which could not be read, can be, or is gone"),
             Self::New(_) => f.write_str("its server cannot be read now"),
+            Self::ByHand { what, given } => write!(f, "{what} now ({given})"),
+            Self::ByHandIsOver { what, given } => write!(f, "{what} no longer (it was by {given})"),
             Self::LlamaServer => f.write_str("the llama-server it runs on changed"),
             Self::NotPossible { action, waits_for } if waits_for.is_empty() => {
                 write!(f, "there is nothing to {} any more", action.as_str())

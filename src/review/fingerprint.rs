@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     ColumnDrift, Definition, DesiredState, GenerationOutcome, Instance, InstanceId, ModelName, ModelRecord, Origin,
-    Row, SpecHash, Unresolved,
+    Overrides, Row, SpecHash, Unresolved,
 };
 use crate::reconcile::Pass;
 
@@ -30,6 +30,9 @@ pub struct Fingerprint {
     /// that is not to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub llama_server: Option<String>,
+    /// What was asked for by hand and is in force.
+    #[serde(default, skip_serializing_if = "Overrides::is_empty")]
+    pub by_hand: Overrides,
 }
 
 /// A definition.
@@ -148,6 +151,9 @@ pub(super) fn fingerprints(
             of(name, &mut |print| print.instances.push(Live { pid: None, id: instance.id.clone() }));
         }
     }
+    for (name, overrides) in &seen.records.overrides {
+        of(name, &mut |print| print.by_hand = overrides.in_force(seen.now));
+    }
     for Instance { id, model, process, .. } in &seen.observed.instances {
         of(model, &mut |print| print.instances.push(Live { pid: Some(process.pid), id: id.clone() }));
     }
@@ -186,7 +192,7 @@ fn unresolved(seen: &Pass) -> impl Iterator<Item = (&Unresolved, Option<&ModelNa
 }
 
 fn llama_server(seen: &Pass, definition: &Definition) -> Option<String> {
-    let wanted = definition.state == DesiredState::Running;
+    let wanted = seen.records.wanted_state(definition) == DesiredState::Running;
     let found = seen.answers.binaries.get(&definition.spec.binary).filter(|_| wanted)?;
     Some(match found {
         Ok(binary) => binary.identity.0.clone(),

@@ -6,7 +6,7 @@
 //! | what is seen | verdict |
 //! |---|---|
 //! | the commit is not in what is read ([`deployed`]) | not yet |
-//! | the plan does something, or waits for something | not yet |
+//! | the plan does something, or waits for something; a model is suspended | not yet |
 //! | … for an edit, a person or a llama-server | never |
 //! | nothing is to be done, by the same servers for long enough | reached |
 
@@ -79,7 +79,10 @@ impl Vigil {
 }
 
 fn is_as_declared(seen: &Pass) -> bool {
-    let nothing_waits = seen.plan.waiting.iter().all(|waiting| waiting.on.kind() == WaitKind::Note);
+    // A change of the definition would have ended what was wanted by hand; a
+    // suspension holds back even that.
+    let is_fine = |on: &WaitFor| on.kind() == WaitKind::Note || matches!(on, WaitFor::StateByHand { .. });
+    let nothing_waits = seen.plan.waiting.iter().all(|waiting| is_fine(&waiting.on));
     seen.plan.actions.is_empty() && seen.plan.guard.is_none() && nothing_waits && !has_invalid(seen)
 }
 

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::model::{Definition, Desired, ModelName, Records, Unresolved};
+use crate::model::{Definition, Desired, ModelName, Records, Unresolved, meaning};
 
 /// The definitions as last read, and why they are not newer.
 #[derive(Debug, Default)]
@@ -82,6 +82,11 @@ impl LastGood {
     /// Whether what was read of a model is what is recorded now, or nobody has
     /// recorded anything else since then.
     fn still_counts(&self, name: &ModelName, definition: &Definition, now: &Records) -> bool {
+        // Whoever wanted another state by hand may have read a newer definition.
+        let by_hand = now.overrides.get(name).and_then(|overrides| overrides.state.as_ref());
+        if by_hand.is_some_and(|by_hand| by_hand.definition != meaning(definition)) {
+            return false;
+        }
         match (self.records.models.get(name), now.models.get(name)) {
             (then, None) => then.is_none(),
             (then, Some(now)) => {

@@ -249,7 +249,7 @@ fn timers(pass: &Pass, busy: u32) -> impl Iterator<Item = (Cause, Duration)> {
 /// times within the shortest time that one may be silent.
 fn health_interval(pass: &Pass) -> Option<Duration> {
     let definitions = pass.desired.iter().flat_map(|desired| desired.definitions.values());
-    let running = definitions.filter(|definition| definition.state == DesiredState::Running);
+    let running = definitions.filter(|definition| pass.records.wanted_state(definition) == DesiredState::Running);
     let shortest = running.filter_map(|definition| definition.ready.unhealthy_after).min()?;
     Some((shortest / 3).max(Duration::from_secs(1)))
 }

@@ -22,6 +22,7 @@ pub struct Reporter {
     /// Everything that was to be done at the start is done, which was said.
     at_rest: bool,
     waits: BTreeSet<(String, String)>,
+    by_hand: BTreeSet<(String, String)>,
     diagnostics: Vec<Diagnostic>,
     refused: Option<String>,
     failure: Option<String>,
@@ -39,6 +40,7 @@ impl Reporter {
         findings(pass);
         decisions(pass, causes);
         self.guard(pass);
+        self.by_hand(pass);
         self.stuck(pass);
         let waits = || pass.plan.waiting.iter().any(|w| w.on.kind() == WaitKind::Progressing);
         if !self.at_rest && definitions_are_read && pass.outcomes.is_empty() && !waits() {
@@ -93,11 +95,26 @@ impl Reporter {
         self.diagnostics = now.to_vec();
     }
 
+    /// What was asked for by hand, once, and its end.
+    fn by_hand(&mut self, pass: &Pass) {
+        let waiting = pass.plan.waiting.iter().filter(|w| w.on.kind() == WaitKind::ByHand);
+        let now: BTreeSet<(String, String)> = waiting.map(|w| (w.model.to_string(), w.on.to_string())).collect();
+        for (model, what) in now.difference(&self.by_hand) {
+            info!(%model, "{model} is {what}");
+        }
+        for (model, what) in self.by_hand.difference(&now) {
+            let word = what.split(" (").next().unwrap_or_default();
+            info!(%model, "{model} is no longer {word}");
+        }
+        self.by_hand = now;
+    }
+
     /// What keeps models from being as declared, once for as long as it lasts.
     fn stuck(&mut self, pass: &Pass) {
         let mut now = BTreeSet::new();
         for waiting in &pass.plan.waiting {
-            if matches!(waiting.on.kind(), WaitKind::Progressing | WaitKind::Note | WaitKind::Guard) {
+            if matches!(waiting.on.kind(), WaitKind::Progressing | WaitKind::Note | WaitKind::ByHand | WaitKind::Guard)
+            {
                 continue;
             }
             let entry = (waiting.model.to_string(), waiting.on.to_string());
@@ -171,17 +188,21 @@ fn decisions(pass: &Pass, causes: &Causes) {
 /// How things stand, in one line: for the log when the watcher starts, and for
 /// `systemctl status`.
 pub(super) fn summary(pass: &Pass) -> String {
-    let others: BTreeSet<_> =
-        pass.plan.waiting.iter().filter(|w| w.on.kind() != WaitKind::Note).map(|w| w.model.as_str()).collect();
-    let matching = text::count(pass.plan.matching, "model");
-    let verb = if pass.plan.matching == 1 { "is" } else { "are" };
-    match others.len() {
-        0 => format!("{matching} {verb} as declared"),
-        1..=5 => {
-            format!("{matching} {verb} as declared, not (yet): {}", others.into_iter().collect::<Vec<_>>().join(", "))
-        }
-        more => format!("{matching} {verb} as declared, {more} are not (yet)"),
+    let others = pass.plan.not_as_wanted();
+    let is = |number: usize| if number == 1 { "is" } else { "are" };
+    let mut text = format!("{} {} as declared", text::count(pass.plan.matching, "model"), is(pass.plan.matching));
+    for (how, number) in pass.plan.by_hand().into_iter().filter(|(_, number)| *number > 0) {
+        text += &format!(", {number} {} {how}", is(number));
     }
+    match others.len() {
+        0 => {}
+        1..=5 => {
+            let names: Vec<&str> = others.into_iter().map(ModelName::as_str).collect();
+            text += &format!(", not (yet): {}", names.join(", "));
+        }
+        more => text += &format!(", {more} are not (yet)"),
+    }
+    text
 }
 
 fn milliseconds(duration: Duration) -> u64 {

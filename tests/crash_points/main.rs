@@ -21,6 +21,7 @@
 mod support;
 
 mod begins;
+mod by_hand;
 mod checks;
 mod logs;
 mod patrol;

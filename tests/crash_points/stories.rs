@@ -3,6 +3,7 @@
 use rustix::process::Signal;
 
 use crate::begins::{define, kill, let_the_delay_pass, lose_database, port, run, run_in_wrapper, signal, stray};
+use crate::by_hand;
 use crate::logs;
 use crate::recorded::{as_another_program, files};
 use crate::story::{End, PLAIN, Story, runs};
@@ -282,6 +283,66 @@ pub const STORIES: &[Story] = &[
         begin: |world| run(world, &["a", "b"]),
         command: &["down"],
         end: |_| vec![End::Stopped("a"), End::Stopped("b")],
+        ..PLAIN
+    },
+    Story {
+        name: "suspend",
+        begin: |world| run(world, &["a", "b"]),
+        event: |world| define(world, "a", 1024, ""),
+        command: &["suspend", "a"],
+        end: |_| vec![End::Untouched("a"), End::Untouched("b")],
+        also: |world| by_hand::holds(world, "suspended", "suspended"),
+        ..PLAIN
+    },
+    Story {
+        name: "reconcile past a suspended one",
+        begin: |world| {
+            run(world, &["a", "b"]);
+            world.run(&["suspend", "a"]).exits(0);
+        },
+        event: |world| {
+            define(world, "a", 1024, "");
+            define(world, "b", 1024, "");
+        },
+        end: |_| vec![End::Untouched("a"), runs("b", "--ctx-size 1024")],
+        ..PLAIN
+    },
+    Story {
+        name: "stop by hand",
+        begin: |world| run(world, &["a", "b"]),
+        command: &["stop", "a"],
+        end: |_| vec![End::Stopped("a"), End::Untouched("b")],
+        also: |world| by_hand::holds(world, "state", "stop_asked"),
+        ..PLAIN
+    },
+    Story {
+        name: "start by hand",
+        begin: |world| {
+            define(world, "a", 512, "state = \"stopped\"");
+            run(world, &["b"]);
+        },
+        command: &["start", "a"],
+        end: |_| vec![runs("a", "--ctx-size 512"), End::Untouched("b")],
+        also: |world| by_hand::holds(world, "state", "start_asked"),
+        ..PLAIN
+    },
+    Story {
+        name: "restart by hand",
+        begin: |world| run(world, &["a", "b"]),
+        command: &["restart", "a"],
+        end: |_| vec![runs("a", "--ctx-size 512"), End::Untouched("b")],
+        also: |world| by_hand::is_over(world, "restart", "restart_asked"),
+        ..PLAIN
+    },
+    Story {
+        name: "an edit ends a stop by hand",
+        begin: |world| {
+            run(world, &["a", "b"]);
+            world.run(&["stop", "a"]).exits(0);
+        },
+        event: |world| define(world, "a", 1024, ""),
+        end: |_| vec![runs("a", "--ctx-size 1024"), End::Untouched("b")],
+        also: |world| by_hand::is_over(world, "state", "stop_asked"),
         ..PLAIN
     },
     Story {

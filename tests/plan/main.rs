@@ -7,6 +7,8 @@ mod simulated;
 mod adopting;
 mod applying;
 mod binaries;
+mod by_hand;
+mod by_hand_states;
 mod clock;
 mod crashing;
 mod creating;

@@ -217,6 +217,9 @@ impl apply::World for World {
     }
 
     fn seed(&mut self) -> [u8; 16] {
+        // Asked for with the time, right before it plans.
+        let records = self.store.records();
+        self.promises.plans(&records, self.now);
         self.seed += 1;
         self.seed.to_le_bytes()
     }
@@ -239,6 +242,7 @@ impl apply::World for World {
         self.reading(Call::Records, Ended::Unrecalled)?;
         let records = self.store.records();
         self.promises.recorded(records.models.len());
+        self.promises.plans(&records, self.now);
         Ok(self.sabotaged_records(records))
     }
 

@@ -17,6 +17,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod by_hand;
 mod define;
 mod effects;
 pub mod history;

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herdsman::model::{
-    BinaryIdentity, Busy, Change, Desired, GenerationOutcome, InstanceId, InstanceRecord, InstanceState, Launch,
-    ModelName, SpecHash, Status, StopTarget, Timestamp, Unresolved,
+    BinaryIdentity, Busy, Change, Desired, DesiredState, GenerationOutcome, InstanceId, InstanceRecord, InstanceState,
+    Launch, ModelName, OverrideKind, Overrides, Records, SpecHash, Status, StopTarget, Timestamp, Unresolved,
 };
 
 use super::store::SharedRow;
-use super::{Machine, World};
+use super::{Machine, Server, World};
 
 /// The shortest delay after a crash.
 const BACKOFF: Duration = Duration::from_secs(1);
@@ -43,6 +43,12 @@ pub struct Promises {
     draining: BTreeMap<InstanceId, Timestamp>,
     /// The last start of each model.
     starts: BTreeMap<ModelName, Start>,
+    /// The models with servers that could not be read then: one may be any of its.
+    unread: BTreeSet<ModelName>,
+    /// The instances that were to be restarted and were gone at the last look.
+    gone: BTreeSet<InstanceId>,
+    /// What was asked for by hand when this pass planned, and is in force then.
+    by_hand: BTreeMap<ModelName, Overrides>,
     /// The llama-servers as last told.
     binaries: BTreeMap<Option<String>, Option<BinaryIdentity>>,
 }
@@ -85,6 +91,10 @@ impl Promises {
                 self.were_ready.insert(id.clone());
             }
         }
+        let asked = self.by_hand.values().filter_map(|all| Some(&all.restart.as_ref()?.instance));
+        self.gone = asked.filter(|id| machine.servers.iter().all(|s| s.id != **id)).cloned().collect();
+        let unread = machine.servers.iter().filter(|s| s.unreadable).map(|s| s.model.clone());
+        self.unread = unread.collect();
         self.unreadable = machine.servers.iter().filter(|s| s.unreadable).map(|s| s.id.clone()).collect();
     }
 
@@ -93,6 +103,15 @@ impl Promises {
         if matches!(busy, Busy::Yes(_)) {
             self.busy.insert(id.clone());
         }
+    }
+
+    /// A plan is about to be made.
+    pub fn plans(&mut self, records: &Records, now: Timestamp) {
+        self.by_hand = records.overrides.iter().map(|(name, all)| (name.clone(), all.in_force(now))).collect();
+    }
+
+    fn is_suspended(&self, model: &ModelName) -> bool {
+        self.by_hand.get(model).is_some_and(|all| all.suspended.is_some())
     }
 
     /// A llama-server was asked for.
@@ -116,6 +135,16 @@ impl Promises {
     pub fn forget_times(&mut self) {
         self.starts.clear();
         self.draining.clear();
+    }
+}
+
+/// The model whose record a change writes; not for what was only seen of it.
+const fn touched(change: &Change) -> Option<&ModelName> {
+    match change {
+        Change::CreateModel { config, .. } | Change::UpdateModel { config } => Some(&config.name),
+        Change::AddGeneration(new) => Some(&new.model),
+        Change::DeleteModel { model } => Some(model),
+        _ => None,
     }
 }
 
@@ -148,12 +177,22 @@ impl World {
             // It may have died since the look.
             of.count() == 0 || self.machine.of(model.as_str()).iter().any(|s| self.promises.were_ready.contains(&s.id))
         };
+        if let Some(model) = touched(change) {
+            let suspended = self.promises.is_suspended(model);
+            assert!(!suspended, "promise broken: {model} is suspended and its record changed: {change:?}");
+        }
         match change {
             Change::RemoveInstance(id) => {
                 let lives = self.machine.servers.iter().any(|s| s.id == *id);
                 assert!(!lives, "promise broken: instance {id} is forgotten and lives");
             }
             Change::DeleteModel { model } => self.check_deletion(model),
+            Change::EndOverride { model, kind: OverrideKind::State } => {
+                assert!(
+                    self.loads > 0,
+                    "promise broken: {model} is no longer as somebody wants it, and nobody read why"
+                );
+            }
             Change::CreateModel { config, adopt_row: Some(row) } => {
                 let name = self.store.rows().get(row).map(|row| row.name.as_str());
                 assert!(name.is_none_or(|name| name == config.name.as_str()), "promise broken: takes another's row");
@@ -211,6 +250,9 @@ impl World {
     /// Checks a start before it happens, and remembers it.
     pub(super) fn check_spawn(&mut self, launch: &Launch) {
         let model = &launch.model;
+        assert!(!self.promises.is_suspended(model), "promise broken: {model} is suspended and started");
+        let wanted = self.wanted(model);
+        assert!(wanted != Some(DesiredState::Stopped), "promise broken: {model} is not to run and started");
         let others = self.machine.of(model.as_str());
         assert!(others.is_empty(), "promise broken: a second instance of {model}: {others:?}");
         let Some(intent) = self.store.instance(&launch.id).filter(|i| i.state == InstanceState::Intent) else {
@@ -242,6 +284,7 @@ impl World {
         let recorded = matches!(state, None | Some(InstanceState::Stopping));
         assert!(recorded, "promise broken: {model} is stopped while recorded as {state:?}");
         let Some(server) = self.machine.servers.iter().find(|s| s.id == target.id) else { return };
+        assert!(!self.promises.is_suspended(model), "promise broken: {model} is suspended and stopped");
         let unknown = self.promises.unreadable.contains(&target.id);
         assert!(!unknown, "promise broken: {model} is unknown and stopped");
         let only = self.machine.of(model.as_str()).len() == 1;
@@ -250,10 +293,48 @@ impl World {
         let removed = self.is_down();
         let broken = self.unresolved(model).filter(|_| serves && !begun && !removed);
         assert!(broken.is_none(), "promise broken: {model} is stopped and its file cannot be read: {broken:?}");
+        if serves && !begun && !removed && self.is_wanted(server) {
+            let asked = self.promises.by_hand.get(model).and_then(|all| all.restart.as_ref());
+            let is_it = asked.is_some_and(|asked| asked.instance == server.id);
+            assert!(is_it, "promise broken: {model} is as it should be and stopped: {asked:?}");
+        }
         if serves && self.promises.busy.contains(&target.id) {
             let since = self.promises.draining.get(&target.id).copied();
             let drained = since.is_some_and(|since| self.now.since(since) >= DRAIN);
             assert!(drained, "promise broken: {model} is stopped in the midst of requests, draining since {since:?}");
+        }
+    }
+
+    /// The state a model is to have, by its definition as last read and what
+    /// was asked for by hand; `None`: nobody can tell.
+    fn wanted(&self, model: &ModelName) -> Option<DesiredState> {
+        // A pass that reads no files goes by what was read before, or by the records.
+        let readable = self.loads > 0 && self.unresolved(model).is_none();
+        let definition = self.promises.read.definitions.get(model).filter(|_| readable)?;
+        let by_hand = self.promises.by_hand.get(model).and_then(|all| all.state_instead(definition));
+        Some(by_hand.map_or(definition.state, |by_hand| by_hand.state))
+    }
+
+    /// Whether a ready server is what is wanted, and nothing about it has changed.
+    fn is_wanted(&self, server: &Server) -> bool {
+        let model = &server.model;
+        let Some(definition) = self.promises.read.definitions.get(model) else { return false };
+        let port = self.store.records().models.get(model).and_then(|record| record.port).map(|port| port.port);
+        self.wanted(model) == Some(DesiredState::Running)
+            && server.spec == definition.spec.hash(port)
+            && !self.limits.upgrade_binary
+            && !definition.ready.require_gpu
+    }
+
+    /// A pass came to its end: a restart whose server was gone before is over.
+    pub(super) fn check_forgotten(&self, planned_for: &BTreeSet<ModelName>) {
+        for (model, all) in &self.promises.by_hand {
+            let Some(asked) = &all.restart else { continue };
+            let gone = self.promises.gone.contains(&asked.instance);
+            let looked_at = planned_for.is_empty() || planned_for.contains(model);
+            let forgotten = self.store.overrides(model).restart.as_ref() != Some(asked);
+            let free = all.suspended.is_none() && looked_at && !self.promises.unread.contains(model);
+            assert!(!gone || forgotten || !free, "promise broken: the restart of {asked:?} is not forgotten");
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use herdsman::model::{
     Busy, Change, Crashes, Desired, GenerationOutcome, Health, Instance, InstanceId, InstanceRecord, InstanceState,
-    ModelName, ProcessId, Progress, Records, SpecHash, StopTarget,
+    ModelName, OverrideKind, ProcessId, Progress, Records, SpecHash, StopTarget, meaning,
 };
 use herdsman::plan::{Limits, MaxDeletes};
 
@@ -55,6 +55,11 @@ rules! {
     SkipBackoff "skip-backoff" "forgets crashes"
     RetryFailed "retry-failed" "tries failed generations again as they are"
     BelieveAnyAnswer "believe-any-answer" "takes every live server for ready"
+    IgnoreSuspension "ignore-suspension" "acts on models that are suspended"
+    IgnoreStateByHand "ignore-state-by-hand" "goes by the declared state of a model that was started or stopped by hand"
+    KeepStateByHand "keep-state-by-hand" "keeps a state by hand when the definition changes"
+    RestartAnother "restart-another" "restarts the next instance, too, when one was to be restarted"
+    RememberRestart "remember-restart" "does not forget a restart whose instance is gone"
 }
 
 impl fmt::Display for Sabotage {
@@ -89,10 +94,19 @@ impl World {
     }
 
     pub(super) fn sabotaged_records(&self, records: Arc<Records>) -> Arc<Records> {
-        if !matches!(self.sabotage, Some(Sabotage::SkipBackoff | Sabotage::RetryFailed)) {
+        let of_records = [
+            Sabotage::SkipBackoff,
+            Sabotage::RetryFailed,
+            Sabotage::IgnoreSuspension,
+            Sabotage::IgnoreStateByHand,
+            Sabotage::KeepStateByHand,
+            Sabotage::RestartAnother,
+        ];
+        if self.sabotage.is_none_or(|rule| !of_records.contains(&rule)) {
             return records;
         }
         let mut records = Records::clone(&records);
+        self.sabotage_overrides(&mut records);
         for model in records.models.values_mut() {
             if self.breaks(Sabotage::SkipBackoff) {
                 model.crashes = Crashes::default();
@@ -102,6 +116,28 @@ impl World {
             }
         }
         Arc::new(records)
+    }
+
+    fn sabotage_overrides(&self, records: &mut Records) {
+        for (name, overrides) in &mut records.overrides {
+            match self.sabotage {
+                Some(Sabotage::IgnoreSuspension) => overrides.suspended = None,
+                Some(Sabotage::IgnoreStateByHand) => overrides.state = None,
+                Some(Sabotage::KeepStateByHand) => {
+                    let read = self.last_read.as_ref().and_then(|read| read.definitions.get(name));
+                    if let (Some(by_hand), Some(definition)) = (&mut overrides.state, read) {
+                        by_hand.definition = meaning(definition);
+                    }
+                }
+                Some(Sabotage::RestartAnother) => {
+                    let lives = self.machine.servers.iter().find(|server| server.model == *name);
+                    if let (Some(restart), Some(server)) = (&mut overrides.restart, lives) {
+                        restart.instance = server.id.clone();
+                    }
+                }
+                _ => {}
+            }
+        }
     }
 
     pub(super) fn sabotaged_look(
@@ -156,9 +192,14 @@ impl World {
         let dropped = |change: &&Change| match self.sabotage {
             Some(Sabotage::ForgetIntent) => is(change, InstanceState::Intent),
             Some(Sabotage::ForgetStop) => is(change, InstanceState::Stopping),
+            Some(Sabotage::RememberRestart) => {
+                matches!(change, Change::EndOverride { kind: OverrideKind::Restart, .. })
+            }
             _ => false,
         };
-        if !matches!(self.sabotage, Some(Sabotage::ForgetIntent | Sabotage::ForgetStop | Sabotage::ForgetTooEarly)) {
+        let of_commits =
+            [Sabotage::ForgetIntent, Sabotage::ForgetStop, Sabotage::ForgetTooEarly, Sabotage::RememberRestart];
+        if self.sabotage.is_none_or(|rule| !of_commits.contains(&rule)) {
             self.store.commit(changes);
             return;
         }

@@ -97,6 +97,8 @@ fn change(change: &Change) -> String {
         }
         Change::SetCrashes { model, crashes } => format!("{model} crashes {}", crashes.count),
         Change::DeleteModel { model } => format!("{model} deleted"),
+        Change::PutOverride { model, what } => format!("{model} {} by hand", what.kind().as_str()),
+        Change::EndOverride { model, kind } => format!("{model} {} by hand is over", kind.as_str()),
         Change::Event(_) => "event".to_owned(),
         Change::Tell(_) => "told".to_owned(),
     }

@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use herdsman::model::{
     BinaryIdentity, Change, ColumnDrift, Crashes, EventRecord, Generation, GenerationOutcome, InstanceId,
-    InstanceRecord, ModelConfig, ModelName, ModelRecord, PortRecord, Records, Row, SpecHash, Status, UnmanagedRow,
+    InstanceRecord, ModelConfig, ModelName, ModelRecord, Overrides, PortRecord, Records, Row, SpecHash, Status,
+    UnmanagedRow,
 };
 
 /// The database.
@@ -22,6 +23,7 @@ pub struct Store {
     last_id: i64,
     models: BTreeMap<ModelName, Managed>,
     instances: Vec<InstanceRecord>,
+    overrides: BTreeMap<ModelName, Overrides>,
 }
 
 /// A row of the shared table.
@@ -75,7 +77,12 @@ impl Store {
             .map(|(id, row)| UnmanagedRow { id: *id, name: row.name.clone() })
             .collect();
         let orphans = self.instances.iter().filter(|i| !models.contains_key(&i.model)).cloned().collect();
-        Records { models, unmanaged, orphans }
+        Records { models, unmanaged, orphans, overrides: self.overrides.clone() }
+    }
+
+    /// What was asked for by hand of a model.
+    pub fn overrides(&self, model: &ModelName) -> Overrides {
+        self.overrides.get(model).cloned().unwrap_or_default()
     }
 
     /// The record of one instance.
@@ -231,6 +238,13 @@ impl Store {
                 self.instances.sort_by(|a, b| (a.started_at, &a.id).cmp(&(b.started_at, &b.id)));
             }
             Change::RemoveInstance(id) => self.instances.retain(|i| i.id != *id),
+            Change::PutOverride { model, what } => self.overrides.entry(model.clone()).or_default().put(what.clone()),
+            Change::EndOverride { model, kind } => {
+                if let Some(overrides) = self.overrides.get_mut(model) {
+                    overrides.end(*kind);
+                }
+                self.overrides.retain(|_, overrides| !overrides.is_empty());
+            }
             Change::Event(event) => self.events.push(event.clone()),
             // Nobody is told of a simulated machine.
             Change::Tell(_) => {}
@@ -280,6 +294,7 @@ impl Store {
             self.rows.remove(&row);
         }
         self.models.remove(name);
+        self.overrides.remove(name);
         self.instances.retain(|i| i.model != *name);
     }
 

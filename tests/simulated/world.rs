@@ -264,6 +264,7 @@ impl World {
             Ok(pass) => {
                 let unexplained = pass.plan.actions.iter().find(|action| action.reasons.is_empty());
                 assert!(unexplained.is_none(), "promise broken: no reason for {unexplained:?}");
+                self.check_forgotten(&self.limits.targets);
                 let now = self.now.0;
                 self.tell(|| format!("-- {now}\n{}", show(&pass.plan)));
             }

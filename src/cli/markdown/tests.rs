@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::model::{ColumnDrift, DesiredState, FieldChange, ModelName, Origin, Timestamp, UnmanagedRow};
+use crate::model::{ColumnDrift, DesiredState, FieldChange, ModelName, Origin, UnmanagedRow};
 use crate::plan::{Impact, WaitFor};
 
 fn name(text: &str) -> ModelName {
@@ -65,7 +65,7 @@ fn a_plan_with_everything_in_it() {
         matching: 4,
         ..Plan::default()
     };
-    insta::assert_snapshot!(plan(&shown, &[wrong, odd]));
+    insta::assert_snapshot!(plan(&shown, Timestamp(0), &[wrong, odd]));
 }
 
 #[test]
@@ -73,8 +73,8 @@ fn a_refusal_and_nothing_to_do() {
     let refusal =
         GuardRefusal { deletions: vec![name("a"), name("b")], managed: 2, renames: vec![(name("a"), name("c"))] };
     let waiting = ["a", "b", "c"].map(|model| waits(model, WaitFor::Guard)).into();
-    let refused = plan(&Plan { waiting, guard: Some(refusal), ..Plan::default() }, &[]);
-    let nothing = plan(&Plan { matching: 3, ..Plan::default() }, &[]);
+    let refused = plan(&Plan { waiting, guard: Some(refusal), ..Plan::default() }, Timestamp(0), &[]);
+    let nothing = plan(&Plan { matching: 3, ..Plan::default() }, Timestamp(0), &[]);
     insta::assert_snapshot!(format!("{refused}\n=====\n{nothing}"));
 }
 
@@ -102,7 +102,7 @@ fn nothing_hostile_gets_out_of_its_code_span() {
         unmanaged: hostile.iter().map(|name| UnmanagedRow { id: 1, name: (*name).into() }).collect(),
         ..Plan::default()
     };
-    let comment = plan(&shown, &[wrong]);
+    let comment = plan(&shown, Timestamp(0), &[wrong]);
     for line in comment.lines().skip(1) {
         let outside = without_code(line);
         assert!(
@@ -146,7 +146,7 @@ fn a_comment_is_never_too_long_and_says_what_it_left_out() {
     let mut actions: Vec<Action> = (0..2_000).map(|number| added(&format!("m{number}"))).collect();
     actions.push(doing("z", ActionKind::Delete, (0..50).map(|_| changed("grammar", &long, &long)).collect()));
     let shown = Plan { actions, ..Plan::default() };
-    let comment = plan(&shown, &[]);
+    let comment = plan(&shown, Timestamp(0), &[]);
     assert!(comment.chars().count() <= 65_536 && comment.len() > 60_000, "{}", comment.len());
     let listed = comment.lines().filter(|line| line.starts_with("- ")).count();
     let told = format!("\n**{} entries are left out: a comment holds no more.", 2_001 - listed);

@@ -26,6 +26,7 @@ use super::output::{complain, print};
 use super::{Exit, Format, Places, duration};
 use crate::database::Undelivered;
 use crate::model::ModelName;
+pub(super) use note::{at, by_hand};
 use report::{Look, ModelStatus};
 
 /// Arguments of `status`.

@@ -1,6 +1,8 @@
 //! The words of the last column: what a model waits for, and when that ends.
 
-use crate::model::{Severity, Timestamp};
+use std::time::Duration;
+
+use crate::model::{Given, Severity, Timestamp};
 use crate::plan::WaitFor;
 use crate::reconcile::Pass;
 use crate::text;
@@ -22,7 +24,32 @@ pub(super) fn of_wait(wait: &WaitFor, seen: &Pass, lives: bool) -> String {
             let consequence = if lives { "keeps running as it is" } else { "nothing is changed" };
             format!("{consequence}: {}: {problem}", place(file, seen))
         }
-        _ => wait.to_string(),
+        _ => by_hand(wait, seen.now).unwrap_or_else(|| wait.to_string()),
+    }
+}
+
+/// The prose of what was asked for by hand, with when; `None`: it is something
+/// else.
+pub(in crate::cli) fn by_hand(wait: &WaitFor, now: Timestamp) -> Option<String> {
+    let who = |given: &Given| {
+        let by = format!("{}, {} ago", text::printable(&given.by), text::duration(now.since(given.at)));
+        let because = given.because.as_ref();
+        because.map_or_else(|| by.clone(), |because| format!("{by}: {}", text::printable(because)))
+    };
+    match wait {
+        WaitFor::Suspended { given, until, removed, missing } => {
+            let until = until.map_or_else(String::new, |until| {
+                format!(" until {} (in {})", at(until, now), text::duration(now.until(until)))
+            });
+            let held_up = WaitFor::words_suspended(*removed, *missing);
+            Some(format!("suspended{until} ({}){held_up}; `herdsman resume` ends it", who(given)))
+        }
+        WaitFor::StateByHand { given, state } => {
+            let (word, back) = WaitFor::words_by_hand(*state);
+            let who = who(given);
+            Some(format!("{word} by hand ({who}); a change of its definition, or `herdsman {back}`, ends it"))
+        }
+        _ => None,
     }
 }
 
@@ -34,6 +61,11 @@ pub(super) fn place(file: &str, seen: &Pass) -> String {
         Some((line, _)) => format!("{file}:{line}"),
         None => file.to_owned(),
     }
+}
+
+/// A time where the reader is: with its date, if that is not today's or so.
+pub(in crate::cli) fn at(at: Timestamp, now: Timestamp) -> String {
+    if now.until(at) < Duration::from_secs(12 * 3600) { clock(at) } else { text::local_time(at) }
 }
 
 /// The time of day where the reader is.

@@ -15,7 +15,7 @@ use crate::database::{Database, Undelivered};
 use crate::definition::Loader;
 use crate::host::{Host, HostError};
 use crate::instance::last_lines;
-use crate::model::{DesiredState, Diagnostic, Instance, ModelName, ModelRecord, Status, Timestamp};
+use crate::model::{DesiredState, Diagnostic, Given, Instance, ModelName, ModelRecord, Status, Timestamp};
 use crate::plan::{Limits, WaitFor, WaitKind};
 use crate::reconcile::{Goal, Pass, look};
 use crate::text::rfc3339;
@@ -76,6 +76,9 @@ pub(in crate::cli) struct ModelStatus {
     /// When it is tried again, after a crash.
     pub next_try: Option<String>,
     pub managed: bool,
+    /// What was asked for by hand and is in force.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub by_hand: Vec<ByHand>,
     /// Why the next pass would act on it.
     pub reasons: Vec<String>,
     /// What it waits for.
@@ -94,6 +97,36 @@ pub(in crate::cli) struct DefinitionFile {
     pub file: String,
     /// What is wrong with it, and where.
     pub problem: Option<String>,
+}
+
+/// Something asked for by hand.
+#[derive(Clone, Debug, Serialize)]
+pub(in crate::cli) struct ByHand {
+    /// `suspended`, `stopped`, `started`, or `restart`: one that is still to come.
+    pub what: &'static str,
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Option<String>,
+    /// Until when a suspension lasts; `None`: until somebody ends it.
+    pub until: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+impl ByHand {
+    fn of(wait: &WaitFor) -> Option<Self> {
+        let (what, given, until) = match wait {
+            WaitFor::Suspended { given, until, .. } => ("suspended", given, until.and_then(rfc3339)),
+            WaitFor::StateByHand { given, state } => (WaitFor::words_by_hand(*state).0, given, None),
+            _ => return None,
+        };
+        Some(Self::new(what, given, until))
+    }
+
+    fn new(what: &'static str, given: &Given, until: Option<String>) -> Self {
+        Self { what, by: given.by.clone(), at: rfc3339(given.at), until, reason: given.because.clone() }
+    }
 }
 
 /// The end of a log.
@@ -172,6 +205,7 @@ fn models(host: &Host, seen: &Pass, explained: bool) -> Result<Vec<ModelStatus>,
     names.extend(seen.desired.iter().flat_map(|d| d.definitions.keys()));
     names.extend(seen.desired.iter().flat_map(|d| &d.unresolved).filter_map(|u| u.name.as_ref()));
     names.extend(seen.observed.instances.iter().map(|i| &i.model));
+    names.extend(seen.records.overrides.keys());
     let restarts = host.database().map(Database::restarts).transpose()?.unwrap_or_default();
     let status = |name: &ModelName| ModelStatus {
         restarts: restarts.get(name.as_str()).copied().unwrap_or_default(),
@@ -197,9 +231,22 @@ fn explain(seen: &Pass, models: &mut BTreeMap<&ModelName, ModelStatus>) {
             model.reasons.extend(action.reasons.iter().map(|reason| format!("{kind}: {reason}")));
         }
     }
+    for (name, overrides) in &seen.records.overrides {
+        let asked = overrides.restart.as_ref().filter(|asked| {
+            seen.observed.instances.iter().any(|live| live.model == *name && live.id == asked.instance)
+        });
+        if let (Some(asked), Some(model)) = (asked, models.get_mut(name)) {
+            model.by_hand.push(ByHand::new("restart", &asked.given, None));
+            model.waiting_for.push(format!("a restart is asked for by hand ({})", asked.given));
+        }
+    }
     for waiting in &seen.plan.waiting {
         let Some(model) = models.get_mut(&waiting.model) else { continue };
         model.waiting_for.push(note::of_wait(&waiting.on, seen, model.pid.is_some()));
+        model.by_hand.extend(ByHand::of(&waiting.on));
+        if matches!(waiting.on, WaitFor::StateByHand { state: DesiredState::Stopped, .. }) && model.pid.is_none() {
+            model.status = Status::Idle;
+        }
         if let WaitFor::Backoff { until, crashes, .. } = waiting.on {
             // The last crash may be one that no pass has recorded yet.
             model.crashes = crashes;

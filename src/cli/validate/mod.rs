@@ -23,7 +23,7 @@ use crate::definition::{
 };
 use crate::host::{FromGit, HostError};
 use crate::instance::stranger_on;
-use crate::model::{Desired, Diagnostic, ModelName, Severity};
+use crate::model::{Desired, Diagnostic, ModelName, Severity, Timestamp};
 use crate::plan::{ActionKind, GuardRefusal, Plan, Reason, Waiting};
 use crate::policy::Policy;
 use crate::text::count;
@@ -234,7 +234,7 @@ fn text(found: &Found) -> String {
         text += &if comparison.plan.actions.is_empty() && comparison.plan.waiting.is_empty() {
             "No changes.\n".to_owned()
         } else {
-            render::plan(&comparison.plan)
+            render::plan(&comparison.plan, Timestamp(0))
         };
     }
     text

@@ -360,7 +360,8 @@ fn a_generation_and_its_lines_and_commit_are_read_back_and_an_older_file_has_non
     }
     client
         .execute_batch(
-            "DROP TABLE herdsman_troubles; DROP TABLE herdsman_notifications; DROP TABLE herdsman_applied_plans",
+            "DROP TABLE herdsman_troubles; DROP TABLE herdsman_notifications; DROP TABLE herdsman_applied_plans;
+             DROP TABLE herdsman_overrides",
         )
         .unwrap();
     client.execute_batch("UPDATE herdsman_meta SET value = '1' WHERE key = 'schema_version'").unwrap();

@@ -12,6 +12,7 @@ mod hostile;
 mod migrating;
 mod notifications;
 mod opening;
+mod overrides;
 mod power_loss;
 mod salvage;
 mod scale;

@@ -86,6 +86,11 @@ pub fn news(pass: &Pass, targets: &BTreeSet<ModelName>, known: &Known) -> Vec<Ne
     let mut news = Vec::new();
     let targeted = |name: &ModelName| targets.is_empty() || targets.contains(name);
     for (name, record) in pass.records.models.iter().filter(|(name, _)| targeted(name)) {
+        // Of what somebody has their hands on, there is nothing to tell before they take them off.
+        let waits = seen.waits.get(name).into_iter().flatten();
+        if waits.into_iter().any(|waiting| matches!(waiting.on, WaitFor::Suspended { .. })) {
+            continue;
+        }
         let known = known.troubles.get(name).map_or(&[][..], Vec::as_slice);
         seen.model(name, record).news(known, &mut news);
     }
@@ -266,7 +271,7 @@ impl Model<'_, '_> {
     fn is_as_declared(&self) -> bool {
         let acts = self.seen.actions.get(self.name);
         if acts.is_some_and(|action| !matches!(action.kind, ActionKind::Update | ActionKind::Adopt))
-            || self.waits().any(|wait| wait.kind() != WaitKind::Note)
+            || self.waits().any(|wait| !matches!(wait.kind(), WaitKind::Note | WaitKind::ByHand))
         {
             return false;
         }
@@ -280,9 +285,12 @@ impl Model<'_, '_> {
     }
 
     fn how_it_is(&self) -> String {
-        match self.wanted() {
-            DesiredState::Stopped => "it is stopped, as declared".to_owned(),
-            DesiredState::Running => format!("generation {} is ready, as declared", self.record.generation.number),
+        let number = self.record.generation.number;
+        match (self.wanted(), self.by_hand()) {
+            (DesiredState::Stopped, None) => "it is stopped, as declared".to_owned(),
+            (DesiredState::Stopped, Some(_)) => "it is stopped, by hand".to_owned(),
+            (DesiredState::Running, None) => format!("generation {number} is ready, as declared"),
+            (DesiredState::Running, Some(_)) => format!("generation {number} is ready, started by hand"),
         }
     }
 
@@ -333,10 +341,20 @@ impl Model<'_, '_> {
         self.seen.outcomes.get(self.name).copied().unwrap_or(&self.record.generation.outcome)
     }
 
-    /// What its definition wants; while that cannot be read, what it wanted.
+    /// What its definition wants, or somebody by hand; while that cannot be read,
+    /// what it wanted.
     fn wanted(&self) -> DesiredState {
-        let desired = self.seen.pass.desired.as_ref();
-        desired.and_then(|desired| desired.definitions.get(self.name)).map_or(self.record.state, |d| d.state)
+        self.by_hand().unwrap_or_else(|| {
+            let desired = self.seen.pass.desired.as_ref();
+            desired.and_then(|desired| desired.definitions.get(self.name)).map_or(self.record.state, |d| d.state)
+        })
+    }
+
+    fn by_hand(&self) -> Option<DesiredState> {
+        self.waits().find_map(|wait| match wait {
+            WaitFor::StateByHand { state, .. } => Some(*state),
+            _ => None,
+        })
     }
 
     /// Whether it was ready for long enough that its crashes are forgotten.

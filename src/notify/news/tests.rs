@@ -220,3 +220,19 @@ fn a_model_that_is_no_longer_declared_has_no_trouble() {
     stopped.state = DesiredState::Stopped;
     assert_eq!(kinds(&pass(stopped), &known(&[(NewsKind::Failed, "2")])), [NewsKind::Recovered]);
 }
+
+#[test]
+fn what_somebody_stopped_by_hand_is_as_wanted_and_of_a_suspended_model_nothing_is_told() {
+    let given = || crate::model::Given { by: "ann".to_owned(), at: NOW, because: None };
+    let told = known(&[(NewsKind::Failed, "2")]);
+    let failed = || pass(record(3, GenerationOutcome::Pending));
+    let stopped = waits(failed(), WaitFor::StateByHand { given: given(), state: DesiredState::Stopped });
+    assert_eq!(kinds(&stopped, &known(&[])), [], "it is not to run");
+    let over = news(&stopped, &BTreeSet::new(), &told);
+    assert_eq!((over[0].kind, &*over[0].reason), (NewsKind::Recovered, "it is stopped, by hand"));
+
+    assert_eq!(kinds(&failed(), &known(&[])), [NewsKind::Failed]);
+    let on = WaitFor::Suspended { given: given(), until: None, removed: false, missing: true };
+    let suspended = waits(failed(), on);
+    assert_eq!((kinds(&suspended, &known(&[])), kinds(&suspended, &told)), (vec![], vec![]));
+}

@@ -31,7 +31,7 @@ impl<'s> Decider<'s, '_> {
         self.change_record(wanted, record, Impact::Restart);
         self.revive(record);
         self.forget_crashes(wanted, record);
-        if !edited || record.state != wanted.definition.state {
+        if !edited || record.state != wanted.definition.state || self.s.by_hand.state.is_some() {
             self.d.reasons.push(self.why_not_running(wanted, record));
         }
         self.d.wish = Wish::Start(start);
@@ -109,7 +109,7 @@ impl<'s> Decider<'s, '_> {
 
     fn why_not_running(&self, wanted: &Wanted<'_>, record: &ModelRecord) -> Reason {
         let settled = self.s.settled.as_ref();
-        if record.state != wanted.definition.state {
+        if record.state != wanted.definition.state && self.s.by_hand.state.is_none() {
             return Reason::StateWanted { state: DesiredState::Running, origin: wanted.definition.origin("state") };
         }
         match settled.and_then(|s| s.death.clone()) {
@@ -117,6 +117,7 @@ impl<'s> Decider<'s, '_> {
             death if death.is_some() || record.crashes.count > 0 => {
                 Reason::ProcessGone { death, crashes: record.crashes.count }
             }
+            _ if self.s.by_hand.state.is_some() => self.why(wanted, DesiredState::Running),
             _ => Reason::NotRunning,
         }
     }

@@ -7,15 +7,18 @@
 //! | wanted running | lives | `serving`: keep, restart, wait |
 //! | wanted running | none | `missing`: start, back off, roll back |
 //! | wanted stopped | any | here |
+//! | any, suspended | any | `suspended`: nothing |
 
 mod missing;
 mod serving;
 mod start;
 mod status;
+mod suspended;
 mod wish;
 
 use std::time::Duration;
 
+use super::by_hand::ByHand;
 use super::input::Input;
 use super::ports::PortChoice;
 use super::reason::{Impact, Reason, WaitFor};
@@ -25,6 +28,7 @@ use crate::model::{
     Change, DesiredState, Health, Instance, InstanceRecord, InstanceState, ModelName, ModelRecord, Unresolved,
     UpdatePolicy,
 };
+pub use suspended::hold_still;
 pub use wish::{Decision, StartWish, StopWish, Wish};
 use wish::{stop, target};
 
@@ -41,6 +45,8 @@ pub struct Situation<'a> {
     pub port: Option<PortChoice>,
     /// Its record, brought up to what was observed; `None`: there is none.
     pub settled: Option<Settled<'a>>,
+    /// What was asked for by hand.
+    pub by_hand: ByHand<'a>,
     /// Its live instances, the one to keep first.
     pub live: Vec<&'a Instance>,
     /// Rows of other programs with its name.
@@ -52,6 +58,7 @@ pub struct Situation<'a> {
 /// Decides for one model.
 pub fn decide(input: &Input<'_>, mut situation: Situation<'_>) -> Decision {
     let mut decision = Decision::default();
+    decision.bookkeeping.extend(situation.by_hand.over(input, situation.name, &situation.live));
     if let Some(settled) = &mut situation.settled {
         decision.remains.append(&mut settled.remains);
         decision.bookkeeping.append(&mut settled.changes);
@@ -89,8 +96,9 @@ impl<'s> Decider<'s, '_> {
             (None, record) => self.remove(record),
             (Some(wanted), None) => self.create(wanted),
             (Some(wanted), Some(record)) => {
+                self.note_by_hand();
                 self.note_progress(wanted, record);
-                match wanted.definition.state {
+                match self.state(wanted) {
                     DesiredState::Stopped => self.want_stopped(wanted, record),
                     DesiredState::Running => self.want_running(wanted, record),
                 }
@@ -104,6 +112,25 @@ impl<'s> Decider<'s, '_> {
                 }
                 self.note_status(wanted, record);
             }
+        }
+    }
+
+    /// The state that is wanted: by hand, or else by the definition.
+    fn state(&self, wanted: &Wanted<'_>) -> DesiredState {
+        self.s.by_hand.state.map_or(wanted.definition.state, |by_hand| by_hand.state)
+    }
+
+    fn note_by_hand(&mut self) {
+        let by_hand = self.s.by_hand.state;
+        let note = by_hand.map(|by_hand| WaitFor::StateByHand { given: by_hand.given.clone(), state: by_hand.state });
+        self.d.waits.extend(note);
+    }
+
+    /// Why that state is wanted.
+    fn why(&self, wanted: &Wanted<'_>, state: DesiredState) -> Reason {
+        match self.s.by_hand.state {
+            Some(by_hand) => Reason::ByHand { given: by_hand.given.clone() },
+            None => Reason::StateWanted { state, origin: wanted.definition.origin("state") },
         }
     }
 
@@ -140,6 +167,10 @@ impl<'s> Decider<'s, '_> {
             }
             return;
         }
+        if record.is_none() && self.s.live.is_empty() {
+            // Only what was asked for by hand is left of it.
+            return;
+        }
         if let Some(blocking) = self.s.deletions_blocked {
             self.d.waits.push(WaitFor::DeletionBlocked { file: blocking.file.to_string() });
             return;
@@ -155,6 +186,7 @@ impl<'s> Decider<'s, '_> {
             return;
         }
         let adopt_row = self.s.rows.first().copied();
+        self.note_by_hand();
         let (origin, state) = (wanted.definition.origin("name"), wanted.definition.state);
         self.d.reasons.push(Reason::DefinitionAdded { origin, state });
         self.d.reasons.extend(adopt_row.map(|id| Reason::TakesOverRow { id }));
@@ -164,7 +196,7 @@ impl<'s> Decider<'s, '_> {
             self.adopt(live, number);
             return;
         }
-        let start = match wanted.definition.state {
+        let start = match self.state(wanted) {
             DesiredState::Stopped => Some(None),
             DesiredState::Running => self.start_wanted(wanted, 1, None).map(Some),
         };
@@ -218,8 +250,7 @@ impl<'s> Decider<'s, '_> {
                 recorded.into_iter().for_each(|recorded| self.cancel_drain(recorded));
                 return;
             }
-            let origin = wanted.definition.origin("state");
-            self.d.reasons.push(Reason::StateWanted { state: DesiredState::Stopped, origin });
+            self.d.reasons.push(self.why(wanted, DesiredState::Stopped));
             self.d.wish = Wish::Stop(stop(live, recorded, Some(wanted.definition.update.drain)));
         }
     }

@@ -6,7 +6,7 @@ use super::super::settle::{GivenUp, deadline};
 use super::super::wanted::Wanted;
 use super::Decider;
 use super::wish::{StopWish, Wish, stop, target};
-use crate::model::{Change, GenerationOutcome, Instance, InstanceRecord, InstanceState, ModelRecord};
+use crate::model::{Change, GenerationOutcome, Instance, InstanceRecord, InstanceState, ModelRecord, OverrideKind};
 
 impl<'s> Decider<'s, '_> {
     pub(super) fn keep_or_replace(
@@ -27,6 +27,8 @@ impl<'s> Decider<'s, '_> {
             self.end(live, recorded, reason);
         } else if recorded.state == InstanceState::Stopping {
             self.end(live, recorded, Reason::StopUnfinished);
+        } else if self.restarts_by_hand(wanted, record, live, recorded) {
+            // Whatever else is to be done follows with the next one.
         } else if live.spec == wanted.hash {
             self.keep(wanted, record, live, recorded);
         } else if self.s.unresolved.is_some() {
@@ -40,6 +42,48 @@ impl<'s> Decider<'s, '_> {
         } else {
             self.replace(wanted, record, live, recorded);
         }
+    }
+
+    /// Whether somebody wants another instance of what it serves. One that is
+    /// to be replaced by something else anyway needs no word of it.
+    fn restarts_by_hand(
+        &mut self,
+        wanted: &Wanted<'_>,
+        record: &ModelRecord,
+        live: &Instance,
+        recorded: &InstanceRecord,
+    ) -> bool {
+        let request = self.s.by_hand.restart.filter(|request| request.instance == live.id);
+        let (Some(request), None) = (request, self.s.unresolved) else { return false };
+        let start = if live.spec == wanted.hash {
+            // It may serve what an edit went back to, and no generation says so yet.
+            self.start_wanted(wanted, self.next_number(wanted, record), Some(record))
+        } else {
+            if !self.serves_for_failed(wanted, record) {
+                return false;
+            }
+            let served = record.last_ready.as_ref().filter(|g| g.hash == live.spec);
+            let Some((served, spec)) = served.and_then(|served| Some((served, served.spec().ok()?))) else {
+                // Nobody knows how to start another like it: what works stays.
+                let over = Change::EndOverride { model: live.model.clone(), kind: OverrideKind::Restart };
+                self.d.bookkeeping.push(over);
+                return false;
+            };
+            self.wait_for_edit(record, Some(served.number));
+            self.start_spec(wanted, &spec, &served.hash, spec.port, served.number, Some(served))
+        };
+        let Some(start) = start else {
+            self.cancel_drain(recorded);
+            return true;
+        };
+        if live.spec == wanted.hash {
+            self.change_record(wanted, record, Impact::Record);
+            self.forget_crashes(wanted, record);
+            self.revive(record);
+        }
+        self.d.reasons.push(Reason::ByHand { given: request.given.clone() });
+        self.d.wish = Wish::Restart(stop(live, Some(recorded), Some(wanted.definition.update.drain)), start);
+        true
     }
 
     /// Stops an instance at once; the next pass starts what is wanted.

@@ -15,7 +15,7 @@ impl<'s> Decider<'s, '_> {
         });
         self.d.missing = record.generation.outcome == GenerationOutcome::Ready || record.last_ready.is_some();
         self.d.loading = loading;
-        let wants_one = wanted.definition.state == DesiredState::Running;
+        let wants_one = self.state(wanted) == DesiredState::Running;
         self.d.restarting = wants_one && (leaving || loading && self.d.missing);
         let failed = matches!(record.generation.outcome, GenerationOutcome::Failed(_))
             || record.generation.outcome == GenerationOutcome::Pending && record.crashes.count > 0;
@@ -40,7 +40,7 @@ impl<'s> Decider<'s, '_> {
                 // It cannot be asked: what was last recorded stands.
                 Health::Unanswered(_) => return,
             },
-            None if wanted.definition.state == DesiredState::Stopped => (Status::Idle, None),
+            None if self.state(wanted) == DesiredState::Stopped => (Status::Idle, None),
             None if failed.is_some() => (Status::Error, failed),
             None if record.crashes.count > 0 => (Status::Error, Some(self.last_words(record))),
             None => (Status::Idle, None),

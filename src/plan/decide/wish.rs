@@ -43,6 +43,8 @@ pub struct Decision {
     pub loading: bool,
     /// The lines whose edit failed on it.
     pub failed_origins: Vec<Origin>,
+    /// Its definition is gone, and only its suspension keeps it.
+    pub removed_and_suspended: bool,
 }
 
 impl Decision {
@@ -64,6 +66,7 @@ impl Decision {
             restarting,
             loading,
             failed_origins,
+            removed_and_suspended: _,
         } = self;
         matches!(wish, Wish::Nothing)
             && duplicates.is_empty()

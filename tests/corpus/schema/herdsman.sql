@@ -57,7 +57,7 @@ INSERT INTO "herdsman_instances" VALUES('i-1','a',1,'v1:0','127.0.0.1',8101,'dra
 INSERT INTO "herdsman_instances" VALUES('i-2','a',1,'v1:0','127.0.0.1',8101,'draining',99,42,-1,'boot',4026531836,9,1099511627776,11,12,13,14,77,'/bin/llama-server 1');
 INSERT INTO "herdsman_instances" VALUES('i-3','gone',1,'v1:0','127.0.0.1',NULL,'intent',NULL,NULL,NULL,NULL,NULL,10,1099511627776,11,NULL,NULL,NULL,77,NULL);
 CREATE TABLE herdsman_meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL);
-INSERT INTO "herdsman_meta" VALUES('schema_version','2');
+INSERT INTO "herdsman_meta" VALUES('schema_version','3');
 CREATE TABLE herdsman_models (
     name TEXT NOT NULL PRIMARY KEY,
     model_id INTEGER NOT NULL,          -- its row in models
@@ -77,6 +77,21 @@ CREATE TABLE herdsman_models (
     port_proven INTEGER NOT NULL DEFAULT 0
 );
 INSERT INTO "herdsman_models" VALUES('a',1,1,X'9E412BF754BE3A8A262AD563F12547EE','/models.d/a.toml','running','{"name":"a","source":"/models.d/a.toml","model_type":"llama","state":"running","description":null,"labels":{"team":"search"},"aliases":[],"drain_ms":30000,"file_size":1234,"parameters":{"cont_batching":true,"ctx_size":8192,"gpu_layers":"auto","model":"/w/m.gguf","parallel":4,"prio":2,"rope_scale":1.5,"temperature":0.7}}','acfd6e0e3f02e91cd16447e627177eb8',2,'error',2,'why',3,8,8101,1);
+CREATE TABLE herdsman_overrides (
+    name TEXT NOT NULL,
+    kind TEXT NOT NULL,                 -- suspended, state, restart
+    given_by TEXT NOT NULL,             -- the user
+    given_at INTEGER NOT NULL,
+    reason TEXT,
+    until INTEGER,                      -- suspended: NULL is until resumed
+    state TEXT,                         -- state: running or stopped
+    definition TEXT,                    -- state: model::meaning of the definition it was given for
+    instance TEXT,                      -- restart: the instance to replace
+    PRIMARY KEY (name, kind)
+);
+INSERT INTO "herdsman_overrides" VALUES('a','suspended','ann',3,'new driver',9,NULL,NULL,NULL);
+INSERT INTO "herdsman_overrides" VALUES('a','state','ann',3,NULL,NULL,'stopped','0123',NULL);
+INSERT INTO "herdsman_overrides" VALUES('gone','restart','bob',4,NULL,NULL,NULL,NULL,'i-3');
 CREATE TABLE models (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL,
@@ -119,6 +134,11 @@ CREATE TABLE models (
     updated_at INTEGER NOT NULL
 );
 INSERT INTO "models" VALUES(1,'a','llama','error','/w/m.gguf',NULL,NULL,NULL,NULL,NULL,NULL,NULL,8192,-1,2048,512,4,1,-1,NULL,NULL,NULL,0,NULL,NULL,0,2,NULL,-1,0.7,40,0.9,NULL,1234,0,NULL,'{"cont_batching":true,"ctx_size":8192,"gpu_layers":"auto","model":"/w/m.gguf","parallel":4,"prio":2,"rope_scale":1.5,"temperature":0.7}',1,2);
+ALTER TABLE herdsman_generations ADD COLUMN git_dirty INTEGER;
+ALTER TABLE herdsman_generations ADD COLUMN lines TEXT;
+ALTER TABLE herdsman_events ADD COLUMN generation INTEGER;
+ALTER TABLE herdsman_events ADD COLUMN git_commit TEXT;
+ALTER TABLE herdsman_events ADD COLUMN git_dirty INTEGER;
 CREATE INDEX idx_models_status ON models (status);
 CREATE INDEX idx_models_type ON models (type);
 CREATE INDEX idx_models_created ON models (created_at);

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use herdsman::model::{DesiredState, FailureCause, GenerationOutcome, Status};
-use herdsman::plan::MaxDeletes;
+use herdsman::plan::{Command, MaxDeletes};
 
-use super::deed::{Deed, Try};
+use super::deed::{Deed, MODELS, Try};
 use super::watched::Watched;
-use crate::simulated::{Edit, Fate, World};
+use crate::simulated::{Edit, Fate, World, name};
 
 /// Stops faults and inputs, and holds herdsman to its first promise.
 pub fn ends_well(world: &mut World) {
@@ -56,6 +56,12 @@ fn calm(world: &mut World) {
         }
     }
     world.desired.unresolved.clear();
+    for (index, model) in MODELS.iter().enumerate() {
+        if world.store.overrides(&name(model)).suspended.is_some() {
+            // A model that is suspended need not be as declared.
+            Deed::ByHand(index, Command::Resume).act(world);
+        }
+    }
     world.limits.max_deletes = Some(MaxDeletes::Percent(100));
     for (name, ids) in world.store.homonyms() {
         // Of two rows by the name of one definition, its people have to choose.
@@ -89,7 +95,12 @@ fn assert_as_declared(world: &mut World) {
         }
         let (record, live) = (records.models.get(name), world.machine.of(name.as_str()));
         let record = record.unwrap_or_else(|| panic!("promise broken: {name} is not recorded: {text}"));
-        if definition.state == DesiredState::Stopped {
+        let overrides = records.overrides.get(name).cloned().unwrap_or_default();
+        let is_over = overrides.suspended.is_none() && overrides.restart.is_none();
+        assert!(is_over, "promise broken: {name} keeps what is over: {overrides:?}: {text}");
+        let in_force = overrides.state.is_none() || overrides.state_instead(definition).is_some();
+        assert!(in_force, "promise broken: {name} keeps a state by hand: {overrides:?}: {text}");
+        if records.wanted_state(definition) == DesiredState::Stopped {
             assert!(live.is_empty() && record.status == Status::Idle, "promise broken: {name} is not stopped: {text}");
         } else {
             let wanted = definition.spec.hash(record.port.map(|p| p.port));
@@ -99,6 +110,8 @@ fn assert_as_declared(world: &mut World) {
         }
         assert_eq!(live.len(), record.instances.len(), "promise broken: {name}: {text}");
     }
+    let forgotten = records.overrides.keys().find(|name| !world.desired.definitions.contains_key(*name));
+    assert_eq!(forgotten, None, "promise broken: by hand and not declared: {text}");
     let strays = world.machine.servers.iter().filter(|s| !world.desired.definitions.contains_key(&s.model)).count();
     assert_eq!(strays, 0, "promise broken: servers that nobody declares: {text}");
 }

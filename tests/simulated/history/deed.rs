@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use herdsman::model::{Busy, Definition, FailureCause, InstanceRecord};
+use herdsman::plan::Command;
 use herdsman::reconcile::Goal;
 use herdsman::watch::Cause;
 
@@ -69,6 +70,8 @@ pub enum Deed {
     Install(bool),
     /// There is no llama-server, or there is again.
     Missing(bool),
+    /// Somebody suspends a model, resumes, starts, stops or restarts it.
+    ByHand(usize, Command),
 }
 
 /// What somebody writes into a definition.
@@ -190,6 +193,7 @@ impl Deed {
                 world.store.add_row(index.map_or("hand-made", |index| MODELS[index]));
             }
             Self::Install(other) => world.machine.install(if *other { "release 2" } else { "release 1" }),
+            Self::ByHand(index, command) => by_hand(world, MODELS[*index], *command),
             Self::Missing(missing) => {
                 let there = world.machine.binary(&Some("/bin/llama-server".to_owned()));
                 world.machine.binaries.insert(None, if *missing { Err("no llama-server".to_owned()) } else { there });
@@ -203,7 +207,7 @@ impl Deed {
             Self::Define(_) | Self::Remove(_) | Self::Spoil(..) | Self::SpoilUnknown | Self::HideDirectory(_) => {
                 Some(Cause::Files)
             }
-            Self::DeleteRow(_) | Self::Drift(_) | Self::ForeignRow(_) => Some(Cause::Database),
+            Self::DeleteRow(_) | Self::Drift(_) | Self::ForeignRow(_) | Self::ByHand(..) => Some(Cause::Database),
             _ => None,
         }
     }
@@ -237,6 +241,7 @@ impl Deed {
             Self::ForeignRow(_) => "row of another program",
             Self::Install(_) => "llama-server replaced",
             Self::Missing(_) => "llama-server gone or back",
+            Self::ByHand(_, command) => command.event(),
         }
     }
 }
@@ -266,6 +271,16 @@ fn crash(world: &mut World, model: &str) {
     while let Some(server) = world.machine.of(model).first() {
         let id = server.id.clone();
         world.machine.die(&id, FailureCause::NoMemory, "killed");
+    }
+}
+
+/// The command line does it under the lock of a pass: never amid one.
+fn by_hand(world: &mut World, model: &str, command: Command) {
+    if world.is_in_pass() || world.unreadable {
+        return;
+    }
+    if let Err(refusal) = world.by_hand(model, command) {
+        world.tally.add("refused", refusal.name());
     }
 }
 

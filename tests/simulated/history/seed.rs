@@ -1,6 +1,9 @@
 //! The history a seed stands for.
 
+use std::time::Duration;
+
 use fastrand::Rng;
+use herdsman::plan::Command;
 
 use super::deed::{Deed, MODELS, Try, Written};
 use super::watched::Watched;
@@ -44,10 +47,11 @@ impl Dice {
             0..2 => Deed::Watch(self.watched()),
             2..30 => Deed::Pass(self.attempt()),
             30..48 => Deed::Advance(self.time()),
-            48..59 => {
+            48..57 => {
                 let model = self.model();
                 Deed::Define(self.written(model))
             }
+            57..62 => self.by_hand(),
             _ => self.incident(),
         }
     }
@@ -55,7 +59,8 @@ impl Dice {
     /// Something that is neither a pass nor time.
     fn incident(&mut self) -> Deed {
         let (model, on) = (self.model(), self.rng.bool());
-        match self.rng.u8(..32) {
+        match self.rng.u8(..34) {
+            32 | 33 => self.by_hand(),
             0..4 => Deed::Define(self.written(model)),
             4 | 5 => Deed::Remove(model),
             6 | 7 => Deed::Spoil(model, on),
@@ -80,6 +85,19 @@ impl Dice {
             _ if self.one_in(4) => Deed::SetClock(self.rng.i64(-4_000_000..4_000_000)),
             _ => Deed::Missing(on),
         }
+    }
+
+    fn by_hand(&mut self) -> Deed {
+        let model = self.model();
+        let command = match self.rng.u8(..8) {
+            0 => Command::Suspend(None),
+            1 => Command::Suspend(Some(Duration::from_millis(self.time() + 1))),
+            2 | 3 => Command::Resume,
+            4 => Command::Start,
+            5 => Command::Stop,
+            _ => Command::Restart,
+        };
+        Deed::ByHand(model, command)
     }
 
     fn written(&mut self, model: usize) -> Written {

@@ -1,0 +1,57 @@
+//! A suspended model: what is seen of it is recorded, and nothing is done.
+
+use super::super::input::Input;
+use super::super::reason::WaitFor;
+use super::{Decider, Decision, Situation};
+use crate::model::{Change, DesiredState, Override, Suspended};
+
+/// Decides nothing for one model, and says so. Facts are recorded: it became
+/// ready, it crashed. A drain is called off, so that the next one has all its
+/// time again.
+pub fn hold_still(input: &Input<'_>, mut situation: Situation<'_>, suspended: &Suspended) -> Decision {
+    let mut decision = Decision::default();
+    if let Some(settled) = &mut situation.settled {
+        // What a stop has left stays, and so does its record.
+        decision.bookkeeping.append(&mut settled.changes);
+        decision.findings.append(&mut settled.findings);
+        decision.questions.append(&mut settled.questions);
+    }
+    let anchored = suspended.anchored(input.now).map(Override::Suspended);
+    decision.bookkeeping.extend(anchored.map(|what| Change::PutOverride { model: situation.name.clone(), what }));
+    let unknown = situation.settled.as_ref().is_some_and(|settled| settled.unknown.is_some());
+    let state = situation.wanted.as_ref().map(|wanted| match situation.by_hand.state {
+        Some(by_hand) => by_hand.state,
+        None => wanted.definition.state,
+    });
+    let removed = is_removed(input, &situation);
+    decision.removed_and_suspended = removed;
+    decision.waits.push(WaitFor::Suspended {
+        given: suspended.given.clone(),
+        until: suspended.until,
+        removed,
+        missing: state == Some(DesiredState::Running) && situation.live.is_empty() && !unknown,
+    });
+    Decider { input, s: &situation, d: &mut decision }.note_facts(unknown);
+    decision
+}
+
+/// Whether only its suspension keeps it from being deleted.
+fn is_removed(input: &Input<'_>, situation: &Situation<'_>) -> bool {
+    situation.unresolved.is_none()
+        && situation.deletions_blocked.is_none()
+        && input.desired.is_some()
+        && situation.wanted.is_none()
+        && situation.settled.is_some()
+}
+
+impl Decider<'_, '_> {
+    fn note_facts(&mut self, unknown: bool) {
+        let Some(record) = self.record() else { return };
+        let live = &self.s.live;
+        let draining = record.instances.iter().filter(|recorded| live.iter().any(|live| live.id == recorded.id));
+        draining.for_each(|recorded| self.cancel_drain(recorded));
+        if let Some(wanted) = self.s.wanted.as_ref().filter(|_| !unknown) {
+            self.note_status(wanted, record);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What a command by hand records, or why it refuses: pure, as the plan is.
+//!
+//! | command | records |
+//! |---|---|
+//! | suspend | a suspension, in the place of an earlier one |
+//! | resume | its end |
+//! | stop | of a model declared running: that it is wanted stopped; of one started by hand: the end of that |
+//! | start | of a model declared stopped: that it is wanted running; of one stopped by hand: the end of that |
+//! | restart | which instance is to be replaced; nothing if none lives |
+//!
+//! Nothing is recorded twice: who stops a stopped model changes nothing. What
+//! a command brings about is an event of the history, with who and why; also
+//! where nothing need be recorded for it, as a crashed model that is started now.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::Reason;
+use crate::model::{
+    Change, Definition, Desired, DesiredState, EventOutcome, EventRecord, Given, Instance, InstanceState, ModelName,
+    Observed, Override, OverrideKind, Overrides, Records, RestartByHand, StateByHand, Suspended, Unresolved, meaning,
+};
+
+/// A command by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Nothing is to be done to it, for so long or until it is resumed.
+    Suspend(Option<Duration>),
+    /// It is to be as declared again.
+    Resume,
+    /// It is to run.
+    Start,
+    /// It is to be stopped.
+    Stop,
+    /// Its instance is to be replaced.
+    Restart,
+}
+
+impl Command {
+    /// The word people type.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Suspend(_) => "suspend",
+            Self::Resume => "resume",
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+        }
+    }
+
+    /// The word of its event: what follows from it is one by itself.
+    #[must_use]
+    pub const fn event(self) -> &'static str {
+        match self {
+            Self::Suspend(_) => "suspended",
+            Self::Resume => "resumed",
+            Self::Start => "start_asked",
+            Self::Stop => "stop_asked",
+            Self::Restart => "restart_asked",
+        }
+    }
+
+    /// Whether an event of this word tells of a command by hand.
+    #[must_use]
+    pub fn is_event(word: &str) -> bool {
+        [Self::Suspend(None), Self::Resume, Self::Start, Self::Stop, Self::Restart].iter().any(|c| c.event() == word)
+    }
+}
+
+/// Why a command by hand is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nobody knows the name.
+    Unknown,
+    /// It is a row of another program.
+    Unmanaged,
+    /// Its definition cannot be used, so nobody knows what it departs from.
+    Unresolved {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Its definition is gone.
+    Removed,
+    /// It is suspended.
+    Suspended {
+        /// By whom.
+        by: String,
+    },
+    /// It is not to run, so there is nothing to restart.
+    NotToRun,
+}
+
+impl Refusal {
+    /// Its kind, in a word or two.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Unmanaged => "unmanaged",
+            Self::Unresolved { .. } => "unresolved",
+            Self::Removed => "removed",
+            Self::Suspended { .. } => "suspended",
+            Self::NotToRun => "not to run",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("no definition declares it; `herdsman status` lists all"),
+            Self::Unmanaged => f.write_str(
+                "it is a row of another program, which herdsman never changes; a definition of that name takes it over",
+            ),
+            Self::Unresolved { file, problem } => write!(f, "{file}: {problem}: mend that first"),
+            Self::Removed => f.write_str("its definition is gone, and the next pass deletes it"),
+            Self::Suspended { by } => write!(f, "it is suspended ({by}): `herdsman resume` it first"),
+            Self::NotToRun => f.write_str("it is not to run, so nothing is restarted: `herdsman start` starts it"),
+        }
+    }
+}
+
+/// What is known when a command is given.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// What the files say.
+    pub desired: &'a Desired,
+    /// What SQLite remembers.
+    pub records: &'a Records,
+    /// What really runs.
+    pub observed: &'a Observed,
+}
+
+/// What `command` records of `model`; nothing if all is so already.
+///
+/// # Errors
+/// Why it is refused.
+pub fn request(command: Command, model: &ModelName, given: &Given, known: Known<'_>) -> Result<Vec<Change>, Refusal> {
+    let overrides = known.records.overrides.get(model).cloned().unwrap_or_default();
+    if !known.knows(model) && (command != Command::Resume || overrides.is_empty()) {
+        let is_row = known.records.unmanaged.iter().any(|row| row.name == model.as_str());
+        return Err(if is_row { Refusal::Unmanaged } else { Refusal::Unknown });
+    }
+    let put = |what| Change::PutOverride { model: model.clone(), what };
+    let end = |kind| Change::EndOverride { model: model.clone(), kind };
+    let suspended = overrides.suspended.as_ref().filter(|suspended| !suspended.is_over(given.at));
+    let change = match command {
+        Command::Suspend(lasts) => {
+            let until = lasts.map(|lasts| given.at.plus(lasts));
+            Some(put(Override::Suspended(Suspended { given: given.clone(), until })))
+        }
+        Command::Resume => overrides.suspended.is_some().then(|| end(OverrideKind::Suspended)),
+        Command::Start | Command::Stop | Command::Restart => {
+            if let Some(suspended) = suspended {
+                return Err(Refusal::Suspended { by: suspended.given.by.clone() });
+            }
+            let definition = known.definition(model)?;
+            match command {
+                Command::Restart => known.restart(definition, &overrides, given)?.map(put),
+                Command::Start => state_change(DesiredState::Running, definition, &overrides, given, put, end),
+                _ => state_change(DesiredState::Stopped, definition, &overrides, given, put, end),
+            }
+        }
+    };
+    let mut changes: Vec<Change> = change.into_iter().collect();
+    let is_missing = known.observed.instances.iter().all(|instance| instance.model != *model);
+    if !changes.is_empty() || is_missing && matches!(command, Command::Start | Command::Restart) {
+        changes.push(Change::Event(event(command, model, given)));
+    }
+    Ok(changes)
+}
+
+fn state_change(
+    state: DesiredState,
+    definition: &Definition,
+    overrides: &Overrides,
+    given: &Given,
+    put: impl Fn(Override) -> Change,
+    end: impl Fn(OverrideKind) -> Change,
+) -> Option<Change> {
+    let meaning = meaning(definition);
+    if definition.state == state {
+        return overrides.state.is_some().then(|| end(OverrideKind::State));
+    }
+    let so_already = overrides.state.as_ref().is_some_and(|now| now.state == state && now.definition == meaning);
+    let by_hand = StateByHand { given: given.clone(), state, definition: meaning };
+    (!so_already).then(|| put(Override::State(by_hand)))
+}
+
+fn event(command: Command, model: &ModelName, given: &Given) -> EventRecord {
+    EventRecord {
+        at: given.at,
+        model: model.clone(),
+        action: command.event().to_owned(),
+        cause: format!("herdsman {}", command.as_str()),
+        // Strings and numbers: serialising cannot fail.
+        reasons: serde_json::to_value([Reason::ByHand { given: given.clone() }]).unwrap_or_default(),
+        outcome: EventOutcome::Done,
+        duration_ms: 0,
+        generation: None,
+        provenance: None,
+    }
+}
+
+impl<'a> Known<'a> {
+    fn knows(self, model: &ModelName) -> bool {
+        self.desired.definitions.contains_key(model)
+            || self.records.models.contains_key(model)
+            || self.unresolved(model).is_some()
+    }
+
+    fn unresolved(self, model: &ModelName) -> Option<&'a Unresolved> {
+        let source = self.records.models.get(model).map(|record| record.source.as_str());
+        let declared = self.desired.definitions.contains_key(model);
+        let is_of = |u: &&Unresolved| source == Some(&*u.path) || !declared && u.name.as_ref() == Some(model);
+        self.desired.unresolved.iter().find(is_of)
+    }
+
+    fn definition(self, model: &ModelName) -> Result<&'a Definition, Refusal> {
+        if let Some(unresolved) = self.unresolved(model) {
+            let (file, problem) = (unresolved.file.to_string(), unresolved.problem.clone());
+            return Err(Refusal::Unresolved { file, problem });
+        }
+        self.desired.definitions.get(model).map(|definition| &**definition).ok_or(Refusal::Removed)
+    }
+
+    fn restart(
+        self,
+        definition: &Definition,
+        overrides: &Overrides,
+        given: &Given,
+    ) -> Result<Option<Override>, Refusal> {
+        if overrides.state_instead(definition).map_or(definition.state, |by_hand| by_hand.state)
+            == DesiredState::Stopped
+        {
+            return Err(Refusal::NotToRun);
+        }
+        let Some(live) = self.to_replace(&definition.name) else { return Ok(None) };
+        if overrides.restart.as_ref().is_some_and(|asked| asked.instance == live.id) {
+            return Ok(None);
+        }
+        Ok(Some(Override::Restart(RestartByHand { given: given.clone(), instance: live.id.clone() })))
+    }
+
+    /// The instance that serves, if none is leaving already: the oldest of
+    /// those recorded.
+    fn to_replace(self, model: &ModelName) -> Option<&'a Instance> {
+        let record = self.records.models.get(model)?;
+        let stays = record.instances.iter().filter(|i| i.state != InstanceState::Stopping);
+        stays.filter_map(|i| self.observed.instances.iter().find(|live| live.id == i.id)).next()
+    }
+}

@@ -1,0 +1,260 @@
+//! Suspensions: nothing is done to the model, and what happens to it is seen.
+
+use std::time::Duration;
+
+use insta::assert_snapshot;
+
+use herdsman::model::{Busy, FailureCause};
+use herdsman::plan::{Command, Refusal};
+use herdsman::reconcile::Goal;
+
+use crate::simulated::{Edit, World, model};
+
+const SUSPEND: Command = Command::Suspend(None);
+
+fn suspended(definitions: impl IntoIterator<Item = herdsman::model::Definition>) -> World {
+    let mut world = World::settled(definitions);
+    world.by_hand("chat", SUSPEND).unwrap();
+    world
+}
+
+#[test]
+fn an_edit_of_a_suspended_model_waits_until_it_is_resumed() {
+    let mut world = suspended([model("chat"), model("other")]);
+    world.define(model("chat").option("ctx_size", "16384"));
+    world.define(model("other").option("ctx_size", "16384"));
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    restart other: ctx_size set to 16384   models.d/other.toml:2
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 102
+            - start generation 2 of other on port 8101
+    wait    chat: suspended (ann): nothing is done to it; `herdsman resume` ends it
+    -- 0.000 s
+    wait    chat: suspended (ann): nothing is done to it; `herdsman resume` ends it
+    wait    other: loading (pid 103)
+    -- 1.000 s
+    found   other ready (pid 103)
+    note    other generation 2 ready
+    note    other instance ready
+    note    other status running
+    wait    chat: suspended (ann): nothing is done to it; `herdsman resume` ends it
+    -- 1.000 s
+    wait    chat: suspended (ann): nothing is done to it; `herdsman resume` ends it
+    ");
+    world.by_hand("chat", Command::Resume).unwrap();
+    assert_snapshot!(world.story_of(1), @r"
+    -- 0.000 s
+    restart chat: ctx_size set to 16384   models.d/chat.toml:2
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of chat on port 8100
+    ");
+}
+
+#[test]
+fn a_suspension_is_over_when_its_time_is() {
+    let mut world = World::settled([model("chat")]);
+    world.by_hand("chat", Command::Suspend(Some(Duration::from_secs(7200)))).unwrap();
+    world.define(model("chat").option("ctx_size", "16384"));
+    assert_snapshot!(world.story_of(4), @r"
+    -- 0.000 s
+    wait    chat: suspended (ann): nothing is done to it until its time is over; `herdsman resume` ends it
+    -- 7200.000 s
+    note    chat suspended by hand is over
+    note    chat instance ready
+    restart chat: ctx_size set to 16384   models.d/chat.toml:2
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of chat on port 8100
+    -- 7200.000 s
+    wait    chat: loading (pid 102)
+    -- 7201.000 s
+    found   chat ready (pid 102)
+    note    chat generation 2 ready
+    note    chat instance ready
+    note    chat status running
+    ");
+    // A clock that is set back does not make two hours of it three.
+    world.settle();
+    world.by_hand("chat", Command::Suspend(Some(Duration::from_secs(7200)))).unwrap();
+    world.set_clock(-3_600_000);
+    world.settle();
+    let suspended = world.store.overrides(&crate::simulated::name("chat")).suspended;
+    assert!(suspended.is_none(), "{suspended:?}");
+}
+
+#[test]
+fn a_crash_of_a_suspended_model_is_seen_and_it_is_started_after_that() {
+    let mut world = suspended([model("chat")]);
+    let id = world.machine.server("chat").id.clone();
+    world.machine.die(&id, FailureCause::NoMemory, "killed");
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    found   chat crashed: killed
+    note    instance gone
+    note    chat crashes 1
+    note    chat status error (killed)
+    wait    chat: suspended (ann): nothing is done to it; it does not run, and is started after that; `herdsman resume` ends it
+    -- 0.000 s
+    wait    chat: suspended (ann): nothing is done to it; it does not run, and is started after that; `herdsman resume` ends it
+    ");
+    world.advance(60);
+    world.by_hand("chat", Command::Resume).unwrap();
+    assert_snapshot!(world.story_of(1), @r"
+    -- 0.000 s
+    start   chat: process gone
+            - start generation 1 of chat on port 8100
+    ");
+}
+
+#[test]
+fn one_that_is_loading_becomes_ready_or_is_given_up_after_the_suspension() {
+    for fate in ["ready", "hangs"] {
+        let mut world = World::new([model("chat").fate(fate).ready_timeout(20)]);
+        world.pass();
+        world.by_hand("chat", SUSPEND).unwrap();
+        world.advance(60);
+        let pid = world.machine.server("chat").process.pid;
+        world.pass();
+        world.pass();
+        assert_eq!(world.machine.server("chat").process.pid, pid);
+        world.by_hand("chat", Command::Resume).unwrap();
+        let text = world.planned();
+        assert_eq!(text.contains("stop    chat: not ready in time"), fate == "hangs", "{text}");
+    }
+}
+
+#[test]
+fn a_drain_is_called_off_and_begins_anew_after_the_suspension() {
+    let mut world = World::settled([model("chat").drain(30)]);
+    world.machine.server("chat").busy = Busy::Yes(1);
+    world.define(model("chat").drain(30).option("ctx_size", "16384"));
+    world.pass();
+    world.advance(20);
+    world.by_hand("chat", SUSPEND).unwrap();
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    note    chat instance ready
+    wait    chat: suspended (ann): nothing is done to it; `herdsman resume` ends it
+    -- 0.000 s
+    wait    chat: suspended (ann): nothing is done to it; `herdsman resume` ends it
+    ");
+    world.advance(3600);
+    world.by_hand("chat", Command::Resume).unwrap();
+    assert_snapshot!(world.story_of(3), @r"
+    -- 0.000 s
+    note    chat instance ready
+    restart chat: ctx_size set to 16384   models.d/chat.toml:2
+            - record chat instance draining until 3651.000 s
+    -- 0.000 s
+    wait    chat: draining, 1 request in flight
+    -- 30.000 s
+    restart chat: ctx_size set to 16384   models.d/chat.toml:2
+            - stop pid 101
+            - start generation 2 of chat on port 8100
+    ");
+}
+
+#[test]
+fn a_deleted_definition_of_a_suspended_model_is_shown_and_counts_for_the_guard() {
+    let mut world = suspended(["chat", "b", "c", "d"].map(model));
+    world.remove("chat");
+    assert_snapshot!(world.planned(), @"wait    chat: suspended (ann): nothing is done to it; its definition is gone, and it is deleted after that; `herdsman resume` ends it");
+    // Two of four are no reason to refuse, three are.
+    world.remove("b");
+    assert_snapshot!(world.planned(), @r"
+    delete  b: models.d/b.toml removed
+            - stop pid 101
+            - record b deleted
+    wait    chat: suspended (ann): nothing is done to it; its definition is gone, and it is deleted after that; `herdsman resume` ends it
+    ");
+    world.remove("c");
+    assert_snapshot!(world.planned(), @r"
+    wait    b: refused by the mass-delete guard (--max-deletes)
+    wait    c: refused by the mass-delete guard (--max-deletes)
+    wait    chat: suspended (ann): nothing is done to it; its definition is gone, and it is deleted after that; `herdsman resume` ends it
+    refused: delete 2 of 4: b, c
+    ");
+    world.define(model("c"));
+    world.settle();
+    world.by_hand("chat", Command::Resume).unwrap();
+    world.settle();
+    assert!(!world.store.records().models.contains_key("chat"));
+    assert!(world.store.records().overrides.is_empty());
+}
+
+#[test]
+fn down_leaves_a_suspended_model_alone() {
+    let mut world = suspended([model("chat"), model("other")]);
+    world.goal = Goal::Down;
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    stop    other: herdsman down
+            - stop pid 102
+    wait    chat: suspended (ann): nothing is done to it; `herdsman resume` ends it
+    -- 0.000 s
+    wait    chat: suspended (ann): nothing is done to it; `herdsman resume` ends it
+    ");
+    assert_eq!(world.machine.servers.len(), 1);
+}
+
+#[test]
+fn one_that_is_not_recorded_yet_is_not_created() {
+    let mut world = World::new([model("chat")]);
+    world.by_hand("chat", SUSPEND).unwrap();
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    wait    chat: suspended (ann): nothing is done to it; it does not run, and is started after that; `herdsman resume` ends it
+    ");
+    world.remove("chat");
+    assert_eq!(world.by_hand("chat", Command::Resume), Ok(()), "it is still suspended");
+    assert_snapshot!(world.story(), @r"
+    -- 0.000 s
+    nothing, 0 matching
+    ");
+    assert_eq!(world.by_hand("chat", Command::Resume), Err(Refusal::Unknown));
+}
+
+#[test]
+fn a_suspended_model_that_was_being_stopped_is_finished_with_after_that() {
+    let mut world = World::settled([model("chat")]);
+    world.define(model("chat").stopped());
+    // Recorded as stopping; herdsman dies before the stop.
+    world.kill_after = Some(1);
+    assert!(world.try_pass().is_err());
+    world.kill_after = None;
+    world.by_hand("chat", SUSPEND).unwrap();
+    world.settle();
+    assert_eq!(world.machine.servers.len(), 1);
+    world.by_hand("chat", Command::Resume).unwrap();
+    assert_snapshot!(world.story_of(1), @r#"
+    -- 0.000 s
+    stop    chat: state = "stopped"   models.d/chat.toml:2
+            - stop pid 101
+    "#);
+}
+
+#[test]
+fn who_is_named_wrongly_is_told() {
+    let mut world = World::settled([model("chat"), model("idle").stopped()]);
+    world.store.add_row("hand-made");
+    for command in [SUSPEND, Command::Resume, Command::Stop] {
+        assert_eq!(world.by_hand("chatt", command), Err(Refusal::Unknown));
+        assert_eq!(world.by_hand("hand-made", command), Err(Refusal::Unmanaged));
+    }
+    assert_eq!(world.by_hand("idle", Command::Restart), Err(Refusal::NotToRun));
+    let events = world.store.events.len();
+    assert_eq!(world.by_hand("chat", Command::Resume), Ok(()), "nothing is to be resumed");
+    assert_eq!(world.store.events.len(), events);
+    world.by_hand("chat", SUSPEND).unwrap();
+    for command in [Command::Start, Command::Stop, Command::Restart] {
+        assert_eq!(world.by_hand("chat", command), Err(Refusal::Suspended { by: "ann".to_owned() }));
+    }
+    world.by_hand("chat", Command::Resume).unwrap();
+    world.remove("chat");
+    assert_eq!(world.by_hand("chat", Command::Stop), Err(Refusal::Removed));
+    world.spoil("chat", Some("chat"));
+    assert!(matches!(world.by_hand("chat", Command::Stop), Err(Refusal::Unresolved { .. })));
+    assert_eq!(world.by_hand("chat", SUSPEND), Ok(()), "hands are taken off whatever the file says");
+}
