@@ -4,6 +4,7 @@
 mod binaries;
 mod check;
 mod from_git;
+mod places;
 mod provenance;
 mod store;
 mod teller;
@@ -16,12 +17,14 @@ use self::binaries::Binaries;
 use self::check::check_all;
 pub(crate) use self::from_git::FromGit;
 pub use self::from_git::RevisionError;
+use self::places::trusted_policy;
+pub use self::places::{HostError, Places};
 use self::provenance::Asker;
 use self::store::Store;
 use self::teller::Teller;
 use crate::apply::{Read, World};
-use crate::database::{Applied, Database, DatabaseError, Place};
-use crate::definition::{self, Glance, LoadError, LoadOptions, Loader, ReadFrom};
+use crate::database::{Applied, Database};
+use crate::definition::{self, Glance, LoadOptions, Loader, ReadFrom};
 use crate::instance::{self, Host as Processes};
 use crate::model::{
     Change, Commit, Death, Desired, FailureCause, Instance, Launch, ModelName, Observed, ProcessId, Provenance,
@@ -31,90 +34,7 @@ use crate::plan::{Answers, Limits, Question};
 use crate::policy::{Policy, PolicyError, PolicySource};
 use crate::reconcile::{Goal, Pass};
 use crate::settings::Notify;
-use crate::state::{StateDir, StateError};
-use crate::trust::{self, Untrusted};
-
-/// Where everything is.
-#[derive(Clone, Debug)]
-pub struct Places {
-    /// The definitions, as the user named the directory.
-    pub models_dir: PathBuf,
-    /// The revision whose files are read instead of those in the directory.
-    pub from_git: Option<String>,
-    /// The state directory.
-    pub state: StateDir,
-    /// The database.
-    pub database: PathBuf,
-    /// The llama-server of definitions that name none; `None`: from `PATH`.
-    pub llama_server: Option<String>,
-    /// The policy, as the user named it; `None`: at the default place, if there
-    /// is one.
-    pub policy: Option<PathBuf>,
-}
-
-impl Places {
-    /// The directory of definitions, absolute.
-    #[must_use]
-    pub fn models_dir(&self) -> PathBuf {
-        definition::absolute(&working_directory(), &self.models_dir)
-    }
-
-    /// Whether the database is the one in the state directory.
-    #[must_use]
-    pub fn place(&self) -> Place {
-        let absolute = |path: &Path| std::path::absolute(path).ok();
-        let own = absolute(&self.state.database());
-        if own.is_some() && own == absolute(&self.database) { Place::Own } else { Place::Named }
-    }
-
-    /// Refuses, as root, records that others can change. The mode of a database
-    /// that was named is its owner's; but whoever can make files beside it can
-    /// write to it, for SQLite takes up a `-wal` or `-journal` that it finds.
-    fn require_trusted(&self, policy: Option<&Policy>) -> Result<(), Untrusted> {
-        let cwd = working_directory();
-        trust::require(&definition::absolute(&cwd, self.state.path()), &[])?;
-        let owners = policy.map_or(&[][..], Policy::owners);
-        trust::require_directory_of(&definition::absolute(&cwd, &self.database), owners)
-    }
-}
-
-/// What ends a pass on this machine.
-#[derive(Debug, thiserror::Error)]
-pub enum HostError {
-    /// The definitions cannot be read.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// What the host allows is not known.
-    #[error(transparent)]
-    Policy(#[from] PolicyError),
-    /// Others can change what this goes by.
-    #[error(transparent)]
-    Untrusted(#[from] Untrusted),
-    /// The commit they are in cannot be read.
-    #[error(transparent)]
-    Revision(#[from] RevisionError),
-    /// The database can be neither read nor written.
-    #[error(transparent)]
-    Database(#[from] DatabaseError),
-    /// The processes cannot be listed.
-    #[error(transparent)]
-    Processes(#[from] instance::HostError),
-    /// The state directory cannot be used.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// A command that only looks was about to write: a defect of herdsman.
-    #[error("herdsman was about to write in a command that only reads; please report this")]
-    ReadOnly,
-}
-
-impl HostError {
-    /// Whether the pass ended because the database is damaged: another pass
-    /// sets it aside.
-    #[must_use]
-    pub fn is_damage(&self) -> bool {
-        matches!(self, Self::Database(error) if error.is_damage())
-    }
-}
+use crate::trust;
 
 /// This machine.
 pub struct Host {
@@ -466,16 +386,6 @@ impl World for Host {
         let results = self.processes.stop(targets);
         results.into_iter().map(|result| result.map_err(|error| error.to_string())).collect()
     }
-}
-
-/// Where the policy is, once it is known that nobody else can change the
-/// records. A policy that cannot be read ends the pass, not this: servers may be
-/// stopped all the same.
-fn trusted_policy(places: &Places) -> Result<PolicySource, Untrusted> {
-    let mut source = PolicySource::new(places.policy.as_deref(), &working_directory());
-    let policy = source.current().ok().flatten();
-    places.require_trusted(policy.as_deref())?;
-    Ok(source)
 }
 
 fn load(

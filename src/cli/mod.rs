@@ -7,6 +7,7 @@ mod exit;
 mod history;
 mod import;
 mod json;
+mod limits;
 mod logs;
 mod man;
 mod markdown;

@@ -3,20 +3,20 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 
 use super::json::{self, Document};
+use super::limits::LimitArgs;
 use super::open::{Refused, look_and_tell, pass_and_tell};
 use super::output::{complain, print};
 use super::progress::Progress;
 use super::review::{self, Review};
 use super::{Exit, Places, duration, markdown, render};
 use crate::host::Host;
-use crate::instance::{Rotation, rotate};
+use crate::instance::rotate;
 use crate::model::{Diagnostic, ModelName, Severity, Timestamp};
 use crate::notify::last_call;
-use crate::plan::{ActionKind, Limits, MaxDeletes, WaitFor, WaitKind};
+use crate::plan::{ActionKind, Limits, WaitFor, WaitKind};
 use crate::reconcile::{Goal, Pass};
 use crate::settings::Notify;
 use crate::state::StateDir;
@@ -80,38 +80,6 @@ pub(super) struct Wait {
     timeout: Option<Duration>,
 }
 
-/// Limits of a pass.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Limits")]
-pub(super) struct LimitArgs {
-    /// Allow this many deletions, or this share of the managed models.
-    #[arg(long, value_name = "N|N%", value_parser = max_deletes)]
-    max_deletes: Option<MaxDeletes>,
-    /// Starts at once.
-    #[arg(long, value_name = "N", default_value_t = PARALLEL, value_parser = positive)]
-    parallel: usize,
-    /// Restarts at once.
-    #[arg(long, value_name = "N", default_value_t = MAX_RESTARTING, value_parser = positive)]
-    max_restarting: usize,
-    /// Restart servers whose llama-server changed on disk.
-    #[arg(long)]
-    upgrade_binary: bool,
-    /// How long to wait for another pass to end.
-    #[arg(long, value_name = "T", default_value = "60s", value_parser = duration)]
-    pub(super) lock_timeout: Duration,
-    /// Rotate a server's log when it is longer than this.
-    #[arg(long, value_name = "SIZE", default_value = LOG_MAX_SIZE, value_parser = log_size)]
-    log_max_size: ByteSize,
-    /// How many rotated logs to keep of each server.
-    #[arg(long, value_name = "N", default_value_t = LOG_KEEP)]
-    log_keep: u32,
-}
-
-const PARALLEL: usize = 4;
-const MAX_RESTARTING: usize = 1;
-const LOG_MAX_SIZE: &str = "10MB";
-const LOG_KEEP: u32 = 3;
-
 impl ReconcileArgs {
     /// `reconcile --target NAME`, with the default limits.
     pub(super) fn of_one(
@@ -121,15 +89,7 @@ impl ReconcileArgs {
         retry: bool,
         lock_timeout: Duration,
     ) -> Self {
-        let limits = LimitArgs {
-            max_deletes: None,
-            parallel: PARALLEL,
-            max_restarting: MAX_RESTARTING,
-            upgrade_binary: false,
-            lock_timeout,
-            log_max_size: log_size(LOG_MAX_SIZE).unwrap_or(ByteSize(Rotation::LEAST_BYTES)),
-            log_keep: LOG_KEEP,
-        };
+        let limits = LimitArgs::usual(lock_timeout);
         let target = vec![name.clone()];
         Self {
             dry_run: false,
@@ -147,43 +107,6 @@ impl ReconcileArgs {
     /// What its passes may do.
     pub(super) fn limits(&self, places: &Places) -> Limits {
         Limits { targets: self.target.iter().cloned().collect(), retry: self.retry, ..self.limits.limits(places) }
-    }
-}
-
-impl LimitArgs {
-    pub(super) fn rotation(&self) -> Rotation {
-        Rotation { max_bytes: self.log_max_size.as_u64(), keep: self.log_keep }
-    }
-
-    pub(super) fn limits(&self, places: &Places) -> Limits {
-        Limits {
-            port_range: places.port_range,
-            parallel: self.parallel,
-            max_restarting: self.max_restarting,
-            max_deletes: self.max_deletes,
-            upgrade_binary: self.upgrade_binary,
-            logs: places.state().logs(),
-            ..Limits::default()
-        }
-    }
-}
-
-fn log_size(text: &str) -> Result<ByteSize, String> {
-    let size: ByteSize =
-        text.parse().map_err(|_| "a size is a number and a unit, such as 10MB or 512KiB".to_owned())?;
-    let least = Rotation::LEAST_BYTES;
-    if size.as_u64() < least { Err(format!("a log is rotated from {} on", ByteSize(least))) } else { Ok(size) }
-}
-
-fn positive(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "a number from 1".to_owned())
-}
-
-fn max_deletes(text: &str) -> Result<MaxDeletes, String> {
-    let wrong = || "a number of models, such as 3, or a share of them, such as 20%".to_owned();
-    match text.strip_suffix('%') {
-        Some(share) => share.parse().ok().filter(|p| *p <= 100).map(MaxDeletes::Percent).ok_or_else(wrong),
-        None => text.parse().map(MaxDeletes::Count).map_err(|_| wrong()),
     }
 }
 

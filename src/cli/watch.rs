@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::reconcile::LimitArgs;
+use super::limits::LimitArgs;
 use super::{Exit, Places, duration};
 use crate::definition::Loader;
 use crate::host::HostError;

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::action::{Action, ActionKind, Plan};
-use super::reason::WaitKind;
+use super::waiting::WaitKind;
 use crate::model::{Definition, Desired, ModelName};
 
 /// The models that may be acted on.

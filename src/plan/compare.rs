@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use super::action::{Action, ActionKind, GuardRefusal, Plan, Waiting};
 use super::guard;
-use super::reason::{Impact, Reason, WaitFor};
+use super::reason::{Impact, Reason};
+use super::waiting::WaitFor;
 use super::wanted::{config, config_differences};
 use crate::model::{Definition, Desired, DesiredState, FieldChange, ModelName, SecretRef, Spec, Unresolved};
 

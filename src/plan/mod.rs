@@ -20,6 +20,7 @@ mod reason;
 mod request;
 mod schedule;
 mod settle;
+mod waiting;
 mod wanted;
 
 use std::cmp::Reverse;
@@ -32,8 +33,9 @@ pub use approved::{Approved, Task};
 pub use backoff::RECOVERED_AFTER;
 pub use compare::compare;
 pub use input::{Answers, Binary, Input, Limits, MaxDeletes, Question};
-pub use reason::{Impact, Reason, WaitFor, WaitKind};
+pub use reason::{Impact, Reason};
 pub use request::{Command, Known, Refusal, request};
+pub use waiting::{WaitFor, WaitKind};
 
 use crate::model::{Change, Health, Instance, ModelName, ModelRecord, SpecHash, Unresolved};
 use by_hand::ByHand;

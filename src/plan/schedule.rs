@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::action::{Action, ActionKind, Plan, Step, Waiting};
 use super::decide::{Decision, StartWish, StopWish, Wish};
 use super::input::{Input, Question};
-use super::reason::{Reason, WaitFor};
+use super::reason::Reason;
+use super::waiting::WaitFor;
 use super::{WaitKind, guard};
 use crate::model::{Busy, Change, InstanceId, InstanceRecord, InstanceState, Listener, ModelName, Origin, Timestamp};
 

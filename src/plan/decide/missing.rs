@@ -2,7 +2,8 @@
 //! or the last one that worked is.
 
 use super::super::backoff;
-use super::super::reason::{Impact, Reason, WaitFor};
+use super::super::reason::{Impact, Reason};
+use super::super::waiting::WaitFor;
 use super::super::wanted::Wanted;
 use super::Decider;
 use super::wish::Wish;

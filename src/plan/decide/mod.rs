@@ -21,8 +21,9 @@ use std::time::Duration;
 use super::by_hand::ByHand;
 use super::input::Input;
 use super::ports::PortChoice;
-use super::reason::{Impact, Reason, WaitFor};
+use super::reason::{Impact, Reason};
 use super::settle::Settled;
+use super::waiting::WaitFor;
 use super::wanted::Wanted;
 use crate::model::{
     Change, DesiredState, Health, Instance, InstanceRecord, InstanceState, ModelName, ModelRecord, Unresolved,

@@ -1,8 +1,9 @@
 //! An instance lives and one is wanted: it is kept, replaced, or left alone
 //! until something else happens.
 
-use super::super::reason::{Impact, Reason, WaitFor};
+use super::super::reason::{Impact, Reason};
 use super::super::settle::{GivenUp, deadline};
+use super::super::waiting::WaitFor;
 use super::super::wanted::Wanted;
 use super::Decider;
 use super::wish::{StopWish, Wish, stop, target};

@@ -7,7 +7,7 @@ use super::super::backoff;
 use super::super::input::{Binary, Question};
 use super::super::launch::{Identity, launch};
 use super::super::ports::PortChoice;
-use super::super::reason::WaitFor;
+use super::super::waiting::WaitFor;
 use super::super::wanted::{Wanted, port_of};
 use super::Decider;
 use super::wish::StartWish;

@@ -1,7 +1,7 @@
 //! A suspended model: what is seen of it is recorded, and nothing is done.
 
 use super::super::input::Input;
-use super::super::reason::WaitFor;
+use super::super::waiting::WaitFor;
 use super::{Decider, Decision, Situation};
 use crate::model::{Change, DesiredState, Override, Suspended};
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::super::Finding;
 use super::super::input::Question;
-use super::super::reason::{Reason, WaitFor};
+use super::super::reason::Reason;
+use super::super::waiting::WaitFor;
 use crate::model::{Change, Crashes, Health, Instance, InstanceRecord, InstanceState, Launch, Origin, StopTarget};
 
 /// What one model needs.
