@@ -8,6 +8,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use crate::links::{self, MOST_LINKS, names};
 
@@ -120,13 +121,13 @@ pub fn require_file(path: &Path) -> Result<(), Untrusted> {
 /// than theirs. Root of a user namespace that knows no other user (`unshare
 /// --map-root-user`) has the rights of whoever made it, and is not.
 fn is_root() -> bool {
-    rustix::process::geteuid().is_root() && !is_alone(&uid_map())
+    static IS_ROOT: LazyLock<bool> = LazyLock::new(|| rustix::process::geteuid().is_root() && !is_alone(&UID_MAP));
+    *IS_ROOT
 }
 
-/// `FIRST FIRST-OUTSIDE COUNT` of each range of users that this namespace knows.
-fn uid_map() -> String {
-    fs::read_to_string("/proc/self/uid_map").unwrap_or_default()
-}
+/// `FIRST FIRST-OUTSIDE COUNT` of each range of users that this namespace knows;
+/// herdsman neither leaves it nor becomes another user.
+static UID_MAP: LazyLock<String> = LazyLock::new(|| fs::read_to_string("/proc/self/uid_map").unwrap_or_default());
 
 fn is_alone(map: &str) -> bool {
     map.split_whitespace().skip(2).step_by(3).eq(["1"])
@@ -181,7 +182,7 @@ const UNMAPPED: u32 = 65534;
 
 /// Whether this user namespace knows only some of the machine's users.
 fn is_in_a_namespace() -> bool {
-    !uid_map().split_whitespace().eq(["0", "0", "4294967295"])
+    !UID_MAP.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 #[cfg(test)]
