@@ -13,6 +13,7 @@
 //! The id is a file of its own, so that a lost database loses no server.
 
 mod closing;
+mod reads;
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
@@ -20,6 +21,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+pub use self::reads::Reads;
 use crate::failpoint::{Point, reach};
 use crate::regular;
 
@@ -32,7 +34,7 @@ pub struct StateDir {
 /// A held lock; dropping it releases it, and so does the death of the process.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 /// Why the state directory cannot be used.
@@ -224,14 +226,27 @@ impl StateDir {
         }
     }
 
-    /// Takes the lock of the watcher, for its life.
+    /// Takes the lock of the watcher, for its life, and notes there what it reads.
     ///
     /// # Errors
     /// [`StateError::Watched`] when another watcher lives.
-    pub fn watch_lock(&self) -> Result<Lock, StateError> {
+    pub fn watch_lock(&self, reads: &Reads) -> Result<Lock, StateError> {
         // Whoever asks whether there is a watcher holds it for a moment.
         const MOMENT: Duration = Duration::from_millis(500);
-        lock_within(&self.path.join("watch.lock"), MOMENT)?.ok_or_else(|| StateError::Watched(self.path.clone()))
+        let path = self.path.join("watch.lock");
+        let lock = lock_within(&path, MOMENT)?.ok_or_else(|| StateError::Watched(self.path.clone()))?;
+        reads.note(&lock.file).map_err(StateError::io("write", &path))?;
+        Ok(lock)
+    }
+
+    /// What the watcher that lives on this directory reads; `None`: there is
+    /// none, or it does not say.
+    ///
+    /// # Errors
+    /// Its lock cannot be looked at.
+    pub fn watched(&self) -> Result<Option<Reads>, StateError> {
+        let noted = || regular::read(&self.path.join("watch.lock"), Reads::LONGEST).ok();
+        Ok(if self.has_watcher()? { noted().and_then(|noted| serde_json::from_slice(&noted).ok()) } else { None })
     }
 
     /// Takes the lock of whoever delivers notifications, if it is free.
@@ -270,7 +285,7 @@ fn lock_within(path: &Path, timeout: Duration) -> Result<Option<Lock>, StateErro
         match file.try_lock() {
             Ok(()) => {
                 reach(Point::LockTaken);
-                return Ok(Some(Lock { _file: file }));
+                return Ok(Some(Lock { file }));
             }
             Err(TryLockError::Error(source)) => return Err(StateError::io("lock", path)(source)),
             Err(TryLockError::WouldBlock) if begun.elapsed() >= timeout => return Ok(None),

@@ -192,6 +192,29 @@ fn a_watcher_follows_a_branch_as_fetches_move_it() {
 }
 
 #[test]
+fn who_reads_other_definitions_than_the_watcher_changes_nothing() {
+    let (world, _repository, _) = committed();
+    world.write_definition("a", &with_ctx_size(768));
+    let watcher = world.watch(&["--from-git", "HEAD", "--resync", "1h"]);
+    watcher.eventually_says("a is ready");
+    let pid = world.pid("a");
+    for arguments in [&["reconcile"][..], &["restart", "a"], &["stop", "a"], &["suspend", "a"]] {
+        let ran = world.run(arguments).exits(64);
+        let models_dir = world.models_dir().canonicalize().unwrap();
+        ran.says(&[
+            "reads other definitions, and would undo this",
+            &format!("--models-dir {} --from-git HEAD", models_dir.display()),
+        ]);
+    }
+    world.run(&["reconcile", "--dry-run"]).exits(0).says(&["ctx_size 512 -> 768"]);
+    assert_eq!(world.pid("a"), pid);
+    world.run(&["restart", "a", "--from-git", "HEAD"]).exits(0);
+    assert_ne!(world.pid("a"), pid);
+    drop(watcher);
+    world.converges();
+}
+
+#[test]
 fn a_watcher_that_polls_follows_a_branch_too() {
     let (world, repository, _) = committed();
     let watcher = world.watch(&["--from-git", "HEAD", "--resync", "1h", "--poll", "50ms"]);

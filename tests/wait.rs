@@ -38,14 +38,14 @@ fn a_commit_is_waited_for_until_it_is_fetched_applied_and_was_healthy_for_a_whil
         command.args(["wait", "--commit", commit]).args(more);
         command
     };
-    let ran = Ran::of(&mut wait(&first, &["--timeout", "100ms"])).exits(1);
+    let ran = Ran::of(&mut wait(&first, &["--stable-for", "0s", "--timeout", "100ms"])).exits(1);
     ran.says(&["gave up after 0.1 s", &first[..10], "+ a  create", "no `herdsman watch` runs here"]);
 
     let watcher = world.watch_by(command(), &["--resync", "1h"]);
     watcher.eventually_says("a is ready");
     world.write_definition("a", &World::tiny_toml("a").replace("512", "768"));
     let second = repository.commit();
-    let ran = Ran::of(&mut wait(&second, &["--timeout", "100ms"])).exits(1);
+    let ran = Ran::of(&mut wait(&second, &["--stable-for", "0s", "--timeout", "100ms"])).exits(1);
     ran.says(&["gave up after 0.1 s", "names no commit of the repository", "fetch it first"]);
     let mut waiting = wait(&second, &["--stable-for", "1s"]);
     let waiting = std::thread::spawn(move || (Ran::of(&mut waiting), Instant::now()));
@@ -84,13 +84,15 @@ fn an_edit_that_is_not_committed_is_not_the_commit() {
     let (world, repository, commit) = committed();
     world.converges();
     world.write_definition("a", &World::tiny_toml("a").replace("512", "768"));
-    let ran = world.run(&["wait", "--commit", &commit, "--timeout", "100ms"]).exits(1);
+    let ran = world.run(&["wait", "--commit", &commit, "--stable-for", "0s", "--timeout", "100ms"]).exits(1);
     ran.says(&["models.d/a.toml is otherwise than in", "commit it, or take it back"]);
     repository.git(&["checkout", "--quiet", "-b", "other"]);
     let other = repository.commit();
     repository.check_out(&commit);
-    let ran = world.run(&["wait", "--commit", &other, "--timeout", "100ms"]).exits(1);
+    let ran = world.run(&["wait", "--commit", &other, "--stable-for", "0s", "--timeout", "100ms"]).exits(1);
     ran.says(&["HEAD is ", "which does not have", "check it out"]);
+    let ran = world.run(&["wait", "--timeout", "5s"]).exits(64);
+    ran.says(&[" is longer than --timeout 5.0 s: that can never be seen"]);
     // Without a commit, whatever is there counts.
     world.run(&["wait", "--stable-for", "0s"]).exits(0).says(&["models.d is as declared"]);
 }

@@ -113,7 +113,7 @@ pub(super) fn run(places: &Places, args: &HistoryArgs) -> anyhow::Result<Exit> {
             let events = events.iter().map(JsonEvent::of).collect();
             json::print(&Document { format_version: FORMAT_VERSION, events, generations })?;
         }
-        Format::Text if events.is_empty() => complain("No history: nothing was done yet."),
+        Format::Text if events.is_empty() && args.number > 0 => complain("No history: nothing was done yet."),
         Format::Text => print(table(&events))?,
     }
     Ok(Exit::Converged)

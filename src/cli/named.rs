@@ -25,8 +25,10 @@ pub(super) fn stems(dir: &Path, end: &'static str) -> impl Iterator<Item = Strin
 
 /// That there is no such name, and which one was likely meant.
 pub(super) fn unknown(name: &str, known: &BTreeSet<String>) -> Refused {
-    let next = match closest(name, known.iter().map(String::as_str)) {
+    let others = known.iter().map(String::as_str).filter(|other| *other != name);
+    let next = match closest(name, others) {
         Some(near) => format!("did you mean {near}?"),
+        None if known.contains(name) => "its definition cannot be used: see `herdsman validate`".to_owned(),
         None if known.is_empty() => "there are no models yet".to_owned(),
         None => "`herdsman status` lists all there are".to_owned(),
     };

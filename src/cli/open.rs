@@ -14,7 +14,7 @@ use crate::policy::{Policy, PolicyError, PolicySource};
 use crate::reconcile::{Goal, Pass, look, pass};
 use crate::review::PlanFileError;
 use crate::settings::{Settings, SettingsError, locate};
-use crate::state::{StateDir, StateError};
+use crate::state::{Reads, StateDir, StateError};
 
 impl Places {
     pub(super) fn state(&self) -> StateDir {
@@ -63,8 +63,26 @@ impl Places {
         }
     }
 
-    pub(super) fn open(&self) -> Result<Host, HostError> {
-        Host::open(self.resolve())
+    /// What this herdsman reads.
+    pub(super) fn reads(&self) -> Reads {
+        Reads::new(self.resolve().models_dir(), self.revision())
+    }
+
+    /// A host that may change things; not one beside a watcher that reads other
+    /// definitions, for each would undo what the other does.
+    pub(super) fn open(&self) -> anyhow::Result<Host> {
+        if let Some(watched) = self.state().watched()?
+            && !watched.agrees_with(&self.reads())
+        {
+            let message = format!(
+                "the watcher on {} (pid {}) reads other definitions, and would undo this: give {}, or stop it first",
+                self.state().path().display(),
+                watched.pid,
+                watched.options()
+            );
+            return Err(Refused { exit: Exit::Usage, message }.into());
+        }
+        Ok(Host::open(self.resolve())?)
     }
 
     pub(super) fn open_read_only(&self) -> Result<Host, HostError> {

@@ -34,6 +34,11 @@ const POLL: Duration = Duration::from_millis(250);
 
 /// Runs the command: it looks, and changes nothing.
 pub(super) fn run(places: &Places, args: &WaitArgs) -> anyhow::Result<Exit> {
+    if args.stable_for > args.timeout {
+        let [stable, timeout] = [args.stable_for, args.timeout].map(text::duration);
+        let message = format!("--stable-for {stable} is longer than --timeout {timeout}: that can never be seen");
+        return Err(Refused { exit: Exit::Usage, message }.into());
+    }
     let begun = Instant::now();
     let mut vigil = Vigil::new(args.stable_for);
     let mut said = String::new();

@@ -52,7 +52,7 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     log_to_stderr(args.log_format);
     let state = places.state();
     state.create()?;
-    let watch_lock = state.watch_lock()?;
+    let watch_lock = state.watch_lock(&places.reads())?;
     let host = {
         let _lock = state.lock(args.limits.lock_timeout)?;
         // A pass must not wait for git: other models may need it meanwhile.

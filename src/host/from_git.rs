@@ -15,7 +15,7 @@ use crate::trust::{self, Untrusted};
 #[derive(Debug, thiserror::Error)]
 pub enum RevisionError {
     /// There is no repository.
-    #[error("{} is in no Git repository, of which {revision:?} could be read: see --models-dir and --from-git", dir.display())]
+    #[error("{} is in no Git repository, of which {revision:?} could be read: see --models-dir and --from-git; a bare one is not read, but a clone without a checkout is (git clone --no-checkout)", dir.display())]
     NoRepository {
         /// The revision.
         revision: String,

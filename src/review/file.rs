@@ -27,7 +27,7 @@ pub enum PlanFileError {
         source: io::Error,
     },
     /// It is no saved plan.
-    #[error("{} is not a saved plan: {reason}; make one with: herdsman reconcile --dry-run --out {}", path.display(), path.display())]
+    #[error("{} is not a saved plan: {reason}; make one with: herdsman reconcile --dry-run --out plan.json", path.display())]
     NotAPlan {
         /// The file.
         path: PathBuf,

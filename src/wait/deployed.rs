@@ -40,7 +40,7 @@ pub fn deployed(dir: &Path, revision: Option<&str>, wanted: &str) -> Result<Depl
         (Err(problem), _) | (_, Err(problem)) => return Err(problem.into()),
     };
     if !tree.is_in(&wanted, &read)? {
-        let next = if revision.is_some() { "fetch it" } else { "check it out" };
+        let next = if revision.is_some() { "fetch it, unless it was dropped from there" } else { "check it out" };
         let why = format!("{name} is {}, which does not have {} in it: {next}", read.short(), wanted.short());
         return Ok(Deployed::NotYet(why));
     }

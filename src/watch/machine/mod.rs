@@ -34,7 +34,7 @@ use crate::model::Commit;
 use crate::notify::courier::Couriers;
 use crate::reconcile::Pass;
 use crate::settings::Notify;
-use crate::state::{Lock, StateDir};
+use crate::state::{Lock, Reads, StateDir};
 
 /// How often files and database are looked at where there are no events.
 const POLL: Duration = Duration::from_secs(2);
@@ -326,7 +326,7 @@ impl Surroundings for Machine {
 
     fn lock(&mut self) -> Result<Lock, HostError> {
         if self.state.restore(self.host.state_id())? {
-            self.watch_lock = self.state.watch_lock()?;
+            self.watch_lock = self.state.watch_lock(&Reads::new(self.models_dir.clone(), self.host.revision()))?;
             tracing::warn!("{} was removed and is made anew; its servers are kept", self.state.path().display());
         }
         Ok(self.state.lock(self.settings.lock_timeout)?)
