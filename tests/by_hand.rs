@@ -212,9 +212,20 @@ fn a_watcher_follows_at_once() {
     watcher.eventually_says("b is suspended");
     world.signal("b", Signal::KILL);
     watcher.eventually_says("b crashed");
+    watcher.eventually_says("it does not run, and is started after that");
+    assert!(!watcher.log().contains("b is no longer"), "{}", watcher.log());
     world.run(&["resume", "b"]).exits(0).says(&["b is resumed; the watcher takes it up."]);
     eventually("b runs again", PATIENCE, || lives(&world, "b"));
     watcher.eventually_says("b is no longer suspended");
+    // What holds on behind a suspension is not over.
+    world.run(&["suspend", "a"]).exits(0);
+    watcher.eventually_says("a is suspended");
+    world.run(&["resume", "a"]).exits(0);
+    watcher.eventually_says("a is no longer suspended");
+    assert!(!watcher.log().contains("a is no longer stopped"), "{}", watcher.log());
     world.run(&["start", "a"]).exits(0);
     assert!(lives(&world, "a"));
+    watcher.eventually_says("a is no longer stopped by hand");
+    let told = |what: &str| watcher.log().matches(what).count();
+    assert_eq!((told("a is stopped by hand"), told("b is no longer")), (1, 1), "{}", watcher.log());
 }
