@@ -200,6 +200,29 @@ fn down_leaves_a_suspended_model_alone() {
 }
 
 #[test]
+fn what_was_asked_for_again_without_a_reason_keeps_the_one_it_had() {
+    let reason = |world: &World| {
+        let overrides = world.store.overrides(&crate::simulated::name("chat"));
+        let given = overrides.suspended.map(|s| s.given).or_else(|| overrides.state.map(|s| s.given));
+        given.and_then(|given| given.because)
+    };
+    for command in [SUSPEND, Command::Stop] {
+        let mut world = World::settled([model("chat")]);
+        world.by_hand_because("chat", command, Some("new driver")).unwrap();
+        world.by_hand("chat", command).unwrap();
+        assert_eq!(reason(&world).as_deref(), Some("new driver"), "{command:?}");
+    }
+    let mut world = suspended([model("chat")]);
+    world.by_hand_because("chat", SUSPEND, Some("new driver")).unwrap();
+    world.by_hand_because("chat", SUSPEND, Some("noise")).unwrap();
+    assert_eq!(reason(&world).as_deref(), Some("noise"));
+    world.by_hand_because("chat", Command::Suspend(Some(Duration::from_secs(60))), Some("a minute")).unwrap();
+    world.advance(60);
+    world.by_hand("chat", SUSPEND).unwrap();
+    assert_eq!(reason(&world), None, "one that is over has no reason left");
+}
+
+#[test]
 fn one_that_is_not_recorded_yet_is_not_created() {
     let mut world = World::new([model("chat")]);
     world.by_hand("chat", SUSPEND).unwrap();
