@@ -137,6 +137,20 @@ fn a_restart_replaces_one_server() {
 }
 
 #[test]
+fn a_restart_that_is_still_to_come_is_told_once() {
+    let world = running(&["a"]);
+    // As a herdsman leaves it that is killed once it has recorded what it was asked for.
+    let asked = "INSERT INTO herdsman_overrides (name, kind, given_by, given_at, instance)
+                 SELECT 'a', 'restart', 'ann', 1, id FROM herdsman_instances";
+    rusqlite::Connection::open(world.state_dir().join("herdsman.db")).unwrap().execute_batch(asked).unwrap();
+    let told = world.run(&["status"]).exits(0).says(&["restart: by hand (ann)"]).stdout;
+    assert!(!told.contains("asked for by hand"), "{told}");
+    assert_eq!(by_hand(&world, "a"), ["restart"]);
+    world.run(&["suspend", "a"]).exits(0);
+    world.run(&["status"]).exits(0).says(&["a restart is asked for by hand (ann)"]);
+}
+
+#[test]
 fn what_serves_for_a_failed_generation_is_restarted_as_it_is() {
     let world = running(&["a"]);
     world.weights_that_die("bad");
