@@ -42,9 +42,18 @@ fn a_suspended_model_is_left_alone_and_everybody_is_told() {
     world.run(&suspend).exits(0).says(&["a is suspended for 2h 0m, until ", "`herdsman resume a` ends that"]);
     edit(&world, "a", 1024);
     edit(&world, "b", 1024);
-    world.run(&["reconcile", "--dry-run"]).exits(0).says(&["a  by hand  suspended until", "new driver", "-/+ b"]);
+    world.run(&["reconcile", "--dry-run"]).exits(0).says(&[
+        "a  by hand  suspended until",
+        "new driver",
+        "; what is edited is applied after that",
+        "\n                ctx_size 512 -> 1024   models.d/a.toml:3\n",
+        "-/+ b",
+    ]);
     world.run(&["reconcile"]).exits(0).says(&["Done: 1 restarted. 1 model matches its definition, 1 is suspended."]);
     assert_eq!(world.pid("a"), pid);
+    world.run(&["reconcile", "--dry-run", "--detailed-exitcode"]).exits(0);
+    let waits = world.run(&["reconcile", "--dry-run", "--format", "json"]).exits(0).json()["waiting"][0].clone();
+    assert_eq!((&waits["edited"], &waits["reasons"][0]["field"]), (&true.into(), &"ctx_size".into()), "{waits:#}");
     let status = world.status("a");
     let Value::Object(told) = &status["by_hand"][0] else { panic!("{status:#}") };
     assert_eq!((&told["what"], &told["reason"]), (&"suspended".into(), &"new driver".into()));
