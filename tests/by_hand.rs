@@ -42,9 +42,18 @@ fn a_suspended_model_is_left_alone_and_everybody_is_told() {
     world.run(&suspend).exits(0).says(&["a is suspended for 2h 0m, until ", "`herdsman resume a` ends that"]);
     edit(&world, "a", 1024);
     edit(&world, "b", 1024);
-    world.run(&["reconcile", "--dry-run"]).exits(0).says(&["a  by hand  suspended until", "new driver", "-/+ b"]);
+    world.run(&["reconcile", "--dry-run"]).exits(0).says(&[
+        "a  by hand  suspended until",
+        "new driver",
+        "; what is edited is applied after that",
+        "\n                ctx_size 512 -> 1024   models.d/a.toml:3\n",
+        "-/+ b",
+    ]);
     world.run(&["reconcile"]).exits(0).says(&["Done: 1 restarted. 1 model matches its definition, 1 is suspended."]);
     assert_eq!(world.pid("a"), pid);
+    world.run(&["reconcile", "--dry-run", "--detailed-exitcode"]).exits(0);
+    let waits = world.run(&["reconcile", "--dry-run", "--format", "json"]).exits(0).json()["waiting"][0].clone();
+    assert_eq!((&waits["edited"], &waits["reasons"][0]["field"]), (&true.into(), &"ctx_size".into()), "{waits:#}");
     let status = world.status("a");
     let Value::Object(told) = &status["by_hand"][0] else { panic!("{status:#}") };
     assert_eq!((&told["what"], &told["reason"]), (&"suspended".into(), &"new driver".into()));
@@ -137,6 +146,20 @@ fn a_restart_replaces_one_server() {
 }
 
 #[test]
+fn a_restart_that_is_still_to_come_is_told_once() {
+    let world = running(&["a"]);
+    // As a herdsman leaves it that is killed once it has recorded what it was asked for.
+    let asked = "INSERT INTO herdsman_overrides (name, kind, given_by, given_at, instance)
+                 SELECT 'a', 'restart', 'ann', 1, id FROM herdsman_instances";
+    rusqlite::Connection::open(world.state_dir().join("herdsman.db")).unwrap().execute_batch(asked).unwrap();
+    let told = world.run(&["status"]).exits(0).says(&["restart: by hand (ann)"]).stdout;
+    assert!(!told.contains("asked for by hand"), "{told}");
+    assert_eq!(by_hand(&world, "a"), ["restart"]);
+    world.run(&["suspend", "a"]).exits(0);
+    world.run(&["status"]).exits(0).says(&["a restart is asked for by hand (ann)"]);
+}
+
+#[test]
 fn what_serves_for_a_failed_generation_is_restarted_as_it_is() {
     let world = running(&["a"]);
     world.weights_that_die("bad");
@@ -212,9 +235,20 @@ fn a_watcher_follows_at_once() {
     watcher.eventually_says("b is suspended");
     world.signal("b", Signal::KILL);
     watcher.eventually_says("b crashed");
+    watcher.eventually_says("it does not run, and is started after that");
+    assert!(!watcher.log().contains("b is no longer"), "{}", watcher.log());
     world.run(&["resume", "b"]).exits(0).says(&["b is resumed; the watcher takes it up."]);
     eventually("b runs again", PATIENCE, || lives(&world, "b"));
     watcher.eventually_says("b is no longer suspended");
+    // What holds on behind a suspension is not over.
+    world.run(&["suspend", "a"]).exits(0);
+    watcher.eventually_says("a is suspended");
+    world.run(&["resume", "a"]).exits(0);
+    watcher.eventually_says("a is no longer suspended");
+    assert!(!watcher.log().contains("a is no longer stopped"), "{}", watcher.log());
     world.run(&["start", "a"]).exits(0);
     assert!(lives(&world, "a"));
+    watcher.eventually_says("a is no longer stopped by hand");
+    let told = |what: &str| watcher.log().matches(what).count();
+    assert_eq!((told("a is stopped by hand"), told("b is no longer")), (1, 1), "{}", watcher.log());
 }

@@ -201,7 +201,8 @@ pub struct Waiting {
     /// What for.
     #[serde(flatten)]
     pub on: WaitFor,
-    /// Why it will be restarted or started when its turn comes.
+    /// Why it will be restarted or started when its turn comes; of a suspended
+    /// one: what was edited.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Reason>,
 }

@@ -2,7 +2,7 @@
 //!
 //! | command | records |
 //! |---|---|
-//! | suspend | a suspension, in the place of an earlier one |
+//! | suspend | a suspension, in the place of an earlier one, whose reason it keeps unless it has one |
 //! | resume | its end |
 //! | stop | of a model declared running: that it is wanted stopped; of one started by hand: the end of that |
 //! | start | of a model declared stopped: that it is wanted running; of one stopped by hand: the end of that |
@@ -150,7 +150,9 @@ pub fn request(command: Command, model: &ModelName, given: &Given, known: Known<
     let change = match command {
         Command::Suspend(lasts) => {
             let until = lasts.map(|lasts| given.at.plus(lasts));
-            Some(put(Override::Suspended(Suspended { given: given.clone(), until })))
+            // Who only makes it longer has nothing against its reason.
+            let because = given.because.clone().or_else(|| suspended?.given.because.clone());
+            Some(put(Override::Suspended(Suspended { given: Given { because, ..given.clone() }, until })))
         }
         Command::Resume => overrides.suspended.is_some().then(|| end(OverrideKind::Suspended)),
         Command::Start | Command::Stop | Command::Restart => {

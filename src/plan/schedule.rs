@@ -33,20 +33,22 @@ pub fn schedule(input: &Input<'_>, decisions: Vec<(ModelName, Decision)>) -> Pla
         let mut waits = std::mem::take(&mut decision.waits);
         let meanwhile = decision.held_back_waits.take();
         let declared = input.desired.is_some_and(|d| d.definitions.contains_key(&model));
-        let reasons = decision.reasons.clone();
+        let all = decision.reasons.clone();
         let action = scheduler.action(&model, decision, &mut plan.questions);
         // What only its turn holds back says why it will be done.
         let held_back = scheduler.waits.remove(&model);
         if action.is_none() && held_back.is_some() {
             waits.extend(meanwhile);
         }
-        let reasons = if action.is_none() && held_back.is_some() { reasons } else { Vec::new() };
+        let reasons = if action.is_none() && held_back.is_some() { all.clone() } else { Vec::new() };
         let as_declared = waits.iter().chain(&held_back).all(|w| w.kind() == WaitKind::Note);
         if action.is_none() && declared && as_declared {
             plan.matching += 1;
         }
         let waiting = |(on, reasons)| Waiting { model: model.clone(), on, reasons };
-        plan.waiting.extend(waits.into_iter().map(|on| (on, Vec::new())).map(waiting));
+        // And so does what is done once it is resumed.
+        let pending = |on: &WaitFor| if matches!(on, WaitFor::Suspended { .. }) { all.clone() } else { Vec::new() };
+        plan.waiting.extend(waits.into_iter().map(|on| (pending(&on), on)).map(|(why, on)| waiting((on, why))));
         plan.waiting.extend(held_back.map(|on| waiting((on, reasons))));
         plan.actions.extend(action);
     }

@@ -156,6 +156,10 @@ pub enum WaitFor {
         removed: bool,
         /// It is to run and does not: it is started once it is resumed.
         missing: bool,
+        /// Its definition says otherwise than its record: that is applied once
+        /// it is resumed.
+        #[serde(default)]
+        edited: bool,
     },
     /// A change of its definition: it is in the other state by hand.
     StateByHand {
@@ -198,11 +202,12 @@ impl WaitFor {
 
     /// What a suspension holds up.
     #[must_use]
-    pub const fn words_suspended(removed: bool, missing: bool) -> &'static str {
-        match (removed, missing) {
-            (true, _) => "; its definition is gone, and it is deleted after that",
-            (false, true) => "; it does not run, and is started after that",
-            (false, false) => "",
+    pub const fn words_suspended(removed: bool, missing: bool, edited: bool) -> &'static str {
+        match (removed, missing, edited) {
+            (true, ..) => "; its definition is gone, and it is deleted after that",
+            (false, true, _) => "; it does not run, and is started after that",
+            (false, false, true) => "; what is edited is applied after that",
+            (false, false, false) => "",
         }
     }
 
@@ -295,10 +300,10 @@ impl fmt::Display for WaitFor {
             }
             Self::OneRow { ids } => write!(f, "rows {ids:?} share this name; rename or delete all but one"),
             Self::BinaryUpgrade => f.write_str("llama-server changed on disk; --upgrade-binary restarts it"),
-            Self::Suspended { given, until, removed, missing } => {
+            Self::Suspended { given, until, removed, missing, edited } => {
                 write!(f, "suspended ({}): nothing is done to it", given)?;
                 f.write_str(if until.is_some() { " until its time is over" } else { "" })?;
-                f.write_str(Self::words_suspended(*removed, *missing))?;
+                f.write_str(Self::words_suspended(*removed, *missing, *edited))?;
                 f.write_str("; `herdsman resume` ends it")
             }
             Self::StateByHand { given, state } => {

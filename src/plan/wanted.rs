@@ -89,6 +89,15 @@ impl<'a> Wanted<'a> {
             .collect()
     }
 
+    /// Why an instance that serves `served` is replaced.
+    pub fn differences_to(&self, served: &SpecHash, record: &ModelRecord) -> Vec<Reason> {
+        let known = [Some(&record.generation), record.last_ready.as_ref()];
+        match known.into_iter().flatten().find(|generation| generation.hash == *served) {
+            Some(generation) => self.differences(generation, Impact::Restart),
+            None => vec![Reason::OtherSpec { found: served.to_string(), wanted: self.hash.to_string() }],
+        }
+    }
+
     /// A file that is not what `record` knows and changed a moment ago: it may
     /// still be written, so the instance that runs on the former one stays.
     /// The file that changed last, and when it has been still for long enough.

@@ -22,7 +22,8 @@ pub struct Reporter {
     /// Everything that was to be done at the start is done, which was said.
     at_rest: bool,
     waits: BTreeSet<(String, String)>,
-    by_hand: BTreeSet<(String, String)>,
+    /// What was said by model and by what is so: `suspended`, `stopped by hand`.
+    by_hand: BTreeMap<(String, String), String>,
     diagnostics: Vec<Diagnostic>,
     refused: Option<String>,
     failure: Option<String>,
@@ -98,13 +99,28 @@ impl Reporter {
     /// What was asked for by hand, once, and its end.
     fn by_hand(&mut self, pass: &Pass) {
         let waiting = pass.plan.waiting.iter().filter(|w| w.on.kind() == WaitKind::ByHand);
-        let now: BTreeSet<(String, String)> = waiting.map(|w| (w.model.to_string(), w.on.to_string())).collect();
-        for (model, what) in now.difference(&self.by_hand) {
-            info!(%model, "{model} is {what}");
+        let told = waiting.map(|w| {
+            let text = w.on.to_string();
+            let word = text.split(" (").next().unwrap_or_default().to_owned();
+            ((w.model.to_string(), word), text)
+        });
+        let mut now: BTreeMap<_, _> = told.collect();
+        for (key, text) in &now {
+            if self.by_hand.get(key) != Some(text) {
+                let model = &key.0;
+                info!(%model, "{model} is {text}");
+            }
         }
-        for (model, what) in self.by_hand.difference(&now) {
-            let word = what.split(" (").next().unwrap_or_default();
-            info!(%model, "{model} is no longer {word}");
+        for ((model, word), text) in std::mem::take(&mut self.by_hand) {
+            if now.contains_key(&(model.clone(), word.clone())) {
+                continue;
+            }
+            if now.contains_key(&(model.clone(), "suspended".to_owned())) {
+                // Behind a suspension nothing else is told of, nor over.
+                now.insert((model, word), text);
+            } else {
+                info!(%model, "{model} is no longer {word}");
+            }
         }
         self.by_hand = now;
     }

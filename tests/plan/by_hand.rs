@@ -29,18 +29,18 @@ fn an_edit_of_a_suspended_model_waits_until_it_is_resumed() {
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 102
             - start generation 2 of other on port 8101
-    wait    chat: suspended (ann): nothing is done to it; `herdsman resume` ends it
+    wait    chat: suspended (ann): nothing is done to it; what is edited is applied after that; `herdsman resume` ends it
     -- 0.000 s
-    wait    chat: suspended (ann): nothing is done to it; `herdsman resume` ends it
+    wait    chat: suspended (ann): nothing is done to it; what is edited is applied after that; `herdsman resume` ends it
     wait    other: loading (pid 103)
     -- 1.000 s
     found   other ready (pid 103)
     note    other generation 2 ready
     note    other instance ready
     note    other status running
-    wait    chat: suspended (ann): nothing is done to it; `herdsman resume` ends it
+    wait    chat: suspended (ann): nothing is done to it; what is edited is applied after that; `herdsman resume` ends it
     -- 1.000 s
-    wait    chat: suspended (ann): nothing is done to it; `herdsman resume` ends it
+    wait    chat: suspended (ann): nothing is done to it; what is edited is applied after that; `herdsman resume` ends it
     ");
     world.by_hand("chat", Command::Resume).unwrap();
     assert_snapshot!(world.story_of(1), @r"
@@ -59,7 +59,7 @@ fn a_suspension_is_over_when_its_time_is() {
     world.define(model("chat").option("ctx_size", "16384"));
     assert_snapshot!(world.story_of(4), @r"
     -- 0.000 s
-    wait    chat: suspended (ann): nothing is done to it until its time is over; `herdsman resume` ends it
+    wait    chat: suspended (ann): nothing is done to it until its time is over; what is edited is applied after that; `herdsman resume` ends it
     -- 7200.000 s
     note    chat suspended by hand is over
     note    chat instance ready
@@ -136,9 +136,9 @@ fn a_drain_is_called_off_and_begins_anew_after_the_suspension() {
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
     note    chat instance ready
-    wait    chat: suspended (ann): nothing is done to it; `herdsman resume` ends it
+    wait    chat: suspended (ann): nothing is done to it; what is edited is applied after that; `herdsman resume` ends it
     -- 0.000 s
-    wait    chat: suspended (ann): nothing is done to it; `herdsman resume` ends it
+    wait    chat: suspended (ann): nothing is done to it; what is edited is applied after that; `herdsman resume` ends it
     ");
     world.advance(3600);
     world.by_hand("chat", Command::Resume).unwrap();
@@ -197,6 +197,53 @@ fn down_leaves_a_suspended_model_alone() {
     wait    chat: suspended (ann): nothing is done to it; `herdsman resume` ends it
     ");
     assert_eq!(world.machine.servers.len(), 1);
+}
+
+#[test]
+fn what_was_asked_for_again_without_a_reason_keeps_the_one_it_had() {
+    let reason = |world: &World| {
+        let overrides = world.store.overrides(&crate::simulated::name("chat"));
+        let given = overrides.suspended.map(|s| s.given).or_else(|| overrides.state.map(|s| s.given));
+        given.and_then(|given| given.because)
+    };
+    for command in [SUSPEND, Command::Stop] {
+        let mut world = World::settled([model("chat")]);
+        world.by_hand_because("chat", command, Some("new driver")).unwrap();
+        world.by_hand("chat", command).unwrap();
+        assert_eq!(reason(&world).as_deref(), Some("new driver"), "{command:?}");
+    }
+    let mut world = suspended([model("chat")]);
+    world.by_hand_because("chat", SUSPEND, Some("new driver")).unwrap();
+    world.by_hand_because("chat", SUSPEND, Some("noise")).unwrap();
+    assert_eq!(reason(&world).as_deref(), Some("noise"));
+    world.by_hand_because("chat", Command::Suspend(Some(Duration::from_secs(60))), Some("a minute")).unwrap();
+    world.advance(60);
+    world.by_hand("chat", SUSPEND).unwrap();
+    assert_eq!(reason(&world), None, "one that is over has no reason left");
+}
+
+#[test]
+fn what_is_edited_of_a_suspended_model_is_told() {
+    type Edited = fn() -> herdsman::model::Definition;
+    let edits: [(&str, Edited, &str); 4] = [
+        ("option", || model("chat").option("ctx_size", "16384"), "; what is edited is applied after that"),
+        ("description", || model("chat").description("new"), "; what is edited is applied after that"),
+        ("state", || model("chat").stopped(), "; what is edited is applied after that"),
+        ("nothing", || model("chat"), "nothing is done to it; `herdsman resume`"),
+    ];
+    for (what, edited, told) in edits {
+        let mut world = suspended([model("chat")]);
+        world.define(edited());
+        assert!(world.planned().contains(told), "{what}: {}", world.planned());
+    }
+    // What stands in for a failed generation stays as it is.
+    let mut world = World::settled([model("chat")]);
+    world.define(model("chat").fate("dies"));
+    world.settle();
+    world.by_hand("chat", SUSPEND).unwrap();
+    assert!(!world.planned().contains("what is edited"), "{}", world.planned());
+    world.spoil("chat", Some("chat"));
+    assert!(!world.planned().contains("what is edited"), "{}", world.planned());
 }
 
 #[test]

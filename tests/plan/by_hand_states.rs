@@ -50,6 +50,49 @@ fn a_model_is_stopped_by_hand_and_started_again() {
 }
 
 #[test]
+fn a_start_after_a_stop_by_hand_is_no_restart_after_a_crash() {
+    let crashes = |world: &World| world.store.records().models["chat"].crashes.count;
+    let mut world = World::settled([model("chat")]);
+    world.machine.kill("chat", FailureCause::NoMemory, "killed");
+    world.settle();
+    assert_eq!(crashes(&world), 1);
+    for seen in [true, false] {
+        if !seen {
+            world.machine.kill("chat", FailureCause::NoMemory, "killed");
+        }
+        world.by_hand("chat", Command::Stop).unwrap();
+        world.pass();
+        world.by_hand("chat", Command::Start).unwrap();
+        let text = world.planned();
+        assert!(text.contains("start   chat: declared running, no instance\n"), "crash seen {seen}: {text}");
+        world.settle();
+        assert_eq!(crashes(&world), 0, "crash seen {seen}");
+    }
+}
+
+#[test]
+fn one_that_waits_after_crashes_is_tried_at_once_after_a_stop_by_hand_and_slows_down_again() {
+    let mut world = World::settled([model("chat")]);
+    for _ in 0..4 {
+        world.machine.kill("chat", FailureCause::Spec, "segmentation fault");
+        world.settle();
+    }
+    world.machine.kill("chat", FailureCause::Spec, "segmentation fault");
+    world.pass();
+    assert!(world.planned().contains("crashed 5 times in a row"), "{}", world.planned());
+    world.by_hand("chat", Command::Stop).unwrap();
+    world.pass();
+    world.by_hand("chat", Command::Start).unwrap();
+    world.settle();
+    assert_eq!(world.machine.servers.len(), 1);
+    for count in [1, 2] {
+        world.machine.kill("chat", FailureCause::Spec, "segmentation fault");
+        world.settle();
+        assert_eq!(world.store.records().models["chat"].crashes.count, count);
+    }
+}
+
+#[test]
 fn a_model_declared_stopped_is_started_by_hand_and_stopped_again() {
     let mut world = World::settled([model("chat").stopped()]);
     world.by_hand("chat", Command::Stop).unwrap();
@@ -82,6 +125,7 @@ fn a_model_declared_stopped_is_started_by_hand_and_stopped_again() {
     world.by_hand("chat", Command::Stop).unwrap();
     assert_snapshot!(world.story(), @r#"
     -- 0.000 s
+    note    chat crashes 0
     stop    chat: state = "stopped"   models.d/chat.toml:2
             - stop pid 102
     -- 0.000 s

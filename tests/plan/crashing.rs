@@ -292,6 +292,7 @@ fn what_failed_and_what_waits_for_its_next_try_is_idle_once_it_is_to_be_stopped(
     world.define(model("failed").fate("dies").stop_on_failure().stopped());
     assert_snapshot!(world.story(), @r#"
     -- 0.000 s
+    note    crashed crashes 0
     note    crashed status idle
     note    failed status idle
     update  crashed: state = "stopped"   models.d/crashed.toml:2

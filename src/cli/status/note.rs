@@ -37,11 +37,11 @@ pub(in crate::cli) fn by_hand(wait: &WaitFor, now: Timestamp) -> Option<String> 
         because.map_or_else(|| by.clone(), |because| format!("{by}: {}", text::printable(because)))
     };
     match wait {
-        WaitFor::Suspended { given, until, removed, missing } => {
+        WaitFor::Suspended { given, until, removed, missing, edited } => {
             let until = until.map_or_else(String::new, |until| {
                 format!(" until {} (in {})", at(until, now), text::duration(now.until(until)))
             });
-            let held_up = WaitFor::words_suspended(*removed, *missing);
+            let held_up = WaitFor::words_suspended(*removed, *missing, *edited);
             Some(format!("suspended{until} ({}){held_up}; `herdsman resume` ends it", who(given)))
         }
         WaitFor::StateByHand { given, state } => {

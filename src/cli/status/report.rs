@@ -16,7 +16,7 @@ use crate::definition::Loader;
 use crate::host::{Host, HostError};
 use crate::instance::last_lines;
 use crate::model::{DesiredState, Diagnostic, Given, Instance, ModelName, ModelRecord, Status, Timestamp};
-use crate::plan::{Limits, WaitFor, WaitKind};
+use crate::plan::{Limits, Reason, WaitFor, WaitKind};
 use crate::reconcile::{Goal, Pass, look};
 use crate::text::rfc3339;
 
@@ -237,7 +237,10 @@ fn explain(seen: &Pass, models: &mut BTreeMap<&ModelName, ModelStatus>) {
         });
         if let (Some(asked), Some(model)) = (asked, models.get_mut(name)) {
             model.by_hand.push(ByHand::new("restart", &asked.given, None));
-            model.waiting_for.push(format!("a restart is asked for by hand ({})", asked.given));
+            let says_so = |reason: &Reason| matches!(reason, Reason::ByHand { given } if *given == asked.given);
+            if !seen.plan.actions.iter().any(|a| a.model == *name && a.reasons.iter().any(says_so)) {
+                model.waiting_for.push(format!("a restart is asked for by hand ({})", asked.given));
+            }
         }
     }
     for waiting in &seen.plan.waiting {

@@ -232,7 +232,7 @@ fn what_somebody_stopped_by_hand_is_as_wanted_and_of_a_suspended_model_nothing_i
     assert_eq!((over[0].kind, &*over[0].reason), (NewsKind::Recovered, "it is stopped, by hand"));
 
     assert_eq!(kinds(&failed(), &known(&[])), [NewsKind::Failed]);
-    let on = WaitFor::Suspended { given: given(), until: None, removed: false, missing: true };
+    let on = WaitFor::Suspended { given: given(), until: None, removed: false, missing: true, edited: false };
     let suspended = waits(failed(), on);
     assert_eq!((kinds(&suspended, &known(&[])), kinds(&suspended, &told)), (vec![], vec![]));
 }

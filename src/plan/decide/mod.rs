@@ -245,6 +245,7 @@ impl<'s> Decider<'s, '_> {
 
     fn want_stopped(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
         self.change_record(wanted, record, Impact::Record);
+        self.end_crashes(record);
         if let Some((live, recorded)) = self.kept() {
             if self.s.unresolved.is_some() && recorded.is_none_or(|r| r.state != InstanceState::Stopping) {
                 // Whether it is to stop cannot be read: it stays.

@@ -180,13 +180,7 @@ impl<'s> Decider<'s, '_> {
         self.d.changes.extend(changes);
         self.forget_crashes(wanted, record);
         self.revive(record);
-        let served = [Some(&record.generation), record.last_ready.as_ref()];
-        match served.into_iter().flatten().find(|g| g.hash == live.spec) {
-            Some(served) => self.d.reasons.extend(wanted.differences(served, Impact::Restart)),
-            None => {
-                self.d.reasons.push(Reason::OtherSpec { found: live.spec.to_string(), wanted: wanted.hash.to_string() })
-            }
-        }
+        self.d.reasons.extend(wanted.differences_to(&live.spec, record));
         self.d.reasons.extend(reasons);
         self.d.held_back_waits = until_ready(wanted, live, recorded);
         self.d.wish = Wish::Restart(stop(live, Some(recorded), Some(wanted.definition.update.drain)), start);

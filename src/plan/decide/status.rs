@@ -52,14 +52,19 @@ impl<'s> Decider<'s, '_> {
 
     pub(super) fn idle_status(&mut self, record: Option<&ModelRecord>) {
         let Some(record) = record else { return };
-        let model = self.s.name.clone();
-        if record.crashes.count > 0 {
-            // Stopped by hand: the next start is a fresh one.
-            let crashes = Crashes::default();
-            self.d.bookkeeping.push(Change::SetCrashes { model: model.clone(), crashes });
-        }
+        self.end_crashes(record);
         if record.status != Status::Idle {
+            let model = self.s.name.clone();
             self.d.bookkeeping.push(Change::SetStatus { model, status: Status::Idle, message: None });
+        }
+    }
+
+    /// What a person has stopped starts afresh: neither late nor as one that
+    /// has died.
+    pub(super) fn end_crashes(&mut self, record: &ModelRecord) {
+        if record.crashes.count > 0 {
+            let (model, crashes) = (self.s.name.clone(), Crashes::default());
+            self.d.bookkeeping.push(Change::SetCrashes { model, crashes });
         }
     }
 }

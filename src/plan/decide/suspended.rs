@@ -1,9 +1,10 @@
 //! A suspended model: what is seen of it is recorded, and nothing is done.
 
 use super::super::input::Input;
+use super::super::reason::{Impact, Reason};
 use super::super::waiting::WaitFor;
 use super::{Decider, Decision, Situation};
-use crate::model::{Change, DesiredState, Override, Suspended};
+use crate::model::{Change, DesiredState, GenerationOutcome, Override, Suspended};
 
 /// Decides nothing for one model, and says so. Facts are recorded: it became
 /// ready, it crashed. A drain is called off, so that the next one has all its
@@ -25,11 +26,13 @@ pub fn hold_still(input: &Input<'_>, mut situation: Situation<'_>, suspended: &S
     });
     let removed = is_removed(input, &situation);
     decision.removed_and_suspended = removed;
+    decision.reasons = if unknown { Vec::new() } else { edits(&situation, state) };
     decision.waits.push(WaitFor::Suspended {
         given: suspended.given.clone(),
         until: suspended.until,
         removed,
         missing: state == Some(DesiredState::Running) && situation.live.is_empty() && !unknown,
+        edited: !decision.reasons.is_empty(),
     });
     Decider { input, s: &situation, d: &mut decision }.note_facts(unknown);
     decision
@@ -42,6 +45,35 @@ fn is_removed(input: &Input<'_>, situation: &Situation<'_>) -> bool {
         && input.desired.is_some()
         && situation.wanted.is_none()
         && situation.settled.is_some()
+}
+
+/// What its definition says otherwise than its record, which is applied once it
+/// is resumed. Nothing is asked for it: a llama-server of a model that hands are
+/// off is not run either.
+fn edits(situation: &Situation<'_>, state: Option<DesiredState>) -> Vec<Reason> {
+    let (Some(wanted), Some(settled), None) = (&situation.wanted, &situation.settled, situation.unresolved) else {
+        return Vec::new();
+    };
+    let record = &settled.record;
+    let served = situation.live.first().map_or(&record.generation.hash, |live| &live.spec);
+    let of_record = record.generation.hash == wanted.hash;
+    // What stands in for a failed generation stays.
+    let failed = of_record && matches!(record.generation.outcome, GenerationOutcome::Failed(_));
+    let mut reasons = if state == Some(DesiredState::Running) && *served != wanted.hash && !failed {
+        wanted.differences_to(served, record)
+    } else if !of_record {
+        wanted.differences(&record.generation, Impact::Record)
+    } else {
+        Vec::new()
+    };
+    if wanted.definition.state != record.state && situation.by_hand.state.is_none() {
+        let (state, origin) = (wanted.definition.state, wanted.definition.origin("state"));
+        reasons.push(Reason::StateWanted { state, origin });
+    }
+    let (_, recorded) = wanted.record_changes(record);
+    // Another program's doing is no edit.
+    reasons.extend(recorded.into_iter().filter(|reason| matches!(reason, Reason::FieldChanged { .. })));
+    reasons
 }
 
 impl Decider<'_, '_> {
