@@ -91,6 +91,9 @@ fn whatever_is_wrong_with_a_policy_is_told_at_once() {
          deny_options = [\"tolls\"]\nallow_env = [\"A=B\"]\nowners = [\"root\"]\n"
     ));
     insta::assert_snapshot!(problems("model_roots = [\n"));
+    // What is put right as the help says is right.
+    let said = problems("hosts = [1]\n");
+    assert!(said.contains("= help: put it in quotes: `\"1\"`\n"), "{said}");
 }
 
 #[test]
