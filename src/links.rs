@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 /// More links than this lead in a circle: what the kernel allows, too.
@@ -25,6 +26,55 @@ pub(crate) fn names(path: &Path) -> VecDeque<OsString> {
 /// # Errors
 /// A directory on the way cannot be looked at, or links lead in a circle.
 pub(crate) fn real(path: &Path) -> io::Result<PathBuf> {
+    follow(path, |_, _| Ok(()))
+}
+
+/// Where `path`, absolute, leads for every process alike. What lies in `/proc`
+/// does not: `/proc/self/cwd` is one directory here and another for the
+/// llama-server that opens it.
+///
+/// # Errors
+/// As of [`real`], or the way leads through `/proc`, wherever that is mounted.
+pub(crate) fn real_for_all(path: &Path) -> Result<PathBuf, NotForAll> {
+    // The last device that is known not to be it: a way crosses few.
+    let mut known = None;
+    follow(path, |place, metadata| {
+        if place.starts_with("/proc") {
+            return Err(NotForAll::Proc(place.to_owned()));
+        }
+        // What is asked for a link is answered for what it leads to.
+        let Some(metadata) = metadata.filter(|metadata| !metadata.is_symlink()) else { return Ok(()) };
+        if known != Some(metadata.dev()) {
+            if rustix::fs::statfs(place).map_err(io::Error::from)?.f_type == rustix::fs::PROC_SUPER_MAGIC {
+                return Err(NotForAll::Proc(place.to_owned()));
+            }
+            known = Some(metadata.dev());
+        }
+        Ok(())
+    })
+}
+
+/// Why it cannot be said where a path leads for every process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NotForAll {
+    /// It leads through this place in `/proc`.
+    Proc(PathBuf),
+    /// It cannot be followed.
+    Unknown(String),
+}
+
+impl From<io::Error> for NotForAll {
+    fn from(error: io::Error) -> Self {
+        Self::Unknown(error.to_string())
+    }
+}
+
+/// Follows `path`, absolute, and asks `may_pass` at every step, links included,
+/// with what is there.
+fn follow<E: From<io::Error>>(
+    path: &Path,
+    mut may_pass: impl FnMut(&Path, Option<&fs::Metadata>) -> Result<(), E>,
+) -> Result<PathBuf, E> {
     let mut left = names(path);
     let (mut here, mut links) = (PathBuf::from("/"), 0);
     while let Some(name) = left.pop_front() {
@@ -33,11 +83,13 @@ pub(crate) fn real(path: &Path) -> io::Result<PathBuf> {
             continue;
         }
         let next = here.join(&name);
-        match fs::symlink_metadata(&next) {
+        let found = fs::symlink_metadata(&next);
+        may_pass(&next, found.as_ref().ok())?;
+        match found {
             Ok(metadata) if metadata.is_symlink() => {
                 links += 1;
                 if links > MOST_LINKS {
-                    return Err(io::Error::other("its links lead in a circle"));
+                    return Err(io::Error::other("its links lead in a circle").into());
                 }
                 let target = fs::read_link(&next)?;
                 if target.is_absolute() {
@@ -47,7 +99,7 @@ pub(crate) fn real(path: &Path) -> io::Result<PathBuf> {
             }
             Ok(_) => here = next,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => here = next,
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(here)
@@ -85,6 +137,31 @@ mod tests {
         leads("in/dangling", "not-there");
         leads("in/new/file", "in/new/file");
         assert!(real(&root.join("in/circle")).is_err());
+    }
+
+    #[test]
+    fn what_each_process_has_for_itself_is_no_place_for_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        fs::write(root.join("file"), "").unwrap();
+        symlink("file", root.join("link")).unwrap();
+        assert_eq!(real_for_all(&root.join("link")), Ok(root.join("file")));
+        assert_eq!(real_for_all(&root.join("new/file")), Ok(root.join("new/file")));
+        symlink("/proc/self/cwd", root.join("cwd")).unwrap();
+        symlink("cwd/Cargo.toml", root.join("far")).unwrap();
+        let pid = format!("/proc/{}/root/etc", std::process::id());
+        for path in ["/proc/self/cwd", "/proc/thread-self/root/x", "/proc/999999999/cwd", "/proc/../etc", &pid] {
+            assert!(matches!(real_for_all(Path::new(path)), Err(NotForAll::Proc(_))), "{path}");
+        }
+        for path in ["/dev/fd/3", "/dev/stdin", "/dev/stdout"].into_iter().filter(|path| Path::new(path).is_symlink()) {
+            assert_eq!(real_for_all(Path::new(path)), Err(NotForAll::Proc("/proc".into())), "{path}");
+        }
+        for path in ["cwd", "cwd/Cargo.toml", "far"] {
+            assert_eq!(real_for_all(&root.join(path)), Err(NotForAll::Proc("/proc".into())), "{path}");
+        }
+        assert!(real_for_all(Path::new("/process")).is_ok());
+        symlink("circle", root.join("circle")).unwrap();
+        assert!(matches!(real_for_all(&root.join("circle")), Err(NotForAll::Unknown(_))));
     }
 
     #[test]

@@ -32,13 +32,24 @@ enum How {
     Owner(u32),
 }
 
+/// In a directory's mode: nobody can replace there what belongs to another.
+const STICKY: u32 = 0o1000;
+
+/// What to do with something in a directory that is for everybody.
+const ELSEWHERE: &str = "put it elsewhere, into a directory of its own that only root can write to";
+
 impl Untrusted {
     fn told(&self) -> String {
         let Self { path, place, how } = self;
         let (path, shown) = (path.display(), place.display());
         let leads = if *place == self.path { String::new() } else { format!(", on the way to {path},") };
         let (what, fix) = match how {
-            How::Mode(mode) => (format!("can be written by others (mode {mode:04o})"), format!("`chmod go-w {shown}`")),
+            How::Mode(mode) => {
+                // Such as `/tmp`: everybody's on purpose, and closed it breaks the host.
+                let is_shared = mode & STICKY != 0;
+                let fix = if is_shared { ELSEWHERE.to_owned() } else { format!("`chmod go-w {shown}`") };
+                (format!("can be written by others (mode {mode:04o})"), fix)
+            }
             How::Owner(uid) => (format!("belongs to user {uid}, not to root"), format!("`chown root {shown}`")),
         };
         let or = if is_root() { ", or run herdsman as a user of its own" } else { "" };
@@ -173,7 +184,7 @@ impl Access {
 
     /// Whether what lies in it is safe from those who can write to it.
     fn is_sticky(self) -> bool {
-        self.mode & 0o1000 != 0
+        self.mode & STICKY != 0
     }
 }
 

@@ -166,7 +166,7 @@ fn aliases(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<Vec<
         if reader.is_full() {
             break;
         }
-        let Some(alias) = reader.string("aliases", item) else { continue };
+        let Some(alias) = reader.element("aliases", item) else { continue };
         // llama-server splits its `--alias` at commas.
         if alias.trim().is_empty() || alias.contains(|c: char| c == ',' || c.is_control()) {
             let help = "an alias is not blank and holds no comma and no control character";

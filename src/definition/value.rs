@@ -63,11 +63,25 @@ impl<'s, 't> Reader<'s, 't> {
     }
 
     pub fn string<'v>(&mut self, key: &str, value: &'v Value<'_>) -> Option<&'v str> {
+        self.text(key, value, true)
+    }
+
+    /// A text in the array that `key` holds.
+    pub fn element<'v>(&mut self, key: &str, value: &'v Value<'_>) -> Option<&'v str> {
+        self.text(key, value, false)
+    }
+
+    /// `is_whole`: the key holds it, and no array of the key.
+    fn text<'v>(&mut self, key: &str, value: &'v Value<'_>, is_whole: bool) -> Option<&'v str> {
         let text = value.get_ref().as_str();
         if text.is_none() {
             let help = match value.get_ref() {
                 DeValue::Array(_) | DeValue::Table(_) => "give one text in quotes".to_owned(),
-                _ => format!("put it in quotes: `{key} = \"{}\"`", self.source.text.get(value.span()).unwrap_or("…")),
+                _ => {
+                    let found = self.source.text.get(value.span()).unwrap_or("…");
+                    let key = if is_whole { format!("{key} = ") } else { String::new() };
+                    format!("put it in quotes: `{key}\"{found}\"`")
+                }
             };
             self.wrong_kind(key, value, "a string", help);
         }

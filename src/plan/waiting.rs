@@ -102,7 +102,7 @@ pub enum WaitFor {
         /// What is wrong with it.
         problem: String,
     },
-    /// A file of unknown meaning to be readable: it may be this model's
+    /// A file of unknown meaning to be usable: it may be this model's
     /// renamed definition, so nothing is deleted.
     DeletionBlocked {
         /// The file.
@@ -288,7 +288,7 @@ impl fmt::Display for WaitFor {
                 write!(f, "no free port in {from}-{to}; widen --port-range or stop a model")
             }
             Self::Definition { file, problem } => write!(f, "nothing is changed: {file}: {}", printable(problem)),
-            Self::DeletionBlocked { file } => write!(f, "not deleted: {file} cannot be read and may be its definition"),
+            Self::DeletionBlocked { file } => write!(f, "not deleted: {file} cannot be used and may be its definition"),
             Self::Guard => f.write_str("refused by the mass-delete guard (--max-deletes)"),
             Self::Binary { problem } => f.write_str(problem),
             Self::Policy { problem } => write!(f, "not started: {}", printable(problem)),

@@ -12,7 +12,7 @@ use super::problem::{Breach, Problem};
 use super::{Key, Policy, environment};
 use crate::definition::catalogue::binary;
 use crate::definition::{ReadFrom, Refused, files, problem_at, refuse};
-use crate::links;
+use crate::links::{self, NotForAll};
 use crate::model::{Definition, Desired, Diagnostic, OptionSetting, OptionValue, SecretSource, Spec, Table};
 
 impl Policy {
@@ -90,7 +90,7 @@ pub(super) fn shown(desired: &Desired) -> String {
 /// A policy at one moment: each path is followed once.
 pub(super) struct Check<'p> {
     policy: &'p Policy,
-    seen: RefCell<HashMap<PathBuf, Result<PathBuf, String>>>,
+    seen: RefCell<HashMap<PathBuf, Result<PathBuf, NotForAll>>>,
 }
 
 impl<'p> Check<'p> {
@@ -251,10 +251,11 @@ impl<'p> Check<'p> {
         // llama-server's working directory.
         let path = Path::new("/").join(path);
         let mut seen = self.seen.borrow_mut();
-        let real = seen.entry(path.clone()).or_insert_with(|| links::real(&path).map_err(|error| error.to_string()));
+        let real = seen.entry(path.clone()).or_insert_with(|| links::real_for_all(&path));
         let what = what.to_owned();
         match real {
-            Err(cause) => Some(Problem::Unresolved { what, path, cause: cause.clone(), key }),
+            Err(NotForAll::Proc(place)) => Some(Problem::OfAProcess { what, path, place: place.clone(), key }),
+            Err(NotForAll::Unknown(cause)) => Some(Problem::Unresolved { what, path, cause: cause.clone(), key }),
             Ok(real) if self.policy.roots(key).iter().any(|root| links::is_within(real, root)) => None,
             Ok(real) => Some(Problem::Outside { what, path, real: real.clone(), key }),
         }

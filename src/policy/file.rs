@@ -149,7 +149,7 @@ fn list<T>(
         if reader.is_full() {
             break;
         }
-        let Some(text) = reader.string(key, element) else { continue };
+        let Some(text) = reader.element(key, element) else { continue };
         match read(text) {
             Ok(one) => read_so_far.push(one),
             Err((message, help)) => reader.problem(element.span(), format!("`{key}`: {message}"), "", help),

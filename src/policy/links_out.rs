@@ -18,7 +18,7 @@ impl Policy {
         let dir = desired.dir.clone();
         let problem = |path: &Path, file: &Arc<str>| {
             let is_link = path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
-            if !is_link || links::real(path).is_ok_and(|real| links::is_within(&real, &dir)) {
+            if !is_link || links::real_for_all(path).is_ok_and(|real| links::is_within(&real, &dir)) {
                 return None;
             }
             let problem = check.within("a definition", path, Key::FileRoots)?;

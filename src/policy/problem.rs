@@ -31,6 +31,8 @@ pub(super) enum Problem {
     Outside { what: String, path: PathBuf, real: PathBuf, key: Key },
     /// A path that cannot be followed.
     Unresolved { what: String, path: PathBuf, cause: String, key: Key },
+    /// A path through `place`, where each process finds something else.
+    OfAProcess { what: String, path: PathBuf, place: PathBuf, key: Key },
     /// The name of a file in a download that is none.
     NotAName { option: String, text: String },
     /// A place to download from.
@@ -57,7 +59,7 @@ impl Problem {
         match self {
             Self::Harmful { .. } | Self::UnknownOption { .. } => Key::AllowOptions,
             Self::DeniedOption { .. } => Key::DenyOptions,
-            Self::Outside { key, .. } | Self::Unresolved { key, .. } => *key,
+            Self::Outside { key, .. } | Self::Unresolved { key, .. } | Self::OfAProcess { key, .. } => *key,
             Self::Download { .. } | Self::NotAName { .. } => Key::Downloads,
             Self::Host { .. } => Key::Hosts,
             Self::Port { .. } => Key::Ports,
@@ -85,6 +87,10 @@ impl fmt::Display for Problem {
             Self::Unresolved { what, path, cause, .. } => {
                 write!(f, "{} for {what}: where it leads cannot be told: {cause}", path.display())
             }
+            Self::OfAProcess { what, path, place, .. } => {
+                let (path, place) = (path.display(), place.display());
+                write!(f, "{path} for {what}: it leads through {place}, where each process finds something else")
+            }
             Self::NotAName { option, text } => write!(f, "{text:?} for `{option}`: it leads out of the download"),
             Self::Download { source } => write!(f, "to download {source}"),
             Self::Host { host } => write!(f, "to listen on {host}"),
@@ -102,6 +108,16 @@ impl fmt::Display for Problem {
 impl Policy {
     /// Where the policy decides `problem`, and what it allows instead.
     pub(super) fn rule(&self, problem: &Problem) -> String {
+        let rule = self.rule_of_its_key(problem);
+        // No policy allows it as it is written.
+        if matches!(problem, Problem::OfAProcess { .. }) {
+            format!("name it where it really lies: {rule}")
+        } else {
+            rule
+        }
+    }
+
+    fn rule_of_its_key(&self, problem: &Problem) -> String {
         let key = problem.key();
         let Some(line) = self.lines.get(&key) else {
             let so = self.unstated(problem).map_or_else(String::new, |allowed| format!(", so {allowed}"));
@@ -132,7 +148,7 @@ impl Policy {
         let joined = |items: Vec<String>| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
         let shown = |patterns: &[super::Pattern]| joined(patterns.iter().map(ToString::to_string).collect());
         match problem {
-            Problem::Outside { key, .. } | Problem::Unresolved { key, .. } => {
+            Problem::Outside { key, .. } | Problem::Unresolved { key, .. } | Problem::OfAProcess { key, .. } => {
                 Some(joined(self.roots(*key).iter().map(|root| root.display().to_string()).collect()))
             }
             Problem::Host { .. } => self.hosts.clone().map(joined),
@@ -153,6 +169,7 @@ impl Policy {
     /// What to do about it: who can, and where.
     pub(super) fn help(&self, problem: &Problem) -> String {
         let fix = match problem {
+            Problem::OfAProcess { .. } => return self.rule(problem),
             Problem::TooMany { .. } => "remove as many",
             Problem::Outside { .. } | Problem::Host { .. } | Problem::Port { .. } => "choose another",
             _ => "remove it",

@@ -91,6 +91,9 @@ fn whatever_is_wrong_with_a_policy_is_told_at_once() {
          deny_options = [\"tolls\"]\nallow_env = [\"A=B\"]\nowners = [\"root\"]\n"
     ));
     insta::assert_snapshot!(problems("model_roots = [\n"));
+    // What is put right as the help says is right.
+    let said = problems("hosts = [1]\n");
+    assert!(said.contains("= help: put it in quotes: `\"1\"`\n"), "{said}");
 }
 
 #[test]
@@ -150,6 +153,50 @@ fn a_link_or_dots_do_not_lead_out_of_a_root() {
     fs::write(part.path("weights/s-00001-of-00002.gguf"), "x").unwrap();
     symlink("../secret.gguf", part.path("weights/s-00002-of-00002.gguf")).unwrap();
     assert!(part.refused(ROOTS).contains("s-00002-of-00002.gguf for `model`: it leads to $/secret.gguf"));
+}
+
+#[test]
+fn a_path_that_each_process_has_for_itself_is_in_no_root() {
+    // llama-server's `/proc/self` is not herdsman's: it would open another file.
+    let own = format!("/proc/{}/root$/weights/a.gguf", std::process::id());
+    let everywhere = "model_roots = [\"/\"]\nfile_roots = [\"/\"]\nsecret_roots = [\"/\"]\nsocket_roots = [\"/\"]\n\
+        binaries = [\"/\"]\nwrite_roots = [\"/\"]\nallow_options = [\"slot_save_path\"]\n";
+    let fields = [
+        "model = \"@\"",
+        "model = \"../weights/a.gguf\"\nbinary = \"@\"",
+        "model = \"../weights/a.gguf\"\nhost = \"@.sock\"",
+        "model = \"../weights/a.gguf\"\n[parameters]\nchat_template_file = \"@\"",
+        "model = \"../weights/a.gguf\"\n[parameters]\nlora_scaled = [\"@:0.5\"]",
+        "model = \"../weights/a.gguf\"\n[parameters]\nslot_save_path = \"@\"",
+        "model = \"../weights/a.gguf\"\n[secrets]\napi_key = { file = \"@\" }",
+    ];
+    let ways = ["/proc/self/root$/weights/a.gguf", "/proc/thread-self/root$/weights/a.gguf", &own, "$/way/a.gguf"];
+    for (field, way) in fields.iter().flat_map(|field| ways.map(|way| (field, way))) {
+        let site = Site::new(MODEL);
+        symlink(Path::new("/proc/self/root").join(site.path("weights").strip_prefix("/").unwrap()), site.path("way"))
+            .unwrap();
+        let way = way.replace('$', site.0.path().to_str().unwrap());
+        let site = site.write("models.d/a.toml", &format!("{}\n", field.replace('@', &way)));
+        let said = site.refused(everywhere);
+        assert!(said.contains("it leads through /proc"), "{said}");
+    }
+    insta::assert_snapshot!(Site::new("model = \"/proc/self/cwd/a.gguf\"\n").refused(ROOTS));
+    let spec = Spec { host: "/dev/fd/3/a.sock".into(), ..Spec::default() };
+    let refusal = Site::new(MODEL).policy("socket_roots = [\"/run\"]").refusal(&spec).unwrap();
+    assert!(refusal.contains("name it where it really lies: "), "{refusal}");
+    assert!(Site::new(MODEL).policy(everywhere).allows_binary(Path::new("/proc/self/exe")).is_err());
+}
+
+#[test]
+fn a_definition_that_is_a_link_through_proc_is_refused() {
+    let site = Site::new(MODEL);
+    let models = site.path("models.d").canonicalize().unwrap();
+    fs::rename(models.join("a.toml"), models.join("kept")).unwrap();
+    symlink("kept", models.join("a.toml")).unwrap();
+    assert_eq!(site.enforced(ROOTS).0, 1);
+    fs::remove_file(models.join("a.toml")).unwrap();
+    symlink(format!("/proc/self/root{}/kept", models.display()), models.join("a.toml")).unwrap();
+    assert!(site.refused(ROOTS).contains("for a definition: it leads through /proc"));
 }
 
 #[test]

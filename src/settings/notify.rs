@@ -140,7 +140,7 @@ fn texts<'v>(
         if reader.is_full() {
             break;
         }
-        texts.extend(reader.string(key, item).map(|text| (text, item.span())));
+        texts.extend(reader.element(key, item).map(|text| (text, item.span())));
     }
     texts
 }

@@ -82,7 +82,7 @@ fn a_file_of_which_nothing_is_known_blocks_every_deletion() {
     world.spoil("mystery", None);
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
-    wait    a: not deleted: models.d/mystery.toml cannot be read and may be its definition
+    wait    a: not deleted: models.d/mystery.toml cannot be used and may be its definition
     ");
     assert_eq!(world.machine.of("a").len(), 1);
 }
