@@ -114,7 +114,7 @@ fn definitions_straight_from_git_are_bound_too() {
     for command in [&["reconcile"][..], &["reconcile", "--dry-run"], &["validate"], &["validate", "--host"]] {
         run(&world, &[&["--from-git", "HEAD"], command].concat()).exits(65).says(&says);
     }
-    run(&world, &["--from-git", "HEAD", "wait", "--timeout", "5s"]).exits(65);
+    run(&world, &["--from-git", "HEAD", "wait", "--timeout", "5s", "--stable-for", "0s"]).exits(65);
     assert_eq!(world.instances(), []);
 }
 
