@@ -2,6 +2,7 @@
 //! repository meet it.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod as_root;
 mod everywhere;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,13 +1,15 @@
 //! Ports that no other test takes, in this process or another.
 //!
 //! Asking the kernel for a free port and letting go of it is a race that
-//! parallel tests lose now and then. Here a port belongs to whoever holds the
-//! lock file of its block, and all blocks lie below the kernel's ephemeral
-//! ports (32768 and up), so no outgoing connection takes one either.
+//! parallel tests lose now and then. Here a port belongs to whoever is bound to
+//! the abstract name of its block (unix(7)), of whichever user, and all blocks
+//! lie below the kernel's ephemeral ports (32768 and up), so no outgoing
+//! connection takes one either.
 
-use std::fs::File;
 use std::net::TcpListener;
 use std::ops::RangeInclusive;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::Mutex;
 
 const FIRST: u16 = 20_000;
@@ -16,8 +18,8 @@ const BLOCKS: u16 = 400;
 /// Neighbouring ports, this process's own until dropped.
 pub struct PortBlock {
     first: u16,
-    /// Locked; the kernel unlocks it when the process dies.
-    _lock: File,
+    /// Bound to the block's name, which the kernel frees when the process dies.
+    _claim: UnixListener,
 }
 
 impl PortBlock {
@@ -29,14 +31,11 @@ impl PortBlock {
     /// # Panics
     /// All are taken.
     pub fn take() -> Self {
-        let dir = std::env::temp_dir().join("herdsman-test-ports");
-        std::fs::create_dir_all(&dir).unwrap();
         (0..BLOCKS)
             .map(|block| FIRST + block * Self::SIZE)
             .find_map(|first| {
-                let lock = File::create(dir.join(first.to_string())).ok()?;
-                lock.try_lock().ok()?;
-                let block = Self { first, _lock: lock };
+                let name = SocketAddr::from_abstract_name(format!("herdsman-test-ports-{first}")).ok()?;
+                let block = Self { first, _claim: UnixListener::bind_addr(&name).ok()? };
                 // A stranger, or a server left over from a killed test run.
                 block.range().all(is_free).then_some(block)
             })
