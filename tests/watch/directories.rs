@@ -105,7 +105,7 @@ fn a_directory_that_is_made_later_is_waited_for() {
 fn inside(scene: &mut Scene, script: &str) {
     let pid = scene.watcher.pid().as_raw_nonzero().to_string();
     let mut command = Command::new("nsenter");
-    command.args(["--target", &pid, "--user", "--mount", "sh", "-euc", script]);
+    command.args(["--target", &pid, "--user", "--preserve-credentials", "--mount", "sh", "-euc", script]);
     let done = command.current_dir("/").output().unwrap();
     assert!(done.status.success(), "{script}: {}", String::from_utf8_lossy(&done.stderr));
 }

@@ -17,6 +17,8 @@ mod power_loss;
 mod salvage;
 mod scale;
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use rusqlite::Connection;
@@ -32,6 +34,13 @@ use crate::model::{
 /// A database in a directory of its own.
 struct Scratch {
     directory: TempDir,
+}
+
+/// A directory that was made read-only could not be removed.
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        fs::set_permissions(self.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    }
 }
 
 impl Scratch {
