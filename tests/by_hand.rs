@@ -186,7 +186,12 @@ fn what_cannot_be_is_told_with_the_next_step() {
     client.execute_batch(row).unwrap();
     world.run(&["suspend", "hand"]).exits(64).says(&["a row of another program"]);
     world.write_definition("chat", "model = 7\n");
-    world.run(&["stop", "chat"]).exits(65).says(&["mend that first"]);
+    world.run(&["restart", "chat"]).exits(65).says(&["mend that first"]);
+    // A stop needs no mending.
+    world.run(&["stop", "chat"]).exits(65).says(&["expected a string", "chat: stopped"]);
+    assert!(!lives(&world, "chat"));
+    world.run(&["start", "chat"]).exits(65);
+    assert!(lives(&world, "chat"));
     world.run(&["suspend", "chat"]).exits(0);
     world.remove_definition("chat");
     world.run(&["reconcile"]).exits(0).says(&["its definition is gone, and it is deleted after that"]);

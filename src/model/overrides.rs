@@ -77,6 +77,7 @@ pub struct StateByHand {
     /// The state wanted.
     pub state: DesiredState,
     /// [`meaning`] of the definition as it was then: another one ends this.
+    /// Empty if it could not be read.
     pub definition: String,
 }
 

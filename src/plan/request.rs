@@ -8,9 +8,11 @@
 //! | start | of a model declared stopped: that it is wanted running; of one stopped by hand: the end of that |
 //! | restart | which instance is to be replaced; nothing if none lives |
 //!
-//! Nothing is recorded twice: who stops a stopped model changes nothing. What
-//! a command brings about is an event of the history, with who and why; also
-//! where nothing need be recorded for it, as a crashed model that is started now.
+//! Nothing is recorded twice: who stops a stopped model changes nothing, unless
+//! with another reason. A model whose file cannot be used counts as declared
+//! what was recorded of it, so a stop needs no mending first. What a command
+//! brings about is an event of the history, with who and why; also where nothing
+//! need be recorded for it, as a crashed model that is started now.
 
 use std::fmt;
 use std::time::Duration;
@@ -159,11 +161,10 @@ pub fn request(command: Command, model: &ModelName, given: &Given, known: Known<
             if let Some(suspended) = suspended {
                 return Err(Refusal::Suspended { by: suspended.given.by.clone() });
             }
-            let definition = known.definition(model)?;
+            let state = if command == Command::Stop { DesiredState::Stopped } else { DesiredState::Running };
             match command {
-                Command::Restart => known.restart(definition, &overrides, given)?.map(put),
-                Command::Start => state_change(DesiredState::Running, definition, &overrides, given, put, end),
-                _ => state_change(DesiredState::Stopped, definition, &overrides, given, put, end),
+                Command::Restart => known.restart(known.definition(model)?, &overrides, given)?.map(put),
+                _ => state_change(state, &known.declared(model, state)?, &overrides, given, put, end),
             }
         }
     };
@@ -175,21 +176,33 @@ pub fn request(command: Command, model: &ModelName, given: &Given, known: Known<
     Ok(changes)
 }
 
+/// What a model is declared to be.
+struct Declared {
+    state: DesiredState,
+    /// [`meaning`] of the definition; `None`: its file cannot be used.
+    meaning: Option<String>,
+}
+
 fn state_change(
     state: DesiredState,
-    definition: &Definition,
+    declared: &Declared,
     overrides: &Overrides,
     given: &Given,
     put: impl Fn(Override) -> Change,
     end: impl Fn(OverrideKind) -> Change,
 ) -> Option<Change> {
-    let meaning = meaning(definition);
-    if definition.state == state {
+    if declared.state == state {
         return overrides.state.is_some().then(|| end(OverrideKind::State));
     }
-    let so_already = overrides.state.as_ref().is_some_and(|now| now.state == state && now.definition == meaning);
-    let by_hand = StateByHand { given: given.clone(), state, definition: meaning };
-    (!so_already).then(|| put(Override::State(by_hand)))
+    let now = overrides.state.as_ref().filter(|now| now.state == state);
+    // Whatever is read next of a file that cannot be used ends what begins now,
+    // and not what began before.
+    let unread = || now.map(|now| now.definition.clone()).unwrap_or_default();
+    let definition = declared.meaning.clone().unwrap_or_else(unread);
+    let so_already = now.is_some_and(|now| {
+        now.definition == definition && (given.because.is_none() || now.given.because == given.because)
+    });
+    (!so_already).then(|| put(Override::State(StateByHand { given: given.clone(), state, definition })))
 }
 
 fn event(command: Command, model: &ModelName, given: &Given) -> EventRecord {
@@ -227,6 +240,20 @@ impl<'a> Known<'a> {
             return Err(Refusal::Unresolved { file, problem });
         }
         self.desired.definitions.get(model).map(|definition| &**definition).ok_or(Refusal::Removed)
+    }
+
+    /// What it is declared to be; of a file that cannot be used, what was
+    /// recorded of it, if that is enough to give it this `state`.
+    fn declared(self, model: &ModelName, state: DesiredState) -> Result<Declared, Refusal> {
+        match (self.definition(model), self.records.models.get(model)) {
+            (Ok(definition), _) => Ok(Declared { state: definition.state, meaning: Some(meaning(definition)) }),
+            (Err(Refusal::Unresolved { .. }), Some(record))
+                if [record.state, DesiredState::Stopped].contains(&state) =>
+            {
+                Ok(Declared { state: record.state, meaning: None })
+            }
+            (Err(refusal), _) => Err(refusal),
+        }
     }
 
     fn restart(

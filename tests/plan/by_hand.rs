@@ -302,6 +302,6 @@ fn who_is_named_wrongly_is_told() {
     world.remove("chat");
     assert_eq!(world.by_hand("chat", Command::Stop), Err(Refusal::Removed));
     world.spoil("chat", Some("chat"));
-    assert!(matches!(world.by_hand("chat", Command::Stop), Err(Refusal::Unresolved { .. })));
+    assert!(matches!(world.by_hand("chat", Command::Restart), Err(Refusal::Unresolved { .. })));
     assert_eq!(world.by_hand("chat", SUSPEND), Ok(()), "hands are taken off whatever the file says");
 }

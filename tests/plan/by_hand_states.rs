@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use herdsman::model::{FailureCause, OverrideKind, SecretRef, SecretSource};
-use herdsman::plan::{Command, Limits};
+use herdsman::plan::{Command, Limits, Refusal};
 use herdsman::reconcile::Goal;
 
 use crate::simulated::{Edit, World, model, name};
@@ -175,6 +175,50 @@ fn what_is_only_recorded_or_replaced_in_its_place_ends_no_stop() {
     world.spoil("chat", Some("chat"));
     world.settle();
     assert!(!runs(&world) && is_by_hand(&world), "a file that cannot be read says nothing");
+}
+
+#[test]
+fn one_whose_file_is_broken_is_stopped_until_that_can_be_read_and_started_as_recorded() {
+    let mut world = World::settled([model("chat"), model("off").stopped()]);
+    world.spoil("chat", Some("chat"));
+    world.spoil("off", Some("off"));
+    world.by_hand("chat", Command::Stop).unwrap();
+    world.settle();
+    assert!(!runs(&world) && is_by_hand(&world), "{}", world.planned());
+    let events = world.store.events.len();
+    world.by_hand("chat", Command::Stop).unwrap();
+    assert_eq!(world.store.events.len(), events, "it is stopped already");
+    world.by_hand("chat", Command::Start).unwrap();
+    world.settle();
+    assert!(runs(&world) && !is_by_hand(&world), "{}", world.planned());
+    for (name, command) in [("chat", Command::Restart), ("off", Command::Start)] {
+        assert!(matches!(world.by_hand(name, command), Err(Refusal::Unresolved { .. })), "{name}");
+    }
+    world.by_hand("chat", Command::Stop).unwrap();
+    world.settle();
+    world.define(model("chat"));
+    world.settle();
+    assert!(runs(&world) && !is_by_hand(&world), "it was mended: {}", world.planned());
+}
+
+#[test]
+fn a_stop_of_before_the_file_broke_lasts_beyond_its_mending() {
+    let mut world = stopped(model("chat"));
+    world.spoil("chat", Some("chat"));
+    world.by_hand("chat", Command::Stop).unwrap();
+    world.settle();
+    world.define(model("chat"));
+    world.settle();
+    assert!(!runs(&world) && is_by_hand(&world), "it says what it said: {}", world.planned());
+}
+
+#[test]
+fn a_stop_with_another_reason_is_recorded_with_that() {
+    let mut world = stopped(model("chat"));
+    world.by_hand_because("chat", Command::Stop, Some("new driver")).unwrap();
+    assert!(world.planned().contains("stopped by hand (ann: new driver)"), "{}", world.planned());
+    world.by_hand("chat", Command::Stop).unwrap();
+    assert!(world.planned().contains("(ann: new driver)"), "{}", world.planned());
 }
 
 #[test]

@@ -291,7 +291,9 @@ impl World {
         let serves = only && !server.silent && self.promises.ready.contains(&target.id);
         let begun = self.promises.ending.contains(&target.id);
         let removed = self.is_down();
-        let broken = self.unresolved(model).filter(|_| serves && !begun && !removed);
+        let by_hand = self.promises.by_hand.get(model).and_then(|all| all.state.as_ref());
+        let told = removed || by_hand.is_some_and(|by_hand| by_hand.state == DesiredState::Stopped);
+        let broken = self.unresolved(model).filter(|_| serves && !begun && !told);
         assert!(broken.is_none(), "promise broken: {model} is stopped and its file cannot be read: {broken:?}");
         if serves && !begun && !removed && self.is_wanted(server) {
             let asked = self.promises.by_hand.get(model).and_then(|all| all.restart.as_ref());

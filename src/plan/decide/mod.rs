@@ -247,8 +247,9 @@ impl<'s> Decider<'s, '_> {
         self.change_record(wanted, record, Impact::Record);
         self.end_crashes(record);
         if let Some((live, recorded)) = self.kept() {
-            if self.s.unresolved.is_some() && recorded.is_none_or(|r| r.state != InstanceState::Stopping) {
-                // Whether it is to stop cannot be read: it stays.
+            let is_told = self.s.unresolved.is_none() || self.s.by_hand.state.is_some();
+            if !is_told && recorded.is_none_or(|r| r.state != InstanceState::Stopping) {
+                // Whether it is to stop cannot be told: it stays.
                 recorded.into_iter().for_each(|recorded| self.cancel_drain(recorded));
                 return;
             }
