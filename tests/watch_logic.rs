@@ -216,7 +216,7 @@ fn another_programs_write_is_put_back_once_it_has_stopped_writing() {
         });
     }
     site.watch(20);
-    assert_snapshot!(site.story(), @"   1.400 database changed by another program: update a");
+    assert_snapshot!(site.story(), @"   1.400 database changed by another process: update a");
 }
 
 #[test]
@@ -276,8 +276,8 @@ fn what_was_asked_for_by_hand_is_not_judged_by_a_definition_from_before() {
     });
     site.watch(60);
     assert_snapshot!(site.story(), @r"
-    1.020 server of b exited: start b
-    1.220 files changed: stop a
+    1.020 server of b exited: stop a, start b
+    1.220 files changed: update a
     ");
     assert!(site.world.store.overrides(&name("a")).state.is_some());
 }

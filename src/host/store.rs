@@ -4,7 +4,7 @@
 //! A damaged one ends the pass that meets it while it records. The next pass
 //! sets it aside first, and finds in the living processes what it lost.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{HostError, Places};
@@ -140,8 +140,9 @@ impl Store {
             && !database.as_ref().is_some_and(Database::is_in_place)
         {
             // Closed before: its locks would be in the way of the other one.
-            *database = None;
+            let was_open = database.take().is_some();
             self.recorded = Recorded::default();
+            self.notices.extend(was_open.then(|| gone(&self.path)));
             // Made anew where it was deleted; live servers are then adopted.
             let (other, aside) = Database::open_or_replace(&self.path, self.place)?;
             self.notices.extend(aside.iter().map(SetAside::to_string));
@@ -171,6 +172,16 @@ impl Store {
         self.access = Access::Write(database);
         self.recorded = Recorded::default();
         Ok(())
+    }
+}
+
+/// What became of an open database that is no longer the file at its path.
+fn gone(path: &Path) -> String {
+    let shown = path.display();
+    if path.exists() {
+        format!("{shown} was replaced by another file, which is used from now on")
+    } else {
+        format!("{shown} was deleted: a new one is made; the history is lost, and what runs is taken up again")
     }
 }
 

@@ -181,15 +181,15 @@ fn silent(context: &str, known: Known) -> Death {
         return Death { cause: FailureCause::Spec, message };
     };
     let (name, cause) = match signal {
-        1 => ("SIGHUP", FailureCause::NoMemory),
-        2 => ("SIGINT", FailureCause::NoMemory),
+        1 => ("SIGHUP", FailureCause::Killed),
+        2 => ("SIGINT", FailureCause::Killed),
         4 => ("SIGILL", FailureCause::Spec),
         6 => ("SIGABRT", FailureCause::Spec),
         7 => ("SIGBUS", FailureCause::Spec),
         8 => ("SIGFPE", FailureCause::Spec),
-        9 => ("SIGKILL (the kernel does this when memory runs out)", FailureCause::NoMemory),
+        9 => ("SIGKILL (the kernel does this when memory runs out)", FailureCause::Killed),
         11 => ("SIGSEGV", FailureCause::Spec),
-        15 => ("SIGTERM", FailureCause::NoMemory),
+        15 => ("SIGTERM", FailureCause::Killed),
         _ => ("a signal", FailureCause::Spec),
     };
     Death { cause, message: format!("ended by {name}; {context}") }
@@ -275,7 +275,7 @@ herdsman: starts instance x: failed to allocate everything
             FailureCause::Spec,
             "an error in the log wins"
         );
-        assert_eq!(from_log("", Known { taken_port: Some(8101), ..exited(9) }).cause, FailureCause::NoMemory);
+        assert_eq!(from_log("", Known { taken_port: Some(8101), ..exited(9) }).cause, FailureCause::Killed);
     }
 
     #[test]
@@ -332,7 +332,7 @@ herdsman: starts instance x: failed to allocate everything
             )
         );
         let killed = from_log(log, exited(9));
-        assert_eq!(killed.cause, FailureCause::NoMemory);
+        assert_eq!(killed.cause, FailureCause::Killed, "by whom is not known");
         let illegal = from_log(log, exited(4));
         assert_eq!(illegal.cause, FailureCause::Spec);
         assert_eq!(

@@ -105,8 +105,11 @@ pub enum FailureCause {
     Spec,
     /// Somebody else has the port.
     PortBusy,
-    /// Memory ran out, or the kernel killed it.
+    /// Memory ran out.
     NoMemory,
+    /// Somebody ended it from outside: a person, or the kernel when memory ran
+    /// out, which leaves no other trace.
+    Killed,
     /// The disk is full.
     DiskFull,
     /// A download failed.
@@ -125,7 +128,7 @@ impl FailureCause {
     pub const fn is_world(self) -> bool {
         match self {
             Self::Spec | Self::Deadline | Self::NoGpu => false,
-            Self::PortBusy | Self::NoMemory | Self::DiskFull | Self::Download | Self::Spawn => true,
+            Self::PortBusy | Self::NoMemory | Self::Killed | Self::DiskFull | Self::Download | Self::Spawn => true,
         }
     }
 }

@@ -188,7 +188,7 @@ mod tests {
         agenda.mark(Cause::Database, ms(1000));
         agenda.mark(Cause::Files, ms(900));
         agenda.mark(Cause::Database, ms(1090));
-        assert_eq!(passes(&mut agenda, ms(2000)), ["1100 files changed", "1290 database changed by another program"]);
+        assert_eq!(passes(&mut agenda, ms(2000)), ["1100 files changed", "1290 database changed by another process"]);
     }
 
     #[test]

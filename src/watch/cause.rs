@@ -15,7 +15,8 @@ pub enum Cause {
     Hangup,
     /// Something in or around the directory of definitions changed.
     Files,
-    /// Another program wrote to the database.
+    /// Another process wrote to the database: another program, or herdsman's
+    /// own commands.
     Database,
     /// A server exited.
     Exited(ModelName),
@@ -43,7 +44,7 @@ impl fmt::Display for Cause {
             Self::Started => f.write_str("watch started"),
             Self::Hangup => f.write_str("SIGHUP"),
             Self::Files => f.write_str("files changed"),
-            Self::Database => f.write_str("database changed by another program"),
+            Self::Database => f.write_str("database changed by another process"),
             Self::Exited(model) => write!(f, "server of {model} exited"),
             Self::Answered(model) => write!(f, "{model} began to answer"),
             Self::Changed => f.write_str("follow-up"),

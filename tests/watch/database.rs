@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::scene::{PATIENCE, Scene, causes};
 use crate::support::{World, eventually};
 
-const CAUSE: &str = "database changed by another program";
+const CAUSE: &str = "database changed by another process";
 
 fn client(world: &World) -> Connection {
     Connection::open(world.state_dir().join("herdsman.db")).unwrap()
@@ -50,6 +50,7 @@ fn a_database_that_is_deleted_under_the_watcher_is_made_anew_and_loses_no_server
         // There is no -wal before the first commit.
         let _ = std::fs::remove_file(scene.world.state_dir().join(file));
     }
+    scene.watcher.eventually_says("herdsman.db was deleted: a new one is made");
     scene.watcher.eventually_says("m adopt: ");
     eventually("its row is back", PATIENCE, || {
         let row = "SELECT status FROM models WHERE name = 'm'";
