@@ -146,8 +146,8 @@ fn a_taken_address_is_an_error_that_names_it() {
     let world = World::new();
     let taken = TcpListener::bind(("127.0.0.1", free_port())).unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    world.run(&["watch", "--metrics", &address]).exits(1).says(&["--metrics", &address, "in use"]);
-    world.run(&["watch", "--metrics", "9090"]).exits(1).says(&["--metrics 9090", "such as 127.0.0.1:9090"]);
+    world.run(&["watch", "--metrics", &address]).exits(64).says(&["--metrics", &address, "in use"]);
+    world.run(&["watch", "--metrics", "9090"]).exits(64).says(&["--metrics 9090", "such as 127.0.0.1:9090"]);
 }
 
 #[test]

@@ -287,13 +287,13 @@ fn settings_that_are_wrong_stop_herdsman_before_it_does_anything() {
     let world = World::new();
     world.tiny("a");
     tells(&world, "comand = [\"/bin/true\"]");
-    let said = world.run(&["reconcile"]).exits(64);
+    let said = world.run(&["reconcile"]).exits(65);
     said.says(&[
         "error: the settings are not valid",
         "unknown key `comand` in `[notify]`",
         "herdsman.toml:2:1",
         "did you mean `command`?",
     ]);
-    world.run(&["--settings", "nosuch.toml", "watch"]).exits(64).says(&["nosuch.toml cannot be read", "--settings"]);
+    world.run(&["--settings", "nosuch.toml", "watch"]).exits(66).says(&["nosuch.toml cannot be read", "--settings"]);
     assert!(!world.state_dir().exists());
 }

@@ -63,7 +63,10 @@ fn every_command_has_a_manual_page() {
         let page = fs::read_to_string(dir.path().join(format!("herdsman-{command}.1"))).unwrap();
         assert!(page.contains(&format!(".TH herdsman-{command} 1")), "{page}");
     }
-    assert_eq!(fs::read_to_string(dir.path().join("herdsman.1")).unwrap(), herdsman(&["man"]));
+    let page = fs::read_to_string(dir.path().join("herdsman.1")).unwrap();
+    assert_eq!(page, herdsman(&["man"]));
+    // What `apropos` reads is one line.
+    assert!(page.contains(" says.\n.SH SYNOPSIS\n"), "{page}");
 
     let nowhere = dir.path().join("nowhere");
     let output = Command::new(env!("CARGO_BIN_EXE_herdsman")).args(["man", "--to"]).arg(&nowhere).output().unwrap();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, CommandFactory};
 
-use super::{Cli, Exit, output};
+use super::{ABOUT, Cli, Exit, output};
 
 /// `herdsman man`
 #[derive(Debug, Args)]
@@ -20,7 +20,9 @@ pub struct ManArgs {
 /// # Errors
 /// Standard output, or the directory, cannot be written.
 pub(super) fn run(args: &ManArgs) -> anyhow::Result<Exit> {
-    let command = Cli::command();
+    // One line names it; the rest describes it.
+    let name = ABOUT.lines().next().unwrap_or_default();
+    let command = Cli::command().about(name).long_about(ABOUT);
     match &args.to {
         Some(dir) => {
             let context = || format!("{} cannot be written: give a directory that exists with --to", dir.display());

@@ -50,8 +50,8 @@ Servers outlive herdsman.";
 // One help, the short one: every option on a line or two.
 #[command(disable_help_subcommand = true, disable_help_flag = true)]
 #[command(after_help = "Exit codes: 0 converged, 1 something failed or is not as declared, 2 changes \
-(with --detailed-exitcode), 3 refused by the mass-delete guard or a saved plan that does not hold, 64 usage, 65 invalid definition \
-or policy, 66 no models.d, policy or saved plan, 69 no usable llama-server, 75 locked by another pass.")]
+(with --detailed-exitcode), 3 refused by the mass-delete guard or a saved plan that does not hold, 64 usage, 65 invalid definition, \
+policy or settings, 66 no models.d, policy, settings or saved plan, 69 no usable llama-server, 75 locked by another pass.")]
 pub struct Cli {
     /// Where things are.
     #[command(flatten)]

@@ -8,6 +8,7 @@ use super::review::exit_of_file;
 use super::{Exit, Places};
 use crate::definition::LoadError;
 use crate::host::{self, Host, HostError, RevisionError};
+use crate::metrics::ListenError;
 use crate::model::Diagnostic;
 use crate::plan::Limits;
 use crate::policy::{Policy, PolicyError, PolicySource};
@@ -135,7 +136,12 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
     if error.is::<LoadError>() || error.is::<RevisionError>() {
         return Exit::NoModelsDir;
     }
-    if error.is::<SettingsError>() {
+    match error.downcast_ref::<SettingsError>() {
+        Some(SettingsError::Unreadable { .. }) => return Exit::NoModelsDir,
+        Some(SettingsError::Writable(_) | SettingsError::Invalid(_)) => return Exit::InvalidDefinition,
+        None => {}
+    }
+    if let Some(ListenError::Bind { .. }) = error.downcast_ref() {
         return Exit::Usage;
     }
     if let Some(file) = error.downcast_ref::<PlanFileError>() {

@@ -1,7 +1,7 @@
 //! The words of a llama-server's command line.
 
 use super::model::Model;
-use super::options::{Given, Options};
+use super::options::{Given, Options, TRUTHY};
 use super::remark::{Place, Why};
 use crate::definition::catalogue::{ListStyle, OptionSpec, ValueKind};
 
@@ -36,7 +36,22 @@ pub fn read(options: &Options<'_>, model: &mut Model, words: &[String], place: &
         merge(model, &mut stated, Stated { option, negated, spelt: word, given }, place);
     }
     for Stated { option, negated, spelt, given } in &stated {
+        if let Some((place, variable)) = model.variables.remove(&option.key)
+            && !is_same(&variable, given)
+        {
+            model.remark(&place, variable, Why::OnCommandLine);
+        }
         options.set(model, option, *negated, given, spelt, place);
+    }
+}
+
+/// Whether `NAME=VALUE` states what the command line does.
+fn is_same(variable: &str, given: &Given) -> bool {
+    let value = variable.split_once('=').map_or("", |(_, value)| value);
+    match given {
+        Given::Text(text) => text == value,
+        Given::Bare => TRUTHY.contains(&value),
+        _ => false,
     }
 }
 

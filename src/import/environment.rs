@@ -20,6 +20,9 @@ pub fn read(options: &Options<'_>, model: &mut Model, name: &str, value: &str, p
         // What turns an option off does so by being there.
         let given = if negated { Given::Bare } else { Given::Text(value.to_owned()) };
         options.set(model, option, negated, &given, name, place);
+        if !super::names_a_secret(name) {
+            model.variables.insert(option.key.clone(), (place.clone(), format!("{name}={value}")));
+        }
         return;
     }
     if super::names_a_secret(name) {

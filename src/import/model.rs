@@ -37,6 +37,8 @@ pub struct Model {
     pub parameters: BTreeMap<String, Json>,
     /// The environment.
     pub env: BTreeMap<String, String>,
+    /// Where and how the environment states an option, by its key.
+    pub variables: BTreeMap<String, (Place, String)>,
     /// Where the secrets are, by key of `[secrets]`.
     pub secrets: BTreeMap<&'static str, Secret>,
     /// `[ready] timeout`, seconds.
@@ -76,6 +78,7 @@ impl Model {
             labels: BTreeMap::new(),
             parameters: BTreeMap::new(),
             env: BTreeMap::new(),
+            variables: BTreeMap::new(),
             secrets: BTreeMap::new(),
             ready_timeout: None,
             drain: None,

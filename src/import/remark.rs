@@ -66,6 +66,8 @@ pub enum Why {
     Taken(String),
     /// Stated more than once, and the last one counts.
     Overridden,
+    /// A variable, and the command line states the same option.
+    OnCommandLine,
     /// A secret that stays in the source.
     SecretToFill,
     /// It looks like a secret, and definitions hold none.
@@ -99,6 +101,7 @@ impl Why {
             | Self::StrayWord
             | Self::Taken(_)
             | Self::Overridden
+            | Self::OnCommandLine
             | Self::SecretVariable => Kind::Dropped,
         }
     }
@@ -113,6 +116,7 @@ impl fmt::Display for Why {
             Self::NoCounterpart(instead) => f.write_str(instead),
             Self::StrayWord => f.write_str("the word belongs to no option"),
             Self::Taken(owner) => write!(f, "{owner} has it, too: choose another"),
+            Self::OnCommandLine => f.write_str("the command line states it, too, and counts"),
             Self::Overridden => f.write_str("stated again, and the last one counts"),
             Self::SecretToFill => {
                 f.write_str("a definition holds no secret: put it where `[secrets]` says, or say there where it is")

@@ -19,6 +19,7 @@ fn a_running_server_is_imported_and_taken_over_with_one_restart() {
         .args(["--port", &port.to_string()])
         .current_dir(world.path())
         .env("LLAMA_ARG_N_PARALLEL", "1")
+        .env("LLAMA_ARG_CTX_SIZE", "2048")
         .env("OMP_WAIT_POLICY", "passive")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -30,7 +31,9 @@ fn a_running_server_is_imported_and_taken_over_with_one_restart() {
     eventually("it answers", PATIENCE, || matches!(get(port, "/health"), Ok((200, _))));
 
     let import = world.run(&["import", "process", &pid, "--to", "models.d"]).exits(0);
-    import.says(&["hand-made.toml", &format!("kill {pid}"), "herdsman touches no server it did not start"]);
+    import
+        .says(&["hand-made.toml", &format!("kill {pid}"), "herdsman touches no server it did not start"])
+        .says(&["LLAMA_ARG_CTX_SIZE=2048", "the command line states it, too, and counts"]);
     let text = fs::read_to_string(world.models_dir().join("hand-made.toml")).unwrap();
     let model = format!("model = \"{}/weights/m.gguf\"", world.path().display());
     let port_line = format!("port = {port}");

@@ -138,5 +138,5 @@ fn root_takes_no_settings_of_another_user() {
     fs::write(world.settings(), "").unwrap();
     world.run(&["reconcile"]).exits(0);
     chown(world.settings(), Some(SOMEBODY), None).unwrap();
-    world.run(&["reconcile"]).exits(64).says(&["herdsman.toml belongs to user 12345"]);
+    world.run(&["reconcile"]).exits(65).says(&["herdsman.toml belongs to user 12345"]);
 }

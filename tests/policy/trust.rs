@@ -92,7 +92,7 @@ fn the_settings_are_the_hosts_owners() {
     fs::write(world.settings(), "").unwrap();
     world.run(&["reconcile"]).exits(0);
     set_mode(&world.settings(), 0o666);
-    world.run(&["reconcile"]).exits(64).says(&["herdsman.toml can be written by others", "chmod go-w"]);
+    world.run(&["reconcile"]).exits(65).says(&["herdsman.toml can be written by others", "chmod go-w"]);
 }
 
 #[test]
