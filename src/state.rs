@@ -21,9 +21,12 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
+
 pub use self::reads::Reads;
 use crate::failpoint::{Point, reach};
 use crate::regular;
+use crate::trust::{self, Untrusted};
 
 /// The state directory.
 #[derive(Clone, Debug)]
@@ -62,6 +65,9 @@ pub enum StateError {
     /// A watcher lives already.
     #[error("another watcher runs on {}; stop it first, or give this one another --state-dir", .0.display())]
     Watched(PathBuf),
+    /// Others can change what is in it.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
     /// Somebody else holds the lock.
     #[error("another pass holds {} since more than {}; try again, or raise --lock-timeout", path.display(), crate::text::duration(*waited))]
     Locked {
@@ -133,14 +139,16 @@ impl StateDir {
         self.path.join("cache")
     }
 
-    /// Makes it, for this user alone.
+    /// Makes it, for this user alone. Call it before anything is written there.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// It cannot be made; or, for root, others can change it.
     pub fn create(&self) -> Result<(), StateError> {
         let created = DirBuilder::new().recursive(true).mode(0o700).create(&self.path);
         reach(Point::StateDirMade);
-        created.map_err(StateError::io("create", &self.path))
+        created.map_err(StateError::io("create", &self.path))?;
+        let absolute = std::path::absolute(&self.path).map_err(StateError::io("find", &self.path))?;
+        Ok(trust::require(&absolute, &[])?)
     }
 
     /// The state id, if there is one.
@@ -301,6 +309,8 @@ fn open_lock(path: &Path) -> Result<File, StateError> {
         .create(true)
         .truncate(false)
         .mode(0o600)
+        // What leads elsewhere is not ours to write to.
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(path)
         .map_err(StateError::io("open", path))
 }

@@ -201,6 +201,9 @@ fn what_cannot_be_is_told_with_the_next_step() {
     std::fs::rename(world.models_dir(), world.path().join("elsewhere")).unwrap();
     world.run(&["suspend", "other"]).exits(0);
     world.run(&["stop", "other"]).exits(66);
+    std::fs::rename(world.path().join("elsewhere"), world.models_dir()).unwrap();
+    world.run(&["--from-git", "nowhere", "resume", "other"]).exits(0);
+    world.run(&["--from-git", "nowhere", "stop", "other"]).exits(66);
 }
 
 #[test]

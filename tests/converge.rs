@@ -198,7 +198,8 @@ fn a_target_leaves_everything_else_alone() {
     world.run(&["reconcile", "--target", "b"]).exits(0).does_not_say("+ a");
     assert_eq!(world.instances().len(), 1);
     world.pid("b");
-    world.run(&["reconcile", "--target", "bb"]).exits(64).says(&["--target bb"]);
+    world.run(&["reconcile", "--target", "a", "--target", "bb"]).exits(64).says(&["--target bb", "did you mean b?"]);
+    assert_eq!(world.instances().len(), 1, "not even what is spelt right");
     world.converges().says(&["+ a  create"]);
 }
 

@@ -1,18 +1,15 @@
 //! Definitions that are read from a commit, whatever lies in the work tree.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-#[path = "edits/repository.rs"]
-mod repository;
 mod support;
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
-use repository::Repository;
 use rustix::process::Signal;
 use serde_json::json;
-use support::{Ran, World, eventually};
+use support::{Ran, Repository, World, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -210,6 +207,11 @@ fn who_reads_other_definitions_than_the_watcher_changes_nothing() {
     assert_eq!(world.pid("a"), pid);
     world.run(&["restart", "a", "--from-git", "HEAD"]).exits(0);
     assert_ne!(world.pid("a"), pid);
+    drop(watcher);
+    let watcher = world.watch(&["--resync", "1h"]);
+    watcher.eventually_says("ctx_size 512 -> 768");
+    let ran = world.run(&["reconcile", "--from-git", "HEAD"]).exits(64);
+    ran.says(&["models.d and no --from-git, or stop it first"]);
     drop(watcher);
     world.converges();
 }

@@ -1,8 +1,6 @@
 //! Where a model came from: commits, generations, actions, and why it is as it is.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-#[path = "edits/repository.rs"]
-mod repository;
 mod support;
 
 use std::fs;
@@ -10,10 +8,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
 
-use repository::Repository;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use support::{Ran, World, eventually};
+use support::{Ran, Repository, World, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -1,9 +1,7 @@
 //! The README's transcript is run, and must come out as it is printed there.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-#[path = "edits/repository.rs"]
 #[allow(dead_code, reason = "shared with the tests of edits")]
-mod repository;
 mod support;
 
 use std::fs;
@@ -12,9 +10,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use repository::Repository;
 use rustix::process::Signal;
-use support::{Terminal, World, eventually, llama_server, picture};
+use support::{Repository, Terminal, World, eventually, llama_server, picture};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");

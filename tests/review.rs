@@ -192,6 +192,44 @@ fn what_happens_meanwhile_is_not_taken_up_and_a_killed_one_is_not_applied_again(
 }
 
 #[test]
+fn a_start_that_fails_while_another_loads_is_not_forgotten() {
+    let world = World::new();
+    world.weights_that_die("bad");
+    world.write_definition("bad", &World::tiny_toml("bad"));
+    world.tiny("slow");
+    let slow = slow_llama_server(&world);
+    world.write_definition("slow", &format!("binary = \"{slow}\"\n{}", World::tiny_toml("slow")));
+    save(&world);
+    let mut herdsman = world.start(&["reconcile", "--plan", "plan.json"]);
+    let failed = || fs::read_to_string(world.path().join("stderr.log")).unwrap().contains("bad: ");
+    eventually("one has failed", PATIENCE, failed);
+    fs::remove_file(world.path().join("hold")).unwrap();
+    assert_eq!(herdsman.child().wait().unwrap().code(), Some(1));
+    assert_eq!(world.status("slow")["status"], "running");
+}
+
+#[test]
+fn a_plan_may_be_applied_from_another_directory() {
+    let world = running(&["a", "b"]);
+    world.remove_definition("b");
+    fs::write(world.models_dir().join("stray.toml"), "model = 7\n").unwrap();
+    edit(&world, "a", 1024);
+    world.run(&["reconcile", "--dry-run", "--out", "plan.json"]).exits(65);
+    let from = |directory: &str, arguments: &[&str]| {
+        let mut command = world.command();
+        command.current_dir(world.path().join(directory)).arg("--models-dir").arg(world.models_dir());
+        command.args(["--state-dir", "../state", "reconcile", "--plan", "../plan.json"]).args(arguments);
+        Ran::of(&mut command)
+    };
+    from("weights", &["--dry-run"]).exits(65);
+    fs::remove_file(world.models_dir().join("stray.toml")).unwrap();
+    from("weights", &["--dry-run"]).exits(3).says(&["stray.toml, which could not be used, is mended or gone"]);
+    world.run(&["reconcile", "--dry-run", "--out", "plan.json"]).exits(0).says(&["- b  delete"]);
+    from("weights", &[]).exits(0).says(&["1 deleted"]);
+    world.is_settled();
+}
+
+#[test]
 fn a_plan_of_elsewhere_and_a_file_that_is_none_are_refused() {
     let world = running(&["a"]);
     edit(&world, "a", 1024);

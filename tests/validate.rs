@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use insta::assert_snapshot;
-use support::{Ran, World, free_port, llama_server};
+use support::{Ran, World, free_port, git, llama_server};
 
 /// A checkout: nothing but files.
 struct Checkout {
@@ -35,11 +35,7 @@ impl Checkout {
     }
 
     fn git(&self, command: &str) {
-        let who = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"];
-        let mut git = Command::new("git");
-        git.arg("-C").arg(self.path()).args(who).args(command.split(' '));
-        let output = git.output().unwrap();
-        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        git(self.path(), &command.split(' ').collect::<Vec<_>>());
     }
 
     fn commit(&self) {

@@ -1,15 +1,12 @@
 //! `herdsman wait`: until a commit is what runs, and has stayed healthy.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-#[path = "edits/repository.rs"]
-mod repository;
 mod support;
 
 use std::time::{Duration, Instant};
 
-use repository::Repository;
 use rustix::process::Signal;
-use support::{Ran, World, eventually};
+use support::{Ran, Repository, World, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -86,6 +83,17 @@ fn an_edit_that_is_not_committed_is_not_the_commit() {
     world.write_definition("a", &World::tiny_toml("a").replace("512", "768"));
     let ran = world.run(&["wait", "--commit", &commit, "--stable-for", "0s", "--timeout", "100ms"]).exits(1);
     ran.says(&["models.d/a.toml is otherwise than in", "commit it, or take it back"]);
+    repository.git(&["checkout", "--quiet", "--", "."]);
+    // Nor is one behind a link.
+    std::fs::create_dir(world.path().join("shared")).unwrap();
+    std::fs::rename(world.models_dir().join("a.toml"), world.path().join("shared/a.toml")).unwrap();
+    std::os::unix::fs::symlink("../shared/a.toml", world.models_dir().join("a.toml")).unwrap();
+    repository.git(&["add", "shared"]);
+    let commit = repository.commit();
+    let wait = || world.run(&["wait", "--commit", &commit, "--stable-for", "0s", "--timeout", "100ms"]);
+    wait().exits(0);
+    std::fs::write(world.path().join("shared/a.toml"), World::tiny_toml("a") + "# edited\n").unwrap();
+    wait().exits(1).says(&["shared/a.toml is otherwise than in"]);
     repository.git(&["checkout", "--quiet", "-b", "other"]);
     let other = repository.commit();
     repository.check_out(&commit);

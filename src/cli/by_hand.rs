@@ -179,7 +179,9 @@ fn see(places: &Places, host: &mut Host, command: Command, name: &ModelName) -> 
     let (logs, targets) = (places.state().logs(), [name.clone()].into());
     let limits = Limits { port_range: places.port_range, logs, targets, ..Limits::default() };
     match look_and_tell(host, &limits) {
-        Err(HostError::Load(_)) if matches!(command, Command::Suspend(_) | Command::Resume) => {
+        Err(HostError::Load(_) | HostError::Revision(_))
+            if matches!(command, Command::Suspend(_) | Command::Resume) =>
+        {
             look(host, Goal::Down, &limits)
         }
         seen => seen,

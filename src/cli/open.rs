@@ -6,13 +6,14 @@ use std::sync::Arc;
 use super::output::complain;
 use super::review::exit_of_file;
 use super::{Exit, Places};
+use crate::apply::World;
 use crate::definition::LoadError;
 use crate::host::{self, Host, HostError, RevisionError};
 use crate::metrics::ListenError;
 use crate::model::Diagnostic;
 use crate::plan::Limits;
 use crate::policy::{Policy, PolicyError, PolicySource};
-use crate::reconcile::{Goal, Pass, look, pass};
+use crate::reconcile::{Goal, Pass, look, pass_if};
 use crate::review::PlanFileError;
 use crate::settings::{Settings, SettingsError, locate};
 use crate::state::{Reads, StateDir, StateError};
@@ -94,10 +95,23 @@ impl Places {
 /// A pass, with what is to be told of the database on standard error. One that
 /// ends because the database is damaged is made again, once: by then that is
 /// set aside.
-pub(super) fn pass_and_tell(host: &mut Host, goal: Goal, limits: &Limits, cause: &str) -> Result<Pass, HostError> {
-    let mut made = pass(host, goal, limits, cause);
-    if made.as_ref().is_err_and(HostError::is_damage) {
-        made = pass(host, goal, limits, cause);
+pub(super) fn pass_and_tell(host: &mut Host, goal: Goal, limits: &Limits, cause: &str) -> anyhow::Result<Pass> {
+    pass_and_tell_if(host, goal, limits, cause, |_| Ok(()))
+}
+
+/// [`pass_and_tell`], which does nothing unless `approve` lets it.
+pub(super) fn pass_and_tell_if(
+    host: &mut Host,
+    goal: Goal,
+    limits: &Limits,
+    cause: &str,
+    approve: impl Fn(&Pass) -> anyhow::Result<()>,
+) -> anyhow::Result<Pass> {
+    let make = |host: &mut Host| pass_if(host, |host| host.read(goal), limits, cause, |_, seen| approve(seen));
+    let is_damage = |error: &anyhow::Error| error.downcast_ref().is_some_and(HostError::is_damage);
+    let mut made = make(host);
+    if made.as_ref().is_err_and(is_damage) {
+        made = make(host);
     }
     host.take_notices().iter().for_each(complain);
     made
@@ -169,6 +183,7 @@ pub(super) fn exit_of_host(error: &HostError) -> Exit {
 fn exit_of_state(error: &StateError) -> Exit {
     match error {
         StateError::Locked { .. } | StateError::Watched(_) => Exit::Locked,
+        StateError::Untrusted(_) => Exit::NoModelsDir,
         _ => Exit::Failed,
     }
 }

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::json::{self, Document};
 use super::limits::LimitArgs;
-use super::open::{Refused, look_and_tell, pass_and_tell};
+use super::open::{Refused, look_and_tell, pass_and_tell_if};
 use super::output::{complain, print};
 use super::progress::Progress;
 use super::review::{self, Review};
@@ -161,7 +161,6 @@ pub(super) fn converge(
     let mut run = Run::new(args, limits, notify, review, cause);
     let mut host = None;
     let mut last = run.pass(places, &mut host)?;
-    reject_unknown_targets(&last, args)?;
     report_diagnostics(&last);
     if args.format == PlanFormat::Text {
         print(render::plan(&last.plan, last.now))?;
@@ -260,7 +259,10 @@ impl<'a> Run<'a> {
             None => host.insert(places.open()?.telling(self.notify)),
         };
         let pass = match &mut self.review {
-            None => pass_and_tell(host, Goal::Definitions, &self.limits, self.cause)?,
+            None => {
+                let approve = |seen: &Pass| Ok(reject_unknown_targets(seen, self.args)?);
+                pass_and_tell_if(host, Goal::Definitions, &self.limits, self.cause, approve)?
+            }
             Some(review) => review.pass(host, &self.limits)?,
         };
         if !std::mem::replace(&mut self.rotated, true) {
@@ -320,8 +322,8 @@ impl<'a> Run<'a> {
     fn exit(&self, last: &Pass) -> Exit {
         let mut exit = exit_of_pass(last);
         let unfinished = !last.outcomes.is_empty() || waits(last, WaitKind::Progressing);
-        let cut_short = self.review.as_ref().is_some_and(Review::is_cut_short);
-        if self.document.has_failures() || cut_short || unfinished && !self.args.wait.no_wait {
+        exit = exit.and(self.review.as_ref().map_or(Exit::Converged, Review::exit));
+        if self.document.has_failures() || unfinished && !self.args.wait.no_wait {
             exit = exit.and(Exit::Failed);
         }
         if self.args.detailed_exitcode && self.document.has_changes() {
@@ -351,19 +353,24 @@ pub(super) fn exit_of_pass(pass: &Pass) -> Exit {
     let invalid = diagnostics.into_iter().any(|d| d.severity == Severity::Error);
     let mut exit = if invalid { Exit::InvalidDefinition } else { Exit::Converged };
     for waiting in &pass.plan.waiting {
-        exit = exit.and(match waiting.on.kind() {
-            WaitKind::Guard => Exit::Refused,
-            WaitKind::NoBinary => Exit::NoLlamaServer,
-            WaitKind::InvalidDefinition => Exit::InvalidDefinition,
-            WaitKind::Stuck => Exit::Failed,
-            // What somebody wants by hand is no failure to report every minute.
-            WaitKind::Progressing | WaitKind::Note | WaitKind::ByHand => Exit::Converged,
-        });
+        exit = exit.and(exit_of_wait(&waiting.on));
     }
     if pass.outcomes.iter().any(|o| o.result.is_err()) {
         exit = exit.and(Exit::Failed);
     }
     exit
+}
+
+/// What it says that a model waits.
+pub(super) const fn exit_of_wait(on: &WaitFor) -> Exit {
+    match on.kind() {
+        WaitKind::Guard => Exit::Refused,
+        WaitKind::NoBinary => Exit::NoLlamaServer,
+        WaitKind::InvalidDefinition => Exit::InvalidDefinition,
+        WaitKind::Stuck => Exit::Failed,
+        // What somebody wants by hand is no failure to report every minute.
+        WaitKind::Progressing | WaitKind::Note | WaitKind::ByHand => Exit::Converged,
+    }
 }
 
 fn diagnostics(pass: &Pass) -> &[Diagnostic] {

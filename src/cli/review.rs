@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::open::{Refused, pass_and_tell};
 use super::output::complain;
-use super::reconcile::report_diagnostics;
+use super::reconcile::{exit_of_wait, report_diagnostics};
 use super::{Exit, Places};
 use crate::apply::World;
 use crate::database::Applied;
@@ -35,6 +35,8 @@ pub(super) struct Review {
     begun: bool,
     /// Models whose definition changed meanwhile, as told.
     edited: Vec<ModelName>,
+    /// What became of those that left the scope: later passes do not look at them.
+    left: Exit,
 }
 
 impl Review {
@@ -43,7 +45,8 @@ impl Review {
     pub(super) fn open(places: &Places, path: &Path) -> anyhow::Result<Self> {
         let saved = review::read(path)?;
         let here = here(places)?;
-        let review = Self { saved, here, path: path.display().to_string(), begun: false, edited: Vec::new() };
+        let (path, edited) = (path.display().to_string(), Vec::new());
+        let review = Self { saved, here, path, begun: false, edited, left: Exit::Converged };
         review.refuse_if(review::other_place(&review.saved, &review.here))?;
         Ok(review)
     }
@@ -65,7 +68,7 @@ impl Review {
     pub(super) fn pass(&mut self, host: &mut Host, limits: &Limits) -> anyhow::Result<Pass> {
         let cause = format!("reconcile --plan {}", self.saved.plan_id);
         if self.begun {
-            return Ok(pass_and_tell(host, Goal::Definitions, limits, &cause)?);
+            return pass_and_tell(host, Goal::Definitions, limits, &cause);
         }
         let made = pass_if(
             host,
@@ -95,12 +98,17 @@ impl Review {
                 self.edited.push(name.clone());
             }
         }
+        let before: Vec<ModelName> = approved.tasks.keys().cloned().collect();
         approved.carry_on(&last.plan);
+        let left: Vec<&ModelName> = before.iter().filter(|name| !approved.tasks.contains_key(*name)).collect();
+        for waiting in last.plan.waiting.iter().filter(|waiting| left.contains(&&waiting.model)) {
+            self.left = self.left.and(exit_of_wait(&waiting.on));
+        }
     }
 
-    /// Whether something of it was left undone.
-    pub(super) fn is_cut_short(&self) -> bool {
-        !self.edited.is_empty()
+    /// What later passes do not tell: something of it was left undone.
+    pub(super) fn exit(&self) -> Exit {
+        if self.edited.is_empty() { self.left } else { self.left.and(Exit::Failed) }
     }
 
     /// Records that it was applied to its end.

@@ -1,17 +1,18 @@
 //! `herdsman wait`.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::open::{Refused, look_and_tell};
+use super::open::Refused;
 use super::output::{complain, print};
 use super::reconcile::{exit_of_pass, report_diagnostics};
 use super::{Exit, Places, duration, render};
 use crate::definition::LoadError;
 use crate::host::{Host, HostError};
 use crate::plan::{Limits, WaitKind};
-use crate::reconcile::Pass;
+use crate::reconcile::{self, Goal, Pass};
 use crate::text;
 use crate::wait::{Deployed, Verdict, Vigil, deployed};
 
@@ -41,9 +42,14 @@ pub(super) fn run(places: &Places, args: &WaitArgs) -> anyhow::Result<Exit> {
     }
     let begun = Instant::now();
     let mut vigil = Vigil::new(args.stable_for);
-    let mut said = String::new();
+    let (mut said, mut noticed) = (String::new(), BTreeSet::new());
     loop {
         let mut seen = look(places, args)?;
+        for notice in seen.notices() {
+            if noticed.insert(notice.clone()) {
+                complain(notice);
+            }
+        }
         let (state, verdict) = match &seen {
             Seen::NotYet(why) => {
                 vigil.interrupted();
@@ -102,6 +108,14 @@ enum Seen {
 }
 
 impl Seen {
+    /// What a person must know of the database.
+    fn notices(&mut self) -> Vec<String> {
+        match self {
+            Self::NotYet(_) => Vec::new(),
+            Self::Machine { host, .. } => host.take_notices(),
+        }
+    }
+
     /// Until the next look: a server that ends is seen at once.
     fn pause(&mut self, time: Duration) {
         match self {
@@ -122,7 +136,9 @@ fn look(places: &Places, args: &WaitArgs) -> anyhow::Result<Seen> {
         },
     };
     let limits = Limits { port_range: places.port_range, logs: places.state().logs(), ..Limits::default() };
-    let seen = places.open_read_only().and_then(|mut host| Ok((look_and_tell(&mut host, &limits)?, host)));
+    let seen = places
+        .open_read_only()
+        .and_then(|mut host| Ok((reconcile::look(&mut host, Goal::Definitions, &limits)?, host)));
     match seen {
         Ok((pass, host)) => Ok(Seen::Machine { what, pass: Box::new(pass), host: Box::new(host) }),
         // Somebody is at work on the files.

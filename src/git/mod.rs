@@ -6,12 +6,14 @@
 //! (`GIT_OPTIONAL_LOCKS`), runs no `fsmonitor` that a repository configures, and
 //! looks at no repository that the environment names.
 
+mod revision;
 mod run;
 mod tree;
 mod work_tree;
 
 use std::path::PathBuf;
 
+pub use revision::revision_files;
 pub use tree::Entry;
 pub use work_tree::{Changed, WorkTree};
 

@@ -71,6 +71,12 @@ impl WorkTree {
         Ok(Some(Self { top, dir, own: own.clone(), common: common.clone() }))
     }
 
+    /// Whether both are of the same work tree.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.top == other.top
+    }
+
     /// Where it is decided what a revision names, and what is in a commit.
     pub fn places(&self) -> impl Iterator<Item = PathBuf> {
         let names =
@@ -184,8 +190,14 @@ pub(super) mod tests {
     /// Runs Git's commands as somebody would.
     pub(in crate::git) fn commands(dir: &Path, commands: &[&str]) {
         for command in commands {
-            let who = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"];
-            let output = Command::new("git").arg("-C").arg(dir).args(who).args(command.split(' ')).output().unwrap();
+            let mut git = Command::new("git");
+            // Whatever is set on this machine, or by a hook that runs the tests.
+            for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GIT_")) {
+                git.env_remove(name);
+            }
+            git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+            git.arg("-C").arg(dir).args(["-c", "user.name=a", "-c", "user.email=a@b"]).args(command.split(' '));
+            let output = git.output().unwrap();
             assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
         }
     }

@@ -47,7 +47,8 @@ impl FromGit {
     pub fn read(&mut self, dir: &Path, owners: Option<&[u32]>) -> Result<&Snapshot, RevisionError> {
         let (tree, commit) = self.resolve(dir)?;
         if let Some(owners) = owners {
-            tree.places().try_for_each(|place| trust::require(&place, owners))?;
+            let places = tree.places().chain(tree.revision_files(&self.revision));
+            places.into_iter().try_for_each(|place| trust::require(&place, owners))?;
         }
         let last = match self.last.take() {
             Some(last) if last.0 == commit => last,

@@ -43,14 +43,17 @@ impl Places {
         if own.is_some() && own == absolute(&self.database) { Place::Own } else { Place::Named }
     }
 
-    /// Refuses, as root, records that others can change. The mode of a database
-    /// that was named is its owner's; but whoever can make files beside it can
-    /// write to it, for SQLite takes up a `-wal` or `-journal` that it finds.
-    fn require_trusted(&self, policy: Option<&Policy>) -> Result<(), Untrusted> {
-        let cwd = working_directory();
-        trust::require(&definition::absolute(&cwd, self.state.path()), &[])?;
+    /// Refuses, as root, a state directory that others can change.
+    fn require_trusted_state(&self) -> Result<(), Untrusted> {
+        trust::require(&definition::absolute(&working_directory(), self.state.path()), &[])
+    }
+
+    /// Refuses, as root, a database that others can change. The mode of one that
+    /// was named is its owner's; but whoever can make files beside it can write
+    /// to it, for SQLite takes up a `-wal` or `-journal` that it finds.
+    fn require_trusted_database(&self, policy: Option<&Policy>) -> Result<(), Untrusted> {
         let owners = policy.map_or(&[][..], Policy::owners);
-        trust::require_directory_of(&definition::absolute(&cwd, &self.database), owners)
+        trust::require_directory_of(&definition::absolute(&working_directory(), &self.database), owners)
     }
 }
 
@@ -94,10 +97,13 @@ impl HostError {
 
 /// Where the policy is, once it is known that nobody else can change the
 /// records. A policy that cannot be read ends the pass, not this: servers may be
-/// stopped all the same.
-pub(super) fn trusted_policy(places: &Places) -> Result<PolicySource, Untrusted> {
+/// stopped all the same, unless it is what says whose database is trusted.
+pub(super) fn trusted_policy(places: &Places) -> Result<PolicySource, HostError> {
+    places.require_trusted_state()?;
     let mut source = PolicySource::new(places.policy.as_deref(), &working_directory());
-    let policy = source.current().ok().flatten();
-    places.require_trusted(policy.as_deref())?;
+    match source.current() {
+        Ok(policy) => places.require_trusted_database(policy.as_deref())?,
+        Err(unreadable) => places.require_trusted_database(None).map_err(|_| unreadable)?,
+    }
     Ok(source)
 }

@@ -118,7 +118,9 @@ impl fmt::Display for Refusal {
                 "it is a row of another program, which herdsman never changes; a definition of that name takes it over",
             ),
             Self::Unresolved { file, problem } => write!(f, "{file}: {problem}: mend that first"),
-            Self::Removed => f.write_str("its definition is gone, and the next pass deletes it"),
+            Self::Removed => {
+                f.write_str("its definition is gone: `herdsman reconcile --dry-run` shows what becomes of it")
+            }
             Self::Suspended { by } => write!(f, "it is suspended ({by}): `herdsman resume` it first"),
             Self::NotToRun => f.write_str("it is not to run, so nothing is restarted: `herdsman start` starts it"),
         }
@@ -191,7 +193,9 @@ fn state_change(
     put: impl Fn(Override) -> Change,
     end: impl Fn(OverrideKind) -> Change,
 ) -> Option<Change> {
-    if declared.state == state {
+    // A server of a file that cannot be used ends only because somebody says so.
+    let is_said = declared.meaning.is_some() || state == DesiredState::Running;
+    if declared.state == state && is_said {
         return overrides.state.is_some().then(|| end(OverrideKind::State));
     }
     let now = overrides.state.as_ref().filter(|now| now.state == state);
@@ -274,11 +278,13 @@ impl<'a> Known<'a> {
         Ok(Some(Override::Restart(RestartByHand { given: given.clone(), instance: live.id.clone() })))
     }
 
-    /// The instance that serves, if none is leaving already: the oldest of
-    /// those recorded.
+    /// The instance that serves and is not leaving already: the oldest of those
+    /// recorded, or one that is to be taken up.
     fn to_replace(self, model: &ModelName) -> Option<&'a Instance> {
-        let record = self.records.models.get(model)?;
-        let stays = record.instances.iter().filter(|i| i.state != InstanceState::Stopping);
-        stays.filter_map(|i| self.observed.instances.iter().find(|live| live.id == i.id)).next()
+        let recorded = self.records.models.get(model).map_or(&[][..], |record| &record.instances);
+        let stays = recorded.iter().filter(|i| i.state != InstanceState::Stopping);
+        let live = &self.observed.instances;
+        let unrecorded = || live.iter().find(|i| i.model == *model && recorded.iter().all(|known| known.id != i.id));
+        stays.filter_map(|i| live.iter().find(|live| live.id == i.id)).next().or_else(unrecorded)
     }
 }

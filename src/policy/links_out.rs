@@ -47,7 +47,7 @@ impl Policy {
         for (index, problem) in unresolved {
             desired_now.unresolved[index].problem = problem;
         }
-        let is_defaults = |file: &Arc<str>| file.ends_with(DEFAULTS_FILE);
+        let is_defaults = |file: &Arc<str>| Path::new(&**file).file_name() == Some(DEFAULTS_FILE.as_ref());
         let same = |one: &Arc<str>, other: &Arc<str>| one == other || is_defaults(one) && is_defaults(other);
         desired_now.diagnostics.retain(|said| !refused.found.iter().any(|problem| same(&problem.file, &said.file)));
         refuse(desired, refused);

@@ -8,7 +8,7 @@ use super::saved::{Here, Saved, SavedAction};
 use crate::model::{ColumnDrift, DesiredState, FieldChange, Given, ModelName, Origin, Overrides};
 use crate::plan::{ActionKind, Impact, Reason};
 use crate::reconcile::Pass;
-use crate::text::{count, printable};
+use crate::text::printable;
 
 /// Differences of one definition that are told; of more, only the number.
 const MOST_FIELDS: usize = 5;
@@ -307,13 +307,14 @@ fn acts(seen: &Pass, saved: &SavedAction) -> Option<Difference> {
 }
 
 /// A reason without what may differ though it is the same: the line it stands
-/// on, a time, and what is known of a death.
+/// on, how a file is named from here, a time, and what is known of a death.
 fn essence(reason: &Reason) -> Reason {
     let nowhere = || Origin::new("", 0);
     match reason.clone() {
         Reason::DefinitionAdded { state, .. } => Reason::DefinitionAdded { origin: nowhere(), state },
         Reason::FieldChanged { change, impact, .. } => Reason::FieldChanged { change, impact, origin: nowhere() },
         Reason::StateWanted { state, .. } => Reason::StateWanted { state, origin: nowhere() },
+        Reason::DefinitionRemoved { .. } => Reason::DefinitionRemoved { file: String::new() },
         Reason::ProcessGone { .. } => Reason::ProcessGone { death: None, crashes: 0 },
         Reason::Unhealthy { .. } => Reason::Unhealthy { for_ms: 0 },
         other => other,
@@ -401,6 +402,6 @@ fn listed(f: &mut fmt::Formatter<'_>, reasons: &[Reason]) -> fmt::Result {
     }
     match reasons.len().saturating_sub(MOST_FIELDS) {
         0 => Ok(()),
-        more => write!(f, "; and {}", count(more, "more difference").replace("more difference", "more")),
+        more => write!(f, "; and {more} more"),
     }
 }

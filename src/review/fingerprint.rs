@@ -174,9 +174,9 @@ pub(super) fn fingerprints(
 }
 
 /// Files that cannot be used and stand for no model that is known: they hold
-/// up every deletion.
+/// up every deletion. By their whole paths, wherever herdsman is called.
 pub(super) fn stray_files(seen: &Pass) -> BTreeSet<String> {
-    unresolved(seen).filter(|(_, model)| model.is_none()).map(|(unresolved, _)| unresolved.file.to_string()).collect()
+    unresolved(seen).filter(|(_, model)| model.is_none()).map(|(unresolved, _)| unresolved.path.to_string()).collect()
 }
 
 /// The files that cannot be used, each with the model it stands for: the one

@@ -23,7 +23,8 @@ impl StateDir {
         if self.id()?.is_none() && !self.is_new()? {
             return Ok(());
         }
-        close(&self.path, 0o700)?;
+        // It may be a link to where there is room.
+        close(&self.path.canonicalize().unwrap_or_else(|_| self.path.clone()), 0o700)?;
         for name in FILES {
             close(&self.path.join(name), 0o600)?;
         }

@@ -39,7 +39,10 @@ impl Reads {
     #[must_use]
     pub fn options(&self) -> String {
         let dir = format!("--models-dir {}", self.models_dir.display());
-        self.revision.as_ref().map_or(dir.clone(), |revision| format!("{dir} --from-git {revision}"))
+        match &self.revision {
+            Some(revision) => format!("{dir} --from-git {revision}"),
+            None => format!("{dir} and no --from-git"),
+        }
     }
 
     pub(super) fn note(&self, mut lock: &File) -> io::Result<()> {

@@ -1,7 +1,8 @@
 //! Whether the definitions that herdsman reads are those of a commit, or of one
 //! that came after it.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use crate::definition::is_part;
 use crate::git::{GitError, WorkTree};
@@ -45,11 +46,38 @@ pub fn deployed(dir: &Path, revision: Option<&str>, wanted: &str) -> Result<Depl
         return Ok(Deployed::NotYet(why));
     }
     if revision.is_none()
-        && let Some(edited) = tree.changed()?.first(is_part)
+        && let Some(file) = edited(&tree, dir)?
     {
-        let file = dir.join(edited);
         let why = format!("{} is otherwise than in {}: commit it, or take it back", file.display(), read.short());
         return Ok(Deployed::NotYet(why));
     }
     Ok(Deployed::In { wanted, read })
+}
+
+/// A definition that is otherwise than in the commit, by itself or where it
+/// leads to. What a link leads to outside the repository is in no commit.
+fn edited(tree: &WorkTree, dir: &Path) -> Result<Option<PathBuf>, GitError> {
+    if let Some(edited) = tree.changed()?.first(is_part) {
+        return Ok(Some(dir.join(edited)));
+    }
+    let mut changed = BTreeMap::new();
+    for target in links(dir) {
+        let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else { continue };
+        if !changed.contains_key(parent) {
+            let there = WorkTree::holding(parent)?.filter(|there| there.is_same(tree));
+            changed.insert(parent.to_owned(), there.map(|there| there.changed()).transpose()?);
+        }
+        if changed[parent].as_ref().is_some_and(|changed| changed.contains(name)) {
+            return Ok(Some(target));
+        }
+    }
+    Ok(None)
+}
+
+/// Where the definitions that are links lead to. What cannot be followed is a
+/// definition that cannot be read, as the plan tells.
+fn links(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
+    links.filter(|link| is_part(&link.file_name())).filter_map(|link| link.path().canonicalize().ok()).collect()
 }

@@ -9,8 +9,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::definition::Definition;
-use super::repository::Repository;
-use crate::support::World;
+use crate::support::{Repository, World};
 
 /// The file that applies to all definitions.
 const DEFAULTS: &str = "_defaults.toml";

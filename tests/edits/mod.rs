@@ -6,7 +6,6 @@
 
 mod definition;
 mod directory;
-mod repository;
 mod seen;
 
 #[allow(unused_imports, reason = "each test program uses a part of it")]

@@ -202,6 +202,32 @@ fn one_whose_file_is_broken_is_stopped_until_that_can_be_read_and_started_as_rec
 }
 
 #[test]
+fn one_that_was_started_by_hand_is_stopped_again_although_its_file_is_broken() {
+    let mut world = World::settled([model("chat").stopped()]);
+    world.by_hand("chat", Command::Start).unwrap();
+    world.settle();
+    assert!(runs(&world));
+    world.spoil("chat", Some("chat"));
+    world.by_hand("chat", Command::Stop).unwrap();
+    world.settle();
+    assert!(!runs(&world), "{}", world.planned());
+    world.define(model("chat").stopped());
+    world.settle();
+    assert!(!runs(&world) && !is_by_hand(&world), "{}", world.planned());
+}
+
+#[test]
+fn a_server_that_the_database_lost_is_taken_up_and_restarted() {
+    let mut world = World::settled([model("chat")]);
+    let before = world.machine.server("chat").process.pid;
+    world.lose_database();
+    world.by_hand("chat", Command::Restart).unwrap();
+    world.settle();
+    assert_ne!(world.machine.server("chat").process.pid, before);
+    assert!(world.store.records().overrides.is_empty());
+}
+
+#[test]
 fn a_stop_of_before_the_file_broke_lasts_beyond_its_mending() {
     let mut world = stopped(model("chat"));
     world.spoil("chat", Some("chat"));

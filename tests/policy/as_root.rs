@@ -5,7 +5,7 @@ use std::os::unix::fs::{chown, lchown, symlink};
 use std::path::PathBuf;
 
 use super::everywhere::commit;
-use super::support::World;
+use super::support::{World, git};
 use super::trust::{mode, set_mode};
 use super::{ask_for, policed, run, write_policy};
 
@@ -116,11 +116,50 @@ fn root_refuses_a_state_directory_of_others_wherever_the_database_is() {
 
 #[test]
 #[ignore = "needs root: cargo test --test policy -- --ignored"]
+fn root_writes_nothing_where_a_link_of_another_leads() {
+    let world = policed("");
+    let kept = world.path().join("kept");
+    fs::write(&kept, "kept").unwrap();
+    fs::create_dir(world.state_dir()).unwrap();
+    set_mode(&world.state_dir(), 0o777);
+    for (lock, command) in [("watch.lock", &["watch"][..]), ("lock", &["reconcile"]), ("lock", &["stop", "a"])] {
+        symlink(&kept, world.state_dir().join(lock)).unwrap();
+        run(&world, command).exits(66).says(&["state can be written by others"]);
+        // Nor where the link was made in time.
+        set_mode(&world.state_dir(), 0o700);
+        run(&world, command).exits(1).says(&[&format!("open state/{lock}: Too many levels")]);
+        set_mode(&world.state_dir(), 0o777);
+        fs::remove_file(world.state_dir().join(lock)).unwrap();
+    }
+    assert_eq!(fs::read_to_string(kept).unwrap(), "kept");
+}
+
+#[test]
+#[ignore = "needs root: cargo test --test policy -- --ignored"]
+fn a_mistake_in_the_policy_that_trusts_the_databases_owner_is_told() {
+    let world = policed("");
+    let shared = world.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    chown(&shared, Some(SOMEBODY), None).unwrap();
+    write_policy(&world, "owners = [12345]\nportrange = 7\n");
+    for command in ["reconcile", "down"] {
+        run(&world, &["--database", "shared/models.db", command]).exits(65).says(&["portrange", "policy.toml:3"]);
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo test --test policy -- --ignored"]
 fn root_takes_no_definitions_from_a_repository_that_others_can_write_to() {
     let world = policed("");
     commit(&world);
     let reconcile = || run(&world, &["--from-git", "HEAD", "reconcile"]);
     reconcile().exits(0);
+    let reconcile_tag = || run(&world, &["--from-git", "deployed/now", "reconcile"]);
+    reconcile_tag().exits(66).says(&["deployed/now"]);
+    git(world.path(), &["tag", "deployed/now"]);
+    reconcile_tag().exits(0);
+    set_mode(&world.path().join(".git/refs/tags/deployed"), 0o777);
+    reconcile_tag().exits(66).says(&[".git/refs/tags/deployed, on the way", "can be written by others"]);
     for name in [".git", ".git/HEAD", ".git/refs/heads", ".git/objects"] {
         let path = world.path().join(name);
         let good = mode(&path);

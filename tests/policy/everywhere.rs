@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::support::{Background, Ran, World, eventually};
+use super::support::{Background, Ran, Repository, World, eventually};
 use super::{PATIENCE, ask_for, policed, run, write_policy};
 
 #[test]
@@ -93,12 +93,7 @@ fn a_saved_plan_of_a_start_from_records_is_bound_too() {
 
 /// Commits what is in the world's directory.
 pub fn commit(world: &World) {
-    for arguments in [&["init", "-q"][..], &["add", "models.d"], &["commit", "-q", "-m", "change"]] {
-        let who = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"];
-        let mut git = std::process::Command::new("git");
-        let ended = git.arg("-C").arg(world.path()).args(who).args(arguments).status().unwrap();
-        assert!(ended.success(), "git {arguments:?}");
-    }
+    Repository::init(world.path()).commit();
 }
 
 #[test]

@@ -68,6 +68,18 @@ fn a_state_directory_that_a_service_manager_made_is_closed_at_once() {
 }
 
 #[test]
+fn a_state_directory_behind_a_link_is_closed_too() {
+    let world = World::new();
+    world.tiny("a");
+    let real = world.path().join("roomy");
+    fs::create_dir(&real).unwrap();
+    set_mode(&real, 0o755);
+    std::os::unix::fs::symlink("roomy", world.state_dir()).unwrap();
+    world.run(&["reconcile"]).exits(0);
+    assert_eq!(mode(&real), 0o700);
+}
+
+#[test]
 fn a_directory_of_other_things_is_not_closed_and_a_named_database_keeps_its_mode() {
     let world = World::new();
     let state = world.state_dir();

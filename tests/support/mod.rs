@@ -15,6 +15,7 @@ mod ports;
 mod processes;
 mod ran;
 mod receiver;
+mod repository;
 mod scene;
 mod terminal;
 mod watcher;
@@ -30,6 +31,7 @@ pub use self::{
     processes::{Process, Stat, leaders, leads_session, pids, processes, stop},
     ran::Ran,
     receiver::{Receiver, Request},
+    repository::{Repository, git},
     scene::Scene,
     terminal::Terminal,
     watcher::{Ended, Watcher},

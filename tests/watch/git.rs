@@ -1,20 +1,14 @@
 //! A real Git: what it changes at once is applied at once.
 
 use std::fs;
-use std::process::Command;
 
 use crate::scene::{PATIENCE, Scene, causes, kill_and_see_it_return, serves, watch, world};
-use crate::support::{World, eventually, free_port};
+use crate::support::{self, World, eventually, free_port};
 
 /// Runs git in `directory` of the world.
 #[track_caller]
 fn git(world: &World, directory: &str, arguments: &[&str]) {
-    let mut command = Command::new("git");
-    command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-    command.env("HOME", world.path().join("home")).env("GIT_CONFIG_NOSYSTEM", "1");
-    command.args(["-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "init.defaultBranch=main"]);
-    let done = command.args(arguments).current_dir(world.path().join(directory)).output().unwrap();
-    assert!(done.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    support::git(&world.path().join(directory), arguments);
 }
 
 fn commit(world: &World, directory: &str) {

@@ -212,8 +212,8 @@ impl<'s> Decider<'s, '_> {
             let desired = self.input.desired?;
             let name = std::path::Path::new(source).strip_prefix(&desired.dir).ok()?.to_str()?;
             let neighbour = desired.definitions.values().next()?;
-            let directory = neighbour.file.rsplit_once('/').map_or("", |(directory, _)| directory);
-            Some(format!("{directory}/{name}"))
+            let directory = neighbour.file.rfind('/').map_or("", |slash| &neighbour.file[..=slash]);
+            Some(format!("{directory}{name}"))
         };
         beside().unwrap_or_else(|| source.to_owned())
     }

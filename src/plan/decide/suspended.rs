@@ -48,8 +48,8 @@ fn is_removed(input: &Input<'_>, situation: &Situation<'_>) -> bool {
 }
 
 /// What its definition says otherwise than its record, which is applied once it
-/// is resumed. Nothing is asked for it: a llama-server of a model that hands are
-/// off is not run either.
+/// is resumed. Nothing is asked for it: no command line is tried of a model that
+/// hands are off.
 fn edits(situation: &Situation<'_>, state: Option<DesiredState>) -> Vec<Reason> {
     let (Some(wanted), Some(settled), None) = (&situation.wanted, &situation.settled, situation.unresolved) else {
         return Vec::new();

@@ -15,7 +15,7 @@ use notify::{ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::bell::{Bell, Ring};
 use super::places::{Place, places, places_of};
-use super::revision;
+use crate::git::revision_files;
 
 /// Why there are no events.
 #[derive(Debug, thiserror::Error)]
@@ -112,7 +112,7 @@ impl Files {
 
     fn wanted(&self) -> BTreeMap<PathBuf, Place> {
         let mut wanted = match &self.revision {
-            Some(revision) => places_of(&revision::files(&self.dir, revision)),
+            Some(revision) => places_of(&revision_files(&self.dir, revision)),
             None => places(&self.dir),
         };
         if let Some(directory) = lock(&self.shared).database[0].parent() {

@@ -9,7 +9,6 @@
 mod bell;
 mod files;
 mod places;
-mod revision;
 mod service;
 mod signals;
 

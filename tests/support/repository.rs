@@ -31,13 +31,22 @@ impl Repository {
     /// Runs git at the top: what it says.
     #[track_caller]
     pub fn git(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new("git");
-        command.args(["-c", "user.name=tests", "-c", "user.email=tests@localhost", "-c", "gc.auto=0"]).args(arguments);
-        command.current_dir(&self.0).stdin(Stdio::null());
-        // Whatever is set on this machine.
-        command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        git(&self.0, arguments)
     }
+}
+
+/// Runs git in `directory`: what it says.
+#[track_caller]
+pub fn git(directory: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new("git");
+    // Whatever is set on this machine, or by a hook that runs the tests.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GIT_")) {
+        command.env_remove(name);
+    }
+    command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+    command.args(["-c", "user.name=tests", "-c", "user.email=tests@localhost", "-c", "gc.auto=0"]);
+    command.args(["-c", "init.defaultBranch=main"]).args(arguments).current_dir(directory).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::git::WorkTree;
+use super::WorkTree;
 use crate::regular;
 
 /// The longest file of a reference that is read, bytes: it holds one name.
@@ -20,23 +20,34 @@ const MOST_LINKS: usize = 5;
 
 /// The files that decide which commit `revision` names in the repository that
 /// holds `dir`; where there is none, where one would be.
-pub(super) fn files(dir: &Path, revision: &str) -> BTreeSet<PathBuf> {
-    // No repository, or one that is not read: it may be made, or mended.
-    let nothing = || [dir.to_owned(), dir.join(".git")].into();
-    let Ok(Some(WorkTree { own, common, .. })) = WorkTree::holding(dir) else { return nothing() };
-    let mut files: BTreeSet<PathBuf> = [common.join("packed-refs"), common.join("reftable/tables.list")].into();
-    for name in names(revision) {
-        let mut name = name;
-        for _ in 0..=MOST_LINKS {
-            // Only what lies at the top belongs to one work tree alone.
-            let file = if name.contains('/') { common.join(&name) } else { own.join(&name) };
-            let next = regular::read(&file, LONGEST).ok().and_then(|content| link(&content));
-            files.insert(file);
-            let Some(next) = next else { break };
-            name = next;
-        }
+#[must_use]
+pub fn revision_files(dir: &Path, revision: &str) -> BTreeSet<PathBuf> {
+    match WorkTree::holding(dir) {
+        Ok(Some(tree)) => tree.revision_files(revision),
+        // No repository, or one that is not read: it may be made, or mended.
+        _ => [dir.to_owned(), dir.join(".git")].into(),
     }
-    files
+}
+
+impl WorkTree {
+    /// The files that decide which commit `revision` names here.
+    #[must_use]
+    pub fn revision_files(&self, revision: &str) -> BTreeSet<PathBuf> {
+        let Self { own, common, .. } = self;
+        let mut files: BTreeSet<PathBuf> = [common.join("packed-refs"), common.join("reftable/tables.list")].into();
+        for name in names(revision) {
+            let mut name = name;
+            for _ in 0..=MOST_LINKS {
+                // Only what lies at the top belongs to one work tree alone.
+                let file = if name.contains('/') { common.join(&name) } else { own.join(&name) };
+                let next = regular::read(&file, LONGEST).ok().and_then(|content| link(&content));
+                files.insert(file);
+                let Some(next) = next else { break };
+                name = next;
+            }
+        }
+        files
+    }
 }
 
 /// What a name may be short for: gitrevisions(7).
@@ -62,6 +73,7 @@ fn link(content: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
+    use super::super::work_tree::tests::commands;
     use super::*;
 
     #[test]
@@ -85,24 +97,18 @@ mod tests {
     fn a_branch_that_is_checked_out_is_found_through_head_also_in_a_linked_work_tree() {
         let temp = tempfile::tempdir().unwrap();
         let top = temp.path().canonicalize().unwrap();
-        let git = |args: &[&str]| {
-            let who = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"];
-            let output = std::process::Command::new("git").arg("-C").arg(&top).args(who).args(args).output().unwrap();
-            assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        };
         let main = top.join("repo");
-        git(&["init", "-q", "-b", "main", "repo"]);
-        git(&["-C", "repo", "commit", "-q", "--allow-empty", "-m", "first"]);
-        git(&["-C", "repo", "worktree", "add", "-q", "-b", "other", "../linked"]);
-        let here = files(&main.join("models.d"), "HEAD");
+        commands(&top, &["init -q -b main repo"]);
+        commands(&main, &["commit -q --allow-empty -m first", "worktree add -q -b other ../linked"]);
+        let here = revision_files(&main.join("models.d"), "HEAD");
         let git_dir = main.join(".git");
         for file in ["HEAD", "refs/heads/main", "packed-refs", "reftable/tables.list"] {
             assert!(here.contains(&git_dir.join(file)), "{file}: {here:?}");
         }
-        let linked = files(&top.join("linked/models.d"), "HEAD");
+        let linked = revision_files(&top.join("linked/models.d"), "HEAD");
         for file in ["worktrees/linked/HEAD", "refs/heads/other", "packed-refs"] {
             assert!(linked.contains(&git_dir.join(file)), "{file}: {linked:?}");
         }
-        assert_eq!(files(&top.join("none"), "HEAD"), [top.join("none"), top.join("none/.git")].into());
+        assert_eq!(revision_files(&top.join("none"), "HEAD"), [top.join("none"), top.join("none/.git")].into());
     }
 }
