@@ -212,7 +212,7 @@ fn a_start_that_fails_while_another_loads_is_not_forgotten() {
 fn a_plan_may_be_applied_from_another_directory() {
     let world = running(&["a", "b"]);
     world.remove_definition("b");
-    fs::write(world.models_dir().join("stray.toml"), "model = 7\n").unwrap();
+    fs::write(world.models_dir().join("no name.toml"), "model = 7\n").unwrap();
     edit(&world, "a", 1024);
     world.run(&["reconcile", "--dry-run", "--out", "plan.json"]).exits(65);
     let from = |directory: &str, arguments: &[&str]| {
@@ -222,8 +222,8 @@ fn a_plan_may_be_applied_from_another_directory() {
         Ran::of(&mut command)
     };
     from("weights", &["--dry-run"]).exits(65);
-    fs::remove_file(world.models_dir().join("stray.toml")).unwrap();
-    from("weights", &["--dry-run"]).exits(3).says(&["stray.toml, which could not be used, is mended or gone"]);
+    fs::remove_file(world.models_dir().join("no name.toml")).unwrap();
+    from("weights", &["--dry-run"]).exits(3).says(&["no name.toml, which could not be used, is mended or gone"]);
     world.run(&["reconcile", "--dry-run", "--out", "plan.json"]).exits(0).says(&["- b  delete"]);
     from("weights", &[]).exits(0).says(&["1 deleted"]);
     world.is_settled();

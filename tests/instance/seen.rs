@@ -193,7 +193,7 @@ fn a_silent_death_is_explained_by_the_signal() {
     let launch = bench.launch("killed", "/bin/sh", &["-c", "kill -KILL $$"]);
     bench.spawn(&launch);
     let dead = bench.until("dead", |seen| seen.deaths.contains_key(&launch.id)).deaths;
-    assert_eq!(dead[&launch.id].cause, FailureCause::NoMemory);
+    assert_eq!(dead[&launch.id].cause, FailureCause::Killed);
     assert!(dead[&launch.id].message.contains("SIGKILL"), "{dead:?}");
     assert_eq!(bench.observe().deaths, dead, "the next look says the same");
 }
