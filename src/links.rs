@@ -26,7 +26,7 @@ pub(crate) fn names(path: &Path) -> VecDeque<OsString> {
 /// # Errors
 /// A directory on the way cannot be looked at, or links lead in a circle.
 pub(crate) fn real(path: &Path) -> io::Result<PathBuf> {
-    follow(path, |_, _| Ok(()))
+    follow(path, |_, _, _| Ok(()))
 }
 
 /// Where `path`, absolute, leads for every process alike. What lies in `/proc`
@@ -38,7 +38,7 @@ pub(crate) fn real(path: &Path) -> io::Result<PathBuf> {
 pub(crate) fn real_for_all(path: &Path) -> Result<PathBuf, NotForAll> {
     // The last device that is known not to be it: a way crosses few.
     let mut known = None;
-    follow(path, |place, metadata| {
+    follow(path, |place, metadata, _| {
         if place.starts_with("/proc") {
             return Err(NotForAll::Proc(place.to_owned()));
         }
@@ -70,10 +70,10 @@ impl From<io::Error> for NotForAll {
 }
 
 /// Follows `path`, absolute, and asks `may_pass` at every step, links included,
-/// with what is there.
-fn follow<E: From<io::Error>>(
+/// with what is there and whether no name is left.
+pub(crate) fn follow<E: From<io::Error>>(
     path: &Path,
-    mut may_pass: impl FnMut(&Path, Option<&fs::Metadata>) -> Result<(), E>,
+    mut may_pass: impl FnMut(&Path, Option<&fs::Metadata>, bool) -> Result<(), E>,
 ) -> Result<PathBuf, E> {
     let mut left = names(path);
     let (mut here, mut links) = (PathBuf::from("/"), 0);
@@ -84,7 +84,7 @@ fn follow<E: From<io::Error>>(
         }
         let next = here.join(&name);
         let found = fs::symlink_metadata(&next);
-        may_pass(&next, found.as_ref().ok())?;
+        may_pass(&next, found.as_ref().ok(), left.is_empty())?;
         match found {
             Ok(metadata) if metadata.is_symlink() => {
                 links += 1;

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            let code = herdsman::cli::exit_of(&error);
+            let code = herdsman::cli::Exit::of(&error);
             let problems = herdsman::cli::diagnostics_of(&error);
             if !problems.is_empty() {
                 // Colours are stripped where standard error is no terminal.

@@ -6,11 +6,12 @@
 //! nobody can rename what belongs to another (sticky), may be on the way.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use crate::links::{self, MOST_LINKS, names};
+use crate::links;
 
 /// Others can change what is at a path.
 #[derive(Debug, thiserror::Error)]
@@ -67,38 +68,35 @@ pub fn require(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
     if !is_root() {
         return Ok(());
     }
-    let untrusted = |place: &Path, how| Untrusted { path: path.to_owned(), place: place.to_owned(), how };
-    let (mut left, mut here, mut links) = (names(path), PathBuf::from("/"), 0);
-    while let Some(name) = left.pop_front() {
-        if name == ".." {
-            here.pop();
-            continue;
+    let followed = links::follow(path, |place, metadata, is_last| {
+        let Some(metadata) = metadata else { return Err(Stop::Nothing) };
+        let access = Access::of(metadata);
+        // Nobody writes to a link; who owns it can put another in its place.
+        let written = access.written_by_others().filter(|_| !metadata.is_symlink());
+        let safe_on_the_way = access.is_sticky() && !is_last;
+        match access.foreign(owners).or(written.filter(|_| !safe_on_the_way)) {
+            Some(how) => Err(Stop::Untrusted(Untrusted { path: path.to_owned(), place: place.to_owned(), how })),
+            None => Ok(()),
         }
-        let next = here.join(&name);
-        let Ok(metadata) = fs::symlink_metadata(&next) else { return Ok(()) };
-        let access = Access::of(&metadata);
-        if let Some(how) = access.foreign(owners) {
-            return Err(untrusted(&next, how));
-        }
-        if metadata.is_symlink() {
-            let target = fs::read_link(&next).unwrap_or_default();
-            links += 1;
-            if links > MOST_LINKS {
-                return Ok(());
-            }
-            if target.is_absolute() {
-                here = PathBuf::from("/");
-            }
-            names(&target).into_iter().rev().for_each(|name| left.push_front(name));
-            continue;
-        }
-        let safe_on_the_way = access.is_sticky() && !left.is_empty();
-        if let Some(how) = access.written_by_others().filter(|_| !safe_on_the_way) {
-            return Err(untrusted(&next, how));
-        }
-        here = next;
+    });
+    match followed {
+        Err(Stop::Untrusted(untrusted)) => Err(untrusted),
+        Ok(_) | Err(Stop::Nothing) => Ok(()),
     }
-    Ok(())
+}
+
+/// What ends the way.
+enum Stop {
+    /// Others can change this.
+    Untrusted(Untrusted),
+    /// There is nothing, or nothing that can be opened either.
+    Nothing,
+}
+
+impl From<io::Error> for Stop {
+    fn from(_: io::Error) -> Self {
+        Self::Nothing
+    }
 }
 
 /// Refuses, as [`require`] does, the directory that the file at `path` really

@@ -8,7 +8,6 @@ use super::json::{self, Document};
 use super::open::{Refused, pass_and_tell};
 use super::output::print;
 use super::progress::Progress;
-use super::reconcile::exit_of_pass;
 use super::render;
 use super::{Exit, Format, Places, duration};
 use crate::plan::{Limits, WaitKind};
@@ -64,7 +63,7 @@ pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
         }
     };
     progress.finish();
-    let mut exit = exit_of_pass(&last);
+    let mut exit = Exit::of_pass(&last);
     let suspended = last.plan.waiting.iter().any(|w| w.on.kind() == WaitKind::ByHand);
     if document.has_failures() || suspended {
         exit = exit.and(Exit::Failed);

@@ -2,6 +2,18 @@
 
 use std::process::ExitCode;
 
+use super::open::Refused;
+use crate::definition::LoadError;
+use crate::host::{HostError, RevisionError};
+use crate::metrics::ListenError;
+use crate::model::Severity;
+use crate::plan::{WaitFor, WaitKind};
+use crate::policy::PolicyError;
+use crate::reconcile::Pass;
+use crate::review::PlanFileError;
+use crate::settings::SettingsError;
+use crate::state::StateError;
+
 /// What the exit code says. If several apply, the one that stands first
 /// here wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +60,87 @@ impl Exit {
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         self.min(other)
+    }
+}
+
+impl Exit {
+    /// That of an error that ended a command.
+    #[must_use]
+    pub fn of(error: &anyhow::Error) -> Self {
+        if let Some(refused) = error.downcast_ref::<Refused>() {
+            return refused.exit;
+        }
+        if error.is::<LoadError>() || error.is::<RevisionError>() {
+            return Self::NoModelsDir;
+        }
+        match error.downcast_ref::<SettingsError>() {
+            Some(SettingsError::Unreadable { .. }) => return Self::NoModelsDir,
+            Some(SettingsError::Writable(_) | SettingsError::Invalid(_)) => return Self::InvalidDefinition,
+            None => {}
+        }
+        if let Some(ListenError::Bind { .. }) = error.downcast_ref() {
+            return Self::Usage;
+        }
+        if let Some(file) = error.downcast_ref::<PlanFileError>() {
+            return Self::of_plan_file(file);
+        }
+        match error.downcast_ref::<HostError>() {
+            Some(error) => Self::of_host(error),
+            None => error.downcast_ref().map_or(Self::Failed, Self::of_state),
+        }
+    }
+
+    /// That of an error of this machine.
+    pub(super) fn of_host(error: &HostError) -> Self {
+        match error {
+            HostError::Load(_)
+            | HostError::Revision(_)
+            | HostError::Untrusted(_)
+            | HostError::Policy(PolicyError::Missing(_)) => Self::NoModelsDir,
+            HostError::Policy(_) => Self::InvalidDefinition,
+            HostError::State(error) => Self::of_state(error),
+            HostError::Database(_) | HostError::Processes(_) | HostError::ReadOnly => Self::Failed,
+        }
+    }
+
+    fn of_state(error: &StateError) -> Self {
+        match error {
+            StateError::Locked { .. } | StateError::Watched(_) => Self::Locked,
+            StateError::Untrusted(_) => Self::NoModelsDir,
+            _ => Self::Failed,
+        }
+    }
+
+    /// That of a file that is no saved plan, or cannot be one.
+    fn of_plan_file(error: &PlanFileError) -> Self {
+        match error {
+            PlanFileError::Unreadable { .. } => Self::NoModelsDir,
+            PlanFileError::NotAPlan { .. } | PlanFileError::OtherVersion { .. } => Self::InvalidDefinition,
+            PlanFileError::InTheWay(_) => Self::Usage,
+            PlanFileError::Unwritable { .. } => Self::Failed,
+        }
+    }
+
+    /// What the state after a pass says.
+    pub(super) fn of_pass(pass: &Pass) -> Self {
+        let mut diagnostics = pass.desired.iter().flat_map(|d| &d.diagnostics);
+        let invalid = diagnostics.any(|d| d.severity == Severity::Error);
+        let failed = pass.outcomes.iter().any(|o| o.result.is_err());
+        let waits = pass.plan.waiting.iter().map(|waiting| Self::of_wait(&waiting.on));
+        let also = [(invalid, Self::InvalidDefinition), (failed, Self::Failed)];
+        waits.chain(also.into_iter().filter_map(|(so, exit)| so.then_some(exit))).fold(Self::Converged, Self::and)
+    }
+
+    /// What it says that a model waits.
+    pub(super) const fn of_wait(on: &WaitFor) -> Self {
+        match on.kind() {
+            WaitKind::Guard => Self::Refused,
+            WaitKind::NoBinary => Self::NoLlamaServer,
+            WaitKind::InvalidDefinition => Self::InvalidDefinition,
+            WaitKind::Stuck => Self::Failed,
+            // What somebody wants by hand is no failure to report every minute.
+            WaitKind::Progressing | WaitKind::Note | WaitKind::ByHand => Self::Converged,
+        }
     }
 }
 

@@ -33,7 +33,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::plan;
 pub use exit::Exit;
-pub use open::{diagnostics_of, exit_of};
+pub use open::diagnostics_of;
 pub use output::complain;
 
 /// What is said of the program as a whole.

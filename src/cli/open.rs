@@ -4,19 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::output::complain;
-use super::review::exit_of_file;
 use super::{Exit, Places};
 use crate::apply::World;
-use crate::definition::LoadError;
-use crate::host::{self, Host, HostError, RevisionError};
-use crate::metrics::ListenError;
+use crate::host::{self, Host, HostError};
 use crate::model::Diagnostic;
 use crate::plan::Limits;
-use crate::policy::{Policy, PolicyError, PolicySource};
+use crate::policy::{Policy, PolicySource};
 use crate::reconcile::{Goal, Pass, look, pass_if};
-use crate::review::PlanFileError;
 use crate::settings::{Settings, SettingsError, locate};
-use crate::state::{Reads, StateDir, StateError};
+use crate::state::{Reads, StateDir};
 
 impl Places {
     pub(super) fn state(&self) -> StateDir {
@@ -138,52 +134,5 @@ pub fn diagnostics_of(error: &anyhow::Error) -> &[Diagnostic] {
     match error.downcast_ref::<HostError>() {
         Some(HostError::Policy(error)) => error.diagnostics(),
         _ => &[],
-    }
-}
-
-/// The exit code of an error that ended a command.
-#[must_use]
-pub fn exit_of(error: &anyhow::Error) -> Exit {
-    if let Some(refused) = error.downcast_ref::<Refused>() {
-        return refused.exit;
-    }
-    if error.is::<LoadError>() || error.is::<RevisionError>() {
-        return Exit::NoModelsDir;
-    }
-    match error.downcast_ref::<SettingsError>() {
-        Some(SettingsError::Unreadable { .. }) => return Exit::NoModelsDir,
-        Some(SettingsError::Writable(_) | SettingsError::Invalid(_)) => return Exit::InvalidDefinition,
-        None => {}
-    }
-    if let Some(ListenError::Bind { .. }) = error.downcast_ref() {
-        return Exit::Usage;
-    }
-    if let Some(file) = error.downcast_ref::<PlanFileError>() {
-        return exit_of_file(file);
-    }
-    match error.downcast_ref::<HostError>() {
-        Some(error) => exit_of_host(error),
-        None => error.downcast_ref().map_or(Exit::Failed, exit_of_state),
-    }
-}
-
-/// The exit code of an error of this machine.
-pub(super) fn exit_of_host(error: &HostError) -> Exit {
-    match error {
-        HostError::Load(_)
-        | HostError::Revision(_)
-        | HostError::Untrusted(_)
-        | HostError::Policy(PolicyError::Missing(_)) => Exit::NoModelsDir,
-        HostError::Policy(_) => Exit::InvalidDefinition,
-        HostError::State(error) => exit_of_state(error),
-        HostError::Database(_) | HostError::Processes(_) | HostError::ReadOnly => Exit::Failed,
-    }
-}
-
-fn exit_of_state(error: &StateError) -> Exit {
-    match error {
-        StateError::Locked { .. } | StateError::Watched(_) => Exit::Locked,
-        StateError::Untrusted(_) => Exit::NoModelsDir,
-        _ => Exit::Failed,
     }
 }

@@ -12,9 +12,10 @@ use super::output::{complain, print};
 use super::progress::Progress;
 use super::review::{self, Review};
 use super::{Exit, Places, duration, markdown, render};
+use crate::definition::closest;
 use crate::host::Host;
 use crate::instance::rotate;
-use crate::model::{Diagnostic, ModelName, Severity, Timestamp};
+use crate::model::{Diagnostic, ModelName, Timestamp};
 use crate::notify::last_call;
 use crate::plan::{ActionKind, Limits, WaitFor, WaitKind};
 use crate::reconcile::{Goal, Pass};
@@ -133,7 +134,7 @@ fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits, review: Optio
     report_diagnostics(&seen);
     reject_unknown_targets(&seen, args)?;
     review.map_or(Ok(()), |review| review.check(&host, &seen))?;
-    let exit = exit_of_pass(&seen).and(if args.detailed_exitcode && !seen.plan.actions.is_empty() {
+    let exit = Exit::of_pass(&seen).and(if args.detailed_exitcode && !seen.plan.actions.is_empty() {
         Exit::Changes
     } else {
         Exit::Converged
@@ -320,7 +321,7 @@ impl<'a> Run<'a> {
     }
 
     fn exit(&self, last: &Pass) -> Exit {
-        let mut exit = exit_of_pass(last);
+        let mut exit = Exit::of_pass(last);
         let unfinished = !last.outcomes.is_empty() || waits(last, WaitKind::Progressing);
         exit = exit.and(self.review.as_ref().map_or(Exit::Converged, Review::exit));
         if self.document.has_failures() || unfinished && !self.args.wait.no_wait {
@@ -347,32 +348,6 @@ fn waits(pass: &Pass, kind: WaitKind) -> bool {
     pass.plan.waiting.iter().any(|w| w.on.kind() == kind)
 }
 
-/// What the state after a pass says.
-pub(super) fn exit_of_pass(pass: &Pass) -> Exit {
-    let diagnostics = pass.desired.iter().flat_map(|d| &d.diagnostics);
-    let invalid = diagnostics.into_iter().any(|d| d.severity == Severity::Error);
-    let mut exit = if invalid { Exit::InvalidDefinition } else { Exit::Converged };
-    for waiting in &pass.plan.waiting {
-        exit = exit.and(exit_of_wait(&waiting.on));
-    }
-    if pass.outcomes.iter().any(|o| o.result.is_err()) {
-        exit = exit.and(Exit::Failed);
-    }
-    exit
-}
-
-/// What it says that a model waits.
-pub(super) const fn exit_of_wait(on: &WaitFor) -> Exit {
-    match on.kind() {
-        WaitKind::Guard => Exit::Refused,
-        WaitKind::NoBinary => Exit::NoLlamaServer,
-        WaitKind::InvalidDefinition => Exit::InvalidDefinition,
-        WaitKind::Stuck => Exit::Failed,
-        // What somebody wants by hand is no failure to report every minute.
-        WaitKind::Progressing | WaitKind::Note | WaitKind::ByHand => Exit::Converged,
-    }
-}
-
 fn diagnostics(pass: &Pass) -> &[Diagnostic] {
     pass.desired.as_ref().map_or(&[], |desired| &desired.diagnostics)
 }
@@ -394,13 +369,8 @@ fn reject_unknown_targets(pass: &Pass, args: &ReconcileArgs) -> Result<(), Refus
             || pass.plan.waiting.iter().any(|w| w.model == *name)
     };
     let Some(unknown) = args.target.iter().find(|name| !known(name)) else { return Ok(()) };
-    let nearest = desired
-        .definitions
-        .keys()
-        .map(|name| (strsim::jaro_winkler(name.as_str(), unknown.as_str()), name))
-        .filter(|(similarity, _)| *similarity > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    let hint = nearest.map_or_else(String::new, |(_, name)| format!("; did you mean {name}?"));
+    let nearest = closest(unknown.as_str(), desired.definitions.keys().map(ModelName::as_str));
+    let hint = nearest.map_or_else(String::new, |name| format!("; did you mean {name}?"));
     let message = format!("--target {unknown}: no definition declares it{hint}");
     Err(Refused { exit: Exit::Usage, message })
 }

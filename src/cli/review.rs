@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::open::{Refused, pass_and_tell};
 use super::output::complain;
-use super::reconcile::{exit_of_wait, report_diagnostics};
+use super::reconcile::report_diagnostics;
 use super::{Exit, Places};
 use crate::apply::World;
 use crate::database::Applied;
@@ -12,7 +12,7 @@ use crate::host::{Host, HostError};
 use crate::model::ModelName;
 use crate::plan::Limits;
 use crate::reconcile::{Goal, Pass, pass_if};
-use crate::review::{self, Changed, Here, PlanFileError, Saved};
+use crate::review::{self, Changed, Here, Saved};
 
 /// Differences that are told; of more, only the number.
 const MOST_TOLD: usize = 50;
@@ -102,7 +102,7 @@ impl Review {
         approved.carry_on(&last.plan);
         let left: Vec<&ModelName> = before.iter().filter(|name| !approved.tasks.contains_key(*name)).collect();
         for waiting in last.plan.waiting.iter().filter(|waiting| left.contains(&&waiting.model)) {
-            self.left = self.left.and(exit_of_wait(&waiting.on));
+            self.left = self.left.and(Exit::of_wait(&waiting.on));
         }
     }
 
@@ -152,14 +152,4 @@ impl Review {
 fn here(places: &Places) -> anyhow::Result<Here> {
     let (state, places) = (places.state(), places.resolve());
     Ok(Here::new(state.id()?.as_deref(), state.path(), &places.models_dir))
-}
-
-/// The exit code of a file that is no saved plan, or cannot be one.
-pub(super) fn exit_of_file(error: &PlanFileError) -> Exit {
-    match error {
-        PlanFileError::Unreadable { .. } => Exit::NoModelsDir,
-        PlanFileError::NotAPlan { .. } | PlanFileError::OtherVersion { .. } => Exit::InvalidDefinition,
-        PlanFileError::InTheWay(_) => Exit::Usage,
-        PlanFileError::Unwritable { .. } => Exit::Failed,
-    }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::open::Refused;
 use super::output::{complain, print};
-use super::reconcile::{exit_of_pass, report_diagnostics};
+use super::reconcile::report_diagnostics;
 use super::{Exit, Places, duration, render};
 use crate::definition::LoadError;
 use crate::host::{Host, HostError};
@@ -170,7 +170,7 @@ fn nobody(places: &Places, pass: &Pass) -> anyhow::Result<&'static str> {
 
 /// The end without success: the plan says what is missing.
 fn given_up(why: &str, pass: Option<&Pass>) -> anyhow::Error {
-    let exit = pass.map_or(Exit::Failed, |pass| exit_of_pass(pass).and(Exit::Failed));
+    let exit = pass.map_or(Exit::Failed, |pass| Exit::of_pass(pass).and(Exit::Failed));
     let plan = pass.map(|pass| format!("\n{}", render::plan(&pass.plan, pass.now).trim_end())).unwrap_or_default();
     Refused { exit, message: format!("{why}{plan}") }.into()
 }

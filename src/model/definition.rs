@@ -172,6 +172,19 @@ pub struct Desired {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+impl Desired {
+    /// The models that a file which cannot be used stands for: the one recorded
+    /// from it, and the one of its name unless another file declares that.
+    pub fn stands_for<'a>(
+        &'a self,
+        unresolved: &'a Unresolved,
+        recorded: Option<&'a ModelName>,
+    ) -> impl Iterator<Item = &'a ModelName> {
+        let named = unresolved.name.as_ref().filter(|name| !self.definitions.contains_key(*name));
+        recorded.into_iter().chain(named.filter(|name| Some(*name) != recorded))
+    }
+}
+
 /// A definition file that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unresolved {

@@ -43,6 +43,12 @@ impl Records {
         let by_hand = self.overrides.get(&definition.name).and_then(|overrides| overrides.state_instead(definition));
         by_hand.map_or(definition.state, |by_hand| by_hand.state)
     }
+
+    /// The models by the file that each was last recorded from.
+    #[must_use]
+    pub fn by_source(&self) -> BTreeMap<&str, &ModelName> {
+        self.models.iter().map(|(name, record)| (record.source.as_str(), name)).collect()
+    }
 }
 
 /// One managed model.

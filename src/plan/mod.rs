@@ -121,21 +121,18 @@ impl<'a> World<'a> {
     fn protect_unresolved(&mut self) {
         let input = self.input;
         let Some(desired) = input.desired.filter(|d| !d.unresolved.is_empty()) else { return };
-        let by_path: BTreeMap<&str, &ModelName> =
-            input.records.models.iter().map(|(name, record)| (record.source.as_str(), name)).collect();
+        let sources = input.records.by_source();
         for unresolved in &desired.unresolved {
-            match by_path.get(&*unresolved.path) {
-                Some(name) => {
-                    self.unresolved.insert(name, unresolved);
-                }
-                None => {
-                    self.deletions_blocked.get_or_insert(unresolved);
-                }
+            let recorded = sources.get(&*unresolved.path).copied();
+            if recorded.is_none() {
+                self.deletions_blocked.get_or_insert(unresolved);
             }
-            if let Some(name) = &unresolved.name
-                && !desired.definitions.contains_key(name)
-            {
-                self.unresolved.entry(name).or_insert(unresolved);
+            for name in desired.stands_for(unresolved, recorded) {
+                if Some(name) == recorded {
+                    self.unresolved.insert(name, unresolved);
+                } else {
+                    self.unresolved.entry(name).or_insert(unresolved);
+                }
             }
         }
     }

@@ -232,9 +232,10 @@ impl<'a> Known<'a> {
     }
 
     fn unresolved(self, model: &ModelName) -> Option<&'a Unresolved> {
-        let source = self.records.models.get(model).map(|record| record.source.as_str());
-        let declared = self.desired.definitions.contains_key(model);
-        let is_of = |u: &&Unresolved| source == Some(&*u.path) || !declared && u.name.as_ref() == Some(model);
+        let recorded = self.records.models.get_key_value(model);
+        let recorded_from =
+            |file: &Unresolved| recorded.filter(|(_, record)| *record.source == *file.path).map(|(name, _)| name);
+        let is_of = |file: &&Unresolved| self.desired.stands_for(file, recorded_from(file)).any(|name| name == model);
         self.desired.unresolved.iter().find(is_of)
     }
 

@@ -179,16 +179,11 @@ pub(super) fn stray_files(seen: &Pass) -> BTreeSet<String> {
     unresolved(seen).filter(|(_, model)| model.is_none()).map(|(unresolved, _)| unresolved.path.to_string()).collect()
 }
 
-/// The files that cannot be used, each with the model it stands for: the one
-/// recorded from it, or else of its name.
+/// The files that cannot be used, each with the model it stands for first.
 fn unresolved(seen: &Pass) -> impl Iterator<Item = (&Unresolved, Option<&ModelName>)> {
-    let recorded = seen.records.models.iter();
-    let by_path: BTreeMap<&str, &ModelName> = recorded.map(|(name, record)| (record.source.as_str(), name)).collect();
-    let declared = |name: &&ModelName| seen.desired.iter().any(|d| d.definitions.contains_key(*name));
-    seen.desired.iter().flat_map(|desired| &desired.unresolved).map(move |unresolved| {
-        let recorded = by_path.get(&*unresolved.path).copied();
-        (unresolved, recorded.or_else(|| unresolved.name.as_ref().filter(|name| !declared(name))))
-    })
+    let sources = seen.records.by_source();
+    let all = seen.desired.iter().flat_map(|desired| desired.unresolved.iter().map(move |file| (desired, file)));
+    all.map(move |(desired, file)| (file, desired.stands_for(file, sources.get(&*file.path).copied()).next()))
 }
 
 fn llama_server(seen: &Pass, definition: &Definition) -> Option<String> {

@@ -14,7 +14,7 @@
 //! |---|---|
 //! | `saved` | what is in the file |
 //! | `fingerprint` | what a plan rests on, model by model |
-//! | `compare` | what of it changed, in words |
+//! | `compare`, `told` | what of it changed, and in words |
 //! | `file` | reading and writing it |
 //!
 //! What counts as changed is what somebody did, or what happened to a server:
@@ -32,6 +32,7 @@ mod fingerprint;
 #[cfg(test)]
 mod hostile;
 mod saved;
+mod told;
 
 pub use compare::{Changed, Difference, changes, other_place};
 pub use file::{PlanFileError, read, write};

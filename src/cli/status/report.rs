@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::super::open::{Refused, exit_of_host};
-use super::super::reconcile::exit_of_pass;
+use super::super::open::Refused;
 use super::super::{Exit, Places};
 use super::note;
 use crate::database::{Database, Undelivered};
@@ -181,8 +180,8 @@ impl Look {
             now: seen.now,
             models,
             exit: match &unreadable {
-                Some(error) => exit_of_host(error),
-                None => exit_of_pass(&seen).and(if unfinished { Exit::Failed } else { Exit::Converged }),
+                Some(error) => Exit::of_host(error),
+                None => Exit::of_pass(&seen).and(if unfinished { Exit::Failed } else { Exit::Converged }),
             },
             unreadable: unreadable.as_ref().map(ToString::to_string),
             watcher: state.has_watcher()?,

@@ -1,0 +1,176 @@
+//! What a pass asks of this machine and does to it: the trait [`World`].
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::binaries::Binaries;
+use super::check::check_all;
+use super::{FromGit, Host, HostError, Places, working_directory};
+use crate::apply::{Read, World};
+use crate::definition::{self, LoadOptions, Loader, ReadFrom};
+use crate::instance;
+use crate::model::{
+    Change, Death, Desired, FailureCause, Instance, Launch, ModelName, Observed, ProcessId, Provenance, Records,
+    StopTarget, Timestamp,
+};
+use crate::plan::{Answers, Limits, Question};
+use crate::policy::Policy;
+use crate::reconcile::{Goal, Pass};
+use crate::trust;
+
+impl World for Host {
+    type Error = HostError;
+
+    fn now(&self) -> Timestamp {
+        Timestamp(jiff::Timestamp::now().as_millisecond())
+    }
+
+    fn seed(&mut self) -> [u8; 16] {
+        uuid::Uuid::new_v4().into_bytes()
+    }
+
+    fn load(&mut self) -> Result<Arc<Desired>, HostError> {
+        self.read_policy()?;
+        let Self { places, state_key, binaries, loader, from_git, .. } = self;
+        load(loader, from_git.as_mut(), places, *state_key, binaries)
+    }
+
+    fn records(&mut self) -> Result<Arc<Records>, HostError> {
+        // Passes go on without definitions, but not without knowing what is allowed.
+        self.read_policy()?;
+        Ok(self.store.records()?)
+    }
+
+    fn read(&mut self, goal: Goal) -> Result<Read, HostError> {
+        if goal == Goal::Down {
+            // Whatever the policy says, servers may be stopped.
+            return Ok((None, self.store.records()?));
+        }
+        self.read_policy()?;
+        let Self { places, store, state_key, binaries, loader, from_git, .. } = self;
+        let (desired, records) = std::thread::scope(|scope| {
+            let records = scope.spawn(|| store.records());
+            let desired = load(loader, from_git.as_mut(), places, *state_key, binaries);
+            (desired, records.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        Ok((Some(desired?), records?))
+    }
+
+    fn observe(&mut self, records: &Records) -> Result<Observed, HostError> {
+        let recorded: Vec<_> =
+            records.models.values().flat_map(|m| &m.instances).chain(&records.orphans).cloned().collect();
+        Ok(self.processes.observe(&recorded, &self.places.state.logs())?)
+    }
+
+    fn answer(&mut self, questions: &[Question], observed: &Observed, answers: &mut Answers) -> Result<(), HostError> {
+        let mut checks: Vec<(&Launch, &[PathBuf])> = Vec::new();
+        let mut busy: Vec<&Instance> = Vec::new();
+        for question in questions {
+            match question {
+                Question::Allowed { model, spec, hash } => {
+                    let refusal = self.binaries.policy.as_ref().and_then(|policy| policy.refusal(spec));
+                    let key = (model.clone(), hash.clone());
+                    if self.binaries.policy.is_some() && refusal.is_none() {
+                        self.allowed.insert(key.clone(), (**spec).clone());
+                    }
+                    answers.allowed.insert(key, refusal.map_or(Ok(()), Err));
+                }
+                Question::Binary(declared) => {
+                    let binary = self.binaries.find(declared.as_deref()).map(|(binary, _)| binary);
+                    answers.binaries.insert(declared.clone(), binary);
+                }
+                Question::Check(launch, weights) => checks.push((launch, weights)),
+                Question::Busy(id) => busy.extend(observed.instances.iter().find(|i| i.id == *id)),
+                Question::PortHolder(port) => {
+                    answers.holders.insert(*port, self.processes.port_holder(*port));
+                }
+                Question::GpuLayers { model, id, log_offset } => {
+                    let log = self.places.state.log(model);
+                    let layers = self.processes.offloaded_layers(&log, id, *log_offset);
+                    answers.gpu_layers.insert(id.clone(), layers.map_or(0, |(layers, _)| layers));
+                }
+                Question::FilesIntact { model, files } => {
+                    let intact = files.iter().all(|(path, was)| definition::identity_now(path) == Some(*was));
+                    answers.files_intact.insert(model.clone(), intact);
+                }
+            }
+        }
+        for (instance, answer) in busy.iter().zip(self.processes.busy(&busy)) {
+            answers.busy.insert(instance.id.clone(), answer);
+        }
+        if checks.is_empty() {
+            return Ok(());
+        }
+        for ((launch, _), result) in checks.iter().zip(check_all(&checks)) {
+            answers.checks.insert((launch.model.clone(), launch.spec.clone()), result);
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, plan: &Pass, limits: &Limits) -> Result<Vec<Change>, HostError> {
+        let (Some(teller), Some(database)) = (&self.teller, self.store.database()) else { return Ok(Vec::new()) };
+        let known = database.told()?;
+        Ok(teller.tell(plan, &limits.targets, &known, &self.places.state))
+    }
+
+    fn provenance(&mut self, sources: &BTreeMap<ModelName, &Path>) -> BTreeMap<ModelName, Provenance> {
+        if let Some(commit) = self.read_commit() {
+            let provenance = Provenance { commit: commit.clone(), dirty: false };
+            return sources.keys().map(|model| (model.clone(), provenance.clone())).collect();
+        }
+        let (loader, dir) = (&self.loader, self.models_dir());
+        let (found, notice) = self.git.ask(sources, || loader.is_still_so(&dir));
+        self.git_notice = notice.or(self.git_notice.take());
+        found
+    }
+
+    fn commit(&mut self, changes: &[Change]) -> Result<(), HostError> {
+        let now = self.now();
+        self.store.commit(changes, now)
+    }
+
+    fn log_length(&self, log: &Path) -> u64 {
+        // A log that cannot be looked at cannot be opened either: the start says so.
+        instance::log_length(log).unwrap_or(0)
+    }
+
+    fn spawn(&mut self, launch: &Launch) -> Result<ProcessId, Death> {
+        if let Some(message) = self.refusal(launch) {
+            return Err(Death { cause: FailureCause::Spawn, message });
+        }
+        self.processes.spawn(launch).map_err(|error| Death { cause: FailureCause::Spawn, message: error.to_string() })
+    }
+
+    fn stop(&mut self, targets: &[StopTarget]) -> Vec<Result<(), String>> {
+        let results = self.processes.stop(targets);
+        results.into_iter().map(|result| result.map_err(|error| error.to_string())).collect()
+    }
+}
+
+fn load(
+    loader: &mut Loader,
+    from_git: Option<&mut FromGit>,
+    places: &Places,
+    state_key: [u8; 32],
+    binaries: &Binaries,
+) -> Result<Arc<Desired>, HostError> {
+    binaries.look_again();
+    let cwd = working_directory();
+    let policy = binaries.policy.as_deref();
+    let dir = definition::absolute(&cwd, &places.models_dir);
+    let owners = policy.map_or(&[][..], Policy::owners);
+    trust::require(&dir, owners)?;
+    let from = match from_git {
+        Some(from_git) => ReadFrom::Commit(from_git.read(&dir, Some(owners))?),
+        None => ReadFrom::Itself,
+    };
+    let options = LoadOptions { dir: &places.models_dir, from, cwd: &cwd, state_key, catalogues: binaries };
+    let mut desired = loader.load(&options)?;
+    loader.require_trusted(&dir, owners)?;
+    if let Some(policy) = policy {
+        policy.enforce(&mut desired, from);
+    }
+    definition::host_checks(&mut desired, from);
+    Ok(desired)
+}

@@ -1,0 +1,207 @@
+//! What is done to one model, step by step, if nothing has to be waited for.
+
+use super::super::action::{Action, ActionKind, Step};
+use super::super::decide::{Decision, StartWish, StopWish, Wish};
+use super::super::input::Question;
+use super::super::reason::Reason;
+use super::super::waiting::WaitFor;
+use super::Scheduler;
+use super::ports::PortState;
+use super::turns::StopNow;
+use crate::model::{Change, InstanceRecord, InstanceState, ModelName};
+
+impl Scheduler<'_> {
+    /// The action of one model, or `None` with what it waits for noted.
+    pub(super) fn action(
+        &mut self,
+        model: &ModelName,
+        decision: Decision,
+        questions: &mut Vec<Question>,
+    ) -> Option<Action> {
+        let Decision { wish, mut reasons, mut changes, accepted, duplicates, .. } = decision;
+        changes.extend(accepted);
+        let mut steps: Vec<Step> = duplicates.iter().map(|stop| stop_step(stop, true)).collect();
+        let kind = match self.own_steps(model, wish, changes, questions) {
+            Some((kind, own)) => {
+                steps.extend(own);
+                kind
+            }
+            None if steps.is_empty() => return None,
+            // A second instance goes, whatever the first has to wait for.
+            None => {
+                reasons.retain(|reason| matches!(reason, Reason::Duplicate { .. }));
+                ActionKind::Stop
+            }
+        };
+        Some(Action { model: model.clone(), kind, reasons, steps })
+    }
+
+    fn own_steps(
+        &mut self,
+        model: &ModelName,
+        wish: Wish,
+        changes: Vec<Change>,
+        questions: &mut Vec<Question>,
+    ) -> Option<(ActionKind, Vec<Step>)> {
+        let mut steps = Vec::new();
+        let record = |changes: Vec<Change>| (!changes.is_empty()).then_some(Step::Record(changes));
+        let kind = match wish {
+            Wish::Nothing => return None,
+            Wish::Create(_) | Wish::Delete(_) if self.guarded => {
+                self.waits.insert(model.clone(), WaitFor::Guard);
+                return None;
+            }
+            Wish::Record => {
+                steps.extend(record(changes));
+                ActionKind::Update
+            }
+            Wish::Adopt => {
+                steps.extend(record(changes));
+                ActionKind::Adopt
+            }
+            Wish::Create(start) => {
+                // The record is made even while the start has to wait.
+                let start = start.and_then(|start| self.start_step(model, start, None, questions));
+                steps.extend(record(changes));
+                steps.extend(start);
+                ActionKind::Create
+            }
+            Wish::Start(start) => {
+                let start = self.start_step(model, start, None, questions)?;
+                steps.extend(record(changes));
+                steps.push(start);
+                ActionKind::Start
+            }
+            Wish::Stop(stop) => {
+                self.stop_steps(model, &stop, changes, &mut steps, questions)?;
+                ActionKind::Stop
+            }
+            Wish::Delete(stop) => {
+                let stopped = match &stop {
+                    Some(stop) => self.stop_steps(model, stop, changes, &mut steps, questions)?,
+                    None => true,
+                };
+                if stopped && self.is_recorded(model) {
+                    steps.push(Step::Record(vec![Change::DeleteModel { model: model.clone() }]));
+                }
+                ActionKind::Delete
+            }
+            Wish::Restart(stop, start) => {
+                if !self.permitted.contains(model) {
+                    self.wait_for_port(model, &start, questions);
+                    return None;
+                }
+                if matches!(self.stop_now(&stop), StopNow::Yes) && !self.stopping.contains(&stop.target.id) {
+                    self.wait_for_port(model, &start, questions);
+                    return None;
+                }
+                if self.stop_steps(model, &stop, changes, &mut steps, questions)? {
+                    steps.push(self.start_step(model, start, Some(&stop), questions)?);
+                }
+                ActionKind::Restart
+            }
+        };
+        Some((kind, steps))
+    }
+
+    fn is_recorded(&self, model: &ModelName) -> bool {
+        self.input.records.models.contains_key(model)
+    }
+
+    /// Adds the steps of a stop; whether it is one, and not only the
+    /// beginning of a drain. `None`: there is nothing to do but wait.
+    fn stop_steps(
+        &mut self,
+        model: &ModelName,
+        stop: &StopWish,
+        mut changes: Vec<Change>,
+        steps: &mut Vec<Step>,
+        questions: &mut Vec<Question>,
+    ) -> Option<bool> {
+        match self.stop_now(stop) {
+            StopNow::Yes => {
+                steps.extend((!changes.is_empty()).then_some(Step::Record(changes)));
+                steps.push(stop_step(stop, !self.is_recorded(model)));
+                Some(true)
+            }
+            StopNow::DrainUntil(deadline) => {
+                let record = stop.record.clone()?;
+                changes.push(Change::PutInstance(InstanceRecord {
+                    state: InstanceState::Draining { deadline },
+                    ..record
+                }));
+                steps.push(Step::Record(changes));
+                Some(false)
+            }
+            StopNow::Draining(busy, deadline) => {
+                self.waits.insert(model.clone(), WaitFor::Drain { busy, deadline });
+                None
+            }
+            StopNow::Ask => {
+                questions.push(Question::Busy(stop.target.id.clone()));
+                None
+            }
+        }
+    }
+
+    fn start_step(
+        &mut self,
+        model: &ModelName,
+        start: Box<StartWish>,
+        replaces: Option<&StopWish>,
+        questions: &mut Vec<Question>,
+    ) -> Option<Step> {
+        let mut after = Vec::new();
+        if let Some(port) = start.record.port {
+            match self.port_state(port, replaces) {
+                PortState::Free => {}
+                PortState::After(id) => after.push(id),
+                PortState::Ours(other) => {
+                    self.waits.insert(model.clone(), WaitFor::PortOf { port, model: other });
+                    return None;
+                }
+                PortState::Stranger => {
+                    self.wait_for_stranger(model, port, questions);
+                    return None;
+                }
+            }
+            self.starting.insert(port, model.clone());
+        }
+        if replaces.is_none() {
+            if self.start_slots == 0 {
+                self.waits.insert(model.clone(), WaitFor::StartSlot);
+                return None;
+            }
+            self.start_slots -= 1;
+        }
+        Some(Step::Start {
+            launch: Box::new(start.launch),
+            record: Box::new(start.record),
+            after,
+            if_failed: start.if_failed,
+        })
+    }
+
+    /// Says who is on the port of a restart that waits for nothing else.
+    fn wait_for_port(&mut self, model: &ModelName, start: &StartWish, questions: &mut Vec<Question>) {
+        let Some(port) = start.record.port.filter(|_| !self.waits.contains_key(model)) else { return };
+        if self.is_strangers(port) {
+            self.wait_for_stranger(model, port, questions);
+        } else if let Some((_, other)) = self.holders.get(&port).filter(|(_, other)| other != model) {
+            self.waits.insert(model.clone(), WaitFor::PortOf { port, model: other.clone() });
+        }
+    }
+
+    fn wait_for_stranger(&mut self, model: &ModelName, port: u16, questions: &mut Vec<Question>) {
+        let holder = self.input.answers.holders.get(&port);
+        if holder.is_none() {
+            questions.push(Question::PortHolder(port));
+        }
+        let holder = holder.cloned().flatten().unwrap_or_else(|| "another process".to_owned());
+        self.waits.insert(model.clone(), WaitFor::Port { port, holder });
+    }
+}
+
+fn stop_step(stop: &StopWish, duplicate: bool) -> Step {
+    Step::Stop { target: stop.target.clone(), record: stop.record.clone().map(Box::new), duplicate }
+}
