@@ -108,6 +108,10 @@ impl Promises {
     /// A plan is about to be made.
     pub fn plans(&mut self, records: &Records, now: Timestamp) {
         self.by_hand = records.overrides.iter().map(|(name, all)| (name.clone(), all.in_force(now))).collect();
+        // Whoever stops a model ends its wait after a crash.
+        let by_hand = |model: &ModelName| self.by_hand.get(model).and_then(|all| Some(all.state.as_ref()?.state));
+        let declared = |model: &ModelName| self.read.definitions.get(model).map(|definition| definition.state);
+        self.starts.retain(|model, _| by_hand(model).or_else(|| declared(model)) != Some(DesiredState::Stopped));
     }
 
     fn is_suspended(&self, model: &ModelName) -> bool {
