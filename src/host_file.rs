@@ -46,7 +46,8 @@ pub(crate) fn read(path: &Path) -> Result<String, HostFileError> {
 }
 
 /// Hands every key of `text` to `take`, with its line and value; `take` says
-/// whether it knows it. `place` is what people call the file, and its keys.
+/// whether it knows it. `place` is what people call the file, and its keys;
+/// `hides_values`: no problem shows what may be a secret there.
 ///
 /// # Errors
 /// Everything that is wrong with the file at `path`, which people see as `shown`.
@@ -55,9 +56,11 @@ pub(crate) fn keys(
     shown: &Arc<str>,
     text: &str,
     place: (&str, &[&str]),
+    hides_values: bool,
     mut take: impl FnMut(&mut Reader<'_, '_>, u32, &str, &Value<'_>) -> bool,
 ) -> Result<(), Vec<Diagnostic>> {
     let source = Source::new(path.to_string_lossy().into(), Arc::clone(shown), text);
+    let source = if hides_values { source.hiding_values() } else { source };
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         return Err(syntax::problems(&source, table.get_ref(), &errors));

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use support::{World, ask, eventually, get, try_ask};
+use support::{Ran, World, ask, eventually, get, try_ask};
 
 /// Every file below `dir`, with its content.
 fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -190,6 +190,18 @@ fn too_many_deletions_are_refused_and_the_rest_of_the_pass_happens() {
 }
 
 #[test]
+fn a_variable_that_is_empty_counts_as_not_set() {
+    let world = World::new();
+    world.tiny("a");
+    let mut command = world.command();
+    for name in ["MODELS_DIR", "DATABASE", "SETTINGS", "POLICY", "FROM_GIT"] {
+        command.env(format!("HERDSMAN_{name}"), "");
+    }
+    Ran::of(command.arg("reconcile")).exits(0);
+    assert!(world.state_dir().join("herdsman.db").exists());
+}
+
+#[test]
 fn a_target_leaves_everything_else_alone() {
     let world = World::new();
     for name in ["a", "b"] {
@@ -200,6 +212,9 @@ fn a_target_leaves_everything_else_alone() {
     world.pid("b");
     world.run(&["reconcile", "--target", "a", "--target", "bb"]).exits(64).says(&["--target bb", "did you mean b?"]);
     assert_eq!(world.instances().len(), 1, "not even what is spelt right");
+    world.remove_definition("b");
+    world.run(&["reconcile", "--target", "b"]).exits(0).says(&["Done: 1 deleted."]);
+    world.tiny("b");
     world.converges().says(&["+ a  create"]);
 }
 

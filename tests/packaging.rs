@@ -71,10 +71,8 @@ fn every_command_has_a_manual_page() {
     let nowhere = dir.path().join("nowhere");
     let output = Command::new(env!("CARGO_BIN_EXE_herdsman")).args(["man", "--to"]).arg(&nowhere).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(
-        said,
-        format!("error: {} cannot be written: give a directory that exists with --to\n", nowhere.display())
-    );
+    assert!(said.starts_with(&format!("error: cannot write to {}: No such file", nowhere.display())), "{said}");
+    assert!(said.ends_with("; give a directory that exists with --to\n"), "{said}");
 }
 
 #[test]

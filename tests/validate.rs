@@ -175,6 +175,9 @@ fn a_declared_port_that_a_stranger_holds_is_told_and_ones_own_server_is_none() {
     assert!(ran.stderr.contains(&format!("error: port {taken} is held by pid {} (", std::process::id())), "{ran}");
     assert!(ran.stderr.contains("models.d/b.toml:1:8"), "{ran}");
     assert_eq!(ran.stderr.matches("error:").count(), 1, "{ran}");
+    assert!(ran.stdout.contains("1 definition not valid, 2 valid."), "{ran}");
+    // Of another file nobody asked.
+    world.run(&["validate", "--host", "models.d/a.toml"]).exits(0).says(&["1 definition is valid."]);
 }
 
 #[test]

@@ -35,16 +35,18 @@ pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
         let message = format!("there is no state directory {}, so nothing of it runs", state.path().display());
         return Err(Refused { exit: Exit::Failed, message }.into());
     }
-    if state.has_watcher()? {
-        let message = format!("a watcher runs on {} and would start them again; stop it first", state.path().display());
-        return Err(Refused { exit: Exit::Locked, message }.into());
-    }
     let limits = Limits { port_range: places.port_range, logs: state.logs(), ..Limits::default() };
     let mut document = Document::new();
     let mut progress = Progress::new();
     state.create()?;
     let mut host = None;
     let last = loop {
+        // One may come while the last requests are waited for.
+        if state.has_watcher()? {
+            let place = state.path().display();
+            let message = format!("a watcher runs on {place} and would start them again; stop it first");
+            return Err(Refused { exit: Exit::Locked, message }.into());
+        }
         let lock = state.lock(args.lock_timeout)?;
         let host = match &mut host {
             Some(host) => host,

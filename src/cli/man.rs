@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::{Args, CommandFactory};
 
 use super::{ABOUT, Cli, Exit, output};
@@ -25,8 +24,10 @@ pub(super) fn run(args: &ManArgs) -> anyhow::Result<Exit> {
     let command = Cli::command().about(name).long_about(ABOUT);
     match &args.to {
         Some(dir) => {
-            let context = || format!("{} cannot be written: give a directory that exists with --to", dir.display());
-            clap_mangen::generate_to(command, dir).with_context(context)?;
+            clap_mangen::generate_to(command, dir).map_err(|error| {
+                let dir = dir.display();
+                anyhow::anyhow!("cannot write to {dir}: {error}; give a directory that exists with --to")
+            })?;
         }
         None => {
             let mut page = Vec::new();

@@ -29,6 +29,7 @@ mod why;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::plan;
@@ -64,6 +65,19 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// A path, which may be empty: a variable that is empty counts as not set.
+fn path_or_nothing() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+/// The directory of definitions, likewise.
+fn models_dir() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(|dir| PathBuf::from(if dir.is_empty() { MODELS_DIR.into() } else { dir }))
+}
+
+/// Where definitions are, unless it is said.
+const MODELS_DIR: &str = "models.d";
+
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Where things are")]
@@ -75,27 +89,28 @@ pub struct Places {
         value_name = "DIR",
         env = "HERDSMAN_MODELS_DIR",
         hide_env_values = true,
-        default_value = "models.d"
+        default_value = MODELS_DIR,
+        value_parser = models_dir()
     )]
     pub models_dir: PathBuf,
     /// Read the definitions of this commit, branch or tag (such as origin/main) instead of the files in the directory.
     #[arg(long, global = true, value_name = "REV", env = "HERDSMAN_FROM_GIT", hide_env_values = true)]
     pub from_git: Option<String>,
     /// Directory for records, logs and locks [default: $XDG_STATE_HOME/herdsman].
-    #[arg(long, global = true, value_name = "DIR", env = "HERDSMAN_STATE_DIR", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "DIR", env = "HERDSMAN_STATE_DIR", hide_env_values = true, value_parser = path_or_nothing())]
     pub state_dir: Option<PathBuf>,
     /// SQLite file shared with other programs [default: herdsman.db in the state directory].
-    #[arg(long, global = true, value_name = "FILE", env = "HERDSMAN_DATABASE", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "FILE", env = "HERDSMAN_DATABASE", hide_env_values = true, value_parser = path_or_nothing())]
     pub database: Option<PathBuf>,
     /// llama-server for definitions that name none [default: from PATH].
     #[arg(long, global = true, value_name = "PATH", env = "HERDSMAN_LLAMA_SERVER", hide_env_values = true)]
     pub llama_server: Option<String>,
     /// What this host's owner decides, such as whom to tell
     /// [default: /etc/herdsman/herdsman.toml for root, else $XDG_CONFIG_HOME/herdsman/herdsman.toml].
-    #[arg(long, global = true, value_name = "FILE", env = "HERDSMAN_SETTINGS", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "FILE", env = "HERDSMAN_SETTINGS", hide_env_values = true, value_parser = path_or_nothing())]
     pub settings: Option<PathBuf>,
     /// What definitions may ask of this host [default: /etc/herdsman/policy.toml, if it is there].
-    #[arg(long, global = true, value_name = "FILE", env = "HERDSMAN_POLICY", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "FILE", env = "HERDSMAN_POLICY", hide_env_values = true, value_parser = path_or_nothing())]
     pub policy: Option<PathBuf>,
     /// Ports to allot to definitions that name none.
     #[arg(long, global = true, value_name = "A-B", default_value = "8100-8999", value_parser = port_range)]

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::json::{self, FORMAT_VERSION};
 use super::open::Refused;
 use super::output::print;
+use super::status::table::one_line;
 use super::{Exit, Format, Places};
 use crate::database::{Database, ModelFilter, ModelRow, convert};
 use crate::model::{ModelType, Status};
@@ -112,7 +113,7 @@ fn list(rows: &[ModelRow], output: &Output) -> anyhow::Result<Exit> {
                 };
                 let created = row.created_at().and_then(|at| jiff::Timestamp::from_millisecond(at.0).ok());
                 let created = created.map_or_else(|| "-".to_owned(), |at| format!("{at:.0}"));
-                let name: String = row.name().chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+                let [name, model_type, status] = [row.name(), &model_type, &status].map(one_line);
                 let _ = writeln!(out, "{:>6}  {name:width$}  {model_type:8}  {status:8}  {created}", row.id());
             }
             print(out)?;

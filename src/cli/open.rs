@@ -1,11 +1,13 @@
 //! From arguments to a host and a pass, and from errors to exit codes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::output::complain;
 use super::{Exit, Places};
 use crate::apply::World;
+use crate::definition::Catalogue;
+use crate::definition::catalogue::binary;
 use crate::host::{self, Host, HostError};
 use crate::model::Diagnostic;
 use crate::plan::Limits;
@@ -16,7 +18,7 @@ use crate::state::{Reads, StateDir};
 
 impl Places {
     pub(super) fn state(&self) -> StateDir {
-        StateDir::new(self.state_dir.clone().unwrap_or_else(StateDir::default_path))
+        StateDir::new(stated(self.state_dir.as_ref()).map_or_else(StateDir::default_path, Path::to_owned))
     }
 
     /// `--llama-server`; an empty variable is one that is not set.
@@ -24,9 +26,18 @@ impl Places {
         self.llama_server.as_deref().filter(|name| !name.is_empty())
     }
 
+    /// The options of that llama-server.
+    pub(super) fn stated_catalogue(&self) -> Result<Option<Arc<Catalogue>>, Refused> {
+        let Some(stated) = self.stated_llama_server() else { return Ok(None) };
+        let path = std::env::var_os("PATH");
+        let found = binary::locate(Some(stated), path.as_deref())
+            .and_then(|path| binary::catalogue(&path, &binary::identify(&path)?, None, false));
+        found.map(Some).map_err(|problem| Refused { exit: Exit::NoLlamaServer, message: problem.to_string() })
+    }
+
     /// `--policy`, likewise.
     pub(super) fn stated_policy(&self) -> Option<&Path> {
-        self.policy.as_deref().filter(|path| !path.as_os_str().is_empty())
+        stated(self.policy.as_ref())
     }
 
     /// `--from-git`, likewise.
@@ -40,7 +51,7 @@ impl Places {
         host::Places {
             models_dir: self.models_dir.clone(),
             from_git: self.revision().map(str::to_owned),
-            database: self.database.clone().unwrap_or_else(|| state.database()),
+            database: stated(self.database.as_ref()).map_or_else(|| state.database(), Path::to_owned),
             policy: self.stated_policy().map(Path::to_owned),
             llama_server: self.stated_llama_server().map(str::to_owned),
             state,
@@ -49,7 +60,7 @@ impl Places {
 
     /// What this host's owner decides.
     pub(super) fn settings(&self) -> Result<Settings, SettingsError> {
-        Settings::load(&locate(self.settings.as_deref()))
+        Settings::load(&locate(stated(self.settings.as_ref())))
     }
 
     /// The policy that `validate` goes by: one that is stated, and with `--host`
@@ -86,6 +97,11 @@ impl Places {
     pub(super) fn open_read_only(&self) -> Result<Host, HostError> {
         Host::open_read_only(self.resolve())
     }
+}
+
+/// A path that was stated; an empty variable is one that is not set.
+fn stated(path: Option<&PathBuf>) -> Option<&Path> {
+    path.map(PathBuf::as_path).filter(|path| !path.as_os_str().is_empty())
 }
 
 /// A pass, with what is to be told of the database on standard error. One that

@@ -48,8 +48,7 @@ pub(super) fn write(bytes: &[u8]) -> anyhow::Result<Reader> {
 pub(super) fn pause(time: Duration) -> Reader {
     let stdout = std::io::stdout();
     let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
-    let time = Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) };
-    match poll(&mut watched, Some(&time)) {
+    match poll(&mut watched, Timespec::try_from(time).ok().as_ref()) {
         Ok(_) if watched[0].revents().intersects(PollFlags::ERR | PollFlags::NVAL) => Reader::Left,
         // A signal, too, ends the wait.
         _ => Reader::Listens,

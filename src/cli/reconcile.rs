@@ -183,7 +183,7 @@ pub(super) fn converge(
         }
     }
     run.progress.finish();
-    if let (Some(notify), Some(host)) = (notify, &mut host) {
+    if let Some(host) = &mut host {
         tell(host, notify, &places.state());
     }
     if run.out_of_time() && waits(&last, WaitKind::Progressing) {
@@ -219,8 +219,8 @@ struct Run<'a> {
     document: Document,
     progress: Progress,
     begun: Instant,
-    /// Logs that became too long were rotated.
-    rotated: bool,
+    /// Its first pass was made: targets are known, long logs were rotated.
+    is_under_way: bool,
     /// Passes in a row that did something, and in which nothing worked.
     busy_passes: usize,
     futile_passes: usize,
@@ -244,7 +244,7 @@ impl<'a> Run<'a> {
             document,
             progress,
             begun,
-            rotated: false,
+            is_under_way: false,
             busy_passes: 0,
             futile_passes: 0,
         }
@@ -261,12 +261,15 @@ impl<'a> Run<'a> {
         };
         let pass = match &mut self.review {
             None => {
-                let approve = |seen: &Pass| Ok(reject_unknown_targets(seen, self.args)?);
+                let is_first = !self.is_under_way;
+                // Later a target may be deleted, as was wanted.
+                let approve =
+                    |seen: &Pass| if is_first { Ok(reject_unknown_targets(seen, self.args)?) } else { Ok(()) };
                 pass_and_tell_if(host, Goal::Definitions, &self.limits, self.cause, approve)?
             }
             Some(review) => review.pass(host, &self.limits)?,
         };
-        if !std::mem::replace(&mut self.rotated, true) {
+        if !std::mem::replace(&mut self.is_under_way, true) {
             // The log grows on, and the next reconcile tries again.
             rotate(&state.logs(), &self.args.limits.rotation()).iter().for_each(complain);
         }
@@ -335,10 +338,14 @@ impl<'a> Run<'a> {
 }
 
 /// Delivers what there is to tell, without a lock and for some seconds at most.
-fn tell(host: &mut Host, notify: &Notify, state: &StateDir) {
+fn tell(host: &mut Host, notify: Option<&Notify>, state: &StateDir) {
     let now = || Timestamp(jiff::Timestamp::now().as_millisecond());
     let Some(database) = host.database_mut() else { return };
-    match last_call::deliver(database, notify, state, now) {
+    let told = match notify {
+        Some(notify) => last_call::deliver(database, notify, state, now),
+        None => last_call::nobody(database, now()),
+    };
+    match told {
         Ok(notices) => notices.iter().for_each(complain),
         Err(error) => complain(format_args!("what is to be told is left to the next reconcile: {error}")),
     }

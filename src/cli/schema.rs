@@ -2,9 +2,7 @@
 
 use clap::Args;
 
-use super::open::Refused;
 use super::{Exit, Places, json};
-use crate::definition::catalogue::binary;
 use crate::definition::{Catalogue, FileKind, schema};
 
 /// `herdsman schema`
@@ -22,15 +20,7 @@ pub struct SchemaArgs {
 /// The llama-server that was named is not usable, or standard output cannot be
 /// written.
 pub(super) fn run(places: &Places, args: &SchemaArgs) -> anyhow::Result<Exit> {
-    let catalogue = match places.resolve().llama_server {
-        None => Catalogue::embedded(),
-        Some(name) => {
-            let path = std::env::var_os("PATH");
-            let found = binary::locate(Some(&name), path.as_deref())
-                .and_then(|path| binary::catalogue(&path, &binary::identify(&path)?, None, false));
-            found.map_err(|problem| Refused { exit: Exit::NoLlamaServer, message: problem.to_string() })?
-        }
-    };
+    let catalogue = places.stated_catalogue()?.unwrap_or_else(Catalogue::embedded);
     let kind = if args.defaults { FileKind::Defaults } else { FileKind::Definition };
     json::print(&schema(&catalogue, kind))?;
     Ok(Exit::Converged)

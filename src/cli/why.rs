@@ -49,6 +49,8 @@ enum Known {
 /// Everything there is to tell.
 struct Told {
     now: Timestamp,
+    /// The definitions could be read, so it is known what is to be done.
+    is_planned: bool,
     name: ModelName,
     known: Known,
     status: ModelStatus,
@@ -92,8 +94,10 @@ struct Process<'a> {
 pub(super) fn run(places: &Places, args: &WhyArgs) -> anyhow::Result<Exit> {
     let look = Look::take(places, None)?;
     look.notices.iter().for_each(complain);
+    let mut exit = Exit::Converged;
     if let Some(error) = &look.unreadable {
         complain(format_args!("error: {error}"));
+        exit = look.exit;
     }
     let at = places.resolve();
     let database = match Database::open_read_only(&at.database).map_err(|error| error.at(at.place())) {
@@ -109,12 +113,12 @@ pub(super) fn run(places: &Places, args: &WhyArgs) -> anyhow::Result<Exit> {
         Format::Json => json::print(&told.document())?,
         Format::Text => print(told.text())?,
     }
-    Ok(Exit::Converged)
+    Ok(exit)
 }
 
 /// `None`: nothing has this name, nor ever had.
 fn tell(look: Look, database: Option<&Database>, name: &ModelName) -> Result<Option<Told>, DatabaseError> {
-    let now = look.now;
+    let (now, is_planned) = (look.now, look.unreadable.is_none());
     let status = look.models.into_iter().find(|model| model.name == name.as_str());
     let events = database.map(|database| database.events(Some(name), LOOKED_THROUGH)).transpose()?.unwrap_or_default();
     let generations = database.map(|database| database.generations(name)).transpose()?.unwrap_or_default();
@@ -125,7 +129,15 @@ fn tell(look: Look, database: Option<&Database>, name: &ModelName) -> Result<Opt
         Some(status) if status.generation == 0 => Known::New,
         Some(_) => Known::Managed,
     };
-    Ok(Some(Told { now, name: name.clone(), known, status: status.unwrap_or_default(), events, generations }))
+    Ok(Some(Told {
+        now,
+        is_planned,
+        name: name.clone(),
+        known,
+        status: status.unwrap_or_default(),
+        events,
+        generations,
+    }))
 }
 
 impl Told {
@@ -282,7 +294,8 @@ impl Told {
                 out.item("now", first);
                 rest.iter().for_each(|line| out.more(line));
             }
-            None => out.item("now", "as declared, nothing is to be done"),
+            None if self.is_planned => out.item("now", "as declared, nothing is to be done"),
+            None => out.item("now", "what is to be done is not known, for the definitions cannot be read"),
         }
     }
 

@@ -223,15 +223,15 @@ impl Database {
         self.write(|connection| notifications::settle(connection, number, how, now))
     }
 
-    /// What has not been delivered. Nothing, in the database of a herdsman that
-    /// told nobody.
+    /// What has not been delivered, and was not given up too long ago. Nothing,
+    /// in the database of a herdsman that told nobody.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn undelivered(&self) -> Result<Undelivered, DatabaseError> {
+    pub fn undelivered(&self, now: Timestamp) -> Result<Undelivered, DatabaseError> {
         self.read(|connection| match migrations::version(connection)? {
             0 | 1 => Ok(Undelivered::default()),
-            _ => notifications::undelivered(connection),
+            _ => notifications::undelivered(connection, now),
         })
     }
 

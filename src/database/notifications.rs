@@ -170,19 +170,23 @@ pub(super) fn settle(connection: &Connection, number: i64, how: &Delivered, now:
             params![number, error, now.0],
         )?,
     };
-    let oldest = now.shifted(-i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX));
-    connection.execute("DELETE FROM herdsman_notifications WHERE given_up_at < ?1", [oldest.0])?;
+    connection.execute("DELETE FROM herdsman_notifications WHERE given_up_at < ?1", [oldest(now).0])?;
     Ok(())
 }
 
-pub(super) fn undelivered(connection: &Connection) -> Result<Undelivered, Problem> {
-    let (pending, given_up) = connection.query_row(
-        "SELECT count(*) FILTER (WHERE given_up_at IS NULL), count(given_up_at) FROM herdsman_notifications",
-        [],
-        |row| Ok((row.get::<_, u32>(0)?, row.get::<_, u32>(1)?)),
-    )?;
-    let sql = "SELECT error FROM herdsman_notifications WHERE error IS NOT NULL
+/// What was given up before is forgotten.
+fn oldest(now: Timestamp) -> Timestamp {
+    now.shifted(-i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX))
+}
+
+pub(super) fn undelivered(connection: &Connection, now: Timestamp) -> Result<Undelivered, Problem> {
+    let sql = "SELECT count(*) FILTER (WHERE given_up_at IS NULL), count(*) FILTER (WHERE given_up_at >= ?1)
+         FROM herdsman_notifications";
+    let counts = |row: &Row<'_>| Ok((row.get::<_, u32>(0)?, row.get::<_, u32>(1)?));
+    let (pending, given_up) = connection.query_row(sql, [oldest(now).0], counts)?;
+    let sql = "SELECT error FROM herdsman_notifications
+         WHERE error IS NOT NULL AND (given_up_at IS NULL OR given_up_at >= ?1)
          ORDER BY given_up_at IS NULL, given_up_at DESC, number DESC LIMIT 1";
-    let last_error = connection.query_row(sql, [], |row| row.get(0)).optional()?;
+    let last_error = connection.query_row(sql, [oldest(now).0], |row| row.get(0)).optional()?;
     Ok(Undelivered { pending, given_up, last_error })
 }

@@ -22,6 +22,8 @@ pub(crate) struct Source<'t> {
     pub text: &'t str,
     /// The byte each line begins at.
     lines: Vec<usize>,
+    /// Takes the secrets out of a text.
+    redact: fn(&str) -> String,
     /// The text without secrets, made when the first problem needs it.
     shared: OnceLock<Arc<str>>,
 }
@@ -31,7 +33,12 @@ impl<'t> Source<'t> {
         let mut lines = Vec::with_capacity(32);
         lines.push(0);
         lines.extend(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1));
-        Self { path, file, text, lines, shared: OnceLock::new() }
+        Self { path, file, text, lines, redact, shared: OnceLock::new() }
+    }
+
+    /// The same, of a file in which any value may be a secret.
+    pub fn hiding_values(self) -> Self {
+        Self { redact: redact_values, ..self }
     }
 
     /// The line of a byte, from 1.
@@ -46,7 +53,7 @@ impl<'t> Source<'t> {
 
     /// An error at `span`.
     pub fn error(&self, span: Range<usize>, message: impl Into<String>) -> Diagnostic {
-        let shared = self.shared.get_or_init(|| redact(self.text).into());
+        let shared = self.shared.get_or_init(|| (self.redact)(self.text).into());
         Diagnostic::error(Arc::clone(&self.file), message).at(shared, span)
     }
 
@@ -78,15 +85,40 @@ fn value_span(rest: &str, needle: &str) -> Option<Range<usize>> {
 /// `text` with every value that may be a secret overwritten by as many `*`,
 /// so that positions stay. A reference (`{ file = "…" }`) is no secret.
 fn redact(text: &str) -> String {
+    let is_secret = |line: &str, at: usize| names_a_secret(&line[..at]) && !is_reference(&line[at + 1..]);
+    overwritten(text, |line| {
+        let secret = line.match_indices('=').find(|(at, _)| is_secret(line, *at));
+        secret.map_or(line.len(), |(at, _)| at + 1)
+    })
+}
+
+/// [`redact`] for a file in which any value may be a secret, under whatever
+/// key: only what certainly is none is kept.
+fn redact_values(text: &str) -> String {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ' | '\t');
+    let is_table = |line: &str| {
+        let name = line.trim().trim_start_matches('[').trim_end_matches(']');
+        line.starts_with('[') && name.chars().all(is_name)
+    };
+    let is_harmless = |key: &str| matches!(key.trim(), "timeout" | "events" | "models");
+    overwritten(text, |line| match line.split_once('=') {
+        None if is_table(line) => line.len(),
+        // Perhaps a line of a text of several lines.
+        None => 0,
+        Some((key, _)) if !key.chars().all(is_name) => 0,
+        Some((key, value)) if is_harmless(key) || is_reference(value) => line.len(),
+        Some((key, _)) => key.len() + 1,
+    })
+}
+
+/// `text` with each line overwritten from where `kept` ends.
+fn overwritten(text: &str, kept: impl Fn(&str) -> usize) -> String {
+    let hide = |byte: u8| if byte.is_ascii_whitespace() { char::from(byte) } else { '*' };
     let mut redacted = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
-        let secret = line
-            .match_indices('=')
-            .find(|(at, _)| names_a_secret(&line[..*at]) && !is_reference(&line[at + 1..]))
-            .map_or(line.len(), |(at, _)| at + 1);
-        let (kept, hidden) = line.split_at(secret);
+        let (kept, hidden) = line.split_at(kept(line));
         redacted.push_str(kept);
-        redacted.extend(hidden.bytes().map(|byte| if byte.is_ascii_whitespace() { char::from(byte) } else { '*' }));
+        redacted.extend(hidden.bytes().map(hide));
     }
     redacted
 }
@@ -115,6 +147,18 @@ mod tests {
 
     fn source(text: &str) -> Source<'_> {
         Source::new("/d/a.toml".into(), "d/a.toml".into(), text)
+    }
+
+    #[test]
+    fn where_any_value_may_be_a_secret_none_is_shown() {
+        let text = "# SECRET\n[notify]\nwebhok = \"https://SECRET\"\n\"X-Auth\" = \"SECRET\"\ncommand = [\"/x\",\n  \"SECRET\"]\n\
+                    webhook = \"\"\"\nhttps://x/?SECRET=SECRET\n\"\"\"\ntimeout = \"10x\"\nx-key = { file = \"k\" }\n[\"SECRET\"]\n";
+        let redacted = redact_values(text);
+        assert!(!redacted.contains("SECRET"), "{redacted}");
+        assert_eq!(redacted.len(), text.len(), "positions stay");
+        for kept in ["[notify]\n", "webhok = ", "command = ", "timeout = \"10x\"\n", "x-key = { file = \"k\" }\n"] {
+            assert!(redacted.contains(kept), "{kept} is not in {redacted}");
+        }
     }
 
     #[test]

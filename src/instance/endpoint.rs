@@ -81,6 +81,18 @@ impl Endpoint {
         }
     }
 
+    /// Where it is reached from this machine; `None` for a unix socket.
+    pub fn url(&self) -> Option<String> {
+        let host = match self.host.as_str() {
+            "0.0.0.0" => "127.0.0.1".to_owned(),
+            "::" => "[::1]".to_owned(),
+            host if host.contains(':') => format!("[{host}]"),
+            host => host.to_owned(),
+        };
+        let scheme = if self.tls { "https" } else { "http" };
+        Some(format!("{scheme}://{host}:{}{}", self.port?, self.prefix))
+    }
+
     /// Whether it was told to open a unix socket.
     pub fn is_unix(&self) -> bool {
         self.host.contains('/')
@@ -133,6 +145,15 @@ mod tests {
     fn of_an_option_given_twice_the_last_counts() {
         let endpoint = read("llama-server --port 1 --host 0.0.0.0 --port 8101 --api-prefix /v", "");
         assert_eq!((endpoint.host.as_str(), endpoint.port, endpoint.prefix.as_str()), ("0.0.0.0", Some(8101), "/v"));
+    }
+
+    #[test]
+    fn a_url_is_one_that_can_be_asked() {
+        let url = |words: &str| read(words, "").url().unwrap_or_default();
+        assert_eq!(url("x --host 0.0.0.0 --port 1 --api-prefix /v"), "http://127.0.0.1:1/v");
+        assert_eq!(url("x --host :: --port 1"), "http://[::1]:1");
+        assert_eq!(url("x --host fd00::1 --port 1 --ssl-key-file k --ssl-cert-file c"), "https://[fd00::1]:1");
+        assert_eq!(url("x --host /run/a.sock"), "");
     }
 
     #[test]

@@ -138,6 +138,7 @@ impl Host {
             spec: found.spec,
             process: self.identity(found.pid, found.start_ticks),
             started_at: process::started_at(boot, found.start_ticks),
+            url: endpoint.url(),
             host: endpoint.host,
             port: endpoint.port,
             health,

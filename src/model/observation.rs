@@ -48,6 +48,8 @@ pub struct Instance {
     pub host: String,
     /// `--port` of its own command line; `None` for a unix socket.
     pub port: Option<u16>,
+    /// Where it is reached from this machine; `None` for a unix socket.
+    pub url: Option<String>,
     /// What it answers.
     pub health: Health,
     /// How far its loading has come.

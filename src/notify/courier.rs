@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::deliver::{Carrier, Failure, give_up_others, outcome};
 use super::wait;
-use crate::database::{Database, Delivered, Delivery};
+use crate::database::{Database, DatabaseError, Delivered, Delivery};
 use crate::model::{Channel, Timestamp};
 use crate::settings::Notify;
 use crate::state::{Lock, StateDir};
@@ -30,7 +30,7 @@ pub struct Couriers {
     look: Option<Instant>,
     /// What no channel is left for was given up.
     tidied: bool,
-    /// What was last said of the database.
+    /// What the last round said of the database.
     problem: Option<String>,
 }
 
@@ -42,7 +42,13 @@ impl Couriers {
     pub fn new(notify: &Notify, ring: impl Fn() + Clone + Send + 'static) -> std::io::Result<Self> {
         let carriers = Carrier::all(notify)?.into_iter();
         let couriers = carriers.map(|carrier| Courier::new(carrier, ring.clone())).collect::<Result<_, _>>()?;
-        Ok(Self { couriers, lock: None, look: None, tidied: false, problem: None })
+        Ok(Self { couriers, ..Self::nobody() })
+    }
+
+    /// Nobody is to be told: what was to be delivered is given up.
+    #[must_use]
+    pub const fn nobody() -> Self {
+        Self { couriers: Vec::new(), lock: None, look: None, tidied: false, problem: None }
     }
 
     /// When [`Couriers::round`] is to be called next, if nothing else happens.
@@ -51,35 +57,35 @@ impl Couriers {
         self.look
     }
 
+    /// There is nothing to look for until the next round.
+    pub const fn rest(&mut self) {
+        self.look = None;
+    }
+
     /// Records what is over, and hands out what is due. It never waits for a
     /// delivery.
     pub fn round(&mut self, database: &mut Database, state: &StateDir, now: Timestamp) {
-        self.look = None;
-        if !std::mem::replace(&mut self.tidied, true) {
-            let channels: Vec<Channel> = self.couriers.iter().map(|courier| courier.channel).collect();
-            if let Err(error) = give_up_others(database, &channels, now) {
-                self.complain(&error.to_string());
-            }
-        }
+        let mut looks = vec![self.tidy(database, now)];
         for index in 0..self.couriers.len() {
-            let look = match self.step(index, database, state, now) {
-                Ok(look) => look,
-                Err(error) => {
-                    self.complain(&error.to_string());
-                    Some(AGAIN)
-                }
-            };
-            let look = look.map(|after| Instant::now() + after);
-            self.look = [self.look, look].into_iter().flatten().min();
+            looks.push(self.step(index, database, state, now));
         }
+        let problem = looks.iter().find_map(|look| Some(look.as_ref().err()?.to_string()));
+        if let Some(error) = problem.as_ref().filter(|_| problem != self.problem) {
+            tracing::warn!("what is to be told cannot be read or recorded: {error}; it is tried again");
+        }
+        self.problem = problem;
+        let soonest = looks.into_iter().filter_map(|look| look.unwrap_or(Some(AGAIN))).min();
+        self.look = soonest.map(|after| Instant::now() + after);
     }
 
-    /// Once for as long as it lasts.
-    fn complain(&mut self, error: &str) {
-        if self.problem.as_deref() != Some(error) {
-            tracing::warn!("what is to be told cannot be read or recorded: {error}; it is tried again");
-            self.problem = Some(error.to_owned());
+    /// Gives up, once, what no channel is left for.
+    fn tidy(&mut self, database: &mut Database, now: Timestamp) -> Result<Option<Duration>, DatabaseError> {
+        if !self.tidied {
+            let channels: Vec<Channel> = self.couriers.iter().map(|courier| courier.channel).collect();
+            give_up_others(database, &channels, now)?;
+            self.tidied = true;
         }
+        Ok(None)
     }
 
     /// One channel; returns after which time to look at it again.
@@ -89,7 +95,7 @@ impl Couriers {
         database: &mut Database,
         state: &StateDir,
         now: Timestamp,
-    ) -> Result<Option<Duration>, crate::database::DatabaseError> {
+    ) -> Result<Option<Duration>, DatabaseError> {
         let Some(courier) = self.couriers.get_mut(index) else { return Ok(None) };
         courier.receive(now);
         if let Some((delivery, how)) = &courier.over {

@@ -100,7 +100,7 @@ impl Key {
 pub(super) fn parse(file: &Arc<str>, text: &str) -> Result<Policy, Vec<Diagnostic>> {
     let mut policy = Policy::empty(Arc::clone(file));
     let known = Key::ALL.map(Key::as_str);
-    host_file::keys(Path::new(&**file), file, text, ("a policy", &known), |reader, line, key, value| {
+    host_file::keys(Path::new(&**file), file, text, ("a policy", &known), false, |reader, line, key, value| {
         let known = Key::ALL.into_iter().find(|known| known.as_str() == key);
         if let Some(known) = known {
             policy.lines.insert(known, line);

@@ -30,8 +30,7 @@ impl Located {
 /// `$XDG_CONFIG_HOME/herdsman/herdsman.toml` (`~/.config`) for everybody else.
 #[must_use]
 pub fn locate(stated: Option<&Path>) -> Located {
-    // An empty variable is one that is not set.
-    if let Some(stated) = stated.filter(|path| !path.as_os_str().is_empty()) {
+    if let Some(stated) = stated {
         return Located::Stated(stated.to_owned());
     }
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());

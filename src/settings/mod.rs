@@ -89,7 +89,7 @@ fn read(path: &Path, text: &str) -> Result<Settings, Vec<Diagnostic>> {
     let path = absolute(path);
     let base = path.parent().unwrap_or(Path::new("/")).to_string_lossy().into_owned();
     let mut settings = Settings::default();
-    host_file::keys(&path, &shown, text, ("the settings", &TABLES), |reader, _, key, value| match key {
+    host_file::keys(&path, &shown, text, ("the settings", &TABLES), true, |reader, _, key, value| match key {
         "notify" => {
             settings.notify = notify::read(reader, value, &base);
             true

@@ -331,6 +331,7 @@ impl Server {
             started_at: self.started_at,
             host: self.host.clone(),
             port: self.port,
+            url: None,
             health,
             progress: Progress(progress),
             resident: 0,

@@ -187,7 +187,7 @@ impl Look {
             watcher: state.has_watcher()?,
             undelivered: host
                 .database()
-                .map(Database::undelivered)
+                .map(|database| database.undelivered(seen.now))
                 .transpose()
                 .map_err(HostError::from)?
                 .unwrap_or_default(),
@@ -273,7 +273,7 @@ fn status_of(host: &Host, seen: &Pass, name: &ModelName) -> ModelStatus {
         pid: live.map(|i| i.process.pid),
         host: live.map(|i| i.host.clone()),
         port: live.and_then(|i| i.port).or_else(|| Some(record?.port?.port)),
-        url: live.and_then(url),
+        url: live.and_then(|live| live.url.clone()),
         resident_bytes: live.map(|i| i.resident),
         started_at: live.and_then(|i| rfc3339(i.started_at)),
         uptime: live.map(|i| seen.now.since(i.started_at)),
@@ -302,17 +302,6 @@ fn definition_of(seen: &Pass, name: &ModelName, record: Option<&ModelRecord>) ->
 fn serving(record: &ModelRecord, live: &Instance) -> Option<u32> {
     let generations = std::iter::once(&record.generation).chain(&record.last_ready);
     generations.into_iter().find(|g| g.hash == live.spec).map(|g| g.number)
-}
-
-fn url(live: &Instance) -> Option<String> {
-    let port = live.port?;
-    let host = match live.host.as_str() {
-        "0.0.0.0" => "127.0.0.1",
-        "::" => "[::1]",
-        host if host.contains(':') => return Some(format!("http://[{host}]:{port}")),
-        host => host,
-    };
-    Some(format!("http://{host}:{port}"))
 }
 
 /// The end of the log at `path`; `None`: nothing was ever started.

@@ -4,7 +4,7 @@
 mod against;
 mod github;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,6 @@ use super::json::{self, FORMAT_VERSION, JsonDiagnostic};
 use super::open::Refused;
 use super::output::{complain, print};
 use super::{Exit, Places, render};
-use crate::definition::catalogue::binary;
 use crate::definition::{
     Catalogue, Catalogues, DEFAULTS_FILE, Embedded, LoadOptions, Loader, ReadFrom, absolute, binary_checks,
     host_checks, is_part, port_checks,
@@ -95,15 +94,17 @@ pub(super) fn run(places: &Places, args: &ValidateArgs) -> anyhow::Result<Exit> 
         if let Some(policy) = &policy {
             policy.enforce(&mut desired, from);
         }
+        let mut problems = Vec::new();
         if args.host {
             loader.require_trusted(&absolute_dir, owners).map_err(HostError::from)?;
-            found.diagnostics.extend(binary_checks(&desired, from, places.stated_llama_server()));
-            found.diagnostics.extend(port_checks(&desired, from, |port| stranger_on(port, &desired.dir)));
+            problems.extend(binary_checks(&desired, from, places.stated_llama_server()));
+            problems.extend(port_checks(&desired, from, |port| stranger_on(port, &desired.dir)));
             host_checks(&mut desired, from);
         }
+        problems.extend(desired.diagnostics.iter().cloned());
         let files: Vec<Arc<str>> =
             files.iter().map(|name| absolute(&cwd, &dir.join(name)).to_string_lossy().into()).collect();
-        found.diagnostics.extend(desired.diagnostics.iter().filter(|d| is_about(d, &files, &cwd)).cloned());
+        found.diagnostics.extend(problems.into_iter().filter(|problem| is_about(problem, &files, &cwd)));
         found.read.push((desired, files));
     }
     let is_invalid = found.diagnostics.iter().any(|problem| problem.severity == Severity::Error);
@@ -182,14 +183,7 @@ enum Chosen {
 
 impl Chosen {
     fn of(places: &Places) -> anyhow::Result<Self> {
-        let Some(stated) = places.stated_llama_server() else { return Ok(Self::Embedded) };
-        let path = std::env::var_os("PATH");
-        let found = binary::locate(Some(stated), path.as_deref())
-            .and_then(|path| binary::catalogue(&path, &binary::identify(&path)?, None, false));
-        match found {
-            Ok(catalogue) => Ok(Self::Stated(catalogue)),
-            Err(problem) => Err(Refused { exit: Exit::NoLlamaServer, message: problem.to_string() }.into()),
-        }
+        Ok(places.stated_catalogue()?.map_or(Self::Embedded, Self::Stated))
     }
 }
 
@@ -205,15 +199,18 @@ impl Catalogues for Chosen {
 impl Found {
     /// How many definitions are valid, and how many are not.
     fn counts(&self) -> (usize, usize) {
-        let asked = |files: &[Arc<str>], path: &Arc<str>| files.is_empty() || files.contains(path);
-        let valid = self.read.iter().map(|(desired, files)| {
-            desired.definitions.values().filter(|definition| asked(files, &definition.path)).count()
-        });
-        let invalid = self
-            .read
-            .iter()
-            .map(|(desired, files)| desired.unresolved.iter().filter(|file| asked(files, &file.path)).count());
-        (valid.sum(), invalid.sum())
+        let errors = self.diagnostics.iter().filter(|problem| problem.severity == Severity::Error);
+        let faulty: BTreeSet<&Arc<str>> = errors.map(|problem| &problem.file).collect();
+        let (mut valid, mut invalid) = (0, 0);
+        for (desired, files) in &self.read {
+            let asked = |path: &Arc<str>| files.is_empty() || files.contains(path);
+            invalid += desired.unresolved.iter().filter(|file| asked(&file.path)).count();
+            for definition in desired.definitions.values().filter(|definition| asked(&definition.path)) {
+                // One that only this host cannot serve.
+                *(if faulty.contains(&definition.file) { &mut invalid } else { &mut valid }) += 1;
+            }
+        }
+        (valid, invalid)
     }
 }
 

@@ -44,13 +44,16 @@ fn each_channel_delivers_by_itself_in_order() {
     database.settle_delivery(again.number, &Delivered::Never { error: "no".to_owned() }, at(7)).unwrap();
     assert_eq!(next(&database, Channel::Webhook).unwrap().id, "y");
     let undelivered = Undelivered { pending: 2, given_up: 1, last_error: Some("no".to_owned()) };
-    assert_eq!(database.undelivered().unwrap(), undelivered);
+    assert_eq!(database.undelivered(at(7)).unwrap(), undelivered);
 
     let week = at(7 + 7 * 24 * 3_600_000);
+    assert_eq!(database.undelivered(week).unwrap().given_up, 1);
+    let after = Undelivered { pending: 2, given_up: 0, last_error: None };
+    assert_eq!(database.undelivered(week.shifted(1)).unwrap(), after, "also if nothing is delivered any more");
     database.settle_delivery(-1, &Delivered::Yes, week).unwrap();
-    assert_eq!(database.undelivered().unwrap().given_up, 1);
+    assert_eq!(database.undelivered(at(7)).unwrap().given_up, 1);
     database.settle_delivery(-1, &Delivered::Yes, week.shifted(1)).unwrap();
-    assert_eq!(database.undelivered().unwrap().given_up, 0, "forgotten after a week");
+    assert_eq!(database.undelivered(at(7)).unwrap().given_up, 0, "forgotten after a week");
     database.commit(&[Change::Tell(Telling::Close { model: name("m"), letter: None })], at(8)).unwrap();
     assert!(database.told().unwrap().troubles.is_empty());
 }
@@ -72,7 +75,7 @@ fn what_is_told_is_recorded_with_what_it_tells_or_not_at_all() {
     let mut database = scratch.open();
     let impossible = generation("nobody", 1);
     assert!(database.commit(&[open("x"), impossible], at(5)).is_err());
-    assert_eq!((database.undelivered().unwrap().pending, database.told().unwrap().troubles.len()), (0, 0));
+    assert_eq!((database.undelivered(at(9)).unwrap().pending, database.told().unwrap().troubles.len()), (0, 0));
 }
 
 #[test]
@@ -86,5 +89,5 @@ fn what_is_still_to_be_told_outlives_a_damaged_database() {
     garble(&scratch.path(), [root(&scratch, "herdsman_notifications")]);
     drop(database);
     let (database, _) = Database::replace(&scratch.path(), Place::Own).unwrap();
-    assert_eq!(database.undelivered().unwrap().pending, 0, "what cannot be read is lost");
+    assert_eq!(database.undelivered(at(9)).unwrap().pending, 0, "what cannot be read is lost");
 }

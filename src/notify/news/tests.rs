@@ -76,6 +76,7 @@ fn ready_for(mut pass: Pass, time: Duration) -> Pass {
         started_at,
         host: "127.0.0.1".to_owned(),
         port: Some(8100),
+        url: None,
         health: Health::Ready,
         progress: Progress::default(),
         resident: 0,

@@ -148,7 +148,8 @@ impl Machine {
     /// The system gives no thread.
     pub fn telling(mut self, notify: Option<&Notify>) -> std::io::Result<Self> {
         let bell = self.bell.clone();
-        self.couriers = notify.map(|notify| Couriers::new(notify, move || bell.ring(Ring::Told))).transpose()?;
+        let couriers = |notify| Couriers::new(notify, move || bell.ring(Ring::Told));
+        self.couriers = Some(notify.map_or_else(|| Ok(Couriers::nobody()), couriers)?);
         Ok(self)
     }
 
@@ -161,13 +162,16 @@ impl Machine {
     /// Hands out what is to be delivered, and records what was.
     fn tell(&mut self) {
         let now = self.host.now();
-        // Without a database there is none until the next pass.
-        if let (Some(couriers), Some(database)) = (&mut self.couriers, self.host.database_mut()) {
-            couriers.round(database, &self.state, now);
+        if let Some(couriers) = &mut self.couriers {
+            match self.host.database_mut() {
+                Some(database) => couriers.round(database, &self.state, now),
+                // There is none until the next pass.
+                None => couriers.rest(),
+            }
         }
         if let (Some(metrics), Some(database)) = (&self.metrics, self.host.database()) {
             // An error is one of the next pass, too, which reports it.
-            database.undelivered().iter().for_each(|undelivered| metrics.undelivered(undelivered));
+            database.undelivered(now).iter().for_each(|undelivered| metrics.undelivered(undelivered));
         }
     }
 
