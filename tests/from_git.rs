@@ -7,7 +7,6 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
-use rustix::process::Signal;
 use serde_json::json;
 use support::{Ran, Repository, World, eventually};
 
@@ -165,7 +164,7 @@ fn a_watcher_follows_a_branch_as_fetches_move_it() {
     // What that caused is over when something that came later is.
     let ready = || watcher.log().matches("a is ready").count();
     let before = ready();
-    world.signal("a", Signal::KILL);
+    world.kill("a");
     eventually("it is back", PATIENCE, || ready() > before);
     let old = repository.git(&["rev-parse", "HEAD"]);
     world.write_definition("a", &with_ctx_size(2048));

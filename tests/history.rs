@@ -8,7 +8,6 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use support::{Ran, Repository, World, eventually};
 
@@ -232,8 +231,7 @@ fn why_tells_what_does_not_run_and_what_is_not_ours() {
     world.converges();
     world.run(&["why", "off"]).exits(0).says(&["off does not run, and is not meant to.", "declares it stopped"]);
 
-    world.signal("a", Signal::KILL);
-    eventually("it is gone", PATIENCE, || world.instances().is_empty());
+    world.kill("a");
     let ran = world.run(&["why", "a"]).exits(0);
     // By how long it had run.
     let now = ["now         crashed once, next try in ", "now         the next pass will start: process gone"];

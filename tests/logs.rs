@@ -21,8 +21,7 @@ fn a_log_is_shown_from_its_end_and_the_server_before_by_itself() {
     world.converges();
     world.run(&["logs", "a", "--previous"]).exits(1).says(&["tells of one server only"]);
     let first = fs::read_to_string(world.state_dir().join("logs/a.log")).unwrap();
-    world.signal("a", Signal::KILL);
-    eventually("it is gone", PATIENCE, || world.instances().is_empty());
+    world.kill("a");
     world.run(&["reconcile", "--retry"]).exits(0);
 
     let whole = fs::read_to_string(world.state_dir().join("logs/a.log")).unwrap();

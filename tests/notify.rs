@@ -227,7 +227,7 @@ fn crashes_in_a_row_are_told_at_the_third_and_only_then() {
     for crash in 1..=4 {
         eventually("it is ready again", PATIENCE, || watcher.log().matches("a is ready").count() >= crash);
         assert_eq!(receiver.events().len(), usize::from(crash > 3), "before crash {crash}: {:?}", receiver.events());
-        world.signal("a", Signal::KILL);
+        world.kill("a");
         if crash == 3 {
             let told = receiver.eventually_got(1).body;
             is_valid(&told);

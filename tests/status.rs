@@ -9,21 +9,15 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
-use support::{Terminal, World, eventually, processes};
+use support::{Terminal, World, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Kills the server of `model` and waits until it is gone.
-fn kill(world: &World, model: &str) {
-    let pid = world.signal(model, Signal::KILL);
-    eventually("a killed server is gone", PATIENCE, || processes(|p| p.pid == pid).is_empty());
-}
 
 /// Kills the server of `model` as often as it takes to make herdsman wait
 /// before it starts it again: how often.
 fn into_backoff(world: &World, model: &str) -> u32 {
     for crashes in 1..8 {
-        kill(world, model);
+        world.kill(model);
         if world.run(&["reconcile", "--no-wait"]).exits_with(&[0, 1]).code == 1 {
             return crashes;
         }
@@ -78,7 +72,7 @@ fn restarts_count_deaths_and_neither_edits_nor_starts_by_hand() {
     let world = World::new();
     world.tiny("a");
     world.converges();
-    kill(&world, "a");
+    world.kill("a");
     world.run(&["reconcile", "--retry"]).exits(0);
     assert_eq!(world.status("a")["restarts"], 1);
     world.write_definition("a", &World::tiny_toml("a").replace("512", "768"));
@@ -86,7 +80,7 @@ fn restarts_count_deaths_and_neither_edits_nor_starts_by_hand() {
     world.run(&["down"]).exits(0);
     world.converges().says(&["> a  start"]);
     assert_eq!(world.status("a")["restarts"], 1);
-    kill(&world, "a");
+    world.kill("a");
     world.run(&["reconcile", "--retry"]).exits(0);
     assert_eq!(world.status("a")["restarts"], 2);
 }
@@ -149,7 +143,7 @@ fn the_table_is_drawn_again_when_a_server_dies_and_ctrl_c_gives_the_terminal_bac
     assert_eq!(terminal.is_taken(), (true, true));
     let settings = terminal.settings();
 
-    kill(&world, "a");
+    world.kill("a");
     terminal.shows("one is gone", |lines| lines[0].contains("1 error, 1 running"));
     assert!(row(&terminal.lines(), "a ").contains(" error "), "{:#?}", terminal.lines());
     let headers = terminal.lines().iter().filter(|line| line.starts_with("NAME")).count();

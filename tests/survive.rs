@@ -21,12 +21,6 @@ fn no_doubles(world: &World) {
     assert!(instances.windows(2).all(|pair| pair[0].1 != pair[1].1), "{instances:?}");
 }
 
-/// Kills the server of `model` and waits until it is gone.
-fn kill(world: &World, model: &str) {
-    let pid = world.signal(model, Signal::KILL);
-    eventually("a killed server is gone", PATIENCE, || processes(|p| p.pid == pid).is_empty());
-}
-
 #[test]
 fn a_herdsman_killed_at_any_moment_loses_and_doubles_nothing() {
     let mut seed = SystemTime::UNIX_EPOCH.elapsed().unwrap().subsec_nanos();
@@ -117,7 +111,7 @@ fn a_killed_server_comes_back_and_one_that_dies_again_and_again_slows_down() {
     let b = world.pid("b");
     let mut crashes = 0;
     let waiting = loop {
-        kill(&world, "a");
+        world.kill("a");
         crashes += 1;
         let ran = world.run(&["reconcile"]);
         if ran.code == 1 {
@@ -138,7 +132,7 @@ fn a_killed_server_comes_back_and_one_that_dies_again_and_again_slows_down() {
     assert_eq!(world.status("a")["crashes"], crashes);
     assert_eq!(world.pid("b"), b);
 
-    kill(&world, "a");
+    world.kill("a");
     world.run(&["reconcile", "--retry"]).exits(0);
     assert_eq!(world.answer("a"), "a a a ");
 }
@@ -149,7 +143,7 @@ fn a_server_killed_while_it_loads_is_started_again() {
     TinyGguf::new("slow ").zero_layers(6).write(&world.path().join("weights/slow.gguf")).unwrap();
     world.write_definition("slow", &World::tiny_toml("slow"));
     world.run(&["reconcile", "--no-wait"]).exits(0);
-    kill(&world, "slow");
+    world.kill("slow");
     let ran = world.run(&["reconcile", "--no-wait"]);
     assert!(matches!(ran.code, 0 | 1), "{ran}");
     ran.says(&["slow: did not start"]);

@@ -5,7 +5,6 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
 use support::{Ran, Repository, World, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -130,7 +129,7 @@ fn a_server_that_crashes_meanwhile_was_not_healthy() {
     eventually("it looks on", PATIENCE, || said().contains("waits whether it stays so"));
     let mut last = Instant::now();
     for crash in 1..=2 {
-        world.signal("a", Signal::KILL);
+        world.kill("a");
         last = Instant::now();
         eventually("it is back", PATIENCE, || watcher.log().matches("a is ready").count() == crash + 1);
     }

@@ -81,8 +81,7 @@ fn a_saved_plan_of_a_start_from_records_is_bound_too() {
     world.converges();
     // Not to be read, the model is kept as it is recorded, and started again.
     world.write_definition("a", "nonsense");
-    world.signal("a", Signal::KILL);
-    eventually("it is gone", PATIENCE, || world.instances().is_empty());
+    world.kill("a");
     write_policy(&world, "");
     run(&world, &["reconcile", "--dry-run", "--out", "plan.json", "--retry"]).exits(65);
     write_policy(&world, "deny_options = [\"props\"]\n");

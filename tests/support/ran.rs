@@ -4,7 +4,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 
 use super::{World, ask};
@@ -138,6 +139,20 @@ impl World {
     pub fn signal(&self, model: &str, signal: Signal) -> i32 {
         let pid = self.pid(model);
         kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+        pid
+    }
+
+    /// Kills the instance of `model` and waits until nothing of it is left: its
+    /// pid.
+    #[track_caller]
+    pub fn kill(&self, model: &str) -> i32 {
+        let pid = self.pid(model);
+        // Readable once the last thread has ended; a zombie may still have some.
+        let process = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap();
+        pidfd_send_signal(&process, Signal::KILL).unwrap();
+        let patience = Timespec { tv_sec: 30, tv_nsec: 0 };
+        let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience)).unwrap();
+        assert_eq!(ended, 1, "the killed server of {model} is still there");
         pid
     }
 
