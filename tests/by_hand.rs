@@ -246,6 +246,7 @@ fn a_watcher_follows_at_once() {
     assert!(!watcher.log().contains("b is no longer"), "{}", watcher.log());
     world.run(&["resume", "b"]).exits(0).says(&["b is resumed; the watcher takes it up."]);
     eventually("b runs again", PATIENCE, || lives(&world, "b"));
+    watcher.eventually_says("b start: ");
     watcher.eventually_says("b is no longer suspended");
     // What holds on behind a suspension is not over.
     world.run(&["suspend", "a"]).exits(0);

@@ -5,13 +5,14 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::Connection;
 use support::{Ran, Scene, Watcher, World, eventually};
 
-const PAGE: usize = 4096;
+const PAGE: u64 = 4096;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn database(world: &World) -> PathBuf {
@@ -23,17 +24,17 @@ fn damage(path: &Path, tables: &[&str]) {
     let client = Connection::open(path).unwrap();
     let root = |table: &&str| {
         let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
-        client.query_row(sql, [table], |row| row.get::<_, u32>(0)).unwrap() as usize
+        client.query_row(sql, [table], |row| row.get::<_, u32>(0)).unwrap().into()
     };
-    let roots: Vec<usize> = tables.iter().map(root).collect();
-    client.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    let roots: Vec<u64> = tables.iter().map(root).collect();
+    let busy: i64 = client.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
+    assert_eq!(busy, 0, "what is in the log would hide the damage");
     drop(client);
-    let mut bytes = fs::read(path).unwrap();
-    for root in roots {
-        bytes[(root - 1) * PAGE..root * PAGE].fill(0xa5);
-    }
     // In place: whoever has it open has this very file.
-    fs::write(path, bytes).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    for root in roots {
+        file.write_all_at(&[0xa5; PAGE as usize], (root - 1) * PAGE).unwrap();
+    }
 }
 
 /// Adds a row that another program made.

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::scene::{PATIENCE, Scene, causes, events, watch, watch_by, world};
+use crate::scene::{PATIENCE, Scene, causes_are, events, watch, watch_by, world};
 use crate::support::{World, eventually};
 
 /// Makes the link at `path` lead to `target`, at once: by `rename(2)` of a new one.
@@ -52,11 +52,11 @@ fn a_config_map_that_is_swapped_restarts_only_what_it_changes() {
 
     fs::remove_dir_all(models_dir.join("..2026_a")).unwrap();
     update_config_map(&models_dir, "..2026_c", &World::tiny_toml("v2"));
-    scene.m_serves("v2");
+    scene.m_is_ready("v2");
     // It is watched where it leads now, too.
     update_config_map(&models_dir, "..2026_d", &World::tiny_toml("v3"));
     scene.m_serves("v3");
-    assert_eq!(causes(&scene.world, "m", "restart"), ["files changed"; 2]);
+    causes_are(&scene.world, "m", "restart", &["files changed"; 2]);
     let of_other: Vec<_> = events(&scene.world, "other").into_iter().map(|event| event.action).collect();
     assert_eq!(of_other, ["create", "ready"]);
 }
@@ -95,7 +95,7 @@ fn a_link_on_the_way_to_the_directory_is_watched() {
     let scene = Scene::of(watch_by(&world, herdsman, &[]), world);
     swap(&scene.world.path().join("current"), "releases/2");
     scene.m_serves("v2");
-    assert_eq!(causes(&scene.world, "m", "restart"), ["files changed"]);
+    causes_are(&scene.world, "m", "restart", &["files changed"]);
 }
 
 #[test]
