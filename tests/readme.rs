@@ -1,7 +1,6 @@
 //! The README's transcript is run, and must come out as it is printed there.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-#[allow(dead_code, reason = "shared with the tests of edits")]
 mod support;
 
 use std::fs;

@@ -83,7 +83,9 @@ fn a_saved_plan_of_a_start_from_records_is_bound_too() {
     write_policy(&world, "");
     run(&world, &["reconcile", "--dry-run", "--out", "plan.json", "--retry"]).exits(65);
     write_policy(&world, "deny_options = [\"props\"]\n");
-    run(&world, &["reconcile", "--plan", "plan.json"]).exits(99).says(&["XX"]);
+    run(&world, &["reconcile", "--plan", "plan.json"])
+        .exits(3)
+        .says(&["not started: the policy does not allow", "`props`"]);
     assert_eq!(world.instances(), []);
 }
 

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::scene::{PATIENCE, Scene, causes_are, events, watch, watch_by, world};
-use crate::support::{World, eventually};
+use crate::scene::{Scene, causes_are, events, watch, watch_by, world};
+use crate::support::World;
 
 /// Makes the link at `path` lead to `target`, at once: by `rename(2)` of a new one.
 fn swap(path: &Path, target: &str) {
@@ -112,7 +112,7 @@ fn a_definition_that_is_a_link_is_watched_where_it_leads() {
     // It dangles for a while: an unresolved definition, and no removed one.
     let m = scene.world.pid("m");
     fs::rename(shared.join("m.toml"), shared.join("elsewhere")).unwrap();
-    eventually("it is told", PATIENCE, || scene.watcher.log().contains("models.d/m.toml"));
+    scene.watcher.eventually_says("models.d/m.toml: the file cannot be read");
     assert_eq!(scene.world.pid("m"), m);
     fs::write(shared.join("m.toml"), World::tiny_toml("v4")).unwrap();
     scene.m_serves("v4");
