@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use support::{Ran, Scene, Watcher, World, eventually};
 
-const PAGE: u64 = 4096;
+const PAGE: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn database(world: &World) -> PathBuf {
@@ -30,10 +30,15 @@ fn damage(path: &Path, tables: &[&str]) {
     let busy: i64 = client.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
     assert_eq!(busy, 0, "what is in the log would hide the damage");
     drop(client);
-    // In place: whoever has it open has this very file.
+    overwrite(path, &roots, 0xa5);
+}
+
+/// Fills `pages` with one byte, in place: whoever has the file open has this
+/// very file, and at no time is it shorter.
+fn overwrite(path: &Path, pages: &[u64], byte: u8) {
     let file = fs::OpenOptions::new().write(true).open(path).unwrap();
-    for root in roots {
-        file.write_all_at(&[0xa5; PAGE as usize], (root - 1) * PAGE).unwrap();
+    for page in pages {
+        file.write_all_at(&[byte; PAGE], (page - 1) * PAGE as u64).unwrap();
     }
 }
 
@@ -123,11 +128,7 @@ fn whoever_only_looks_says_it_and_changes_nothing() {
     };
     for tables in [&["herdsman_models", "models"][..], &["sqlite_schema"]] {
         match tables {
-            ["sqlite_schema"] => {
-                let mut bytes = fs::read(database(world)).unwrap();
-                bytes[..PAGE].fill(0);
-                fs::write(database(world), bytes).unwrap();
-            }
+            ["sqlite_schema"] => overwrite(&database(world), &[1], 0),
             tables => damage(&database(world), tables),
         }
         let (bytes, names) = (fs::read(database(world)).unwrap(), listing());
