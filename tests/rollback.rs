@@ -231,12 +231,12 @@ fn a_request_in_flight_is_answered_before_the_restart() {
 fn a_request_that_takes_too_long_is_cut_at_the_deadline() {
     let world = World::new();
     slow_weights(&world, "slow", 5);
-    // A context that takes most of a minute to fill, where the answer would end.
-    let toml = format!("{}[update]\ndrain = \"500ms\"\n", World::tiny_toml("slow").replace("512", "4096"));
+    // A context that takes ten seconds to fill, where the answer would end.
+    let toml = format!("{}[update]\ndrain = \"500ms\"\n", World::tiny_toml("slow").replace("512", "1024"));
     world.write_definition("slow", &toml);
     world.converges();
     let request = busy(&world, 100_000);
-    world.write_definition("slow", &toml.replace("4096", "1024"));
+    world.write_definition("slow", &toml.replace("1024", "2048"));
     let begun = Instant::now();
     world.converges().says(&["-/+ slow  restart"]);
     assert!(begun.elapsed() >= Duration::from_millis(500), "{:?}", begun.elapsed());
