@@ -153,6 +153,7 @@ fn status_and_down_are_as_their_schemas_say() {
     assert_eq!(a["url"], format!("http://127.0.0.1:{}", a["port"]));
     assert_eq!((&off["status"], &off["state"], &off["pid"]), (&"idle".into(), &"stopped".into(), &Value::Null));
 
+    world.logs_that_it_listens("a");
     world.kill("a");
     let status = document(&world, "status", &["status", "--format", "json"]);
     let a = &status["models"][0];

@@ -21,6 +21,7 @@ fn into_backoff(world: &World, model: &str) -> u32 {
         world.kill(model);
         world.run(&["reconcile", "--retry"]).exits(0);
     }
+    world.logs_that_it_listens(model);
     world.kill(model);
     world.run(&["reconcile"]).exits(1);
     CRASHES

@@ -44,6 +44,7 @@ fn a_checkout_of_many_files_is_applied_as_a_whole_however_long_it_takes() {
     let world = &scene.world;
     for name in ["p", "q", "old"] {
         serves(world, name, name);
+        scene.watcher.eventually_says(&format!("{name} is ready"));
     }
     // Git writes each file slowly: the pauses are much longer than the debounce time.
     git(world, ".", &["config", "filter.slow.smudge", "sleep 0.2; cat"]);

@@ -49,6 +49,7 @@ fn what_was_reconciled_by_hand_is_not_undone_before_the_watcher_has_read_it() {
     world.converges();
     // The exits of all three have made it look; this one's return shows it.
     kill_and_see_it_return(world, "killed");
+    eventually("it is seen ready", PATIENCE, || scene.watcher.log().matches("killed is ready").count() == 2);
     serves(world, "m", "v2");
     let names: Vec<_> = world.instances().into_iter().map(|(_, name)| name).collect();
     assert_eq!(names, ["killed", "m", "other"]);
