@@ -377,7 +377,8 @@ mod tests {
         let held = state.lock(Duration::ZERO).unwrap();
         assert!(matches!(state.lock(Duration::from_millis(20)), Err(StateError::Locked { .. })));
         drop(held);
-        assert!(state.lock(Duration::ZERO).is_ok());
+        // A process that another test starts may hold a copy until it executes.
+        assert!(state.lock(Duration::from_secs(1)).is_ok());
     }
 
     #[test]

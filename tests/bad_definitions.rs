@@ -123,7 +123,7 @@ fn a_definition_that_becomes_unreadable_stops_nothing_until_it_is_really_gone() 
     world.run(&["reconcile"]).exits(65).says(&["models.d/x.toml", "x  wait"]);
     assert_eq!(world.pid("x"), pid);
     // It crashes meanwhile: what was last recorded is started again.
-    world.signal("x", rustix::process::Signal::KILL);
+    world.kill("x");
     support::eventually("it is back", std::time::Duration::from_secs(20), || {
         world.run(&["reconcile"]).exits_with(&[1, 65]).code == 65 && world.instances().len() == 3
     });

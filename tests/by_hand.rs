@@ -5,7 +5,6 @@ mod support;
 
 use std::time::Duration;
 
-use rustix::process::Signal;
 use serde_json::Value;
 use support::{World, eventually};
 
@@ -64,7 +63,7 @@ fn a_suspended_model_is_left_alone_and_everybody_is_told() {
     world.run(&["status", "--exit-code"]).exits(0).says(&["suspended until"]);
 
     // A crash is seen, and not answered.
-    world.signal("a", Signal::KILL);
+    world.kill("a");
     world.run(&["reconcile"]).exits(0).says(&["does not run, and is started after that"]);
     assert!(!lives(&world, "a"));
     world.run(&["history", "a"]).says(&["crashed"]);
@@ -138,7 +137,7 @@ fn a_restart_replaces_one_server() {
     world.converges();
     // One that crashed is started now, whatever it would have waited for.
     for _ in 0..3 {
-        world.signal("a", Signal::KILL);
+        world.kill("a");
         world.run(&["reconcile"]);
         world.run(&["restart", "a"]).exits(0);
     }
@@ -241,12 +240,13 @@ fn a_watcher_follows_at_once() {
     watcher.eventually_says("a is stopped by hand");
     world.run(&["suspend", "b", "--for", "1h"]).exits(0);
     watcher.eventually_says("b is suspended");
-    world.signal("b", Signal::KILL);
+    world.kill("b");
     watcher.eventually_says("b crashed");
     watcher.eventually_says("it does not run, and is started after that");
     assert!(!watcher.log().contains("b is no longer"), "{}", watcher.log());
     world.run(&["resume", "b"]).exits(0).says(&["b is resumed; the watcher takes it up."]);
     eventually("b runs again", PATIENCE, || lives(&world, "b"));
+    watcher.eventually_says("b start: ");
     watcher.eventually_says("b is no longer suspended");
     // What holds on behind a suspension is not over.
     world.run(&["suspend", "a"]).exits(0);

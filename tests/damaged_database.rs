@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,17 +24,22 @@ fn damage(path: &Path, tables: &[&str]) {
     let client = Connection::open(path).unwrap();
     let root = |table: &&str| {
         let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
-        client.query_row(sql, [table], |row| row.get::<_, u32>(0)).unwrap() as usize
+        client.query_row(sql, [table], |row| row.get::<_, u32>(0)).unwrap().into()
     };
-    let roots: Vec<usize> = tables.iter().map(root).collect();
-    client.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    let roots: Vec<u64> = tables.iter().map(root).collect();
+    let busy: i64 = client.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
+    assert_eq!(busy, 0, "what is in the log would hide the damage");
     drop(client);
-    let mut bytes = fs::read(path).unwrap();
-    for root in roots {
-        bytes[(root - 1) * PAGE..root * PAGE].fill(0xa5);
+    overwrite(path, &roots, 0xa5);
+}
+
+/// Fills `pages` with one byte, in place: whoever has the file open has this
+/// very file, and at no time is it shorter.
+fn overwrite(path: &Path, pages: &[u64], byte: u8) {
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    for page in pages {
+        file.write_all_at(&[byte; PAGE], (page - 1) * PAGE as u64).unwrap();
     }
-    // In place: whoever has it open has this very file.
-    fs::write(path, bytes).unwrap();
 }
 
 /// Adds a row that another program made.
@@ -122,11 +128,7 @@ fn whoever_only_looks_says_it_and_changes_nothing() {
     };
     for tables in [&["herdsman_models", "models"][..], &["sqlite_schema"]] {
         match tables {
-            ["sqlite_schema"] => {
-                let mut bytes = fs::read(database(world)).unwrap();
-                bytes[..PAGE].fill(0);
-                fs::write(database(world), bytes).unwrap();
-            }
+            ["sqlite_schema"] => overwrite(&database(world), &[1], 0),
             tables => damage(&database(world), tables),
         }
         let (bytes, names) = (fs::read(database(world)).unwrap(), listing());

@@ -5,11 +5,9 @@ mod support;
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
-use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use support::{World, eventually, llama_server};
+use support::{World, llama_server};
 
 /// A file in `schema/`.
 fn read(name: &str) -> Value {
@@ -155,8 +153,8 @@ fn status_and_down_are_as_their_schemas_say() {
     assert_eq!(a["url"], format!("http://127.0.0.1:{}", a["port"]));
     assert_eq!((&off["status"], &off["state"], &off["pid"]), (&"idle".into(), &"stopped".into(), &Value::Null));
 
-    kill_process(Pid::from_raw(world.instances()[0].0).unwrap(), Signal::KILL).unwrap();
-    eventually("it is gone", Duration::from_secs(30), || world.instances().is_empty());
+    world.logs_that_it_listens("a");
+    world.kill("a");
     let status = document(&world, "status", &["status", "--format", "json"]);
     let a = &status["models"][0];
     assert_eq!((&status["watcher"], &a["status"], &a["restarts"]), (&false.into(), &"error".into(), &0.into()));

@@ -6,7 +6,6 @@ mod support;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Params};
-use rustix::process::Signal;
 use serde_json::json;
 use support::World;
 
@@ -153,8 +152,7 @@ fn the_status_column_follows_what_is_seen() {
 
     let mut statuses = Vec::new();
     for _ in 0..6 {
-        world.signal("a", Signal::KILL);
-        support::eventually("it is gone", std::time::Duration::from_secs(20), || world.instances().is_empty());
+        world.kill("a");
         if world.run(&["reconcile", "--no-wait"]).exits_with(&[0, 1]).code == 1 {
             statuses.push(client.text("status", "a"));
             break;

@@ -7,7 +7,6 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
-use rustix::process::Signal;
 use serde_json::json;
 use support::{Ran, Repository, World, eventually};
 
@@ -146,12 +145,15 @@ fn a_watcher_follows_a_branch_as_fetches_move_it() {
     let watcher = world.watch_by(command, &["--from-git", "origin/main", "--resync", "1h", "--debounce", "50ms"]);
     watcher.eventually_says("a is ready");
     watcher.eventually_says(&format!("origin/main is commit {}", &first[..10]));
+    let ready = || watcher.log().matches("a is ready").count();
     let restarts_to = |ctx_size: u32| {
+        let before = ready();
         world.write_definition("a", &with_ctx_size(ctx_size));
         let commit = repository.commit();
         fetch();
         watcher.eventually_says(&format!("-> {ctx_size} deployed/models.d/a.toml:3"));
         watcher.eventually_says(&format!("origin/main is commit {}", &commit[..10]));
+        eventually("it is ready", PATIENCE, || ready() > before);
     };
     restarts_to(768);
     // The branch is in packed-refs by now, and in a file of its own again after.
@@ -163,9 +165,8 @@ fn a_watcher_follows_a_branch_as_fetches_move_it() {
     // Another Git may write only the file of packed ones.
     repository.git(&["-C", "deployed", "pack-refs", "--all"]);
     // What that caused is over when something that came later is.
-    let ready = || watcher.log().matches("a is ready").count();
     let before = ready();
-    world.signal("a", Signal::KILL);
+    world.kill("a");
     eventually("it is back", PATIENCE, || ready() > before);
     let old = repository.git(&["rev-parse", "HEAD"]);
     world.write_definition("a", &with_ctx_size(2048));
@@ -185,7 +186,7 @@ fn a_watcher_follows_a_branch_as_fetches_move_it() {
     assert_eq!(world.instances().len(), 1);
     fetch();
     watcher.eventually_says("the definitions can be read again");
-    restarts_to(768);
+    restarts_to(1280);
 }
 
 #[test]

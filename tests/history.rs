@@ -8,7 +8,6 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use support::{Ran, Repository, World, eventually};
 
@@ -235,8 +234,8 @@ fn why_tells_what_does_not_run_and_what_is_not_ours() {
     world.converges();
     world.run(&["why", "off"]).exits(0).says(&["off does not run, and is not meant to.", "declares it stopped"]);
 
-    world.signal("a", Signal::KILL);
-    eventually("it is gone", PATIENCE, || world.instances().is_empty());
+    world.logs_that_it_listens("a");
+    world.kill("a");
     let ran = world.run(&["why", "a"]).exits(0);
     // By how long it had run.
     let now = ["now         crashed once, next try in ", "now         the next pass will start: process gone"];
@@ -273,6 +272,7 @@ fn what_only_tells_leaves_no_trace_and_needs_no_llama_server() {
 
     world.tiny("a");
     world.converges();
+    world.logs_that_it_listens("a");
     let before = fs::read(world.state_dir().join("herdsman.db")).unwrap();
     let listing = || {
         let entries = fs::read_dir(world.state_dir()).unwrap();

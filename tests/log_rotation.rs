@@ -8,6 +8,7 @@ use std::collections::hash_map::RandomState;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -57,17 +58,26 @@ fn some_time(longest: Duration) -> Duration {
 /// All lines of a log, oldest first, without herdsman's own and without the
 /// hole at its beginning.
 fn lines(log: &Path) -> Vec<String> {
+    try_lines(log).unwrap()
+}
+
+/// The same of a log that is written to: half a line is an error.
+fn try_lines(log: &Path) -> Result<Vec<String>, String> {
     let numbered = |number: usize| log.with_extension(format!("log.{number}"));
     let oldest = (1..).find(|number| !numbered(*number).exists()).unwrap();
     assert!(!numbered(0).exists(), "a rotation is not over");
     let files = (1..oldest).rev().map(numbered).chain([log.to_owned()]);
     let texts = files.map(|file| String::from_utf8(fs::read(file).unwrap()).unwrap());
-    let lines = texts.flat_map(|text| {
+    let mut lines = Vec::new();
+    for text in texts {
         let text = text.trim_start_matches('\0');
-        assert!(text.ends_with('\n'), "half a line: {:?}", &text[text.len().saturating_sub(99)..]);
-        text.lines().map(str::to_owned).collect::<Vec<_>>()
-    });
-    lines.filter(|line| !line.trim().is_empty() && !line.starts_with("herdsman: ")).collect()
+        if !text.ends_with('\n') {
+            return Err(format!("half a line: {:?}", text.lines().last()));
+        }
+        lines.extend(text.lines().map(str::to_owned));
+    }
+    lines.retain(|line| !line.trim().is_empty() && !line.starts_with("herdsman: "));
+    Ok(lines)
 }
 
 /// Rotates under load in `place`, with a rotator that does not live long.
@@ -122,7 +132,7 @@ fn survives_load_and_kills(place: &Path) {
     let longest: u64 = longest.strip_suffix(" us").unwrap().parse().unwrap();
     // Measured on two cores that compile meanwhile: 33 ms. The rest is room for
     // a slower disk, and for a writer that is not scheduled.
-    assert!(longest < 1_000_000, "a write took {longest} us");
+    assert!(longest < 10_000_000, "a write took {longest} us");
 }
 
 /// What somebody reads who follows the log until it is `over`.
@@ -165,7 +175,7 @@ fn a_real_server_answers_and_logs_on_while_its_log_is_rotated() {
     world.converges();
     let (port, pid) = (world.port("a"), world.pid("a"));
     let logs = world.state_dir().join("logs");
-    let inode = || std::os::unix::fs::MetadataExt::ino(&fs::metadata(logs.join("a.log")).unwrap());
+    let inode = || fs::metadata(logs.join("a.log")).unwrap().ino();
     let before = inode();
 
     let rotator = Role::start("rotates_until_killed", &logs, Stdio::inherit());
@@ -181,10 +191,16 @@ fn a_real_server_answers_and_logs_on_while_its_log_is_rotated() {
     assert_eq!((world.pid("a"), inode()), (pid, before));
 
     // Each answer leaves one such line.
-    let answered =
-        || lines(&logs.join("a.log")).iter().filter(|line| line.contains("stopped by limit, n_gen = 3")).count();
-    support::eventually("the last line is written", Duration::from_secs(10), || answered() >= asked);
-    assert_eq!(answered(), asked);
+    let answered = || {
+        let lines = try_lines(&logs.join("a.log")).ok()?;
+        Some(lines.iter().filter(|line| line.contains("stopped by limit, n_gen = 3")).count())
+    };
+    let mut found = None;
+    support::eventually("the last line is written", Duration::from_secs(30), || {
+        found = answered();
+        found >= Some(asked)
+    });
+    assert_eq!(found, Some(asked));
     world.is_settled();
 }
 
@@ -199,8 +215,8 @@ fn rotates_until_killed() {
     }
 }
 
-/// Writes numbered lines to stderr, each with one write(2) as llama-server
-/// does, some MB a second; then says how many and how long the slowest took.
+/// Writes numbered lines to stderr, each with one write(2) (llama-server takes
+/// three), some MB a second; then says how many and how long the slowest took.
 #[test]
 #[ignore = "a role of this program, not a test"]
 fn writes_until_its_stdin_ends() {
@@ -209,7 +225,9 @@ fn writes_until_its_stdin_ends() {
     let mut log = File::from(rustix::io::dup(std::io::stderr()).unwrap());
     let (mut count, mut longest) = (0, Duration::ZERO);
     while !end.is_finished() {
-        for _ in 0..100 {
+        // A rotator that is seldom scheduled would let it fill the disk.
+        let on_disk = log.metadata().unwrap().blocks() * 512;
+        for _ in 0..if on_disk > 40 << 20 { 0 } else { 100 } {
             let line = format!("{}\n", written_line(count));
             let start = Instant::now();
             assert_eq!(log.write(line.as_bytes()).unwrap(), line.len());

@@ -19,11 +19,12 @@ fn a_log_is_shown_from_its_end_and_the_server_before_by_itself() {
     let world = World::new();
     world.tiny("a");
     world.converges();
+    world.logs_that_it_listens("a");
     world.run(&["logs", "a", "--previous"]).exits(1).says(&["tells of one server only"]);
     let first = fs::read_to_string(world.state_dir().join("logs/a.log")).unwrap();
-    world.signal("a", Signal::KILL);
-    eventually("it is gone", PATIENCE, || world.instances().is_empty());
+    world.kill("a");
     world.run(&["reconcile", "--retry"]).exits(0);
+    world.logs_that_it_listens("a");
 
     let whole = fs::read_to_string(world.state_dir().join("logs/a.log")).unwrap();
     assert_eq!(world.run(&["logs", "a", "-n", "all"]).exits(0).stdout, whole);
@@ -47,6 +48,7 @@ fn whoever_follows_reads_each_line_once_across_rotations_until_ctrl_c() {
     let world = World::new();
     world.tiny("a");
     world.converges();
+    world.logs_that_it_listens("a");
     let logs = world.state_dir().join("logs");
     let mut log = OpenOptions::new().append(true).open(logs.join("a.log")).unwrap();
     let mut command = world.command();

@@ -8,7 +8,6 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use rustix::process::Signal;
 use support::{Watcher, World, eventually, free_port};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -99,7 +98,7 @@ fn a_scrape_tells_what_is_wanted_what_runs_and_what_happened() {
     assert!(seen["process_start_time_seconds"] > 1e9);
     assert!(!seen.keys().any(|series| series.starts_with("herdsman_restarts_total")), "{seen:#?}");
 
-    world.signal("a", Signal::KILL);
+    world.kill("a");
     eventually("the crash is counted", PATIENCE, || has("herdsman_crashes_total{model=\"a\"}", 1.0));
     eventually("so is the start", PATIENCE, || has("herdsman_restarts_total{model=\"a\",reason=\"crash\"}", 1.0));
     let client = rusqlite::Connection::open(world.state_dir().join("herdsman.db")).unwrap();

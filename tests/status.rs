@@ -9,29 +9,22 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
-use support::{Terminal, World, eventually, processes};
+use support::{Terminal, World, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Kills the server of `model` and waits until it is gone.
-fn kill(world: &World, model: &str) {
-    let pid = world.signal(model, Signal::KILL);
-    eventually("a killed server is gone", PATIENCE, || processes(|p| p.pid == pid).is_empty());
-}
-
-/// Kills the server of `model` as often as it takes to make herdsman wait
-/// before it starts it again: how often.
+/// Kills the server of `model` so often that herdsman waits for 16 s before it
+/// starts it again, long enough to look at it: how often.
 fn into_backoff(world: &World, model: &str) -> u32 {
-    for crashes in 1..8 {
-        kill(world, model);
-        if world.run(&["reconcile", "--no-wait"]).exits_with(&[0, 1]).code == 1 {
-            return crashes;
-        }
-        eventually("it is ready again", PATIENCE, || world.status(model)["status"] == "running");
-        // So that the next death is a crash, not a failed start.
-        world.run(&["reconcile"]).exits(0);
+    const CRASHES: u32 = 5;
+    for _ in 1..CRASHES {
+        world.kill(model);
+        world.run(&["reconcile", "--retry"]).exits(0);
     }
-    panic!("the delay doubles at every crash and was never seen");
+    world.logs_that_it_listens(model);
+    world.kill(model);
+    world.run(&["reconcile"]).exits(1);
+    CRASHES
 }
 
 #[test]
@@ -48,8 +41,8 @@ fn a_crashed_model_is_shown_with_its_next_try_and_the_last_words_of_its_log() {
 
     let ran = world.run(&["status"]).exits(0);
     let row = ran.stdout.lines().find(|line| line.starts_with("a ")).unwrap();
-    let times = if crashes == 1 { "crashed once".to_owned() } else { format!("crashed {crashes} times in a row") };
-    assert!(row.contains(" error ") && row.contains(&format!("{times}, next try in ")), "{ran}");
+    let told = format!("crashed {crashes} times in a row, next try in ");
+    assert!(row.contains(" error ") && row.contains(&told), "{ran}");
     let said_at = row.split_once("(at ").unwrap().1.split_once(')').unwrap().0;
     assert!(said_at.len() == 8 && said_at.split(':').all(|part| part.parse::<u8>().is_ok()), "{said_at}");
     let after: Vec<&str> = ran.stdout.lines().skip_while(|line| !line.contains("last words of a in")).collect();
@@ -78,7 +71,7 @@ fn restarts_count_deaths_and_neither_edits_nor_starts_by_hand() {
     let world = World::new();
     world.tiny("a");
     world.converges();
-    kill(&world, "a");
+    world.kill("a");
     world.run(&["reconcile", "--retry"]).exits(0);
     assert_eq!(world.status("a")["restarts"], 1);
     world.write_definition("a", &World::tiny_toml("a").replace("512", "768"));
@@ -86,7 +79,7 @@ fn restarts_count_deaths_and_neither_edits_nor_starts_by_hand() {
     world.run(&["down"]).exits(0);
     world.converges().says(&["> a  start"]);
     assert_eq!(world.status("a")["restarts"], 1);
-    kill(&world, "a");
+    world.kill("a");
     world.run(&["reconcile", "--retry"]).exits(0);
     assert_eq!(world.status("a")["restarts"], 2);
 }
@@ -114,7 +107,11 @@ fn a_failed_generation_shows_why_it_failed_and_a_named_model_its_log() {
     world.write_definition("bad", &format!("model = \"../weights/bad.gguf\"\n{bad}"));
     world.run(&["reconcile"]).exits(1);
     let ran = world.run(&["status"]).exits(0);
-    ran.says(&["generation 1 failed", "waits for an edit", "The last words of bad in"]).does_not_say("words of good");
+    let ran = ran.says(&["generation 1 failed", "waits for an edit"]).does_not_say("words of good");
+    // Now and then llama-server ends before it has written a word.
+    let heads = ["The last words of bad in", "bad left no word in"];
+    assert!(heads.iter().any(|head| ran.stdout.contains(head)), "{ran}");
+    world.logs_that_it_listens("good");
     world.run(&["status", "good"]).exits(0).says(&["The last words of good in", "listening on"]);
     assert!(world.status("good").get("log").is_none());
     let named = world.run(&["status", "good", "--format", "json"]).json();
@@ -142,20 +139,25 @@ fn the_table_is_drawn_again_when_a_server_dies_and_ctrl_c_gives_the_terminal_bac
     world.tiny("b");
     world.converges();
     let mut terminal = Terminal::run(world.command().args(["status", "--watch", "--interval", "100ms"]), 24, 80);
-    terminal.shows("two servers run", |lines| lines[0].contains("2 models: 2 running"));
-    let row = |lines: &[String], name: &str| lines.iter().find(|line| line.starts_with(name)).cloned().unwrap();
+    // A frame arrives line by line: all that one is to show is waited for together.
+    let row = |lines: &[String], name: &str| lines.iter().find(|line| line.starts_with(name)).cloned();
     let columns = ["NAME", "STATUS", "GEN", "PORT", "PID", "UPTIME", "MEMORY", "RESTARTS", "NOTE"];
-    assert_eq!(terminal.lines()[2].split_whitespace().collect::<Vec<_>>(), columns);
+    terminal.shows("two servers run", |lines| {
+        lines[0].contains("2 models: 2 running") && lines[2].split_whitespace().eq(columns)
+    });
     assert_eq!(terminal.is_taken(), (true, true));
     let settings = terminal.settings();
 
-    kill(&world, "a");
-    terminal.shows("one is gone", |lines| lines[0].contains("1 error, 1 running"));
-    assert!(row(&terminal.lines(), "a ").contains(" error "), "{:#?}", terminal.lines());
-    let headers = terminal.lines().iter().filter(|line| line.starts_with("NAME")).count();
-    assert_eq!(headers, 1, "{:#?}", terminal.lines());
+    world.kill("a");
+    terminal.shows("one is gone, in one table", |lines| {
+        lines[0].contains("1 error, 1 running")
+            && row(lines, "a ").is_some_and(|row| row.contains(" error "))
+            && lines.iter().filter(|line| line.starts_with("NAME")).count() == 1
+    });
     world.run(&["reconcile", "--retry"]).exits(0);
-    terminal.shows("it is back", |lines| lines[0].contains("2 running") && row(lines, "a ").contains(" 1"));
+    terminal.shows("it is back", |lines| {
+        lines[0].contains("2 running") && row(lines, "a ").is_some_and(|row| row.contains(" 1"))
+    });
 
     // Narrower, so that lines are cut, and too low for both.
     fs::write(world.models_dir().join("broken.toml"), "x").unwrap();

@@ -128,7 +128,10 @@ impl Hunt {
     fn new(target: Target, reader: Reader) -> Self {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/hostile");
         fs::create_dir_all(&dir).unwrap();
-        let mark = dir.join(format!("{}.{}.running", target.name, std::process::id()));
+        // Several tests may hunt for one target.
+        static HUNTS: AtomicU64 = AtomicU64::new(0);
+        let number = HUNTS.fetch_add(1, Relaxed);
+        let mark = dir.join(format!("{}.{}.{number}.running", target.name, std::process::id()));
         Self { corpus: corpus(target.name), target, reader, finished: AtomicU64::new(0), mark }
     }
 

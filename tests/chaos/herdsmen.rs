@@ -17,7 +17,7 @@ const LIMITS: [&str; 6] = ["--max-deletes", "100%", "--log-max-size", "128KiB", 
 /// A pass by hand waits no longer than that, for the lock and for models.
 const PATIENCE: [&str; 4] = ["--lock-timeout", "5s", "--timeout", "20s"];
 
-/// A watcher that is older has begun to watch.
+/// A watcher that has been awake for longer has begun to watch.
 const STARTED_AFTER: Duration = Duration::from_secs(5);
 
 /// Whatever `reconcile` may say of itself: 101, a panic, is not among them.
@@ -27,12 +27,19 @@ const EXITS: [i32; 7] = [0, 1, 2, 65, 66, 69, 75];
 struct Running {
     process: Background,
     what: String,
+    /// When it began, later by as long as it was frozen.
     since: Instant,
     killed: bool,
-    frozen: bool,
+    /// Since when.
+    frozen: Option<Instant>,
 }
 
 impl Running {
+    /// For how long it could work.
+    fn awake(&self) -> Duration {
+        self.frozen.unwrap_or_else(Instant::now) - self.since
+    }
+
     fn signal(&mut self, signal: Signal) {
         // It has not been waited for: the pid is its own.
         kill_process(Pid::from_child(self.process.child()), signal).unwrap();
@@ -127,27 +134,29 @@ impl Herdsmen {
     /// Stops one of them where it is: which.
     pub fn freeze(&mut self, rng: &mut Rng) -> Option<String> {
         let all = self.watcher.iter_mut().chain(&mut self.by_hand);
-        let awake: Vec<_> = all.filter(|one| !one.frozen && !one.killed).collect();
+        let awake: Vec<_> = all.filter(|one| one.frozen.is_none() && !one.killed).collect();
         let one = rng.choice(awake)?;
         if one.ended().is_some() {
             return None;
         }
         one.signal(Signal::STOP);
-        one.frozen = true;
+        one.frozen = Some(Instant::now());
         Some(one.what.clone())
     }
 
     /// Lets all of them go on.
     pub fn thaw(&mut self) {
         for one in self.watcher.iter_mut().chain(&mut self.by_hand) {
-            if std::mem::take(&mut one.frozen) && !one.killed && one.ended().is_none() {
+            let Some(frozen) = one.frozen.take() else { continue };
+            one.since += frozen.elapsed();
+            if !one.killed && one.ended().is_none() {
                 one.signal(Signal::CONT);
             }
         }
     }
 
     pub fn is_frozen(&self) -> bool {
-        self.watcher.iter().chain(&self.by_hand).any(|one| one.frozen)
+        self.watcher.iter().chain(&self.by_hand).any(|one| one.frozen.is_some())
     }
 
     /// Takes leave of those that have ended.
@@ -165,7 +174,7 @@ impl Herdsmen {
             false
         });
         if let Some(status) = self.watcher.as_mut().and_then(Running::ended) {
-            let starts = self.watcher.take().is_some_and(|watcher| watcher.since.elapsed() < STARTED_AFTER);
+            let starts = self.watcher.take().is_some_and(|watcher| watcher.awake() < STARTED_AFTER);
             if !(starts && storage_failed && status.code() == Some(1)) {
                 wrong = Some(format!("the watcher ended by itself: {status}"));
             }
@@ -176,7 +185,7 @@ impl Herdsmen {
     /// The passes by hand that have taken longer than any may.
     pub fn late(&self) -> Option<&str> {
         const MOST: Duration = Duration::from_secs(60);
-        self.by_hand.iter().find(|run| run.since.elapsed() > MOST).map(|run| &*run.what)
+        self.by_hand.iter().find(|run| run.awake() > MOST).map(|run| &*run.what)
     }
 
     /// What they said since [`Herdsmen::forget_log`], as far as it was kept.
@@ -194,6 +203,6 @@ impl Herdsmen {
         let mut command = world.command();
         command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let (process, what) = (Background::from(command.spawn().unwrap()), arguments.join(" "));
-        Running { process, what, since: Instant::now(), killed: false, frozen: false }
+        Running { process, what, since: Instant::now(), killed: false, frozen: None }
     }
 }

@@ -118,7 +118,9 @@ fn a_start_that_was_never_recorded_is_unknown_beside_a_process_that_may_not_be_r
     let mut bench = Bench::new();
     // Who may run a program and not read it may not read its memory either.
     let guarded = bench.path("guarded");
-    std::fs::copy("/bin/sleep", &guarded).unwrap();
+    // By another process: one that this one starts meanwhile would hold the file
+    // open for writing, and what is written to cannot be executed.
+    assert!(Command::new("cp").arg("/bin/sleep").arg(&guarded).status().unwrap().success());
     std::fs::set_permissions(&guarded, Permissions::from_mode(0o111)).unwrap();
     // As one that herdsman was killed over: markers or not cannot be told.
     let launch = bench.launch("guarded", &guarded, &["1000"]);
@@ -183,7 +185,7 @@ ctypes.CDLL(None).pthread_exit(None)";
     assert_eq!(observed.unknown, std::slice::from_ref(&launch.id), "{observed:?}");
     // Whoever looks while it ends waits for that, and learns how.
     std::fs::remove_file(&hold).unwrap();
-    let died = bench.observe().deaths;
+    let died = bench.until("dead", |seen| seen.deaths.contains_key(&launch.id)).deaths;
     assert!(died[&launch.id].message.starts_with("exit status 3; "), "{died:?}");
 }
 

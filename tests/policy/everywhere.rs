@@ -3,9 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use rustix::process::{Pid, Signal, kill_process};
-
-use super::support::{Background, Ran, Repository, World, eventually};
+use super::support::{Ran, Repository, World, eventually, llama_server};
 use super::{PATIENCE, ask_for, policed, run, write_policy};
 
 #[test]
@@ -81,13 +79,13 @@ fn a_saved_plan_of_a_start_from_records_is_bound_too() {
     world.converges();
     // Not to be read, the model is kept as it is recorded, and started again.
     world.write_definition("a", "nonsense");
-    world.signal("a", Signal::KILL);
-    eventually("it is gone", PATIENCE, || world.instances().is_empty());
+    world.kill("a");
     write_policy(&world, "");
     run(&world, &["reconcile", "--dry-run", "--out", "plan.json", "--retry"]).exits(65);
     write_policy(&world, "deny_options = [\"props\"]\n");
-    let ran = run(&world, &["reconcile", "--plan", "plan.json"]);
-    assert_ne!(ran.code, 0, "{ran}");
+    run(&world, &["reconcile", "--plan", "plan.json"])
+        .exits(3)
+        .says(&["not started: the policy does not allow", "`props`"]);
     assert_eq!(world.instances(), []);
 }
 
@@ -113,43 +111,38 @@ fn definitions_straight_from_git_are_bound_too() {
     assert_eq!(world.instances(), []);
 }
 
+/// A llama-server that never gets ready, and makes `now.gguf` lead to the secret
+/// when it is told to end.
+fn llama_server_that_swaps(world: &World) -> String {
+    let path = world.path().join("swaps");
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *--version|*--help) exec '{}' \"$@\";; esac\ncd '{}/weights'\n\
+         trap 'ln -s ../secret.gguf next; mv -T next now.gguf; exit' TERM\necho waits\nwhile :; do sleep 0.05; done\n",
+        llama_server().display(),
+        world.path().display()
+    );
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path.display().to_string()
+}
+
 #[test]
 fn a_link_that_is_swapped_while_the_old_server_stops_leads_nowhere() {
     let world = policed("");
     let secret = world.path().join("secret.gguf");
     fs::rename(world.weights("secret", "secret "), &secret).unwrap();
-    let link = world.path().join("weights/now.gguf");
-    symlink("a.gguf", &link).unwrap();
-    let definition = |more: &str| format!("{}{more}[update]\ndrain = \"0s\"\n", World::tiny_toml("now"));
-    world.write_definition("a", &definition(""));
-    run(&world, &["reconcile"]).exits(0);
-    let old = world.pid("a");
-    // One that does not answer is killed after two seconds: long enough.
-    kill_process(Pid::from_raw(old).unwrap(), Signal::STOP).unwrap();
-    world.write_definition("a", &definition("seed = 1\n"));
-    let log = world.path().join("out.log");
-    let mut command = world.command();
-    let out = fs::File::create(&log).unwrap();
-    command.env("HERDSMAN_POLICY", "policy.toml").args(["reconcile", "--no-wait"]);
-    command.stdout(out.try_clone().unwrap()).stderr(out);
-    let mut herdsman = Background::from(command.spawn().unwrap());
-    eventually("it is told to end", PATIENCE, || is_told_to_end(old));
-    symlink("../secret.gguf", world.path().join("weights/next")).unwrap();
-    fs::rename(world.path().join("weights/next"), &link).unwrap();
-    herdsman.child().wait().unwrap();
-    let said = fs::read_to_string(&log).unwrap();
-    assert!(said.contains("secret.gguf") && said.contains("does not allow"), "{said}");
+    symlink("a.gguf", world.path().join("weights/now.gguf")).unwrap();
+    let binary = llama_server_that_swaps(&world);
+    write_policy(&world, &format!("binaries = [\"{binary}\"]\n"));
+    let toml = format!("{}[update]\ndrain = \"0s\"\n", World::tiny_toml("now"));
+    world.write_definition("a", &format!("binary = \"{binary}\"\n{toml}"));
+    run(&world, &["reconcile", "--no-wait"]).exits(0);
+    let log = world.state_dir().join("logs/a.log");
+    eventually("it is ready to be told", PATIENCE, || fs::read_to_string(&log).unwrap().contains("waits\n"));
+    world.write_definition("a", &toml);
+    run(&world, &["reconcile", "--no-wait"]).exits(1).says(&["secret.gguf", "does not allow"]);
+    assert_eq!(fs::read_link(world.path().join("weights/now.gguf")).unwrap().to_str(), Some("../secret.gguf"));
     assert_eq!(world.instances(), []);
-}
-
-/// Whether a SIGTERM waits for the process.
-fn is_told_to_end(pid: i32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let pending = |line: &str| {
-        let bits = line.strip_prefix("ShdPnd:").or_else(|| line.strip_prefix("SigPnd:"))?;
-        u64::from_str_radix(bits.trim(), 16).ok()
-    };
-    status.lines().filter_map(pending).any(|bits| bits & (1 << (Signal::TERM.as_raw() - 1)) != 0)
 }
 
 #[test]

@@ -12,7 +12,6 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 
-use rustix::process::Signal;
 use support::{Ran, World, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -65,8 +64,7 @@ fn what_was_recorded_before_the_policy_is_not_started_again() {
     run(&world, &["reconcile"]).exits(65).says(&["models.d/a.toml:5:1", "deny_options"]);
     assert_eq!(world.pid("a"), pid);
     // and once it has ended stays so, also where the definitions cannot be read.
-    world.signal("a", Signal::KILL);
-    eventually("it is gone", PATIENCE, || world.instances().is_empty());
+    world.kill("a");
     run(&world, &["reconcile", "--retry"])
         .exits(65)
         .says(&["not started: the policy does not allow the option `props`", "policy.toml:2"]);
@@ -125,8 +123,7 @@ fn a_llama_server_that_is_not_allowed_is_never_run() {
 fn without_a_readable_policy_nothing_is_done() {
     let world = policed("");
     run(&world, &["reconcile"]).exits(0);
-    world.signal("a", Signal::KILL);
-    eventually("it is gone", PATIENCE, || world.instances().is_empty());
+    world.kill("a");
     let nothing_is_done = |code: i32, says: &[&str]| {
         for arguments in [&["reconcile"][..], &["reconcile", "--dry-run"], &["status", "--exit-code"]] {
             run(&world, arguments).exits(code).says(says);
@@ -155,8 +152,7 @@ fn a_watcher_takes_up_a_new_policy_and_does_nothing_without_one() {
     eventually("it runs", PATIENCE, || said("a is ready"));
     write_policy(&world, "nonsense\n");
     eventually("it is told", PATIENCE, || said("the policy cannot be read"));
-    world.signal("a", Signal::KILL);
-    eventually("it is gone", PATIENCE, || world.instances().is_empty());
+    world.kill("a");
     write_policy(&world, "hosts = []\n");
     eventually("it is told", PATIENCE, || said("the policy does not allow to listen on 127.0.0.1"));
     assert_eq!(world.instances(), []);

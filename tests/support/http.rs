@@ -47,7 +47,7 @@ pub fn post(port: u16, path: &str, body: &Value) -> Result<(u16, Value), String>
 fn exchange(port: u16, request: &str) -> Result<(u16, Value), String> {
     let answer = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(120)))?;
         stream.write_all(request.as_bytes())?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;

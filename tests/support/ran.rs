@@ -4,10 +4,11 @@ use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 
-use super::{World, ask};
+use super::{World, ask, eventually};
 
 /// How long herdsman may take, on a machine that does much else besides.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -139,6 +140,31 @@ impl World {
         let pid = self.pid(model);
         kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
         pid
+    }
+
+    /// Kills the instance of `model` and waits until nothing of it is left: its
+    /// pid.
+    #[track_caller]
+    pub fn kill(&self, model: &str) -> i32 {
+        let pid = self.pid(model);
+        // Readable once the last thread has ended; a zombie may still have some.
+        let process = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap();
+        pidfd_send_signal(&process, Signal::KILL).unwrap();
+        let patience = Timespec { tv_sec: 30, tv_nsec: 0 };
+        let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience)).unwrap();
+        assert_eq!(ended, 1, "the killed server of {model} is still there");
+        pid
+    }
+
+    /// Waits until the last line of `model`'s log says that it listens: the
+    /// server is ready before it has written that, and says no more until asked.
+    #[track_caller]
+    pub fn logs_that_it_listens(&self, model: &str) {
+        let log = self.state_dir().join(format!("logs/{model}.log"));
+        eventually(&format!("{model} logs that it listens"), Duration::from_secs(30), || {
+            let text = String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned();
+            text.ends_with('\n') && text.lines().last().is_some_and(|line| line.contains("listening on"))
+        });
     }
 
     /// The pid of the one instance of `model`.

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use crate::scene::{PATIENCE, Scene, causes};
+use crate::scene::{PATIENCE, Scene, causes_are};
 use crate::support::{World, eventually};
 
 const CAUSE: &str = "database changed by another process";
@@ -23,7 +23,7 @@ fn an_edited_row_is_put_back() {
     });
     scene.watcher.eventually_says("m update: ");
     scene.watcher.eventually_says("database drift: ctx_size was 512, found 4096");
-    assert_eq!(causes(&scene.world, "m", "update"), [CAUSE]);
+    causes_are(&scene.world, "m", "update", &[CAUSE]);
     assert_eq!(scene.world.pid("m"), m);
     scene.other_is_untouched();
 }
@@ -37,7 +37,7 @@ fn a_deleted_row_returns_with_its_id() {
     assert_eq!(client.execute("DELETE FROM models WHERE name = 'm'", []).unwrap(), 1);
     eventually("it returns", PATIENCE, || id().is_ok_and(|id| id == before));
     scene.watcher.eventually_says(&format!("database drift: row {before} was deleted"));
-    assert_eq!(causes(&scene.world, "m", "update"), [CAUSE]);
+    causes_are(&scene.world, "m", "update", &[CAUSE]);
     assert_eq!(scene.world.pid("m"), m);
     scene.other_is_untouched();
 }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use rustix::process::Signal;
 
-use crate::scene::{PATIENCE, Scene, causes, watch_by, world};
+use crate::scene::{PATIENCE, Scene, causes_are, watch_by, world};
 use crate::support::{World, eventually};
 
 #[test]
@@ -24,7 +24,7 @@ fn an_edit_whose_event_is_lost_in_an_overflow_is_applied() {
     scene.world.write_definition("m", &World::tiny_toml("v2"));
     scene.watcher.signal(Signal::CONT);
     scene.m_serves("v2");
-    assert_eq!(causes(&scene.world, "m", "restart"), ["files changed"]);
+    causes_are(&scene.world, "m", "restart", &["files changed"]);
 }
 
 /// Where inotify gives no more of something: the error names the limit to
@@ -40,7 +40,7 @@ fn without(limit: &str, sysctl: &str) {
     fs::write(scene.definition(), World::tiny_toml("v2")).unwrap();
     scene.m_serves("v2");
     assert_eq!(scene.watcher.log().matches(sysctl).count(), 1, "told once");
-    assert_eq!(causes(&scene.world, "m", "restart"), ["files changed"]);
+    causes_are(&scene.world, "m", "restart", &["files changed"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::scene::{PATIENCE, Scene, causes, kill_and_see_it_return, serves, watch, world};
+use crate::scene::{PATIENCE, Scene, causes_are, kill_and_see_it_return, serves, watch, world};
 use crate::support::{self, World, eventually, free_port};
 
 /// Runs git in `directory` of the world.
@@ -44,6 +44,7 @@ fn a_checkout_of_many_files_is_applied_as_a_whole_however_long_it_takes() {
     let world = &scene.world;
     for name in ["p", "q", "old"] {
         serves(world, name, name);
+        scene.watcher.eventually_says(&format!("{name} is ready"));
     }
     // Git writes each file slowly: the pauses are much longer than the debounce time.
     git(world, ".", &["config", "filter.slow.smudge", "sleep 0.2; cat"]);
@@ -62,7 +63,7 @@ fn a_checkout_of_many_files_is_applied_as_a_whole_however_long_it_takes() {
     for part in ["error", "warning", "WARN"] {
         scene.watcher.has_not_said(part);
     }
-    assert_eq!(causes(world, "young", "create"), ["files changed"]);
+    causes_are(world, "young", "create", &["files changed"]);
     world.is_settled();
 }
 
@@ -79,7 +80,7 @@ fn a_pull_is_applied() {
     commit(world, "upstream");
     git(world, ".", &["pull", "--quiet", "origin", "main"]);
     scene.m_serves("v2");
-    assert_eq!(causes(world, "m", "restart"), ["files changed"]);
+    causes_are(world, "m", "restart", &["files changed"]);
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::scene::{PATIENCE, Scene, causes, events, watch, watch_by, world};
-use crate::support::{World, eventually};
+use crate::scene::{Scene, causes_are, events, watch, watch_by, world};
+use crate::support::World;
 
 /// Makes the link at `path` lead to `target`, at once: by `rename(2)` of a new one.
 fn swap(path: &Path, target: &str) {
@@ -52,11 +52,11 @@ fn a_config_map_that_is_swapped_restarts_only_what_it_changes() {
 
     fs::remove_dir_all(models_dir.join("..2026_a")).unwrap();
     update_config_map(&models_dir, "..2026_c", &World::tiny_toml("v2"));
-    scene.m_serves("v2");
+    scene.m_is_ready("v2");
     // It is watched where it leads now, too.
     update_config_map(&models_dir, "..2026_d", &World::tiny_toml("v3"));
     scene.m_serves("v3");
-    assert_eq!(causes(&scene.world, "m", "restart"), ["files changed"; 2]);
+    causes_are(&scene.world, "m", "restart", &["files changed"; 2]);
     let of_other: Vec<_> = events(&scene.world, "other").into_iter().map(|event| event.action).collect();
     assert_eq!(of_other, ["create", "ready"]);
 }
@@ -95,7 +95,7 @@ fn a_link_on_the_way_to_the_directory_is_watched() {
     let scene = Scene::of(watch_by(&world, herdsman, &[]), world);
     swap(&scene.world.path().join("current"), "releases/2");
     scene.m_serves("v2");
-    assert_eq!(causes(&scene.world, "m", "restart"), ["files changed"]);
+    causes_are(&scene.world, "m", "restart", &["files changed"]);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_definition_that_is_a_link_is_watched_where_it_leads() {
     // It dangles for a while: an unresolved definition, and no removed one.
     let m = scene.world.pid("m");
     fs::rename(shared.join("m.toml"), shared.join("elsewhere")).unwrap();
-    eventually("it is told", PATIENCE, || scene.watcher.log().contains("models.d/m.toml"));
+    scene.watcher.eventually_says("models.d/m.toml: the file cannot be read");
     assert_eq!(scene.world.pid("m"), m);
     fs::write(shared.join("m.toml"), World::tiny_toml("v4")).unwrap();
     scene.m_serves("v4");

@@ -60,6 +60,17 @@ impl Scene {
         self.other_is_untouched();
     }
 
+    /// As [`Scene::m_serves`], and waits until the watcher knows it, lest that is
+    /// among the causes of what follows.
+    #[track_caller]
+    pub fn m_is_ready(&self, name: &str) {
+        self.m_serves(name);
+        let pid = format!("(pid {})", self.world.pid("m"));
+        eventually("the watcher has seen m ready", PATIENCE, || {
+            self.watcher.log().lines().any(|line| line.contains("m is ready") && line.contains(&pid))
+        });
+    }
+
     /// Asserts that `other` runs as before.
     #[track_caller]
     pub fn other_is_untouched(&self) {
@@ -139,8 +150,8 @@ fn port(world: &World, model: &str, weights: &str) -> Option<u16> {
 /// An action that was recorded.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Event {
-    /// When, in milliseconds.
-    pub at: i64,
+    /// When it began, in milliseconds.
+    pub begun: i64,
     /// What.
     pub action: String,
     /// What made the pass.
@@ -150,10 +161,26 @@ pub struct Event {
 /// What was done to `model`, oldest first.
 pub fn events(world: &World, model: &str) -> Vec<Event> {
     let connection = Connection::open(world.state_dir().join("herdsman.db")).unwrap();
-    let sql = "SELECT at, action, cause FROM herdsman_events WHERE name = ?1 ORDER BY id";
+    let sql = "SELECT at - duration_ms, action, cause FROM herdsman_events WHERE name = ?1 ORDER BY id";
     let mut statement = connection.prepare(sql).unwrap();
-    let read = |row: &rusqlite::Row<'_>| Ok(Event { at: row.get(0)?, action: row.get(1)?, cause: row.get(2)? });
+    let read = |row: &rusqlite::Row<'_>| Ok(Event { begun: row.get(0)?, action: row.get(1)?, cause: row.get(2)? });
     statement.query_map([model], read).unwrap().map(Result::unwrap).collect()
+}
+
+/// Waits until the `action`s on `model` that were recorded have these causes: a
+/// server answers before its start is recorded.
+#[track_caller]
+pub fn causes_are(world: &World, model: &str, action: &str, expected: &[&str]) {
+    let begun = Instant::now();
+    loop {
+        let found = causes(world, model, action);
+        if found == expected {
+            return;
+        }
+        let may_come = found.len() < expected.len() && begun.elapsed() < PATIENCE;
+        assert!(may_come, "{action} of {model} because of {found:?}, not {expected:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// The causes of those of its `action`s that were recorded.

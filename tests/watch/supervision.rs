@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::scene::{PATIENCE, Scene, causes, events, kill_and_see_it_return, serves, watch, world};
+use crate::scene::{PATIENCE, Scene, causes, causes_are, events, kill_and_see_it_return, serves, watch, world};
 use crate::support::{World, eventually};
 
 #[test]
@@ -13,9 +13,10 @@ fn a_killed_server_comes_back() {
     let scene = Scene::new();
     kill_and_see_it_return(&scene.world, "m");
     scene.other_is_untouched();
-    assert_eq!(causes(&scene.world, "m", "start"), ["server of m exited"]);
-    scene.watcher.eventually_says("m start: ");
-    assert!(scene.watcher.log().lines().any(|l| l.contains("m start: ") && l.contains("(server of m exited)")));
+    causes_are(&scene.world, "m", "start", &["server of m exited"]);
+    eventually("it is told why", PATIENCE, || {
+        scene.watcher.log().lines().any(|l| l.contains("m start: ") && l.contains("(server of m exited)"))
+    });
 }
 
 #[test]
@@ -23,9 +24,9 @@ fn an_adopted_server_that_is_killed_comes_back() {
     let world = world();
     world.converges();
     let watcher = watch(&world, &[]);
-    watcher.eventually_says("watches ");
+    watcher.eventually_says("2 models are as declared");
     kill_and_see_it_return(&world, "m");
-    assert_eq!(causes(&world, "m", "start"), ["server of m exited"]);
+    causes_are(&world, "m", "start", &["server of m exited"]);
 }
 
 #[test]
@@ -36,17 +37,18 @@ fn a_server_that_dies_at_every_start_slows_down_and_an_edit_heals_it() {
     world.write_definition("dies", &World::tiny_toml("bad"));
     let starts = || -> Vec<i64> {
         let events = events(world, "dies").into_iter();
-        events.filter(|event| matches!(&*event.action, "create" | "start")).map(|event| event.at).collect()
+        events.filter(|event| matches!(&*event.action, "create" | "start")).map(|event| event.begun).collect()
     };
     eventually("it was tried three times", PATIENCE, || starts().len() >= 3);
     let starts = starts();
     let delays: Vec<_> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    // The first second counts from the start, which is a little before its record.
-    assert!(delays[0] >= 900 && delays[1] >= 1900, "{delays:?}");
+    assert!(delays[0] >= 1000 && delays[1] >= 2000, "{delays:?}");
     scene.watcher.eventually_says("dies did not start: ");
     eventually("it waits", PATIENCE, || world.status("dies")["status"] == "error");
     world.run(&["status"]).says_why_it_died().says(&["next try"]);
-    assert_eq!(causes(world, "dies", "start")[..2], ["deadline", "deadline"]);
+    // A pass that is made late notices the death only then.
+    let expected = |cause: &String| matches!(&**cause, "deadline" | "server of dies exited");
+    assert!(causes(world, "dies", "start")[..2].iter().all(expected), "{:?}", causes(world, "dies", "start"));
     world.write_definition("dies", &World::tiny_toml("v2"));
     serves(world, "dies", "v2");
     scene.other_is_untouched();
@@ -66,8 +68,12 @@ fn a_server_that_falls_silent_is_killed_only_if_its_definition_says_so() {
     world.signal("other", Signal::CONT);
     serves(world, "other", "other");
     scene.other_is_untouched();
-    scene.watcher.eventually_says("m stop: /health has not answered for 2 s (health check)");
-    assert_eq!(causes(world, "m", "stop"), ["health check"]);
+    eventually("it is told why", PATIENCE, || {
+        let told = ["m stop: /health has not answered for ", "health check"];
+        scene.watcher.log().lines().any(|line| told.iter().all(|part| line.contains(part)))
+    });
+    let causes = causes(world, "m", "stop");
+    assert!(matches!(&causes[..], [cause] if cause.contains("health check")), "{causes:?}");
 }
 
 #[test]
@@ -98,7 +104,7 @@ fn with_nothing_to_do_nothing_is_said_and_the_resync_goes_on() {
     let toml = format!("{}[secrets]\napi_key = {{ file = \"../key\" }}\n", World::tiny_toml("m"));
     world.write_definition("keyed", &toml);
     let scene = Scene::of(watch(&world, &["--resync", "200ms"]), world);
-    scene.watcher.eventually_says("keyed is ready");
+    scene.watcher.eventually_says("3 models are as declared");
     let (log, begun) = (scene.watcher.log(), std::time::Instant::now());
     eventually("some resyncs are over", PATIENCE, || begun.elapsed() > Duration::from_secs(2));
     assert_eq!(scene.watcher.log(), log);

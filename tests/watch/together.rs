@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::scene::{Scene, causes, events, kill_and_see_it_return, serves, watch};
-use crate::support::World;
+use crate::scene::{PATIENCE, Scene, causes, causes_are, events, kill_and_see_it_return, serves, watch};
+use crate::support::{World, eventually};
 
 #[test]
 fn a_second_watcher_is_refused_and_told_where_the_first_is() {
@@ -29,6 +29,7 @@ fn reconcile_by_hand_works_beside_a_watcher() {
     scene.m_serves("v3");
     scene.world.is_settled();
     // Whoever of the two was faster, each edit was applied once.
+    eventually("both are recorded", PATIENCE, || causes(&scene.world, "m", "restart").len() >= 2);
     assert_eq!(causes(&scene.world, "m", "restart").len(), 2);
 }
 
@@ -48,13 +49,14 @@ fn what_was_reconciled_by_hand_is_not_undone_before_the_watcher_has_read_it() {
     world.converges();
     // The exits of all three have made it look; this one's return shows it.
     kill_and_see_it_return(world, "killed");
+    eventually("it is seen ready", PATIENCE, || scene.watcher.log().matches("killed is ready").count() == 2);
     serves(world, "m", "v2");
     let names: Vec<_> = world.instances().into_iter().map(|(_, name)| name).collect();
     assert_eq!(names, ["killed", "m", "other"]);
     // Two seconds later it has read the files.
     world.write_definition("m", &World::tiny_toml("v3"));
     scene.m_serves("v3");
-    assert_eq!(causes(world, "m", "restart"), ["reconcile", "files changed"]);
+    causes_are(world, "m", "restart", &["reconcile", "files changed"]);
     let last = |name| events(world, name).last().map(|event| (event.action.clone(), event.cause.clone()));
     assert_eq!(last("removed"), Some(("delete".to_owned(), "reconcile".to_owned())));
     assert_eq!(last("stopped"), Some(("stop".to_owned(), "reconcile".to_owned())));

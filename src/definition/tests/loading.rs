@@ -172,20 +172,21 @@ fn a_directory_that_never_rests_is_an_error() {
     let catalogues = Busy(dir.path().join("a.toml"), AtomicU32::new(0));
     let path = dir.path();
     let options = LoadOptions { catalogues: &catalogues, ..options(&dir, &path) };
-    let error = Loader::with_patience(Duration::from_millis(50)).load(&options).unwrap_err();
+    let error = Loader::with_patience(Duration::from_secs(1)).load(&options).unwrap_err();
     assert!(matches!(error, LoadError::Unsettled { .. }));
     assert!(catalogues.1.load(Ordering::Relaxed) > 1, "it looked again");
 }
 
 #[test]
 fn a_load_is_of_one_moment() {
-    // A commit to both files comes after the first was read, once.
+    // A commit to both files comes after the first was read, once; of another
+    // length, for the time of a change is as coarse as the kernel's clock.
     struct Commit<'d>(&'d Dir, AtomicU32);
     impl Catalogues for Commit<'_> {
         fn catalogue(&self, _: Option<&str>) -> Arc<Catalogue> {
             if self.1.fetch_add(1, Ordering::Relaxed) == 0 {
-                self.0.write("a.toml", "model = \"new.gguf\"");
-                self.0.write("b.toml", "model = \"new.gguf\"");
+                self.0.write("a.toml", "model = \"another.gguf\"");
+                self.0.write("b.toml", "model = \"another.gguf\"");
             }
             Catalogue::embedded()
         }
@@ -194,7 +195,7 @@ fn a_load_is_of_one_moment() {
     let catalogues = Commit(&dir, AtomicU32::new(0));
     let desired = dir.load_as(Path::new("models.d"), &catalogues).unwrap();
     for definition in desired.definitions.values() {
-        assert_eq!(definition.parameters["model"], dir.file("new.gguf"));
+        assert_eq!(definition.parameters["model"], dir.file("another.gguf"));
     }
     assert_eq!(catalogues.1.load(Ordering::Relaxed), 2, "read twice");
 }
