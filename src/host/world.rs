@@ -37,8 +37,12 @@ impl World for Host {
     }
 
     fn records(&mut self) -> Result<Arc<Records>, HostError> {
-        // Passes go on without definitions, but not without knowing what is allowed.
-        self.read_policy()?;
+        // A watcher goes on without definitions, and without knowing what is
+        // allowed: what runs is watched, and nothing is started.
+        if let Err(unreadable) = self.read_policy() {
+            self.binaries.policy = Some(Arc::new(Policy::unknown(&unreadable)));
+            self.allowed.clear();
+        }
         Ok(self.store.records()?)
     }
 

@@ -44,6 +44,9 @@ impl Policy {
     /// Why no instance of `spec` may be started, in one sentence.
     #[must_use]
     pub fn refusal(&self, spec: &Spec) -> Option<String> {
+        if let Some(why) = &self.unknown {
+            return Some(why.clone());
+        }
         let breach = Check::new(self).breaches(spec).into_iter().next()?;
         Some(format!("{}; {}", breach.problem, self.rule(&breach.problem)))
     }
@@ -53,6 +56,9 @@ impl Policy {
     /// # Errors
     /// Why not, in one sentence.
     pub fn allows_binary(&self, path: &Path) -> Result<(), String> {
+        if let Some(why) = &self.unknown {
+            return Err(why.clone());
+        }
         match Check::new(self).within("`binary`", path, Key::Binaries) {
             Some(problem) => Err(format!("{problem}; {}", self.rule(&problem))),
             None => Ok(()),

@@ -75,6 +75,8 @@ pub struct Policy {
     secret_env: Vec<Pattern>,
     /// Users besides root who may own the definitions.
     owners: Vec<u32>,
+    /// Why it is not known what it says.
+    unknown: Option<String>,
 }
 
 /// Ports a definition may declare where the policy states none: those below
@@ -98,7 +100,14 @@ impl Policy {
             deny_env: Vec::new(),
             secret_env: Vec::new(),
             owners: Vec::new(),
+            unknown: None,
         }
+    }
+
+    /// One that cannot be read: it allows nothing to be started, and why is told.
+    #[must_use]
+    pub fn unknown(why: &PolicyError) -> Self {
+        Self { unknown: Some(why.to_string()), ..Self::empty("".into()) }
     }
 
     /// The file, as people see it.

@@ -153,6 +153,10 @@ fn a_watcher_takes_up_a_new_policy_and_does_nothing_without_one() {
     write_policy(&world, "nonsense\n");
     eventually("it is told", PATIENCE, || said("the policy cannot be read"));
     world.kill("a");
+    // It is seen all the same, with what keeps it from coming back.
+    eventually("its status is known", PATIENCE, || world.status("a")["status"] == "error");
+    let told = world.run(&["history", "a"]).exits(0);
+    told.says(&["crashed", "SIGKILL"]);
     write_policy(&world, "hosts = []\n");
     eventually("it is told", PATIENCE, || said("the policy does not allow to listen on 127.0.0.1"));
     assert_eq!(world.instances(), []);
