@@ -233,9 +233,9 @@ fn a_llama_server_changed_on_disk_is_told_and_applied_on_request() {
     run(&["reconcile"]).exits(0);
     let pid = world.pid("a");
     write("two");
-    run(&["reconcile"]).exits(0).says(&["No changes.", "llama-server changed on disk", "--upgrade-binary"]);
+    run(&["reconcile"]).exits(0).says(&["No changes.", "llama-server is another one", "--upgrade-binary"]);
     assert_eq!(world.pid("a"), pid);
-    run(&["reconcile", "--upgrade-binary"]).exits(0).says(&["-/+ a  restart  llama-server changed on disk"]);
+    run(&["reconcile", "--upgrade-binary"]).exits(0).says(&["-/+ a  restart  llama-server is another one now"]);
     assert_ne!(world.pid("a"), pid);
-    run(&["reconcile"]).exits(0).says(&["No changes."]).does_not_say("changed on disk");
+    run(&["reconcile"]).exits(0).says(&["No changes."]).does_not_say("another one");
 }

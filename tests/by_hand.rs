@@ -70,7 +70,7 @@ fn a_suspended_model_is_left_alone_and_everybody_is_told() {
     for command in ["start", "stop", "restart"] {
         world.run(&[command, "a"]).exits(1).says(&["it is suspended", "`herdsman resume` it first"]);
     }
-    world.run(&["down"]).exits(1).says(&["suspended", "Stopped 1 server"]);
+    world.run(&["down"]).exits(0).says(&["suspended", "Stopped 1 server"]);
     world.run(&["resume", "a"]).exits(0).says(&["a is resumed; the next `herdsman reconcile` takes it up."]);
     world.run(&["resume", "a"]).exits(0).says(&["a is not suspended."]);
     world.run(&["reconcile", "--retry"]).exits(0).says(&["2 models match their definitions."]);
@@ -168,6 +168,30 @@ fn what_serves_for_a_failed_generation_is_restarted_as_it_is() {
         let before = world.pid("a");
         world.run(&[command, "a"]).exits(1).says(&["generation 2 failed", "generation 1 serves"]);
         assert_eq!(world.pid("a") == before, command == "start", "{command}");
+    }
+}
+
+#[test]
+fn a_restart_that_cannot_come_does_not_come_later() {
+    let world = running(&["a"]);
+    let pid = world.pid("a");
+    let (whole, short) = (world.weights("whole", "a "), world.path().join("weights/short.gguf"));
+    std::fs::write(short, &std::fs::read(whole).unwrap()[..1000]).unwrap();
+    world.write_definition("a", &World::tiny_toml("short"));
+    world.run(&["restart", "a"]).exits(65).says(&["that is no longer asked for"]);
+    assert_eq!(by_hand(&world, "a"), [""; 0]);
+    world.write_definition("a", &World::tiny_toml("a"));
+    world.run(&["reconcile"]).exits(0);
+    assert_eq!(world.pid("a"), pid);
+}
+
+#[test]
+fn a_pass_of_another_is_waited_for_no_longer_than_was_said() {
+    let world = running(&["a"]);
+    let lock = std::fs::File::open(world.state_dir().join("lock")).unwrap();
+    lock.lock().unwrap();
+    for command in [&["stop", "a"][..], &["reconcile"]] {
+        world.run(&[command, &["--timeout", "100ms"]].concat()).exits(75).says(&["since more than 0.1 s"]);
     }
 }
 

@@ -17,8 +17,8 @@ use super::{Exit, Format, Places, duration};
 use crate::apply::World;
 use crate::definition::closest;
 use crate::host::{Host, HostError};
-use crate::model::{Change, Given, ModelName, Timestamp};
-use crate::plan::{Command, Known, Limits, Refusal, request};
+use crate::model::{Change, Given, ModelName, OverrideKind, Timestamp};
+use crate::plan::{Command, Known, Limits, Refusal, WaitKind, request};
 use crate::reconcile::{Goal, Pass, look};
 use crate::text;
 
@@ -123,7 +123,9 @@ pub(super) fn resume(places: &Places, args: &ResumeArgs) -> anyhow::Result<Exit>
 /// Runs `start`, `stop` or `restart`.
 pub(super) fn act(places: &Places, command: Command, args: &HandArgs) -> anyhow::Result<Exit> {
     let notify = places.settings()?.notify;
-    let done = record(places, command, &args.name, args.why.reason.as_deref(), &args.lock)?;
+    let lock_timeout = args.wait.lock_timeout(args.lock.lock_timeout);
+    let lock = LockArgs { lock_timeout };
+    let done = record(places, command, &args.name, args.why.reason.as_deref(), &lock)?;
     // Whoever wants it to run does not want to wait for its next try. But what
     // serves in the place of a failed generation does not give way to that.
     let retry = command != Command::Stop && !done.lives;
@@ -131,8 +133,29 @@ pub(super) fn act(places: &Places, command: Command, args: &HandArgs) -> anyhow:
         Format::Text => PlanFormat::Text,
         Format::Json => PlanFormat::Json,
     };
-    let of_one = ReconcileArgs::of_one(&args.name, format, &args.wait, retry, args.lock.lock_timeout);
-    converge(places, &of_one, of_one.limits(places), notify.as_ref(), None, command.as_str())
+    let of_one = ReconcileArgs::of_one(&args.name, format, &args.wait, retry, lock_timeout);
+    let exit = converge(places, &of_one, of_one.limits(places), notify.as_ref(), None, command.as_str())?;
+    if command == Command::Restart {
+        take_back(places, &args.name, &lock)?;
+    }
+    Ok(exit)
+}
+
+/// A restart that cannot come now would come when nobody expects it any more.
+fn take_back(places: &Places, name: &ModelName, lock: &LockArgs) -> anyhow::Result<()> {
+    let _lock = places.state().lock(lock.lock_timeout).map_err(HostError::from)?;
+    let mut host = places.open()?;
+    let seen = see(places, &mut host, Command::Restart, name)?;
+    let is_asked_for = seen.records.overrides.get(name).is_some_and(|all| all.restart.is_some());
+    let comes = seen.plan.actions.iter().any(|action| action.model == *name)
+        || seen.plan.waiting.iter().any(|w| w.model == *name && w.on.kind() == WaitKind::Progressing);
+    if is_asked_for && !comes {
+        host.commit(&[Change::EndOverride { model: name.clone(), kind: OverrideKind::Restart }])?;
+        complain(format_args!(
+            "{name} is not restarted, and that is no longer asked for: ask again once that is mended"
+        ));
+    }
+    Ok(())
 }
 
 /// Records what was asked for, under the lock: no pass is in the midst of it.
@@ -179,7 +202,7 @@ fn see(places: &Places, host: &mut Host, command: Command, name: &ModelName) -> 
     let (logs, targets) = (places.state().logs(), [name.clone()].into());
     let limits = Limits { port_range: places.port_range, logs, targets, ..Limits::default() };
     match look_and_tell(host, &limits) {
-        Err(HostError::Load(_) | HostError::Revision(_))
+        Err(HostError::Load(_) | HostError::Revision(_) | HostError::Policy(_))
             if matches!(command, Command::Suspend(_) | Command::Resume) =>
         {
             look(host, Goal::Down, &limits)

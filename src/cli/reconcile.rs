@@ -81,6 +81,13 @@ pub(super) struct Wait {
     timeout: Option<Duration>,
 }
 
+impl Wait {
+    /// How long to wait for another pass to end: not longer than for this one.
+    pub(super) fn lock_timeout(&self, lock_timeout: Duration) -> Duration {
+        self.timeout.map_or(lock_timeout, |timeout| timeout.min(lock_timeout))
+    }
+}
+
 impl ReconcileArgs {
     /// `reconcile --target NAME`, with the default limits.
     pub(super) fn of_one(
@@ -195,7 +202,8 @@ pub(super) fn converge(
     let exit = run.exit(&last);
     match args.format {
         PlanFormat::Text | PlanFormat::Markdown => {
-            print(render::result(&run.document, &last.plan, began_waiting, last.now))?;
+            let is_all = run.review.is_none();
+            print(render::result(&run.document, &last.plan, began_waiting, is_all, last.now))?;
         }
         PlanFormat::Json => json::print(&run.document.finish(&last, exit))?,
     }
@@ -254,7 +262,7 @@ impl<'a> Run<'a> {
     fn pass(&mut self, places: &Places, host: &mut Option<Host>) -> anyhow::Result<Pass> {
         let state = places.state();
         state.create()?;
-        let _lock = state.lock(self.args.limits.lock_timeout)?;
+        let _lock = state.lock(self.args.wait.lock_timeout(self.args.limits.lock_timeout))?;
         let host = match host {
             Some(host) => host,
             None => host.insert(places.open()?.telling(self.notify)),

@@ -41,12 +41,14 @@ pub(super) fn plan(plan: &Plan, now: Timestamp) -> String {
 }
 
 /// What a whole `reconcile` did, and how it ended; `waited`: its first plan was
-/// not the last word, although it had nothing to do.
-pub(super) fn result(document: &Document, last: &Plan, waited: bool, now: Timestamp) -> String {
+/// not the last word, although it had nothing to do; `is_all`: its last plan is
+/// of every model, and not of what was left of a saved one.
+pub(super) fn result(document: &Document, last: &Plan, waited: bool, is_all: bool, now: Timestamp) -> String {
+    let matching = if is_all { format!(" {}", match_summary(last)) } else { String::new() };
     let mut out = String::new();
     let done = document.done();
     if done.is_empty() && !document.has_failures() {
-        return if waited { format!("Done: waited. {}\n{}", match_summary(last), stuck(last, now)) } else { out };
+        return if waited { format!("Done: waited.{matching}\n{}", stuck(last, now)) } else { out };
     }
     for failure in document.failures() {
         let _ = writeln!(out, "{} {failure}", styled(AnsiColor::Red.on_default(), "failed:"));
@@ -57,7 +59,7 @@ pub(super) fn result(document: &Document, last: &Plan, waited: bool, now: Timest
     if document.failed_starts() > 0 {
         let _ = write!(line, "; {} failed", count(document.failed_starts(), "start"));
     }
-    let _ = writeln!(out, "{line}. {}", match_summary(last));
+    let _ = writeln!(out, "{line}.{matching}");
     out.push_str(&stuck(last, now));
     out
 }
@@ -284,7 +286,7 @@ mod tests {
           : later         wait     waits for the restart of coder-14b (--max-restarting)
                                    ctx_size 8192 -> 16384   models.d/_defaults.toml:7
           ! flaky         wait     crashed 3 times in a row, waits for its next try: ended by SIGSEGV
-          . mistral       wait     llama-server changed on disk; --upgrade-binary restarts it
+          . mistral       wait     llama-server is another one than it runs on; --upgrade-binary restarts it
           . "hand\nmade"  ignore   not managed
 
         Plan: 2 to create, 1 to update, 2 to restart (1 now), 1 to start, 1 to stop, 1 to delete, 1 to adopt.

@@ -15,8 +15,26 @@ const MOST: usize = 20;
 
 /// The problems of a file that does not parse; `table` is what was recovered.
 pub(crate) fn problems(source: &Source<'_>, table: &DeTable<'_>, errors: &[Error]) -> Vec<Diagnostic> {
+    if let Some(problem) = conflict(source) {
+        return vec![problem];
+    }
     errors.iter().take(MOST).map(|error| problem(source, table, error)).collect()
 }
+
+/// What Git leaves where two versions of a file do not fit together: one problem,
+/// though it breaks many lines.
+fn conflict(source: &Source<'_>) -> Option<Diagnostic> {
+    let begin = if source.text.starts_with(MARK) { 0 } else { source.text.find(&format!("\n{MARK}"))? + 1 };
+    let line = source.text[begin..].lines().next().unwrap_or_default();
+    let problem = source.error(begin..begin + line.len(), "not valid TOML: a merge conflict that is not resolved");
+    Some(
+        problem
+            .help("keep one of both versions, and remove the lines that begin with `<<<<<<<`, `=======` and `>>>>>>>`"),
+    )
+}
+
+/// What the line begins with where a conflict does.
+const MARK: &str = "<<<<<<< ";
 
 fn problem(source: &Source<'_>, table: &DeTable<'_>, error: &Error) -> Diagnostic {
     let end = source.text.len();

@@ -184,7 +184,7 @@ impl fmt::Display for Reason {
             Self::Duplicate { pid, kept } => write!(f, "pid {pid} is a second instance, pid {kept} is kept"),
             Self::NotReadyInTime => f.write_str("not ready in time"),
             Self::Unhealthy { for_ms } => write!(f, "/health has not answered for {} s", for_ms / 1000),
-            Self::BinaryChanged => f.write_str("llama-server changed on disk"),
+            Self::BinaryChanged => f.write_str("llama-server is another one now"),
             Self::StopUnfinished => f.write_str("a stop that was begun"),
             Self::Down => f.write_str("herdsman down"),
             Self::ByHand { given } => write!(f, "by hand ({})", given),

@@ -88,7 +88,7 @@ pub enum Refusal {
     Removed,
     /// It is suspended.
     Suspended {
-        /// By whom.
+        /// By whom, and why.
         by: String,
     },
     /// It is not to run, so there is nothing to restart.
@@ -161,7 +161,7 @@ pub fn request(command: Command, model: &ModelName, given: &Given, known: Known<
         Command::Resume => overrides.suspended.is_some().then(|| end(OverrideKind::Suspended)),
         Command::Start | Command::Stop | Command::Restart => {
             if let Some(suspended) = suspended {
-                return Err(Refusal::Suspended { by: suspended.given.by.clone() });
+                return Err(Refusal::Suspended { by: suspended.given.to_string() });
             }
             let state = if command == Command::Stop { DesiredState::Stopped } else { DesiredState::Running };
             match command {

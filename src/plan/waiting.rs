@@ -299,7 +299,9 @@ impl fmt::Display for WaitFor {
                 write!(f, "pid {pid} serves this definition for another state directory; stop it there first")
             }
             Self::OneRow { ids } => write!(f, "rows {ids:?} share this name; rename or delete all but one"),
-            Self::BinaryUpgrade => f.write_str("llama-server changed on disk; --upgrade-binary restarts it"),
+            Self::BinaryUpgrade => {
+                f.write_str("llama-server is another one than it runs on; --upgrade-binary restarts it")
+            }
             Self::Suspended { given, until, removed, missing, edited } => {
                 write!(f, "suspended ({}): nothing is done to it", given)?;
                 f.write_str(if until.is_some() { " until its time is over" } else { "" })?;

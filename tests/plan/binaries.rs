@@ -36,13 +36,13 @@ fn a_changed_llama_server_is_told_and_applied_on_demand() {
     world.machine.install("release 2");
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
-    wait    a: llama-server changed on disk; --upgrade-binary restarts it
-    wait    b: llama-server changed on disk; --upgrade-binary restarts it
+    wait    a: llama-server is another one than it runs on; --upgrade-binary restarts it
+    wait    b: llama-server is another one than it runs on; --upgrade-binary restarts it
     ");
     world.limits.upgrade_binary = true;
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
-    restart a: llama-server changed on disk
+    restart a: llama-server is another one now
             - record generation 1 accepted by release 2
             - stop pid 101
             - start generation 1 of a on port 8100
@@ -54,7 +54,7 @@ fn a_changed_llama_server_is_told_and_applied_on_demand() {
     found   a ready (pid 103)
     note    a instance ready
     note    a status running
-    restart b: llama-server changed on disk
+    restart b: llama-server is another one now
             - record generation 1 accepted by release 2
             - stop pid 102
             - start generation 1 of b on port 8101
@@ -115,7 +115,7 @@ fn a_model_whose_file_cannot_be_read_is_not_restarted_for_another_llama_server()
     world.machine.install("release 2");
     world.limits.upgrade_binary = true;
     assert_snapshot!(world.planned(), @r"
-    restart b: llama-server changed on disk
+    restart b: llama-server is another one now
             - record generation 1 accepted by release 2
             - stop pid 102
             - start generation 1 of b on port 8101

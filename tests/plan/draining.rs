@@ -112,12 +112,12 @@ fn a_drain_for_another_llama_server_keeps_its_deadline() {
     world.limits.upgrade_binary = true;
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
-    restart chat: llama-server changed on disk
+    restart chat: llama-server is another one now
             - record generation 1 accepted by release 2, chat instance draining until 31.000 s
     -- 0.000 s
     wait    chat: draining, 2 requests in flight
     -- 30.000 s
-    restart chat: llama-server changed on disk
+    restart chat: llama-server is another one now
             - stop pid 101
             - start generation 1 of chat on port 8100
     -- 30.000 s

@@ -54,6 +54,8 @@ pub struct StatusArgs {
 struct Report<'a> {
     format_version: u32,
     watcher: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable: Option<&'a str>,
     models: &'a [ModelStatus],
     #[serde(skip_serializing_if = "Option::is_none")]
     notifications: Option<&'a Undelivered>,
@@ -80,9 +82,10 @@ pub(super) fn run(places: &Places, args: &StatusArgs) -> anyhow::Result<Exit> {
     }
     match args.format {
         Format::Json => {
-            let Look { watcher, models, undelivered, .. } = &look;
+            let Look { watcher, models, undelivered, unreadable, .. } = &look;
             let notifications = Some(undelivered).filter(|undelivered| **undelivered != Undelivered::default());
-            json::print(&Report { format_version: FORMAT_VERSION, watcher: *watcher, models, notifications })?;
+            let (watcher, unreadable) = (*watcher, unreadable.as_deref());
+            json::print(&Report { format_version: FORMAT_VERSION, watcher, unreadable, models, notifications })?;
         }
         Format::Text => print(table::text(&look, screen::width()))?,
     }

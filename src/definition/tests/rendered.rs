@@ -8,6 +8,13 @@ fn syntax_errors_are_told_all_at_once() {
 }
 
 #[test]
+fn a_merge_conflict_is_told_as_one_problem() {
+    insta::assert_snapshot!(problems(
+        "model = \"a.gguf\"\n<<<<<<< HEAD\nport = 8101\n=======\nport = 8102\n>>>>>>> theirs\n"
+    ));
+}
+
+#[test]
 fn a_key_stated_twice_points_at_both() {
     insta::assert_snapshot!(problems("model = \"a.gguf\"\nport = 8101\nport = 8102\n"));
 }
