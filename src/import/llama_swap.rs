@@ -11,9 +11,11 @@ use super::macros::{self, Macros, PORT};
 use super::model::Model;
 use super::options::{Given, Options, seconds};
 use super::remark::{LeftOut, Place, Reason, Remark, Why};
+use super::secret::may_begin;
 use super::source::{Problem, Read};
 use super::yaml::{self, Node};
 use super::{command_line, environment};
+use crate::definition::catalogue::{OptionSpec, ValueKind};
 use crate::model::DesiredState;
 
 /// Keys of the file that have no counterpart, and what there is instead.
@@ -137,10 +139,10 @@ fn instead(known: &[(&str, &'static str)], name: &str) -> Why {
     Why::NoCounterpart(found.map_or("herdsman does not know the key", |(_, why)| why))
 }
 
-/// A key with its value, where that is short and no secret.
+/// A key with its value, where that is text and holds no secret.
 fn shown(name: &str, value: &Node) -> String {
     match value.text() {
-        Some(text) if !super::names_a_secret(name) => format!("{name}: {}", text.trim()),
+        Some(text) if !super::names_a_secret(name) && may_begin(text).is_none() => format!("{name}: {}", text.trim()),
         _ => name.to_owned(),
     }
 }
@@ -240,9 +242,16 @@ fn model(
         for entry in texts(env, "env", problems) {
             let entry = macros.expand(&entry)?;
             let (name, value) = entry.split_once('=').unwrap_or((&entry, ""));
-            let is_secret = super::names_a_secret(name);
-            let value = if is_secret { value.to_owned() } else { macros::variables(value, shared.variable)? };
-            environment::read(shared.options, &mut model, name, &value, &place.line(env.line));
+            let place = place.line(env.line);
+            let value = if super::names_a_secret(name) {
+                value.to_owned()
+            } else if let Some(secret) = macros::secret_variable(value) {
+                model.remark(&place, format!("{name}=…"), Why::SecretReference(secret.to_owned()));
+                continue;
+            } else {
+                macros::variables(value, shared.variable)?
+            };
+            environment::read(shared.options, &mut model, name, &value, &place);
         }
     }
     let command = node.get("cmd");
@@ -257,7 +266,7 @@ fn model(
     Ok(model)
 }
 
-/// A display name is the description, or stands beside it.
+/// A display name is a label: `description` is another key of llama-swap.
 fn label(model: &mut Model, name: Option<String>) {
     if let Some(name) = name {
         model.labels.insert("display_name".to_owned(), name);
@@ -290,17 +299,24 @@ fn run(shared: &Shared<'_>, model: &mut Model, command: &str, place: &Place) -> 
         let path = crate::definition::absolute(options.base, std::path::Path::new(&program));
         model.binary = Some(path.to_string_lossy().into_owned());
     }
-    let key = |word: &str| options.catalogue.argument(word).map(|(option, _)| option.key.clone());
-    let mut ready = Vec::with_capacity(words.len());
-    let mut before: Option<String> = None;
+    let mut ready: Vec<String> = Vec::with_capacity(words.len());
+    let mut before: Option<&OptionSpec> = None;
     for word in words {
-        match before.as_deref() {
+        match before.map(|option| option.key.as_str()) {
             // A port of herdsman's choice.
             Some("port") if word == PORT => drop(ready.pop()),
-            Some("api_key" | "hf_token") => ready.push(word.clone()),
-            _ => ready.push(macros::variables(word, shared.variable)?),
+            Some(key) if super::names_a_secret(key) => ready.push(word.clone()),
+            _ => match macros::secret_variable(word) {
+                Some(secret) => {
+                    // An option without its value says nothing.
+                    let option = before.filter(|option| option.kind != ValueKind::Flag).and_then(|_| ready.pop());
+                    let what = option.unwrap_or_else(|| format!("${{env.{secret}}}"));
+                    model.remark(place, what, Why::SecretReference(secret.to_owned()));
+                }
+                None => ready.push(macros::variables(word, shared.variable)?),
+            },
         }
-        before = key(word);
+        before = options.catalogue.argument(word).map(|(option, _)| option);
     }
     command_line::read(options, model, &ready, place);
     Ok(())

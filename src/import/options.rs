@@ -173,10 +173,12 @@ fn weights(model: &mut Model, key: &'static str, text: &str) -> Result<(), Why> 
 }
 
 /// Where a secret is, by what stands in its place.
-fn secret(given: &Given) -> Secret {
+pub(super) fn secret(given: &Given) -> Secret {
     match given {
         Given::Text(text) => match text.strip_prefix("${env.").and_then(|rest| rest.strip_suffix('}')) {
-            Some(variable) if !variable.contains(['$', '{', '}', '=']) => Secret::Env(variable.to_owned()),
+            Some(variable) if !variable.is_empty() && !variable.contains(['$', '{', '}', '=']) => {
+                Secret::Env(variable.to_owned())
+            }
             _ => Secret::ToFill,
         },
         _ => Secret::ToFill,

@@ -72,6 +72,8 @@ pub enum Why {
     SecretToFill,
     /// It looks like a secret, and definitions hold none.
     SecretVariable,
+    /// It stands for this variable, which may be a secret.
+    SecretReference(String),
     /// It was kept, in another form.
     Became(String),
 }
@@ -102,7 +104,8 @@ impl Why {
             | Self::Taken(_)
             | Self::Overridden
             | Self::OnCommandLine
-            | Self::SecretVariable => Kind::Dropped,
+            | Self::SecretVariable
+            | Self::SecretReference(_) => Kind::Dropped,
         }
     }
 }
@@ -121,9 +124,13 @@ impl fmt::Display for Why {
             Self::SecretToFill => {
                 f.write_str("a definition holds no secret: put it where `[secrets]` says, or say there where it is")
             }
-            Self::SecretVariable => {
-                f.write_str("it looks like a secret, which a definition does not hold: give it to herdsman's service")
-            }
+            Self::SecretVariable => f.write_str(
+                "it looks like a secret, which a definition does not hold: llama-server's own (`api_key`, `hf_token`) go into `[secrets]`; if it is none, add it to `[env]`",
+            ),
+            Self::SecretReference(name) => write!(
+                f,
+                "`{name}` looks like a secret, which a definition does not hold: for `api_key` and `hf_token`, `[secrets]` takes `{{ env = \"{name}\" }}`; if it is none, add its value yourself"
+            ),
             Self::Became(what) => f.write_str(what),
         }
     }
@@ -180,6 +187,11 @@ pub enum Reason {
     /// A variable that is not set here.
     #[error("`${{env.{0}}}` is not set here: set the variable and import again")]
     UnsetVariable(String),
+    /// A variable that may be a secret, in the program's name.
+    #[error(
+        "`${{env.{0}}}` looks like a secret, which a definition does not hold: write what it stands for into `cmd`"
+    )]
+    SecretVariable(String),
     /// Nothing says which weights to load.
     #[error("nothing says which weights to load: a definition needs `model`, `hf_repo` or `model_url`")]
     NoWeights,

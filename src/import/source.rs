@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::model::Model;
 use super::remark::{LeftOut, Remark};
+use super::secret::may_begin;
 use crate::model::Diagnostic;
 
 /// What a source holds.
@@ -108,12 +109,9 @@ impl TextFile {
 /// `text` with the rest of each line that may hold a secret overwritten, so
 /// that positions stay: what is shown of a source ends in logs.
 fn masked(text: &str) -> String {
-    const HINTS: [&str; 5] = ["key", "token", "secret", "password", "sk-"];
     let mut masked = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
-        let lower = line.to_ascii_lowercase();
-        let hint = HINTS.iter().filter_map(|hint| lower.find(hint).map(|at| at + hint.len())).min();
-        let (kept, hidden) = line.split_at(hint.unwrap_or(line.len()));
+        let (kept, hidden) = line.split_at(may_begin(line).unwrap_or(line.len()));
         masked.push_str(kept);
         // A byte of several becomes that many `*`.
         masked.extend(hidden.bytes().map(|byte| match byte {
@@ -133,6 +131,6 @@ mod tests {
         let text = "cmd: x --api-key sk-1 é\napiKeys: [a]\nplain: é\n- sk-2\n";
         let masked = masked(text);
         assert_eq!(masked.len(), text.len());
-        assert_eq!(masked, "cmd: x --api-key **** **\napiKey*: ***\nplain: é\n- sk-*\n");
+        assert_eq!(masked, "cmd: x --api-key **** **\napiKeys: ***\nplain: é\n- sk-*\n");
     }
 }

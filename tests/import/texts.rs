@@ -9,7 +9,8 @@ use crate::{all_valid, sample, whole};
 fn import(world: &World, kind: &str, name: &str) -> Ran {
     sample(world, name);
     let mut command = world.command();
-    command.env("IMPORT_TEST_HOME", "/home/x").args(["import", kind, name, "--to", "out"]);
+    command.env("IMPORT_TEST_HOME", "/home/x").env("IMPORT_TEST_API_KEY", "sk-verysecret");
+    command.args(["import", kind, name, "--to", "out"]);
     Ran::of(&mut command)
 }
 
@@ -29,6 +30,16 @@ fn an_odd_configuration_of_llama_swap_becomes_what_it_can() {
     assert!(!text.contains("verysecret"), "{text}");
     insta::assert_snapshot!(text);
     all_valid(&world.path().join("out"), 3);
+}
+
+#[test]
+fn no_secret_of_a_configuration_is_told_or_written() {
+    let world = World::new();
+    let ran = import(&world, "llama-swap", "secrets.yaml").exits(1);
+    let text = whole(&world, &ran, "out");
+    assert!(!text.contains("verysecret"), "{text}");
+    insta::assert_snapshot!(text);
+    all_valid(&world.path().join("out"), 2);
 }
 
 #[test]
