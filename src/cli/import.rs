@@ -85,6 +85,12 @@ pub(super) fn run(_places: &Places, args: &ImportArgs) -> anyhow::Result<Exit> {
     };
     tell(&import);
     let files: Vec<File> = import.definitions.iter().map(|(_, file)| file.clone()).collect();
+    // Before any refusal: who looks wants to see them, whatever is in the way.
+    if *dry_run {
+        for file in &files {
+            print(format_args!("==> {} <==\n{}\n", to.join(&file.name).display(), file.text))?;
+        }
+    }
     if !files.is_empty() {
         let dir = absolute(&cwd, to);
         let done = import::none_is_there(&dir, &files)
@@ -95,11 +101,6 @@ pub(super) fn run(_places: &Places, args: &ImportArgs) -> anyhow::Result<Exit> {
                 complain(render(problems, false));
             }
             return Err(Refused { exit: Exit::Failed, message: error.to_string() }.into());
-        }
-    }
-    if *dry_run {
-        for file in &files {
-            print(format_args!("==> {} <==\n{}\n", to.join(&file.name).display(), file.text))?;
         }
     }
     print(list(&import, to))?;

@@ -87,6 +87,19 @@ fn definitions_that_clash_with_those_that_are_there_are_not_written() {
 }
 
 #[test]
+fn a_dry_run_shows_the_definitions_also_if_a_file_is_there() {
+    let world = World::new();
+    sample(&world, "preset.ini");
+    fs::create_dir(world.path().join("out")).unwrap();
+    fs::write(world.path().join("out/Gr-e-M.toml"), "mine").unwrap();
+    world.run(&["import", "preset", "preset.ini", "--to", "out", "--dry-run"]).exits(1).says(&[
+        "==> out/Gr-e-M.toml <==",
+        "is there already",
+        "nothing was written",
+    ]);
+}
+
+#[test]
 fn a_source_that_is_not_what_it_should_be_is_told_with_its_places() {
     let world = World::new();
     let mut said = String::new();
