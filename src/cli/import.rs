@@ -115,7 +115,7 @@ pub(super) fn run(_places: &Places, args: &ImportArgs) -> anyhow::Result<Exit> {
 /// A source nothing can be made of.
 fn refuse(error: &SourceError) -> anyhow::Result<Exit> {
     let exit = match error {
-        SourceError::Unreadable { .. } => Exit::NoModelsDir,
+        SourceError::Unreadable { .. } | SourceError::UnreadableDatabase(_) => Exit::NoModelsDir,
         SourceError::Malformed { .. } | SourceError::Wrong(_) => Exit::InvalidDefinition,
     };
     if let SourceError::Malformed { diagnostics, .. } = error {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::model::Model;
 use super::remark::{LeftOut, Remark};
 use super::secret::may_begin;
+use crate::database::DatabaseError;
 use crate::model::Diagnostic;
 
 /// What a source holds.
@@ -48,6 +49,9 @@ pub enum SourceError {
         /// The next step.
         help: &'static str,
     },
+    /// A database that cannot be read.
+    #[error("{0}")]
+    UnreadableDatabase(DatabaseError),
     /// It is not what it should be.
     #[error("{shown} is not what it should be")]
     Malformed {

@@ -40,6 +40,18 @@ fn rows_of_another_program_become_definitions_and_its_defaults_do_not() {
 }
 
 #[test]
+fn a_database_that_cannot_be_read_as_it_is_is_66() {
+    let world = World::new();
+    let path = world.path().join("open.db");
+    let database = Connection::open(&path).unwrap();
+    database.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE models (id INTEGER PRIMARY KEY);").unwrap();
+    // What it holds is in its log, which nobody can read without the index beside it.
+    fs::copy(&path, world.path().join("models.db")).unwrap();
+    fs::copy(world.path().join("open.db-wal"), world.path().join("models.db-wal")).unwrap();
+    world.run(&["import", "database", "models.db", "--to", "out"]).exits(66).says(&["models.db", "cannot be read"]);
+}
+
+#[test]
 fn of_our_own_database_the_rows_that_are_not_managed_become_definitions() {
     let world = World::new();
     world.weights("mine", "mine ");
