@@ -127,9 +127,12 @@ fn refuse(error: &SourceError) -> anyhow::Result<Exit> {
 
 /// What is not in the definitions as the source has it, on standard error.
 fn tell(import: &Import) {
-    for LeftOut { called, place, why } in &import.left_out {
-        let mark = if why.is_failure() { '!' } else { '.' };
-        complain(format_args!("{mark} {place}: {}: no definition: {}", printable(called), printable(&why.to_string())));
+    for LeftOut { called, place, why, remarks } in &import.left_out {
+        let (called, sign) = (printable(called), if why.is_failure() { '!' } else { '.' });
+        complain(format_args!("{sign} {place}: {called}: no definition: {}", printable(&why.to_string())));
+        for remark in remarks {
+            complain(format_args!("{} {}: {called}: {remark}", mark(remark.why.kind()), remark.place));
+        }
     }
     for remark in &import.remarks {
         complain(format_args!("{} {}: {remark}", mark(remark.why.kind()), remark.place));
@@ -164,7 +167,8 @@ fn list(import: &Import, to: &Path) -> String {
 fn summary(import: &Import, dry_run: bool) -> String {
     let kinds = || {
         let own = import.definitions.iter().flat_map(|(named, _)| &named.model.remarks);
-        import.remarks.iter().chain(own).map(|remark| remark.why.kind())
+        let left_out = import.left_out.iter().flat_map(|left_out| &left_out.remarks);
+        import.remarks.iter().chain(left_out).chain(own).map(|remark| remark.why.kind())
     };
     let of = |kind: Kind| kinds().filter(|other| *other == kind).count();
     let verb = if dry_run { "Would write" } else { "Wrote" };

@@ -31,7 +31,7 @@ pub(super) fn read(path: &Path, shown: &str, options: &Options<'_>) -> Result<Re
         let place = Place::whole(&format!("{shown} row {}", row.id()));
         if let Some(source) = managed.get(&row.id()) {
             let why = Reason::Managed((*source).to_owned());
-            read.left_out.push(LeftOut { called: row.name().to_owned(), place, why });
+            read.left_out.push(LeftOut::new(row.name(), place, why));
             continue;
         }
         let stated = database.stated(row).map_err(refused)?;

@@ -65,7 +65,7 @@ fn is_gguf(name: &str) -> bool {
 
 fn left_out(path: &Path, why: Reason) -> LeftOut {
     let called = path.file_name().map_or_else(|| "/".to_owned(), |name| name.to_string_lossy().into_owned());
-    LeftOut { called, place: Place::whole(&path.display().to_string()), why }
+    LeftOut::new(called, Place::whole(&path.display().to_string()), why)
 }
 
 /// The files of one directory, by name.
@@ -88,7 +88,7 @@ fn folder(parent: &Path, names: &[String], options: &Options<'_>, read: &mut Rea
             {
                 let called = shard.as_ref().map_or_else(String::new, |shard| shard.stem.clone());
                 let place = Place::whole(&parent.join(name).display().to_string());
-                read.left_out.push(LeftOut { called, place, why: Reason::MissingPart { part: missing, of } });
+                read.left_out.push(LeftOut::new(called, place, Reason::MissingPart { part: missing, of }));
             }
             continue;
         }

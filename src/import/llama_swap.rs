@@ -200,7 +200,7 @@ fn one(shared: &Shared<'_>, key: &Node, node: &Node, place: &Place, read: &mut R
     match model(shared, id, node, &place, problems) {
         Ok(model) if problems.len() == before => read.models.push(model),
         Ok(_) => {}
-        Err(why) => read.left_out.push(LeftOut { called: id.to_owned(), place, why }),
+        Err(why) => read.left_out.push(LeftOut::new(id, place, why)),
     }
 }
 

@@ -129,8 +129,7 @@ fn assemble(read: Read) -> Import {
         if one_source_of_weights(&mut model) {
             usable.push(model);
         } else {
-            let Model { called, place, .. } = model;
-            left_out.push(LeftOut { called, place, why: Reason::NoWeights });
+            left_out.push(LeftOut::of(model, Reason::NoWeights));
         }
     }
     let file = |named: Named| {

@@ -187,7 +187,11 @@ pub(super) fn secret(given: &Given) -> Secret {
 
 fn port(model: &mut Model, text: &str) -> Result<(), Why> {
     match text.parse() {
-        Ok(0) | Err(_) => Err(bad(&format!("`{text}` is no port from 1 to 65535: one is allotted"), None)),
+        Ok(0) | Err(_) => {
+            // Nor is it the one a variable states: the command line counts.
+            model.port = None;
+            Err(bad(&format!("`{text}` is no port from 1 to 65535: one is allotted"), None))
+        }
         Ok(port) => {
             model.port = Some(port);
             Ok(())

@@ -1,9 +1,11 @@
 //! What an import tells besides the definitions it makes: nothing of a source
 //! is dropped silently.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use super::model::Model;
 use crate::text::printable;
 
 /// A place in a source, as people read it: `config.yaml:14`, `pid 4711`,
@@ -159,6 +161,25 @@ pub struct LeftOut {
     pub place: Place,
     /// Why.
     pub why: Reason,
+    /// What led to it.
+    pub remarks: BTreeSet<Remark>,
+}
+
+impl LeftOut {
+    /// A model that nothing is told of but why.
+    #[must_use]
+    pub fn new(called: impl Into<String>, place: Place, why: Reason) -> Self {
+        Self { called: called.into(), place, why, remarks: BTreeSet::new() }
+    }
+
+    /// A model as far as it was read. Without a definition no secret is to be
+    /// filled in.
+    #[must_use]
+    pub fn of(model: Model, why: Reason) -> Self {
+        let Model { called, place, mut remarks, .. } = model;
+        remarks.retain(|remark| remark.why.kind() != Kind::Secret);
+        Self { called, place, why, remarks }
+    }
 }
 
 /// Why no definition was made of a model.
