@@ -233,6 +233,11 @@ pub enum Reason {
     /// It may not be read.
     #[error("cannot be read: {0}")]
     Unreadable(String),
+    /// It is too deep in the directory for what may be in it to be looked for.
+    #[error(
+        "it is {0} directories down, and nothing so deep is looked through: import it by itself, if it holds weights"
+    )]
+    TooDeep(usize),
     /// A link that leads to where one came from.
     #[error("a link to a directory above it, which is looked through already")]
     Loop,
