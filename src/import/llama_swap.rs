@@ -13,7 +13,7 @@ use super::options::{Given, Options, seconds};
 use super::remark::{LeftOut, Place, Reason, Remark, Why};
 use super::secret::may_begin;
 use super::source::{Problem, Read};
-use super::yaml::{self, Node};
+use super::yaml::{self, Node, Pair};
 use super::{command_line, environment};
 use crate::definition::catalogue::{OptionSpec, ValueKind};
 use crate::model::DesiredState;
@@ -57,6 +57,7 @@ const MODEL: [(&str, &str); 10] = [
 const SWAP: &str = "herdsman swaps nothing: it keeps running whatever is declared running";
 const LOGS: &str = "each server has a log of its own in the state directory";
 const PROXY: &str = "herdsman is no proxy";
+const HOOKS: &str = "herdsman runs no hooks: of them only what is preloaded is taken";
 const ADDRESS: &str = "herdsman is no proxy: each model has an address of its own, which `herdsman status` shows";
 
 /// What the whole file says of every model.
@@ -64,7 +65,8 @@ struct Shared<'a> {
     options: &'a Options<'a>,
     variable: &'a dyn Fn(&str) -> Option<String>,
     macros: Macros,
-    preload: Vec<String>,
+    /// What is loaded at its start, as the file names it, and where.
+    preload: Vec<(String, Place)>,
     /// `healthCheckTimeout`, seconds.
     ready_timeout: Option<u64>,
     /// `globalTTL`, seconds.
@@ -102,6 +104,7 @@ pub(super) fn read(
             problems.push(Problem::new(models.span.clone(), message, "write one model a key"));
         }
         Some(entries) => {
+            preloaded(entries, &mut shared, &mut read);
             for (key, node) in entries {
                 one(&shared, key, node, place, &mut read, &mut problems);
             }
@@ -121,10 +124,7 @@ fn globals(root: &Node, place: &Place, shared: &mut Shared<'_>, read: &mut Read,
                 Err(why) => read.remarks.push(Remark::new(&place, shown(name, value), why)),
             },
             "globalTTL" => shared.ttl = number(value, name, problems),
-            "hooks" => {
-                let preload = value.get("on_startup").and_then(|hook| hook.get("preload"));
-                shared.preload = preload.map(|list| texts(list, "preload", problems)).unwrap_or_default();
-            }
+            "hooks" => hooks(value, &place, shared, read, problems),
             _ => {
                 let why = instead(&GLOBAL, name);
                 read.remarks.push(Remark::new(&place, shown(name, value), why));
@@ -132,6 +132,51 @@ fn globals(root: &Node, place: &Place, shared: &mut Shared<'_>, read: &mut Read,
         }
     }
     read.remarks.push(Remark::new(place, "one address for all models", Why::NoCounterpart(ADDRESS)));
+}
+
+/// Takes what is preloaded; the other hooks have no counterpart.
+fn hooks(node: &Node, place: &Place, shared: &mut Shared<'_>, read: &mut Read, problems: &mut Vec<Problem>) {
+    if node.entries().is_none() && !node.is_null() {
+        read.remarks.push(Remark::new(place, shown("hooks", node), Why::NoCounterpart(HOOKS)));
+    }
+    for (key, hook) in node.entries().unwrap_or_default() {
+        let (name, place) = (key.text().unwrap_or_default(), place.line(key.line));
+        if name != "on_startup" || (hook.entries().is_none() && !hook.is_null()) {
+            read.remarks.push(Remark::new(&place, shown(name, hook), Why::NoCounterpart(HOOKS)));
+            continue;
+        }
+        for (key, value) in hook.entries().unwrap_or_default() {
+            let (name, place) = (key.text().unwrap_or_default(), place.line(key.line));
+            match name {
+                "preload" => {
+                    let names = texts(value, name, problems).into_iter();
+                    shared.preload.extend(names.map(|name| (name, place.clone())));
+                }
+                _ => read.remarks.push(Remark::new(&place, shown(name, value), Why::NoCounterpart(HOOKS))),
+            }
+        }
+    }
+}
+
+/// Puts the models' own names in the place of aliases that are preloaded.
+fn preloaded(models: &[Pair], shared: &mut Shared<'_>, read: &mut Read) {
+    let is_alias = |node: &Node, name: &str| {
+        // What is wrong with them is told with their model.
+        let aliases = node.get("aliases").map(|list| texts(list, "aliases", &mut Vec::new()));
+        aliases.is_some_and(|aliases| aliases.iter().any(|alias| alias == name))
+    };
+    for (name, place) in &mut shared.preload {
+        if models.iter().any(|(key, _)| key.text() == Some(name)) {
+            continue;
+        }
+        match models.iter().find(|(_, node)| is_alias(node, name)).and_then(|(key, _)| key.text()) {
+            Some(id) => *name = id.to_owned(),
+            None => {
+                let why = Why::NoCounterpart("no model is called so: none is declared running for it");
+                read.remarks.push(Remark::new(place, format!("preload: {name}"), why));
+            }
+        }
+    }
 }
 
 fn instead(known: &[(&str, &'static str)], name: &str) -> Why {
@@ -216,7 +261,7 @@ fn model(
         define(own, &mut macros, problems);
     }
     macros.define("MODEL_ID", id);
-    let is_preloaded = shared.preload.iter().any(|preloaded| preloaded == id);
+    let is_preloaded = shared.preload.iter().any(|(preloaded, _)| preloaded == id);
     let state = if is_preloaded { DesiredState::Running } else { DesiredState::Stopped };
     let mut model = Model::new(id, place.clone(), state);
     model.ready_timeout = shared.ready_timeout.filter(|seconds| *seconds > 0);

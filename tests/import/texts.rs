@@ -43,6 +43,13 @@ fn no_secret_of_a_configuration_is_told_or_written() {
 }
 
 #[test]
+fn a_hook_that_is_not_taken_and_what_led_to_no_definition_are_told() {
+    let world = World::new();
+    let ran = import(&world, "llama-swap", "hooks.yaml").exits(1);
+    insta::assert_snapshot!(whole(&world, &ran, "out"));
+}
+
+#[test]
 fn a_preset_becomes_definitions_with_what_it_says_of_all() {
     let world = World::new();
     let ran = import(&world, "preset", "preset.ini").exits(1);
@@ -78,15 +85,6 @@ fn a_file_that_is_there_stops_all_and_stays_as_it_is() {
 }
 
 #[test]
-fn definitions_that_clash_with_those_that_are_there_are_not_written() {
-    let world = World::new();
-    fs::create_dir(world.path().join("out")).unwrap();
-    fs::write(world.path().join("out/other.toml"), "model = \"/m.gguf\"\nport = 9000\n").unwrap();
-    import(&world, "preset", "preset.ini").exits(1).says(&["9000", "out/Gr-e-M.toml:", "nothing was written"]);
-    assert_eq!(fs::read_dir(world.path().join("out")).unwrap().count(), 1);
-}
-
-#[test]
 fn a_dry_run_shows_the_definitions_also_if_a_file_is_there() {
     let world = World::new();
     sample(&world, "preset.ini");
@@ -97,6 +95,15 @@ fn a_dry_run_shows_the_definitions_also_if_a_file_is_there() {
         "is there already",
         "nothing was written",
     ]);
+}
+
+#[test]
+fn definitions_that_clash_with_those_that_are_there_are_not_written() {
+    let world = World::new();
+    fs::create_dir(world.path().join("out")).unwrap();
+    fs::write(world.path().join("out/other.toml"), "model = \"/m.gguf\"\nport = 9000\n").unwrap();
+    import(&world, "preset", "preset.ini").exits(1).says(&["9000", "out/Gr-e-M.toml:", "nothing was written"]);
+    assert_eq!(fs::read_dir(world.path().join("out")).unwrap().count(), 1);
 }
 
 #[test]
