@@ -9,6 +9,7 @@ use serde_json::{Map, Value as Json};
 use super::model::{Model, Secret};
 use super::options::{Given, Options};
 use super::remark::{LeftOut, Place, Reason, Why};
+use super::secret::may_hold_one;
 use super::source::{Read, SourceError};
 use crate::database::{Database, DatabaseError, ModelFilter, ModelRow, Problem};
 use crate::model::{DesiredState, ModelType, Status};
@@ -76,7 +77,7 @@ fn state_one(model: &mut Model, key: &str, value: &Json, place: &Place, options:
         return;
     }
     let catalogue = std::sync::Arc::clone(&options.catalogue);
-    let shown = match super::names_a_secret(key) {
+    let shown = match may_hold_one(key, &value.to_string()) {
         true => key.to_owned(),
         false => format!("{key} = {value}"),
     };

@@ -11,7 +11,7 @@ use super::macros::{self, Macros, PORT};
 use super::model::Model;
 use super::options::{Given, Options, seconds};
 use super::remark::{LeftOut, Place, Reason, Remark, Why};
-use super::secret::may_begin;
+use super::secret::may_hold_one;
 use super::source::{Problem, Read};
 use super::yaml::{self, Node, Pair};
 use super::{command_line, environment};
@@ -187,7 +187,7 @@ fn instead(known: &[(&str, &'static str)], name: &str) -> Why {
 /// A key with its value, where that is text and holds no secret.
 fn shown(name: &str, value: &Node) -> String {
     match value.text() {
-        Some(text) if !super::names_a_secret(name) && may_begin(text).is_none() => format!("{name}: {}", text.trim()),
+        Some(text) if !may_hold_one(name, text) => format!("{name}: {}", text.trim()),
         _ => name.to_owned(),
     }
 }

@@ -63,6 +63,11 @@ fn words(name: &str) -> Vec<String> {
     words
 }
 
+/// Whether a value under such a name may be or hold a secret.
+pub(super) fn may_hold_one(name: &str, value: &str) -> bool {
+    names_a_secret(name) || may_begin(value).is_some()
+}
+
 /// Where in a text a secret may begin: behind the first name of one, or the
 /// `sk-` of a key.
 pub(super) fn may_begin(text: &str) -> Option<usize> {

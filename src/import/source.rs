@@ -110,12 +110,19 @@ impl TextFile {
     }
 }
 
-/// `text` with the rest of each line that may hold a secret overwritten, so
-/// that positions stay: what is shown of a source ends in logs.
+/// `text` with the rest of each line that may hold a secret overwritten, and
+/// the line or list below where only its name is there, so that positions
+/// stay: what is shown of a source ends in logs.
 fn masked(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
+    let (mut is_named, mut is_listed) = (false, false);
     for line in text.split_inclusive('\n') {
-        let (kept, hidden) = line.split_at(may_begin(line).unwrap_or(line.len()));
+        let is_item = line.trim_start().starts_with("- ");
+        let is_value = is_named || (is_listed && is_item);
+        let at = if is_value { Some(0) } else { may_begin(line) };
+        let (kept, hidden) = line.split_at(at.unwrap_or(line.len()));
+        let is_empty = hidden.chars().all(|c| c.is_whitespace() || ":=\\|>-\"'".contains(c));
+        (is_named, is_listed) = (at.is_some() && !is_value && is_empty, is_value && is_item);
         masked.push_str(kept);
         // A byte of several becomes that many `*`.
         masked.extend(hidden.bytes().map(|byte| match byte {
@@ -135,6 +142,8 @@ mod tests {
         let text = "cmd: x --api-key sk-1 é\napiKeys: [a]\nplain: é\n- sk-2\n";
         let masked = masked(text);
         assert_eq!(masked.len(), text.len());
+        assert_eq!(super::masked("api_keys:\n  - a1\n  - b\nplain: é\n"), "api_keys:\n  * **\n  * *\nplain: é\n");
+        assert_eq!(super::masked("x --api-key \\\n  a1 \\\n  -c 1"), "x --api-key *\n  ** *\n  -c 1");
         assert_eq!(masked, "cmd: x --api-key **** **\napiKeys: ***\nplain: é\n- sk-*\n");
     }
 }

@@ -24,7 +24,7 @@ fn rows_of_another_program_become_definitions_and_its_defaults_do_not() {
              INSERT INTO models (name, type, status, model_path, hf_token, ctx_size, gpu_layers, n_parallel, cont_batching,
                                  cache_type_k, color, parameters, created_at, updated_at)
                  VALUES ('Chat 8B', 'mistrall', 'running', 'models/chat.gguf', 'hf_verysecret', 8192, -1, 2, 1, 'q8_0', 'red',
-                         '{\"gpu_layers\": \"auto\", \"temp\": 0.5, \"api_key\": \"verysecret\", \"port\": 9001, \"frob\": 1}', 2, 2);
+                         '{\"gpu_layers\": \"auto\", \"temp\": 0.5, \"api_key\": \"verysecret\", \"port\": 9001, \"frob\": {\"token\": \"verysecret\"}}', 2, 2);
              INSERT INTO models (name, type, status, parameters, created_at, updated_at)
                  VALUES ('broken', 'gpt', 'error', 'not json', 3, 3);",
         )
