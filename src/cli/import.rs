@@ -85,6 +85,12 @@ pub(super) fn run(_places: &Places, args: &ImportArgs) -> anyhow::Result<Exit> {
     };
     tell(&import);
     let files: Vec<File> = import.definitions.iter().map(|(_, file)| file.clone()).collect();
+    // Before any refusal: who looks wants to see them, whatever is in the way.
+    if *dry_run {
+        for file in &files {
+            print(format_args!("==> {} <==\n{}\n", to.join(&file.name).display(), file.text))?;
+        }
+    }
     if !files.is_empty() {
         let dir = absolute(&cwd, to);
         let done = import::none_is_there(&dir, &files)
@@ -95,11 +101,6 @@ pub(super) fn run(_places: &Places, args: &ImportArgs) -> anyhow::Result<Exit> {
                 complain(render(problems, false));
             }
             return Err(Refused { exit: Exit::Failed, message: error.to_string() }.into());
-        }
-    }
-    if *dry_run {
-        for file in &files {
-            print(format_args!("==> {} <==\n{}\n", to.join(&file.name).display(), file.text))?;
         }
     }
     print(list(&import, to))?;
@@ -114,7 +115,7 @@ pub(super) fn run(_places: &Places, args: &ImportArgs) -> anyhow::Result<Exit> {
 /// A source nothing can be made of.
 fn refuse(error: &SourceError) -> anyhow::Result<Exit> {
     let exit = match error {
-        SourceError::Unreadable { .. } => Exit::NoModelsDir,
+        SourceError::Unreadable { .. } | SourceError::UnreadableDatabase(_) => Exit::NoModelsDir,
         SourceError::Malformed { .. } | SourceError::Wrong(_) => Exit::InvalidDefinition,
     };
     if let SourceError::Malformed { diagnostics, .. } = error {
@@ -126,9 +127,12 @@ fn refuse(error: &SourceError) -> anyhow::Result<Exit> {
 
 /// What is not in the definitions as the source has it, on standard error.
 fn tell(import: &Import) {
-    for LeftOut { called, place, why } in &import.left_out {
-        let mark = if why.is_failure() { '!' } else { '.' };
-        complain(format_args!("{mark} {place}: {}: no definition: {}", printable(called), printable(&why.to_string())));
+    for LeftOut { called, place, why, remarks } in &import.left_out {
+        let (called, sign) = (printable(called), if why.is_failure() { '!' } else { '.' });
+        complain(format_args!("{sign} {place}: {called}: no definition: {}", printable(&why.to_string())));
+        for remark in remarks {
+            complain(format_args!("{} {}: {called}: {remark}", mark(remark.why.kind()), remark.place));
+        }
     }
     for remark in &import.remarks {
         complain(format_args!("{} {}: {remark}", mark(remark.why.kind()), remark.place));
@@ -163,7 +167,8 @@ fn list(import: &Import, to: &Path) -> String {
 fn summary(import: &Import, dry_run: bool) -> String {
     let kinds = || {
         let own = import.definitions.iter().flat_map(|(named, _)| &named.model.remarks);
-        import.remarks.iter().chain(own).map(|remark| remark.why.kind())
+        let left_out = import.left_out.iter().flat_map(|left_out| &left_out.remarks);
+        import.remarks.iter().chain(left_out).chain(own).map(|remark| remark.why.kind())
     };
     let of = |kind: Kind| kinds().filter(|other| *other == kind).count();
     let verb = if dry_run { "Would write" } else { "Wrote" };

@@ -61,18 +61,18 @@ fn merge<'a>(model: &mut Model, stated: &mut Vec<Stated<'a>>, next: Stated<'a>, 
         stated.push(next);
         return;
     };
-    if let (Given::Text(before), Given::Text(text), ListStyle::Joined(separator)) =
-        (&known.given, &next.given, next.option.list)
+    let is_secret = super::names_a_secret(&next.option.key);
+    if let (Given::Text(before), Given::Text(text), ListStyle::Joined(separator), false) =
+        (&known.given, &next.given, next.option.list, is_secret)
     {
         let became = format!("one list: llama-server uses only the last `{}` of several", next.spelt);
         model.remark(place, format!("{} {text}", next.spelt), Why::Became(became));
         known.given = Given::Text(format!("{before}{separator}{text}"));
         return;
     }
-    let is_secret = matches!(next.option.key.as_str(), "api_key" | "hf_token");
-    if !is_secret && (known.given != next.given || known.negated != next.negated) {
+    if known.given != next.given || known.negated != next.negated {
         let before = match &known.given {
-            Given::Text(text) => format!("{} {text}", known.spelt),
+            Given::Text(text) if !is_secret => format!("{} {text}", known.spelt),
             _ => known.spelt.to_owned(),
         };
         model.remark(place, before, Why::Overridden);

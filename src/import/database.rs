@@ -9,8 +9,9 @@ use serde_json::{Map, Value as Json};
 use super::model::{Model, Secret};
 use super::options::{Given, Options};
 use super::remark::{LeftOut, Place, Reason, Why};
+use super::secret::may_hold_one;
 use super::source::{Read, SourceError};
-use crate::database::{Database, DatabaseError, ModelFilter, ModelRow};
+use crate::database::{Database, DatabaseError, ModelFilter, ModelRow, Problem};
 use crate::model::{DesiredState, ModelType, Status};
 
 /// Reads the rows of the SQLite file `path`; `shown` is the same as it was
@@ -20,11 +21,10 @@ pub(super) fn read(path: &Path, shown: &str, options: &Options<'_>) -> Result<Re
         let help = "give the path of an SQLite file with the table `models`";
         return Err(SourceError::Unreadable { shown: shown.to_owned(), cause: error.to_string(), help });
     }
-    let wrong = |error: DatabaseError| SourceError::Wrong(error.to_string());
     let empty = || SourceError::Wrong(format!("{shown} has no rows in its table `models`: there is nothing to import"));
-    let database = Database::open_read_only(path).map_err(wrong)?.ok_or_else(empty)?;
-    let rows = database.get_models(&ModelFilter::default()).map_err(wrong)?;
-    let records = database.records().map_err(wrong)?;
+    let database = Database::open_read_only(path).map_err(refused)?.ok_or_else(empty)?;
+    let rows = database.get_models(&ModelFilter::default()).map_err(refused)?;
+    let records = database.records().map_err(refused)?;
     let managed: BTreeMap<i64, &str> = records.models.values().map(|m| (m.id, m.source.as_str())).collect();
     let mut read = Read::default();
     // Oldest first, as they were made.
@@ -32,13 +32,23 @@ pub(super) fn read(path: &Path, shown: &str, options: &Options<'_>) -> Result<Re
         let place = Place::whole(&format!("{shown} row {}", row.id()));
         if let Some(source) = managed.get(&row.id()) {
             let why = Reason::Managed((*source).to_owned());
-            read.left_out.push(LeftOut { called: row.name().to_owned(), place, why });
+            read.left_out.push(LeftOut::new(row.name(), place, why));
             continue;
         }
-        let stated = database.stated(row).map_err(wrong)?;
+        let stated = database.stated(row).map_err(refused)?;
         read.models.push(model(row, &stated, &place, options));
     }
     if rows.is_empty() { Err(empty()) } else { Ok(read) }
+}
+
+/// A database that cannot be read is no wrong one. Each says what to do.
+fn refused(error: DatabaseError) -> SourceError {
+    match error.problem {
+        Problem::CannotOpen(_) | Problem::Locked { .. } | Problem::Io(_) | Problem::ReadOnly | Problem::UncleanLog => {
+            SourceError::UnreadableDatabase(error)
+        }
+        _ => SourceError::Wrong(error.to_string()),
+    }
 }
 
 fn model(row: &ModelRow, stated: &Map<String, Json>, place: &Place, options: &Options<'_>) -> Model {
@@ -67,7 +77,7 @@ fn state_one(model: &mut Model, key: &str, value: &Json, place: &Place, options:
         return;
     }
     let catalogue = std::sync::Arc::clone(&options.catalogue);
-    let shown = match super::names_a_secret(key) {
+    let shown = match may_hold_one(key, &value.to_string()) {
         true => key.to_owned(),
         false => format!("{key} = {value}"),
     };
@@ -80,5 +90,19 @@ fn state_one(model: &mut Model, key: &str, value: &Json, place: &Place, options:
     match catalogue.argument(&format!("--{key}")) {
         Some((option, negated)) => options.set(model, option, negated, &Given::Json(value.clone()), key, place),
         None => model.remark(place, shown, Why::UnknownOption),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_is_locked_is_one_that_cannot_be_read() {
+        let refused = |problem| refused(DatabaseError { path: "/d".into(), problem });
+        let locked = Problem::Locked { waited: std::time::Duration::ZERO };
+        assert!(matches!(refused(locked), SourceError::UnreadableDatabase(_)));
+        assert!(matches!(refused(Problem::Io("disk".to_owned())), SourceError::UnreadableDatabase(_)));
+        assert!(matches!(refused(Problem::NotADatabase), SourceError::Wrong(_)));
     }
 }

@@ -1,7 +1,7 @@
 //! Variables of a llama-server: options, secrets, and the rest.
 
-use super::model::{Model, Secret};
-use super::options::{Given, Options};
+use super::model::Model;
+use super::options::{self, Given, Options};
 use super::remark::{Place, Why};
 
 /// The secrets that have a key, by variable.
@@ -11,10 +11,7 @@ const SECRETS: [(&str, &str); 2] = [("LLAMA_API_KEY", "api_key"), ("HF_TOKEN", "
 /// command line, which wins.
 pub fn read(options: &Options<'_>, model: &mut Model, name: &str, value: &str, place: &Place) {
     if let Some((_, key)) = SECRETS.iter().find(|(variable, _)| *variable == name) {
-        let from = value.strip_prefix("${env.").and_then(|rest| rest.strip_suffix('}'));
-        let secret = from.map_or(Secret::ToFill, |variable| Secret::Env(variable.to_owned()));
-        model.secret(key, secret, place);
-        return;
+        return model.secret(key, options::secret(&Given::Text(value.to_owned())), place);
     }
     if let Some((option, negated)) = options.catalogue.variable(name) {
         // What turns an option off does so by being there.

@@ -7,6 +7,7 @@
 //! Invariants: no file is ever replaced, not even one that appears meanwhile;
 //! what is left of an import that failed is nothing, or is named.
 
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -24,7 +25,7 @@ pub struct File {
     pub text: String,
 }
 
-/// Why nothing was written.
+/// Why not all was written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// Files are there already; none is ever overwritten.
@@ -44,6 +45,24 @@ pub enum WriteError {
         /// Why it was not.
         cause: io::Error,
     },
+    /// What is there cannot be read, so nothing was checked beside it.
+    #[error("{path} cannot be read, and the definitions are checked beside it: {cause}; nothing was written: may you read it?", path = .path.display())]
+    Unreadable {
+        /// What was to be read.
+        path: PathBuf,
+        /// Why it was not.
+        cause: io::Error,
+    },
+    /// The import failed half way, and what it had written stays.
+    #[error("{path} cannot be written: {cause}; {} could not be taken back: remove that, then import again", there(left), path = .path.display())]
+    Left {
+        /// What was to be written.
+        path: PathBuf,
+        /// Why it was not.
+        cause: io::Error,
+        /// What was written before and is there still.
+        left: Vec<PathBuf>,
+    },
 }
 
 fn there(paths: &[PathBuf]) -> String {
@@ -60,11 +79,38 @@ pub fn none_is_there(dir: &Path, files: &[File]) -> Result<(), WriteError> {
     if there.is_empty() { Ok(()) } else { Err(WriteError::Exists(there)) }
 }
 
+/// The definitions in `dir` by name; none if it is still to be made.
+fn there_already(dir: &Path) -> Result<Vec<(OsString, PathBuf)>, WriteError> {
+    let unreadable = |path: &Path, cause| WriteError::Unreadable { path: path.to_owned(), cause };
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(cause) => return Err(unreadable(dir, cause)),
+    };
+    let mut there = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|cause| unreadable(dir, cause))?;
+        let path = entry.path();
+        if path.extension().is_none_or(|end| end != "toml") {
+            continue;
+        }
+        match std::fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() => there.push((entry.file_name(), path)),
+            Ok(_) => {}
+            // A link that leads nowhere, or somebody was faster.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(cause) => return Err(unreadable(&path, cause)),
+        }
+    }
+    Ok(there)
+}
+
 /// Checks the files as the next pass would read them in `dir` (absolute),
 /// beside the definitions that are there, in a directory of its own.
 ///
 /// # Errors
-/// [`WriteError::Invalid`] holds every problem that is one of theirs.
+/// [`WriteError::Invalid`] holds every problem that is one of theirs;
+/// [`WriteError::Unreadable`]: what is there cannot be read.
 pub fn check(dir: &Path, files: &[File]) -> Result<(), WriteError> {
     let disk = |path: &Path| {
         let path = path.to_owned();
@@ -74,12 +120,9 @@ pub fn check(dir: &Path, files: &[File]) -> Result<(), WriteError> {
     // What relative paths in the definitions that are there lead to does not matter here.
     let copy = scratch.path().join("models.d");
     std::fs::create_dir(&copy).map_err(disk(&copy))?;
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.extension().is_some_and(|end| end == "toml") && path.is_file() {
-            let to = copy.join(entry.file_name());
-            std::fs::copy(&path, &to).map_err(disk(&path))?;
-        }
+    for (name, path) in there_already(dir)? {
+        let text = std::fs::read(&path).map_err(|cause| WriteError::Unreadable { path, cause })?;
+        std::fs::write(copy.join(name), text).map_err(disk(&copy))?;
     }
     for File { name, text } in files {
         std::fs::write(copy.join(name), text).map_err(disk(&copy))?;
@@ -114,7 +157,8 @@ pub fn check(dir: &Path, files: &[File]) -> Result<(), WriteError> {
 /// Writes the files into `dir`, which is made if it is not there.
 ///
 /// # Errors
-/// One is there already, or the disk refuses; what was written is taken back.
+/// One is there already, or the disk refuses; what was written is taken back,
+/// or named.
 pub fn write(dir: &Path, files: &[File]) -> Result<(), WriteError> {
     let disk = |path: PathBuf| move |cause| WriteError::Disk { path, cause };
     std::fs::create_dir_all(dir).map_err(disk(dir.to_owned()))?;
@@ -126,18 +170,23 @@ pub fn write(dir: &Path, files: &[File]) -> Result<(), WriteError> {
     let mut written: Vec<PathBuf> = Vec::with_capacity(files.len());
     for (file, path) in hidden {
         if let Err(error) = file.persist_noclobber(&path) {
-            for path in &written {
-                // What cannot be removed was ours to write, and is whole.
-                let _ = std::fs::remove_file(path);
-            }
-            return Err(match error.error.kind() {
-                io::ErrorKind::AlreadyExists => WriteError::Exists(vec![path]),
-                _ => WriteError::Disk { path, cause: error.error },
-            });
+            return Err(take_back(&written, path, error.error));
         }
         written.push(path);
     }
     Ok(())
+}
+
+/// Removes what was written before `path` could not be; what stays is named.
+fn take_back(written: &[PathBuf], path: PathBuf, cause: io::Error) -> WriteError {
+    let stays =
+        |path: &&PathBuf| std::fs::remove_file(path).is_err_and(|error| error.kind() != io::ErrorKind::NotFound);
+    let left: Vec<PathBuf> = written.iter().filter(stays).cloned().collect();
+    match cause.kind() {
+        _ if !left.is_empty() => WriteError::Left { path, cause, left },
+        io::ErrorKind::AlreadyExists => WriteError::Exists(vec![path]),
+        _ => WriteError::Disk { path, cause },
+    }
 }
 
 /// A file that no reader of the directory takes for a definition.
@@ -148,4 +197,44 @@ fn write_hidden(dir: &Path, text: &str) -> io::Result<NamedTempFile> {
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_taken_back_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let [a, b, gone, c] = ["a", "b", "gone", "c"].map(|name| dir.path().join(name));
+        std::fs::write(&a, "").unwrap();
+        // Not even root removes a directory as a file.
+        std::fs::create_dir(&b).unwrap();
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let error = take_back(&[a.clone(), b.clone(), gone.clone()], c.clone(), full()).to_string();
+        assert!(error.contains(&format!("{} could not be taken back", b.display())), "{error}");
+        assert!(!error.contains("nothing was written") && !a.exists(), "{error}");
+        assert!(take_back(&[a, gone], c, full()).to_string().contains("nothing was written"));
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_listed_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("models.d");
+        std::fs::write(&file, "").unwrap();
+        let error = check(&file, &[]).unwrap_err().to_string();
+        assert!(error.contains("models.d cannot be read"), "{error}");
+        check(&dir.path().join("none"), &[]).unwrap();
+    }
+
+    #[test]
+    fn a_definition_that_cannot_be_read_is_no_full_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        // Not even root reads through a link to itself.
+        std::os::unix::fs::symlink("loop.toml", dir.path().join("loop.toml")).unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join("dangling.toml")).unwrap();
+        let error = check(dir.path(), &[]).unwrap_err().to_string();
+        assert!(error.contains("loop.toml cannot be read") && !error.contains("disk"), "{error}");
+    }
 }

@@ -4,7 +4,7 @@
 //! projector. All are declared stopped: a directory says what there is, not
 //! what is to run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::model::Model;
@@ -14,7 +14,7 @@ use super::source::{Read, SourceError};
 use crate::definition::check_gguf;
 use crate::model::DesiredState;
 
-/// Deeper than this no models are kept.
+/// Deeper than this it is not looked: no models are kept there.
 const DEEPEST: usize = 16;
 
 /// Looks through `dir`, absolute; `shown` is the same as it was given.
@@ -31,16 +31,21 @@ pub(super) fn read(dir: &Path, shown: &str, options: &Options<'_>) -> Result<Rea
     let mut files: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
     for entry in walkdir::WalkDir::new(dir).follow_links(true).max_depth(DEEPEST).sort_by_file_name() {
         match entry {
-            Ok(entry) if entry.file_type().is_dir() => {}
-            Ok(entry) => match (entry.path().parent(), entry.file_name().to_str()) {
-                (Some(parent), Some(name)) if is_gguf(name) => {
+            Ok(entry) if entry.file_type().is_dir() => {
+                if entry.depth() == DEEPEST {
+                    read.left_out.push(left_out(entry.path(), Reason::TooDeep(DEEPEST)));
+                }
+            }
+            Ok(entry) if !is_gguf(entry.path()) => {}
+            Ok(entry) => match (entry.path().parent(), entry.path().to_str(), entry.file_name().to_str()) {
+                (Some(parent), Some(_), Some(name)) => {
                     files.entry(parent.to_owned()).or_default().push(name.to_owned());
                 }
-                (_, None) if entry.path().extension().is_some_and(|end| end == "gguf") => {
-                    let cause = "its name is not UTF-8: rename it".to_owned();
+                // No definition can name it.
+                _ => {
+                    let cause = "its path is not UTF-8: rename it, or its directory".to_owned();
                     read.left_out.push(left_out(entry.path(), Reason::Unreadable(cause)));
                 }
-                _ => {}
             },
             Err(error) => {
                 let path = error.path().unwrap_or(dir).to_owned();
@@ -59,68 +64,88 @@ pub(super) fn read(dir: &Path, shown: &str, options: &Options<'_>) -> Result<Rea
     Ok(read)
 }
 
-fn is_gguf(name: &str) -> bool {
-    Path::new(name).extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"))
+fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"))
 }
 
 fn left_out(path: &Path, why: Reason) -> LeftOut {
     let called = path.file_name().map_or_else(|| "/".to_owned(), |name| name.to_string_lossy().into_owned());
-    LeftOut { called, place: Place::whole(&path.display().to_string()), why }
+    LeftOut::new(called, Place::whole(&shown(path)), why)
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
 }
 
 /// The files of one directory, by name.
 fn folder(parent: &Path, names: &[String], options: &Options<'_>, read: &mut Read) {
-    let (projectors, weights): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| is_projector(name));
-    let projectors: Vec<&String> = projectors.into_iter().filter(|name| is_sound(parent, name, read)).collect();
-    let mut unused: Vec<&String> = projectors.clone();
-    for name in &weights {
-        let shard = shard(name);
-        if shard.as_ref().is_some_and(|shard| shard.part > 1 && weights.contains(&&shard.name(1))) {
+    let (projectors, weights): (Vec<&str>, Vec<&str>) =
+        names.iter().map(String::as_str).partition(|name| is_projector(name));
+    let projectors: Vec<&str> = projectors.into_iter().filter(|name| is_sound(parent, name, read)).collect();
+    let mut used: BTreeSet<&str> = BTreeSet::new();
+    for Set { called, files } in sets(parent, &weights, read) {
+        let (true, Some(first)) = (files.iter().all(|file| is_sound(parent, file, read)), files.first()) else {
             continue;
-        }
-        if let Some(missing) = shard.as_ref().and_then(|s| (1..=s.of).find(|part| !weights.contains(&&s.name(*part)))) {
-            let of = shard.as_ref().map_or(0, |shard| shard.of);
-            // Without the first, each of the others would tell of it.
-            if !read
-                .left_out
-                .iter()
-                .any(|out| out.called == shard.as_ref().map_or_else(String::new, |s| s.stem.clone()))
-            {
-                let called = shard.as_ref().map_or_else(String::new, |shard| shard.stem.clone());
-                let place = Place::whole(&parent.join(name).display().to_string());
-                read.left_out.push(LeftOut { called, place, why: Reason::MissingPart { part: missing, of } });
-            }
-            continue;
-        }
-        let parts: Vec<String> = match &shard {
-            Some(shard) => (1..=shard.of).map(|part| shard.name(part)).collect(),
-            None => vec![(*name).clone()],
         };
-        if !parts.iter().all(|part| is_sound(parent, part, read)) {
-            continue;
-        }
-        let called = shard.map_or_else(|| stem(name).to_owned(), |shard| shard.stem);
-        let path = parent.join(name).display().to_string();
-        let place = Place::whole(&path);
-        let mut model = Model::new(&called, place.clone(), DesiredState::Stopped);
+        let path = shown(&parent.join(first));
+        let mut model = Model::new(called, Place::whole(&path), DesiredState::Stopped);
         model.weights.insert("model", path);
-        let mut own = projectors.iter().filter(|projector| belongs(projector, &called));
-        if let (Some(projector), Some(option)) = (own.next(), options.catalogue.get("mmproj")) {
-            unused.retain(|name| name != projector);
-            let path = parent.join(projector.as_str()).display().to_string();
-            options.set(&mut model, option, false, &Given::Text(path), "mmproj", &place);
-            for other in own {
-                unused.retain(|name| name != other);
-                let why = Why::Became(format!("{projector} is taken, the first by name"));
-                model.remark(&place, (*other).clone(), why);
-            }
-        }
+        let own = projectors.iter().copied().filter(|projector| belongs(projector, &model.called)).collect::<Vec<_>>();
+        used.extend(&own);
+        project(parent, &own, options, &mut model);
         read.models.push(model);
     }
-    for projector in unused {
-        let place = Place::whole(&parent.join(projector).display().to_string());
+    for projector in projectors.into_iter().filter(|projector| !used.contains(projector)) {
+        let place = Place::whole(&shown(&parent.join(projector)));
         let why = Why::NoCounterpart("a projector of no model beside it: set `mmproj` in the model's definition");
-        read.remarks.push(Remark::new(&place, projector.clone(), why));
+        read.remarks.push(Remark::new(&place, projector, why));
+    }
+}
+
+/// The files of one model.
+struct Set {
+    called: String,
+    /// In order; the first is the one that llama-server is given.
+    files: Vec<String>,
+}
+
+/// The models among the weights of one directory; what is incomplete is left
+/// out.
+fn sets(parent: &Path, weights: &[&str], read: &mut Read) -> Vec<Set> {
+    let mut sets = Vec::with_capacity(weights.len());
+    let mut told: BTreeSet<String> = BTreeSet::new();
+    for name in weights {
+        let Some(shard) = shard(name) else {
+            sets.push(Set { called: stem(name).to_owned(), files: vec![(*name).to_owned()] });
+            continue;
+        };
+        let is_there = |part: u32| weights.contains(&shard.name(part).as_str());
+        match (1..=shard.of).find(|part| !is_there(*part)) {
+            None if shard.part == 1 => {
+                let files = (1..=shard.of).map(|part| shard.name(part)).collect();
+                sets.push(Set { called: shard.stem, files });
+            }
+            None => {}
+            // Each part that is there would tell of it.
+            Some(_) if !told.insert(shard.name(1)) => {}
+            Some(part) => {
+                let place = Place::whole(&shown(&parent.join(name)));
+                let why = Reason::MissingPart { part, of: shard.of };
+                read.left_out.push(LeftOut::new(shard.stem, place, why));
+            }
+        }
+    }
+    sets
+}
+
+/// Gives a model the first of its projectors.
+fn project(parent: &Path, own: &[&str], options: &Options<'_>, model: &mut Model) {
+    let (Some((taken, others)), Some(option)) = (own.split_first(), options.catalogue.get("mmproj")) else { return };
+    let place = model.place.clone();
+    let path = shown(&parent.join(taken));
+    options.set(model, option, false, &Given::Text(path), "mmproj", &place);
+    for other in others {
+        model.remark(&place, *other, Why::Became(format!("{taken} is taken, the first by name")));
     }
 }
 

@@ -14,6 +14,7 @@ fn no_source_does_harm_and_all_that_is_made_of_it_is_valid() {
         b"${PORT}",
         b"${MODEL_ID}",
         b"${env.A}",
+        b"${env.KEY}",
         b"<<: *common",
         b"--api-key",
         b" -m /m.gguf",
@@ -46,6 +47,7 @@ fn no_source_does_harm_and_all_that_is_made_of_it_is_valid() {
         let reads = [llama_swap::read(text, &place, &options, &variable), preset::read(text, &place, &options)];
         for read in reads.into_iter().flatten() {
             let files: Vec<File> = assemble(read).definitions.into_iter().map(|(_, file)| file).collect();
+            assert!(files.iter().all(|file| !file.text.contains("value of KEY")), "{files:#?}");
             match check(Path::new("/no/such/directory"), &files) {
                 Ok(()) => {}
                 Err(WriteError::Invalid(problems)) => {

@@ -11,9 +11,11 @@ use super::macros::{self, Macros, PORT};
 use super::model::Model;
 use super::options::{Given, Options, seconds};
 use super::remark::{LeftOut, Place, Reason, Remark, Why};
+use super::secret::may_hold_one;
 use super::source::{Problem, Read};
-use super::yaml::{self, Node};
+use super::yaml::{self, Node, Pair};
 use super::{command_line, environment};
+use crate::definition::catalogue::{OptionSpec, ValueKind};
 use crate::model::DesiredState;
 
 /// Keys of the file that have no counterpart, and what there is instead.
@@ -55,6 +57,7 @@ const MODEL: [(&str, &str); 10] = [
 const SWAP: &str = "herdsman swaps nothing: it keeps running whatever is declared running";
 const LOGS: &str = "each server has a log of its own in the state directory";
 const PROXY: &str = "herdsman is no proxy";
+const HOOKS: &str = "herdsman runs no hooks: of them only what is preloaded is taken";
 const ADDRESS: &str = "herdsman is no proxy: each model has an address of its own, which `herdsman status` shows";
 
 /// What the whole file says of every model.
@@ -62,7 +65,8 @@ struct Shared<'a> {
     options: &'a Options<'a>,
     variable: &'a dyn Fn(&str) -> Option<String>,
     macros: Macros,
-    preload: Vec<String>,
+    /// What is loaded at its start, as the file names it, and where.
+    preload: Vec<(String, Place)>,
     /// `healthCheckTimeout`, seconds.
     ready_timeout: Option<u64>,
     /// `globalTTL`, seconds.
@@ -100,6 +104,7 @@ pub(super) fn read(
             problems.push(Problem::new(models.span.clone(), message, "write one model a key"));
         }
         Some(entries) => {
+            preloaded(entries, &mut shared, &mut read);
             for (key, node) in entries {
                 one(&shared, key, node, place, &mut read, &mut problems);
             }
@@ -119,10 +124,7 @@ fn globals(root: &Node, place: &Place, shared: &mut Shared<'_>, read: &mut Read,
                 Err(why) => read.remarks.push(Remark::new(&place, shown(name, value), why)),
             },
             "globalTTL" => shared.ttl = number(value, name, problems),
-            "hooks" => {
-                let preload = value.get("on_startup").and_then(|hook| hook.get("preload"));
-                shared.preload = preload.map(|list| texts(list, "preload", problems)).unwrap_or_default();
-            }
+            "hooks" => hooks(value, &place, shared, read, problems),
             _ => {
                 let why = instead(&GLOBAL, name);
                 read.remarks.push(Remark::new(&place, shown(name, value), why));
@@ -132,15 +134,60 @@ fn globals(root: &Node, place: &Place, shared: &mut Shared<'_>, read: &mut Read,
     read.remarks.push(Remark::new(place, "one address for all models", Why::NoCounterpart(ADDRESS)));
 }
 
+/// Takes what is preloaded; the other hooks have no counterpart.
+fn hooks(node: &Node, place: &Place, shared: &mut Shared<'_>, read: &mut Read, problems: &mut Vec<Problem>) {
+    if node.entries().is_none() && !node.is_null() {
+        read.remarks.push(Remark::new(place, shown("hooks", node), Why::NoCounterpart(HOOKS)));
+    }
+    for (key, hook) in node.entries().unwrap_or_default() {
+        let (name, place) = (key.text().unwrap_or_default(), place.line(key.line));
+        if name != "on_startup" || (hook.entries().is_none() && !hook.is_null()) {
+            read.remarks.push(Remark::new(&place, shown(name, hook), Why::NoCounterpart(HOOKS)));
+            continue;
+        }
+        for (key, value) in hook.entries().unwrap_or_default() {
+            let (name, place) = (key.text().unwrap_or_default(), place.line(key.line));
+            match name {
+                "preload" => {
+                    let names = texts(value, name, problems).into_iter();
+                    shared.preload.extend(names.map(|name| (name, place.clone())));
+                }
+                _ => read.remarks.push(Remark::new(&place, shown(name, value), Why::NoCounterpart(HOOKS))),
+            }
+        }
+    }
+}
+
+/// Puts the models' own names in the place of aliases that are preloaded.
+fn preloaded(models: &[Pair], shared: &mut Shared<'_>, read: &mut Read) {
+    let is_alias = |node: &Node, name: &str| {
+        // What is wrong with them is told with their model.
+        let aliases = node.get("aliases").map(|list| texts(list, "aliases", &mut Vec::new()));
+        aliases.is_some_and(|aliases| aliases.iter().any(|alias| alias == name))
+    };
+    for (name, place) in &mut shared.preload {
+        if models.iter().any(|(key, _)| key.text() == Some(name)) {
+            continue;
+        }
+        match models.iter().find(|(_, node)| is_alias(node, name)).and_then(|(key, _)| key.text()) {
+            Some(id) => *name = id.to_owned(),
+            None => {
+                let why = Why::NoCounterpart("no model is called so: none is declared running for it");
+                read.remarks.push(Remark::new(place, format!("preload: {name}"), why));
+            }
+        }
+    }
+}
+
 fn instead(known: &[(&str, &'static str)], name: &str) -> Why {
     let found = known.iter().find(|(key, _)| *key == name);
     Why::NoCounterpart(found.map_or("herdsman does not know the key", |(_, why)| why))
 }
 
-/// A key with its value, where that is short and no secret.
+/// A key with its value, where that is text and holds no secret.
 fn shown(name: &str, value: &Node) -> String {
     match value.text() {
-        Some(text) if !super::names_a_secret(name) => format!("{name}: {}", text.trim()),
+        Some(text) if !may_hold_one(name, text) => format!("{name}: {}", text.trim()),
         _ => name.to_owned(),
     }
 }
@@ -198,7 +245,7 @@ fn one(shared: &Shared<'_>, key: &Node, node: &Node, place: &Place, read: &mut R
     match model(shared, id, node, &place, problems) {
         Ok(model) if problems.len() == before => read.models.push(model),
         Ok(_) => {}
-        Err(why) => read.left_out.push(LeftOut { called: id.to_owned(), place, why }),
+        Err(why) => read.left_out.push(LeftOut::new(id, place, why)),
     }
 }
 
@@ -214,7 +261,7 @@ fn model(
         define(own, &mut macros, problems);
     }
     macros.define("MODEL_ID", id);
-    let is_preloaded = shared.preload.iter().any(|preloaded| preloaded == id);
+    let is_preloaded = shared.preload.iter().any(|(preloaded, _)| preloaded == id);
     let state = if is_preloaded { DesiredState::Running } else { DesiredState::Stopped };
     let mut model = Model::new(id, place.clone(), state);
     model.ready_timeout = shared.ready_timeout.filter(|seconds| *seconds > 0);
@@ -240,9 +287,16 @@ fn model(
         for entry in texts(env, "env", problems) {
             let entry = macros.expand(&entry)?;
             let (name, value) = entry.split_once('=').unwrap_or((&entry, ""));
-            let is_secret = super::names_a_secret(name);
-            let value = if is_secret { value.to_owned() } else { macros::variables(value, shared.variable)? };
-            environment::read(shared.options, &mut model, name, &value, &place.line(env.line));
+            let place = place.line(env.line);
+            let value = if super::names_a_secret(name) {
+                value.to_owned()
+            } else if let Some(secret) = macros::secret_variable(value) {
+                model.remark(&place, format!("{name}=…"), Why::SecretReference(secret.to_owned()));
+                continue;
+            } else {
+                macros::variables(value, shared.variable)?
+            };
+            environment::read(shared.options, &mut model, name, &value, &place);
         }
     }
     let command = node.get("cmd");
@@ -257,7 +311,7 @@ fn model(
     Ok(model)
 }
 
-/// A display name is the description, or stands beside it.
+/// A display name is a label: `description` is another key of llama-swap.
 fn label(model: &mut Model, name: Option<String>) {
     if let Some(name) = name {
         model.labels.insert("display_name".to_owned(), name);
@@ -290,17 +344,24 @@ fn run(shared: &Shared<'_>, model: &mut Model, command: &str, place: &Place) -> 
         let path = crate::definition::absolute(options.base, std::path::Path::new(&program));
         model.binary = Some(path.to_string_lossy().into_owned());
     }
-    let key = |word: &str| options.catalogue.argument(word).map(|(option, _)| option.key.clone());
-    let mut ready = Vec::with_capacity(words.len());
-    let mut before: Option<String> = None;
+    let mut ready: Vec<String> = Vec::with_capacity(words.len());
+    let mut before: Option<&OptionSpec> = None;
     for word in words {
-        match before.as_deref() {
+        match before.map(|option| option.key.as_str()) {
             // A port of herdsman's choice.
             Some("port") if word == PORT => drop(ready.pop()),
-            Some("api_key" | "hf_token") => ready.push(word.clone()),
-            _ => ready.push(macros::variables(word, shared.variable)?),
+            Some(key) if super::names_a_secret(key) => ready.push(word.clone()),
+            _ => match macros::secret_variable(word) {
+                Some(secret) => {
+                    // An option without its value says nothing.
+                    let option = before.filter(|option| option.kind != ValueKind::Flag).and_then(|_| ready.pop());
+                    let what = option.unwrap_or_else(|| format!("${{env.{secret}}}"));
+                    model.remark(place, what, Why::SecretReference(secret.to_owned()));
+                }
+                None => ready.push(macros::variables(word, shared.variable)?),
+            },
         }
-        before = key(word);
+        before = options.catalogue.argument(word).map(|(option, _)| option);
     }
     command_line::read(options, model, &ready, place);
     Ok(())

@@ -3,6 +3,7 @@
 //! `${PORT}` and `${env.NAME}` stay as they are: a definition has a port of
 //! its own, and a variable may be a secret.
 
+use super::names_a_secret;
 use super::remark::Reason;
 
 /// Longer than this no command line is, and macros in macros grow fast.
@@ -53,18 +54,28 @@ impl Macros {
     }
 }
 
-/// `text` with each `${env.NAME}` replaced by what `variable` gives.
+/// `text` with each `${env.NAME}` replaced by what `variable` gives; never one
+/// that may be a secret.
 pub(super) fn variables(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<String, Reason> {
     let mut done = String::new();
     let mut rest = text;
     while let Some(start) = rest.find("${env.") {
         let (before, from) = rest.split_at(start);
         let Some((name, after)) = from["${env.".len()..].split_once('}') else { break };
+        if names_a_secret(name) {
+            return Err(Reason::SecretVariable(name.to_owned()));
+        }
         done.push_str(before);
         done.push_str(&variable(name).ok_or_else(|| Reason::UnsetVariable(name.to_owned()))?);
         rest = after;
     }
     Ok(done + rest)
+}
+
+/// The first `${env.NAME}` of a name that may be a secret's: that name.
+pub(super) fn secret_variable(text: &str) -> Option<&str> {
+    let mut names = text.split("${env.").skip(1).filter_map(|rest| Some(rest.split_once('}')?.0));
+    names.find(|name| names_a_secret(name))
 }
 
 /// The next macro: where it begins, and its name. What has another form is
@@ -99,5 +110,13 @@ mod tests {
         let variable = |name: &str| (name == "A").then(|| "${env.B}".to_owned());
         assert_eq!(variables("x${env.A}y", &variable).unwrap(), "x${env.B}y");
         assert_eq!(variables("${env.B}", &variable), Err(Reason::UnsetVariable("B".to_owned())));
+    }
+
+    #[test]
+    fn a_variable_that_may_be_a_secret_is_never_asked_for() {
+        let variable = |name: &str| panic!("asked for {name}");
+        assert_eq!(variables("x${env.MY_KEY}", &variable), Err(Reason::SecretVariable("MY_KEY".to_owned())));
+        assert_eq!(secret_variable("${env.A}/${env.MY_KEY}"), Some("MY_KEY"));
+        assert_eq!(secret_variable("${env.A}/MY_KEY}"), None);
     }
 }

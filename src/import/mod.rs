@@ -37,6 +37,7 @@ mod options;
 mod preset;
 mod process;
 mod remark;
+mod secret;
 mod source;
 mod toml_value;
 mod write;
@@ -52,6 +53,7 @@ pub use source::SourceError;
 
 use crate::definition::{Catalogue, absolute};
 use options::Options;
+use secret::names_a_secret;
 use source::{Read, TextFile};
 
 /// What to import.
@@ -127,8 +129,7 @@ fn assemble(read: Read) -> Import {
         if one_source_of_weights(&mut model) {
             usable.push(model);
         } else {
-            let Model { called, place, .. } = model;
-            left_out.push(LeftOut { called, place, why: Reason::NoWeights });
+            left_out.push(LeftOut::of(model, Reason::NoWeights));
         }
     }
     let file = |named: Named| {
@@ -154,11 +155,4 @@ fn one_source_of_weights(model: &mut Model) -> bool {
     }
     model.weights.retain(|key, _| *key == kept);
     true
-}
-
-/// Whether what is called so may be a secret: a variable, an option, a key.
-fn names_a_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase().replace(['-', '_'], "");
-    let ends = ["apikey", "apikeys", "token", "secret", "password", "passwd", "accesskey", "secretkey", "authkey"];
-    ends.iter().any(|end| name.ends_with(end))
 }

@@ -173,10 +173,12 @@ fn weights(model: &mut Model, key: &'static str, text: &str) -> Result<(), Why> 
 }
 
 /// Where a secret is, by what stands in its place.
-fn secret(given: &Given) -> Secret {
+pub(super) fn secret(given: &Given) -> Secret {
     match given {
         Given::Text(text) => match text.strip_prefix("${env.").and_then(|rest| rest.strip_suffix('}')) {
-            Some(variable) if !variable.contains(['$', '{', '}', '=']) => Secret::Env(variable.to_owned()),
+            Some(variable) if !variable.is_empty() && !variable.contains(['$', '{', '}', '=']) => {
+                Secret::Env(variable.to_owned())
+            }
             _ => Secret::ToFill,
         },
         _ => Secret::ToFill,
@@ -185,7 +187,11 @@ fn secret(given: &Given) -> Secret {
 
 fn port(model: &mut Model, text: &str) -> Result<(), Why> {
     match text.parse() {
-        Ok(0) | Err(_) => Err(bad(&format!("`{text}` is no port from 1 to 65535: one is allotted"), None)),
+        Ok(0) | Err(_) => {
+            // Nor is it the one a variable states: the command line counts.
+            model.port = None;
+            Err(bad(&format!("`{text}` is no port from 1 to 65535: one is allotted"), None))
+        }
         Ok(port) => {
             model.port = Some(port);
             Ok(())

@@ -8,6 +8,7 @@ use super::ini::{self, Entry, Section};
 use super::model::Model;
 use super::options::{FALSY, Given, Options, TRUTHY, seconds};
 use super::remark::{Place, Remark, Why};
+use super::secret::may_hold_one;
 use super::source::{Problem, Read};
 use crate::definition::catalogue::{OptionSpec, ValueKind};
 use crate::definition::malformed_weights;
@@ -54,7 +55,7 @@ fn model(section: &Section, global: Option<&Section>, place: &Place, options: &O
 
 fn state(model: &mut Model, entry: &Entry, place: &Place, options: &Options<'_>) {
     let Entry { key, value, .. } = entry;
-    let shown = || match super::names_a_secret(key) {
+    let shown = || match may_hold_one(key, value) {
         true => key.clone(),
         false => format!("{key} = {value}"),
     };

@@ -9,6 +9,7 @@ use super::remark::{LeftOut, Place, Reason, Why};
 use super::source::{Read, SourceError};
 use super::{command_line, environment};
 use crate::definition::Catalogue;
+use crate::definition::catalogue::OptionSpec;
 use crate::instance::{Look, look};
 use crate::model::DesiredState;
 
@@ -64,17 +65,17 @@ pub(super) fn read(pid: i32) -> Result<Read, SourceError> {
         )));
     }
     let mut read = Read::default();
-    match model(pid, &seen) {
+    match model(&shown, &seen) {
         Ok(model) => read.models.push(model),
-        Err(why) => read.left_out.push(LeftOut { called: shown.clone(), place: Place::whole(&shown), why }),
+        Err(left_out) => read.left_out.push(left_out),
     }
     Ok(read)
 }
 
-fn model(pid: i32, seen: &Look) -> Result<Model, Reason> {
-    let place = Place::whole(&format!("pid {pid}"));
+fn model(shown: &str, seen: &Look) -> Result<Model, LeftOut> {
+    let place = Place::whole(shown);
     let options = Options { catalogue: Catalogue::embedded(), base: &seen.directory, is_guess: false };
-    let mut model = Model::new("", place.clone(), DesiredState::Running);
+    let mut model = Model::new(shown, place.clone(), DesiredState::Running);
     let mut others = 0_usize;
     for (name, value) in &seen.environment {
         if TAKEN.iter().any(|begin| name.starts_with(begin)) {
@@ -90,11 +91,12 @@ fn model(pid: i32, seen: &Look) -> Result<Model, Reason> {
         model.remark(&place, what, Why::NoCounterpart(why));
     }
     if model.weights.is_empty() {
-        return Err(if seen.words.len() < 2 || is_router(seen) { Reason::Router } else { Reason::NoWeights });
+        let why = if seen.words.len() < 2 || is_router(seen) { Reason::Router } else { Reason::NoWeights };
+        return Err(LeftOut::of(model, why));
     }
     model.binary = Some(binary(seen));
-    if !model.host.as_ref().is_some_and(|host| host.contains('/')) {
-        model.port = model.port.or(Some(DEFAULT_PORT));
+    if !model.host.as_ref().is_some_and(|host| host.contains('/')) && !states_port(seen, &options.catalogue) {
+        model.port = Some(DEFAULT_PORT);
     }
     // Later aliases are further names; without one, the weights name it.
     model.called = if model.aliases.is_empty() { weights_name(&model) } else { model.aliases.remove(0) };
@@ -104,6 +106,13 @@ fn model(pid: i32, seen: &Look) -> Result<Model, Reason> {
         model.remark(&place, "--api-key-file", why);
     }
     Ok(model)
+}
+
+/// Whether it was told a port, be it one that a definition cannot have.
+fn states_port(seen: &Look, catalogue: &Catalogue) -> bool {
+    let is_port = |found: Option<(&OptionSpec, bool)>| found.is_some_and(|(option, _)| option.key == "port");
+    seen.words.iter().any(|word| is_port(catalogue.argument(word)))
+        || seen.environment.iter().any(|(name, _)| is_port(catalogue.variable(name)))
 }
 
 fn is_router(seen: &Look) -> bool {

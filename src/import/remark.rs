@@ -1,9 +1,11 @@
 //! What an import tells besides the definitions it makes: nothing of a source
 //! is dropped silently.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use super::model::Model;
 use crate::text::printable;
 
 /// A place in a source, as people read it: `config.yaml:14`, `pid 4711`,
@@ -72,6 +74,8 @@ pub enum Why {
     SecretToFill,
     /// It looks like a secret, and definitions hold none.
     SecretVariable,
+    /// It stands for this variable, which may be a secret.
+    SecretReference(String),
     /// It was kept, in another form.
     Became(String),
 }
@@ -102,7 +106,8 @@ impl Why {
             | Self::Taken(_)
             | Self::Overridden
             | Self::OnCommandLine
-            | Self::SecretVariable => Kind::Dropped,
+            | Self::SecretVariable
+            | Self::SecretReference(_) => Kind::Dropped,
         }
     }
 }
@@ -121,9 +126,13 @@ impl fmt::Display for Why {
             Self::SecretToFill => {
                 f.write_str("a definition holds no secret: put it where `[secrets]` says, or say there where it is")
             }
-            Self::SecretVariable => {
-                f.write_str("it looks like a secret, which a definition does not hold: give it to herdsman's service")
-            }
+            Self::SecretVariable => f.write_str(
+                "it looks like a secret, which a definition does not hold: llama-server's own (`api_key`, `hf_token`) go into `[secrets]`; if it is none, add it to `[env]`",
+            ),
+            Self::SecretReference(name) => write!(
+                f,
+                "`{name}` looks like a secret, which a definition does not hold: for `api_key` and `hf_token`, `[secrets]` takes `{{ env = \"{name}\" }}`; if it is none, add its value yourself"
+            ),
             Self::Became(what) => f.write_str(what),
         }
     }
@@ -152,6 +161,25 @@ pub struct LeftOut {
     pub place: Place,
     /// Why.
     pub why: Reason,
+    /// What led to it.
+    pub remarks: BTreeSet<Remark>,
+}
+
+impl LeftOut {
+    /// A model that nothing is told of but why.
+    #[must_use]
+    pub fn new(called: impl Into<String>, place: Place, why: Reason) -> Self {
+        Self { called: called.into(), place, why, remarks: BTreeSet::new() }
+    }
+
+    /// A model as far as it was read. Without a definition no secret is to be
+    /// filled in.
+    #[must_use]
+    pub fn of(model: Model, why: Reason) -> Self {
+        let Model { called, place, mut remarks, .. } = model;
+        remarks.retain(|remark| remark.why.kind() != Kind::Secret);
+        Self { called, place, why, remarks }
+    }
 }
 
 /// Why no definition was made of a model.
@@ -180,6 +208,11 @@ pub enum Reason {
     /// A variable that is not set here.
     #[error("`${{env.{0}}}` is not set here: set the variable and import again")]
     UnsetVariable(String),
+    /// A variable that may be a secret, in the program's name.
+    #[error(
+        "`${{env.{0}}}` looks like a secret, which a definition does not hold: write what it stands for into `cmd`"
+    )]
+    SecretVariable(String),
     /// Nothing says which weights to load.
     #[error("nothing says which weights to load: a definition needs `model`, `hf_repo` or `model_url`")]
     NoWeights,
@@ -200,6 +233,11 @@ pub enum Reason {
     /// It may not be read.
     #[error("cannot be read: {0}")]
     Unreadable(String),
+    /// It is too deep in the directory for what may be in it to be looked for.
+    #[error(
+        "it is {0} directories down, and nothing so deep is looked through: import it by itself, if it holds weights"
+    )]
+    TooDeep(usize),
     /// A link that leads to where one came from.
     #[error("a link to a directory above it, which is looked through already")]
     Loop,

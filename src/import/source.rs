@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use super::model::Model;
 use super::remark::{LeftOut, Remark};
+use super::secret::may_begin;
+use crate::database::DatabaseError;
 use crate::model::Diagnostic;
 
 /// What a source holds.
@@ -47,6 +49,9 @@ pub enum SourceError {
         /// The next step.
         help: &'static str,
     },
+    /// A database that cannot be read.
+    #[error("{0}")]
+    UnreadableDatabase(DatabaseError),
     /// It is not what it should be.
     #[error("{shown} is not what it should be")]
     Malformed {
@@ -105,15 +110,19 @@ impl TextFile {
     }
 }
 
-/// `text` with the rest of each line that may hold a secret overwritten, so
-/// that positions stay: what is shown of a source ends in logs.
+/// `text` with the rest of each line that may hold a secret overwritten, and
+/// the line or list below where only its name is there, so that positions
+/// stay: what is shown of a source ends in logs.
 fn masked(text: &str) -> String {
-    const HINTS: [&str; 5] = ["key", "token", "secret", "password", "sk-"];
     let mut masked = String::with_capacity(text.len());
+    let (mut is_named, mut is_listed) = (false, false);
     for line in text.split_inclusive('\n') {
-        let lower = line.to_ascii_lowercase();
-        let hint = HINTS.iter().filter_map(|hint| lower.find(hint).map(|at| at + hint.len())).min();
-        let (kept, hidden) = line.split_at(hint.unwrap_or(line.len()));
+        let is_item = line.trim_start().starts_with("- ");
+        let is_value = is_named || (is_listed && is_item);
+        let at = if is_value { Some(0) } else { may_begin(line) };
+        let (kept, hidden) = line.split_at(at.unwrap_or(line.len()));
+        let is_empty = hidden.chars().all(|c| c.is_whitespace() || ":=\\|>-\"'".contains(c));
+        (is_named, is_listed) = (at.is_some() && !is_value && is_empty, is_value && is_item);
         masked.push_str(kept);
         // A byte of several becomes that many `*`.
         masked.extend(hidden.bytes().map(|byte| match byte {
@@ -133,6 +142,8 @@ mod tests {
         let text = "cmd: x --api-key sk-1 é\napiKeys: [a]\nplain: é\n- sk-2\n";
         let masked = masked(text);
         assert_eq!(masked.len(), text.len());
-        assert_eq!(masked, "cmd: x --api-key **** **\napiKey*: ***\nplain: é\n- sk-*\n");
+        assert_eq!(super::masked("api_keys:\n  - a1\n  - b\nplain: é\n"), "api_keys:\n  * **\n  * *\nplain: é\n");
+        assert_eq!(super::masked("x --api-key \\\n  a1 \\\n  -c 1"), "x --api-key *\n  ** *\n  -c 1");
+        assert_eq!(masked, "cmd: x --api-key **** **\napiKeys: ***\nplain: é\n- sk-*\n");
     }
 }

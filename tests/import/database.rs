@@ -24,7 +24,7 @@ fn rows_of_another_program_become_definitions_and_its_defaults_do_not() {
              INSERT INTO models (name, type, status, model_path, hf_token, ctx_size, gpu_layers, n_parallel, cont_batching,
                                  cache_type_k, color, parameters, created_at, updated_at)
                  VALUES ('Chat 8B', 'mistrall', 'running', 'models/chat.gguf', 'hf_verysecret', 8192, -1, 2, 1, 'q8_0', 'red',
-                         '{\"gpu_layers\": \"auto\", \"temp\": 0.5, \"api_key\": \"verysecret\", \"port\": 9001, \"frob\": 1}', 2, 2);
+                         '{\"gpu_layers\": \"auto\", \"temp\": 0.5, \"api_key\": \"verysecret\", \"port\": 9001, \"frob\": {\"token\": \"verysecret\"}}', 2, 2);
              INSERT INTO models (name, type, status, parameters, created_at, updated_at)
                  VALUES ('broken', 'gpt', 'error', 'not json', 3, 3);",
         )
@@ -37,6 +37,18 @@ fn rows_of_another_program_become_definitions_and_its_defaults_do_not() {
     insta::assert_snapshot!(text);
     all_valid(&world.path().join("out"), 2);
     assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_database_that_cannot_be_read_as_it_is_is_66() {
+    let world = World::new();
+    let path = world.path().join("open.db");
+    let database = Connection::open(&path).unwrap();
+    database.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE models (id INTEGER PRIMARY KEY);").unwrap();
+    // What it holds is in its log, which nobody can read without the index beside it.
+    fs::copy(&path, world.path().join("models.db")).unwrap();
+    fs::copy(world.path().join("open.db-wal"), world.path().join("models.db-wal")).unwrap();
+    world.run(&["import", "database", "models.db", "--to", "out"]).exits(66).says(&["models.db", "cannot be read"]);
 }
 
 #[test]

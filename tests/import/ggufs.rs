@@ -1,6 +1,8 @@
 //! A directory of weights.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Command;
 
@@ -54,6 +56,26 @@ fn a_directory_that_may_not_be_read_is_told() {
     let ran = Ran::of(unprivileged.args(["import", "ggufs", "weights", "--to", "out"])).exits(1);
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o700)).unwrap();
     ran.says(&["Permission denied"]);
+    all_valid(&world.path().join("out"), 1);
+}
+
+#[test]
+fn nothing_of_a_directory_is_left_out_silently() {
+    let world = World::new();
+    let m = world.weights("m", "hi ");
+    let weights = world.path().join("weights");
+    let deep = weights.join(["d"; 16].join("/"));
+    // A name in Latin-1.
+    let latin = weights.join(OsStr::from_bytes(b"gr\xf6\xdfe"));
+    for dir in [&weights.join("a"), &weights.join("b"), &latin, &deep] {
+        fs::create_dir_all(dir).unwrap();
+    }
+    let copies = ["a/half-00001-of-00002.gguf", "b/half-00001-of-00002.gguf", "b/half-00001-of-00003.gguf"];
+    for copy in copies.map(|copy| weights.join(copy)).into_iter().chain([latin.join("n.gguf"), deep.join("o.gguf")]) {
+        fs::copy(&m, copy).unwrap();
+    }
+    let ran = world.run(&["import", "ggufs", "weights", "--to", "out"]).exits(1);
+    insta::assert_snapshot!(whole(&world, &ran, "out"));
     all_valid(&world.path().join("out"), 1);
 }
 

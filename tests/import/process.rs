@@ -1,6 +1,7 @@
 //! A llama-server that somebody else started.
 
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -76,6 +77,7 @@ fn a_secret_of_a_running_process_is_told_and_not_written() {
         .args(["-m", "weights/m.gguf", "-c", "512", "-t", "1", "--api-key", "sk-verysecret", "--port", "0"])
         .current_dir(world.path())
         .env("HF_TOKEN", "hf_verysecret")
+        .env("LLAMA_ARG_PORT", "9001")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -84,10 +86,30 @@ fn a_secret_of_a_running_process_is_told_and_not_written() {
     let mut server = Background::from(server);
     let pid = server.child().id().to_string();
     let ran = world.run(&["import", "process", &pid, "--to", "out", "--dry-run"]).exits(0);
-    ran.does_not_say("verysecret").says(&[
+    // Nor is a port made up: it was told to take any.
+    ran.does_not_say("verysecret").does_not_say("\nport = ").says(&[
+        "--port 0: `0` is no port from 1 to 65535: one is allotted",
         "api_key = { file = \"/run/secrets/m-api-key\" }",
         "hf_token = { file = \"/run/secrets/m-hf-token\" }",
         "2 secrets to fill in",
+    ]);
+}
+
+#[test]
+fn what_led_to_no_definition_of_a_process_is_told() {
+    let world = World::new();
+    // It waits for its input, and looks like a llama-server.
+    let shell = Command::new("sh")
+        .arg0("llama-server")
+        .args(["-c", "read line", "-hf", "not-a-repo"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut shell = Background::from(shell);
+    let pid = shell.child().id().to_string();
+    world.run(&["import", "process", &pid, "--to", "out"]).exits(1).says(&[
+        &format!("pid {pid}: no definition: nothing says which weights to load"),
+        &format!("- pid {pid}: pid {pid}: -hf not-a-repo: "),
     ]);
 }
 

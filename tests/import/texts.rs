@@ -9,7 +9,8 @@ use crate::{all_valid, sample, whole};
 fn import(world: &World, kind: &str, name: &str) -> Ran {
     sample(world, name);
     let mut command = world.command();
-    command.env("IMPORT_TEST_HOME", "/home/x").args(["import", kind, name, "--to", "out"]);
+    command.env("IMPORT_TEST_HOME", "/home/x").env("IMPORT_TEST_API_KEY", "sk-verysecret");
+    command.args(["import", kind, name, "--to", "out"]);
     Ran::of(&mut command)
 }
 
@@ -29,6 +30,23 @@ fn an_odd_configuration_of_llama_swap_becomes_what_it_can() {
     assert!(!text.contains("verysecret"), "{text}");
     insta::assert_snapshot!(text);
     all_valid(&world.path().join("out"), 3);
+}
+
+#[test]
+fn no_secret_of_a_configuration_is_told_or_written() {
+    let world = World::new();
+    let ran = import(&world, "llama-swap", "secrets.yaml").exits(1);
+    let text = whole(&world, &ran, "out");
+    assert!(!text.contains("verysecret"), "{text}");
+    insta::assert_snapshot!(text);
+    all_valid(&world.path().join("out"), 2);
+}
+
+#[test]
+fn a_hook_that_is_not_taken_and_what_led_to_no_definition_are_told() {
+    let world = World::new();
+    let ran = import(&world, "llama-swap", "hooks.yaml").exits(1);
+    insta::assert_snapshot!(whole(&world, &ran, "out"));
 }
 
 #[test]
@@ -64,6 +82,19 @@ fn a_file_that_is_there_stops_all_and_stays_as_it_is() {
         .says(&["out/Gr-e-M.toml is there already", "nothing was written"]);
     assert_eq!(fs::read_to_string(&mine).unwrap(), "mine", "{ran}");
     assert_eq!(fs::read_dir(world.path().join("out")).unwrap().count(), 1, "nor is a hidden file left");
+}
+
+#[test]
+fn a_dry_run_shows_the_definitions_also_if_a_file_is_there() {
+    let world = World::new();
+    sample(&world, "preset.ini");
+    fs::create_dir(world.path().join("out")).unwrap();
+    fs::write(world.path().join("out/Gr-e-M.toml"), "mine").unwrap();
+    world.run(&["import", "preset", "preset.ini", "--to", "out", "--dry-run"]).exits(1).says(&[
+        "==> out/Gr-e-M.toml <==",
+        "is there already",
+        "nothing was written",
+    ]);
 }
 
 #[test]
