@@ -22,12 +22,13 @@ use self::provenance::Asker;
 use self::store::Store;
 use self::teller::Teller;
 use crate::apply::World;
-use crate::database::{Applied, Database};
+use crate::database::{Applied, Database, Place};
 use crate::definition::{self, Glance, Loader};
 use crate::instance::{self, Host as Processes};
 use crate::model::{Commit, Instance, Launch, ModelName, Spec, SpecHash};
 use crate::policy::{PolicyError, PolicySource};
 use crate::settings::Notify;
+use crate::state::StateDir;
 
 /// This machine.
 pub struct Host {
@@ -60,8 +61,12 @@ impl Host {
         places.state.create()?;
         let policy = trusted_policy(&places)?;
         places.state.tighten(&places.database)?;
+        let is_lost = places.state.id()?.is_none() && places.place() == Place::Own && places.database.exists();
         let id = places.state.id_or_new()?;
-        let store = Store::open(&places)?;
+        let mut store = Store::open(&places)?;
+        if is_lost {
+            store.notice(lost_id(&places.state));
+        }
         Self::new(places, &id, store, policy)
     }
 
@@ -250,6 +255,15 @@ impl Host {
         notices.extend(self.git_notice.take());
         notices
     }
+}
+
+/// What is to be told where a database is and the id beside it is not.
+fn lost_id(state: &StateDir) -> String {
+    format!(
+        "{} was lost, and a new one is made: what runs from before counts as another state directory's. \
+         Stop those servers, or put the former id back: it is the HERDSMAN_STATE in their environment (/proc/PID/environ)",
+        state.path().join("id").display()
+    )
 }
 
 fn working_directory() -> PathBuf {

@@ -144,7 +144,8 @@ fn a_lost_state_id_doubles_nothing() {
     let (path, pid) = (world.state_dir().join("id"), world.pid("good"));
     let id = fs::read_to_string(&path).unwrap();
     fs::remove_file(&path).unwrap();
-    world.run(&["reconcile"]).exits(1).says(&["good  wait", &format!("pid {pid}")]);
+    let told = ["state/id was lost", "put the former id back", "good  wait", &format!("pid {pid}")];
+    world.run(&["reconcile"]).exits(1).says(&told);
     assert_eq!(world.instances().len(), 1, "the new model alone is of the new id");
     world.run(&["down"]).exits(0);
     fs::write(&path, id).unwrap();

@@ -88,6 +88,11 @@ impl Store {
         matches!(self.access, Access::Write(_))
     }
 
+    /// Adds something that a person must know.
+    pub fn notice(&mut self, notice: String) {
+        self.notices.push(notice);
+    }
+
     /// What was noticed since it was asked last, for a person.
     pub fn take_notices(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notices)
