@@ -22,7 +22,9 @@ pub(super) fn save(places: &Places, path: &Path, seen: &Pass, limits: &Limits) -
     let saved = Saved::new(seen, limits, here(places)?);
     review::write(path, &saved)?;
     let path = path.display();
-    complain(format_args!("saved as {path}; with the same options, `herdsman reconcile --plan {path}` does this and nothing else"));
+    complain(format_args!(
+        "saved as {path}; with the same options, `herdsman reconcile --plan {path}` does this and nothing else"
+    ));
     Ok(())
 }
 

@@ -42,7 +42,9 @@ impl Process {
             let text = String::from_utf8_lossy(&bytes);
             Some(text.split_terminator('\0').map(str::to_owned).collect())
         };
-        Some(Self { pid, start_ticks, session, arguments: strings("cmdline")?, environment: strings("environ")? })
+        // What of a program is there last while it is executed: then all of it is.
+        let environment = strings("environ")?;
+        Some(Self { pid, start_ticks, session, arguments: strings("cmdline")?, environment })
     }
 
     /// Whether it still lives: a zombie does not.
