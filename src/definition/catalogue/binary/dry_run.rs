@@ -44,11 +44,21 @@ pub fn dry_run(path: &Path, args: &[String], env: &BTreeMap<String, String>) -> 
     }
 }
 
-/// The first line that says what is wrong.
+/// How its parser's complaints begin. One may stand behind the begin of a line of
+/// the log, which another thread writes at the same time, in three parts.
+const ERRORS: [&str; 2] = ["error while handling argument ", "error: invalid argument"];
+
+/// What the first line that says what is wrong says.
 fn complaint(stderr: &str) -> Option<String> {
-    let line = stderr.lines().map(str::trim).find(|line| line.starts_with("error") || line.contains(REPEATED))?;
-    // `0.00.005.119 W DEPRECATED: argument '--x' specified multiple times, …`
-    let said = if line.contains(REPEATED) { line.split_once(": ").map_or(line, |(_, said)| said) } else { line };
+    let behind = |line: &str| ERRORS.iter().find_map(|begin| line.find(begin));
+    let error = |line: &str| if line.starts_with("error") { Some(0) } else { behind(line) };
+    let said = stderr.lines().map(str::trim).find_map(|line| {
+        if line.contains(REPEATED) {
+            // `0.00.005.119 W DEPRECATED: argument '--x' specified multiple times, …`
+            return Some(line.split_once(": ").map_or(line, |(_, said)| said));
+        }
+        error(line).map(|at| &line[at..])
+    })?;
     Some(printable(said))
 }
 
@@ -56,6 +66,21 @@ fn complaint(stderr: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::hostile::{Target, survives};
+
+    #[test]
+    fn a_complaint_is_found_in_the_middle_of_a_line_of_the_log() {
+        let said = |stderr: &str| complaint(stderr).unwrap_or_default();
+        let error = "error while handling argument \"-Cbd\": invalid cpumask";
+        let log = "cmn  parse_cpu_ma: Invalid hex character 'z' at position 0";
+        assert_eq!(said(&format!("0.00.005.859 E {log}\n{error}\n\nusage:\n")), error);
+        assert_eq!(said(&format!("0.00.005.859 E {error}\n\nusage:\n{log}\n")), error);
+        assert_eq!(said("error: invalid argument: --x\n"), "error: invalid argument: --x");
+        assert_eq!(
+            said("0.00.1 W DEPRECATED: argument '-x' specified multiple times, y\n"),
+            "argument '-x' specified multiple times, y"
+        );
+        assert_eq!(said("0.00.1 W gpu: error: none found\nversion: 1\n"), "", "which is no complaint of the parser");
+    }
 
     #[test]
     fn no_complaint_does_harm() {
