@@ -10,7 +10,7 @@ use super::open::Refused;
 use super::output::{complain, print};
 use super::{Exit, Format, Places, named};
 use crate::database::Database;
-use crate::history::{differences, reasons};
+use crate::history::{DiffError, differences, reasons};
 use crate::model::{
     Commit, EventOutcome, EventRecord, FieldChange, GenerationOutcome, GenerationRecord, ModelName, Origin, Provenance,
 };
@@ -121,7 +121,10 @@ pub(super) fn run(places: &Places, args: &HistoryArgs) -> anyhow::Result<Exit> {
 
 fn diff(database: &Database, model: &ModelName, from: u32, to: u32, format: Format) -> anyhow::Result<Exit> {
     let generations = database.generations(model)?;
-    let refused = |error: crate::history::DiffError| Refused { exit: Exit::Usage, message: error.to_string() };
+    let refused = |error: DiffError| {
+        let exit = if matches!(error, DiffError::Missing { .. }) { Exit::Usage } else { Exit::Failed };
+        Refused { exit, message: error.to_string() }
+    };
     let changes = differences(model, &generations, from, to).map_err(refused)?;
     match format {
         Format::Json => {

@@ -143,22 +143,19 @@ fn without_a_readable_policy_nothing_is_done() {
 #[test]
 fn a_watcher_takes_up_a_new_policy_and_does_nothing_without_one() {
     let world = policed("");
-    let log = world.path().join("stderr.log");
-    let said = |text: &str| fs::read_to_string(&log).unwrap_or_default().contains(text);
-    let out = fs::File::create(&log).unwrap();
     let mut command = world.command();
-    command.env("HERDSMAN_POLICY", "policy.toml").args(["watch", "--resync", "100ms"]).stderr(out);
-    let _watch = support::Background::from(command.spawn().unwrap());
-    eventually("it runs", PATIENCE, || said("a is ready"));
+    command.env("HERDSMAN_POLICY", "policy.toml");
+    let watcher = world.watch_by(command, &["--resync", "100ms"]);
+    watcher.eventually_says("a is ready");
     write_policy(&world, "nonsense\n");
-    eventually("it is told", PATIENCE, || said("the policy cannot be read"));
+    watcher.eventually_says("the policy cannot be read");
     world.kill("a");
     // It is seen all the same, with what keeps it from coming back.
     eventually("its status is known", PATIENCE, || world.status("a")["status"] == "error");
     let told = world.run(&["history", "a"]).exits(0);
     told.says(&["crashed", "SIGKILL"]);
     write_policy(&world, "hosts = []\n");
-    eventually("it is told", PATIENCE, || said("the policy does not allow to listen on 127.0.0.1"));
+    watcher.eventually_says("the policy does not allow to listen on 127.0.0.1");
     assert_eq!(world.instances(), []);
     write_policy(&world, "");
     eventually("it runs again", PATIENCE, || world.instances().len() == 1);
