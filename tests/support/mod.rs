@@ -11,6 +11,7 @@ pub mod gguf;
 mod http;
 mod llama_server;
 pub mod picture;
+pub mod policed;
 mod ports;
 mod processes;
 mod ran;
