@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use crate::support::{Receiver, Watcher, World, eventually, processes};
+use crate::support::{Receiver, Watcher, World, eventually, is_as_schema, processes};
 use rusqlite::Connection;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -31,17 +31,7 @@ fn command(world: &World, script: &str) -> String {
 /// Asserts that a payload is as the schema says.
 #[track_caller]
 fn is_valid(payload: &Value) {
-    is_as("notification", payload);
-}
-
-/// Asserts that a document is as the schema of this name says.
-#[track_caller]
-fn is_as(schema: &str, payload: &Value) {
-    let path = format!("{}/schema/{schema}.v1.json", env!("CARGO_MANIFEST_DIR"));
-    let schema: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    let schema = jsonschema::validator_for(&schema).unwrap();
-    let problems: Vec<String> = schema.iter_errors(payload).map(|e| format!("{}: {e}", e.instance_path())).collect();
-    assert!(problems.is_empty(), "{problems:#?}\n{payload:#}");
+    is_as_schema("notification", payload);
 }
 
 fn watch(world: &World) -> Watcher {
@@ -199,7 +189,7 @@ fn a_command_that_hangs_is_ended_with_what_it_started_and_tried_again_later() {
     world.run(&["status"]).exits(0).says(&["1 notification is still to be delivered", "did not end within"]);
     let status = world.run(&["status", "--format", "json"]).json();
     assert_eq!(status["notifications"]["pending"], 1, "{status:#}");
-    is_as("status", &status);
+    is_as_schema("status", &status);
     tells_webhook(&world, &Receiver::answering(&[]));
     world.run(&["reconcile"]).exits(1);
     world.run(&["status"]).exits(0).says(&["1 notification could not be delivered: [notify] has no command any more"]);

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use crate::support::{Ran, World, eventually, llama_server};
+use crate::support::{Ran, World, eventually, is_as_schema, llama_server};
 use rusqlite::Connection;
 
 /// Longer than anything here takes.
@@ -75,12 +75,7 @@ fn what_the_schema_says_is_in_the_file() {
     let text = fs::read_to_string(world.path().join("plan.json")).unwrap();
     let state_id = fs::read_to_string(world.state_dir().join("id")).unwrap();
     assert!(!text.contains(state_id.trim()), "it keys the digests of secrets");
-    let schema = format!("{}/schema/plan.v1.json", env!("CARGO_MANIFEST_DIR"));
-    let schema =
-        jsonschema::validator_for(&serde_json::from_str(&fs::read_to_string(schema).unwrap()).unwrap()).unwrap();
-    let document = serde_json::from_str(&text).unwrap();
-    let problems: Vec<String> = schema.iter_errors(&document).map(|e| format!("{}: {e}", e.instance_path())).collect();
-    assert!(problems.is_empty(), "{problems:#?}\n{text}");
+    is_as_schema("plan", &serde_json::from_str(&text).unwrap());
     apply(&world).exits(65).says(&["Done: 1 restarted."]);
 }
 

@@ -18,6 +18,7 @@ mod ran;
 mod receiver;
 mod repository;
 mod scene;
+mod schema;
 mod terminal;
 mod watcher;
 mod world;
@@ -34,6 +35,7 @@ pub use self::{
     receiver::{Receiver, Request},
     repository::{Repository, git},
     scene::Scene,
+    schema::is_as_schema,
     terminal::Terminal,
     watcher::{Ended, Watcher},
     world::{Background, World},
