@@ -159,3 +159,20 @@ fn no_two_holders_have_a_port_in_common() {
         handed_out.iter().copied().chain(a.range()).chain(b.range()).collect();
     assert_eq!(distinct.len(), handed_out.len() + 2 * usize::from(PortBlock::SIZE));
 }
+
+#[test]
+fn the_weights_that_the_quickstart_writes_are_those_of_the_tests() {
+    let world = World::new();
+    let weights = world.path().join("set");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/tiny_gguf.py");
+    let write = || Command::new("python3").arg(script).arg("--set").arg(&weights).output().unwrap();
+    assert!(write().status.success());
+    for (name, text) in [("tiny-chat", "hello "), ("tiny-embed", "embed "), ("tiny-spare", "spare ")] {
+        let ours = world.path().join("ours.gguf");
+        TinyGguf::new(text).name(name).write(&ours).unwrap();
+        let theirs = weights.join(format!("{name}.gguf"));
+        assert!(std::fs::read(ours).unwrap() == std::fs::read(theirs).unwrap(), "{name}");
+    }
+    let again = write().stdout;
+    assert_eq!(String::from_utf8_lossy(&again).matches("is there already").count(), 3);
+}

@@ -6,7 +6,6 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-#[path = "../../examples/tiny_gguf/gguf.rs"]
 pub mod gguf;
 mod http;
 mod llama_server;
