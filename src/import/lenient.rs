@@ -44,9 +44,11 @@ pub(super) fn made_of(option: &OptionSpec, text: &str) -> Option<Made> {
         };
     }
     match option.list {
-        ListStyle::Joined(_) if is_number(option) => {
-            list(text).iter().map(|part| one(option, part)).collect::<Option<_>>().map(|all| Made::Value(Json::Array(all)))
-        }
+        ListStyle::Joined(_) if is_number(option) => list(text)
+            .iter()
+            .map(|part| one(option, part))
+            .collect::<Option<_>>()
+            .map(|all| Made::Value(Json::Array(all))),
         ListStyle::Joined(',') if option.path.is_some() => Some(Made::Value(csv(text).into())),
         _ if ignores(option, text) => Some(Made::Nothing("llama-server ignores a base below 1")),
         _ => one(option, text).map(Made::Value),
@@ -127,7 +129,9 @@ fn hexadecimal(text: &str) -> Option<f64> {
     };
     let value = |text: &str, begin: f64, step: f64| {
         let digit = |c: char| f64::from(c.to_digit(16).unwrap_or_default());
-        text.chars().fold((0.0, begin), |(sum, weight), c| (sum * step.max(1.0) + digit(c) * weight, weight * step.min(1.0))).0
+        text.chars()
+            .fold((0.0, begin), |(sum, weight), c| (sum * step.max(1.0) + digit(c) * weight, weight * step.min(1.0)))
+            .0
     };
     let mantissa = value(whole, 1.0, 16.0) + value(part, 1.0 / 16.0, 1.0 / 16.0);
     let exponent = rest.strip_prefix(['p', 'P']).and_then(stoi).and_then(|n| i32::try_from(n).ok()).unwrap_or(0);
@@ -181,7 +185,9 @@ mod tests {
 
     #[test]
     fn a_number_ends_where_it_makes_no_more_sense() {
-        for (text, number) in [(" .5", 0.5), (".5,7", 0.5), ("1e", 1.0), ("1e1x", 10.0), ("0x10", 16.0), ("-0x1.8p1", -3.0)] {
+        for (text, number) in
+            [(" .5", 0.5), (".5,7", 0.5), ("1e", 1.0), ("1e1x", 10.0), ("0x10", 16.0), ("-0x1.8p1", -3.0)]
+        {
             assert_eq!(made("top_nsigma", text), Some(json!(number)), "{text}");
         }
         assert_eq!(made("temperature", "-1"), Some(json!(0.0)));

@@ -60,7 +60,8 @@ fn model(section: &Section, global: Option<&Section>, place: &Place, options: &O
 /// The sections that `section` replaces.
 fn replaced(section: &Section, place: &Place) -> Vec<Remark> {
     let why = format!("stated again in line {}, and the last one counts, alone", section.line);
-    let remark = |line: &u32| Remark::new(&place.line(*line), format!("[{}]", section.name), Why::Overridden(why.clone()));
+    let remark =
+        |line: &u32| Remark::new(&place.line(*line), format!("[{}]", section.name), Why::Overridden(why.clone()));
     section.replaces.iter().map(remark).collect()
 }
 
@@ -95,9 +96,7 @@ fn key(entry: &Entry, options: &Options<'_>) -> String {
 /// turns an option off is one more name of it here.
 fn find<'c>(key: &str, catalogue: &'c Catalogue) -> Option<(&'c OptionSpec, bool)> {
     let variable = catalogue.variable(key).map(|(option, _)| (option, false));
-    variable
-        .or_else(|| catalogue.argument(&format!("--{key}")))
-        .or_else(|| catalogue.argument(&format!("-{key}")))
+    variable.or_else(|| catalogue.argument(&format!("--{key}"))).or_else(|| catalogue.argument(&format!("-{key}")))
 }
 
 /// The entry as people read it, without a secret.

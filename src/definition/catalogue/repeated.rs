@@ -2,7 +2,7 @@
 //!
 //! Its warning ("specified multiple times, … only last value will be used")
 //! comes for every option and is wrong for those in the table. Measured on
-//! b10434; `tests/catalogue.rs` measures it again, and fails for an option
+//! b10434; `repeated.rs` among the tests measures it again, and fails for an option
 //! that nobody has decided about. `n_cpu_moe` and `spec_draft_n_cpu_moe` show
 //! only with a mixture of experts: read in the source.
 //!

@@ -189,7 +189,10 @@ fn an_array_of_the_wrong_length_is_refused() {
     problem("ctx_size", "[]");
     problem("reverse_prompt", "[]");
     assert_eq!(problem("top_k", "[1, 2]").message, "`top_k` takes one value, not 2");
-    assert_eq!(problem("top_k", "[1, 2]").help.unwrap(), "llama-server uses only the last of several `--top-k`: keep one");
+    assert_eq!(
+        problem("top_k", "[1, 2]").help.unwrap(),
+        "llama-server uses only the last of several `--top-k`: keep one"
+    );
     problem("n_cpu_moe", "[1, 2]");
     assert!(problem("control_vector_layer_range", "[1]").help.unwrap().contains("[1, 2]"));
     assert!(problem("control_vector_layer_range", "1").help.unwrap().contains("[1, 2]"));

@@ -65,9 +65,8 @@ const ERRORS: [&str; 2] = ["error while handling argument ", "error: invalid arg
 fn complaint(stderr: &str) -> Option<String> {
     let behind = |line: &str| ERRORS.iter().find_map(|begin| line.find(begin));
     let error = |line: &str| if line.starts_with("error") { Some(0) } else { behind(line) };
-    let said = stderr.lines().map(str::trim).find_map(|line| {
-        repeated(line).or_else(|| error(line).map(|at| &line[at..]))
-    })?;
+    let said =
+        stderr.lines().map(str::trim).find_map(|line| repeated(line).or_else(|| error(line).map(|at| &line[at..])))?;
     Some(printable(said))
 }
 
