@@ -117,7 +117,7 @@ fn samples(option: &OptionSpec) -> Vec<String> {
         ValueKind::Flag => vec!["true".to_owned(), "false".to_owned()],
         _ if !option.choices.is_empty() => quoted(&option.choices),
         ValueKind::Integer(range) => vec![range.min.max(-1).to_string(), "1".to_owned(), range.max.to_string()],
-        ValueKind::Float(range) => vec![range.min.max(-1.0).to_string(), "0.5".to_owned()],
+        ValueKind::Float(range) => vec![range.min.max(-1.0).to_string(), range.min.max(0.5).to_string()],
         ValueKind::Json => vec!["'{}'".to_owned(), "{ a = 1 }".to_owned()],
         ValueKind::Text => Vec::new(),
     };

@@ -62,8 +62,11 @@ fn state(
         other => (stated, other),
     };
     if let Some(other) = other.filter(|other| !other.is_same(&stated)) {
-        let why = Why::Overridden(format!("`{}` counts, whatever it is set to", stated.spelt));
-        model.remark(&other.place, other.shown, why);
+        let why = match is_off(&stated) {
+            true => format!("`{}` counts, whatever it is set to", stated.spelt),
+            false => "stated again, and the last one counts".to_owned(),
+        };
+        model.remark(&other.place, other.shown, Why::Overridden(why));
     }
     repeated::set(options, model, option, std::slice::from_ref(&stated));
     if !is_secret {

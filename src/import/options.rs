@@ -87,7 +87,8 @@ impl Options<'_> {
             "alias" => return model.alias(&text),
             _ => {}
         }
-        let what = format!("{spelt} {text}").trim_end().to_owned();
+        let separator = if spelt.starts_with("LLAMA_ARG_") { '=' } else { ' ' };
+        let what = format!("{spelt}{separator}{text}").trim_end().to_owned();
         let problem = match option.key.as_str() {
             // As a variable that is there and not set.
             "model" | "hf_repo" | "model_url" if text.is_empty() => Err(Why::Became(NONE.to_owned())),
@@ -143,7 +144,7 @@ impl Options<'_> {
             }
             (Err(refused), Some(Made::Value(made))) => {
                 let found = self.setting(option, &made, negated).map_err(|_| refused)?;
-                let became = format!("becomes `{} = {}`, as llama-server reads it", option.key, found.0);
+                let became = format!("becomes `{} = {}`, which is what llama-server makes of it", option.key, found.0);
                 model.remark(place, what, Why::Became(became));
                 found
             }
@@ -235,7 +236,9 @@ fn port(model: &mut Model, text: &str) -> Result<(), Why> {
     model.port = port.filter(|port| *port != 0);
     match (port, text.parse::<u16>()) {
         (Some(0), _) => Err(Why::Became("any port: one is allotted".to_owned())),
-        (Some(port), Err(_)) => Err(Why::Became(format!("becomes `port = {port}`, as llama-server reads it"))),
+        (Some(port), Err(_)) => {
+            Err(Why::Became(format!("becomes `port = {port}`, which is what llama-server makes of it")))
+        }
         (Some(_), Ok(_)) => Ok(()),
         (None, _) => Err(bad(&format!("`{text}` is no port: one is allotted"), None)),
     }

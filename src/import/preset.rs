@@ -59,7 +59,7 @@ fn model(section: &Section, global: Option<&Section>, place: &Place, options: &O
 
 /// The sections that `section` replaces.
 fn replaced(section: &Section, place: &Place) -> Vec<Remark> {
-    let why = format!("stated again in line {}, and the last one counts, alone", section.line);
+    let why = format!("replaced as a whole by the section of that name in line {}", section.line);
     let remark =
         |line: &u32| Remark::new(&place.line(*line), format!("[{}]", section.name), Why::Overridden(why.clone()));
     section.replaces.iter().map(remark).collect()
@@ -133,7 +133,7 @@ fn state(model: &mut Model, entry: &Entry, place: &Place, options: &Options<'_>)
     let on = is_on(negated, value);
     let is_word = TRUTHY.contains(&value.as_str()) || FALSY.contains(&value.as_str());
     if !is_word || catalogue.variable(key).is_some_and(|(_, negated)| negated) {
-        let became = format!("becomes `{} = {on}`, as llama-server reads it in a preset", option.key);
+        let became = format!("becomes `{} = {on}`, which is what llama-server makes of it", option.key);
         model.remark(place, shown(entry), Why::Became(became));
     }
     // llama-server leaves out what it has no word for.

@@ -6,6 +6,7 @@ mod database;
 mod ggufs;
 mod process;
 mod texts;
+mod values;
 
 #[path = "../support/mod.rs"]
 mod support;

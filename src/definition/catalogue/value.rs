@@ -305,7 +305,8 @@ impl OptionSpec {
         let expected = [expected.to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" or ");
         let problem = self.wrong(&expected, value);
         let DeValue::String(text) = value else { return problem };
-        let problem = ValueProblem { message: format!("`{}` takes {expected}, not `{text}`", self.key), ..problem };
+        let found = if text.is_empty() { "an empty text".to_owned() } else { format!("`{text}`") };
+        let problem = ValueProblem { message: format!("`{}` takes {expected}, not {found}", self.key), ..problem };
         match suggest::nearest(text, self.words.iter().map(String::as_str)) {
             Some(near) => problem.help(format!("did you mean `{near}`?")),
             None => problem.help("write the number alone, without quotes or unit"),
