@@ -113,6 +113,9 @@ fn stof(text: &str) -> Option<f64> {
     {
         return Some(sign * number);
     }
+    if digits.starts_with(SIGNS) {
+        return None;
+    }
     // As many characters as make a number.
     let end = digits.find(|c: char| !(c.is_ascii_digit() || ".eE+-".contains(c))).unwrap_or(digits.len());
     let number = |end: &usize| digits[..*end].parse::<f64>().ok();
@@ -127,14 +130,10 @@ fn hexadecimal(text: &str) -> Option<f64> {
         Some(rest) => rest.split_at(digits(rest)),
         None => ("", rest),
     };
-    let value = |text: &str, begin: f64, step: f64| {
-        let digit = |c: char| f64::from(c.to_digit(16).unwrap_or_default());
-        text.chars()
-            .fold((0.0, begin), |(sum, weight), c| (sum * step.max(1.0) + digit(c) * weight, weight * step.min(1.0)))
-            .0
-    };
-    let mantissa = value(whole, 1.0, 16.0) + value(part, 1.0 / 16.0, 1.0 / 16.0);
+    let digit = |c: char| f64::from(c.to_digit(16).unwrap_or_default());
+    let mantissa = whole.chars().chain(part.chars()).fold(0.0, |sum, c| sum * 16.0 + digit(c));
     let exponent = rest.strip_prefix(['p', 'P']).and_then(stoi).and_then(|n| i32::try_from(n).ok()).unwrap_or(0);
+    let exponent = exponent.saturating_sub(i32::try_from(4 * part.len()).ok()?);
     (!whole.is_empty() || !part.is_empty()).then(|| mantissa * 2_f64.powi(exponent))
 }
 
@@ -192,7 +191,7 @@ mod tests {
         }
         assert_eq!(made("temperature", "-1"), Some(json!(0.0)));
         assert_eq!(made("top_p", "2"), Some(json!(1.0)));
-        for refused in ["nan", "inf", "-inf", "x", "."] {
+        for refused in ["nan", "inf", "-inf", "x", ".", "--5"] {
             assert_eq!(made("temperature", refused), None, "{refused}");
         }
         assert_eq!(made("dry_base", "0.5"), Some(Json::Null));

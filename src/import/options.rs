@@ -136,7 +136,7 @@ impl Options<'_> {
             Given::Words(words) => Json::from(words.clone()),
             Given::Json(json) => json.clone(),
         };
-        let (json, is_relative) = match (self.setting(option, &json, negated), lenient(option, &json)) {
+        let (json, is_relative) = match (self.setting(option, &json, negated), made_of(option, &json)) {
             (Ok(found), _) => found,
             (Err(_), Some(Made::Nothing(why))) => {
                 model.parameters.remove(&option.key);
@@ -194,7 +194,7 @@ impl Options<'_> {
 }
 
 /// What llama-server makes of a value that a definition refuses.
-fn lenient(option: &OptionSpec, json: &Json) -> Option<Made> {
+fn made_of(option: &OptionSpec, json: &Json) -> Option<Made> {
     match json {
         Json::String(text) => lenient::made_of(option, text),
         Json::Number(number) => lenient::made_of(option, &number.to_string()),

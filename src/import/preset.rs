@@ -4,6 +4,9 @@
 //! The router loads a model when somebody asks for it. Only what it loads by
 //! itself (`load-on-startup`) is declared running.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use super::ini::{self, Entry, Section};
 use super::model::Model;
 use super::options::{FALSY, Given, Options, TRUTHY, seconds};
@@ -43,11 +46,11 @@ pub(super) fn read(text: &str, place: &Place, options: &Options<'_>) -> Result<R
 fn model(section: &Section, global: Option<&Section>, place: &Place, options: &Options<'_>) -> Model {
     let mut model = Model::new(&section.name, place.line(section.line), DesiredState::Stopped);
     model.remarks.extend(replaced(section, place));
-    // What a section states itself, by whatever name, is not stated twice.
-    let own: Vec<&Entry> = counting(section, &mut model, place, options);
-    let inherited = global.map(|global| counting(global, &mut model, place, options)).unwrap_or_default();
-    let is_own = |entry: &Entry| own.iter().any(|own| key(own, options) == key(entry, options));
-    for entry in inherited.into_iter().filter(|entry| !is_own(entry)).chain(own.iter().copied()) {
+    let own = counting(section, &mut model, place, options);
+    // What a section states itself, by whatever name, is not inherited.
+    let mut inherited = global.map(|global| counting(global, &mut model, place, options)).unwrap_or_default();
+    inherited.retain(|key, _| !own.contains_key(key));
+    for entry in inherited.into_values().chain(own.into_values()) {
         state(&mut model, entry, &place.line(entry.line), options);
     }
     // The name of a model in llama-server's cache.
@@ -65,24 +68,29 @@ fn replaced(section: &Section, place: &Place) -> Vec<Remark> {
     section.replaces.iter().map(remark).collect()
 }
 
-/// The entries of a section that count. Of several names of one option that is
-/// the last one in the order of the alphabet, as llama-server reads them.
-fn counting<'s>(section: &'s Section, model: &mut Model, place: &Place, options: &Options<'_>) -> Vec<&'s Entry> {
+/// The entries of a section that count, by what they state. Of several names of
+/// one option that is the last one in the order of the alphabet, as llama-server
+/// reads them.
+fn counting<'s>(
+    section: &'s Section,
+    model: &mut Model,
+    place: &Place,
+    options: &Options<'_>,
+) -> BTreeMap<String, &'s Entry> {
     for entry in &section.again {
         let why = Why::Overridden("stated again, and the last one counts".to_owned());
         model.remark(&place.line(entry.line), shown(entry), why);
     }
-    let (mut counting, mut others) = (Vec::new(), Vec::new());
-    for entry in &section.entries {
-        let same = |other: &&Entry| key(other, options) == key(entry, options);
-        match section.entries.iter().filter(same).max_by_key(|other| &other.key) {
-            Some(last) if last.key != entry.key => others.push((entry, last)),
-            _ => counting.push(entry),
+    let mut sorted: Vec<&Entry> = section.entries.iter().collect();
+    sorted.sort_by_key(|entry| Reverse(&entry.key));
+    let mut counting: BTreeMap<String, &Entry> = BTreeMap::new();
+    for entry in sorted {
+        let kept = *counting.entry(key(entry, options)).or_insert(entry);
+        if kept.key != entry.key {
+            let why =
+                format!("`{}` is the same option and counts: a preset takes the last name of the alphabet", kept.key);
+            model.remark(&place.line(entry.line), shown(entry), Why::Overridden(why));
         }
-    }
-    for (entry, last) in others {
-        let why = format!("`{}` is the same option and counts: a preset takes the last name of the alphabet", last.key);
-        model.remark(&place.line(entry.line), shown(entry), Why::Overridden(why));
     }
     counting
 }
