@@ -8,7 +8,7 @@ use super::open::Refused;
 use super::output::{complain, print};
 use super::{Exit, Places};
 use crate::definition::{absolute, render};
-use crate::import::{self, File, Import, Kind, LeftOut, Named, Source, SourceError, WriteError};
+use crate::import::{self, File, Import, Kind, LeftOut, Named, Remark, Source, SourceError, WriteError};
 use crate::model::DesiredState;
 use crate::text::{count, printable};
 
@@ -108,7 +108,8 @@ pub(super) fn run(_places: &Places, args: &ImportArgs) -> anyhow::Result<Exit> {
     if let (Source::Process(pid), false) = (&source, *dry_run || files.is_empty()) {
         print(next_steps(*pid, &import, to))?;
     }
-    let failed = import.left_out.iter().any(|left_out| left_out.why.is_failure());
+    let needs_you = remarks(&import).any(|remark| remark.why.kind().needs_you());
+    let failed = needs_you || import.left_out.iter().any(|left_out| left_out.why.is_failure());
     Ok(if failed { Exit::Failed } else { Exit::Converged })
 }
 
@@ -147,7 +148,7 @@ fn tell(import: &Import) {
 const fn mark(kind: Kind) -> char {
     match kind {
         Kind::Dropped => '-',
-        Kind::Secret => '!',
+        Kind::Lost | Kind::Secret => '!',
         Kind::Changed => '~',
     }
 }
@@ -163,14 +164,16 @@ fn list(import: &Import, to: &Path) -> String {
     import.definitions.iter().map(line).collect()
 }
 
+/// All that was told.
+fn remarks(import: &Import) -> impl Iterator<Item = &Remark> {
+    let own = import.definitions.iter().flat_map(|(named, _)| &named.model.remarks);
+    let left_out = import.left_out.iter().flat_map(|left_out| &left_out.remarks);
+    import.remarks.iter().chain(left_out).chain(own)
+}
+
 /// Counts of all that was told.
 fn summary(import: &Import, dry_run: bool) -> String {
-    let kinds = || {
-        let own = import.definitions.iter().flat_map(|(named, _)| &named.model.remarks);
-        let left_out = import.left_out.iter().flat_map(|left_out| &left_out.remarks);
-        import.remarks.iter().chain(left_out).chain(own).map(|remark| remark.why.kind())
-    };
-    let of = |kind: Kind| kinds().filter(|other| *other == kind).count();
+    let of = |kind: Kind| remarks(import).filter(|remark| remark.why.kind() == kind).count();
     let verb = if dry_run { "Would write" } else { "Wrote" };
     let mut parts = vec![format!("{verb} {}", count(import.definitions.len(), "definition"))];
     let mut part = |number: usize, text: String| {
@@ -179,10 +182,12 @@ fn summary(import: &Import, dry_run: bool) -> String {
         }
     };
     let left_out = import.left_out.len();
-    let (changed, dropped, secrets) = (of(Kind::Changed), of(Kind::Dropped), of(Kind::Secret));
+    let (changed, dropped) = (of(Kind::Changed), of(Kind::Dropped));
+    let (lost, secrets) = (of(Kind::Lost), of(Kind::Secret));
     part(left_out, format!("{} left out", count(left_out, "model")));
     part(changed, format!("{changed} said in another form"));
     part(dropped, format!("{dropped} without a counterpart"));
+    part(lost, format!("{lost} not taken over"));
     part(secrets, format!("{} to fill in", count(secrets, "secret")));
     let mut summary = parts.join(", ") + ".\n";
     let stopped = import.definitions.iter().filter(|(named, _)| named.model.state == DesiredState::Stopped).count();

@@ -1,22 +1,16 @@
 //! The words of a llama-server's command line.
 
 use super::model::Model;
-use super::options::{Given, Options, TRUTHY};
+use super::options::{Given, Options};
 use super::remark::{Place, Why};
-use crate::definition::catalogue::{ListStyle, OptionSpec, ValueKind};
-
-/// One option and its value, of a command line.
-struct Stated<'a> {
-    option: &'a OptionSpec,
-    negated: bool,
-    spelt: &'a str,
-    given: Given,
-}
+use super::repeated::{self, Stated};
+use crate::definition::catalogue::{ListStyle, OptionSpec, Repeated, ValueKind};
 
 /// States in `model` what the words after the program's name state.
 pub fn read(options: &Options<'_>, model: &mut Model, words: &[String], place: &Place) {
     let catalogue = std::sync::Arc::clone(&options.catalogue);
-    let mut stated: Vec<Stated<'_>> = Vec::new();
+    // In the order in which each option is first stated.
+    let mut all: Vec<(&OptionSpec, Vec<Stated>)> = Vec::new();
     let mut words = words.iter().peekable();
     while let Some(word) = words.next() {
         let Some((option, negated)) = catalogue.argument(word) else {
@@ -26,58 +20,36 @@ pub fn read(options: &Options<'_>, model: &mut Model, words: &[String], place: &
         let given = match (&option.kind, &option.list) {
             (ValueKind::Flag, _) => Given::Bare,
             (_, ListStyle::Words(count)) => Given::Words(words.by_ref().take(*count).cloned().collect()),
-            _ if option.choices.iter().any(|choice| choice == "on")
-                && words.peek().is_none_or(|next| !option.choices.contains(next) && next.starts_with('-')) =>
-            {
-                Given::Bare
-            }
+            _ if words.peek().is_none_or(|next| is_no_value(option, next)) => Given::Bare,
             _ => words.next().map_or(Given::Bare, |value| Given::Text(value.clone())),
         };
-        merge(model, &mut stated, Stated { option, negated, spelt: word, given }, place);
-    }
-    for Stated { option, negated, spelt, given } in &stated {
-        if let Some((place, variable)) = model.variables.remove(&option.key)
-            && !is_same(&variable, given)
-        {
-            model.remark(&place, variable, Why::OnCommandLine);
-        }
-        options.set(model, option, *negated, given, spelt, place);
-    }
-}
-
-/// Whether `NAME=VALUE` states what the command line does.
-fn is_same(variable: &str, given: &Given) -> bool {
-    let value = variable.split_once('=').map_or("", |(_, value)| value);
-    match given {
-        Given::Text(text) => text == value,
-        Given::Bare => TRUTHY.contains(&value),
-        _ => false,
-    }
-}
-
-/// Of an option stated twice the last one counts; lists become one list.
-fn merge<'a>(model: &mut Model, stated: &mut Vec<Stated<'a>>, next: Stated<'a>, place: &Place) {
-    let Some(known) = stated.iter_mut().find(|known| known.option.key == next.option.key) else {
-        stated.push(next);
-        return;
-    };
-    let is_secret = super::names_a_secret(&next.option.key);
-    if let (Given::Text(before), Given::Text(text), ListStyle::Joined(separator), false) =
-        (&known.given, &next.given, next.option.list, is_secret)
-    {
-        let became = format!("one list: llama-server uses only the last `{}` of several", next.spelt);
-        model.remark(place, format!("{} {text}", next.spelt), Why::Became(became));
-        known.given = Given::Text(format!("{before}{separator}{text}"));
-        return;
-    }
-    if known.given != next.given || known.negated != next.negated {
-        let before = match &known.given {
-            Given::Text(text) if !is_secret => format!("{} {text}", known.spelt),
-            _ => known.spelt.to_owned(),
+        let shown = match &given {
+            Given::Text(text) if !super::names_a_secret(&option.key) => format!("{word} {text}"),
+            _ => word.clone(),
         };
-        model.remark(place, before, Why::Overridden);
+        let stated = Stated { negated, spelt: word.clone(), given, place: place.clone(), shown };
+        match all.iter_mut().find(|(known, _)| known.key == option.key) {
+            Some((_, before)) => before.push(stated),
+            None => all.push((option, vec![stated])),
+        }
     }
-    *known = next;
+    for (option, mut stated) in all {
+        if let Some(variable) = model.variables.remove(&option.key) {
+            if option.repeated != Repeated::Last {
+                stated.insert(0, variable);
+            } else if !stated.last().is_some_and(|last| last.is_same(&variable)) {
+                model.remark(&variable.place, variable.shown, Why::OnCommandLine);
+            }
+        }
+        repeated::set(options, model, option, &stated);
+    }
+}
+
+/// Whether the word after `option` is not its value: llama-servers of before
+/// took `--flash-attn` without one.
+fn is_no_value(option: &OptionSpec, next: &str) -> bool {
+    let knows = |word: &str| option.choices.iter().any(|choice| choice == word);
+    knows("on") && next.starts_with('-') && !(next == "-1" && knows("auto"))
 }
 
 /// A word that names no option, with what seems to be its value.

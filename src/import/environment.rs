@@ -1,8 +1,10 @@
 //! Variables of a llama-server: options, secrets, and the rest.
 
 use super::model::Model;
-use super::options::{self, Given, Options};
+use super::options::{self, FALSY, Given, Options, TRUTHY};
 use super::remark::{Place, Why};
+use super::repeated::{self, Stated};
+use crate::definition::catalogue::{OptionSpec, ValueKind};
 
 /// The secrets that have a key, by variable.
 const SECRETS: [(&str, &str); 2] = [("LLAMA_API_KEY", "api_key"), ("HF_TOKEN", "hf_token")];
@@ -14,13 +16,7 @@ pub fn read(options: &Options<'_>, model: &mut Model, name: &str, value: &str, p
         return model.secret(key, options::secret(&Given::Text(value.to_owned())), place);
     }
     if let Some((option, negated)) = options.catalogue.variable(name) {
-        // What turns an option off does so by being there.
-        let given = if negated { Given::Bare } else { Given::Text(value.to_owned()) };
-        options.set(model, option, negated, &given, name, place);
-        if !super::names_a_secret(name) {
-            model.variables.insert(option.key.clone(), (place.clone(), format!("{name}={value}")));
-        }
-        return;
+        return state(options, model, option, negated, name, value, place);
     }
     if super::names_a_secret(name) {
         model.remark(place, format!("{name}=…"), Why::SecretVariable);
@@ -33,5 +29,47 @@ pub fn read(options: &Options<'_>, model: &mut Model, name: &str, value: &str, p
         model.remark(place, shown, Why::Owned(instead));
     } else {
         model.env.insert(name.to_owned(), value.to_owned());
+    }
+}
+
+/// States an option. `negated`: by the variable that turns it off, which does
+/// so by being there, and whatever the one that turns it on says.
+fn state(
+    options: &Options<'_>,
+    model: &mut Model,
+    option: &OptionSpec,
+    negated: bool,
+    name: &str,
+    value: &str,
+    place: &Place,
+) {
+    let is_secret = super::names_a_secret(name);
+    let shown = if is_secret { format!("{name}=…") } else { format!("{name}={value}") };
+    let has_negation = option.negation.is_some();
+    let (negated, given) = match option.kind {
+        ValueKind::Flag if negated || (has_negation && FALSY.contains(&value)) => (true, Given::Bare),
+        ValueKind::Flag if TRUTHY.contains(&value) => (false, Given::Bare),
+        ValueKind::Flag if !has_negation && !FALSY.contains(&value) => {
+            let why = "left out: llama-server takes note only of `on`, `enabled`, `true` and `1`";
+            return model.remark(place, shown, Why::Became(why.to_owned()));
+        }
+        _ => (false, Given::Text(value.to_owned())),
+    };
+    let stated = Stated { negated, spelt: name.to_owned(), given, place: place.clone(), shown };
+    let is_off = |one: &Stated| one.spelt.starts_with("LLAMA_ARG_NO_") && one.negated;
+    let (stated, other) = match model.variables.remove(&option.key) {
+        Some(other) if is_off(&other) => (other, Some(stated)),
+        other => (stated, other),
+    };
+    if let Some(other) = other.filter(|other| !other.is_same(&stated)) {
+        let why = match is_off(&stated) {
+            true => format!("`{}` counts, whatever it is set to", stated.spelt),
+            false => "stated again, and the last one counts".to_owned(),
+        };
+        model.remark(&other.place, other.shown, Why::Overridden(why));
+    }
+    repeated::set(options, model, option, std::slice::from_ref(&stated));
+    if !is_secret {
+        model.variables.insert(option.key.clone(), stated);
     }
 }

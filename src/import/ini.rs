@@ -19,6 +19,10 @@ pub(super) struct Section {
     /// From 1.
     pub line: u32,
     pub entries: Vec<Entry>,
+    /// What was stated and does not count, because the key is stated again.
+    pub again: Vec<Entry>,
+    /// The lines of the sections of the same name before it, which it replaces.
+    pub replaces: Vec<u32>,
 }
 
 /// `key = value`.
@@ -72,8 +76,9 @@ pub(super) fn parse(text: &str) -> Result<Vec<Section>, Vec<Problem>> {
         let index = *current.get_or_insert_with(|| begin(&mut sections, DEFAULT, number));
         let entry = Entry { key: key.to_owned(), value: uncommented(value).to_owned(), line: number };
         let entries = &mut sections[index].entries;
-        entries.retain(|known| known.key != entry.key);
+        let before = entries.iter().position(|known| known.key == entry.key).map(|at| entries.remove(at));
         entries.push(entry);
+        sections[index].again.extend(before);
     }
     if problems.is_empty() { Ok(sections) } else { Err(problems) }
 }
@@ -87,12 +92,13 @@ fn uncommented(text: &str) -> &str {
 
 /// Begins a section, or starts it over.
 fn begin(sections: &mut Vec<Section>, name: &str, line: u32) -> usize {
-    let section = Section { name: name.to_owned(), line, entries: Vec::new() };
+    let new = Section { name: name.to_owned(), line, entries: Vec::new(), again: Vec::new(), replaces: Vec::new() };
     if let Some(index) = sections.iter().position(|known| known.name == name) {
-        sections[index] = section;
+        let before = std::mem::replace(&mut sections[index], new);
+        sections[index].replaces = [before.replaces, vec![before.line]].concat();
         return index;
     }
-    sections.push(section);
+    sections.push(new);
     sections.len() - 1
 }
 
@@ -115,6 +121,7 @@ mod tests {
             [("default", 1, vec![("c", "1")]), ("a", 8, vec![("t", "")]), ("b", 6, vec![("m", "/x")])],
             "a section that is stated again starts over, and `#` begins a comment anywhere"
         );
+        assert_eq!((&sections[1].replaces[..], sections[1].again[0].line), (&[3][..], 9), "and both are told");
     }
 
     #[test]

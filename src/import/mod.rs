@@ -4,8 +4,9 @@
 //!   config.yaml   preset.ini   database   a process   *.gguf
 //!   llama_swap     preset      database    process     ggufs       one file a kind
 //!         \           \           |          /          /
-//!          command_line, environment, options      what llama-server is told,
-//!                           |                      by the option catalogue
+//!          command_line, environment               what llama-server is told,
+//!            repeated, options, lenient            as it reads it
+//!                           |
 //!                         Model                    in herdsman's words
 //!                           |
 //!                         names                    each name, port, alias once
@@ -29,6 +30,7 @@ mod ggufs;
 #[cfg(test)]
 mod hostile;
 mod ini;
+mod lenient;
 mod llama_swap;
 mod macros;
 mod model;
@@ -37,6 +39,7 @@ mod options;
 mod preset;
 mod process;
 mod remark;
+mod repeated;
 mod secret;
 mod source;
 mod toml_value;

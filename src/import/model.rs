@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value as Json;
 
 use super::remark::{Place, Remark, Why};
+use super::repeated::Stated;
 use crate::model::{DesiredState, ModelType};
 
 /// A model as its source has it: already in herdsman's words, not yet checked
@@ -37,8 +38,8 @@ pub struct Model {
     pub parameters: BTreeMap<String, Json>,
     /// The environment.
     pub env: BTreeMap<String, String>,
-    /// Where and how the environment states an option, by its key.
-    pub variables: BTreeMap<String, (Place, String)>,
+    /// The options that the environment states, by key.
+    pub variables: BTreeMap<String, Stated>,
     /// Where the secrets are, by key of `[secrets]`.
     pub secrets: BTreeMap<&'static str, Secret>,
     /// `[ready] timeout`, seconds.
@@ -96,7 +97,11 @@ impl Model {
         if secret == Secret::ToFill {
             self.remark(place, format!("the value of `{key}`"), Why::SecretToFill);
         }
-        self.secrets.insert(key, secret);
+        let before = self.secrets.insert(key, secret.clone());
+        if key == "api_key" && before.is_some_and(|before| before != secret || secret == Secret::ToFill) {
+            let several = "llama-server takes each of them: put all where `[secrets]` says, separated by commas";
+            self.remark(place, "more than one API key", Why::BadValue(several.to_owned()));
+        }
     }
 
     /// Adds further names: the parts of `text` between commas, as

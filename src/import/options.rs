@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 use toml::de::DeValue;
 
+use super::lenient::{self, Made};
 use super::model::{Model, Secret};
 use super::remark::{Place, Why};
 use super::toml_value;
@@ -58,6 +59,9 @@ impl Given {
 pub(super) const TRUTHY: [&str; 4] = ["on", "enabled", "true", "1"];
 pub(super) const FALSY: [&str; 4] = ["off", "disabled", "false", "0"];
 
+/// What llama-server makes of an empty text.
+const NONE: &str = "left out: llama-server takes an empty value as none";
+
 impl Options<'_> {
     /// States `option` in `model`. `spelt`: its name as the source has it.
     pub fn set(
@@ -83,8 +87,11 @@ impl Options<'_> {
             "alias" => return model.alias(&text),
             _ => {}
         }
-        let what = format!("{spelt} {text}").trim_end().to_owned();
+        let separator = if spelt.starts_with("LLAMA_ARG_") { '=' } else { ' ' };
+        let what = format!("{spelt}{separator}{text}").trim_end().to_owned();
         let problem = match option.key.as_str() {
+            // As a variable that is there and not set.
+            "model" | "hf_repo" | "model_url" if text.is_empty() => Err(Why::Became(NONE.to_owned())),
             "model" => {
                 let path = self.resolve(model, &text, place);
                 weights(model, "model", &path)
@@ -94,8 +101,10 @@ impl Options<'_> {
             "host" => parse_host(&text).map(|host| model.host = Some(host)).map_err(|e| bad(&e.message, Some(&e.help))),
             "port" => port(model, &text),
             _ => match option.instead() {
-                Some(instead) => Err(Why::Owned(instead.to_owned())),
-                None => self.parameter(model, option, negated, given, place),
+                Some(instead) if option.is_owned() => Err(Why::Owned(instead.to_owned())),
+                // It has been removed, or chooses the weights: the server was another one with it.
+                Some(instead) => Err(bad(instead, None)),
+                None => self.parameter(model, option, negated, given, &what, place),
             },
         };
         if let Err(why) = problem {
@@ -109,6 +118,7 @@ impl Options<'_> {
         option: &OptionSpec,
         negated: bool,
         given: &Given,
+        what: &str,
         place: &Place,
     ) -> Result<(), Why> {
         let json = match given {
@@ -126,7 +136,30 @@ impl Options<'_> {
             Given::Words(words) => Json::from(words.clone()),
             Given::Json(json) => json.clone(),
         };
-        let Some(value) = toml_value::of(&json) else { return Err(bad("null is no value", None)) };
+        let (json, is_relative) = match (self.setting(option, &json, negated), made_of(option, &json)) {
+            (Ok(found), _) => found,
+            (Err(_), Some(Made::Nothing(why))) => {
+                model.parameters.remove(&option.key);
+                return Err(Why::Became(format!("left out: {why}")));
+            }
+            (Err(refused), Some(Made::Value(made))) => {
+                let found = self.setting(option, &made, negated).map_err(|_| refused)?;
+                let became = format!("becomes `{} = {}`, which is what llama-server makes of it", option.key, found.0);
+                model.remark(place, what, Why::Became(became));
+                found
+            }
+            (Err(refused), None) => return Err(refused),
+        };
+        if is_relative {
+            self.note_relative(model, &given.shown(), place);
+        }
+        model.parameters.insert(option.key.clone(), json);
+        Ok(())
+    }
+
+    /// The value as a definition has it, and whether a relative path is in it.
+    fn setting(&self, option: &OptionSpec, json: &Json, negated: bool) -> Result<(Json, bool), Why> {
+        let Some(value) = toml_value::of(json) else { return Err(bad("null is no value", None)) };
         let written = value.to_string();
         let read = DeValue::parse(&written).map_err(|error| bad(error.message(), None))?;
         let relative = std::cell::Cell::new(false);
@@ -137,11 +170,7 @@ impl Options<'_> {
         let setting = option
             .setting(read.get_ref(), negated, &resolve)
             .map_err(|problem| bad(&problem.message, problem.help.as_deref()))?;
-        if relative.get() {
-            self.note_relative(model, &given.shown(), place);
-        }
-        model.parameters.insert(option.key.clone(), setting.json);
-        Ok(())
+        Ok((setting.json, relative.get()))
     }
 
     /// A path, absolute. That it was relative is told where its base is a guess.
@@ -161,6 +190,20 @@ impl Options<'_> {
         }
         let became = format!("a relative path, taken from {}: is it meant there?", self.base.display());
         model.remark(place, path.to_owned(), Why::Became(became));
+    }
+}
+
+/// What llama-server makes of a value that a definition refuses.
+fn made_of(option: &OptionSpec, json: &Json) -> Option<Made> {
+    match json {
+        Json::String(text) => lenient::made_of(option, text),
+        Json::Number(number) => lenient::made_of(option, &number.to_string()),
+        // Of an option with several values.
+        Json::Array(items) => {
+            let one = |item: &Json| lenient::stoi(item.as_str()?).map(Json::from);
+            items.iter().map(one).collect::<Option<_>>().map(|all| Made::Value(Json::Array(all)))
+        }
+        _ => None,
     }
 }
 
@@ -185,17 +228,19 @@ pub(super) fn secret(given: &Given) -> Secret {
     }
 }
 
+/// The port that llama-server binds: what does not fit into 16 bits is cut off.
 fn port(model: &mut Model, text: &str) -> Result<(), Why> {
-    match text.parse() {
-        Ok(0) | Err(_) => {
-            // Nor is it the one a variable states: the command line counts.
-            model.port = None;
-            Err(bad(&format!("`{text}` is no port from 1 to 65535: one is allotted"), None))
+    let number = lenient::stoi(text).filter(|number| i32::try_from(*number).is_ok());
+    let port = number.and_then(|number| u16::try_from(number.rem_euclid(1 << 16)).ok());
+    // Nor is it the one a variable states: the command line counts.
+    model.port = port.filter(|port| *port != 0);
+    match (port, text.parse::<u16>()) {
+        (Some(0), _) => Err(Why::Became("any port: one is allotted".to_owned())),
+        (Some(port), Err(_)) => {
+            Err(Why::Became(format!("becomes `port = {port}`, which is what llama-server makes of it")))
         }
-        Ok(port) => {
-            model.port = Some(port);
-            Ok(())
-        }
+        (Some(_), Ok(_)) => Ok(()),
+        (None, _) => Err(bad(&format!("`{text}` is no port: one is allotted"), None)),
     }
 }
 

@@ -4,6 +4,9 @@
 //! The router loads a model when somebody asks for it. Only what it loads by
 //! itself (`load-on-startup`) is declared running.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use super::ini::{self, Entry, Section};
 use super::model::Model;
 use super::options::{FALSY, Given, Options, TRUTHY, seconds};
@@ -11,7 +14,7 @@ use super::remark::{Place, Remark, Why};
 use super::secret::may_hold_one;
 use super::source::{Problem, Read};
 use crate::definition::catalogue::{OptionSpec, ValueKind};
-use crate::definition::malformed_weights;
+use crate::definition::{Catalogue, malformed_weights};
 use crate::model::DesiredState;
 
 /// Reads the file.
@@ -19,6 +22,9 @@ pub(super) fn read(text: &str, place: &Place, options: &Options<'_>) -> Result<R
     let sections = ini::parse(text)?;
     let global = sections.iter().find(|section| section.name == "*");
     let mut read = Read::default();
+    if let Some(global) = global {
+        read.remarks.extend(replaced(global, place));
+    }
     for section in sections.iter().filter(|section| section.name != "*") {
         // Keys before the first section that only describe the file.
         if section.entries.iter().all(|entry| entry.key == "version") && section.name == "default" {
@@ -39,11 +45,12 @@ pub(super) fn read(text: &str, place: &Place, options: &Options<'_>) -> Result<R
 
 fn model(section: &Section, global: Option<&Section>, place: &Place, options: &Options<'_>) -> Model {
     let mut model = Model::new(&section.name, place.line(section.line), DesiredState::Stopped);
-    let same = |a: &Entry, b: &Entry| a.key == b.key;
-    let inherited = global.iter().flat_map(|global| &global.entries);
-    // What a section states itself is not stated twice.
-    let inherited = inherited.filter(|entry| !section.entries.iter().any(|own| same(own, entry)));
-    for entry in inherited.chain(&section.entries) {
+    model.remarks.extend(replaced(section, place));
+    let own = counting(section, &mut model, place, options);
+    // What a section states itself, by whatever name, is not inherited.
+    let mut inherited = global.map(|global| counting(global, &mut model, place, options)).unwrap_or_default();
+    inherited.retain(|key, _| !own.contains_key(key));
+    for entry in inherited.into_values().chain(own.into_values()) {
         state(&mut model, entry, &place.line(entry.line), options);
     }
     // The name of a model in llama-server's cache.
@@ -53,12 +60,60 @@ fn model(section: &Section, global: Option<&Section>, place: &Place, options: &O
     model
 }
 
+/// The sections that `section` replaces.
+fn replaced(section: &Section, place: &Place) -> Vec<Remark> {
+    let why = format!("replaced as a whole by the section of that name in line {}", section.line);
+    let remark =
+        |line: &u32| Remark::new(&place.line(*line), format!("[{}]", section.name), Why::Overridden(why.clone()));
+    section.replaces.iter().map(remark).collect()
+}
+
+/// The entries of a section that count, by what they state. Of several names of
+/// one option that is the last one in the order of the alphabet, as llama-server
+/// reads them.
+fn counting<'s>(
+    section: &'s Section,
+    model: &mut Model,
+    place: &Place,
+    options: &Options<'_>,
+) -> BTreeMap<String, &'s Entry> {
+    for entry in &section.again {
+        let why = Why::Overridden("stated again, and the last one counts".to_owned());
+        model.remark(&place.line(entry.line), shown(entry), why);
+    }
+    let mut sorted: Vec<&Entry> = section.entries.iter().collect();
+    sorted.sort_by_key(|entry| Reverse(&entry.key));
+    let mut counting: BTreeMap<String, &Entry> = BTreeMap::new();
+    for entry in sorted {
+        let kept = *counting.entry(key(entry, options)).or_insert(entry);
+        if kept.key != entry.key {
+            let why =
+                format!("`{}` is the same option and counts: a preset takes the last name of the alphabet", kept.key);
+            model.remark(&place.line(entry.line), shown(entry), Why::Overridden(why));
+        }
+    }
+    counting
+}
+
+/// What `entry` states: an option by its one key, or what only presets have.
+fn key(entry: &Entry, options: &Options<'_>) -> String {
+    find(&entry.key, &options.catalogue).map_or_else(|| entry.key.clone(), |(option, _)| option.key.clone())
+}
+
+/// The option that a key names, and whether as its negation. The variable that
+/// turns an option off is one more name of it here.
+fn find<'c>(key: &str, catalogue: &'c Catalogue) -> Option<(&'c OptionSpec, bool)> {
+    let variable = catalogue.variable(key).map(|(option, _)| (option, false));
+    variable.or_else(|| catalogue.argument(&format!("--{key}"))).or_else(|| catalogue.argument(&format!("-{key}")))
+}
+
+/// The entry as people read it, without a secret.
+fn shown(Entry { key, value, .. }: &Entry) -> String {
+    if may_hold_one(key, value) { key.clone() } else { format!("{key} = {value}") }
+}
+
 fn state(model: &mut Model, entry: &Entry, place: &Place, options: &Options<'_>) {
     let Entry { key, value, .. } = entry;
-    let shown = || match may_hold_one(key, value) {
-        true => key.clone(),
-        false => format!("{key} = {value}"),
-    };
     match key.replace('_', "-").as_str() {
         "version" => return,
         "load-on-startup" => {
@@ -69,33 +124,34 @@ fn state(model: &mut Model, entry: &Entry, place: &Place, options: &Options<'_>)
         "stop-timeout" => {
             match seconds(value) {
                 Ok(seconds) => model.drain = Some(seconds),
-                Err(why) => model.remark(place, shown(), why),
+                Err(why) => model.remark(place, shown(entry), why),
             }
             return;
         }
         _ => {}
     }
     let catalogue = std::sync::Arc::clone(&options.catalogue);
-    let found = catalogue
-        .variable(key)
-        .or_else(|| catalogue.argument(&format!("--{key}")))
-        .or_else(|| catalogue.argument(&format!("-{key}")));
-    let Some((option, negated)) = found else {
-        model.remark(place, shown(), Why::UnknownOption);
+    let Some((option, negated)) = find(key, &catalogue) else {
+        model.remark(place, shown(entry), Why::UnknownOption);
         return;
     };
-    if let Some(given) = given(option, negated, value) {
-        options.set(model, option, negated, &given, key, place);
+    if option.kind != ValueKind::Flag {
+        return options.set(model, option, negated, &Given::Text(value.to_owned()), key, place);
+    }
+    let on = is_on(negated, value);
+    let is_word = TRUTHY.contains(&value.as_str()) || FALSY.contains(&value.as_str());
+    if !is_word || catalogue.variable(key).is_some_and(|(_, negated)| negated) {
+        let became = format!("becomes `{} = {on}`, which is what llama-server makes of it", option.key);
+        model.remark(place, shown(entry), Why::Became(became));
+    }
+    // llama-server leaves out what it has no word for.
+    if on || option.negation.is_some() {
+        options.set(model, option, false, &Given::Json(on.into()), key, place);
     }
 }
 
-/// What a line of a preset states; `None`: nothing, as llama-server leaves it
-/// out, too.
-fn given(option: &OptionSpec, negated: bool, value: &str) -> Option<Given> {
-    let is_off = FALSY.contains(&value);
-    match option.kind {
-        ValueKind::Flag if option.negation.is_none() && is_off => None,
-        ValueKind::Flag if !negated && option.negation.is_none() && !TRUTHY.contains(&value) => Some(Given::Bare),
-        _ => Some(Given::Text(value.to_owned())),
-    }
+/// Whether a line of a preset turns a flag on. Any word does, but for the four
+/// that turn it off; the other way round where the name is the negation.
+fn is_on(negated: bool, value: &str) -> bool {
+    if negated { !TRUTHY.contains(&value) } else { !FALSY.contains(&value) }
 }

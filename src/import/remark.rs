@@ -66,8 +66,8 @@ pub enum Why {
     StrayWord,
     /// Another model has it, too.
     Taken(String),
-    /// Stated more than once, and the last one counts.
-    Overridden,
+    /// Stated more than once, and another one counts, as it says.
+    Overridden(String),
     /// A variable, and the command line states the same option.
     OnCommandLine,
     /// A secret that stays in the source.
@@ -80,15 +80,26 @@ pub enum Why {
     Became(String),
 }
 
-/// What a remark is, for the counts.
+/// What a remark is, for its mark and the counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The definition does not say it.
+    /// The definition does not say it, and need not.
     Dropped,
+    /// The definition does not say it, and a server without it is another one:
+    /// a person has to see to it.
+    Lost,
     /// A person has to say where the secret is.
     Secret,
     /// The definition says it in another form.
     Changed,
+}
+
+impl Kind {
+    /// Whether a person has to do something.
+    #[must_use]
+    pub const fn needs_you(self) -> bool {
+        matches!(self, Self::Lost | Self::Secret)
+    }
 }
 
 impl Why {
@@ -100,14 +111,12 @@ impl Why {
             Self::Became(_) => Kind::Changed,
             Self::UnknownOption
             | Self::BadValue(_)
-            | Self::Owned(_)
-            | Self::NoCounterpart(_)
             | Self::StrayWord
-            | Self::Taken(_)
-            | Self::Overridden
-            | Self::OnCommandLine
             | Self::SecretVariable
-            | Self::SecretReference(_) => Kind::Dropped,
+            | Self::SecretReference(_) => Kind::Lost,
+            Self::Owned(_) | Self::NoCounterpart(_) | Self::Taken(_) | Self::Overridden(_) | Self::OnCommandLine => {
+                Kind::Dropped
+            }
         }
     }
 }
@@ -116,13 +125,12 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownOption => f.write_str("llama-server b10434 has no such option"),
-            Self::BadValue(problem) => f.write_str(problem),
+            Self::BadValue(why) | Self::Overridden(why) => f.write_str(why),
             Self::Owned(instead) => f.write_str(instead),
             Self::NoCounterpart(instead) => f.write_str(instead),
             Self::StrayWord => f.write_str("the word belongs to no option"),
             Self::Taken(owner) => write!(f, "{owner} has it, too: choose another"),
             Self::OnCommandLine => f.write_str("the command line states it, too, and counts"),
-            Self::Overridden => f.write_str("stated again, and the last one counts"),
             Self::SecretToFill => {
                 f.write_str("a definition holds no secret: put it where `[secrets]` says, or say there where it is")
             }

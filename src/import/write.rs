@@ -109,6 +109,7 @@ fn head(Named { name, model }: &Named) -> String {
     }
     head.push_str(".\n");
     section(&mut head, "Said here in another form:", model, |why| why.kind() == Kind::Changed);
+    section(&mut head, "Not taken over, and yours to decide:", model, |why| why.kind() == Kind::Lost);
     section(&mut head, "To fill in:", model, |why| why.kind() == Kind::Secret);
     section(&mut head, "Without a counterpart here:", model, |why| why.kind() == Kind::Dropped);
     head

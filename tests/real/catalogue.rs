@@ -98,6 +98,15 @@ fn the_pinned_llama_server_refuses_and_says_why() {
     );
 }
 
+#[test]
+fn an_option_may_be_repeated_just_where_that_adds_up() {
+    let twice = |name: &str, value: &str| [name, value, name, value].map(str::to_owned).to_vec();
+    let lines =
+        [twice("--reverse-prompt", "a"), twice("--logit-bias", "5+1"), twice("--top-k", "5"), twice("--lora", "/a")];
+    let refused: Vec<bool> = dry_runs(&lines).iter().map(|verdict| *verdict != Verdict::Accepted).collect();
+    assert_eq!(refused, [false, false, true, true], "a list of adapters is one word");
+}
+
 /// Values of an option that llama-server should accept, as TOML.
 fn samples(option: &OptionSpec) -> Vec<String> {
     let quoted = |words: &[String]| words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>();
@@ -105,7 +114,7 @@ fn samples(option: &OptionSpec) -> Vec<String> {
         ValueKind::Flag => vec!["true".to_owned(), "false".to_owned()],
         _ if !option.choices.is_empty() => quoted(&option.choices),
         ValueKind::Integer(range) => vec![range.min.max(-1).to_string(), "1".to_owned(), range.max.to_string()],
-        ValueKind::Float(range) => vec![range.min.max(-1.0).to_string(), "0.5".to_owned()],
+        ValueKind::Float(range) => vec![range.min.max(-1.0).to_string(), range.min.max(0.5).to_string()],
         ValueKind::Json => vec!["'{}'".to_owned(), "{ a = 1 }".to_owned()],
         ValueKind::Text => Vec::new(),
     };

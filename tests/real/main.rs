@@ -30,6 +30,7 @@ mod packaging;
 mod policy;
 mod power_loss;
 mod readme;
+mod repeated;
 mod review;
 mod rollback;
 mod rough_edges;

@@ -1,7 +1,7 @@
 //! Options as they stand on a command line and in the environment, rather than
 //! in a definition: for whoever reads what others start llama-server with.
 
-use super::{Catalogue, Named, OptionSpec};
+use super::{Catalogue, Named, OptionSpec, owned};
 
 impl Catalogue {
     /// The option that a word of a command line names, long or short, and
@@ -37,6 +37,13 @@ impl OptionSpec {
     #[must_use]
     pub fn instead(&self) -> Option<&str> {
         self.refusal.as_deref()
+    }
+
+    /// Whether it cannot because herdsman sees to it, or has another key for
+    /// it: a server without it is the same.
+    #[must_use]
+    pub fn is_owned(&self) -> bool {
+        owned::is_owned(&self.key)
     }
 }
 

@@ -4,6 +4,7 @@
 //! ```text
 //!   llama-server --help -> help    entries as printed
 //!   value_types.txt     -> types   what the help does not say
+//!                          repeated   nor how an option takes several values
 //!                            |
 //!                       option::OptionSpec   one option
 //!                            |
@@ -26,6 +27,7 @@ mod number;
 mod option;
 mod owned;
 mod path;
+mod repeated;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -37,6 +39,7 @@ use std::sync::{Arc, LazyLock};
 
 use option::Spelling;
 pub use option::{ListStyle, OptionSpec, PathRole, Range, ValueKind};
+pub use repeated::Repeated;
 pub use value::{Setting, ValueProblem};
 
 /// The help of llama-server b10434, used where no binary is present.
@@ -194,7 +197,7 @@ impl Catalogue {
             let Some(key) = catalogue.free_key(pinned, &entry.names) else { continue };
             let same_value = embedded.is_none() || pinned.is_some_and(|pinned| pinned.metavar == entry.metavar);
             let known = measured.get(key.as_str()).filter(|_| same_value);
-            catalogue.add(OptionSpec::new(entry, key, known));
+            catalogue.add(OptionSpec::new(entry, key, known, same_value));
         }
         catalogue
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::help::Entry;
 use super::owned;
+use super::repeated::{self, Repeated};
 use super::types::ValueType;
 
 /// One option of llama-server.
@@ -31,6 +32,8 @@ pub struct OptionSpec {
     pub kind: ValueKind,
     /// How many values it takes, and how they are written.
     pub list: ListStyle,
+    /// What becomes of it if it is stated more than once.
+    pub repeated: Repeated,
     /// Whether its value is a path, and of what.
     pub path: Option<PathRole>,
     /// Whether the help calls it deprecated.
@@ -79,14 +82,15 @@ pub struct Range<T> {
     pub why: String,
 }
 
-/// How an option takes several values. Repeating an option is not a way: of
-/// `--lora a --lora b` llama-server b10434 says "only last value will be used".
+/// How an option takes several values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListStyle {
     /// It takes one value.
     Single,
     /// One word, joined by this character.
     Joined(char),
+    /// The option again, for each value.
+    Repeated,
     /// This many words (`START END`).
     Words(usize),
 }
@@ -111,12 +115,14 @@ const WEIGHTS: [&str; 7] =
 
 impl OptionSpec {
     /// Builds an option from its entry in the help. `known` is what the
-    /// measured table says about this key and metavar.
-    pub(super) fn new(entry: &Entry<'_>, key: String, known: Option<&ValueType>) -> Self {
+    /// measured table says about this key and metavar; `is_measured`: whether it is
+    /// an option with the value that was measured.
+    pub(super) fn new(entry: &Entry<'_>, key: String, known: Option<&ValueType>, is_measured: bool) -> Self {
         let (names, spellings) = spellings(&entry.names);
         let text = entry.text();
         let metavar = entry.metavar;
         let kind = kind(metavar, known);
+        let repeated = if is_measured { repeated::of(&key) } else { Repeated::Last };
         Self {
             negation: spellings.iter().find(|(_, s)| *s == Spelling::Negation).map(|(name, _)| name.clone()),
             argument: argument(&key, &names).into(),
@@ -124,7 +130,8 @@ impl OptionSpec {
             env: entry.env().map(str::to_owned),
             choices: choices(entry, &text, &kind),
             words: number_words(&kind, &text),
-            list: list_style(metavar, &kind, &text),
+            list: list_style(metavar, &kind, &text, repeated),
+            repeated,
             path: path_role(&key, metavar),
             deprecated: entry.lines.first().is_some_and(|line| line.contains("DEPRECATED")),
             help: entry.paragraph(),
@@ -244,7 +251,7 @@ fn number_words(kind: &ValueKind, text: &str) -> Vec<String> {
 }
 
 /// How several values are written.
-fn list_style(metavar: &str, kind: &ValueKind, text: &str) -> ListStyle {
+fn list_style(metavar: &str, kind: &ValueKind, text: &str, repeated: Repeated) -> ListStyle {
     let words = metavar.split(' ').count();
     if words > 1 && metavar.split(' ').all(|word| word.chars().all(|c| c.is_ascii_uppercase())) {
         ListStyle::Words(words)
@@ -256,6 +263,8 @@ fn list_style(metavar: &str, kind: &ValueKind, text: &str) -> ListStyle {
         ListStyle::Joined(',')
     } else if text.contains("separated by ';'") {
         ListStyle::Joined(';')
+    } else if repeated == Repeated::Adds {
+        ListStyle::Repeated
     } else {
         ListStyle::Single
     }

@@ -67,6 +67,11 @@ pub(super) fn refusal(key: &str, is_flag: bool, text: &str) -> Option<String> {
     None
 }
 
+/// Whether herdsman owns option `key`, or it makes no sense for a server it keeps.
+pub(super) fn is_owned(key: &str) -> bool {
+    OWNED.iter().any(|(owned, _)| *owned == key)
+}
+
 /// The keys of the table.
 #[cfg(test)]
 pub(super) fn keys() -> impl Iterator<Item = &'static str> {

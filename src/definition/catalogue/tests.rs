@@ -172,10 +172,28 @@ fn an_array_is_joined_as_the_option_wants_and_equals_the_joined_text() {
 }
 
 #[test]
+fn an_array_repeats_an_option_that_adds_up() {
+    assert_eq!(args("reverse_prompt", "['a', 'b,c']"), ["--reverse-prompt", "a", "--reverse-prompt", "b,c"]);
+    assert_eq!(args("dry_sequence_breaker", "[\"\\n\", ':']")[..2], ["--dry-sequence-breaker", "\n"]);
+    assert_eq!(set("logit_bias", "['5+1']").unwrap(), set("logit_bias", "'5+1'").unwrap());
+    assert_eq!(set("cpu_range", "['0-1', '4-5']").unwrap().json, json!(["0-1", "4-5"]));
+    assert_ne!(
+        set("logit_bias", "['5+1', '6-1']").unwrap().setting.value,
+        set("logit_bias", "['6-1', '5+1']").unwrap().setting.value
+    );
+    assert_eq!(args("override_kv", "['a=int:1', 'b=int:2']"), ["--override-kv", "a=int:1,b=int:2"], "joined as before");
+}
+
+#[test]
 fn an_array_of_the_wrong_length_is_refused() {
     problem("ctx_size", "[]");
-    assert!(problem("logit_bias", "['5+1', '6-1']").help.unwrap().contains("only the last one"));
-    assert_eq!(args("logit_bias", "['5+1']"), ["--logit-bias", "5+1"]);
+    problem("reverse_prompt", "[]");
+    assert_eq!(problem("top_k", "[1, 2]").message, "`top_k` takes one value, not 2");
+    assert_eq!(
+        problem("top_k", "[1, 2]").help.unwrap(),
+        "llama-server uses only the last of several `--top-k`: keep one"
+    );
+    problem("n_cpu_moe", "[1, 2]");
     assert!(problem("control_vector_layer_range", "[1]").help.unwrap().contains("[1, 2]"));
     assert!(problem("control_vector_layer_range", "1").help.unwrap().contains("[1, 2]"));
     problem("samplers", "'top_k,top_p'");

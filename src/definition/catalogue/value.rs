@@ -123,6 +123,7 @@ impl OptionSpec {
         let texts = elements.iter().map(|element| &element.text);
         match self.list {
             ListStyle::Single | ListStyle::Words(_) => std::iter::once(argument).chain(texts.cloned()).collect(),
+            ListStyle::Repeated => texts.flat_map(|text| [Arc::clone(&argument), Arc::clone(text)]).collect(),
             ListStyle::Joined(separator) => {
                 let quoted = texts.map(|text| if self.path.is_some() { path::csv(text) } else { text.to_string() });
                 vec![argument, quoted.collect::<Vec<_>>().join(&separator.to_string()).into()]
@@ -164,7 +165,7 @@ impl OptionSpec {
             }
             ListStyle::Single if length > 1 => problem(
                 format!("`{key}` takes one value, not {length}"),
-                "llama-server uses only the last one of an option that is repeated: keep one".to_owned(),
+                format!("llama-server uses only the last of several `{}`: keep one", self.argument),
             ),
             ListStyle::Words(words) if length != words => {
                 problem(format!("`{key}` takes {words} values, not {length}"), self.example_array(words))
@@ -304,7 +305,8 @@ impl OptionSpec {
         let expected = [expected.to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" or ");
         let problem = self.wrong(&expected, value);
         let DeValue::String(text) = value else { return problem };
-        let problem = ValueProblem { message: format!("`{}` takes {expected}, not `{text}`", self.key), ..problem };
+        let found = if text.is_empty() { "an empty text".to_owned() } else { format!("`{text}`") };
+        let problem = ValueProblem { message: format!("`{}` takes {expected}, not {found}", self.key), ..problem };
         match suggest::nearest(text, self.words.iter().map(String::as_str)) {
             Some(near) => problem.help(format!("did you mean `{near}`?")),
             None => problem.help("write the number alone, without quotes or unit"),

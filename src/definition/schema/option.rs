@@ -47,13 +47,13 @@ pub(super) fn schema(option: &OptionSpec) -> Value {
 fn listed(element: Element, option: &OptionSpec) -> Value {
     let items = element.schema();
     let mut either = match option.list {
-        ListStyle::Single => element,
+        ListStyle::Single | ListStyle::Repeated => element,
         ListStyle::Joined(separator) => element.joined(separator, option),
         ListStyle::Words(_) => Element { words: Vec::new(), types: Vec::new(), limits: Map::new(), text: None },
     };
     let (least, most) = match option.list {
         ListStyle::Single => (1, Some(1)),
-        ListStyle::Joined(_) => (1, None),
+        ListStyle::Joined(_) | ListStyle::Repeated => (1, None),
         ListStyle::Words(words) => (words, Some(words)),
     };
     either.types.push("array");

@@ -161,7 +161,7 @@ fn whatever_a_server_does_it_is_asked_for_no_longer_than_the_timeout_and_never_c
         assert_eq!(*busy, Busy::Unknown, "{what}");
     }
     // Three questions, however many servers; the rest is for a busy machine.
-    assert!(took < 3 * TIMEOUT + Duration::from_secs(10), "{took:?}");
+    assert!(took < 3 * TIMEOUT + Duration::from_secs(60), "{took:?}");
     assert!(peak < manners.len() * (MAX_BODY + (2 << 20)), "{} MiB", peak >> 20);
 }
 

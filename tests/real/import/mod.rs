@@ -5,6 +5,7 @@ mod database;
 mod ggufs;
 mod process;
 mod texts;
+mod values;
 
 use std::fs;
 use std::path::Path;
