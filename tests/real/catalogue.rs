@@ -98,15 +98,6 @@ fn the_pinned_llama_server_refuses_and_says_why() {
     );
 }
 
-#[test]
-fn an_option_may_be_repeated_just_where_that_adds_up() {
-    let twice = |name: &str, value: &str| [name, value, name, value].map(str::to_owned).to_vec();
-    let lines =
-        [twice("--reverse-prompt", "a"), twice("--logit-bias", "5+1"), twice("--top-k", "5"), twice("--lora", "/a")];
-    let refused: Vec<bool> = dry_runs(&lines).iter().map(|verdict| *verdict != Verdict::Accepted).collect();
-    assert_eq!(refused, [false, false, true, true], "a list of adapters is one word");
-}
-
 /// Values of an option that llama-server should accept, as TOML.
 fn samples(option: &OptionSpec) -> Vec<String> {
     let quoted = |words: &[String]| words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>();

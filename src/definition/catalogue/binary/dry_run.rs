@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use super::super::{Catalogue, ListStyle};
 use super::BinaryProblem;
 use super::process;
 use crate::program::End;
@@ -21,21 +20,6 @@ pub enum Verdict {
         /// Its own words, one line.
         message: String,
     },
-}
-
-/// It says so on stderr, with exit code 0, of every option that is there twice:
-/// ``0.00.005.119 W DEPRECATED: argument '--x' specified multiple times, …``
-const REPEATED: &str = "specified multiple times";
-
-/// What it says of an option that is there twice, unless that is how the option
-/// takes several values.
-fn repeated(line: &str) -> Option<&str> {
-    line.contains(REPEATED).then_some(())?;
-    let said = line.split_once(": ").map_or(line, |(_, said)| said);
-    let name = said.split('\'').nth(1).unwrap_or_default();
-    let catalogue = Catalogue::embedded();
-    let is_meant = catalogue.argument(name).is_some_and(|(option, _)| option.list == ListStyle::Repeated);
-    (!is_meant).then_some(said)
 }
 
 /// Asks the llama-server at `path` whether it accepts `args`, in an environment
@@ -65,8 +49,7 @@ const ERRORS: [&str; 2] = ["error while handling argument ", "error: invalid arg
 fn complaint(stderr: &str) -> Option<String> {
     let behind = |line: &str| ERRORS.iter().find_map(|begin| line.find(begin));
     let error = |line: &str| if line.starts_with("error") { Some(0) } else { behind(line) };
-    let said =
-        stderr.lines().map(str::trim).find_map(|line| repeated(line).or_else(|| error(line).map(|at| &line[at..])))?;
+    let said = stderr.lines().map(str::trim).find_map(|line| error(line).map(|at| &line[at..]))?;
     Some(printable(said))
 }
 
@@ -83,18 +66,12 @@ mod tests {
         assert_eq!(said(&format!("0.00.005.859 E {log}\n{error}\n\nusage:\n")), error);
         assert_eq!(said(&format!("0.00.005.859 E {error}\n\nusage:\n{log}\n")), error);
         assert_eq!(said("error: invalid argument: --x\n"), "error: invalid argument: --x");
-        assert_eq!(
-            said("0.00.1 W DEPRECATED: argument '-x' specified multiple times, y\n"),
-            "argument '-x' specified multiple times, y"
-        );
-        let meant = "0.00.1 W DEPRECATED: argument '--reverse-prompt' specified multiple times, y\n";
-        assert_eq!(said(meant), "", "it adds up");
         assert_eq!(said("0.00.1 W gpu: error: none found\nversion: 1\n"), "", "which is no complaint of the parser");
     }
 
     #[test]
     fn no_complaint_does_harm() {
-        let words: &[&[u8]] = &[b"error", b"error: ", b": ", b"specified multiple times", b"\x1b]0;title\x07"];
+        let words: &[&[u8]] = &[b"error", b"error: ", b": ", b"\x1b]0;title\x07"];
         survives(Target { name: "complaint", words, ..Target::default() }, |bytes| {
             let said = complaint(&String::from_utf8_lossy(bytes)).unwrap_or_default();
             assert!(said.chars().count() <= 301 && !said.chars().any(char::is_control), "{said:?}");

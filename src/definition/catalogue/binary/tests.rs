@@ -134,10 +134,6 @@ fn a_dry_run_tells_a_bad_command_line_from_a_bad_program() {
         refused("load_backend: x\nerror: invalid argument: --x\n\nusage", 1).unwrap(),
         message("error: invalid argument: --x")
     );
-    assert_eq!(
-        refused("0.00.005.119 W DEPRECATED: argument '--lora' specified multiple times, use", 0).unwrap(),
-        message("argument '--lora' specified multiple times, use")
-    );
     assert!(matches!(refused("error while loading shared libraries: libx.so", 127), Err(BinaryProblem::Failed { .. })));
     assert!(refused("said why", 1).unwrap_err().to_string().contains("exit code 1: said why;"));
 }
