@@ -24,3 +24,4 @@ mod readiness;
 mod remains;
 mod removing;
 mod updating;
+mod wrappers;
