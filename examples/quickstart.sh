@@ -17,15 +17,25 @@ for tool in cargo python3; do
     command -v "$tool" >/dev/null || fail "there is no $tool"
 done
 
-say "Build herdsman, and three tiny models that say one word each"
-cargo build --quiet --bin herdsman --example tiny_gguf
+mkdir -p .quickstart
+say "Find llama-server, or install it, while herdsman is built (a minute or two, the first time)"
+sh examples/llama-server.sh >.quickstart/llama-server 2>.quickstart/llama-server.log &
+installing=$!
+trap 'kill "$installing" 2>/dev/null || true' EXIT
+trap 'exit 1' HUP INT TERM
+cargo build --bin herdsman
 target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
 program=$target/debug/herdsman
-"$target/debug/examples/tiny_gguf" --set weights
+wait "$installing" || {
+    cat .quickstart/llama-server.log >&2
+    fail "there is no llama-server"
+}
+trap - EXIT HUP INT TERM
+llama_server=$(cat .quickstart/llama-server)
+printf '%s\n' "$program" "$llama_server"
 
-say "Find llama-server, or install it"
-llama_server=$(sh examples/llama-server.sh)
-printf '%s\n' "$llama_server"
+say "Three tiny models that say one word each"
+python3 examples/tiny_gguf.py --set weights
 
 # herdsman STATE MODELS-DIR PORTS COMMAND…
 run() {

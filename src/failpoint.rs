@@ -1,15 +1,15 @@
 //! Places at which herdsman can be told to die, so that a test can see what a
 //! death there leaves behind (`tests/crash_points/`).
 //!
-//! With the feature `failpoints`, and only then:
+//! In a debug build, and only there:
 //!
 //! | variable | effect |
 //! |---|---|
 //! | `HERDSMAN_FAILPOINT_LOG=FILE` | appends the name of each point to FILE, a line each, when it is reached |
-//! | `HERDSMAN_FAILPOINT=N` | SIGKILL to itself at the N-th point that is reached, counted from 1 |
+//! | `HERDSMAN_FAILPOINT=POINT:N` | SIGKILL to itself when POINT is reached for the N-th time, counted from 1 |
 //!
-//! Without the feature every call is empty, and no server inherits either
-//! variable. What holds:
+//! In a release build every call is empty. No server inherits either variable.
+//! What holds:
 //! - Each effect on the world outside has a point before and one after it; that
 //!   after one may be that before the next.
 //! - The set is closed: the test fails while a point of it was never died at.
@@ -146,7 +146,7 @@ points! {
 
 pub use switched::{Ahead, ahead, reach};
 
-#[cfg(not(feature = "failpoints"))]
+#[cfg(not(debug_assertions))]
 mod switched {
     use super::Point;
 
@@ -172,7 +172,7 @@ mod switched {
     }
 }
 
-#[cfg(feature = "failpoints")]
+#[cfg(debug_assertions)]
 mod switched {
     use std::fs::{File, OpenOptions};
     use std::io::Write;
@@ -182,19 +182,35 @@ mod switched {
 
     use super::Point;
 
-    /// What the environment says, and how many points were reached.
+    /// What the environment says.
     struct Switch {
         log: Option<File>,
-        die_at: Option<u64>,
-        reached: u64,
+        die_at: Option<Place>,
+    }
+
+    /// A point, and how often it has yet to be reached.
+    struct Place {
+        point: String,
+        left: u64,
+    }
+
+    impl Place {
+        fn parse(text: &str) -> Result<Self, String> {
+            let place = || {
+                let (point, count) = text.split_once(':')?;
+                let is_one = Point::ALL.iter().any(|one| one.name() == point);
+                Some(Self { point: point.to_owned(), left: count.parse().ok().filter(|count| is_one && *count > 0)? })
+            };
+            place().ok_or_else(|| format!("{text:?} is not POINT:N"))
+        }
     }
 
     /// One lock for all threads: the log is in the order of the numbers.
     static SWITCH: LazyLock<Mutex<Switch>> = LazyLock::new(|| {
         let open = |path| OpenOptions::new().append(true).create(true).open(path);
         let log = std::env::var_os("HERDSMAN_FAILPOINT_LOG").map(|path| open(path).unwrap_or_else(refuse));
-        let die_at = std::env::var("HERDSMAN_FAILPOINT").ok().map(|number| number.parse().unwrap_or_else(refuse));
-        Mutex::new(Switch { log, die_at, reached: 0 })
+        let die_at = std::env::var("HERDSMAN_FAILPOINT").ok().map(|text| Place::parse(&text).unwrap_or_else(refuse));
+        Mutex::new(Switch { log, die_at })
     });
 
     /// Ends herdsman: a test that kills nothing would pass.
@@ -214,11 +230,14 @@ mod switched {
     #[must_use]
     pub fn ahead(point: Point) -> Ahead {
         let mut switch = SWITCH.lock().unwrap_or_else(PoisonError::into_inner);
-        switch.reached += 1;
         if let Some(log) = &mut switch.log {
             writeln!(log, "{}", point.name()).unwrap_or_else(refuse);
         }
-        Ahead { dies: switch.die_at == Some(switch.reached) }
+        let Some(place) = switch.die_at.as_mut().filter(|place| place.point == point.name()) else {
+            return Ahead { dies: false };
+        };
+        place.left = place.left.wrapping_sub(1);
+        Ahead { dies: place.left == 0 }
     }
 
     /// Whether herdsman dies at the point to come.

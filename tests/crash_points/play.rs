@@ -1,6 +1,6 @@
 //! Plays a story: to its end, or to a death and then to its end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -21,22 +21,29 @@ use herdsman::failpoint::Point;
 pub struct Death<'s> {
     /// In which story.
     pub story: &'s Story,
-    /// At which point reached, from 1.
-    pub number: usize,
-    /// What it was when nothing was killed.
-    point: Point,
+    /// Where.
+    pub point: Point,
+    /// When it is reached for which time, from 1.
+    pub count: usize,
+}
+
+impl Death<'_> {
+    /// As `HERDSMAN_FAILPOINT` names it.
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.point.name(), self.count)
+    }
 }
 
 impl fmt::Display for Death<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HERDSMAN_CRASH_POINT='{}:{}' ({})", self.story.name, self.number, self.point.name())
+        write!(f, "HERDSMAN_CRASH_POINT='{}:{}'", self.story.name, self.place())
     }
 }
 
 /// How a play went.
 pub struct Played {
-    /// Where herdsman died; `None`: it had ended before.
-    pub died_at: Option<Point>,
+    /// Whether herdsman died there; else it had ended before.
+    pub died: bool,
     /// What was not as it has to be.
     pub findings: Findings,
 }
@@ -45,12 +52,15 @@ pub struct Played {
 /// that changes nothing. (A death there, again, is one at the last change.)
 pub fn deaths<'s>(story: &'s Story, points: &[Point]) -> Vec<Death<'s>> {
     let (mut changes, mut died) = (0, BTreeSet::new());
+    let mut reached = BTreeMap::new();
     let mut deaths = Vec::new();
-    for (index, point) in points.iter().copied().enumerate() {
+    for point in points.iter().copied() {
+        let count = reached.entry(point).or_insert(0);
+        *count += 1;
         changes += usize::from(is_change(point));
         let after = if is_change(point) || point == Point::CommitInside { changes } else { 0 };
         if died.insert((after, point)) {
-            deaths.push(Death { story, number: index + 1, point });
+            deaths.push(Death { story, point, count: *count });
         }
     }
     deaths
@@ -105,8 +115,7 @@ pub fn points_of(story: &Story, patrol: &Patrol) -> Result<Vec<Point>, String> {
 pub fn play(death: &Death<'_>, patrol: &Patrol) -> Result<Played, String> {
     let story = death.story;
     let stage = Stage::set(story, patrol);
-    let died = stage.run(Some(death.number))? == Ended::Killed;
-    let died_at = stage.reached()?.last().copied().filter(|_| died);
+    let died = stage.run(Some(death))? == Ended::Killed;
     let mut findings = Findings::default();
     if died {
         findings.join("at its death", checks::always(&stage.world, story, &stage.before));
@@ -114,7 +123,7 @@ pub fn play(death: &Death<'_>, patrol: &Patrol) -> Result<Played, String> {
     stage.go_on()?;
     findings.join("at the end", checks::as_declared(&stage.world, story, &stage.before));
     findings.join("at rest", checks::at_rest(&stage.world, story));
-    Ok(Played { died_at, findings })
+    Ok(Played { died, findings })
 }
 
 /// How the herdsman that was to die ended.
@@ -153,16 +162,16 @@ impl<'s> Stage<'s> {
     }
 
     /// Runs herdsman, which dies at a point.
-    fn run(&self, die_at: Option<usize>) -> Result<Ended, String> {
+    fn run(&self, death: Option<&Death<'_>>) -> Result<Ended, String> {
         let mut herdsman = self.world.command();
         herdsman.args(self.story.command).env("HERDSMAN_FAILPOINT_LOG", &self.log);
-        herdsman.envs(die_at.map(|number| ("HERDSMAN_FAILPOINT", number.to_string())));
+        herdsman.envs(death.map(|death| ("HERDSMAN_FAILPOINT", death.place())));
         if self.story.is_watched() {
             return self.watch(herdsman);
         }
         let ran = Ran::of(&mut herdsman);
         match ran.code {
-            -1 if die_at.is_some() => Ok(Ended::Killed),
+            -1 if death.is_some() => Ok(Ended::Killed),
             code if code == self.story.exit || code == 1 && self.waits_for_next_try() => Ok(Ended::Lived),
             _ => Err(format!("{ran}")),
         }

@@ -29,12 +29,11 @@ impl Tally {
             Ok(played) => played,
             Err(why) => return self.failed(format!("{death}: {why}")),
         };
-        match played.died_at {
-            Some(point) => {
-                self.covered.insert(point.name());
-                *self.kills.entry(death.story.name).or_default() += 1;
-            }
-            None => self.lived += 1,
+        if played.died {
+            self.covered.insert(death.point.name());
+            *self.kills.entry(death.story.name).or_default() += 1;
+        } else {
+            self.lived += 1;
         }
         self.orphans += played.findings.orphans.len();
         self.doubles += played.findings.doubles.len();

@@ -6,17 +6,18 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-#[path = "../../examples/tiny_gguf/gguf.rs"]
 pub mod gguf;
 mod http;
 mod llama_server;
 pub mod picture;
+pub mod policed;
 mod ports;
 mod processes;
 mod ran;
 mod receiver;
 mod repository;
 mod scene;
+mod schema;
 mod terminal;
 mod watcher;
 mod world;
@@ -33,6 +34,7 @@ pub use self::{
     receiver::{Receiver, Request},
     repository::{Repository, git},
     scene::Scene,
+    schema::is_as_schema,
     terminal::Terminal,
     watcher::{Ended, Watcher},
     world::{Background, World},

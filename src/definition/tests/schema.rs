@@ -1,6 +1,6 @@
 //! The schema against the loader: it refuses nothing that loads.
 
-use jsonschema::Validator;
+use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::{Value, json};
 use toml::de::DeValue;
 
@@ -9,7 +9,7 @@ use super::super::keys::{Key, ReadyKey, SecretKey, SourceKey, UpdateKey};
 use super::*;
 
 /// What a schema makes of TOML.
-struct Schema(Validator);
+struct Schema(Schemas, SchemaIndex);
 
 impl Schema {
     fn of(kind: FileKind) -> Self {
@@ -17,12 +17,20 @@ impl Schema {
     }
 
     fn from(schema: &Value) -> Self {
-        Self(jsonschema::draft202012::new(schema).unwrap())
+        let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
+        compiler.add_resource("definition.json", schema.clone()).unwrap();
+        let index = compiler.compile("definition.json", &mut schemas).unwrap();
+        Self(schemas, index)
     }
 
-    fn problems(&self, toml: &toml::Table) -> Vec<String> {
+    /// Empty if there are none.
+    fn problems(&self, toml: &toml::Table) -> String {
         let json = serde_json::to_value(toml).unwrap();
-        self.0.iter_errors(&json).map(|error| format!("{}: {error}", error.instance_path())).collect()
+        self.0.validate(&json, self.1).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    fn takes(&self, json: &Value) -> bool {
+        self.0.validate(json, self.1).is_ok()
     }
 }
 
@@ -72,7 +80,7 @@ fn every_sample_that_loads_satisfies_the_schema() {
         let samples = good_samples(kind);
         assert!(samples.len() >= least, "{samples:?}");
         for (name, sample) in samples {
-            assert_eq!(schema.problems(&sample), [] as [String; 0], "{name}");
+            assert_eq!(schema.problems(&sample), "", "{name}");
         }
     }
 }
@@ -237,19 +245,19 @@ fn every_option_takes_what_its_schema_says() {
     let options = schema["properties"]["parameters"]["properties"].as_object().unwrap();
     assert!(options.len() > 200);
     for (key, of_option) in options {
-        let validator = Schema::from(of_option).0;
+        let validator = Schema::from(of_option);
         let Found::Option { option, negated: false } = catalogue.find(key) else { panic!("{key}") };
         for toml in FOR_OPTIONS {
-            let (by_schema, by_option) = (validator.is_valid(&of_json(toml)), takes(option, toml));
+            let (by_schema, by_option) = (validator.takes(&of_json(toml)), takes(option, toml));
             // Whether a text is JSON no schema can say.
             let is_looser = option.kind == ValueKind::Json && toml.starts_with('\'');
             assert!(by_schema == by_option || (by_schema && is_looser), "{key} = {toml}: {by_schema} {of_option}");
         }
         for toml in NUMBERS_IN_TEXT {
-            assert!(validator.is_valid(&of_json(toml)) || !takes(option, toml), "{key} = {toml}: {of_option}");
+            assert!(validator.takes(&of_json(toml)) || !takes(option, toml), "{key} = {toml}: {of_option}");
         }
         if let Some(default) = of_option.get("default") {
-            assert!(validator.is_valid(default) && takes(option, &default.to_string()), "{key}: {default}");
+            assert!(validator.takes(default) && takes(option, &default.to_string()), "{key}: {default}");
         }
     }
 }
@@ -258,7 +266,7 @@ fn every_option_takes_what_its_schema_says() {
 fn an_option_is_known_by_every_spelling_that_the_loader_knows() {
     let catalogue = Catalogue::embedded();
     let schema = Schema::of(FileKind::Definition);
-    let is_valid = |key: &str, value: Value| schema.0.is_valid(&json!({ "model": "a", "parameters": { key: value } }));
+    let is_valid = |key: &str, value: Value| schema.takes(&json!({ "model": "a", "parameters": { key: value } }));
     let mut seen = 0;
     for (name, (option, _)) in catalogue.names() {
         let value = match (&option.kind, option.list, option.choices.first()) {
@@ -290,7 +298,7 @@ fn a_name_that_another_llama_server_has_is_known_as_it_has_it() {
     let help = pinned.replace("--gpu-layers, ", "").replace("--mirostat N", "--mi.ro/st-at N");
     let catalogue = Catalogue::from_help(&help).unwrap();
     let schema = Schema::from(&schema(&catalogue, FileKind::Definition));
-    let is_valid = |key: &str| schema.0.is_valid(&json!({ "model": "a", "parameters": { key: 1 } }));
+    let is_valid = |key: &str| schema.takes(&json!({ "model": "a", "parameters": { key: 1 } }));
     assert!(is_valid("n_gpu_layers") && is_valid("n-gpu_layers") && !is_valid("gpu_layers"));
     assert!(is_valid("mi.ro/st_at") && is_valid("mi.ro/st-at"));
     assert!(!is_valid("mixro/st-at") && !is_valid("mirostat"));
@@ -306,7 +314,7 @@ fn a_variable_is_refused_as_the_loader_refuses_it() {
     for name in options.chain(others).chain(["LLAMA_API_KEY", "HF_TOKEN", "LLAMA_SERVER_ROUTER_PORT", "", "A=B", "é"])
     {
         let is_taken = problems_of(&format!("[env]\n\"{name}\" = \"1\"\n")).is_empty();
-        let is_valid = schema.0.is_valid(&json!({ "model": "a", "env": { name: "1" } }));
+        let is_valid = schema.takes(&json!({ "model": "a", "env": { name: "1" } }));
         assert_eq!(is_valid, is_taken, "{name}");
     }
 }

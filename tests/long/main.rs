@@ -1,0 +1,10 @@
+//! What takes minutes, and is a step of its own:
+//! `cargo test --test long -- --ignored --nocapture`.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod chaos;
+mod edits;
+mod soak;

@@ -1,0 +1,13 @@
+//! What needs no process: the planner and the watcher's logic, in a world in
+//! memory where any effect can fail, and histories lived through in it.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[path = "../../src/hostile/mutate.rs"]
+mod mutate;
+#[path = "../simulated/mod.rs"]
+mod simulated;
+
+mod mutated;
+mod plan;
+mod simulation;
+mod watch_logic;

@@ -1,0 +1,23 @@
+//! The planner against a simulated world: every rule of the design as a story.
+
+mod adopting;
+mod applying;
+mod binaries;
+mod by_hand;
+mod by_hand_states;
+mod clock;
+mod crashing;
+mod creating;
+mod draining;
+mod drift;
+mod failing;
+mod kills;
+mod limits;
+mod port_moves;
+mod ports;
+mod properties;
+mod readiness;
+mod remains;
+mod removing;
+mod updating;
+mod wrappers;

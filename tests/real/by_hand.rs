@@ -1,0 +1,283 @@
+//! suspend, resume, start, stop and restart, as people use them.
+
+use std::time::Duration;
+
+use crate::support::{World, eventually};
+use serde_json::Value;
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A world of running models.
+fn running(models: &[&str]) -> World {
+    let world = World::new();
+    models.iter().for_each(|name| world.tiny(name));
+    world.converges();
+    world
+}
+
+fn edit(world: &World, model: &str, ctx_size: u32) {
+    world.write_definition(model, &World::tiny_toml(model).replace("512", &ctx_size.to_string()));
+}
+
+fn lives(world: &World, model: &str) -> bool {
+    world.instances().iter().any(|(_, name)| name == model)
+}
+
+fn by_hand(world: &World, model: &str) -> Vec<String> {
+    let status = world.status(model);
+    let all = status["by_hand"].as_array().cloned().unwrap_or_default();
+    all.iter().map(|one| one["what"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_suspended_model_is_left_alone_and_everybody_is_told() {
+    let world = running(&["a", "b"]);
+    let pid = world.pid("a");
+    let suspend = ["suspend", "a", "--for", "2h", "--reason", "new driver"];
+    world.run(&suspend).exits(0).says(&["a is suspended for 2h 0m, until ", "`herdsman resume a` ends that"]);
+    edit(&world, "a", 1024);
+    edit(&world, "b", 1024);
+    world.run(&["reconcile", "--dry-run"]).exits(0).says(&[
+        "a  by hand  suspended until",
+        "new driver",
+        "; what is edited is applied after that",
+        "\n                ctx_size 512 -> 1024   models.d/a.toml:3\n",
+        "-/+ b",
+    ]);
+    world.run(&["reconcile"]).exits(0).says(&["Done: 1 restarted. 1 model matches its definition, 1 is suspended."]);
+    assert_eq!(world.pid("a"), pid);
+    world.run(&["reconcile", "--dry-run", "--detailed-exitcode"]).exits(0);
+    let waits = world.run(&["reconcile", "--dry-run", "--format", "json"]).exits(0).json()["waiting"][0].clone();
+    assert_eq!((&waits["edited"], &waits["reasons"][0]["field"]), (&true.into(), &"ctx_size".into()), "{waits:#}");
+    let status = world.status("a");
+    let Value::Object(told) = &status["by_hand"][0] else { panic!("{status:#}") };
+    assert_eq!((&told["what"], &told["reason"]), (&"suspended".into(), &"new driver".into()));
+    assert!(told["until"].is_string() && told["by"].as_str().is_some_and(|by| !by.is_empty()), "{status:#}");
+    world.run(&["why", "a"]).exits(0).says(&["suspended until", "new driver"]);
+    world.run(&["history", "a"]).exits(0).says(&["suspended", "new driver", "(herdsman suspend)"]);
+    world.run(&["reconcile", "--dry-run", "--format", "markdown"]).exits(0).says(&["**1 by hand**", "suspended"]);
+    world.run(&["status", "--exit-code"]).exits(0).says(&["suspended until"]);
+
+    // A crash is seen, and not answered.
+    world.kill("a");
+    world.run(&["reconcile"]).exits(0).says(&["does not run, and is started after that"]);
+    assert!(!lives(&world, "a"));
+    world.run(&["history", "a"]).says(&["crashed"]);
+    for command in ["start", "stop", "restart"] {
+        world.run(&[command, "a"]).exits(1).says(&["it is suspended", "`herdsman resume` it first"]);
+    }
+    world.run(&["down"]).exits(0).says(&["suspended", "Stopped 1 server"]);
+    world.run(&["resume", "a"]).exits(0).says(&["a is resumed; the next `herdsman reconcile` takes it up."]);
+    world.run(&["resume", "a"]).exits(0).says(&["a is not suspended."]);
+    world.run(&["reconcile", "--retry"]).exits(0).says(&["2 models match their definitions."]);
+    assert_eq!(by_hand(&world, "a"), Vec::<String>::new());
+}
+
+#[test]
+fn a_model_is_stopped_until_its_definition_changes() {
+    let world = running(&["a", "b"]);
+    world
+        .run(&["stop", "a"])
+        .exits(0)
+        .says(&["x a  stop     by hand (", "Done: 1 stopped. 0 models match their definitions, 1 is stopped by hand."]);
+    assert!(!lives(&world, "a") && lives(&world, "b"));
+    world.run(&["reconcile"]).exits(0).says(&["1 model matches its definition, 1 is stopped by hand."]);
+    world.run(&["stop", "a"]).exits(0).says(&["No changes."]);
+    let status = world.status("a");
+    assert_eq!((&status["status"], &status["state"]), (&"idle".into(), &"running".into()));
+    assert_eq!(by_hand(&world, "a"), ["stopped"]);
+    // A text for people starts nothing.
+    world.write_definition("a", &format!("description = \"chat\"\n{}", World::tiny_toml("a")));
+    world.run(&["reconcile"]).exits(0);
+    assert!(!lives(&world, "a"));
+    edit(&world, "a", 1024);
+    world.run(&["reconcile"]).exits(0).says(&["ctx_size 512 -> 1024", "2 models match their definitions."]);
+    assert_eq!(by_hand(&world, "a"), Vec::<String>::new());
+    world.run(&["stop", "a", "--reason", "noise"]).exits(0);
+    world.run(&["start", "a"]).exits(0).says(&["a: ready after", "1 model matches its definition."]);
+    world.run(&["history", "a"]).says(&["stop asked", "start asked", "noise"]);
+    world.is_settled();
+}
+
+#[test]
+fn a_model_declared_stopped_is_started_by_hand() {
+    let world = World::new();
+    world.tiny("a");
+    let declared = format!("state = \"stopped\"\n{}", World::tiny_toml("a"));
+    world.write_definition("a", &declared);
+    world.converges();
+    world.run(&["restart", "a"]).exits(1).says(&["it is not to run", "`herdsman start` starts it"]);
+    world.run(&["stop", "a"]).exits(0).says(&["No changes. 1 model matches its definition."]);
+    world.run(&["start", "a"]).exits(0).says(&["a: ready after", "1 is started by hand."]);
+    let pid = world.pid("a");
+    world.run(&["reconcile", "--detailed-exitcode"]).exits(0);
+    assert_eq!((world.pid("a"), by_hand(&world, "a")), (pid, vec!["started".to_owned()]));
+    world.run(&["stop", "a"]).exits(0).says(&["Done: 1 stopped. 1 model matches its definition."]);
+}
+
+#[test]
+fn a_restart_replaces_one_server() {
+    let world = running(&["a", "b"]);
+    let (a, b) = (world.pid("a"), world.pid("b"));
+    world.run(&["restart", "a", "--reason", "stuck"]).exits(0).says(&[
+        "-/+ a  restart  by hand (",
+        ": stuck)",
+        "Done: 1 restarted. 1 model matches its definition.",
+    ]);
+    assert!(world.pid("a") != a && world.pid("b") == b);
+    world.is_settled();
+    let again = world.pid("a");
+    let begun = world.run(&["restart", "a", "--no-wait", "--format", "json"]).exits(0).json();
+    assert_eq!(begun["actions"][0]["reasons"][0]["reason"], "by_hand");
+    assert_ne!(world.pid("a"), again);
+    world.converges();
+    // One that crashed is started now, whatever it would have waited for.
+    for _ in 0..3 {
+        world.kill("a");
+        world.run(&["reconcile"]);
+        world.run(&["restart", "a"]).exits(0);
+    }
+    world.is_settled();
+}
+
+#[test]
+fn a_restart_that_is_still_to_come_is_told_once() {
+    let world = running(&["a"]);
+    // As a herdsman leaves it that is killed once it has recorded what it was asked for.
+    let asked = "INSERT INTO herdsman_overrides (name, kind, given_by, given_at, instance)
+                 SELECT 'a', 'restart', 'ann', 1, id FROM herdsman_instances";
+    rusqlite::Connection::open(world.state_dir().join("herdsman.db")).unwrap().execute_batch(asked).unwrap();
+    let told = world.run(&["status"]).exits(0).says(&["restart: by hand (ann)"]).stdout;
+    assert!(!told.contains("asked for by hand"), "{told}");
+    assert_eq!(by_hand(&world, "a"), ["restart"]);
+    world.run(&["suspend", "a"]).exits(0);
+    world.run(&["status"]).exits(0).says(&["a restart is asked for by hand (ann)"]);
+}
+
+#[test]
+fn what_serves_for_a_failed_generation_is_restarted_as_it_is() {
+    let world = running(&["a"]);
+    world.weights_that_die("bad");
+    world.write_definition("a", &World::tiny_toml("bad"));
+    world.run(&["reconcile"]).exits(1);
+    for command in ["restart", "start"] {
+        let before = world.pid("a");
+        world.run(&[command, "a"]).exits(1).says(&["generation 2 failed", "generation 1 serves"]);
+        assert_eq!(world.pid("a") == before, command == "start", "{command}");
+    }
+}
+
+#[test]
+fn a_restart_that_cannot_come_does_not_come_later() {
+    let world = running(&["a"]);
+    let pid = world.pid("a");
+    let (whole, short) = (world.weights("whole", "a "), world.path().join("weights/short.gguf"));
+    std::fs::write(short, &std::fs::read(whole).unwrap()[..1000]).unwrap();
+    world.write_definition("a", &World::tiny_toml("short"));
+    world.run(&["restart", "a"]).exits(65).says(&["that is no longer asked for"]);
+    assert_eq!(by_hand(&world, "a"), [""; 0]);
+    world.write_definition("a", &World::tiny_toml("a"));
+    world.run(&["reconcile"]).exits(0);
+    assert_eq!(world.pid("a"), pid);
+}
+
+#[test]
+fn a_pass_of_another_is_waited_for_no_longer_than_was_said() {
+    let world = running(&["a"]);
+    let lock = std::fs::File::open(world.state_dir().join("lock")).unwrap();
+    lock.lock().unwrap();
+    for command in [&["stop", "a"][..], &["reconcile"]] {
+        world.run(&[command, &["--timeout", "100ms"]].concat()).exits(75).says(&["since more than 0.1 s"]);
+    }
+}
+
+#[test]
+fn what_cannot_be_is_told_with_the_next_step() {
+    let world = running(&["chat", "other"]);
+    for command in ["suspend", "resume", "start", "stop", "restart"] {
+        world.run(&[command, "chatt"]).exits(64).says(&["no definition declares it; did you mean chat?"]);
+    }
+    world.run(&["suspend", "chat", "--for", "0s"]).exits(64).says(&["over at once"]);
+    world.run(&["suspend", "chat", "--for", "-1h"]).exits(64);
+    world.run(&["suspend", "chat", "--for", "99999999h"]).exits(64).says(&["at most 720h"]);
+    let client = rusqlite::Connection::open(world.state_dir().join("herdsman.db")).unwrap();
+    let row = "INSERT INTO models (name, type, status, created_at, updated_at) VALUES ('hand', 'x', 'stopped', 1, 1)";
+    client.execute_batch(row).unwrap();
+    world.run(&["suspend", "hand"]).exits(64).says(&["a row of another program"]);
+    world.write_definition("chat", "model = 7\n");
+    world.run(&["restart", "chat"]).exits(65).says(&["mend that first"]);
+    // A stop needs no mending.
+    world.run(&["stop", "chat"]).exits(65).says(&["expected a string", "chat: stopped"]);
+    assert!(!lives(&world, "chat"));
+    world.run(&["start", "chat"]).exits(65);
+    assert!(lives(&world, "chat"));
+    world.run(&["suspend", "chat"]).exits(0);
+    world.remove_definition("chat");
+    world.run(&["reconcile"]).exits(0).says(&["its definition is gone, and it is deleted after that"]);
+    assert!(lives(&world, "chat"));
+    world.run(&["resume", "chat"]).exits(0).says(&["deletes it, for its definition is gone"]);
+    // Hands are taken off also where no definition can be read.
+    std::fs::rename(world.models_dir(), world.path().join("elsewhere")).unwrap();
+    world.run(&["suspend", "other"]).exits(0);
+    world.run(&["stop", "other"]).exits(66);
+    std::fs::rename(world.path().join("elsewhere"), world.models_dir()).unwrap();
+    world.run(&["--from-git", "nowhere", "resume", "other"]).exits(0);
+    world.run(&["--from-git", "nowhere", "stop", "other"]).exits(66);
+}
+
+#[test]
+fn a_saved_plan_rests_on_what_was_asked_for_by_hand() {
+    let world = running(&["a", "b"]);
+    edit(&world, "a", 1024);
+    let save = || world.run(&["reconcile", "--dry-run", "--out", "plan.json"]).exits(0);
+    let apply = || world.run(&["reconcile", "--plan", "plan.json"]);
+    save();
+    world.run(&["suspend", "a"]).exits(0);
+    apply().exits(3).says(&["a: it is suspended now ("]);
+    save().says(&["suspended"]);
+    world.run(&["resume", "a"]).exits(0);
+    apply().exits(3).says(&["a: it is suspended no longer"]);
+    save();
+    world.run(&["stop", "b"]).exits(0);
+    apply().exits(3).says(&["b: it is stopped by hand now ("]);
+    save();
+    apply().exits(0).says(&["ctx_size 512 -> 1024"]);
+    assert!(!lives(&world, "b"));
+}
+
+#[test]
+fn a_watcher_follows_at_once() {
+    let world = World::new();
+    ["a", "b"].iter().for_each(|name| world.tiny(name));
+    // It looks by itself once an hour.
+    let watcher = world.watch(&["--resync", "1h"]);
+    watcher.eventually_says("2 models are as declared");
+    let before = world.pid("a");
+    world.run(&["restart", "a"]).exits(0);
+    assert_ne!(world.pid("a"), before);
+    world.run(&["stop", "a"]).exits(0);
+    assert!(!lives(&world, "a"));
+    watcher.eventually_says("a is stopped by hand");
+    world.run(&["suspend", "b", "--for", "1h"]).exits(0);
+    watcher.eventually_says("b is suspended");
+    world.kill("b");
+    watcher.eventually_says("b crashed");
+    watcher.eventually_says("it does not run, and is started after that");
+    assert!(!watcher.log().contains("b is no longer"), "{}", watcher.log());
+    world.run(&["resume", "b"]).exits(0).says(&["b is resumed; the watcher takes it up."]);
+    eventually("b runs again", PATIENCE, || lives(&world, "b"));
+    watcher.eventually_says("b start: ");
+    watcher.eventually_says("b is no longer suspended");
+    // What holds on behind a suspension is not over.
+    world.run(&["suspend", "a"]).exits(0);
+    watcher.eventually_says("a is suspended");
+    world.run(&["resume", "a"]).exits(0);
+    watcher.eventually_says("a is no longer suspended");
+    assert!(!watcher.log().contains("a is no longer stopped"), "{}", watcher.log());
+    world.run(&["start", "a"]).exits(0);
+    assert!(lives(&world, "a"));
+    watcher.eventually_says("a is no longer stopped by hand");
+    let told = |what: &str| watcher.log().matches(what).count();
+    assert_eq!((told("a is stopped by hand"), told("b is no longer")), (1, 1), "{}", watcher.log());
+}

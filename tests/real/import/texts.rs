@@ -1,0 +1,145 @@
+//! llama-swap's configuration and llama-server's presets.
+
+use std::fs;
+
+use super::{all_valid, sample, whole};
+use crate::support::{Ran, World};
+
+/// Imports a sample into `out`.
+fn import(world: &World, kind: &str, name: &str) -> Ran {
+    sample(world, name);
+    let mut command = world.command();
+    command.env("IMPORT_TEST_HOME", "/home/x").env("IMPORT_TEST_API_KEY", "sk-verysecret");
+    command.args(["import", kind, name, "--to", "out"]);
+    Ran::of(&mut command)
+}
+
+#[test]
+fn the_example_of_llama_swap_becomes_definitions() {
+    let world = World::new();
+    let ran = import(&world, "llama-swap", "example.yaml").exits(1).does_not_say("hunter2");
+    insta::assert_snapshot!(whole(&world, &ran, "out"));
+    all_valid(&world.path().join("out"), 2);
+}
+
+#[test]
+fn an_odd_configuration_of_llama_swap_becomes_what_it_can() {
+    let world = World::new();
+    let ran = import(&world, "llama-swap", "odd.yaml").exits(1);
+    let text = whole(&world, &ran, "out");
+    assert!(!text.contains("verysecret"), "{text}");
+    insta::assert_snapshot!(text);
+    all_valid(&world.path().join("out"), 3);
+}
+
+#[test]
+fn no_secret_of_a_configuration_is_told_or_written() {
+    let world = World::new();
+    let ran = import(&world, "llama-swap", "secrets.yaml").exits(1);
+    let text = whole(&world, &ran, "out");
+    assert!(!text.contains("verysecret"), "{text}");
+    insta::assert_snapshot!(text);
+    all_valid(&world.path().join("out"), 2);
+}
+
+#[test]
+fn a_hook_that_is_not_taken_and_what_led_to_no_definition_are_told() {
+    let world = World::new();
+    let ran = import(&world, "llama-swap", "hooks.yaml").exits(1);
+    insta::assert_snapshot!(whole(&world, &ran, "out"));
+}
+
+#[test]
+fn a_preset_becomes_definitions_with_what_it_says_of_all() {
+    let world = World::new();
+    let ran = import(&world, "preset", "preset.ini").exits(1);
+    let text = whole(&world, &ran, "out");
+    assert!(!text.contains("verysecret"), "{text}");
+    insta::assert_snapshot!(text);
+    all_valid(&world.path().join("out"), 2);
+}
+
+#[test]
+fn a_dry_run_prints_what_would_be_written_and_writes_nothing() {
+    let world = World::new();
+    sample(&world, "preset.ini");
+    let dry = world.run(&["import", "preset", "preset.ini", "--to", "out", "--dry-run"]).exits(1);
+    assert!(!world.path().join("out").exists());
+    import(&world, "preset", "preset.ini");
+    for entry in fs::read_dir(world.path().join("out")).unwrap() {
+        assert!(dry.stdout.contains(&fs::read_to_string(entry.unwrap().path()).unwrap()), "{dry}");
+    }
+}
+
+#[test]
+fn a_file_that_is_there_stops_all_and_stays_as_it_is() {
+    let world = World::new();
+    fs::create_dir(world.path().join("out")).unwrap();
+    let mine = world.path().join("out/Gr-e-M.toml");
+    fs::write(&mine, "mine").unwrap();
+    let ran = import(&world, "preset", "preset.ini")
+        .exits(1)
+        .says(&["out/Gr-e-M.toml is there already", "nothing was written"]);
+    assert_eq!(fs::read_to_string(&mine).unwrap(), "mine", "{ran}");
+    assert_eq!(fs::read_dir(world.path().join("out")).unwrap().count(), 1, "nor is a hidden file left");
+}
+
+#[test]
+fn a_dry_run_shows_the_definitions_also_if_a_file_is_there() {
+    let world = World::new();
+    sample(&world, "preset.ini");
+    fs::create_dir(world.path().join("out")).unwrap();
+    fs::write(world.path().join("out/Gr-e-M.toml"), "mine").unwrap();
+    world.run(&["import", "preset", "preset.ini", "--to", "out", "--dry-run"]).exits(1).says(&[
+        "==> out/Gr-e-M.toml <==",
+        "is there already",
+        "nothing was written",
+    ]);
+}
+
+#[test]
+fn definitions_that_clash_with_those_that_are_there_are_not_written() {
+    let world = World::new();
+    fs::create_dir(world.path().join("out")).unwrap();
+    fs::write(world.path().join("out/other.toml"), "model = \"/m.gguf\"\nport = 9000\n").unwrap();
+    import(&world, "preset", "preset.ini").exits(1).says(&["9000", "out/Gr-e-M.toml:", "nothing was written"]);
+    assert_eq!(fs::read_dir(world.path().join("out")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_source_that_is_not_what_it_should_be_is_told_with_its_places() {
+    let world = World::new();
+    let mut said = String::new();
+    for (kind, text) in [
+        ("llama-swap", "models:\n  a: [x\n  api_key: sk-1\n"),
+        ("llama-swap", "models:\n  a:\n    ttl: soon\n    env: A=b\n    cmd: x\n  b: [1]\n"),
+        ("llama-swap", "- x\n"),
+        ("llama-swap", "models: {}\n"),
+        ("llama-swap", ""),
+        ("preset", "[a]\nhello\n[b\n"),
+        ("preset", "version = 1\n[*]\nc = 512\n"),
+        ("database", "no database"),
+    ] {
+        fs::write(world.path().join("source"), text).unwrap();
+        let ran = world.run(&["import", kind, "source", "--to", "out"]).exits(65).does_not_say("sk-1");
+        said += &format!("--- {kind}\n{}", ran.stderr.replace(world.path().to_str().unwrap(), "[world]"));
+    }
+    insta::assert_snapshot!(said);
+    assert!(!world.path().join("out").exists());
+}
+
+#[test]
+fn a_source_that_cannot_be_read_is_66_and_wrong_usage_64() {
+    let world = World::new();
+    for source in [
+        &["llama-swap", "none"][..],
+        &["preset", "."],
+        &["database", "none"],
+        &["ggufs", "none"],
+        &["process", "2147483646"],
+    ] {
+        world.run(&[&["import"], source, &["--to", "out"]].concat()).exits(66).says(&["cannot be read"]);
+    }
+    world.run(&["import", "process", "self", "--to", "out"]).exits(64);
+    world.run(&["import", "preset", "x"]).exits(64);
+}

@@ -1,0 +1,123 @@
+//! What `spawn` gives a process, and what it says when it cannot.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use herdsman::model::{FailureCause, Launch, SecretSource};
+use rustix::io::FdFlags;
+use rustix::process::{Pid, getsid};
+
+use super::bench::{Bench, eventually};
+
+#[test]
+fn an_instance_has_a_session_a_directory_and_only_chosen_descriptors_and_variables() {
+    let mut bench = Bench::new();
+    // Inherited by whoever is started while it is open, unless prevented.
+    let leak = std::fs::File::open(bench.directory.path()).unwrap();
+    rustix::io::fcntl_setfd(&leak, FdFlags::empty()).unwrap();
+    let mut launch = bench.sleeper("plain");
+    std::fs::write(bench.path("key"), "sesame\n").unwrap();
+    launch.secrets.insert("THE_KEY".into(), SecretSource::File(bench.path("key").to_str().unwrap().into()));
+    launch.env.insert("OMP_WAIT_POLICY".into(), "active".into());
+    let pid = bench.spawn(&launch).pid;
+
+    let link = |name: &str| std::fs::read_link(format!("/proc/{pid}/{name}")).unwrap();
+    assert_eq!(link("cwd"), Path::new("/"));
+    assert_eq!(link("fd/0"), Path::new("/dev/null"));
+    assert_eq!((link("fd/1"), link("fd/2")), (launch.log.clone(), launch.log.clone()));
+    // While it is loaded, the loader has its libraries open.
+    let open = || std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    eventually("only the first three are open", || open() == 3);
+    assert_eq!(getsid(Pid::from_raw(pid)).unwrap(), Pid::from_raw(pid).unwrap());
+    let environment = String::from_utf8(std::fs::read(format!("/proc/{pid}/environ")).unwrap()).unwrap();
+    let variables: Vec<&str> = environment.split('\0').collect();
+    for expected in ["THE_KEY=sesame", "HERDSMAN_MODEL=plain", "OMP_WAIT_POLICY=active", "GGML_NO_BACKTRACE=1"] {
+        assert!(variables.contains(&expected), "{expected} is not in {variables:?}");
+    }
+    assert!(!environment.contains("CARGO"), "{variables:?}");
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&launch.log), mode(&bench.logs())), (0o600, 0o700));
+    assert!(!bench.log("plain").contains("sesame"));
+}
+
+#[test]
+fn a_log_is_appended_to() {
+    let mut bench = Bench::new();
+    let launch = bench.launch("echo", "/bin/sh", &["-c", "echo once"]);
+    for times in 1..=2 {
+        bench.spawn(&launch);
+        bench.until("over", |seen| seen.instances.is_empty());
+        assert_eq!(bench.log("echo").matches("once\n").count(), times);
+    }
+}
+
+/// The error of a start, and whose fault it is.
+fn refusal(bench: &mut Bench, launch: &Launch) -> (String, FailureCause) {
+    let error = bench.host.spawn(launch).unwrap_err();
+    (error.to_string(), error.cause())
+}
+
+#[test]
+fn a_program_that_cannot_be_executed_is_named_with_the_next_step() {
+    let mut bench = Bench::new();
+    let missing = bench.launch("m", "/no/such/llama-server", &[]);
+    let (message, cause) = refusal(&mut bench, &missing);
+    assert_eq!(
+        message,
+        "cannot execute /no/such/llama-server: No such file or directory (os error 2); \
+         set `binary`, --llama-server or HERDSMAN_LLAMA_SERVER"
+    );
+    assert_eq!(cause, FailureCause::Spawn);
+
+    std::fs::write(bench.path("plain"), "text").unwrap();
+    let plain = bench.launch("m", bench.path("plain"), &[]);
+    assert!(refusal(&mut bench, &plain).0.ends_with("is it an executable file?"));
+
+    let script = bench.path("script");
+    std::fs::write(&script, "#!/no/such/interpreter\n").unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let script = bench.launch("m", script, &[]);
+    assert!(refusal(&mut bench, &script).0.ends_with("not the loader or interpreter it asks for"));
+    assert!(bench.observe().instances.is_empty());
+}
+
+#[test]
+fn a_log_that_cannot_be_written_stops_the_start() {
+    let mut bench = Bench::new();
+    let full = Launch { log: "/dev/full".into(), ..bench.sleeper("m") };
+    let (message, cause) = refusal(&mut bench, &full);
+    assert!(message.starts_with("cannot write the log /dev/full: No space left"), "{message}");
+    assert!(message.ends_with("; free some space"), "{message}");
+    assert_eq!(cause, FailureCause::DiskFull);
+
+    std::fs::write(bench.path("file"), "").unwrap();
+    let nowhere = Launch { log: bench.path("file").join("m.log"), ..bench.sleeper("m") };
+    assert_eq!(refusal(&mut bench, &nowhere).1, FailureCause::Spawn);
+    assert!(bench.observe().instances.is_empty());
+}
+
+#[test]
+fn a_missing_secret_stops_the_start_and_is_named_by_its_source() {
+    let mut bench = Bench::new();
+    let mut locked = bench.sleeper("m");
+    locked.secrets.insert("LLAMA_API_KEY".into(), SecretSource::File("/no/such/key".into()));
+    assert_eq!(
+        refusal(&mut bench, &locked).0,
+        "LLAMA_API_KEY cannot be set: the secret file /no/such/key cannot be read: No such file or directory (os error 2)"
+    );
+    assert!(bench.observe().instances.is_empty());
+}
+
+#[test]
+fn a_socket_somebody_listens_on_and_a_plain_file_are_left_alone() {
+    let mut bench = Bench::new();
+    let (socket, file) = (bench.path("theirs.sock"), bench.path("file"));
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    std::fs::write(&file, "precious").unwrap();
+    for (model, path) in [("a", &socket), ("b", &file)] {
+        let launch = Launch { socket: Some(path.clone()), ..bench.sleeper(model) };
+        bench.spawn(&launch);
+    }
+    assert!(bench.stop().iter().all(Result::is_ok));
+    assert!(socket.exists() && file.exists());
+}

@@ -1,0 +1,8 @@
+//! What only root can be refused, a step of its own, as root:
+//! `cargo test --test root -- --ignored`.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod policy;
