@@ -206,8 +206,8 @@ impl<W: World> Pass<'_, W> {
             // What is recorded before a stop goes with its intent, what comes
             // after the last one waits for how it went.
             while let Some(step) = run.take_until_last_stop() {
-                let (target, record, duplicate) = match step {
-                    Step::Stop { target, record, duplicate } => (target, record, duplicate),
+                let (target, record, keeps_status) = match step {
+                    Step::Stop { target, record, keeps_status } => (target, record, keeps_status),
                     Step::Record(changes) => {
                         run.pending.extend(changes.iter().cloned());
                         continue;
@@ -223,16 +223,16 @@ impl<W: World> Pass<'_, W> {
                     self.commit(changes)?;
                 }
                 targets.push(target.clone());
-                owners.push((index, *duplicate));
+                owners.push((index, *keeps_status));
             }
         }
         let results = self.world.stop(&targets);
-        for ((target, (index, duplicate)), result) in targets.into_iter().zip(owners).zip(results) {
+        for ((target, (index, keeps_status)), result) in targets.into_iter().zip(owners).zip(results) {
             let run = &mut runs[index];
             match result {
                 Ok(()) => {
                     let mut changes = vec![Change::RemoveInstance(target.id.clone())];
-                    if !duplicate {
+                    if !keeps_status {
                         changes.push(Change::SetStatus { model: target.model, status: Status::Idle, message: None });
                     }
                     self.commit(changes)?;

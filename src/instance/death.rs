@@ -38,6 +38,8 @@ pub(super) struct Known {
     pub exit: Option<ExitStatus>,
     /// Its port, if somebody else listens on it.
     pub taken_port: Option<u16>,
+    /// It was ready before.
+    pub was_ready: bool,
 }
 
 /// The end of an instance, by the last of what it wrote.
@@ -172,6 +174,16 @@ fn from_log(tail: &str, known: Known) -> Death {
 /// A death without an error in the log: by a signal, if that is known.
 fn silent(context: &str, known: Known) -> Death {
     let Some(signal) = known.exit.and_then(|status| status.signal()) else {
+        if !known.was_ready && known.exit.is_some_and(|status| status.success()) {
+            // llama-server itself never ends well before it is ready.
+            let holder = known.taken_port.map(|port| format!(", while another process listens on port {port}"));
+            let message = format!(
+                "exit status 0 before it was ready{}: a wrapper must start llama-server with `exec` and keep its \
+                 environment; {context}",
+                holder.unwrap_or_default()
+            );
+            return Death { cause: FailureCause::Spec, message };
+        }
         if let Some(port) = known.taken_port {
             let message = format!("port {port} is taken by another process; {context}");
             return Death { cause: FailureCause::PortBusy, message };

@@ -67,7 +67,7 @@ fn no_log_does_harm() {
         let id = InstanceId("1".to_owned());
         let lines = super::last_lines(&log, 5).unwrap();
         let deaths = [0, 9, 1 << 8].map(|status| {
-            let known = Known { exit: Some(ExitStatus::from_raw(status)), taken_port: Some(8101) };
+            let known = Known { exit: Some(ExitStatus::from_raw(status)), taken_port: Some(8101), was_ready: true };
             death::explain(&log, &id, known).message
         });
         for line in lines.iter().chain(&deaths) {

@@ -1,7 +1,7 @@
 //! OBSERVED and acted on: llama-server processes.
 //!
 //! ```text
-//!   /proc ── scan ── marker ─┐
+//!   /proc ── scan ── marker ─┐   group: which of them is the server
 //!   /proc/PID ── process ────┤
 //!   sock_diag ── socket ─────┼── observe ──> Observed
 //!   argv, environ ─ endpoint ┤
@@ -23,6 +23,7 @@
 mod death;
 mod endpoint;
 mod environment;
+mod group;
 #[cfg(test)]
 mod hostile;
 mod http;

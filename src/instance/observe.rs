@@ -3,6 +3,7 @@
 //! | a recorded instance whose process | is |
 //! |---|---|
 //! | carries our markers | seen, under the id it carries |
+//! | is gone, and left another one that can serve | seen, as that one: [`super::group`] |
 //! | has the recorded pid and start time, and markers that cannot be read or are missing | unknown |
 //! | has them and is on its way out | absent once it is gone, which is waited for a little; else unknown |
 //! | has them and the markers of somebody else | absent |
@@ -17,13 +18,15 @@ use std::time::{Duration, Instant};
 
 use super::death::{self, Known};
 use super::endpoint::{Endpoint, Target};
+use super::group::{self, Member, Roles};
 use super::marker::{Environment, STATE};
 use super::pidfd::Pidfd;
-use super::scan::{self, Found};
+use super::scan::{self, Scan};
 use super::socket::{self, Listening};
 use super::{Host, HostError, process};
 use crate::model::{
-    Busy, Death, Health, Instance, InstanceId, InstanceRecord, Listener, Observed, ProcessId, Progress, Timestamp,
+    Busy, Death, Health, Instance, InstanceId, InstanceRecord, Leftover, Listener, ModelName, Observed, ProcessId,
+    Progress, Timestamp,
 };
 
 /// How long a look waits for processes that are on their way out: the kernel
@@ -41,20 +44,26 @@ impl Host {
     pub fn observe(&mut self, recorded: &[InstanceRecord], logs: &Path) -> Result<Observed, HostError> {
         self.reap();
         self.exits.retain(|id, _| recorded.iter().any(|record| record.id == *id));
-        let scan = scan::scan(&self.state_id).map_err(HostError::reading("/proc"))?;
-        let endpoints: Vec<Endpoint> = scan.ours.iter().map(endpoint_of).collect();
-        let listening = Listening::read_for(&endpoints).map_err(HostError::reading("/proc/net"))?;
+        let patience = Instant::now() + DYING;
+        let Scan { ours, foreign, leaving } = self.scan(recorded)?;
+        // Until they are gone, their ports look like somebody else's.
+        let unseen = |record: &&InstanceRecord| ours.iter().all(|marked| marked.id != record.id);
+        let absent: Vec<&InstanceRecord> = recorded.iter().filter(unseen).collect();
+        for process in absent.iter().filter_map(|record| record.process.as_ref()) {
+            self.await_exit(process, patience);
+        }
+        for (pid, start_ticks) in leaving {
+            ends(pid, start_ticks, patience);
+        }
 
-        let sockets: Vec<BTreeSet<u64>> = scan.ours.iter().map(|found| socket::sockets_of(found.pid)).collect();
-        let listeners = listeners(&listening, &scan.ours, &sockets);
-        let mut instances = self.describe(scan.ours, endpoints, &sockets, &listening)?;
-        instances.sort_by(|a, b| {
-            (&a.model, a.process.start_ticks, a.process.pid).cmp(&(&b.model, b.process.start_ticks, b.process.pid))
-        });
+        let (members, listening) = group::members(ours).map_err(HostError::reading("/proc/net"))?;
+        let listeners = listeners(&listening, &members);
+        let (instances, leftovers) = self.describe(group::groups(members), recorded)?;
+        // What became of a wrapper tells nothing of the server it left.
+        self.exits.retain(|id, _| instances.iter().all(|instance| instance.id != *id));
 
         let seen: BTreeSet<&InstanceId> = instances.iter().map(|instance| &instance.id).collect();
         let unseen = recorded.iter().filter(|record| !seen.contains(&record.id));
-        let patience = Instant::now() + DYING;
         let guarded = guarded_starts(recorded)?;
         let (unknown, dead): (Vec<_>, Vec<_>) = unseen.partition(|record| match &record.process {
             Some(process) => self.may_live(process, patience),
@@ -64,12 +73,26 @@ impl Host {
         // Again, for those that have died since.
         self.reap();
         let deaths = dead.into_iter().map(|record| (record.id.clone(), self.death(record, logs, &listeners))).collect();
-        Ok(Observed { boot_id: self.boot_id.clone(), instances, unknown, deaths, listeners, foreign: scan.foreign })
+        let boot_id = self.boot_id.clone();
+        Ok(Observed { boot_id, instances, leftovers, unknown, deaths, listeners, foreign })
+    }
+
+    /// Looks again if a recorded instance is missing: a process that ended
+    /// during the first look may have left one that this look was already past.
+    fn scan(&self, recorded: &[InstanceRecord]) -> Result<Scan, HostError> {
+        let scan = || scan::scan(&self.state_id).map_err(HostError::reading("/proc"));
+        let first = scan()?;
+        let is_missing = |record: &InstanceRecord| first.ours.iter().all(|marked| marked.id != record.id);
+        if recorded.iter().any(is_missing) { scan() } else { Ok(first) }
     }
 
     fn death(&self, record: &InstanceRecord, logs: &Path, listeners: &BTreeMap<u16, Listener>) -> Death {
         let is_taken = |port: &u16| matches!(listeners.get(port), Some(Listener::Stranger(_)));
-        let known = Known { exit: self.exits.get(&record.id).copied(), taken_port: record.port.filter(is_taken) };
+        let known = Known {
+            exit: self.exits.get(&record.id).copied(),
+            taken_port: record.port.filter(is_taken),
+            was_ready: record.ready.is_some(),
+        };
         death::explain(&logs.join(format!("{}.log", record.model)), &record.id, known)
     }
 
@@ -106,41 +129,61 @@ impl Host {
         Ok(asked.into_iter().map(answer).map(|answer| answer.unwrap_or_else(|| without.clone())).collect())
     }
 
-    /// What each of ours is and answers; `NotListening` without its socket.
+    /// What each group is and answers; `NotListening` without its socket.
     fn describe(
         &mut self,
-        ours: Vec<Found>,
-        endpoints: Vec<Endpoint>,
-        sockets: &[BTreeSet<u64>],
-        listening: &Listening,
-    ) -> Result<Vec<Instance>, HostError> {
-        if ours.is_empty() {
-            return Ok(Vec::new());
+        groups: Vec<Vec<Member>>,
+        recorded: &[InstanceRecord],
+    ) -> Result<(Vec<Instance>, Vec<Leftover>), HostError> {
+        if groups.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
         }
         let boot = process::boot_time().map_err(HostError::reading("/proc/stat"))?;
-        let targets =
-            endpoints.iter().zip(sockets).map(|(endpoint, sockets)| endpoint.target(sockets, listening)).collect();
+        let recorded: BTreeMap<&InstanceId, &InstanceRecord> =
+            recorded.iter().map(|record| (&record.id, record)).collect();
+        let (mut serving, mut leftovers) = (Vec::new(), Vec::new());
+        for group in groups {
+            let Some(oldest) = group.first().map(|member| &member.marked) else { continue };
+            match group::roles(&group, recorded.get(&oldest.id).copied()) {
+                Some(roles) => serving.push((group, roles)),
+                None => leftovers.push(Leftover {
+                    id: oldest.id.clone(),
+                    model: oldest.model.clone(),
+                    process: self.identity(oldest.pid, oldest.start_ticks),
+                }),
+            }
+        }
+        let targets = serving.iter().map(|(group, roles)| group[roles.server].target.clone()).collect();
         let healths = self.ask(targets, Health::NotListening, |http, targets| http.health(targets))?;
-        let seen = ours.into_iter().zip(endpoints).zip(healths);
-        Ok(seen.map(|((found, endpoint), health)| self.instance(found, endpoint, health, boot)).collect())
+        let seen = serving.into_iter().zip(healths);
+        let mut instances: Vec<Instance> =
+            seen.map(|((group, roles), health)| self.instance(&group, roles, health, boot)).collect();
+        instances.sort_by(|a, b| order(&a.model, &a.process).cmp(&order(&b.model, &b.process)));
+        leftovers.sort_by(|a, b| order(&a.model, &a.process).cmp(&order(&b.model, &b.process)));
+        Ok((instances, leftovers))
     }
 
-    fn instance(&self, found: Found, endpoint: Endpoint, health: Health, boot: Timestamp) -> Instance {
-        let resident = process::resident(found.pid);
+    fn instance(&self, group: &[Member], roles: Roles, health: Health, boot: Timestamp) -> Instance {
+        let (main, server) = (&group[roles.main].marked, &group[roles.server]);
+        let resident = process::resident(server.marked.pid);
         // How far the loading has come does not matter once it is over.
         let progress = match health {
             Health::Ready => Progress(resident),
-            _ => process::progress(found.pid, resident),
+            _ => process::progress(server.marked.pid, resident),
+        };
+        let health = match health {
+            Health::Ready if roles.main != roles.server => Health::Wrapped { child: server.marked.pid },
+            health => health,
         };
         Instance {
-            id: found.id,
-            model: found.model,
-            spec: found.spec,
-            process: self.identity(found.pid, found.start_ticks),
-            started_at: process::started_at(boot, found.start_ticks),
-            url: endpoint.url(),
-            host: endpoint.host,
-            port: endpoint.port,
+            id: main.id.clone(),
+            model: main.model.clone(),
+            spec: main.spec.clone(),
+            process: self.identity(main.pid, main.start_ticks),
+            started_at: process::started_at(boot, main.start_ticks),
+            url: server.endpoint.url(),
+            host: server.endpoint.host.clone(),
+            port: server.endpoint.port,
             health,
             progress,
             resident,
@@ -150,6 +193,14 @@ impl Host {
     /// The identity of a process seen here and now.
     pub(super) fn identity(&self, pid: i32, start_ticks: u64) -> ProcessId {
         ProcessId { pid, start_ticks, boot_id: self.boot_id.clone(), pid_namespace: self.pid_namespace }
+    }
+
+    /// Waits for a recorded process that is on its way out.
+    fn await_exit(&self, recorded: &ProcessId, patience: Instant) {
+        let is_here = recorded.boot_id == self.boot_id && recorded.pid_namespace == self.pid_namespace;
+        if is_here && process::is_exiting(recorded.pid) {
+            ends(recorded.pid, recorded.start_ticks, patience);
+        }
     }
 
     /// Whether a recorded process that the scan did not find may still live:
@@ -162,7 +213,7 @@ impl Host {
             return true;
         }
         match process::is_alive(recorded.pid, recorded.start_ticks) {
-            Ok(true) if process::is_exiting(recorded.pid) => !ends(recorded, patience),
+            Ok(true) if process::is_exiting(recorded.pid) => !ends(recorded.pid, recorded.start_ticks, patience),
             Ok(true) => match Environment::of(recorded.pid) {
                 // Markers of ours would have been seen, but for a change of mind since the scan.
                 Ok(environment) => environment.text(STATE).is_none_or(|state| state == self.state_id),
@@ -188,8 +239,8 @@ fn guarded_starts(recorded: &[InstanceRecord]) -> Result<Vec<Timestamp>, HostErr
 }
 
 /// Whether the process is gone before `patience` is over.
-fn ends(process: &ProcessId, patience: Instant) -> bool {
-    match Pidfd::open(process.pid, process.start_ticks) {
+fn ends(pid: i32, start_ticks: u64, patience: Instant) -> bool {
+    match Pidfd::open(pid, start_ticks) {
         Ok(Some(pidfd)) => {
             let left = patience.saturating_duration_since(Instant::now());
             Pidfd::wait_any([&pidfd], &[], left).is_ok_and(|(gone, _)| gone == [true])
@@ -199,27 +250,24 @@ fn ends(process: &ProcessId, patience: Instant) -> bool {
     }
 }
 
-/// What an instance was told about its address. One that is gone since the
-/// scan listens nowhere we know of.
-fn endpoint_of(found: &Found) -> Endpoint {
-    Endpoint::read(&process::command_line_of_instance(found.pid).unwrap_or_default(), &found.environment)
-}
-
 /// What a running process was told about its address.
 pub(super) fn endpoint(pid: i32) -> io::Result<Endpoint> {
     Ok(Endpoint::read(&process::command_line_of_instance(pid)?, &Environment::of(pid)?))
 }
 
-/// Every TCP port in use: ours when one of our instances owns a socket on it.
-fn listeners(listening: &Listening, ours: &[Found], sockets: &[BTreeSet<u64>]) -> BTreeMap<u16, Listener> {
+/// Every TCP port in use: ours when a process of ours owns a socket on it.
+fn listeners(listening: &Listening, ours: &[Member]) -> BTreeMap<u16, Listener> {
     let mut listeners: BTreeMap<u16, Listener> =
         listening.ports().into_iter().map(|port| (port, Listener::Stranger(None))).collect();
-    for (found, sockets) in ours.iter().zip(sockets) {
-        for inode in sockets {
-            if let Some(address) = listening.tcp.get(inode) {
-                listeners.insert(address.port(), Listener::Ours(found.id.clone()));
-            }
+    for member in ours {
+        for address in member.sockets.iter().filter_map(|inode| listening.tcp.get(inode)) {
+            listeners.insert(address.port(), Listener::Ours(member.marked.id.clone()));
         }
     }
     listeners
+}
+
+/// In order of model, then start.
+fn order<'o>(model: &'o ModelName, process: &ProcessId) -> (&'o ModelName, u64, i32) {
+    (model, process.start_ticks, process.pid)
 }

@@ -20,6 +20,8 @@ const TICKS_PER_SECOND: u64 = 100;
 pub(super) struct Stat {
     /// Field 3: `R`, `S`, `D`, `Z`, …
     state: u8,
+    /// Field 4: the parent's pid.
+    pub parent: i32,
     /// Field 6: the pid of the session's leader.
     pub session: i32,
     /// Field 9: the kernel's `PF_*` flags.
@@ -39,11 +41,12 @@ impl Stat {
         let rest = std::str::from_utf8(line.get(end_of_command + 1..)?).ok()?;
         let mut fields = rest.split_ascii_whitespace();
         let state = *fields.next()?.as_bytes().first()?;
-        let session = fields.nth(2)?.parse().ok()?;
+        let parent = fields.next()?.parse().ok()?;
+        let session = fields.nth(1)?.parse().ok()?;
         let flags = fields.nth(2)?.parse().ok()?;
         let threads = fields.nth(10)?.parse().ok()?;
         let start_ticks = fields.nth(1)?.parse().ok()?;
-        Some(Self { state, session, flags, threads, start_ticks })
+        Some(Self { state, parent, session, flags, threads, start_ticks })
     }
 
     /// Reads the stat of `pid`; `None` when there is no such process.
@@ -86,6 +89,24 @@ pub(super) fn session(pid: i32) -> Option<i32> {
     (session > 0).then_some(session)
 }
 
+/// The children of `pid`, their children, and so on; none where the kernel
+/// does not list them (`CONFIG_PROC_CHILDREN`).
+pub(super) fn descendants(pid: i32) -> Vec<i32> {
+    /// No wrapper has as many.
+    const MOST: usize = 64;
+    let mut found = Vec::new();
+    let mut next = Some(pid);
+    let mut looked_at = 0;
+    while let Some(pid) = next.filter(|_| found.len() < MOST) {
+        // Only the first thread's: no wrapper has more of them.
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        found.extend(children.split_ascii_whitespace().filter_map(|child| child.parse::<i32>().ok()));
+        next = found.get(looked_at).copied();
+        looked_at += 1;
+    }
+    found
+}
+
 /// Whether an error of a `/proc/PID` file means that the process is gone.
 pub(super) fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
@@ -105,6 +126,16 @@ pub(super) fn is_exiting(pid: i32) -> bool {
 /// The command line, NUL-separated.
 pub(super) fn command_line(pid: i32) -> io::Result<Vec<u8>> {
     read_at_once(&format!("/proc/{pid}/cmdline"))
+}
+
+/// Whether `word` is an argument of the process; not, if that cannot be read.
+pub(super) fn is_told(pid: i32, word: &str) -> bool {
+    command_line(pid).is_ok_and(|line| has_word(&line, word))
+}
+
+/// Whether `word` is one of a command line.
+pub(super) fn has_word(line: &[u8], word: &str) -> bool {
+    line.split(|&b| b == 0).any(|one| one == word.as_bytes())
 }
 
 /// The command line of an instance. Around an exec (a wrapper script becomes
@@ -229,7 +260,7 @@ mod tests {
             let read = Stat::parse(&stat(name)).unwrap();
             assert_eq!(
                 read,
-                Stat { state: b'S', session: 41, flags: 4_194_560, threads: 14, start_ticks: 987_654 },
+                Stat { state: b'S', parent: 1, session: 41, flags: 4_194_560, threads: 14, start_ticks: 987_654 },
                 "{name:?}"
             );
         }

@@ -1,11 +1,15 @@
-//! Looks through `/proc` for instances.
+//! Looks through `/proc` for processes of instances.
 //!
-//! An instance is the leader of its session, runs as our user and carries the
-//! markers. Its children and helpers inherit the markers and are not leaders.
-//! The cheap tests come first: the environment of a process is read only when
-//! it passed them.
+//! Whatever runs as our user and carries the markers belongs to an instance,
+//! whoever its parent is and in whichever session it is: children inherit the
+//! markers, and a wrapper may leave a server behind that nobody but the markers
+//! tells. Which of them serves is told by [`super::group`].
+//!
+//! The cheap tests come first. A session is made by a process of an instance or
+//! by somebody else, so the environment of a process is read only if it leads
+//! its session, if that is led by one of ours, or if its leader is gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
@@ -15,12 +19,15 @@ use crate::model::{InstanceId, ModelName, SpecHash};
 
 /// A live process with markers.
 #[derive(Clone, Debug)]
-pub(super) struct Found {
+pub(super) struct Marked {
     pub id: InstanceId,
     pub model: ModelName,
     pub spec: SpecHash,
     pub pid: i32,
+    pub parent: i32,
     pub start_ticks: u64,
+    /// Whether it leads its session.
+    pub leads: bool,
     pub environment: Environment,
 }
 
@@ -28,9 +35,12 @@ pub(super) struct Found {
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     /// Those under our state id.
-    pub ours: Vec<Found>,
+    pub ours: Vec<Marked>,
     /// Those under another: `(model, pid)` by definition path.
     pub foreign: BTreeMap<String, (String, i32)>,
+    /// Pid and start time of those that may have been ours and are on their way
+    /// out: their markers can no longer be read, their sockets are still open.
+    pub leaving: Vec<(i32, u64)>,
 }
 
 /// Looks at every process once. A process that vanishes meanwhile is absent.
@@ -40,15 +50,24 @@ pub(super) struct Scan {
 pub(super) fn scan(state_id: &str) -> io::Result<Scan> {
     let user = rustix::process::geteuid().as_raw();
     let mut scan = Scan::default();
+    // Sessions that somebody else leads, and who is in the others.
+    let mut closed = HashSet::new();
+    let mut members = Vec::new();
     for entry in std::fs::read_dir("/proc")? {
         let entry = entry?;
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         // Single processes may be hidden or vanish meanwhile.
-        if process::session(pid) != Some(pid) || entry.metadata().is_ok_and(|meta| meta.uid() != user) {
-            continue;
+        let Some(session) = process::session(pid) else { continue };
+        if session != pid {
+            members.push((pid, session));
+        } else if entry.metadata().is_ok_and(|meta| meta.uid() != user) || !scan.take_in(state_id, pid)? {
+            closed.insert(pid);
         }
-        if let Some((stat, Some(environment))) = leader(pid)? {
-            scan.sort(state_id, pid, stat, environment);
+    }
+    members.retain(|(_, session)| !closed.contains(session));
+    for (pid, _) in members {
+        if std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|meta| meta.uid() == user) {
+            scan.take_in(state_id, pid)?;
         }
     }
     Ok(scan)
@@ -68,7 +87,7 @@ pub(super) fn unreadable() -> io::Result<Vec<u64>> {
         // Their /proc/PID belongs to root.
         if process::session(pid) == Some(pid)
             && process::user(pid) == Some(user)
-            && let Some((stat, None)) = leader(pid)?
+            && let Some((stat, None)) = read(pid)?
         {
             started.push(stat.start_ticks);
         }
@@ -76,14 +95,13 @@ pub(super) fn unreadable() -> io::Result<Vec<u64>> {
     Ok(started)
 }
 
-/// The process if it is a live leader of its session; without its environment
-/// if that may not be read.
+/// The process if it is alive; without its environment if that may not be read.
 ///
 /// # Errors
 /// What might be an instance could not be read for want of descriptors or
 /// memory: nothing may be made of not having seen it.
-fn leader(pid: i32) -> io::Result<Option<(Stat, Option<Environment>)>> {
-    let Some(stat) = Stat::of(pid)?.filter(|stat| stat.session == pid && !stat.is_dead()) else { return Ok(None) };
+fn read(pid: i32) -> io::Result<Option<(Stat, Option<Environment>)>> {
+    let Some(stat) = Stat::of(pid)?.filter(|stat| !stat.is_dead()) else { return Ok(None) };
     match Environment::of(pid) {
         Ok(environment) => Ok(Some((stat, Some(environment)))),
         Err(error) if process::is_gone(&error) => Ok(None),
@@ -93,25 +111,44 @@ fn leader(pid: i32) -> io::Result<Option<(Stat, Option<Environment>)>> {
 }
 
 impl Scan {
-    fn sort(&mut self, state_id: &str, pid: i32, stat: Stat, environment: Environment) {
-        let Some(state) = environment.text(STATE) else { return };
+    /// Takes in a process of our user. Whether others of its session may be
+    /// ours, too: it is ours, or no longer there to tell.
+    fn take_in(&mut self, state_id: &str, pid: i32) -> io::Result<bool> {
+        let Some((stat, environment)) = read(pid)? else { return Ok(true) };
+        let Some(environment) = environment else { return Ok(false) };
+        if environment.is_empty() && process::is_exiting(pid) {
+            self.leaving.push((pid, stat.start_ticks));
+            return Ok(true);
+        }
+        Ok(self.sort(state_id, pid, stat, environment))
+    }
+
+    /// Whether it is ours.
+    fn sort(&mut self, state_id: &str, pid: i32, stat: Stat, environment: Environment) -> bool {
+        let Some(state) = environment.text(STATE) else { return false };
+        let leads = stat.session == pid;
         if state != state_id {
-            if let (Some(definition), Some(model)) = (environment.text(DEFINITION), environment.text(MODEL)) {
+            if let (Some(definition), Some(model)) = (environment.text(DEFINITION), environment.text(MODEL))
+                && (leads || environment.text(SPEC).is_some_and(|spec| process::is_told(pid, spec)))
+            {
                 self.foreign.insert(definition.to_owned(), (model.to_owned(), pid));
             }
-            return;
+            return false;
         }
         let marker = |name| environment.text(name).filter(|value| !value.is_empty());
-        let (Some(id), Some(spec)) = (marker(INSTANCE), marker(SPEC)) else { return };
-        let Some(Ok(model)) = marker(MODEL).map(ModelName::parse) else { return };
-        self.ours.push(Found {
+        let (Some(id), Some(spec)) = (marker(INSTANCE), marker(SPEC)) else { return false };
+        let Some(Ok(model)) = marker(MODEL).map(ModelName::parse) else { return false };
+        self.ours.push(Marked {
             id: InstanceId(id.to_owned()),
             spec: SpecHash(spec.to_owned()),
             model,
             pid,
+            parent: stat.parent,
             start_ticks: stat.start_ticks,
+            leads,
             environment,
         });
+        true
     }
 }
 

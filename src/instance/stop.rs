@@ -1,5 +1,5 @@
 //! Stops instances, all at once: SIGTERM, two seconds, SIGKILL, confirmed
-//! gone.
+//! gone. Then SIGKILL for every other process that carries their markers.
 //!
 //! A busy server must have been drained before: SIGTERM aborts its streams
 //! and then waits for the clients. Identity is checked after the pidfd was
@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -15,6 +16,7 @@ use super::Host;
 use super::marker::{Environment, INSTANCE, STATE};
 use super::pidfd::Pidfd;
 use super::process::{self, Stat};
+use super::scan;
 use crate::failpoint::{Point, reach};
 use crate::model::{InstanceId, ModelName, StopTarget};
 
@@ -76,7 +78,8 @@ struct Stopping<'a> {
 }
 
 impl Host {
-    /// Stops every target and confirms that it is gone; takes 7 s at most, for
+    /// Stops every target and confirms that it is gone, with everything else
+    /// that carries its markers or is in its session; takes 17 s at most, for
     /// all together. One that is gone already, or whose pid belongs to a later
     /// process, is stopped. The answers are in the order of the targets.
     ///
@@ -84,6 +87,7 @@ impl Host {
     /// [`StopError`] for each that may still live; the others were stopped.
     pub fn stop(&mut self, targets: &[StopTarget]) -> Vec<Result<(), StopError>> {
         let identified: Vec<_> = targets.iter().map(|target| self.identify(target)).collect();
+        let in_session = in_sessions(targets, &identified);
         let (mut stopping, mut results) = (Vec::new(), Vec::new());
         for (target, identified) in targets.iter().zip(identified) {
             results.push(match identified {
@@ -102,9 +106,10 @@ impl Host {
         self.reap();
 
         let mut stopped = stopping.into_iter().map(Stopping::result);
-        let results: Vec<Result<(), StopError>> =
+        let mut results: Vec<Result<(), StopError>> =
             results.into_iter().map(|result| result.or_else(|| stopped.next()).unwrap_or(Ok(()))).collect();
-        self.end_leftovers(targets.iter().zip(&results).filter(|(_, result)| result.is_ok()).map(|(target, _)| target));
+        end_all(in_session, targets, &mut results, Instant::now() + KILL_TIME);
+        self.end_others(targets, &mut results);
         for (target, result) in targets.iter().zip(&results) {
             if let (Some(socket), Ok(())) = (&target.socket, result) {
                 // One that stays in the way is an error of the next start.
@@ -114,31 +119,36 @@ impl Host {
         results
     }
 
-    /// Kills what a stopped instance left in its session: a wrapper that did
-    /// not `exec` llama-server leaves the server itself, with port and memory.
-    /// Each is known by its session and by the instance's marker.
-    fn end_leftovers<'t>(&self, gone: impl Iterator<Item = &'t StopTarget>) {
-        // A session whose leader lives is not the stopped instance's: its pid,
-        // which no other process gets while a session bears it, was free.
-        let leads = |pid| !matches!(Stat::of(pid), Ok(stat) if stat.is_none_or(Stat::is_dead));
-        let gone: BTreeMap<i32, &InstanceId> =
-            gone.map(|target| (target.process.pid, &target.id)).filter(|(pid, _)| !leads(*pid)).collect();
-        if gone.is_empty() {
-            return;
-        }
-        let Ok(entries) = std::fs::read_dir("/proc").map(|entries| entries.flatten()) else { return };
-        for pid in entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
-            let Some(id) = process::session(pid).and_then(|session| gone.get(&session)) else { continue };
-            let Ok(Some(stat)) = Stat::of(pid) else { continue };
-            let Ok(Some(pidfd)) = Pidfd::open(pid, stat.start_ticks) else { continue };
-            let marked = Environment::of(pid)
-                .is_ok_and(|e| e.text(STATE) == Some(&self.state_id) && e.text(INSTANCE) == Some(&id.0));
-            if marked {
-                // Gone already, or not ours to signal: nothing more can be done.
-                reach(Point::LeftoverKill);
-                let _ = pidfd.signal(Signal::KILL);
-                reach(Point::LeftoverKilled);
+    /// Kills whatever else carries the markers of the stopped, and confirms that
+    /// it is gone: a server whose wrapper did not `exec` it, with port and
+    /// memory, or a helper, in whichever session it is. Looks again until
+    /// nothing is left, for what is killed may just have started another.
+    fn end_others(&self, targets: &[StopTarget], results: &mut [Result<(), StopError>]) {
+        let deadline = Instant::now() + KILL_TIME;
+        loop {
+            let stopped: BTreeMap<&InstanceId, usize> = (targets.iter().zip(&*results).enumerate())
+                .filter_map(|(index, (target, result))| result.as_ref().ok().map(|()| (&target.id, index)))
+                .collect();
+            let left = match scan::scan(&self.state_id) {
+                _ if stopped.is_empty() => return,
+                Ok(scan) => scan.ours,
+                Err(error) => {
+                    let error = error.to_string();
+                    return stopped.into_values().for_each(|index| {
+                        results[index] = Err(kernel(&targets[index], io::Error::other(error.clone())));
+                    });
+                }
+            };
+            let others = left.into_iter().filter_map(|other| {
+                let index = stopped.get(&other.id).copied()?;
+                let pidfd = Pidfd::open(other.pid, other.start_ticks).ok().flatten()?;
+                Some(Other { index, pid: other.pid, pidfd })
+            });
+            let others: Vec<Other> = others.collect();
+            if others.is_empty() {
+                return;
             }
+            end_all(others, targets, results, deadline);
         }
     }
 
@@ -152,8 +162,8 @@ impl Host {
         if process.pid_namespace != self.pid_namespace {
             return Err(StopError::Elsewhere { model: model.clone(), pid: process.pid });
         }
-        let kernel = |source| StopError::Kernel { model: model.clone(), pid: process.pid, source };
-        let Some(pidfd) = Pidfd::open(process.pid, process.start_ticks).map_err(kernel)? else { return Ok(None) };
+        let opened = Pidfd::open(process.pid, process.start_ticks).map_err(|source| kernel(target, source))?;
+        let Some(pidfd) = opened else { return Ok(None) };
         let reason = match Environment::of(process.pid) {
             Err(error) if process::is_gone(&error) => return Ok(None),
             Err(error) => format!("its environment cannot be read: {error}"),
@@ -174,8 +184,7 @@ impl Stopping<'_> {
     }
 
     fn fail(&mut self, source: io::Error) {
-        let StopTarget { model, process, .. } = self.target;
-        self.outcome = Err(StopError::Kernel { model: model.clone(), pid: process.pid, source });
+        self.outcome = Err(kernel(self.target, source));
     }
 
     fn signal(&mut self, signal: Signal) {
@@ -200,6 +209,66 @@ impl Stopping<'_> {
                 Err(StopError::StillAlive { model: model.clone(), pid: process.pid })
             }
             Err(error) => Err(error),
+        }
+    }
+}
+
+fn kernel(target: &StopTarget, source: io::Error) -> StopError {
+    StopError::Kernel { model: target.model.clone(), pid: target.process.pid, source }
+}
+
+/// A process that ends with a target.
+struct Other {
+    /// The target's.
+    index: usize,
+    pid: i32,
+    pidfd: Pidfd,
+}
+
+/// The others in the sessions of those that are about to be stopped. Nobody
+/// enters the session of another, so they are the instance's even if they have
+/// lost its markers. Only as long as its leader lives is it known whose it is.
+/// What `sudo` made another user's cannot be ended and is left.
+fn in_sessions(targets: &[StopTarget], identified: &[Result<Option<Pidfd>, StopError>]) -> Vec<Other> {
+    let alive = targets.iter().zip(identified).enumerate().filter(|(_, (_, found))| matches!(found, Ok(Some(_))));
+    let leaders: BTreeMap<i32, usize> = alive.map(|(index, (target, _))| (target.process.pid, index)).collect();
+    let user = rustix::process::geteuid().as_raw();
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let others = pids.filter_map(|pid: i32| {
+        let leader = process::session(pid).filter(|leader| *leader != pid)?;
+        let index = *leaders.get(&leader)?;
+        let is_ours = std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|meta| meta.uid() == user);
+        let start_ticks = Stat::of(pid).ok()??.start_ticks;
+        let pidfd = Pidfd::open(pid, start_ticks).ok()??;
+        let StopTarget { process, .. } = &targets[index];
+        let is_its = process::session(pid) == Some(leader)
+            && process::is_alive(process.pid, process.start_ticks).is_ok_and(|alive| alive);
+        (is_ours && is_its).then_some(Other { index, pid, pidfd })
+    });
+    others.collect()
+}
+
+/// Kills what is left of targets that are gone, and waits for its end.
+fn end_all(others: Vec<Other>, targets: &[StopTarget], results: &mut [Result<(), StopError>], deadline: Instant) {
+    let mut killed = Vec::new();
+    for other in others {
+        if results[other.index].is_err() {
+            continue;
+        }
+        reach(Point::LeftoverKill);
+        let sent = other.pidfd.signal(Signal::KILL);
+        reach(Point::LeftoverKilled);
+        match sent {
+            Ok(()) => killed.push(other),
+            Err(source) => results[other.index] = Err(kernel(&targets[other.index], source)),
+        }
+    }
+    for Other { index, pid, pidfd } in killed {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let gone = Pidfd::wait_any([&pidfd], &[], left).is_ok_and(|(gone, _)| gone == [true]);
+        if !gone {
+            results[index] = Err(StopError::StillAlive { model: targets[index].model.clone(), pid });
         }
     }
 }

@@ -9,7 +9,7 @@ use super::endpoint::{Endpoint, Target};
 use super::observe::endpoint;
 use super::pidfd::Pidfd;
 use super::socket::{Listening, sockets_of};
-use super::{Host, HostError};
+use super::{Host, HostError, process};
 use crate::model::{Health, Instance, ModelName, ProcessId};
 
 /// The first pause between two questions: a tiny model is ready in 31 ms.
@@ -40,6 +40,8 @@ struct Asked {
     endpoint: Endpoint,
     /// Once it owns its socket, it does so until it ends.
     target: Option<Target>,
+    /// The target is of a process below it: it is a wrapper.
+    wrapped: Option<i32>,
 }
 
 /// Another descriptor to wait for beside the processes.
@@ -83,7 +85,7 @@ impl Watched {
             } else if watch.asked.is_none() {
                 // Gone, if it cannot be read: the pidfd says so as well.
                 let endpoint = endpoint(instance.process.pid).ok();
-                watch.asked = endpoint.map(|endpoint| Asked { endpoint, target: None });
+                watch.asked = endpoint.map(|endpoint| Asked { endpoint, target: None, wrapped: None });
             }
             self.0.push(watch);
         }
@@ -117,10 +119,36 @@ impl Watch {
         Self { model: model.clone(), process: process.clone(), health: health.clone(), pidfd, asked: None }
     }
 
-    /// Whether it is to be asked, and has a socket that was not found yet.
+    /// Whether it is to be asked, and it, or a process below it, has a socket
+    /// that was not found yet.
     fn lacks_target(&self) -> bool {
         let unknown = self.asked.as_ref().is_some_and(|asked| asked.target.is_none());
-        unknown && !sockets_of(self.process.pid).is_empty()
+        unknown && self.processes().any(|pid| !sockets_of(pid).is_empty())
+    }
+
+    /// It, and those below it: a wrapper never has a socket.
+    fn processes(&self) -> impl Iterator<Item = i32> {
+        let pid = self.process.pid;
+        std::iter::once(pid).chain(process::descendants(pid))
+    }
+
+    /// Looks for the socket that it was told to open.
+    fn find_target(&mut self, listening: &Listening) {
+        let processes: Vec<i32> = self.processes().collect();
+        let Some(asked) = self.asked.as_mut().filter(|asked| asked.target.is_none()) else { return };
+        let found =
+            processes.into_iter().find_map(|pid| Some((pid, asked.endpoint.target(&sockets_of(pid), listening)?)));
+        if let Some((pid, target)) = found {
+            (asked.target, asked.wrapped) = (Some(target), (pid != self.process.pid).then_some(pid));
+        }
+    }
+
+    /// What it answers, as a pass would see it.
+    fn health(&self, answer: Health) -> Health {
+        match (self.asked.as_ref().and_then(|asked| asked.wrapped), answer) {
+            (Some(child), Health::Ready) => Health::Wrapped { child },
+            (_, answer) => answer,
+        }
     }
 }
 
@@ -169,16 +197,15 @@ impl Host {
             let lacking = watched.0.iter().filter(|watch| watch.lacks_target());
             let endpoints = lacking.filter_map(|watch| Some(&watch.asked.as_ref()?.endpoint));
             let listening = Listening::read_for(endpoints).map_err(HostError::reading("/proc/net"))?;
-            for Watch { asked, process, .. } in &mut watched.0 {
-                if let Some(asked) = asked.as_mut().filter(|asked| asked.target.is_none()) {
-                    asked.target = asked.endpoint.target(&sockets_of(process.pid), &listening);
-                }
-            }
+            watched.0.iter_mut().for_each(|watch| watch.find_target(&listening));
         }
         let asked: Vec<&Watch> = watched.0.iter().filter(|watch| watch.asked.is_some()).collect();
         let targets = asked.iter().map(|watch| watch.asked.as_ref()?.target.clone()).collect();
         let answers = self.ask(targets, Health::NotListening, |http, targets| http.health(targets))?;
-        let changed = asked.iter().zip(&answers).filter(|(watch, answer)| differ(&watch.health, answer));
+        let changed = asked.iter().zip(answers).filter(|(watch, answer)| {
+            let answer = watch.health(answer.clone());
+            differ(&watch.health, &answer)
+        });
         Ok(changed.map(|(watch, _)| watch.model.clone()).collect())
     }
 }

@@ -31,7 +31,9 @@ impl fmt::Display for ProcessId {
 #[serde(transparent)]
 pub struct BinaryIdentity(pub String);
 
-/// A live process that carries our markers.
+/// Live processes that carry the markers of one start, and can serve. Its main
+/// process is the one herdsman started, or, where that has ended, the server it
+/// left behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
     /// `HERDSMAN_INSTANCE`.
@@ -40,9 +42,9 @@ pub struct Instance {
     pub model: ModelName,
     /// `HERDSMAN_SPEC`.
     pub spec: SpecHash,
-    /// Who it is.
+    /// Its main process.
     pub process: ProcessId,
-    /// When the kernel started it.
+    /// When the kernel started that.
     pub started_at: Timestamp,
     /// `--host` of its own command line.
     pub host: String,
@@ -68,8 +70,27 @@ pub enum Health {
     Loading,
     /// It owns no listening socket yet.
     NotListening,
+    /// It owns none and is alive, while another process of the instance below
+    /// it answers 200: it is a wrapper that did not `exec` the server. Signals
+    /// and exits would be the wrapper's, so this is not ready.
+    Wrapped {
+        /// The process that answers.
+        child: i32,
+    },
     /// It owns the socket and gives no answer that can be read; why.
     Unanswered(String),
+}
+
+/// Live processes that carry the markers of one start none of which can serve:
+/// helpers of a server that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    /// `HERDSMAN_INSTANCE`.
+    pub id: InstanceId,
+    /// `HERDSMAN_MODEL`.
+    pub model: ModelName,
+    /// The oldest of them.
+    pub process: ProcessId,
 }
 
 /// Bytes moved so far: read, written (a download) and resident. Only growth means
@@ -81,7 +102,7 @@ pub struct Progress(pub u64);
 /// Who listens on a TCP port of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listener {
-    /// One of our instances.
+    /// A process of one of our instances, or what such a one left.
     Ours(InstanceId),
     /// Some other process; named only when [`super::Observed`] was asked to look.
     Stranger(Option<String>),
@@ -151,6 +172,8 @@ pub struct Observed {
     pub boot_id: String,
     /// Live instances under our state id, in order of model, then start.
     pub instances: Vec<Instance>,
+    /// What instances under our state id left, in order of model, then start.
+    pub leftovers: Vec<Leftover>,
     /// Recorded instances whose process lives but cannot be read: not absent.
     pub unknown: Vec<InstanceId>,
     /// Recorded instances whose process is gone, and what their log says.

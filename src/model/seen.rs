@@ -9,7 +9,7 @@ impl Status {
     pub fn seen(record: Option<&ModelRecord>, live: Option<&Instance>) -> (Self, bool) {
         match live.map(|live| &live.health) {
             Some(Health::Ready) => (Self::Running, false),
-            Some(Health::Loading | Health::NotListening) => (Self::Loading, false),
+            Some(Health::Loading | Health::NotListening | Health::Wrapped { .. }) => (Self::Loading, false),
             Some(Health::Unanswered(_)) => (record.map_or(Self::Loading, |record| record.status), true),
             None => (without_instance(record), false),
         }

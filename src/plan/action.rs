@@ -177,8 +177,8 @@ pub enum Step {
         /// Its record; `None` for one that has none.
         record: Option<Box<InstanceRecord>>,
         /// Its model has no status to change: another instance of it lives on,
-        /// or it has no record.
-        duplicate: bool,
+        /// it has no record, or its status says how this one failed.
+        keeps_status: bool,
     },
     /// Record the intent, start, record the process.
     Start {

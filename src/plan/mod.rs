@@ -37,7 +37,7 @@ pub use reason::{Impact, Reason};
 pub use request::{Command, Known, Refusal, request};
 pub use waiting::{WaitFor, WaitKind};
 
-use crate::model::{Change, Health, Instance, ModelName, ModelRecord, SpecHash, Unresolved};
+use crate::model::{Change, Health, Instance, Leftover, ModelName, ModelRecord, SpecHash, Unresolved};
 use by_hand::ByHand;
 use decide::{Decision, Situation};
 use ports::PortChoice;
@@ -87,6 +87,7 @@ struct World<'a> {
     input: &'a Input<'a>,
     ports: BTreeMap<ModelName, PortChoice>,
     live: BTreeMap<&'a ModelName, Vec<&'a Instance>>,
+    leftovers: BTreeMap<&'a ModelName, Vec<&'a Leftover>>,
     unresolved: BTreeMap<&'a ModelName, &'a Unresolved>,
     deletions_blocked: Option<&'a Unresolved>,
     rows: BTreeMap<&'a str, Vec<i64>>,
@@ -98,6 +99,10 @@ impl<'a> World<'a> {
         for instance in &input.observed.instances {
             live.entry(&instance.model).or_default().push(instance);
         }
+        let mut leftovers: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for leftover in &input.observed.leftovers {
+            leftovers.entry(&leftover.model).or_default().push(leftover);
+        }
         let mut rows: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for row in &input.records.unmanaged {
             rows.entry(row.name.as_str()).or_default().push(row.id);
@@ -107,6 +112,7 @@ impl<'a> World<'a> {
             ports: ports::allot(input),
             input,
             live,
+            leftovers,
             unresolved: BTreeMap::new(),
             deletions_blocked: None,
             rows,
@@ -207,7 +213,7 @@ impl<'a> World<'a> {
     fn names(&self) -> Vec<&'a ModelName> {
         let defined = self.input.desired.into_iter().flat_map(|d| d.definitions.keys());
         let recorded = self.input.records.models.keys();
-        let others = self.live.keys().chain(self.unresolved.keys()).copied();
+        let others = self.live.keys().chain(self.leftovers.keys()).chain(self.unresolved.keys()).copied();
         let others = others.chain(self.input.records.overrides.keys());
         let mut names: Vec<_> = defined.chain(recorded).chain(others).collect();
         names.sort();
@@ -234,6 +240,7 @@ impl<'a> World<'a> {
             port: port.cloned(),
             by_hand,
             live,
+            leftovers: self.leftovers.get(name).cloned().unwrap_or_default(),
             rows: self.rows.get(name.as_str()).cloned().unwrap_or_default(),
             deletions_blocked: self.deletions_blocked,
         }

@@ -3,12 +3,16 @@
 //! A declared port is taken as it is. Any other is allotted once, recorded and
 //! kept: the record first, then the port a live instance already has, then the
 //! lowest free one. Until an instance was ready on it, a port somebody else
-//! turns out to hold is exchanged for another.
+//! turns out to hold is exchanged for another, but not again and again: what
+//! fails on one port after another may itself leave there what holds them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Input, Plan, Step};
-use crate::model::{Change, Definition, DesiredState, FailureCause, Listener, ModelName, ModelRecord};
+use crate::model::{Change, Definition, DesiredState, FailureCause, Instance, Listener, ModelName, ModelRecord};
+
+/// So many failures in a row end the exchange of ports: then its holder is named.
+const MOST_FAILURES: u32 = 3;
 
 /// The outcome for one model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +37,7 @@ pub fn allot(input: &Input<'_>) -> BTreeMap<ModelName, PortChoice> {
 
     for (name, record) in input.records.models.iter().filter(|(_, record)| record.port.is_some()) {
         let definition = desired.definitions.get(name).map(|definition| &**definition);
-        let Some(port) = standing_port(input, definition, record) else { continue };
+        let Some(port) = standing_port(input, name, definition, record) else { continue };
         match declared.get(&port) {
             Some(declarer) if *declarer != name => {
                 if definition.is_none() || record.port.is_some_and(|p| p.proven) {
@@ -86,13 +90,24 @@ pub fn allot(input: &Input<'_>) -> BTreeMap<ModelName, PortChoice> {
 ///
 /// A definition out of sight (removed, unresolved, not loaded) keeps its port,
 /// and so does one declared stopped: who listens there counts when it starts.
-fn standing_port(input: &Input<'_>, definition: Option<&Definition>, record: &ModelRecord) -> Option<u16> {
+fn standing_port(
+    input: &Input<'_>,
+    name: &ModelName,
+    definition: Option<&Definition>,
+    record: &ModelRecord,
+) -> Option<u16> {
     let recorded = record.port?;
     if definition.is_some_and(|d| d.spec.is_unix_socket() || d.spec.port.is_some_and(|p| p != recorded.port)) {
         return None;
     }
     let is_to_run = |d: &Definition| d.spec.port.is_none() && input.records.wanted_state(d) == DesiredState::Running;
-    let movable = !recorded.proven && definition.is_some_and(is_to_run);
+    // While an instance lives that was told this port, it is the one to say
+    // that it cannot have it.
+    let is_told = |instance: &Instance| instance.model == *name && instance.port == Some(recorded.port);
+    let movable = !recorded.proven
+        && record.crashes.count < MOST_FAILURES
+        && definition.is_some_and(is_to_run)
+        && !input.observed.instances.iter().any(is_told);
     if movable && (held_by_stranger(input, recorded.port) || bind_failed(input, record, recorded.port)) {
         return None;
     }

@@ -111,8 +111,20 @@ pub enum Reason {
         /// The one that is kept.
         kept: i32,
     },
+    /// What an instance left that is gone: it cannot serve.
+    Leftover {
+        /// The process that is stopped, with all others of that instance.
+        pid: i32,
+    },
     /// It has not become ready in time.
     NotReadyInTime,
+    /// It is a wrapper that did not `exec` llama-server.
+    Wrapped {
+        /// The wrapper.
+        pid: i32,
+        /// The child that answers in its place.
+        child: i32,
+    },
     /// It lives and its `/health` does not answer.
     Unhealthy {
         /// For how long, milliseconds.
@@ -182,6 +194,10 @@ impl fmt::Display for Reason {
             Self::RowDeleted { id } => write!(f, "database drift: row {id} was deleted"),
             Self::Unrecorded { pid } => write!(f, "pid {pid} carries our mark and was not recorded"),
             Self::Duplicate { pid, kept } => write!(f, "pid {pid} is a second instance, pid {kept} is kept"),
+            Self::Leftover { pid } => write!(f, "pid {pid} is left over from an instance that has ended"),
+            Self::Wrapped { pid, child } => {
+                write!(f, "pid {child}, a child of the wrapper (pid {pid}), answers in its place")
+            }
             Self::NotReadyInTime => f.write_str("not ready in time"),
             Self::Unhealthy { for_ms } => write!(f, "/health has not answered for {} s", for_ms / 1000),
             Self::BinaryChanged => f.write_str("llama-server is another one now"),

@@ -9,6 +9,7 @@
 //! | intent | gone | forgotten: it never came to be |
 //! | loading | ready | ready; its generation is proven |
 //! | loading | no progress for `[ready] timeout`, or 6 times that in all | given up: it is stopped, and counts as a failed start |
+//! | loading | a wrapper, whose child answers in its place | given up: it is stopped, and counts as a failed start |
 //! | loading | gone | a failed start: the generation's fault, or the world's |
 //! | ready | gone | a crash |
 //! | ready | no answer | noted since when; given up after `unhealthy_after` |
@@ -25,10 +26,10 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Finding, Found, Input, Question, backoff, by_hand};
+use super::{Finding, Found, Input, Question, Reason, backoff, by_hand};
 use crate::model::{
     Change, Crashes, Death, Definition, FailureCause, GenerationOutcome, Health, Instance, InstanceId, InstanceRecord,
-    InstanceState, ModelName, ModelRecord, OnFailure, PortRecord, ReadyPolicy, StopTarget, Timestamp,
+    InstanceState, Listener, ModelName, ModelRecord, OnFailure, PortRecord, ReadyPolicy, StopTarget, Timestamp,
 };
 
 /// Growth that counts as progress, bytes: more than a server that only logs.
@@ -73,6 +74,8 @@ pub struct Settled<'a> {
 pub enum GivenUp {
     /// Not ready in time.
     NotReady,
+    /// It is a wrapper, and its child answers.
+    Wrapped(i32),
     /// No answer for this long.
     Unanswered(Duration),
 }
@@ -120,10 +123,12 @@ impl Settled<'_> {
         seen: &Instance,
     ) {
         let mut now_is = recorded.clone();
-        follow_clock(&mut now_is, seen);
-        if now_is.process.as_ref() != Some(&seen.process) {
-            now_is.process = Some(seen.process.clone());
+        match &recorded.process {
+            // What a wrapper left behind started later, whatever the clock says.
+            Some(process) if *process != seen.process => {}
+            _ => follow_clock(&mut now_is, seen),
         }
+        now_is.process = Some(seen.process.clone());
         if now_is.state == InstanceState::Intent {
             now_is.state = InstanceState::Loading;
         }
@@ -211,9 +216,17 @@ impl Settled<'_> {
         if seen.progress.0 >= mark.0.saturating_add(PROGRESS) && input.now.since(at) >= PROGRESS_EVERY {
             is.progress = (seen.progress, input.now);
         }
-        if !self.hands_off && definition.is_some_and(|d| input.now >= deadline(is, &d.ready)) {
+        if self.hands_off {
+            return;
+        }
+        if let (Health::Wrapped { child }, Some(_)) = (&seen.health, definition) {
+            let answers = Reason::Wrapped { pid: seen.process.pid, child: *child };
+            let message = format!("{answers}; the wrapper must start llama-server with `exec`");
+            self.start_failed(input, definition, is, Death { cause: FailureCause::Spec, message });
+            self.give_up(is, GivenUp::Wrapped(*child));
+        } else if definition.is_some_and(|d| input.now >= deadline(is, &d.ready)) {
             let seconds = input.now.since(is.started_at).as_secs();
-            let message = format!("not ready after {seconds} s");
+            let message = format!("not ready after {seconds} s{}", elsewhere(input, seen));
             self.start_failed(input, definition, is, Death { cause: FailureCause::Deadline, message });
             self.give_up(is, GivenUp::NotReady);
         }
@@ -292,13 +305,6 @@ impl Settled<'_> {
     fn start_failed(&mut self, input: &Input<'_>, definition: Option<&Definition>, was: &InstanceRecord, death: Death) {
         self.found(was, Found::StartFailed(death.clone()));
         self.death = Some(death.clone());
-        // Another port will be allotted: nothing to slow down for.
-        let moves = death.cause == FailureCause::PortBusy
-            && self.record.port.is_some_and(|p| !p.proven)
-            && definition.is_some_and(|d| d.spec.port.is_none());
-        if moves {
-            return;
-        }
         let record = &self.record;
         let own_fault = record.generation.number == was.generation
             && record.generation.outcome == GenerationOutcome::Pending
@@ -366,6 +372,13 @@ fn follow_clock(is: &mut InstanceRecord, seen: &Instance) {
     if let InstanceState::Draining { deadline } = &mut is.state {
         shift(deadline);
     }
+}
+
+/// Who else is on the port of one that does not listen there.
+fn elsewhere(input: &Input<'_>, seen: &Instance) -> String {
+    let held = |port: &u16| matches!(input.observed.listeners.get(port), Some(Listener::Stranger(_)));
+    let words = "a wrapper must start llama-server with `exec` and keep its environment";
+    seen.port.filter(held).map(|port| format!("; another process listens on port {port}: {words}")).unwrap_or_default()
 }
 
 /// What may be left of an instance that was being stopped: its stop again, which

@@ -72,6 +72,17 @@ impl<'a> Wanted<'a> {
         })
     }
 
+    /// Whether the definition is another one than recorded. Another port that
+    /// was allotted to it is no edit: whatever failed before, failed on this.
+    pub fn is_edit_of(&self, record: &ModelRecord) -> bool {
+        if self.hash == record.generation.hash {
+            return false;
+        }
+        let is_allotted = self.definition.spec.port.is_none();
+        let before = if is_allotted { record.generation.spec().ok().and_then(|spec| spec.port) } else { None };
+        before.is_none_or(|port| self.definition.hash_on(Some(port)) != record.generation.hash)
+    }
+
     /// The spec as an instance on this port serves it.
     pub fn spec(&self) -> Spec {
         Spec { port: self.port, ..self.definition.spec.clone() }

@@ -83,20 +83,27 @@ pub fn stray(world: &World, model: &str, port: u16) {
     eventually("the stray is there", Duration::from_secs(10), is_there);
 }
 
-/// A model whose llama-server is a wrapper that does not `exec` it: it is never
-/// ready, for the wrapper owns no socket; and when the wrapper is stopped, the
+/// A model whose llama-server is a wrapper that does not `exec` it, and has it
+/// listen elsewhere: it is never ready, and when the wrapper is stopped, the
 /// server stays.
 pub fn run_in_wrapper(world: &World, name: &str) {
-    define(world, name, 512, &format!("binary = \"{}\"", wrapper(world)));
+    define(world, name, 512, &format!("binary = \"{}\"", wrapper(world, "\"$LLAMA\" \"$@\" --port 0")));
     world.run(&["reconcile", "--no-wait"]).exits(0);
     let is_there = || world.servers().iter().any(|process| process.session != process.pid);
     eventually("the wrapped server is there", Duration::from_secs(10), is_there);
 }
 
-fn wrapper(world: &World) -> String {
+/// A model whose llama-server is a wrapper that leaves it in the background.
+pub fn run_behind_wrapper(world: &World, name: &str) {
+    let script = "case \" $* \" in *\" --help \"*|*\" --version \"*) exec \"$LLAMA\" \"$@\";; esac\n\
+        nohup \"$LLAMA\" \"$@\" >/dev/null 2>&1 &";
+    define(world, name, 512, &format!("binary = \"{}\"", wrapper(world, script)));
+    world.converges();
+}
+
+fn wrapper(world: &World, script: &str) -> String {
     let path = world.path().join("wrapper");
-    let script = format!("#!/bin/sh\n'{}' \"$@\"\n", llama_server().display());
-    fs::write(&path, script).unwrap();
+    fs::write(&path, format!("#!/bin/sh\nLLAMA='{}'\n{script}\n", llama_server().display())).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     path.display().to_string()
 }

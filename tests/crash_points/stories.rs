@@ -2,7 +2,9 @@
 
 use rustix::process::Signal;
 
-use crate::begins::{define, kill, let_the_delay_pass, lose_database, port, run, run_in_wrapper, signal, stray};
+use crate::begins::{
+    define, kill, let_the_delay_pass, lose_database, port, run, run_behind_wrapper, run_in_wrapper, signal, stray,
+};
 use crate::by_hand;
 use crate::logs;
 use crate::recorded::{as_another_program, files};
@@ -134,6 +136,16 @@ pub const STORIES: &[Story] = &[
         begin: |world| {
             run(world, &["b"]);
             run_in_wrapper(world, "a");
+        },
+        event: |world| define(world, "a", 512, "state = \"stopped\""),
+        end: |_| vec![End::Stopped("a"), End::Untouched("b")],
+        ..PLAIN
+    },
+    Story {
+        name: "stop a server that its wrapper left in the background",
+        begin: |world| {
+            run(world, &["b"]);
+            run_behind_wrapper(world, "a");
         },
         event: |world| define(world, "a", 512, "state = \"stopped\""),
         end: |_| vec![End::Stopped("a"), End::Untouched("b")],

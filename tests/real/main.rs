@@ -41,3 +41,4 @@ mod survive;
 mod validate;
 mod wait;
 mod watch;
+mod wrappers;

@@ -18,11 +18,9 @@ fn a_wrapper_that_does_not_exec_leaves_no_server_behind() {
     let wrapper = world.path().join("wrapper");
     fs::write(&wrapper, format!("#!/bin/sh\n'{}' \"$@\"\nexit $?\n", llama_server().display())).unwrap();
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
-    let toml = format!("binary = \"../wrapper\"\n{}[ready]\ntimeout = \"500ms\"\n", World::tiny_toml("a"));
-    world.write_definition("a", &toml);
-    world.run(&["reconcile"]).exits(1).says(&["did not start: not ready after"]);
-    // What was killed with it may take a moment.
-    eventually("no process is left", Duration::from_secs(30), || world.servers().is_empty());
+    world.write_definition("a", &format!("binary = \"../wrapper\"\n{}", World::tiny_toml("a")));
+    world.run(&["reconcile"]).exits(1).says(&["did not start: pid ", "a child of the wrapper"]);
+    assert!(world.servers().is_empty(), "{:?}", world.servers());
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use herdsman::model::{
-    BinaryIdentity, Busy, Death, FailureCause, Health, Instance, InstanceId, InstanceRecord, Launch, Listener,
-    ModelName, Observed, ProcessId, Progress, SpecHash, Timestamp,
+    BinaryIdentity, Busy, Death, FailureCause, Health, Instance, InstanceId, InstanceRecord, Launch, Leftover,
+    Listener, ModelName, Observed, ProcessId, Progress, SpecHash, Timestamp,
 };
 use herdsman::plan::Binary;
 
@@ -27,6 +27,13 @@ pub enum Fate {
     Deaf,
     /// Never ready, always progress.
     Crawls,
+    /// A wrapper: never ready, and after a second its child answers.
+    Wraps,
+    /// A wrapper that ends after a second and leaves its server, which is ready
+    /// after another.
+    Leaves,
+    /// As [`Fate::Crashes`], and a helper of it lives on.
+    LeavesHelper(Death),
 }
 
 impl Fate {
@@ -41,6 +48,11 @@ impl Fate {
             "hangs" => Self::Hangs,
             "deaf" => Self::Deaf,
             "crawls" => Self::Crawls,
+            "wraps" => Self::Wraps,
+            "leaves" => Self::Leaves,
+            "leaves-helper" => {
+                Self::LeavesHelper(Death { cause: FailureCause::Spec, message: "segmentation fault".to_owned() })
+            }
             _ => panic!("no fate {word}"),
         }
     }
@@ -56,9 +68,17 @@ impl Fate {
             Self::Ready(after) => (Some(*after), None),
             Self::WithoutGpu => (Some(Duration::from_secs(1)), None),
             Self::Dies(death) => (None, Some((Duration::from_secs(1), death))),
-            Self::Crashes(death) => (Some(Duration::from_secs(1)), Some((Duration::from_secs(10), death))),
-            Self::Hangs | Self::Deaf | Self::Crawls => (None, None),
+            Self::Leaves => (Some(Duration::from_secs(2)), None),
+            Self::Crashes(death) | Self::LeavesHelper(death) => {
+                (Some(Duration::from_secs(1)), Some((Duration::from_secs(10), death)))
+            }
+            Self::Hangs | Self::Deaf | Self::Crawls | Self::Wraps => (None, None),
         }
+    }
+
+    /// When it is seen to be a wrapper, counted from its start.
+    fn turn(&self) -> Option<Duration> {
+        matches!(self, Self::Wraps | Self::Leaves).then_some(Duration::from_secs(1))
     }
 }
 
@@ -75,6 +95,8 @@ pub struct Server {
     pub process: ProcessId,
     /// Since when.
     pub started_at: Timestamp,
+    /// Since when there is what its wrapper left, if that has ended.
+    pub left_at: Option<Timestamp>,
     /// Its address.
     pub host: String,
     /// Its port.
@@ -96,6 +118,8 @@ pub struct Machine {
     pub boot: u32,
     /// What runs.
     pub servers: Vec<Server>,
+    /// What those left that have ended.
+    pub leftovers: Vec<Leftover>,
     /// Ports other programs hold, and who.
     pub strangers: BTreeMap<u16, String>,
     /// Instances under another state id, by definition path.
@@ -124,6 +148,7 @@ impl Default for Machine {
         Self {
             boot: 1,
             servers: Vec::new(),
+            leftovers: Vec::new(),
             strangers: BTreeMap::new(),
             foreign: BTreeMap::new(),
             fates: BTreeMap::new(),
@@ -161,13 +186,27 @@ impl Machine {
     /// One server dies of this.
     pub fn die(&mut self, id: &InstanceId, cause: FailureCause, message: &str) {
         self.deaths.insert(id.clone(), Death { cause, message: message.to_owned() });
+        let helped = self.servers.iter().find(|s| s.id == *id && matches!(s.fate, Fate::LeavesHelper(_)));
+        if let Some(Server { id, model, process, .. }) = helped.cloned() {
+            let process = ProcessId { pid: self.next_pid(), ..process };
+            self.leftovers.push(Leftover { id, model, process });
+        }
         self.end(id);
+    }
+
+    fn next_pid(&mut self) -> i32 {
+        self.last_pid += 1;
+        while self.bystanders.contains_key(&self.last_pid) {
+            self.last_pid += 1;
+        }
+        self.last_pid
     }
 
     /// The machine starts again, and counts pids and ticks from the beginning.
     pub fn reboot(&mut self, now: Timestamp) {
         self.boot += 1;
         self.servers.clear();
+        self.leftovers.clear();
         self.strangers.clear();
         self.bystanders.clear();
         (self.booted, self.last_pid, self.ended) = (now, 100, None);
@@ -176,7 +215,10 @@ impl Machine {
     /// The clock is set; the kernel tells start times by the clock as it is.
     pub fn set_clock(&mut self, by: i64) {
         self.booted.0 += by;
-        self.servers.iter_mut().for_each(|server| server.started_at.0 += by);
+        for server in &mut self.servers {
+            server.started_at.0 += by;
+            server.left_at.iter_mut().for_each(|time| time.0 += by);
+        }
     }
 
     /// A process of somebody else gets the pid of the last of ours that ended.
@@ -202,8 +244,16 @@ impl Machine {
         self.binaries.get(declared).cloned().unwrap_or_else(|| Ok(binary(path, "release 1")))
     }
 
-    /// Lets servers whose time has come die.
+    /// Lets servers whose time has come die, and wrappers end.
     pub fn pass_time(&mut self, now: Timestamp) {
+        let leaves =
+            |s: &Server| s.fate == Fate::Leaves && s.left_at.is_none() && !s.unreadable && s.turns_at() <= Some(now);
+        for index in (0..self.servers.len()).filter(|index| leaves(&self.servers[*index])).collect::<Vec<_>>() {
+            let (pid, ticks) = (self.next_pid(), self.ticks(now));
+            let server = &mut self.servers[index];
+            self.ended = Some(server.process.clone());
+            (server.process.pid, server.process.start_ticks, server.left_at) = (pid, ticks, Some(now));
+        }
         let died: Vec<_> = self
             .servers
             .iter()
@@ -217,23 +267,15 @@ impl Machine {
     pub fn next_event(&self, now: Timestamp) -> Option<Timestamp> {
         let times = self.servers.iter().flat_map(|s| {
             let (ready, death) = s.fate.course();
-            ready.into_iter().chain(death.map(|(t, _)| t)).map(|t| s.started_at.plus(t))
+            ready.into_iter().chain(death.map(|(t, _)| t)).map(|t| s.started_at.plus(t)).chain(s.turns_at())
         });
         times.filter(|t| *t > now).min()
     }
 
     /// Starts a server; it dies at once if its port is taken.
     pub fn spawn(&mut self, launch: &Launch, now: Timestamp) -> ProcessId {
-        self.last_pid += 1;
-        while self.bystanders.contains_key(&self.last_pid) {
-            self.last_pid += 1;
-        }
-        let process = ProcessId {
-            pid: self.last_pid,
-            start_ticks: u64::try_from(now.0.saturating_sub(self.booted.0)).unwrap_or(0),
-            boot_id: self.boot_id(),
-            pid_namespace: 1,
-        };
+        let process =
+            ProcessId { pid: self.next_pid(), start_ticks: self.ticks(now), boot_id: self.boot_id(), pid_namespace: 1 };
         let after = |flag: &str| launch.args.iter().skip_while(|a| *a != flag).nth(1).cloned();
         let port = after("--port").map(|port| port.parse().unwrap());
         let fate = self.fates.get(&launch.model).cloned();
@@ -243,6 +285,7 @@ impl Machine {
             spec: launch.spec.clone(),
             process: process.clone(),
             started_at: now,
+            left_at: None,
             host: after("--host").unwrap(),
             port,
             fate: fate.unwrap_or_else(|| Fate::of(after("--fate").as_deref().unwrap_or("ready"))),
@@ -256,6 +299,10 @@ impl Machine {
             self.die(&launch.id, FailureCause::PortBusy, "couldn't bind HTTP server socket");
         }
         process
+    }
+
+    fn ticks(&self, now: Timestamp) -> u64 {
+        u64::try_from(now.0.saturating_sub(self.booted.0)).unwrap_or(0)
     }
 
     /// Ends a server because it was asked to.
@@ -276,6 +323,7 @@ impl Machine {
         let mut observed = Observed {
             boot_id: self.boot_id(),
             instances: readable().map(|s| s.instance(now)).collect(),
+            leftovers: self.leftovers.clone(),
             foreign: self.foreign.clone(),
             ..Observed::default()
         };
@@ -313,11 +361,20 @@ impl Server {
         record.process.as_ref().map_or(self.started_at >= record.started_at, |process| *process == self.process)
     }
 
+    /// When it is seen to be a wrapper.
+    fn turns_at(&self) -> Option<Timestamp> {
+        Some(self.started_at.plus(self.fate.turn()?))
+    }
+
     fn instance(&self, now: Timestamp) -> Instance {
         let age = now.since(self.started_at);
         let ready = self.fate.course().0.is_some_and(|t| age >= t);
         let health = match (self.silent, ready) {
             _ if self.fate == Fate::Deaf => Health::NotListening,
+            _ if self.fate == Fate::Wraps => match self.turns_at() {
+                Some(time) if time <= now => Health::Wrapped { child: self.process.pid + 1000 },
+                _ => Health::NotListening,
+            },
             (true, _) => Health::Unanswered("timed out".to_owned()),
             (false, true) => Health::Ready,
             (false, false) => Health::Loading,
@@ -328,7 +385,7 @@ impl Server {
             model: self.model.clone(),
             spec: self.spec.clone(),
             process: self.process.clone(),
-            started_at: self.started_at,
+            started_at: self.left_at.unwrap_or(self.started_at),
             host: self.host.clone(),
             port: self.port,
             url: None,

@@ -259,6 +259,8 @@ impl World {
         assert!(wanted != Some(DesiredState::Stopped), "promise broken: {model} is not to run and started");
         let others = self.machine.of(model.as_str());
         assert!(others.is_empty(), "promise broken: a second instance of {model}: {others:?}");
+        let left = self.machine.leftovers.iter().find(|leftover| leftover.model == *model);
+        assert!(left.is_none(), "promise broken: {model} is started beside what is left of it: {left:?}");
         let Some(intent) = self.store.instance(&launch.id).filter(|i| i.state == InstanceState::Intent) else {
             panic!("promise broken: {model} starts unrecorded");
         };
@@ -287,8 +289,8 @@ impl World {
         let state = self.store.instance(&target.id).map(|i| i.state);
         let recorded = matches!(state, None | Some(InstanceState::Stopping));
         assert!(recorded, "promise broken: {model} is stopped while recorded as {state:?}");
-        let Some(server) = self.machine.servers.iter().find(|s| s.id == target.id) else { return };
         assert!(!self.promises.is_suspended(model), "promise broken: {model} is suspended and stopped");
+        let Some(server) = self.machine.servers.iter().find(|s| s.id == target.id) else { return };
         let unknown = self.promises.unreadable.contains(&target.id);
         assert!(!unknown, "promise broken: {model} is unknown and stopped");
         let only = self.machine.of(model.as_str()).len() == 1;

@@ -11,7 +11,7 @@ use herdsman::model::{
 };
 use herdsman::plan::{Limits, MaxDeletes};
 
-use super::{Ended, World};
+use super::{Ended, Server, World};
 
 macro_rules! rules {
     ($($rule:ident $word:literal $meaning:literal)*) => {
@@ -59,6 +59,7 @@ rules! {
     IgnoreStateByHand "ignore-state-by-hand" "goes by the declared state of a model that was started or stopped by hand"
     KeepStateByHand "keep-state-by-hand" "keeps a state by hand when the definition changes"
     RestartAnother "restart-another" "restarts the next instance, too, when one was to be restarted"
+    IgnoreLeftovers "ignore-leftovers" "does not see what instances left"
     RememberRestart "remember-restart" "does not forget a restart whose instance is gone"
 }
 
@@ -147,6 +148,7 @@ impl World {
     ) -> herdsman::model::Observed {
         match self.sabotage {
             Some(Sabotage::UnknownIsAbsent) => seen.unknown.clear(),
+            Some(Sabotage::IgnoreLeftovers) => seen.leftovers.clear(),
             Some(Sabotage::BelieveAnyAnswer) => {
                 seen.instances.iter_mut().for_each(|instance| instance.health = Health::Ready);
             }
@@ -239,7 +241,10 @@ impl World {
         }
         let harmed = self.machine.foreign.values().any(|(_, theirs)| *theirs == pid);
         assert!(!harmed, "promise broken: pid {pid} is of another state directory and stopped");
-        match self.machine.servers.iter().find(|s| s.id == target.id && s.process == target.process) {
+        self.machine.leftovers.retain(|leftover| leftover.id != target.id);
+        // What a wrapper left meanwhile carries the markers, too.
+        let is_its = |s: &&Server| s.id == target.id && (s.process == target.process || s.left_at.is_some());
+        match self.machine.servers.iter().find(is_its) {
             Some(server) if server.unreadable => Err("its environment cannot be read".to_owned()),
             Some(_) => {
                 self.machine.end(&target.id);

@@ -50,9 +50,9 @@ fn step(step: &Step) -> String {
         Step::Record(changes) => {
             format!("record {}", changes.iter().map(change).collect::<Vec<_>>().join(", "))
         }
-        Step::Stop { target, duplicate, .. } => {
+        Step::Stop { target, keeps_status, .. } => {
             let how = if target.force { " by force" } else { "" };
-            let which = if *duplicate { " (extra)" } else { "" };
+            let which = if *keeps_status { " (status stays)" } else { "" };
             format!("stop {}{how}{which}", target.process)
         }
         Step::Start { launch, record, after, .. } => {

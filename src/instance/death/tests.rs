@@ -19,7 +19,7 @@ fn death(log: &str) -> (FailureCause, String) {
 }
 
 fn exited(status: i32) -> Known {
-    Known { exit: Some(ExitStatus::from_raw(status)), taken_port: None }
+    Known { exit: Some(ExitStatus::from_raw(status)), ..Known::default() }
 }
 
 #[test]
@@ -152,4 +152,14 @@ proptest! {
     fn no_log_makes_the_reader_panic(log in ".*", status in any::<i32>()) {
         let _ = from_log(&log, exited(status));
     }
+}
+
+#[test]
+fn an_end_without_an_error_before_it_was_ready_is_a_wrappers() {
+    let known = Known { taken_port: Some(8101), ..exited(0) };
+    let death = from_log("", known);
+    assert_eq!(death.cause, FailureCause::Spec, "another port would not help");
+    assert!(death.message.contains("port 8101: a wrapper must start llama-server with `exec`"), "{death:?}");
+    let was_ready = from_log("", Known { was_ready: true, ..exited(0) });
+    assert!(!was_ready.message.contains("wrapper"), "{was_ready:?}");
 }

@@ -7,7 +7,7 @@ use super::super::waiting::WaitFor;
 use super::super::wanted::Wanted;
 use super::Decider;
 use super::wish::Wish;
-use crate::model::{Change, Crashes, DesiredState, GenerationOutcome, ModelRecord, OnFailure};
+use crate::model::{Change, Crashes, DesiredState, FailureCause, GenerationOutcome, ModelRecord, OnFailure};
 
 impl<'s> Decider<'s, '_> {
     /// No instance, and one is wanted.
@@ -16,7 +16,7 @@ impl<'s> Decider<'s, '_> {
         if self.is_served_elsewhere(wanted) {
             return;
         }
-        let edited = record.generation.hash != wanted.hash;
+        let edited = wanted.is_edit_of(record);
         if matches!(record.generation.outcome, GenerationOutcome::Failed(_))
             && !edited
             && !self.tries_again(wanted, record)
@@ -24,7 +24,7 @@ impl<'s> Decider<'s, '_> {
             self.start_last_ready(wanted, record);
             return;
         }
-        if !edited && self.backs_off(record) {
+        if !edited && !self.leaves_port(wanted, record) && self.backs_off(record) {
             return;
         }
         let number = self.next_number(wanted, record);
@@ -89,7 +89,7 @@ impl<'s> Decider<'s, '_> {
 
     /// Another generation begins without the crashes of the former one.
     pub(super) fn forget_crashes(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
-        if record.generation.hash != wanted.hash && record.crashes.count > 0 {
+        if record.crashes.count > 0 && wanted.is_edit_of(record) {
             self.d.changes.push(Change::SetCrashes { model: self.s.name.clone(), crashes: Crashes::default() });
         }
     }
@@ -121,6 +121,13 @@ impl<'s> Decider<'s, '_> {
             _ if self.s.by_hand.state.is_some() => self.why(wanted, DesiredState::Running),
             _ => Reason::NotRunning,
         }
+    }
+
+    /// Whether it just found its port taken and has another one now: the same
+    /// conflict is not to be waited out.
+    fn leaves_port(&self, wanted: &Wanted<'_>, record: &ModelRecord) -> bool {
+        let death = self.s.settled.as_ref().and_then(|settled| settled.death.as_ref());
+        record.generation.hash != wanted.hash && death.is_some_and(|death| death.cause == FailureCause::PortBusy)
     }
 
     /// Waits out the delay after a crash; whether it does.

@@ -26,8 +26,8 @@ use super::settle::Settled;
 use super::waiting::WaitFor;
 use super::wanted::Wanted;
 use crate::model::{
-    Change, DesiredState, Health, Instance, InstanceRecord, InstanceState, ModelName, ModelRecord, Unresolved,
-    UpdatePolicy,
+    Change, DesiredState, Health, Instance, InstanceRecord, InstanceState, Leftover, ModelName, ModelRecord,
+    StopTarget, Unresolved, UpdatePolicy,
 };
 pub use suspended::hold_still;
 pub use wish::{Decision, StartWish, StopWish, Wish};
@@ -50,6 +50,8 @@ pub struct Situation<'a> {
     pub by_hand: ByHand<'a>,
     /// Its live instances, the one to keep first.
     pub live: Vec<&'a Instance>,
+    /// What instances left that are gone.
+    pub leftovers: Vec<&'a Leftover>,
     /// Rows of other programs with its name.
     pub rows: Vec<i64>,
     /// Why nothing is deleted in this pass.
@@ -90,6 +92,7 @@ struct Decider<'s, 'd> {
 
 impl<'s> Decider<'s, '_> {
     fn run(&mut self) {
+        self.stop_leftovers();
         self.stop_duplicates();
         let s = self.s;
         match (&s.wanted, self.record()) {
@@ -145,12 +148,28 @@ impl<'s> Decider<'s, '_> {
         Some((live, self.record().and_then(|r| r.instances.iter().find(|i| i.id == live.id))))
     }
 
+    /// What is left of an instance ends before another starts. It may hold the
+    /// port and the memory, and nobody else would ever end it.
+    fn stop_leftovers(&mut self) {
+        for Leftover { id, model, process } in self.s.leftovers.iter().copied() {
+            let target = StopTarget {
+                process: process.clone(),
+                id: id.clone(),
+                model: model.clone(),
+                force: false,
+                socket: None,
+            };
+            self.d.reasons.push(Reason::Leftover { pid: process.pid });
+            self.d.duplicates.push(StopWish { target, record: None, drain: None, failed: false });
+        }
+    }
+
     fn stop_duplicates(&mut self) {
         let Some((kept, _)) = self.kept() else { return };
         for extra in self.s.live.iter().skip(1) {
             let record = self.record().and_then(|r| r.instances.iter().find(|i| i.id == extra.id)).cloned();
             self.d.reasons.push(Reason::Duplicate { pid: extra.process.pid, kept: kept.process.pid });
-            self.d.duplicates.push(StopWish { target: target(extra, false), record, drain: None });
+            self.d.duplicates.push(StopWish { target: target(extra, false), record, drain: None, failed: false });
         }
     }
 
@@ -160,11 +179,12 @@ impl<'s> Decider<'s, '_> {
         let drain = recorded.unwrap_or(UpdatePolicy::default().drain);
         let stop = self.kept().map(|(live, recorded)| stop(live, recorded, Some(drain)));
         if down {
-            self.d.reasons.push(Reason::Down);
-            self.d.wish = stop.map_or(Wish::Nothing, Wish::Stop);
-            if matches!(self.d.wish, Wish::Nothing) {
-                self.d.reasons.clear();
-                self.idle_status(record);
+            match stop {
+                Some(stop) => {
+                    self.d.reasons.push(Reason::Down);
+                    self.d.wish = Wish::Stop(stop);
+                }
+                None => self.idle_status(record),
             }
             return;
         }

@@ -21,6 +21,7 @@ impl<'s> Decider<'s, '_> {
         if let Some((_, why)) = given_up {
             let reason = match why {
                 GivenUp::NotReady => Reason::NotReadyInTime,
+                GivenUp::Wrapped(child) => Reason::Wrapped { pid: live.process.pid, child: *child },
                 GivenUp::Unanswered(silent) => {
                     Reason::Unhealthy { for_ms: u64::try_from(silent.as_millis()).unwrap_or(u64::MAX) }
                 }
@@ -92,7 +93,8 @@ impl<'s> Decider<'s, '_> {
         let force = matches!(reason, Reason::NotReadyInTime | Reason::Unhealthy { .. });
         self.d.reasons.push(reason);
         let target = target(live, force);
-        self.d.wish = Wish::Stop(Box::new(StopWish { target, record: Some(recorded.clone()), drain: None }));
+        let failed = self.s.settled.as_ref().is_some_and(|settled| settled.death.is_some());
+        self.d.wish = Wish::Stop(Box::new(StopWish { target, record: Some(recorded.clone()), drain: None, failed }));
     }
 
     /// The instance serves what is wanted.
@@ -157,7 +159,7 @@ impl<'s> Decider<'s, '_> {
     /// failed and that nothing has changed about: what works does not give way
     /// to what is known not to.
     fn serves_for_failed(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) -> bool {
-        record.generation.hash == wanted.hash
+        !wanted.is_edit_of(record)
             && matches!(record.generation.outcome, GenerationOutcome::Failed(_))
             && !self.tries_again(wanted, record)
     }

@@ -20,7 +20,7 @@ impl<'s> Decider<'s, '_> {
         let failed = matches!(record.generation.outcome, GenerationOutcome::Failed(_))
             || record.generation.outcome == GenerationOutcome::Pending && record.crashes.count > 0;
         // What is to be stopped is not tried, so nobody would ever know better.
-        if wants_one && failed && record.generation.hash == wanted.hash {
+        if wants_one && failed && !wanted.is_edit_of(record) {
             self.d.failed_origins.clone_from(&record.generation.origins);
         }
     }
@@ -28,15 +28,17 @@ impl<'s> Decider<'s, '_> {
     /// The status column follows what is seen, and needs no action.
     pub(super) fn note_status(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
         let failed = match &record.generation.outcome {
-            GenerationOutcome::Failed(death) if record.generation.hash == wanted.hash => {
+            GenerationOutcome::Failed(death) if !wanted.is_edit_of(record) => {
                 Some(format!("generation {} failed: {}", record.generation.number, death.message))
             }
             _ => None,
         };
+        let given_up = self.s.settled.as_ref().filter(|settled| settled.given_up.is_some() && settled.death.is_some());
         let (status, message) = match self.kept() {
+            Some(_) if given_up.is_some() => (Status::Error, failed.or_else(|| Some(self.last_words(record)))),
             Some((live, _)) => match live.health {
                 Health::Ready => (Status::Running, failed),
-                Health::Loading | Health::NotListening => (Status::Loading, failed),
+                Health::Loading | Health::NotListening | Health::Wrapped { .. } => (Status::Loading, failed),
                 // It cannot be asked: what was last recorded stands.
                 Health::Unanswered(_) => return,
             },

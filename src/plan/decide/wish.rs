@@ -20,7 +20,7 @@ pub struct Decision {
     pub changes: Vec<Change>,
     /// That a dry run took the command line: recorded after the generation.
     pub accepted: Option<Change>,
-    /// Second instances to stop.
+    /// Second instances, and what others left, to stop.
     pub duplicates: Vec<StopWish>,
     /// What it waits for.
     pub waits: Vec<WaitFor>,
@@ -112,6 +112,8 @@ pub struct StopWish {
     pub record: Option<InstanceRecord>,
     /// How long requests in flight may take; `None`: it is not asked.
     pub drain: Option<Duration>,
+    /// It has failed, and its model's status says how.
+    pub failed: bool,
 }
 
 /// An instance to start.
@@ -135,8 +137,13 @@ pub(super) fn target(live: &Instance, force: bool) -> StopTarget {
 pub(super) fn stop(live: &Instance, recorded: Option<&InstanceRecord>, drain: Option<Duration>) -> Box<StopWish> {
     let state = recorded.map(|r| r.state);
     let idle = matches!(state, None | Some(InstanceState::Stopping))
-        || matches!(live.health, Health::Loading | Health::NotListening);
-    Box::new(StopWish { target: target(live, false), record: recorded.cloned(), drain: drain.filter(|_| !idle) })
+        || matches!(live.health, Health::Loading | Health::NotListening | Health::Wrapped { .. });
+    Box::new(StopWish {
+        target: target(live, false),
+        record: recorded.cloned(),
+        drain: drain.filter(|_| !idle),
+        failed: false,
+    })
 }
 
 #[cfg(test)]

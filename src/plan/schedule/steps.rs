@@ -29,7 +29,7 @@ impl Scheduler<'_> {
             None if steps.is_empty() => return None,
             // A second instance goes, whatever the first has to wait for.
             None => {
-                reasons.retain(|reason| matches!(reason, Reason::Duplicate { .. }));
+                reasons.retain(|reason| matches!(reason, Reason::Duplicate { .. } | Reason::Leftover { .. }));
                 ActionKind::Stop
             }
         };
@@ -121,7 +121,7 @@ impl Scheduler<'_> {
         match self.stop_now(stop) {
             StopNow::Yes => {
                 steps.extend((!changes.is_empty()).then_some(Step::Record(changes)));
-                steps.push(stop_step(stop, !self.is_recorded(model)));
+                steps.push(stop_step(stop, stop.failed || !self.is_recorded(model)));
                 Some(true)
             }
             StopNow::DrainUntil(deadline) => {
@@ -202,6 +202,6 @@ impl Scheduler<'_> {
     }
 }
 
-fn stop_step(stop: &StopWish, duplicate: bool) -> Step {
-    Step::Stop { target: stop.target.clone(), record: stop.record.clone().map(Box::new), duplicate }
+fn stop_step(stop: &StopWish, keeps_status: bool) -> Step {
+    Step::Stop { target: stop.target.clone(), record: stop.record.clone().map(Box::new), keeps_status }
 }

@@ -121,7 +121,7 @@ fn of_two_instances_the_one_with_the_wanted_spec_is_kept() {
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
     stop    chat: pid 102 is a second instance, pid 101 is kept
-            - stop pid 102 (extra)
+            - stop pid 102 (status stays)
     -- 0.000 s
     nothing, 1 matching
     ");
@@ -134,7 +134,7 @@ fn of_two_instances_the_ready_one_is_kept_then_the_one_on_its_port() {
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
     stop    chat: pid 102 is a second instance, pid 101 is kept
-            - stop pid 102 (extra)
+            - stop pid 102 (status stays)
     -- 0.000 s
     nothing, 1 matching
     ");
@@ -143,7 +143,7 @@ fn of_two_instances_the_ready_one_is_kept_then_the_one_on_its_port() {
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
     stop    chat: pid 103 is a second instance, pid 101 is kept
-            - stop pid 103 (extra)
+            - stop pid 103 (status stays)
     -- 0.000 s
     nothing, 1 matching
     ");
@@ -158,7 +158,7 @@ fn an_unrecorded_instance_with_the_wanted_spec_replaces_a_recorded_one_without()
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
     adopt   chat: pid 101 is a second instance, pid 102 is kept; pid 102 carries our mark and was not recorded
-            - stop pid 101 (extra)
+            - stop pid 101 (status stays)
             - record chat instance ready
     -- 0.000 s
     update  chat: port 8100 -> 8200 (no restart)   models.d/chat.toml:2
@@ -179,7 +179,7 @@ fn a_second_instance_is_stopped_together_with_a_restart() {
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
     restart chat: pid 102 is a second instance, pid 101 is kept; ctx_size set to 2   models.d/chat.toml:2
-            - stop pid 102 (extra)
+            - stop pid 102 (status stays)
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of chat on port 8100
@@ -205,7 +205,7 @@ fn a_second_instance_is_stopped_although_the_first_drains() {
     assert_snapshot!(world.story_of(2), @r"
     -- 0.000 s
     stop    chat: pid 102 is a second instance, pid 101 is kept
-            - stop pid 102 (extra)
+            - stop pid 102 (status stays)
     wait    chat: draining, 1 request in flight
     -- 0.000 s
     wait    chat: draining, 1 request in flight
@@ -351,7 +351,7 @@ fn of_two_instances_one_that_is_being_stopped_is_not_kept() {
     assert_snapshot!(world.planned(), @r"
     note    chat status loading
     adopt   chat: pid 101 is a second instance, pid 102 is kept; pid 102 carries our mark and was not recorded
-            - stop pid 101 (extra)
+            - stop pid 101 (status stays)
             - record chat instance loading
     ");
 }
@@ -364,7 +364,7 @@ fn of_two_instances_without_the_wanted_spec_the_one_on_the_recorded_port_is_kept
     world.define(model("chat").option("ctx_size", "2"));
     assert_snapshot!(world.planned(), @r"
     restart chat: pid 102 is a second instance, pid 101 is kept; ctx_size set to 2   models.d/chat.toml:2
-            - stop pid 102 (extra)
+            - stop pid 102 (status stays)
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of chat on port 8100

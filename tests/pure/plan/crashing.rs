@@ -230,7 +230,7 @@ fn down_stops_an_instance_that_no_record_knows() {
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
     stop    lost: herdsman down
-            - stop pid 101 (extra)
+            - stop pid 101 (status stays)
     -- 0.000 s
     nothing, 0 matching
     ");

@@ -20,3 +20,4 @@ mod readiness;
 mod remains;
 mod removing;
 mod updating;
+mod wrappers;

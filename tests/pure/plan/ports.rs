@@ -28,8 +28,9 @@ fn a_conflict_before_the_first_readiness_allots_another_port() {
     -- 0.000 s
     found   chat start failed: couldn't bind HTTP server socket
     note    instance gone
-    note    chat status idle
-    start   chat: port 8100 -> 8101   models.d/chat.toml
+    note    chat crashes 1
+    note    chat status error (couldn't bind HTTP server socket)
+    start   chat: port 8100 -> 8101   models.d/chat.toml; process gone: couldn't bind HTTP server socket
             - record chat port 8101, generation 2, generation 2 accepted by release 1
             - start generation 2 of chat on port 8101
     -- 0.000 s

@@ -21,11 +21,10 @@ fn a_server_without_progress_is_given_up_after_the_timeout() {
     note    chat generation 2 failed: not ready after 60 s
     note    chat crashes 0
     note    chat instance stopping
-    note    chat status loading (generation 2 failed: not ready after 60 s)
-    stop    chat: not ready in time
-            - stop pid 102 by force
-    -- 60.000 s
     note    chat status error (generation 2 failed: not ready after 60 s)
+    stop    chat: not ready in time
+            - stop pid 102 by force (status stays)
+    -- 60.000 s
     start   chat: generation 2 failed, back to generation 1
             - start generation 1 of chat on port 8100
     wait    chat: generation 2 failed: not ready after 60 s; generation 1 serves; waits for an edit (or --retry)
@@ -136,11 +135,10 @@ fn a_server_without_a_layer_on_a_gpu_is_not_ready_where_one_is_required() {
     note    chat generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true
     note    chat crashes 0
     note    chat instance stopping
-    note    chat status running (generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true)
-    stop    chat: not ready in time
-            - stop pid 102 by force
-    -- 1.000 s
     note    chat status error (generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true)
+    stop    chat: not ready in time
+            - stop pid 102 by force (status stays)
+    -- 1.000 s
     start   chat: generation 2 failed, back to generation 1
             - start generation 1 of chat on port 8100
     wait    chat: generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true; generation 1 serves; waits for an edit (or --retry)

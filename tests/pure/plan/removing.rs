@@ -219,7 +219,7 @@ fn an_instance_of_a_model_that_neither_files_nor_records_know_is_stopped() {
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
     delete  lost: definition of lost removed
-            - stop pid 102 (extra)
+            - stop pid 102 (status stays)
     -- 0.000 s
     nothing, 1 matching
     ");
@@ -244,7 +244,7 @@ fn a_record_of_an_instance_without_a_model_is_forgotten_once_it_is_gone() {
     world.machine.server("lost").unreadable = false;
     assert_snapshot!(world.planned(), @r"
     delete  lost: definition of lost removed
-            - stop pid 102 (extra)
+            - stop pid 102 (status stays)
     ");
     world.machine.end(&lost.id);
     assert_snapshot!(world.story(), @r"
@@ -341,11 +341,11 @@ fn what_the_guard_keeps_keeps_its_port() {
     assert_snapshot!(world.story_of(1), @r"
     -- 0.000 s
     delete  a: definition of a removed
-            - stop pid 101 (extra)
+            - stop pid 101 (status stays)
     delete  b: definition of b removed
-            - stop pid 102 (extra)
+            - stop pid 102 (status stays)
     delete  c: definition of c removed
-            - stop pid 103 (extra)
+            - stop pid 103 (status stays)
     restart d: port 8103 -> 8100   models.d/d.toml:2
             - record d port 8100, generation 2, generation 2 accepted by release 1
             - stop pid 104

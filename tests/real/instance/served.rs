@@ -191,3 +191,27 @@ fn instances_outlive_the_host_that_started_them_and_are_found_without_a_record()
     let reaped = rustix::process::waitpid(Pid::from_raw(process.pid), WaitOptions::NOHANG);
     assert!(matches!(reaped, Ok(Some(_))));
 }
+
+#[test]
+fn a_child_that_answers_for_its_wrapper_is_told_and_its_port_is_no_strangers() {
+    let mut bench = Bench::new();
+    let port = free_port();
+    let llama = bench.llama("wrapped", &["--port", &port.to_string()]);
+    let mut launch =
+        bench.launch("wrapped", "/bin/sh", &["-c", "\"$0\" \"$@\"; true", llama_server().to_str().unwrap()]);
+    launch.args.extend(llama.args);
+    let process = bench.spawn(&launch);
+    let seen = bench.until("wrapped", |seen| matches!(seen.instances[0].health, Health::Wrapped { .. }));
+    let [wrapper] = &seen.instances[..] else { panic!("{seen:?}") };
+    assert_eq!((&wrapper.process, wrapper.port), (&process, Some(port)));
+    let Health::Wrapped { child } = wrapper.health else { panic!("{wrapper:?}") };
+    assert_ne!(child, process.pid);
+    assert_eq!(seen.listeners.get(&port), Some(&Listener::Ours(launch.id.clone())));
+    // The wrapper's end makes the server the instance.
+    bench.records[0].process = Some(process.clone());
+    signal(&process, Signal::KILL);
+    let ready = bench.until("left behind", |seen| matches!(&seen.instances[..], [one] if one.process.pid == child));
+    assert_eq!((&ready.instances[0].health, ready.deaths.len()), (&Health::Ready, 0));
+    assert!(bench.stop()[0].is_ok());
+    assert!(bench.observe().instances.is_empty());
+}

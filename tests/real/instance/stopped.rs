@@ -5,7 +5,9 @@ use std::time::Instant;
 use herdsman::instance::{Host, StopError};
 use herdsman::model::{InstanceId, ProcessId};
 
-use super::bench::{Bench, eventually, is_alive};
+use rustix::process::Signal;
+
+use super::bench::{Bench, eventually, is_alive, signal};
 
 #[test]
 fn force_kills_at_once_and_many_are_stopped_together() {
@@ -57,6 +59,7 @@ fn a_process_with_another_start_time_is_never_signalled() {
     let process = bench.spawn(&launch);
     let mut earlier = bench.started[0].clone();
     earlier.process.start_ticks -= 1;
+    earlier.id = InstanceId("earlier".into());
     assert!(bench.host.stop(&[earlier])[0].is_ok(), "the one that is meant is gone");
     assert!(is_alive(&process));
 }
@@ -88,9 +91,53 @@ fn a_process_of_another_boot_is_gone_and_one_of_another_namespace_out_of_reach()
     let process = bench.spawn(&launch);
     let mut before = bench.started[0].clone();
     before.process = ProcessId { boot_id: "before".into(), ..process.clone() };
+    before.id = InstanceId("before".into());
     let mut elsewhere = bench.started[0].clone();
     elsewhere.process = ProcessId { pid_namespace: 1, ..process.clone() };
     let results = bench.host.stop(&[before, elsewhere]);
     assert!(matches!(results[..], [Ok(()), Err(StopError::Elsewhere { .. })]), "{results:?}");
     assert!(is_alive(&process));
+}
+
+/// Starts a wrapper in sh, which writes the pid of its child; returns both.
+fn wrapper(bench: &mut Bench, script: &str) -> (ProcessId, ProcessId) {
+    let path = bench.path("child");
+    let script = format!("{script} & echo $! > {0}.part; mv {0}.part {0}; wait", path.display());
+    let launch = bench.launch("wrapper", "/bin/sh", &["-c", &script]);
+    let process = bench.spawn(&launch);
+    eventually("forked", || path.exists());
+    let pid = std::fs::read_to_string(path).unwrap().trim().parse().unwrap();
+    (process.clone(), ProcessId { pid, ..process })
+}
+
+#[test]
+fn whatever_carries_the_markers_ends_too_in_whichever_session() {
+    let mut bench = Bench::new();
+    let (process, child) = wrapper(&mut bench, "setsid sleep 1000");
+    let leads = || std::fs::read_to_string(format!("/proc/{}/comm", child.pid)).unwrap() == "sleep\n";
+    eventually("in a session of its own", leads);
+    assert!(bench.stop()[0].is_ok());
+    assert!(!is_alive(&process) && !is_alive(&child));
+}
+
+#[test]
+fn what_has_lost_the_markers_and_not_left_the_session_ends_too() {
+    let mut bench = Bench::new();
+    let (process, child) = wrapper(&mut bench, "env -i sleep 1000");
+    let is_bare = || std::fs::read(format!("/proc/{}/environ", child.pid)).unwrap().is_empty();
+    eventually("without markers", is_bare);
+    assert!(bench.stop()[0].is_ok());
+    assert!(!is_alive(&process) && !is_alive(&child));
+}
+
+#[test]
+fn what_is_left_of_an_instance_that_is_gone_ends_by_its_markers() {
+    let mut bench = Bench::new();
+    let (process, child) = wrapper(&mut bench, "sleep 1000");
+    signal(&process, Signal::KILL);
+    let left = bench.until("left over", |seen| !seen.leftovers.is_empty());
+    assert!(left.instances.is_empty() && left.deaths.contains_key(&bench.records[0].id), "{left:?}");
+    assert_eq!((left.leftovers[0].process.pid, &left.leftovers[0].id), (child.pid, &bench.records[0].id));
+    assert!(bench.stop()[0].is_ok());
+    assert!(!is_alive(&child));
 }

@@ -112,6 +112,7 @@ fn assert_as_declared(world: &mut World) {
     }
     let forgotten = records.overrides.keys().find(|name| !world.desired.definitions.contains_key(*name));
     assert_eq!(forgotten, None, "promise broken: by hand and not declared: {text}");
+    assert_eq!(world.machine.leftovers, [], "promise broken: something is left: {text}");
     let strays = world.machine.servers.iter().filter(|s| !world.desired.definitions.contains_key(&s.model)).count();
     assert_eq!(strays, 0, "promise broken: servers that nobody declares: {text}");
 }

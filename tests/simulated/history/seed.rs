@@ -101,7 +101,8 @@ impl Dice {
     }
 
     fn written(&mut self, model: usize) -> Written {
-        const FATES: [&str; 7] = ["dies", "crashes", "hangs", "deaf", "crawls", "slow", "ready"];
+        const FATES: [&str; 10] =
+            ["dies", "crashes", "hangs", "deaf", "crawls", "slow", "ready", "wraps", "leaves", "leaves-helper"];
         Written {
             model,
             spec: self.rng.u8(..3),
