@@ -147,7 +147,7 @@ fn tell(import: &Import) {
 const fn mark(kind: Kind) -> char {
     match kind {
         Kind::Dropped => '-',
-        Kind::Secret => '!',
+        Kind::Secret | Kind::Check => '!',
         Kind::Changed => '~',
     }
 }
@@ -180,10 +180,12 @@ fn summary(import: &Import, dry_run: bool) -> String {
     };
     let left_out = import.left_out.len();
     let (changed, dropped, secrets) = (of(Kind::Changed), of(Kind::Dropped), of(Kind::Secret));
+    let check = of(Kind::Check);
     part(left_out, format!("{} left out", count(left_out, "model")));
     part(changed, format!("{changed} said in another form"));
     part(dropped, format!("{dropped} without a counterpart"));
     part(secrets, format!("{} to fill in", count(secrets, "secret")));
+    part(check, format!("{check} to check"));
     let mut summary = parts.join(", ") + ".\n";
     let stopped = import.definitions.iter().filter(|(named, _)| named.model.state == DesiredState::Stopped).count();
     if stopped > 0 {

@@ -78,6 +78,9 @@ pub enum Why {
     SecretReference(String),
     /// It was kept, in another form.
     Became(String),
+    /// It may mean something else here: what a person has to look at, as a
+    /// sentence.
+    Check(String),
 }
 
 /// What a remark is, for the counts.
@@ -87,6 +90,8 @@ pub enum Kind {
     Dropped,
     /// A person has to say where the secret is.
     Secret,
+    /// A person has to look at it before the model runs.
+    Check,
     /// The definition says it in another form.
     Changed,
 }
@@ -98,6 +103,7 @@ impl Why {
         match self {
             Self::SecretToFill => Kind::Secret,
             Self::Became(_) => Kind::Changed,
+            Self::Check(_) => Kind::Check,
             Self::UnknownOption
             | Self::BadValue(_)
             | Self::Owned(_)
@@ -133,7 +139,7 @@ impl fmt::Display for Why {
                 f,
                 "`{name}` looks like a secret, which a definition does not hold: for `api_key` and `hf_token`, `[secrets]` takes `{{ env = \"{name}\" }}`; if it is none, add its value yourself"
             ),
-            Self::Became(what) => f.write_str(what),
+            Self::Became(what) | Self::Check(what) => f.write_str(what),
         }
     }
 }
