@@ -39,7 +39,10 @@ fn weights_that_lead_nowhere_are_named() {
 
 #[test]
 fn a_text_called_gguf_is_not_taken_for_weights() {
-    weights_are_refused(|path| fs::write(path, "version https://git-lfs\n").unwrap(), &["is a Git LFS pointer", "git lfs pull"]);
+    weights_are_refused(
+        |path| fs::write(path, "version https://git-lfs\n").unwrap(),
+        &["is a Git LFS pointer", "git lfs pull"],
+    );
     weights_are_refused(|path| fs::write(path, "hello\n").unwrap(), &["is not a GGUF file: it begins with text"]);
     weights_are_refused(|path| fs::write(path, "<!DOCTYPE html>").unwrap(), &["is an HTML page, not a GGUF file"]);
 }

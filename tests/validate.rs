@@ -182,7 +182,8 @@ fn what_looks_like_a_definition_and_is_not_read_is_told() {
 
 #[test]
 fn a_path_that_is_written_for_a_shell_or_for_windows_is_shown_as_typed() {
-    let paths = ["'~/a.gguf'", "'$HOME/a.gguf'", r"'C:\models\a.gguf'", r#""C:\temp\new.gguf""#, r"'\\wsl$\Debian\srv\a.gguf'"];
+    let paths =
+        ["'~/a.gguf'", "'$HOME/a.gguf'", r"'C:\models\a.gguf'", r#""C:\temp\new.gguf""#, r"'\\wsl$\Debian\srv\a.gguf'"];
     let checkout = Checkout::new(&[("bad.toml", "model = \"C:\\models\\a.gguf\"\n")]);
     for (number, path) in paths.iter().enumerate() {
         checkout.write(&[(&format!("m{number}.toml"), &format!("model = {path}\n"))]);

@@ -8,7 +8,7 @@ use super::open::Refused;
 use super::output::{complain, print};
 use super::{Exit, Places};
 use crate::definition::{absolute, render};
-use crate::import::{self, File, Import, Kind, LeftOut, Named, Source, SourceError, WriteError};
+use crate::import::{self, File, Import, Kind, LeftOut, Named, Remark, Source, SourceError, WriteError};
 use crate::model::DesiredState;
 use crate::text::{count, printable};
 
@@ -109,7 +109,7 @@ pub(super) fn run(_places: &Places, args: &ImportArgs) -> anyhow::Result<Exit> {
         print(next_steps(*pid, &import, to))?;
     }
     let failed = import.left_out.iter().any(|left_out| left_out.why.is_failure());
-    Ok(if failed { Exit::Failed } else { Exit::Converged })
+    Ok(if failed || to_check(&import) > 0 { Exit::Failed } else { Exit::Converged })
 }
 
 /// A source nothing can be made of.
@@ -152,6 +152,18 @@ const fn mark(kind: Kind) -> char {
     }
 }
 
+/// How much there is for a person to look at before the models run.
+fn to_check(import: &Import) -> usize {
+    remarks(import).filter(|remark| remark.why.kind() == Kind::Check).count()
+}
+
+/// All that is told besides the definitions.
+fn remarks(import: &Import) -> impl Iterator<Item = &Remark> {
+    let own = import.definitions.iter().flat_map(|(named, _)| &named.model.remarks);
+    let left_out = import.left_out.iter().flat_map(|left_out| &left_out.remarks);
+    import.remarks.iter().chain(left_out).chain(own)
+}
+
 /// A line a definition.
 fn list(import: &Import, to: &Path) -> String {
     let path = |file: &File| to.join(&file.name).display().to_string();
@@ -165,12 +177,7 @@ fn list(import: &Import, to: &Path) -> String {
 
 /// Counts of all that was told.
 fn summary(import: &Import, dry_run: bool) -> String {
-    let kinds = || {
-        let own = import.definitions.iter().flat_map(|(named, _)| &named.model.remarks);
-        let left_out = import.left_out.iter().flat_map(|left_out| &left_out.remarks);
-        import.remarks.iter().chain(left_out).chain(own).map(|remark| remark.why.kind())
-    };
-    let of = |kind: Kind| kinds().filter(|other| *other == kind).count();
+    let of = |kind: Kind| remarks(import).filter(|remark| remark.why.kind() == kind).count();
     let verb = if dry_run { "Would write" } else { "Wrote" };
     let mut parts = vec![format!("{verb} {}", count(import.definitions.len(), "definition"))];
     let mut part = |number: usize, text: String| {
@@ -180,7 +187,7 @@ fn summary(import: &Import, dry_run: bool) -> String {
     };
     let left_out = import.left_out.len();
     let (changed, dropped, secrets) = (of(Kind::Changed), of(Kind::Dropped), of(Kind::Secret));
-    let check = of(Kind::Check);
+    let check = to_check(import);
     part(left_out, format!("{} left out", count(left_out, "model")));
     part(changed, format!("{changed} said in another form"));
     part(dropped, format!("{dropped} without a counterpart"));
@@ -198,11 +205,16 @@ fn summary(import: &Import, dry_run: bool) -> String {
 
 /// How to take over a process.
 fn next_steps(pid: i32, import: &Import, to: &Path) -> String {
-    let Some((Named { name, .. }, _)) = import.definitions.first() else { return String::new() };
+    let Some((Named { name, model }, _)) = import.definitions.first() else { return String::new() };
     let dir = to.display();
+    let waits = if model.port.is_some() { ", and that it waits for the port" } else { "" };
+    let edit = match to_check(import) {
+        0 => String::new(),
+        _ => format!("settle what is marked `!`, in {dir}/{name}.toml\n  "),
+    };
     format!(
-        "\nProcess {pid} runs on as it is: herdsman touches no server it did not start. To take {name} over:\n  \
-         herdsman --models-dir {dir} reconcile --dry-run   # shows its start, and that it waits for the port\n  \
+        "\nProcess {pid} runs on as it is: herdsman touches no server it did not start. To take {name} over:\n  {edit}\
+         herdsman --models-dir {dir} reconcile --dry-run   # shows its start{waits}\n  \
          kill {pid}   # or stop its service; whoever started it must not start it again\n  \
          herdsman --models-dir {dir} reconcile\n"
     )

@@ -164,7 +164,9 @@ impl Listing {
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             let message = format!("not read: {}{more} in a directory below the definitions", first.to_string_lossy());
             let shown = paths::shown_in(shown_dir, name);
-            let help = format!("move it up, or read that directory with `--models-dir {shown}`; `_` before its name ends this warning");
+            let help = format!(
+                "move it up, or read that directory with `--models-dir {shown}`; `_` before its name ends this warning"
+            );
             Some(warning(name, message, help))
         });
         misnamed.chain(directories).collect()
@@ -281,8 +283,19 @@ mod tests {
     #[test]
     fn only_toml_files_without_underscore_or_dot_are_definitions() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["b.toml", "a.toml", "_defaults.toml", "_draft.toml", ".hidden.toml", "a.toml~", "c.TOML", ".toml", "d.toml.txt", "_E.TOML", "README.md"]
-        {
+        for name in [
+            "b.toml",
+            "a.toml",
+            "_defaults.toml",
+            "_draft.toml",
+            ".hidden.toml",
+            "a.toml~",
+            "c.TOML",
+            ".toml",
+            "d.toml.txt",
+            "_E.TOML",
+            "README.md",
+        ] {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
         for sub in ["sub", ".git", "_drafts", "empty"] {
@@ -297,10 +310,13 @@ mod tests {
         let told = |d: Diagnostic| (d.file.to_string(), d.message + "; " + &d.help.unwrap_or_default());
         let told: Vec<_> = listing.not_read(dir.path(), "m/").into_iter().map(told).collect();
         let name = "not read: the name of a definition ends in `.toml`, in small letters; rename it to";
-        assert_eq!(told[..2], [
-            ("m/c.TOML".to_owned(), format!("{name} `c.toml`")),
-            ("m/d.toml.txt".to_owned(), format!("{name} `d.toml`")),
-        ]);
+        assert_eq!(
+            told[..2],
+            [
+                ("m/c.TOML".to_owned(), format!("{name} `c.toml`")),
+                ("m/d.toml.txt".to_owned(), format!("{name} `d.toml`")),
+            ]
+        );
         assert_eq!(told[2].0, "m/sub");
         assert!(told[2].1.starts_with("not read: c.toml and 1 more in a directory below"), "{told:?}");
         assert_eq!(told.len(), 3);

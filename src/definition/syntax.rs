@@ -73,7 +73,8 @@ fn problem(source: &Source<'_>, table: &DeTable<'_>, error: &Error) -> Diagnosti
 fn is_windows_path(source: &Source<'_>, at: usize) -> bool {
     let line = source.text.get(..at).unwrap_or_default().rsplit('\n').next().unwrap_or_default();
     let Some((_, text)) = line.split_once('"') else { return false };
-    let drive = text.get(1..3).is_some_and(|drive| drive == ":\\") && text.starts_with(|c: char| c.is_ascii_alphabetic());
+    let drive =
+        text.get(1..3).is_some_and(|drive| drive == ":\\") && text.starts_with(|c: char| c.is_ascii_alphabetic());
     drive || text.starts_with("\\\\") || text.contains(".\\")
 }
 

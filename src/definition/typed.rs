@@ -153,7 +153,9 @@ mod tests {
 
     #[test]
     fn what_may_be_a_name_of_this_machine_is_let_alone() {
-        for typed in ["a.gguf", "../w/a.gguf", "/srv/~/a.gguf", "~a.gguf", "a$b.gguf", "$", "c:a.gguf", "./~/a", "/a\\ b"] {
+        for typed in
+            ["a.gguf", "../w/a.gguf", "/srv/~/a.gguf", "~a.gguf", "a$b.gguf", "$", "c:a.gguf", "./~/a", "/a\\ b"]
+        {
             assert_eq!(Odd::of(typed), None, "{typed}");
         }
     }

@@ -22,7 +22,7 @@ pub fn read(options: &Options<'_>, model: &mut Model, name: &str, value: &str, p
         }
         return;
     }
-    if super::names_a_secret(name) {
+    if super::names_a_secret(name) || super::secret::is_in_url(value) {
         model.remark(place, format!("{name}=…"), Why::SecretVariable);
         return;
     }

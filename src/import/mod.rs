@@ -21,6 +21,7 @@
 //! - Nothing is guessed: a command that is not llama-server's is left out.
 //! - No file is overwritten.
 
+mod apart;
 mod command_line;
 mod database;
 mod environment;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -118,4 +119,97 @@ fn another_program_is_no_source() {
     let world = World::new();
     let pid = std::process::id().to_string();
     world.run(&["import", "process", &pid, "--to", "out"]).exits(65).says(&["not llama-server"]);
+}
+
+/// Starts a llama-server in namespaces of its own, as a container has them:
+/// `unshare` with `options` runs `mounts` and then the server. Its pid here.
+fn in_namespaces(world: &World, options: &[&str], mounts: &str, arguments: &str) -> (Background, String) {
+    let script = format!("set -e; server=$0; {mounts}; exec \"$server\" {arguments}");
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user"]).args(options).args(["sh", "-c", &script]).arg(llama_server());
+    command.current_dir(world.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.env("XDG_CACHE_HOME", world.path().join("cache")).env("HTTPS_PROXY", "http://me:verysecret@proxy:1");
+    command.env("RADV_PERFTEST", "x").env("AMD_VULKAN_ICD", "RADV").env("ONLY_NAMED", "verysecret");
+    let mut unshare = Background::from(command.spawn().unwrap());
+    let outer = unshare.child().id().to_string();
+    let mut pid = None;
+    eventually("the server runs", PATIENCE, || {
+        let below = fs::read_to_string(format!("/proc/{outer}/task/{outer}/children")).unwrap_or_default();
+        let is_server =
+            |pid: &str| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.ends_with("llama-server"));
+        pid = std::iter::once(&*outer).chain(below.split_whitespace()).find(|pid| is_server(pid)).map(str::to_owned);
+        pid.is_some()
+    });
+    (unshare, pid.unwrap())
+}
+
+/// Imports it: what was told, and the definition.
+fn imported(world: &World, pid: &str, exit: i32) -> (crate::support::Ran, String) {
+    let ran = world.run(&["import", "process", pid, "--to", "out"]).exits(exit);
+    let file = fs::read_dir(world.path().join("out")).unwrap().next().unwrap().unwrap().path();
+    let text = fs::read_to_string(file).unwrap();
+    assert!(!text.contains("verysecret") && !ran.to_string().contains("verysecret"), "{ran}{text}");
+    (ran, text)
+}
+
+#[test]
+fn what_means_something_else_here_of_a_server_in_a_container_is_told_and_not_taken() {
+    let world = World::new();
+    world.weights("m", "hi ");
+    for dir in ["models", "cache", "programs"] {
+        fs::create_dir(world.path().join(dir)).unwrap();
+    }
+    let programs = llama_server().parent().map(Path::display).unwrap().to_string();
+    let mounts = format!(
+        "mount --bind weights models; mount --bind weights cache; mount --bind '{programs}' programs; server=$PWD/programs/llama-server"
+    );
+    let options = ["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let arguments = "-m models/m.gguf -c 512 -t 1 --host 0.0.0.0 --port 8080";
+    let (server, pid) = in_namespaces(&world, &options, &mounts, arguments);
+    let (ran, text) = imported(&world, &pid, 1);
+    let root = world.path().display().to_string();
+    ran.says(&[
+        &format!("! pid {pid}: m: {root}/models/m.gguf: a path of its own mount namespace, seen from here as /proc/{pid}/root{root}/models/m.gguf"),
+        &format!("! pid {pid}: m: port 8080: that is a port of its own network namespace"),
+        &format!("! pid {pid}: m: host 0.0.0.0: "),
+        &format!("! pid {pid}: m: XDG_CACHE_HOME={root}/cache: "),
+        &format!("! pid {pid}: m: it runs in a process namespace of its own"),
+        &format!("! pid {pid}: m: binary {root}/programs/llama-server: "),
+        "HTTPS_PROXY=…",
+        "ONLY_NAMED",
+        "settle what is marked `!`",
+        "to check",
+    ]);
+    // The file it names is there, as long as the process is.
+    assert!(Path::new(&format!("/proc/{pid}/root{root}/models/m.gguf")).exists());
+    let definition: String = text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
+    for taken in
+        ["state = \"stopped\"", &format!("model = \"{root}/models/m.gguf\""), "RADV_PERFTEST = \"x\"", "AMD_VULKAN_ICD"]
+    {
+        assert!(definition.contains(taken), "{taken}: {text}");
+    }
+    for not_taken in ["/proc/", "binary", "port", "host", "XDG_CACHE_HOME", "HTTPS_PROXY", "ONLY_NAMED"] {
+        assert!(!definition.contains(not_taken), "{not_taken}: {text}");
+    }
+    drop(server);
+}
+
+#[test]
+fn of_a_server_with_mounts_of_its_own_and_the_same_files_all_is_taken() {
+    // As a unit with `PrivateTmp=` has them.
+    let world = World::new();
+    world.weights("m", "hi ");
+    fs::create_dir_all(world.path().join("cache")).unwrap();
+    let port = free_port();
+    let arguments = format!("-m weights/m.gguf -c 512 -t 1 --port {port}");
+    let (server, pid) = in_namespaces(&world, &["--mount"], "true", &arguments);
+    let (ran, text) = imported(&world, &pid, 0);
+    ran.does_not_say("namespace");
+    let root = world.path().display().to_string();
+    let cache = format!("XDG_CACHE_HOME = \"{root}/cache\"");
+    for taken in [&format!("weights/m.gguf\""), &format!("port = {port}"), "binary = ", &cache] {
+        assert!(text.contains(taken), "{taken}: {text}");
+    }
+    assert!(!text.contains("stopped"), "{text}");
+    drop(server);
 }
