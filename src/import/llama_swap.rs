@@ -7,15 +7,14 @@
 
 use std::rc::Rc;
 
-use super::macros::{self, Macros, PORT};
+use super::cmd::Reading;
+use super::macros::{Macros, PORT};
 use super::model::Model;
 use super::options::{Given, Options, seconds};
 use super::remark::{LeftOut, Place, Reason, Remark, Why};
 use super::secret::may_hold_one;
 use super::source::{Problem, Read};
 use super::yaml::{self, Node, Pair};
-use super::{command_line, environment};
-use crate::definition::catalogue::{OptionSpec, ValueKind};
 use crate::model::DesiredState;
 
 /// Keys of the file that have no counterpart, and what there is instead.
@@ -283,25 +282,17 @@ fn model(
             name => model.remark(&place, shown(name, value), instead(&MODEL, name)),
         }
     }
+    let reading = Reading { options: shared.options, variable: shared.variable, place };
     if let Some(env) = node.get("env") {
         for entry in texts(env, "env", problems) {
             let entry = macros.expand(&entry)?;
             let (name, value) = entry.split_once('=').unwrap_or((&entry, ""));
-            let place = place.line(env.line);
-            let value = if super::names_a_secret(name) {
-                value.to_owned()
-            } else if let Some(secret) = macros::secret_variable(value) {
-                model.remark(&place, format!("{name}=…"), Why::SecretReference(secret.to_owned()));
-                continue;
-            } else {
-                macros::variables(value, shared.variable)?
-            };
-            environment::read(shared.options, &mut model, name, &value, &place);
+            reading.variable(shared.options, &mut model, name, value, &place.line(env.line))?;
         }
     }
     let command = node.get("cmd");
     let text = command.and_then(|cmd| cmd.text()).filter(|cmd| !cmd.trim().is_empty()).ok_or(Reason::NoCommand)?;
-    run(shared, &mut model, &macros.expand(text)?, place)?;
+    reading.read(&mut model, &macros.expand(text)?)?;
     sleep(shared, &mut model, ttl, place);
     if let Some(proxy) = node.get("proxy")
         && !proxy.text().is_some_and(|url| leads_here(url, model.port))
@@ -326,52 +317,6 @@ fn leads_here(url: &str, port: Option<u16>) -> bool {
         Some((_, stated)) => port.is_some_and(|port| stated == port.to_string()),
         None => false,
     }
-}
-
-/// Reads the command line.
-fn run(shared: &Shared<'_>, model: &mut Model, command: &str, place: &Place) -> Result<(), Reason> {
-    let options = shared.options;
-    if command.contains('\0') {
-        return Err(Reason::Nul);
-    }
-    let words = shlex::split(&without_comments(command)).ok_or(Reason::OpenQuote)?;
-    let (program, words) = words.split_first().ok_or(Reason::NoCommand)?;
-    let program = macros::variables(program, shared.variable)?;
-    if !command_line::is_llama_server(&program) {
-        return Err(Reason::OtherProgram(crate::text::printable(command_line::program(&program))));
-    }
-    if program.contains('/') {
-        let path = crate::definition::absolute(options.base, std::path::Path::new(&program));
-        model.binary = Some(path.to_string_lossy().into_owned());
-    }
-    let mut ready: Vec<String> = Vec::with_capacity(words.len());
-    let mut before: Option<&OptionSpec> = None;
-    for word in words {
-        match before.map(|option| option.key.as_str()) {
-            // A port of herdsman's choice.
-            Some("port") if word == PORT => drop(ready.pop()),
-            Some(key) if super::names_a_secret(key) => ready.push(word.clone()),
-            _ => match macros::secret_variable(word) {
-                Some(secret) => {
-                    // An option without its value says nothing.
-                    let option = before.filter(|option| option.kind != ValueKind::Flag).and_then(|_| ready.pop());
-                    let what = option.unwrap_or_else(|| format!("${{env.{secret}}}"));
-                    model.remark(place, what, Why::SecretReference(secret.to_owned()));
-                }
-                None => ready.push(macros::variables(word, shared.variable)?),
-            },
-        }
-        before = options.catalogue.argument(word).map(|(option, _)| option);
-    }
-    command_line::read(options, model, &ready, place);
-    Ok(())
-}
-
-/// The command as llama-swap reads it: lines that begin with `#` are comments,
-/// a `\` at the end of a line means nothing.
-fn without_comments(command: &str) -> String {
-    let lines = command.lines().map(str::trim).filter(|line| !line.starts_with('#'));
-    lines.map(|line| line.strip_suffix('\\').unwrap_or(line)).collect::<Vec<_>>().join("\n")
 }
 
 /// `ttl` unloads the model when it is idle; llama-server can do so by itself.

@@ -22,7 +22,9 @@
 //! - No file is overwritten.
 
 mod apart;
+mod cmd;
 mod command_line;
+mod container;
 mod database;
 mod environment;
 mod files;
@@ -39,8 +41,10 @@ mod preset;
 mod process;
 mod remark;
 mod secret;
+mod shell;
 mod source;
 mod toml_value;
+mod wrapped;
 mod write;
 mod yaml;
 

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::cmd::DEFAULT_PORT;
 use super::model::{Model, Secret};
 use super::options::Options;
 use super::remark::{LeftOut, Place, Reason, Why};
@@ -12,9 +13,6 @@ use crate::definition::Catalogue;
 use crate::definition::catalogue::OptionSpec;
 use crate::instance::{Look, look};
 use crate::model::DesiredState;
-
-/// The port a llama-server listens on unless it is told another.
-const DEFAULT_PORT: u16 = 8080;
 
 /// Variables that change what a server does, by how their names begin: its
 /// own, those of libraries that compute, of drivers, of downloads.

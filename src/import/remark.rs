@@ -205,6 +205,9 @@ pub enum Reason {
         "its command runs `{0}`, not llama-server: write the definition by hand, with the options llama-server gets"
     )]
     OtherProgram(String),
+    /// A script is run that cannot be read.
+    #[error("its command runs the script {path}, which cannot be read: {cause}: is it there?", path = .0, cause = .1)]
+    Script(String, String),
     /// A macro nobody defined.
     #[error("the macro `${{{0}}}` is not defined: define it before it is used")]
     UnknownMacro(String),
