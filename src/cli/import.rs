@@ -23,8 +23,9 @@ pub struct ImportArgs {
 enum SourceArgs {
     /// The models of a llama-swap.
     LlamaSwap {
-        /// Its config.yaml.
-        file: String,
+        /// Its config.yaml, and directories of such files (`-config-dir`).
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<String>,
         #[command(flatten)]
         into: Into,
     },
@@ -72,7 +73,7 @@ struct Into {
 /// Runs the command.
 pub(super) fn run(_places: &Places, args: &ImportArgs) -> anyhow::Result<Exit> {
     let (source, Into { to, dry_run }) = match &args.source {
-        SourceArgs::LlamaSwap { file, into } => (Source::LlamaSwap(file.clone()), into),
+        SourceArgs::LlamaSwap { files, into } => (Source::LlamaSwap(files.clone()), into),
         SourceArgs::Preset { file, into } => (Source::Preset(file.clone()), into),
         SourceArgs::Database { file, into } => (Source::Database(file.clone()), into),
         SourceArgs::Process { pid, into } => (Source::Process(*pid), into),
@@ -154,7 +155,7 @@ const fn mark(kind: Kind) -> char {
 
 /// How much there is for a person to look at before the models run.
 fn to_check(import: &Import) -> usize {
-    remarks(import).filter(|remark| remark.why.kind() == Kind::Check).count()
+    remarks(import).filter(|remark| remark.why.kind().needs_you()).count()
 }
 
 /// All that is told besides the definitions.

@@ -64,8 +64,8 @@ use source::{Read, TextFile};
 /// What to import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// llama-swap's configuration, a file.
-    LlamaSwap(String),
+    /// llama-swap's configuration: files, and directories of them.
+    LlamaSwap(Vec<String>),
     /// A preset of llama-server's router, a file.
     Preset(String),
     /// A models database, an SQLite file.
@@ -97,9 +97,13 @@ pub fn import(source: &Source, cwd: &Path) -> Result<Import, SourceError> {
     let variable = |name: &str| std::env::var(name).ok();
     let read = match source {
         Source::LlamaSwap(shown) => {
-            let file = TextFile::read(cwd, shown)?;
-            llama_swap::read(&file.text, &Place::whole(shown), &options(parent(&file.path)), &variable)
-                .map_err(|problems| SourceError::malformed(shown, &file.text, problems))?
+            let files = source::text_files(cwd, shown, &["yml", "yaml"])?;
+            let base = files.first().map_or(cwd, |file| parent(&file.path));
+            let texts: Vec<(&str, Place)> =
+                files.iter().map(|file| (file.text.as_str(), Place::whole(&file.shown))).collect();
+            llama_swap::read(&texts, &options(base), &variable).map_err(|(number, problems)| {
+                SourceError::malformed(&files[number].shown, &files[number].text, problems)
+            })?
         }
         Source::Preset(shown) => {
             let file = TextFile::read(cwd, shown)?;

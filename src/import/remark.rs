@@ -96,6 +96,14 @@ pub enum Kind {
     Changed,
 }
 
+impl Kind {
+    /// Whether a person has to look before the model runs as it did.
+    #[must_use]
+    pub const fn needs_you(self) -> bool {
+        matches!(self, Self::Check)
+    }
+}
+
 impl Why {
     /// What it is, for the counts.
     #[must_use]

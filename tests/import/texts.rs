@@ -61,6 +61,33 @@ fn a_model_of_a_script_runs_once_it_is_looked_at() {
 }
 
 #[test]
+fn a_configuration_of_several_files_is_one() {
+    let world = World::new();
+    let conf = world.path().join("conf.d");
+    fs::create_dir(&conf).unwrap();
+    fs::write(world.path().join("main.yaml"), "macros:\n  s: llama-server -c 512\nhealthCheckTimeout: 90\n").unwrap();
+    fs::write(conf.join("b.yml"), "models:\n  b:\n    cmd: ${s} -m /b.gguf\n").unwrap();
+    fs::write(
+        conf.join("a.yaml"),
+        "models:\n  a:\n    cmd: ${s} -m /a.gguf\nhooks:\n  on_startup:\n    preload: [b]\n",
+    )
+    .unwrap();
+    fs::write(conf.join("notes.txt"), "not read").unwrap();
+    world
+        .run(&["import", "llama-swap", "main.yaml", "conf.d", "--to", "out"])
+        .exits(0)
+        .says(&["out/a.toml   conf.d/a.yaml:2 (declared stopped)", "out/b.toml   conf.d/b.yml:2\n"]);
+    let text = fs::read_to_string(world.path().join("out/b.toml")).unwrap();
+    assert!(text.contains("timeout = \"90s\"") && text.contains("ctx_size = 512"), "{text}");
+
+    fs::write(conf.join("c.yaml"), "models:\n  b:\n    cmd: ${s} -m /c.gguf\n").unwrap();
+    world
+        .run(&["import", "llama-swap", "main.yaml", "conf.d", "--to", "other"])
+        .exits(65)
+        .says(&["the model `b` is defined in conf.d/b.yml:2, too", "conf.d/c.yaml:2:3"]);
+}
+
+#[test]
 fn no_secret_of_a_configuration_is_told_or_written() {
     let world = World::new();
     let ran = import(&world, "llama-swap", "secrets.yaml").exits(1);
