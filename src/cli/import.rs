@@ -32,7 +32,14 @@ enum SourceArgs {
     /// The models of a llama-server that runs as a router.
     Preset {
         /// Its --models-preset, an INI file.
-        file: String,
+        #[arg(required_unless_present_any = ["dir", "cache"])]
+        file: Option<String>,
+        /// Its --models-dir, whose models it serves, too.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<String>,
+        /// Its cache of downloads (LLAMA_CACHE, or ~/.cache/huggingface/hub), the same.
+        #[arg(long, value_name = "DIR")]
+        cache: Option<String>,
         #[command(flatten)]
         into: Into,
     },
@@ -74,7 +81,9 @@ struct Into {
 pub(super) fn run(_places: &Places, args: &ImportArgs) -> anyhow::Result<Exit> {
     let (source, Into { to, dry_run }) = match &args.source {
         SourceArgs::LlamaSwap { files, into } => (Source::LlamaSwap(files.clone()), into),
-        SourceArgs::Preset { file, into } => (Source::Preset(file.clone()), into),
+        SourceArgs::Preset { file, dir, cache, into } => {
+            (Source::Preset { file: file.clone(), dir: dir.clone(), cache: cache.clone() }, into)
+        }
         SourceArgs::Database { file, into } => (Source::Database(file.clone()), into),
         SourceArgs::Process { pid, into } => (Source::Process(*pid), into),
         SourceArgs::Ggufs { dir, into } => (Source::Ggufs(dir.clone()), into),

@@ -152,7 +152,8 @@ fn model(pid: i32, shown: &str, seen: &Look) -> Result<Model, LeftOut> {
         model.remark(&place, format!("environment: {}", names.join(", ")), Why::NoCounterpart(why));
     }
     if model.weights.is_empty() {
-        let why = if seen.words.len() < 2 || is_router(seen) { Reason::Router } else { Reason::NoWeights };
+        let why =
+            if seen.words.len() < 2 || is_router(seen) { Reason::Router(of_router(seen)) } else { Reason::NoWeights };
         return Err(LeftOut::of(model, why));
     }
     model.binary = Some(binary(seen));
@@ -196,6 +197,20 @@ fn states_port(seen: &Look, catalogue: &Catalogue) -> bool {
 
 fn is_router(seen: &Look) -> bool {
     seen.words.iter().any(|word| word.starts_with("--models-"))
+}
+
+/// What imports the models of a router.
+fn of_router(seen: &Look) -> String {
+    let stated = |option: &str, variable: &str| {
+        let word = seen.words.iter().skip_while(|word| *word != option).nth(1);
+        let path = word.or_else(|| seen.environment.iter().find(|(name, _)| name == variable).map(|(_, path)| path));
+        path.map(|path| crate::definition::absolute(&seen.directory, Path::new(path)).display().to_string())
+    };
+    let preset =
+        stated("--models-preset", "LLAMA_ARG_MODELS_PRESET").map_or_else(String::new, |file| format!(" {file}"));
+    let dir = stated("--models-dir", "LLAMA_ARG_MODELS_DIR").map_or_else(String::new, |dir| format!(" --dir {dir}"));
+    // It always serves its cache, too.
+    format!("herdsman import preset{preset}{dir} --cache DIR --to models.d")
 }
 
 /// The program: as it was called if that is a path, which a link may lead to

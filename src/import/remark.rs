@@ -234,8 +234,8 @@ pub enum Reason {
     #[error("nothing says which weights to load: a definition needs `model`, `hf_repo` or `model_url`")]
     NoWeights,
     /// It is a router for other models.
-    #[error("it is a router, not a server of one model: import its preset file with `herdsman import preset FILE`")]
-    Router,
+    #[error("it is a router, not a server of one model: import what it serves with `{0}`")]
+    Router(String),
     /// The weights are no good; the sentence names the file.
     #[error("{0}")]
     Weights(String),

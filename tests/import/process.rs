@@ -213,3 +213,68 @@ fn of_a_server_with_mounts_of_its_own_and_the_same_files_all_is_taken() {
     assert!(!text.contains("stopped"), "{text}");
     drop(server);
 }
+
+/// What a router serves: each model's name, and its arguments.
+fn served(port: u16) -> Vec<(String, Vec<String>)> {
+    let (_, body) = get(port, "/models").unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let one = |model: &serde_json::Value| {
+        let arguments = model["status"]["args"].as_array().unwrap().iter().map(text).collect();
+        (text(&model["id"]), arguments)
+    };
+    body["data"].as_array().unwrap().iter().map(one).collect()
+}
+
+#[test]
+fn what_a_router_serves_is_imported_by_its_names_and_with_its_files() {
+    let world = World::new();
+    let tiny = |path: &str| {
+        let path = world.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        crate::support::gguf::TinyGguf::new("x ").write(&path).unwrap();
+    };
+    for path in ["plain", "top-00001-of-00002", "deep/er/x", "shards/s-00001-of-00002", "shards/s-00002-of-00002"] {
+        tiny(&format!("dir/{path}.gguf"));
+    }
+    for path in ["dir/vl/vl.gguf", "dir/vl/mmproj-vl.gguf", "dir/UPPER.GGUF", "other/o.gguf"] {
+        tiny(path);
+    }
+    let snapshot = format!("snapshots/{}", "0".repeat(40));
+    for path in ["a--One/SNAP/One-Q4_K_M.gguf", "a--One/SNAP/One-Q8_0.gguf", "a--One/SNAP/mmproj-One-f16.gguf"] {
+        tiny(&format!("cache/models--{}", path.replace("SNAP", &snapshot)));
+    }
+    fs::create_dir_all(world.path().join("cache/models--a--One/refs")).unwrap();
+    fs::write(world.path().join("cache/models--a--One/refs/main"), "0".repeat(40)).unwrap();
+    let preset = "[*]\nc = 512\n[plain]\ntemp = 0.5\n[shards]\nm = OTHER\n[new]\nm = OTHER\n[a/One:Q8_0]\ntop-k = 5\n";
+    let other = world.path().join("other/o.gguf").display().to_string();
+    fs::write(world.path().join("p.ini"), preset.replace("OTHER", &other)).unwrap();
+    let port = free_port();
+    let mut router = Command::new(llama_server());
+    router.args(["--models-dir", "dir", "--models-preset", "p.ini", "--port", &port.to_string()]);
+    router.env("LLAMA_CACHE", world.path().join("cache")).current_dir(world.path());
+    router.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut router = Background::from(router.spawn().unwrap());
+    eventually("it answers", PATIENCE, || matches!(get(port, "/models"), Ok((200, _))));
+    let root = world.path().display().to_string();
+    world.run(&["import", "process", &router.child().id().to_string(), "--to", "out"]).exits(1).says(&[&format!(
+        "import what it serves with `herdsman import preset {root}/p.ini --dir {root}/dir --cache DIR --to models.d`"
+    )]);
+
+    world.run(&["import", "preset", "p.ini", "--dir", "dir", "--cache", "cache", "--to", "out"]).exits(0);
+    let served = served(port);
+    drop(router);
+    assert_eq!(served.len(), 7, "{served:?}");
+    assert_eq!(fs::read_dir(world.path().join("out")).unwrap().count(), 7);
+    for (name, arguments) in served {
+        let file = world.path().join(format!("out/{}.toml", name.replace(['/', ':'], "-")));
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let after = |option: &str| arguments.iter().skip_while(|word| *word != option).nth(1);
+        for (option, key) in [("--model", "model"), ("--hf-repo", "hf_repo"), ("--mmproj", "mmproj")] {
+            let value = after(option)
+                .map(|value| if value.starts_with("dir/") { format!("{root}/{value}") } else { value.clone() });
+            let line = value.map(|value| format!("\n{key} = \"{value}\"\n"));
+            assert!(line.as_ref().is_none_or(|line| text.contains(line)), "{name}: {line:?} is not in {text}");
+        }
+        assert!(text.contains("ctx_size = 512") && after("--ctx-size").unwrap() == "512", "{name}: {text}");
+    }
+}
