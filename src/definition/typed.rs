@@ -61,9 +61,7 @@ impl<'t> Odd<'t> {
         let home = home.filter(|home| home.starts_with('/')).map(|home| home.trim_end_matches('/'));
         match self {
             Self::Tilde { rest } => Some(format!("{}{rest}", home?)),
-            Self::Variable { at: (start, end), name: "HOME" } if start == 0 => {
-                Some(format!("{}{}", home?, typed.get(end..)?))
-            }
+            Self::Variable { at: (0, end), name: "HOME" } => Some(format!("{}{}", home?, typed.get(end..)?)),
             Self::Variable { .. } => None,
             Self::Windows => in_wsl(typed),
         }

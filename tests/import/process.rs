@@ -207,7 +207,7 @@ fn of_a_server_with_mounts_of_its_own_and_the_same_files_all_is_taken() {
     ran.does_not_say("namespace");
     let root = world.path().display().to_string();
     let cache = format!("XDG_CACHE_HOME = \"{root}/cache\"");
-    for taken in [&format!("weights/m.gguf\""), &format!("port = {port}"), "binary = ", &cache] {
+    for taken in ["weights/m.gguf\"", &format!("port = {port}"), "binary = ", &cache] {
         assert!(text.contains(taken), "{taken}: {text}");
     }
     assert!(!text.contains("stopped"), "{text}");
