@@ -34,8 +34,10 @@ const INHERITED: &[&str] = &[
 
 /// Variables inherited by how their name begins: the locale and the GPU
 /// stacks.
-const INHERITED_PREFIXES: &[&str] =
-    &["CUDA_", "GGML_", "HIP_", "HSA_", "LC_", "NVIDIA_", "ONEAPI_", "ROCM_", "ROCR_", "VK_", "XDG_"];
+const INHERITED_PREFIXES: &[&str] = &[
+    "AMD_", "CUDA_", "DRI_", "GGML_", "GPU_", "HIP_", "HSA_", "LC_", "MESA_", "NVIDIA_", "ONEAPI_", "RADV_", "ROCM_",
+    "ROCR_", "ROC_", "SYCL_", "UR_", "VK_", "XDG_", "ZES_", "ZE_",
+];
 
 /// Whether a llama-server inherits the variable `name`.
 pub(crate) fn is_inherited(name: &OsStr) -> bool {

@@ -23,15 +23,23 @@ pub struct ImportArgs {
 enum SourceArgs {
     /// The models of a llama-swap.
     LlamaSwap {
-        /// Its config.yaml.
-        file: String,
+        /// Its config.yaml, and directories of such files (`-config-dir`).
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<String>,
         #[command(flatten)]
         into: Into,
     },
     /// The models of a llama-server that runs as a router.
     Preset {
         /// Its --models-preset, an INI file.
-        file: String,
+        #[arg(required_unless_present_any = ["dir", "cache"])]
+        file: Option<String>,
+        /// Its --models-dir, whose models it serves, too.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<String>,
+        /// Its cache of downloads (LLAMA_CACHE, or ~/.cache/huggingface/hub), the same.
+        #[arg(long, value_name = "DIR")]
+        cache: Option<String>,
         #[command(flatten)]
         into: Into,
     },
@@ -72,8 +80,10 @@ struct Into {
 /// Runs the command.
 pub(super) fn run(_places: &Places, args: &ImportArgs) -> anyhow::Result<Exit> {
     let (source, Into { to, dry_run }) = match &args.source {
-        SourceArgs::LlamaSwap { file, into } => (Source::LlamaSwap(file.clone()), into),
-        SourceArgs::Preset { file, into } => (Source::Preset(file.clone()), into),
+        SourceArgs::LlamaSwap { files, into } => (Source::LlamaSwap(files.clone()), into),
+        SourceArgs::Preset { file, dir, cache, into } => {
+            (Source::Preset { file: file.clone(), dir: dir.clone(), cache: cache.clone() }, into)
+        }
         SourceArgs::Database { file, into } => (Source::Database(file.clone()), into),
         SourceArgs::Process { pid, into } => (Source::Process(*pid), into),
         SourceArgs::Ggufs { dir, into } => (Source::Ggufs(dir.clone()), into),
@@ -108,8 +118,7 @@ pub(super) fn run(_places: &Places, args: &ImportArgs) -> anyhow::Result<Exit> {
     if let (Source::Process(pid), false) = (&source, *dry_run || files.is_empty()) {
         print(next_steps(*pid, &import, to))?;
     }
-    let needs_you = remarks(&import).any(|remark| remark.why.kind().needs_you());
-    let failed = needs_you || import.left_out.iter().any(|left_out| left_out.why.is_failure());
+    let failed = needing_you(&import) > 0 || import.left_out.iter().any(|left_out| left_out.why.is_failure());
     Ok(if failed { Exit::Failed } else { Exit::Converged })
 }
 
@@ -148,9 +157,21 @@ fn tell(import: &Import) {
 const fn mark(kind: Kind) -> char {
     match kind {
         Kind::Dropped => '-',
-        Kind::Lost | Kind::Secret => '!',
+        Kind::Lost | Kind::Secret | Kind::Check => '!',
         Kind::Changed => '~',
     }
+}
+
+/// How much there is for a person to do before the models run as they did.
+fn needing_you(import: &Import) -> usize {
+    remarks(import).filter(|remark| remark.why.kind().needs_you()).count()
+}
+
+/// All that is told besides the definitions.
+fn remarks(import: &Import) -> impl Iterator<Item = &Remark> {
+    let own = import.definitions.iter().flat_map(|(named, _)| &named.model.remarks);
+    let left_out = import.left_out.iter().flat_map(|left_out| &left_out.remarks);
+    import.remarks.iter().chain(left_out).chain(own)
 }
 
 /// A line a definition.
@@ -162,13 +183,6 @@ fn list(import: &Import, to: &Path) -> String {
         format!("  + {:width$}   {}{stopped}\n", path(file), model.place)
     };
     import.definitions.iter().map(line).collect()
-}
-
-/// All that was told.
-fn remarks(import: &Import) -> impl Iterator<Item = &Remark> {
-    let own = import.definitions.iter().flat_map(|(named, _)| &named.model.remarks);
-    let left_out = import.left_out.iter().flat_map(|left_out| &left_out.remarks);
-    import.remarks.iter().chain(left_out).chain(own)
 }
 
 /// Counts of all that was told.
@@ -183,12 +197,13 @@ fn summary(import: &Import, dry_run: bool) -> String {
     };
     let left_out = import.left_out.len();
     let (changed, dropped) = (of(Kind::Changed), of(Kind::Dropped));
-    let (lost, secrets) = (of(Kind::Lost), of(Kind::Secret));
+    let (lost, secrets, check) = (of(Kind::Lost), of(Kind::Secret), of(Kind::Check));
     part(left_out, format!("{} left out", count(left_out, "model")));
     part(changed, format!("{changed} said in another form"));
     part(dropped, format!("{dropped} without a counterpart"));
     part(lost, format!("{lost} not taken over"));
     part(secrets, format!("{} to fill in", count(secrets, "secret")));
+    part(check, format!("{check} to check"));
     let mut summary = parts.join(", ") + ".\n";
     let stopped = import.definitions.iter().filter(|(named, _)| named.model.state == DesiredState::Stopped).count();
     if stopped > 0 {
@@ -201,11 +216,16 @@ fn summary(import: &Import, dry_run: bool) -> String {
 
 /// How to take over a process.
 fn next_steps(pid: i32, import: &Import, to: &Path) -> String {
-    let Some((Named { name, .. }, _)) = import.definitions.first() else { return String::new() };
+    let Some((Named { name, model }, _)) = import.definitions.first() else { return String::new() };
     let dir = to.display();
+    let waits = if model.port.is_some() { ", and that it waits for the port" } else { "" };
+    let edit = match needing_you(import) {
+        0 => String::new(),
+        _ => format!("settle what is marked `!`, in {dir}/{name}.toml\n  "),
+    };
     format!(
-        "\nProcess {pid} runs on as it is: herdsman touches no server it did not start. To take {name} over:\n  \
-         herdsman --models-dir {dir} reconcile --dry-run   # shows its start, and that it waits for the port\n  \
+        "\nProcess {pid} runs on as it is: herdsman touches no server it did not start. To take {name} over:\n  {edit}\
+         herdsman --models-dir {dir} reconcile --dry-run   # shows its start{waits}\n  \
          kill {pid}   # or stop its service; whoever started it must not start it again\n  \
          herdsman --models-dir {dir} reconcile\n"
     )

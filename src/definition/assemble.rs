@@ -73,7 +73,7 @@ pub(super) fn definition(
     socket_without_port(&mut reader, context, &draft);
     reader.problems.sort_by_key(|problem| problem.snippet.as_ref().map(|(_, span)| span.start));
 
-    let (Some(name), Some((key, weights)), true) = (name, weights, reader.problems.is_empty()) else {
+    let (Some(name), Some((key, weights)), true) = (name, weights, !reader.has_errors()) else {
         return (bad(source, &draft, stem, &reader.problems), reader.problems);
     };
     if context.defaults_broken || binding.is_broken() {
@@ -129,9 +129,9 @@ fn socket_without_port(reader: &mut Reader<'_, '_>, context: &Context<'_>, draft
 }
 
 fn bad(source: &Source<'_>, draft: &Draft<'_, '_>, stem: &str, problems: &[Diagnostic]) -> Outcome {
-    let problem = match problems {
-        [] => format!("{FILE_NAME} beside it has errors"),
-        [first, ..] => first.message.clone(),
+    let problem = match problems.iter().find(|problem| problem.is_error()) {
+        None => format!("{FILE_NAME} beside it has errors"),
+        Some(first) => first.message.clone(),
     };
     let line = |stated: &Origin| stated.line;
     let mut claims = Claims::default();

@@ -35,7 +35,7 @@ pub(super) struct Binding {
 impl Binding {
     /// Whether this llama-server does not understand the defaults.
     pub fn is_broken(&self) -> bool {
-        !self.problems.is_empty()
+        self.problems.iter().any(Diagnostic::is_error)
     }
 }
 

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::text::{self, TextProblem};
-use super::{ReadFrom, Snapshot, defaults};
-use crate::model::Commit;
+use super::{ReadFrom, Snapshot, defaults, paths};
+use crate::model::{Commit, Diagnostic};
 use crate::trust::Access;
 
 /// Where definition files are read.
@@ -45,7 +45,7 @@ impl<'a> Directory<'a> {
     pub fn list(self) -> io::Result<Listing> {
         match self {
             Self::Disk(dir) => Listing::read(dir),
-            Self::Commit(snapshot) => Ok(Listing::of(snapshot.names().cloned())),
+            Self::Commit(snapshot) => Ok(Listing::of(snapshot.names().map(|name| (name.clone(), false)))),
         }
     }
 
@@ -108,30 +108,68 @@ impl Glance {
 
 /// The names of the definition files directly in a directory, sorted, and
 /// whether a defaults file lies beside them.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Listing {
     pub definitions: Vec<OsString>,
     pub has_defaults: bool,
+    /// Files that are no definitions for their names alone, sorted.
+    pub misnamed: Vec<OsString>,
+    /// Directories that may hold definitions, which nobody reads, sorted.
+    pub directories: Vec<OsString>,
 }
 
 impl Listing {
     /// Lists `dir`; directories in it are not descended into.
     pub fn read(dir: &Path) -> io::Result<Self> {
-        let names: io::Result<Vec<OsString>> = std::fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect();
+        let names: io::Result<Vec<(OsString, bool)>> = std::fs::read_dir(dir)?
+            .map(|entry| entry.map(|entry| (entry.file_name(), entry.file_type().is_ok_and(|kind| kind.is_dir()))))
+            .collect();
         Ok(Self::of(names?))
     }
 
-    fn of(names: impl IntoIterator<Item = OsString>) -> Self {
-        let mut listing = Self { definitions: Vec::new(), has_defaults: false };
-        for name in names {
+    /// Of these names, each with whether it is a directory's.
+    fn of(names: impl IntoIterator<Item = (OsString, bool)>) -> Self {
+        let mut listing = Self::default();
+        for (name, is_directory) in names {
             if name == defaults::FILE_NAME {
                 listing.has_defaults = true;
             } else if is_definition(&name) {
                 listing.definitions.push(name);
+            } else if matches!(name.as_bytes().first(), None | Some(b'_' | b'.')) {
+                // Put aside on purpose.
+            } else if is_directory {
+                listing.directories.push(name);
+            } else if is_misnamed(&name) {
+                listing.misnamed.push(name);
             }
         }
         listing.definitions.sort_unstable();
+        listing.misnamed.sort_unstable();
+        listing.directories.sort_unstable();
         listing
+    }
+
+    /// What lies in `dir` and is not read, although it looks like definitions;
+    /// `shown_dir` is how people see the directory before a name.
+    pub fn not_read(&self, dir: &Path, shown_dir: &str) -> Vec<Diagnostic> {
+        let warning = |name: &OsStr, message: String, help: String| {
+            Diagnostic::error(paths::shown_in(shown_dir, name), message).help(help).warning()
+        };
+        let misnamed = self.misnamed.iter().map(|name| {
+            let message = "not read: the name of a definition ends in `.toml`, in small letters".to_owned();
+            warning(name, message, format!("rename it to `{}`", well_named(&name.to_string_lossy())))
+        });
+        let directories = self.directories.iter().take(MOST_DIRECTORIES).filter_map(|name| {
+            let (first, more) = definitions_below(&dir.join(name))?;
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let message = format!("not read: {}{more} in a directory below the definitions", first.to_string_lossy());
+            let shown = paths::shown_in(shown_dir, name);
+            let help = format!(
+                "move it up, or read that directory with `--models-dir {shown}`; `_` before its name ends this warning"
+            );
+            Some(warning(name, message, help))
+        });
+        misnamed.chain(directories).collect()
     }
 }
 
@@ -140,6 +178,36 @@ impl Listing {
 #[must_use]
 pub fn is_part(name: &OsStr) -> bool {
     name == defaults::FILE_NAME || is_definition(name)
+}
+
+/// More directories than this beside definitions are not looked into.
+const MOST_DIRECTORIES: usize = 100;
+
+/// More names than this in one of them are not looked at.
+const MOST_BELOW: usize = 1000;
+
+/// The first of the definitions in a directory that nobody reads, and how many
+/// others there are.
+fn definitions_below(dir: &Path) -> Option<(OsString, usize)> {
+    let entries = std::fs::read_dir(dir).ok()?.take(MOST_BELOW).flatten();
+    let mut names: Vec<OsString> = entries.map(|entry| entry.file_name()).filter(|name| is_definition(name)).collect();
+    names.sort_unstable();
+    let more = names.len().checked_sub(1)?;
+    Some((names.swap_remove(0), more))
+}
+
+/// Whether only its name keeps a file from being a definition: `A.TOML`, or
+/// `a.toml.txt`, as Windows has it.
+fn is_misnamed(name: &OsStr) -> bool {
+    let name = name.as_bytes().to_ascii_lowercase();
+    name.ends_with(b".toml") || name.ends_with(b".toml.txt")
+}
+
+/// The name that [`is_misnamed`] asks for.
+fn well_named(name: &str) -> String {
+    let lower = name.to_ascii_lowercase();
+    let stem = lower.strip_suffix(".txt").unwrap_or(&lower).len().saturating_sub(".toml".len());
+    format!("{}.toml", name.get(..stem).unwrap_or_default())
 }
 
 fn is_definition(name: &OsStr) -> bool {
@@ -215,15 +283,43 @@ mod tests {
     #[test]
     fn only_toml_files_without_underscore_or_dot_are_definitions() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["b.toml", "a.toml", "_defaults.toml", "_draft.toml", ".hidden.toml", "a.toml~", "c.TOML", ".toml"]
-        {
+        for name in [
+            "b.toml",
+            "a.toml",
+            "_defaults.toml",
+            "_draft.toml",
+            ".hidden.toml",
+            "a.toml~",
+            "c.TOML",
+            ".toml",
+            "d.toml.txt",
+            "_E.TOML",
+            "README.md",
+        ] {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
-        std::fs::create_dir(dir.path().join("sub")).unwrap();
-        std::fs::write(dir.path().join("sub/d.toml"), "").unwrap();
+        for sub in ["sub", ".git", "_drafts", "empty"] {
+            std::fs::create_dir(dir.path().join(sub)).unwrap();
+        }
+        for below in ["sub/d.toml", "sub/c.toml", "sub/_x.toml", ".git/d.toml", "_drafts/d.toml", "empty/README.md"] {
+            std::fs::write(dir.path().join(below), "").unwrap();
+        }
         let listing = Listing::read(dir.path()).unwrap();
         assert_eq!(listing.definitions, ["a.toml", "b.toml"]);
         assert!(listing.has_defaults);
+        let told = |d: Diagnostic| (d.file.to_string(), d.message + "; " + &d.help.unwrap_or_default());
+        let told: Vec<_> = listing.not_read(dir.path(), "m/").into_iter().map(told).collect();
+        let name = "not read: the name of a definition ends in `.toml`, in small letters; rename it to";
+        assert_eq!(
+            told[..2],
+            [
+                ("m/c.TOML".to_owned(), format!("{name} `c.toml`")),
+                ("m/d.toml.txt".to_owned(), format!("{name} `d.toml`")),
+            ]
+        );
+        assert_eq!(told[2].0, "m/sub");
+        assert!(told[2].1.starts_with("not read: c.toml and 1 more in a directory below"), "{told:?}");
+        assert_eq!(told.len(), 3);
     }
 
     #[test]

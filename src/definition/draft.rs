@@ -195,6 +195,7 @@ fn binary(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -> Option<
         reader.problem(value.span(), "`binary` is empty", "", help);
         return None;
     }
+    reader.odd_paths(value);
     // Without a slash it is a command's name, looked up in PATH.
     let binary = if text.contains('/') { paths::resolve(base, text) } else { text.to_owned() };
     Some(reader.stated(binary, value.span()))

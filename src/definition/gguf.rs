@@ -39,12 +39,12 @@ pub enum GgufProblem {
         cause: io::Error,
     },
     /// It does not begin as a GGUF file does.
-    #[error("{path} is not a GGUF file: it begins with {looks}; give the path of a .gguf file")]
+    #[error("{path} {looks}")]
     NotGguf {
         /// The file.
         path: String,
-        /// What it seems to be.
-        looks: &'static str,
+        /// What it is instead, and the next step.
+        looks: Looks,
     },
     /// A version of the format that llama.cpp does not read.
     #[error("{path} is of GGUF version {version}, llama-server reads 2 and 3: convert it again")]
@@ -55,7 +55,7 @@ pub enum GgufProblem {
         version: u32,
     },
     /// It ends too early.
-    #[error("{path} is cut short: it has {size} bytes and needs {needed}; download or copy it again")]
+    #[error("{path} is truncated: it has {size} of at least {needed} bytes; download or copy it again")]
     Truncated {
         /// The file.
         path: String,
@@ -72,6 +72,25 @@ pub enum GgufProblem {
         /// What is wrong.
         what: &'static str,
     },
+}
+
+/// What is found where weights should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Looks {
+    /// Nothing.
+    #[error("is empty; download or copy it again")]
+    Empty,
+    /// What Git keeps in the place of a large file.
+    #[error("is a Git LFS pointer, not the weights; run `git lfs pull` in its repository")]
+    LfsPointer,
+    /// What a hub answers in the place of a file.
+    #[error(
+        "is an HTML page, not a GGUF file: the download got a login or error page; download it again, with a token if it needs one"
+    )]
+    Html,
+    /// Something else.
+    #[error("is not a GGUF file: it begins with {0}; give the path of a .gguf file")]
+    Other(&'static str),
 }
 
 /// Checks that `path` is a GGUF file and holds all its header announces.
@@ -97,7 +116,7 @@ pub fn check_gguf(path: &Path) -> Result<(), GgufProblem> {
 #[derive(Debug)]
 enum Flaw {
     Unreadable(io::Error),
-    NotGguf(&'static str),
+    NotGguf(Looks),
     Version(u32),
     Short { needed: u64 },
     Damaged(&'static str),
@@ -131,26 +150,39 @@ fn check(input: impl Read, size: u64) -> Result<(), Flaw> {
     if tensors > 0 && needed > size { Err(Flaw::Short { needed }) } else { Ok(()) }
 }
 
+/// How many bytes tell what a file is that is no GGUF file.
+const TELLING: usize = 64;
+
 fn magic(header: &mut Header<impl Read>) -> Result<(), Flaw> {
-    if header.size == 0 {
-        return Err(Flaw::NotGguf("nothing at all (it is empty)"));
+    let mut start = [0; TELLING];
+    let magic = usize::try_from(header.size).map_or(4, |size| size.min(4));
+    header.bytes(&mut start[..magic])?;
+    if &start[..magic] == b"GGUF" {
+        return Ok(());
     }
-    let mut magic = [0; 4];
-    // Of a file of 3 bytes, look at all there is.
-    let length = usize::try_from(header.size.min(4)).unwrap_or(4);
-    header.bytes(&mut magic[..length])?;
-    match &magic {
-        b"GGUF" => Ok(()),
-        b"FUGG" => Err(Flaw::NotGguf("the magic of a big-endian GGUF file")),
-        b"ggml" | b"ggjt" | b"lmgg" | b"tjgg" => Err(Flaw::NotGguf("the magic of GGML, the format before GGUF")),
-        b"vers" => Err(Flaw::NotGguf("the text of a Git LFS pointer (run `git lfs pull`)")),
-        [b'<', ..] => Err(Flaw::NotGguf("a web page")),
-        text if text.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace() || *byte == 0) => {
-            Err(Flaw::NotGguf("text"))
-        }
-        _ => Err(Flaw::NotGguf("other bytes")),
+    let telling = usize::try_from(header.size).map_or(TELLING, |size| size.min(TELLING));
+    header.bytes(&mut start[magic..telling])?;
+    Err(Flaw::NotGguf(looks(&start[..telling])))
+}
+
+/// What a file that begins so is, which is no GGUF file.
+fn looks(start: &[u8]) -> Looks {
+    let is_text = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace() || *byte == 0;
+    let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
+    match start {
+        [] => Looks::Empty,
+        _ if start.starts_with(b"version https://git-lfs") => Looks::LfsPointer,
+        [b'F', b'U', b'G', b'G', ..] => Looks::Other("the magic of a big-endian GGUF file"),
+        [b'g', b'g', b'm', b'l', ..] | [b'g', b'g', b'j', b't', ..] => Looks::Other(BEFORE),
+        [b'l', b'm', b'g', b'g', ..] | [b't', b'j', b'g', b'g', ..] => Looks::Other(BEFORE),
+        _ if text.starts_with(b"<") => Looks::Html,
+        _ if start.iter().all(|byte| *byte == 0) => Looks::Other("zeros: the download reserved its room and broke off"),
+        _ if start.iter().all(is_text) => Looks::Other("text"),
+        _ => Looks::Other("other bytes"),
     }
 }
+
+const BEFORE: &str = "the magic of GGML, the format before GGUF";
 
 /// Walks over one key-value; returns the alignment if that is what it states.
 fn key_value(header: &mut Header<impl Read>) -> Result<Option<u64>, Flaw> {

@@ -7,11 +7,14 @@ use std::sync::Arc;
 
 use super::catalogue::binary;
 use super::directory::Directory;
+use super::gguf::check_gguf;
 use super::secret::{SecretError, read_secret};
 use super::source::Source;
+use super::typed::{self, Odd};
 use super::{ReadFrom, defaults};
 use crate::model::{Definition, Desired, DesiredState, Diagnostic, ModelName, Origin, Unresolved};
 use crate::regular;
+use crate::text::printable;
 use crate::trust;
 
 /// What the files of a host were found to be, by path: `None` is good.
@@ -89,6 +92,31 @@ pub fn binary_checks(desired: &Desired, from: ReadFrom<'_>, default: Option<&str
     super::in_order(problems)
 }
 
+/// Weights that llama-server could not load: not GGUF files, or not all there.
+/// `reconcile` finds the same before a start; reading them in every pass would
+/// be too much.
+#[must_use]
+pub fn weights_checks(desired: &Desired, from: ReadFrom<'_>) -> Vec<Diagnostic> {
+    let mut checked = Checked::new();
+    let mut problems = Vec::new();
+    let running = desired.definitions.values().filter(|definition| definition.state == DesiredState::Running);
+    for definition in running {
+        for path in definition.spec.gguf_files() {
+            let found = checked.entry(path.to_owned());
+            let found = found.or_insert_with(|| check_gguf(Path::new(path)).err().map(|problem| problem.to_string()));
+            if let Some(message) = found {
+                let origin = definition.origin(&format!("file {path}"));
+                problems.push(problem_at(definition, desired, from, &origin, file_name(path), message));
+            }
+        }
+    }
+    super::in_order(problems)
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
 /// Declared ports that a stranger holds, as `stranger` tells.
 #[must_use]
 pub fn port_checks(desired: &Desired, from: ReadFrom<'_>, stranger: impl Fn(u16) -> Option<String>) -> Vec<Diagnostic> {
@@ -120,9 +148,19 @@ fn problems(definition: &Definition, desired: &Desired, from: ReadFrom<'_>, chec
         let Some(path) = field.strip_prefix("file ") else { continue };
         let found = checked.entry(path.to_owned()).or_insert_with(|| unreadable(path));
         if let Some(message) = found {
-            let name = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or(path);
-            let help = "put the file there, mend the path, or set `state = \"stopped\"`";
-            problems.push(problem_at(definition, desired, from, origin, name, message).help(help));
+            let typed = typed(desired, path);
+            let (message, help) = match typed.as_deref().and_then(Odd::of) {
+                Some(odd) => {
+                    let typed = typed.as_deref().unwrap_or_default();
+                    let message = format!("the file {typed} does not exist: {}", odd.problem());
+                    (message, odd.help(typed, typed::home().as_deref()))
+                }
+                None => {
+                    let help = "put the file there, mend the path, or set `state = \"stopped\"`";
+                    (message.clone(), help.to_owned())
+                }
+            };
+            problems.push(problem_at(definition, desired, from, origin, file_name(path), &message).help(help));
         }
     }
     for (variable, secret) in definition.spec.secrets.iter().filter(|(_, secret)| secret.digest.is_empty()) {
@@ -140,11 +178,18 @@ fn problems(definition: &Definition, desired: &Desired, from: ReadFrom<'_>, chec
     problems
 }
 
+/// A path as it was typed beside the definitions. Of `"C:\temp"` TOML made a
+/// tab, which is `\t` again.
+fn typed(desired: &Desired, path: &str) -> Option<String> {
+    let typed = path.strip_prefix(&*desired.dir.to_string_lossy())?.trim_start_matches('/');
+    Some(if typed.contains(char::is_control) { typed.escape_default().to_string() } else { typed.to_owned() })
+}
+
 fn unreadable(path: &str) -> Option<String> {
     let error = regular::open(Path::new(path)).err()?;
     Some(match error.kind() {
-        std::io::ErrorKind::NotFound => format!("the file {path} does not exist"),
-        _ => format!("the file {path} cannot be read: {error}"),
+        std::io::ErrorKind::NotFound => format!("the file {} does not exist", printable(path)),
+        _ => format!("the file {} cannot be read: {error}", printable(path)),
     })
 }
 

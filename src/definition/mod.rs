@@ -52,6 +52,7 @@ pub(crate) mod syntax;
 #[cfg(test)]
 mod tests;
 mod text;
+pub(crate) mod typed;
 pub(crate) mod value;
 
 use std::path::Path;
@@ -67,7 +68,7 @@ pub use files::identity_now;
 pub use gguf::{GgufProblem, check_gguf};
 pub(crate) use host::parse as parse_host;
 pub(crate) use host_checks::{Refused, problem_at, refuse};
-pub use host_checks::{binary_checks, host_checks, port_checks};
+pub use host_checks::{binary_checks, host_checks, port_checks, weights_checks};
 pub use load::Loader;
 pub(crate) use options::malformed as malformed_weights;
 pub use paths::lexical as absolute;

@@ -99,6 +99,9 @@ fn choose(
             return None;
         }
     };
+    if option.path.is_some() {
+        reader.odd_paths(value);
+    }
     let files: Vec<_> = found.files.iter().flat_map(super::files::shards).take(MOST_FILES + 1).collect();
     if files.len() > MOST_FILES {
         let message = format!("`{}` names more than {MOST_FILES} files", option.key);

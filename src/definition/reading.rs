@@ -42,6 +42,8 @@ pub(super) struct Reading {
     files: Vec<FileRead>,
     defaults: Option<Stamp>,
     defaults_text: String,
+    /// What is wrong with the defaults, and with the directory.
+    problems: Vec<Diagnostic>,
 }
 
 /// What reading one file gave.
@@ -106,7 +108,7 @@ impl Reading {
         let context = Context {
             base,
             defaults: defaults.as_ref(),
-            defaults_broken: !problems.is_empty(),
+            defaults_broken: problems.iter().any(Diagnostic::is_error),
             bindings: &bindings,
             files: &files,
             secrets: &secrets,
@@ -114,11 +116,17 @@ impl Reading {
         let last = last.filter(|last| !context.defaults_broken && last.defaults_text == source.text);
         let (reads, unchanged) = read_files(&context, options.cwd, directory, &listing, last, at_rest);
         problems.append(&mut bindings.into_problems());
+        if let Some(dir) = directory.on_disk() {
+            problems.append(&mut listing.not_read(dir, &paths::shown_dir(options.cwd, dir)));
+        }
         let desired = match last {
-            Some(last) if unchanged && problems.is_empty() && last.listing == listing => Arc::clone(&last.desired),
-            _ => Arc::new(collect(dir, directory, &reads, problems)),
+            Some(last) if unchanged && last.problems == problems && last.listing == listing => {
+                Arc::clone(&last.desired)
+            }
+            _ => Arc::new(collect(dir, directory, &reads, problems.clone())),
         };
-        Self { desired, listing, files: reads, defaults: stamp, defaults_text: source.text.to_owned() }
+        let defaults_text = source.text.to_owned();
+        Self { desired, listing, files: reads, defaults: stamp, defaults_text, problems }
     }
 
     /// Who can write to each file, of those on the disk.

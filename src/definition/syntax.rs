@@ -18,7 +18,13 @@ pub(crate) fn problems(source: &Source<'_>, table: &DeTable<'_>, errors: &[Error
     if let Some(problem) = conflict(source) {
         return vec![problem];
     }
-    errors.iter().take(MOST).map(|error| problem(source, table, error)).collect()
+    let mut problems: Vec<Diagnostic> = errors.iter().take(MOST).map(|error| problem(source, table, error)).collect();
+    // Each `\` of a path of Windows is one.
+    problems.dedup_by(|next, first| {
+        let line = |problem: &Diagnostic| problem.position().map(|(line, _)| line);
+        next.message == first.message && line(next) == line(first)
+    });
+    problems
 }
 
 /// What Git leaves where two versions of a file do not fit together: one problem,
@@ -52,11 +58,24 @@ fn problem(source: &Source<'_>, table: &DeTable<'_>, error: &Error) -> Diagnosti
             false => source.error(span, "not valid TOML: a text needs quotes").help("put it in quotes: `\"…\"`"),
         };
     }
+    if is_windows_path(source, span.start) {
+        let message = "not valid TOML: `\\` in double quotes begins an escape, and this looks like a path of Windows";
+        return source.error(span, message).help("write the path that the file has on this machine, with `/`");
+    }
     // The first part says what is wrong, the rest what could stand there.
     let (wrong, expected) = error.message().split_once(", expected ").unwrap_or((error.message(), ""));
     let mut problem = source.error(span, format!("not valid TOML: {wrong}"));
     problem.label = (!expected.is_empty()).then(|| format!("expected {expected}"));
     problem.help("each line is `key = value` or `[table]`; see https://toml.io")
+}
+
+/// Whether the text in double quotes around `at` begins as `C:\` or `\\` does.
+fn is_windows_path(source: &Source<'_>, at: usize) -> bool {
+    let line = source.text.get(..at).unwrap_or_default().rsplit('\n').next().unwrap_or_default();
+    let Some((_, text)) = line.split_once('"') else { return false };
+    let drive =
+        text.get(1..3).is_some_and(|drive| drive == ":\\") && text.starts_with(|c: char| c.is_ascii_alphabetic());
+    drive || text.starts_with("\\\\") || text.contains(".\\")
 }
 
 /// The last key `name` before `end`.

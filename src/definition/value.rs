@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 use super::names::Names;
 use super::source::Source;
 use super::suggest;
+use super::typed::{self, Odd};
 use crate::model::{Diagnostic, Origin};
 
 /// More problems than this in one file are noise, and each takes time to find.
@@ -48,6 +49,27 @@ impl<'s, 't> Reader<'s, 't> {
         let mut problem = self.source.error(span, message).help(help);
         problem.label = (!label.is_empty()).then(|| label.to_owned());
         self.problems.push(problem);
+    }
+
+    /// Whether the file cannot be used as it is.
+    pub fn has_errors(&self) -> bool {
+        self.problems.iter().any(Diagnostic::is_error)
+    }
+
+    /// Warns of paths in `value` that are written for a shell or for Windows.
+    pub fn odd_paths(&mut self, value: &Value<'_>) {
+        if let DeValue::Array(array) = value.get_ref() {
+            return array.iter().for_each(|value| self.odd_paths(value));
+        }
+        let Some(text) = value.get_ref().as_str() else { return };
+        // Of `"C:\temp"` TOML makes a tab.
+        let escaped = text.contains(char::is_control).then(|| text.escape_default().to_string());
+        let typed = escaped.as_deref().unwrap_or(text);
+        if let Some(odd) = Odd::of(typed) {
+            let message = format!("the path is taken as it stands: {}", odd.problem());
+            let help = odd.help(typed, typed::home().as_deref());
+            self.problems.push(self.source.error(value.span(), message).help(help).warning());
+        }
     }
 
     /// Notes that `key` holds another kind of value than it should.

@@ -18,7 +18,7 @@ pub fn read(options: &Options<'_>, model: &mut Model, name: &str, value: &str, p
     if let Some((option, negated)) = options.catalogue.variable(name) {
         return state(options, model, option, negated, name, value, place);
     }
-    if super::names_a_secret(name) {
+    if super::names_a_secret(name) || super::secret::is_in_url(value) {
         model.remark(place, format!("{name}=…"), Why::SecretVariable);
         return;
     }

@@ -150,7 +150,7 @@ fn project(parent: &Path, own: &[&str], options: &Options<'_>, model: &mut Model
 }
 
 /// Whether the file is a whole GGUF file; if not, says so.
-fn is_sound(parent: &Path, name: &str, read: &mut Read) -> bool {
+pub(super) fn is_sound(parent: &Path, name: &str, read: &mut Read) -> bool {
     let path = parent.join(name);
     match check_gguf(&path) {
         Ok(()) => true,
@@ -166,7 +166,7 @@ fn stem(name: &str) -> &str {
 }
 
 /// Whether a file is a projector by its name, as everybody names them.
-fn is_projector(name: &str) -> bool {
+pub(super) fn is_projector(name: &str) -> bool {
     name.to_ascii_lowercase().contains("mmproj")
 }
 
@@ -201,6 +201,11 @@ impl Shard {
     fn name(&self, part: u32) -> String {
         format!("{}-{part:05}-of-{:05}.{}", self.stem, self.of, self.end)
     }
+}
+
+/// Which part of a split model a file is by its name.
+pub(super) fn part(name: &str) -> Option<u32> {
+    shard(name).map(|shard| shard.part)
 }
 
 fn shard(name: &str) -> Option<Shard> {

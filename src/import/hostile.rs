@@ -44,7 +44,8 @@ fn no_source_does_harm_and_all_that_is_made_of_it_is_valid() {
         let place = Place::whole("source");
         let options = Options { catalogue: Catalogue::embedded(), base: Path::new("/base"), is_guess: true };
         let variable = |name: &str| (name.len() < 5).then(|| format!("value of {name}"));
-        let reads = [llama_swap::read(text, &place, &options, &variable), preset::read(text, &place, &options)];
+        let swap = llama_swap::read(&[(text, place.clone())], &options, &variable).map_err(|(_, problems)| problems);
+        let reads = [swap, preset::read(text, &place, &options, BTreeMap::new(), Read::default())];
         for read in reads.into_iter().flatten() {
             let files: Vec<File> = assemble(read).definitions.into_iter().map(|(_, file)| file).collect();
             assert!(files.iter().all(|file| !file.text.contains("value of KEY")), "{files:#?}");

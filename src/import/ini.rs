@@ -13,7 +13,7 @@ use super::source::Problem;
 const DEFAULT: &str = "default";
 
 /// One section: a model, or `*` for all.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Section {
     pub name: String,
     /// From 1.

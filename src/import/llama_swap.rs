@@ -1,21 +1,21 @@
-//! llama-swap's `config.yaml`.
+//! llama-swap's `config.yaml`, or the files of its `-config-dir`.
 //!
 //! llama-swap starts a model when somebody asks for it and swaps it for
 //! another; herdsman keeps running what is declared running. So only what
 //! llama-swap loads at its own start (`hooks.on_startup.preload`) is declared
 //! running, and the others stopped: not all at once on a GPU that holds one.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::macros::{self, Macros, PORT};
+use super::cmd::Reading;
+use super::macros::{Macros, PORT};
 use super::model::Model;
 use super::options::{Given, Options, seconds};
 use super::remark::{LeftOut, Place, Reason, Remark, Why};
 use super::secret::may_hold_one;
 use super::source::{Problem, Read};
 use super::yaml::{self, Node, Pair};
-use super::{command_line, environment};
-use crate::definition::catalogue::{OptionSpec, ValueKind};
 use crate::model::DesiredState;
 
 /// Keys of the file that have no counterpart, and what there is instead.
@@ -73,44 +73,90 @@ struct Shared<'a> {
     ttl: Option<i64>,
 }
 
-/// Reads the file. `variable` gives the environment's variables.
+/// Reads the files of one llama-swap, which are one configuration. `variable`
+/// gives the environment's variables. Problems come with the number of the
+/// file that has them.
 pub(super) fn read(
-    text: &str,
-    place: &Place,
+    files: &[(&str, Place)],
     options: &Options<'_>,
     variable: &dyn Fn(&str) -> Option<String>,
-) -> Result<Read, Vec<Problem>> {
-    let whole = |message: &str| vec![Problem::new(0..0, message, "give the config.yaml of a llama-swap")];
-    let root =
-        yaml::parse(text).map_err(|p| vec![Problem::new(p.span, p.message, "llama-swap cannot read it either")])?;
-    let Some(root) = root.filter(|root| !root.is_null()) else { return Err(whole("the file is empty")) };
-    if root.entries().is_none() {
-        return Err(whole("this is no configuration of llama-swap: it is no map"));
+) -> Result<Read, (usize, Vec<Problem>)> {
+    let mut roots = Vec::with_capacity(files.len());
+    for (number, (text, place)) in files.iter().enumerate() {
+        let root = root(text).map_err(|problem| (number, vec![problem]))?;
+        roots.extend(root.map(|root| (number, root, place)));
     }
-    let Some(models) = root.get("models") else {
-        return Err(whole("this is no configuration of llama-swap: it has no `models`"));
-    };
-    let mut problems = Vec::new();
+    let whole = |message: &str| vec![Problem::new(0..0, message, "give the config.yaml of a llama-swap")];
+    if roots.is_empty() {
+        return Err((0, whole("the file is empty")));
+    }
+    if !roots.iter().any(|(_, root, _)| root.get("models").is_some()) {
+        return Err((0, whole("this is no configuration of llama-swap: it has no `models`")));
+    }
     let mut read = Read::default();
     let mut shared =
         Shared { options, variable, macros: Macros::default(), preload: Vec::new(), ready_timeout: None, ttl: None };
-    globals(&root, place, &mut shared, &mut read, &mut problems);
-    match models.entries() {
-        Some([]) => {
-            problems.push(Problem::new(models.span.clone(), "`models` has no models", "write one model a key"));
-        }
-        None => {
-            let message = format!("`models` is to be a map of models, and is {}", models.kind());
-            problems.push(Problem::new(models.span.clone(), message, "write one model a key"));
-        }
-        Some(entries) => {
-            preloaded(entries, &mut shared, &mut read);
-            for (key, node) in entries {
-                one(&shared, key, node, place, &mut read, &mut problems);
-            }
+    for (number, root, place) in &roots {
+        let mut problems = Vec::new();
+        globals(root, place, &mut shared, &mut read, &mut problems);
+        if !problems.is_empty() {
+            return Err((*number, problems));
         }
     }
-    if problems.is_empty() { Ok(read) } else { Err(problems) }
+    if let Some((_, _, place)) = roots.first() {
+        read.remarks.push(Remark::new(place, "one address for all models", Why::NoCounterpart(ADDRESS)));
+    }
+    let entries = |root: &Node| root.get("models").and_then(|models| models.entries().map(<[Pair]>::to_vec));
+    let all: Vec<Pair> = roots.iter().filter_map(|(_, root, _)| entries(root)).flatten().collect();
+    preloaded(&all, &mut shared, &mut read);
+    let mut known: BTreeMap<String, Place> = BTreeMap::new();
+    for (number, root, place) in &roots {
+        let mut problems = Vec::new();
+        models(&shared, root, place, &mut known, &mut read, &mut problems);
+        if !problems.is_empty() {
+            return Err((*number, problems));
+        }
+    }
+    Ok(read)
+}
+
+/// The map that a file is; `None`: it is empty.
+fn root(text: &str) -> Result<Option<Rc<Node>>, Problem> {
+    let root = yaml::parse(text).map_err(|p| Problem::new(p.span, p.message, "llama-swap cannot read it either"))?;
+    match root.filter(|root| !root.is_null()) {
+        Some(root) if root.entries().is_none() => {
+            let message = "this is no configuration of llama-swap: it is no map";
+            Err(Problem::new(0..0, message, "give the config.yaml of a llama-swap"))
+        }
+        root => Ok(root),
+    }
+}
+
+/// Reads the models of one file; `known` are those of the files before.
+fn models(
+    shared: &Shared<'_>,
+    root: &Node,
+    place: &Place,
+    known: &mut BTreeMap<String, Place>,
+    read: &mut Read,
+    problems: &mut Vec<Problem>,
+) {
+    let Some(models) = root.get("models") else { return };
+    let Some(entries) = models.entries() else {
+        let message = format!("`models` is to be a map of models, and is {}", models.kind());
+        return problems.push(Problem::new(models.span.clone(), message, "write one model a key"));
+    };
+    if entries.is_empty() {
+        problems.push(Problem::new(models.span.clone(), "`models` has no models", "write one model a key"));
+    }
+    for (key, node) in entries {
+        let id = key.text().unwrap_or_default().to_owned();
+        if let Some(before) = known.insert(id.clone(), place.line(key.line)) {
+            let message = format!("the model `{}` is defined in {before}, too", crate::text::printable(&id));
+            problems.push(Problem::new(key.span.clone(), message, "llama-swap refuses that: remove one of the two"));
+        }
+        one(shared, key, node, place, read, problems);
+    }
 }
 
 fn globals(root: &Node, place: &Place, shared: &mut Shared<'_>, read: &mut Read, problems: &mut Vec<Problem>) {
@@ -131,7 +177,6 @@ fn globals(root: &Node, place: &Place, shared: &mut Shared<'_>, read: &mut Read,
             }
         }
     }
-    read.remarks.push(Remark::new(place, "one address for all models", Why::NoCounterpart(ADDRESS)));
 }
 
 /// Takes what is preloaded; the other hooks have no counterpart.
@@ -283,25 +328,17 @@ fn model(
             name => model.remark(&place, shown(name, value), instead(&MODEL, name)),
         }
     }
+    let reading = Reading { options: shared.options, variable: shared.variable, place };
     if let Some(env) = node.get("env") {
         for entry in texts(env, "env", problems) {
             let entry = macros.expand(&entry)?;
             let (name, value) = entry.split_once('=').unwrap_or((&entry, ""));
-            let place = place.line(env.line);
-            let value = if super::names_a_secret(name) {
-                value.to_owned()
-            } else if let Some(secret) = macros::secret_variable(value) {
-                model.remark(&place, format!("{name}=…"), Why::SecretReference(secret.to_owned()));
-                continue;
-            } else {
-                macros::variables(value, shared.variable)?
-            };
-            environment::read(shared.options, &mut model, name, &value, &place);
+            reading.variable(shared.options, &mut model, name, value, &place.line(env.line))?;
         }
     }
     let command = node.get("cmd");
     let text = command.and_then(|cmd| cmd.text()).filter(|cmd| !cmd.trim().is_empty()).ok_or(Reason::NoCommand)?;
-    run(shared, &mut model, &macros.expand(text)?, place)?;
+    reading.read(&mut model, &macros.expand(text)?)?;
     sleep(shared, &mut model, ttl, place);
     if let Some(proxy) = node.get("proxy")
         && !proxy.text().is_some_and(|url| leads_here(url, model.port))
@@ -326,52 +363,6 @@ fn leads_here(url: &str, port: Option<u16>) -> bool {
         Some((_, stated)) => port.is_some_and(|port| stated == port.to_string()),
         None => false,
     }
-}
-
-/// Reads the command line.
-fn run(shared: &Shared<'_>, model: &mut Model, command: &str, place: &Place) -> Result<(), Reason> {
-    let options = shared.options;
-    if command.contains('\0') {
-        return Err(Reason::Nul);
-    }
-    let words = shlex::split(&without_comments(command)).ok_or(Reason::OpenQuote)?;
-    let (program, words) = words.split_first().ok_or(Reason::NoCommand)?;
-    let program = macros::variables(program, shared.variable)?;
-    if !command_line::is_llama_server(&program) {
-        return Err(Reason::OtherProgram(crate::text::printable(command_line::program(&program))));
-    }
-    if program.contains('/') {
-        let path = crate::definition::absolute(options.base, std::path::Path::new(&program));
-        model.binary = Some(path.to_string_lossy().into_owned());
-    }
-    let mut ready: Vec<String> = Vec::with_capacity(words.len());
-    let mut before: Option<&OptionSpec> = None;
-    for word in words {
-        match before.map(|option| option.key.as_str()) {
-            // A port of herdsman's choice.
-            Some("port") if word == PORT => drop(ready.pop()),
-            Some(key) if super::names_a_secret(key) => ready.push(word.clone()),
-            _ => match macros::secret_variable(word) {
-                Some(secret) => {
-                    // An option without its value says nothing.
-                    let option = before.filter(|option| option.kind != ValueKind::Flag).and_then(|_| ready.pop());
-                    let what = option.unwrap_or_else(|| format!("${{env.{secret}}}"));
-                    model.remark(place, what, Why::SecretReference(secret.to_owned()));
-                }
-                None => ready.push(macros::variables(word, shared.variable)?),
-            },
-        }
-        before = options.catalogue.argument(word).map(|(option, _)| option);
-    }
-    command_line::read(options, model, &ready, place);
-    Ok(())
-}
-
-/// The command as llama-swap reads it: lines that begin with `#` are comments,
-/// a `\` at the end of a line means nothing.
-fn without_comments(command: &str) -> String {
-    let lines = command.lines().map(str::trim).filter(|line| !line.starts_with('#'));
-    lines.map(|line| line.strip_suffix('\\').unwrap_or(line)).collect::<Vec<_>>().join("\n")
 }
 
 /// `ttl` unloads the model when it is idle; llama-server can do so by itself.

@@ -22,7 +22,11 @@
 //! - Nothing is guessed: a command that is not llama-server's is left out.
 //! - No file is overwritten.
 
+mod apart;
+mod beside;
+mod cmd;
 mod command_line;
+mod container;
 mod database;
 mod environment;
 mod files;
@@ -41,11 +45,14 @@ mod process;
 mod remark;
 mod repeated;
 mod secret;
+mod shell;
 mod source;
 mod toml_value;
+mod wrapped;
 mod write;
 mod yaml;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 pub use files::{File, WriteError, check, none_is_there, write};
@@ -62,10 +69,17 @@ use source::{Read, TextFile};
 /// What to import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// llama-swap's configuration, a file.
-    LlamaSwap(String),
-    /// A preset of llama-server's router, a file.
-    Preset(String),
+    /// llama-swap's configuration: files, and directories of them.
+    LlamaSwap(Vec<String>),
+    /// What a router of llama-server serves.
+    Preset {
+        /// Its preset, a file.
+        file: Option<String>,
+        /// Its `--models-dir`.
+        dir: Option<String>,
+        /// Its cache of downloads.
+        cache: Option<String>,
+    },
     /// A models database, an SQLite file.
     Database(String),
     /// A llama-server that runs, its pid.
@@ -91,19 +105,19 @@ pub struct Import {
 /// # Errors
 /// The source cannot be read, or is not what it should be.
 pub fn import(source: &Source, cwd: &Path) -> Result<Import, SourceError> {
-    let options = |base| Options { catalogue: Catalogue::embedded(), base, is_guess: true };
+    let options = options_at;
     let variable = |name: &str| std::env::var(name).ok();
     let read = match source {
         Source::LlamaSwap(shown) => {
-            let file = TextFile::read(cwd, shown)?;
-            llama_swap::read(&file.text, &Place::whole(shown), &options(parent(&file.path)), &variable)
-                .map_err(|problems| SourceError::malformed(shown, &file.text, problems))?
+            let files = source::text_files(cwd, shown, &["yml", "yaml"])?;
+            let base = files.first().map_or(cwd, |file| parent(&file.path));
+            let texts: Vec<(&str, Place)> =
+                files.iter().map(|file| (file.text.as_str(), Place::whole(&file.shown))).collect();
+            llama_swap::read(&texts, &options(base), &variable).map_err(|(number, problems)| {
+                SourceError::malformed(&files[number].shown, &files[number].text, problems)
+            })?
         }
-        Source::Preset(shown) => {
-            let file = TextFile::read(cwd, shown)?;
-            preset::read(&file.text, &Place::whole(shown), &options(parent(&file.path)))
-                .map_err(|problems| SourceError::malformed(shown, &file.text, problems))?
-        }
+        Source::Preset { file, dir, cache } => router(cwd, file.as_deref(), dir.as_deref(), cache.as_deref())?,
         Source::Database(shown) => {
             let path = absolute(cwd, Path::new(shown));
             database::read(&path, shown, &options(parent(&path)))?
@@ -115,6 +129,28 @@ pub fn import(source: &Source, cwd: &Path) -> Result<Import, SourceError> {
         }
     };
     Ok(assemble(read))
+}
+
+fn options_at(base: &Path) -> Options<'_> {
+    Options { catalogue: Catalogue::embedded(), base, is_guess: true }
+}
+
+/// What a router serves.
+fn router(cwd: &Path, file: Option<&str>, dir: Option<&str>, cache: Option<&str>) -> Result<Read, SourceError> {
+    let mut read = Read::default();
+    let mut found = BTreeMap::new();
+    if let Some(shown) = cache {
+        found.extend(beside::of_cache(&absolute(cwd, Path::new(shown)), shown)?);
+    }
+    // Of two of one name that of the directory counts.
+    if let Some(shown) = dir {
+        found.extend(beside::of_directory(&absolute(cwd, Path::new(shown)), shown, &mut read)?);
+    }
+    let shown = file.or(dir).or(cache).unwrap_or_default();
+    let file = file.map(|shown| TextFile::read(cwd, shown)).transpose()?;
+    let (text, base) = file.as_ref().map_or(("", cwd), |file| (&file.text, parent(&file.path)));
+    preset::read(text, &Place::whole(shown), &options_at(base), found, read)
+        .map_err(|problems| SourceError::malformed(shown, text, problems))
 }
 
 fn parent(path: &Path) -> &Path {

@@ -46,6 +46,8 @@ pub struct Model {
     pub ready_timeout: Option<u64>,
     /// `[update] drain`, seconds.
     pub drain: Option<u64>,
+    /// The files and directories it names, absolute.
+    pub paths: BTreeSet<String>,
     /// What the definition does not say, or says otherwise.
     pub remarks: BTreeSet<Remark>,
 }
@@ -83,6 +85,7 @@ impl Model {
             secrets: BTreeMap::new(),
             ready_timeout: None,
             drain: None,
+            paths: BTreeSet::new(),
             remarks: BTreeSet::new(),
         }
     }

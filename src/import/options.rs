@@ -16,6 +16,7 @@ use super::model::{Model, Secret};
 use super::remark::{Place, Why};
 use super::toml_value;
 use crate::definition::catalogue::{OptionSpec, ValueKind};
+use crate::definition::typed::{self, Odd};
 use crate::definition::{Catalogue, absolute, malformed_weights, parse_host};
 
 /// Turns options of one source into keys.
@@ -136,7 +137,7 @@ impl Options<'_> {
             Given::Words(words) => Json::from(words.clone()),
             Given::Json(json) => json.clone(),
         };
-        let (json, is_relative) = match (self.setting(option, &json, negated), made_of(option, &json)) {
+        let (json, paths) = match (self.setting(option, &json, negated), made_of(option, &json)) {
             (Ok(found), _) => found,
             (Err(_), Some(Made::Nothing(why))) => {
                 model.parameters.remove(&option.key);
@@ -150,46 +151,64 @@ impl Options<'_> {
             }
             (Err(refused), None) => return Err(refused),
         };
-        if is_relative {
-            self.note_relative(model, &given.shown(), place);
+        for path in paths {
+            self.note_path(model, &path, place);
         }
         model.parameters.insert(option.key.clone(), json);
         Ok(())
     }
 
-    /// The value as a definition has it, and whether a relative path is in it.
-    fn setting(&self, option: &OptionSpec, json: &Json, negated: bool) -> Result<(Json, bool), Why> {
+    /// The value as a definition has it, and the paths in it as they were given.
+    fn setting(&self, option: &OptionSpec, json: &Json, negated: bool) -> Result<(Json, Vec<String>), Why> {
         let Some(value) = toml_value::of(json) else { return Err(bad("null is no value", None)) };
         let written = value.to_string();
         let read = DeValue::parse(&written).map_err(|error| bad(error.message(), None))?;
-        let relative = std::cell::Cell::new(false);
+        let named = std::cell::RefCell::new(Vec::new());
         let resolve = |path: &str| {
-            relative.set(relative.get() || !path.starts_with('/'));
-            absolute(self.base, Path::new(path)).to_string_lossy().into_owned()
+            named.borrow_mut().push(path.to_owned());
+            self.resolved(path)
         };
         let setting = option
             .setting(read.get_ref(), negated, &resolve)
             .map_err(|problem| bad(&problem.message, problem.help.as_deref()))?;
-        Ok((setting.json, relative.get()))
+        Ok((setting.json, named.take()))
     }
 
-    /// A path, absolute. That it was relative is told where its base is a guess.
+    /// A path, absolute; what there is to say of it is told.
     fn resolve(&self, model: &mut Model, path: &str, place: &Place) -> String {
-        if path.is_empty() {
-            return String::new();
-        }
-        if !path.starts_with('/') {
-            self.note_relative(model, path, place);
+        self.note_path(model, path, place);
+        self.resolved(path)
+    }
+
+    /// A path, absolute. What is odd about one stays as it was typed: nobody
+    /// would know it again.
+    fn resolved(&self, path: &str) -> String {
+        if path.is_empty() || self.odd(path).is_some() {
+            return path.to_owned();
         }
         absolute(self.base, Path::new(path)).to_string_lossy().into_owned()
     }
 
-    fn note_relative(&self, model: &mut Model, path: &str, place: &Place) {
-        if !self.is_guess {
+    /// Notes that `model` names a path. That it is odd, or was relative, is
+    /// told where its base is a guess.
+    fn note_path(&self, model: &mut Model, path: &str, place: &Place) {
+        if path.is_empty() {
             return;
         }
-        let became = format!("a relative path, taken from {}: is it meant there?", self.base.display());
-        model.remark(place, path.to_owned(), Why::Became(became));
+        if let Some(odd) = self.odd(path) {
+            let help = odd.help(path, typed::home().as_deref());
+            return model.remark(place, path, Why::Check(format!("{}: {help}", odd.problem())));
+        }
+        if self.is_guess && !path.starts_with('/') {
+            let became = format!("a relative path, taken from {}: is it meant there?", self.base.display());
+            model.remark(place, path, Why::Became(became));
+        }
+        model.paths.insert(self.resolved(path));
+    }
+
+    /// What is odd about a path of a text; a process had it as it is.
+    fn odd<'p>(&self, path: &'p str) -> Option<Odd<'p>> {
+        if self.is_guess { Odd::of(path) } else { None }
     }
 }
 

@@ -7,6 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use super::beside::Weights;
 use super::ini::{self, Entry, Section};
 use super::model::Model;
 use super::options::{FALSY, Given, Options, TRUTHY, seconds};
@@ -17,11 +18,17 @@ use crate::definition::catalogue::{OptionSpec, ValueKind};
 use crate::definition::{Catalogue, malformed_weights};
 use crate::model::DesiredState;
 
-/// Reads the file.
-pub(super) fn read(text: &str, place: &Place, options: &Options<'_>) -> Result<Read, Vec<Problem>> {
+/// Reads the file. `beside` are the models that the router serves besides; what
+/// there is to say of them is in `read` already.
+pub(super) fn read(
+    text: &str,
+    place: &Place,
+    options: &Options<'_>,
+    mut beside: BTreeMap<String, Weights>,
+    mut read: Read,
+) -> Result<Read, Vec<Problem>> {
     let sections = ini::parse(text)?;
     let global = sections.iter().find(|section| section.name == "*");
-    let mut read = Read::default();
     if let Some(global) = global {
         read.remarks.extend(replaced(global, place));
     }
@@ -30,7 +37,19 @@ pub(super) fn read(text: &str, place: &Place, options: &Options<'_>) -> Result<R
         if section.entries.iter().all(|entry| entry.key == "version") && section.name == "default" {
             continue;
         }
-        read.models.push(model(section, global, place, options));
+        let mut model = model(section, global, place, options);
+        if let Some(weights) = beside.remove(&section.name) {
+            fill(&mut model, weights, options);
+        }
+        read.models.push(model);
+    }
+    for (name, weights) in beside {
+        let of_its_own = Section { name, ..Section::default() };
+        let mut model = model(&of_its_own, global, place, options);
+        model.place = weights.place();
+        model.weights.clear();
+        fill(&mut model, weights, options);
+        read.models.push(model);
     }
     if read.models.is_empty() {
         let help = "give a file of llama-server's `--models-preset`, with a `[section]` for each model";
@@ -41,6 +60,35 @@ pub(super) fn read(text: &str, place: &Place, options: &Options<'_>) -> Result<R
     );
     read.remarks.push(Remark::new(place, "one address for all models", why));
     Ok(read)
+}
+
+/// Gives a model the weights that the router found by its name, unless its
+/// section states others.
+fn fill(model: &mut Model, weights: Weights, options: &Options<'_>) {
+    let place = weights.place();
+    match weights {
+        Weights::Files { model: path, projector } => {
+            if model.weights.contains_key("model") {
+                return;
+            }
+            // A section's name may look like a repository's.
+            model.weights.retain(|_, text| *text != model.called);
+            model.weights.insert("model", path.display().to_string());
+            if let (Some(projector), Some(option), false) =
+                (projector, options.catalogue.get("mmproj"), model.parameters.contains_key("mmproj"))
+            {
+                options.set(model, option, false, &Given::Text(projector.display().to_string()), "mmproj", &place);
+            }
+        }
+        Weights::Cached { cache, .. } => {
+            if model.weights.is_empty() {
+                model.weights.insert("hf_repo", model.called.clone());
+            }
+            if model.weights.get("hf_repo") == Some(&model.called) {
+                model.env.entry("LLAMA_CACHE".to_owned()).or_insert_with(|| cache.display().to_string());
+            }
+        }
+    }
 }
 
 fn model(section: &Section, global: Option<&Section>, place: &Place, options: &Options<'_>) -> Model {

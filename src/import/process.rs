@@ -3,40 +3,104 @@
 
 use std::path::{Path, PathBuf};
 
+use super::cmd::DEFAULT_PORT;
 use super::model::{Model, Secret};
 use super::options::Options;
 use super::remark::{LeftOut, Place, Reason, Why};
 use super::source::{Read, SourceError};
-use super::{command_line, environment};
+use super::{apart, command_line, environment};
 use crate::definition::Catalogue;
 use crate::definition::catalogue::OptionSpec;
 use crate::instance::{Look, look};
 use crate::model::DesiredState;
 
-/// The port a llama-server listens on unless it is told another.
-const DEFAULT_PORT: u16 = 8080;
-
-/// Variables that change what a server does, by how their names begin. The
-/// others (`PATH`, `HOME`, `LANG`, …) are herdsman's own for every server.
-const TAKEN: [&str; 17] = [
+/// Variables that change what a server does, by how their names begin: its
+/// own, those of libraries that compute, of drivers, of downloads.
+const TAKEN: [&str; 54] = [
+    "AMDGPU_",
+    "AMD_",
+    "ANV_",
+    "ASCEND_",
+    "BLIS_",
+    "CUBLAS_",
     "CUDA_",
+    "DISABLE_LAYER_",
+    "DNNL_",
+    "DRI_",
+    "ENABLE_LAYER_",
+    "GALLIUM_",
     "GGML_",
     "GOMP_",
+    "GPU_",
     "HF_",
+    "HIPBLASLT_",
     "HIP_",
     "HSA_",
     "HUGGINGFACE_",
+    "IGC_",
+    "INTEL_",
     "KMP_",
     "LD_",
+    "LIBGL_",
     "LLAMA_",
+    "LP_",
     "MALLOC_",
+    "MESA_",
+    "MIMALLOC_",
+    "MIOPEN_",
+    "MKL_",
+    "MUSA_",
+    "NEO_",
     "NVIDIA_",
+    "NVK_",
+    "OCL_",
     "OMP_",
     "ONEAPI_",
+    "ONEDNN_",
+    "OPENBLAS_",
+    "OPENCL_",
+    "RADV_",
+    "ROCBLAS_",
     "ROCM_",
     "ROCR_",
+    "ROC_",
+    "RUSTICL_",
+    "SYCL_",
+    "UR_",
     "VK_",
+    "ZES_",
+    "ZE_",
+    "__NV_",
 ];
+
+/// The same, by their whole names.
+const TAKEN_WHOLE: [&str; 16] = [
+    "ALL_PROXY",
+    "CURL_CA_BUNDLE",
+    "GLIBC_TUNABLES",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "MODEL_ENDPOINT",
+    "NO_PROXY",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "TMPDIR",
+    "XDG_CACHE_HOME",
+    "XDG_DATA_DIRS",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+
+/// Whether a variable may change what a llama-server does. The others (`PATH`,
+/// `HOME`, `LANG`, …) are herdsman's own for every server.
+fn is_taken(name: &str) -> bool {
+    TAKEN_WHOLE.contains(&name) || TAKEN.iter().any(|begin| name.starts_with(begin))
+}
+
+/// So many variables are named together.
+const NAMES_A_LINE: usize = 10;
 
 /// Reads the process `pid`.
 pub(super) fn read(pid: i32) -> Result<Read, SourceError> {
@@ -65,39 +129,39 @@ pub(super) fn read(pid: i32) -> Result<Read, SourceError> {
         )));
     }
     let mut read = Read::default();
-    match model(&shown, &seen) {
+    match model(pid, &shown, &seen) {
         Ok(model) => read.models.push(model),
         Err(left_out) => read.left_out.push(left_out),
     }
     Ok(read)
 }
 
-fn model(shown: &str, seen: &Look) -> Result<Model, LeftOut> {
+fn model(pid: i32, shown: &str, seen: &Look) -> Result<Model, LeftOut> {
     let place = Place::whole(shown);
     let options = Options { catalogue: Catalogue::embedded(), base: &seen.directory, is_guess: false };
     let mut model = Model::new(shown, place.clone(), DesiredState::Running);
-    let mut others = 0_usize;
-    for (name, value) in &seen.environment {
-        if TAKEN.iter().any(|begin| name.starts_with(begin)) {
-            environment::read(&options, &mut model, name, value, &place);
-        } else {
-            others += 1;
-        }
+    let (taken, others): (Vec<_>, Vec<_>) = seen.environment.iter().partition(|(name, _)| is_taken(name));
+    for (name, value) in taken {
+        environment::read(&options, &mut model, name, value, &place);
     }
     command_line::read(&options, &mut model, seen.words.get(1..).unwrap_or_default(), &place);
-    if others > 0 {
-        let what = crate::text::count(others, "other variable") + " of its environment";
+    let names: Vec<&str> = others.iter().map(|(name, _)| name.as_str()).collect();
+    // Few to a line, for none is to be cut off.
+    for names in names.chunks(NAMES_A_LINE) {
         let why = "herdsman gives its servers `PATH`, `HOME` and the like of its own; add what is needed to `[env]`";
-        model.remark(&place, what, Why::NoCounterpart(why));
+        model.remark(&place, format!("environment: {}", names.join(", ")), Why::NoCounterpart(why));
     }
     if model.weights.is_empty() {
-        let why = if seen.words.len() < 2 || is_router(seen) { Reason::Router } else { Reason::NoWeights };
+        let why =
+            if seen.words.len() < 2 || is_router(seen) { Reason::Router(of_router(seen)) } else { Reason::NoWeights };
         return Err(LeftOut::of(model, why));
     }
     model.binary = Some(binary(seen));
     if !model.host.as_ref().is_some_and(|host| host.contains('/')) && !states_port(seen, &options.catalogue) {
         model.port = Some(DEFAULT_PORT);
     }
+    downloads(seen, &mut model, &place);
+    apart::tell(pid, seen.apart, &mut model, &place);
     // Later aliases are further names; without one, the weights name it.
     model.called = if model.aliases.is_empty() { weights_name(&model) } else { model.aliases.remove(0) };
     // Keys in files are read by herdsman, too: the path it was given holds.
@@ -106,6 +170,22 @@ fn model(shown: &str, seen: &Look) -> Result<Model, LeftOut> {
         model.remark(&place, "--api-key-file", why);
     }
     Ok(model)
+}
+
+/// Tells where the downloads of a server are that has them below a home of its
+/// own: without a word they would be made again.
+fn downloads(seen: &Look, model: &mut Model, place: &Place) {
+    let is_stated = ["LLAMA_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"]
+        .iter()
+        .any(|name| model.env.contains_key(*name));
+    let Some((_, home)) = seen.environment.iter().find(|(name, _)| name == "HOME") else { return };
+    if model.weights.contains_key("model") || is_stated || std::env::var("HOME").is_ok_and(|own| own == *home) {
+        return;
+    }
+    let became = format!(
+        "herdsman's own is another, and downloads are kept below it: set `XDG_CACHE_HOME = \"{home}/.cache\"` in `[env]` to use those of before"
+    );
+    model.remark(place, format!("HOME={home}"), Why::Became(became));
 }
 
 /// Whether it was told a port, be it one that a definition cannot have.
@@ -117,6 +197,20 @@ fn states_port(seen: &Look, catalogue: &Catalogue) -> bool {
 
 fn is_router(seen: &Look) -> bool {
     seen.words.iter().any(|word| word.starts_with("--models-"))
+}
+
+/// What imports the models of a router.
+fn of_router(seen: &Look) -> String {
+    let stated = |option: &str, variable: &str| {
+        let word = seen.words.iter().skip_while(|word| *word != option).nth(1);
+        let path = word.or_else(|| seen.environment.iter().find(|(name, _)| name == variable).map(|(_, path)| path));
+        path.map(|path| crate::definition::absolute(&seen.directory, Path::new(path)).display().to_string())
+    };
+    let preset =
+        stated("--models-preset", "LLAMA_ARG_MODELS_PRESET").map_or_else(String::new, |file| format!(" {file}"));
+    let dir = stated("--models-dir", "LLAMA_ARG_MODELS_DIR").map_or_else(String::new, |dir| format!(" --dir {dir}"));
+    // It always serves its cache, too.
+    format!("herdsman import preset{preset}{dir} --cache DIR --to models.d")
 }
 
 /// The program: as it was called if that is a path, which a link may lead to

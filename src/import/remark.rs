@@ -78,6 +78,9 @@ pub enum Why {
     SecretReference(String),
     /// It was kept, in another form.
     Became(String),
+    /// It may mean something else here: what a person has to look at, as a
+    /// sentence.
+    Check(String),
 }
 
 /// What a remark is, for its mark and the counts.
@@ -90,6 +93,8 @@ pub enum Kind {
     Lost,
     /// A person has to say where the secret is.
     Secret,
+    /// A person has to look at it before the model runs.
+    Check,
     /// The definition says it in another form.
     Changed,
 }
@@ -98,7 +103,7 @@ impl Kind {
     /// Whether a person has to do something.
     #[must_use]
     pub const fn needs_you(self) -> bool {
-        matches!(self, Self::Lost | Self::Secret)
+        matches!(self, Self::Lost | Self::Secret | Self::Check)
     }
 }
 
@@ -109,6 +114,7 @@ impl Why {
         match self {
             Self::SecretToFill => Kind::Secret,
             Self::Became(_) => Kind::Changed,
+            Self::Check(_) => Kind::Check,
             Self::UnknownOption
             | Self::BadValue(_)
             | Self::StrayWord
@@ -141,7 +147,7 @@ impl fmt::Display for Why {
                 f,
                 "`{name}` looks like a secret, which a definition does not hold: for `api_key` and `hf_token`, `[secrets]` takes `{{ env = \"{name}\" }}`; if it is none, add its value yourself"
             ),
-            Self::Became(what) => f.write_str(what),
+            Self::Became(what) | Self::Check(what) => f.write_str(what),
         }
     }
 }
@@ -207,6 +213,9 @@ pub enum Reason {
         "its command runs `{0}`, not llama-server: write the definition by hand, with the options llama-server gets"
     )]
     OtherProgram(String),
+    /// A script is run that cannot be read.
+    #[error("its command runs the script {path}, which cannot be read: {cause}: is it there?", path = .0, cause = .1)]
+    Script(String, String),
     /// A macro nobody defined.
     #[error("the macro `${{{0}}}` is not defined: define it before it is used")]
     UnknownMacro(String),
@@ -225,8 +234,8 @@ pub enum Reason {
     #[error("nothing says which weights to load: a definition needs `model`, `hf_repo` or `model_url`")]
     NoWeights,
     /// It is a router for other models.
-    #[error("it is a router, not a server of one model: import its preset file with `herdsman import preset FILE`")]
-    Router,
+    #[error("it is a router, not a server of one model: import what it serves with `{0}`")]
+    Router(String),
     /// The weights are no good; the sentence names the file.
     #[error("{0}")]
     Weights(String),

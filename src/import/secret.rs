@@ -87,10 +87,26 @@ pub(super) fn may_begin(text: &str) -> Option<usize> {
     None
 }
 
+/// Whether a text is an address with a password in it, as those of proxies
+/// are: `http://user:password@proxy:3128`.
+pub(super) fn is_in_url(text: &str) -> bool {
+    let Some((_, rest)) = text.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::definition::Catalogue;
+
+    #[test]
+    fn an_address_may_hold_a_password() {
+        assert!(is_in_url("http://me:verysecret@proxy:3128/"));
+        for harmless in ["http://proxy:3128", "http://me@proxy:3128", "https://host/a:b@c", "a:b@c"] {
+            assert!(!is_in_url(harmless), "{harmless}");
+        }
+    }
 
     #[test]
     fn a_secret_is_told_by_a_word_of_its_name() {

@@ -84,6 +84,8 @@ const LARGEST: u64 = 4 << 20;
 pub(super) struct TextFile {
     /// Its path, absolute.
     pub path: PathBuf,
+    /// The same as people see it.
+    pub shown: String,
     pub text: String,
 }
 
@@ -99,7 +101,11 @@ impl TextFile {
         let bytes = crate::regular::read(&path, LARGEST).map_err(unreadable)?;
         match String::from_utf8(bytes) {
             // What Windows editors begin a text with.
-            Ok(text) => Ok(Self { path, text: text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned) }),
+            Ok(text) => Ok(Self {
+                path,
+                shown: shown.to_owned(),
+                text: text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned),
+            }),
             Err(error) => {
                 let at = error.utf8_error().valid_up_to() + 1;
                 Err(SourceError::Wrong(format!(
@@ -108,6 +114,36 @@ impl TextFile {
             }
         }
     }
+}
+
+/// The files named, and those with such an end directly in the directories
+/// named, by name.
+pub(super) fn text_files(cwd: &std::path::Path, shown: &[String], ends: &[&str]) -> Result<Vec<TextFile>, SourceError> {
+    let mut files = Vec::new();
+    for shown in shown {
+        let path = crate::definition::absolute(cwd, std::path::Path::new(shown));
+        if !path.is_dir() {
+            files.push(TextFile::read(cwd, shown)?);
+            continue;
+        }
+        let unreadable = |cause: String| SourceError::Unreadable {
+            shown: shown.clone(),
+            cause,
+            help: "give the path of a file, or of a directory of them, that you can read",
+        };
+        let entries = std::fs::read_dir(&path).map_err(|error| unreadable(error.to_string()))?;
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let is_one = |name: &String| name.rsplit_once('.').is_some_and(|(_, end)| ends.contains(&end));
+        let mut names: Vec<String> = names.filter(is_one).filter(|name| path.join(name).is_file()).collect();
+        names.sort_unstable();
+        if names.is_empty() {
+            return Err(unreadable(format!("it holds no file that ends in .{}", ends.join(" or ."))));
+        }
+        for name in names {
+            files.push(TextFile::read(cwd, &format!("{}/{name}", shown.trim_end_matches('/')))?);
+        }
+    }
+    Ok(files)
 }
 
 /// `text` with the rest of each line that may hold a secret overwritten, and

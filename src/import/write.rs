@@ -108,6 +108,7 @@ fn head(Named { name, model }: &Named) -> String {
         let _ = write!(head, ", where it is called {:?}", printable(&model.called));
     }
     head.push_str(".\n");
+    section(&mut head, "To check before it runs:", model, |why| why.kind() == Kind::Check);
     section(&mut head, "Said here in another form:", model, |why| why.kind() == Kind::Changed);
     section(&mut head, "Not taken over, and yours to decide:", model, |why| why.kind() == Kind::Lost);
     section(&mut head, "To fill in:", model, |why| why.kind() == Kind::Secret);

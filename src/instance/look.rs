@@ -1,7 +1,8 @@
 //! A process that somebody else started, as it was when it started.
 
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use super::marker::Environment;
 use super::process::{self, Stat};
@@ -17,6 +18,44 @@ pub struct Look {
     pub program: String,
     /// Its working directory.
     pub directory: PathBuf,
+    /// Its namespaces that are not our own.
+    pub apart: Apart,
+}
+
+/// Which of a process's namespaces are not our own, as in a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Apart {
+    /// Its paths may lead to other files; so, too, if its root is another one.
+    pub files: bool,
+    /// Its ports are others.
+    pub network: bool,
+    /// It has another pid there.
+    pub processes: bool,
+}
+
+impl Apart {
+    fn of(pid: i32) -> io::Result<Self> {
+        let differs = |name: &str| -> io::Result<bool> {
+            let of = |who: &str| std::fs::read_link(format!("/proc/{who}/ns/{name}"));
+            Ok(of(&pid.to_string())? != of("self")?)
+        };
+        let has_own_root = || std::fs::read_link(format!("/proc/{pid}/root")).map(|root| root != Path::new("/"));
+        Ok(Self { files: differs("mnt")? || has_own_root()?, network: differs("net")?, processes: differs("pid")? })
+    }
+}
+
+/// A path of the process `pid` as it is seen from here.
+#[must_use]
+pub fn seen_from_here(pid: i32, path: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/root{path}"))
+}
+
+/// Whether a path leads the process `pid` to what it leads us to. Where it
+/// leads neither of us anywhere there is nothing to tell apart.
+#[must_use]
+pub fn is_same_file(pid: i32, path: &str) -> bool {
+    let file = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    file(&seen_from_here(pid, path)) == file(Path::new(path))
 }
 
 /// Looks at the process `pid`. What is not UTF-8 is read lossily.
@@ -40,5 +79,6 @@ pub fn look(pid: i32) -> io::Result<Look> {
         environment: environment.into_iter().collect(),
         program: program.to_string_lossy().into_owned(),
         directory,
+        apart: Apart::of(pid).map_err(as_gone)?,
     })
 }

@@ -49,7 +49,7 @@ use std::path::Path;
 use std::process::{Child, ExitStatus};
 
 pub use last_lines::last_lines;
-pub use look::{Look, look};
+pub use look::{Apart, Look, is_same_file, look, seen_from_here};
 pub use rotate::{LogReader, Part as LogPart, RotateError, Rotation, rotate};
 use rustix::process::WaitOptions;
 pub use spawn::SpawnError;

@@ -78,6 +78,18 @@ impl Diagnostic {
         }
     }
 
+    /// The same as a warning: the definition is used all the same.
+    #[must_use]
+    pub fn warning(self) -> Self {
+        Self { severity: Severity::Warning, ..self }
+    }
+
+    /// Whether the definition cannot be used for it.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+
     /// Points at `span` (bytes) of `text`.
     #[must_use]
     pub fn at(mut self, text: &Arc<str>, span: Range<usize>) -> Self {

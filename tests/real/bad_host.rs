@@ -36,12 +36,17 @@ fn weights_that_lead_nowhere_are_named() {
 
 #[test]
 fn a_text_called_gguf_is_not_taken_for_weights() {
-    weights_are_refused(|path| fs::write(path, "version https://git-lfs\n").unwrap(), &["is not a GGUF file"]);
+    weights_are_refused(
+        |path| fs::write(path, "version https://git-lfs\n").unwrap(),
+        &["is a Git LFS pointer", "git lfs pull"],
+    );
+    weights_are_refused(|path| fs::write(path, "hello\n").unwrap(), &["is not a GGUF file: it begins with text"]);
+    weights_are_refused(|path| fs::write(path, "<!DOCTYPE html>").unwrap(), &["is an HTML page, not a GGUF file"]);
 }
 
 #[test]
 fn an_empty_file_is_not_taken_for_weights() {
-    weights_are_refused(|path| fs::write(path, "").unwrap(), &["is not a GGUF file", "it is empty"]);
+    weights_are_refused(|path| fs::write(path, "").unwrap(), &["is empty; download or copy it again"]);
 }
 
 #[test]
@@ -50,7 +55,7 @@ fn truncated_weights_are_seen_before_anything_stops() {
         crate::support::gguf::TinyGguf::new("x ").write(path).unwrap();
         fs::File::options().write(true).open(path).unwrap().set_len(20_000).unwrap();
     };
-    weights_are_refused(truncated, &["20"]);
+    weights_are_refused(truncated, &["is truncated: it has 20000 of at least 2"]);
 }
 
 #[test]

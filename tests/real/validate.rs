@@ -130,6 +130,88 @@ fn the_host_is_looked_at_only_when_asked() {
 }
 
 #[test]
+fn weights_that_are_none_are_told_by_the_host_as_by_a_start() {
+    let checkout = Checkout::new(&[]);
+    crate::support::gguf::TinyGguf::new("x ").write(&checkout.path().join("cut.gguf")).unwrap();
+    fs::File::options().write(true).open(checkout.path().join("cut.gguf")).unwrap().set_len(20_000).unwrap();
+    crate::support::gguf::TinyGguf::new("x ").write(&checkout.path().join("good.gguf")).unwrap();
+    let lfs = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 4920734272\n";
+    for (name, text) in [("lfs", lfs), ("page", "<!doctype html><title>Sign in</title>"), ("empty", "")] {
+        fs::write(checkout.path().join(format!("{name}.gguf")), text).unwrap();
+    }
+    for name in ["cut", "good", "lfs", "page", "empty"] {
+        checkout.write(&[(&format!("{name}.toml"), &format!("model = \"../{name}.gguf\"\n"))]);
+    }
+    checkout.validate(&[]).exits(0);
+    let server = llama_server().display().to_string();
+    let ran = checkout.validate(&["--host", "--llama-server", &server]).exits(65);
+    ran.says(&[
+        "/cut.gguf is truncated: it has 20000 of at least 2",
+        "/lfs.gguf is a Git LFS pointer, not the weights; run `git lfs pull`",
+        "/page.gguf is an HTML page, not a GGUF file: the download got a login or error page",
+        "/empty.gguf is empty",
+        "models.d/lfs.toml:1:13",
+        "4 definitions not valid, 1 valid",
+    ]);
+}
+
+#[test]
+fn what_looks_like_a_definition_and_is_not_read_is_told() {
+    let checkout = Checkout::new(&[("chat.toml", CHAT), ("A.TOML", CHAT), ("README.md", ""), ("_draft.TOML", "")]);
+    for (dir, file) in [("team", "b.toml"), (".git", "c.toml"), ("_old", "d.toml"), ("docs", "e.md")] {
+        fs::create_dir(checkout.path().join("models.d").join(dir)).unwrap();
+        fs::write(checkout.path().join("models.d").join(dir).join(file), CHAT).unwrap();
+    }
+    let ran = checkout.validate(&[]).exits(0);
+    assert_eq!(ran.stdout, "1 definition is valid.\n");
+    assert_snapshot!(ran.stderr, @r"
+    warning: not read: the name of a definition ends in `.toml`, in small letters
+    --> models.d/A.TOML
+     = help: rename it to `A.toml`
+
+    warning: not read: b.toml in a directory below the definitions
+    --> models.d/team
+     = help: move it up, or read that directory with `--models-dir models.d/team`; `_` before its name ends this warning
+    ");
+    // It does not go on being told of the file that was asked for.
+    assert_eq!(checkout.validate(&["models.d/chat.toml"]).exits(0).stderr, "");
+}
+
+#[test]
+fn a_path_that_is_written_for_a_shell_or_for_windows_is_shown_as_typed() {
+    let paths =
+        ["'~/a.gguf'", "'$HOME/a.gguf'", r"'C:\models\a.gguf'", r#""C:\temp\new.gguf""#, r"'\\wsl$\Debian\srv\a.gguf'"];
+    let checkout = Checkout::new(&[("bad.toml", "model = \"C:\\models\\a.gguf\"\n")]);
+    for (number, path) in paths.iter().enumerate() {
+        checkout.write(&[(&format!("m{number}.toml"), &format!("model = {path}\n"))]);
+    }
+    let ran = checkout.validate(&[]).exits(65);
+    let home = std::env::var("HOME").unwrap();
+    let shell = [
+        &*format!("= help: write the absolute path: `{home}/a.gguf`"),
+        "models.d/m0.toml:1:9",
+        "only a shell expands `~`",
+        "models.d/m1.toml:1:9",
+        "only a shell expands `$HOME`",
+    ];
+    ran.says(&shell).says(&[
+        "models.d/bad.toml:1:13",
+        "`\\` in double quotes begins an escape, and this looks like a path of Windows",
+        "that is a path of Windows, not of this machine",
+        "(in WSL it may be `/mnt/c/models/a.gguf`)",
+        "(in WSL it may be `/mnt/c/temp/new.gguf`)",
+        "(in WSL it may be `/srv/a.gguf`)",
+    ]);
+    let server = llama_server().display().to_string();
+    checkout.validate(&["--host", "--llama-server", &server]).exits(65).says(&[
+        "the file ~/a.gguf does not exist: only a shell expands `~`",
+        r"the file C:\models\a.gguf does not exist",
+        r"the file C:\temp\new.gguf does not exist",
+        r"the file \\wsl$\Debian\srv\a.gguf does not exist",
+    ]);
+}
+
+#[test]
 fn a_pull_request_shows_what_changes_from_the_branch_it_goes_to() {
     let checkout = repository();
     let unchanged = checkout.validate(&["--against", "main"]).exits(0);

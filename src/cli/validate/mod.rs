@@ -18,7 +18,7 @@ use super::output::{complain, print};
 use super::{Exit, Places, render};
 use crate::definition::{
     Catalogue, Catalogues, DEFAULTS_FILE, Embedded, LoadOptions, Loader, ReadFrom, absolute, binary_checks,
-    host_checks, is_part, port_checks,
+    host_checks, is_part, port_checks, weights_checks,
 };
 use crate::host::{FromGit, HostError};
 use crate::instance::stranger_on;
@@ -99,6 +99,7 @@ pub(super) fn run(places: &Places, args: &ValidateArgs) -> anyhow::Result<Exit> 
             loader.require_trusted(&absolute_dir, owners).map_err(HostError::from)?;
             problems.extend(binary_checks(&desired, from, places.stated_llama_server()));
             problems.extend(port_checks(&desired, from, |port| stranger_on(port, &desired.dir)));
+            problems.extend(weights_checks(&desired, from));
             host_checks(&mut desired, from);
         }
         problems.extend(desired.diagnostics.iter().cloned());

@@ -91,17 +91,18 @@ fn a_file_cut_anywhere_is_refused() {
 #[test]
 fn what_is_not_gguf_is_told_for_what_it_is() {
     for (bytes, looks) in [
-        (&b""[..], "empty"),
+        (&b""[..], "is empty"),
         (b"hi", "text"),
         (b"hello world", "text"),
-        (b"<!DOCTYPE html>", "web page"),
+        (b"\n<!DOCTYPE html>", "is an HTML page"),
         (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
         (b"FUGG....", "big-endian"),
         (b"ggjt....", "before GGUF"),
         (b"\x7fELF", "other bytes"),
+        (&[0; 100], "the download reserved its room"),
     ] {
         match check(bytes, bytes.len() as u64) {
-            Err(Flaw::NotGguf(found)) => assert!(found.contains(looks), "{found}"),
+            Err(Flaw::NotGguf(found)) => assert!(found.to_string().contains(looks), "{found}"),
             other => panic!("{bytes:?}: {other:?}"),
         }
     }
@@ -150,7 +151,7 @@ fn a_problem_names_the_file_and_the_next_step() {
     std::fs::write(&path, &whole).unwrap();
     check_gguf(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() - 50]).unwrap();
-    assert!(message().contains("is cut short") && message().contains("download or copy it again"));
+    assert!(message().contains("is truncated") && message().contains("download or copy it again"));
 }
 
 proptest::proptest! {

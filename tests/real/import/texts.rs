@@ -10,6 +10,7 @@ fn import(world: &World, kind: &str, name: &str) -> Ran {
     sample(world, name);
     let mut command = world.command();
     command.env("IMPORT_TEST_HOME", "/home/x").env("IMPORT_TEST_API_KEY", "sk-verysecret");
+    command.env("HOME", "/home/x");
     command.args(["import", kind, name, "--to", "out"]);
     Ran::of(&mut command)
 }
@@ -19,7 +20,7 @@ fn the_example_of_llama_swap_becomes_definitions() {
     let world = World::new();
     let ran = import(&world, "llama-swap", "example.yaml").exits(1).does_not_say("hunter2");
     insta::assert_snapshot!(whole(&world, &ran, "out"));
-    all_valid(&world.path().join("out"), 2);
+    all_valid(&world.path().join("out"), 3);
 }
 
 #[test]
@@ -29,7 +30,61 @@ fn an_odd_configuration_of_llama_swap_becomes_what_it_can() {
     let text = whole(&world, &ran, "out");
     assert!(!text.contains("verysecret"), "{text}");
     insta::assert_snapshot!(text);
-    all_valid(&world.path().join("out"), 3);
+    all_valid(&world.path().join("out"), 4);
+}
+
+#[test]
+fn a_command_inside_another_is_offered_and_what_is_around_it_told() {
+    let world = World::new();
+    sample(&world, "serve.sh");
+    let ran = import(&world, "llama-swap", "wrapped.yaml").exits(1);
+    let text = whole(&world, &ran, "out");
+    assert!(!text.contains("verysecret"), "{text}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_model_of_a_script_runs_once_it_is_looked_at() {
+    let world = World::new();
+    world.weights("m", "from a script ");
+    let script =
+        "cd weights\nM=m.gguf\nexport OMP_WAIT_POLICY=passive\nexec llama-server -m $M -c 512 -t 1 --port $1\n";
+    fs::write(world.path().join("serve.sh"), script).unwrap();
+    fs::write(world.path().join("config.yaml"), "models:\n  m:\n    cmd: sh serve.sh ${PORT}\n").unwrap();
+    let ran = world.run(&["import", "llama-swap", "config.yaml", "--to", "models.d"]).exits(1);
+    ran.says(&["/serve.sh: llama-server's command is taken from this script", "1 to check"]);
+    let file = world.models_dir().join("m.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("state = \"stopped\"", "")).unwrap();
+    world.converges();
+    assert_eq!(world.answer("m"), "from a script from a script from a script ");
+}
+
+#[test]
+fn a_configuration_of_several_files_is_one() {
+    let world = World::new();
+    let conf = world.path().join("conf.d");
+    fs::create_dir(&conf).unwrap();
+    fs::write(world.path().join("main.yaml"), "macros:\n  s: llama-server -c 512\nhealthCheckTimeout: 90\n").unwrap();
+    fs::write(conf.join("b.yml"), "models:\n  b:\n    cmd: ${s} -m /b.gguf\n").unwrap();
+    fs::write(
+        conf.join("a.yaml"),
+        "models:\n  a:\n    cmd: ${s} -m /a.gguf\nhooks:\n  on_startup:\n    preload: [b]\n",
+    )
+    .unwrap();
+    fs::write(conf.join("notes.txt"), "not read").unwrap();
+    world
+        .run(&["import", "llama-swap", "main.yaml", "conf.d", "--to", "out"])
+        .exits(0)
+        .says(&["out/a.toml   conf.d/a.yaml:2 (declared stopped)", "out/b.toml   conf.d/b.yml:2\n"]);
+    let text = fs::read_to_string(world.path().join("out/b.toml")).unwrap();
+    assert!(text.contains("timeout = \"90s\"") && text.contains("ctx_size = 512"), "{text}");
+
+    fs::write(conf.join("c.yaml"), "models:\n  b:\n    cmd: ${s} -m /c.gguf\n").unwrap();
+    world
+        .run(&["import", "llama-swap", "main.yaml", "conf.d", "--to", "other"])
+        .exits(65)
+        .says(&["the model `b` is defined in conf.d/b.yml:2, too", "conf.d/c.yaml:2:3"]);
 }
 
 #[test]

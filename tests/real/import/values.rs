@@ -52,6 +52,7 @@ fn imported(arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
         .args(["-t", "1", "-np", "1", "-lv", "5", "--port", &port.to_string()])
         .args(arguments)
         .current_dir(world.path())
+        .env_clear()
         .envs(variables.iter().copied())
         .env("OMP_WAIT_POLICY", "passive")
         .stdin(Stdio::null())
