@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::output::complain;
 use super::{Exit, Places};
@@ -10,7 +11,7 @@ use crate::definition::Catalogue;
 use crate::definition::catalogue::binary;
 use crate::host::{self, Host, HostError};
 use crate::model::Diagnostic;
-use crate::plan::Limits;
+use crate::plan::{Limits, WaitFor};
 use crate::policy::{Policy, PolicySource};
 use crate::reconcile::{Goal, Pass, look, pass_if};
 use crate::settings::{Settings, SettingsError, locate};
@@ -134,6 +135,28 @@ pub(super) fn look_and_tell(host: &mut Host, limits: &Limits) -> Result<Pass, Ho
     let seen = look(host, Goal::Definitions, limits);
     host.take_notices().iter().for_each(complain);
     seen
+}
+
+/// [`look_and_tell`], once the llama-servers have answered that are asked: first
+/// for their options, then what they make of command lines.
+pub(super) fn look_patiently(host: &mut Host, limits: &Limits) -> Result<Pass, HostError> {
+    const ROUNDS: usize = 3;
+    /// Longer than each of them has.
+    const PATIENCE: Duration = Duration::from_secs(15);
+    let mut seen = look_and_tell(host, limits)?;
+    for _ in 0..ROUNDS {
+        if !awaits_llama_server(&seen) {
+            break;
+        }
+        host.wait_for_answers(PATIENCE);
+        seen = look_and_tell(host, limits)?;
+    }
+    Ok(seen)
+}
+
+/// Whether a llama-server was asked that has not answered yet.
+pub(super) fn awaits_llama_server(pass: &Pass) -> bool {
+    pass.plan.waiting.iter().any(|waiting| matches!(waiting.on, WaitFor::Binary { pending: true, .. }))
 }
 
 /// A command that refuses for a reason with an exit code of its own.

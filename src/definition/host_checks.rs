@@ -66,7 +66,7 @@ pub(crate) fn refuse(desired: &mut Arc<Desired>, refused: Refused) {
     for (name, problem) in models {
         if let Some(definition) = desired.definitions.remove(&name) {
             let (path, file) = (Arc::clone(&definition.path), Arc::clone(&definition.file));
-            desired.unresolved.push(Unresolved { path, file, name: Some(name), problem });
+            desired.unresolved.push(Unresolved { path, file, name: Some(name), problem, llama_server: None });
         }
     }
     desired.unresolved.sort_by(|a, b| a.path.cmp(&b.path));

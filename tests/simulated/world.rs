@@ -154,6 +154,7 @@ impl World {
             file: format!("models.d/{model}.toml").into(),
             name: declares.map(name),
             problem: "expected `=`".to_owned(),
+            llama_server: None,
         });
     }
 
