@@ -130,12 +130,7 @@ impl Running {
 
     /// Collects output until the program ends; `None`: it did not by `deadline`,
     /// or until `stop`.
-    fn finish(
-        mut self,
-        deadline: Instant,
-        most: usize,
-        stop: Option<BorrowedFd<'_>>,
-    ) -> io::Result<Option<Output>> {
+    fn finish(mut self, deadline: Instant, most: usize, stop: Option<BorrowedFd<'_>>) -> io::Result<Option<Output>> {
         let pidfd = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty())?;
         let mut stdout = Capture::new(self.child.stdout.take(), most)?;
         let mut stderr = Capture::new(self.child.stderr.take(), most)?;

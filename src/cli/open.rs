@@ -9,7 +9,7 @@ use super::{Exit, Places};
 use crate::apply::World;
 use crate::definition::Catalogue;
 use crate::definition::catalogue::binary;
-use crate::host::{self, Host, HostError};
+use crate::host::{self, Host, HostError, LlamaServers};
 use crate::model::Diagnostic;
 use crate::plan::{Limits, WaitFor};
 use crate::policy::{Policy, PolicySource};
@@ -71,6 +71,11 @@ impl Places {
             None if !host => Ok(None),
             stated => Ok(PolicySource::new(stated, cwd).current()?),
         }
+    }
+
+    /// The llama-servers here, as far as `policy` lets them be run.
+    pub(super) fn llama_servers(&self, policy: Option<Arc<Policy>>) -> LlamaServers {
+        LlamaServers::new(self.stated_llama_server(), self.state().cache(), policy)
     }
 
     /// What this herdsman reads.

@@ -42,10 +42,8 @@ pub(super) fn is_other_choice(option: &OptionSpec, value: &Value<'_>) -> bool {
 pub(super) fn choice(reader: &mut Reader<'_, '_>, option: &OptionSpec, value: &Value<'_>) -> Chosen {
     let text = value.get_ref().as_str().unwrap_or_default();
     let message = format!("`{} = {text:?}` is not checked: which values it takes depends on `binary`", option.key);
-    let setting = OptionSetting {
-        value: OptionValue::One(text.into()),
-        args: vec![Arc::clone(&option.argument), text.into()],
-    };
+    let setting =
+        OptionSetting { value: OptionValue::One(text.into()), args: vec![Arc::clone(&option.argument), text.into()] };
     note(reader, value.span(), message);
     chosen(reader, value, setting, Json::from(text))
 }

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Told that an answer is there which somebody went on without.
-pub(crate) type Bell = Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>;
+pub(super) type Bell = Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>;
 
 /// Questions of one kind, by what tells them apart.
 pub(super) struct Beside<K, V>(Arc<Shared<K, V>>);
@@ -138,7 +138,9 @@ mod tests {
     fn asks_once_and_rings_for_whoever_went_on_without_the_answer() {
         let (bell, rung) = (Bell::default(), Arc::new(AtomicU32::new(0)));
         let counts = Arc::clone(&rung);
-        let _set = bell.set(Box::new(move || drop(counts.fetch_add(1, Ordering::SeqCst))));
+        let _set = bell.set(Box::new(move || {
+            counts.fetch_add(1, Ordering::SeqCst);
+        }));
         let beside: Beside<&str, u32> = Beside::new(bell);
         let (answer, slow) = channel();
         assert_eq!(beside.get(&"slow", Duration::ZERO, move || slow.recv().unwrap()), None);

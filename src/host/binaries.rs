@@ -39,7 +39,7 @@ const REFUSAL: Duration = Duration::from_secs(5);
 const HELP: &str = "help";
 
 /// The llama-servers of this machine, each looked at once in a pass.
-pub(crate) struct Binaries {
+pub(super) struct Binaries {
     default: Option<String>,
     write: bool,
     cache: PathBuf,
@@ -141,6 +141,22 @@ impl Binaries {
         found
     }
 
+    /// The one that is meant by a definition's `binary`, to be run. Who asks
+    /// nobody takes the default one for good before it was ever asked.
+    pub fn program(&self, declared: Option<&str>) -> Result<Binary, Unusable> {
+        match self.find(declared) {
+            Ok((binary, _)) => Ok(binary),
+            Err(unasked) if unasked.is_pending && !self.asks && declared.is_none() => self.look(&None),
+            Err(unusable) => Err(unusable),
+        }
+    }
+
+    /// Whether its command lines may be checked: who asks nobody runs only what
+    /// is known to be a llama-server.
+    pub fn may_check(&self, identity: &BinaryIdentity) -> bool {
+        self.asks || self.recall(identity).is_some()
+    }
+
     fn look(&self, key: &Option<String>) -> Result<Binary, Unusable> {
         let (declared, default, policy) = (key.clone(), self.default.clone(), self.policy.clone());
         let look = move || look(declared.as_deref(), default.as_deref(), policy.as_deref()).map_err(Unusable::from);
@@ -164,7 +180,8 @@ impl Binaries {
             return Err(Unusable::from(silent(path, "--help").to_string()));
         }
         if !self.asks {
-            let problem = format!("the options of {} are not known yet; `herdsman reconcile` asks for them", path.display());
+            let problem =
+                format!("the options of {} are not known yet; `herdsman reconcile` asks for them", path.display());
             return Err(Unusable { problem, is_pending: true });
         }
         let (asked, leash) = (binary.clone(), self.leash.clone());

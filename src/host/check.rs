@@ -53,8 +53,9 @@ impl Checks {
         };
         let mut results: Vec<(usize, Result<(), Objection>)> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-            let done =
-                threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            let done = threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             done.flatten().collect()
         });
         results.sort_by_key(|(index, _)| *index);
@@ -64,6 +65,9 @@ impl Checks {
     fn one(&self, (launch, weights): Check<'_>, binaries: &Binaries) -> Result<(), Objection> {
         let refused = |problem: BinaryProblem| Objection::Refused(problem.to_string());
         let identity = binary::identify(&launch.binary).map_err(refused)?;
+        if !binaries.may_check(&identity) {
+            return Ok(());
+        }
         let question = question(launch, weights);
         let key = (identity.clone(), question.clone());
         if self.0.known(&key).is_none() && binaries.was_silent(&identity, &question) {

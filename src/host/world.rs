@@ -81,7 +81,7 @@ impl World for Host {
                     answers.allowed.insert(key, refusal.map_or(Ok(()), Err));
                 }
                 Question::Binary(declared) => {
-                    let binary = self.binaries.find(declared.as_deref()).map(|(binary, _)| binary);
+                    let binary = self.binaries.program(declared.as_deref());
                     answers.binaries.insert(declared.clone(), binary);
                 }
                 Question::Check(launch, weights) => checks.push((launch, weights)),

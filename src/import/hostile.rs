@@ -38,17 +38,17 @@ fn no_source_does_harm_and_all_that_is_made_of_it_is_valid() {
         memory: 64 << 20,
         ..Target::default()
     };
-    let _ = Catalogue::embedded();
+    let _ = crate::definition::Catalogue::embedded();
     survives(target, |bytes| {
         let Ok(text) = std::str::from_utf8(bytes) else { return };
         let place = Place::whole("source");
-        let options = Options { catalogue: Catalogue::embedded(), base: Path::new("/base"), is_guess: true };
+        let options = Options::pinned(Path::new("/base"), true, None);
         let variable = |name: &str| (name.len() < 5).then(|| format!("value of {name}"));
         let reads = [llama_swap::read(text, &place, &options, &variable), preset::read(text, &place, &options)];
         for read in reads.into_iter().flatten() {
             let files: Vec<File> = assemble(read).definitions.into_iter().map(|(_, file)| file).collect();
             assert!(files.iter().all(|file| !file.text.contains("value of KEY")), "{files:#?}");
-            match check(Path::new("/no/such/directory"), &files) {
+            match check(Path::new("/no/such/directory"), &files, &crate::definition::Embedded) {
                 Ok(()) => {}
                 Err(WriteError::Invalid(problems)) => {
                     let rendered = crate::definition::render(&problems, false);

@@ -330,7 +330,7 @@ fn leads_here(url: &str, port: Option<u16>) -> bool {
 
 /// Reads the command line.
 fn run(shared: &Shared<'_>, model: &mut Model, command: &str, place: &Place) -> Result<(), Reason> {
-    let options = shared.options;
+    let mut options = shared.options.clone();
     if command.contains('\0') {
         return Err(Reason::Nul);
     }
@@ -342,10 +342,13 @@ fn run(shared: &Shared<'_>, model: &mut Model, command: &str, place: &Place) -> 
     }
     if program.contains('/') {
         let path = crate::definition::absolute(options.base, std::path::Path::new(&program));
-        model.binary = Some(path.to_string_lossy().into_owned());
+        let path = path.to_string_lossy().into_owned();
+        options = options.of(&path);
+        model.binary = Some(path);
     }
     let mut ready: Vec<String> = Vec::with_capacity(words.len());
     let mut before: Option<&OptionSpec> = None;
+    let catalogue = std::sync::Arc::clone(&options.catalogue);
     for word in words {
         match before.map(|option| option.key.as_str()) {
             // A port of herdsman's choice.
@@ -361,9 +364,9 @@ fn run(shared: &Shared<'_>, model: &mut Model, command: &str, place: &Place) -> 
                 None => ready.push(macros::variables(word, shared.variable)?),
             },
         }
-        before = options.catalogue.argument(word).map(|(option, _)| option);
+        before = catalogue.argument(word).map(|(option, _)| option);
     }
-    command_line::read(options, model, &ready, place);
+    command_line::read(&options, model, &ready, place);
     Ok(())
 }
 

@@ -21,6 +21,7 @@
 //! - Nothing is guessed: a command that is not llama-server's is left out.
 //! - No file is overwritten.
 
+mod binary;
 mod command_line;
 mod database;
 mod environment;
@@ -45,13 +46,14 @@ mod yaml;
 
 use std::path::Path;
 
+pub use binary::Servers;
 pub use files::{File, WriteError, check, none_is_there, write};
 pub use model::{Model, Secret};
 pub use names::Named;
 pub use remark::{Kind, LeftOut, Place, Reason, Remark, Why};
 pub use source::SourceError;
 
-use crate::definition::{Catalogue, absolute};
+use crate::definition::absolute;
 use options::Options;
 use secret::names_a_secret;
 use source::{Read, TextFile};
@@ -83,12 +85,12 @@ pub struct Import {
 }
 
 /// Reads a source and makes definitions of it; writes nothing. Paths are
-/// relative to `cwd`, absolute.
+/// relative to `cwd`, absolute. `servers` tells of the llama-servers it names.
 ///
 /// # Errors
 /// The source cannot be read, or is not what it should be.
-pub fn import(source: &Source, cwd: &Path) -> Result<Import, SourceError> {
-    let options = |base| Options { catalogue: Catalogue::embedded(), base, is_guess: true };
+pub fn import(source: &Source, cwd: &Path, servers: &Servers) -> Result<Import, SourceError> {
+    let options = |base| Options::pinned(base, true, Some(servers));
     let variable = |name: &str| std::env::var(name).ok();
     let read = match source {
         Source::LlamaSwap(shown) => {
@@ -105,7 +107,7 @@ pub fn import(source: &Source, cwd: &Path) -> Result<Import, SourceError> {
             let path = absolute(cwd, Path::new(shown));
             database::read(&path, shown, &options(parent(&path)))?
         }
-        Source::Process(pid) => process::read(*pid)?,
+        Source::Process(pid) => process::read(*pid, servers)?,
         Source::Ggufs(shown) => {
             let dir = absolute(cwd, Path::new(shown));
             ggufs::read(&dir, shown, &options(&dir))?

@@ -185,7 +185,8 @@ impl World {
             Question::Check(launch, _) => {
                 self.checks += 1;
                 let refused = launch.args.iter().find(|word| self.machine.refused.contains(*word));
-                let answer = refused.map_or(Ok(()), |word| Err(Objection::Refused(format!("error: invalid argument: {word}"))));
+                let answer =
+                    refused.map_or(Ok(()), |word| Err(Objection::Refused(format!("error: invalid argument: {word}"))));
                 answers.checks.insert((launch.model.clone(), launch.spec.clone()), answer);
             }
             Question::Busy(id) => {

@@ -8,6 +8,7 @@
 
 #[path = "../../examples/tiny_gguf/gguf.rs"]
 pub mod gguf;
+pub mod fork;
 mod http;
 mod llama_server;
 pub mod picture;

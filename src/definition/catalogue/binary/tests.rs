@@ -162,7 +162,8 @@ fn a_program_that_does_not_end_is_ended_with_all_it_started() {
     let pids = dir.path().join("pids");
     let body = format!("sleep 1000 & echo $$ $! > '{}'; wait", pids.display());
     let path = script(&dir, "llama-server", &body);
-    let problem = process::run_within(&path, Command::new(&path), "--help", None, Duration::from_secs(1)).err().unwrap();
+    let problem =
+        process::run_within(&path, Command::new(&path), "--help", None, Duration::from_secs(1)).err().unwrap();
     assert!(problem.to_string().contains("did not answer --help within 1 s"), "{problem}");
     for pid in fs::read_to_string(&pids).unwrap().split_whitespace() {
         let deadline = Instant::now() + Duration::from_secs(5);
