@@ -6,9 +6,9 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+pub mod fork;
 #[path = "../../examples/tiny_gguf/gguf.rs"]
 pub mod gguf;
-pub mod fork;
 mod http;
 mod llama_server;
 pub mod picture;
