@@ -68,7 +68,7 @@ fn a_watcher_repairs_other_models_at_once_beside_a_llama_server_that_never_answe
     let replaced = fork(&world);
     fs::rename(replaced, &silent.path).unwrap();
     watcher.signal(Signal::HUP);
-    eventually("bad serves", PATIENCE, || world.instances().iter().any(|(_, model)| model == "bad"));
+    watcher.eventually_says("bad is ready");
     assert_eq!(world.answer("bad"), "good good good ");
 }
 
@@ -135,6 +135,21 @@ fn a_dry_run_that_never_ends_keeps_only_its_own_model_waiting() {
         assert!(time < ANSWER / 2, "{command:?} took {time:?}");
     }
     assert_eq!((program.times_asked(), program.is_running()), (asked, false));
+}
+
+#[test]
+fn a_slow_llama_server_is_waited_for() {
+    let world = World::new();
+    world.weights("m", "m ");
+    let body = "case \"$*\" in *--version|--help) sleep 1;; esac; exec \"$real\" \"$@\"";
+    let program = Silent::doing(&world, "slow", body);
+    world.write_definition("m", &toml_of(&program.path, "m"));
+    world.run(&["reconcile", "--dry-run"]).exits(0).says(&["+ m", "create"]);
+    world.run(&["reconcile"]).exits(0);
+    assert_eq!(world.answer("m"), "m m m ");
+    world.is_settled();
+    // Its help is remembered, and the command line that it accepted.
+    assert_eq!(program.times_asked(), 2 + 3, "a dry run, then help, dry run and server");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::open::{Refused, look_and_tell, look_patiently};
+use super::open::{Refused, look_and_tell};
 use super::output::{complain, print};
 use super::reconcile::{PlanFormat, ReconcileArgs, Wait, converge};
 use super::status::at;
@@ -201,12 +201,7 @@ fn record(
 fn see(places: &Places, host: &mut Host, command: Command, name: &ModelName) -> Result<Pass, HostError> {
     let (logs, targets) = (places.state().logs(), [name.clone()].into());
     let limits = Limits { port_range: places.port_range, logs, targets, ..Limits::default() };
-    let seen = match command {
-        Command::Start | Command::Restart => look_patiently(host, &limits),
-        // Whatever its llama-server says.
-        _ => look_and_tell(host, &limits),
-    };
-    match seen {
+    match look_and_tell(host, &limits) {
         Err(HostError::Load(_) | HostError::Revision(_) | HostError::Policy(_))
             if matches!(command, Command::Suspend(_) | Command::Resume) =>
         {

@@ -87,7 +87,8 @@ fn parameters(
             continue;
         }
         keys.push((&option.key, key.span()));
-        let chosen = match is_stand_in && unchecked::is_other_choice(option, value) {
+        let is_other = is_stand_in && unchecked::is_other_choice(option, value, negated);
+        let chosen = match is_other {
             true => Some(unchecked::choice(reader, option, value)),
             false => choose(reader, option, value, negated, base),
         };

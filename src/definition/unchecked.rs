@@ -33,9 +33,9 @@ pub(super) fn option(
 
 /// Whether `value` is a word that the llama-server which stands in does not
 /// take here.
-pub(super) fn is_other_choice(option: &OptionSpec, value: &Value<'_>) -> bool {
-    let text = value.get_ref().as_str();
-    !option.choices.is_empty() && text.is_some_and(|text| !text.is_empty() && !option.choices.iter().any(|c| c == text))
+pub(super) fn is_other_choice(option: &OptionSpec, value: &Value<'_>, negated: bool) -> bool {
+    let is_word = value.get_ref().as_str().is_some_and(|text| !text.is_empty());
+    !option.choices.is_empty() && is_word && option.setting(value.get_ref(), negated, &str::to_owned).is_err()
 }
 
 /// An option with such a word.

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use super::beside::Beside;
 use super::binaries::{Binaries, PATIENCE, SILENCE, silent};
@@ -20,7 +21,7 @@ pub(super) type Check<'a> = (&'a Launch, &'a [PathBuf]);
 /// weights.
 type Key = (BinaryIdentity, String);
 
-/// An answer, and whether it is on the disk.
+/// An answer, and whether a pass went by it.
 type Answer = Arc<(Result<(), Problem>, AtomicBool)>;
 
 /// Why it would not start.
@@ -40,7 +41,10 @@ impl Checks {
     /// Checks command lines, as many at once as there are processors.
     pub fn all(&self, checks: &[Check<'_>], binaries: &Binaries) -> Vec<Result<(), Objection>> {
         // What was refused may be accepted by now: weights come and go.
-        self.0.retain(|_, answer, age| matches!(answer.0, Err(Problem::Silent(_))) && age < SILENCE);
+        self.0.retain(|_, answer, age| match answer.0 {
+            Err(Problem::Silent(_)) => age < SILENCE,
+            _ => !answer.1.load(Ordering::Relaxed) && age < UNTAKEN,
+        });
         let workers = std::thread::available_parallelism().map_or(1, usize::from).min(checks.len()).max(1);
         let next = AtomicUsize::new(0);
         let work = || {
@@ -78,11 +82,12 @@ impl Checks {
         let Some(answer) = self.0.get(&key, PATIENCE, ask) else {
             return Err(unanswered(format!("{} has not answered {VERSION} yet", launch.binary.display()), true));
         };
+        let is_first = !answer.1.swap(true, Ordering::Relaxed);
         match &answer.0 {
             Ok(()) => Ok(()),
             Err(Problem::Refused(message)) => Err(Objection::Refused(message.clone())),
             Err(Problem::Silent(problem)) => {
-                if let (Some(cache), false) = (binaries.cache_to_write(), answer.1.swap(true, Ordering::Relaxed)) {
+                if let (Some(cache), true) = (binaries.cache_to_write(), is_first) {
                     binary::keep_silence(&identity, &question, cache);
                 }
                 Err(unanswered(problem.to_string(), false))
@@ -91,12 +96,15 @@ impl Checks {
     }
 
     /// Waits until none is under way.
-    pub fn settle(&self, deadline: std::time::Instant) {
+    pub fn settle(&self, deadline: Instant) {
         self.0.settle(deadline);
     }
 }
 
 const VERSION: &str = "--version";
+
+/// How long an answer counts that came after the pass which asked.
+const UNTAKEN: Duration = Duration::from_secs(60);
 
 fn unanswered(problem: String, is_pending: bool) -> Objection {
     Objection::Unanswered(Unusable { problem, is_pending })

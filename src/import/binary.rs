@@ -65,7 +65,8 @@ impl<'a> Options<'a> {
     }
 
     /// Keeps an option as it is written if only a llama-server that could not
-    /// be asked knows it; `false`: it is not kept.
+    /// be asked knows it; `false`: it is not kept, for it may hold a secret, is
+    /// stated twice, or has several values.
     pub fn keep_unknown(&self, model: &mut Model, word: &str, values: &[String], place: &Place) -> bool {
         let (Some(problem), Some(name)) = (&self.unchecked, word.strip_prefix("--")) else { return false };
         let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') && !name.is_empty();
@@ -74,17 +75,22 @@ impl<'a> Options<'a> {
             [value] => Json::from(value.as_str()),
             _ => return false,
         };
-        if !is_name || super::names_a_secret(name) || values.iter().any(|value| value.contains('\0')) {
+        let key = name.replace('-', "_");
+        if !is_name
+            || model.parameters.contains_key(&key)
+            || super::names_a_secret(name)
+            || values.iter().any(|value| value.contains('\0'))
+        {
             return false;
         }
-        model.parameters.insert(name.replace('-', "_"), json);
+        model.parameters.insert(key, json);
         let what = [&[word.to_owned()], values].concat().join(" ");
         model.remark(place, what, Why::NotChecked(problem.clone()));
         true
     }
 
-    /// Keeps a word that an option takes only of a llama-server that could not be
-    /// asked; `false`: it is not kept.
+    /// Keeps a word that the pinned llama-server does not take for this option, if
+    /// the model's own could not be asked; `false`: it is not kept.
     pub fn keep_choice(&self, model: &mut Model, option: &OptionSpec, given: &Given, place: &Place) -> bool {
         let (Some(problem), Given::Text(text)) = (&self.unchecked, given) else { return false };
         if option.choices.is_empty() || text.is_empty() || option.choices.iter().any(|choice| choice == text) {

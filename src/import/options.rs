@@ -127,9 +127,6 @@ impl Options<'_> {
         given: &Given,
         place: &Place,
     ) -> Result<(), Why> {
-        if self.keep_choice(model, option, given, place) {
-            return Ok(());
-        }
         let json = match given {
             Given::Bare if option.kind == ValueKind::Flag => Json::Bool(true),
             Given::Bare if option.choices.iter().any(|choice| choice == "on") => {
@@ -153,9 +150,11 @@ impl Options<'_> {
             relative.set(relative.get() || !path.starts_with('/'));
             absolute(self.base, Path::new(path)).to_string_lossy().into_owned()
         };
-        let setting = option
-            .setting(read.get_ref(), negated, &resolve)
-            .map_err(|problem| bad(&problem.message, problem.help.as_deref()))?;
+        let setting = match option.setting(read.get_ref(), negated, &resolve) {
+            Ok(setting) => setting,
+            Err(_) if self.keep_choice(model, option, given, place) => return Ok(()),
+            Err(problem) => return Err(bad(&problem.message, problem.help.as_deref())),
+        };
         if relative.get() {
             self.note_relative(model, &given.shown(), place);
         }
