@@ -41,6 +41,7 @@ pub struct Host {
     processes: Processes,
     state_key: [u8; 32],
     binaries: Binaries,
+    /// After the llama-servers, whose end ends what is under way here.
     checks: Checks,
     loader: Loader,
     /// `None`: definitions are those in the directory.

@@ -12,7 +12,8 @@
 //! files are the same, for [`SILENCE`] at most.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -62,15 +63,8 @@ pub(super) struct Binaries {
 /// A usable llama-server and the options it knows.
 type Known = (Binary, Arc<Catalogue>);
 
-/// What a llama-server said of itself.
-type Answer = Arc<(Result<Heard, BinaryProblem>, Mutex<Kept>)>;
-
-/// Whether an answer is on the disk.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kept {
-    Not,
-    Here,
-}
+/// What a llama-server said of itself, and whether that is on the disk.
+type Answer = Arc<(Result<Heard, BinaryProblem>, AtomicBool)>;
 
 impl Binaries {
     /// Those that definitions name, and `default`. What is learnt of their options
@@ -185,7 +179,7 @@ impl Binaries {
             return Err(Unusable { problem, is_pending: true });
         }
         let (asked, leash) = (binary.clone(), self.leash.clone());
-        let ask = move || Arc::new((ask(&asked, leash.as_ref()), Mutex::new(Kept::Not)));
+        let ask = move || Arc::new((ask(&asked, leash.as_ref()), AtomicBool::new(false)));
         match self.answers.get(identity, PATIENCE, ask) {
             Some(answer) => self.take(binary, &answer),
             None => {
@@ -208,7 +202,7 @@ impl Binaries {
     /// and not in the thread that asked.
     fn take(&self, binary: &Binary, answer: &Answer) -> Result<Arc<Catalogue>, Unusable> {
         let (said, kept) = &**answer;
-        let is_first = self.write && std::mem::replace(&mut *lock(kept), Kept::Here) == Kept::Not;
+        let is_first = self.write && !kept.swap(true, Ordering::Relaxed);
         match said {
             Ok(heard) => {
                 if is_first {
@@ -242,7 +236,7 @@ impl Drop for Binaries {
 }
 
 /// What is said of a llama-server that did not answer `question`.
-pub(super) fn silent(path: &std::path::Path, question: &'static str) -> BinaryProblem {
+pub(super) fn silent(path: &Path, question: &'static str) -> BinaryProblem {
     BinaryProblem::Silent { path: path.to_owned(), question, after: binary::PATIENCE }
 }
 

@@ -101,6 +101,13 @@ impl Checks {
     }
 }
 
+impl Drop for Checks {
+    /// Those under way end with the leash, which was pulled before.
+    fn drop(&mut self) {
+        self.settle(Instant::now() + Duration::from_secs(1));
+    }
+}
+
 const VERSION: &str = "--version";
 
 /// How long an answer counts that came after the pass which asked.
