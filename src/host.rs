@@ -1,9 +1,11 @@
 //! This machine, behind the trait [`World`]: real files, a real database, real
 //! processes.
 
+mod beside;
 mod binaries;
 mod check;
 mod from_git;
+mod llama_servers;
 mod places;
 mod provenance;
 mod store;
@@ -14,8 +16,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use self::binaries::Binaries;
+use self::check::Checks;
 pub(crate) use self::from_git::FromGit;
 pub use self::from_git::RevisionError;
+pub use self::llama_servers::LlamaServers;
 use self::places::trusted_policy;
 pub use self::places::{HostError, Places};
 use self::provenance::Asker;
@@ -37,6 +41,8 @@ pub struct Host {
     processes: Processes,
     state_key: [u8; 32],
     binaries: Binaries,
+    /// After the llama-servers, whose end ends what is under way here.
+    checks: Checks,
     loader: Loader,
     /// `None`: definitions are those in the directory.
     from_git: Option<FromGit>,
@@ -84,6 +90,7 @@ impl Host {
 
     fn new(places: Places, state_id: &str, store: Store, policy: PolicySource) -> Result<Self, HostError> {
         let binaries = Binaries::new(places.llama_server.clone(), places.state.cache(), store.is_for_writing());
+        let checks = Checks::new(&binaries);
         let state_key = blake3::derive_key("herdsman 2026 secret digests", state_id.as_bytes());
         let processes = Processes::new(state_id)?;
         let (loader, git) = (Loader::default(), Asker::default());
@@ -94,6 +101,7 @@ impl Host {
             processes,
             state_key,
             binaries,
+            checks,
             loader,
             from_git,
             teller: None,
@@ -102,6 +110,33 @@ impl Host {
             policy,
             allowed: BTreeMap::new(),
         })
+    }
+
+    /// Goes by what is remembered of llama-servers, and asks none for its options:
+    /// for a command that only shows how things stand.
+    #[must_use]
+    pub fn asking_nobody(mut self) -> Self {
+        self.binaries.asks = false;
+        self
+    }
+
+    /// Asks llama-servers again that left a question unanswered (`--retry`).
+    pub fn ask_again(&mut self) {
+        self.binaries.retries = true;
+    }
+
+    /// Has `ring` called when a llama-server answers after the pass that asked.
+    pub fn on_answer(&self, ring: impl Fn() + Send + Sync + 'static) {
+        // It is set once.
+        let _set = self.binaries.bell.set(Box::new(ring));
+    }
+
+    /// Waits for the llama-servers that were asked, until each has answered or
+    /// has had the time for it.
+    pub fn wait_for_answers(&self, timeout: std::time::Duration) {
+        let deadline = std::time::Instant::now() + timeout;
+        self.binaries.settle(deadline);
+        self.checks.settle(deadline);
     }
 
     /// Blocks until something about `instances` may have changed, or `timeout`.

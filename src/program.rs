@@ -1,12 +1,15 @@
 //! Runs another program to its end, or to a deadline, and leaves nothing
 //! behind: what it started ends with it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -83,12 +86,25 @@ pub(crate) enum ProgramError {
 /// # Errors
 /// It does not start, or does not end in time.
 pub(crate) fn run(command: &mut Command, input: &[u8], limits: Limits) -> Result<Output, ProgramError> {
+    run_until(command, input, limits, None)
+}
+
+/// [`run`], which also ends the program once `stop` can be read.
+///
+/// # Errors
+/// As [`run`]: one that was stopped did not end in time.
+pub(crate) fn run_until(
+    command: &mut Command,
+    input: &[u8],
+    limits: Limits,
+    stop: Option<BorrowedFd<'_>>,
+) -> Result<Output, ProgramError> {
     // A group of its own: whatever it starts ends with it.
     command.stdin(stdin(input)?).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     reach(Point::ProgramStart);
-    let child = command.spawn().map_err(ProgramError::Start)?;
+    let running = Running::start(command).map_err(ProgramError::Start)?;
     reach(Point::ProgramStarted);
-    let finished = Running::new(child).finish(Instant::now() + limits.time, limits.output);
+    let finished = running.finish(Instant::now() + limits.time, limits.output, stop);
     reach(Point::ProgramEnded);
     finished?.ok_or(ProgramError::TooLong(limits.time))
 }
@@ -110,13 +126,36 @@ struct Running {
     reaped: bool,
 }
 
+/// Programs that threads of this process wait for, by pid, and how many are being
+/// started just now.
+static WAITED_FOR: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+static STARTING: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether a dead child is, or may be, a program that a thread of this process
+/// waits for: nobody else may reap it.
+pub(crate) fn is_waited_for(pid: i32) -> bool {
+    // A start may hang in a file system, so it is not waited for.
+    let is_known = |pids: &BTreeSet<u32>| u32::try_from(pid).is_ok_and(|pid| pids.contains(&pid));
+    STARTING.load(Ordering::SeqCst) > 0 || is_known(&waited_for())
+}
+
+fn waited_for() -> MutexGuard<'static, BTreeSet<u32>> {
+    WAITED_FOR.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Running {
-    fn new(child: Child) -> Self {
-        Self { child, reaped: false }
+    fn start(command: &mut Command) -> io::Result<Self> {
+        STARTING.fetch_add(1, Ordering::SeqCst);
+        let child = command.spawn().inspect(|child| {
+            waited_for().insert(child.id());
+        });
+        STARTING.fetch_sub(1, Ordering::SeqCst);
+        Ok(Self { child: child?, reaped: false })
     }
 
-    /// Collects output until the program ends; `None`: it did not by `deadline`.
-    fn finish(mut self, deadline: Instant, most: usize) -> io::Result<Option<Output>> {
+    /// Collects output until the program ends; `None`: it did not by `deadline`,
+    /// or until `stop`.
+    fn finish(mut self, deadline: Instant, most: usize, stop: Option<BorrowedFd<'_>>) -> io::Result<Option<Output>> {
         let pidfd = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty())?;
         let mut stdout = Capture::new(self.child.stdout.take(), most)?;
         let mut stderr = Capture::new(self.child.stderr.take(), most)?;
@@ -128,13 +167,19 @@ impl Running {
             let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
             fds.extend(stdout.pipe.as_ref().map(|pipe| PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)));
             fds.extend(stderr.pipe.as_ref().map(|pipe| PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)));
+            let before_stop = fds.len();
+            fds.extend(stop.map(|stop| PollFd::from_borrowed_fd(stop, PollFlags::IN)));
             match poll(&mut fds, Some(&Timespec::try_from(left).map_err(io::Error::other)?)) {
                 Ok(_) => {}
                 Err(rustix::io::Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
             }
             let ended = !fds[0].revents().is_empty();
+            let stopped = fds.get(before_stop).is_some_and(|stop| !stop.revents().is_empty());
             drop(fds);
+            if stopped {
+                return Ok(None);
+            }
             // After the end too: what it wrote last is still in the pipe.
             stdout.read()?;
             stderr.read()?;
@@ -152,7 +197,9 @@ impl Running {
         self.reaped = true;
         // It fails only when there is nobody left.
         let _gone = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
-        self.child.wait()
+        let status = self.child.wait();
+        waited_for().remove(&self.child.id());
+        status
     }
 }
 

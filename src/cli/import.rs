@@ -1,6 +1,7 @@
 //! `herdsman import`: definitions made of what others keep their models in.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
@@ -8,8 +9,10 @@ use super::open::Refused;
 use super::output::{complain, print};
 use super::{Exit, Places};
 use crate::definition::{absolute, render};
+use crate::host::HostError;
 use crate::import::{self, File, Import, Kind, LeftOut, Named, Remark, Source, SourceError, WriteError};
 use crate::model::DesiredState;
+use crate::policy::Policy;
 use crate::text::{count, printable};
 
 /// Arguments of `import`.
@@ -78,7 +81,7 @@ struct Into {
 }
 
 /// Runs the command.
-pub(super) fn run(_places: &Places, args: &ImportArgs) -> anyhow::Result<Exit> {
+pub(super) fn run(places: &Places, args: &ImportArgs) -> anyhow::Result<Exit> {
     let (source, Into { to, dry_run }) = match &args.source {
         SourceArgs::LlamaSwap { files, into } => (Source::LlamaSwap(files.clone()), into),
         SourceArgs::Preset { file, dir, cache, into } => {
@@ -89,7 +92,13 @@ pub(super) fn run(_places: &Places, args: &ImportArgs) -> anyhow::Result<Exit> {
         SourceArgs::Ggufs { dir, into } => (Source::Ggufs(dir.clone()), into),
     };
     let cwd = std::env::current_dir()?;
-    let import = match import::import(&source, &cwd) {
+    // As `validate --host`: what is not allowed here is not run, not even for its help.
+    let policy = match places.policy_for_validate(true, &cwd) {
+        Err(HostError::Policy(unreadable)) => Some(Arc::new(Policy::unknown(&unreadable))),
+        policy => policy?,
+    };
+    let servers = import::Servers::new(places.llama_servers(policy));
+    let import = match import::import(&source, &cwd, &servers) {
         Ok(import) => import,
         Err(error) => return refuse(&error),
     };
@@ -104,7 +113,7 @@ pub(super) fn run(_places: &Places, args: &ImportArgs) -> anyhow::Result<Exit> {
     if !files.is_empty() {
         let dir = absolute(&cwd, to);
         let done = import::none_is_there(&dir, &files)
-            .and_then(|()| import::check(&dir, &files))
+            .and_then(|()| import::check(&dir, &files, &servers))
             .and_then(|()| if *dry_run { Ok(()) } else { import::write(&dir, &files) });
         if let Err(error) = done {
             if let WriteError::Invalid(problems) = &error {

@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::output::complain;
 use super::{Exit, Places};
 use crate::apply::World;
 use crate::definition::Catalogue;
 use crate::definition::catalogue::binary;
-use crate::host::{self, Host, HostError};
+use crate::host::{self, Host, HostError, LlamaServers};
 use crate::model::Diagnostic;
-use crate::plan::Limits;
+use crate::plan::{Limits, WaitFor};
 use crate::policy::{Policy, PolicySource};
 use crate::reconcile::{Goal, Pass, look, pass_if};
 use crate::settings::{Settings, SettingsError, locate};
@@ -70,6 +71,11 @@ impl Places {
             None if !host => Ok(None),
             stated => Ok(PolicySource::new(stated, cwd).current()?),
         }
+    }
+
+    /// The llama-servers here, as far as `policy` lets them be run.
+    pub(super) fn llama_servers(&self, policy: Option<Arc<Policy>>) -> LlamaServers {
+        LlamaServers::new(self.stated_llama_server(), self.state().cache(), policy)
     }
 
     /// What this herdsman reads.
@@ -134,6 +140,28 @@ pub(super) fn look_and_tell(host: &mut Host, limits: &Limits) -> Result<Pass, Ho
     let seen = look(host, Goal::Definitions, limits);
     host.take_notices().iter().for_each(complain);
     seen
+}
+
+/// [`look_and_tell`], once the llama-servers have answered that are asked: first
+/// for their options, then what they make of command lines.
+pub(super) fn look_patiently(host: &mut Host, limits: &Limits) -> Result<Pass, HostError> {
+    const ROUNDS: usize = 3;
+    /// Longer than each of them has.
+    const PATIENCE: Duration = Duration::from_secs(15);
+    let mut seen = look_and_tell(host, limits)?;
+    for _ in 0..ROUNDS {
+        if !awaits_llama_server(&seen) {
+            break;
+        }
+        host.wait_for_answers(PATIENCE);
+        seen = look_and_tell(host, limits)?;
+    }
+    Ok(seen)
+}
+
+/// Whether a llama-server was asked that has not answered yet.
+pub(super) fn awaits_llama_server(pass: &Pass) -> bool {
+    pass.plan.waiting.iter().any(|waiting| matches!(waiting.on, WaitFor::Binary { pending: true, .. }))
 }
 
 /// A command that refuses for a reason with an exit code of its own.

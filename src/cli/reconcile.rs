@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::json::{self, Document};
 use super::limits::LimitArgs;
-use super::open::{Refused, look_and_tell, pass_and_tell_if};
+use super::open::{Refused, awaits_llama_server, look_patiently, pass_and_tell_if};
 use super::output::{complain, print};
 use super::progress::Progress;
 use super::review::{self, Review};
@@ -137,7 +137,10 @@ pub(super) fn run(places: &Places, args: &ReconcileArgs) -> anyhow::Result<Exit>
 
 fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits, review: Option<&Review>) -> anyhow::Result<Exit> {
     let mut host = places.open_read_only()?;
-    let seen = look_and_tell(&mut host, limits)?;
+    if limits.retry {
+        host.ask_again();
+    }
+    let seen = look_patiently(&mut host, limits)?;
     report_diagnostics(&seen);
     reject_unknown_targets(&seen, args)?;
     review.map_or(Ok(()), |review| review.check(&host, &seen))?;
@@ -267,6 +270,9 @@ impl<'a> Run<'a> {
             Some(host) => host,
             None => host.insert(places.open()?.telling(self.notify)),
         };
+        if self.limits.retry {
+            host.ask_again();
+        }
         let pass = match &mut self.review {
             None => {
                 let is_first = !self.is_under_way;
@@ -303,7 +309,7 @@ impl<'a> Run<'a> {
         let (did_nothing, progressing) = (last.outcomes.is_empty(), waits(last, WaitKind::Progressing));
         // Out of time it ends with a pass that only looked: what it did last
         // is not known to have worked.
-        self.args.wait.no_wait
+        self.args.wait.no_wait && !awaits_llama_server(last)
             || did_nothing && (!progressing || self.out_of_time())
             || self.busy_passes > MOST_PASSES_IN_A_ROW
             || self.futile_passes > 1
@@ -318,7 +324,8 @@ impl<'a> Run<'a> {
         let watched: Vec<_> = last.observed.instances.iter().filter(|i| names.contains(&i.model)).cloned().collect();
         // A drain ends without a sign that could be waited for.
         let drains = last.plan.waiting.iter().any(|w| matches!(w.on, WaitFor::Drain { .. }));
-        let longest = if drains { Duration::from_millis(100) } else { Duration::from_secs(1) };
+        let longest =
+            if drains || awaits_llama_server(last) { Duration::from_millis(100) } else { Duration::from_secs(1) };
         let deadlines = last.plan.waiting.iter().filter_map(|w| match w.on {
             WaitFor::Ready { deadline, .. } | WaitFor::Drain { deadline, .. } => Some(last.now.until(deadline)),
             _ => None,

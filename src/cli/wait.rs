@@ -138,6 +138,7 @@ fn look(places: &Places, args: &WaitArgs) -> anyhow::Result<Seen> {
     let limits = Limits { port_range: places.port_range, logs: places.state().logs(), ..Limits::default() };
     let seen = places
         .open_read_only()
+        .map(Host::asking_nobody)
         .and_then(|mut host| Ok((reconcile::look(&mut host, Goal::Definitions, &limits)?, host)));
     match seen {
         Ok((pass, host)) => Ok(Seen::Machine { what, pass: Box::new(pass), host: Box::new(host) }),

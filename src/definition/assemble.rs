@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
+use super::Knowledge;
 use super::claims::{Claim, Claims};
 use super::defaults::{Bindings, Defaults, FILE_NAME};
 use super::draft::{self, Common, Draft, FileKind};
@@ -18,7 +19,7 @@ use super::source::Source;
 use super::syntax;
 use super::value::{Reader, Stated};
 use crate::model::{
-    Definition, Diagnostic, Memo, ModelName, Origin, ReadyPolicy, Spec, Table, Unresolved, UpdatePolicy,
+    Definition, Diagnostic, Memo, ModelName, Origin, ReadyPolicy, Spec, Table, Unresolved, Unusable, UpdatePolicy,
 };
 
 /// What every definition of a directory shares.
@@ -47,7 +48,7 @@ pub(super) fn unreadable(path: Arc<str>, file: Arc<str>, stem: &str, problem: &D
     let name = ModelName::parse(stem).ok();
     let mut claims = Claims::default();
     claims.add(name.iter().map(|name| (Claim::Served(name.shared()), 0)));
-    Outcome::Bad(Unresolved { path, file, name, problem: problem.message.clone() }, claims)
+    Outcome::Bad(Unresolved { path, file, name, problem: problem.message.clone(), llama_server: None }, claims)
 }
 
 /// Reads a definition; `stem` is its file's name without `.toml`.
@@ -67,7 +68,11 @@ pub(super) fn definition(
     }
     let binding = context.bindings.of(binary(context, table).as_deref());
     let draft = draft::read(&mut reader, table, FileKind::Definition, &binding.catalogue, context.base);
-    let mut stated = options::read(&mut reader, &draft, &binding.catalogue, context.base);
+    let mut stated = match &binding.knowledge {
+        // What its options mean cannot be told; the rest is read.
+        Knowledge::Awaited(_) => Options::default(),
+        knowledge => options::read(&mut reader, &draft, knowledge, context.base),
+    };
     let weights = options::weights(&mut reader, &draft.weights, &binding.catalogue, context.base);
     let name = name(&mut reader, table, &draft, stem);
     socket_without_port(&mut reader, context, &draft);
@@ -79,6 +84,11 @@ pub(super) fn definition(
     if context.defaults_broken || binding.is_broken() {
         return (bad(source, &draft, stem, &[]), reader.problems);
     }
+    if let Some(unusable) = binding.awaits(!reader.unchecked.is_empty()) {
+        return (awaiting(bad(source, &draft, stem, &[]), unusable), reader.problems);
+    }
+    let unchecked = std::mem::take(&mut reader.unchecked);
+    reader.problems.extend(unchecked);
     stated.settings.insert(reader.names.shared(key), weights);
     stated.settings.add_missing(&binding.defaults.settings);
     stated.env.add_missing(&binding.defaults.env);
@@ -145,7 +155,19 @@ fn bad(source: &Source<'_>, draft: &Draft<'_, '_>, stem: &str, problems: &[Diagn
         claims.add(aliases.value.iter().map(|alias| (Claim::Served(alias.as_str().into()), line(&aliases.origin))));
     }
     let (path, file) = (Arc::clone(&source.path), Arc::clone(&source.file));
-    Outcome::Bad(Unresolved { path, file, name: name.map(|(name, _)| name), problem }, claims)
+    let name = name.map(|(name, _)| name);
+    Outcome::Bad(Unresolved { path, file, name, problem, llama_server: None }, claims)
+}
+
+/// A file that is good as far as can be told without its llama-server.
+fn awaiting(outcome: Outcome, unusable: &Unusable) -> Outcome {
+    match outcome {
+        Outcome::Bad(unresolved, claims) => {
+            let (problem, llama_server) = (unusable.problem.clone(), Some(unusable.clone()));
+            Outcome::Bad(Unresolved { problem, llama_server, ..unresolved }, claims)
+        }
+        good @ Outcome::Good(_) => good,
+    }
 }
 
 /// Fills what a definition leaves open from the defaults.

@@ -130,5 +130,6 @@ fn unresolved(definition: &Definition, problem: &Diagnostic) -> Unresolved {
         file: definition.file.clone(),
         name: Some(definition.name.clone()),
         problem: problem.message.clone(),
+        llama_server: None,
     }
 }

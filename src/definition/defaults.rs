@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Catalogues;
 use super::catalogue::Catalogue;
 use super::draft::Draft;
 use super::names::Names;
 use super::options::{self, Options};
 use super::source::Source;
 use super::value::Reader;
-use crate::model::Diagnostic;
+use super::{Catalogues, Knowledge};
+use crate::model::{Diagnostic, Unusable};
 
 /// The name of the defaults file.
 pub(crate) const FILE_NAME: &str = "_defaults.toml";
@@ -27,15 +27,30 @@ pub(super) struct Defaults<'v, 't> {
 
 /// A llama-server's options and what the defaults mean to it.
 pub(super) struct Binding {
+    pub knowledge: Knowledge,
     pub catalogue: Arc<Catalogue>,
     pub defaults: Options,
     problems: Vec<Diagnostic>,
+    /// What of the defaults only this llama-server can tell.
+    unchecked: Vec<Diagnostic>,
 }
 
 impl Binding {
     /// Whether this llama-server does not understand the defaults.
     pub fn is_broken(&self) -> bool {
         self.problems.iter().any(Diagnostic::is_error)
+    }
+
+    /// Why a definition waits for this llama-server. `is_unchecked`: it says
+    /// something that only this llama-server understands.
+    pub fn awaits(&self, is_unchecked: bool) -> Option<&Unusable> {
+        match &self.knowledge {
+            Knowledge::Its(_) => None,
+            Knowledge::StandIn { because, .. } => {
+                because.as_ref().filter(|_| is_unchecked || !self.unchecked.is_empty())
+            }
+            Knowledge::Awaited(unusable) => Some(unusable),
+        }
     }
 }
 
@@ -60,14 +75,21 @@ impl<'a> Bindings<'a> {
     }
 
     fn bind(&self, binary: Option<&str>) -> Binding {
-        let catalogue = self.catalogues.catalogue(binary);
-        let Some(defaults) = self.defaults else {
-            return Binding { catalogue, defaults: Options::default(), problems: Vec::new() };
+        let knowledge = self.catalogues.knowledge(binary);
+        let mut binding = Binding {
+            catalogue: knowledge.catalogue(),
+            knowledge,
+            defaults: Options::default(),
+            problems: Vec::new(),
+            unchecked: Vec::new(),
         };
-        let mut names = Names::default();
-        let mut reader = Reader::new(defaults.source, &mut names);
-        let options = options::read(&mut reader, &defaults.draft, &catalogue, self.base);
-        Binding { catalogue, defaults: options, problems: reader.problems }
+        if let (Some(defaults), false) = (self.defaults, matches!(binding.knowledge, Knowledge::Awaited(_))) {
+            let mut names = Names::default();
+            let mut reader = Reader::new(defaults.source, &mut names);
+            binding.defaults = options::read(&mut reader, &defaults.draft, &binding.knowledge, self.base);
+            (binding.problems, binding.unchecked) = (reader.problems, reader.unchecked);
+        }
+        binding
     }
 
     /// The `binary` the defaults state.
@@ -75,13 +97,18 @@ impl<'a> Bindings<'a> {
         Some(&self.defaults?.draft.common.binary.as_ref()?.value)
     }
 
-    /// Every problem the defaults have with some llama-server in use; with
-    /// the default one if none is in use.
+    /// Every problem the defaults have with some llama-server in use, and what
+    /// of them could not be checked; with the default one if none is in use.
     pub fn into_problems(self) -> Vec<Diagnostic> {
         if self.known.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
             self.of(self.default_binary());
         }
         let known = self.known.into_inner().unwrap_or_else(PoisonError::into_inner);
-        known.into_values().flat_map(|binding| binding.problems.clone()).collect()
+        let problems = |binding: Arc<Binding>| {
+            // Where definitions wait for it, the plan says so.
+            let unchecked = binding.unchecked.iter().filter(|_| binding.awaits(true).is_none());
+            binding.problems.iter().chain(unchecked).cloned().collect::<Vec<_>>()
+        };
+        known.into_values().flat_map(problems).collect()
     }
 }

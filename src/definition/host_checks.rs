@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::catalogue::binary;
 use super::directory::Directory;
 use super::gguf::check_gguf;
 use super::secret::{SecretError, read_secret};
@@ -15,7 +14,6 @@ use super::{ReadFrom, defaults};
 use crate::model::{Definition, Desired, DesiredState, Diagnostic, ModelName, Origin, Unresolved};
 use crate::regular;
 use crate::text::printable;
-use crate::trust;
 
 /// What the files of a host were found to be, by path: `None` is good.
 type Checked = BTreeMap<String, Option<String>>;
@@ -69,26 +67,32 @@ pub(crate) fn refuse(desired: &mut Arc<Desired>, refused: Refused) {
     for (name, problem) in models {
         if let Some(definition) = desired.definitions.remove(&name) {
             let (path, file) = (Arc::clone(&definition.path), Arc::clone(&definition.file));
-            desired.unresolved.push(Unresolved { path, file, name: Some(name), problem });
+            desired.unresolved.push(Unresolved { path, file, name: Some(name), problem, llama_server: None });
         }
     }
     desired.unresolved.sort_by(|a, b| a.path.cmp(&b.path));
     desired.diagnostics = super::in_order(std::mem::take(&mut desired.diagnostics));
 }
 
-/// What is wrong with the llama-server each definition is to run: no such
-/// program, or another one. Those that name none take `default`.
+/// What is wrong with the llama-server each definition is to run, as `unusable`
+/// tells of a `binary`: no such program, another one, or one that is silent.
 #[must_use]
-pub fn binary_checks(desired: &Desired, from: ReadFrom<'_>, default: Option<&str>) -> Vec<Diagnostic> {
+pub fn binary_checks(
+    desired: &Desired,
+    from: ReadFrom<'_>,
+    unusable: impl Fn(Option<&str>) -> Option<String>,
+) -> Vec<Diagnostic> {
     let mut found: BTreeMap<Option<&str>, Option<String>> = BTreeMap::new();
     let mut problems = Vec::new();
     for definition in desired.definitions.values() {
-        let named = definition.spec.binary.as_deref().or(default);
+        let named = definition.spec.binary.as_deref();
         let problem = found.entry(named).or_insert_with(|| unusable(named));
         if let Some(message) = problem {
             problems.push(problem_at(definition, desired, from, &definition.origin("binary"), "", message));
         }
     }
+    let waiting = desired.unresolved.iter().filter_map(|file| Some((file, file.llama_server.as_ref()?)));
+    problems.extend(waiting.map(|(file, unusable)| Diagnostic::error(Arc::clone(&file.file), &unusable.problem)));
     super::in_order(problems)
 }
 
@@ -128,18 +132,6 @@ pub fn port_checks(desired: &Desired, from: ReadFrom<'_>, stranger: impl Fn(u16)
         Some(problem.help("stop that, or choose another port"))
     };
     super::in_order(running.filter_map(problem).collect())
-}
-
-fn unusable(named: Option<&str>) -> Option<String> {
-    let path = match binary::locate(named, std::env::var_os("PATH").as_deref()) {
-        Ok(path) => path,
-        Err(problem) => return Some(problem.to_string()),
-    };
-    if let Err(untrusted) = trust::require(&path, &[]) {
-        return Some(untrusted.to_string());
-    }
-    let found = binary::identify(&path).and_then(|identity| binary::catalogue(&path, &identity, None, false));
-    found.err().map(|problem| problem.to_string())
 }
 
 fn problems(definition: &Definition, desired: &Desired, from: ReadFrom<'_>, checked: &mut Checked) -> Vec<Diagnostic> {

@@ -53,6 +53,7 @@ pub(crate) mod syntax;
 mod tests;
 mod text;
 pub(crate) mod typed;
+mod unchecked;
 pub(crate) mod value;
 
 use std::path::Path;
@@ -78,7 +79,7 @@ pub use secret::{SecretError, read_secret};
 pub use snapshot::Snapshot;
 pub(crate) use suggest::closest;
 
-use crate::model::Diagnostic;
+use crate::model::{Diagnostic, Unusable};
 
 /// What a load needs to know.
 #[derive(Clone, Copy)]
@@ -109,13 +110,22 @@ pub enum ReadFrom<'a> {
     Commit(&'a Snapshot),
 }
 
-/// The catalogue of the pinned llama-server, whichever a definition names.
+/// What is known without asking any llama-server: the options of the pinned
+/// one, which stand in for those of a llama-server that a definition names.
 #[derive(Clone, Copy, Debug)]
 pub struct Embedded;
 
 impl Catalogues for Embedded {
     fn catalogue(&self, _: Option<&str>) -> Arc<Catalogue> {
         Catalogue::embedded()
+    }
+
+    fn knowledge(&self, binary: Option<&str>) -> Knowledge {
+        let catalogue = self.catalogue(binary);
+        match binary {
+            Some(_) => Knowledge::StandIn { catalogue, because: None },
+            None => Knowledge::Its(catalogue),
+        }
     }
 }
 
@@ -125,6 +135,40 @@ pub trait Catalogues: Sync {
     /// or a command's name), or of the default one. Where there is none, the
     /// embedded one: a load does not need a llama-server.
     fn catalogue(&self, binary: Option<&str>) -> Arc<Catalogue>;
+
+    /// How much that catalogue says of this llama-server.
+    fn knowledge(&self, binary: Option<&str>) -> Knowledge {
+        Knowledge::Its(self.catalogue(binary))
+    }
+}
+
+/// What is known of the options of a llama-server.
+#[derive(Clone, Debug)]
+pub enum Knowledge {
+    /// They are these: what is not among them is an error.
+    Its(Arc<Catalogue>),
+    /// Those of another llama-server stand in for them. What a definition
+    /// states beyond these cannot be checked: with a reason the definition
+    /// waits, without one it counts as valid, with a warning.
+    StandIn {
+        /// The options of that other one.
+        catalogue: Arc<Catalogue>,
+        /// Why its own are not known.
+        because: Option<Unusable>,
+    },
+    /// It was asked for them just now: its definitions wait for the answer.
+    Awaited(Unusable),
+}
+
+impl Knowledge {
+    /// The options to go by.
+    #[must_use]
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        match self {
+            Self::Its(catalogue) | Self::StandIn { catalogue, .. } => Arc::clone(catalogue),
+            Self::Awaited(_) => Catalogue::embedded(),
+        }
+    }
 }
 
 /// The order people read problems in: by file, from top to bottom, each once.

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
+use super::Knowledge;
 use super::catalogue::{Catalogue, Found, OptionSpec};
 use super::draft::{Draft, Weights};
 use super::paths;
 use super::suggest;
+use super::unchecked;
 use super::value::{Reader, Stated, Value};
 use crate::model::{Diagnostic, OptionSetting, Origin, Table};
 
@@ -36,11 +38,14 @@ pub(super) struct Options {
     pub env: Table<Arc<str>, Stated<String>>,
 }
 
-/// Reads `[parameters]` and `[env]` of `draft` against `catalogue`; `base` is
-/// the directory their paths are relative to.
-pub(super) fn read(reader: &mut Reader<'_, '_>, draft: &Draft<'_, '_>, catalogue: &Catalogue, base: &str) -> Options {
-    let settings = draft.parameters.map(|table| parameters(reader, table, catalogue, base)).unwrap_or_default();
-    let env = draft.env.map(|table| environment(reader, table, catalogue)).unwrap_or_default();
+/// Reads `[parameters]` and `[env]` of `draft` against what is known of the
+/// llama-server; `base` is the directory their paths are relative to.
+pub(super) fn read(reader: &mut Reader<'_, '_>, draft: &Draft<'_, '_>, known: &Knowledge, base: &str) -> Options {
+    let catalogue = known.catalogue();
+    let is_stand_in = matches!(known, Knowledge::StandIn { .. });
+    let settings =
+        draft.parameters.map(|table| parameters(reader, table, &catalogue, is_stand_in, base)).unwrap_or_default();
+    let env = draft.env.map(|table| environment(reader, table, &catalogue)).unwrap_or_default();
     Options { settings, env }
 }
 
@@ -48,6 +53,7 @@ fn parameters(
     reader: &mut Reader<'_, '_>,
     table: &DeTable<'_>,
     catalogue: &Catalogue,
+    is_stand_in: bool,
     base: &str,
 ) -> Table<Arc<str>, Chosen> {
     let mut settings = Table::default();
@@ -65,6 +71,12 @@ fn parameters(
                 reader.problem(key.span(), message, "", instead);
                 continue;
             }
+            Found::Unknown { .. } if is_stand_in => {
+                if let Some((key, chosen)) = unchecked::option(reader, name, key.span(), value) {
+                    settings.insert(reader.names.shared(&key), chosen);
+                }
+                continue;
+            }
             Found::Unknown { suggestion } => {
                 unknown(reader, name, key.span(), suggestion);
                 continue;
@@ -75,7 +87,12 @@ fn parameters(
             continue;
         }
         keys.push((&option.key, key.span()));
-        if let Some(chosen) = choose(reader, option, value, negated, base) {
+        let is_other = is_stand_in && unchecked::is_other_choice(option, value, negated);
+        let chosen = match is_other {
+            true => Some(unchecked::choice(reader, option, value)),
+            false => choose(reader, option, value, negated, base),
+        };
+        if let Some(chosen) = chosen {
             settings.insert(reader.names.shared(&option.key), chosen);
         }
     }

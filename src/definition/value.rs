@@ -31,11 +31,13 @@ pub(crate) struct Reader<'s, 't> {
     pub source: &'s Source<'t>,
     pub names: &'s mut Names,
     pub problems: Vec<Diagnostic>,
+    /// What only its llama-server, whose options are not known, can tell.
+    pub unchecked: Vec<Diagnostic>,
 }
 
 impl<'s, 't> Reader<'s, 't> {
     pub fn new(source: &'s Source<'t>, names: &'s mut Names) -> Self {
-        Self { source, names, problems: Vec::new() }
+        Self { source, names, problems: Vec::new(), unchecked: Vec::new() }
     }
 
     /// Whether the rest of the file is not worth reading: put right what has

@@ -1,11 +1,11 @@
 //! What a pass asks of this machine and does to it: the trait [`World`].
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::binaries::Binaries;
-use super::check::check_all;
+use super::check::Check;
 use super::{FromGit, Host, HostError, Places, working_directory};
 use crate::apply::{Read, World};
 use crate::definition::{self, LoadOptions, Loader, ReadFrom};
@@ -68,7 +68,7 @@ impl World for Host {
     }
 
     fn answer(&mut self, questions: &[Question], observed: &Observed, answers: &mut Answers) -> Result<(), HostError> {
-        let mut checks: Vec<(&Launch, &[PathBuf])> = Vec::new();
+        let mut checks: Vec<Check<'_>> = Vec::new();
         let mut busy: Vec<&Instance> = Vec::new();
         for question in questions {
             match question {
@@ -81,7 +81,7 @@ impl World for Host {
                     answers.allowed.insert(key, refusal.map_or(Ok(()), Err));
                 }
                 Question::Binary(declared) => {
-                    let binary = self.binaries.find(declared.as_deref()).map(|(binary, _)| binary);
+                    let binary = self.binaries.program(declared.as_deref());
                     answers.binaries.insert(declared.clone(), binary);
                 }
                 Question::Check(launch, weights) => checks.push((launch, weights)),
@@ -106,7 +106,7 @@ impl World for Host {
         if checks.is_empty() {
             return Ok(());
         }
-        for ((launch, _), result) in checks.iter().zip(check_all(&checks)) {
+        for ((launch, _), result) in checks.iter().zip(self.checks.all(&checks, &self.binaries)) {
             answers.checks.insert((launch.model.clone(), launch.spec.clone()), result);
         }
         Ok(())

@@ -2,7 +2,6 @@
 //! with llama-server's inside.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::macros::{self, PORT};
 use super::model::Model;
@@ -48,18 +47,20 @@ impl Reading<'_> {
             NotFound::Script(path, cause) => Reason::Script(printable(&path.to_string_lossy()), cause.to_string()),
         })?;
         let directory = self.directory(&inner);
-        let catalogue = Arc::clone(&self.options.catalogue);
-        let options = Options { catalogue, base: &directory, is_guess: self.options.is_guess };
+        let mut options = Options { base: &directory, ..self.options.clone() };
         self.layers(model, &inner);
+        match inner.program.as_deref().filter(|program| program.contains(['/', '\\'])) {
+            Some(program) if !inner.is_away => self.binary(model, &directory, program),
+            _ => {}
+        }
+        if let Some(binary) = &model.binary {
+            options = options.of(binary);
+        }
         for (name, value) in &inner.env {
             self.variable(&options, model, name, value, self.place)?;
         }
         let arguments = self.arguments(&options, model, &inner.arguments)?;
         command_line::read(&options, model, &arguments, self.place);
-        match inner.program.as_deref().filter(|program| program.contains(['/', '\\'])) {
-            Some(program) if !inner.is_away => self.binary(model, &directory, program),
-            _ => {}
-        }
         self.away(model, &inner);
         Ok(())
     }

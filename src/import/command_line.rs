@@ -14,7 +14,7 @@ pub fn read(options: &Options<'_>, model: &mut Model, words: &[String], place: &
     let mut words = words.iter().peekable();
     while let Some(word) = words.next() {
         let Some((option, negated)) = catalogue.argument(word) else {
-            unknown(model, word, &mut words, |word| catalogue.argument(word).is_some(), place);
+            unknown(options, model, word, &mut words, |word| catalogue.argument(word).is_some(), place);
             continue;
         };
         let given = match (&option.kind, &option.list) {
@@ -54,6 +54,7 @@ fn is_no_value(option: &OptionSpec, next: &str) -> bool {
 
 /// A word that names no option, with what seems to be its value.
 fn unknown<'a>(
+    options: &Options<'_>,
     model: &mut Model,
     word: &str,
     words: &mut std::iter::Peekable<impl Iterator<Item = &'a String>>,
@@ -63,15 +64,22 @@ fn unknown<'a>(
     if !word.starts_with('-') {
         return model.remark(place, word, Why::StrayWord);
     }
-    let mut what = word.to_owned();
+    let mut values = Vec::new();
     while let Some(value) = words.next_if(|next| !next.starts_with("--") && !is_option(next)) {
+        values.push(value.clone());
+    }
+    if options.keep_unknown(model, word, &values, place) {
+        return;
+    }
+    let mut what = word.to_owned();
+    for value in &values {
         what.push(' ');
         what.push_str(if super::names_a_secret(word) { "…" } else { value });
     }
     if let Some((name, _)) = word.split_once('=').filter(|(name, _)| super::names_a_secret(name)) {
         what = format!("{name}=…");
     }
-    model.remark(place, what, Why::UnknownOption);
+    model.remark(place, what, options.unknown());
 }
 
 /// The name of a program without its directory.

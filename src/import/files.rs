@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use crate::definition::{Embedded, LoadError, LoadOptions, Loader, ReadFrom};
+use crate::definition::{Catalogues, LoadError, LoadOptions, Loader, ReadFrom};
 use crate::model::Diagnostic;
 
 /// A definition to be written.
@@ -111,7 +111,7 @@ fn there_already(dir: &Path) -> Result<Vec<(OsString, PathBuf)>, WriteError> {
 /// # Errors
 /// [`WriteError::Invalid`] holds every problem that is one of theirs;
 /// [`WriteError::Unreadable`]: what is there cannot be read.
-pub fn check(dir: &Path, files: &[File]) -> Result<(), WriteError> {
+pub fn check(dir: &Path, files: &[File], servers: &dyn Catalogues) -> Result<(), WriteError> {
     let disk = |path: &Path| {
         let path = path.to_owned();
         move |cause| WriteError::Disk { path, cause }
@@ -132,7 +132,7 @@ pub fn check(dir: &Path, files: &[File]) -> Result<(), WriteError> {
         from: ReadFrom::Itself,
         cwd: scratch.path(),
         state_key: [0; 32],
-        catalogues: &Embedded,
+        catalogues: servers,
     };
     let desired = Loader::default().load(&options)?;
     let is_good =
@@ -203,6 +203,7 @@ fn write_hidden(dir: &Path, text: &str) -> io::Result<NamedTempFile> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::definition::Embedded;
 
     #[test]
     fn what_cannot_be_taken_back_is_named() {
@@ -223,9 +224,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("models.d");
         std::fs::write(&file, "").unwrap();
-        let error = check(&file, &[]).unwrap_err().to_string();
+        let error = check(&file, &[], &Embedded).unwrap_err().to_string();
         assert!(error.contains("models.d cannot be read"), "{error}");
-        check(&dir.path().join("none"), &[]).unwrap();
+        check(&dir.path().join("none"), &[], &Embedded).unwrap();
     }
 
     #[test]
@@ -234,7 +235,7 @@ mod tests {
         // Not even root reads through a link to itself.
         std::os::unix::fs::symlink("loop.toml", dir.path().join("loop.toml")).unwrap();
         std::os::unix::fs::symlink("nowhere", dir.path().join("dangling.toml")).unwrap();
-        let error = check(dir.path(), &[]).unwrap_err().to_string();
+        let error = check(dir.path(), &[], &Embedded).unwrap_err().to_string();
         assert!(error.contains("loop.toml cannot be read") && !error.contains("disk"), "{error}");
     }
 }

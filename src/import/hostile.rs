@@ -38,18 +38,18 @@ fn no_source_does_harm_and_all_that_is_made_of_it_is_valid() {
         memory: 64 << 20,
         ..Target::default()
     };
-    let _ = Catalogue::embedded();
+    let _ = crate::definition::Catalogue::embedded();
     survives(target, |bytes| {
         let Ok(text) = std::str::from_utf8(bytes) else { return };
         let place = Place::whole("source");
-        let options = Options { catalogue: Catalogue::embedded(), base: Path::new("/base"), is_guess: true };
+        let options = Options::pinned(Path::new("/base"), true, None);
         let variable = |name: &str| (name.len() < 5).then(|| format!("value of {name}"));
         let swap = llama_swap::read(&[(text, place.clone())], &options, &variable).map_err(|(_, problems)| problems);
         let reads = [swap, preset::read(text, &place, &options, BTreeMap::new(), Read::default())];
         for read in reads.into_iter().flatten() {
             let files: Vec<File> = assemble(read).definitions.into_iter().map(|(_, file)| file).collect();
             assert!(files.iter().all(|file| !file.text.contains("value of KEY")), "{files:#?}");
-            match check(Path::new("/no/such/directory"), &files) {
+            match check(Path::new("/no/such/directory"), &files, &crate::definition::Embedded) {
                 Ok(()) => {}
                 Err(WriteError::Invalid(problems)) => {
                     let rendered = crate::definition::render(&problems, false);

@@ -24,6 +24,7 @@
 
 mod apart;
 mod beside;
+mod binary;
 mod cmd;
 mod command_line;
 mod container;
@@ -55,13 +56,14 @@ mod yaml;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+pub use binary::Servers;
 pub use files::{File, WriteError, check, none_is_there, write};
 pub use model::{Model, Secret};
 pub use names::Named;
 pub use remark::{Kind, LeftOut, Place, Reason, Remark, Why};
 pub use source::SourceError;
 
-use crate::definition::{Catalogue, absolute};
+use crate::definition::absolute;
 use options::Options;
 use secret::names_a_secret;
 use source::{Read, TextFile};
@@ -100,12 +102,12 @@ pub struct Import {
 }
 
 /// Reads a source and makes definitions of it; writes nothing. Paths are
-/// relative to `cwd`, absolute.
+/// relative to `cwd`, absolute. `servers` tells of the llama-servers it names.
 ///
 /// # Errors
 /// The source cannot be read, or is not what it should be.
-pub fn import(source: &Source, cwd: &Path) -> Result<Import, SourceError> {
-    let options = options_at;
+pub fn import(source: &Source, cwd: &Path, servers: &Servers) -> Result<Import, SourceError> {
+    let options = |base| Options::pinned(base, true, Some(servers));
     let variable = |name: &str| std::env::var(name).ok();
     let read = match source {
         Source::LlamaSwap(shown) => {
@@ -122,17 +124,13 @@ pub fn import(source: &Source, cwd: &Path) -> Result<Import, SourceError> {
             let path = absolute(cwd, Path::new(shown));
             database::read(&path, shown, &options(parent(&path)))?
         }
-        Source::Process(pid) => process::read(*pid)?,
+        Source::Process(pid) => process::read(*pid, servers)?,
         Source::Ggufs(shown) => {
             let dir = absolute(cwd, Path::new(shown));
             ggufs::read(&dir, shown, &options(&dir))?
         }
     };
     Ok(assemble(read))
-}
-
-fn options_at(base: &Path) -> Options<'_> {
-    Options { catalogue: Catalogue::embedded(), base, is_guess: true }
 }
 
 /// What a router serves.
@@ -149,7 +147,7 @@ fn router(cwd: &Path, file: Option<&str>, dir: Option<&str>, cache: Option<&str>
     let shown = file.or(dir).or(cache).unwrap_or_default();
     let file = file.map(|shown| TextFile::read(cwd, shown)).transpose()?;
     let (text, base) = file.as_ref().map_or(("", cwd), |file| (&file.text, parent(&file.path)));
-    preset::read(text, &Place::whole(shown), &options_at(base), found, read)
+    preset::read(text, &Place::whole(shown), &Options::pinned(base, true, None), found, read)
         .map_err(|problems| SourceError::malformed(shown, text, problems))
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 use toml::de::DeValue;
 
+use super::binary::Servers;
 use super::lenient::{self, Made};
 use super::model::{Model, Secret};
 use super::remark::{Place, Why};
@@ -20,6 +21,7 @@ use crate::definition::typed::{self, Odd};
 use crate::definition::{Catalogue, absolute, malformed_weights, parse_host};
 
 /// Turns options of one source into keys.
+#[derive(Clone)]
 pub struct Options<'a> {
     /// The options llama-server knows.
     pub catalogue: Arc<Catalogue>,
@@ -27,6 +29,20 @@ pub struct Options<'a> {
     pub base: &'a Path,
     /// Whether that is a guess: a file does not say where its reader runs.
     pub is_guess: bool,
+    /// Who tells of the llama-servers that the source names; `None`: nobody.
+    pub servers: Option<&'a Servers>,
+    /// Why the llama-server of a model could not be asked, so that the options
+    /// of another one stand in for its own.
+    pub unchecked: Option<String>,
+    /// The llama-server that was asked for these options.
+    pub asked: Option<String>,
+}
+
+impl<'a> Options<'a> {
+    /// Those of the pinned llama-server.
+    pub fn pinned(base: &'a Path, is_guess: bool, servers: Option<&'a Servers>) -> Self {
+        Self { catalogue: Catalogue::embedded(), base, is_guess, servers, unchecked: None, asked: None }
+    }
 }
 
 /// A value as a source gives it.
@@ -139,6 +155,7 @@ impl Options<'_> {
         };
         let (json, paths) = match (self.setting(option, &json, negated), made_of(option, &json)) {
             (Ok(found), _) => found,
+            (Err(_), _) if self.keep_choice(model, option, given, place) => return Ok(()),
             (Err(_), Some(Made::Nothing(why))) => {
                 model.parameters.remove(&option.key);
                 return Err(Why::Became(format!("left out: {why}")));

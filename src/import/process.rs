@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::binary::Servers;
 use super::cmd::DEFAULT_PORT;
 use super::model::{Model, Secret};
 use super::options::Options;
@@ -103,7 +104,7 @@ fn is_taken(name: &str) -> bool {
 const NAMES_A_LINE: usize = 10;
 
 /// Reads the process `pid`.
-pub(super) fn read(pid: i32) -> Result<Read, SourceError> {
+pub(super) fn read(pid: i32, servers: &Servers) -> Result<Read, SourceError> {
     let shown = format!("pid {pid}");
     let unreadable = |cause: String, help| SourceError::Unreadable { shown: shown.clone(), cause, help };
     let seen = look(pid).map_err(|error| match error.kind() {
@@ -129,16 +130,17 @@ pub(super) fn read(pid: i32) -> Result<Read, SourceError> {
         )));
     }
     let mut read = Read::default();
-    match model(pid, &shown, &seen) {
+    match model(pid, &shown, &seen, servers) {
         Ok(model) => read.models.push(model),
         Err(left_out) => read.left_out.push(left_out),
     }
     Ok(read)
 }
 
-fn model(pid: i32, shown: &str, seen: &Look) -> Result<Model, LeftOut> {
+fn model(pid: i32, shown: &str, seen: &Look, servers: &Servers) -> Result<Model, LeftOut> {
     let place = Place::whole(shown);
-    let options = Options { catalogue: Catalogue::embedded(), base: &seen.directory, is_guess: false };
+    let program = binary(seen);
+    let options = Options::pinned(&seen.directory, false, Some(servers)).of(&program);
     let mut model = Model::new(shown, place.clone(), DesiredState::Running);
     let (taken, others): (Vec<_>, Vec<_>) = seen.environment.iter().partition(|(name, _)| is_taken(name));
     for (name, value) in taken {
@@ -156,7 +158,7 @@ fn model(pid: i32, shown: &str, seen: &Look) -> Result<Model, LeftOut> {
             if seen.words.len() < 2 || is_router(seen) { Reason::Router(of_router(seen)) } else { Reason::NoWeights };
         return Err(LeftOut::of(model, why));
     }
-    model.binary = Some(binary(seen));
+    model.binary = Some(program);
     if !model.host.as_ref().is_some_and(|host| host.contains('/')) && !states_port(seen, &options.catalogue) {
         model.port = Some(DEFAULT_PORT);
     }

@@ -56,6 +56,10 @@ pub struct Remark {
 pub enum Why {
     /// llama-server has no such option.
     UnknownOption,
+    /// The llama-server at this path has no such option.
+    UnknownTo(String),
+    /// It was kept as it is, because the llama-server could not be asked: why.
+    NotChecked(String),
     /// llama-server would refuse the value, or read something else from it.
     BadValue(String),
     /// herdsman decides it; what to do instead, as a sentence.
@@ -113,9 +117,10 @@ impl Why {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::SecretToFill => Kind::Secret,
-            Self::Became(_) => Kind::Changed,
+            Self::Became(_) | Self::NotChecked(_) => Kind::Changed,
             Self::Check(_) => Kind::Check,
             Self::UnknownOption
+            | Self::UnknownTo(_)
             | Self::BadValue(_)
             | Self::StrayWord
             | Self::SecretVariable
@@ -131,6 +136,8 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownOption => f.write_str("llama-server b10434 has no such option"),
+            Self::UnknownTo(program) => write!(f, "{program} has no such option"),
+            Self::NotChecked(problem) => write!(f, "kept, not checked: {problem}"),
             Self::BadValue(why) | Self::Overridden(why) => f.write_str(why),
             Self::Owned(instead) => f.write_str(instead),
             Self::NoCounterpart(instead) => f.write_str(instead),

@@ -51,12 +51,13 @@ use std::process::{Child, ExitStatus};
 pub use last_lines::last_lines;
 pub use look::{Apart, Look, is_same_file, look, seen_from_here};
 pub use rotate::{LogReader, Part as LogPart, RotateError, Rotation, rotate};
-use rustix::process::WaitOptions;
+use rustix::process::{Pid, WaitOptions, waitpid};
 pub use spawn::SpawnError;
 pub use stop::StopError;
 pub use wait::{Bell, Watched, Woken};
 
 use crate::model::InstanceId;
+use crate::program;
 use http::Http;
 
 /// This machine, as far as instances of one state id go.
@@ -189,16 +190,29 @@ impl Host {
         }
     }
 
-    /// Nothing else of this process waits for a child meanwhile: dry runs are
-    /// over when a look begins.
+    /// What threads of this process wait for is left to them; what is behind it
+    /// follows with the next child that ends.
     fn reap_orphans(&mut self) {
-        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+        while let Some(ended) = ended_child().filter(|pid| !program::is_waited_for(pid.as_raw_pid())) {
+            let Ok(Some((pid, status))) = waitpid(Some(ended), WaitOptions::NOHANG) else { return };
             let child = self.children.iter().position(|(_, child)| i32::try_from(child.id()) == Ok(pid.as_raw_pid()));
             if let Some((id, _)) = child.map(|index| self.children.swap_remove(index)) {
                 self.exits.insert(id, ExitStatus::from_raw(status.as_raw()));
             }
         }
     }
+}
+
+/// A child that has ended, left to be reaped.
+fn ended_child() -> Option<Pid> {
+    // SAFETY: zeros are a siginfo_t, and waitid(2) fills it.
+    let (found, pid) = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        (libc::waitid(libc::P_ALL, 0, &raw mut info, options), info.si_pid())
+    };
+    // 0: there is none.
+    Pid::from_raw(pid).filter(|_| found == 0)
 }
 
 /// How many bytes a log has: what to record as an instance's `log_offset`

@@ -197,4 +197,23 @@ pub struct Unresolved {
     pub name: Option<ModelName>,
     /// The first problem, in a few words.
     pub problem: String,
+    /// Nothing is wrong with the file itself: what it says depends on a
+    /// llama-server whose options are not known.
+    pub llama_server: Option<Unusable>,
+}
+
+/// Why a llama-server cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// What is wrong, with the program's name and the next step.
+    pub problem: String,
+    /// It has been asked and its answer is still to come.
+    pub is_pending: bool,
+}
+
+impl From<String> for Unusable {
+    /// A llama-server that no wait makes usable.
+    fn from(problem: String) -> Self {
+        Self { problem, is_pending: false }
+    }
 }

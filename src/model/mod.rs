@@ -30,7 +30,7 @@ mod words;
 
 pub use change::{Change, EventOutcome, EventRecord, ModelConfig, NewGeneration};
 pub use commit::{Commit, InvalidCommit, Provenance};
-pub use definition::{Definition, Desired, Memo, OnFailure, ReadyPolicy, Unresolved, UpdatePolicy};
+pub use definition::{Definition, Desired, Memo, OnFailure, ReadyPolicy, Unresolved, Unusable, UpdatePolicy};
 pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use launch::{Launch, StopTarget};
 pub use name::{ModelName, NameError};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Approved;
 use crate::model::{
     BinaryIdentity, Busy, Desired, FileIdentity, InstanceId, Launch, ModelName, Observed, Records, Spec, SpecHash,
-    Table, Timestamp,
+    Table, Timestamp, Unusable,
 };
 
 /// The input of [`super::plan`].
@@ -135,15 +135,24 @@ pub enum Question {
     },
 }
 
+/// Why a command line is not known to be accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Objection {
+    /// It, or its weights, are refused: why.
+    Refused(String),
+    /// llama-server did not say.
+    Unanswered(Unusable),
+}
+
 /// Answers to [`Question`]s.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answers {
     /// By `binary`: which, or why there is none.
-    pub binaries: BTreeMap<Option<String>, Result<Binary, String>>,
+    pub binaries: BTreeMap<Option<String>, Result<Binary, Unusable>>,
     /// By model and spec: `Err` says why the policy does not allow it.
     pub allowed: BTreeMap<(ModelName, SpecHash), Result<(), String>>,
-    /// By model and the spec that was checked: `Err` says why it is refused.
-    pub checks: BTreeMap<(ModelName, SpecHash), Result<(), String>>,
+    /// By model and the spec that was checked.
+    pub checks: BTreeMap<(ModelName, SpecHash), Result<(), Objection>>,
     /// By instance.
     pub busy: BTreeMap<InstanceId, Busy>,
     /// By port; `None`: it cannot be told.

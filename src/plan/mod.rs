@@ -32,7 +32,7 @@ pub use action::{Action, ActionKind, Finding, Found, GuardRefusal, Plan, Step, W
 pub use approved::{Approved, Task};
 pub use backoff::RECOVERED_AFTER;
 pub use compare::compare;
-pub use input::{Answers, Binary, Input, Limits, MaxDeletes, Question};
+pub use input::{Answers, Binary, Input, Limits, MaxDeletes, Objection, Question};
 pub use reason::{Impact, Reason};
 pub use request::{Command, Known, Refusal, request};
 pub use waiting::{WaitFor, WaitKind};
@@ -130,7 +130,9 @@ impl<'a> World<'a> {
         let sources = input.records.by_source();
         for unresolved in &desired.unresolved {
             let recorded = sources.get(&*unresolved.path).copied();
-            if recorded.is_none() {
+            // Of a file that only waits for its llama-server it is known what
+            // it declares.
+            if recorded.is_none() && unresolved.llama_server.is_none() {
                 self.deletions_blocked.get_or_insert(unresolved);
             }
             for name in desired.stands_for(unresolved, recorded) {

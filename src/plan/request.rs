@@ -81,7 +81,7 @@ pub enum Refusal {
     Unresolved {
         /// The file.
         file: String,
-        /// What is wrong with it.
+        /// What is wrong with it, and what to do.
         problem: String,
     },
     /// Its definition is gone.
@@ -117,7 +117,7 @@ impl fmt::Display for Refusal {
             Self::Unmanaged => f.write_str(
                 "it is a row of another program, which herdsman never changes; a definition of that name takes it over",
             ),
-            Self::Unresolved { file, problem } => write!(f, "{file}: {problem}: mend that first"),
+            Self::Unresolved { file, problem } => write!(f, "{file}: {problem}"),
             Self::Removed => {
                 f.write_str("its definition is gone: `herdsman reconcile --dry-run` shows what becomes of it")
             }
@@ -241,7 +241,13 @@ impl<'a> Known<'a> {
 
     fn definition(self, model: &ModelName) -> Result<&'a Definition, Refusal> {
         if let Some(unresolved) = self.unresolved(model) {
-            let (file, problem) = (unresolved.file.to_string(), unresolved.problem.clone());
+            let next = match &unresolved.llama_server {
+                Some(unusable) if unusable.is_pending => "; try again in a moment",
+                // It says itself what to do.
+                Some(_) => "",
+                None => ": mend that first",
+            };
+            let (file, problem) = (unresolved.file.to_string(), format!("{}{next}", unresolved.problem));
             return Err(Refusal::Unresolved { file, problem });
         }
         self.desired.definitions.get(model).map(|definition| &**definition).ok_or(Refusal::Removed)

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DesiredState, Given, ModelName, Origin, Timestamp};
+use crate::model::{DesiredState, Given, ModelName, Origin, Timestamp, Unusable};
 use crate::text::printable;
 
 /// What a model gets no action for, now.
@@ -114,6 +114,9 @@ pub enum WaitFor {
     Binary {
         /// What is wrong.
         problem: String,
+        /// It was asked, and its answer is still to come.
+        #[serde(default)]
+        pending: bool,
     },
     /// The host's policy to allow the start: nothing may be started that it
     /// does not allow, whatever was recorded before it said so.
@@ -191,6 +194,12 @@ pub enum WaitKind {
 }
 
 impl WaitFor {
+    /// For a llama-server that cannot be used now.
+    #[must_use]
+    pub fn binary(unusable: &Unusable) -> Self {
+        Self::Binary { problem: unusable.problem.clone(), pending: unusable.is_pending }
+    }
+
     /// What was done by hand, and the command that takes it back.
     #[must_use]
     pub const fn words_by_hand(state: DesiredState) -> (&'static str, &'static str) {
@@ -232,7 +241,8 @@ impl WaitFor {
             | Self::StartSlot
             | Self::Weights { .. }
             | Self::RestartSlot { .. }
-            | Self::PortOf { .. } => WaitKind::Progressing,
+            | Self::PortOf { .. }
+            | Self::Binary { pending: true, .. } => WaitKind::Progressing,
             Self::Backoff { .. }
             | Self::Edit { .. }
             | Self::Sibling { .. }
@@ -246,7 +256,7 @@ impl WaitFor {
                 WaitKind::InvalidDefinition
             }
             Self::Guard => WaitKind::Guard,
-            Self::Binary { .. } => WaitKind::NoBinary,
+            Self::Binary { pending: false, .. } => WaitKind::NoBinary,
             Self::BinaryUpgrade => WaitKind::Note,
             Self::Suspended { .. } | Self::StateByHand { .. } => WaitKind::ByHand,
         }
@@ -290,7 +300,7 @@ impl fmt::Display for WaitFor {
             Self::Definition { file, problem } => write!(f, "nothing is changed: {file}: {}", printable(problem)),
             Self::DeletionBlocked { file } => write!(f, "not deleted: {file} cannot be used and may be its definition"),
             Self::Guard => f.write_str("refused by the mass-delete guard (--max-deletes)"),
-            Self::Binary { problem } => f.write_str(problem),
+            Self::Binary { problem, .. } => f.write_str(problem),
             Self::Policy { problem } => write!(f, "not started: {}", printable(problem)),
             Self::Accepted { message, origin } => write!(f, "nothing is changed: {message}   {origin}"),
             Self::UnknownProcess { pid: Some(pid) } => write!(f, "pid {pid} cannot be read and may be its server"),

@@ -191,7 +191,7 @@ fn llama_server(seen: &Pass, definition: &Definition) -> Option<String> {
     let found = seen.answers.binaries.get(&definition.spec.binary).filter(|_| wanted)?;
     Some(match found {
         Ok(binary) => binary.identity.0.clone(),
-        Err(problem) => problem.clone(),
+        Err(unusable) => unusable.problem.clone(),
     })
 }
 

@@ -22,6 +22,8 @@ pub enum Cause {
     Exited(ModelName),
     /// A loading server answers otherwise than before.
     Answered(ModelName),
+    /// A llama-server has said which options it has, or has had the time for it.
+    LlamaServer,
     /// The pass before changed something.
     Changed,
     /// Requests in flight may have ended.
@@ -47,6 +49,7 @@ impl fmt::Display for Cause {
             Self::Database => f.write_str("database changed by another process"),
             Self::Exited(model) => write!(f, "server of {model} exited"),
             Self::Answered(model) => write!(f, "{model} began to answer"),
+            Self::LlamaServer => f.write_str("a llama-server answered"),
             Self::Changed => f.write_str("follow-up"),
             Self::Draining => f.write_str("draining"),
             Self::Deadline => f.write_str("deadline"),

@@ -62,7 +62,7 @@ impl LastGood {
         let dir: Arc<str> = dir.to_string_lossy().into();
         let unresolved = |path: Arc<str>, name| {
             let (file, problem) = (Arc::clone(&dir), problem.clone());
-            Unresolved { path, file, name, problem }
+            Unresolved { path, file, name, problem, llama_server: None }
         };
         let mut stale = match &self.desired {
             Some(desired) => Desired::clone(desired),

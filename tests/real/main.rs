@@ -22,6 +22,7 @@ mod history;
 mod import;
 mod instance;
 mod launch;
+mod llama_servers;
 mod log_rotation;
 mod logs;
 mod metrics;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use herdsman::apply;
 use herdsman::model::{
     Busy, Change, Death, Desired, FailureCause, InstanceRecord, Launch, Observed, ProcessId, Records, StopTarget,
-    Timestamp,
+    Timestamp, Unusable,
 };
-use herdsman::plan::{Answers, Question};
+use herdsman::plan::{Answers, Objection, Question};
 
 use super::history::Deed;
 use super::{Ended, Fate, World, sabotage};
@@ -180,12 +180,13 @@ impl World {
             Question::Binary(declared) => {
                 let binary = self.machine.binary(declared);
                 self.promises.told(declared, binary.as_ref().ok().map(|binary| binary.identity.clone()));
-                answers.binaries.insert(declared.clone(), binary);
+                answers.binaries.insert(declared.clone(), binary.map_err(Unusable::from));
             }
             Question::Check(launch, _) => {
                 self.checks += 1;
                 let refused = launch.args.iter().find(|word| self.machine.refused.contains(*word));
-                let answer = refused.map_or(Ok(()), |word| Err(format!("error: invalid argument: {word}")));
+                let answer =
+                    refused.map_or(Ok(()), |word| Err(Objection::Refused(format!("error: invalid argument: {word}"))));
                 answers.checks.insert((launch.model.clone(), launch.spec.clone()), answer);
             }
             Question::Busy(id) => {

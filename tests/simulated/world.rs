@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use herdsman::model::{Definition, Desired, Launch, Timestamp, Unresolved};
+use herdsman::model::{Definition, Desired, Launch, Timestamp, Unresolved, Unusable};
 use herdsman::plan::{Limits, Plan, WaitFor, WaitKind};
 use herdsman::reconcile::{Goal, Pass, look, pass};
 
@@ -154,7 +154,16 @@ impl World {
             file: format!("models.d/{model}.toml").into(),
             name: declares.map(name),
             problem: "expected `=`".to_owned(),
+            llama_server: None,
         });
+    }
+
+    /// Makes the meaning of a file depend on a llama-server that has not answered.
+    pub fn withhold(&mut self, model: &str) {
+        self.spoil(model, Some(model));
+        let file = self.desired.unresolved.last_mut().unwrap();
+        file.problem = "/fork has not answered --help yet".to_owned();
+        file.llama_server = Some(Unusable { problem: file.problem.clone(), is_pending: true });
     }
 
     /// A live process of ours that no record knows.

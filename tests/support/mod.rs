@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+pub mod fork;
 pub mod gguf;
 mod http;
 mod llama_server;

@@ -151,7 +151,7 @@ impl Look {
     pub(in crate::cli) fn take(places: &Places, only: Option<&ModelName>) -> anyhow::Result<Self> {
         let state = places.state();
         // Somebody looks on: while git is at work, what runs is shown all the same.
-        let mut host = places.open_read_only()?.with_loader(Loader::impatient());
+        let mut host = places.open_read_only()?.with_loader(Loader::impatient()).asking_nobody();
         let limits = Limits { port_range: places.port_range, logs: state.logs(), ..Limits::default() };
         let (seen, unreadable) = match look(&mut host, Goal::Definitions, &limits) {
             Ok(seen) => (seen, None),

@@ -17,12 +17,12 @@ use super::open::Refused;
 use super::output::{complain, print};
 use super::{Exit, Places, render};
 use crate::definition::{
-    Catalogue, Catalogues, DEFAULTS_FILE, Embedded, LoadOptions, Loader, ReadFrom, absolute, binary_checks,
+    Catalogue, Catalogues, DEFAULTS_FILE, Knowledge, LoadError, LoadOptions, Loader, ReadFrom, absolute, binary_checks,
     host_checks, is_part, port_checks, weights_checks,
 };
-use crate::host::{FromGit, HostError};
+use crate::host::{FromGit, HostError, LlamaServers};
 use crate::instance::stranger_on;
-use crate::model::{Desired, Diagnostic, ModelName, Severity, Timestamp};
+use crate::model::{Desired, Diagnostic, ModelName, Severity, Timestamp, Unresolved};
 use crate::plan::{ActionKind, GuardRefusal, Plan, Reason, Waiting};
 use crate::policy::Policy;
 use crate::text::count;
@@ -68,9 +68,13 @@ struct Found {
 
 /// Runs the command.
 pub(super) fn run(places: &Places, args: &ValidateArgs) -> anyhow::Result<Exit> {
-    let catalogues = Chosen::of(places)?;
+    let stated = places.stated_catalogue()?;
     let cwd = std::env::current_dir()?;
     let policy = places.policy_for_validate(args.host, &cwd)?;
+    let catalogues = match args.host {
+        true => Chosen::Host(places.llama_servers(policy.clone())),
+        false => Chosen::Stated(stated.unwrap_or_else(Catalogue::embedded)),
+    };
     let owners = policy.as_deref().map_or(&[][..], Policy::owners);
     let mut found = Found { read: Vec::new(), diagnostics: Vec::new(), comparison: None };
     for (dir, files) in directories(places, args)? {
@@ -87,7 +91,7 @@ pub(super) fn run(places: &Places, args: &ValidateArgs) -> anyhow::Result<Exit> 
         };
         let options = LoadOptions { dir: &dir, from, cwd: &cwd, state_key: [0; 32], catalogues: &catalogues };
         let mut loader = Loader::default();
-        let mut desired = loader.load(&options)?;
+        let mut desired = load(&mut loader, &options, &catalogues)?;
         if let Some(against) = &args.against {
             found.comparison = Some(against::compare(against, &desired, &options)?);
         }
@@ -97,7 +101,7 @@ pub(super) fn run(places: &Places, args: &ValidateArgs) -> anyhow::Result<Exit> 
         let mut problems = Vec::new();
         if args.host {
             loader.require_trusted(&absolute_dir, owners).map_err(HostError::from)?;
-            problems.extend(binary_checks(&desired, from, places.stated_llama_server()));
+            problems.extend(binary_checks(&desired, from, |binary| catalogues.unusable(binary)));
             problems.extend(port_checks(&desired, from, |port| stranger_on(port, &desired.dir)));
             problems.extend(weights_checks(&desired, from));
             host_checks(&mut desired, from);
@@ -175,24 +179,50 @@ fn is_about(problem: &Diagnostic, files: &[Arc<str>], cwd: &Path) -> bool {
     files.is_empty() || is_defaults || files.iter().any(|file| path == Path::new(&**file))
 }
 
+/// Reads the directory, once the llama-servers have answered that were asked.
+fn load(loader: &mut Loader, options: &LoadOptions<'_>, catalogues: &Chosen) -> Result<Arc<Desired>, LoadError> {
+    let desired = loader.load(options)?;
+    let awaits = |file: &Unresolved| file.llama_server.as_ref().is_some_and(|unusable| unusable.is_pending);
+    match catalogues {
+        Chosen::Host(servers) if desired.unresolved.iter().any(awaits) => {
+            servers.wait_for_answers();
+            loader.load(options)
+        }
+        _ => Ok(desired),
+    }
+}
+
 /// The options that definitions are checked with.
 enum Chosen {
-    Embedded,
-    /// Those of the llama-server that was stated, whatever definitions name.
+    /// Those of the llama-server that was stated, or of the pinned one. They stand
+    /// in for those of a llama-server that a definition names.
     Stated(Arc<Catalogue>),
+    /// Those of the llama-servers here.
+    Host(LlamaServers),
 }
 
 impl Chosen {
-    fn of(places: &Places) -> anyhow::Result<Self> {
-        Ok(places.stated_catalogue()?.map_or(Self::Embedded, Self::Stated))
+    /// What is wrong with a llama-server of this host.
+    fn unusable(&self, binary: Option<&str>) -> Option<String> {
+        match self {
+            Self::Stated(_) => None,
+            Self::Host(servers) => servers.unusable(binary),
+        }
     }
 }
 
 impl Catalogues for Chosen {
     fn catalogue(&self, binary: Option<&str>) -> Arc<Catalogue> {
-        match self {
-            Self::Embedded => Embedded.catalogue(binary),
-            Self::Stated(catalogue) => Arc::clone(catalogue),
+        self.knowledge(binary).catalogue()
+    }
+
+    fn knowledge(&self, binary: Option<&str>) -> Knowledge {
+        match (self, binary) {
+            (Self::Stated(catalogue), None) => Knowledge::Its(Arc::clone(catalogue)),
+            (Self::Stated(catalogue), Some(_)) => {
+                Knowledge::StandIn { catalogue: Arc::clone(catalogue), because: None }
+            }
+            (Self::Host(servers), binary) => servers.knowledge(binary),
         }
     }
 }

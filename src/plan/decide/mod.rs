@@ -74,9 +74,10 @@ pub fn decide(input: &Input<'_>, mut situation: Situation<'_>) -> Decision {
         }
     }
     if let Some(unresolved) = situation.unresolved {
-        decision
-            .waits
-            .push(WaitFor::Definition { file: unresolved.file.to_string(), problem: unresolved.problem.clone() });
+        decision.waits.push(match &unresolved.llama_server {
+            Some(unusable) => WaitFor::binary(unusable),
+            None => WaitFor::Definition { file: unresolved.file.to_string(), problem: unresolved.problem.clone() },
+        });
     }
     Decider { input, s: &situation, d: &mut decision }.run();
     decision

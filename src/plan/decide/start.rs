@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::super::backoff;
-use super::super::input::{Binary, Question};
+use super::super::input::{Binary, Objection, Question};
 use super::super::launch::{Identity, launch};
 use super::super::ports::PortChoice;
 use super::super::waiting::WaitFor;
@@ -12,7 +12,7 @@ use super::super::wanted::{Wanted, port_of};
 use super::Decider;
 use super::wish::StartWish;
 use crate::model::{
-    Change, Generation, InstanceRecord, InstanceState, Launch, ModelRecord, Origin, Progress, Spec, SpecHash,
+    Change, Generation, InstanceRecord, InstanceState, Launch, ModelRecord, Origin, Progress, Spec, SpecHash, Unusable,
 };
 
 impl<'s> Decider<'s, '_> {
@@ -58,8 +58,8 @@ impl<'s> Decider<'s, '_> {
         }
         let binary = match binary? {
             Ok(binary) => binary,
-            Err(problem) => {
-                self.d.waits.push(WaitFor::Binary { problem: problem.clone() });
+            Err(unusable) => {
+                self.wait_for_binary(unusable);
                 return None;
             }
         };
@@ -124,12 +124,20 @@ impl<'s> Decider<'s, '_> {
     }
 
     /// The llama-server a spec runs on; asked for if it is not known yet.
-    pub(super) fn binary(&mut self, spec: &Spec) -> Option<&'s Result<Binary, String>> {
+    pub(super) fn binary(&mut self, spec: &Spec) -> Option<&'s Result<Binary, Unusable>> {
         let answer = self.input.answers.binaries.get(&spec.binary);
         if answer.is_none() {
             self.d.questions.push(Question::Binary(spec.binary.clone()));
         }
         answer
+    }
+
+    /// Waits for a llama-server, which a definition may wait for already.
+    fn wait_for_binary(&mut self, unusable: &Unusable) {
+        let wait = WaitFor::binary(unusable);
+        if !self.d.waits.contains(&wait) {
+            self.d.waits.push(wait);
+        }
     }
 
     /// Whether llama-server's own dry run takes the command line; asked once
@@ -142,7 +150,11 @@ impl<'s> Decider<'s, '_> {
                 self.d.accepted = Some(Change::SetAccepted { model, number, binary });
                 true
             }
-            Some(Err(message)) => {
+            Some(Err(Objection::Unanswered(unusable))) => {
+                self.wait_for_binary(unusable);
+                false
+            }
+            Some(Err(Objection::Refused(message))) => {
                 let origin = blamed(wanted, spec, message);
                 self.d.waits.push(WaitFor::Accepted { message: message.clone(), origin });
                 false

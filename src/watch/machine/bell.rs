@@ -18,6 +18,8 @@ pub(super) enum Ring {
     Hangup,
     /// A child of process 1 exited: it must be reaped.
     Child,
+    /// A llama-server has answered.
+    LlamaServer,
     /// A delivery is over.
     Told,
     /// SIGTERM or SIGINT.

@@ -107,6 +107,8 @@ impl Machine {
     pub fn new(host: Host, state: StateDir, watch_lock: Lock, settings: Settings) -> std::io::Result<Self> {
         let bell = Bell::new()?;
         signals::listen(&bell)?;
+        let answered = bell.clone();
+        host.on_answer(move || answered.ring(Ring::LlamaServer));
         let models_dir = host.models_dir();
         let now = Instant::now();
         let mut machine = Self {
@@ -262,6 +264,7 @@ impl Machine {
             match ring {
                 Ring::Files => woken.causes.push(Cause::Files),
                 Ring::Database => self.database_look = Some((Instant::now(), FIRST_LOOK)),
+                Ring::LlamaServer => woken.causes.push(Cause::LlamaServer),
                 Ring::Hangup => woken.causes.push(Cause::Hangup),
                 Ring::Child => self.host.reap(),
                 Ring::Told => self.tell(),

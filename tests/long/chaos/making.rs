@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::chaos::Chaos;
 use super::eye::Id;
 use super::fault::Fault;
+use super::runner::Chaos;
 use super::strangers::{Stranger, Thief};
 use crate::edits::{Edit, WEIGHTS, option};
 use crate::support::{Process, Stat};

@@ -24,7 +24,6 @@
 //!
 //! It needs `unshare` (util-linux) and a kernel that lets users make namespaces.
 
-mod chaos;
 mod client;
 mod disk;
 mod eye;
@@ -33,12 +32,13 @@ mod herdsmen;
 mod making;
 mod namespace;
 mod quiet;
+mod runner;
 mod strangers;
 mod tally;
 
 use std::time::Duration;
 
-use chaos::Chaos;
+use runner::Chaos;
 
 #[test]
 #[ignore = "takes a minute: cargo test --test long chaos -- --ignored --nocapture"]

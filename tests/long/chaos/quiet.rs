@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, WaitOptions, getpid, waitpid};
 
-use super::chaos::Chaos;
 use super::eye::Id;
+use super::runner::Chaos;
 use super::strangers::Stranger;
 use crate::edits::Seen;
 use crate::support::{Stat, pids, try_ask};

@@ -1,5 +1,6 @@
 //! llama-servers that are missing, refuse, or change.
 
+use herdsman::plan::WaitKind;
 use insta::assert_snapshot;
 
 use crate::simulated::{Edit, World, model};
@@ -131,4 +132,36 @@ fn a_refusal_is_blamed_on_the_line_of_the_option_it_names() {
     world.machine.refused.insert("--zeta".to_owned());
     world.define(definition("2x"));
     assert_snapshot!(world.planned(), @"wait    chat: nothing is changed: error: invalid argument: --zeta   models.d/chat.toml:4");
+}
+
+#[test]
+fn a_definition_whose_llama_server_has_not_answered_waits_alone() {
+    let mut world = World::settled(["fork", "gone"].map(model));
+    world.withhold("fork");
+    world.withhold("new");
+    world.remove("gone");
+    // Its file can be read, so it is nobody else's.
+    assert_snapshot!(world.planned(), @r"
+    delete  gone: /models.d/gone.toml removed
+            - stop pid 102
+            - record gone deleted
+    wait    fork: /fork has not answered --help yet
+    wait    new: /fork has not answered --help yet
+    ");
+    assert!(world.plan().waiting.iter().all(|waiting| waiting.on.kind() == WaitKind::Progressing));
+    // What crashes meanwhile comes back as it was.
+    world.machine.kill("fork", herdsman::model::FailureCause::Spec, "segmentation fault");
+    assert_snapshot!(world.planned(), @r"
+    found   fork crashed: segmentation fault
+    note    instance gone
+    note    fork crashes 1
+    note    fork status error (segmentation fault)
+    start   fork: process gone: segmentation fault
+            - start generation 1 of fork on port 8100
+    delete  gone: /models.d/gone.toml removed
+            - stop pid 102
+            - record gone deleted
+    wait    fork: /fork has not answered --help yet
+    wait    new: /fork has not answered --help yet
+    ");
 }

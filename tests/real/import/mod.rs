@@ -9,27 +9,19 @@ mod values;
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::support::{Ran, World};
-use herdsman::definition::{Catalogue, Catalogues, LoadOptions, Loader, ReadFrom};
-
-/// Every llama-server is the pinned one.
-struct Pinned;
-
-impl Catalogues for Pinned {
-    fn catalogue(&self, _binary: Option<&str>) -> Arc<Catalogue> {
-        Catalogue::embedded()
-    }
-}
+use herdsman::definition::{Embedded, LoadOptions, Loader, ReadFrom};
+use herdsman::model::{Diagnostic, Severity};
 
 /// Asserts that `dir` holds so many definitions and all are valid.
 #[track_caller]
 fn all_valid(dir: &Path, count: usize) {
     let options =
-        LoadOptions { dir, from: ReadFrom::Itself, cwd: Path::new("/"), state_key: [0; 32], catalogues: &Pinned };
+        LoadOptions { dir, from: ReadFrom::Itself, cwd: Path::new("/"), state_key: [0; 32], catalogues: &Embedded };
     let desired = Loader::default().load(&options).unwrap();
-    assert_eq!(desired.diagnostics, []);
+    let errors = desired.diagnostics.iter().filter(|problem| problem.severity == Severity::Error);
+    assert_eq!(errors.collect::<Vec<_>>(), [] as [&Diagnostic; 0]);
     assert_eq!(desired.definitions.len(), count);
 }
 

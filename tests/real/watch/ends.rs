@@ -111,7 +111,10 @@ fn a_watcher_ends_in_time_in_the_middle_of_a_pass() {
 #[test]
 fn who_is_in_a_hurry_sends_the_signal_twice() {
     let mut scene = Scene::new();
-    let (hold, _) = held_pass(&scene);
+    let lock = fs::File::open(scene.world.state_dir().join("lock")).unwrap();
+    lock.lock().unwrap();
+    scene.world.write_definition("m", &World::tiny_toml("v2"));
+    eventually("a pass is held up", PATIENCE, || is_at_the_lock(&mut scene.watcher, &scene.world));
     let begun = Instant::now();
     scene.watcher.signal(Signal::TERM);
     // One that is still pending would be merged with the second.
@@ -122,7 +125,6 @@ fn who_is_in_a_hurry_sends_the_signal_twice() {
     // One signal alone ends it after 4 s.
     assert!(begun.elapsed() < Duration::from_millis(3800), "{:?}", begun.elapsed());
     assert_ended_well(scene.watcher.ended(begun));
-    fs::remove_file(hold).unwrap();
 }
 
 #[test]

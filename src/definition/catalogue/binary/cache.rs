@@ -1,6 +1,7 @@
-//! Keeps the help of a llama-server, one file for each identity.
+//! Keeps what llama-servers answered, one file for each identity: the help, or
+//! that there was no answer in time.
 //!
-//! A file is a line with the BLAKE3 of the help, then the help. It appears whole
+//! A file is a line with the BLAKE3 of the rest, then the rest. It appears whole
 //! (written beside, then renamed); one that does not fit its hash is not there.
 //! Who writes holds the lock of a pass, so the file beside has one name, and what
 //! a killed herdsman left there is replaced.
@@ -9,6 +10,7 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fs, io};
 
 use crate::failpoint::{Point, reach};
@@ -27,6 +29,11 @@ fn hash(help: &str) -> String {
     blake3::hash(help.as_bytes()).to_hex().to_string()
 }
 
+/// A question that was not answered; `question` tells it from others.
+fn silence(dir: &Path, identity: &BinaryIdentity, question: &str) -> PathBuf {
+    dir.join(format!("{identity}.{question}.silent", identity = identity.0))
+}
+
 /// The help kept for `identity`, if it is there and whole.
 pub(super) fn read(dir: &Path, identity: &BinaryIdentity) -> Option<String> {
     let text = String::from_utf8(regular::read(&file(dir, identity), LARGEST).ok()?).ok()?;
@@ -37,6 +44,19 @@ pub(super) fn read(dir: &Path, identity: &BinaryIdentity) -> Option<String> {
 /// Keeps `help`. Without effect where it cannot: asking again costs 12 ms.
 pub(super) fn write(dir: &Path, identity: &BinaryIdentity, help: &str) {
     let _kept = try_write(dir, &file(dir, identity), help);
+}
+
+/// How long ago `question` was asked in vain, if that is kept.
+pub(super) fn silent_for(dir: &Path, identity: &BinaryIdentity, question: &str) -> Option<Duration> {
+    let asked = fs::metadata(silence(dir, identity, question)).ok()?.modified().ok()?;
+    // A time in the future counts as now.
+    Some(asked.elapsed().unwrap_or_default())
+}
+
+/// Keeps that `question` was asked in vain. Where that cannot be kept, whoever
+/// asks next waits in vain, too.
+pub(super) fn write_silence(dir: &Path, identity: &BinaryIdentity, question: &str) {
+    let _kept = try_write(dir, &silence(dir, identity, question), "");
 }
 
 fn try_write(dir: &Path, file: &Path, help: &str) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::BinaryProblem;
-use super::process;
+use super::process::{self, Leash};
 use crate::program::End;
 use crate::text::printable;
 
@@ -29,9 +29,22 @@ pub enum Verdict {
 /// It does not run, does not end, crashes or lacks a library: nothing is known
 /// about the command line.
 pub fn dry_run(path: &Path, args: &[String], env: &BTreeMap<String, String>) -> Result<Verdict, BinaryProblem> {
+    dry_run_on(path, args, env, None)
+}
+
+/// [`dry_run`], which ends with `leash`.
+///
+/// # Errors
+/// As [`dry_run`].
+pub fn dry_run_on(
+    path: &Path,
+    args: &[String],
+    env: &BTreeMap<String, String>,
+    leash: Option<&Leash>,
+) -> Result<Verdict, BinaryProblem> {
     let mut command = Command::new(path);
     command.args(args).arg("--version").envs(env);
-    let output = process::run(path, command)?;
+    let output = process::run(path, command, "--version", leash)?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     match (output.end, complaint(&stderr)) {
         (End::Code(0), None) => Ok(Verdict::Accepted),

@@ -23,9 +23,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fs, io};
 
-pub use dry_run::{Verdict, dry_run};
+pub use dry_run::{Verdict, dry_run, dry_run_on};
+pub use process::{Leash, PATIENCE};
 
 use super::{Catalogue, EMBEDDED_HELP};
 use crate::model::BinaryIdentity;
@@ -67,6 +69,19 @@ pub enum BinaryProblem {
         path: PathBuf,
         /// How one can tell.
         why: String,
+    },
+    /// It did not answer in time.
+    #[error(
+        "{} did not answer {question} within {} s; run it by hand to see why, then `herdsman reconcile --retry`",
+        path.display(), after.as_secs_f32()
+    )]
+    Silent {
+        /// The program.
+        path: PathBuf,
+        /// What it was asked: an option.
+        question: &'static str,
+        /// How long it had.
+        after: Duration,
     },
     /// It did not answer.
     #[error("{} {why}; run it by hand with --version to see what it lacks", path.display())]
@@ -184,18 +199,61 @@ pub fn catalogue(
     cache: Option<&Path>,
     write: bool,
 ) -> Result<Arc<Catalogue>, BinaryProblem> {
-    let cached = cache.and_then(|dir| cache::read(dir, identity));
-    if let Some(catalogue) = cached.and_then(|help| parse(&help).ok()) {
+    if let Some(catalogue) = cache.and_then(|dir| recall(identity, dir)) {
         return Ok(catalogue);
     }
-    let help = help(path)?;
+    let heard = ask(path, None)?;
+    if let (Some(dir), true) = (cache, write) {
+        heard.keep(identity, dir);
+    }
+    Ok(heard.catalogue)
+}
+
+/// The options of the llama-server of this identity, if its help lies in the
+/// directory `cache`.
+#[must_use]
+pub fn recall(identity: &BinaryIdentity, cache: &Path) -> Option<Arc<Catalogue>> {
+    parse(&cache::read(cache, identity)?).ok()
+}
+
+/// What a llama-server answered for `--help`.
+#[derive(Debug)]
+pub struct Heard {
+    /// Its options.
+    pub catalogue: Arc<Catalogue>,
+    help: String,
+}
+
+impl Heard {
+    /// Keeps it in the directory `cache`, for [`recall`]. Call it under the lock
+    /// of a pass.
+    pub fn keep(&self, identity: &BinaryIdentity, cache: &Path) {
+        cache::write(cache, identity, &self.help);
+    }
+}
+
+/// Asks the llama-server at `path` for its options; it ends with `leash`.
+///
+/// # Errors
+/// The program does not run, does not answer, or is not llama-server.
+pub fn ask(path: &Path, leash: Option<&Leash>) -> Result<Heard, BinaryProblem> {
+    let help = help(path, leash)?;
     let not_llama =
         |why: super::HelpError| BinaryProblem::NotLlamaServer { path: path.to_owned(), why: why.to_string() };
     let catalogue = parse(&help).map_err(not_llama)?;
-    if let (Some(dir), true) = (cache, write) {
-        cache::write(dir, identity, &help);
-    }
-    Ok(catalogue)
+    Ok(Heard { catalogue, help })
+}
+
+/// Whether the llama-server of this identity left `question` unanswered, less
+/// than `within` ago.
+#[must_use]
+pub fn was_silent(identity: &BinaryIdentity, question: &str, cache: &Path, within: Duration) -> bool {
+    cache::silent_for(cache, identity, question).is_some_and(|ago| ago < within)
+}
+
+/// Keeps that it left `question` unanswered. Call it under the lock of a pass.
+pub fn keep_silence(identity: &BinaryIdentity, question: &str, cache: &Path) {
+    cache::write_silence(cache, identity, question);
 }
 
 fn parse(help: &str) -> Result<Arc<Catalogue>, super::HelpError> {
@@ -203,10 +261,10 @@ fn parse(help: &str) -> Result<Arc<Catalogue>, super::HelpError> {
 }
 
 /// What the program prints for `--help`.
-fn help(path: &Path) -> Result<String, BinaryProblem> {
+fn help(path: &Path, leash: Option<&Leash>) -> Result<String, BinaryProblem> {
     let mut command = Command::new(path);
     command.arg("--help");
-    let output = process::run(path, command)?;
+    let output = process::run(path, command, "--help", leash)?;
     match output.end {
         End::Code(0) => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         _ => Err(process::failed(path, &output)),

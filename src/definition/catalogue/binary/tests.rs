@@ -158,8 +158,9 @@ fn a_program_that_does_not_end_is_ended_with_all_it_started() {
     let pids = dir.path().join("pids");
     let body = format!("sleep 1000 & echo $$ $! > '{}'; wait", pids.display());
     let path = script(&dir, "llama-server", &body);
-    let problem = process::run_within(&path, Command::new(&path), Duration::from_secs(1)).err().unwrap();
-    assert!(problem.to_string().contains("did not end within 1 s"), "{problem}");
+    let problem =
+        process::run_within(&path, Command::new(&path), "--help", None, Duration::from_secs(1)).err().unwrap();
+    assert!(problem.to_string().contains("did not answer --help within 1 s"), "{problem}");
     for pid in fs::read_to_string(&pids).unwrap().split_whitespace() {
         let deadline = Instant::now() + Duration::from_secs(5);
         while is_running(pid) {
@@ -179,8 +180,8 @@ fn is_running(pid: &str) -> bool {
 fn output_without_end_is_bounded_and_meets_the_deadline() {
     let dir = TempDir::new().unwrap();
     let path = script(&dir, "llama-server", "head -c 3000000 /dev/zero; echo end >&2");
-    let output = process::run_within(&path, Command::new(&path), Duration::from_secs(30)).unwrap();
+    let output = process::run_within(&path, Command::new(&path), "--help", None, Duration::from_secs(30)).unwrap();
     assert_eq!((output.stdout.len(), output.stderr.as_slice()), (1 << 20, b"end\n".as_slice()));
     let path = script(&dir, "endless", "exec yes");
-    assert!(process::run_within(&path, Command::new(&path), Duration::from_millis(200)).is_err());
+    assert!(process::run_within(&path, Command::new(&path), "--help", None, Duration::from_millis(200)).is_err());
 }

@@ -1,0 +1,49 @@
+//! The llama-servers of this machine, for commands that make no pass: asked
+//! directly, and each waited for.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::binaries::Binaries;
+use crate::definition::{Catalogue, Catalogues, Knowledge};
+use crate::policy::Policy;
+
+/// Longer than any of them has to answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The llama-servers of this machine. Nothing is written of what they say.
+pub struct LlamaServers(Binaries);
+
+impl LlamaServers {
+    /// Those that definitions name, and `default`, as far as `policy` lets them
+    /// be run. What was learnt of them before lies in `cache`.
+    #[must_use]
+    pub fn new(default: Option<&str>, cache: PathBuf, policy: Option<Arc<Policy>>) -> Self {
+        let mut binaries = Binaries::new(default.map(str::to_owned), cache, false);
+        binaries.policy = policy;
+        Self(binaries)
+    }
+
+    /// Why the one that is meant by a definition's `binary` cannot be used.
+    #[must_use]
+    pub fn unusable(&self, binary: Option<&str>) -> Option<String> {
+        self.0.find(binary).err().map(|unusable| unusable.problem)
+    }
+
+    /// Waits until those have answered that were asked.
+    pub fn wait_for_answers(&self) {
+        self.0.settle(Instant::now() + PATIENCE);
+        self.0.look_again();
+    }
+}
+
+impl Catalogues for LlamaServers {
+    fn catalogue(&self, binary: Option<&str>) -> Arc<Catalogue> {
+        self.knowledge(binary).catalogue()
+    }
+
+    fn knowledge(&self, binary: Option<&str>) -> Knowledge {
+        self.0.knowledge(binary)
+    }
+}
