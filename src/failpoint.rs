@@ -114,6 +114,10 @@ points! {
     HealthAsk,
     /// They have answered.
     HealthAsked,
+    /// Servers are about to be asked for `/props`.
+    PropsAsk,
+    /// They have answered.
+    PropsAsked,
     /// Servers are about to be asked for `/slots`.
     SlotsAsk,
     /// They have answered.

@@ -35,7 +35,8 @@ pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
         let message = format!("there is no state directory {}, so nothing of it runs", state.path().display());
         return Err(Refused { exit: Exit::Failed, message }.into());
     }
-    let limits = Limits { port_range: places.port_range, logs: state.logs(), ..Limits::default() };
+    let limits =
+        Limits { port_range: places.port_range, logs: state.logs(), downloads: state.downloads(), ..Limits::default() };
     let mut document = Document::new();
     let mut progress = Progress::new();
     state.create()?;

@@ -67,6 +67,7 @@ impl LimitArgs {
             max_deletes: self.max_deletes,
             upgrade_binary: self.upgrade_binary,
             logs: places.state().logs(),
+            downloads: places.state().downloads(),
             ..Limits::default()
         }
     }

@@ -135,7 +135,12 @@ fn look(places: &Places, args: &WaitArgs) -> anyhow::Result<Seen> {
             Deployed::In { wanted, read } => format!("{} (in {})", wanted.short(), read.short()),
         },
     };
-    let limits = Limits { port_range: places.port_range, logs: places.state().logs(), ..Limits::default() };
+    let limits = Limits {
+        port_range: places.port_range,
+        logs: places.state().logs(),
+        downloads: places.state().downloads(),
+        ..Limits::default()
+    };
     let seen = places
         .open_read_only()
         .and_then(|mut host| Ok((reconcile::look(&mut host, Goal::Definitions, &limits)?, host)));

@@ -23,7 +23,8 @@ use super::scan::{self, Found};
 use super::socket::{self, Listening};
 use super::{Host, HostError, process};
 use crate::model::{
-    Busy, Death, Health, Instance, InstanceId, InstanceRecord, Listener, Observed, ProcessId, Progress, Timestamp,
+    Busy, Death, Health, Instance, InstanceId, InstanceRecord, Listener, Observed, ProcessId, Progress, Served,
+    Timestamp,
 };
 
 /// How long a look waits for processes that are on their way out: the kernel
@@ -76,6 +77,21 @@ impl Host {
     /// Whether each instance has requests in flight, in the order given; all
     /// are asked at once. One that is gone or owns no socket is unknown.
     pub fn busy(&mut self, instances: &[&Instance]) -> Vec<Busy> {
+        let targets = self.targets(instances);
+        self.ask(targets, Busy::Unknown, |http, targets| http.busy(targets))
+            .unwrap_or_else(|_| vec![Busy::Unknown; instances.len()])
+    }
+
+    /// What each instance says it serves, in the order given; all are asked at
+    /// once.
+    pub fn served(&mut self, instances: &[&Instance]) -> Vec<Served> {
+        let targets = self.targets(instances);
+        self.ask(targets, Served::Unanswered, |http, targets| http.served(targets))
+            .unwrap_or_else(|_| vec![Served::Unanswered; instances.len()])
+    }
+
+    /// Where each instance can be asked now, if it lives and owns its socket.
+    fn targets(&self, instances: &[&Instance]) -> Vec<Option<Target>> {
         let endpoint = |instance: &&Instance| {
             let ProcessId { pid, start_ticks, .. } = instance.process;
             process::is_alive(pid, start_ticks).ok().filter(|alive| *alive)?;
@@ -83,11 +99,9 @@ impl Host {
         };
         let endpoints: Vec<Option<(i32, Endpoint)>> = instances.iter().map(endpoint).collect();
         let told = endpoints.iter().flatten().map(|(_, endpoint)| endpoint);
-        let Ok(listening) = Listening::read_for(told) else { return vec![Busy::Unknown; instances.len()] };
+        let Ok(listening) = Listening::read_for(told) else { return vec![None; instances.len()] };
         let target = |(pid, endpoint): (i32, Endpoint)| endpoint.target(&socket::sockets_of(pid), &listening);
-        let targets = endpoints.into_iter().map(|endpoint| endpoint.and_then(target)).collect();
-        self.ask(targets, Busy::Unknown, |http, targets| http.busy(targets))
-            .unwrap_or_else(|_| vec![Busy::Unknown; instances.len()])
+        endpoints.into_iter().map(|endpoint| endpoint.and_then(target)).collect()
     }
 
     /// Asks those that can be asked; the others get `without`.

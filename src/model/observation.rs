@@ -98,6 +98,20 @@ pub enum Busy {
     Unknown,
 }
 
+/// What a server whose `/health` is 200 says it serves. Without a model
+/// llama-server becomes a router, which is just as healthy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// The weights in this file; the path is as the server was given it.
+    File(String),
+    /// No model.
+    Nothing,
+    /// It does not say: not every build of llama-server does.
+    Untold,
+    /// It gives no answer, so it is not known yet.
+    Unanswered,
+}
+
 /// Why an instance failed, as far as its log tells: decides between rollback
 /// (the definition's fault) and backoff (the world's).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

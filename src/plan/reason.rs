@@ -113,6 +113,11 @@ pub enum Reason {
     },
     /// It has not become ready in time.
     NotReadyInTime,
+    /// It answers and is not what was asked for.
+    FailedToStart {
+        /// In what.
+        message: String,
+    },
     /// It lives and its `/health` does not answer.
     Unhealthy {
         /// For how long, milliseconds.
@@ -183,6 +188,7 @@ impl fmt::Display for Reason {
             Self::Unrecorded { pid } => write!(f, "pid {pid} carries our mark and was not recorded"),
             Self::Duplicate { pid, kept } => write!(f, "pid {pid} is a second instance, pid {kept} is kept"),
             Self::NotReadyInTime => f.write_str("not ready in time"),
+            Self::FailedToStart { message } => write!(f, "failed to start: {}", printable(message)),
             Self::Unhealthy { for_ms } => write!(f, "/health has not answered for {} s", for_ms / 1000),
             Self::BinaryChanged => f.write_str("llama-server is another one now"),
             Self::StopUnfinished => f.write_str("a stop that was begun"),

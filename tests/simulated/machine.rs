@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use herdsman::model::{
     BinaryIdentity, Busy, Death, FailureCause, Health, Instance, InstanceId, InstanceRecord, Launch, Listener,
-    ModelName, Observed, ProcessId, Progress, SpecHash, Timestamp,
+    ModelName, Observed, ProcessId, Progress, Served, SpecHash, Timestamp,
 };
 use herdsman::plan::Binary;
 
@@ -17,6 +17,10 @@ pub enum Fate {
     Ready(Duration),
     /// Ready after a second, with no layer on a GPU.
     WithoutGpu,
+    /// Answers after a second, without a model.
+    Router,
+    /// Answers after a second, and says what it serves only after so long.
+    Secretive(Duration),
     /// Dies while loading, after a second.
     Dies(Death),
     /// Ready after a second, dies after ten.
@@ -36,6 +40,8 @@ impl Fate {
             "ready" => Self::Ready(Duration::from_secs(1)),
             "slow" => Self::Ready(Duration::from_secs(60)),
             "no-gpu" => Self::WithoutGpu,
+            "router" => Self::Router,
+            "secretive" => Self::Secretive(Duration::from_secs(5)),
             "dies" => Self::dies(FailureCause::Spec, "invalid magic characters"),
             "crashes" => Self::Crashes(Death { cause: FailureCause::Spec, message: "segmentation fault".to_owned() }),
             "hangs" => Self::Hangs,
@@ -54,7 +60,7 @@ impl Fate {
     fn course(&self) -> (Option<Duration>, Option<(Duration, &Death)>) {
         match self {
             Self::Ready(after) => (Some(*after), None),
-            Self::WithoutGpu => (Some(Duration::from_secs(1)), None),
+            Self::WithoutGpu | Self::Router | Self::Secretive(_) => (Some(Duration::from_secs(1)), None),
             Self::Dies(death) => (None, Some((Duration::from_secs(1), death))),
             Self::Crashes(death) => (Some(Duration::from_secs(1)), Some((Duration::from_secs(10), death))),
             Self::Hangs | Self::Deaf | Self::Crawls => (None, None),
@@ -79,6 +85,8 @@ pub struct Server {
     pub host: String,
     /// Its port.
     pub port: Option<u16>,
+    /// The weights it was started with.
+    pub weights: Option<String>,
     /// How it fares.
     pub fate: Fate,
     /// What it has in flight.
@@ -217,7 +225,11 @@ impl Machine {
     pub fn next_event(&self, now: Timestamp) -> Option<Timestamp> {
         let times = self.servers.iter().flat_map(|s| {
             let (ready, death) = s.fate.course();
-            ready.into_iter().chain(death.map(|(t, _)| t)).map(|t| s.started_at.plus(t))
+            let told = match &s.fate {
+                Fate::Secretive(until) => Some(*until),
+                _ => None,
+            };
+            ready.into_iter().chain(told).chain(death.map(|(t, _)| t)).map(|t| s.started_at.plus(t))
         });
         times.filter(|t| *t > now).min()
     }
@@ -245,6 +257,7 @@ impl Machine {
             started_at: now,
             host: after("--host").unwrap(),
             port,
+            weights: after("--model"),
             fate: fate.unwrap_or_else(|| Fate::of(after("--fate").as_deref().unwrap_or("ready"))),
             busy: Busy::No,
             silent: false,
@@ -268,6 +281,7 @@ impl Machine {
     /// Whether the server is ready, whoever can or cannot see it.
     pub fn is_ready(server: &Server, now: Timestamp) -> bool {
         server.instance(now).health == Health::Ready
+            && !matches!(server.served(now), Served::Nothing | Served::Unanswered)
     }
 
     /// One look, as the real one would describe it.
@@ -311,6 +325,15 @@ impl Server {
     /// the process, or the start of one that may have come about.
     pub fn may_be(&self, record: &InstanceRecord) -> bool {
         record.process.as_ref().map_or(self.started_at >= record.started_at, |process| *process == self.process)
+    }
+
+    /// What it says it serves.
+    pub fn served(&self, now: Timestamp) -> Served {
+        match &self.fate {
+            Fate::Router => Served::Nothing,
+            Fate::Secretive(until) if now.since(self.started_at) < *until => Served::Unanswered,
+            _ => self.weights.clone().map_or(Served::Untold, Served::File),
+        }
     }
 
     fn instance(&self, now: Timestamp) -> Instance {

@@ -210,7 +210,7 @@ impl Model<'_, '_> {
         }
         let crashes = self.crashes().count;
         let never_ready = *self.outcome() == GenerationOutcome::Pending;
-        let serves = self.live.is_some_and(|live| live.health == Health::Ready);
+        let serves = self.live.is_some_and(|live| live.health == Health::Ready && self.seen.pass.has_proven(live));
         (self.wanted() == DesiredState::Running && never_ready && crashes > 0 && !serves).then(|| {
             let number = self.record.generation.number;
             let why = self.last_words().map_or_else(String::new, |why| format!(": {why}"));

@@ -21,6 +21,7 @@ impl<'s> Decider<'s, '_> {
         if let Some((_, why)) = given_up {
             let reason = match why {
                 GivenUp::NotReady => Reason::NotReadyInTime,
+                GivenUp::NotAsAsked(message) => Reason::FailedToStart { message: message.clone() },
                 GivenUp::Unanswered(silent) => {
                     Reason::Unhealthy { for_ms: u64::try_from(silent.as_millis()).unwrap_or(u64::MAX) }
                 }
@@ -89,7 +90,7 @@ impl<'s> Decider<'s, '_> {
 
     /// Stops an instance at once; the next pass starts what is wanted.
     fn end(&mut self, live: &Instance, recorded: &InstanceRecord, reason: Reason) {
-        let force = matches!(reason, Reason::NotReadyInTime | Reason::Unhealthy { .. });
+        let force = matches!(reason, Reason::NotReadyInTime | Reason::FailedToStart { .. } | Reason::Unhealthy { .. });
         self.d.reasons.push(reason);
         let target = target(live, force);
         self.d.wish = Wish::Stop(Box::new(StopWish { target, record: Some(recorded.clone()), drain: None }));

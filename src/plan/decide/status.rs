@@ -31,10 +31,17 @@ impl<'s> Decider<'s, '_> {
             GenerationOutcome::Failed(death) if record.generation.hash == wanted.hash => {
                 Some(format!("generation {} failed: {}", record.generation.number, death.message))
             }
-            _ => None,
+            _ => self
+                .s
+                .settled
+                .as_ref()
+                .filter(|s| s.given_up.is_some())
+                .and_then(|s| Some(s.death.as_ref()?.message.clone())),
         };
         let (status, message) = match self.kept() {
-            Some((live, _)) => match live.health {
+            Some((live, recorded)) => match live.health {
+                // It answers, and whether it serves its model is not known, or known not to be so.
+                Health::Ready if recorded.is_some_and(|r| r.ready.is_none()) => (Status::Loading, failed),
                 Health::Ready => (Status::Running, failed),
                 Health::Loading | Health::NotListening => (Status::Loading, failed),
                 // It cannot be asked: what was last recorded stands.

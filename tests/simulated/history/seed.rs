@@ -101,7 +101,7 @@ impl Dice {
     }
 
     fn written(&mut self, model: usize) -> Written {
-        const FATES: [&str; 7] = ["dies", "crashes", "hangs", "deaf", "crawls", "slow", "ready"];
+        const FATES: [&str; 9] = ["dies", "crashes", "hangs", "deaf", "crawls", "slow", "router", "secretive", "ready"];
         Written {
             model,
             spec: self.rng.u8(..3),
