@@ -296,3 +296,12 @@ fn a_suspension_ends_on_its_own_and_a_command_is_noticed_as_any_write() {
     site.watch(200);
     assert_snapshot!(site.story(), @" 101.000 deadline: start a");
 }
+
+#[test]
+fn a_server_that_does_not_say_yet_what_it_serves_is_asked_again_soon() {
+    let mut site = Site::new(World::new([model("a").fate("secretive")]));
+    site.watch(20);
+    assert_eq!((site.passes_for("a began to answer"), site.passes_for("health check")), (1, 8));
+    assert_eq!(site.passes_for("resync"), 0);
+    assert!(site.world.store.records().models["a"].instances[0].ready.is_some());
+}

@@ -232,7 +232,8 @@ impl<W: World> Pass<'_, W> {
             match result {
                 Ok(()) => {
                     let mut changes = vec![Change::RemoveInstance(target.id.clone())];
-                    if !duplicate {
+                    // One that was given up leaves the reason in the status.
+                    if !duplicate && !target.force {
                         changes.push(Change::SetStatus { model: target.model, status: Status::Idle, message: None });
                     }
                     self.commit(changes)?;

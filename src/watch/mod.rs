@@ -251,9 +251,8 @@ fn timers(pass: &Pass, busy: u32) -> impl Iterator<Item = (Cause, Duration)> {
 /// Whether a server is waited for that answers and does not say yet what it
 /// serves: that it will gives no sign.
 fn has_unproven(pass: &Pass) -> bool {
-    let answers = |pid: i32| {
-        pass.observed.instances.iter().any(|live| live.process.pid == pid && live.health == Health::Ready)
-    };
+    let answers =
+        |pid: i32| pass.observed.instances.iter().any(|live| live.process.pid == pid && live.health == Health::Ready);
     pass.plan.waiting.iter().any(|waiting| match waiting.on {
         WaitFor::Ready { pid, .. } | WaitFor::Answer { pid, .. } => answers(pid),
         _ => false,

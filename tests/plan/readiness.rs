@@ -21,11 +21,10 @@ fn a_server_without_progress_is_given_up_after_the_timeout() {
     note    chat generation 2 failed: not ready after 60 s
     note    chat crashes 0
     note    chat instance stopping
-    note    chat status loading (generation 2 failed: not ready after 60 s)
+    note    chat status error (generation 2 failed: not ready after 60 s)
     stop    chat: not ready in time
             - stop pid 102 by force
     -- 60.000 s
-    note    chat status error (generation 2 failed: not ready after 60 s)
     start   chat: generation 2 failed, back to generation 1
             - start generation 1 of chat on port 8100
     wait    chat: generation 2 failed: not ready after 60 s; generation 1 serves; waits for an edit (or --retry)
@@ -91,10 +90,10 @@ fn a_live_server_that_does_not_answer_is_killed_after_unhealthy_after() {
     -- 0.000 s
     note    chat crashes 1
     note    chat instance stopping, no answer
+    note    chat status error (/health has not answered for 31 s)
     stop    chat: /health has not answered for 31 s
             - stop pid 101 by force
     -- 0.000 s
-    note    chat status error (the reason is not known)
     start   chat: process gone
             - start generation 1 of chat on port 8100
     -- 0.000 s
@@ -136,11 +135,10 @@ fn a_server_without_a_layer_on_a_gpu_is_not_ready_where_one_is_required() {
     note    chat generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true
     note    chat crashes 0
     note    chat instance stopping
-    note    chat status loading (generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true)
+    note    chat status error (generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true)
     stop    chat: failed to start: no layer is on a GPU, and [ready] require_gpu is true
             - stop pid 102 by force
     -- 1.000 s
-    note    chat status error (generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true)
     start   chat: generation 2 failed, back to generation 1
             - start generation 1 of chat on port 8100
     wait    chat: generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true; generation 1 serves; waits for an edit (or --retry)
@@ -165,7 +163,7 @@ fn a_server_without_a_layer_on_a_gpu_is_not_ready_where_one_is_required() {
 fn silence_is_waited_out_until_a_time_that_the_plan_tells() {
     let mut world = World::settled([model("chat").unhealthy_after(30)]);
     world.machine.server("chat").silent = true;
-    assert_snapshot!(world.story_of(3), @r"
+    assert_snapshot!(world.story_of(3), @"
     -- 0.000 s
     note    chat instance ready, no answer
     wait    chat: pid 101 lives and does not answer; it is restarted if it stays so (unhealthy_after)
@@ -174,6 +172,7 @@ fn silence_is_waited_out_until_a_time_that_the_plan_tells() {
     -- 30.000 s
     note    chat crashes 1
     note    chat instance stopping, no answer
+    note    chat status error (/health has not answered for 30 s)
     stop    chat: /health has not answered for 30 s
             - stop pid 101 by force
     ");
@@ -230,11 +229,10 @@ fn a_server_that_answers_without_its_model_is_not_ready_and_is_rolled_back() {
     note    chat generation 2 failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?
     note    chat crashes 0
     note    chat instance stopping
-    note    chat status loading (generation 2 failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?)
+    note    chat status error (generation 2 failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?)
     stop    chat: failed to start: llama-server runs as a router, without a model: does `binary` pass on its arguments?
             - stop pid 102 by force
     -- 1.000 s
-    note    chat status error (generation 2 failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?)
     start   chat: generation 2 failed, back to generation 1
             - start generation 1 of chat on port 8100
     wait    chat: generation 2 failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?; generation 1 serves; waits for an edit (or --retry)
@@ -269,11 +267,10 @@ fn a_first_generation_that_answers_without_its_model_is_tried_again_ever_later()
     found   chat start failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?
     note    chat crashes 1
     note    chat instance stopping
-    note    chat status loading (llama-server runs as a router, without a model: does `binary` pass on its arguments?)
+    note    chat status error (llama-server runs as a router, without a model: does `binary` pass on its arguments?)
     stop    chat: failed to start: llama-server runs as a router, without a model: does `binary` pass on its arguments?
             - stop pid 101 by force
     -- 1.000 s
-    note    chat status error (the reason is not known)
     start   chat: process gone
             - start generation 1 of chat on port 8100
     -- 1.000 s
@@ -282,16 +279,15 @@ fn a_first_generation_that_answers_without_its_model_is_tried_again_ever_later()
     found   chat start failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?
     note    chat crashes 2
     note    chat instance stopping
-    note    chat status loading (llama-server runs as a router, without a model: does `binary` pass on its arguments?)
+    note    chat status error (llama-server runs as a router, without a model: does `binary` pass on its arguments?)
     stop    chat: failed to start: llama-server runs as a router, without a model: does `binary` pass on its arguments?
             - stop pid 102 by force
     -- 2.000 s
-    note    chat status error (the reason is not known)
-    wait    chat: crashed 2 times in a row, waits for its next try: the reason is not known
+    wait    chat: crashed 2 times in a row, waits for its next try: llama-server runs as a router, without a model: does `binary` pass on its arguments?
             until 3.000 s
-    -- 2.000 s
-    wait    chat: crashed 2 times in a row, waits for its next try: the reason is not known
-            until 3.000 s
+    -- 3.000 s
+    start   chat: process gone
+            - start generation 1 of chat on port 8100
     ");
 }
 
@@ -309,11 +305,10 @@ fn a_server_with_other_weights_than_asked_for_is_not_ready() {
     note    chat generation 2 failed: llama-server loaded /weights/other.gguf instead of /weights/chat.gguf: does `binary` pass on its arguments?
     note    chat crashes 0
     note    chat instance stopping
-    note    chat status loading (generation 2 failed: llama-server loaded /weights/other.gguf instead of /weights/chat.gguf: does `binary` pass on its arguments?)
+    note    chat status error (generation 2 failed: llama-server loaded /weights/other.gguf instead of /weights/chat.gguf: does `binary` pass on its arguments?)
     stop    chat: failed to start: llama-server loaded /weights/other.gguf instead of /weights/chat.gguf: does `binary` pass on its arguments?
             - stop pid 102 by force
     -- 1.000 s
-    note    chat status error (generation 2 failed: llama-server loaded /weights/other.gguf instead of /weights/chat.gguf: does `binary` pass on its arguments?)
     start   chat: generation 2 failed, back to generation 1
             - start generation 1 of chat on port 8100
     wait    chat: generation 2 failed: llama-server loaded /weights/other.gguf instead of /weights/chat.gguf: does `binary` pass on its arguments?; generation 1 serves; waits for an edit (or --retry)

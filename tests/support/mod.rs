@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod downloads;
 #[path = "../../examples/tiny_gguf/gguf.rs"]
 pub mod gguf;
 mod http;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 
 #[allow(unused_imports, reason = "each test program uses a part of it")]
 pub use self::{
+    downloads::Downloads,
     http::{ask, get, post, try_ask},
     llama_server::llama_server,
     ports::{PortBlock, free_port},
