@@ -122,6 +122,10 @@ points! {
     SlotsAsk,
     /// They have answered.
     SlotsAsked,
+    /// When servers were asked for `/slots` is in a file, which has another name.
+    AskedWritten,
+    /// The file has its name.
+    AskedNamed,
     /// A log that is too long was found.
     RotateBegin,
     /// The file on which removing was tried is there.

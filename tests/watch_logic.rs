@@ -102,8 +102,24 @@ fn a_drain_ends_soon_after_the_last_request() {
     site.watch(20);
     assert_snapshot!(site.story(), @"
     1.200 files changed: restart a begun
-    5.100 draining: restart a
+    5.050 draining: restart a
     ");
+}
+
+#[test]
+fn a_drain_that_gives_no_sign_is_asked_for_every_eleven_tenths_of_a_second() {
+    let mut site = Site::new(World::settled([model("a")]));
+    site.at(1_000, |world| {
+        world.machine.server("a").busy = Busy::Yes(1);
+        world.define(model("a").option("ctx_size", "4096").drain(10));
+        Some(Cause::Files)
+    });
+    site.watch(20);
+    assert_snapshot!(site.story(), @"
+     1.200 files changed: restart a begun
+    11.200 deadline: restart a
+    ");
+    assert_eq!(site.passes_for("draining"), 9);
 }
 
 #[test]

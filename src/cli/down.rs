@@ -10,6 +10,7 @@ use super::output::print;
 use super::progress::Progress;
 use super::render;
 use super::{Exit, Format, Places, duration};
+use crate::model::Busy;
 use crate::plan::{Limits, WaitKind};
 use crate::reconcile::Goal;
 use crate::text::count;
@@ -24,9 +25,6 @@ pub struct DownArgs {
     #[arg(long, value_name = "T", default_value = "60s", value_parser = duration)]
     lock_timeout: Duration,
 }
-
-/// How long a drain is left alone before it is looked at again.
-const DRAIN_POLL: Duration = Duration::from_millis(100);
 
 /// Runs the command.
 pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
@@ -62,7 +60,7 @@ pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
             break done;
         }
         if done.outcomes.is_empty() {
-            host.wait(&done.observed.instances, DRAIN_POLL);
+            host.wait(&done.observed.instances, Busy::ASKED_EVERY);
         }
     };
     progress.finish();

@@ -23,8 +23,7 @@ use super::scan::{self, Found};
 use super::socket::{self, Listening};
 use super::{Host, HostError, process};
 use crate::model::{
-    Busy, Death, Health, Instance, InstanceId, InstanceRecord, Listener, Observed, ProcessId, Progress, Served,
-    Timestamp,
+    Death, Health, Instance, InstanceId, InstanceRecord, Listener, Observed, ProcessId, Progress, Served, Timestamp,
 };
 
 /// How long a look waits for processes that are on their way out: the kernel
@@ -48,6 +47,8 @@ impl Host {
 
         let sockets: Vec<BTreeSet<u64>> = scan.ours.iter().map(|found| socket::sockets_of(found.pid)).collect();
         let listeners = listeners(&listening, &scan.ours, &sockets);
+        let ids = scan.ours.iter().map(|found| found.id.clone());
+        self.drains.looked(ids.zip(sockets.iter().cloned()).collect());
         let mut instances = self.describe(scan.ours, endpoints, &sockets, &listening)?;
         instances.sort_by(|a, b| {
             (&a.model, a.process.start_ticks, a.process.pid).cmp(&(&b.model, b.process.start_ticks, b.process.pid))
@@ -74,14 +75,6 @@ impl Host {
         death::explain(&logs.join(format!("{}.log", record.model)), &record.id, known)
     }
 
-    /// Whether each instance has requests in flight, in the order given; all
-    /// are asked at once. One that is gone or owns no socket is unknown.
-    pub fn busy(&mut self, instances: &[&Instance]) -> Vec<Busy> {
-        let targets = self.targets(instances);
-        self.ask(targets, Busy::Unknown, |http, targets| http.busy(targets))
-            .unwrap_or_else(|_| vec![Busy::Unknown; instances.len()])
-    }
-
     /// What each instance says it serves, in the order given; all are asked at
     /// once.
     pub fn served(&mut self, instances: &[&Instance]) -> Vec<Served> {
@@ -91,7 +84,7 @@ impl Host {
     }
 
     /// Where each instance can be asked now, if it lives and owns its socket.
-    fn targets(&self, instances: &[&Instance]) -> Vec<Option<Target>> {
+    pub(super) fn targets(&self, instances: &[&Instance]) -> Vec<Option<Target>> {
         let endpoint = |instance: &&Instance| {
             let ProcessId { pid, start_ticks, .. } = instance.process;
             process::is_alive(pid, start_ticks).ok().filter(|alive| *alive)?;

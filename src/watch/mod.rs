@@ -44,7 +44,7 @@ pub use last_good::LastGood;
 pub use report::Reporter;
 
 use crate::apply::World;
-use crate::model::{DesiredState, Health, Instance, ModelName};
+use crate::model::{Busy, DesiredState, Health, Instance, ModelName};
 use crate::plan::{Limits, WaitFor};
 use crate::reconcile::{Pass, pass_over};
 
@@ -233,14 +233,12 @@ fn timers(pass: &Pass, busy: u32) -> impl Iterator<Item = (Cause, Duration)> {
     const SOONEST: Duration = Duration::from_millis(20);
     /// To be asked takes up to a second where there is no answer.
     const UNPROVEN: Duration = Duration::from_millis(500);
-    /// The end of a drain cannot be waited for, only asked for.
-    const DRAIN: Duration = Duration::from_millis(100);
     let waits = || pass.plan.waiting.iter().map(|waiting| &waiting.on);
     let changed = (busy > 0).then(|| {
         let slow_down = backoff(busy.saturating_sub(BUSY), Duration::from_millis(100), Duration::from_secs(30));
         (Cause::Changed, if busy > BUSY { slow_down } else { Duration::ZERO })
     });
-    let drains = waits().any(|on| matches!(on, WaitFor::Drain { .. })).then_some((Cause::Draining, DRAIN));
+    let drains = waits().any(|on| matches!(on, WaitFor::Drain { .. })).then_some((Cause::Draining, Busy::ASKED_EVERY));
     let deadline = waits().filter_map(WaitFor::deadline).min();
     let deadline = deadline.map(|at| (Cause::Deadline, pass.now.until(at).max(SOONEST)));
     let health = health_interval(pass).map(|interval| (Cause::Health, interval));
