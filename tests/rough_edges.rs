@@ -23,7 +23,7 @@ fn a_wrapper_that_does_not_exec_leaves_no_server_behind() {
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
     let toml = format!("binary = \"../wrapper\"\n{}[ready]\ntimeout = \"500ms\"\n", World::tiny_toml("a"));
     world.write_definition("a", &toml);
-    world.run(&["reconcile"]).exits(1).says(&["did not start: not ready after"]);
+    world.run(&["reconcile"]).exits(1).says(&["failed to start: not ready after"]);
     // What was killed with it may take a moment.
     eventually("no process is left", Duration::from_secs(30), || world.servers().is_empty());
 }

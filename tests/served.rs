@@ -184,7 +184,7 @@ fn a_script_that_drops_the_model_or_serves_another_is_rolled_back() {
         world.write_definition("a", &(binary + &definition));
         let ran = world.run(&["reconcile"]).exits(1);
         ran.says(&[
-            "did not start: llama-server ",
+            "failed to start: llama-server ",
             said,
             "does `binary` pass on its arguments?",
             "serves; waits for an edit",
@@ -206,7 +206,7 @@ fn a_first_generation_without_its_model_is_never_ready() {
     );
     world.write_definition("a", &(format!("binary = \"{binary}\"\n") + &World::tiny_toml("a")));
     let ran = world.run(&["reconcile"]).exits(1);
-    ran.says(&["did not start: llama-server runs as a router"]);
+    ran.says(&["failed to start: llama-server runs as a router"]);
     let status = world.status("a");
     assert_eq!(status["status"], "error", "{status}");
     assert!(status.to_string().contains("runs as a router, without a model"), "{status}");

@@ -163,7 +163,7 @@ fn a_server_without_a_layer_on_a_gpu_is_not_ready_where_one_is_required() {
 fn silence_is_waited_out_until_a_time_that_the_plan_tells() {
     let mut world = World::settled([model("chat").unhealthy_after(30)]);
     world.machine.server("chat").silent = true;
-    assert_snapshot!(world.story_of(3), @"
+    assert_snapshot!(world.story_of(3), @r"
     -- 0.000 s
     note    chat instance ready, no answer
     wait    chat: pid 101 lives and does not answer; it is restarted if it stays so (unhealthy_after)
@@ -283,7 +283,7 @@ fn a_first_generation_that_answers_without_its_model_is_tried_again_ever_later()
     stop    chat: failed to start: llama-server runs as a router, without a model: does `binary` pass on its arguments?
             - stop pid 102 by force
     -- 2.000 s
-    wait    chat: crashed 2 times in a row, waits for its next try: llama-server runs as a router, without a model: does `binary` pass on its arguments?
+    wait    chat: failed to start 2 times in a row, waits for its next try: llama-server runs as a router, without a model: does `binary` pass on its arguments?
             until 3.000 s
     -- 3.000 s
     start   chat: process gone

@@ -214,7 +214,7 @@ impl Model<'_, '_> {
         (self.wanted() == DesiredState::Running && never_ready && crashes > 0 && !serves).then(|| {
             let number = self.record.generation.number;
             let why = self.last_words().map_or_else(String::new, |why| format!(": {why}"));
-            let reason = format!("generation {number} does not start{why}; nothing serves, it is tried again");
+            let reason = format!("generation {number} failed to start{why}; nothing serves, it is tried again");
             let mut found = self.tell(NewsKind::Failed, number.to_string(), reason);
             found.told.log = true;
             found
