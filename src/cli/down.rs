@@ -11,7 +11,7 @@ use super::progress::Progress;
 use super::render;
 use super::{Exit, Format, Places, duration};
 use crate::model::Busy;
-use crate::plan::{Limits, WaitKind};
+use crate::plan::WaitKind;
 use crate::reconcile::Goal;
 use crate::text::count;
 
@@ -33,8 +33,7 @@ pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
         let message = format!("there is no state directory {}, so nothing of it runs", state.path().display());
         return Err(Refused { exit: Exit::Failed, message }.into());
     }
-    let limits =
-        Limits { port_range: places.port_range, logs: state.logs(), downloads: state.downloads(), ..Limits::default() };
+    let limits = places.limits();
     let mut document = Document::new();
     let mut progress = Progress::new();
     state.create()?;

@@ -15,7 +15,7 @@ use crate::definition::Loader;
 use crate::host::{Host, HostError};
 use crate::instance::last_lines;
 use crate::model::{DesiredState, Diagnostic, Given, Instance, ModelName, ModelRecord, Status, Timestamp};
-use crate::plan::{Limits, Reason, WaitFor, WaitKind};
+use crate::plan::{Reason, WaitFor, WaitKind};
 use crate::reconcile::{Goal, Pass, look};
 use crate::text::rfc3339;
 
@@ -152,12 +152,7 @@ impl Look {
         let state = places.state();
         // Somebody looks on: while git is at work, what runs is shown all the same.
         let mut host = places.open_read_only()?.with_loader(Loader::impatient());
-        let limits = Limits {
-            port_range: places.port_range,
-            logs: state.logs(),
-            downloads: state.downloads(),
-            ..Limits::default()
-        };
+        let limits = places.limits();
         let (seen, unreadable) = match look(&mut host, Goal::Definitions, &limits) {
             Ok(seen) => (seen, None),
             // Without definitions there is still something to see.
