@@ -122,10 +122,10 @@ points! {
     SlotsAsk,
     /// They have answered.
     SlotsAsked,
-    /// When servers were asked for `/slots` is in a file, which has another name.
+    /// When servers were asked for `/slots` is about to be written to a file.
+    AskedWrite,
+    /// It was.
     AskedWritten,
-    /// The file has its name.
-    AskedNamed,
     /// A log that is too long was found.
     RotateBegin,
     /// The file on which removing was tried is there.

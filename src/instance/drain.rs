@@ -16,7 +16,7 @@
 //! The file is a cache: without it each herdsman keeps to the rule by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
@@ -133,15 +133,13 @@ impl Drains {
 
     fn write(&self) {
         if let Some(file) = self.file.as_ref().filter(|_| !self.looks_on) {
-            let beside = file.with_extension("new");
-            // Without it others ask for themselves.
+            reach(Point::AskedWrite);
+            // Without it, or with a half of it, others ask for themselves.
             let _shared = serde_json::to_vec(&self.asked).map_err(io::Error::from).and_then(|text| {
-                let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside);
-                open?.write_all(&text)?;
-                reach(Point::AskedWritten);
-                fs::rename(&beside, file)
+                let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file);
+                open?.write_all(&text)
             });
-            reach(Point::AskedNamed);
+            reach(Point::AskedWritten);
         }
     }
 
@@ -265,7 +263,7 @@ mod tests {
         one.write();
         other.read();
         assert_eq!(other.asked, one.asked);
-        fs::write(&file, "{\"i\":")?;
+        std::fs::write(&file, "{\"i\":")?;
         other.read();
         assert_eq!(other.asked, one.asked);
         Ok(())
