@@ -114,10 +114,18 @@ points! {
     HealthAsk,
     /// They have answered.
     HealthAsked,
+    /// Servers are about to be asked for `/props`.
+    PropsAsk,
+    /// They have answered.
+    PropsAsked,
     /// Servers are about to be asked for `/slots`.
     SlotsAsk,
     /// They have answered.
     SlotsAsked,
+    /// When servers were asked for `/slots` is about to be written to a file.
+    AskedWrite,
+    /// It was.
+    AskedWritten,
     /// A log that is too long was found.
     RotateBegin,
     /// The file on which removing was tried is there.

@@ -92,7 +92,8 @@ impl Host {
         let binaries = Binaries::new(places.llama_server.clone(), places.state.cache(), store.is_for_writing());
         let checks = Checks::new(&binaries);
         let state_key = blake3::derive_key("herdsman 2026 secret digests", state_id.as_bytes());
-        let processes = Processes::new(state_id)?;
+        let looks_on = !store.is_for_writing();
+        let processes = Processes::new(state_id)?.sharing(places.state.cache().join("slots.json"), looks_on);
         let (loader, git) = (Loader::default(), Asker::default());
         let from_git = places.from_git.clone().map(FromGit::new);
         Ok(Self {

@@ -5,12 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::apply::{Outcome, Read, World, apply};
-use crate::model::{Change, Definition, Desired, DesiredState, ModelName, Observed, Provenance, Records, Timestamp};
+use crate::model::{
+    Change, Definition, Desired, DesiredState, Instance, InstanceState, ModelName, Observed, Provenance, Records,
+    Timestamp,
+};
 use crate::plan::{Action, Answers, Input, Limits, Plan, Planner, Question};
 
 /// How often the planner may ask before it has to do with what it knows. Each
 /// kind of question is asked once, and one may lead to another.
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 10;
 
 /// What a pass is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,18 @@ pub struct Pass {
     pub plan: Plan,
     /// What became of it; empty for a dry run.
     pub outcomes: Vec<Outcome>,
+}
+
+impl Pass {
+    /// Whether an instance that answers is known to serve its model: it was
+    /// recorded as ready, or is by this pass.
+    #[must_use]
+    pub fn has_proven(&self, live: &Instance) -> bool {
+        let record = self.records.models.get(&live.model).and_then(|r| r.instances.iter().find(|i| i.id == live.id));
+        let is_new = record.is_some_and(|r| matches!(r.state, InstanceState::Intent | InstanceState::Loading));
+        let becomes_ready = |change: &Change| matches!(change, Change::PutInstance(is) if is.id == live.id && is.state == InstanceState::Ready);
+        !is_new || self.plan.bookkeeping.iter().any(becomes_ready)
+    }
 }
 
 /// Makes a pass. It never waits for a model: what loads or drains is looked

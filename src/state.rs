@@ -133,6 +133,13 @@ impl StateDir {
         self.logs().join(format!("{model}.log"))
     }
 
+    /// Weights that servers download from a URL; absolute, for servers run
+    /// elsewhere.
+    #[must_use]
+    pub fn downloads(&self) -> PathBuf {
+        std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone()).join("downloads")
+    }
+
     /// Option catalogues.
     #[must_use]
     pub fn cache(&self) -> PathBuf {

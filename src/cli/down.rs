@@ -10,7 +10,8 @@ use super::output::print;
 use super::progress::Progress;
 use super::render;
 use super::{Exit, Format, Places, duration};
-use crate::plan::{Limits, WaitKind};
+use crate::model::Busy;
+use crate::plan::WaitKind;
 use crate::reconcile::Goal;
 use crate::text::count;
 
@@ -25,9 +26,6 @@ pub struct DownArgs {
     lock_timeout: Duration,
 }
 
-/// How long a drain is left alone before it is looked at again.
-const DRAIN_POLL: Duration = Duration::from_millis(100);
-
 /// Runs the command.
 pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
     let state = places.state();
@@ -35,7 +33,7 @@ pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
         let message = format!("there is no state directory {}, so nothing of it runs", state.path().display());
         return Err(Refused { exit: Exit::Failed, message }.into());
     }
-    let limits = Limits { port_range: places.port_range, logs: state.logs(), ..Limits::default() };
+    let limits = places.limits();
     let mut document = Document::new();
     let mut progress = Progress::new();
     state.create()?;
@@ -61,7 +59,7 @@ pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
             break done;
         }
         if done.outcomes.is_empty() {
-            host.wait(&done.observed.instances, DRAIN_POLL);
+            host.wait(&done.observed.instances, Busy::ASKED_EVERY);
         }
     };
     progress.finish();

@@ -61,13 +61,11 @@ impl LimitArgs {
 
     pub(super) fn limits(&self, places: &Places) -> Limits {
         Limits {
-            port_range: places.port_range,
             parallel: self.parallel,
             max_restarting: self.max_restarting,
             max_deletes: self.max_deletes,
             upgrade_binary: self.upgrade_binary,
-            logs: places.state().logs(),
-            ..Limits::default()
+            ..places.limits()
         }
     }
 }

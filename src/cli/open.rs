@@ -22,6 +22,13 @@ impl Places {
         StateDir::new(stated(self.state_dir.as_ref()).map_or_else(StateDir::default_path, Path::to_owned))
     }
 
+    /// The limits of a look: where things are, and the defaults.
+    pub(super) fn limits(&self) -> Limits {
+        let state = self.state();
+        let (logs, downloads) = (state.logs(), state.downloads());
+        Limits { port_range: self.port_range, logs, downloads, ..Limits::default() }
+    }
+
     /// `--llama-server`; an empty variable is one that is not set.
     pub(super) fn stated_llama_server(&self) -> Option<&str> {
         self.llama_server.as_deref().filter(|name| !name.is_empty())

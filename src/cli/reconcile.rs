@@ -322,10 +322,7 @@ impl<'a> Run<'a> {
         let names: std::collections::BTreeSet<_> =
             last.plan.waiting.iter().filter(|w| waiting(&w.on)).map(|w| &w.model).collect();
         let watched: Vec<_> = last.observed.instances.iter().filter(|i| names.contains(&i.model)).cloned().collect();
-        // A drain ends without a sign that could be waited for.
-        let drains = last.plan.waiting.iter().any(|w| matches!(w.on, WaitFor::Drain { .. }));
-        let longest =
-            if drains || awaits_llama_server(last) { Duration::from_millis(100) } else { Duration::from_secs(1) };
+        let longest = if awaits_llama_server(last) { Duration::from_millis(100) } else { Duration::from_secs(1) };
         let deadlines = last.plan.waiting.iter().filter_map(|w| match w.on {
             WaitFor::Ready { deadline, .. } | WaitFor::Drain { deadline, .. } => Some(last.now.until(deadline)),
             _ => None,

@@ -264,7 +264,12 @@ mod tests {
                 waiting("later", WaitFor::RestartSlot { model: name("coder-14b") }, vec![restart()]),
                 waiting(
                     "flaky",
-                    WaitFor::Backoff { until: Timestamp(1), crashes: 3, message: "ended by SIGSEGV".into() },
+                    WaitFor::Backoff {
+                        until: Timestamp(1),
+                        crashes: 3,
+                        was_ready: true,
+                        message: "ended by SIGSEGV".into(),
+                    },
                     Vec::new(),
                 ),
                 waiting("mistral", WaitFor::BinaryUpgrade, Vec::new()),

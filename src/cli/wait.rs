@@ -11,7 +11,7 @@ use super::reconcile::report_diagnostics;
 use super::{Exit, Places, duration, render};
 use crate::definition::LoadError;
 use crate::host::{Host, HostError};
-use crate::plan::{Limits, WaitKind};
+use crate::plan::WaitKind;
 use crate::reconcile::{self, Goal, Pass};
 use crate::text;
 use crate::wait::{Deployed, Verdict, Vigil, deployed};
@@ -135,7 +135,7 @@ fn look(places: &Places, args: &WaitArgs) -> anyhow::Result<Seen> {
             Deployed::In { wanted, read } => format!("{} (in {})", wanted.short(), read.short()),
         },
     };
-    let limits = Limits { port_range: places.port_range, logs: places.state().logs(), ..Limits::default() };
+    let limits = places.limits();
     let seen = places
         .open_read_only()
         .map(Host::asking_nobody)

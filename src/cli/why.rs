@@ -264,7 +264,7 @@ impl Told {
             let after = short_duration(then.duration_ms);
             out.more(&match (&*then.action, failure(&then.outcome)) {
                 ("ready", _) => format!("ready after {after}"),
-                ("start_failed", Some(why)) => format!("did not start, {after} after its beginning: {why}"),
+                ("start_failed", Some(why)) => format!("failed to start after {after}: {why}"),
                 (_, why) => format!("crashed after {after}: {}", why.unwrap_or_default()),
             });
         }

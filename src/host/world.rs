@@ -69,7 +69,7 @@ impl World for Host {
 
     fn answer(&mut self, questions: &[Question], observed: &Observed, answers: &mut Answers) -> Result<(), HostError> {
         let mut checks: Vec<Check<'_>> = Vec::new();
-        let mut busy: Vec<&Instance> = Vec::new();
+        let (mut busy, mut served): (Vec<&Instance>, Vec<&Instance>) = Default::default();
         for question in questions {
             match question {
                 Question::Allowed { model, spec, hash } => {
@@ -86,6 +86,7 @@ impl World for Host {
                 }
                 Question::Check(launch, weights) => checks.push((launch, weights)),
                 Question::Busy(id) => busy.extend(observed.instances.iter().find(|i| i.id == *id)),
+                Question::Served(id) => served.extend(observed.instances.iter().find(|i| i.id == *id)),
                 Question::PortHolder(port) => {
                     answers.holders.insert(*port, self.processes.port_holder(*port));
                 }
@@ -102,6 +103,9 @@ impl World for Host {
         }
         for (instance, answer) in busy.iter().zip(self.processes.busy(&busy)) {
             answers.busy.insert(instance.id.clone(), answer);
+        }
+        for (instance, answer) in served.iter().zip(self.processes.served(&served)) {
+            answers.served.insert(instance.id.clone(), answer);
         }
         if checks.is_empty() {
             return Ok(());

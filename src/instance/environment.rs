@@ -56,6 +56,7 @@ mod tests {
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             log: "/dev/null".into(),
+            download: None,
             socket: None,
         }
     }

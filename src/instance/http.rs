@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use super::HostError;
 use super::endpoint::{Address, Target};
 use crate::failpoint::{Point, reach};
-use crate::model::{Busy, Health};
+use crate::model::{Busy, Health, Served};
 
 /// How long a server may take to answer. With 40 requests in flight it takes
 /// 2 ms.
@@ -27,6 +27,9 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The most bytes of an answer that are read: `/slots` has some KB a slot.
 const MAX_BODY: usize = 4 << 20;
+
+/// `PATH_MAX` of Linux.
+const LONGEST_PATH: usize = 4096;
 
 /// The runtime and the client; built when the first instance is to be asked.
 #[derive(Debug)]
@@ -56,6 +59,14 @@ impl Http {
         reach(Point::SlotsAsk);
         let answers = self.ask(targets, busy, || Busy::Unknown);
         reach(Point::SlotsAsked);
+        answers
+    }
+
+    /// What each server says it serves, in the order asked.
+    pub fn served(&self, targets: Vec<Target>) -> Vec<Served> {
+        reach(Point::PropsAsk);
+        let answers = self.ask(targets, served, || Served::Unanswered);
+        reach(Point::PropsAsked);
         answers
     }
 
@@ -120,6 +131,26 @@ async fn busy(client: Client, target: Target) -> Busy {
         0 => Busy::No,
         slots => Busy::Yes(slots),
     }
+}
+
+async fn served(client: Client, target: Target) -> Served {
+    let Ok(answer) = get(&client, &target, "/props").await else { return Served::Unanswered };
+    if answer.status() == StatusCode::SERVICE_UNAVAILABLE {
+        return Served::Unanswered;
+    }
+    match json(answer).await {
+        Some(Identity { role: Some(role), .. }) if role == "router" => Served::Nothing,
+        Some(Identity { model_path: Some(path), .. }) if (1..=LONGEST_PATH).contains(&path.len()) => Served::File(path),
+        _ => Served::Untold,
+    }
+}
+
+/// What a server says of itself at `/props`.
+#[derive(Deserialize)]
+struct Identity {
+    /// `router`; of a server with a model there is none.
+    role: Option<String>,
+    model_path: Option<String>,
 }
 
 /// What matters of `/props`. Nothing else of an answer is kept: as a tree of

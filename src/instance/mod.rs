@@ -5,7 +5,7 @@
 //!   /proc/PID ── process ────┤
 //!   sock_diag ── socket ─────┼── observe ──> Observed
 //!   argv, environ ─ endpoint ┤
-//!   HTTP ── http ────────────┤
+//!   HTTP ── http, drain ─────┤
 //!   logs ── death ───────────┘    logs ── last_lines ──> for people, rotate
 //!
 //!   Launch ── environment, secret, spawn ──> a process      StopTarget ── pidfd, stop ──> none
@@ -21,6 +21,7 @@
 //!   to be asked, so a pass without instances does not pay for them.
 
 mod death;
+mod drain;
 mod endpoint;
 mod environment;
 mod group;
@@ -58,6 +59,7 @@ pub use wait::{Bell, Watched, Woken};
 
 use crate::model::InstanceId;
 use crate::program;
+use drain::Drains;
 use http::Http;
 
 /// This machine, as far as instances of one state id go.
@@ -71,6 +73,8 @@ pub struct Host {
     children: Vec<(InstanceId, Child)>,
     /// How those that died ended.
     exits: BTreeMap<InstanceId, ExitStatus>,
+    /// What busy servers answered, and when.
+    drains: Drains,
 }
 
 /// The machine cannot be looked at.
@@ -132,6 +136,7 @@ impl Host {
             http: None,
             children: Vec::new(),
             exits: BTreeMap::new(),
+            drains: Drains::default(),
         })
     }
 

@@ -25,8 +25,8 @@ use super::scan::{self, Scan};
 use super::socket::{self, Listening};
 use super::{Host, HostError, process};
 use crate::model::{
-    Busy, Death, Health, Instance, InstanceId, InstanceRecord, Leftover, Listener, ModelName, Observed, ProcessId,
-    Progress, Timestamp,
+    Death, Health, Instance, InstanceId, InstanceRecord, Leftover, Listener, ModelName, Observed, ProcessId, Progress,
+    Served, Timestamp,
 };
 
 /// How long a look waits for processes that are on their way out: the kernel
@@ -96,9 +96,16 @@ impl Host {
         death::explain(&logs.join(format!("{}.log", record.model)), &record.id, known)
     }
 
-    /// Whether each instance has requests in flight, in the order given; all
-    /// are asked at once. One that is gone or owns no socket is unknown.
-    pub fn busy(&mut self, instances: &[&Instance]) -> Vec<Busy> {
+    /// What each instance says it serves, in the order given; all are asked at
+    /// once.
+    pub fn served(&mut self, instances: &[&Instance]) -> Vec<Served> {
+        let targets = self.targets(instances);
+        self.ask(targets, Served::Unanswered, |http, targets| http.served(targets))
+            .unwrap_or_else(|_| vec![Served::Unanswered; instances.len()])
+    }
+
+    /// Where each instance can be asked now, if it lives and owns its socket.
+    pub(super) fn targets(&self, instances: &[&Instance]) -> Vec<Option<Target>> {
         let endpoint = |instance: &&Instance| {
             let ProcessId { pid, start_ticks, .. } = instance.process;
             process::is_alive(pid, start_ticks).ok().filter(|alive| *alive)?;
@@ -106,11 +113,9 @@ impl Host {
         };
         let endpoints: Vec<Option<(i32, Endpoint)>> = instances.iter().map(endpoint).collect();
         let told = endpoints.iter().flatten().map(|(_, endpoint)| endpoint);
-        let Ok(listening) = Listening::read_for(told) else { return vec![Busy::Unknown; instances.len()] };
+        let Ok(listening) = Listening::read_for(told) else { return vec![None; instances.len()] };
         let target = |(pid, endpoint): (i32, Endpoint)| endpoint.target(&socket::sockets_of(pid), &listening);
-        let targets = endpoints.into_iter().map(|endpoint| endpoint.and_then(target)).collect();
-        self.ask(targets, Busy::Unknown, |http, targets| http.busy(targets))
-            .unwrap_or_else(|_| vec![Busy::Unknown; instances.len()])
+        endpoints.into_iter().map(|endpoint| endpoint.and_then(target)).collect()
     }
 
     /// Asks those that can be asked; the others get `without`.
@@ -136,6 +141,7 @@ impl Host {
         recorded: &[InstanceRecord],
     ) -> Result<(Vec<Instance>, Vec<Leftover>), HostError> {
         if groups.is_empty() {
+            self.drains.looked(BTreeMap::new());
             return Ok((Vec::new(), Vec::new()));
         }
         let boot = process::boot_time().map_err(HostError::reading("/proc/stat"))?;
@@ -153,7 +159,9 @@ impl Host {
                 }),
             }
         }
-        let targets = serving.iter().map(|(group, roles)| group[roles.server].target.clone()).collect();
+        let servers = || serving.iter().map(|(group, roles)| &group[roles.server]);
+        self.drains.looked(servers().map(|server| (server.marked.id.clone(), server.sockets.clone())).collect());
+        let targets = servers().map(|server| server.target.clone()).collect();
         let healths = self.ask(targets, Health::NotListening, |http, targets| http.health(targets))?;
         let seen = serving.into_iter().zip(healths);
         let mut instances: Vec<Instance> =

@@ -28,6 +28,14 @@ pub enum SpawnError {
         /// What went wrong.
         source: io::Error,
     },
+    /// Its weights have no place to be downloaded to.
+    #[error("cannot make the directory of {}: {source}{}", path.display(), if is_full(source) { "; free some space" } else { "" })]
+    Download {
+        /// The weights.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
     /// A secret cannot be had.
     #[error("{variable} cannot be set: {source}")]
     Secret {
@@ -72,7 +80,7 @@ impl SpawnError {
     #[must_use]
     pub fn cause(&self) -> FailureCause {
         match self {
-            Self::Log { source, .. } if is_full(source) => FailureCause::DiskFull,
+            Self::Log { source, .. } | Self::Download { source, .. } if is_full(source) => FailureCause::DiskFull,
             Self::Execute { source, .. } if source.kind() == ErrorKind::OutOfMemory => FailureCause::NoMemory,
             _ => FailureCause::Spawn,
         }
@@ -94,6 +102,9 @@ impl Host {
         let log_error = |source| SpawnError::Log { path: launch.log.clone(), source };
         let log = open_log(launch).map_err(log_error)?;
         let errors = log.try_clone().map_err(log_error)?;
+        if let Some(path) = &launch.download {
+            make_parent(path).map_err(|source| SpawnError::Download { path: path.clone(), source })?;
+        }
 
         let execute_error = |source| SpawnError::Execute { path: launch.binary.clone(), source };
         close_on_exec().map_err(execute_error)?;
@@ -166,13 +177,17 @@ fn identify(child: &Child) -> io::Result<(i32, u64)> {
     }
 }
 
+/// Makes the directory that is to hold `file`, for this user alone.
+fn make_parent(file: &Path) -> io::Result<()> {
+    let Some(directory) = file.parent() else { return Ok(()) };
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
 /// Opens the log and heads what follows with a line of our own, which also
 /// shows that the disk has room.
 fn open_log(launch: &Launch) -> io::Result<File> {
     reach(Point::LogOpen);
-    if let Some(directory) = launch.log.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    }
+    make_parent(&launch.log)?;
     // Its reader would be waited for.
     if std::fs::metadata(&launch.log).is_ok_and(|log| log.file_type().is_fifo()) {
         return Err(io::Error::other("it is a pipe"));

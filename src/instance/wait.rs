@@ -9,7 +9,7 @@ use super::endpoint::{Endpoint, Target};
 use super::observe::endpoint;
 use super::pidfd::Pidfd;
 use super::socket::{Listening, sockets_of};
-use super::{Host, HostError, process};
+use super::{Host, HostError, drain, process};
 use crate::model::{Health, Instance, ModelName, ProcessId};
 
 /// The first pause between two questions: a tiny model is ready in 31 ms.
@@ -54,6 +54,8 @@ pub struct Woken {
     pub exited: Vec<ModelName>,
     /// Whose server answers otherwise than when it was seen.
     pub answered: Vec<ModelName>,
+    /// Requests in flight may have ended, or it is time to ask again.
+    pub drained: bool,
     /// Whether each bell rang, in the order given.
     pub rung: Vec<bool>,
     /// The machine could not be looked at: the next pass reports why.
@@ -64,7 +66,8 @@ impl Woken {
     /// Whether the time was over before anything happened.
     #[must_use]
     pub fn by_nothing(&self) -> bool {
-        self.exited.is_empty() && self.answered.is_empty() && !self.rung.contains(&true) && !self.blind
+        let Self { exited, answered, drained, rung, blind } = self;
+        exited.is_empty() && answered.is_empty() && !rung.contains(&true) && !drained && !blind
     }
 }
 
@@ -157,32 +160,37 @@ impl Host {
     /// whether something changed before the time was over.
     pub fn wait_for_change(&mut self, instances: &[Instance], timeout: Duration) -> bool {
         let mut watched = Watched::default();
-        watched.set(instances, |_| true);
+        // How a draining one answers does not matter, and each question takes a connection.
+        watched.set(instances, |instance| !self.drains.awaits(&instance.process));
         !self.wait(&mut watched, &[], timeout).by_nothing()
     }
 
     /// Blocks until something about `watched` may have changed (one exits, or
-    /// answers otherwise than when it was seen), a bell rings, or the time is
-    /// over. An exit is noticed at once, an answer after 5 ms at first and
-    /// 200 ms later on.
+    /// answers otherwise than when it was seen), requests of one that drains may
+    /// have ended, a bell rings, or the time is over. An exit is noticed at once,
+    /// an answer after 5 ms at first and 200 ms later on, the end of a request
+    /// after 50 ms.
     pub fn wait(&mut self, watched: &mut Watched, bells: &[Bell<'_>], timeout: Duration) -> Woken {
         let deadline = Instant::now().checked_add(timeout);
         let mut pause = FIRST_PAUSE;
         loop {
             let left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
-            let asks = watched.asks();
+            let (asks, drains) = (watched.asks(), self.drains.is_waiting());
+            let longest =
+                [asks.then_some(pause), drains.then_some(drain::LOOK)].into_iter().flatten().fold(left, Duration::min);
             let processes = watched.0.iter().filter_map(|watch| watch.pidfd.as_ref());
-            let mut woken = match Pidfd::wait_any(processes, bells, if asks { pause.min(left) } else { left }) {
+            let mut woken = match Pidfd::wait_any(processes, bells, longest) {
                 Ok((gone, rung)) => Woken { exited: watched.exits(&gone), rung, ..Woken::default() },
                 Err(_) => Woken { blind: true, ..Woken::default() },
             };
+            woken.drained = drains && self.drains.may_have_ended();
             if asks && woken.by_nothing() && !left.is_zero() {
                 match self.answers(watched) {
                     Ok(answered) => woken.answered = answered,
                     Err(_) => woken.blind = true,
                 }
             }
-            if !woken.by_nothing() || left.is_zero() || !asks {
+            if !woken.by_nothing() || left.is_zero() || !asks && !drains {
                 return woken;
             }
             pause = (pause * 3 / 2).min(LONGEST_PAUSE);

@@ -202,7 +202,8 @@ impl Counted {
                 let is = i64::from(wanted == Some(state));
                 self.desired.with_label_values(&[name.as_str(), state.as_str()]).set(is);
             }
-            let (now, _) = Status::seen(record, live.get(name).copied());
+            let live = live.get(name).copied();
+            let (now, _) = Status::seen(record, live, live.is_some_and(|live| pass.has_proven(live)));
             for status in Status::ALL {
                 self.observed.with_label_values(&[name.as_str(), status.as_str()]).set(i64::from(now == status));
             }

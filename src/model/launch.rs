@@ -28,6 +28,8 @@ pub struct Launch {
     pub secrets: BTreeMap<String, SecretSource>,
     /// The file its stdout and stderr are appended to.
     pub log: PathBuf,
+    /// The file it downloads its weights to, if it does.
+    pub download: Option<PathBuf>,
     /// The unix socket it listens on, if it does.
     pub socket: Option<PathBuf>,
 }

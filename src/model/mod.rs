@@ -37,6 +37,7 @@ pub use name::{ModelName, NameError};
 pub use news::{Channel, Letter, NewsKind, Telling, Trouble};
 pub use observation::{
     BinaryIdentity, Busy, Death, FailureCause, Health, Instance, Leftover, Listener, Observed, ProcessId, Progress,
+    Served,
 };
 pub use overrides::{Given, Override, OverrideKind, Overrides, RestartByHand, StateByHand, Suspended, meaning};
 pub use record::{

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -109,7 +110,8 @@ pub enum Listener {
 }
 
 /// Whether requests are in flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Busy {
     /// This many slots are at work.
     Yes(usize),
@@ -117,6 +119,27 @@ pub enum Busy {
     No,
     /// It cannot be asked (no `/slots`, no answer): wait the whole drain time.
     Unknown,
+}
+
+impl Busy {
+    /// How often a server is asked while nothing about it changes. One that is
+    /// asked within a second of the last time does not notice that the client
+    /// of a plain request has left.
+    pub const ASKED_EVERY: Duration = Duration::from_millis(1100);
+}
+
+/// What a server whose `/health` is 200 says it serves. Without a model
+/// llama-server becomes a router, which is just as healthy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// The weights in this file; the path is as the server was given it.
+    File(String),
+    /// No model.
+    Nothing,
+    /// It does not say: not every build of llama-server does.
+    Untold,
+    /// It gives no answer, so it is not known yet.
+    Unanswered,
 }
 
 /// Why an instance failed, as far as its log tells: decides between rollback

@@ -4,12 +4,15 @@ use super::{DesiredState, GenerationOutcome, Health, Instance, ModelRecord, Stat
 
 impl Status {
     /// What a model with this record and this live instance does; and whether
-    /// that is only what was last known, because it cannot be asked.
+    /// that is only what was last known, because it cannot be asked. `proven`
+    /// says whether one that answers is known to serve its model.
     #[must_use]
-    pub fn seen(record: Option<&ModelRecord>, live: Option<&Instance>) -> (Self, bool) {
+    pub fn seen(record: Option<&ModelRecord>, live: Option<&Instance>, proven: bool) -> (Self, bool) {
         match live.map(|live| &live.health) {
-            Some(Health::Ready) => (Self::Running, false),
-            Some(Health::Loading | Health::NotListening | Health::Wrapped { .. }) => (Self::Loading, false),
+            Some(Health::Ready) if proven => (Self::Running, false),
+            Some(Health::Ready | Health::Loading | Health::NotListening | Health::Wrapped { .. }) => {
+                (Self::Loading, false)
+            }
             Some(Health::Unanswered(_)) => (record.map_or(Self::Loading, |record| record.status), true),
             None => (without_instance(record), false),
         }

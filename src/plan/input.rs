@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Approved;
 use crate::model::{
-    BinaryIdentity, Busy, Desired, FileIdentity, InstanceId, Launch, ModelName, Observed, Records, Spec, SpecHash,
-    Table, Timestamp, Unusable,
+    BinaryIdentity, Busy, Desired, FileIdentity, InstanceId, Launch, ModelName, Observed, Records, Served, Spec,
+    SpecHash, Table, Timestamp, Unusable,
 };
 
 /// The input of [`super::plan`].
@@ -64,6 +64,8 @@ pub struct Limits {
     pub upgrade_binary: bool,
     /// Where the servers' logs are.
     pub logs: PathBuf,
+    /// Where servers download weights to that are named by a URL.
+    pub downloads: PathBuf,
 }
 
 impl Default for Limits {
@@ -79,6 +81,7 @@ impl Default for Limits {
             tried: BTreeSet::new(),
             upgrade_binary: false,
             logs: PathBuf::from("logs"),
+            downloads: PathBuf::from("downloads"),
         }
     }
 }
@@ -115,6 +118,8 @@ pub enum Question {
     Check(Box<Launch>, Vec<PathBuf>),
     /// Are requests in flight?
     Busy(InstanceId),
+    /// What does this instance serve, now that it answers?
+    Served(InstanceId),
     /// Who holds this port?
     PortHolder(u16),
     /// How many layers are on a GPU?
@@ -155,6 +160,8 @@ pub struct Answers {
     pub checks: BTreeMap<(ModelName, SpecHash), Result<(), Objection>>,
     /// By instance.
     pub busy: BTreeMap<InstanceId, Busy>,
+    /// By instance.
+    pub served: BTreeMap<InstanceId, Served>,
     /// By port; `None`: it cannot be told.
     pub holders: BTreeMap<u16, Option<String>>,
     /// By instance: layers on a GPU.

@@ -1,9 +1,9 @@
 //! The command line of an instance.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::Input;
 use super::input::Binary;
+use super::{Input, Limits};
 use crate::model::{InstanceId, Launch, ModelName, Spec, SpecHash};
 
 /// What an instance is called besides its options.
@@ -25,8 +25,9 @@ pub struct Identity<'a> {
 pub fn launch(input: &Input<'_>, who: Identity<'_>, spec: &Spec, port: Option<u16>, binary: &Binary) -> Launch {
     let id: InstanceId = input.instance_id(who.model);
     let socket = spec.is_unix_socket().then(|| PathBuf::from(&spec.host));
+    let download = download_path(input.limits, who.model, spec);
     Launch {
-        args: arguments(who, spec, port),
+        args: arguments(who, spec, port, download.as_deref()),
         id,
         model: who.model.clone(),
         spec: who.hash.clone(),
@@ -35,15 +36,44 @@ pub fn launch(input: &Input<'_>, who: Identity<'_>, spec: &Spec, port: Option<u1
         env: spec.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
         secrets: spec.secrets.iter().map(|(name, secret)| (name.to_string(), secret.source.clone())).collect(),
         log: input.limits.logs.join(format!("{}.log", who.model)),
+        download,
         socket,
     }
 }
 
+/// Where an instance downloads its weights to, if a URL names them.
+///
+/// Without `--model` beside `--model-url` llama-server downloads nothing and
+/// becomes a router. Two that download one file spoil it, and one instance of a
+/// model serves at a time: so each model has a place of its own, and each URL,
+/// for the one before is what a rollback serves. The file's name stays: it tells
+/// llama-server whether there are more parts. `[env] LLAMA_CACHE` leads it to
+/// another disk, as it does for llama-server itself.
+pub fn download_path(limits: &Limits, model: &ModelName, spec: &Spec) -> Option<PathBuf> {
+    let url = spec.options.get("model_url")?.value.to_string();
+    let cache = spec.env.get("LLAMA_CACHE").map(Path::new).filter(|cache| cache.is_absolute());
+    let base = cache.map_or_else(|| limits.downloads.clone(), |cache| cache.join("herdsman"));
+    let id = blake3::hash(url.as_bytes()).to_hex();
+    Some(base.join(model.as_str()).join(&id[..16]).join(file_name(&url)))
+}
+
+/// The last part of a URL's path, if that can be a file's name.
+fn file_name(url: &str) -> &str {
+    /// Suffixes are added to it while it is downloaded.
+    const LONGEST: usize = 200;
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    if name.is_empty() || name.len() > LONGEST || name.starts_with('.') { "model.gguf" } else { name }
+}
+
 /// The definition's options, then what herdsman owns: address, names, and the
 /// spec hash as a tag, which `GET /v1/models` shows without a key.
-fn arguments(who: Identity<'_>, spec: &Spec, port: Option<u16>) -> Vec<String> {
+fn arguments(who: Identity<'_>, spec: &Spec, port: Option<u16>, download: Option<&Path>) -> Vec<String> {
     let mut args: Vec<String> =
         spec.options.values().flat_map(|option| option.args.iter().map(ToString::to_string)).collect();
+    if let Some(path) = download {
+        args.extend(["--model".to_owned(), path.to_string_lossy().into_owned()]);
+    }
     args.extend(["--host".to_owned(), spec.host.clone()]);
     if let Some(port) = port {
         args.extend(["--port".to_owned(), port.to_string()]);

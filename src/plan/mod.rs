@@ -16,6 +16,7 @@ mod guard;
 mod input;
 mod launch;
 mod ports;
+mod proof;
 mod reason;
 mod request;
 mod schedule;

@@ -125,6 +125,11 @@ pub enum Reason {
         /// The child that answers in its place.
         child: i32,
     },
+    /// It answers and is not what was asked for.
+    FailedToStart {
+        /// In what.
+        message: String,
+    },
     /// It lives and its `/health` does not answer.
     Unhealthy {
         /// For how long, milliseconds.
@@ -199,6 +204,7 @@ impl fmt::Display for Reason {
                 write!(f, "pid {child}, a child of the wrapper (pid {pid}), answers in its place")
             }
             Self::NotReadyInTime => f.write_str("not ready in time"),
+            Self::FailedToStart { message } => write!(f, "failed to start: {}", printable(message)),
             Self::Unhealthy { for_ms } => write!(f, "/health has not answered for {} s", for_ms / 1000),
             Self::BinaryChanged => f.write_str("llama-server is another one now"),
             Self::StopUnfinished => f.write_str("a stop that was begun"),

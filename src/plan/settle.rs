@@ -7,7 +7,8 @@
 //! |---|---|---|
 //! | intent | lives | loading: herdsman died between start and record |
 //! | intent | gone | forgotten: it never came to be |
-//! | loading | ready | ready; its generation is proven |
+//! | loading | ready ([`proof`]) | ready; its generation is proven |
+//! | loading | answers, without the model | given up, as a failed start |
 //! | loading | no progress for `[ready] timeout`, or 6 times that in all | given up: it is stopped, and counts as a failed start |
 //! | loading | a wrapper, whose child answers in its place | given up: it is stopped, and counts as a failed start |
 //! | loading | gone | a failed start: the generation's fault, or the world's |
@@ -26,6 +27,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::proof::{Proof, proof};
 use super::{Finding, Found, Input, Question, Reason, backoff, by_hand};
 use crate::model::{
     Change, Crashes, Death, Definition, FailureCause, GenerationOutcome, Health, Instance, InstanceId, InstanceRecord,
@@ -70,12 +72,14 @@ pub struct Settled<'a> {
 }
 
 /// Why a live instance is given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GivenUp {
     /// Not ready in time.
     NotReady,
     /// It is a wrapper, and its child answers.
     Wrapped(i32),
+    /// It answers, and is not what was asked for: in what.
+    NotAsAsked(String),
     /// No answer for this long.
     Unanswered(Duration),
 }
@@ -158,29 +162,21 @@ impl Settled<'_> {
         is: &mut InstanceRecord,
         seen: &Instance,
     ) {
-        if definition.is_some_and(|d| d.ready.require_gpu) {
-            match input.answers.gpu_layers.get(&is.id) {
-                None => {
-                    self.questions.push(Question::GpuLayers {
-                        model: is.model.clone(),
-                        id: is.id.clone(),
-                        log_offset: is.log_offset,
-                    });
-                    return;
-                }
-                Some(0) if self.hands_off => return,
-                Some(0) => {
-                    let message = "no layer is on a GPU, and [ready] require_gpu is true".to_owned();
-                    self.start_failed(input, definition, is, Death { cause: FailureCause::NoGpu, message });
-                    self.give_up(is, GivenUp::NotReady);
-                    return;
-                }
-                Some(_) => {}
+        match proof(input, definition, &self.record, is) {
+            Proof::Ready => {
+                is.state = InstanceState::Ready;
+                is.ready = Some((input.now, input.now));
+                self.found(is, Found::Ready { pid: seen.process.pid });
+            }
+            Proof::Ask(question) => self.questions.push(question),
+            Proof::NotYet => self.still_loading(input, definition, is, seen),
+            Proof::Failed(_) if self.hands_off => {}
+            Proof::Failed(death) => {
+                let why = GivenUp::NotAsAsked(death.message.clone());
+                self.start_failed(input, definition, is, death);
+                self.give_up(is, why);
             }
         }
-        is.state = InstanceState::Ready;
-        is.ready = Some((input.now, input.now));
-        self.found(is, Found::Ready { pid: seen.process.pid });
     }
 
     /// Called for every instance seen ready, so that an outcome lost with the

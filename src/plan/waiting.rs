@@ -63,6 +63,9 @@ pub enum WaitFor {
         until: Timestamp,
         /// How many crashes in a row.
         crashes: u32,
+        /// Whether it was ever ready: else it failed to start.
+        #[serde(default)]
+        was_ready: bool,
         /// The last one.
         message: String,
     },
@@ -209,6 +212,14 @@ impl WaitFor {
         }
     }
 
+    /// What happened before the next try: `crashed once`, `failed to start 3
+    /// times in a row`.
+    #[must_use]
+    pub fn words_of_failures(crashes: u32, was_ready: bool) -> String {
+        let what = if was_ready { "crashed" } else { "failed to start" };
+        if crashes == 1 { format!("{what} once") } else { format!("{what} {crashes} times in a row") }
+    }
+
     /// What a suspension holds up.
     #[must_use]
     pub const fn words_suspended(removed: bool, missing: bool, edited: bool) -> &'static str {
@@ -279,9 +290,9 @@ impl fmt::Display for WaitFor {
             Self::Weights { file, .. } => write!(f, "{file} changed just now, waits until it has been still for 10 s"),
             Self::RestartSlot { model } => write!(f, "waits for the restart of {model} (--max-restarting)"),
             Self::PortOf { port, model } => write!(f, "waits until {model} has left port {port}"),
-            Self::Backoff { crashes, message, .. } => {
-                let times = if *crashes == 1 { "once".to_owned() } else { format!("{crashes} times in a row") };
-                write!(f, "crashed {times}, waits for its next try: {message}")
+            Self::Backoff { crashes, was_ready, message, .. } => {
+                let failed = Self::words_of_failures(*crashes, *was_ready);
+                write!(f, "{failed}, waits for its next try: {message}")
             }
             Self::Edit { generation, message, serving } => {
                 write!(f, "generation {generation} failed: {message}; ")?;

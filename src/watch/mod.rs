@@ -44,7 +44,7 @@ pub use last_good::LastGood;
 pub use report::Reporter;
 
 use crate::apply::World;
-use crate::model::{DesiredState, Instance, ModelName};
+use crate::model::{Busy, DesiredState, Health, Instance, ModelName};
 use crate::plan::{Limits, WaitFor};
 use crate::reconcile::{Pass, pass_over};
 
@@ -231,18 +231,30 @@ fn awaited(pass: &Pass) -> Awaited {
 fn timers(pass: &Pass, busy: u32) -> impl Iterator<Item = (Cause, Duration)> {
     /// A deadline that is over already and still waited for.
     const SOONEST: Duration = Duration::from_millis(20);
-    /// The end of a drain cannot be waited for, only asked for.
-    const DRAIN: Duration = Duration::from_millis(100);
+    /// To be asked takes up to a second where there is no answer.
+    const UNPROVEN: Duration = Duration::from_millis(500);
     let waits = || pass.plan.waiting.iter().map(|waiting| &waiting.on);
     let changed = (busy > 0).then(|| {
         let slow_down = backoff(busy.saturating_sub(BUSY), Duration::from_millis(100), Duration::from_secs(30));
         (Cause::Changed, if busy > BUSY { slow_down } else { Duration::ZERO })
     });
-    let drains = waits().any(|on| matches!(on, WaitFor::Drain { .. })).then_some((Cause::Draining, DRAIN));
+    let drains = waits().any(|on| matches!(on, WaitFor::Drain { .. })).then_some((Cause::Draining, Busy::ASKED_EVERY));
     let deadline = waits().filter_map(WaitFor::deadline).min();
     let deadline = deadline.map(|at| (Cause::Deadline, pass.now.until(at).max(SOONEST)));
     let health = health_interval(pass).map(|interval| (Cause::Health, interval));
-    [changed, drains, deadline, health].into_iter().flatten()
+    let unproven = has_unproven(pass).then_some((Cause::Health, UNPROVEN));
+    [changed, drains, deadline, health, unproven].into_iter().flatten()
+}
+
+/// Whether a server is waited for that answers and does not say yet what it
+/// serves: that it will gives no sign.
+fn has_unproven(pass: &Pass) -> bool {
+    let answers =
+        |pid: i32| pass.observed.instances.iter().any(|live| live.process.pid == pid && live.health == Health::Ready);
+    pass.plan.waiting.iter().any(|waiting| match waiting.on {
+        WaitFor::Ready { pid, .. } | WaitFor::Answer { pid, .. } => answers(pid),
+        _ => false,
+    })
 }
 
 /// How often to ask servers that are restarted when they fall silent: three

@@ -177,7 +177,13 @@ fn unexpected_files(directory: &Path, found: &mut Vec<String>) {
         };
         let is_known = matches!(
             &*name,
-            "id" | "lock" | "watch.lock" | "notify.lock" | "herdsman.db" | "herdsman.db-wal" | "herdsman.db-shm"
+            "id" | "lock"
+                | "watch.lock"
+                | "notify.lock"
+                | "slots.json"
+                | "herdsman.db"
+                | "herdsman.db-wal"
+                | "herdsman.db-shm"
         );
         if !is_known && !name.ends_with(".help") && !name.ends_with(".log") && !is_rotated(&name) {
             found.push(path.display().to_string());

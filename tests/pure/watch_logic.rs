@@ -99,8 +99,24 @@ fn a_drain_ends_soon_after_the_last_request() {
     site.watch(20);
     assert_snapshot!(site.story(), @"
     1.200 files changed: restart a begun
-    5.100 draining: restart a
+    5.050 draining: restart a
     ");
+}
+
+#[test]
+fn a_drain_that_gives_no_sign_is_asked_for_every_eleven_tenths_of_a_second() {
+    let mut site = Site::new(World::settled([model("a")]));
+    site.at(1_000, |world| {
+        world.machine.server("a").busy = Busy::Yes(1);
+        world.define(model("a").option("ctx_size", "4096").drain(10));
+        Some(Cause::Files)
+    });
+    site.watch(20);
+    assert_snapshot!(site.story(), @"
+     1.200 files changed: restart a begun
+    11.200 deadline: restart a
+    ");
+    assert_eq!(site.passes_for("draining"), 9);
 }
 
 #[test]
@@ -292,4 +308,13 @@ fn a_suspension_ends_on_its_own_and_a_command_is_noticed_as_any_write() {
     });
     site.watch(200);
     assert_snapshot!(site.story(), @" 101.000 deadline: start a");
+}
+
+#[test]
+fn a_server_that_does_not_say_yet_what_it_serves_is_asked_again_soon() {
+    let mut site = Site::new(World::new([model("a").fate("secretive")]));
+    site.watch(20);
+    assert_eq!((site.passes_for("a began to answer"), site.passes_for("health check")), (1, 8));
+    assert_eq!(site.passes_for("resync"), 0);
+    assert!(site.world.store.records().models["a"].instances[0].ready.is_some());
 }

@@ -41,7 +41,12 @@ fn a_generation_that_dies_gives_way_to_the_last_good_one() {
     world.weights_that_die("bad");
     world.write_definition("a", &World::tiny_toml("bad"));
     let ran = world.run(&["reconcile"]).exits(1);
-    ran.says_why_it_died().says(&["-/+ a  restart", "a: did not start", "generation 2 failed", "generation 1 serves"]);
+    ran.says_why_it_died().says(&[
+        "-/+ a  restart",
+        "a: failed to start",
+        "generation 2 failed",
+        "generation 1 serves",
+    ]);
     assert_eq!(ask(port), "a a a ");
     assert_eq!(world.pid("b"), b);
     let status = world.status("a");
@@ -176,7 +181,7 @@ fn a_model_that_loads_too_slowly_is_given_up_and_leaves_no_process() {
     slow_weights(&world, "slow", 40);
     let toml = format!("{}[ready]\ntimeout = \"100ms\"\n", World::tiny_toml("slow"));
     world.write_definition("slow", &toml);
-    world.run(&["reconcile"]).exits(1).says(&["slow: did not start: not ready after", "waits for its next try"]);
+    world.run(&["reconcile"]).exits(1).says(&["slow: failed to start: not ready after", "waits for its next try"]);
     assert_eq!(world.servers(), []);
     assert_eq!(world.status("slow")["status"], "error");
 }

@@ -19,7 +19,7 @@ fn a_wrapper_that_does_not_exec_leaves_no_server_behind() {
     fs::write(&wrapper, format!("#!/bin/sh\n'{}' \"$@\"\nexit $?\n", llama_server().display())).unwrap();
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
     world.write_definition("a", &format!("binary = \"../wrapper\"\n{}", World::tiny_toml("a")));
-    world.run(&["reconcile"]).exits(1).says(&["did not start: pid ", "a child of the wrapper"]);
+    world.run(&["reconcile"]).exits(1).says(&["failed to start: pid ", "a child of the wrapper"]);
     assert!(world.servers().is_empty(), "{:?}", world.servers());
 }
 

@@ -145,7 +145,7 @@ fn a_server_killed_while_it_loads_is_started_again() {
     world.kill("slow");
     let ran = world.run(&["reconcile", "--no-wait"]);
     assert!(matches!(ran.code, 0 | 1), "{ran}");
-    ran.says(&["slow: did not start"]);
+    ran.says(&["slow: failed to start"]);
     eventually("it is tried again", PATIENCE, || world.run(&["reconcile"]).code == 0);
     assert_eq!(world.answer("slow"), "slow slow slow ");
     assert_eq!(world.instances().len(), 1);

@@ -66,7 +66,7 @@ fn a_wrapper_that_does_not_exec_is_told_and_tried_again_ever_later() {
     for script in ["\"$LLAMA\" \"$@\" 2>&1 | tee -a /dev/null", "while true; do \"$LLAMA\" \"$@\"; done"] {
         let world = wrapped(script, "");
         let ran = world.run(&["reconcile"]).exits(1);
-        ran.says(&["a child of the wrapper (pid ", "must start llama-server with `exec`", "crashed once"]);
+        ran.says(&["a child of the wrapper (pid ", "must start llama-server with `exec`", "failed to start once"]);
         assert!(world.servers().is_empty(), "{script}: {:?}", world.servers());
         let mut watcher = world.start(&["watch"]);
         eventually("a third start", PATIENCE, || starts(&world) == 3);

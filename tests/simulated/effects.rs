@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use herdsman::apply;
 use herdsman::model::{
-    Busy, Change, Death, Desired, FailureCause, InstanceRecord, Launch, Observed, ProcessId, Records, StopTarget,
-    Timestamp, Unusable,
+    Busy, Change, Death, Desired, FailureCause, InstanceRecord, Launch, Observed, ProcessId, Records, Served,
+    StopTarget, Timestamp, Unusable,
 };
 use herdsman::plan::{Answers, Objection, Question};
 
 use super::history::Deed;
-use super::{Ended, Fate, World, sabotage};
+use super::{Ended, Fate, Machine, World, sabotage};
 
 /// What comes between herdsman and the world at one call.
 #[derive(Clone, Debug, PartialEq)]
@@ -194,6 +194,12 @@ impl World {
                 let busy = server.map_or(Busy::Unknown, |s| s.busy);
                 self.promises.asked(id, busy);
                 answers.busy.insert(id.clone(), self.sabotaged_busy(busy));
+            }
+            Question::Served(id) => {
+                let server = self.machine.servers.iter().find(|s| s.id == *id);
+                self.promises.said(server.filter(|s| Machine::is_ready(s, self.now)).map(|s| &s.id));
+                let served = server.map_or(Served::Unanswered, |s| s.served(self.now));
+                answers.served.insert(id.clone(), self.sabotaged_served(served));
             }
             Question::PortHolder(port) => {
                 answers.holders.insert(*port, self.machine.strangers.get(port).cloned());

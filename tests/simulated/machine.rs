@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use herdsman::model::{
     BinaryIdentity, Busy, Death, FailureCause, Health, Instance, InstanceId, InstanceRecord, Launch, Leftover,
-    Listener, ModelName, Observed, ProcessId, Progress, SpecHash, Timestamp,
+    Listener, ModelName, Observed, ProcessId, Progress, Served, SpecHash, Timestamp,
 };
 use herdsman::plan::Binary;
 
@@ -17,6 +17,10 @@ pub enum Fate {
     Ready(Duration),
     /// Ready after a second, with no layer on a GPU.
     WithoutGpu,
+    /// Answers after a second, without a model.
+    Router,
+    /// Answers after a second, and says what it serves only after so long.
+    Secretive(Duration),
     /// Dies while loading, after a second.
     Dies(Death),
     /// Ready after a second, dies after ten.
@@ -43,6 +47,8 @@ impl Fate {
             "ready" => Self::Ready(Duration::from_secs(1)),
             "slow" => Self::Ready(Duration::from_secs(60)),
             "no-gpu" => Self::WithoutGpu,
+            "router" => Self::Router,
+            "secretive" => Self::Secretive(Duration::from_secs(5)),
             "dies" => Self::dies(FailureCause::Spec, "invalid magic characters"),
             "crashes" => Self::Crashes(Death { cause: FailureCause::Spec, message: "segmentation fault".to_owned() }),
             "hangs" => Self::Hangs,
@@ -66,7 +72,7 @@ impl Fate {
     fn course(&self) -> (Option<Duration>, Option<(Duration, &Death)>) {
         match self {
             Self::Ready(after) => (Some(*after), None),
-            Self::WithoutGpu => (Some(Duration::from_secs(1)), None),
+            Self::WithoutGpu | Self::Router | Self::Secretive(_) => (Some(Duration::from_secs(1)), None),
             Self::Dies(death) => (None, Some((Duration::from_secs(1), death))),
             Self::Leaves => (Some(Duration::from_secs(2)), None),
             Self::Crashes(death) | Self::LeavesHelper(death) => {
@@ -101,6 +107,8 @@ pub struct Server {
     pub host: String,
     /// Its port.
     pub port: Option<u16>,
+    /// The weights it was started with.
+    pub weights: Option<String>,
     /// How it fares.
     pub fate: Fate,
     /// What it has in flight.
@@ -267,7 +275,11 @@ impl Machine {
     pub fn next_event(&self, now: Timestamp) -> Option<Timestamp> {
         let times = self.servers.iter().flat_map(|s| {
             let (ready, death) = s.fate.course();
-            ready.into_iter().chain(death.map(|(t, _)| t)).map(|t| s.started_at.plus(t)).chain(s.turns_at())
+            let told = match &s.fate {
+                Fate::Secretive(until) => Some(*until),
+                _ => None,
+            };
+            ready.into_iter().chain(told).chain(death.map(|(t, _)| t)).map(|t| s.started_at.plus(t)).chain(s.turns_at())
         });
         times.filter(|t| *t > now).min()
     }
@@ -288,6 +300,7 @@ impl Machine {
             left_at: None,
             host: after("--host").unwrap(),
             port,
+            weights: after("--model"),
             fate: fate.unwrap_or_else(|| Fate::of(after("--fate").as_deref().unwrap_or("ready"))),
             busy: Busy::No,
             silent: false,
@@ -315,6 +328,7 @@ impl Machine {
     /// Whether the server is ready, whoever can or cannot see it.
     pub fn is_ready(server: &Server, now: Timestamp) -> bool {
         server.instance(now).health == Health::Ready
+            && !matches!(server.served(now), Served::Nothing | Served::Unanswered)
     }
 
     /// One look, as the real one would describe it.
@@ -364,6 +378,15 @@ impl Server {
     /// When it is seen to be a wrapper.
     fn turns_at(&self) -> Option<Timestamp> {
         Some(self.started_at.plus(self.fate.turn()?))
+    }
+
+    /// What it says it serves.
+    pub fn served(&self, now: Timestamp) -> Served {
+        match &self.fate {
+            Fate::Router => Served::Nothing,
+            Fate::Secretive(until) if now.since(self.started_at) < *until => Served::Unanswered,
+            _ => self.weights.clone().map_or(Served::Untold, Served::File),
+        }
     }
 
     fn instance(&self, now: Timestamp) -> Instance {

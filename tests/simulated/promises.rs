@@ -82,6 +82,11 @@ impl Promises {
         self.managed = managed;
     }
 
+    /// A server that was asked what it serves is ready by now.
+    pub fn said(&mut self, ready: Option<&InstanceId>) {
+        self.were_ready.extend(ready.cloned());
+    }
+
     /// The machine was looked at.
     pub fn looked(&mut self, machine: &Machine, now: Timestamp) {
         let ready = machine.servers.iter().filter(|s| Machine::is_ready(s, now));
@@ -330,6 +335,7 @@ impl World {
         let port = self.store.records().models.get(model).and_then(|record| record.port).map(|port| port.port);
         self.wanted(model) == Some(DesiredState::Running)
             && server.spec == definition.spec.hash(port)
+            && server.weights.as_ref().is_none_or(|weights| definition.spec.files.contains_key(weights.as_str()))
             && !self.limits.upgrade_binary
             && !definition.ready.require_gpu
     }

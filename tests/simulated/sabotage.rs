@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use herdsman::model::{
     Busy, Change, Crashes, Desired, GenerationOutcome, Health, Instance, InstanceId, InstanceRecord, InstanceState,
-    ModelName, OverrideKind, ProcessId, Progress, Records, SpecHash, StopTarget, meaning,
+    ModelName, OverrideKind, ProcessId, Progress, Records, Served, SpecHash, StopTarget, meaning,
 };
 use herdsman::plan::{Limits, MaxDeletes};
 
@@ -55,6 +55,7 @@ rules! {
     SkipBackoff "skip-backoff" "forgets crashes"
     RetryFailed "retry-failed" "tries failed generations again as they are"
     BelieveAnyAnswer "believe-any-answer" "takes every live server for ready"
+    SkipProof "skip-proof" "does not ask servers what they serve"
     IgnoreSuspension "ignore-suspension" "acts on models that are suspended"
     IgnoreStateByHand "ignore-state-by-hand" "goes by the declared state of a model that was started or stopped by hand"
     KeepStateByHand "keep-state-by-hand" "keeps a state by hand when the definition changes"
@@ -184,6 +185,10 @@ impl World {
             progress: Progress(0),
             resident: 0,
         })
+    }
+
+    pub(super) fn sabotaged_served(&self, served: Served) -> Served {
+        if self.breaks(Sabotage::SkipProof) { Served::Untold } else { served }
     }
 
     pub(super) fn sabotaged_busy(&self, busy: Busy) -> Busy {

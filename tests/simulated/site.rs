@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
-use herdsman::model::Timestamp;
+use herdsman::model::{Busy, Timestamp};
 use herdsman::reconcile::Pass;
 use herdsman::watch::{Awaited, Cause, Causes, Pace, Surroundings, Woken, run};
 
@@ -143,10 +143,16 @@ impl Surroundings for Site {
         }
         world.advance_to(next.max(world.now));
         let mut woken = Woken::default();
+        let busy = |world: &World| world.machine.servers.iter().filter(|server| server.busy != Busy::No).count();
+        let before = busy(world);
         if self.script.front().is_some_and(|next| next.at <= world.now)
             && let Some(happening) = self.script.pop_front()
         {
             woken.causes.extend((happening.what)(world));
+        }
+        if busy(world) < before {
+            // A connection was closed.
+            woken.causes.push(Cause::Draining);
         }
         let now = world.machine.observe(&[], world.now).instances;
         for seen in &awaited.instances {

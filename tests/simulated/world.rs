@@ -179,6 +179,7 @@ impl World {
             env: std::collections::BTreeMap::new(),
             secrets: std::collections::BTreeMap::new(),
             log: "/logs/stray.log".into(),
+            download: None,
             socket: None,
         };
         let _ = self.machine.spawn(&launch, self.now);

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod downloads;
 pub mod fork;
 pub mod gguf;
 mod http;
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 
 #[allow(unused_imports, reason = "each test program uses a part of it")]
 pub use self::{
+    downloads::Downloads,
     http::{ask, get, post, try_ask},
     llama_server::llama_server,
     ports::{PortBlock, free_port},

@@ -58,7 +58,15 @@ fn a_plan_with_everything_in_it() {
                 reasons: vec![changed("threads", "4", "8")],
                 ..waits("later", WaitFor::RestartSlot { model: name("coder-14b") })
             },
-            waits("flaky", WaitFor::Backoff { until: Timestamp(1), crashes: 3, message: "ended by SIGSEGV".into() }),
+            waits(
+                "flaky",
+                WaitFor::Backoff {
+                    until: Timestamp(1),
+                    crashes: 3,
+                    was_ready: true,
+                    message: "ended by SIGSEGV".into(),
+                },
+            ),
             waits("mistral", WaitFor::BinaryUpgrade),
         ],
         unmanaged: vec![UnmanagedRow { id: 9, name: "hand made".into() }],

@@ -12,10 +12,10 @@ use crate::text;
 /// terminal may have no room for it. `lives`: its server does.
 pub(super) fn of_wait(wait: &WaitFor, seen: &Pass, lives: bool) -> String {
     match wait {
-        WaitFor::Backoff { until, crashes, message } => {
-            let times = if *crashes == 1 { "once".to_owned() } else { format!("{crashes} times in a row") };
+        WaitFor::Backoff { until, crashes, was_ready, message } => {
+            let failed = WaitFor::words_of_failures(*crashes, *was_ready);
             let (left, at) = (text::duration(seen.now.until(*until)), clock(*until));
-            format!("crashed {times}, next try in {left} (at {at}): {message}")
+            format!("{failed}, next try in {left} (at {at}): {message}")
         }
         WaitFor::Drain { deadline, .. } => {
             format!("{wait} (at most {} more)", text::duration(seen.now.until(*deadline)))

@@ -15,7 +15,7 @@ use crate::definition::Loader;
 use crate::host::{Host, HostError};
 use crate::instance::last_lines;
 use crate::model::{DesiredState, Diagnostic, Given, Instance, ModelName, ModelRecord, Status, Timestamp};
-use crate::plan::{Limits, Reason, WaitFor, WaitKind};
+use crate::plan::{Reason, WaitFor, WaitKind};
 use crate::reconcile::{Goal, Pass, look};
 use crate::text::rfc3339;
 
@@ -152,7 +152,7 @@ impl Look {
         let state = places.state();
         // Somebody looks on: while git is at work, what runs is shown all the same.
         let mut host = places.open_read_only()?.with_loader(Loader::impatient()).asking_nobody();
-        let limits = Limits { port_range: places.port_range, logs: state.logs(), ..Limits::default() };
+        let limits = places.limits();
         let (seen, unreadable) = match look(&mut host, Goal::Definitions, &limits) {
             Ok(seen) => (seen, None),
             // Without definitions there is still something to see.
@@ -261,7 +261,7 @@ fn status_of(host: &Host, seen: &Pass, name: &ModelName) -> ModelStatus {
     let record = seen.records.models.get(name);
     let definition = seen.desired.as_ref().and_then(|d| d.definitions.get(name));
     let live = seen.observed.instances.iter().find(|i| i.model == *name);
-    let (status, stale) = Status::seen(record, live);
+    let (status, stale) = Status::seen(record, live, live.is_some_and(|live| seen.has_proven(live)));
     let recorded_at = host.database().and_then(|d| d.status_recorded_at(name).ok().flatten());
     let age = recorded_at.filter(|_| stale).map(|at| seen.now.since(at).as_millis());
     ModelStatus {

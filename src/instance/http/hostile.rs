@@ -96,6 +96,8 @@ fn no_answer_does_harm() {
         b"Location: /\r\n",
         b"\"is_processing\":true",
         b"\"is_sleeping\":1",
+        b"\"role\":\"router\"",
+        b"\"model_path\":\"\"",
         b"1e999",
         b"[[",
         b"\\ud800",
@@ -107,6 +109,7 @@ fn no_answer_does_harm() {
         bytes.clone_into(&mut answer.lock().unwrap());
         let begun = Instant::now();
         http.busy(vec![server.clone()]);
+        http.served(vec![server.clone()]);
         if let Health::Unanswered(why) = http.health(vec![server.clone()]).remove(0) {
             assert!(why.chars().count() < 500 && !why.chars().any(char::is_control), "{why:?}");
         }
@@ -163,6 +166,32 @@ fn whatever_a_server_does_it_is_asked_for_no_longer_than_the_timeout_and_never_c
     // Three questions, however many servers; the rest is for a busy machine.
     assert!(took < 3 * TIMEOUT + Duration::from_secs(60), "{took:?}");
     assert!(peak < manners.len() * (MAX_BODY + (2 << 20)), "{} MiB", peak >> 20);
+}
+
+#[test]
+fn only_a_server_that_says_so_serves_no_model_or_another() {
+    let http = Http::new().unwrap();
+    let status = |line: &str| says(format!("HTTP/1.1 {line}\r\nContent-Length: 2\r\n\r\n{{}}"));
+    let file = |path: &str| Served::File(path.to_owned());
+    let cases = [
+        (says(ok("{\"role\":\"router\",\"model_path\":\"none\"}")), Served::Nothing),
+        (says(ok("{\"model_path\":\"w/a.gguf\",\"is_sleeping\":false}")), file("w/a.gguf")),
+        (says(ok("{\"role\":\"model\",\"model_path\":\"a\"}")), file("a")),
+        (says(ok("{\"model_path\":\"\"}")), Served::Untold),
+        (says(ok("{}")), Served::Untold),
+        (says(ok("[]")), Served::Untold),
+        (says(ok("{\"role\":[\"router\"]}")), Served::Untold),
+        (says(ok("<html>")), Served::Untold),
+        (says(ok(&format!("{{\"model_path\":\"{}\"}}", "a".repeat(LONGEST_PATH + 1)))), Served::Untold),
+        (status("401 Unauthorized"), Served::Untold),
+        (status("404 Not Found"), Served::Untold),
+        (status("501 Not Implemented"), Served::Untold),
+        (status("503 Service Unavailable"), Served::Unanswered),
+        (says(""), Served::Unanswered),
+    ];
+    let (targets, expected): (Vec<Target>, Vec<Served>) =
+        cases.into_iter().map(|(manner, expected)| (serve(manner), expected)).unzip();
+    assert_eq!(http.served(targets), expected);
 }
 
 #[test]

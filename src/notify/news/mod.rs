@@ -210,11 +210,11 @@ impl Model<'_, '_> {
         }
         let crashes = self.crashes().count;
         let never_ready = *self.outcome() == GenerationOutcome::Pending;
-        let serves = self.live.is_some_and(|live| live.health == Health::Ready);
+        let serves = self.live.is_some_and(|live| live.health == Health::Ready && self.seen.pass.has_proven(live));
         (self.wanted() == DesiredState::Running && never_ready && crashes > 0 && !serves).then(|| {
             let number = self.record.generation.number;
             let why = self.last_words().map_or_else(String::new, |why| format!(": {why}"));
-            let reason = format!("generation {number} does not start{why}; nothing serves, it is tried again");
+            let reason = format!("generation {number} failed to start{why}; nothing serves, it is tried again");
             let mut found = self.tell(NewsKind::Failed, number.to_string(), reason);
             found.told.log = true;
             found

@@ -156,7 +156,7 @@ fn a_crash_loop_is_over_when_the_server_has_been_ready_for_ten_minutes() {
 
 #[test]
 fn a_generation_that_was_never_ready_has_failed_and_is_no_crash_loop() {
-    let backoff = |crashes| WaitFor::Backoff { until: NOW, crashes, message: "no memory".to_owned() };
+    let backoff = |crashes| WaitFor::Backoff { until: NOW, crashes, was_ready: true, message: "no memory".to_owned() };
     let failing = |count| waits(pass(record(count, GenerationOutcome::Pending)), backoff(count));
     for count in [1, 3, 9] {
         assert_eq!(kinds(&failing(count), &known(&[])), [NewsKind::Failed], "{count}");

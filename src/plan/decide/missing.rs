@@ -136,7 +136,9 @@ impl<'s> Decider<'s, '_> {
         if self.retries() {
             return false;
         }
-        self.d.waits.push(WaitFor::Backoff { until, crashes: record.crashes.count, message: self.last_words(record) });
+        let was_ready = record.generation.outcome != GenerationOutcome::Pending;
+        let (crashes, message) = (record.crashes.count, self.last_words(record));
+        self.d.waits.push(WaitFor::Backoff { until, crashes, was_ready, message });
         true
     }
 

@@ -19,14 +19,14 @@ mod wish;
 use std::time::Duration;
 
 use super::by_hand::ByHand;
-use super::input::Input;
+use super::input::{Input, Question};
 use super::ports::PortChoice;
 use super::reason::{Impact, Reason};
 use super::settle::Settled;
 use super::waiting::WaitFor;
 use super::wanted::Wanted;
 use crate::model::{
-    Change, DesiredState, Health, Instance, InstanceRecord, InstanceState, Leftover, ModelName, ModelRecord,
+    Change, DesiredState, Health, Instance, InstanceRecord, InstanceState, Leftover, ModelName, ModelRecord, Served,
     StopTarget, Unresolved, UpdatePolicy,
 };
 pub use suspended::hold_still;
@@ -242,7 +242,16 @@ impl<'s> Decider<'s, '_> {
     /// Records a live instance that the database does not know.
     fn adopt(&mut self, live: &Instance, generation: u32) {
         let now = self.input.now;
-        let ready = live.health == Health::Ready;
+        let ready = live.health == Health::Ready
+            && match self.input.answers.served.get(&live.id) {
+                None => return self.d.questions.push(Question::Served(live.id.clone())),
+                Some(Served::Unanswered) => {
+                    return self.d.waits.push(WaitFor::Answer { pid: live.process.pid, deadline: None });
+                }
+                // Recorded as one that loads, it fails as one that was started.
+                Some(Served::Nothing) => false,
+                Some(Served::File(_) | Served::Untold) => true,
+            };
         self.d.reasons.push(Reason::Unrecorded { pid: live.process.pid });
         self.d.changes.push(Change::PutInstance(InstanceRecord {
             id: live.id.clone(),

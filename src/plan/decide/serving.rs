@@ -22,6 +22,7 @@ impl<'s> Decider<'s, '_> {
             let reason = match why {
                 GivenUp::NotReady => Reason::NotReadyInTime,
                 GivenUp::Wrapped(child) => Reason::Wrapped { pid: live.process.pid, child: *child },
+                GivenUp::NotAsAsked(message) => Reason::FailedToStart { message: message.clone() },
                 GivenUp::Unanswered(silent) => {
                     Reason::Unhealthy { for_ms: u64::try_from(silent.as_millis()).unwrap_or(u64::MAX) }
                 }
@@ -90,10 +91,10 @@ impl<'s> Decider<'s, '_> {
 
     /// Stops an instance at once; the next pass starts what is wanted.
     fn end(&mut self, live: &Instance, recorded: &InstanceRecord, reason: Reason) {
-        let force = matches!(reason, Reason::NotReadyInTime | Reason::Unhealthy { .. });
+        let force = matches!(reason, Reason::NotReadyInTime | Reason::FailedToStart { .. } | Reason::Unhealthy { .. });
         self.d.reasons.push(reason);
         let target = target(live, force);
-        let failed = self.s.settled.as_ref().is_some_and(|settled| settled.death.is_some());
+        let failed = self.s.settled.as_ref().is_some_and(|settled| settled.given_up.is_some());
         self.d.wish = Wish::Stop(Box::new(StopWish { target, record: Some(recorded.clone()), drain: None, failed }));
     }
 

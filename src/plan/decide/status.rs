@@ -1,6 +1,7 @@
 //! What is noted of a model whatever becomes of it: its status, and how far
 //! along it is.
 
+use super::super::settle::GivenUp;
 use super::super::wanted::Wanted;
 use super::Decider;
 use crate::model::{Change, Crashes, DesiredState, GenerationOutcome, Health, InstanceState, ModelRecord, Status};
@@ -33,10 +34,12 @@ impl<'s> Decider<'s, '_> {
             }
             _ => None,
         };
-        let given_up = self.s.settled.as_ref().filter(|settled| settled.given_up.is_some() && settled.death.is_some());
+        let given_up = self.s.settled.as_ref().and_then(|settled| Some(&settled.given_up.as_ref()?.1));
         let (status, message) = match self.kept() {
-            Some(_) if given_up.is_some() => (Status::Error, failed.or_else(|| Some(self.last_words(record)))),
-            Some((live, _)) => match live.health {
+            Some(_) if given_up.is_some() => (Status::Error, failed.or(given_up.map(|why| self.words_of(why)))),
+            Some((live, recorded)) => match live.health {
+                // It answers, and whether it serves its model is not known yet.
+                Health::Ready if recorded.is_some_and(|r| r.ready.is_none()) => (Status::Loading, failed),
                 Health::Ready => (Status::Running, failed),
                 Health::Loading | Health::NotListening | Health::Wrapped { .. } => (Status::Loading, failed),
                 // It cannot be asked: what was last recorded stands.
@@ -49,6 +52,18 @@ impl<'s> Decider<'s, '_> {
         };
         if (status, &message) != (record.status, &record.status_message) {
             self.d.bookkeeping.push(Change::SetStatus { model: self.s.name.clone(), status, message });
+        }
+    }
+
+    /// Why an instance was given up: what is known of it once it is gone.
+    fn words_of(&self, why: &GivenUp) -> String {
+        let death = self.s.settled.as_ref().and_then(|settled| settled.death.as_ref());
+        match why {
+            GivenUp::Unanswered(silent) => format!("/health has not answered for {} s", silent.as_secs()),
+            GivenUp::NotAsAsked(message) => message.clone(),
+            GivenUp::NotReady | GivenUp::Wrapped(_) => {
+                death.map_or_else(|| "not ready in time".to_owned(), |death| death.message.clone())
+            }
         }
     }
 

@@ -289,6 +289,7 @@ impl Machine {
         let mut woken = Woken::default();
         woken.causes.extend(happened.exited.iter().cloned().map(Cause::Exited));
         woken.causes.extend(happened.answered.iter().cloned().map(Cause::Answered));
+        woken.causes.extend(happened.drained.then_some(Cause::Draining));
         woken.causes.extend(happened.blind.then_some(Cause::Blind));
         woken.causes.extend((rung(1) && self.mounts_changed()).then_some(Cause::Files));
         if rung(0) {

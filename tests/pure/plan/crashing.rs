@@ -31,10 +31,10 @@ fn a_server_that_dies_again_and_again_is_tried_ever_more_slowly() {
     note    instance gone
     note    chat crashes 2
     note    chat status error (segmentation fault)
-    wait    chat: crashed 2 times in a row, waits for its next try: segmentation fault
+    wait    chat: failed to start 2 times in a row, waits for its next try: segmentation fault
             until 3.000 s
     -- 2.000 s
-    wait    chat: crashed 2 times in a row, waits for its next try: segmentation fault
+    wait    chat: failed to start 2 times in a row, waits for its next try: segmentation fault
             until 3.000 s
     -- 3.000 s
     start   chat: process gone
@@ -46,10 +46,10 @@ fn a_server_that_dies_again_and_again_is_tried_ever_more_slowly() {
     note    instance gone
     note    chat crashes 3
     note    chat status error (segmentation fault)
-    wait    chat: crashed 3 times in a row, waits for its next try: segmentation fault
+    wait    chat: failed to start 3 times in a row, waits for its next try: segmentation fault
             until 7.000 s
     -- 4.000 s
-    wait    chat: crashed 3 times in a row, waits for its next try: segmentation fault
+    wait    chat: failed to start 3 times in a row, waits for its next try: segmentation fault
             until 7.000 s
     -- 7.000 s
     start   chat: process gone
@@ -61,10 +61,10 @@ fn a_server_that_dies_again_and_again_is_tried_ever_more_slowly() {
     note    instance gone
     note    chat crashes 4
     note    chat status error (segmentation fault)
-    wait    chat: crashed 4 times in a row, waits for its next try: segmentation fault
+    wait    chat: failed to start 4 times in a row, waits for its next try: segmentation fault
             until 15.000 s
     -- 8.000 s
-    wait    chat: crashed 4 times in a row, waits for its next try: segmentation fault
+    wait    chat: failed to start 4 times in a row, waits for its next try: segmentation fault
             until 15.000 s
     -- 15.000 s
     start   chat: process gone
@@ -240,7 +240,7 @@ fn down_stops_an_instance_that_no_record_knows() {
 fn retry_does_not_wait_and_tries_once() {
     let mut world = World::new([model("chat").fate("dies")]);
     world.story_of(5);
-    let waits = "wait    chat: crashed 2 times in a row, waits for its next try: invalid magic characters";
+    let waits = "wait    chat: failed to start 2 times in a row, waits for its next try: invalid magic characters";
     assert!(world.planned().starts_with(waits));
     world.limits.retry = true;
     assert_snapshot!(world.planned(), @r"

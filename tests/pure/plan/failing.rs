@@ -269,10 +269,10 @@ fn without_a_former_generation_the_start_is_tried_again_by_backoff() {
     note    instance gone
     note    chat crashes 2
     note    chat status error (invalid magic characters)
-    wait    chat: crashed 2 times in a row, waits for its next try: invalid magic characters
+    wait    chat: failed to start 2 times in a row, waits for its next try: invalid magic characters
             until 3.000 s
     -- 2.000 s
-    wait    chat: crashed 2 times in a row, waits for its next try: invalid magic characters
+    wait    chat: failed to start 2 times in a row, waits for its next try: invalid magic characters
             until 3.000 s
     -- 3.000 s
     start   chat: process gone
@@ -306,7 +306,7 @@ fn without_the_former_weights_the_start_is_tried_again_by_backoff() {
     note    instance gone
     note    chat crashes 2
     note    chat status error (invalid magic characters)
-    wait    chat: crashed 2 times in a row, waits for its next try: invalid magic characters
+    wait    chat: failed to start 2 times in a row, waits for its next try: invalid magic characters
             until 4.000 s
     ");
 }
@@ -345,7 +345,7 @@ fn a_program_that_cannot_be_executed_is_tried_again_by_backoff() {
             - start generation 2 of chat on port 8100
     failed: chat: permission denied
     -- 0.000 s
-    wait    chat: crashed once, waits for its next try: permission denied
+    wait    chat: failed to start once, waits for its next try: permission denied
             until 2.000 s
     -- 1.000 s
     start   chat: process gone

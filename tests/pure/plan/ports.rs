@@ -292,7 +292,7 @@ fn a_conflict_on_a_declared_port_is_a_crash() {
     note    instance gone
     note    chat crashes 1
     note    chat status error (couldn't bind HTTP server socket)
-    wait    chat: crashed once, waits for its next try: couldn't bind HTTP server socket
+    wait    chat: failed to start once, waits for its next try: couldn't bind HTTP server socket
             until 1.000 s
     ");
 }

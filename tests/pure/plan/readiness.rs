@@ -90,10 +90,10 @@ fn a_live_server_that_does_not_answer_is_killed_after_unhealthy_after() {
     -- 0.000 s
     note    chat crashes 1
     note    chat instance stopping, no answer
+    note    chat status error (/health has not answered for 31 s)
     stop    chat: /health has not answered for 31 s
-            - stop pid 101 by force
+            - stop pid 101 by force (status stays)
     -- 0.000 s
-    note    chat status error (the reason is not known)
     start   chat: process gone
             - start generation 1 of chat on port 8100
     -- 0.000 s
@@ -136,7 +136,7 @@ fn a_server_without_a_layer_on_a_gpu_is_not_ready_where_one_is_required() {
     note    chat crashes 0
     note    chat instance stopping
     note    chat status error (generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true)
-    stop    chat: not ready in time
+    stop    chat: failed to start: no layer is on a GPU, and [ready] require_gpu is true
             - stop pid 102 by force (status stays)
     -- 1.000 s
     start   chat: generation 2 failed, back to generation 1
@@ -172,8 +172,9 @@ fn silence_is_waited_out_until_a_time_that_the_plan_tells() {
     -- 30.000 s
     note    chat crashes 1
     note    chat instance stopping, no answer
+    note    chat status error (/health has not answered for 30 s)
     stop    chat: /health has not answered for 30 s
-            - stop pid 101 by force
+            - stop pid 101 by force (status stays)
     ");
 }
 
@@ -209,4 +210,151 @@ fn the_log_tells_the_layers_where_a_gpu_is_required_unless_its_level_is_stated()
     let stated = levels(model("chat").require_gpu().option("verbosity", "5"));
     assert_eq!(stated.iter().filter(|word| *word == "--verbosity").count(), 1);
     assert_eq!(stated[1], "5");
+}
+
+#[test]
+fn a_server_that_answers_without_its_model_is_not_ready_and_is_rolled_back() {
+    let mut world = World::settled([model("chat")]);
+    world.define(model("chat").fate("router"));
+    assert_snapshot!(world.story(), @"
+    -- 0.000 s
+    restart chat: fate set to router   models.d/chat.toml:2
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of chat on port 8100
+    -- 0.000 s
+    wait    chat: loading (pid 102)
+    -- 1.000 s
+    found   chat start failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?
+    note    chat generation 2 failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?
+    note    chat crashes 0
+    note    chat instance stopping
+    note    chat status error (generation 2 failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?)
+    stop    chat: failed to start: llama-server runs as a router, without a model: does `binary` pass on its arguments?
+            - stop pid 102 by force (status stays)
+    -- 1.000 s
+    start   chat: generation 2 failed, back to generation 1
+            - start generation 1 of chat on port 8100
+    wait    chat: generation 2 failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?; generation 1 serves; waits for an edit (or --retry)
+    -- 1.000 s
+    note    chat status loading (generation 2 failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?)
+    wait    chat: generation 2 failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: loading (pid 103)
+    -- 1.000 s
+    wait    chat: generation 2 failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: loading (pid 103)
+    -- 2.000 s
+    found   chat ready (pid 103)
+    note    chat instance ready
+    note    chat status running (generation 2 failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?)
+    wait    chat: generation 2 failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?; generation 1 serves; waits for an edit (or --retry)
+    -- 2.000 s
+    wait    chat: generation 2 failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?; generation 1 serves; waits for an edit (or --retry)
+    ");
+}
+
+#[test]
+fn a_first_generation_that_answers_without_its_model_is_tried_again_ever_later() {
+    let mut world = World::new([model("chat").fate("router")]);
+    assert_snapshot!(world.story_of(8), @"
+    -- 0.000 s
+    create  chat: models.d/chat.toml
+            - record row, chat port 8100, generation 1, generation 1 accepted by release 1
+            - start generation 1 of chat on port 8100
+    -- 0.000 s
+    wait    chat: loading (pid 101)
+    -- 1.000 s
+    found   chat start failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?
+    note    chat crashes 1
+    note    chat instance stopping
+    note    chat status error (llama-server runs as a router, without a model: does `binary` pass on its arguments?)
+    stop    chat: failed to start: llama-server runs as a router, without a model: does `binary` pass on its arguments?
+            - stop pid 101 by force (status stays)
+    -- 1.000 s
+    start   chat: process gone
+            - start generation 1 of chat on port 8100
+    -- 1.000 s
+    wait    chat: loading (pid 102)
+    -- 2.000 s
+    found   chat start failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?
+    note    chat crashes 2
+    note    chat instance stopping
+    note    chat status error (llama-server runs as a router, without a model: does `binary` pass on its arguments?)
+    stop    chat: failed to start: llama-server runs as a router, without a model: does `binary` pass on its arguments?
+            - stop pid 102 by force (status stays)
+    -- 2.000 s
+    wait    chat: failed to start 2 times in a row, waits for its next try: llama-server runs as a router, without a model: does `binary` pass on its arguments?
+            until 3.000 s
+    -- 3.000 s
+    start   chat: process gone
+            - start generation 1 of chat on port 8100
+    ");
+}
+
+#[test]
+fn a_server_with_other_weights_than_asked_for_is_not_ready() {
+    let mut world = World::settled([model("chat")]);
+    world.define(model("chat").option("ctx_size", "8192"));
+    world.pass();
+    world.machine.server("chat").weights = Some("/weights/other.gguf".to_owned());
+    assert_snapshot!(world.story_of(3), @"
+    -- 0.000 s
+    wait    chat: loading (pid 102)
+    -- 1.000 s
+    found   chat start failed: llama-server loaded /weights/other.gguf instead of /weights/chat.gguf: does `binary` pass on its arguments?
+    note    chat generation 2 failed: llama-server loaded /weights/other.gguf instead of /weights/chat.gguf: does `binary` pass on its arguments?
+    note    chat crashes 0
+    note    chat instance stopping
+    note    chat status error (generation 2 failed: llama-server loaded /weights/other.gguf instead of /weights/chat.gguf: does `binary` pass on its arguments?)
+    stop    chat: failed to start: llama-server loaded /weights/other.gguf instead of /weights/chat.gguf: does `binary` pass on its arguments?
+            - stop pid 102 by force (status stays)
+    -- 1.000 s
+    start   chat: generation 2 failed, back to generation 1
+            - start generation 1 of chat on port 8100
+    wait    chat: generation 2 failed: llama-server loaded /weights/other.gguf instead of /weights/chat.gguf: does `binary` pass on its arguments?; generation 1 serves; waits for an edit (or --retry)
+    ");
+}
+
+#[test]
+fn a_server_that_does_not_say_yet_what_it_serves_goes_on_loading() {
+    let mut world = World::settled([model("chat")]);
+    world.define(model("chat").fate("secretive"));
+    assert_snapshot!(world.story(), @"
+    -- 0.000 s
+    restart chat: fate set to secretive   models.d/chat.toml:2
+            - record row again, generation 2, generation 2 accepted by release 1
+            - stop pid 101
+            - start generation 2 of chat on port 8100
+    -- 0.000 s
+    wait    chat: loading (pid 102)
+    -- 5.000 s
+    found   chat ready (pid 102)
+    note    chat generation 2 ready
+    note    chat instance ready
+    note    chat status running
+    -- 5.000 s
+    nothing, 1 matching
+    ");
+    world.define(model("chat").fate("secretive").ready_timeout(3).option("ctx_size", "512"));
+    let text = world.story();
+    assert!(text.contains("generation 3 failed: not ready after 3 s"), "{text}");
+}
+
+#[test]
+fn a_build_that_does_not_say_what_it_serves_is_believed() {
+    let mut world = World::new([model("chat")]);
+    world.pass();
+    world.machine.server("chat").weights = None;
+    assert_snapshot!(world.story(), @"
+    -- 0.000 s
+    wait    chat: loading (pid 101)
+    -- 1.000 s
+    found   chat ready (pid 101)
+    note    chat generation 1 ready
+    note    chat port 8100 proven
+    note    chat instance ready
+    note    chat status running
+    -- 1.000 s
+    nothing, 1 matching
+    ");
 }

@@ -315,7 +315,7 @@ fn an_edit_that_fails_for_the_world_holds_its_siblings_back() {
     note    instance gone
     note    a crashes 1
     note    a status error (out of memory)
-    wait    a: crashed once, waits for its next try: out of memory
+    wait    a: failed to start once, waits for its next try: out of memory
             until 2.000 s
     wait    b: waits: the same edit failed on a   models.d/_defaults.toml:4
     ");

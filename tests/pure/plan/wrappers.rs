@@ -47,7 +47,7 @@ fn a_wrapper_whose_child_answers_has_failed_and_is_tried_again_ever_later_on_the
     stop    chat: pid 1102, a child of the wrapper (pid 102), answers in its place
             - stop pid 102 (status stays)
     -- 2.000 s
-    wait    chat: crashed 2 times in a row, waits for its next try: pid 1102, a child of the wrapper (pid 102), answers in its place; the wrapper must start llama-server with `exec`
+    wait    chat: failed to start 2 times in a row, waits for its next try: pid 1102, a child of the wrapper (pid 102), answers in its place; the wrapper must start llama-server with `exec`
             until 3.000 s
     -- 3.000 s
     start   chat: process gone
@@ -207,10 +207,10 @@ fn ports_are_not_exchanged_again_and_again() {
     note    instance gone
     note    chat crashes 4
     note    chat status error (couldn't bind HTTP server socket)
-    wait    chat: crashed 4 times in a row, waits for its next try: couldn't bind HTTP server socket
+    wait    chat: failed to start 4 times in a row, waits for its next try: couldn't bind HTTP server socket
             until 8.000 s
     -- 0.000 s
-    wait    chat: crashed 4 times in a row, waits for its next try: couldn't bind HTTP server socket
+    wait    chat: failed to start 4 times in a row, waits for its next try: couldn't bind HTTP server socket
             until 8.000 s
     -- 8.000 s
     wait    chat: port 8103 is held by llama-server (pid 7); stop that, or choose another port

@@ -61,6 +61,7 @@ impl Bench {
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             log: self.logs().join(format!("{model}.log")),
+            download: None,
             socket: None,
         }
     }

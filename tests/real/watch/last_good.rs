@@ -28,7 +28,7 @@ fn a_valid_edit_that_does_not_become_ready_is_rolled_back() {
     let (world, m) = (&scene.world, scene.world.pid("m"));
     world.weights_that_die("bad");
     world.write_definition("m", &World::tiny_toml("bad"));
-    scene.watcher.eventually_says("m did not start: ");
+    scene.watcher.eventually_says("m failed to start: ");
     scene.m_serves("m");
     assert_ne!(world.pid("m"), m);
     eventually("it is told", PATIENCE, || {

@@ -43,7 +43,7 @@ fn a_server_that_dies_at_every_start_slows_down_and_an_edit_heals_it() {
     let starts = starts();
     let delays: Vec<_> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(delays[0] >= 1000 && delays[1] >= 2000, "{delays:?}");
-    scene.watcher.eventually_says("dies did not start: ");
+    scene.watcher.eventually_says("dies failed to start: ");
     eventually("it waits", PATIENCE, || world.status("dies")["status"] == "error");
     world.run(&["status"]).says_why_it_died().says(&["next try"]);
     // A pass that is made late notices the death only then.

@@ -101,8 +101,20 @@ impl Dice {
     }
 
     fn written(&mut self, model: usize) -> Written {
-        const FATES: [&str; 10] =
-            ["dies", "crashes", "hangs", "deaf", "crawls", "slow", "ready", "wraps", "leaves", "leaves-helper"];
+        const FATES: [&str; 12] = [
+            "dies",
+            "crashes",
+            "hangs",
+            "deaf",
+            "crawls",
+            "slow",
+            "router",
+            "secretive",
+            "ready",
+            "wraps",
+            "leaves",
+            "leaves-helper",
+        ];
         Written {
             model,
             spec: self.rng.u8(..3),
