@@ -100,7 +100,8 @@ impl Chaos {
             let Some(definition) = file.says.as_ref().filter(|definition| definition.running) else { continue };
             let answer = try_ask(seen.port(name));
             if !answer.as_ref().is_ok_and(|answer| answer.contains(&self.texts[definition.weights])) {
-                self.fail(&format!("{name} says {answer:?}, not {:?}", self.texts[definition.weights]));
+                let (pid, text) = (seen.pid(name), &self.texts[definition.weights]);
+                self.fail(&format!("{name}, pid {pid:?} as it was seen, says {answer:?}, not {text:?}"));
             }
         }
     }
