@@ -49,7 +49,7 @@ impl Pass {
     #[must_use]
     pub fn has_proven(&self, live: &Instance) -> bool {
         let record = self.records.models.get(&live.model).and_then(|r| r.instances.iter().find(|i| i.id == live.id));
-        let is_new = record.is_some_and(|r| matches!(r.state, InstanceState::Intent | InstanceState::Loading));
+        let is_new = record.is_some_and(|r| r.ready.is_none());
         let becomes_ready = |change: &Change| matches!(change, Change::PutInstance(is) if is.id == live.id && is.state == InstanceState::Ready);
         !is_new || self.plan.bookkeeping.iter().any(becomes_ready)
     }

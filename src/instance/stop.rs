@@ -139,12 +139,15 @@ impl Host {
                     });
                 }
             };
-            let others = left.into_iter().filter_map(|other| {
-                let index = stopped.get(&other.id).copied()?;
-                let pidfd = Pidfd::open(other.pid, other.start_ticks).ok().flatten()?;
-                Some(Other { index, pid: other.pid, pidfd })
-            });
-            let others: Vec<Other> = others.collect();
+            let mut others = Vec::new();
+            for other in left {
+                let Some(index) = stopped.get(&other.id).copied() else { continue };
+                match Pidfd::open(other.pid, other.start_ticks) {
+                    Ok(Some(pidfd)) => others.push(Other { index, pid: other.pid, pidfd }),
+                    Ok(None) => {}
+                    Err(error) => results[index] = Err(kernel(&targets[index], error)),
+                }
+            }
             if others.is_empty() {
                 return;
             }

@@ -37,6 +37,7 @@ pub use input::{Answers, Binary, Input, Limits, MaxDeletes, Objection, Question}
 pub use reason::{Impact, Reason};
 pub use request::{Command, Known, Refusal, request};
 pub use waiting::{WaitFor, WaitKind};
+pub use wanted::is_recorded_as;
 
 use crate::model::{Change, Health, Instance, Leftover, ModelName, ModelRecord, SpecHash, Unresolved};
 use by_hand::ByHand;

@@ -314,8 +314,16 @@ impl fmt::Display for WaitFor {
             Self::Binary { problem, .. } => f.write_str(problem),
             Self::Policy { problem } => write!(f, "not started: {}", printable(problem)),
             Self::Accepted { message, origin } => write!(f, "nothing is changed: {message}   {origin}"),
-            Self::UnknownProcess { pid: Some(pid) } => write!(f, "pid {pid} cannot be read and may be its server"),
-            Self::UnknownProcess { pid: None } => f.write_str("a process that cannot be read may be its server"),
+            Self::UnknownProcess { pid: Some(pid) } => {
+                write!(
+                    f,
+                    "pid {pid} may be its server and cannot be identified (does `binary` change its environment or \
+                     user?); stop it with `kill {pid}`"
+                )
+            }
+            Self::UnknownProcess { pid: None } => {
+                f.write_str("a process whose environment cannot be read may be its server")
+            }
             Self::ForeignInstance { pid } => {
                 write!(f, "pid {pid} serves this definition for another state directory; stop it there first")
             }

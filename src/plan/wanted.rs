@@ -131,8 +131,7 @@ impl<'a> Wanted<'a> {
         let definition = &self.definition;
         let mut changes = Vec::new();
         let mut reasons = Vec::new();
-        let digest = definition.config_digest.get(|| Recorded::of(definition).digest());
-        let differs = *digest != record.config_digest;
+        let differs = recorded_digest(definition) != record.config_digest;
         if differs {
             // The spec does not tell of the same value, written as another type.
             let by_spec = definition.spec.hash(record.port.map(|p| p.port)) != record.generation.hash;
@@ -309,4 +308,15 @@ pub fn port_of(choice: Option<&PortChoice>) -> Result<Option<u16>, &PortChoice> 
         Some(other) => Err(other),
         None => Ok(None),
     }
+}
+/// Whether a model is recorded as this definition says, on the port it has.
+#[must_use]
+pub fn is_recorded_as(definition: &Definition, record: &ModelRecord) -> bool {
+    record.state == definition.state
+        && record.generation.hash == definition.spec.hash(record.port.map(|port| port.port))
+        && record.config_digest == recorded_digest(definition)
+}
+
+fn recorded_digest(definition: &Definition) -> &str {
+    definition.config_digest.get(|| Recorded::of(definition).digest())
 }

@@ -7,13 +7,16 @@
 //! unresolved file, which blocks every deletion.
 //!
 //! Another pass, by hand or by cron, may read newer definitions meanwhile: what
-//! it recorded since then counts, not what was read here before.
+//! it recorded since then counts, not what was read here before. And what was
+//! read last is no reason to create a model, or to start one that it no longer
+//! declares: whatever kept the last pass from it may still do so.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::model::{Definition, Desired, ModelName, Records, Unresolved, meaning};
+use crate::model::{Definition, Desired, ModelName, ModelRecord, Records, Unresolved, meaning};
+use crate::plan::is_recorded_as;
 
 /// The definitions as last read, and why they are not newer.
 #[derive(Debug, Default)]
@@ -69,7 +72,10 @@ impl LastGood {
             None => Desired { dir: dir.as_ref().into(), definitions: BTreeMap::new(), ..Desired::default() },
         };
         stale.definitions.retain(|name, definition| self.still_counts(name, definition, records));
-        let undefined = records.models.iter().filter(|(name, _)| !stale.definitions.contains_key(*name));
+        let undefined = records
+            .models
+            .iter()
+            .filter(|(name, record)| !stale.definitions.contains_key(*name) && !self.was_seen_removed(name, record));
         let known: Vec<_> = stale.unresolved.iter().map(|file| Arc::clone(&file.path)).collect();
         let undefined = undefined.filter(|(_, record)| !known.iter().any(|path| **path == *record.source));
         stale
@@ -87,14 +93,24 @@ impl LastGood {
         if by_hand.is_some_and(|by_hand| by_hand.definition != meaning(definition)) {
             return false;
         }
-        match (self.records.models.get(name), now.models.get(name)) {
-            (then, None) => then.is_none(),
-            (then, Some(now)) => {
-                let unchanged =
-                    then.is_some_and(|then| then.generation.number == now.generation.number && then.state == now.state);
-                let port = now.port.map(|port| port.port);
-                unchanged || now.state == definition.state && now.generation.hash == definition.spec.hash(port)
-            }
-        }
+        now.models.get(name).is_some_and(|now| self.is_unchanged(name, now) || is_recorded_as(definition, now))
+    }
+
+    /// Whether a model had no definition when they were last read. Deleting it
+    /// waits, and so does everything else about it.
+    fn was_seen_removed(&self, name: &ModelName, now: &ModelRecord) -> bool {
+        self.desired.as_ref().is_some_and(|desired| !desired.definitions.contains_key(name))
+            && self.is_unchanged(name, now)
+    }
+
+    /// Whether what is recorded of a model is what was when the definitions were
+    /// last read. Generations have the same numbers again in a new database.
+    fn is_unchanged(&self, name: &ModelName, now: &ModelRecord) -> bool {
+        let unchanged = |then: &ModelRecord| {
+            then.generation.hash == now.generation.hash
+                && then.config_digest == now.config_digest
+                && then.state == now.state
+        };
+        self.records.models.get(name).is_some_and(unchanged)
     }
 }

@@ -318,3 +318,41 @@ fn a_server_that_does_not_say_yet_what_it_serves_is_asked_again_soon() {
     assert_eq!(site.passes_for("resync"), 0);
     assert!(site.world.store.records().models["a"].instances[0].ready.is_some());
 }
+
+#[test]
+fn what_another_pass_recorded_in_a_new_database_is_not_put_back() {
+    let mut site = Site::new(World::settled([model("a"), model("b")]));
+    // The database is lost, and who makes a new one has read a newer definition.
+    site.at(1_000, |world| {
+        world.define(model("a").option("ctx_size", "16384"));
+        world.lose_database();
+        world.settle();
+        Some(Cause::Files)
+    });
+    site.watch(40);
+    assert_snapshot!(site.story(), @"");
+}
+
+#[test]
+fn what_the_guard_refuses_is_not_done_in_the_middle_of_the_next_edit() {
+    let mut site = Site::new(World::settled([model("a"), model("b"), model("c"), model("d")]));
+    site.at(1_000, |world| {
+        ["a", "b", "c", "d"].iter().for_each(|name| world.remove(name));
+        world.define(model("e"));
+        Some(Cause::Files)
+    });
+    site.at(10_000, |world| {
+        world.machine.kill("a", FailureCause::NoMemory, "killed");
+        None
+    });
+    site.at(20_000, |world| {
+        world.define(model("e").option("ctx_size", "4096"));
+        Some(Cause::Files)
+    });
+    site.at(20_010, |world| {
+        world.machine.kill("b", FailureCause::NoMemory, "killed");
+        None
+    });
+    site.watch(40);
+    assert_snapshot!(site.story(), @"");
+}

@@ -94,7 +94,8 @@ impl<'s> Decider<'s, '_> {
         let force = matches!(reason, Reason::NotReadyInTime | Reason::FailedToStart { .. } | Reason::Unhealthy { .. });
         self.d.reasons.push(reason);
         let target = target(live, force);
-        let failed = self.s.settled.as_ref().is_some_and(|settled| settled.given_up.is_some());
+        let given_up = self.s.settled.as_ref().and_then(|settled| settled.given_up.as_ref());
+        let failed = given_up.is_some_and(|(id, _)| *id == live.id);
         self.d.wish = Wish::Stop(Box::new(StopWish { target, record: Some(recorded.clone()), drain: None, failed }));
     }
 

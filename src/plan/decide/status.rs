@@ -34,8 +34,10 @@ impl<'s> Decider<'s, '_> {
             }
             _ => None,
         };
-        let given_up = self.s.settled.as_ref().and_then(|settled| Some(&settled.given_up.as_ref()?.1));
-        let (status, message) = match self.kept() {
+        let kept = self.kept();
+        let given_up = self.s.settled.as_ref().and_then(|settled| settled.given_up.as_ref());
+        let given_up = given_up.filter(|(id, _)| kept.is_some_and(|(live, _)| live.id == *id)).map(|(_, why)| why);
+        let (status, message) = match kept {
             Some(_) if given_up.is_some() => (Status::Error, failed.or(given_up.map(|why| self.words_of(why)))),
             Some((live, recorded)) => match live.health {
                 // It answers, and whether it serves its model is not known yet.

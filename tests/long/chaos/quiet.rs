@@ -84,8 +84,9 @@ impl Chaos {
             return Err(difference);
         }
         let dry_run = self.world.run(&["reconcile", "--dry-run", "--detailed-exitcode", "--max-deletes", "100%"]);
-        if dry_run.code != 0 {
-            return Err(format!("a pass by hand would have something to do: {dry_run}"));
+        // Weights that were just replaced count once they have been still.
+        if dry_run.code != 0 || dry_run.stdout.contains("not (yet)") {
+            return Err(format!("a pass by hand would have something to do, or waits: {dry_run}"));
         }
         match self.client.difference() {
             Ok(None) => Ok(seen),

@@ -239,14 +239,14 @@ fn to_a_process_that_cannot_be_read_nothing_is_done() {
     stop    b: state = "stopped"   models.d/b.toml:2
             - record row again
             - stop pid 102
-    wait    a: pid 101 cannot be read and may be its server
+    wait    a: pid 101 may be its server and cannot be identified (does `binary` change its environment or user?); stop it with `kill 101`
     -- 0.000 s
-    wait    a: pid 101 cannot be read and may be its server
+    wait    a: pid 101 may be its server and cannot be identified (does `binary` change its environment or user?); stop it with `kill 101`
     "#);
     world.goal = herdsman::reconcile::Goal::Down;
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
-    wait    a: pid 101 cannot be read and may be its server
+    wait    a: pid 101 may be its server and cannot be identified (does `binary` change its environment or user?); stop it with `kill 101`
     ");
     assert_eq!(world.machine.server("a").process.pid, 101);
 }
