@@ -31,7 +31,7 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long it counts that a program did not answer. A stalled disk is over
 /// some day, and asking again costs others nothing.
-pub(super) const SILENCE: Duration = Duration::from_secs(60 * 60);
+pub(super) const SILENCE: Duration = Duration::from_secs(5 * 60);
 
 /// How long any other refusal counts: it may lack a library that is put there
 /// in a moment.

@@ -61,6 +61,12 @@ impl Reading<'_> {
         }
         let arguments = self.arguments(&options, model, &inner.arguments)?;
         command_line::read(&options, model, &arguments, self.place);
+        if is_last_port_ours(&options, &inner.arguments)
+            && let Some(port) = model.port.take()
+        {
+            let why = Why::Overridden("stated again, and the last one counts".to_owned());
+            model.remark(self.place, format!("--port {port}"), why);
+        }
         self.away(model, &inner);
         Ok(())
     }
@@ -217,6 +223,12 @@ impl Reading<'_> {
             model.remark(self.place, format!("port {here}"), Why::Check(why.to_owned()));
         }
     }
+}
+
+/// Whether llama-swap chooses the port: of several, the last one counts.
+fn is_last_port_ours(options: &Options<'_>, words: &[String]) -> bool {
+    let is_port = |word: &str| options.catalogue.argument(word).is_some_and(|(option, _)| option.key == "port");
+    words.windows(2).rev().find(|pair| is_port(&pair[0])).is_some_and(|pair| pair[1] == PORT)
 }
 
 /// An option or a variable with a value that only the shell knows.
