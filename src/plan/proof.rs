@@ -57,12 +57,29 @@ pub(super) fn proof(
 /// Who loses arguments: a script that stands in for llama-server.
 const SUSPECT: &str = "does `binary` pass on its arguments?";
 
+/// A death of an instance whose weights were downloaded: llama-server keeps a
+/// file that arrived broken, and would die of it again and again.
+pub(super) fn of_download(input: &Input<'_>, record: &ModelRecord, was: &InstanceRecord, death: Death) -> Death {
+    let path = spec_of(record, was).and_then(|spec| download_path(input.limits, &was.model, &spec));
+    match path.filter(|_| death.cause == FailureCause::Spec) {
+        Some(path) => {
+            let message = format!("{}; if {} arrived broken, delete it", death.message, path.display());
+            Death { message, ..death }
+        }
+        None => death,
+    }
+}
+
+/// What an instance was started with. Nobody knows what an unrecorded generation
+/// asked for.
+fn spec_of(record: &ModelRecord, is: &InstanceRecord) -> Option<Spec> {
+    let generations = [Some(&record.generation), record.last_ready.as_ref()].into_iter().flatten();
+    generations.filter(|generation| generation.hash == is.spec).find_map(|generation| generation.spec().ok())
+}
+
 /// What is wrong with what an instance serves.
 fn wrong_model(input: &Input<'_>, record: &ModelRecord, is: &InstanceRecord, served: &Served) -> Option<String> {
-    let generations = [Some(&record.generation), record.last_ready.as_ref()].into_iter().flatten();
-    // Nobody knows what an unrecorded generation asked for.
-    let spec =
-        generations.filter(|generation| generation.hash == is.spec).find_map(|generation| generation.spec().ok());
+    let spec = spec_of(record, is);
     let asked = spec.as_ref().and_then(|spec| Asked::of(input, is, spec));
     match served {
         Served::Nothing => {

@@ -27,7 +27,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::proof::{Proof, proof};
+use super::proof::{self, Proof, proof};
 use super::{Finding, Found, Input, Question, Reason, backoff, by_hand};
 use crate::model::{
     Change, Crashes, Death, Definition, FailureCause, GenerationOutcome, Health, Instance, InstanceId, InstanceRecord,
@@ -287,7 +287,10 @@ impl Settled<'_> {
         match was.state {
             InstanceState::Intent | InstanceState::Draining { .. } => {}
             InstanceState::Stopping => self.remains.extend(remains(was)),
-            InstanceState::Loading => self.start_failed(input, definition, was, death),
+            InstanceState::Loading => {
+                let death = proof::of_download(input, &self.record, was, death);
+                self.start_failed(input, definition, was, death);
+            }
             InstanceState::Ready => {
                 self.found(was, Found::Crashed(death.clone()));
                 self.set_crashes(backoff::after_crash(self.record.crashes, was, input.now));

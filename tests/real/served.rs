@@ -227,3 +227,18 @@ fn whatever_its_address_and_however_the_path_is_spelled_a_server_proves_itself()
     world.converges();
     world.is_settled();
 }
+
+#[test]
+fn a_download_that_arrived_broken_is_named_and_made_again_once_it_is_deleted() {
+    let (world, web) = (World::new(), Downloads::new());
+    let whole = weights(&world, "a ");
+    define_url(&world, "a", &web.file("a.gguf", whole[..9000].to_vec()));
+    let ran = world.run(&["reconcile"]).exits(1);
+    let all = files(&world.state_dir().join("downloads"));
+    let broken = all.iter().find(|file| file.ends_with("a.gguf")).unwrap();
+    ran.says(&[&format!("if {} arrived broken, delete it", broken.display())]);
+    web.file("a.gguf", whole);
+    std::fs::remove_file(broken).unwrap();
+    world.run(&["reconcile", "--retry"]).exits(0);
+    assert_eq!(world.answer("a"), "a a a ");
+}
