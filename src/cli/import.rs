@@ -176,7 +176,7 @@ fn needing_you(import: &Import) -> usize {
     remarks(import).filter(|remark| remark.why.kind().needs_you()).count()
 }
 
-/// All that is told besides the definitions.
+/// Every remark on the import, in the order it is printed.
 fn remarks(import: &Import) -> impl Iterator<Item = &Remark> {
     let own = import.definitions.iter().flat_map(|(named, _)| &named.model.remarks);
     let left_out = import.left_out.iter().flat_map(|left_out| &left_out.remarks);

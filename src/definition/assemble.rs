@@ -69,7 +69,7 @@ pub(super) fn definition(
     let binding = context.bindings.of(binary(context, table).as_deref());
     let draft = draft::read(&mut reader, table, FileKind::Definition, &binding.catalogue, context.base);
     let mut stated = match &binding.knowledge {
-        // What its options mean cannot be told; the rest is read.
+        // Its options stay unread until its llama-server answers; the rest is read.
         Knowledge::Awaited(_) => Options::default(),
         knowledge => options::read(&mut reader, &draft, knowledge, context.base),
     };
@@ -159,7 +159,7 @@ fn bad(source: &Source<'_>, draft: &Draft<'_, '_>, stem: &str, problems: &[Diagn
     Outcome::Bad(Unresolved { path, file, name, problem, llama_server: None }, claims)
 }
 
-/// A file that is good as far as can be told without its llama-server.
+/// Marks a file whose only open question is its llama-server.
 fn awaiting(outcome: Outcome, unusable: &Unusable) -> Outcome {
     match outcome {
         Outcome::Bad(unresolved, claims) => {

@@ -56,7 +56,7 @@ impl<'t> Odd<'t> {
         }
     }
 
-    /// The path it would be, where that can be told.
+    /// The path it probably means, if there is one.
     pub fn expanded(self, typed: &str, home: Option<&str>) -> Option<String> {
         let home = home.filter(|home| home.starts_with('/')).map(|home| home.trim_end_matches('/'));
         match self {

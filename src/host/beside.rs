@@ -7,8 +7,8 @@
 //!                        thread ---- answer, rings the bell ---+
 //! ```
 //!
-//! Invariants: a question is asked once at a time; whoever went on without its
-//! answer is told by the bell when it is there.
+//! Invariants: a question is asked once at a time; the bell wakes
+//! whoever went on without its answer.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};

@@ -2,8 +2,8 @@
 //! definition means something else here.
 //!
 //! A definition can go without most of it (address, port, program, variables),
-//! and does. Files that it needs stay as the process names them, and where they
-//! are seen from here is told: `/proc/PID/root` ends with the process.
+//! and does. Files that it needs stay as the process names them; a remark
+//! says where this host sees them, because `/proc/PID/root` ends with the process.
 
 use super::model::Model;
 use super::remark::{Place, Why};

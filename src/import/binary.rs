@@ -48,7 +48,7 @@ impl Catalogues for Servers {
         let asked = binary.filter(|binary| binary.starts_with('/')).map(|path| self.ask(path));
         match (asked, binary) {
             (Some(Ok(catalogue)), _) => Knowledge::Its(catalogue),
-            // What was kept unchecked is told already, and no reason to write nothing.
+            // A remark already names each option kept unchecked, so the file is still written.
             (None | Some(Err(_)), binary) => Embedded.knowledge(binary),
         }
     }

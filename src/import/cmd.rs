@@ -17,7 +17,7 @@ use crate::definition::typed::Odd;
 use crate::model::DesiredState;
 use crate::text::printable;
 
-/// The port a llama-server listens on unless it is told another.
+/// The port llama-server listens on by default.
 pub(super) const DEFAULT_PORT: u16 = 8080;
 
 /// Where llama.cpp's images run their llama-server.

@@ -143,7 +143,7 @@ fn published(value: &str) -> Option<(Option<String>, String, String)> {
 }
 
 /// Whether an image runs llama-server by itself: llama.cpp's `server` images
-/// do, and its `full` ones if they are told to.
+/// do, and its `full` ones with `--server`.
 fn is_server_image(image: &str, arguments: &[String]) -> bool {
     let (name, tag) = image.rsplit('/').next().unwrap_or(image).split_once(':').unwrap_or((image, ""));
     let is_llama = image.to_ascii_lowercase().contains("llama");

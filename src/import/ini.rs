@@ -121,7 +121,7 @@ mod tests {
             [("default", 1, vec![("c", "1")]), ("a", 8, vec![("t", "")]), ("b", 6, vec![("m", "/x")])],
             "a section that is stated again starts over, and `#` begins a comment anywhere"
         );
-        assert_eq!((&sections[1].replaces[..], sections[1].again[0].line), (&[3][..], 9), "and both are told");
+        assert_eq!((&sections[1].replaces[..], sections[1].again[0].line), (&[3][..], 9), "both lines are reported");
     }
 
     #[test]

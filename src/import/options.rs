@@ -191,7 +191,7 @@ impl Options<'_> {
         Ok((setting.json, named.take()))
     }
 
-    /// A path, absolute; what there is to say of it is told.
+    /// Makes a path absolute, and adds a remark if it is odd.
     fn resolve(&self, model: &mut Model, path: &str, place: &Place) -> String {
         self.note_path(model, path, place);
         self.resolved(path)
@@ -206,8 +206,8 @@ impl Options<'_> {
         absolute(self.base, Path::new(path)).to_string_lossy().into_owned()
     }
 
-    /// Notes that `model` names a path. That it is odd, or was relative, is
-    /// told where its base is a guess.
+    /// Notes that `model` names a path, and adds a remark if the path is odd or
+    /// relative to a base that is a guess.
     fn note_path(&self, model: &mut Model, path: &str, place: &Place) {
         if path.is_empty() {
             return;

@@ -60,16 +60,8 @@ impl Shell<'_> {
     fn read(&mut self) {
         while let Some(c) = self.rest.next() {
             match c {
-                '\\' => match self.rest.next() {
-                    Some('\n') | None => {}
-                    Some(escaped) => self.push(escaped),
-                },
-                '\'' => {
-                    self.word.get_or_insert_default();
-                    while let Some(c) = self.rest.next().filter(|c| *c != '\'') {
-                        self.push(c);
-                    }
-                }
+                '\\' => self.escaped(),
+                '\'' => self.single_quoted(),
                 '"' => self.quoted(),
                 '$' => self.variable(false),
                 '`' => {
@@ -211,20 +203,27 @@ impl Shell<'_> {
         known.extend(items);
     }
 
+    /// What stands behind a `\`: itself, or nothing at the end of a line.
+    fn escaped(&mut self) {
+        if let Some(escaped) = self.rest.next().filter(|c| *c != '\n') {
+            self.push(escaped);
+        }
+    }
+
+    /// Text between `'`, which is taken as it is.
+    fn single_quoted(&mut self) {
+        self.word.get_or_insert_default();
+        while let Some(c) = self.rest.next().filter(|c| *c != '\'') {
+            self.push(c);
+        }
+    }
+
     fn items(&mut self) {
         while let Some(c) = self.rest.next() {
             match c {
                 ')' => break,
-                '\\' => match self.rest.next() {
-                    Some('\n') | None => {}
-                    Some(escaped) => self.push(escaped),
-                },
-                '\'' => {
-                    self.word.get_or_insert_default();
-                    while let Some(c) = self.rest.next().filter(|c| *c != '\'') {
-                        self.push(c);
-                    }
-                }
+                '\\' => self.escaped(),
+                '\'' => self.single_quoted(),
                 '"' => self.quoted(),
                 '$' => self.variable(false),
                 '#' if self.word.is_none() => while self.rest.next_if(|c| *c != '\n').is_some() {},

@@ -39,7 +39,7 @@ pub(super) struct Roles {
     pub server: usize,
 }
 
-/// Looks at what marked processes were told and what they hold.
+/// Reads the addresses and sockets of marked processes.
 ///
 /// # Errors
 /// The kernel's tables of sockets cannot be read.

@@ -60,7 +60,6 @@ impl Wanted {
 }
 
 #[test]
-#[ignore = "takes minutes: cargo test --test crash_points -- --ignored --nocapture"]
 fn killed_at_any_point_herdsman_goes_on_and_nothing_is_lost_or_doubled() {
     let wanted = Wanted::read();
     let is_wanted = |story: &&Story| wanted.as_ref().is_none_or(|wanted| wanted.story == story.name);

@@ -1,5 +1,5 @@
 //! What takes minutes, and is a step of its own:
-//! `cargo test --test long -- --ignored --nocapture`.
+//! `cargo test --test long -- --nocapture`.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 #[path = "../support/mod.rs"]

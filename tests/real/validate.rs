@@ -173,7 +173,7 @@ fn what_looks_like_a_definition_and_is_not_read_is_told() {
     --> models.d/team
      = help: move it up, or read that directory with `--models-dir models.d/team`; `_` before its name ends this warning
     ");
-    // It does not go on being told of the file that was asked for.
+    // A file that was asked for by name needs no such warning.
     assert_eq!(checkout.validate(&["models.d/chat.toml"]).exits(0).stderr, "");
 }
 

@@ -30,7 +30,6 @@ fn is_refused_while_others_can_write(path: impl Fn(&World) -> PathBuf, bad: u32,
 }
 
 #[test]
-#[ignore = "needs root: cargo test --test root -- --ignored"]
 fn root_refuses_what_others_can_write_to() {
     is_refused_while_others_can_write(World::models_dir, 0o777, 66, &["models.d"]);
     is_refused_while_others_can_write(|world| world.models_dir().join("a.toml"), 0o666, 66, &["models.d/a.toml"]);
@@ -40,7 +39,6 @@ fn root_refuses_what_others_can_write_to() {
 }
 
 #[test]
-#[ignore = "needs root: cargo test --test root -- --ignored"]
 fn root_takes_definitions_of_another_user_only_if_the_policy_says_so() {
     let world = policed("");
     chown(world.models_dir(), Some(SOMEBODY), None).unwrap();
@@ -51,7 +49,6 @@ fn root_takes_definitions_of_another_user_only_if_the_policy_says_so() {
 }
 
 #[test]
-#[ignore = "needs root: cargo test --test root -- --ignored"]
 fn what_lies_in_a_sticky_directory_is_its_owners() {
     // As in /tmp, anybody can put a file there and nobody can replace ours.
     let world = policed("");
@@ -67,7 +64,6 @@ fn what_lies_in_a_sticky_directory_is_its_owners() {
 }
 
 #[test]
-#[ignore = "needs root: cargo test --test root -- --ignored"]
 fn root_takes_no_database_beside_which_others_can_make_files() {
     let world = policed("");
     let shared = world.path().join("shared");
@@ -99,7 +95,6 @@ fn root_takes_no_database_beside_which_others_can_make_files() {
 }
 
 #[test]
-#[ignore = "needs root: cargo test --test root -- --ignored"]
 fn root_refuses_a_state_directory_of_others_wherever_the_database_is() {
     let world = policed("");
     run(&world, &["reconcile", "--database", "kept.db"]).exits(0);
@@ -113,7 +108,6 @@ fn root_refuses_a_state_directory_of_others_wherever_the_database_is() {
 }
 
 #[test]
-#[ignore = "needs root: cargo test --test root -- --ignored"]
 fn root_writes_nothing_where_a_link_of_another_leads() {
     let world = policed("");
     let kept = world.path().join("kept");
@@ -133,7 +127,6 @@ fn root_writes_nothing_where_a_link_of_another_leads() {
 }
 
 #[test]
-#[ignore = "needs root: cargo test --test root -- --ignored"]
 fn a_mistake_in_the_policy_that_trusts_the_databases_owner_is_told() {
     let world = policed("");
     let shared = world.path().join("shared");
@@ -146,7 +139,6 @@ fn a_mistake_in_the_policy_that_trusts_the_databases_owner_is_told() {
 }
 
 #[test]
-#[ignore = "needs root: cargo test --test root -- --ignored"]
 fn root_takes_no_definitions_from_a_repository_that_others_can_write_to() {
     let world = policed("");
     commit(&world);
@@ -169,7 +161,6 @@ fn root_takes_no_definitions_from_a_repository_that_others_can_write_to() {
 }
 
 #[test]
-#[ignore = "needs root: cargo test --test root -- --ignored"]
 fn root_takes_no_settings_of_another_user() {
     let world = World::new();
     fs::write(world.settings(), "").unwrap();

@@ -17,7 +17,7 @@
 //! declared, until its definition says something else: only then is there
 //! never a doubt which reading of which file a herdsman acts upon.
 //!
-//! It is a step of its own: `cargo test --test long chaos -- --ignored --nocapture`.
+//! It is a step of its own: `cargo test --test long chaos -- --nocapture`.
 //! `HERDSMAN_CHAOS_FOR=1h` says for how long (60 s). What is done follows from
 //! a seed, which is printed and can be given as `HERDSMAN_CHAOS_SEED`; what
 //! comes of it depends on the moment, so a seed may have to be tried again.
@@ -41,7 +41,6 @@ use std::time::Duration;
 use runner::Chaos;
 
 #[test]
-#[ignore = "takes a minute: cargo test --test long chaos -- --ignored --nocapture"]
 fn whatever_dies_nothing_is_lost_and_nothing_doubled() {
     if !namespace::is_inside("chaos::whatever_dies_nothing_is_lost_and_nothing_doubled") {
         return;

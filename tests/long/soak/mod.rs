@@ -3,7 +3,7 @@
 //! did not change is another one.
 //!
 //! It takes a minute or more, and so is a step of its own:
-//! `cargo test --test long soak -- --ignored --nocapture`. The edits follow from a
+//! `cargo test --test long soak -- --nocapture`. The edits follow from a
 //! seed, which is printed; `HERDSMAN_SOAK_SEED` replays them.
 
 use std::collections::BTreeMap;
@@ -21,14 +21,12 @@ const WATCH: [&str; 5] = ["watch", "--resync", "1h", "--max-deletes", "100%"];
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
-#[ignore = "takes more than a minute: cargo test --test long soak -- --ignored --nocapture"]
 fn after_a_thousand_random_edits_everything_is_as_the_definitions_say() {
     let mut soak = Soak::new();
     soak.run(1_000, Duration::from_secs(60), |_| {});
 }
 
 #[test]
-#[ignore = "takes more than a minute: cargo test --test long soak -- --ignored --nocapture"]
 fn so_it_is_while_servers_and_the_watcher_are_killed() {
     let mut soak = Soak::new();
     soak.run(300, Duration::from_secs(60), |soak| match soak.chance.u8(..30) {
