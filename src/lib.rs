@@ -1,5 +1,5 @@
-//! herdsman keeps the llama-server processes of a machine as a directory of
-//! TOML files says.
+//! herdsman keeps a machine's llama-server processes in sync with a directory of
+//! TOML files.
 //!
 //! ```text
 //!   models.d/*.toml      SQLite            /proc + HTTP
@@ -8,63 +8,48 @@
 //!         \                 |                  /
 //!          +----------->  plan (pure)  <------+
 //!                           |
-//!                         apply   one small trait at the edge of effects
+//!                         pass    applies it through the traits at the edge of effects
 //!                           |
 //!                         record
 //! ```
 //!
 //! | module | part |
 //! |---|---|
-//! | [`model`] | the vocabulary as plain data: what every other part talks about |
-//! | [`definition`] | DESIRED: definition files read, checked, resolved; the options llama-server knows |
-//! | [`database`] | RECORDED: the shared table, herdsman's own tables, one transaction per commit |
-//! | [`instance`] | OBSERVED and acted on: processes, sockets, health, start, stop |
-//! | [`plan`] | pure: settle, decide, schedule; every action with its reasons |
-//! | [`apply`] | carries a plan out through one trait, [`apply::World`] |
-//! | [`reconcile`] | the pass, on one screen |
-//! | [`review`] | plans that are saved, looked at, and applied once |
-//! | [`wait`] | whether the machine is as a commit declares, and stays so |
-//! | [`watch`] | triggers only: when to make the next pass |
-//! | [`host`] | this machine behind that trait |
-//! | [`metrics`] | what a watcher tells Prometheus |
-//! | [`settings`] | what the host's owner decides, outside the repository |
-//! | [`notify`] | others are told: what there is to tell (pure), and its delivery |
-//! | [`policy`] | what definitions may ask of this host |
-//! | [`trust`] | whether others can change what root goes by |
-//! | [`git`] | the repository that holds the definitions: commits, and their files |
-//! | [`history`] | what was recorded, told: differences of generations, why a model is as it is |
-//! | [`state`] | the state directory: id, locks, logs |
-//! | [`failpoint`] | where tests may kill it; empty in every other build |
-//! | [`import`] | definitions made of what others keep their models in |
 //! | [`cli`] | one file per command: arguments and rendering, no decisions |
+//! | [`serve`] | everything that listens |
+//! | [`watch`] | triggers only: when to make the next pass |
+//! | [`view`] | what there is to say about every model, pure |
+//! | [`host`] | this machine at the edge of effects |
+//! | [`notify`], [`import`] | notifications; definitions made from other tools' configurations |
+//! | [`pass`] | the pass on one screen; [`pass::apply`], [`pass::review`] (saved plans), [`pass::wait`] |
+//! | [`owner`] | what the owner of the host decides: settings and policy |
+//! | [`instance`] | OBSERVED and acted on: processes, sockets, health, start, stop, logs |
+//! | [`definition`] | DESIRED: definition files found, parsed, checked, resolved |
+//! | [`llama`] | what is known of llama-server: its options, its model files |
+//! | [`database`] | RECORDED: the shared table, herdsman's own tables, one transaction per commit |
+//! | [`git`] | the repository that holds the definitions: commits, and their files |
+//! | [`state`] | the state directory: id, locks, logs |
+//! | [`plan`] | pure: settle, decide, schedule; every action with its reasons |
+//! | [`model`] | the vocabulary as plain data |
+//! | [`sys`] | small things of the operating system: programs, files, links, trust, failpoints |
 
-pub mod apply;
 pub mod cli;
 pub mod database;
 pub mod definition;
-pub mod failpoint;
 pub mod git;
-pub mod history;
 pub mod host;
-mod host_file;
 #[cfg(test)]
 mod hostile;
 pub mod import;
-mod inherited;
 pub mod instance;
-mod links;
-pub mod metrics;
+pub mod llama;
 pub mod model;
 pub mod notify;
+pub mod owner;
+pub mod pass;
 pub mod plan;
-pub mod policy;
-mod program;
-pub mod reconcile;
-mod regular;
-pub mod review;
-pub mod settings;
+pub mod serve;
 pub mod state;
-pub mod text;
-pub mod trust;
-pub mod wait;
+pub mod sys;
+pub mod view;
 pub mod watch;

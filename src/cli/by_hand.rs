@@ -14,13 +14,13 @@ use super::output::{complain, print};
 use super::reconcile::{PlanFormat, ReconcileArgs, Wait, converge};
 use super::status::at;
 use super::{Exit, Format, Places, duration};
-use crate::apply::World;
 use crate::definition::closest;
 use crate::host::{Host, HostError};
+use crate::model::text;
 use crate::model::{Change, Given, ModelName, OverrideKind, Timestamp};
+use crate::pass::apply::World;
+use crate::pass::{Goal, Pass, look};
 use crate::plan::{Command, Known, Limits, Refusal, WaitKind, request};
-use crate::reconcile::{Goal, Pass, look};
-use crate::text;
 
 /// Arguments of `suspend`.
 #[derive(Debug, Args)]

@@ -11,9 +11,9 @@ use super::progress::Progress;
 use super::render;
 use super::{Exit, Format, Places, duration};
 use crate::model::Busy;
+use crate::model::text::count;
+use crate::pass::Goal;
 use crate::plan::WaitKind;
-use crate::reconcile::Goal;
-use crate::text::count;
 
 /// Arguments of `down`.
 #[derive(Debug, Args)]

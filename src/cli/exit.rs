@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use super::open::Refused;
 use crate::definition::LoadError;
 use crate::host::{HostError, RevisionError};
-use crate::metrics::ListenError;
 use crate::model::Severity;
+use crate::owner::policy::PolicyError;
+use crate::owner::settings::SettingsError;
+use crate::pass::Pass;
+use crate::pass::review::PlanFileError;
 use crate::plan::{WaitFor, WaitKind};
-use crate::policy::PolicyError;
-use crate::reconcile::Pass;
-use crate::review::PlanFileError;
-use crate::settings::SettingsError;
+use crate::serve::metrics::ListenError;
 use crate::state::StateError;
 
 /// What the exit code says. If several apply, the one that stands first

@@ -10,12 +10,12 @@ use super::open::Refused;
 use super::output::{complain, print};
 use super::{Exit, Format, Places, named};
 use crate::database::Database;
-use crate::history::{DiffError, differences, reasons};
+use crate::model::text::{local_time, printable, rfc3339, short_duration, squeezed};
 use crate::model::{
     Commit, EventOutcome, EventRecord, FieldChange, GenerationOutcome, GenerationRecord, ModelName, Origin, Provenance,
 };
 use crate::plan::Reason;
-use crate::text::{local_time, printable, rfc3339, short_duration, squeezed};
+use crate::view::history::{DiffError, differences, reasons};
 
 /// Arguments of `history`.
 #[derive(Debug, Args)]

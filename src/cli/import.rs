@@ -12,8 +12,8 @@ use crate::definition::{absolute, render};
 use crate::host::HostError;
 use crate::import::{self, File, Import, Kind, LeftOut, Named, Remark, Source, SourceError, WriteError};
 use crate::model::DesiredState;
-use crate::policy::Policy;
-use crate::text::{count, printable};
+use crate::model::text::{count, printable};
+use crate::owner::policy::Policy;
 
 /// Arguments of `import`.
 #[derive(Debug, Args)]

@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::{Exit, output};
 use crate::model::{Diagnostic, ModelName, Severity};
+use crate::pass::Pass;
 use crate::plan::{ActionKind, Found, GuardRefusal, Reason, Waiting};
-use crate::reconcile::Pass;
 
 /// The version of every JSON document.
 pub(super) const FORMAT_VERSION: u32 = 1;

@@ -15,9 +15,9 @@ use std::fmt::Write as _;
 
 use super::render::{self, match_summary};
 use super::status::by_hand;
+use crate::model::text::count;
 use crate::model::{Diagnostic, Severity, Timestamp};
 use crate::plan::{Action, ActionKind, GuardRefusal, Plan, Reason, WaitKind, Waiting};
-use crate::text::count;
 
 /// The first line, by which a comment is found again to be updated. Never
 /// changed: comments that are there carry it.

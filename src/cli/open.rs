@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use super::output::complain;
 use super::{Exit, Places};
-use crate::apply::World;
 use crate::definition::Catalogue;
-use crate::definition::catalogue::binary;
 use crate::host::{self, Host, HostError, LlamaServers};
+use crate::llama::catalogue::binary;
 use crate::model::Diagnostic;
+use crate::owner::policy::{Policy, PolicySource};
+use crate::owner::settings::{Settings, SettingsError, locate};
+use crate::pass::apply::World;
+use crate::pass::{Goal, Pass, look, pass_if};
 use crate::plan::{Limits, WaitFor};
-use crate::policy::{Policy, PolicySource};
-use crate::reconcile::{Goal, Pass, look, pass_if};
-use crate::settings::{Settings, SettingsError, locate};
 use crate::state::{Reads, StateDir};
 
 impl Places {

@@ -10,9 +10,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::output::complain;
 use crate::model::ModelName;
+use crate::model::text;
+use crate::pass::Pass;
 use crate::plan::{ActionKind, Found, WaitFor, WaitKind};
-use crate::reconcile::Pass;
-use crate::text;
 
 /// A wait shorter than this goes unmentioned.
 const WORTH_A_LINE: Duration = Duration::from_secs(1);

@@ -17,9 +17,9 @@ use crate::host::Host;
 use crate::instance::rotate;
 use crate::model::{Diagnostic, ModelName, Timestamp};
 use crate::notify::last_call;
+use crate::owner::settings::Notify;
+use crate::pass::{Goal, Pass};
 use crate::plan::{ActionKind, Limits, WaitFor, WaitKind};
-use crate::reconcile::{Goal, Pass};
-use crate::settings::Notify;
 use crate::state::StateDir;
 
 /// Arguments of `reconcile`.

@@ -6,9 +6,9 @@ use anstyle::{AnsiColor, Style};
 
 use super::json::Document;
 use super::status::by_hand;
+use crate::model::text::count;
 use crate::model::{ModelName, Timestamp};
 use crate::plan::{Action, ActionKind, GuardRefusal, Plan, WaitFor, WaitKind, Waiting};
-use crate::text::count;
 
 /// Unmanaged rows shown by name; of more, only the number.
 const UNMANAGED_SHOWN: usize = 10;

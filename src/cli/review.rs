@@ -6,13 +6,13 @@ use super::open::{Refused, pass_and_tell};
 use super::output::complain;
 use super::reconcile::report_diagnostics;
 use super::{Exit, Places};
-use crate::apply::World;
 use crate::database::Applied;
 use crate::host::{Host, HostError};
 use crate::model::ModelName;
+use crate::pass::apply::World;
+use crate::pass::review::{self, Changed, Here, Saved};
+use crate::pass::{Goal, Pass, pass_if};
 use crate::plan::Limits;
-use crate::reconcile::{Goal, Pass, pass_if};
-use crate::review::{self, Changed, Here, Saved};
 
 /// Differences that are told; of more, only the number.
 const MOST_TOLD: usize = 50;

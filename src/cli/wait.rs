@@ -11,10 +11,10 @@ use super::reconcile::report_diagnostics;
 use super::{Exit, Places, duration, render};
 use crate::definition::LoadError;
 use crate::host::{Host, HostError};
+use crate::model::text;
+use crate::pass::wait::{Deployed, Verdict, Vigil, deployed};
+use crate::pass::{self, Goal, Pass};
 use crate::plan::WaitKind;
-use crate::reconcile::{self, Goal, Pass};
-use crate::text;
-use crate::wait::{Deployed, Verdict, Vigil, deployed};
 
 /// Arguments of `wait`.
 #[derive(Debug, Args)]
@@ -139,7 +139,7 @@ fn look(places: &Places, args: &WaitArgs) -> anyhow::Result<Seen> {
     let seen = places
         .open_read_only()
         .map(Host::asking_nobody)
-        .and_then(|mut host| Ok((reconcile::look(&mut host, Goal::Definitions, &limits)?, host)));
+        .and_then(|mut host| Ok((pass::look(&mut host, Goal::Definitions, &limits)?, host)));
     match seen {
         Ok((pass, host)) => Ok(Seen::Machine { what, pass: Box::new(pass), host: Box::new(host) }),
         // Somebody is at work on the files.

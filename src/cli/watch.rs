@@ -9,7 +9,7 @@ use super::limits::LimitArgs;
 use super::{Exit, Places, duration};
 use crate::definition::Loader;
 use crate::host::HostError;
-use crate::metrics::{Metrics, listen};
+use crate::serve::metrics::{Metrics, listen};
 use crate::watch::machine::{Machine, Settings};
 use crate::watch::{self, Pace};
 

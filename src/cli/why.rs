@@ -13,11 +13,11 @@ use super::status::report::{ByHand, DefinitionFile, Log, Look, ModelStatus};
 use super::status::table;
 use super::{Exit, Format, Places, named};
 use crate::database::{Database, DatabaseError};
-use crate::history::{LastAction, last_action, made_by};
+use crate::model::text::{self, local_time, printable, short_duration, squeezed};
 use crate::model::{
     DesiredState, EventRecord, GenerationOutcome, GenerationRecord, ModelName, Provenance, Status, Timestamp,
 };
-use crate::text::{self, local_time, printable, short_duration, squeezed};
+use crate::view::history::{LastAction, last_action, made_by};
 
 /// Arguments of `why`.
 #[derive(Debug, Args)]

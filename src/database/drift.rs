@@ -13,8 +13,8 @@ use super::config;
 use super::config::owned_values;
 use super::row::ModelRow;
 use super::table::{Table, quoted};
+use crate::model::text::printable;
 use crate::model::{ColumnDrift, ModelConfig};
-use crate::text::printable;
 
 /// A digest of the owned columns of a row.
 pub(super) type RowDigest = [u8; 16];

@@ -13,7 +13,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::{Problem, backup, table};
-use crate::failpoint::{Point, reach};
+use crate::sys::failpoint::{Point, reach};
 
 /// Step `n` leads from version `n` to `n + 1`. Never edited, only added to.
 pub(super) const STEPS: [&str; 3] = [V1, V2, V3];

@@ -37,9 +37,9 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use serde_json::{Map, Value as Json};
 
-use crate::failpoint::{Point, reach};
 use crate::model::{Change, Channel, EventRecord, GenerationRecord, ModelName, Records, Timestamp};
 use crate::notify::Known;
+use crate::sys::failpoint::{Point, reach};
 
 mod applied;
 mod backup;

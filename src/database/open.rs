@@ -24,8 +24,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
 use super::{Database, DatabaseError, Problem, check, damage, file_at, migrations, table::Table};
-use crate::failpoint::{Point, reach};
-use crate::regular;
+use crate::sys::failpoint::{Point, reach};
+use crate::sys::regular;
 
 /// How long to wait for another writer: twice what other clients wait, who
 /// hold their own transactions for less than 5 s.

@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::catalogue::Catalogue;
 use super::draft::Draft;
 use super::names::Names;
 use super::options::{self, Options};
 use super::source::Source;
 use super::value::Reader;
 use super::{Catalogues, Knowledge};
+use crate::llama::catalogue::Catalogue;
 use crate::model::{Diagnostic, Unusable};
 
 /// The name of the defaults file.

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::text::{self, TextProblem};
 use super::{ReadFrom, Snapshot, defaults, paths};
 use crate::model::{Commit, Diagnostic};
-use crate::trust::Access;
+use crate::sys::trust::Access;
 
 /// Where definition files are read.
 #[derive(Clone, Copy)]

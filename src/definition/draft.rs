@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
-use super::catalogue::{Catalogue, Found};
 use super::keys::{Key, ReadyKey, SecretKey, SourceKey, UpdateKey};
 use super::value::{Reader, Stated, Value};
 use super::{duration, host, paths, suggest};
+use crate::llama::catalogue::{Catalogue, Found};
 use crate::model::{DesiredState, ModelName, ModelType, OnFailure, SecretSource, Table};
 
 /// What a file states.

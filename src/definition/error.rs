@@ -55,5 +55,5 @@ pub enum LoadError {
 }
 
 fn waited(patience: Duration) -> String {
-    if patience.is_zero() { String::new() } else { format!(" after {}", crate::text::duration(patience)) }
+    if patience.is_zero() { String::new() } else { format!(" after {}", crate::model::text::duration(patience)) }
 }

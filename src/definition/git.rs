@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::regular;
+use crate::sys::regular;
 
 /// The longest `.git` file read, bytes: it holds one path.
 const LONGEST: u64 = 8 << 10;

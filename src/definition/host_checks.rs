@@ -6,14 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::directory::Directory;
-use super::gguf::check_gguf;
 use super::secret::{SecretError, read_secret};
 use super::source::Source;
 use super::typed::{self, Odd};
 use super::{ReadFrom, defaults};
+use crate::llama::gguf::check_gguf;
+use crate::model::text::printable;
 use crate::model::{Definition, Desired, DesiredState, Diagnostic, ModelName, Origin, Unresolved};
-use crate::regular;
-use crate::text::printable;
+use crate::sys::regular;
 
 /// What the files of a host were found to be, by path: `None` is good.
 type Checked = BTreeMap<String, Option<String>>;

@@ -20,7 +20,7 @@ use super::directory::{Directory, Listing};
 use super::reading::Reading;
 use super::{LoadError, LoadOptions, git, paths};
 use crate::model::Desired;
-use crate::trust::Untrusted;
+use crate::sys::trust::Untrusted;
 
 /// How long to wait for git, and for the directory to settle.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -24,7 +24,6 @@
 //! - No secret's value is kept, and none reaches a diagnostic.
 
 mod assemble;
-pub mod catalogue;
 mod claims;
 mod defaults;
 mod directory;
@@ -32,7 +31,6 @@ pub(crate) mod draft;
 mod duration;
 mod error;
 pub(crate) mod files;
-mod gguf;
 mod git;
 mod host;
 mod host_checks;
@@ -59,14 +57,14 @@ pub(crate) mod value;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use catalogue::Catalogue;
+pub use crate::llama::catalogue::Catalogue;
+pub use crate::llama::gguf::{GgufProblem, check_gguf};
 pub(crate) use defaults::FILE_NAME as DEFAULTS_FILE;
 pub use directory::{Glance, is_part};
 pub use draft::FileKind;
 pub use duration::{DurationError, parse as parse_duration};
 pub use error::LoadError;
 pub use files::identity_now;
-pub use gguf::{GgufProblem, check_gguf};
 pub(crate) use host::parse as parse_host;
 pub(crate) use host_checks::{Refused, problem_at, refuse};
 pub use host_checks::{binary_checks, host_checks, port_checks, weights_checks};

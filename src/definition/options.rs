@@ -7,12 +7,12 @@ use std::sync::Arc;
 use toml::de::DeTable;
 
 use super::Knowledge;
-use super::catalogue::{Catalogue, Found, OptionSpec};
 use super::draft::{Draft, Weights};
 use super::paths;
 use super::suggest;
 use super::unchecked;
 use super::value::{Reader, Stated, Value};
+use crate::llama::catalogue::{Catalogue, Found, OptionSpec};
 use crate::model::{Diagnostic, OptionSetting, Origin, Table};
 
 /// More files than this no option names: each is looked at in every pass.

@@ -14,7 +14,6 @@ use std::time::{Duration, SystemTime};
 use toml::de::DeTable;
 
 use super::assemble::{self, Context, Outcome};
-use super::catalogue::Catalogue;
 use super::defaults::{self, Bindings, Defaults};
 use super::directory::{Directory, Listing, Stamp};
 use super::draft::{self, Draft, FileKind};
@@ -25,8 +24,9 @@ use super::source::Source;
 use super::text::TextProblem;
 use super::value::Reader;
 use super::{LoadOptions, claims, paths, syntax};
+use crate::llama::catalogue::Catalogue;
 use crate::model::{Definition, Desired, Diagnostic};
-use crate::trust::Access;
+use crate::sys::trust::Access;
 
 /// From this many files on, two threads read; and so they do to look at many
 /// that are as they were.

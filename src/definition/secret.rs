@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use crate::model::{SecretRef, SecretSource};
-use crate::regular;
+use crate::sys::regular;
 
 /// The longest secret read: keys and tokens are far shorter.
 const LONGEST: u64 = 64 * 1024;

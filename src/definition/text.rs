@@ -4,7 +4,7 @@ use std::fs::Metadata;
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::regular;
+use crate::sys::regular;
 
 /// The largest definition read, bytes. A real one has a few hundred, with a
 /// chat template in it some ten thousand; to parse one takes 350 times its size.

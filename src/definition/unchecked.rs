@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 use toml::de::DeValue;
 
-use super::catalogue::OptionSpec;
 use super::options::Chosen;
 use super::value::{Reader, Value, kind};
+use crate::llama::catalogue::OptionSpec;
 use crate::model::{Diagnostic, OptionSetting, OptionValue, Severity};
 
 const HELP: &str = "`herdsman validate --host` asks the llama-server that `binary` names";

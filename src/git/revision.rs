@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::WorkTree;
-use crate::regular;
+use crate::sys::regular;
 
 /// The longest file of a reference that is read, bytes: it holds one name.
 const LONGEST: u64 = 8 << 10;

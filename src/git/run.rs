@@ -6,8 +6,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::GitError;
-use crate::program::{self, End, Limits, Output, ProgramError};
-use crate::text::printable;
+use crate::model::text::printable;
+use crate::sys::program::{self, End, Limits, Output, ProgramError};
 
 /// A command takes milliseconds; a status of a large work tree on a cold disk
 /// takes seconds.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::GitError;
 use super::run::{OUTPUT, git, git_reads, stdout, unexpected};
 use crate::model::Commit;
-use crate::program::End;
+use crate::sys::program::End;
 
 /// The largest file that is read, bytes; a definition may have 256 KiB.
 const LARGEST: u64 = 1 << 20;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::run::{git, stdout, unexpected};
 use super::{Entry, GitError, tree};
 use crate::model::Commit;
-use crate::program::End;
+use crate::sys::program::End;
 
 /// A directory in the work tree of a Git repository.
 #[derive(Clone, Debug, PartialEq, Eq)]

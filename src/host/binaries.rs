@@ -18,12 +18,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::beside::{Bell, Beside};
-use crate::definition::catalogue::binary::{self, BinaryProblem, Heard, Leash};
 use crate::definition::{Catalogue, Catalogues, Knowledge};
+use crate::llama::catalogue::binary::{self, BinaryProblem, Heard, Leash};
 use crate::model::{BinaryIdentity, Unusable};
+use crate::owner::policy::Policy;
 use crate::plan::Binary;
-use crate::policy::Policy;
-use crate::trust;
+use crate::sys::trust;
 
 /// How long a pass waits for a llama-server: it answers in 12 ms. Each is waited
 /// for once; from then on the pass that follows its answer goes by it.

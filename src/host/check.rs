@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::beside::Beside;
 use super::binaries::{Binaries, PATIENCE, SILENCE, silent};
 use crate::definition;
-use crate::definition::catalogue::binary::{self, BinaryProblem, Leash, Verdict};
+use crate::llama::catalogue::binary::{self, BinaryProblem, Leash, Verdict};
 use crate::model::{BinaryIdentity, Launch, Unusable};
 use crate::plan::Objection;
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::definition::{Snapshot, is_part};
 use crate::git::{GitError, WorkTree};
 use crate::model::Commit;
-use crate::trust::{self, Untrusted};
+use crate::sys::trust::{self, Untrusted};
 
 /// Why no commit can be read.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::binaries::Binaries;
 use crate::definition::{Catalogue, Catalogues, Knowledge};
-use crate::policy::Policy;
+use crate::owner::policy::Policy;
 
 /// Longer than any of them has to answer.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -6,9 +6,9 @@ use super::{RevisionError, working_directory};
 use crate::database::{DatabaseError, Place};
 use crate::definition::{self, LoadError};
 use crate::instance;
-use crate::policy::{Policy, PolicyError, PolicySource};
+use crate::owner::policy::{Policy, PolicyError, PolicySource};
 use crate::state::{StateDir, StateError};
-use crate::trust::{self, Untrusted};
+use crate::sys::trust::{self, Untrusted};
 
 /// Where everything is.
 #[derive(Clone, Debug)]

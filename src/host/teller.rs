@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use crate::instance;
 use crate::model::{Change, Channel, Letter, ModelName, NewsKind, Telling, Timestamp};
 use crate::notify::{Known, News, Sender, news};
-use crate::reconcile::Pass;
-use crate::settings::Notify;
+use crate::owner::settings::Notify;
+use crate::pass::Pass;
 use crate::state::StateDir;
 
 /// How many lines of a log are sent.

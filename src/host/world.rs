@@ -7,17 +7,17 @@ use std::sync::Arc;
 use super::binaries::Binaries;
 use super::check::Check;
 use super::{FromGit, Host, HostError, Places, working_directory};
-use crate::apply::{Read, World};
 use crate::definition::{self, LoadOptions, Loader, ReadFrom};
 use crate::instance;
 use crate::model::{
     Change, Death, Desired, FailureCause, Instance, Launch, ModelName, Observed, ProcessId, Provenance, Records,
     StopTarget, Timestamp,
 };
+use crate::owner::policy::Policy;
+use crate::pass::apply::{Read, World};
+use crate::pass::{Goal, Pass};
 use crate::plan::{Answers, Limits, Question};
-use crate::policy::Policy;
-use crate::reconcile::{Goal, Pass};
-use crate::trust;
+use crate::sys::trust;
 
 impl World for Host {
     type Error = HostError;

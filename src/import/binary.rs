@@ -12,9 +12,9 @@ use serde_json::Value as Json;
 use super::model::Model;
 use super::options::{Given, Options};
 use super::remark::{Place, Why};
-use crate::definition::catalogue::OptionSpec;
 use crate::definition::{Catalogue, Catalogues, Embedded, Knowledge};
 use crate::host::LlamaServers;
+use crate::llama::catalogue::OptionSpec;
 
 /// The llama-servers that sources name.
 pub struct Servers(LlamaServers);

@@ -12,10 +12,10 @@ use super::shell::UNKNOWN;
 use super::wrapped::{self, Inner, Layer, NotFound};
 use super::{command_line, environment};
 use crate::definition::absolute;
-use crate::definition::catalogue::{OptionSpec, ValueKind};
 use crate::definition::typed::Odd;
+use crate::llama::catalogue::{OptionSpec, ValueKind};
 use crate::model::DesiredState;
-use crate::text::printable;
+use crate::model::text::printable;
 
 /// The port llama-server listens on by default.
 pub(super) const DEFAULT_PORT: u16 = 8080;

@@ -4,7 +4,7 @@ use super::model::Model;
 use super::options::{Given, Options};
 use super::remark::{Place, Why};
 use super::repeated::{self, Stated};
-use crate::definition::catalogue::{ListStyle, OptionSpec, Repeated, ValueKind};
+use crate::llama::catalogue::{ListStyle, OptionSpec, Repeated, ValueKind};
 
 /// States in `model` what the words after the program's name state.
 pub fn read(options: &Options<'_>, model: &mut Model, words: &[String], place: &Place) {

@@ -17,7 +17,7 @@ use crate::model::{DesiredState, ModelType, Status};
 /// Reads the rows of the SQLite file `path`; `shown` is the same as it was
 /// given.
 pub(super) fn read(path: &Path, shown: &str, options: &Options<'_>) -> Result<Read, SourceError> {
-    if let Err(error) = crate::regular::open(path) {
+    if let Err(error) = crate::sys::regular::open(path) {
         let help = "give the path of an SQLite file with the table `models`";
         return Err(SourceError::Unreadable { shown: shown.to_owned(), cause: error.to_string(), help });
     }

@@ -4,7 +4,7 @@ use super::model::Model;
 use super::options::{self, FALSY, Given, Options, TRUTHY};
 use super::remark::{Place, Why};
 use super::repeated::{self, Stated};
-use crate::definition::catalogue::{OptionSpec, ValueKind};
+use crate::llama::catalogue::{OptionSpec, ValueKind};
 
 /// The secrets that have a key, by variable.
 const SECRETS: [(&str, &str); 2] = [("LLAMA_API_KEY", "api_key"), ("HF_TOKEN", "hf_token")];

@@ -7,7 +7,7 @@
 use serde_json::Value as Json;
 
 use super::options::{FALSY, TRUTHY};
-use crate::definition::catalogue::{ListStyle, OptionSpec, ValueKind};
+use crate::llama::catalogue::{ListStyle, OptionSpec, ValueKind};
 
 /// What becomes of a value.
 #[derive(Debug, PartialEq)]

@@ -152,7 +152,7 @@ fn models(
     for (key, node) in entries {
         let id = key.text().unwrap_or_default().to_owned();
         if let Some(before) = known.insert(id.clone(), place.line(key.line)) {
-            let message = format!("the model `{}` is defined in {before}, too", crate::text::printable(&id));
+            let message = format!("the model `{}` is defined in {before}, too", crate::model::text::printable(&id));
             problems.push(Problem::new(key.span.clone(), message, "llama-swap refuses that: remove one of the two"));
         }
         one(shared, key, node, place, read, problems);

@@ -16,9 +16,9 @@ use super::lenient::{self, Made};
 use super::model::{Model, Secret};
 use super::remark::{Place, Why};
 use super::toml_value;
-use crate::definition::catalogue::{OptionSpec, ValueKind};
 use crate::definition::typed::{self, Odd};
 use crate::definition::{Catalogue, absolute, malformed_weights, parse_host};
+use crate::llama::catalogue::{OptionSpec, ValueKind};
 
 /// Turns options of one source into keys.
 #[derive(Clone)]

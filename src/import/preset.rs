@@ -14,8 +14,8 @@ use super::options::{FALSY, Given, Options, TRUTHY, seconds};
 use super::remark::{Place, Remark, Why};
 use super::secret::may_hold_one;
 use super::source::{Problem, Read};
-use crate::definition::catalogue::{OptionSpec, ValueKind};
 use crate::definition::{Catalogue, malformed_weights};
+use crate::llama::catalogue::{OptionSpec, ValueKind};
 use crate::model::DesiredState;
 
 /// Reads the file. `beside` are the models that the router serves besides; what

@@ -11,8 +11,8 @@ use super::remark::{LeftOut, Place, Reason, Why};
 use super::source::{Read, SourceError};
 use super::{apart, command_line, environment};
 use crate::definition::Catalogue;
-use crate::definition::catalogue::OptionSpec;
 use crate::instance::{Look, look};
+use crate::llama::catalogue::OptionSpec;
 use crate::model::DesiredState;
 
 /// Variables that change what a server does, by how their names begin: its
@@ -119,7 +119,7 @@ pub(super) fn read(pid: i32, servers: &Servers) -> Result<Read, SourceError> {
     let is_server = seen.words.first().is_some_and(|word| command_line::is_llama_server(word))
         || command_line::is_llama_server(&seen.program);
     if !is_server {
-        let program = crate::text::printable(command_line::program(&seen.program));
+        let program = crate::model::text::printable(command_line::program(&seen.program));
         return Err(SourceError::Wrong(format!(
             "pid {pid} runs {program}, not llama-server: `pgrep -a llama-server` lists those that run"
         )));

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::model::Model;
-use crate::text::printable;
+use crate::model::text::printable;
 
 /// A place in a source, as people read it: `config.yaml:14`, `pid 4711`,
 /// `models.db row 3`.

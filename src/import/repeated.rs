@@ -7,7 +7,7 @@ use super::lenient;
 use super::model::Model;
 use super::options::{Given, Options};
 use super::remark::{Place, Why};
-use crate::definition::catalogue::{ListStyle, OptionSpec, Repeated};
+use crate::llama::catalogue::{ListStyle, OptionSpec, Repeated};
 
 /// An option as it is stated once.
 #[derive(Clone, Debug)]

@@ -98,7 +98,7 @@ impl TextFile {
             cause: cause.to_string(),
             help: "give the path of a file that you can read",
         };
-        let bytes = crate::regular::read(&path, LARGEST).map_err(unreadable)?;
+        let bytes = crate::sys::regular::read(&path, LARGEST).map_err(unreadable)?;
         match String::from_utf8(bytes) {
             // What Windows editors begin a text with.
             Ok(text) => Ok(Self {

@@ -215,7 +215,7 @@ impl Search<'_> {
             return Err(NotFound::Program(path.to_owned()));
         }
         let full = crate::definition::absolute(self.base, Path::new(path));
-        let bytes = match crate::regular::read(&full, LONGEST_SCRIPT) {
+        let bytes = match crate::sys::regular::read(&full, LONGEST_SCRIPT) {
             Ok(bytes) => bytes,
             Err(error) => return Err(NotFound::Script(full, error)),
         };

@@ -10,7 +10,7 @@ use super::names::Named;
 use super::remark::{Kind, Remark, Why};
 use super::toml_value;
 use crate::model::DesiredState;
-use crate::text::printable;
+use crate::model::text::printable;
 
 /// The definition's text.
 #[must_use]

@@ -215,7 +215,7 @@ fn pairs(children: Vec<Rc<Node>>) -> Result<Vec<Pair>, Problem> {
         if let Some(text) = key.text()
             && own.iter().any(|(known, _)| known.text() == Some(text))
         {
-            let message = format!("the key `{}` is stated twice", crate::text::printable(text));
+            let message = format!("the key `{}` is stated twice", crate::model::text::printable(text));
             return Err(Problem { message, span: key.span.clone() });
         }
         own.push((key, value));

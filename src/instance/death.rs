@@ -10,9 +10,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 
+use crate::model::text::printable;
 use crate::model::{Death, FailureCause, InstanceId};
-use crate::regular;
-use crate::text::printable;
+use crate::sys::regular;
 
 /// How much of the end of a log is read.
 pub(super) const TAIL: u64 = 16 << 10;

@@ -26,9 +26,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Host;
 use super::socket::sockets_of;
-use crate::failpoint::{Point, reach};
 use crate::model::{Busy, Instance, InstanceId, ProcessId, Timestamp};
-use crate::regular;
+use crate::sys::failpoint::{Point, reach};
+use crate::sys::regular;
 
 /// How soon it is asked again after it closed a connection; each time later.
 const SOON: Duration = Duration::from_millis(100);

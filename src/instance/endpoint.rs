@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::marker::Environment;
 use super::socket::Listening;
-use crate::regular;
+use crate::sys::regular;
 
 /// What a server was told about its address.
 #[derive(Clone, Debug, PartialEq, Eq)]

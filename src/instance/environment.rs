@@ -8,7 +8,7 @@ use std::ffi::OsString;
 
 use super::marker::{DEFINITION, INSTANCE, MODEL, SPEC, STATE};
 use crate::definition::{SecretError, read_secret};
-use crate::inherited::is_inherited;
+use crate::llama::inherited::is_inherited;
 use crate::model::Launch;
 
 /// Given unless inherited or stated: without them a crash runs gdb, and

@@ -18,8 +18,8 @@ use serde::de::DeserializeOwned;
 
 use super::HostError;
 use super::endpoint::{Address, Target};
-use crate::failpoint::{Point, reach};
 use crate::model::{Busy, Health, Served};
+use crate::sys::failpoint::{Point, reach};
 
 /// How long a server may take to answer. With 40 requests in flight it takes
 /// 2 ms.

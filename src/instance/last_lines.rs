@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::death::{OWN_LINE, START_LINE, TAIL, last};
-use crate::text::printable;
+use crate::model::text::printable;
 
 /// The last `count` lines that the last instance wrote to `log`, oldest first.
 /// Empty ones do not count, long ones are cut; of a long log only the last few

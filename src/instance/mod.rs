@@ -58,7 +58,7 @@ pub use stop::StopError;
 pub use wait::{Bell, Watched, Woken};
 
 use crate::model::InstanceId;
-use crate::program;
+use crate::sys::program;
 use drain::Drains;
 use http::Http;
 

@@ -14,8 +14,8 @@ use rustix::io::FdFlags;
 use super::marker::Environment;
 use super::{Host, HostError, death, environment, process};
 use crate::definition::SecretError;
-use crate::failpoint::{Point, ahead, reach};
 use crate::model::{FailureCause, Launch, ProcessId};
+use crate::sys::failpoint::{Point, ahead, reach};
 
 /// An instance was not started: no process of it is left.
 #[derive(Debug, thiserror::Error)]

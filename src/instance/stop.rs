@@ -17,8 +17,8 @@ use super::marker::{Environment, INSTANCE, STATE};
 use super::pidfd::Pidfd;
 use super::process::{self, Stat};
 use super::scan;
-use crate::failpoint::{Point, reach};
 use crate::model::{InstanceId, ModelName, StopTarget};
+use crate::sys::failpoint::{Point, reach};
 
 /// What SIGTERM is given: an idle server takes 3 to 16 ms.
 const GRACE: Duration = Duration::from_secs(2);

@@ -25,6 +25,7 @@ mod seen;
 mod spec;
 mod stated;
 mod table;
+pub mod text;
 mod time;
 mod words;
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Definition, DesiredState, InstanceId, OnFailure, SecretRef, Spec, Timestamp};
-use crate::text::printable;
+use crate::model::text::printable;
 
 /// Who asked for something, when and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{Definition, ReadyPolicy, SecretRef, UpdatePolicy};
-use crate::text::duration;
+use crate::model::text::duration;
 
 /// Longer values are told by their length and a digest.
 const LONGEST: usize = 200;

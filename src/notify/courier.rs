@@ -14,7 +14,7 @@ use super::deliver::{Carrier, Failure, give_up_others, outcome};
 use super::wait;
 use crate::database::{Database, DatabaseError, Delivered, Delivery};
 use crate::model::{Channel, Timestamp};
-use crate::settings::Notify;
+use crate::owner::settings::Notify;
 use crate::state::{Lock, StateDir};
 
 /// When to try again what another process is at, or could not be recorded.

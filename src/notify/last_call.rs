@@ -8,7 +8,7 @@ use super::deliver::{Carrier, Failure, give_up_others, outcome};
 use super::wait;
 use crate::database::{Database, DatabaseError};
 use crate::model::{Channel, Timestamp};
-use crate::settings::Notify;
+use crate::owner::settings::Notify;
 use crate::state::StateDir;
 
 /// How long it may take in all.

@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::news::{News, Told};
+use crate::model::text::printable;
 use crate::model::{Channel, ColumnDrift, Letter, Origin, Status, Timestamp};
-use crate::text::printable;
 
 /// The version of the payload: it grows when a field changes its meaning or
 /// goes; new ones may appear at any time.

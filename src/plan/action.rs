@@ -258,7 +258,7 @@ impl Found {
 /// In one line.
 impl std::fmt::Display for GuardRefusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (deletions, managed) = (self.deletions.len(), crate::text::count(self.managed, "managed model"));
+        let (deletions, managed) = (self.deletions.len(), crate::model::text::count(self.managed, "managed model"));
         write!(f, "refused: this would delete {deletions} of {managed}; nothing is deleted or created.")?;
         for (old, new) in &self.renames {
             write!(f, " {new} uses the weights of {old}: a rename? Then set name = \"{old}\" in its file.")?;

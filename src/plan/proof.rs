@@ -8,8 +8,8 @@ use std::path::Path;
 
 use super::launch::download_path;
 use super::{Input, Question};
+use crate::model::text::printable;
 use crate::model::{Death, Definition, FailureCause, InstanceRecord, ModelRecord, Served, Spec};
-use crate::text::printable;
 
 /// What is known of an instance that answers.
 pub(super) enum Proof {

@@ -6,8 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::text::printable;
 use crate::model::{ColumnDrift, Death, DesiredState, FieldChange, Given, Origin};
-use crate::text::printable;
 
 /// What a changed field needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

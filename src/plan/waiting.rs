@@ -6,8 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::text::printable;
 use crate::model::{DesiredState, Given, ModelName, Origin, Timestamp, Unusable};
-use crate::text::printable;
 
 /// What a model gets no action for, now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -279,7 +279,7 @@ impl fmt::Display for WaitFor {
         match self {
             Self::Ready { pid, .. } => write!(f, "loading (pid {pid})"),
             Self::Drain { busy: Some(busy), .. } => {
-                write!(f, "draining, {} in flight", crate::text::count(*busy, "request"))
+                write!(f, "draining, {} in flight", crate::model::text::count(*busy, "request"))
             }
             Self::Drain { busy: None, .. } => f.write_str("draining, it does not tell what is in flight"),
             Self::Answer { pid, deadline: None } => write!(f, "pid {pid} lives and does not answer"),

@@ -290,7 +290,7 @@ pub fn config_differences(definition: &Definition, old: &ModelConfig, by_spec: b
     compare("description", old.description.clone(), description.clone());
     compare("labels", Some(format!("{:?}", old.labels)), Some(format!("{labels:?}")));
     compare("aliases", Some(old.aliases.join(", ")), Some(aliases.join(", ")));
-    let drain = |ms: u64| Some(crate::text::duration(Duration::from_millis(ms)));
+    let drain = |ms: u64| Some(crate::model::text::duration(Duration::from_millis(ms)));
     compare("drain", drain(old.drain_ms), drain(*drain_ms));
     if !by_spec {
         for key in old.parameters.keys().chain(parameters.keys().filter(|k| !old.parameters.contains_key(*k))) {

@@ -43,10 +43,10 @@ pub use cause::{Cause, Causes};
 pub use last_good::LastGood;
 pub use report::Reporter;
 
-use crate::apply::World;
 use crate::model::{Busy, DesiredState, Health, Instance, ModelName};
+use crate::pass::apply::World;
+use crate::pass::{Pass, pass_over};
 use crate::plan::{Limits, WaitFor};
-use crate::reconcile::{Pass, pass_over};
 
 /// What the watcher needs besides what a pass needs.
 pub trait Surroundings {

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::cause::Causes;
+use crate::model::text;
 use crate::model::{Diagnostic, ModelName};
+use crate::pass::Pass;
 use crate::plan::{Action, Found, GuardRefusal, WaitFor, WaitKind};
-use crate::reconcile::Pass;
-use crate::text;
 
 /// Definitions that cannot be read for a shorter time go unmentioned: git
 /// takes its lock for moments.

@@ -15,7 +15,7 @@ use crate::seen;
 use crate::story::Story;
 use crate::support::{Background, Ran, World};
 
-use herdsman::failpoint::Point;
+use herdsman::sys::failpoint::Point;
 
 /// A death to die.
 pub struct Death<'s> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use herdsman::failpoint::Point;
+use herdsman::sys::failpoint::Point;
 
 use crate::play::{Death, Played};
 

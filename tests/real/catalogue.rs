@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use crate::support::llama_server;
 use herdsman::definition::Catalogue;
-use herdsman::definition::catalogue::binary::{Verdict, catalogue, dry_run, identify};
-use herdsman::definition::catalogue::{Found, ListStyle, OptionSpec, ValueKind};
+use herdsman::llama::catalogue::binary::{Verdict, catalogue, dry_run, identify};
+use herdsman::llama::catalogue::{Found, ListStyle, OptionSpec, ValueKind};
 
 /// Dry runs, on every processor at once: there are hundreds.
 fn dry_runs(command_lines: &[Vec<String>]) -> Vec<Verdict> {

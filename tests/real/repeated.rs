@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::support::{Background, World, eventually, free_port, get, llama_server, post};
 use herdsman::definition::Catalogue;
-use herdsman::definition::catalogue::{Repeated, ValueKind};
+use herdsman::llama::catalogue::{Repeated, ValueKind};
 use serde_json::{Value, json};
 
 /// Options that show nothing of their value on a tiny model without a GPU. Each

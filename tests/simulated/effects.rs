@@ -5,11 +5,11 @@ use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 
-use herdsman::apply;
 use herdsman::model::{
     Busy, Change, Death, Desired, FailureCause, InstanceRecord, Launch, Observed, ProcessId, Records, Served,
     StopTarget, Timestamp, Unusable,
 };
+use herdsman::pass::apply;
 use herdsman::plan::{Answers, Objection, Question};
 
 use super::history::Deed;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use herdsman::model::{Busy, Timestamp};
-use herdsman::reconcile::Pass;
+use herdsman::pass::Pass;
 use herdsman::watch::{Awaited, Cause, Causes, Pace, Surroundings, Woken, run};
 
 use super::{Ended, World};

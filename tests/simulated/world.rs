@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herdsman::model::{Definition, Desired, Launch, Timestamp, Unresolved, Unusable};
+use herdsman::pass::{Goal, Pass, look, pass};
 use herdsman::plan::{Limits, Plan, WaitFor, WaitKind};
-use herdsman::reconcile::{Goal, Pass, look, pass};
 
 use super::{Interference, Machine, Promises, Sabotage, Store, Tally, name, show};
 

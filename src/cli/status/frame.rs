@@ -6,8 +6,8 @@ use console::truncate_str;
 use super::note::clock;
 use super::report::Look;
 use super::table::{Table, log, one_line, style, unattended, undelivered};
+use crate::model::text::count;
 use crate::model::{Diagnostic, Severity, Status};
-use crate::text::count;
 
 const BY_URGENCY: [Status; 4] = [Status::Error, Status::Loading, Status::Running, Status::Idle];
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use crate::model::text;
 use crate::model::{Given, Severity, Timestamp};
+use crate::pass::Pass;
 use crate::plan::WaitFor;
-use crate::reconcile::Pass;
-use crate::text;
 
 /// The prose of a wait, with what a person wants to know now: how long it
 /// still takes, and where the problem is. The cause comes last, since a

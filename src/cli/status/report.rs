@@ -14,10 +14,10 @@ use crate::database::{Database, Undelivered};
 use crate::definition::Loader;
 use crate::host::{Host, HostError};
 use crate::instance::last_lines;
+use crate::model::text::rfc3339;
 use crate::model::{DesiredState, Diagnostic, Given, Instance, ModelName, ModelRecord, Status, Timestamp};
+use crate::pass::{Goal, Pass, look};
 use crate::plan::{Reason, WaitFor, WaitKind};
-use crate::reconcile::{Goal, Pass, look};
-use crate::text::rfc3339;
 
 /// How many lines of a log are shown.
 const LOG_LINES: usize = 5;

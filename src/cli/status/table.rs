@@ -8,7 +8,7 @@ use console::{Alignment, measure_text_width, pad_str};
 use super::report::{Look, ModelStatus};
 use crate::database::Undelivered;
 use crate::model::Status;
-use crate::text;
+use crate::model::text;
 
 const COLUMNS: [&str; 8] = ["NAME", "STATUS", "GEN", "PORT", "PID", "UPTIME", "MEMORY", "RESTARTS"];
 

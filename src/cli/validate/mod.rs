@@ -22,11 +22,11 @@ use crate::definition::{
 };
 use crate::host::{FromGit, HostError, LlamaServers};
 use crate::instance::stranger_on;
+use crate::model::text::count;
 use crate::model::{Desired, Diagnostic, ModelName, Severity, Timestamp, Unresolved};
+use crate::owner::policy::Policy;
 use crate::plan::{ActionKind, GuardRefusal, Plan, Reason, Waiting};
-use crate::policy::Policy;
-use crate::text::count;
-use crate::trust;
+use crate::sys::trust;
 
 /// Arguments of `validate`.
 #[derive(Debug, Args)]

@@ -22,11 +22,11 @@ mod text;
 
 use serde_json::{Map, Value, json};
 
-use super::catalogue::Catalogue;
 use super::defaults::FILE_NAME;
 use super::draft::FileKind;
 use super::host;
 use super::keys::Key;
+use crate::llama::catalogue::Catalogue;
 use crate::model::{DesiredState, ModelType};
 
 /// The schema (JSON Schema, 2020-12) of a definition or of `_defaults.toml`,

@@ -7,8 +7,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::catalogue::{ListStyle, OptionSpec, PathRole, ValueKind};
 use super::text;
+use crate::llama::catalogue::{ListStyle, OptionSpec, PathRole, ValueKind};
 
 /// One value that is no list.
 struct Element {

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::super::catalogue::{Catalogue, OptionSpec};
 use super::{option, text};
+use crate::llama::catalogue::{Catalogue, OptionSpec};
 
 /// An option, and the names it is found by, dashed.
 struct Named<'c> {

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::super::catalogue::Catalogue;
 use super::super::draft::OFF;
 use super::super::duration;
 use super::super::keys::{ReadyKey, SecretKey, SourceKey, UpdateKey};
 use super::{object, text, with_default, words};
+use crate::llama::catalogue::Catalogue;
 use crate::model::{OnFailure, ReadyPolicy, UpdatePolicy};
 
 /// `[env]`: any variable but those that have a place of their own.

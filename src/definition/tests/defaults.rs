@@ -77,7 +77,7 @@ struct WithoutThreads;
 
 impl Catalogues for WithoutThreads {
     fn catalogue(&self, binary: Option<&str>) -> Arc<Catalogue> {
-        let help = include_str!("../catalogue/help-b10434.txt");
+        let help = include_str!("../../llama/catalogue/help-b10434.txt");
         match binary {
             None => Arc::new(Catalogue::from_help(&help.replace("--threads", "--strands")).unwrap()),
             Some(_) => Catalogue::embedded(),

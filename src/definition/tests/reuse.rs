@@ -109,7 +109,7 @@ fn another_llama_server_knows_other_options() {
     struct Other;
     impl Catalogues for Other {
         fn catalogue(&self, _: Option<&str>) -> Arc<Catalogue> {
-            let help = include_str!("../catalogue/help-b10434.txt").replace("--mmap", "--mapped");
+            let help = include_str!("../../llama/catalogue/help-b10434.txt").replace("--mmap", "--mapped");
             Arc::new(Catalogue::from_help(&help).unwrap())
         }
     }

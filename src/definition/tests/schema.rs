@@ -4,9 +4,9 @@ use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::{Value, json};
 use toml::de::DeValue;
 
-use super::super::catalogue::{Found, ListStyle, OptionSpec, ValueKind};
 use super::super::keys::{Key, ReadyKey, SecretKey, SourceKey, UpdateKey};
 use super::*;
+use crate::llama::catalogue::{Found, ListStyle, OptionSpec, ValueKind};
 
 /// What a schema makes of TOML.
 struct Schema(Schemas, SchemaIndex);
@@ -294,7 +294,7 @@ fn an_option_is_known_by_every_spelling_that_the_loader_knows() {
 
 #[test]
 fn a_name_that_another_llama_server_has_is_known_as_it_has_it() {
-    let pinned = super::super::catalogue::EMBEDDED_HELP;
+    let pinned = crate::llama::catalogue::EMBEDDED_HELP;
     let help = pinned.replace("--gpu-layers, ", "").replace("--mirostat N", "--mi.ro/st-at N");
     let catalogue = Catalogue::from_help(&help).unwrap();
     let schema = Schema::from(&schema(&catalogue, FileKind::Definition));

@@ -10,8 +10,8 @@ use rustix::fs::{OFlags, SeekFrom};
 
 use super::RotateError;
 use super::removal::Removal;
-use crate::failpoint::{Point, reach};
 use crate::instance::death::OWN_LINE;
+use crate::sys::failpoint::{Point, reach};
 
 /// How much is read at once.
 const BUFFER: usize = 64 << 10;

@@ -47,7 +47,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use crate::failpoint::{Point, reach};
+use crate::sys::failpoint::{Point, reach};
 use live::Live;
 pub use reading::{LogReader, Part};
 use removal::Removal;

@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 
 use super::RotateError;
 use super::live::{Live, Part};
-use crate::failpoint::{Point, reach};
+use crate::sys::failpoint::{Point, reach};
 
 /// What begins that note, behind [`crate::instance::death::OWN_LINE`].
 pub(super) const NOTE: &str = "older lines ";

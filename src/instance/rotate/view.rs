@@ -23,7 +23,7 @@ use std::time::Duration;
 use super::live::{first_data, still_holds};
 use super::rotated::{NOTE, Rotated};
 use crate::instance::death::OWN_LINE;
-use crate::regular;
+use crate::sys::regular;
 
 /// How much is read at once.
 const BLOCK: u64 = 64 << 10;

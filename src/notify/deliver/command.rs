@@ -8,7 +8,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::Failure;
 use crate::database::Delivery;
-use crate::program::{End, Limits, run};
+use crate::sys::program::{End, Limits, run};
 
 /// What is kept of its output, bytes: the last line of an error.
 const OUTPUT: usize = 16 * 1024;

@@ -10,9 +10,9 @@ use webhook::Webhook;
 
 use super::{Next, next, sent_body};
 use crate::database::{Database, DatabaseError, Delivered, Delivery};
-use crate::failpoint::{Point, reach};
 use crate::model::{Channel, Timestamp};
-use crate::settings::Notify;
+use crate::owner::settings::Notify;
+use crate::sys::failpoint::{Point, reach};
 
 /// Why a try failed; what is said of it holds no secret.
 #[derive(Debug, PartialEq, Eq)]

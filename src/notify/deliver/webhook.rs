@@ -13,7 +13,7 @@ use reqwest::{Client, StatusCode, Url};
 use super::super::address_of;
 use super::Failure;
 use crate::database::Delivery;
-use crate::settings::{Webhook as Settings, webhook_address};
+use crate::owner::settings::{Webhook as Settings, webhook_address};
 
 /// Where to POST, and the runtime to do it.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ fn is_loopback(url: &Url) -> bool {
 
 fn describe(error: reqwest::Error, timeout: Duration) -> String {
     if error.is_timeout() {
-        return format!("has not answered within {}", crate::text::duration(timeout));
+        return format!("has not answered within {}", crate::model::text::duration(timeout));
     }
     format!("cannot be reached: {}", reason(error))
 }

@@ -21,8 +21,8 @@ use crate::model::{
     Change, ColumnDrift, Crashes, Death, DesiredState, GenerationOutcome, Health, Instance, InstanceRecord, ModelName,
     ModelRecord, NewsKind, Origin, Timestamp, Trouble,
 };
+use crate::pass::Pass;
 use crate::plan::{Action, ActionKind, Found, RECOVERED_AFTER, Reason, WaitFor, WaitKind, Waiting};
-use crate::reconcile::Pass;
 
 /// So many crashes in a row are told.
 pub const IN_A_ROW: u32 = 3;

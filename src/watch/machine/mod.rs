@@ -24,15 +24,15 @@ use self::bell::{Bell, Ring};
 use self::files::Files;
 use self::service::Service;
 use super::{Awaited, Cause, Causes, Surroundings, Woken};
-use crate::apply::World;
 use crate::definition::Glance;
 use crate::host::{Host, HostError};
 use crate::instance::{self, Rotation, Watched};
-use crate::metrics::Metrics;
 use crate::model::Commit;
 use crate::notify::courier::Couriers;
-use crate::reconcile::Pass;
-use crate::settings::Notify;
+use crate::owner::settings::Notify;
+use crate::pass::Pass;
+use crate::pass::apply::World;
+use crate::serve::metrics::Metrics;
 use crate::state::{Lock, Reads, StateDir};
 
 /// How often files and database are looked at where there are no events.
@@ -187,7 +187,7 @@ impl Machine {
     }
 
     fn fall_back(&mut self, why: &files::NoEvents) {
-        let every = crate::text::duration(self.poll());
+        let every = crate::model::text::duration(self.poll());
         tracing::error!("{why}; until herdsman is started again, the files are looked at every {every}");
         self.files = None;
     }

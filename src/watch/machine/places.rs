@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::links::{MOST_LINKS, names};
+use crate::sys::links::{MOST_LINKS, names};
 
 /// A directory to watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

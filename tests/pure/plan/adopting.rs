@@ -243,7 +243,7 @@ fn to_a_process_that_cannot_be_read_nothing_is_done() {
     -- 0.000 s
     wait    a: pid 101 may be its server and cannot be identified (does `binary` change its environment or user?); stop it with `kill 101`
     "#);
-    world.goal = herdsman::reconcile::Goal::Down;
+    world.goal = herdsman::pass::Goal::Down;
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
     wait    a: pid 101 may be its server and cannot be identified (does `binary` change its environment or user?); stop it with `kill 101`

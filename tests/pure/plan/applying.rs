@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use herdsman::apply::{self, apply};
 use herdsman::model::{
     Change, Death, Desired, FailureCause, InstanceRecord, Launch, Observed, ProcessId, Progress, Records, StopTarget,
     Timestamp,
 };
+use herdsman::pass::apply::{self, apply};
 use herdsman::plan::{Answers, Question};
 
 use crate::simulated::{Edit, Ended, World, model, name};
@@ -140,7 +140,7 @@ fn models_without_an_action_or_a_wait_match_and_only_those_that_are_declared() {
     assert_eq!(world.plan().matching, 1, "and one waits for its turn");
     world.settle();
     world.machine.kill("c", FailureCause::Spec, "segmentation fault");
-    world.goal = herdsman::reconcile::Goal::Down;
+    world.goal = herdsman::pass::Goal::Down;
     world.pass();
     assert_eq!(world.plan().matching, 0, "nothing is declared");
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use insta::assert_snapshot;
 
 use herdsman::model::{Busy, FailureCause};
+use herdsman::pass::Goal;
 use herdsman::plan::{Command, Refusal};
-use herdsman::reconcile::Goal;
 
 use crate::simulated::{Edit, World, model};
 

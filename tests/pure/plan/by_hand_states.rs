@@ -3,8 +3,8 @@
 use insta::assert_snapshot;
 
 use herdsman::model::{FailureCause, OverrideKind, SecretRef, SecretSource};
+use herdsman::pass::Goal;
 use herdsman::plan::{Command, Limits, Refusal};
-use herdsman::reconcile::Goal;
 
 use crate::simulated::{Edit, World, model, name};
 

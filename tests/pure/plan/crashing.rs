@@ -173,7 +173,7 @@ fn a_reboot_is_no_crash() {
 #[test]
 fn down_stops_everything_and_reconcile_starts_it_again() {
     let mut world = World::settled([model("a"), model("b"), model("c").stopped()]);
-    world.goal = herdsman::reconcile::Goal::Down;
+    world.goal = herdsman::pass::Goal::Down;
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
     stop    a: herdsman down
@@ -183,7 +183,7 @@ fn down_stops_everything_and_reconcile_starts_it_again() {
     -- 0.000 s
     nothing, 0 matching
     ");
-    world.goal = herdsman::reconcile::Goal::Definitions;
+    world.goal = herdsman::pass::Goal::Definitions;
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
     start   a: declared running, no instance
@@ -210,7 +210,7 @@ fn down_forgets_the_crashes() {
     let mut world = World::settled([model("a")]);
     world.machine.kill("a", FailureCause::Spec, "segmentation fault");
     world.pass();
-    world.goal = herdsman::reconcile::Goal::Down;
+    world.goal = herdsman::pass::Goal::Down;
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
     stop    a: herdsman down
@@ -226,7 +226,7 @@ fn down_forgets_the_crashes() {
 fn down_stops_an_instance_that_no_record_knows() {
     let mut world = World::new([]);
     world.stray(&model("lost"), 8100);
-    world.goal = herdsman::reconcile::Goal::Down;
+    world.goal = herdsman::pass::Goal::Down;
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
     stop    lost: herdsman down
@@ -254,9 +254,9 @@ fn retry_does_not_wait_and_tries_once() {
 #[test]
 fn an_edit_of_a_model_without_an_instance_says_so_and_no_more() {
     let mut world = World::settled([model("chat")]);
-    world.goal = herdsman::reconcile::Goal::Down;
+    world.goal = herdsman::pass::Goal::Down;
     world.settle();
-    world.goal = herdsman::reconcile::Goal::Definitions;
+    world.goal = herdsman::pass::Goal::Definitions;
     world.define(model("chat").option("ctx_size", "2"));
     assert_snapshot!(world.planned(), @r"
     start   chat: ctx_size set to 2   models.d/chat.toml:2

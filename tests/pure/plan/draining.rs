@@ -200,9 +200,9 @@ fn a_drain_called_off_makes_nothing_ready_that_never_was() {
     let mut world = World::new([model("chat").fate("slow")]);
     world.pass();
     (world.machine.server("chat").silent, world.machine.server("chat").busy) = (true, Busy::Yes(1));
-    world.goal = herdsman::reconcile::Goal::Down;
+    world.goal = herdsman::pass::Goal::Down;
     world.pass();
-    world.goal = herdsman::reconcile::Goal::Definitions;
+    world.goal = herdsman::pass::Goal::Definitions;
     world.pass();
     assert_snapshot!(world.planned(), @"wait    chat: loading (pid 101)");
 }

@@ -6,7 +6,7 @@
 use herdsman::model::{Busy, Definition, DesiredState, FailureCause, Health, Status};
 
 use crate::simulated::{Edit, Ended, Store, World, model};
-use herdsman::reconcile::Goal;
+use herdsman::pass::Goal;
 
 /// What a story begins with.
 type Setup = fn() -> World;

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use herdsman::apply::World as _;
 use herdsman::model::{Observed, Records};
+use herdsman::pass::apply::World as _;
 use herdsman::plan::{Answers, Input, Plan, Planner, plan};
 
 use crate::simulated::World;

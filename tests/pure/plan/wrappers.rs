@@ -1,8 +1,8 @@
 //! Programs that start llama-server instead of becoming it.
 
 use herdsman::model::{Definition, FailureCause};
+use herdsman::pass::Goal;
 use herdsman::plan::Command;
-use herdsman::reconcile::Goal;
 use insta::assert_snapshot;
 
 use crate::simulated::{Edit, World, model, name};

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use herdsman::model::{Busy, Definition, FailureCause, InstanceRecord};
+use herdsman::pass::Goal;
 use herdsman::plan::Command;
-use herdsman::reconcile::Goal;
 use herdsman::watch::Cause;
 
 use super::watched::Watched;

@@ -1,0 +1,240 @@
+//! The options llama-server knows, and how a TOML value becomes one of its
+//! arguments, normalised and checked.
+//!
+//! ```text
+//!   llama-server --help -> help    entries as printed
+//!   value_types.txt     -> types   what the help does not say
+//!                          repeated   nor how an option takes several values
+//!                            |
+//!                       option::OptionSpec   one option
+//!                            |
+//!       find(key) -> Catalogue -> setting(value) -> Setting
+//! ```
+//!
+//! Invariants:
+//! - An option has one canonical key however it is spelled, and keeps it when
+//!   another llama-server prints its names in another order: the spec hash
+//!   is made of keys.
+//! - Equal values are equal after normalising: `0.7` and `7e-1`, `8192` and
+//!   `8_192`, an array and its joined text.
+//! - A value passes only if llama-server reads it as it is written; where that
+//!   is not known, its own dry run decides ([`binary::dry_run`]).
+
+mod argument;
+pub mod binary;
+mod help;
+mod number;
+mod option;
+mod owned;
+mod path;
+mod repeated;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod types;
+mod value;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, LazyLock};
+
+use option::Spelling;
+pub use option::{ListStyle, OptionSpec, PathRole, Range, ValueKind};
+pub use repeated::Repeated;
+pub use value::{Setting, ValueProblem};
+
+/// The help of llama-server b10434, used where no binary is present.
+pub(crate) const EMBEDDED_HELP: &str = include_str!("help-b10434.txt");
+
+/// A help text with fewer options is not llama-server's: b10434 has 248.
+const FEWEST_OPTIONS: usize = 40;
+
+/// Every option of one llama-server.
+#[derive(Debug)]
+pub struct Catalogue {
+    options: Vec<OptionSpec>,
+    /// Where each long name is, without its leading dashes.
+    long: HashMap<String, Named>,
+    /// Where each short name is, without its dash.
+    short: HashMap<String, usize>,
+    /// Where each canonical key is.
+    keys: HashMap<String, usize>,
+}
+
+/// What a long name stands for.
+#[derive(Clone, Copy, Debug)]
+struct Named {
+    index: usize,
+    negated: bool,
+}
+
+/// What a key stands for.
+#[derive(Debug)]
+pub enum Found<'a> {
+    /// An option to set.
+    Option {
+        /// Which.
+        option: &'a OptionSpec,
+        /// Whether the key is its negation (`no_mmap`).
+        negated: bool,
+    },
+    /// An option that cannot be set in a definition's `[parameters]`.
+    Owned {
+        /// What to do instead, as a help sentence.
+        instead: &'a str,
+    },
+    /// No option.
+    Unknown {
+        /// The key probably meant.
+        suggestion: Option<String>,
+    },
+}
+
+/// Why a text is not the help of llama-server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HelpError {
+    /// Hardly any options.
+    #[error("its --help lists {found} options, llama-server's has over 200")]
+    TooFewOptions {
+        /// How many there are.
+        found: usize,
+    },
+    /// An option every llama-server has is missing.
+    #[error("its --help does not list --{name}")]
+    Lacks {
+        /// The option.
+        name: &'static str,
+    },
+}
+
+impl Catalogue {
+    /// The catalogue of the pinned llama-server, b10434.
+    #[must_use]
+    pub fn embedded() -> Arc<Self> {
+        static EMBEDDED: LazyLock<Arc<Catalogue>> = LazyLock::new(|| Arc::new(Catalogue::build(EMBEDDED_HELP, None)));
+        Arc::clone(&EMBEDDED)
+    }
+
+    /// The catalogue of the llama-server that printed `help`. Options the
+    /// pinned one has too, under any name, keep its keys and value types.
+    ///
+    /// # Errors
+    /// The text is not llama-server's help.
+    pub fn from_help(help: &str) -> Result<Self, HelpError> {
+        let catalogue = Self::build(help, Some(&Self::embedded()));
+        if catalogue.options.len() < FEWEST_OPTIONS {
+            return Err(HelpError::TooFewOptions { found: catalogue.options.len() });
+        }
+        match ["model", "port", "ctx-size"].into_iter().find(|name| !catalogue.long.contains_key(*name)) {
+            Some(name) => Err(HelpError::Lacks { name }),
+            None => Ok(catalogue),
+        }
+    }
+
+    /// What `key` stands for, as a person wrote it: any long name or negation,
+    /// `_` and `-` alike.
+    #[must_use]
+    pub fn find(&self, key: &str) -> Found<'_> {
+        let name = key.replace('_', "-");
+        let Some(Named { index, negated }) = self.long.get(&name).copied() else {
+            return Found::Unknown { suggestion: self.suggestion(name.trim_start_matches('-')) };
+        };
+        let option = &self.options[index];
+        match &option.refusal {
+            Some(instead) => Found::Owned { instead },
+            None => Found::Option { option, negated },
+        }
+    }
+
+    /// The option of a canonical key, also one that [`Catalogue::find`] refuses.
+    #[must_use]
+    pub fn get(&self, canonical: &str) -> Option<&OptionSpec> {
+        self.options.get(*self.keys.get(canonical)?)
+    }
+
+    /// The canonical key of the option that is called `name`, `_` and `-`
+    /// alike; its negation, too.
+    #[must_use]
+    pub fn canonical(&self, name: &str) -> Option<&str> {
+        let name = name.trim_start_matches('-').replace('_', "-");
+        self.long.get(&name).map(|named| self.options[named.index].key.as_str())
+    }
+
+    /// Every option, in the order of the help.
+    pub fn options(&self) -> impl Iterator<Item = &OptionSpec> {
+        self.options.iter()
+    }
+
+    /// Every name that [`Catalogue::find`] finds, dashed, in order; `true`: it
+    /// is the negation of its option.
+    #[must_use]
+    pub fn names(&self) -> BTreeMap<&str, (&OptionSpec, bool)> {
+        self.long.iter().map(|(name, named)| (name.as_str(), (&self.options[named.index], named.negated))).collect()
+    }
+
+    fn by_long(&self, name: &str) -> Option<&OptionSpec> {
+        self.options.get(self.long.get(name)?.index)
+    }
+
+    fn by_short(&self, name: &str) -> Option<&OptionSpec> {
+        self.options.get(*self.short.get(name)?)
+    }
+
+    fn long_names(&self) -> impl Iterator<Item = &str> {
+        self.long.keys().map(String::as_str)
+    }
+
+    fn build(help: &str, embedded: Option<&Self>) -> Self {
+        let measured = types::measured();
+        let entries = help::entries(help);
+        let mut catalogue = Self {
+            options: Vec::with_capacity(entries.len()),
+            long: HashMap::with_capacity(2 * entries.len()),
+            short: HashMap::with_capacity(entries.len()),
+            keys: HashMap::with_capacity(entries.len()),
+        };
+        for entry in &entries {
+            let pinned = embedded.and_then(|embedded| pinned(embedded, &entry.names));
+            let Some(key) = catalogue.free_key(pinned, &entry.names) else { continue };
+            let same_value = embedded.is_none() || pinned.is_some_and(|pinned| pinned.metavar == entry.metavar);
+            let known = measured.get(key.as_str()).filter(|_| same_value);
+            catalogue.add(OptionSpec::new(entry, key, known, same_value));
+        }
+        catalogue
+    }
+
+    /// The canonical key: the pinned one where that is still free, else the
+    /// first long name. `None` for an option with short names only.
+    fn free_key(&self, pinned: Option<&OptionSpec>, names: &[&str]) -> Option<String> {
+        if let Some(pinned) = pinned.filter(|pinned| !self.keys.contains_key(&pinned.key)) {
+            return Some(pinned.key.clone());
+        }
+        // The one option whose first name is not the one people write.
+        let name = names.iter().find_map(|name| match name.strip_prefix("--")? {
+            "temp" => Some("temperature"),
+            name => Some(name),
+        })?;
+        let key = name.replace('-', "_");
+        (!self.keys.contains_key(&key)).then_some(key)
+    }
+
+    fn add(&mut self, option: OptionSpec) {
+        let index = self.options.len();
+        self.keys.insert(option.key.clone(), index);
+        let bare = |name: &str| name.trim_start_matches('-').to_owned();
+        for name in &option.names {
+            self.long.insert(bare(name), Named { index, negated: false });
+        }
+        for (name, spelling) in &option.spellings {
+            match spelling {
+                Spelling::Negation => self.long.insert(bare(name), Named { index, negated: true }).is_some(),
+                Spelling::Short => self.short.insert(bare(name), index).is_some(),
+            };
+        }
+        self.options.push(option);
+    }
+}
+
+/// The pinned option that shares a name with `names`.
+fn pinned<'a>(embedded: &'a Catalogue, names: &[&str]) -> Option<&'a OptionSpec> {
+    names.iter().find_map(|name| embedded.by_long(name.strip_prefix("--")?))
+}

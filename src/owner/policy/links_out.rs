@@ -1,0 +1,55 @@
+//! Definitions that are links out of their directory. What they lead to may be
+//! anybody's file, and a message that shows a line of it would tell it: so
+//! nothing that was said of such a file is kept.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::check::{Check, shown};
+use super::{Key, Policy};
+use crate::definition::{DEFAULTS_FILE, Refused, refuse};
+use crate::model::{Desired, Diagnostic};
+use crate::sys::links;
+
+impl Policy {
+    /// Refuses what leads out of the directory, unless into `file_roots`. Within
+    /// it there may be links, as in a mounted ConfigMap.
+    pub(super) fn keep_in(&self, check: &Check<'_>, desired: &mut Arc<Desired>) {
+        let dir = desired.dir.clone();
+        let problem = |path: &Path, file: &Arc<str>| {
+            let is_link = path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
+            if !is_link || links::real_for_all(path).is_ok_and(|real| links::is_within(&real, &dir)) {
+                return None;
+            }
+            let problem = check.within("a definition", path, Key::FileRoots)?;
+            Some(Diagnostic::error(Arc::clone(file), problem.to_string()).help(self.help(&problem)))
+        };
+        let mut refused = Refused::default();
+        for definition in desired.definitions.values() {
+            let problem = problem(Path::new(&*definition.path), &definition.file);
+            refused.add(definition, problem.into_iter().collect());
+        }
+        let mut unresolved = Vec::new();
+        for (index, file) in desired.unresolved.iter().enumerate() {
+            if let Some(problem) = problem(Path::new(&*file.path), &file.file) {
+                unresolved.push((index, problem.message.clone()));
+                refused.found.push(problem);
+            }
+        }
+        let shown = format!("{}/{DEFAULTS_FILE}", shown(desired)).into();
+        if let Some(problem) = problem(&dir.join(DEFAULTS_FILE), &shown) {
+            refused.everything(desired, problem);
+        }
+        if refused.found.is_empty() {
+            return;
+        }
+        let desired_now = Arc::make_mut(desired);
+        for (index, problem) in unresolved {
+            desired_now.unresolved[index].problem = problem;
+        }
+        let is_defaults = |file: &Arc<str>| Path::new(&**file).file_name() == Some(DEFAULTS_FILE.as_ref());
+        let same = |one: &Arc<str>, other: &Arc<str>| one == other || is_defaults(one) && is_defaults(other);
+        desired_now.diagnostics.retain(|said| !refused.found.iter().any(|problem| same(&problem.file, &said.file)));
+        refuse(desired, refused);
+    }
+}

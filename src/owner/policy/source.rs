@@ -1,0 +1,104 @@
+//! Where the policy is. It is read before every pass, so an edit counts from
+//! the next one on; what has not changed is not parsed again.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Policy, file};
+use crate::definition;
+use crate::model::Diagnostic;
+use crate::owner::host_file::{self, HostFileError};
+use crate::sys::trust::Untrusted;
+
+/// Where it is if nothing else is said.
+const DEFAULT: &str = "/etc/herdsman/policy.toml";
+
+/// Why there is no telling what is allowed: nothing may be done.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// The file that was named is not there.
+    #[error("there is no policy {}: write it, or name another with --policy or HERDSMAN_POLICY", .0.display())]
+    Missing(PathBuf),
+    /// It cannot be read, or says what it cannot mean.
+    #[error("{}", invalid(.0))]
+    Invalid(Vec<Diagnostic>),
+    /// Others could have written it.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
+}
+
+impl PolicyError {
+    /// What is wrong with the file, each at its place.
+    #[must_use]
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        match self {
+            Self::Invalid(problems) => problems,
+            Self::Missing(_) | Self::Untrusted(_) => &[],
+        }
+    }
+}
+
+fn invalid(problems: &[Diagnostic]) -> String {
+    let mut said = String::from("the policy cannot be read, so nothing is started or changed until it is mended");
+    if let [first, more @ ..] = problems {
+        let place = first.position().map_or_else(String::new, |(line, column)| format!(":{line}:{column}"));
+        // Writing to a string cannot fail.
+        let _ = write!(said, ": {}{place}: {}", first.file, first.message);
+        if !more.is_empty() {
+            let _ = write!(said, " (and {} more)", more.len());
+        }
+    }
+    said
+}
+
+/// The file that holds the policy.
+#[derive(Debug)]
+pub struct PolicySource {
+    path: PathBuf,
+    /// It was named, so it must be there.
+    named: bool,
+    /// What was read last, and from what.
+    last: Option<(String, Arc<Policy>)>,
+}
+
+impl PolicySource {
+    /// The policy at `named`, which must be there; `None`: at the default
+    /// place, if there is one. `cwd` is what a relative path is relative to.
+    #[must_use]
+    pub fn new(named: Option<&Path>, cwd: &Path) -> Self {
+        let path = definition::absolute(cwd, named.unwrap_or(Path::new(DEFAULT)));
+        Self { path, named: named.is_some(), last: None }
+    }
+
+    /// The policy as it is now; `None`: there is none.
+    ///
+    /// # Errors
+    /// [`PolicyError`]: whether there is one, or what it says, is not known.
+    pub fn current(&mut self) -> Result<Option<Arc<Policy>>, PolicyError> {
+        let text = match host_file::read(&self.path) {
+            Ok(text) => text,
+            Err(HostFileError::Missing) => {
+                self.last = None;
+                return if self.named { Err(PolicyError::Missing(self.path.clone())) } else { Ok(None) };
+            }
+            Err(HostFileError::Untrusted(untrusted)) => return Err(untrusted.into()),
+            Err(HostFileError::Unreadable(cause)) => {
+                let problem = Diagnostic::error(self.shown(), format!("the file cannot be read: {cause}"));
+                let help = "let herdsman's user read it, as a text in UTF-8 of at most 256 KiB";
+                return Err(PolicyError::Invalid(vec![problem.help(help)]));
+            }
+        };
+        if let Some((_, policy)) = self.last.as_ref().filter(|(last, _)| *last == text) {
+            return Ok(Some(Arc::clone(policy)));
+        }
+        self.last = None;
+        let policy = Arc::new(file::parse(&self.shown(), &text).map_err(PolicyError::Invalid)?);
+        self.last = Some((text, Arc::clone(&policy)));
+        Ok(Some(policy))
+    }
+
+    fn shown(&self) -> Arc<str> {
+        self.path.to_string_lossy().into()
+    }
+}

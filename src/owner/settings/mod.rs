@@ -1,0 +1,100 @@
+//! What the owner of this host decides, whatever the definitions say: a file
+//! outside the repository, because whoever may push there must not own the host.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `locate` | which file is read |
+//! | `notify` | its table `[notify]` |
+//!
+//! Every problem of the file is a [`Diagnostic`], and one of them is enough for
+//! herdsman to refuse: half of the owner's decisions are none.
+
+mod locate;
+mod notify;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+pub use locate::{Located, locate};
+pub(crate) use notify::address as webhook_address;
+pub use notify::{Notify, Text, Webhook};
+
+use crate::definition::render;
+use crate::model::Diagnostic;
+use crate::owner::host_file::{self, HostFileError};
+use crate::sys::trust::Untrusted;
+
+/// The tables of a settings file.
+const TABLES: [&str; 1] = ["notify"];
+
+/// What the file says. Without a file, nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Whom to tell, and of what.
+    pub notify: Option<Notify>,
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// It was named and cannot be read, or is there and cannot.
+    #[error("the settings {} cannot be read: {cause}; {help}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+        /// What to do about it.
+        help: &'static str,
+    },
+    /// Others may write what herdsman runs.
+    #[error("the settings cannot be relied on: {0}")]
+    Writable(Untrusted),
+    /// What it says is not valid.
+    #[error("the settings are not valid, so nothing is done\n\n{}", render(.0, false).trim_end())]
+    Invalid(Vec<Diagnostic>),
+}
+
+impl Settings {
+    /// Reads the file that [`locate`] names.
+    ///
+    /// # Errors
+    /// It cannot be read, others may write it, or something in it is wrong. A
+    /// file at the usual place that is not there is no error.
+    pub fn load(located: &Located) -> Result<Self, SettingsError> {
+        let (path, stated) = (located.path(), located.is_stated());
+        let unreadable = |cause: std::io::Error| SettingsError::Unreadable {
+            path: path.to_owned(),
+            help: if stated { "give the right one with --settings" } else { "let herdsman's user read it" },
+            cause,
+        };
+        match host_file::read(&absolute(path)) {
+            Ok(text) => read(path, &text).map_err(SettingsError::Invalid),
+            Err(HostFileError::Missing) if !stated => Ok(Self::default()),
+            Err(HostFileError::Missing) => Err(unreadable(std::io::ErrorKind::NotFound.into())),
+            Err(HostFileError::Untrusted(untrusted)) => Err(SettingsError::Writable(untrusted)),
+            Err(HostFileError::Unreadable(cause)) => Err(unreadable(cause)),
+        }
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Reads the text of the file at `path`.
+fn read(path: &Path, text: &str) -> Result<Settings, Vec<Diagnostic>> {
+    let shown = path.to_string_lossy().into();
+    let path = absolute(path);
+    let base = path.parent().unwrap_or(Path::new("/")).to_string_lossy().into_owned();
+    let mut settings = Settings::default();
+    host_file::keys(&path, &shown, text, ("the settings", &TABLES), true, |reader, _, key, value| match key {
+        "notify" => {
+            settings.notify = notify::read(reader, value, &base);
+            true
+        }
+        _ => false,
+    })?;
+    Ok(settings)
+}

@@ -1,0 +1,264 @@
+//! What a watcher tells Prometheus: taken from each pass, rendered when asked.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `mod` | what is counted |
+//! | `server` | `/metrics` over HTTP, in a thread of its own |
+//!
+//! Counters begin at 0 with the watcher, as Prometheus expects.
+
+mod server;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use prometheus::core::Collector;
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+pub use server::{ListenError, listen};
+
+use crate::database::Undelivered;
+use crate::model::{DesiredState, Instance, ModelName, Status};
+use crate::pass::Pass;
+use crate::plan::{ActionKind, Found, Reason, WaitFor, WaitKind};
+
+/// What a pass may take, seconds: one with nothing to do takes some
+/// milliseconds, one that waits for the lock up to a minute.
+const BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+
+/// Everything that is counted; clones count together.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<Mutex<Counted>>);
+
+impl Metrics {
+    /// Nothing counted yet.
+    ///
+    /// # Errors
+    /// Two metrics share a name: a defect of herdsman.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        Ok(Self(Arc::new(Mutex::new(Counted::new()?))))
+    }
+
+    /// Counts a pass that took so long; `None`: it failed.
+    pub fn passed(&self, pass: Option<&Pass>, took: Duration) {
+        self.counted().passed(pass, took);
+    }
+
+    /// Notes what has not been delivered.
+    pub fn undelivered(&self, undelivered: &Undelivered) {
+        let counted = self.counted();
+        counted.pending.set(undelivered.pending.into());
+        counted.given_up.set(undelivered.given_up.into());
+    }
+
+    /// All of it, in Prometheus' text format 0.0.4.
+    ///
+    /// # Errors
+    /// A metric cannot be rendered: a defect of herdsman.
+    pub fn render(&self) -> Result<String, prometheus::Error> {
+        let counted = self.counted();
+        counted.tell_out_of_sync();
+        TextEncoder::new().encode_to_string(&counted.registry.gather())
+    }
+
+    fn counted(&self) -> MutexGuard<'_, Counted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
+struct Counted {
+    registry: Registry,
+    desired: IntGaugeVec,
+    observed: IntGaugeVec,
+    generation: IntGaugeVec,
+    by_hand: IntGaugeVec,
+    out_of_sync: GaugeVec,
+    passes: IntCounterVec,
+    duration: Histogram,
+    restarts: IntCounterVec,
+    crashes: IntCounterVec,
+    failed_starts: IntCounterVec,
+    drift: IntCounterVec,
+    invalid: IntGauge,
+    pending: IntGauge,
+    given_up: IntGauge,
+    /// Since when each model is not as declared; `None`: it is.
+    since: BTreeMap<ModelName, Option<Instant>>,
+}
+
+impl Counted {
+    fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let opts = |name: &str, help: &str| Opts::new(name, help);
+        let gauges = |name, help, labels: &[&str]| known(&registry, IntGaugeVec::new(opts(name, help), labels)?);
+        let counters = |name, help, labels: &[&str]| known(&registry, IntCounterVec::new(opts(name, help), labels)?);
+        let gauge = |name, help| known(&registry, IntGauge::new(name, help)?);
+        let out_of_sync =
+            opts("herdsman_model_out_of_sync_seconds", "For how long the model has not been as declared; 0 if it is.");
+        let duration = HistogramOpts::new("herdsman_pass_duration_seconds", "How long passes took.");
+        let counted = Self {
+            desired: gauges(
+                "herdsman_model_desired_state",
+                "1 for the state its definition wants, 0 for the others.",
+                &["model", "state"],
+            )?,
+            observed: gauges(
+                "herdsman_model_observed_state",
+                "1 for the state the model is in, 0 for the others.",
+                &["model", "state"],
+            )?,
+            generation: gauges("herdsman_model_generation", "The generation that is wanted.", &["model"])?,
+            by_hand: gauges(
+                "herdsman_model_by_hand",
+                "1 for what was asked for by hand and is in force: suspended, stopped, started.",
+                &["model", "what"],
+            )?,
+            out_of_sync: known(&registry, GaugeVec::new(out_of_sync, &["model"])?)?,
+            passes: counters(
+                "herdsman_passes_total",
+                "Passes, by how they went: ok, action_failed, failed.",
+                &["result"],
+            )?,
+            duration: known(&registry, Histogram::with_opts(duration.buckets(BUCKETS.to_vec()))?)?,
+            restarts: counters(
+                "herdsman_restarts_total",
+                "Servers started again, by why: crash, definition, rollback, retry, binary, reboot, by_hand, lost.",
+                &["model", "reason"],
+            )?,
+            crashes: counters("herdsman_crashes_total", "Servers that were ready and died.", &["model"])?,
+            failed_starts: counters("herdsman_failed_starts_total", "Servers that did not become ready.", &["model"])?,
+            drift: counters(
+                "herdsman_drift_total",
+                "Rows of the database that another program changed or deleted, and that were put back.",
+                &["model"],
+            )?,
+            invalid: gauge("herdsman_definitions_invalid", "Definition files that cannot be used.")?,
+            pending: gauge("herdsman_notifications_pending", "Notifications that are still to be delivered.")?,
+            given_up: gauge("herdsman_notifications_failed", "Notifications of the last 7 days that were given up.")?,
+            since: BTreeMap::new(),
+            registry: registry.clone(),
+        };
+        for result in ["ok", "action_failed", "failed"] {
+            counted.passes.with_label_values(&[result]);
+        }
+        let build = gauges("herdsman_build_info", "1, with the version of herdsman.", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let start = gauge("process_start_time_seconds", "When the watcher started, seconds since the epoch.")?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        start.set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+        Ok(counted)
+    }
+
+    fn passed(&mut self, pass: Option<&Pass>, took: Duration) {
+        self.duration.observe(took.as_secs_f64());
+        let Some(pass) = pass else { return self.passes.with_label_values(&["failed"]).inc() };
+        let failed = pass.outcomes.iter().any(|outcome| outcome.result.is_err());
+        self.passes.with_label_values(&[if failed { "action_failed" } else { "ok" }]).inc();
+        self.events(pass);
+        self.states(pass);
+    }
+
+    /// What happened.
+    fn events(&self, pass: &Pass) {
+        for finding in &pass.plan.findings {
+            let counter = match finding.what {
+                Found::Crashed(_) => &self.crashes,
+                Found::StartFailed(_) => &self.failed_starts,
+                Found::Ready { .. } => continue,
+            };
+            counter.with_label_values(&[finding.model.as_str()]).inc();
+        }
+        let actions: BTreeMap<_, _> = pass.plan.actions.iter().map(|action| (&action.model, action)).collect();
+        for outcome in pass.outcomes.iter().filter(|outcome| outcome.result.is_ok() && !outcome.only_begun) {
+            let reasons = actions.get(&outcome.model).map_or(&[][..], |action| &action.reasons);
+            if reasons.iter().any(|reason| matches!(reason, Reason::RowDrift { .. } | Reason::RowDeleted { .. })) {
+                self.drift.with_label_values(&[outcome.model.as_str()]).inc();
+            }
+            if matches!(outcome.kind, ActionKind::Restart | ActionKind::Start)
+                && let Some(why) = reasons.iter().filter_map(why_again).min()
+            {
+                self.restarts.with_label_values(&[outcome.model.as_str(), why.1]).inc();
+            }
+        }
+    }
+
+    /// How things stand.
+    fn states(&mut self, pass: &Pass) {
+        for family in [&self.desired, &self.observed, &self.generation] {
+            family.reset();
+        }
+        let Some(desired) = &pass.desired else { return };
+        self.invalid.set(i64::try_from(desired.unresolved.len()).unwrap_or(i64::MAX));
+        let live: BTreeMap<&ModelName, &Instance> = pass.observed.instances.iter().map(|i| (&i.model, i)).collect();
+        let names: BTreeSet<&ModelName> = desired.definitions.keys().chain(pass.records.models.keys()).collect();
+        for name in &names {
+            let record = pass.records.models.get(*name);
+            let wanted = desired.definitions.get(*name).map(|d| d.state).or(record.map(|record| record.state));
+            for state in DesiredState::ALL {
+                let is = i64::from(wanted == Some(state));
+                self.desired.with_label_values(&[name.as_str(), state.as_str()]).set(is);
+            }
+            let live = live.get(name).copied();
+            let (now, _) = Status::seen(record, live, live.is_some_and(|live| pass.has_proven(live)));
+            for status in Status::ALL {
+                self.observed.with_label_values(&[name.as_str(), status.as_str()]).set(i64::from(now == status));
+            }
+            let number = record.map_or(0, |record| record.generation.number);
+            self.generation.with_label_values(&[name.as_str()]).set(number.into());
+        }
+        self.by_hand.reset();
+        for waiting in &pass.plan.waiting {
+            let what = match waiting.on {
+                WaitFor::Suspended { .. } => "suspended",
+                WaitFor::StateByHand { state, .. } => WaitFor::words_by_hand(state).0,
+                _ => continue,
+            };
+            self.by_hand.with_label_values(&[waiting.model.as_str(), what]).set(1);
+        }
+        // What somebody wants by hand is nothing to raise an alarm for.
+        let waits = pass.plan.waiting.iter().filter(|w| !matches!(w.on.kind(), WaitKind::Note | WaitKind::ByHand));
+        let acts = pass.plan.actions.iter().map(|action| &action.model);
+        let out: BTreeSet<&ModelName> = waits.map(|waiting| &waiting.model).chain(acts).collect();
+        let before = std::mem::take(&mut self.since);
+        self.since = names
+            .into_iter()
+            .map(|name| {
+                let since = before.get(name).copied().flatten();
+                (name.clone(), out.contains(name).then(|| since.unwrap_or_else(Instant::now)))
+            })
+            .collect();
+    }
+
+    fn tell_out_of_sync(&self) {
+        self.out_of_sync.reset();
+        for (name, since) in &self.since {
+            let seconds = since.map_or(0.0, |since| since.elapsed().as_secs_f64());
+            self.out_of_sync.with_label_values(&[name.as_str()]).set(seconds);
+        }
+    }
+}
+
+/// Why a server is started again, the more telling the lower the number; `None`:
+/// that is no start *again*.
+const fn why_again(reason: &Reason) -> Option<(u8, &'static str)> {
+    match reason {
+        Reason::RolledBack { .. } => Some((0, "rollback")),
+        Reason::ProcessGone { .. } => Some((1, "crash")),
+        Reason::Rebooted => Some((2, "reboot")),
+        Reason::TriedAgain => Some((3, "retry")),
+        Reason::BinaryChanged => Some((4, "binary")),
+        Reason::FieldChanged { .. } | Reason::OtherSpec { .. } => Some((5, "definition")),
+        Reason::ByHand { .. } => Some((6, "by_hand")),
+        Reason::NotRunning => Some((7, "lost")),
+        _ => None,
+    }
+}
+
+fn known<M: Collector + Clone + 'static>(registry: &Registry, metric: M) -> Result<M, prometheus::Error> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}

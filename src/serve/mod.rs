@@ -1,0 +1,3 @@
+//! Everything that listens.
+
+pub mod metrics;

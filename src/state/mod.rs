@@ -1,0 +1,401 @@
+//! The state directory: what herdsman keeps besides the database.
+//!
+//! ```text
+//! <state-dir>/id           the state id that marks every process (0600)
+//! <state-dir>/herdsman.db  the database, unless --database says otherwise
+//! <state-dir>/lock         held during a pass
+//! <state-dir>/watch.lock   held while a watcher lives
+//! <state-dir>/notify.lock  held by the process that delivers notifications
+//! <state-dir>/logs/        one log per model
+//! <state-dir>/cache/       option catalogues by llama-server
+//! ```
+//!
+//! The id is a file of its own, so that a lost database loses no server.
+
+mod closing;
+mod reads;
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
+
+pub use self::reads::Reads;
+use crate::sys::failpoint::{Point, reach};
+use crate::sys::regular;
+use crate::sys::trust::{self, Untrusted};
+
+/// The state directory.
+#[derive(Clone, Debug)]
+pub struct StateDir {
+    path: PathBuf,
+}
+
+/// A held lock; dropping it releases it, and so does the death of the process.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+}
+
+/// Why the state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// It cannot be made or written.
+    #[error("cannot use the state directory: {action} {}: {source}; choose another with --state-dir", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The id is not one.
+    #[error(
+        "{} does not hold a state id; restore it, or delete it after stopping the servers it marked (their environment has HERDSMAN_STATE)",
+        .0.display()
+    )]
+    DamagedId(PathBuf),
+    /// The id is another one than that of the servers this watcher watches.
+    #[error("{} has another id than when this watcher started: it was replaced; start the watcher again", .0.display())]
+    OtherId(PathBuf),
+    /// A watcher lives already.
+    #[error("another watcher runs on {}; stop it first, or give this one another --state-dir", .0.display())]
+    Watched(PathBuf),
+    /// Others can change what is in it.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
+    /// Somebody else holds the lock.
+    #[error("another pass holds {} since more than {}; try again, or raise --lock-timeout", path.display(), crate::model::text::duration(*waited))]
+    Locked {
+        /// The lock.
+        path: PathBuf,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+}
+
+impl StateError {
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+/// How often a held lock is tried again: `flock` has no wait with a limit.
+const LOCK_POLL: Duration = Duration::from_millis(10);
+
+impl StateDir {
+    /// The directory at `path`, which need not exist.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// `$XDG_STATE_HOME/herdsman`, `~/.local/state/herdsman`, and
+    /// `/var/lib/herdsman` for root.
+    #[must_use]
+    pub fn default_path() -> PathBuf {
+        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+        if let Some(state) = absolute("XDG_STATE_HOME") {
+            return state.join("herdsman");
+        }
+        if rustix::process::geteuid().is_root() {
+            return PathBuf::from("/var/lib/herdsman");
+        }
+        absolute("HOME").unwrap_or_default().join(".local/state/herdsman")
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The default database.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.path.join("herdsman.db")
+    }
+
+    /// The servers' logs.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+
+    /// The log of one model.
+    #[must_use]
+    pub fn log(&self, model: &crate::model::ModelName) -> PathBuf {
+        self.logs().join(format!("{model}.log"))
+    }
+
+    /// Weights that servers download from a URL; absolute, for servers run
+    /// elsewhere.
+    #[must_use]
+    pub fn downloads(&self) -> PathBuf {
+        std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone()).join("downloads")
+    }
+
+    /// Option catalogues.
+    #[must_use]
+    pub fn cache(&self) -> PathBuf {
+        self.path.join("cache")
+    }
+
+    /// Makes it, for this user alone. Call it before anything is written there.
+    ///
+    /// # Errors
+    /// It cannot be made; or, for root, others can change it.
+    pub fn create(&self) -> Result<(), StateError> {
+        let created = DirBuilder::new().recursive(true).mode(0o700).create(&self.path);
+        reach(Point::StateDirMade);
+        created.map_err(StateError::io("create", &self.path))?;
+        let absolute = std::path::absolute(&self.path).map_err(StateError::io("find", &self.path))?;
+        Ok(trust::require(&absolute, &[])?)
+    }
+
+    /// The state id, if there is one.
+    ///
+    /// # Errors
+    /// It cannot be read, or is damaged.
+    pub fn id(&self) -> Result<Option<String>, StateError> {
+        /// An id has 36 characters and a newline.
+        const LONGEST: u64 = 256;
+        let path = self.path.join("id");
+        let text = match regular::read(&path, LONGEST) {
+            Ok(bytes) => String::from_utf8(bytes).unwrap_or_default(),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => return Err(StateError::DamagedId(path)),
+            Err(error) => return Err(StateError::io("read", &path)(error)),
+        };
+        let id = text.trim();
+        if uuid::Uuid::try_parse(id).is_err() {
+            return Err(StateError::DamagedId(path));
+        }
+        Ok(Some(id.to_owned()))
+    }
+
+    /// The state id, made now if there is none. Call it under the lock.
+    ///
+    /// # Errors
+    /// It can be neither read nor made.
+    pub fn id_or_new(&self) -> Result<String, StateError> {
+        if let Some(id) = self.id()? {
+            return Ok(id);
+        }
+        let id = uuid::Uuid::new_v4().to_string();
+        self.write_id(&id)?;
+        Ok(id)
+    }
+
+    /// Puts back what a watcher stands on, if somebody removed it under the
+    /// watcher: the directory and the id its servers are marked with. Whether
+    /// that was so.
+    ///
+    /// # Errors
+    /// It cannot be made, or belongs to other servers by now.
+    pub fn restore(&self, id: &str) -> Result<bool, StateError> {
+        match self.id()? {
+            Some(found) if found == id => Ok(false),
+            Some(_) => Err(StateError::OtherId(self.path.clone())),
+            None => {
+                self.create()?;
+                self.write_id(id)?;
+                Ok(true)
+            }
+        }
+    }
+
+    fn write_id(&self, id: &str) -> Result<(), StateError> {
+        let (path, new) = (self.path.join("id"), self.path.join("id.new"));
+        let write = || {
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            reach(Point::IdBegun);
+            writeln!(file, "{id}")?;
+            file.sync_all()?;
+            reach(Point::IdWritten);
+            std::fs::rename(&new, &path)?;
+            reach(Point::IdNamed);
+            Ok(())
+        };
+        write().map_err(StateError::io("write", &path))
+    }
+
+    /// Takes the lock of a pass.
+    ///
+    /// The descriptor is close-on-exec: no server inherits the lock, but a
+    /// child that was forked and has not executed its server yet still holds
+    /// it, so no other pass can miss that child.
+    ///
+    /// # Errors
+    /// [`StateError::Locked`] after `timeout`.
+    pub fn lock(&self, timeout: Duration) -> Result<Lock, StateError> {
+        let path = self.path.join("lock");
+        match lock_within(&path, timeout)? {
+            Some(lock) => Ok(lock),
+            None => Err(StateError::Locked { path, waited: timeout }),
+        }
+    }
+
+    /// Takes the lock of the watcher, for its life, and notes there what it reads.
+    ///
+    /// # Errors
+    /// [`StateError::Watched`] when another watcher lives.
+    pub fn watch_lock(&self, reads: &Reads) -> Result<Lock, StateError> {
+        // Whoever asks whether there is a watcher holds it for a moment.
+        const MOMENT: Duration = Duration::from_millis(500);
+        let path = self.path.join("watch.lock");
+        let lock = lock_within(&path, MOMENT)?.ok_or_else(|| StateError::Watched(self.path.clone()))?;
+        reads.note(&lock.file).map_err(StateError::io("write", &path))?;
+        Ok(lock)
+    }
+
+    /// What the watcher that lives on this directory reads; `None`: there is
+    /// none, or it does not say.
+    ///
+    /// # Errors
+    /// Its lock cannot be looked at.
+    pub fn watched(&self) -> Result<Option<Reads>, StateError> {
+        let noted = || regular::read(&self.path.join("watch.lock"), Reads::LONGEST).ok();
+        Ok(if self.has_watcher()? { noted().and_then(|noted| serde_json::from_slice(&noted).ok()) } else { None })
+    }
+
+    /// Takes the lock of whoever delivers notifications, if it is free.
+    ///
+    /// # Errors
+    /// [`StateError::Locked`] when another process delivers.
+    pub fn notify_lock(&self) -> Result<Lock, StateError> {
+        let path = self.path.join("notify.lock");
+        lock_within(&path, Duration::ZERO)?.ok_or(StateError::Locked { path, waited: Duration::ZERO })
+    }
+
+    /// Whether a watcher lives on this directory.
+    ///
+    /// # Errors
+    /// Its lock cannot be looked at.
+    pub fn has_watcher(&self) -> Result<bool, StateError> {
+        let path = self.path.join("watch.lock");
+        match regular::open(&path) {
+            Ok((file, _)) => match file.try_lock_shared() {
+                Ok(()) => Ok(false),
+                Err(TryLockError::WouldBlock) => Ok(true),
+                Err(TryLockError::Error(source)) => Err(StateError::io("lock", &path)(source)),
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(StateError::io("open", &path)(error)),
+        }
+    }
+}
+
+/// Takes a lock, if it can be had within `timeout`.
+fn lock_within(path: &Path, timeout: Duration) -> Result<Option<Lock>, StateError> {
+    let begun = Instant::now();
+    let file = open_lock(path)?;
+    reach(Point::LockMade);
+    loop {
+        match file.try_lock() {
+            Ok(()) => {
+                reach(Point::LockTaken);
+                return Ok(Some(Lock { file }));
+            }
+            Err(TryLockError::Error(source)) => return Err(StateError::io("lock", path)(source)),
+            Err(TryLockError::WouldBlock) if begun.elapsed() >= timeout => return Ok(None),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_POLL),
+        }
+    }
+}
+
+fn open_lock(path: &Path) -> Result<File, StateError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        // What leads elsewhere is not ours to write to.
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)
+        .map_err(StateError::io("open", path))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_is_made_once_and_is_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::new(dir.path().join("a/b"));
+        assert_eq!(state.id().unwrap(), None);
+        state.create().unwrap();
+        let id = state.id_or_new().unwrap();
+        assert_eq!(state.id_or_new().unwrap(), id);
+        let mode = |p: &str| std::fs::metadata(state.path().join(p)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("id"), mode(".")), (0o600, 0o700));
+    }
+
+    #[test]
+    fn a_damaged_id_is_an_error_and_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::new(dir.path().to_owned());
+        std::fs::write(dir.path().join("id"), "what?").unwrap();
+        assert!(matches!(state.id_or_new(), Err(StateError::DamagedId(_))));
+        assert_eq!(std::fs::read_to_string(dir.path().join("id")).unwrap(), "what?");
+    }
+
+    #[test]
+    fn no_state_directory_does_harm() {
+        let dir = tempfile::tempdir().unwrap();
+        let words: &[&[u8]] = &[b"urn:uuid:", b"{", b"}", b"-", b"\n"];
+        let target =
+            crate::hostile::Target { name: "state", words, memory: 64 << 10, memory_per_byte: 0, ..Default::default() };
+        crate::hostile::survives(target, move |bytes| {
+            std::fs::write(dir.path().join("id"), bytes).unwrap();
+            let state = StateDir::new(dir.path().to_owned());
+            if let Ok(id) = state.id() {
+                // It becomes a variable of every server's environment.
+                assert!(id.is_some_and(|id| id.len() <= 45 && id.bytes().all(|byte| byte.is_ascii_graphic())));
+            }
+        });
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_is_an_error_and_no_wait() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::new(dir.path().to_owned());
+        for name in ["id", "watch.lock"] {
+            mknodat(CWD, dir.path().join(name), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        }
+        assert!(matches!(state.id(), Err(StateError::Io { .. })));
+        assert!(matches!(state.has_watcher(), Err(StateError::Io { .. })));
+    }
+
+    #[test]
+    fn the_lock_excludes_and_is_free_again_after_it_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::new(dir.path().to_owned());
+        let held = state.lock(Duration::ZERO).unwrap();
+        assert!(matches!(state.lock(Duration::from_millis(20)), Err(StateError::Locked { .. })));
+        drop(held);
+        // A process that another test starts may hold a copy until it executes.
+        assert!(state.lock(Duration::from_secs(1)).is_ok());
+    }
+
+    #[test]
+    fn a_watcher_is_noticed_by_its_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::new(dir.path().to_owned());
+        assert!(!state.has_watcher().unwrap());
+        let file = open_lock(&dir.path().join("watch.lock")).unwrap();
+        assert!(!state.has_watcher().unwrap(), "a lock nobody holds is no watcher");
+        file.lock().unwrap();
+        assert!(state.has_watcher().unwrap());
+    }
+}

@@ -1,0 +1,7 @@
+//! Small things of the operating system that several parts need.
+
+pub mod failpoint;
+pub(crate) mod links;
+pub(crate) mod program;
+pub(crate) mod regular;
+pub mod trust;

@@ -1,0 +1,257 @@
+//! Runs another program to its end, or to a deadline, and leaves nothing
+//! behind: what it started ends with it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+use crate::model::text::printable;
+use crate::sys::failpoint::{Point, reach};
+
+/// What a program may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// From its start to its end.
+    pub time: Duration,
+    /// Bytes kept of each output; what comes after is read and dropped.
+    pub output: usize,
+}
+
+/// What a program left.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub end: End,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    /// Whether it wrote more than was kept.
+    pub is_cut: bool,
+}
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Code(i32),
+    Signal(i32),
+}
+
+impl fmt::Display for End {
+    /// As the end of a sentence that begins with the program.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "ended with exit code {code}"),
+            Self::Signal(signal) => write!(f, "was killed by signal {signal}"),
+        }
+    }
+}
+
+impl Output {
+    /// How it ended, and the last thing it said.
+    pub fn complaint(&self) -> String {
+        let said = String::from_utf8_lossy(&self.stderr);
+        match said.lines().map(str::trim).rfind(|line| !line.is_empty()) {
+            Some(line) => format!("{}: {}", self.end, printable(line)),
+            None => self.end.to_string(),
+        }
+    }
+}
+
+/// Why there is no [`Output`]: the end of a sentence that begins with the
+/// program.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProgramError {
+    /// It is not there, or cannot be executed.
+    #[error("cannot be started: {0}")]
+    Start(io::Error),
+    /// It was ended.
+    #[error("did not end within {} s", .0.as_secs_f32())]
+    TooLong(Duration),
+    /// Out of descriptors, for one.
+    #[error("cannot be watched ({0})")]
+    Watch(#[from] io::Error),
+}
+
+/// Runs `command` to its end, with `input` to read.
+///
+/// # Errors
+/// It does not start, or does not end in time.
+pub(crate) fn run(command: &mut Command, input: &[u8], limits: Limits) -> Result<Output, ProgramError> {
+    run_until(command, input, limits, None)
+}
+
+/// [`run`], which also ends the program once `stop` can be read.
+///
+/// # Errors
+/// As [`run`]: one that was stopped did not end in time.
+pub(crate) fn run_until(
+    command: &mut Command,
+    input: &[u8],
+    limits: Limits,
+    stop: Option<BorrowedFd<'_>>,
+) -> Result<Output, ProgramError> {
+    // A group of its own: whatever it starts ends with it.
+    command.stdin(stdin(input)?).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    reach(Point::ProgramStart);
+    let running = Running::start(command).map_err(ProgramError::Start)?;
+    reach(Point::ProgramStarted);
+    let finished = running.finish(Instant::now() + limits.time, limits.output, stop);
+    reach(Point::ProgramEnded);
+    finished?.ok_or(ProgramError::TooLong(limits.time))
+}
+
+/// A file in memory: unlike a pipe, it needs nobody who goes on writing.
+fn stdin(input: &[u8]) -> io::Result<Stdio> {
+    if input.is_empty() {
+        return Ok(Stdio::null());
+    }
+    let mut file = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
+    file.write_all(input)?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
+/// A child of ours: killed with its group, and reaped, when dropped.
+struct Running {
+    child: Child,
+    reaped: bool,
+}
+
+/// Programs that threads of this process wait for, by pid, and how many are being
+/// started just now.
+static WAITED_FOR: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+static STARTING: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether a dead child is, or may be, a program that a thread of this process
+/// waits for: nobody else may reap it.
+pub(crate) fn is_waited_for(pid: i32) -> bool {
+    // A start may hang in a file system, so it is not waited for.
+    let is_known = |pids: &BTreeSet<u32>| u32::try_from(pid).is_ok_and(|pid| pids.contains(&pid));
+    STARTING.load(Ordering::SeqCst) > 0 || is_known(&waited_for())
+}
+
+fn waited_for() -> MutexGuard<'static, BTreeSet<u32>> {
+    WAITED_FOR.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Running {
+    fn start(command: &mut Command) -> io::Result<Self> {
+        STARTING.fetch_add(1, Ordering::SeqCst);
+        let child = command.spawn().inspect(|child| {
+            waited_for().insert(child.id());
+        });
+        STARTING.fetch_sub(1, Ordering::SeqCst);
+        Ok(Self { child: child?, reaped: false })
+    }
+
+    /// Collects output until the program ends; `None`: it did not by `deadline`,
+    /// or until `stop`.
+    fn finish(mut self, deadline: Instant, most: usize, stop: Option<BorrowedFd<'_>>) -> io::Result<Option<Output>> {
+        let pidfd = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty())?;
+        let mut stdout = Capture::new(self.child.stdout.take(), most)?;
+        let mut stderr = Capture::new(self.child.stderr.take(), most)?;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
+            fds.extend(stdout.pipe.as_ref().map(|pipe| PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)));
+            fds.extend(stderr.pipe.as_ref().map(|pipe| PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)));
+            let before_stop = fds.len();
+            fds.extend(stop.map(|stop| PollFd::from_borrowed_fd(stop, PollFlags::IN)));
+            match poll(&mut fds, Some(&Timespec::try_from(left).map_err(io::Error::other)?)) {
+                Ok(_) => {}
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            let ended = !fds[0].revents().is_empty();
+            let stopped = fds.get(before_stop).is_some_and(|stop| !stop.revents().is_empty());
+            drop(fds);
+            if stopped {
+                return Ok(None);
+            }
+            // After the end too: what it wrote last is still in the pipe.
+            stdout.read()?;
+            stderr.read()?;
+            if ended {
+                let end = end(self.reap()?);
+                let is_cut = stdout.is_cut || stderr.is_cut;
+                return Ok(Some(Output { end, stdout: stdout.kept, stderr: stderr.kept, is_cut }));
+            }
+        }
+    }
+
+    /// Ends the group and reaps the child, in this order: until it is reaped, no
+    /// other group can have its number.
+    fn reap(&mut self) -> io::Result<ExitStatus> {
+        self.reaped = true;
+        // It fails only when there is nobody left.
+        let _gone = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        let status = self.child.wait();
+        waited_for().remove(&self.child.id());
+        status
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.reaped {
+            let _status = self.reap();
+        }
+    }
+}
+
+fn end(status: ExitStatus) -> End {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => End::Code(code),
+        (None, signal) => End::Signal(signal.unwrap_or_default()),
+    }
+}
+
+/// The beginning of what comes out of a pipe.
+struct Capture<P> {
+    /// `None` once the other end is closed.
+    pipe: Option<P>,
+    kept: Vec<u8>,
+    /// How much is kept, bytes.
+    most: usize,
+    is_cut: bool,
+}
+
+impl<P: Read + AsFd> Capture<P> {
+    fn new(pipe: Option<P>, most: usize) -> io::Result<Self> {
+        if let Some(pipe) = &pipe {
+            rustix::io::ioctl_fionbio(pipe, true)?;
+        }
+        Ok(Self { pipe, kept: Vec::new(), most, is_cut: false })
+    }
+
+    /// Reads what is there, at most one buffer, so that a program that never
+    /// stops writing still meets its deadline.
+    fn read(&mut self) -> io::Result<()> {
+        let Some(pipe) = &mut self.pipe else { return Ok(()) };
+        // As large as a pipe, so that one read takes all a program left in it.
+        let mut buffer = [0; 1 << 16];
+        match pipe.read(&mut buffer) {
+            Ok(0) => self.pipe = None,
+            Ok(length) => {
+                let room = self.most - self.kept.len();
+                self.is_cut |= length > room;
+                self.kept.extend_from_slice(&buffer[..length.min(room)]);
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}

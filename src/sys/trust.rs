@@ -1,0 +1,218 @@
+//! Whether others can change what herdsman goes by.
+//!
+//! As root herdsman runs what definitions, records and llama-servers say. Who
+//! can write to one of those, or to a directory on the way there, could run
+//! anything as root: so root refuses them. A directory such as `/tmp`, where
+//! nobody can rename what belongs to another (sticky), may be on the way.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use crate::sys::links;
+
+/// Others can change what is at a path.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", self.told())]
+pub struct Untrusted {
+    /// What was asked for.
+    path: PathBuf,
+    /// What on the way there others can change; the same where it is that.
+    place: PathBuf,
+    how: How,
+}
+
+/// How others can change it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// Its mode lets them.
+    Mode(u32),
+    /// It belongs to another user.
+    Owner(u32),
+}
+
+/// In a directory's mode: nobody can replace there what belongs to another.
+const STICKY: u32 = 0o1000;
+
+/// What to do with something in a directory that is for everybody.
+const ELSEWHERE: &str = "put it elsewhere, into a directory of its own that only root can write to";
+
+impl Untrusted {
+    fn told(&self) -> String {
+        let Self { path, place, how } = self;
+        let (path, shown) = (path.display(), place.display());
+        let leads = if *place == self.path { String::new() } else { format!(", on the way to {path},") };
+        let (what, fix) = match how {
+            How::Mode(mode) => {
+                // Such as `/tmp`: everybody's on purpose, and closed it breaks the host.
+                let is_shared = mode & STICKY != 0;
+                let fix = if is_shared { ELSEWHERE.to_owned() } else { format!("`chmod go-w {shown}`") };
+                (format!("can be written by others (mode {mode:04o})"), fix)
+            }
+            How::Owner(uid) => (format!("belongs to user {uid}, not to root"), format!("`chown root {shown}`")),
+        };
+        let or = if is_root() { ", or run herdsman as a user of its own" } else { "" };
+        format!("{shown}{leads} {what}, who could so make herdsman run anything: {fix}{or}")
+    }
+}
+
+/// Refuses `path`, absolute, if this is root and others can change it, or what
+/// the way there leads through. Users in `owners` are trusted like root. What
+/// is not there cannot be changed: whoever needs it says that it is missing.
+///
+/// # Errors
+/// [`Untrusted`] names the first place that others can change.
+pub fn require(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
+    if !is_root() {
+        return Ok(());
+    }
+    let followed = links::follow(path, |place, metadata, is_last| {
+        let Some(metadata) = metadata else { return Err(Stop::Nothing) };
+        let access = Access::of(metadata);
+        // Nobody writes to a link; who owns it can put another in its place.
+        let written = access.written_by_others().filter(|_| !metadata.is_symlink());
+        let safe_on_the_way = access.is_sticky() && !is_last;
+        match access.foreign(owners).or(written.filter(|_| !safe_on_the_way)) {
+            Some(how) => Err(Stop::Untrusted(Untrusted { path: path.to_owned(), place: place.to_owned(), how })),
+            None => Ok(()),
+        }
+    });
+    match followed {
+        Err(Stop::Untrusted(untrusted)) => Err(untrusted),
+        Ok(_) | Err(Stop::Nothing) => Ok(()),
+    }
+}
+
+/// What ends the way.
+enum Stop {
+    /// Others can change this.
+    Untrusted(Untrusted),
+    /// There is nothing, or nothing that can be opened either.
+    Nothing,
+}
+
+impl From<io::Error> for Stop {
+    fn from(_: io::Error) -> Self {
+        Self::Nothing
+    }
+}
+
+/// Refuses, as [`require`] does, the directory that the file at `path` really
+/// lies in.
+///
+/// # Errors
+/// [`Untrusted`] names the first place that others can change.
+pub fn require_directory_of(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
+    let directory = |path: &Path| path.parent().unwrap_or(Path::new("/")).to_owned();
+    require(&directory(path), owners)?;
+    // Where it cannot be followed it cannot be opened either.
+    let real = links::real(path).unwrap_or_else(|_| path.to_owned());
+    require(&directory(&real), owners)
+}
+
+/// Refuses the file at `path`, absolute, in which the host's owner decides
+/// something: for root as [`require`] does, for others if every user can write it.
+///
+/// # Errors
+/// [`Untrusted`].
+pub fn require_file(path: &Path) -> Result<(), Untrusted> {
+    if is_root() {
+        return require(path, &[]);
+    }
+    let mode = fs::metadata(path).map_or(0, |metadata| metadata.mode() & 0o7777);
+    let untrusted = || Untrusted { path: path.to_owned(), place: path.to_owned(), how: How::Mode(mode) };
+    if mode & 0o002 == 0 { Ok(()) } else { Err(untrusted()) }
+}
+
+/// Whether this is root, and so would run what others write with more rights
+/// than theirs. Root of a user namespace that knows no other user (`unshare
+/// --map-root-user`) has the rights of whoever made it, and is not.
+fn is_root() -> bool {
+    static IS_ROOT: LazyLock<bool> = LazyLock::new(|| rustix::process::geteuid().is_root() && !is_alone(&UID_MAP));
+    *IS_ROOT
+}
+
+/// `FIRST FIRST-OUTSIDE COUNT` of each range of users that this namespace knows;
+/// herdsman neither leaves it nor becomes another user.
+static UID_MAP: LazyLock<String> = LazyLock::new(|| fs::read_to_string("/proc/self/uid_map").unwrap_or_default());
+
+fn is_alone(map: &str) -> bool {
+    map.split_whitespace().skip(2).step_by(3).eq(["1"])
+}
+
+/// Who can write to a file or directory, as far as its metadata tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Access {
+    uid: u32,
+    gid: u32,
+    mode: u32,
+}
+
+impl Access {
+    pub fn of(metadata: &impl MetadataExt) -> Self {
+        Self { uid: metadata.uid(), gid: metadata.gid(), mode: metadata.mode() & 0o7777 }
+    }
+
+    /// Refuses the file or directory at `path`, apart from the way there, if
+    /// this is root.
+    pub fn require(self, path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
+        if !is_root() {
+            return Ok(());
+        }
+        match self.foreign(owners).or(self.written_by_others()) {
+            Some(how) => Err(Untrusted { path: path.to_owned(), place: path.to_owned(), how }),
+            None => Ok(()),
+        }
+    }
+
+    /// The owner, if that is neither root nor trusted like it. A user of
+    /// another namespace, who has no number here, is the one who gave us ours.
+    fn foreign(self, owners: &[u32]) -> Option<How> {
+        let trusted = self.uid == 0 || owners.contains(&self.uid) || self.uid == UNMAPPED && is_in_a_namespace();
+        (!trusted).then_some(How::Owner(self.uid))
+    }
+
+    /// Its mode, if that lets others write. Root's own group is root's.
+    fn written_by_others(self) -> Option<How> {
+        let group = self.mode & 0o020 != 0 && self.gid != 0;
+        (group || self.mode & 0o002 != 0).then_some(How::Mode(self.mode))
+    }
+
+    /// Whether what lies in it is safe from those who can write to it.
+    fn is_sticky(self) -> bool {
+        self.mode & STICKY != 0
+    }
+}
+
+/// What the kernel shows in place of a number that a namespace does not know.
+const UNMAPPED: u32 = 65534;
+
+/// Whether this user namespace knows only some of the machine's users.
+fn is_in_a_namespace() -> bool {
+    !UID_MAP.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_who_calls_himself_root_is_not() {
+        assert!(is_alone("         0       1000          1\n"));
+        assert!(!is_alone("         0          0 4294967295\n"));
+        assert!(!is_alone("         0     100000      65536\n"));
+        assert!(!is_alone("0 1000 1\n1 100000 65536\n") && !is_alone(""));
+    }
+
+    #[test]
+    fn who_can_write_is_told_by_owner_group_and_mode() {
+        let access = |uid, gid, mode| Access { uid, gid, mode };
+        assert_eq!(access(0, 0, 0o775).written_by_others(), None, "root's own group");
+        assert_eq!(access(0, 7, 0o775).written_by_others(), Some(How::Mode(0o775)));
+        assert_eq!(access(0, 0, 0o1777).written_by_others(), Some(How::Mode(0o1777)));
+        assert_eq!(access(7, 7, 0o755).foreign(&[]), Some(How::Owner(7)));
+        assert_eq!(access(7, 7, 0o755).foreign(&[7]), None);
+    }
+}
