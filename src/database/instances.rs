@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row, params};
 use super::Problem;
 use super::fields::{count, name, optional_time, parsed, time, unreadable};
 use crate::model::{
-    BinaryIdentity, InstanceId, InstanceRecord, InstanceState, ProcessId, Progress, SpecHash, Timestamp,
+    BinaryIdentity, Handle, InstanceId, InstanceRecord, InstanceState, ProcessId, Progress, SpecHash, Timestamp,
 };
 
 const TABLE: &str = "herdsman_instances";
@@ -21,7 +21,7 @@ pub(super) fn put(connection: &Connection, instance: &InstanceRecord) -> Result<
         host,
         port,
         state,
-        process,
+        handle,
         started_at,
         progress: (progress, progress_at),
         ready,
@@ -29,6 +29,7 @@ pub(super) fn put(connection: &Connection, instance: &InstanceRecord) -> Result<
         log_offset,
         binary,
     } = instance;
+    let process = handle.as_ref().map(Handle::process);
     let (state, deadline) = state_to_words(*state);
     let mut statement = connection.prepare_cached(
         "INSERT OR REPLACE INTO herdsman_instances (id, name, generation, spec, host, port, state, drain_deadline,
@@ -45,10 +46,10 @@ pub(super) fn put(connection: &Connection, instance: &InstanceRecord) -> Result<
         port,
         state,
         deadline.map(|at| at.0),
-        process.as_ref().map(|process| process.pid),
-        process.as_ref().map(|process| process.start_ticks.cast_signed()),
-        process.as_ref().map(|process| &process.boot_id),
-        process.as_ref().map(|process| process.pid_namespace.cast_signed()),
+        process.map(|process| process.pid),
+        process.map(|process| process.start_ticks.cast_signed()),
+        process.map(|process| &process.boot_id),
+        process.map(|process| process.pid_namespace.cast_signed()),
         started_at.0,
         progress.0.cast_signed(),
         progress_at.0,
@@ -94,7 +95,7 @@ fn read(row: &Row<'_>, id: &str) -> rusqlite::Result<InstanceRecord> {
         host: row.get(4)?,
         port: row.get(5)?,
         state: parsed(row, 6, |word| state_from_words(word, deadline).ok_or_else(|| format!("state `{word}`")))?,
-        process: process(row)?,
+        handle: process(row)?.map(Handle::from),
         started_at: time(row, 12)?,
         progress: (Progress(count(row, 13)?), time(row, 14)?),
         ready: optional_time(row, 15)?.zip(optional_time(row, 16)?),

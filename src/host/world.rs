@@ -10,7 +10,7 @@ use super::{FromGit, Host, HostError, Places, working_directory};
 use crate::definition::{self, LoadOptions, Loader, ReadFrom};
 use crate::instance;
 use crate::model::{
-    Change, Death, Desired, FailureCause, Instance, Launch, ModelName, Observed, ProcessId, Provenance, Records,
+    Change, Death, Desired, FailureCause, Handle, Instance, Launch, ModelName, Observed, Provenance, Records,
     StopTarget, Timestamp,
 };
 use crate::owner::policy::Policy;
@@ -143,11 +143,14 @@ impl World for Host {
         instance::log_length(log).unwrap_or(0)
     }
 
-    fn spawn(&mut self, launch: &Launch) -> Result<ProcessId, Death> {
+    fn spawn(&mut self, launch: &Launch) -> Result<Handle, Death> {
         if let Some(message) = self.refusal(launch) {
             return Err(Death { cause: FailureCause::Spawn, message });
         }
-        self.processes.spawn(launch).map_err(|error| Death { cause: FailureCause::Spawn, message: error.to_string() })
+        self.processes
+            .spawn(launch)
+            .map(Handle::from)
+            .map_err(|error| Death { cause: FailureCause::Spawn, message: error.to_string() })
     }
 
     fn stop(&mut self, targets: &[StopTarget]) -> Vec<Result<(), String>> {

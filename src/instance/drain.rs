@@ -173,7 +173,7 @@ impl Host {
         let now = Timestamp(jiff::Timestamp::now().as_millisecond());
         let sockets = |instance: &&Instance| {
             let at_the_look = self.drains.sockets.get(&instance.id);
-            at_the_look.cloned().unwrap_or_else(|| sockets_of(instance.process.pid))
+            at_the_look.cloned().unwrap_or_else(|| sockets_of(instance.handle.pid()))
         };
         let sockets: Vec<BTreeSet<u64>> = instances.iter().map(sockets).collect();
         let looks_on = self.drains.looks_on;
@@ -203,7 +203,7 @@ impl Host {
     fn await_end(&mut self, instance: &Instance, now: Timestamp) -> Busy {
         let Some(asked) = self.drains.asked.get(&instance.id) else { return Busy::No };
         let until = Instant::now() + asked.left(now, self.drains.looks_on);
-        self.drains.awaited.push((instance.process.clone(), asked.sockets.clone(), until));
+        self.drains.awaited.push((instance.handle.process().clone(), asked.sockets.clone(), until));
         asked.busy
     }
 }

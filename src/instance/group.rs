@@ -14,7 +14,7 @@ use super::endpoint::{Endpoint, Target};
 use super::process;
 use super::scan::Marked;
 use super::socket::{self, Listening};
-use crate::model::{InstanceId, InstanceRecord};
+use crate::model::{Handle, InstanceId, InstanceRecord};
 
 /// A marked process and its sockets.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ pub(super) fn roles(group: &[Member], recorded: Option<&InstanceRecord>) -> Opti
     if let Some(server) = serving {
         return Some(Roles { main: top(group, server), server });
     }
-    let process = recorded.and_then(|record| record.process.as_ref());
+    let process = recorded.and_then(|record| record.handle.as_ref().map(Handle::process));
     let is_recorded = |index: &usize| {
         let Marked { pid, start_ticks, .. } = group[*index].marked;
         process.is_some_and(|process| (process.pid, process.start_ticks) == (pid, start_ticks))

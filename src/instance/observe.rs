@@ -25,8 +25,8 @@ use super::scan::{self, Scan};
 use super::socket::{self, Listening};
 use super::{Host, HostError, process};
 use crate::model::{
-    Death, Health, Instance, InstanceId, InstanceRecord, Leftover, Listener, ModelName, Observed, ProcessId, Progress,
-    Served, Timestamp,
+    Death, Handle, Health, Instance, InstanceId, InstanceRecord, Leftover, Listener, ModelName, Observed, ProcessId,
+    Progress, Served, Timestamp,
 };
 
 /// How long a look waits for processes that are on their way out: the kernel
@@ -49,7 +49,7 @@ impl Host {
         // Until they are gone, their ports look like somebody else's.
         let unseen = |record: &&InstanceRecord| ours.iter().all(|marked| marked.id != record.id);
         let absent: Vec<&InstanceRecord> = recorded.iter().filter(unseen).collect();
-        for process in absent.iter().filter_map(|record| record.process.as_ref()) {
+        for process in absent.iter().filter_map(|record| record.handle.as_ref().map(Handle::process)) {
             self.await_exit(process, patience);
         }
         for (pid, start_ticks) in leaving {
@@ -65,10 +65,11 @@ impl Host {
         let seen: BTreeSet<&InstanceId> = instances.iter().map(|instance| &instance.id).collect();
         let unseen = recorded.iter().filter(|record| !seen.contains(&record.id));
         let guarded = guarded_starts(recorded)?;
-        let (unknown, dead): (Vec<_>, Vec<_>) = unseen.partition(|record| match &record.process {
-            Some(process) => self.may_live(process, patience),
-            None => guarded.iter().any(|started| *started >= record.started_at),
-        });
+        let (unknown, dead): (Vec<_>, Vec<_>) =
+            unseen.partition(|record| match record.handle.as_ref().map(Handle::process) {
+                Some(process) => self.may_live(process, patience),
+                None => guarded.iter().any(|started| *started >= record.started_at),
+            });
         let unknown = unknown.into_iter().map(|record| record.id.clone()).collect();
         // Again, for those that have died since.
         self.reap();
@@ -107,7 +108,7 @@ impl Host {
     /// Where each instance can be asked now, if it lives and owns its socket.
     pub(super) fn targets(&self, instances: &[&Instance]) -> Vec<Option<Target>> {
         let endpoint = |instance: &&Instance| {
-            let ProcessId { pid, start_ticks, .. } = instance.process;
+            let &ProcessId { pid, start_ticks, .. } = instance.handle.process();
             process::is_alive(pid, start_ticks).ok().filter(|alive| *alive)?;
             Some((pid, endpoint(pid).ok()?))
         };
@@ -155,7 +156,7 @@ impl Host {
                 None => leftovers.push(Leftover {
                     id: oldest.id.clone(),
                     model: oldest.model.clone(),
-                    process: self.identity(oldest.pid, oldest.start_ticks),
+                    handle: self.identity(oldest.pid, oldest.start_ticks).into(),
                 }),
             }
         }
@@ -166,8 +167,8 @@ impl Host {
         let seen = serving.into_iter().zip(healths);
         let mut instances: Vec<Instance> =
             seen.map(|((group, roles), health)| self.instance(&group, roles, health, boot)).collect();
-        instances.sort_by(|a, b| order(&a.model, &a.process).cmp(&order(&b.model, &b.process)));
-        leftovers.sort_by(|a, b| order(&a.model, &a.process).cmp(&order(&b.model, &b.process)));
+        instances.sort_by(|a, b| order(&a.model, a.handle.process()).cmp(&order(&b.model, b.handle.process())));
+        leftovers.sort_by(|a, b| order(&a.model, a.handle.process()).cmp(&order(&b.model, b.handle.process())));
         Ok((instances, leftovers))
     }
 
@@ -187,7 +188,7 @@ impl Host {
             id: main.id.clone(),
             model: main.model.clone(),
             spec: main.spec.clone(),
-            process: self.identity(main.pid, main.start_ticks),
+            handle: self.identity(main.pid, main.start_ticks).into(),
             started_at: process::started_at(boot, main.start_ticks),
             url: server.endpoint.url(),
             host: server.endpoint.host.clone(),
@@ -236,7 +237,7 @@ impl Host {
 /// When processes of ours that may not be read started, for starts that were
 /// intended and never recorded: one of them may be what became of it.
 fn guarded_starts(recorded: &[InstanceRecord]) -> Result<Vec<Timestamp>, HostError> {
-    if recorded.iter().all(|record| record.process.is_some()) {
+    if recorded.iter().all(|record| record.handle.is_some()) {
         return Ok(Vec::new());
     }
     let boot = process::boot_time().map_err(HostError::reading("/proc/stat"))?;

@@ -17,7 +17,7 @@ use super::marker::{Environment, INSTANCE, STATE};
 use super::pidfd::Pidfd;
 use super::process::{self, Stat};
 use super::scan;
-use crate::model::{InstanceId, ModelName, StopTarget};
+use crate::model::{Handle, InstanceId, ModelName, StopTarget};
 use crate::sys::failpoint::{Point, reach};
 
 /// What SIGTERM is given: an idle server takes 3 to 16 ms.
@@ -158,7 +158,7 @@ impl Host {
     /// The target's pidfd once it is known to be the target's; `None` when it
     /// is gone.
     fn identify(&self, target: &StopTarget) -> Result<Option<Pidfd>, StopError> {
-        let StopTarget { process, id, model, .. } = target;
+        let StopTarget { handle: Handle::Process(process), id, model, .. } = target;
         if process.boot_id != self.boot_id {
             return Ok(None);
         }
@@ -208,7 +208,7 @@ impl Stopping<'_> {
         match self.outcome {
             Ok(true) => Ok(()),
             Ok(false) => {
-                let StopTarget { model, process, .. } = self.target;
+                let StopTarget { model, handle: Handle::Process(process), .. } = self.target;
                 Err(StopError::StillAlive { model: model.clone(), pid: process.pid })
             }
             Err(error) => Err(error),
@@ -217,7 +217,7 @@ impl Stopping<'_> {
 }
 
 fn kernel(target: &StopTarget, source: io::Error) -> StopError {
-    StopError::Kernel { model: target.model.clone(), pid: target.process.pid, source }
+    StopError::Kernel { model: target.model.clone(), pid: target.handle.pid(), source }
 }
 
 /// A process that ends with a target.
@@ -234,7 +234,7 @@ struct Other {
 /// What `sudo` made another user's cannot be ended and is left.
 fn in_sessions(targets: &[StopTarget], identified: &[Result<Option<Pidfd>, StopError>]) -> Vec<Other> {
     let alive = targets.iter().zip(identified).enumerate().filter(|(_, (_, found))| matches!(found, Ok(Some(_))));
-    let leaders: BTreeMap<i32, usize> = alive.map(|(index, (target, _))| (target.process.pid, index)).collect();
+    let leaders: BTreeMap<i32, usize> = alive.map(|(index, (target, _))| (target.handle.pid(), index)).collect();
     let user = rustix::process::geteuid().as_raw();
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -244,7 +244,7 @@ fn in_sessions(targets: &[StopTarget], identified: &[Result<Option<Pidfd>, StopE
         let is_ours = std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|meta| meta.uid() == user);
         let start_ticks = Stat::of(pid).ok()??.start_ticks;
         let pidfd = Pidfd::open(pid, start_ticks).ok()??;
-        let StopTarget { process, .. } = &targets[index];
+        let StopTarget { handle: Handle::Process(process), .. } = &targets[index];
         let is_its = process::session(pid) == Some(leader)
             && process::is_alive(process.pid, process.start_ticks).is_ok_and(|alive| alive);
         (is_ours && is_its).then_some(Other { index, pid, pidfd })

@@ -10,7 +10,7 @@ use super::observe::endpoint;
 use super::pidfd::Pidfd;
 use super::socket::{Listening, sockets_of};
 use super::{Host, HostError, drain, process};
-use crate::model::{Health, Instance, ModelName, ProcessId};
+use crate::model::{Handle, Health, Instance, ModelName, ProcessId};
 
 /// The first pause between two questions: a tiny model is ready in 31 ms.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -77,7 +77,7 @@ impl Watched {
     pub fn set(&mut self, instances: &[Instance], asks: impl Fn(&Instance) -> bool) {
         let mut before = std::mem::take(&mut self.0);
         for instance in instances {
-            let known = before.iter().position(|watch| watch.process == instance.process);
+            let known = before.iter().position(|watch| watch.process == *instance.handle.process());
             let mut watch = match known {
                 Some(index) => before.swap_remove(index),
                 None => Watch::new(instance),
@@ -87,7 +87,7 @@ impl Watched {
                 watch.asked = None;
             } else if watch.asked.is_none() {
                 // Gone, if it cannot be read: the pidfd says so as well.
-                let endpoint = endpoint(instance.process.pid).ok();
+                let endpoint = endpoint(instance.handle.pid()).ok();
                 watch.asked = endpoint.map(|endpoint| Asked { endpoint, target: None, wrapped: None });
             }
             self.0.push(watch);
@@ -115,7 +115,7 @@ impl Watched {
 
 impl Watch {
     fn new(instance: &Instance) -> Self {
-        let Instance { model, process, health, .. } = instance;
+        let Instance { model, handle: Handle::Process(process), health, .. } = instance;
         let pidfd = Pidfd::open(process.pid, process.start_ticks);
         // Gone since it was seen: a descriptor that is readable at once.
         let pidfd = pidfd.ok().flatten().or_else(|| Pidfd::gone().ok());
@@ -161,7 +161,7 @@ impl Host {
     pub fn wait_for_change(&mut self, instances: &[Instance], timeout: Duration) -> bool {
         let mut watched = Watched::default();
         // How a draining one answers does not matter, and each question takes a connection.
-        watched.set(instances, |instance| !self.drains.awaits(&instance.process));
+        watched.set(instances, |instance| !self.drains.awaits(instance.handle.process()));
         !self.wait(&mut watched, &[], timeout).by_nothing()
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{InstanceId, ModelName, ProcessId, SecretSource, SpecHash};
+use super::{Handle, InstanceId, ModelName, SecretSource, SpecHash};
 
 /// Everything needed to start one instance. Holds no secret value: those are
 /// read at the start and go to the process alone.
@@ -38,7 +38,7 @@ pub struct Launch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StopTarget {
     /// Its process.
-    pub process: ProcessId,
+    pub handle: Handle,
     /// Its uuid: the process must carry it, or it is not signalled.
     pub id: InstanceId,
     /// Its model, for messages.

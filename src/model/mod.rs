@@ -15,6 +15,7 @@ mod change;
 mod commit;
 mod definition;
 mod diagnostic;
+mod handle;
 mod launch;
 mod name;
 mod news;
@@ -33,12 +34,12 @@ pub use change::{Change, EventOutcome, EventRecord, ModelConfig, NewGeneration};
 pub use commit::{Commit, InvalidCommit, Provenance};
 pub use definition::{Definition, Desired, Memo, OnFailure, ReadyPolicy, Unresolved, Unusable, UpdatePolicy};
 pub use diagnostic::{Diagnostic, Origin, Severity};
+pub use handle::{Handle, ProcessId};
 pub use launch::{Launch, StopTarget};
 pub use name::{ModelName, NameError};
 pub use news::{Channel, Letter, NewsKind, Telling, Trouble};
 pub use observation::{
-    BinaryIdentity, Busy, Death, FailureCause, Health, Instance, Leftover, Listener, Observed, ProcessId, Progress,
-    Served,
+    BinaryIdentity, Busy, Death, FailureCause, Health, Instance, Leftover, Listener, Observed, Progress, Served,
 };
 pub use overrides::{Given, Override, OverrideKind, Overrides, RestartByHand, StateByHand, Suspended, meaning};
 pub use record::{

@@ -1,31 +1,11 @@
 //! OBSERVED: what really runs, in three values: known, absent, unknown.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{InstanceId, ModelName, SpecHash, Timestamp};
-
-/// What identifies a process beyond the reuse of its pid.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ProcessId {
-    /// The pid, in the namespace below.
-    pub pid: i32,
-    /// Start time in clock ticks after boot (`/proc/PID/stat`, field 22).
-    pub start_ticks: u64,
-    /// `/proc/sys/kernel/random/boot_id`.
-    pub boot_id: String,
-    /// Inode of `/proc/PID/ns/pid`.
-    pub pid_namespace: u64,
-}
-
-impl fmt::Display for ProcessId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "pid {}", self.pid)
-    }
-}
+use super::{Handle, InstanceId, ModelName, SpecHash, Timestamp};
 
 /// A llama-server as identified by path, size, time and inode of its files.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,7 +24,7 @@ pub struct Instance {
     /// `HERDSMAN_SPEC`.
     pub spec: SpecHash,
     /// Its main process.
-    pub process: ProcessId,
+    pub handle: Handle,
     /// When the kernel started that.
     pub started_at: Timestamp,
     /// `--host` of its own command line.
@@ -91,7 +71,7 @@ pub struct Leftover {
     /// `HERDSMAN_MODEL`.
     pub model: ModelName,
     /// The oldest of them.
-    pub process: ProcessId,
+    pub handle: Handle,
 }
 
 /// Bytes moved so far: read, written (a download) and resident. Only growth means

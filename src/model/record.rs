@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BinaryIdentity, Death, Definition, DesiredState, ModelName, Origin, Overrides, ProcessId, Progress, Provenance,
-    Spec, SpecHash, Status, Table, Timestamp,
+    BinaryIdentity, Death, Definition, DesiredState, Handle, ModelName, Origin, Overrides, Progress, Provenance, Spec,
+    SpecHash, Status, Table, Timestamp,
 };
 
 /// The uuid of one instance, recorded before it is started and carried in its
@@ -220,7 +220,7 @@ pub struct InstanceRecord {
     /// Where it is in its life.
     pub state: InstanceState,
     /// Its process; `None` from the intent until the start is recorded.
-    pub process: Option<ProcessId>,
+    pub handle: Option<Handle>,
     /// When the start was intended.
     pub started_at: Timestamp,
     /// Its loading progress when last seen to grow, and when that was.

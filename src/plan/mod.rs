@@ -39,7 +39,7 @@ pub use request::{Command, Known, Refusal, request};
 pub use waiting::{WaitFor, WaitKind};
 pub use wanted::is_recorded_as;
 
-use crate::model::{Change, Health, Instance, Leftover, ModelName, ModelRecord, SpecHash, Unresolved};
+use crate::model::{Change, Handle, Health, Instance, Leftover, ModelName, ModelRecord, SpecHash, Unresolved};
 use by_hand::ByHand;
 use decide::{Decision, Situation};
 use ports::PortChoice;
@@ -231,7 +231,10 @@ impl<'a> World<'a> {
         let port = self.ports.get(name);
         let wanted = self.wanted(name, record, unresolved);
         let mut live = self.live.get(name).cloned().unwrap_or_default();
-        live.sort_by_key(|instance| preference(instance, wanted.as_ref().map(|w| &w.hash), record));
+        live.sort_by(|a, b| {
+            let of = |instance| preference(instance, wanted.as_ref().map(|w| &w.hash), record);
+            of(a).cmp(&of(b))
+        });
         // What an unreadable file says of patience is not known.
         let definition = wanted.as_ref().map(|w| &*w.definition).filter(|_| unresolved.is_none());
         let settled = record.map(|record| settle::settle(self.input, name, definition, record, &live));
@@ -283,11 +286,11 @@ impl<'a> World<'a> {
 
 /// Which of several instances of one model is kept: one that is not being
 /// stopped, with the wanted spec, ready, on the recorded port, the oldest.
-fn preference(
-    instance: &Instance,
+fn preference<'i>(
+    instance: &'i Instance,
     wanted: Option<&SpecHash>,
     record: Option<&ModelRecord>,
-) -> (bool, Reverse<bool>, Reverse<bool>, Reverse<bool>, crate::model::Timestamp, i32) {
+) -> (bool, Reverse<bool>, Reverse<bool>, Reverse<bool>, crate::model::Timestamp, &'i Handle) {
     let recorded = record.and_then(|r| r.instances.iter().find(|i| i.id == instance.id));
     (
         recorded.is_some_and(|r| r.state == crate::model::InstanceState::Stopping),
@@ -295,6 +298,6 @@ fn preference(
         Reverse(instance.health == Health::Ready),
         Reverse(instance.port.is_some() && instance.port == record.and_then(|r| Some(r.port?.port))),
         instance.started_at,
-        instance.process.pid,
+        &instance.handle,
     )
 }

@@ -52,7 +52,7 @@ pub fn allot(input: &Input<'_>) -> BTreeMap<ModelName, PortChoice> {
         }
     }
     let mut instances: Vec<_> = input.observed.instances.iter().collect();
-    instances.sort_by_key(|i| (&i.model, i.started_at, i.process.pid));
+    instances.sort_by_key(|i| (&i.model, i.started_at, &i.handle));
     for instance in instances {
         if let Some(port) = instance.port
             && !kept.contains_key(&instance.model)

@@ -127,12 +127,12 @@ impl Settled<'_> {
         seen: &Instance,
     ) {
         let mut now_is = recorded.clone();
-        match &recorded.process {
+        match &recorded.handle {
             // What a wrapper left behind started later, whatever the clock says.
-            Some(process) if *process != seen.process => {}
+            Some(handle) if *handle != seen.handle => {}
             _ => follow_clock(&mut now_is, seen),
         }
-        now_is.process = Some(seen.process.clone());
+        now_is.handle = Some(seen.handle.clone());
         if now_is.state == InstanceState::Intent {
             now_is.state = InstanceState::Loading;
         }
@@ -166,7 +166,7 @@ impl Settled<'_> {
             Proof::Ready => {
                 is.state = InstanceState::Ready;
                 is.ready = Some((input.now, input.now));
-                self.found(is, Found::Ready { pid: seen.process.pid });
+                self.found(is, Found::Ready { pid: seen.handle.pid() });
             }
             Proof::Ask(question) => self.questions.push(question),
             Proof::NotYet => self.still_loading(input, definition, is, seen),
@@ -216,7 +216,7 @@ impl Settled<'_> {
             return;
         }
         if let (Health::Wrapped { child }, Some(_)) = (&seen.health, definition) {
-            let answers = Reason::Wrapped { pid: seen.process.pid, child: *child };
+            let answers = Reason::Wrapped { pid: seen.handle.pid(), child: *child };
             let message = format!("{answers}; the wrapper must start llama-server with `exec`");
             self.start_failed(input, definition, is, Death { cause: FailureCause::Spec, message });
             self.give_up(is, GivenUp::Wrapped(*child));
@@ -274,7 +274,7 @@ impl Settled<'_> {
         }
         self.changes.push(Change::RemoveInstance(was.id.clone()));
         self.record.to_mut().instances.retain(|i| i.id != was.id);
-        let rebooted = was.process.as_ref().is_some_and(|p| p.boot_id != input.observed.boot_id);
+        let rebooted = was.handle.as_ref().is_some_and(|handle| handle.is_of_an_earlier_boot(&input.observed.boot_id));
         if rebooted {
             self.rebooted = true;
             return;
@@ -385,7 +385,7 @@ fn elsewhere(input: &Input<'_>, seen: &Instance) -> String {
 fn remains(was: &InstanceRecord) -> Option<StopTarget> {
     let (id, model) = (was.id.clone(), was.model.clone());
     let socket = was.host.contains('/').then(|| PathBuf::from(&was.host));
-    Some(StopTarget { process: was.process.clone()?, id, model, force: false, socket })
+    Some(StopTarget { handle: was.handle.clone()?, id, model, force: false, socket })
 }
 
 /// When a loading instance is given up unless it makes progress.

@@ -250,7 +250,7 @@ fn timers(pass: &Pass, busy: u32) -> impl Iterator<Item = (Cause, Duration)> {
 /// serves: that it will gives no sign.
 fn has_unproven(pass: &Pass) -> bool {
     let answers =
-        |pid: i32| pass.observed.instances.iter().any(|live| live.process.pid == pid && live.health == Health::Ready);
+        |pid: i32| pass.observed.instances.iter().any(|live| live.handle.pid() == pid && live.health == Health::Ready);
     pass.plan.waiting.iter().any(|waiting| match waiting.on {
         WaitFor::Ready { pid, .. } | WaitFor::Answer { pid, .. } => answers(pid),
         _ => false,

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use herdsman::model::{
-    Busy, Change, Death, Desired, FailureCause, InstanceRecord, Launch, Observed, ProcessId, Records, Served,
-    StopTarget, Timestamp, Unusable,
+    Busy, Change, Death, Desired, FailureCause, Handle, InstanceRecord, Launch, Observed, Records, Served, StopTarget,
+    Timestamp, Unusable,
 };
 use herdsman::pass::apply;
 use herdsman::plan::{Answers, Objection, Question};
@@ -298,7 +298,7 @@ impl apply::World for World {
         0
     }
 
-    fn spawn(&mut self, launch: &Launch) -> Result<ProcessId, Death> {
+    fn spawn(&mut self, launch: &Launch) -> Result<Handle, Death> {
         let spawn = |world: &mut Self| {
             world.check_spawn(launch);
             Ok(world.machine.spawn(launch, world.now))

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use herdsman::model::{
-    BinaryIdentity, Busy, Death, FailureCause, Health, Instance, InstanceId, InstanceRecord, Launch, Leftover,
+    BinaryIdentity, Busy, Death, FailureCause, Handle, Health, Instance, InstanceId, InstanceRecord, Launch, Leftover,
     Listener, ModelName, Observed, ProcessId, Progress, Served, SpecHash, Timestamp,
 };
 use herdsman::plan::Binary;
@@ -98,7 +98,7 @@ pub struct Server {
     /// Its spec.
     pub spec: SpecHash,
     /// Who it is.
-    pub process: ProcessId,
+    pub handle: Handle,
     /// Since when.
     pub started_at: Timestamp,
     /// Since when there is what its wrapper left, if that has ended.
@@ -148,7 +148,7 @@ pub struct Machine {
     last_pid: i32,
     deaths: BTreeMap<InstanceId, Death>,
     /// The last process of ours that ended.
-    ended: Option<ProcessId>,
+    ended: Option<Handle>,
 }
 
 impl Default for Machine {
@@ -195,9 +195,9 @@ impl Machine {
     pub fn die(&mut self, id: &InstanceId, cause: FailureCause, message: &str) {
         self.deaths.insert(id.clone(), Death { cause, message: message.to_owned() });
         let helped = self.servers.iter().find(|s| s.id == *id && matches!(s.fate, Fate::LeavesHelper(_)));
-        if let Some(Server { id, model, process, .. }) = helped.cloned() {
-            let process = ProcessId { pid: self.next_pid(), ..process };
-            self.leftovers.push(Leftover { id, model, process });
+        if let Some(Server { id, model, handle, .. }) = helped.cloned() {
+            let handle = ProcessId { pid: self.next_pid(), ..handle.process().clone() }.into();
+            self.leftovers.push(Leftover { id, model, handle });
         }
         self.end(id);
     }
@@ -232,7 +232,7 @@ impl Machine {
     /// A process of somebody else gets the pid of the last of ours that ended.
     pub fn reuse_pid(&mut self) {
         if let Some(ended) = self.ended.take() {
-            self.bystanders.insert(ended.pid, ended.start_ticks + 1);
+            self.bystanders.insert(ended.pid(), ended.process().start_ticks + 1);
         }
     }
 
@@ -259,8 +259,10 @@ impl Machine {
         for index in (0..self.servers.len()).filter(|index| leaves(&self.servers[*index])).collect::<Vec<_>>() {
             let (pid, ticks) = (self.next_pid(), self.ticks(now));
             let server = &mut self.servers[index];
-            self.ended = Some(server.process.clone());
-            (server.process.pid, server.process.start_ticks, server.left_at) = (pid, ticks, Some(now));
+            self.ended = Some(server.handle.clone());
+            let process = server.handle.process().clone();
+            server.handle = ProcessId { pid, start_ticks: ticks, ..process }.into();
+            server.left_at = Some(now);
         }
         let died: Vec<_> = self
             .servers
@@ -285,9 +287,13 @@ impl Machine {
     }
 
     /// Starts a server; it dies at once if its port is taken.
-    pub fn spawn(&mut self, launch: &Launch, now: Timestamp) -> ProcessId {
-        let process =
-            ProcessId { pid: self.next_pid(), start_ticks: self.ticks(now), boot_id: self.boot_id(), pid_namespace: 1 };
+    pub fn spawn(&mut self, launch: &Launch, now: Timestamp) -> Handle {
+        let handle = Handle::Process(ProcessId {
+            pid: self.next_pid(),
+            start_ticks: self.ticks(now),
+            boot_id: self.boot_id(),
+            pid_namespace: 1,
+        });
         let after = |flag: &str| launch.args.iter().skip_while(|a| *a != flag).nth(1).cloned();
         let port = after("--port").map(|port| port.parse().unwrap());
         let fate = self.fates.get(&launch.model).cloned();
@@ -295,7 +301,7 @@ impl Machine {
             id: launch.id.clone(),
             model: launch.model.clone(),
             spec: launch.spec.clone(),
-            process: process.clone(),
+            handle: handle.clone(),
             started_at: now,
             left_at: None,
             host: after("--host").unwrap(),
@@ -311,7 +317,7 @@ impl Machine {
         if taken {
             self.die(&launch.id, FailureCause::PortBusy, "couldn't bind HTTP server socket");
         }
-        process
+        handle
     }
 
     fn ticks(&self, now: Timestamp) -> u64 {
@@ -321,7 +327,7 @@ impl Machine {
     /// Ends a server because it was asked to.
     pub fn end(&mut self, id: &InstanceId) {
         if let Some(index) = self.servers.iter().position(|s| s.id == *id) {
-            self.ended = Some(self.servers.remove(index).process);
+            self.ended = Some(self.servers.remove(index).handle);
         }
     }
 
@@ -372,7 +378,7 @@ impl Server {
     /// Whether it is, for one who cannot read its markers, what was recorded:
     /// the process, or the start of one that may have come about.
     pub fn may_be(&self, record: &InstanceRecord) -> bool {
-        record.process.as_ref().map_or(self.started_at >= record.started_at, |process| *process == self.process)
+        record.handle.as_ref().map_or(self.started_at >= record.started_at, |handle| *handle == self.handle)
     }
 
     /// When it is seen to be a wrapper.
@@ -395,7 +401,7 @@ impl Server {
         let health = match (self.silent, ready) {
             _ if self.fate == Fate::Deaf => Health::NotListening,
             _ if self.fate == Fate::Wraps => match self.turns_at() {
-                Some(time) if time <= now => Health::Wrapped { child: self.process.pid + 1000 },
+                Some(time) if time <= now => Health::Wrapped { child: self.handle.pid() + 1000 },
                 _ => Health::NotListening,
             },
             (true, _) => Health::Unanswered("timed out".to_owned()),
@@ -407,7 +413,7 @@ impl Server {
             id: self.id.clone(),
             model: self.model.clone(),
             spec: self.spec.clone(),
-            process: self.process.clone(),
+            handle: self.handle.clone(),
             started_at: self.left_at.unwrap_or(self.started_at),
             host: self.host.clone(),
             port: self.port,

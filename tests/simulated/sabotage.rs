@@ -6,8 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use herdsman::model::{
-    Busy, Change, Crashes, Desired, GenerationOutcome, Health, Instance, InstanceId, InstanceRecord, InstanceState,
-    ModelName, OverrideKind, ProcessId, Progress, Records, Served, SpecHash, StopTarget, meaning,
+    Busy, Change, Crashes, Desired, GenerationOutcome, Handle, Health, Instance, InstanceId, InstanceRecord,
+    InstanceState, ModelName, OverrideKind, ProcessId, Progress, Records, Served, SpecHash, StopTarget, meaning,
 };
 use herdsman::plan::{Limits, MaxDeletes};
 
@@ -155,7 +155,7 @@ impl World {
             }
             Some(Sabotage::TrustBarePid) => {
                 let has_pid = |record: &&&InstanceRecord| {
-                    let pid = record.process.as_ref().map(|process| process.pid);
+                    let pid = record.handle.as_ref().map(Handle::pid);
                     pid.is_some_and(|pid| self.machine.bystanders.contains_key(&pid))
                 };
                 seen.instances.extend(recorded.iter().filter(has_pid).filter_map(|record| instance_of(record)));
@@ -176,7 +176,7 @@ impl World {
             id: InstanceId(format!("of {path}")),
             model: ModelName::parse(model).ok()?,
             spec: SpecHash("v1:theirs".to_owned()),
-            process,
+            handle: process.into(),
             started_at: self.now,
             host: "127.0.0.1".to_owned(),
             port: None,
@@ -239,7 +239,7 @@ impl World {
 
     /// Ends the process of a target, if it is what it should be.
     pub(super) fn end(&mut self, target: &StopTarget) -> Result<(), String> {
-        let pid = target.process.pid;
+        let pid = target.handle.pid();
         if self.breaks(Sabotage::TrustBarePid) {
             let harmed = self.machine.bystanders.contains_key(&pid);
             assert!(!harmed, "promise broken: pid {pid} is of somebody else and stopped");
@@ -248,7 +248,7 @@ impl World {
         assert!(!harmed, "promise broken: pid {pid} is of another state directory and stopped");
         self.machine.leftovers.retain(|leftover| leftover.id != target.id);
         // What a wrapper left meanwhile carries the markers, too.
-        let is_its = |s: &&Server| s.id == target.id && (s.process == target.process || s.left_at.is_some());
+        let is_its = |s: &&Server| s.id == target.id && (s.handle == target.handle || s.left_at.is_some());
         match self.machine.servers.iter().find(is_its) {
             Some(server) if server.unreadable => Err("its environment cannot be read".to_owned()),
             Some(_) => {
@@ -272,7 +272,7 @@ fn instance_of(record: &InstanceRecord) -> Option<Instance> {
         id: record.id.clone(),
         model: record.model.clone(),
         spec: record.spec.clone(),
-        process: record.process.clone()?,
+        handle: record.handle.clone()?,
         started_at: record.started_at,
         host: record.host.clone(),
         port: record.port,

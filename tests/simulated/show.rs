@@ -53,7 +53,7 @@ fn step(step: &Step) -> String {
         Step::Stop { target, keeps_status, .. } => {
             let how = if target.force { " by force" } else { "" };
             let which = if *keeps_status { " (status stays)" } else { "" };
-            format!("stop {}{how}{which}", target.process)
+            format!("stop {}{how}{which}", target.handle)
         }
         Step::Start { launch, record, after, .. } => {
             let place = record.port.map_or_else(|| record.host.clone(), |port| format!("port {port}"));

@@ -270,7 +270,7 @@ fn status_of(host: &Host, seen: &Pass, name: &ModelName) -> ModelStatus {
         state: definition.map(|d| d.state).or(record.map(|r| r.state)),
         generation: record.map_or(0, |r| r.generation.number),
         serving: live.and_then(|i| serving(record?, i)),
-        pid: live.map(|i| i.process.pid),
+        pid: live.map(|i| i.handle.pid()),
         host: live.map(|i| i.host.clone()),
         port: live.and_then(|i| i.port).or_else(|| Some(record?.port?.port)),
         url: live.and_then(|live| live.url.clone()),

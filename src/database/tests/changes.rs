@@ -3,7 +3,7 @@
 use super::*;
 use crate::database::{DatabaseError, Problem, events};
 use crate::model::{
-    BinaryIdentity, Crashes, Death, EventOutcome, EventRecord, FailureCause, GenerationOutcome, InstanceId,
+    BinaryIdentity, Crashes, Death, EventOutcome, EventRecord, FailureCause, GenerationOutcome, Handle, InstanceId,
     InstanceRecord, InstanceState, PortRecord, ProcessId, Progress, Provenance, Row, Status,
 };
 
@@ -28,12 +28,12 @@ fn instance(id: &str, model: &str) -> InstanceRecord {
         host: "127.0.0.1".to_owned(),
         port: Some(8101),
         state: InstanceState::Draining { deadline: at(99) },
-        process: Some(ProcessId {
+        handle: Some(Handle::Process(ProcessId {
             pid: 42,
             start_ticks: u64::MAX,
             boot_id: "boot".to_owned(),
             pid_namespace: 4_026_531_836,
-        }),
+        })),
         started_at: at(10),
         progress: (Progress(1 << 40), at(11)),
         ready: Some((at(12), at(13))),
@@ -103,7 +103,7 @@ fn every_other_fact_is_read_back_as_written() {
     let crashes = Crashes { count: 3, last_start: Some(at(8)) };
     let (first, second) = (instance("i-1", "a"), InstanceRecord { started_at: at(9), ..instance("i-2", "a") });
     let bare = InstanceRecord {
-        process: None,
+        handle: None,
         ready: None,
         port: None,
         binary: None,

@@ -180,8 +180,8 @@ impl<W: World> Pass<'_, W> {
         self.commit(changes)?;
         let model = launch.model.clone();
         match self.world.spawn(launch) {
-            Ok(process) => {
-                let started = InstanceRecord { state: InstanceState::Loading, process: Some(process), ..intent };
+            Ok(handle) => {
+                let started = InstanceRecord { state: InstanceState::Loading, handle: Some(handle), ..intent };
                 run.pending.push(Change::PutInstance(started));
                 run.pending.push(Change::SetStatus { model, status: Status::Loading, message: None });
                 self.commit(std::mem::take(&mut run.pending))

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::model::{
-    Change, Death, Desired, Launch, ModelName, Observed, ProcessId, Provenance, Records, StopTarget, Timestamp,
+    Change, Death, Desired, Handle, Launch, ModelName, Observed, Provenance, Records, StopTarget, Timestamp,
 };
 use crate::pass::{Goal, Pass};
 use crate::plan::{Answers, Limits, Question};
@@ -94,8 +94,8 @@ pub trait World {
     /// Starts a process.
     ///
     /// # Errors
-    /// It could not be executed; there is no process.
-    fn spawn(&mut self, launch: &Launch) -> Result<ProcessId, Death>;
+    /// It could not be started; there is nothing to stop.
+    fn spawn(&mut self, launch: &Launch) -> Result<Handle, Death>;
 
     /// Stops processes, all at once, and waits until they are gone (seconds at
     /// most). The results are in the order of `targets`.

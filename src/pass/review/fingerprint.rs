@@ -154,8 +154,8 @@ pub(super) fn fingerprints(
     for (name, overrides) in &seen.records.overrides {
         of(name, &mut |print| print.by_hand = overrides.in_force(seen.now));
     }
-    for Instance { id, model, process, .. } in &seen.observed.instances {
-        of(model, &mut |print| print.instances.push(Live { pid: Some(process.pid), id: id.clone() }));
+    for Instance { id, model, handle, .. } in &seen.observed.instances {
+        of(model, &mut |print| print.instances.push(Live { pid: Some(handle.pid()), id: id.clone() }));
     }
     for (unresolved, model) in unresolved(seen) {
         let declared = || Some(Declared::Unresolved { file: unresolved.file.to_string() });

@@ -26,8 +26,8 @@ use super::settle::Settled;
 use super::waiting::WaitFor;
 use super::wanted::Wanted;
 use crate::model::{
-    Change, DesiredState, Health, Instance, InstanceRecord, InstanceState, Leftover, ModelName, ModelRecord, Served,
-    StopTarget, Unresolved, UpdatePolicy,
+    Change, DesiredState, Handle, Health, Instance, InstanceRecord, InstanceState, Leftover, ModelName, ModelRecord,
+    Served, StopTarget, Unresolved, UpdatePolicy,
 };
 pub use suspended::hold_still;
 pub use wish::{Decision, StartWish, StopWish, Wish};
@@ -68,8 +68,8 @@ pub fn decide(input: &Input<'_>, mut situation: Situation<'_>) -> Decision {
         decision.findings.append(&mut settled.findings);
         decision.questions.append(&mut settled.questions);
         if let Some(id) = &settled.unknown {
-            let process = settled.record.instances.iter().find(|i| i.id == *id).and_then(|i| i.process.as_ref());
-            decision.waits.push(WaitFor::UnknownProcess { pid: process.map(|p| p.pid) });
+            let handle = settled.record.instances.iter().find(|i| i.id == *id).and_then(|i| i.handle.as_ref());
+            decision.waits.push(WaitFor::UnknownProcess { pid: handle.map(Handle::pid) });
             return decision;
         }
     }
@@ -152,15 +152,10 @@ impl<'s> Decider<'s, '_> {
     /// What is left of an instance ends before another starts. It may hold the
     /// port and the memory, and nobody else would ever end it.
     fn stop_leftovers(&mut self) {
-        for Leftover { id, model, process } in self.s.leftovers.iter().copied() {
-            let target = StopTarget {
-                process: process.clone(),
-                id: id.clone(),
-                model: model.clone(),
-                force: false,
-                socket: None,
-            };
-            self.d.reasons.push(Reason::Leftover { pid: process.pid });
+        for Leftover { id, model, handle } in self.s.leftovers.iter().copied() {
+            let target =
+                StopTarget { handle: handle.clone(), id: id.clone(), model: model.clone(), force: false, socket: None };
+            self.d.reasons.push(Reason::Leftover { pid: handle.pid() });
             self.d.duplicates.push(StopWish { target, record: None, drain: None, failed: false });
         }
     }
@@ -169,7 +164,7 @@ impl<'s> Decider<'s, '_> {
         let Some((kept, _)) = self.kept() else { return };
         for extra in self.s.live.iter().skip(1) {
             let record = self.record().and_then(|r| r.instances.iter().find(|i| i.id == extra.id)).cloned();
-            self.d.reasons.push(Reason::Duplicate { pid: extra.process.pid, kept: kept.process.pid });
+            self.d.reasons.push(Reason::Duplicate { pid: extra.handle.pid(), kept: kept.handle.pid() });
             self.d.duplicates.push(StopWish { target: target(extra, false), record, drain: None, failed: false });
         }
     }
@@ -246,13 +241,13 @@ impl<'s> Decider<'s, '_> {
             && match self.input.answers.served.get(&live.id) {
                 None => return self.d.questions.push(Question::Served(live.id.clone())),
                 Some(Served::Unanswered) => {
-                    return self.d.waits.push(WaitFor::Answer { pid: live.process.pid, deadline: None });
+                    return self.d.waits.push(WaitFor::Answer { pid: live.handle.pid(), deadline: None });
                 }
                 // Recorded as one that loads, it fails as one that was started.
                 Some(Served::Nothing) => false,
                 Some(Served::File(_) | Served::Untold) => true,
             };
-        self.d.reasons.push(Reason::Unrecorded { pid: live.process.pid });
+        self.d.reasons.push(Reason::Unrecorded { pid: live.handle.pid() });
         self.d.changes.push(Change::PutInstance(InstanceRecord {
             id: live.id.clone(),
             model: live.model.clone(),
@@ -261,7 +256,7 @@ impl<'s> Decider<'s, '_> {
             host: live.host.clone(),
             port: live.port,
             state: if ready { InstanceState::Ready } else { InstanceState::Loading },
-            process: Some(live.process.clone()),
+            handle: Some(live.handle.clone()),
             started_at: live.started_at,
             progress: (live.progress, now),
             ready: ready.then_some((now, now)),

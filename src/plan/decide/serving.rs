@@ -21,7 +21,7 @@ impl<'s> Decider<'s, '_> {
         if let Some((_, why)) = given_up {
             let reason = match why {
                 GivenUp::NotReady => Reason::NotReadyInTime,
-                GivenUp::Wrapped(child) => Reason::Wrapped { pid: live.process.pid, child: *child },
+                GivenUp::Wrapped(child) => Reason::Wrapped { pid: live.handle.pid(), child: *child },
                 GivenUp::NotAsAsked(message) => Reason::FailedToStart { message: message.clone() },
                 GivenUp::Unanswered(silent) => {
                     Reason::Unhealthy { for_ms: u64::try_from(silent.as_millis()).unwrap_or(u64::MAX) }
@@ -113,7 +113,7 @@ impl<'s> Decider<'s, '_> {
     fn note_silence(&mut self, wanted: &Wanted<'_>, live: &Instance, recorded: &InstanceRecord) {
         if let Some(since) = recorded.unanswered_since {
             let deadline = wanted.definition.ready.unhealthy_after.map(|limit| since.plus(limit));
-            self.d.waits.push(WaitFor::Answer { pid: live.process.pid, deadline });
+            self.d.waits.push(WaitFor::Answer { pid: live.handle.pid(), deadline });
         }
     }
 
@@ -195,5 +195,5 @@ impl<'s> Decider<'s, '_> {
 fn until_ready(wanted: &Wanted<'_>, live: &Instance, recorded: &InstanceRecord) -> Option<WaitFor> {
     let deadline = || deadline(recorded, &wanted.definition.ready);
     let is_loading = recorded.state == InstanceState::Loading;
-    is_loading.then(|| WaitFor::Ready { pid: live.process.pid, deadline: deadline() })
+    is_loading.then(|| WaitFor::Ready { pid: live.handle.pid(), deadline: deadline() })
 }

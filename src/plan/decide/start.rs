@@ -83,7 +83,7 @@ impl<'s> Decider<'s, '_> {
             host: spec.host.clone(),
             port,
             state: InstanceState::Intent,
-            process: None,
+            handle: None,
             started_at: self.input.now,
             progress: (Progress::default(), self.input.now),
             ready: None,

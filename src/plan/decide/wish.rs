@@ -129,7 +129,7 @@ pub struct StartWish {
 
 pub(super) fn target(live: &Instance, force: bool) -> StopTarget {
     let socket = live.host.contains('/').then(|| PathBuf::from(&live.host));
-    StopTarget { id: live.id.clone(), model: live.model.clone(), process: live.process.clone(), force, socket }
+    StopTarget { id: live.id.clone(), model: live.model.clone(), handle: live.handle.clone(), force, socket }
 }
 
 /// A stop that waits for requests in flight, if there can be any. Without a

@@ -25,7 +25,7 @@ fn a_lost_database_loses_no_server() {
     -- 0.000 s
     nothing, 2 matching
     ");
-    assert_eq!(world.machine.server("a").process.pid, 101);
+    assert_eq!(world.machine.server("a").handle.pid(), 101);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn an_intent_with_a_process_is_taken_up() {
     world.try_pass().unwrap_err();
     world.kill_after = None;
     assert_eq!(world.machine.of("chat").len(), 1);
-    let recorded = |world: &World| world.store.records().models["chat"].instances[0].process.clone();
+    let recorded = |world: &World| world.store.records().models["chat"].instances[0].handle.clone();
     assert_eq!(recorded(&world), None);
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
@@ -86,7 +86,7 @@ fn an_intent_with_a_process_is_taken_up() {
     -- 1.000 s
     nothing, 1 matching
     ");
-    assert_eq!(recorded(&world), Some(world.machine.server("chat").process.clone()));
+    assert_eq!(recorded(&world), Some(world.machine.server("chat").handle.clone()));
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn to_a_process_that_cannot_be_read_nothing_is_done() {
     -- 0.000 s
     wait    a: pid 101 may be its server and cannot be identified (does `binary` change its environment or user?); stop it with `kill 101`
     ");
-    assert_eq!(world.machine.server("a").process.pid, 101);
+    assert_eq!(world.machine.server("a").handle.pid(), 101);
 }
 
 #[test]
@@ -375,8 +375,8 @@ fn of_two_instances_without_the_wanted_spec_the_one_on_the_recorded_port_is_kept
 fn of_two_recorded_instances_the_one_that_lives_stays_recorded_when_the_other_is_gone() {
     let mut world = World::settled([model("chat")]);
     let lives = world.store.instances()[0].clone();
-    let process = lives.process.clone().map(|process| ProcessId { pid: 99, ..process });
-    let gone = InstanceRecord { id: InstanceId("gone".to_owned()), process, ..lives };
+    let handle = lives.handle.clone().map(|handle| ProcessId { pid: 99, ..handle.process().clone() }.into());
+    let gone = InstanceRecord { id: InstanceId("gone".to_owned()), handle, ..lives };
     world.store.commit(&[Change::PutInstance(gone)]);
     assert_snapshot!(world.story(), @r"
     -- 0.000 s

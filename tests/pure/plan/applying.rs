@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use herdsman::model::{
-    Change, Death, Desired, FailureCause, InstanceRecord, Launch, Observed, ProcessId, Progress, Records, StopTarget,
+    Change, Death, Desired, FailureCause, Handle, InstanceRecord, Launch, Observed, Progress, Records, StopTarget,
     Timestamp,
 };
 use herdsman::pass::apply::{self, apply};
@@ -53,7 +53,7 @@ impl apply::World for Logged {
         EARLIER_LINES
     }
 
-    fn spawn(&mut self, launch: &Launch) -> Result<ProcessId, Death> {
+    fn spawn(&mut self, launch: &Launch) -> Result<Handle, Death> {
         self.0.spawn(launch)
     }
 

@@ -28,7 +28,7 @@ fn nothing_stops_for_a_command_line_that_llama_server_refuses() {
     -- 0.000 s
     wait    chat: nothing is changed: error: invalid argument: --ctx-size   models.d/chat.toml:2
     ");
-    assert_eq!(world.machine.server("chat").process.pid, 101);
+    assert_eq!(world.machine.server("chat").handle.pid(), 101);
 }
 
 #[test]

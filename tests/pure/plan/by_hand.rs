@@ -115,10 +115,10 @@ fn one_that_is_loading_becomes_ready_or_is_given_up_after_the_suspension() {
         world.pass();
         world.by_hand("chat", SUSPEND).unwrap();
         world.advance(60);
-        let pid = world.machine.server("chat").process.pid;
+        let pid = world.machine.server("chat").handle.pid();
         world.pass();
         world.pass();
-        assert_eq!(world.machine.server("chat").process.pid, pid);
+        assert_eq!(world.machine.server("chat").handle.pid(), pid);
         world.by_hand("chat", Command::Resume).unwrap();
         let text = world.planned();
         assert_eq!(text.contains("stop    chat: not ready in time"), fate == "hangs", "{text}");

@@ -219,11 +219,11 @@ fn one_that_was_started_by_hand_is_stopped_again_although_its_file_is_broken() {
 #[test]
 fn a_server_that_the_database_lost_is_taken_up_and_restarted() {
     let mut world = World::settled([model("chat")]);
-    let before = world.machine.server("chat").process.pid;
+    let before = world.machine.server("chat").handle.pid();
     world.lose_database();
     world.by_hand("chat", Command::Restart).unwrap();
     world.settle();
-    assert_ne!(world.machine.server("chat").process.pid, before);
+    assert_ne!(world.machine.server("chat").handle.pid(), before);
     assert!(world.store.records().overrides.is_empty());
 }
 
@@ -279,7 +279,7 @@ fn a_restart_ends_one_instance_whoever_looks_how_often() {
     // Another model's pass leaves it be.
     world.limits = Limits { targets: [name("other")].into(), ..Limits::default() };
     world.settle();
-    assert_eq!(world.machine.server("chat").process.pid, 101);
+    assert_eq!(world.machine.server("chat").handle.pid(), 101);
     world.limits = Limits::default();
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
@@ -304,7 +304,7 @@ fn a_restart_ends_one_instance_whoever_looks_how_often() {
     world.pass();
     world.by_hand("chat", Command::Restart).unwrap();
     world.settle();
-    assert_eq!(world.machine.server("chat").process.pid, 105);
+    assert_eq!(world.machine.server("chat").handle.pid(), 105);
 }
 
 #[test]
@@ -338,7 +338,7 @@ fn a_restart_of_what_serves_for_a_failed_generation_is_of_that_and_tries_nothing
     let mut world = World::settled([model("chat")]);
     world.define(model("chat").fate("dies"));
     world.settle();
-    let before = world.machine.server("chat").process.pid;
+    let before = world.machine.server("chat").handle.pid();
     world.by_hand("chat", Command::Restart).unwrap();
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
@@ -362,7 +362,7 @@ fn a_restart_of_what_serves_for_a_failed_generation_is_of_that_and_tries_nothing
     -- 1.000 s
     wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
     ");
-    assert_ne!(world.machine.server("chat").process.pid, before);
+    assert_ne!(world.machine.server("chat").handle.pid(), before);
     assert!(world.store.records().overrides.is_empty());
 }
 
@@ -393,10 +393,10 @@ fn what_nobody_knows_how_to_start_again_is_not_restarted() {
     assert!(world.machine.servers.is_empty());
     world.stray(&model("chat").option("ctx_size", "1"), 8150);
     world.settle();
-    let before = world.machine.server("chat").process.pid;
+    let before = world.machine.server("chat").handle.pid();
     world.by_hand("chat", Command::Restart).unwrap();
     world.settle();
-    assert_eq!(world.machine.server("chat").process.pid, before);
+    assert_eq!(world.machine.server("chat").handle.pid(), before);
     assert!(world.store.records().overrides.is_empty(), "and nobody waits for it");
 }
 

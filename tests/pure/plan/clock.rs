@@ -44,7 +44,7 @@ fn set_forward_it_gives_up_no_server_that_loads() {
     world.pass();
     world.set_clock(24 * HOUR);
     world.settle();
-    assert_eq!(world.machine.server("chat").process.pid, 101);
+    assert_eq!(world.machine.server("chat").handle.pid(), 101);
     assert_eq!(world.store.records().models["chat"].status, Status::Running);
 }
 
@@ -70,10 +70,10 @@ fn set_either_way_it_changes_no_drain_time() {
         world.pass();
         world.advance(9);
         world.pass();
-        assert_eq!(world.machine.server("chat").process.pid, 101, "{by}: it still has a second");
+        assert_eq!(world.machine.server("chat").handle.pid(), 101, "{by}: it still has a second");
         world.advance(1);
         world.pass();
-        assert_eq!(world.machine.server("chat").process.pid, 102, "{by}: its time is over");
+        assert_eq!(world.machine.server("chat").handle.pid(), 102, "{by}: its time is over");
     }
 }
 

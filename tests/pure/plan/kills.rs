@@ -273,7 +273,7 @@ fn a_server_that_cannot_be_stopped_keeps_its_record_and_nothing_takes_its_place(
     world.fail_at = Some(1);
     let pass = world.pass();
     assert_eq!(pass.outcomes[0].result, Err("it does not end".to_owned()));
-    assert_eq!(world.machine.server("a").process.pid, 101);
+    assert_eq!(world.machine.server("a").handle.pid(), 101);
     assert_eq!(world.store.records().models["a"].instances.len(), 1);
 }
 

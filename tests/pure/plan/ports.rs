@@ -109,7 +109,7 @@ fn nothing_stops_for_a_port_that_a_stranger_holds() {
     wait    a: port 8300 is held by nginx (pid 7); stop that, or choose another port
     wait    b: port 8200 is held by model a; stop that, or choose another port
     ");
-    assert_eq!(world.machine.server("a").process.pid, 101);
+    assert_eq!(world.machine.server("a").handle.pid(), 101);
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn what_an_instance_left_whose_stop_was_cut_short_is_cleared_away() {
     let left = world.plan().remains;
     assert_eq!(left.len(), 1);
     assert_eq!(left[0].model.as_str(), "a");
-    assert_eq!(left[0].process.pid, 101);
+    assert_eq!(left[0].handle.pid(), 101);
     assert_eq!(left[0].socket.as_deref(), Some("/run/a.sock".as_ref()));
     world.pass();
     assert_eq!(states(&world), []);

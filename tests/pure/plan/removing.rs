@@ -234,7 +234,7 @@ fn a_record_of_an_instance_without_a_model_is_forgotten_once_it_is_gone() {
     let orphan = herdsman::model::InstanceRecord {
         id: lost.id.clone(),
         model: lost.model,
-        process: Some(lost.process),
+        handle: Some(lost.handle),
         started_at: lost.started_at,
         ..known
     };
@@ -280,7 +280,7 @@ fn a_drain_before_a_stop_ends_when_the_file_cannot_be_read_any_more() {
     -- 0.000 s
     wait    a: nothing is changed: models.d/a.toml: expected `=`
     ");
-    assert_eq!(world.machine.server("a").process.pid, 101);
+    assert_eq!(world.machine.server("a").handle.pid(), 101);
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn weights_that_changed_just_now_restart_nothing_until_they_have_been_still_for_
     }
     assert!(world.plan().waiting.is_empty());
     world.settle();
-    assert_eq!(world.machine.server("chat").process.pid, 102);
+    assert_eq!(world.machine.server("chat").handle.pid(), 102);
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn weights_dated_in_the_future_are_not_waited_for() {
     copied.spec.files = copied.spec.files.into_iter().map(dated).collect();
     world.define(copied);
     world.settle();
-    assert_eq!(world.machine.server("chat").process.pid, 102);
+    assert_eq!(world.machine.server("chat").handle.pid(), 102);
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_field_that_only_the_record_holds_restarts_nothing() {
     -- 0.000 s
     nothing, 1 matching
     ");
-    assert_eq!(world.machine.server("chat").process.pid, 101);
+    assert_eq!(world.machine.server("chat").handle.pid(), 101);
 }
 
 #[test]

@@ -91,8 +91,8 @@ fn what_a_wrapper_left_behind_is_the_instance_from_then_on() {
     -- 2.000 s
     nothing, 1 matching
     ");
-    let server = world.machine.server("chat").process.clone();
-    assert_eq!(world.store.records().models["chat"].instances[0].process.as_ref(), Some(&server));
+    let server = world.machine.server("chat").handle.clone();
+    assert_eq!(world.store.records().models["chat"].instances[0].handle.as_ref(), Some(&server));
     world.define(model("chat").fate("leaves").stopped());
     world.settle();
     assert!(world.machine.of("chat").is_empty());

@@ -85,7 +85,7 @@ impl Bench {
         let log_offset = log_length(&launch.log).unwrap();
         let process = self.host.spawn(launch).unwrap();
         self.started.push(StopTarget {
-            process: process.clone(),
+            handle: process.clone().into(),
             id: launch.id.clone(),
             model: launch.model.clone(),
             force: false,
@@ -138,7 +138,7 @@ pub fn record(launch: &Launch, process: ProcessId, log_offset: u64) -> InstanceR
         host: "127.0.0.1".to_owned(),
         port: None,
         state: InstanceState::Loading,
-        process: Some(process),
+        handle: Some(process.into()),
         started_at: Timestamp(0),
         progress: (Progress(0), Timestamp(0)),
         ready: None,

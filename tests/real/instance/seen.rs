@@ -54,7 +54,7 @@ fn children_of_an_instance_are_no_instances() {
     eventually("forked", || child.exists());
     let child = ProcessId { pid: std::fs::read_to_string(child).unwrap().trim().parse().unwrap(), ..process.clone() };
     let observed = bench.observe();
-    let pids: Vec<i32> = observed.instances.iter().map(|one| one.process.pid).collect();
+    let pids: Vec<i32> = observed.instances.iter().map(|one| one.handle.pid()).collect();
     signal(&child, Signal::KILL);
     assert_eq!(pids, [process.pid]);
 }
@@ -129,7 +129,7 @@ fn a_start_that_was_never_recorded_is_unknown_beside_a_process_that_may_not_be_r
     let stat = format!("/proc/{}/stat", child.id());
     eventually("executed", || std::fs::read_to_string(&stat).unwrap().contains("(guarded)"));
     let nowhere = ProcessId { pid: 0, start_ticks: 0, boot_id: String::new(), pid_namespace: 0 };
-    let intended = |at| InstanceRecord { process: None, started_at: at, ..record(&launch, nowhere.clone(), 0) };
+    let intended = |at| InstanceRecord { handle: None, started_at: at, ..record(&launch, nowhere.clone(), 0) };
     let mut unknown = |at| {
         bench.records = vec![intended(at)];
         bench.observe().unknown

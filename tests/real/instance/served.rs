@@ -35,7 +35,7 @@ fn a_server_is_started_gets_ready_works_and_is_stopped() {
 
     let ready = bench.until_ready();
     assert_eq!((&ready.id, &ready.model, &ready.spec), (&launch.id, &launch.model, &launch.spec));
-    assert_eq!((ready.host.as_str(), ready.port, &ready.process), ("127.0.0.1", Some(port), &process));
+    assert_eq!((ready.host.as_str(), ready.port, ready.handle.process()), ("127.0.0.1", Some(port), &process));
     assert!(ready.resident > 1 << 20 && ready.progress.0 >= ready.resident, "{ready:?}");
     let now = Timestamp(i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap());
     assert!(ready.started_at <= now && now.since(ready.started_at) < Duration::from_secs(60), "{ready:?}");
@@ -184,7 +184,7 @@ fn instances_outlive_the_host_that_started_them_and_are_found_without_a_record()
     let process = bench.spawn(&launch);
     bench.host = Host::new(bench.directory.path().to_str().unwrap()).unwrap();
     bench.records.clear();
-    assert_eq!(bench.until_ready().process, process);
+    assert_eq!(*bench.until_ready().handle.process(), process);
     assert!(bench.stop()[0].is_ok());
     assert!(!is_alive(&process));
     // The host that would have reaped it is gone; this process is its parent.
@@ -203,14 +203,14 @@ fn a_child_that_answers_for_its_wrapper_is_told_and_its_port_is_no_strangers() {
     let process = bench.spawn(&launch);
     let seen = bench.until("wrapped", |seen| matches!(seen.instances[0].health, Health::Wrapped { .. }));
     let [wrapper] = &seen.instances[..] else { panic!("{seen:?}") };
-    assert_eq!((&wrapper.process, wrapper.port), (&process, Some(port)));
+    assert_eq!((wrapper.handle.process(), wrapper.port), (&process, Some(port)));
     let Health::Wrapped { child } = wrapper.health else { panic!("{wrapper:?}") };
     assert_ne!(child, process.pid);
     assert_eq!(seen.listeners.get(&port), Some(&Listener::Ours(launch.id.clone())));
     // The wrapper's end makes the server the instance.
-    bench.records[0].process = Some(process.clone());
+    bench.records[0].handle = Some(process.clone().into());
     signal(&process, Signal::KILL);
-    let ready = bench.until("left behind", |seen| matches!(&seen.instances[..], [one] if one.process.pid == child));
+    let ready = bench.until("left behind", |seen| matches!(&seen.instances[..], [one] if one.handle.pid() == child));
     assert_eq!((&ready.instances[0].health, ready.deaths.len()), (&Health::Ready, 0));
     assert!(bench.stop()[0].is_ok());
     assert!(bench.observe().instances.is_empty());

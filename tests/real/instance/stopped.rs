@@ -58,7 +58,7 @@ fn a_process_with_another_start_time_is_never_signalled() {
     let launch = bench.sleeper("reused");
     let process = bench.spawn(&launch);
     let mut earlier = bench.started[0].clone();
-    earlier.process.start_ticks -= 1;
+    earlier.handle = ProcessId { start_ticks: process.start_ticks - 1, ..process.clone() }.into();
     earlier.id = InstanceId("earlier".into());
     assert!(bench.host.stop(&[earlier])[0].is_ok(), "the one that is meant is gone");
     assert!(is_alive(&process));
@@ -90,10 +90,10 @@ fn a_process_of_another_boot_is_gone_and_one_of_another_namespace_out_of_reach()
     let launch = bench.sleeper("far");
     let process = bench.spawn(&launch);
     let mut before = bench.started[0].clone();
-    before.process = ProcessId { boot_id: "before".into(), ..process.clone() };
+    before.handle = ProcessId { boot_id: "before".into(), ..process.clone() }.into();
     before.id = InstanceId("before".into());
     let mut elsewhere = bench.started[0].clone();
-    elsewhere.process = ProcessId { pid_namespace: 1, ..process.clone() };
+    elsewhere.handle = ProcessId { pid_namespace: 1, ..process.clone() }.into();
     let results = bench.host.stop(&[before, elsewhere]);
     assert!(matches!(results[..], [Ok(()), Err(StopError::Elsewhere { .. })]), "{results:?}");
     assert!(is_alive(&process));
@@ -137,7 +137,7 @@ fn what_is_left_of_an_instance_that_is_gone_ends_by_its_markers() {
     signal(&process, Signal::KILL);
     let left = bench.until("left over", |seen| !seen.leftovers.is_empty());
     assert!(left.instances.is_empty() && left.deaths.contains_key(&bench.records[0].id), "{left:?}");
-    assert_eq!((left.leftovers[0].process.pid, &left.leftovers[0].id), (child.pid, &bench.records[0].id));
+    assert_eq!((left.leftovers[0].handle.pid(), &left.leftovers[0].id), (child.pid, &bench.records[0].id));
     assert!(bench.stop()[0].is_ok());
     assert!(!is_alive(&child));
 }
