@@ -18,8 +18,7 @@ use crate::definition::closest;
 use crate::host::{Host, HostError};
 use crate::model::text;
 use crate::model::{Change, Given, ModelName, OverrideKind, Timestamp};
-use crate::pass::apply::World;
-use crate::pass::{Goal, Pass, look};
+use crate::pass::{Fleet, Goal, Ledger, Pass, look};
 use crate::plan::{Command, Known, Limits, Refusal, WaitKind, request};
 
 /// Arguments of `suspend`.
@@ -134,7 +133,7 @@ pub(super) fn act(places: &Places, command: Command, args: &HandArgs) -> anyhow:
         Format::Json => PlanFormat::Json,
     };
     let of_one = ReconcileArgs::of_one(&args.name, format, &args.wait, retry, lock_timeout);
-    let exit = converge(places, &of_one, of_one.limits(places), notify.as_ref(), None, command.as_str())?;
+    let exit = converge(places, &of_one, of_one.limits(), notify.as_ref(), None, command.as_str())?;
     if command == Command::Restart {
         take_back(places, &args.name, &lock)?;
     }
@@ -145,7 +144,7 @@ pub(super) fn act(places: &Places, command: Command, args: &HandArgs) -> anyhow:
 fn take_back(places: &Places, name: &ModelName, lock: &LockArgs) -> anyhow::Result<()> {
     let _lock = places.state().lock(lock.lock_timeout).map_err(HostError::from)?;
     let mut host = places.open()?;
-    let seen = see(places, &mut host, Command::Restart, name)?;
+    let seen = see(&mut host, Command::Restart, name)?;
     let is_asked_for = seen.records.overrides.get(name).is_some_and(|all| all.restart.is_some());
     let comes = seen.plan.actions.iter().any(|action| action.model == *name)
         || seen.plan.waiting.iter().any(|w| w.model == *name && w.on.kind() == WaitKind::Progressing);
@@ -170,7 +169,7 @@ fn record(
     state.create().map_err(HostError::from)?;
     let _lock = state.lock(lock.lock_timeout).map_err(HostError::from)?;
     let mut host = places.open()?;
-    let seen = see(places, &mut host, command, name)?;
+    let seen = see(&mut host, command, name)?;
     let unread = Arc::default();
     let desired = seen.desired.as_ref().unwrap_or(&unread);
     let known = Known { desired, records: &seen.records, observed: &seen.observed };
@@ -198,9 +197,8 @@ fn record(
 
 /// A look at everything. Hands are taken off, and put on again, also while the
 /// definitions cannot be read at all.
-fn see(places: &Places, host: &mut Host, command: Command, name: &ModelName) -> Result<Pass, HostError> {
-    let (logs, targets) = (places.state().logs(), [name.clone()].into());
-    let limits = Limits { port_range: places.port_range, logs, targets, ..Limits::default() };
+fn see(host: &mut Host, command: Command, name: &ModelName) -> Result<Pass, HostError> {
+    let limits = Limits { targets: [name.clone()].into(), ..Limits::default() };
     match look_and_tell(host, &limits) {
         Err(HostError::Load(_) | HostError::Revision(_) | HostError::Policy(_))
             if matches!(command, Command::Suspend(_) | Command::Resume) =>

@@ -12,8 +12,8 @@ use super::render;
 use super::{Exit, Format, Places, duration};
 use crate::model::Busy;
 use crate::model::text::count;
-use crate::pass::Goal;
-use crate::plan::WaitKind;
+use crate::pass::{Goal, Order};
+use crate::plan::{Limits, WaitKind};
 
 /// Arguments of `down`.
 #[derive(Debug, Args)]
@@ -33,7 +33,7 @@ pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
         let message = format!("there is no state directory {}, so nothing of it runs", state.path().display());
         return Err(Refused { exit: Exit::Failed, message }.into());
     }
-    let limits = places.limits();
+    let limits = Limits::default();
     let mut document = Document::new();
     let mut progress = Progress::new();
     state.create()?;
@@ -50,7 +50,7 @@ pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
             Some(host) => host,
             None => host.insert(places.open()?),
         };
-        let done = pass_and_tell(host, Goal::Down, &limits, "down")?;
+        let done = pass_and_tell(host, Goal::Down, Order::new(&limits, "down"))?;
         drop(lock);
         progress.report(&done);
         document.add(&done);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::Args;
 
-use super::{Places, duration};
+use super::duration;
 use crate::instance::Rotation;
 use crate::plan::{Limits, MaxDeletes};
 
@@ -59,13 +59,13 @@ impl LimitArgs {
         Rotation { max_bytes: self.log_max_size.as_u64(), keep: self.log_keep }
     }
 
-    pub(super) fn limits(&self, places: &Places) -> Limits {
+    pub(super) fn limits(&self) -> Limits {
         Limits {
             parallel: self.parallel,
             max_restarting: self.max_restarting,
             max_deletes: self.max_deletes,
             upgrade_binary: self.upgrade_binary,
-            ..places.limits()
+            ..Limits::default()
         }
     }
 }

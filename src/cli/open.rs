@@ -12,21 +12,13 @@ use crate::llama::catalogue::binary;
 use crate::model::Diagnostic;
 use crate::owner::policy::{Policy, PolicySource};
 use crate::owner::settings::{Settings, SettingsError, locate};
-use crate::pass::apply::World;
-use crate::pass::{Goal, Pass, look, pass_if};
+use crate::pass::{Goal, Order, Pass, look, pass_if, read};
 use crate::plan::{Limits, WaitFor};
 use crate::state::{Reads, StateDir};
 
 impl Places {
     pub(super) fn state(&self) -> StateDir {
         StateDir::new(stated(self.state_dir.as_ref()).map_or_else(StateDir::default_path, Path::to_owned))
-    }
-
-    /// The limits of a look: where things are, and the defaults.
-    pub(super) fn limits(&self) -> Limits {
-        let state = self.state();
-        let (logs, downloads) = (state.logs(), state.downloads());
-        Limits { port_range: self.port_range, logs, downloads, ..Limits::default() }
     }
 
     /// `--llama-server`; an empty variable is one that is not set.
@@ -62,6 +54,7 @@ impl Places {
             database: stated(self.database.as_ref()).map_or_else(|| state.database(), Path::to_owned),
             policy: self.stated_policy().map(Path::to_owned),
             llama_server: self.stated_llama_server().map(str::to_owned),
+            port_range: self.port_range,
             state,
         }
     }
@@ -120,19 +113,18 @@ fn stated(path: Option<&PathBuf>) -> Option<&Path> {
 /// A pass, with what is to be told of the database on standard error. One that
 /// ends because the database is damaged is made again, once: by then that is
 /// set aside.
-pub(super) fn pass_and_tell(host: &mut Host, goal: Goal, limits: &Limits, cause: &str) -> anyhow::Result<Pass> {
-    pass_and_tell_if(host, goal, limits, cause, |_| Ok(()))
+pub(super) fn pass_and_tell(host: &mut Host, goal: Goal, order: Order<'_>) -> anyhow::Result<Pass> {
+    pass_and_tell_if(host, goal, order, |_| Ok(()))
 }
 
 /// [`pass_and_tell`], which does nothing unless `approve` lets it.
 pub(super) fn pass_and_tell_if(
     host: &mut Host,
     goal: Goal,
-    limits: &Limits,
-    cause: &str,
+    order: Order<'_>,
     approve: impl Fn(&Pass) -> anyhow::Result<()>,
 ) -> anyhow::Result<Pass> {
-    let make = |host: &mut Host| pass_if(host, |host| host.read(goal), limits, cause, |_, seen| approve(seen));
+    let make = |host: &mut Host| pass_if(host, |host| read(host, goal), order, |_, seen| approve(seen));
     let is_damage = |error: &anyhow::Error| error.downcast_ref().is_some_and(HostError::is_damage);
     let mut made = make(host);
     if made.as_ref().is_err_and(is_damage) {

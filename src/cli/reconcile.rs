@@ -1,5 +1,6 @@
 //! `herdsman reconcile`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use crate::instance::rotate;
 use crate::model::{Diagnostic, ModelName, Timestamp};
 use crate::notify::last_call;
 use crate::owner::settings::Notify;
-use crate::pass::{Goal, Pass};
+use crate::pass::{Goal, Order, Pass};
 use crate::plan::{ActionKind, Limits, WaitFor, WaitKind};
 use crate::state::StateDir;
 
@@ -113,21 +114,23 @@ impl ReconcileArgs {
     }
 
     /// What its passes may do.
-    pub(super) fn limits(&self, places: &Places) -> Limits {
-        Limits { targets: self.target.iter().cloned().collect(), retry: self.retry, ..self.limits.limits(places) }
+    pub(super) fn limits(&self) -> Limits {
+        Limits { targets: self.target.iter().cloned().collect(), retry: self.retry, ..self.limits.limits() }
     }
 }
 
 /// Runs the command.
 pub(super) fn run(places: &Places, args: &ReconcileArgs) -> anyhow::Result<Exit> {
-    let limits = args.limits(places);
+    let limits = args.limits();
     if args.format == PlanFormat::Markdown && !args.dry_run {
         let message = "--format markdown shows a plan: add --dry-run".to_owned();
         return Err(Refused { exit: Exit::Usage, message }.into());
     }
     let notify = places.settings()?.notify;
     let review = args.plan.as_deref().map(|path| Review::open(places, path)).transpose()?;
-    let limits = review.as_ref().map_or(limits.clone(), |review| review.limits(&limits));
+    let limits = review.as_ref().map_or(limits, Review::limits);
+    let port_range = review.as_ref().map_or(places.port_range, Review::port_range);
+    let places = &Places { port_range, ..places.clone() };
     if args.dry_run {
         dry_run(places, args, &limits, review.as_ref())
     } else {
@@ -224,6 +227,8 @@ struct Run<'a> {
     args: &'a ReconcileArgs,
     notify: Option<&'a Notify>,
     limits: Limits,
+    /// Models that it has tried again.
+    tried: BTreeSet<ModelName>,
     /// The saved plan that is applied.
     review: Option<Review>,
     cause: &'static str,
@@ -250,6 +255,7 @@ impl<'a> Run<'a> {
             args,
             notify,
             limits,
+            tried: BTreeSet::new(),
             review,
             cause,
             document,
@@ -273,15 +279,16 @@ impl<'a> Run<'a> {
         if self.limits.retry {
             host.ask_again();
         }
+        let order = Order { limits: &self.limits, tried: &self.tried, cause: self.cause };
         let pass = match &mut self.review {
             None => {
                 let is_first = !self.is_under_way;
                 // Later a target may be deleted, as was wanted.
                 let approve =
                     |seen: &Pass| if is_first { Ok(reject_unknown_targets(seen, self.args)?) } else { Ok(()) };
-                pass_and_tell_if(host, Goal::Definitions, &self.limits, self.cause, approve)?
+                pass_and_tell_if(host, Goal::Definitions, order, approve)?
             }
-            Some(review) => review.pass(host, &self.limits)?,
+            Some(review) => review.pass(host, order)?,
         };
         if !std::mem::replace(&mut self.is_under_way, true) {
             // The log grows on, and the next reconcile tries again.
@@ -299,7 +306,7 @@ impl<'a> Run<'a> {
         self.futile_passes = if futile { self.futile_passes + 1 } else { 0 };
         // `--retry` means once, not until it works.
         let started = last.outcomes.iter().filter(|o| matches!(o.kind, ActionKind::Start | ActionKind::Restart));
-        self.limits.tried.extend(started.map(|o| o.model.clone()));
+        self.tried.extend(started.map(|o| o.model.clone()));
         if let Some(review) = &mut self.review {
             review.carry_on(&mut self.limits, last);
         }
@@ -319,8 +326,7 @@ impl<'a> Run<'a> {
     /// come further.
     fn wait(&mut self, host: &mut Host, last: &Pass) {
         let waiting = |wait: &WaitFor| wait.kind() == WaitKind::Progressing;
-        let names: std::collections::BTreeSet<_> =
-            last.plan.waiting.iter().filter(|w| waiting(&w.on)).map(|w| &w.model).collect();
+        let names: BTreeSet<_> = last.plan.waiting.iter().filter(|w| waiting(&w.on)).map(|w| &w.model).collect();
         let watched: Vec<_> = last.observed.instances.iter().filter(|i| names.contains(&i.model)).cloned().collect();
         let longest = if awaits_llama_server(last) { Duration::from_millis(100) } else { Duration::from_secs(1) };
         let deadlines = last.plan.waiting.iter().filter_map(|w| match w.on {

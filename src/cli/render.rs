@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn action(model: &str, kind: ActionKind, reasons: Vec<Reason>) -> Action {
-        Action { model: name(model), kind, reasons, steps: Vec::new() }
+        Action { model: name(model), kind, reasons, steps: Vec::new(), provenance: None }
     }
 
     fn changed(field: &str, old: &str, new: &str, impact: Impact, line: u32) -> Reason {

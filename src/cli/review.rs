@@ -9,9 +9,8 @@ use super::{Exit, Places};
 use crate::database::Applied;
 use crate::host::{Host, HostError};
 use crate::model::ModelName;
-use crate::pass::apply::World;
 use crate::pass::review::{self, Changed, Here, Saved};
-use crate::pass::{Goal, Pass, pass_if};
+use crate::pass::{Goal, Order, Pass, pass_if, read};
 use crate::plan::Limits;
 
 /// Differences that are told; of more, only the number.
@@ -19,7 +18,7 @@ const MOST_TOLD: usize = 50;
 
 /// Saves the plan of a dry run.
 pub(super) fn save(places: &Places, path: &Path, seen: &Pass, limits: &Limits) -> anyhow::Result<()> {
-    let saved = Saved::new(seen, limits, here(places)?);
+    let saved = Saved::new(seen, limits, places.port_range, here(places)?);
     review::write(path, &saved)?;
     let path = path.display();
     complain(format_args!(
@@ -54,8 +53,13 @@ impl Review {
     }
 
     /// The limits of the run: those of the dry run, and its scope.
-    pub(super) fn limits(&self, others: &Limits) -> Limits {
-        self.saved.limits(others)
+    pub(super) fn limits(&self) -> Limits {
+        self.saved.limits()
+    }
+
+    /// The ports that the dry run allotted from.
+    pub(super) fn port_range(&self) -> (u16, u16) {
+        self.saved.port_range()
     }
 
     /// Whether it can still be applied, as far as a look tells.
@@ -67,16 +71,15 @@ impl Review {
 
     /// A pass: the first only if everything is as it was, and recorded as begun
     /// before its first effect.
-    pub(super) fn pass(&mut self, host: &mut Host, limits: &Limits) -> anyhow::Result<Pass> {
-        let cause = format!("reconcile --plan {}", self.saved.plan_id);
+    pub(super) fn pass(&mut self, host: &mut Host, order: Order<'_>) -> anyhow::Result<Pass> {
+        let cause = &format!("reconcile --plan {}", self.saved.plan_id);
         if self.begun {
-            return pass_and_tell(host, Goal::Definitions, limits, &cause);
+            return pass_and_tell(host, Goal::Definitions, Order { cause, ..order });
         }
         let made = pass_if(
             host,
-            |host| host.read(Goal::Definitions),
-            limits,
-            &cause,
+            |host| read(host, Goal::Definitions),
+            Order { cause, ..order },
             |host, seen| {
                 // What is wrong with a file may be why.
                 self.check(host, seen).inspect_err(|_| report_diagnostics(seen))?;

@@ -14,7 +14,7 @@ use crate::host::{Host, HostError};
 use crate::model::text;
 use crate::pass::wait::{Deployed, Verdict, Vigil, deployed};
 use crate::pass::{self, Goal, Pass};
-use crate::plan::WaitKind;
+use crate::plan::{Limits, WaitKind};
 
 /// Arguments of `wait`.
 #[derive(Debug, Args)]
@@ -135,7 +135,7 @@ fn look(places: &Places, args: &WaitArgs) -> anyhow::Result<Seen> {
             Deployed::In { wanted, read } => format!("{} (in {})", wanted.short(), read.short()),
         },
     };
-    let limits = places.limits();
+    let limits = Limits::default();
     let seen = places
         .open_read_only()
         .map(Host::asking_nobody)

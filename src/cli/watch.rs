@@ -73,7 +73,7 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
         places.models_dir.display(),
         places.revision().map(|revision| format!(" of {revision}")).unwrap_or_default(),
     );
-    watch::run(&mut machine, pace, &args.limits.limits(places));
+    watch::run(&mut machine, pace, &args.limits.limits());
     if std::process::id() == 1 {
         tracing::info!("ends, and as process 1 every server with it");
     } else {

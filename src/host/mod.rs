@@ -14,6 +14,7 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use self::binaries::Binaries;
 use self::check::Checks;
@@ -25,13 +26,13 @@ pub use self::places::{HostError, Places};
 use self::provenance::Asker;
 use self::store::Store;
 use self::teller::Teller;
-use crate::database::{Applied, Database, Place};
+use crate::database::{Applied, Database, DatabaseError, Place};
 use crate::definition::{self, Glance, Loader};
 use crate::instance::{self, Host as Processes};
-use crate::model::{Commit, Instance, Launch, ModelName, Spec, SpecHash};
+use crate::model::{Commit, Instance, Launch, ModelName, Records, Spec, SpecHash};
 use crate::owner::policy::{PolicyError, PolicySource};
 use crate::owner::settings::Notify;
-use crate::pass::apply::World;
+use crate::pass::Fleet;
 use crate::state::StateDir;
 
 /// This machine.
@@ -54,6 +55,8 @@ pub struct Host {
     policy: PolicySource,
     /// What the policy allows to be started, as of this pass.
     allowed: BTreeMap<(ModelName, SpecHash), Spec>,
+    /// The records as they were read beside the definitions of this pass.
+    records_beside: Option<Result<Arc<Records>, DatabaseError>>,
 }
 
 impl Host {
@@ -110,6 +113,7 @@ impl Host {
             git_notice: None,
             policy,
             allowed: BTreeMap::new(),
+            records_beside: None,
         })
     }
 

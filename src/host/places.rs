@@ -26,6 +26,8 @@ pub struct Places {
     /// The policy, as the user named it; `None`: at the default place, if there
     /// is one.
     pub policy: Option<PathBuf>,
+    /// Ports to allot, both ends included.
+    pub port_range: (u16, u16),
 }
 
 impl Places {

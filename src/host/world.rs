@@ -1,4 +1,5 @@
-//! What a pass asks of this machine and does to it: the trait [`World`].
+//! What a pass asks of this machine and does to it: [`Source`], [`Ledger`] and
+//! [`Fleet`].
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,14 +15,57 @@ use crate::model::{
     StopTarget, Timestamp,
 };
 use crate::owner::policy::Policy;
-use crate::pass::apply::{Read, World};
-use crate::pass::{Goal, Pass};
-use crate::plan::{Answers, Limits, Question};
+use crate::pass::{Fallible, Fleet, Ledger, Pass, Source};
+use crate::plan::{Answers, Limits, Question, Site};
 use crate::sys::trust;
 
-impl World for Host {
+impl Fallible for Host {
     type Error = HostError;
+}
 
+impl Source for Host {
+    /// Reads the records beside the definitions, for [`Ledger::records`] to return:
+    /// of thousands of models both take their time.
+    fn definitions(&mut self) -> Result<Arc<Desired>, HostError> {
+        self.read_policy()?;
+        let Self { places, store, state_key, binaries, loader, from_git, .. } = self;
+        let (desired, records) = std::thread::scope(|scope| {
+            let records = scope.spawn(|| store.records());
+            let desired = load(loader, from_git.as_mut(), places, *state_key, binaries);
+            (desired, records.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        self.records_beside = desired.is_ok().then_some(records);
+        desired
+    }
+}
+
+impl Ledger for Host {
+    fn records(&mut self) -> Result<Arc<Records>, HostError> {
+        if let Some(records) = self.records_beside.take() {
+            return Ok(records?);
+        }
+        // A watcher goes on without definitions, and without knowing what is
+        // allowed: it watches what runs, and starts nothing.
+        if let Err(unreadable) = self.read_policy() {
+            self.binaries.policy = Some(Arc::new(Policy::unknown(&unreadable)));
+            self.allowed.clear();
+        }
+        Ok(self.store.records()?)
+    }
+
+    fn commit(&mut self, changes: &[Change]) -> Result<(), HostError> {
+        let now = self.now();
+        self.store.commit(changes, now)
+    }
+
+    fn notifications(&mut self, pass: &Pass, limits: &Limits) -> Result<Vec<Change>, HostError> {
+        let (Some(teller), Some(database)) = (&self.teller, self.store.database()) else { return Ok(Vec::new()) };
+        let known = database.told()?;
+        Ok(teller.tell(pass, &limits.targets, &known, &self.places.state))
+    }
+}
+
+impl Fleet for Host {
     fn now(&self) -> Timestamp {
         Timestamp(jiff::Timestamp::now().as_millisecond())
     }
@@ -30,35 +74,9 @@ impl World for Host {
         uuid::Uuid::new_v4().into_bytes()
     }
 
-    fn load(&mut self) -> Result<Arc<Desired>, HostError> {
-        self.read_policy()?;
-        let Self { places, state_key, binaries, loader, from_git, .. } = self;
-        load(loader, from_git.as_mut(), places, *state_key, binaries)
-    }
-
-    fn records(&mut self) -> Result<Arc<Records>, HostError> {
-        // A watcher goes on without definitions, and without knowing what is
-        // allowed: what runs is watched, and nothing is started.
-        if let Err(unreadable) = self.read_policy() {
-            self.binaries.policy = Some(Arc::new(Policy::unknown(&unreadable)));
-            self.allowed.clear();
-        }
-        Ok(self.store.records()?)
-    }
-
-    fn read(&mut self, goal: Goal) -> Result<Read, HostError> {
-        if goal == Goal::Down {
-            // Whatever the policy says, servers may be stopped.
-            return Ok((None, self.store.records()?));
-        }
-        self.read_policy()?;
-        let Self { places, store, state_key, binaries, loader, from_git, .. } = self;
-        let (desired, records) = std::thread::scope(|scope| {
-            let records = scope.spawn(|| store.records());
-            let desired = load(loader, from_git.as_mut(), places, *state_key, binaries);
-            (desired, records.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        });
-        Ok((Some(desired?), records?))
+    fn site(&self) -> Site {
+        let state = &self.places.state;
+        Site { port_range: self.places.port_range, logs: state.logs(), downloads: state.downloads() }
     }
 
     fn observe(&mut self, records: &Records) -> Result<Observed, HostError> {
@@ -69,6 +87,7 @@ impl World for Host {
 
     fn answer(&mut self, questions: &[Question], observed: &Observed, answers: &mut Answers) -> Result<(), HostError> {
         let mut checks: Vec<Check<'_>> = Vec::new();
+        let mut sources: BTreeMap<ModelName, &Path> = BTreeMap::new();
         let (mut busy, mut served): (Vec<&Instance>, Vec<&Instance>) = Default::default();
         for question in questions {
             match question {
@@ -95,6 +114,9 @@ impl World for Host {
                     let layers = self.processes.offloaded_layers(&log, id, *log_offset);
                     answers.gpu_layers.insert(id.clone(), layers.map_or(0, |(layers, _)| layers));
                 }
+                Question::Provenance { model, source } => {
+                    sources.insert(model.clone(), source);
+                }
                 Question::FilesIntact { model, files } => {
                     let intact = files.iter().all(|(path, was)| definition::identity_now(path) == Some(*was));
                     answers.files_intact.insert(model.clone(), intact);
@@ -107,6 +129,10 @@ impl World for Host {
         for (instance, answer) in served.iter().zip(self.processes.served(&served)) {
             answers.served.insert(instance.id.clone(), answer);
         }
+        if !sources.is_empty() {
+            let mut found = self.provenance(&sources);
+            answers.provenance.extend(sources.into_keys().map(|model| (model.clone(), found.remove(&model))));
+        }
         if checks.is_empty() {
             return Ok(());
         }
@@ -116,34 +142,12 @@ impl World for Host {
         Ok(())
     }
 
-    fn tell(&mut self, plan: &Pass, limits: &Limits) -> Result<Vec<Change>, HostError> {
-        let (Some(teller), Some(database)) = (&self.teller, self.store.database()) else { return Ok(Vec::new()) };
-        let known = database.told()?;
-        Ok(teller.tell(plan, &limits.targets, &known, &self.places.state))
-    }
-
-    fn provenance(&mut self, sources: &BTreeMap<ModelName, &Path>) -> BTreeMap<ModelName, Provenance> {
-        if let Some(commit) = self.read_commit() {
-            let provenance = Provenance { commit: commit.clone(), dirty: false };
-            return sources.keys().map(|model| (model.clone(), provenance.clone())).collect();
-        }
-        let (loader, dir) = (&self.loader, self.models_dir());
-        let (found, notice) = self.git.ask(sources, || loader.is_still_so(&dir));
-        self.git_notice = notice.or(self.git_notice.take());
-        found
-    }
-
-    fn commit(&mut self, changes: &[Change]) -> Result<(), HostError> {
-        let now = self.now();
-        self.store.commit(changes, now)
-    }
-
     fn log_length(&self, log: &Path) -> u64 {
         // A log that cannot be looked at cannot be opened either: the start says so.
         instance::log_length(log).unwrap_or(0)
     }
 
-    fn spawn(&mut self, launch: &Launch) -> Result<Handle, Death> {
+    fn start(&mut self, launch: &Launch) -> Result<Handle, Death> {
         if let Some(message) = self.refusal(launch) {
             return Err(Death { cause: FailureCause::Spawn, message });
         }
@@ -156,6 +160,20 @@ impl World for Host {
     fn stop(&mut self, targets: &[StopTarget]) -> Vec<Result<(), String>> {
         let results = self.processes.stop(targets);
         results.into_iter().map(|result| result.map_err(|error| error.to_string())).collect()
+    }
+}
+
+impl Host {
+    /// Returns the commits of these definition files, present or deleted.
+    fn provenance(&mut self, sources: &BTreeMap<ModelName, &Path>) -> BTreeMap<ModelName, Provenance> {
+        if let Some(commit) = self.read_commit() {
+            let provenance = Provenance { commit: commit.clone(), dirty: false };
+            return sources.keys().map(|model| (model.clone(), provenance.clone())).collect();
+        }
+        let (loader, dir) = (&self.loader, self.models_dir());
+        let (found, notice) = self.git.ask(sources, || loader.is_still_so(&dir));
+        self.git_notice = notice.or(self.git_notice.take());
+        found
     }
 }
 

@@ -161,8 +161,8 @@ pub struct NewGeneration {
     pub origins: Vec<Origin>,
     /// Where each field is stated, by the names [`super::FieldChange::field`] uses.
     pub lines: Table<Arc<str>, Origin>,
-    /// The commit its definition was read from; a plan knows none, it is put
-    /// on when the plan is carried out. `None`: not in Git, or Git does not say.
+    /// The commit its definition was read from. `None`: not in Git, or Git does
+    /// not say for certain.
     pub provenance: Option<Provenance>,
 }
 

@@ -1,23 +1,24 @@
 //! One pass: load, observe, plan, apply, record.
 
-pub mod apply;
+mod apply;
 pub mod review;
 pub mod wait;
+mod world;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+pub use apply::{Outcome, apply};
+pub use world::{Fallible, Fleet, Ledger, Source, World};
+
 use crate::model::{
-    Change, Definition, Desired, DesiredState, Instance, InstanceState, ModelName, Observed, Provenance, Records,
-    Timestamp,
+    Change, Definition, Desired, DesiredState, Instance, InstanceState, ModelName, Observed, Records, Timestamp,
 };
-use crate::pass::apply::{Outcome, Read, World, apply};
 use crate::plan::{Action, Answers, Input, Limits, Plan, Planner, Question};
 
 /// How often the planner may ask before it has to do with what it knows. Each
 /// kind of question is asked once, and one may lead to another.
-const ROUNDS: usize = 10;
+const ROUNDS: usize = 11;
 
 /// What a pass is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,30 @@ pub enum Goal {
     Definitions,
     /// Every instance stopped.
     Down,
+}
+
+/// What a pass is made from: definitions (`None`: everything is to be stopped)
+/// and records. Shared, for most of it is the same from pass to pass.
+pub type Read = (Option<Arc<Desired>>, Arc<Records>);
+
+/// What a pass is asked for, besides its goal.
+#[derive(Clone, Copy, Debug)]
+pub struct Order<'a> {
+    /// What it may do.
+    pub limits: &'a Limits,
+    /// Models that an earlier pass of the same run has tried again (`--retry`).
+    pub tried: &'a BTreeSet<ModelName>,
+    /// What makes it, for the history.
+    pub cause: &'a str,
+}
+
+impl<'a> Order<'a> {
+    /// A pass that no other pass of the same run precedes.
+    #[must_use]
+    pub const fn new(limits: &'a Limits, cause: &'a str) -> Self {
+        static NONE: BTreeSet<ModelName> = BTreeSet::new();
+        Self { limits, tried: &NONE, cause }
+    }
 }
 
 /// What a pass saw, planned and did.
@@ -59,94 +84,94 @@ impl Pass {
     }
 }
 
+/// Reads definitions, unless everything is to be stopped, and records.
+///
+/// # Errors
+/// Either cannot be read.
+pub fn read<W: Source + Ledger>(world: &mut W, goal: Goal) -> Result<Read, W::Error> {
+    let desired = match goal {
+        Goal::Definitions => Some(world.definitions()?),
+        Goal::Down => None,
+    };
+    Ok((desired, world.records()?))
+}
+
 /// Makes a pass. It never waits for a model: what loads or drains is looked
 /// at again by the next one.
 ///
 /// # Errors
-/// The definitions, the database or the processes cannot be read, or nothing
+/// The definitions, the records or the instances cannot be read, or nothing
 /// can be recorded.
-pub fn pass<W: World>(world: &mut W, goal: Goal, limits: &Limits, cause: &str) -> Result<Pass, W::Error> {
-    pass_over(world, |world| world.read(goal), limits, cause)
+pub fn pass<W: World>(world: &mut W, goal: Goal, order: Order<'_>) -> Result<Pass, W::Error> {
+    pass_if(world, |world| read(world, goal), order, |_, _| Ok(()))
 }
 
-/// A pass over what `read` reads.
-///
-/// # Errors
-/// As [`pass`].
-pub fn pass_over<W: World>(
-    world: &mut W,
-    read: impl FnMut(&mut W) -> Result<Read, W::Error>,
-    limits: &Limits,
-    cause: &str,
-) -> Result<Pass, W::Error> {
-    pass_if(world, read, limits, cause, |_, _| Ok(()))
-}
-
-/// A pass over what `read` reads that does nothing unless `approve` lets it:
-/// asked once, with everything the pass rests on, before its first effect.
+/// Makes a pass over what `read` reads, which does nothing unless `approve` lets
+/// it: asked once, with everything the pass rests on, before its first effect.
 ///
 /// # Errors
 /// As [`pass`], and what `approve` says.
 pub fn pass_if<W: World, E: From<W::Error>>(
     world: &mut W,
     mut read: impl FnMut(&mut W) -> Result<Read, W::Error>,
-    limits: &Limits,
-    cause: &str,
+    order: Order<'_>,
     approve: impl FnOnce(&mut W, &Pass) -> Result<(), E>,
 ) -> Result<Pass, E> {
-    let mut pass = look_over(world, &mut read, limits)?;
+    let mut pass = see(world, &mut read, order, true)?;
     // A file may be gone for a moment only: look again before any deletion.
     if deletes(&pass.plan) {
-        pass = look_over(world, &mut read, limits)?;
+        pass = see(world, &mut read, order, true)?;
     }
     approve(world, &pass)?;
-    let told = world.tell(&pass, limits)?;
-    pass.plan.bookkeeping.extend(told);
-    let provenance = provenance(world, &pass);
-    pass.outcomes = apply(world, &pass.plan, cause, &provenance)?;
+    let notifications = world.notifications(&pass, order.limits)?;
+    pass.plan.bookkeeping.extend(notifications);
+    pass.outcomes = apply(world, &pass.plan, order.cause)?;
     Ok(pass)
 }
 
-/// A pass without its second half: it changes nothing.
+/// Makes a pass without its second half: it changes nothing.
 ///
 /// # Errors
 /// As [`pass`].
 pub fn look<W: World>(world: &mut W, goal: Goal, limits: &Limits) -> Result<Pass, W::Error> {
-    look_over(world, &mut |world| world.read(goal), limits)
+    see(world, &mut |world| read(world, goal), Order::new(limits, ""), false)
 }
 
-fn look_over<W: World>(
+/// Load, observe, plan. `acts`: the plan will be carried out.
+fn see<W: World>(
     world: &mut W,
     read: &mut impl FnMut(&mut W) -> Result<Read, W::Error>,
-    limits: &Limits,
+    order: Order<'_>,
+    acts: bool,
 ) -> Result<Pass, W::Error> {
     let (desired, records) = read(world)?;
     let observed = world.observe(&records)?;
-    let (plan, answers) = ask_and_plan(world, desired.as_deref(), &records, &observed, limits)?;
-    Ok(Pass { now: world.now(), desired, records, observed, answers, plan, outcomes: Vec::new() })
-}
-
-fn ask_and_plan<W: World>(
-    world: &mut W,
-    desired: Option<&Desired>,
-    records: &Records,
-    observed: &Observed,
-    limits: &Limits,
-) -> Result<(Plan, Answers), W::Error> {
-    let (now, id_seed) = (world.now(), world.seed());
+    let (site, now, id_seed) = (world.site(), world.now(), world.seed());
     let mut answers = Answers::default();
     // Nearly every plan asks this first.
-    world.answer(&llama_servers(desired, records), observed, &mut answers)?;
+    world.answer(&llama_servers(desired.as_deref(), &records), &observed, &mut answers)?;
     let mut planner = Planner::default();
-    for _ in 1..ROUNDS {
-        let plan = planner.plan(&Input { now, desired, records, observed, answers: &answers, limits, id_seed });
-        if plan.questions.is_empty() {
-            return Ok((plan, answers));
+    let mut rounds = 0;
+    let plan = loop {
+        rounds += 1;
+        let plan = planner.plan(&Input {
+            now,
+            desired: desired.as_deref(),
+            records: &records,
+            observed: &observed,
+            answers: &answers,
+            limits: order.limits,
+            tried: order.tried,
+            site: &site,
+            acts,
+            id_seed,
+        });
+        if plan.questions.is_empty() || rounds == ROUNDS {
+            break plan;
         }
-        world.answer(&plan.questions, observed, &mut answers)?;
-    }
-    let plan = planner.plan(&Input { now, desired, records, observed, answers: &answers, limits, id_seed });
-    Ok((plan, answers))
+        world.answer(&plan.questions, &observed, &mut answers)?;
+    };
+    Ok(Pass { now: world.now(), desired, records, observed, answers, plan, outcomes: Vec::new() })
 }
 
 /// Which llama-server each definition that is to run runs on.
@@ -155,22 +180,6 @@ fn llama_servers(desired: Option<&Desired>, records: &Records) -> Vec<Question> 
     let running = desired.into_iter().flat_map(|d| d.definitions.values()).filter(is_to_run);
     let named: BTreeSet<&Option<String>> = running.map(|definition| &definition.spec.binary).collect();
     named.into_iter().cloned().map(Question::Binary).collect()
-}
-
-/// The commits that new generations and deletions came from.
-fn provenance<W: World>(world: &mut W, pass: &Pass) -> BTreeMap<ModelName, Provenance> {
-    let sources: BTreeMap<_, _> = pass.plan.actions.iter().filter_map(|action| source(action, &pass.records)).collect();
-    if sources.is_empty() { BTreeMap::new() } else { world.provenance(&sources) }
-}
-
-/// The file that an action makes a generation of, or deletes a model for.
-fn source<'a>(action: &'a Action, records: &'a Records) -> Option<(ModelName, &'a Path)> {
-    let file = action.changes().find_map(|change| match change {
-        Change::AddGeneration(new) => Some(&*new.source),
-        Change::DeleteModel { model } => records.models.get(model).map(|record| &*record.source),
-        _ => None,
-    })?;
-    Some((action.model.clone(), Path::new(file)))
 }
 
 fn deletes(plan: &Plan) -> bool {

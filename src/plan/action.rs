@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Question, Reason, WaitFor, WaitKind};
 use crate::model::{
-    Change, Crashes, Death, DesiredState, InstanceId, InstanceRecord, Launch, ModelName, StopTarget, Timestamp,
-    UnmanagedRow,
+    Change, Crashes, Death, DesiredState, InstanceId, InstanceRecord, Launch, ModelName, Provenance, StopTarget,
+    Timestamp, UnmanagedRow,
 };
 
 /// The outcome of planning: every action with its reasons, every non-action
@@ -78,6 +78,9 @@ pub struct Action {
     pub reasons: Vec<Reason>,
     /// How, in order; a step that fails ends the action.
     pub steps: Vec<Step>,
+    /// The commit that brought a new generation or a deletion. `None`: something
+    /// else is the cause, it is not in Git, or nobody asked.
+    pub provenance: Option<Provenance>,
 }
 
 impl Action {

@@ -92,7 +92,7 @@ mod tests {
     }
 
     fn action(kind: ActionKind) -> Action {
-        Action { model: name(), kind, reasons: Vec::new(), steps: Vec::new() }
+        Action { model: name(), kind, reasons: Vec::new(), steps: Vec::new(), provenance: None }
     }
 
     fn permitted(kind: Option<ActionKind>) -> Vec<ActionKind> {

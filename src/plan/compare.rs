@@ -48,7 +48,7 @@ pub fn compare(old: &Desired, new: &Desired) -> Plan {
 }
 
 fn action(model: &ModelName, kind: ActionKind, reasons: Vec<Reason>) -> Action {
-    Action { model: model.clone(), kind, reasons, steps: Vec::new() }
+    Action { model: model.clone(), kind, reasons, steps: Vec::new(), provenance: None }
 }
 
 /// What becomes of a model that is declared in both versions.

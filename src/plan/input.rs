@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Approved;
 use crate::model::{
-    BinaryIdentity, Busy, Desired, FileIdentity, InstanceId, Launch, ModelName, Observed, Records, Served, Spec,
-    SpecHash, Table, Timestamp, Unusable,
+    BinaryIdentity, Busy, Desired, FileIdentity, InstanceId, Launch, ModelName, Observed, Provenance, Records, Served,
+    Spec, SpecHash, Table, Timestamp, Unusable,
 };
 
 /// The input of [`super::plan`].
@@ -28,6 +28,12 @@ pub struct Input<'a> {
     pub answers: &'a Answers,
     /// What the caller allows.
     pub limits: &'a Limits,
+    /// Models that an earlier pass of the same run has tried again (`--retry`).
+    pub tried: &'a BTreeSet<ModelName>,
+    /// What instances are given where they run.
+    pub site: &'a Site,
+    /// The plan will be carried out: it records the commits it comes from, too.
+    pub acts: bool,
     /// New instance ids are derived from it.
     pub id_seed: [u8; 16],
 }
@@ -44,8 +50,6 @@ pub struct Binary {
 /// What the caller allows a pass to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Ports to allot, both ends included.
-    pub port_range: (u16, u16),
     /// Starts at once.
     pub parallel: usize,
     /// Restarts at once.
@@ -56,33 +60,45 @@ pub struct Limits {
     pub targets: BTreeSet<ModelName>,
     /// What a saved plan may still do; `None`: there is none, anything.
     pub approved: Option<Approved>,
-    /// Try failed generations and crashed models again now.
+    /// Try failed generations and crashed models again now, each once.
     pub retry: bool,
-    /// … but not these, which an earlier pass of the same command has tried.
-    pub tried: BTreeSet<ModelName>,
     /// Restart instances whose llama-server changed on disk.
     pub upgrade_binary: bool,
-    /// Where the servers' logs are.
-    pub logs: PathBuf,
-    /// Where servers download weights to that are named by a URL.
-    pub downloads: PathBuf,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            port_range: (8100, 8999),
             parallel: 4,
             max_restarting: 1,
             max_deletes: None,
             targets: BTreeSet::new(),
             approved: None,
             retry: false,
-            tried: BTreeSet::new(),
             upgrade_binary: false,
-            logs: PathBuf::from("logs"),
-            downloads: PathBuf::from("downloads"),
         }
+    }
+}
+
+/// What the place is like where instances run, whatever a person permits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Ports to allot, both ends included.
+    pub port_range: (u16, u16),
+    /// The directory of the servers' logs.
+    pub logs: PathBuf,
+    /// The directory that servers download weights to when a URL names them.
+    pub downloads: PathBuf,
+}
+
+impl Site {
+    /// The ports that models get unless `--port-range` says otherwise.
+    pub const PORT_RANGE: (u16, u16) = (8100, 8999);
+}
+
+impl Default for Site {
+    fn default() -> Self {
+        Self { port_range: Self::PORT_RANGE, logs: PathBuf::from("logs"), downloads: PathBuf::from("downloads") }
     }
 }
 
@@ -131,6 +147,13 @@ pub enum Question {
         /// Where its lines begin.
         log_offset: u64,
     },
+    /// Which commit does this definition, present or deleted, come from?
+    Provenance {
+        /// The model.
+        model: ModelName,
+        /// Its file.
+        source: PathBuf,
+    },
     /// Are the files of the last ready generation still what they were?
     FilesIntact {
         /// The model.
@@ -168,6 +191,8 @@ pub struct Answers {
     pub gpu_layers: BTreeMap<InstanceId, u32>,
     /// By model.
     pub files_intact: BTreeMap<ModelName, bool>,
+    /// By model; `None`: not in Git, or Git does not say for certain.
+    pub provenance: BTreeMap<ModelName, Option<Provenance>>,
 }
 
 impl Input<'_> {

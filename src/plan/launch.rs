@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::input::Binary;
-use super::{Input, Limits};
+use super::{Input, Site};
 use crate::model::{InstanceId, Launch, ModelName, Spec, SpecHash};
 
 /// What an instance is called besides its options.
@@ -25,7 +25,7 @@ pub struct Identity<'a> {
 pub fn launch(input: &Input<'_>, who: Identity<'_>, spec: &Spec, port: Option<u16>, binary: &Binary) -> Launch {
     let id: InstanceId = input.instance_id(who.model);
     let socket = spec.is_unix_socket().then(|| PathBuf::from(&spec.host));
-    let download = download_path(input.limits, who.model, spec);
+    let download = download_path(input.site, who.model, spec);
     Launch {
         args: arguments(who, spec, port, download.as_deref()),
         id,
@@ -35,7 +35,7 @@ pub fn launch(input: &Input<'_>, who: Identity<'_>, spec: &Spec, port: Option<u1
         binary: binary.path.clone(),
         env: spec.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
         secrets: spec.secrets.iter().map(|(name, secret)| (name.to_string(), secret.source.clone())).collect(),
-        log: input.limits.logs.join(format!("{}.log", who.model)),
+        log: input.site.logs.join(format!("{}.log", who.model)),
         download,
         socket,
     }
@@ -49,10 +49,10 @@ pub fn launch(input: &Input<'_>, who: Identity<'_>, spec: &Spec, port: Option<u1
 /// for the one before is what a rollback serves. The file's name stays: it tells
 /// llama-server whether there are more parts. `[env] LLAMA_CACHE` leads it to
 /// another disk, as it does for llama-server itself.
-pub fn download_path(limits: &Limits, model: &ModelName, spec: &Spec) -> Option<PathBuf> {
+pub fn download_path(site: &Site, model: &ModelName, spec: &Spec) -> Option<PathBuf> {
     let url = spec.options.get("model_url")?.value.to_string();
     let cache = spec.env.get("LLAMA_CACHE").map(Path::new).filter(|cache| cache.is_absolute());
-    let base = cache.map_or_else(|| limits.downloads.clone(), |cache| cache.join("herdsman"));
+    let base = cache.map_or_else(|| site.downloads.clone(), |cache| cache.join("herdsman"));
     let id = blake3::hash(url.as_bytes()).to_hex();
     Some(base.join(model.as_str()).join(&id[..16]).join(file_name(&url)))
 }

@@ -17,6 +17,7 @@ mod input;
 mod launch;
 mod ports;
 mod proof;
+mod provenance;
 mod reason;
 mod request;
 mod schedule;
@@ -33,7 +34,7 @@ pub use action::{Action, ActionKind, Finding, Found, GuardRefusal, Plan, Step, W
 pub use approved::{Approved, Task};
 pub use backoff::RECOVERED_AFTER;
 pub use compare::compare;
-pub use input::{Answers, Binary, Input, Limits, MaxDeletes, Objection, Question};
+pub use input::{Answers, Binary, Input, Limits, MaxDeletes, Objection, Question, Site};
 pub use reason::{Impact, Reason};
 pub use request::{Command, Known, Refusal, request};
 pub use waiting::{WaitFor, WaitKind};
@@ -75,8 +76,12 @@ impl Planner {
             Some(before) => world.decide_again(before),
             None => world.decisions(),
         };
-        let plan = world.plan(decisions.clone());
+        let mut plan = world.plan(decisions.clone());
         self.before = Some(decisions);
+        // Only of what will be done is it worth knowing whose commit it was.
+        if input.acts && plan.questions.is_empty() {
+            provenance::add(input, &mut plan);
+        }
         plan
     }
 }

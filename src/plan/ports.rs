@@ -160,7 +160,7 @@ impl FreePorts {
             used.extend(record.port.map(|p| p.port));
             used.extend(record.instances.iter().filter_map(|i| i.port));
         }
-        let (from, to) = input.limits.port_range;
+        let (from, to) = input.site.port_range;
         Self { range: from..=to, used }
     }
 

@@ -60,7 +60,7 @@ const SUSPECT: &str = "does `binary` pass on its arguments?";
 /// A death of an instance whose weights were downloaded: llama-server keeps a
 /// file that arrived broken, and would die of it again and again.
 pub(super) fn of_download(input: &Input<'_>, record: &ModelRecord, was: &InstanceRecord, death: Death) -> Death {
-    let path = spec_of(record, was).and_then(|spec| download_path(input.limits, &was.model, &spec));
+    let path = spec_of(record, was).and_then(|spec| download_path(input.site, &was.model, &spec));
     match path.filter(|_| death.cause == FailureCause::Spec) {
         Some(path) => {
             let message = format!("{}; if {} arrived broken, delete it", death.message, path.display());
@@ -116,7 +116,7 @@ impl std::fmt::Display for Asked {
 
 impl Asked {
     fn of(input: &Input<'_>, is: &InstanceRecord, spec: &Spec) -> Option<Self> {
-        let download = || Some(download_path(input.limits, &is.model, spec)?.to_string_lossy().into_owned());
+        let download = || Some(download_path(input.site, &is.model, spec)?.to_string_lossy().into_owned());
         let option = |key: &str| spec.options.get(key).map(|option| option.value.to_string());
         let repository = || Some(option("hf_repo")?.split(':').next()?.to_owned());
         download().or_else(|| option("model")).map(Self::File).or_else(|| repository().map(Self::Repository))

@@ -44,14 +44,13 @@ pub use last_good::LastGood;
 pub use report::Reporter;
 
 use crate::model::{Busy, DesiredState, Health, Instance, ModelName};
-use crate::pass::apply::World;
-use crate::pass::{Pass, pass_over};
+use crate::pass::{Fallible, Ledger, Order, Pass, Source, World, pass_if};
 use crate::plan::{Limits, WaitFor};
 
 /// What the watcher needs besides what a pass needs.
 pub trait Surroundings {
     /// The world that passes are made in.
-    type World: World<Error: Display>;
+    type World: World + Fallible<Error: Display>;
     /// Held during a pass.
     type Lock;
 
@@ -75,10 +74,10 @@ pub trait Surroundings {
     ///
     /// # Errors
     /// Another one goes on for too long.
-    fn lock(&mut self) -> Result<Self::Lock, <Self::World as World>::Error>;
+    fn lock(&mut self) -> Result<Self::Lock, <Self::World as Fallible>::Error>;
 
     /// A pass was made, or failed; how things stand, in one line.
-    fn done(&mut self, pass: Result<&Pass, &<Self::World as World>::Error>, status: String);
+    fn done(&mut self, pass: Result<&Pass, &<Self::World as Fallible>::Error>, status: String);
 
     /// Blocks until something happens, `timeout` at most.
     fn wait(&mut self, awaited: &Awaited, timeout: Duration) -> Woken;
@@ -197,15 +196,16 @@ impl<S: Surroundings> Watcher<'_, S> {
         }
     }
 
-    fn make(&mut self, due: &Due) -> Result<Pass, <S::World as World>::Error> {
+    fn make(&mut self, due: &Due) -> Result<Pass, <S::World as Fallible>::Error> {
         let _lock = self.outside.lock()?;
         let (last_good, dir) = (&mut self.last_good, self.outside.models_dir().to_owned());
         let read = |world: &mut S::World| {
-            let reading = (!due.files_restless).then(|| world.load());
+            let reading = (!due.files_restless).then(|| world.definitions());
             let records = world.records()?;
             Ok((Some(last_good.take_in(reading, &records, &dir)), records))
         };
-        pass_over(self.outside.world(), read, self.limits, &due.causes.to_string())
+        let cause = due.causes.to_string();
+        pass_if(self.outside.world(), read, Order::new(self.limits, &cause), |_, _| Ok(()))
     }
 
     /// Definitions that could not be read are tried again, soon at first: git

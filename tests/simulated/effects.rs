@@ -9,8 +9,8 @@ use herdsman::model::{
     Busy, Change, Death, Desired, FailureCause, Handle, InstanceRecord, Launch, Observed, Records, Served, StopTarget,
     Timestamp, Unusable,
 };
-use herdsman::pass::apply;
-use herdsman::plan::{Answers, Objection, Question};
+use herdsman::pass::{Fallible, Fleet, Ledger, Source};
+use herdsman::plan::{self, Answers, Objection, Question};
 
 use super::history::Deed;
 use super::{Ended, Fate, Machine, World, sabotage};
@@ -212,26 +212,19 @@ impl World {
                 let intact = files.keys().all(|file| !self.machine.replaced.contains(&**file));
                 answers.files_intact.insert(model.clone(), intact);
             }
+            Question::Provenance { model, .. } => {
+                answers.provenance.insert(model.clone(), None);
+            }
         }
     }
 }
 
-impl apply::World for World {
+impl Fallible for World {
     type Error = Ended;
+}
 
-    fn now(&self) -> Timestamp {
-        self.now
-    }
-
-    fn seed(&mut self) -> [u8; 16] {
-        // Asked for with the time, right before it plans.
-        let records = self.store.records();
-        self.promises.plans(&records, self.now);
-        self.seed += 1;
-        self.seed.to_le_bytes()
-    }
-
-    fn load(&mut self) -> Result<Arc<Desired>, Ended> {
+impl Source for World {
+    fn definitions(&mut self) -> Result<Arc<Desired>, Ended> {
         let next = self.reading(Call::Load, Ended::Unreadable)?;
         if self.unreadable {
             return Err(Ended::Unreadable);
@@ -244,28 +237,15 @@ impl apply::World for World {
         self.promises.read(&read);
         Ok(self.sabotaged_files(read))
     }
+}
 
+impl Ledger for World {
     fn records(&mut self) -> Result<Arc<Records>, Ended> {
         self.reading(Call::Records, Ended::Unrecalled)?;
         let records = self.store.records();
         self.promises.recorded(records.models.len());
         self.promises.plans(&records, self.now);
         Ok(self.sabotaged_records(records))
-    }
-
-    fn observe(&mut self, records: &Records) -> Result<Observed, Ended> {
-        self.reading(Call::Observe, Ended::Unseen)?;
-        let recorded: Vec<&InstanceRecord> =
-            records.models.values().flat_map(|m| &m.instances).chain(&records.orphans).collect();
-        self.promises.looked(&self.machine, self.now);
-        let observed = self.machine.observe(&recorded, self.now);
-        Ok(self.sabotaged_look(observed, &recorded))
-    }
-
-    fn answer(&mut self, questions: &[Question], _: &Observed, answers: &mut Answers) -> Result<(), Ended> {
-        self.reading(Call::Answer, Ended::Unseen)?;
-        questions.iter().for_each(|question| self.answer_one(question, answers));
-        Ok(())
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), Ended> {
@@ -293,12 +273,45 @@ impl apply::World for World {
         }
         self.sabotaged_result(result)
     }
+}
+
+impl Fleet for World {
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    fn seed(&mut self) -> [u8; 16] {
+        // Asked for with the time, right before it plans.
+        let records = self.store.records();
+        self.promises.plans(&records, self.now);
+        self.seed += 1;
+        self.seed.to_le_bytes()
+    }
+
+    fn site(&self) -> plan::Site {
+        self.site.clone()
+    }
+
+    fn observe(&mut self, records: &Records) -> Result<Observed, Ended> {
+        self.reading(Call::Observe, Ended::Unseen)?;
+        let recorded: Vec<&InstanceRecord> =
+            records.models.values().flat_map(|m| &m.instances).chain(&records.orphans).collect();
+        self.promises.looked(&self.machine, self.now);
+        let observed = self.machine.observe(&recorded, self.now);
+        Ok(self.sabotaged_look(observed, &recorded))
+    }
+
+    fn answer(&mut self, questions: &[Question], _: &Observed, answers: &mut Answers) -> Result<(), Ended> {
+        self.reading(Call::Answer, Ended::Unseen)?;
+        questions.iter().for_each(|question| self.answer_one(question, answers));
+        Ok(())
+    }
 
     fn log_length(&self, _: &Path) -> u64 {
         0
     }
 
-    fn spawn(&mut self, launch: &Launch) -> Result<Handle, Death> {
+    fn start(&mut self, launch: &Launch) -> Result<Handle, Death> {
         let spawn = |world: &mut Self| {
             world.check_spawn(launch);
             Ok(world.machine.spawn(launch, world.now))

@@ -1,11 +1,12 @@
 //! The world: files, database and machine together, and herdsman's passes in it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use herdsman::model::{Definition, Desired, Launch, Timestamp, Unresolved, Unusable};
-use herdsman::pass::{Goal, Pass, look, pass};
-use herdsman::plan::{Limits, Plan, WaitFor, WaitKind};
+use herdsman::model::{Definition, Desired, Launch, ModelName, Timestamp, Unresolved, Unusable};
+use herdsman::pass::{Goal, Order, Pass, look, pass};
+use herdsman::plan::{Limits, Plan, Site, WaitFor, WaitKind};
 
 use super::{Interference, Machine, Promises, Sabotage, Store, Tally, name, show};
 
@@ -58,6 +59,10 @@ pub struct World {
     pub now: Timestamp,
     /// What passes may do.
     pub limits: Limits,
+    /// Models tried again by an earlier pass.
+    pub tried: BTreeSet<ModelName>,
+    /// What instances are given.
+    pub site: Site,
     /// What passes are for.
     pub goal: Goal,
     /// herdsman dies when it has had this many more effects.
@@ -104,6 +109,8 @@ impl World {
             machine: Machine::default(),
             now: Timestamp(1_000_000_000),
             limits: Limits::default(),
+            tried: BTreeSet::new(),
+            site: Site::default(),
             goal: Goal::Definitions,
             kill_after: None,
             fail_at: None,
@@ -286,7 +293,8 @@ impl World {
     pub fn try_pass(&mut self) -> Result<Pass, Ended> {
         self.pass_begins();
         let (goal, limits) = (self.goal, self.sabotaged(self.limits.clone()));
-        let passed = pass(self, goal, &limits, "test");
+        let tried = self.tried.clone();
+        let passed = pass(self, goal, Order { limits: &limits, tried: &tried, cause: "test" });
         self.pass_ends(passed.as_ref());
         passed
     }

@@ -12,7 +12,7 @@ fn name(text: &str) -> ModelName {
 }
 
 fn doing(model: &str, kind: ActionKind, reasons: Vec<Reason>) -> Action {
-    Action { model: name(model), kind, reasons, steps: Vec::new() }
+    Action { model: name(model), kind, reasons, steps: Vec::new(), provenance: None }
 }
 
 fn changed(field: &str, old: &str, new: &str) -> Reason {

@@ -17,7 +17,7 @@ use crate::instance::last_lines;
 use crate::model::text::rfc3339;
 use crate::model::{DesiredState, Diagnostic, Given, Instance, ModelName, ModelRecord, Status, Timestamp};
 use crate::pass::{Goal, Pass, look};
-use crate::plan::{Reason, WaitFor, WaitKind};
+use crate::plan::{Limits, Reason, WaitFor, WaitKind};
 
 /// How many lines of a log are shown.
 const LOG_LINES: usize = 5;
@@ -152,7 +152,7 @@ impl Look {
         let state = places.state();
         // Somebody looks on: while git is at work, what runs is shown all the same.
         let mut host = places.open_read_only()?.with_loader(Loader::impatient()).asking_nobody();
-        let limits = places.limits();
+        let limits = Limits::default();
         let (seen, unreadable) = match look(&mut host, Goal::Definitions, &limits) {
             Ok(seen) => (seen, None),
             // Without definitions there is still something to see.

@@ -192,6 +192,7 @@ fn drift_is_told_at_most_once_in_ten_minutes_and_is_nothing_to_recover_from() {
         kind: crate::plan::ActionKind::Update,
         reasons: vec![Reason::RowDrift { drift: drift.clone() }],
         steps: Vec::new(),
+        provenance: None,
     });
     let found = news(&drifted, &BTreeSet::new(), &known(&[]));
     assert_eq!((found.len(), found[0].kind, &found[0].told.drift[..]), (1, NewsKind::Drifted, &[drift][..]));

@@ -149,7 +149,7 @@ pub fn changes(saved: &Saved, seen: &Pass, here: &Here) -> Vec<Changed> {
     }
     let mut changed = Vec::new();
     let now = fingerprints(seen, saved.targets(), saved.tells_secrets());
-    let acted_on = saved.limits(&crate::plan::Limits::default()).approved.unwrap_or_default().tasks;
+    let acted_on = saved.limits().approved.unwrap_or_default().tasks;
     let (absent, mut names) = (Fingerprint::default(), saved.models.keys().chain(now.keys()).collect::<Vec<_>>());
     names.sort();
     names.dedup();

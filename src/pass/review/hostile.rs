@@ -9,7 +9,7 @@ use super::{Here, changes, file, other_place};
 use crate::hostile::{Target, survives};
 use crate::model::{Desired, Observed, Records, Timestamp};
 use crate::pass::Pass;
-use crate::plan::{Answers, Limits, Plan};
+use crate::plan::{Answers, Plan};
 
 #[test]
 fn no_saved_plan_does_harm() {
@@ -30,7 +30,7 @@ fn no_saved_plan_does_harm() {
         let said = match file::parse(Path::new("plan.json"), bytes) {
             Err(problem) => problem.to_string(),
             Ok(saved) => {
-                let _ = saved.limits(&Limits::default());
+                let _ = saved.limits();
                 let changed = changes(&saved, &seen, &here).into_iter().chain(other_place(&saved, &here));
                 changed.map(|change| change.to_string()).collect()
             }

@@ -95,8 +95,8 @@ pub struct SavedAction {
 impl Saved {
     /// The plan of a dry run.
     #[must_use]
-    pub fn new(seen: &Pass, limits: &Limits, here: Here) -> Self {
-        let Limits { port_range, parallel, max_restarting, max_deletes, targets, retry, upgrade_binary, .. } = limits;
+    pub fn new(seen: &Pass, limits: &Limits, port_range: (u16, u16), here: Here) -> Self {
+        let Limits { parallel, max_restarting, max_deletes, targets, retry, upgrade_binary, .. } = limits;
         let actions = seen.plan.actions.iter().map(|action| SavedAction {
             model: action.model.clone(),
             action: action.kind,
@@ -115,7 +115,7 @@ impl Saved {
                 max_restarting: *max_restarting,
                 upgrade_binary: *upgrade_binary,
                 retry: *retry,
-                port_range: *port_range,
+                port_range,
             },
             actions: actions.collect(),
             waiting: seen.plan.waiting.clone(),
@@ -129,8 +129,8 @@ impl Saved {
     /// The limits of the run that applies it: those of the dry run, and nothing
     /// but what it showed.
     #[must_use]
-    pub fn limits(&self, others: &Limits) -> Limits {
-        let Options { targets, max_deletes, parallel, max_restarting, upgrade_binary, retry, port_range } =
+    pub fn limits(&self) -> Limits {
+        let Options { targets, max_deletes, parallel, max_restarting, upgrade_binary, retry, port_range: _ } =
             &self.options;
         Limits {
             targets: targets.clone(),
@@ -139,10 +139,14 @@ impl Saved {
             max_restarting: *max_restarting,
             upgrade_binary: *upgrade_binary,
             retry: *retry,
-            port_range: *port_range,
             approved: Some(self.approved()),
-            ..others.clone()
         }
+    }
+
+    /// The ports that the dry run allotted from.
+    #[must_use]
+    pub const fn port_range(&self) -> (u16, u16) {
+        self.options.port_range
     }
 
     /// What it showed as to be done, or as under way or waiting for its turn.

@@ -71,7 +71,7 @@ impl<'s> Decider<'s, '_> {
 
     /// `--retry`, once for each model.
     fn retries(&self) -> bool {
-        self.input.limits.retry && !self.input.limits.tried.contains(self.s.name)
+        self.input.limits.retry && !self.input.tried.contains(self.s.name)
     }
 
     pub(super) fn tries_again(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) -> bool {

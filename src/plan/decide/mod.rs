@@ -152,7 +152,8 @@ impl<'s> Decider<'s, '_> {
     /// What is left of an instance ends before another starts. It may hold the
     /// port and the memory, and nobody else would ever end it.
     fn stop_leftovers(&mut self) {
-        for Leftover { id, model, handle } in self.s.leftovers.iter().copied() {
+        for leftover in &self.s.leftovers {
+            let Leftover { id, model, handle } = leftover;
             let target =
                 StopTarget { handle: handle.clone(), id: id.clone(), model: model.clone(), force: false, socket: None };
             self.d.reasons.push(Reason::Leftover { pid: handle.pid() });

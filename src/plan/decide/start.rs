@@ -30,7 +30,7 @@ impl<'s> Decider<'s, '_> {
                 return None;
             }
             Err(_) => {
-                self.d.waits.push(WaitFor::FreePort { range: self.input.limits.port_range });
+                self.d.waits.push(WaitFor::FreePort { range: self.input.site.port_range });
                 return None;
             }
         };
@@ -114,7 +114,7 @@ impl<'s> Decider<'s, '_> {
                 Some(false)
             }
             None => {
-                let (from, to) = self.input.limits.port_range;
+                let (from, to) = self.input.site.port_range;
                 let port = port.filter(|port| !(from..=to).contains(port));
                 let spec = Box::new(Spec { port, ..spec.clone() });
                 self.d.questions.push(Question::Allowed { model: model.clone(), spec, hash: hash.clone() });

@@ -33,7 +33,7 @@ impl Scheduler<'_> {
                 ActionKind::Stop
             }
         };
-        Some(Action { model: model.clone(), kind, reasons, steps })
+        Some(Action { model: model.clone(), kind, reasons, steps, provenance: None })
     }
 
     fn own_steps(

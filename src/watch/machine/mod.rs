@@ -30,8 +30,8 @@ use crate::instance::{self, Rotation, Watched};
 use crate::model::Commit;
 use crate::notify::courier::Couriers;
 use crate::owner::settings::Notify;
+use crate::pass::Fleet;
 use crate::pass::Pass;
-use crate::pass::apply::World;
 use crate::serve::metrics::Metrics;
 use crate::state::{Lock, Reads, StateDir};
 

@@ -1,15 +1,13 @@
 //! What is recorded of a plan that is carried out.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use herdsman::model::{
-    Change, Death, Desired, FailureCause, Handle, InstanceRecord, Launch, Observed, Progress, Records, StopTarget,
-    Timestamp,
+    Change, Death, FailureCause, Handle, InstanceRecord, Launch, Observed, Progress, Records, StopTarget, Timestamp,
 };
-use herdsman::pass::apply::{self, apply};
-use herdsman::plan::{Answers, Question};
+use herdsman::pass::{Fallible, Fleet, Ledger, apply};
+use herdsman::plan::{Answers, Question, Site};
 
 use crate::simulated::{Edit, Ended, World, model, name};
 
@@ -18,9 +16,21 @@ struct Logged(World);
 
 const EARLIER_LINES: u64 = 4711;
 
-impl apply::World for Logged {
+impl Fallible for Logged {
     type Error = Ended;
+}
 
+impl Ledger for Logged {
+    fn records(&mut self) -> Result<Arc<Records>, Ended> {
+        self.0.records()
+    }
+
+    fn commit(&mut self, changes: &[Change]) -> Result<(), Ended> {
+        self.0.commit(changes)
+    }
+}
+
+impl Fleet for Logged {
     fn now(&self) -> Timestamp {
         self.0.now()
     }
@@ -29,12 +39,8 @@ impl apply::World for Logged {
         self.0.seed()
     }
 
-    fn load(&mut self) -> Result<Arc<Desired>, Ended> {
-        self.0.load()
-    }
-
-    fn records(&mut self) -> Result<Arc<Records>, Ended> {
-        self.0.records()
+    fn site(&self) -> Site {
+        self.0.site()
     }
 
     fn observe(&mut self, records: &Records) -> Result<Observed, Ended> {
@@ -45,16 +51,12 @@ impl apply::World for Logged {
         self.0.answer(questions, observed, answers)
     }
 
-    fn commit(&mut self, changes: &[Change]) -> Result<(), Ended> {
-        self.0.commit(changes)
-    }
-
     fn log_length(&self, _: &Path) -> u64 {
         EARLIER_LINES
     }
 
-    fn spawn(&mut self, launch: &Launch) -> Result<Handle, Death> {
-        self.0.spawn(launch)
+    fn start(&mut self, launch: &Launch) -> Result<Handle, Death> {
+        self.0.start(launch)
     }
 
     fn stop(&mut self, targets: &[StopTarget]) -> Vec<Result<(), String>> {
@@ -73,7 +75,7 @@ fn a_start_is_recorded_as_of_when_it_was_made_and_where_its_own_lines_begin() {
     // The stops before it took as long.
     world.advance(5);
     let mut world = Logged(world);
-    apply(&mut world, &plan, "test", &BTreeMap::new()).unwrap();
+    apply(&mut world, &plan, "test").unwrap();
     let (now, recorded) = (world.0.now, instance(&world.0, "chat"));
     assert_eq!(recorded.started_at, now);
     assert_eq!(recorded.progress, (Progress(0), now));

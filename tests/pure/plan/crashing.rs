@@ -247,8 +247,8 @@ fn retry_does_not_wait_and_tries_once() {
     start   chat: process gone
             - start generation 1 of chat on port 8100
     ");
-    world.limits.tried = [crate::simulated::name("chat")].into();
-    assert!(world.planned().starts_with(waits));
+    world.tried = [crate::simulated::name("chat")].into();
+    assert!(crate::simulated::show(&world.pass().plan).starts_with(waits));
 }
 
 #[test]

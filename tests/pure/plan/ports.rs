@@ -161,7 +161,7 @@ fn a_declared_port_that_was_allotted_to_another_and_proven_is_waited_for() {
 #[test]
 fn a_full_range_is_told() {
     let mut world = World::new([model("a"), model("b")]);
-    world.limits.port_range = (8100, 8100);
+    world.site.port_range = (8100, 8100);
     assert_snapshot!(world.story(), @r"
     -- 0.000 s
     create  a: models.d/a.toml

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use herdsman::model::{Observed, Records};
-use herdsman::pass::apply::World as _;
+use herdsman::pass::{Fleet as _, Ledger as _};
 use herdsman::plan::{Answers, Input, Plan, Planner, plan};
 
 use crate::simulated::World;
@@ -29,18 +29,35 @@ impl Asked {
         let mut asked = Self { world, records, observed, answers: Answers::default() };
         for _ in 0..8 {
             let questions = asked.plan(&asked.records, &asked.observed).questions;
-            let Self { world, records, observed, answers } = &asked;
-            let (now, desired) = (world.now, Some(&desired));
-            let input = Input { now, desired, records, observed, answers, limits: &limits, id_seed: [7; 16] };
-            assert_eq!(planner.plan(&input), asked.plan(records, observed), "round by round, or at once");
+            let desired = Some(&desired);
+            let input = Input { desired, limits: &limits, ..asked.input(&asked.records, &asked.observed) };
+            assert_eq!(
+                planner.plan(&input),
+                plan(&asked.input(&asked.records, &asked.observed)),
+                "round by round, or at once"
+            );
             asked.world.answer(&questions, &asked.observed, &mut asked.answers).unwrap();
         }
         asked
     }
 
     fn plan(&self, records: &Records, observed: &Observed) -> Plan {
-        let (desired, limits, answers) = (Some(&self.world.desired), &self.world.limits, &self.answers);
-        plan(&Input { now: self.world.now, desired, records, observed, answers, limits, id_seed: [7; 16] })
+        plan(&self.input(records, observed))
+    }
+
+    fn input<'a>(&'a self, records: &'a Records, observed: &'a Observed) -> Input<'a> {
+        Input {
+            now: self.world.now,
+            desired: Some(&self.world.desired),
+            records,
+            observed,
+            answers: &self.answers,
+            limits: &self.world.limits,
+            tried: &self.world.tried,
+            site: &self.world.site,
+            acts: true,
+            id_seed: [7; 16],
+        }
     }
 }
 

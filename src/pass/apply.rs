@@ -12,17 +12,15 @@
 //! so herdsman may die at any point and the next pass knows where to go on. A
 //! step that fails ends its own action and no other.
 
-mod world;
-
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::{Fleet, Ledger};
 use crate::model::{
-    Change, EventOutcome, EventRecord, InstanceId, InstanceRecord, InstanceState, Launch, ModelName, NewGeneration,
-    Provenance, Status, StopTarget, Timestamp,
+    Change, EventOutcome, EventRecord, InstanceId, InstanceRecord, InstanceState, Launch, ModelName, Status,
+    StopTarget, Timestamp,
 };
 use crate::plan::{Action, ActionKind, Finding, Plan, Step};
-pub use world::{Read, World};
 
 /// How one action went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,18 +37,12 @@ pub struct Outcome {
     pub took: Duration,
 }
 
-/// Carries out `plan`. For the history: `cause` says what made the pass,
-/// `provenance` what commit the definition of a model was read from.
+/// Carries out `plan`. `cause` says what made the pass, for the history.
 ///
 /// # Errors
 /// Something could not be recorded. Whatever was not begun stays undone.
-pub fn apply<W: World>(
-    world: &mut W,
-    plan: &Plan,
-    cause: &str,
-    provenance: &BTreeMap<ModelName, Provenance>,
-) -> Result<Vec<Outcome>, W::Error> {
-    let mut pass = Pass { world, cause, provenance, gone: BTreeSet::new(), outcomes: BTreeMap::new() };
+pub fn apply<W: Ledger + Fleet>(world: &mut W, plan: &Plan, cause: &str) -> Result<Vec<Outcome>, W::Error> {
+    let mut pass = Pass { world, cause, gone: BTreeSet::new(), outcomes: BTreeMap::new() };
     let (record_only, effectful): (Vec<&Action>, Vec<&Action>) =
         plan.actions.iter().partition(|action| action.steps.iter().all(|step| matches!(step, Step::Record(_))));
     let remaining = pass.clear(&plan.remains);
@@ -71,7 +63,6 @@ pub fn apply<W: World>(
 struct Pass<'w, W> {
     world: &'w mut W,
     cause: &'w str,
-    provenance: &'w BTreeMap<ModelName, Provenance>,
     /// Instances confirmed gone in this pass.
     gone: BTreeSet<InstanceId>,
     outcomes: BTreeMap<ModelName, Outcome>,
@@ -113,7 +104,7 @@ enum Reach {
     End,
 }
 
-impl<W: World> Pass<'_, W> {
+impl<W: Ledger + Fleet> Pass<'_, W> {
     /// Stops what is left of instances that are gone. Returns those of which
     /// something may still be there: a later pass tries again.
     fn clear(&mut self, remains: &[StopTarget]) -> BTreeSet<InstanceId> {
@@ -141,7 +132,7 @@ impl<W: World> Pass<'_, W> {
             changes.push(self.event(action, &None, now));
             self.outcomes.insert(action.model.clone(), outcome(action, &None, Duration::ZERO));
         }
-        if changes.is_empty() { Ok(()) } else { self.commit(changes) }
+        if changes.is_empty() { Ok(()) } else { self.world.commit(&changes) }
     }
 
     fn advance(&mut self, run: &mut Run<'_>, reach: Reach) -> Result<(), W::Error> {
@@ -177,14 +168,14 @@ impl<W: World> Pass<'_, W> {
             InstanceRecord { log_offset, started_at: now, progress: (record.progress.0, now), ..record.clone() };
         let mut changes = std::mem::take(&mut run.pending);
         changes.push(Change::PutInstance(intent.clone()));
-        self.commit(changes)?;
+        self.world.commit(&changes)?;
         let model = launch.model.clone();
-        match self.world.spawn(launch) {
+        match self.world.start(launch) {
             Ok(handle) => {
                 let started = InstanceRecord { state: InstanceState::Loading, handle: Some(handle), ..intent };
                 run.pending.push(Change::PutInstance(started));
                 run.pending.push(Change::SetStatus { model, status: Status::Loading, message: None });
-                self.commit(std::mem::take(&mut run.pending))
+                self.world.commit(&std::mem::take(&mut run.pending))
             }
             Err(death) => {
                 run.pending.push(Change::RemoveInstance(intent.id));
@@ -220,7 +211,7 @@ impl<W: World> Pass<'_, W> {
                     changes.push(Change::PutInstance(stopping));
                 }
                 if !changes.is_empty() {
-                    self.commit(changes)?;
+                    self.world.commit(&changes)?;
                 }
                 targets.push(target.clone());
                 owners.push((index, *keeps_status));
@@ -235,7 +226,7 @@ impl<W: World> Pass<'_, W> {
                     if !keeps_status {
                         changes.push(Change::SetStatus { model: target.model, status: Status::Idle, message: None });
                     }
-                    self.commit(changes)?;
+                    self.world.commit(&changes)?;
                     self.gone.insert(target.id);
                 }
                 Err(why) => run.fail(why),
@@ -249,16 +240,6 @@ impl<W: World> Pass<'_, W> {
         changes.push(self.event(run.action, &run.failed, run.since));
         let took = self.world.now().since(run.since);
         self.outcomes.insert(run.action.model.clone(), outcome(run.action, &run.failed, took));
-        self.commit(changes)
-    }
-
-    /// Records facts. A new generation gets the commit it came from.
-    fn commit(&mut self, mut changes: Vec<Change>) -> Result<(), W::Error> {
-        for change in &mut changes {
-            if let Change::AddGeneration(NewGeneration { model, provenance, .. }) = change {
-                *provenance = self.provenance.get(model).cloned();
-            }
-        }
         self.world.commit(&changes)
     }
 
@@ -290,7 +271,7 @@ impl<W: World> Pass<'_, W> {
             reasons: serde_json::to_value(&action.reasons).unwrap_or_default(),
             outcome: failed.clone().map_or(EventOutcome::Done, EventOutcome::Failed),
             duration_ms: milliseconds(now.since(since)),
-            provenance: self.provenance.get(&action.model).cloned(),
+            provenance: action.provenance.clone(),
         })
     }
 }
