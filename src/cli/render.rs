@@ -281,17 +281,17 @@ mod tests {
         -/+ coder-14b     restart  ctx_size 8192 -> 16384   models.d/_defaults.toml:7
                                    threads 4 -> 8   models.d/_defaults.toml:8
           - gemma-12b     delete   models.d/gemma-12b.toml removed
-          < lost          adopt    pid 4711 carries our mark and was not recorded
+          < lost          adopt    pid 4711 belongs to herdsman but is missing from the database
           x old           stop     state = "stopped"   models.d/old.toml:1
           > phi-4         start    process gone
           ~ qwen3-8b      update   description (no restart)   models.d/_defaults.toml:2
-                                   database drift: ctx_size was 8192, found 1
+                                   database drift: ctx_size changed from 8192 to 1
           + spare         create   models.d/spare.toml (declared stopped)
           + tiny-chat     create   models.d/tiny-chat.toml
-          : later         wait     waits for the restart of coder-14b (--max-restarting)
+          : later         wait     waiting for coder-14b to restart (--max-restarting)
                                    ctx_size 8192 -> 16384   models.d/_defaults.toml:7
-          ! flaky         wait     crashed 3 times in a row, waits for its next try: ended by SIGSEGV
-          . mistral       wait     llama-server is another one than it runs on; --upgrade-binary restarts it
+          ! flaky         wait     crashed 3 times in a row, waiting to retry: ended by SIGSEGV
+          . mistral       wait     the llama-server binary changed on disk; restart with --upgrade-binary
           . "hand\nmade"  ignore   not managed
 
         Plan: 2 to create, 1 to update, 2 to restart (1 now), 1 to start, 1 to stop, 1 to delete, 1 to adopt.

@@ -127,7 +127,7 @@ pub fn port_checks(desired: &Desired, from: ReadFrom<'_>, stranger: impl Fn(u16)
     let running = desired.definitions.values().filter(|definition| definition.state == DesiredState::Running);
     let problem = |definition: &Arc<Definition>| {
         let port = definition.spec.port?;
-        let message = format!("port {port} is held by {}", stranger(port)?);
+        let message = format!("port {port} is in use by {}", stranger(port)?);
         let problem = problem_at(definition, desired, from, &definition.origin("port"), &port.to_string(), &message);
         Some(problem.help("stop that, or choose another port"))
     };

@@ -167,7 +167,7 @@ fn from_log(tail: &str, known: Known) -> Death {
     }
     match lines.last() {
         Some(line) => silent(&format!("no error in its log, which ends with: {}", line.message()), known),
-        None => silent("it left no word in its log", known),
+        None => silent("its log does not say why", known),
     }
 }
 

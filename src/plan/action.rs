@@ -11,49 +11,48 @@ use crate::model::{
 };
 
 /// The outcome of planning: every action with its reasons, every non-action
-/// with what it waits for. Applying it leaves no choice to make.
+/// with what it waits for. Applying a plan takes no further decision.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// What to do, in order of model.
     pub actions: Vec<Action>,
-    /// Models that get no action although they are not (yet) as declared.
+    /// Models without an action that do not, or not yet, match their definitions.
     pub waiting: Vec<Waiting>,
-    /// What was found since the last pass, and is recorded with
-    /// [`Plan::bookkeeping`].
+    /// What happened since the last pass; [`Plan::bookkeeping`] records it.
     pub findings: Vec<Finding>,
-    /// Instances that herdsman was stopping when it died, and that are gone by
-    /// now: what they may have left, the rest of their session and the file of
-    /// their socket, goes before their record does.
+    /// Instances that herdsman was stopping when it died, and that have exited
+    /// since. What they may have left (the rest of their session, the file of
+    /// their socket) goes before their record does.
     pub remains: Vec<StopTarget>,
-    /// Observed facts to record; they change nothing but SQLite.
+    /// Observed facts to record; they change SQLite only.
     pub bookkeeping: Vec<Change>,
     /// Rows of other programs.
     pub unmanaged: Vec<UnmanagedRow>,
     /// The mass-delete guard's refusal.
     pub guard: Option<GuardRefusal>,
-    /// What must be answered before the plan is whole.
+    /// What the planner has to know before the plan is complete.
     pub questions: Vec<Question>,
-    /// How many models are as declared.
+    /// How many models match their definitions.
     pub matching: usize,
 }
 
 impl Plan {
-    /// Nothing to do and nothing to wait for.
+    /// Returns whether there is nothing to do and nothing to wait for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.actions.is_empty() && self.waiting.iter().all(|w| matches!(w.on.kind(), WaitKind::Note | WaitKind::ByHand))
     }
 
-    /// The models that wait for what is neither a remark nor somebody's wish,
-    /// in order.
+    /// Returns the models out of sync, in order: they wait for more than a note
+    /// says or somebody wants by hand.
     #[must_use]
     pub fn not_as_wanted(&self) -> BTreeSet<&ModelName> {
         let is_wanted = |on: &WaitFor| matches!(on.kind(), WaitKind::Note | WaitKind::ByHand);
         self.waiting.iter().filter(|w| !is_wanted(&w.on)).map(|w| &w.model).collect()
     }
 
-    /// How many models are as somebody wants them by hand: suspended, stopped
-    /// and started.
+    /// Returns how many models are as somebody wants them by hand: suspended,
+    /// stopped and started.
     #[must_use]
     pub fn by_hand(&self) -> [(&'static str, usize); 3] {
         let others = self.not_as_wanted();
@@ -84,7 +83,8 @@ pub struct Action {
 }
 
 impl Action {
-    /// The generation it starts, else the one it records, else the one it ends.
+    /// Returns the generation it starts, else the one it records, else the one it
+    /// stops.
     #[must_use]
     pub fn generation(&self) -> Option<u32> {
         let started = self.steps.iter().find_map(|step| match step {
@@ -106,7 +106,7 @@ impl Action {
         started.or_else(recorded).or_else(ended).filter(|number| *number > 0)
     }
 
-    /// Everything it records by itself.
+    /// Returns everything it records by itself.
     pub fn changes(&self) -> impl Iterator<Item = &Change> {
         self.steps
             .iter()
@@ -117,7 +117,7 @@ impl Action {
             .flatten()
     }
 
-    /// Whether it only begins, with a drain: a later pass does the rest.
+    /// Returns whether it only begins a drain, and a later pass does the rest.
     #[must_use]
     pub fn only_begins(&self) -> bool {
         let ends = |step: &Step| match step {
@@ -132,28 +132,28 @@ impl Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ActionKind {
-    /// A record, and an instance if one is wanted.
+    /// Adds a record, and an instance if the model should run.
     Create,
-    /// The record alone.
+    /// Changes the record only.
     Update,
-    /// Drain, stop, start.
+    /// Drains, stops and starts.
     Restart,
-    /// An instance for a record.
+    /// Starts an instance.
     Start,
-    /// The instance ends, the record stays.
+    /// Stops the instance; the record stays.
     Stop,
-    /// Both end.
+    /// Stops the instance and deletes the record.
     Delete,
-    /// A live instance gets a record.
+    /// Records a live instance.
     Adopt,
 }
 
 impl ActionKind {
-    /// Every kind, in the order of a summary.
+    /// All kinds, in the order of a summary.
     pub const ALL: [Self; 7] =
         [Self::Create, Self::Update, Self::Restart, Self::Start, Self::Stop, Self::Delete, Self::Adopt];
 
-    /// The word people see.
+    /// Returns the word that people see.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -175,23 +175,23 @@ pub enum Step {
     Record(Vec<Change>),
     /// Record `stopping`, stop, confirm, forget.
     Stop {
-        /// Whom.
+        /// The instance.
         target: StopTarget,
-        /// Its record; `None` for one that has none.
+        /// Its record, if it has one.
         record: Option<Box<InstanceRecord>>,
-        /// Its model has no status to change: another instance of it lives on,
-        /// it has no record, or its status says how this one failed.
+        /// Whether the model's status stays: another of its instances is alive,
+        /// it has no record, or its status says how this instance failed.
         keeps_status: bool,
     },
     /// Record the intent, start, record the process.
     Start {
-        /// What.
+        /// The server to start.
         launch: Box<Launch>,
         /// The record of the intent.
         record: Box<InstanceRecord>,
-        /// Instances that must be confirmed gone first: they hold its port.
+        /// Instances that must be confirmed gone first, because they use its port.
         after: Vec<InstanceId>,
-        /// The crash history to record if it cannot even be executed.
+        /// The crash history to record if it cannot be executed at all.
         if_failed: Crashes,
     },
 }
@@ -201,11 +201,11 @@ pub enum Step {
 pub struct Waiting {
     /// The model.
     pub model: ModelName,
-    /// What for.
+    /// What it waits for.
     #[serde(flatten)]
     pub on: WaitFor,
-    /// Why it will be restarted or started when its turn comes; of a suspended
-    /// one: what was edited.
+    /// Why it restarts or starts when its turn comes; of a suspended model, its
+    /// edits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Reason>,
 }
@@ -215,11 +215,11 @@ pub struct Waiting {
 pub struct Finding {
     /// The model.
     pub model: ModelName,
-    /// The generation of the instance; 0: not known, it was adopted.
+    /// The generation of the instance; 0 if it was adopted and nobody knows.
     pub generation: u32,
-    /// When that was started.
+    /// When that instance started.
     pub started_at: Timestamp,
-    /// What.
+    /// What happened.
     pub what: Found,
 }
 
@@ -231,14 +231,14 @@ pub enum Found {
         /// Its process.
         pid: i32,
     },
-    /// It did not.
+    /// It did not become ready.
     StartFailed(Death),
     /// It was ready and died.
     Crashed(Death),
 }
 
 impl Found {
-    /// The word programs read.
+    /// Returns the word that programs read.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -248,7 +248,7 @@ impl Found {
         }
     }
 
-    /// How it ended, if it did.
+    /// Returns how it ended, if it did.
     #[must_use]
     pub const fn death(&self) -> Option<&Death> {
         match self {
@@ -258,25 +258,37 @@ impl Found {
     }
 }
 
+/// What the model did: `crashed: out of memory`.
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ready { pid } => write!(f, "ready (pid {pid})"),
+            Self::StartFailed(death) => write!(f, "failed to start: {}", death.message),
+            Self::Crashed(death) => write!(f, "crashed: {}", death.message),
+        }
+    }
+}
+
 /// In one line.
 impl std::fmt::Display for GuardRefusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (deletions, managed) = (self.deletions.len(), crate::model::text::count(self.managed, "managed model"));
-        write!(f, "refused: this would delete {deletions} of {managed}; nothing is deleted or created.")?;
+        write!(f, "refused to delete {deletions} of {managed}; nothing is deleted or created")?;
         for (old, new) in &self.renames {
-            write!(f, " {new} uses the weights of {old}: a rename? Then set name = \"{old}\" in its file.")?;
+            write!(f, "; {new} uses the weights of {old}: if you renamed it, set name = \"{old}\" in its file")?;
         }
-        write!(f, " If it is meant: herdsman reconcile --max-deletes {deletions}")
+        write!(f, "; to delete them anyway: herdsman reconcile --max-deletes {deletions}")
     }
 }
 
-/// Why nothing was deleted or created.
+/// Why herdsman deleted and created nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuardRefusal {
-    /// The models that would have been deleted.
+    /// The models that it did not delete.
     pub deletions: Vec<ModelName>,
-    /// How many models are managed.
+    /// How many models herdsman manages.
     pub managed: usize,
-    /// Deleted and created models that use the same weights: likely renames.
+    /// Likely renames, as (old, new): a deleted and a created model that use the
+    /// same weights.
     pub renames: Vec<(ModelName, ModelName)>,
 }

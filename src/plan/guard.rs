@@ -1,12 +1,12 @@
-//! The mass-delete guard: an empty or half-checked-out directory must not
-//! take the models of a machine with it.
+//! The mass-delete guard: an empty or half-checked-out directory must not delete
+//! the models of a machine.
 
 use super::action::GuardRefusal;
 use super::decide::{Decision, Wish};
 use super::input::MaxDeletes;
 use crate::model::{Desired, ModelName, ModelRecord, Records};
 
-/// Whether `deletions` of `managed` models are allowed.
+/// Returns whether herdsman may delete this many of `managed` models.
 #[must_use]
 pub fn allows(deletions: usize, managed: usize, limit: Option<MaxDeletes>) -> bool {
     match limit {
@@ -20,7 +20,7 @@ pub fn allows(deletions: usize, managed: usize, limit: Option<MaxDeletes>) -> bo
     }
 }
 
-/// Refuses the deletions of a pass when they are too many.
+/// Refuses the deletions of a pass if there are too many.
 pub fn check(
     decisions: &[(ModelName, Decision)],
     desired: Option<&Desired>,
@@ -31,8 +31,8 @@ pub fn check(
         decisions.iter().filter(|(_, d)| matches!(d.wish, Wish::Delete(_))).map(|(name, _)| name).collect();
     let unrecorded = deleted.iter().filter(|name| !records.models.contains_key::<ModelName>(name)).count();
     let managed = records.models.len() + unrecorded;
-    // Those that only their suspension spares are missing all the same; but
-    // whoever allows a number means those that go.
+    // The rule counts models that only their suspension spares, because their
+    // definitions are gone too. A number given by hand means deletions only.
     let suspended = decisions.iter().filter(|(_, d)| d.removed_and_suspended).count();
     let missing = if limit.is_some() { 0 } else { suspended };
     if deleted.is_empty() || allows(deleted.len() + missing, managed, limit) {

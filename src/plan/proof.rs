@@ -47,7 +47,7 @@ pub(super) fn proof(
             Proof::Ask(Question::GpuLayers { model: is.model.clone(), id: is.id.clone(), log_offset: is.log_offset })
         }
         Some(0) => {
-            let message = "no layer is on a GPU, and [ready] require_gpu is true".to_owned();
+            let message = "no layer runs on a GPU, but [ready] require_gpu is true".to_owned();
             Proof::Failed(Death { cause: FailureCause::NoGpu, message })
         }
         Some(_) => Proof::Ready,
@@ -55,7 +55,7 @@ pub(super) fn proof(
 }
 
 /// Who loses arguments: a script that stands in for llama-server.
-const SUSPECT: &str = "does `binary` pass on its arguments?";
+const SUSPECT: &str = "does `binary` pass its arguments on?";
 
 /// A death of an instance whose weights were downloaded: llama-server keeps a
 /// file that arrived broken, and would die of it again and again.
@@ -63,7 +63,7 @@ pub(super) fn of_download(input: &Input<'_>, record: &ModelRecord, was: &Instanc
     let path = spec_of(record, was).and_then(|spec| download_path(input.site, &was.model, &spec));
     match path.filter(|_| death.cause == FailureCause::Spec) {
         Some(path) => {
-            let message = format!("{}; if {} arrived broken, delete it", death.message, path.display());
+            let message = format!("{}; if {} is corrupt, delete it", death.message, path.display());
             Death { message, ..death }
         }
         None => death,
@@ -87,7 +87,7 @@ fn wrong_model(input: &Input<'_>, record: &ModelRecord, is: &InstanceRecord, ser
                 Some(Asked::Repository(repository)) => format!("does {repository} hold a preset.ini?"),
                 _ => SUSPECT.to_owned(),
             };
-            Some(format!("llama-server runs as a router, without a model: {suspect}"))
+            Some(format!("llama-server runs as a router without a model: {suspect}"))
         }
         Served::File(found) => {
             let asked = asked.filter(|asked| !asked.is_served_from(found))?;

@@ -1,6 +1,6 @@
 //! Why an action is in a plan: an enum with the old value, the new value and the
-//! place that caused it. Programs get it as JSON; people get the prose of its
-//! `Display` implementation, and nowhere else.
+//! place that caused it. Programs read it as JSON. People read its `Display`, the
+//! only prose there is of a reason; `tests/pure/words` lists it.
 
 use std::fmt;
 
@@ -13,9 +13,9 @@ use crate::model::{ColumnDrift, Death, DesiredState, FieldChange, Given, Origin}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Impact {
-    /// Nothing but reading it.
+    /// Nothing.
     None,
-    /// Only SQLite.
+    /// A write to SQLite, and no restart.
     Record,
     /// A new process.
     Restart,
@@ -25,30 +25,30 @@ pub enum Impact {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Reason {
-    /// A definition without a record.
+    /// A definition has no record yet.
     DefinitionAdded {
         /// The file.
         origin: Origin,
         /// What it wants: only a record, or an instance too.
         state: DesiredState,
     },
-    /// A row of another program has the definition's name and becomes its record.
+    /// The definition adopts a row of another program that has its name.
     TakesOverRow {
         /// The row's id.
         id: i64,
     },
     /// A field of the definition changed.
     FieldChanged {
-        /// Which, from what, to what.
+        /// The field, its old and its new value.
         #[serde(flatten)]
         change: FieldChange,
         /// What it needs.
         impact: Impact,
-        /// Where it is stated now.
+        /// Where the definition states it now.
         origin: Origin,
     },
-    /// The instance serves another spec than the one wanted, and no record
-    /// tells what differs.
+    /// The instance serves another spec than the wanted one, and no record says
+    /// where they differ.
     OtherSpec {
         /// The hash in the instance's environment.
         found: String,
@@ -57,7 +57,7 @@ pub enum Reason {
     },
     /// The definition wants the other state.
     StateWanted {
-        /// What it wants.
+        /// That state.
         state: DesiredState,
         /// Where it says so.
         origin: Origin,
@@ -67,19 +67,19 @@ pub enum Reason {
         /// The file it was.
         file: String,
     },
-    /// A running model is wanted and no instance is recorded.
+    /// The model should run, and no instance is recorded.
     NotRunning,
     /// The instance died.
     ProcessGone {
-        /// How, as far as its log tells.
+        /// Its cause of death, if its log names one.
         death: Option<Death>,
         /// How many crashes in a row.
         crashes: u32,
     },
-    /// The machine was started again.
+    /// The machine rebooted.
     Rebooted,
-    /// The newest generation did not become ready; the last one that was
-    /// takes its place.
+    /// The newest generation did not become ready, so the last ready one
+    /// replaces it.
     RolledBack {
         /// The failed generation.
         failed: u32,
@@ -90,7 +90,7 @@ pub enum Reason {
     TriedAgain,
     /// Another client changed a column.
     RowDrift {
-        /// Which, from what, to what.
+        /// The column, what herdsman wrote and what it holds now.
         #[serde(flatten)]
         drift: ColumnDrift,
     },
@@ -99,58 +99,58 @@ pub enum Reason {
         /// Its id.
         id: i64,
     },
-    /// A live instance carries our mark and the database does not know it.
+    /// A live instance belongs to herdsman but is missing from the database.
     Unrecorded {
         /// Its process.
         pid: i32,
     },
-    /// There are two instances of one model.
+    /// A model has two instances.
     Duplicate {
-        /// The process that is stopped.
+        /// The process to stop.
         pid: i32,
-        /// The one that is kept.
+        /// The one to keep.
         kept: i32,
     },
-    /// What an instance left that is gone: it cannot serve.
+    /// Processes outlived their instance and cannot serve.
     Leftover {
-        /// The process that is stopped, with all others of that instance.
+        /// The oldest of them; all of them are stopped.
         pid: i32,
     },
-    /// It has not become ready in time.
+    /// The instance did not become ready in time.
     NotReadyInTime,
-    /// It is a wrapper that did not `exec` llama-server.
+    /// The instance is a wrapper that did not `exec` llama-server.
     Wrapped {
         /// The wrapper.
         pid: i32,
         /// The child that answers in its place.
         child: i32,
     },
-    /// It answers and is not what was asked for.
+    /// The instance answers, but serves something else than its definition says.
     FailedToStart {
-        /// In what.
+        /// The difference.
         message: String,
     },
-    /// It lives and its `/health` does not answer.
+    /// The instance is alive but its `/health` does not answer.
     Unhealthy {
-        /// For how long, milliseconds.
+        /// For how long, in milliseconds.
         for_ms: u64,
     },
-    /// Its llama-server changed on disk, and `--upgrade-binary` was given.
+    /// Its llama-server changed on disk, and `--upgrade-binary` allows a restart.
     BinaryChanged,
-    /// A stop that was begun is finished.
+    /// An earlier pass began to stop it and did not finish.
     StopUnfinished,
     /// `herdsman down`.
     Down,
     /// `herdsman start`, `stop` or `restart` of this model.
     ByHand {
-        /// By whom.
+        /// Who, when and why.
         #[serde(flatten)]
         given: Given,
     },
 }
 
 impl Reason {
-    /// The row of another program that becomes the model's.
+    /// Returns the row that the definition adopts.
     #[must_use]
     pub const fn taken_row(&self) -> Option<i64> {
         match self {
@@ -159,7 +159,7 @@ impl Reason {
         }
     }
 
-    /// The place that caused it, if one did.
+    /// Returns the line of a definition that caused it, if one did.
     #[must_use]
     pub const fn origin(&self) -> Option<&Origin> {
         match self {
@@ -176,7 +176,7 @@ impl fmt::Display for Reason {
         match self {
             Self::DefinitionAdded { origin, state: DesiredState::Running } => write!(f, "{origin}"),
             Self::DefinitionAdded { origin, state: DesiredState::Stopped } => write!(f, "{origin} (declared stopped)"),
-            Self::TakesOverRow { id } => write!(f, "takes over row {id}, which was not managed"),
+            Self::TakesOverRow { id } => write!(f, "adopts row {id}, which was not managed"),
             Self::FieldChanged { change, impact, origin } => {
                 write!(f, "{}", shown(change))?;
                 if *impact == Impact::Record {
@@ -184,30 +184,30 @@ impl fmt::Display for Reason {
                 }
                 write!(f, "   {origin}")
             }
-            Self::OtherSpec { found, wanted } => write!(f, "serves spec {found}, wanted is {wanted}"),
+            Self::OtherSpec { found, wanted } => write!(f, "serves spec {found} instead of {wanted}"),
             Self::StateWanted { state, origin } => write!(f, "state = \"{}\"   {origin}", state.as_str()),
             Self::DefinitionRemoved { file } => write!(f, "{file} removed"),
-            Self::NotRunning => f.write_str("declared running, no instance"),
+            Self::NotRunning => f.write_str("should be running, but no server is"),
             Self::ProcessGone { death: Some(death), .. } => write!(f, "process gone: {}", death.message),
             Self::ProcessGone { death: None, .. } => f.write_str("process gone"),
-            Self::Rebooted => f.write_str("the machine was started again"),
-            Self::RolledBack { failed, to } => write!(f, "generation {failed} failed, back to generation {to}"),
-            Self::TriedAgain => f.write_str("tried again"),
+            Self::Rebooted => f.write_str("the machine rebooted"),
+            Self::RolledBack { failed, to } => write!(f, "generation {failed} failed; rolls back to generation {to}"),
+            Self::TriedAgain => f.write_str("retries after an earlier failure"),
             Self::RowDrift { drift } => {
-                write!(f, "database drift: {} was {}, found {}", drift.column, drift.recorded, drift.found)
+                write!(f, "database drift: {} changed from {} to {}", drift.column, drift.recorded, drift.found)
             }
-            Self::RowDeleted { id } => write!(f, "database drift: row {id} was deleted"),
-            Self::Unrecorded { pid } => write!(f, "pid {pid} carries our mark and was not recorded"),
-            Self::Duplicate { pid, kept } => write!(f, "pid {pid} is a second instance, pid {kept} is kept"),
-            Self::Leftover { pid } => write!(f, "pid {pid} is left over from an instance that has ended"),
+            Self::RowDeleted { id } => write!(f, "database drift: another program deleted row {id}"),
+            Self::Unrecorded { pid } => write!(f, "pid {pid} belongs to herdsman but is missing from the database"),
+            Self::Duplicate { pid, kept } => write!(f, "pid {pid} is a second instance; keeps pid {kept}"),
+            Self::Leftover { pid } => write!(f, "pid {pid} is left over from an instance that has exited"),
             Self::Wrapped { pid, child } => {
-                write!(f, "pid {child}, a child of the wrapper (pid {pid}), answers in its place")
+                write!(f, "pid {child} answers instead of its parent, the wrapper (pid {pid})")
             }
             Self::NotReadyInTime => f.write_str("not ready in time"),
             Self::FailedToStart { message } => write!(f, "failed to start: {}", printable(message)),
             Self::Unhealthy { for_ms } => write!(f, "/health has not answered for {} s", for_ms / 1000),
-            Self::BinaryChanged => f.write_str("llama-server is another one now"),
-            Self::StopUnfinished => f.write_str("a stop that was begun"),
+            Self::BinaryChanged => f.write_str("the llama-server binary changed on disk"),
+            Self::StopUnfinished => f.write_str("finishes an interrupted stop"),
             Self::Down => f.write_str("herdsman down"),
             Self::ByHand { given } => write!(f, "by hand ({})", given),
         }

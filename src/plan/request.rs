@@ -1,18 +1,18 @@
-//! What a command by hand records, or why it refuses: pure, as the plan is.
+//! What a command by hand records, or why it is refused. Pure, like the plan.
 //!
 //! | command | records |
 //! |---|---|
-//! | suspend | a suspension, in the place of an earlier one, whose reason it keeps unless it has one |
-//! | resume | its end |
-//! | stop | of a model declared running: that it is wanted stopped; of one started by hand: the end of that |
-//! | start | of a model declared stopped: that it is wanted running; of one stopped by hand: the end of that |
-//! | restart | which instance is to be replaced; nothing if none lives |
+//! | suspend | a suspension; it replaces an earlier one, and keeps its reason unless it gives one |
+//! | resume | the end of the suspension |
+//! | stop | of a model declared running: the wish that it is stopped; of one started by hand: the end of that wish |
+//! | start | of a model declared stopped: the wish that it runs; of one stopped by hand: the end of that wish |
+//! | restart | the instance to replace; nothing if none is alive |
 //!
-//! Nothing is recorded twice: who stops a stopped model changes nothing, unless
-//! with another reason. A model whose file cannot be used counts as declared
-//! what was recorded of it, so a stop needs no mending first. What a command
-//! brings about is an event of the history, with who and why; also where nothing
-//! need be recorded for it, as a crashed model that is started now.
+//! A command records nothing twice: stopping a stopped model changes nothing,
+//! unless the reason differs. A model whose file is invalid counts as declared
+//! what its record says, so that a stop does not have to wait for a fix. Each
+//! command that has an effect is an event of the history, with who and why, even
+//! if it records nothing else (the start of a crashed model, for example).
 
 use std::fmt;
 use std::time::Duration;
@@ -26,20 +26,20 @@ use crate::model::{
 /// A command by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Nothing is to be done to it, for so long or until it is resumed.
+    /// Leave it alone, for this long or until somebody resumes it.
     Suspend(Option<Duration>),
-    /// It is to be as declared again.
+    /// Follow its definition again.
     Resume,
-    /// It is to run.
+    /// Run it.
     Start,
-    /// It is to be stopped.
+    /// Stop it.
     Stop,
-    /// Its instance is to be replaced.
+    /// Replace its instance.
     Restart,
 }
 
 impl Command {
-    /// The word people type.
+    /// Returns the word that people type.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -51,7 +51,7 @@ impl Command {
         }
     }
 
-    /// The word of its event: what follows from it is one by itself.
+    /// Returns the word of its event; what follows from the command is another event.
     #[must_use]
     pub const fn event(self) -> &'static str {
         match self {
@@ -63,7 +63,7 @@ impl Command {
         }
     }
 
-    /// Whether an event of this word tells of a command by hand.
+    /// Returns whether an event of this word is a command by hand.
     #[must_use]
     pub fn is_event(word: &str) -> bool {
         [Self::Suspend(None), Self::Resume, Self::Start, Self::Stop, Self::Restart].iter().any(|c| c.event() == word)
@@ -73,30 +73,30 @@ impl Command {
 /// Why a command by hand is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Nobody knows the name.
+    /// No definition, record or row has the name.
     Unknown,
-    /// It is a row of another program.
+    /// Another program owns its row.
     Unmanaged,
-    /// Its definition cannot be used, so nobody knows what it departs from.
+    /// Its definition is invalid, so there is nothing to depart from.
     Unresolved {
         /// The file.
         file: String,
-        /// What is wrong with it, and what to do.
+        /// What is wrong with it, and what to do about it.
         problem: String,
     },
     /// Its definition is gone.
     Removed,
     /// It is suspended.
     Suspended {
-        /// By whom, and why.
+        /// Who suspended it, and why.
         by: String,
     },
-    /// It is not to run, so there is nothing to restart.
+    /// It is declared stopped, or stopped by hand, so there is nothing to restart.
     NotToRun,
 }
 
 impl Refusal {
-    /// Its kind, in a word or two.
+    /// Returns its kind, in a word or two.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -113,21 +113,19 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown => f.write_str("no definition declares it; `herdsman status` lists all"),
-            Self::Unmanaged => f.write_str(
-                "it is a row of another program, which herdsman never changes; a definition of that name takes it over",
-            ),
+            Self::Unknown => f.write_str("no definition declares it; `herdsman status` lists all models"),
+            Self::Unmanaged => f.write_str("another program owns its row; add a definition of that name to adopt it"),
             Self::Unresolved { file, problem } => write!(f, "{file}: {problem}"),
             Self::Removed => {
-                f.write_str("its definition is gone: `herdsman reconcile --dry-run` shows what becomes of it")
+                f.write_str("its definition is gone; `herdsman reconcile --dry-run` shows what happens to it")
             }
-            Self::Suspended { by } => write!(f, "it is suspended ({by}): `herdsman resume` it first"),
-            Self::NotToRun => f.write_str("it is not to run, so nothing is restarted: `herdsman start` starts it"),
+            Self::Suspended { by } => write!(f, "the model is suspended ({by}); use `herdsman resume NAME` first"),
+            Self::NotToRun => f.write_str("the model is stopped; use `herdsman start NAME`"),
         }
     }
 }
 
-/// What is known when a command is given.
+/// What herdsman knows when somebody gives a command.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
     /// What the files say.
@@ -138,10 +136,10 @@ pub struct Known<'a> {
     pub observed: &'a Observed,
 }
 
-/// What `command` records of `model`; nothing if all is so already.
+/// Returns what `command` records of `model`; nothing if it is so already.
 ///
 /// # Errors
-/// Why it is refused.
+/// The reason of the refusal.
 pub fn request(command: Command, model: &ModelName, given: &Given, known: Known<'_>) -> Result<Vec<Change>, Refusal> {
     let overrides = known.records.overrides.get(model).cloned().unwrap_or_default();
     if !known.knows(model) && (command != Command::Resume || overrides.is_empty()) {
@@ -243,9 +241,9 @@ impl<'a> Known<'a> {
         if let Some(unresolved) = self.unresolved(model) {
             let next = match &unresolved.llama_server {
                 Some(unusable) if unusable.is_pending => "; try again in a moment",
-                // It says itself what to do.
+                // The problem says what to do.
                 Some(_) => "",
-                None => ": mend that first",
+                None => "; fix that first",
             };
             let (file, problem) = (unresolved.file.to_string(), format!("{}{next}", unresolved.problem));
             return Err(Refusal::Unresolved { file, problem });

@@ -279,11 +279,12 @@ impl Settled<'_> {
             self.rebooted = true;
             return;
         }
-        let death =
-            input.observed.deaths.get(&was.id).cloned().unwrap_or_else(|| Death {
-                cause: FailureCause::Spec,
-                message: "it left no word in its log".to_owned(),
-            });
+        let death = input
+            .observed
+            .deaths
+            .get(&was.id)
+            .cloned()
+            .unwrap_or_else(|| Death { cause: FailureCause::Spec, message: "its log does not say why".to_owned() });
         match was.state {
             InstanceState::Intent | InstanceState::Draining { .. } => {}
             InstanceState::Stopping => self.remains.extend(remains(was)),

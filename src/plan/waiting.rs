@@ -1,6 +1,6 @@
-//! What a model that gets no action is waiting for, and what that means. Programs
-//! get it as JSON; people get the prose of its `Display` implementation, and
-//! nowhere else.
+//! What a model without an action waits for, and what that means for the command
+//! that reports it. Programs read it as JSON. People read its `Display`, or what
+//! `view::words` adds to it that needs a clock; `tests/pure/words` lists both.
 
 use std::fmt;
 
@@ -9,47 +9,47 @@ use serde::{Deserialize, Serialize};
 use crate::model::text::printable;
 use crate::model::{DesiredState, Given, ModelName, Origin, Timestamp, Unusable};
 
-/// What a model gets no action for, now.
+/// What a model waits for before a pass acts on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "waiting_for", rename_all = "snake_case")]
 pub enum WaitFor {
-    /// An instance is loading.
+    /// Its instance to finish loading.
     Ready {
         /// Its process.
         pid: i32,
-        /// It is given up then, unless it makes progress.
+        /// When herdsman gives it up, unless it makes progress.
         deadline: Timestamp,
     },
     /// Requests in flight.
     Drain {
-        /// How many slots are at work; `None`: it cannot be asked.
+        /// How many requests there are; `None`: the server does not say.
         busy: Option<usize>,
-        /// It is stopped then at the latest.
+        /// When herdsman stops it at the latest.
         deadline: Timestamp,
     },
-    /// A live server that has fallen silent.
+    /// An answer of its server, which is alive but not responding.
     Answer {
         /// Its process.
         pid: i32,
-        /// It is killed and started again then (`[ready] unhealthy_after`).
+        /// When herdsman restarts it (`[ready] unhealthy_after`); `None`: never.
         deadline: Option<Timestamp>,
     },
-    /// One of the starts before it (`--parallel`).
+    /// A start slot: earlier starts hold them all (`--parallel`).
     StartSlot,
     /// Weights that somebody may still be writing.
     Weights {
         /// The file that changed last.
         file: String,
-        /// When it will have been still for long enough.
+        /// When it has been unchanged for long enough.
         until: Timestamp,
     },
     /// The restart of another model (`--max-restarting`).
     RestartSlot {
-        /// The model whose turn it is.
+        /// The model that restarts first.
         #[serde(rename = "other")]
         model: ModelName,
     },
-    /// A port that another of our models is about to leave.
+    /// A port that another managed model is about to release.
     PortOf {
         /// The port.
         port: u16,
@@ -57,36 +57,36 @@ pub enum WaitFor {
         #[serde(rename = "other")]
         model: ModelName,
     },
-    /// Its next try after crashes.
+    /// Its next try after crashes (backoff).
     Backoff {
         /// When.
         until: Timestamp,
         /// How many crashes in a row.
         crashes: u32,
-        /// Whether it was ever ready: else it failed to start.
+        /// Whether it was ever ready; if not, it failed to start.
         #[serde(default)]
         was_ready: bool,
-        /// The last one.
+        /// How it ended last.
         message: String,
     },
-    /// An edit of its definition: this generation failed.
+    /// An edit of its definition, because this generation failed.
     Edit {
         /// The failed generation.
         generation: u32,
-        /// How it failed.
+        /// Why it failed.
         message: String,
-        /// The generation that serves meanwhile.
+        /// The generation that serves in the meantime.
         serving: Option<u32>,
     },
-    /// Another model, whose restart for the same line failed.
+    /// An edit of a line that other models share, because a restart for it failed.
     Sibling {
-        /// That model.
+        /// The model whose restart failed.
         #[serde(rename = "other")]
         model: ModelName,
         /// That line.
         origin: Origin,
     },
-    /// A port somebody else holds.
+    /// A port that somebody else uses.
     Port {
         /// The port.
         port: u16,
@@ -98,15 +98,15 @@ pub enum WaitFor {
         /// The range's ends.
         range: (u16, u16),
     },
-    /// Its definition to be readable and valid.
+    /// A valid definition: its file cannot be read or is invalid.
     Definition {
         /// The file.
         file: String,
         /// What is wrong with it.
         problem: String,
     },
-    /// A file of unknown meaning to be usable: it may be this model's
-    /// renamed definition, so nothing is deleted.
+    /// A valid file somewhere: an invalid one may be this model's renamed
+    /// definition, so herdsman deletes nothing.
     DeletionBlocked {
         /// The file.
         file: String,
@@ -115,61 +115,60 @@ pub enum WaitFor {
     Guard,
     /// A usable llama-server.
     Binary {
-        /// What is wrong.
+        /// What is wrong with it.
         problem: String,
-        /// It was asked, and its answer is still to come.
+        /// Whether herdsman has asked it and waits for the answer.
         #[serde(default)]
         pending: bool,
     },
-    /// The host's policy to allow the start: nothing may be started that it
-    /// does not allow, whatever was recorded before it said so.
+    /// A policy that allows the start. herdsman starts nothing against it, not
+    /// even what was recorded before it said so.
     Policy {
-        /// What it does not allow, and where it says so.
+        /// What it forbids, and where it says so.
         problem: String,
     },
-    /// A command line and weights that llama-server accepts.
+    /// A command line and weights that llama-server accepts in a dry run.
     Accepted {
         /// What it says.
         message: String,
         /// The definition.
         origin: Origin,
     },
-    /// A process that cannot be read: it may be this model's.
+    /// An end of a process that herdsman cannot identify and that may be its server.
     UnknownProcess {
         /// Its pid.
         pid: Option<i32>,
     },
-    /// An instance of the same definition under another state directory.
+    /// The end of an instance of this definition under another state directory.
     ForeignInstance {
         /// Its pid.
         pid: i32,
     },
     /// A database with one row of this name.
     OneRow {
-        /// The rows that share it.
+        /// The ids of the rows that share it.
         ids: Vec<i64>,
     },
-    /// `--upgrade-binary`: it runs, on a llama-server that changed on disk.
+    /// `--upgrade-binary`: its llama-server changed on disk while it ran.
     BinaryUpgrade,
-    /// `herdsman resume`: nothing is done to it.
+    /// `herdsman resume`: herdsman leaves it alone.
     Suspended {
-        /// By whom.
+        /// Who, when and why.
         #[serde(flatten)]
         given: Given,
-        /// Until then at the latest.
+        /// When the suspension ends by itself; `None`: never.
         until: Option<Timestamp>,
-        /// Its definition is gone: it is deleted once it is resumed.
+        /// Its definition is gone, so herdsman deletes it once resumed.
         removed: bool,
-        /// It is to run and does not: it is started once it is resumed.
+        /// It should run and does not, so herdsman starts it once resumed.
         missing: bool,
-        /// Its definition says otherwise than its record: that is applied once
-        /// it is resumed.
+        /// Its definition changed, which herdsman applies once resumed.
         #[serde(default)]
         edited: bool,
     },
-    /// A change of its definition: it is in the other state by hand.
+    /// A change of its definition: somebody started or stopped it by hand.
     StateByHand {
-        /// By whom.
+        /// Who, when and why.
         #[serde(flatten)]
         given: Given,
         /// The state wanted instead of the declared one.
@@ -180,30 +179,30 @@ pub enum WaitFor {
 /// What a wait means for the command that reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitKind {
-    /// It ends by itself soon: `reconcile` makes another pass.
+    /// It ends by itself soon, so `reconcile` makes another pass.
     Progressing,
-    /// The model is not as declared until something else happens.
+    /// The model stays out of sync until something else happens.
     Stuck,
-    /// A definition is at fault.
+    /// A definition is invalid.
     InvalidDefinition,
-    /// No usable llama-server.
+    /// There is no usable llama-server.
     NoBinary,
     /// The mass-delete guard refused.
     Guard,
-    /// The model is as declared.
+    /// The model matches its definition.
     Note,
-    /// The model is as somebody wants it by hand.
+    /// The model is as somebody wants it, by hand.
     ByHand,
 }
 
 impl WaitFor {
-    /// For a llama-server that cannot be used now.
+    /// Returns the wait for a llama-server that cannot be used now.
     #[must_use]
     pub fn binary(unusable: &Unusable) -> Self {
         Self::Binary { problem: unusable.problem.clone(), pending: unusable.is_pending }
     }
 
-    /// What was done by hand, and the command that takes it back.
+    /// Returns what somebody did by hand, and the command that undoes it.
     #[must_use]
     pub const fn words_by_hand(state: DesiredState) -> (&'static str, &'static str) {
         match state {
@@ -212,26 +211,26 @@ impl WaitFor {
         }
     }
 
-    /// What happened before the next try: `crashed once`, `failed to start 3
-    /// times in a row`.
+    /// Returns what happened before the next try: `crashed once`, `failed to
+    /// start 3 times in a row`.
     #[must_use]
     pub fn words_of_failures(crashes: u32, was_ready: bool) -> String {
         let what = if was_ready { "crashed" } else { "failed to start" };
         if crashes == 1 { format!("{what} once") } else { format!("{what} {crashes} times in a row") }
     }
 
-    /// What a suspension holds up.
+    /// Returns what a suspension holds up.
     #[must_use]
     pub const fn words_suspended(removed: bool, missing: bool, edited: bool) -> &'static str {
         match (removed, missing, edited) {
-            (true, ..) => "; its definition is gone, and it is deleted after that",
-            (false, true, _) => "; it does not run, and is started after that",
-            (false, false, true) => "; what is edited is applied after that",
+            (true, ..) => "; its definition is gone, so resuming deletes it",
+            (false, true, _) => "; it is not running, and resuming starts it",
+            (false, false, true) => "; resuming applies the edits to its definition",
             (false, false, false) => "",
         }
     }
 
-    /// When the plan will be another one even if nothing happens.
+    /// Returns when the plan changes even if nothing happens.
     #[must_use]
     pub const fn deadline(&self) -> Option<Timestamp> {
         match self {
@@ -243,7 +242,7 @@ impl WaitFor {
         }
     }
 
-    /// What it means.
+    /// Returns what it means for the command that reports it.
     #[must_use]
     pub const fn kind(&self) -> WaitKind {
         match self {
@@ -279,67 +278,70 @@ impl fmt::Display for WaitFor {
         match self {
             Self::Ready { pid, .. } => write!(f, "loading (pid {pid})"),
             Self::Drain { busy: Some(busy), .. } => {
-                write!(f, "draining, {} in flight", crate::model::text::count(*busy, "request"))
+                write!(f, "draining ({} in flight)", crate::model::text::count(*busy, "request"))
             }
-            Self::Drain { busy: None, .. } => f.write_str("draining, it does not tell what is in flight"),
-            Self::Answer { pid, deadline: None } => write!(f, "pid {pid} lives and does not answer"),
+            Self::Drain { busy: None, .. } => f.write_str("draining (in-flight requests unknown)"),
+            Self::Answer { pid, deadline: None } => write!(f, "pid {pid} is alive but not responding"),
             Self::Answer { pid, deadline: Some(_) } => {
-                write!(f, "pid {pid} lives and does not answer; it is restarted if it stays so (unhealthy_after)")
+                write!(f, "pid {pid} is alive but not responding; restarts if that lasts (unhealthy_after)")
             }
-            Self::StartSlot => f.write_str("waits for the starts before it (--parallel)"),
-            Self::Weights { file, .. } => write!(f, "{file} changed just now, waits until it has been still for 10 s"),
-            Self::RestartSlot { model } => write!(f, "waits for the restart of {model} (--max-restarting)"),
-            Self::PortOf { port, model } => write!(f, "waits until {model} has left port {port}"),
+            Self::StartSlot => f.write_str("waiting for earlier starts (--parallel)"),
+            Self::Weights { file, .. } => write!(f, "waiting for {file} to stay unchanged for 10 s"),
+            Self::RestartSlot { model } => write!(f, "waiting for {model} to restart (--max-restarting)"),
+            Self::PortOf { port, model } => write!(f, "waiting for {model} to release port {port}"),
             Self::Backoff { crashes, was_ready, message, .. } => {
                 let failed = Self::words_of_failures(*crashes, *was_ready);
-                write!(f, "{failed}, waits for its next try: {message}")
+                write!(f, "{failed}, waiting to retry: {message}")
             }
             Self::Edit { generation, message, serving } => {
                 write!(f, "generation {generation} failed: {message}; ")?;
                 if let Some(serving) = serving {
-                    write!(f, "generation {serving} serves; ")?;
+                    write!(f, "generation {serving} is serving; ")?;
                 }
-                f.write_str("waits for an edit (or --retry)")
+                f.write_str("waiting for an edit (or --retry)")
             }
-            Self::Sibling { model, origin } => write!(f, "waits: the same edit failed on {model}   {origin}"),
+            Self::Sibling { model, origin } => write!(f, "waiting: the same edit failed on {model}   {origin}"),
             Self::Port { port, holder } => {
-                write!(f, "port {port} is held by {holder}; stop that, or choose another port")
+                write!(f, "port {port} is in use by {holder}; stop it or choose another port")
             }
             Self::FreePort { range: (from, to) } => {
                 write!(f, "no free port in {from}-{to}; widen --port-range or stop a model")
             }
-            Self::Definition { file, problem } => write!(f, "nothing is changed: {file}: {}", printable(problem)),
-            Self::DeletionBlocked { file } => write!(f, "not deleted: {file} cannot be used and may be its definition"),
+            Self::Definition { file, problem } => write!(f, "left unchanged: {file}: {}", printable(problem)),
+            Self::DeletionBlocked { file } => write!(f, "not deleted: {file} is invalid and may be its definition"),
             Self::Guard => f.write_str("refused by the mass-delete guard (--max-deletes)"),
             Self::Binary { problem, .. } => f.write_str(problem),
             Self::Policy { problem } => write!(f, "not started: {}", printable(problem)),
-            Self::Accepted { message, origin } => write!(f, "nothing is changed: {message}   {origin}"),
+            Self::Accepted { message, origin } => write!(f, "left unchanged: {message}   {origin}"),
             Self::UnknownProcess { pid: Some(pid) } => {
                 write!(
                     f,
-                    "pid {pid} may be its server and cannot be identified (does `binary` change its environment or \
+                    "pid {pid} may be its server but cannot be identified (does `binary` change its environment or \
                      user?); stop it with `kill {pid}`"
                 )
             }
             Self::UnknownProcess { pid: None } => {
-                f.write_str("a process whose environment cannot be read may be its server")
+                f.write_str("a process with an unreadable environment may be its server")
             }
             Self::ForeignInstance { pid } => {
                 write!(f, "pid {pid} serves this definition for another state directory; stop it there first")
             }
-            Self::OneRow { ids } => write!(f, "rows {ids:?} share this name; rename or delete all but one"),
+            Self::OneRow { ids } => {
+                let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+                write!(f, "database rows {} share this name; rename or delete all but one", ids.join(", "))
+            }
             Self::BinaryUpgrade => {
-                f.write_str("llama-server is another one than it runs on; --upgrade-binary restarts it")
+                f.write_str("the llama-server binary changed on disk; restart with --upgrade-binary")
             }
             Self::Suspended { given, until, removed, missing, edited } => {
-                write!(f, "suspended ({}): nothing is done to it", given)?;
-                f.write_str(if until.is_some() { " until its time is over" } else { "" })?;
+                write!(f, "suspended ({given})")?;
+                f.write_str(if until.is_some() { " for a limited time" } else { "" })?;
                 f.write_str(Self::words_suspended(*removed, *missing, *edited))?;
-                f.write_str("; `herdsman resume` ends it")
+                f.write_str("; ends with `herdsman resume`")
             }
             Self::StateByHand { given, state } => {
                 let (word, back) = Self::words_by_hand(*state);
-                write!(f, "{word} by hand ({given}); a change of its definition, or `herdsman {back}`, ends it")
+                write!(f, "{word} by hand ({given}); ends with an edit of its definition or `herdsman {back}`")
             }
         }
     }

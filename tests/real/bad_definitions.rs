@@ -113,7 +113,7 @@ fn a_definition_that_becomes_unreadable_stops_nothing_until_it_is_really_gone() 
     // Root reads everything: what nobody can read is a directory, or nowhere.
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
-    world.run(&["reconcile"]).exits(65).says(&["models.d/x.toml", "x  wait", "nothing is changed"]);
+    world.run(&["reconcile"]).exits(65).says(&["models.d/x.toml", "x  wait", "left unchanged"]);
     assert_eq!(world.pid("x"), pid);
     fs::remove_dir(&path).unwrap();
     symlink("nowhere", &path).unwrap();

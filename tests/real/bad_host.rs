@@ -76,7 +76,7 @@ fn a_declared_port_that_a_stranger_holds_is_an_error_that_names_it() {
     let stranger = TcpListener::bind(("127.0.0.1", port)).unwrap();
     world.write_definition("bad", &format!("port = {port}\n{}", World::tiny_toml("good")));
     let me = format!("pid {}", std::process::id());
-    world.run(&["reconcile"]).exits(1).says(&["! bad  wait", &format!("port {port} is held by"), &me]);
+    world.run(&["reconcile"]).exits(1).says(&["! bad  wait", &format!("port {port} is in use by"), &me]);
     scene.others_are_reconciled();
     assert_eq!(world.instances().len(), 2);
     drop(stranger);
@@ -103,7 +103,7 @@ fn a_port_once_used_is_kept_and_its_new_holder_is_named() {
     let port = world.port("a");
     world.run(&["down"]).exits(0);
     let stranger = TcpListener::bind(("127.0.0.1", port)).unwrap();
-    world.run(&["reconcile"]).exits(1).says(&[&format!("port {port} is held by"), "pid "]);
+    world.run(&["reconcile"]).exits(1).says(&[&format!("port {port} is in use by"), "pid "]);
     assert_eq!(world.instances(), []);
     drop(stranger);
     world.converges();
@@ -158,7 +158,7 @@ fn the_port_of_a_running_model_is_not_taken_from_it() {
         world.remove_definition(name);
     }
     world.write_definition("a", &format!("port = {port}\n{}", World::tiny_toml("good")));
-    world.run(&["reconcile"]).exits(1).says(&[&format!("port {port} is held by model good")]);
+    world.run(&["reconcile"]).exits(1).says(&[&format!("port {port} is in use by model good")]);
 }
 
 #[test]
@@ -235,9 +235,9 @@ fn a_llama_server_changed_on_disk_is_told_and_applied_on_request() {
     run(&["reconcile"]).exits(0);
     let pid = world.pid("a");
     write("two");
-    run(&["reconcile"]).exits(0).says(&["No changes.", "llama-server is another one", "--upgrade-binary"]);
+    run(&["reconcile"]).exits(0).says(&["No changes.", "the llama-server binary changed on disk", "--upgrade-binary"]);
     assert_eq!(world.pid("a"), pid);
-    run(&["reconcile", "--upgrade-binary"]).exits(0).says(&["-/+ a  restart  llama-server is another one now"]);
+    run(&["reconcile", "--upgrade-binary"]).exits(0).says(&["-/+ a  restart  the llama-server binary changed on disk"]);
     assert_ne!(world.pid("a"), pid);
     run(&["reconcile"]).exits(0).says(&["No changes."]).does_not_say("another one");
 }

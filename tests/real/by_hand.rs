@@ -65,7 +65,7 @@ fn a_suspended_model_is_left_alone_and_everybody_is_told() {
     assert!(!lives(&world, "a"));
     world.run(&["history", "a"]).says(&["crashed"]);
     for command in ["start", "stop", "restart"] {
-        world.run(&[command, "a"]).exits(1).says(&["it is suspended", "`herdsman resume` it first"]);
+        world.run(&[command, "a"]).exits(1).says(&["the model is suspended", "use `herdsman resume NAME` first"]);
     }
     world.run(&["down"]).exits(0).says(&["suspended", "Stopped 1 server"]);
     world.run(&["resume", "a"]).exits(0).says(&["a is resumed; the next `herdsman reconcile` takes it up."]);
@@ -107,7 +107,7 @@ fn a_model_declared_stopped_is_started_by_hand() {
     let declared = format!("state = \"stopped\"\n{}", World::tiny_toml("a"));
     world.write_definition("a", &declared);
     world.converges();
-    world.run(&["restart", "a"]).exits(1).says(&["it is not to run", "`herdsman start` starts it"]);
+    world.run(&["restart", "a"]).exits(1).says(&["the model is stopped", "use `herdsman start NAME`"]);
     world.run(&["stop", "a"]).exits(0).says(&["No changes. 1 model matches its definition."]);
     world.run(&["start", "a"]).exits(0).says(&["a: ready after", "1 is started by hand."]);
     let pid = world.pid("a");
@@ -204,9 +204,9 @@ fn what_cannot_be_is_told_with_the_next_step() {
     let client = rusqlite::Connection::open(world.state_dir().join("herdsman.db")).unwrap();
     let row = "INSERT INTO models (name, type, status, created_at, updated_at) VALUES ('hand', 'x', 'stopped', 1, 1)";
     client.execute_batch(row).unwrap();
-    world.run(&["suspend", "hand"]).exits(64).says(&["a row of another program"]);
+    world.run(&["suspend", "hand"]).exits(64).says(&["another program owns its row"]);
     world.write_definition("chat", "model = 7\n");
-    world.run(&["restart", "chat"]).exits(65).says(&["mend that first"]);
+    world.run(&["restart", "chat"]).exits(65).says(&["fix that first"]);
     // A stop needs no mending.
     world.run(&["stop", "chat"]).exits(65).says(&["expected a string", "chat: stopped"]);
     assert!(!lives(&world, "chat"));

@@ -65,7 +65,7 @@ fn a_client_of_a_plain_request_that_leaves_is_not_waited_for() {
     let client = begin(world.port("slow"), 100_000, false);
     edit(&world, &toml);
     let reconcile = world.start(&["reconcile"]);
-    eventually("it drains", PATIENCE, || world.status("slow").to_string().contains("draining, 1 request in flight"));
+    eventually("it drains", PATIENCE, || world.status("slow").to_string().contains("draining (1 request in flight)"));
     client.shutdown(Shutdown::Both).unwrap();
     let took = ends(&world, pid);
     assert!(took < NOTICED, "{took:?}");
@@ -82,7 +82,7 @@ fn nor_is_it_where_several_herdsmen_wait() {
     let client = begin(world.port("slow"), 100_000, false);
     edit(&world, &toml);
     let herdsmen = [world.start(&["reconcile"]), world.start(&["reconcile"])];
-    eventually("it drains", PATIENCE, || world.status("slow").to_string().contains("draining, 1 request in flight"));
+    eventually("it drains", PATIENCE, || world.status("slow").to_string().contains("draining (1 request in flight)"));
     client.shutdown(Shutdown::Both).unwrap();
     let looks_on = || world.status("slow").to_string().contains("draining");
     eventually("the client is noticed, whoever looks on", NOTICED, || !looks_on());
@@ -102,7 +102,7 @@ fn nor_is_it_by_down_or_on_a_unix_socket() {
     client.write_all(request(100_000, false).as_bytes()).unwrap();
     let down = world.start(&["down"]);
     let said = || std::fs::read_to_string(world.path().join("stderr.log")).unwrap();
-    eventually("it drains", PATIENCE, || said().contains("draining, 1 request in flight"));
+    eventually("it drains", PATIENCE, || said().contains("draining (1 request in flight)"));
     client.shutdown(Shutdown::Both).unwrap();
     let took = ends(&world, pid);
     assert!(took < NOTICED, "{took:?}");

@@ -69,9 +69,9 @@ fn an_edited_row_is_told_column_by_column_and_put_back() {
     client.run("UPDATE models SET ctx_size = 4096, type = 'custom', model_path = NULL WHERE name = 'a'", []);
     let says = [
         "~ a  update",
-        "database drift: ctx_size was 512, found 4096",
-        "database drift: type was llama, found custom",
-        "database drift: model_path was ",
+        "database drift: ctx_size changed from 512 to 4096",
+        "database drift: type changed from llama to custom",
+        "database drift: model_path changed from ",
     ];
     world.run(&["reconcile", "--dry-run", "--detailed-exitcode"]).exits(2).says(&says);
     assert_eq!(client.number("ctx_size", "a"), 4096, "a dry run writes nothing");
@@ -101,7 +101,7 @@ fn a_renamed_row_gets_its_name_back() {
     let (world, client, pid) = world();
     let id = client.number("id", "a");
     client.run("UPDATE models SET name = 'stolen' WHERE name = 'a'", []);
-    world.converges().says(&["database drift: name was a, found stolen"]);
+    world.converges().says(&["database drift: name changed from a to stolen"]);
     assert_eq!(client.number("id", "a"), id);
     assert_eq!(world.pid("a"), pid);
     world.is_settled();
@@ -130,7 +130,7 @@ fn a_definition_takes_over_the_row_of_its_name_and_says_so() {
     client.add_unmanaged("b");
     let id = client.number("id", "b");
     world.tiny("b");
-    world.converges().says(&["+ b  create", &format!("takes over row {id}, which was not managed")]);
+    world.converges().says(&["+ b  create", &format!("adopts row {id}, which was not managed")]);
     assert_eq!((client.number("id", "b"), client.number("created_at", "b")), (id, 1));
     assert_eq!((client.number("ctx_size", "b"), client.text("status", "b")), (512, "running".to_owned()));
     assert_eq!(world.answer("b"), "b b b ");

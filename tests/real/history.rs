@@ -199,7 +199,11 @@ fn why_tells_the_chain_of_a_model_that_runs_fails_and_is_rolled_back() {
     let ran = world.run(&["why", "a"]).exits(0).says_why_it_died();
     let generation = format!("generation  2, of commit {} with edits that are not committed, ", &first[..10]);
     ran.says(&["a is running.", &generation, ": failed: ", "dies.gguf   models.d/a.toml:1", "serves generation 1"])
-        .says(&["action      start, ", "generation 2 failed, back to generation 1", "waits for an edit (or --retry)"]);
+        .says(&[
+            "action      start, ",
+            "generation 2 failed; rolls back to generation 1",
+            "waiting for an edit (or --retry)",
+        ]);
     let told: Vec<String> = history(&world, "a")["events"]
         .as_array()
         .unwrap()
@@ -212,7 +216,7 @@ fn why_tells_the_chain_of_a_model_that_runs_fails_and_is_rolled_back() {
         "WHEN ",
         "start failed",
         &format!("{}+", &first[..10]),
-        "generation 2 failed, back to generation 1 (reconcile)",
+        "generation 2 failed; rolls back to generation 1 (reconcile)",
     ]);
 
     world.write_definition("a", &World::tiny_toml("a").replace("ctx_size", "ctx_sizes"));

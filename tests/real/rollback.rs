@@ -55,7 +55,7 @@ fn a_generation_that_dies_gives_way_to_the_last_good_one() {
 
     // It waits: nothing is tried again as it is.
     let pid = world.pid("a");
-    world.run(&["reconcile"]).exits(1).says(&["No changes.", "waits for an edit"]);
+    world.run(&["reconcile"]).exits(1).says(&["No changes.", "waiting for an edit"]);
     assert_eq!(world.pid("a"), pid);
 
     world.weights("good", "good ");
@@ -98,7 +98,7 @@ fn a_failed_generation_is_tried_again_on_request() {
     world.run(&["reconcile"]).exits(1).says(&["the cat sat on it", "generation 1 serves"]);
     fs::write(&mark, "").unwrap();
     world.run(&["reconcile"]).exits(1).says(&["No changes.", "--retry"]);
-    world.run(&["reconcile", "--retry"]).exits(0).says(&["-/+ a  restart", "tried again"]);
+    world.run(&["reconcile", "--retry"]).exits(0).says(&["-/+ a  restart", "retries after an earlier failure"]);
     assert_eq!(world.answer("a"), "a a a ");
     assert_eq!(world.status("a")["serving"], 2);
     world.is_settled();
@@ -111,7 +111,7 @@ fn a_model_may_rather_stop_than_go_back() {
     world.converges();
     world.weights_that_die("bad");
     world.write_definition("a", &format!("{}[update]\non_failure = \"stop\"\n", World::tiny_toml("bad")));
-    world.run(&["reconcile"]).exits(1).says_why_it_died().says(&["waits for an edit"]);
+    world.run(&["reconcile"]).exits(1).says_why_it_died().says(&["waiting for an edit"]);
     assert_eq!(world.instances(), []);
     let status = world.status("a");
     assert_eq!((&status["status"], &status["pid"]), (&json!("error"), &json!(null)), "{status}");
@@ -128,7 +128,7 @@ fn with_nothing_to_go_back_to_it_is_tried_again_later() {
     world.weights_that_die("bad");
     world.write_definition("a", &World::tiny_toml("bad"));
     world.tiny("b");
-    world.run(&["reconcile"]).exits(1).says_why_it_died().says(&["waits for its next try", "1 model matches"]);
+    world.run(&["reconcile"]).exits(1).says_why_it_died().says(&["waiting to retry", "1 model matches"]);
     assert_eq!(world.answer("b"), "b b b ");
     assert_eq!(world.status("a")["status"], "error");
     eventually("it is tried again", PATIENCE, || {
@@ -181,7 +181,7 @@ fn a_model_that_loads_too_slowly_is_given_up_and_leaves_no_process() {
     slow_weights(&world, "slow", 40);
     let toml = format!("{}[ready]\ntimeout = \"100ms\"\n", World::tiny_toml("slow"));
     world.write_definition("slow", &toml);
-    world.run(&["reconcile"]).exits(1).says(&["slow: failed to start: not ready after", "waits for its next try"]);
+    world.run(&["reconcile"]).exits(1).says(&["slow: failed to start: not ready after", "waiting to retry"]);
     assert_eq!(world.servers(), []);
     assert_eq!(world.status("slow")["status"], "error");
 }
@@ -222,7 +222,7 @@ fn a_request_in_flight_is_answered_before_the_restart() {
     let old = world.pid("slow");
     let request = busy(&world, 80);
     world.write_definition("slow", &toml.replace("512", "1024"));
-    world.converges().says(&["-/+ slow  restart", "draining, 1 request in flight"]);
+    world.converges().says(&["-/+ slow  restart", "draining (1 request in flight)"]);
     let (status, answer) = request.join().unwrap().unwrap();
     assert_eq!((status, &answer["tokens_predicted"]), (200, &json!(80)), "{answer}");
     assert_ne!(world.pid("slow"), old);

@@ -19,7 +19,7 @@ fn a_wrapper_that_does_not_exec_leaves_no_server_behind() {
     fs::write(&wrapper, format!("#!/bin/sh\n'{}' \"$@\"\nexit $?\n", llama_server().display())).unwrap();
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
     world.write_definition("a", &format!("binary = \"../wrapper\"\n{}", World::tiny_toml("a")));
-    world.run(&["reconcile"]).exits(1).says(&["failed to start: pid ", "a child of the wrapper"]);
+    world.run(&["reconcile"]).exits(1).says(&["failed to start: pid ", "answers instead of its parent, the wrapper"]);
     assert!(world.servers().is_empty(), "{:?}", world.servers());
 }
 
@@ -54,7 +54,7 @@ fn a_row_that_is_taken_over_is_not_called_unmanaged_too() {
     let insert = "INSERT INTO models (name, type, status, created_at, updated_at) VALUES ('a', 'gpt', 'stopped', 1, 1)";
     assert_eq!(database(&world).execute(insert, []).unwrap(), 1);
     world.tiny("a");
-    world.run(&["reconcile", "--dry-run"]).exits(0).says(&["takes over row 1"]).does_not_say("ignore");
+    world.run(&["reconcile", "--dry-run"]).exits(0).says(&["adopts row 1"]).does_not_say("ignore");
     world.converges();
     world.is_settled();
 }

@@ -150,12 +150,12 @@ fn a_repository_with_a_preset_leaves_no_model_and_is_rolled_back() {
     assert_eq!(ask(port), "hub hub hub ");
     define("org/preset");
     world.run(&["reconcile"]).exits(1).says(&[
-        "llama-server runs as a router, without a model: does org/preset hold a preset.ini?",
+        "llama-server runs as a router without a model: does org/preset hold a preset.ini?",
         "generation 2 failed",
         "generation 1 serves",
     ]);
     assert_eq!(ask(port), "hub hub hub ");
-    world.run(&["reconcile"]).exits(1).says(&["waits for an edit"]);
+    world.run(&["reconcile"]).exits(1).says(&["waiting for an edit"]);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_script_that_drops_the_model_or_serves_another_is_rolled_back() {
     let other = world.path().join("weights/other.gguf");
     let asked = "--api-prefix /v --host 127.0.0.1";
     let cases = [
-        (format!("exec \"$real\" {asked} --port {port}"), "runs as a router, without a model"),
+        (format!("exec \"$real\" {asked} --port {port}"), "runs as a router without a model"),
         (format!("exec \"$real\" \"$@\" --model '{}'", other.display()), "weights/other.gguf instead of "),
     ];
     for (otherwise, said) in cases {
@@ -180,8 +180,8 @@ fn a_script_that_drops_the_model_or_serves_another_is_rolled_back() {
         ran.says(&[
             "failed to start: llama-server ",
             said,
-            "does `binary` pass on its arguments?",
-            "serves; waits for an edit",
+            "does `binary` pass its arguments on?",
+            "is serving; waiting for an edit",
         ]);
         assert_eq!(ask(port), "a a a ");
         world.run(&["wait", "--stable-for", "0s", "--timeout", "1s"]).exits(1);
@@ -203,7 +203,7 @@ fn a_first_generation_without_its_model_is_never_ready() {
     ran.says(&["failed to start: llama-server runs as a router"]);
     let status = world.status("a");
     assert_eq!(status["status"], "error", "{status}");
-    assert!(status.to_string().contains("runs as a router, without a model"), "{status}");
+    assert!(status.to_string().contains("runs as a router without a model"), "{status}");
     assert_eq!(world.instances(), []);
 }
 
@@ -236,7 +236,7 @@ fn a_download_that_arrived_broken_is_named_and_made_again_once_it_is_deleted() {
     let ran = world.run(&["reconcile"]).exits(1);
     let all = files(&world.state_dir().join("downloads"));
     let broken = all.iter().find(|file| file.ends_with("a.gguf")).unwrap();
-    ran.says(&[&format!("if {} arrived broken, delete it", broken.display())]);
+    ran.says(&[&format!("if {} is corrupt, delete it", broken.display())]);
     web.file("a.gguf", whole);
     std::fs::remove_file(broken).unwrap();
     world.run(&["reconcile", "--retry"]).exits(0);

@@ -104,7 +104,7 @@ fn a_failed_generation_shows_why_it_failed_and_a_named_model_its_log() {
     world.write_definition("bad", &format!("model = \"../weights/bad.gguf\"\n{bad}"));
     world.run(&["reconcile"]).exits(1);
     let ran = world.run(&["status"]).exits(0);
-    let ran = ran.says(&["generation 1 failed", "waits for an edit"]).does_not_say("words of good");
+    let ran = ran.says(&["generation 1 failed", "waiting for an edit"]).does_not_say("words of good");
     // Now and then llama-server ends before it has written a word.
     let heads = ["The last words of bad in", "bad left no word in"];
     assert!(heads.iter().any(|head| ran.stdout.contains(head)), "{ran}");
@@ -126,7 +126,7 @@ fn a_broken_definition_is_named_with_its_line_and_its_model_keeps_running() {
     let row = |name: &str| ran.stdout.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
     let kept = "keeps running as it is: models.d/a.toml:3: llama-server has no option `ctx_sizes`";
     assert!(row("a ").contains(" running ") && row("a ").ends_with(kept), "{ran}");
-    assert!(row("new ").contains("nothing is changed: models.d/new.toml:1: "), "{ran}");
+    assert!(row("new ").contains("left unchanged: models.d/new.toml:1: "), "{ran}");
 }
 
 #[test]

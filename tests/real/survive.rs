@@ -120,7 +120,7 @@ fn a_killed_server_comes_back_and_one_that_dies_again_and_again_slows_down() {
         assert_eq!(world.answer("a"), "a a a ");
         assert!(crashes < 6, "the delay doubles at every crash and was never seen");
     };
-    waiting.says(&["a  wait", "crashed", "waits for its next try"]);
+    waiting.says(&["a  wait", "crashed", "waiting to retry"]);
     let status = world.status("a");
     assert_eq!((&status["status"], &status["crashes"]), (&"error".into(), &crashes.into()), "{status}");
     world.run(&["status"]).says(&["next try in"]);

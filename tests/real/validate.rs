@@ -251,7 +251,7 @@ fn a_declared_port_that_a_stranger_holds_is_told_and_ones_own_server_is_none() {
     world.write_definition("c", &format!("state = \"stopped\"\nport = 1\n{}", World::tiny_toml("a")));
     world.run(&["validate"]).exits(0);
     let ran = world.run(&["validate", "--host"]).exits(65);
-    assert!(ran.stderr.contains(&format!("error: port {taken} is held by pid {} (", std::process::id())), "{ran}");
+    assert!(ran.stderr.contains(&format!("error: port {taken} is in use by pid {} (", std::process::id())), "{ran}");
     assert!(ran.stderr.contains("models.d/b.toml:1:8"), "{ran}");
     assert_eq!(ran.stderr.matches("error:").count(), 1, "{ran}");
     assert!(ran.stdout.contains("1 definition not valid, 2 valid."), "{ran}");
@@ -282,7 +282,7 @@ fn a_file_that_is_broken_deletes_nothing_and_one_that_was_is_not_compared() {
     let checkout = repository();
     checkout.write(&[("chat.toml", "model = ")]);
     let broken = checkout.validate(&["--against", "main"]).exits(65);
-    assert!(broken.stdout.contains("! chat  wait     nothing is changed: models.d/chat.toml"), "{broken}");
+    assert!(broken.stdout.contains("! chat  wait     left unchanged: models.d/chat.toml"), "{broken}");
     checkout.commit();
     checkout.write(&[("chat.toml", CHAT)]);
     let mended = checkout.validate(&["--against", "HEAD"]).exits(0);

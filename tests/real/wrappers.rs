@@ -66,13 +66,17 @@ fn a_wrapper_that_does_not_exec_is_told_and_tried_again_ever_later() {
     for script in ["\"$LLAMA\" \"$@\" 2>&1 | tee -a /dev/null", "while true; do \"$LLAMA\" \"$@\"; done"] {
         let world = wrapped(script, "");
         let ran = world.run(&["reconcile"]).exits(1);
-        ran.says(&["a child of the wrapper (pid ", "must start llama-server with `exec`", "failed to start once"]);
+        ran.says(&[
+            "answers instead of its parent, the wrapper (pid ",
+            "must start llama-server with `exec`",
+            "failed to start once",
+        ]);
         assert!(world.servers().is_empty(), "{script}: {:?}", world.servers());
         let mut watcher = world.start(&["watch"]);
         eventually("a third start", PATIENCE, || starts(&world) == 3);
         watcher.child().kill().unwrap();
         watcher.child().wait().unwrap();
-        world.run(&["reconcile"]).exits(1).says(&["times in a row"]).does_not_say("is held by");
+        world.run(&["reconcile"]).exits(1).says(&["times in a row"]).does_not_say("is in use by");
         let log = fs::read_to_string(world.path().join("stderr.log")).unwrap();
         assert!(!log.contains("->"), "{script}: another port: {log}");
         world.run(&["down"]).exits(0);
@@ -86,7 +90,7 @@ fn a_wrappers_own_child_is_no_stranger_on_a_declared_port() {
     let world = wrapped("\"$LLAMA\" \"$@\"\ntrue", &format!("port = {port}\n"));
     for _ in 0..3 {
         let ran = world.run(&["reconcile", "--retry"]).exits(1);
-        ran.says(&["a child of the wrapper"]).does_not_say("is held by");
+        ran.says(&["answers instead of its parent, the wrapper"]).does_not_say("is in use by");
     }
     // Mended, it runs.
     let path = world.path().join("wrapper");
@@ -108,7 +112,7 @@ fn what_a_server_leaves_ends_before_the_next_one_starts_and_with_down() {
     let first = helpers();
     assert_eq!(first.len(), 1, "{first:?}");
     kill();
-    world.run(&["reconcile", "--retry"]).exits(0).says(&["is left over from an instance that has ended"]);
+    world.run(&["reconcile", "--retry"]).exits(0).says(&["is left over from an instance that has exited"]);
     let second = helpers();
     assert!(second.len() == 1 && second != first, "{first:?} {second:?}");
     kill();
@@ -121,7 +125,7 @@ fn servers_that_lose_their_markers_do_not_multiply() {
     let world = wrapped("env -i nohup \"$LLAMA\" \"$@\" >/dev/null 2>&1 &", "");
     let mut watcher = world.start(&["watch"]);
     let said = || fs::read_to_string(world.path().join("stderr.log")).unwrap();
-    let is_told = || said().contains("is held by pid ") || said().contains("may be its server");
+    let is_told = || said().contains("is in use by pid ") || said().contains("may be its server");
     eventually("it says who is there", PATIENCE, is_told);
     let begun = starts(&world);
     assert!(begun <= 4, "{begun}: {}", said());

@@ -196,7 +196,11 @@ mod tests {
     #[test]
     fn what_has_no_room_is_counted_and_what_needs_a_look_is_shown() {
         let mut many: Vec<ModelStatus> = (0..20).map(|n| model(&format!("m{n:02}"), Status::Running, "")).collect();
-        many.push(model("worst", Status::Error, "generation 12 failed: no such file; waits for an edit (or --retry)"));
+        many.push(model(
+            "worst",
+            Status::Error,
+            "generation 12 failed: no such file; waiting for an edit (or --retry)",
+        ));
         let mut known = known(many);
         let text: Arc<str> = "x\ny\n".into();
         for number in 0..9 {
@@ -213,7 +217,7 @@ mod tests {
 
         NAME   STATUS   GEN    PORT  PID    UPTIME  MEMORY   RESTARTS
         worst  error    12     8100  -      -       -        3
-          └ generation 12 failed: no such file; waits for an edit (or --retry)
+          └ generation 12 failed: no such file; waiting for an edit (or --retry)
         m00    running  11<12  8100  31170  2h 5m   5.0 GiB  3
         m01    running  11<12  8100  31170  2h 5m   5.0 GiB  3
         m02    running  11<12  8100  31170  2h 5m   5.0 GiB  3

@@ -21,7 +21,7 @@ pub(super) fn of_wait(wait: &WaitFor, seen: &Pass, lives: bool) -> String {
             format!("{wait} (at most {} more)", text::duration(seen.now.until(*deadline)))
         }
         WaitFor::Definition { file, problem } => {
-            let consequence = if lives { "keeps running as it is" } else { "nothing is changed" };
+            let consequence = if lives { "keeps running unchanged" } else { "left unchanged" };
             format!("{consequence}: {}: {problem}", place(file, seen))
         }
         _ => by_hand(wait, seen.now).unwrap_or_else(|| wait.to_string()),
@@ -42,12 +42,12 @@ pub(in crate::cli) fn by_hand(wait: &WaitFor, now: Timestamp) -> Option<String> 
                 format!(" until {} (in {})", at(until, now), text::duration(now.until(until)))
             });
             let held_up = WaitFor::words_suspended(*removed, *missing, *edited);
-            Some(format!("suspended{until} ({}){held_up}; `herdsman resume` ends it", who(given)))
+            Some(format!("suspended{until} ({}){held_up}; ends with `herdsman resume`", who(given)))
         }
         WaitFor::StateByHand { given, state } => {
             let (word, back) = WaitFor::words_by_hand(*state);
             let who = who(given);
-            Some(format!("{word} by hand ({who}); a change of its definition, or `herdsman {back}`, ends it"))
+            Some(format!("{word} by hand ({who}); ends with an edit of its definition or `herdsman {back}`"))
         }
         _ => None,
     }

@@ -86,7 +86,7 @@ fn a_log_without_an_error_gives_its_last_line_and_the_signal_where_known() {
     let illegal = from_log(log, exited(4));
     assert_eq!(illegal.cause, FailureCause::Spec);
     assert_eq!(illegal.message, "ended by SIGILL; no error in its log, which ends with: AMX is not ready to be used!");
-    let no_word = format!("it left no word in its log ({OFTEN_LOST})");
+    let no_word = format!("its log does not say why ({OFTEN_LOST})");
     assert_eq!(death("herdsman: starts\n").1, no_word);
     assert_eq!(from_log("", exited(3 << 8)).message, format!("exit status 3; {no_word}"));
 }
@@ -107,7 +107,7 @@ fn only_what_this_instance_wrote_counts_and_at_most_the_last_16_kib() {
     let (old, new) = ("error: invalid argument: --old", "error: invalid argument: --new");
     std::fs::write(&log, format!("{}{old}\n{}", head("1"), head("2"))).unwrap();
     assert_eq!(says("1"), old);
-    let no_word = format!("it left no word in its log ({OFTEN_LOST})");
+    let no_word = format!("its log does not say why ({OFTEN_LOST})");
     assert_eq!(says("2"), no_word);
     assert_eq!(says("3"), no_word, "never started");
     std::fs::write(&log, format!("{}{old}\n{}{new}\n", head("1"), head("2"))).unwrap();

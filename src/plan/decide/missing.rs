@@ -148,6 +148,6 @@ impl<'s> Decider<'s, '_> {
         death
             .map(|d| d.message.clone())
             .or_else(|| record.status_message.clone())
-            .unwrap_or_else(|| "the reason is not known".to_owned())
+            .unwrap_or_else(|| "reason unknown".to_owned())
     }
 }

@@ -56,7 +56,7 @@ fn a_running_server_is_imported_and_taken_over_with_one_restart() {
     // The plan shows the start, and what it waits for; nothing is touched.
     world
         .run(&["reconcile", "--dry-run"])
-        .says(&["create", &format!("port {port} is held by pid {pid} (llama-server)")]);
+        .says(&["create", &format!("port {port} is in use by pid {pid} (llama-server)")]);
     world.run(&["reconcile", "--no-wait"]).says(&[&format!("pid {pid}")]);
     assert_eq!(ask(port).split_whitespace().next(), Some("taken"), "the old one runs on");
     assert!(server.child().try_wait().unwrap().is_none());

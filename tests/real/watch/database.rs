@@ -22,7 +22,7 @@ fn an_edited_row_is_put_back() {
         client.query_row(row, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap() == ("running".to_owned(), 512)
     });
     scene.watcher.eventually_says("m update: ");
-    scene.watcher.eventually_says("database drift: ctx_size was 512, found 4096");
+    scene.watcher.eventually_says("database drift: ctx_size changed from 512 to 4096");
     causes_are(&scene.world, "m", "update", &[CAUSE]);
     assert_eq!(scene.world.pid("m"), m);
     scene.other_is_untouched();
@@ -36,7 +36,7 @@ fn a_deleted_row_returns_with_its_id() {
     let before = id().unwrap();
     assert_eq!(client.execute("DELETE FROM models WHERE name = 'm'", []).unwrap(), 1);
     eventually("it returns", PATIENCE, || id().is_ok_and(|id| id == before));
-    scene.watcher.eventually_says(&format!("database drift: row {before} was deleted"));
+    scene.watcher.eventually_says(&format!("database drift: another program deleted row {before}"));
     causes_are(&scene.world, "m", "update", &[CAUSE]);
     assert_eq!(scene.world.pid("m"), m);
     scene.other_is_untouched();

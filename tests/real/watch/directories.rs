@@ -127,7 +127,7 @@ fn a_file_system_that_is_mounted_over_it_is_read_and_what_it_hides_is_not_delete
     scene.m_serves("m");
     // An empty one, as a mount point is while nothing is mounted: refused.
     inside(&mut scene, &format!("mount -t tmpfs none '{models_dir}'"));
-    scene.watcher.eventually_says("refused: this would delete");
+    scene.watcher.eventually_says("refused to delete");
     inside(&mut scene, &format!("umount '{models_dir}'"));
     fs::write(scene.definition(), World::tiny_toml("v4")).unwrap();
     scene.m_serves("v4");

@@ -35,7 +35,7 @@ fn a_valid_edit_that_does_not_become_ready_is_rolled_back() {
         let status = world.status("m");
         status["generation"] == 2 && status["serving"] == 1 && status["status"] == "running"
     });
-    scene.watcher.eventually_says("waits for an edit");
+    scene.watcher.eventually_says("waiting for an edit");
     let rolled_back = world.pid("m");
     world.tiny("third");
     serves(world, "third", "third");
