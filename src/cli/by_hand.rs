@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::open::{Refused, look_and_tell};
+use super::open::look_and_tell;
 use super::output::{complain, print};
 use super::reconcile::{PlanFormat, ReconcileArgs, Wait, converge};
 use super::status::at;
-use super::{Exit, Format, Places, duration};
+use super::{Exit, Format, Places, Refused, duration};
 use crate::definition::closest;
 use crate::host::{Host, HostError};
 use crate::model::text;
@@ -84,7 +84,7 @@ struct LockArgs {
 }
 
 /// What was found and recorded.
-struct Recorded {
+struct RecordedRequest {
     changes: Vec<Change>,
     /// When.
     at: Timestamp,
@@ -165,7 +165,7 @@ fn record(
     name: &ModelName,
     reason: Option<&str>,
     lock: &LockArgs,
-) -> anyhow::Result<Recorded> {
+) -> anyhow::Result<RecordedRequest> {
     let state = places.state();
     state.create().map_err(HostError::from)?;
     let _lock = state.lock(lock.lock_timeout).map_err(HostError::from)?;
@@ -186,7 +186,7 @@ fn record(
         host.commit(&changes)?;
     }
     host.take_notices().iter().for_each(complain);
-    Ok(Recorded {
+    Ok(RecordedRequest {
         changes,
         at: given.at,
         lives: seen.observed.instances.iter().any(|instance| instance.model == *name),

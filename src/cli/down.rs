@@ -5,11 +5,11 @@ use std::time::Duration;
 use clap::Args;
 
 use super::json::{self, Document};
-use super::open::{Refused, pass_and_tell};
+use super::open::pass_and_tell;
 use super::output::print;
 use super::progress::Progress;
 use super::render;
-use super::{Exit, Format, Places, duration};
+use super::{Exit, Format, Places, Refused, duration};
 use crate::model::Busy;
 use crate::model::text::count;
 use crate::pass::Goal;

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use super::open::Refused;
 use crate::definition::LoadError;
 use crate::host::{HostError, RevisionError};
 use crate::model::Severity;
@@ -142,6 +141,14 @@ impl Exit {
             WaitKind::Progressing | WaitKind::Note | WaitKind::ByHand => Self::Converged,
         }
     }
+}
+
+/// A command that refuses for a reason with an exit code of its own.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct Refused {
+    pub(super) exit: Exit,
+    pub(super) message: String,
 }
 
 impl From<Exit> for ExitCode {

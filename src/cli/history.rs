@@ -6,9 +6,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::json::{self, FORMAT_VERSION};
-use super::open::Refused;
 use super::output::{complain, print};
-use super::{Exit, Format, Places, named};
+use super::{Exit, Format, Places, Refused, named};
 use crate::database::Database;
 use crate::model::text::{local_time, printable, rfc3339, short_duration, squeezed};
 use crate::model::{

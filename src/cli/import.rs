@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
-use super::open::Refused;
 use super::output::{complain, print};
-use super::{Exit, Places};
+use super::{Exit, Places, Refused};
 use crate::definition::{absolute, render};
 use crate::host::HostError;
 use crate::import::{self, File, Import, Kind, LeftOut, Named, Remark, Source, SourceError, WriteError};

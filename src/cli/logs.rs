@@ -10,9 +10,8 @@ use clap::Args;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use super::open::Refused;
 use super::output::{Reader, pause, write};
-use super::{Exit, Places, named};
+use super::{Exit, Places, Refused, named};
 use crate::database::Database;
 use crate::instance::{LogPart, LogReader};
 use crate::model::ModelName;

@@ -34,6 +34,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::plan;
 pub use exit::Exit;
+use exit::Refused;
 pub use open::diagnostics_of;
 pub use output::complain;
 

@@ -6,10 +6,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::json::{self, FORMAT_VERSION};
-use super::open::Refused;
 use super::output::print;
 use super::status::table::one_line;
-use super::{Exit, Format, Places};
+use super::{Exit, Format, Places, Refused};
 use crate::database::{Database, ModelFilter, ModelRow, convert};
 use crate::model::{ModelType, Status};
 

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::open::Refused;
-use super::{Exit, Places};
+use super::{Exit, Places, Refused};
 use crate::database::{Database, DatabaseError};
 use crate::definition::closest;
 

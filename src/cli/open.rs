@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Places;
+use super::exit::Exit;
+pub(super) use super::exit::Refused;
 use super::output::complain;
-use super::{Exit, Places};
 use crate::definition::Catalogue;
 use crate::host::{self, Host, HostError, LlamaServers};
 use crate::llama::catalogue::binary;
@@ -171,12 +173,11 @@ pub(super) fn awaits_llama_server(pass: &Pass) -> bool {
     pass.plan.waiting.iter().any(|waiting| matches!(waiting.on, WaitFor::Binary { pending: true, .. }))
 }
 
-/// A command that refuses for a reason with an exit code of its own.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub(super) struct Refused {
-    pub(super) exit: Exit,
-    pub(super) message: String,
+/// Prints all problems of all files, on standard error.
+pub(super) fn report_diagnostics(pass: &Pass) {
+    let Some(desired) = pass.desired.as_ref().filter(|d| !d.diagnostics.is_empty()) else { return };
+    // Colours are stripped where standard error is not a terminal.
+    complain(crate::definition::render(&desired.diagnostics, true));
 }
 
 /// What is wrong with the policy, each at its place, if that ended a command.

@@ -7,11 +7,11 @@ use clap::{Args, ValueEnum};
 
 use super::json::{self, Document};
 use super::limits::LimitArgs;
-use super::open::{Refused, awaits_llama_server, look_patiently, pass_and_tell_if};
+use super::open::{awaits_llama_server, look_patiently, pass_and_tell_if, report_diagnostics};
 use super::output::{complain, print};
 use super::progress::Progress;
 use super::review::{self, Review};
-use super::{Exit, Places, duration, markdown, render};
+use super::{Exit, Places, Refused, duration, markdown, render};
 use crate::definition::closest;
 use crate::host::Host;
 use crate::instance::rotate;
@@ -369,13 +369,6 @@ fn waits(pass: &Pass, kind: WaitKind) -> bool {
 
 fn diagnostics(pass: &Pass) -> &[Diagnostic] {
     pass.desired.as_ref().map_or(&[], |desired| &desired.diagnostics)
-}
-
-/// All problems of all files, on standard error.
-pub(super) fn report_diagnostics(pass: &Pass) {
-    let Some(desired) = pass.desired.as_ref().filter(|d| !d.diagnostics.is_empty()) else { return };
-    // Colours are stripped where standard error is no terminal.
-    complain(crate::definition::render(&desired.diagnostics, true));
 }
 
 /// A `--target` that names nothing is a typing error, not "nothing to do".

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use super::open::{Refused, pass_and_tell};
+use super::open::{pass_and_tell, report_diagnostics};
 use super::output::complain;
-use super::reconcile::report_diagnostics;
-use super::{Exit, Places};
+use super::{Exit, Places, Refused};
 use crate::database::Applied;
 use crate::host::{Host, HostError};
 use crate::model::ModelName;

@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::open::Refused;
+use super::open::report_diagnostics;
 use super::output::{complain, print};
-use super::reconcile::report_diagnostics;
-use super::{Exit, Places, duration, render};
+use super::{Exit, Places, Refused, duration, render};
 use crate::definition::LoadError;
 use crate::host::{Host, HostError};
 use crate::model::text;
@@ -51,31 +50,31 @@ pub(super) fn run(places: &Places, args: &WaitArgs) -> anyhow::Result<Exit> {
             }
         }
         let (state, verdict) = match &seen {
-            Seen::NotYet(why) => {
+            Standing::NotYet(why) => {
                 vigil.interrupted();
                 (format!("waits: {why}"), Verdict::NotYet)
             }
-            Seen::Machine { pass, .. } => {
+            Standing::Machine { pass, .. } => {
                 let verdict = vigil.judge(pass, begun.elapsed());
                 (state(&verdict, pass), verdict)
             }
         };
         match (verdict, &seen) {
-            (Verdict::Reached, Seen::Machine { what, pass, .. }) => {
+            (Verdict::Reached, Standing::Machine { what, pass, .. }) => {
                 let healthy = text::duration(args.stable_for);
                 let models = render::match_summary(&pass.plan);
                 print(format_args!("{what} is as declared, and was for {healthy}: {models}\n"))?;
                 return Ok(Exit::Converged);
             }
-            (Verdict::Never, Seen::Machine { what, pass, .. }) => {
+            (Verdict::Never, Standing::Machine { what, pass, .. }) => {
                 report_diagnostics(pass);
                 return Err(given_up(&format!("{what} will not be as declared without you"), Some(pass)));
             }
             _ if begun.elapsed() >= args.timeout => {
                 let waited = text::duration(args.timeout);
                 return Err(match &seen {
-                    Seen::NotYet(why) => given_up(&format!("gave up after {waited}: {why}"), None),
-                    Seen::Machine { what, pass, .. } => {
+                    Standing::NotYet(why) => given_up(&format!("gave up after {waited}: {why}"), None),
+                    Standing::Machine { what, pass, .. } => {
                         let still = if matches!(verdict, Verdict::Settling(_)) { "for long enough" } else { "yet" };
                         let why = format!("gave up after {waited}: {what} is not as declared {still}");
                         given_up(&(why + nobody(places, pass)?), Some(pass))
@@ -95,7 +94,7 @@ pub(super) fn run(places: &Places, args: &WaitArgs) -> anyhow::Result<Exit> {
 }
 
 /// What a look found.
-enum Seen {
+enum Standing {
     /// What is asked for is not what is read, or cannot be read now.
     NotYet(String),
     /// How things stand.
@@ -107,7 +106,7 @@ enum Seen {
     },
 }
 
-impl Seen {
+impl Standing {
     /// What a person must know of the database.
     fn notices(&mut self) -> Vec<String> {
         match self {
@@ -125,12 +124,12 @@ impl Seen {
     }
 }
 
-fn look(places: &Places, args: &WaitArgs) -> anyhow::Result<Seen> {
+fn look(places: &Places, args: &WaitArgs) -> anyhow::Result<Standing> {
     // Before the definitions are read: they are at least as new.
     let what = match &args.commit {
         None => places.models_dir.display().to_string(),
         Some(commit) => match deployed(&places.resolve().models_dir(), places.revision(), commit)? {
-            Deployed::NotYet(why) => return Ok(Seen::NotYet(why)),
+            Deployed::NotYet(why) => return Ok(Standing::NotYet(why)),
             Deployed::In { wanted, read } if wanted == read => wanted.short().to_owned(),
             Deployed::In { wanted, read } => format!("{} (in {})", wanted.short(), read.short()),
         },
@@ -141,10 +140,10 @@ fn look(places: &Places, args: &WaitArgs) -> anyhow::Result<Seen> {
         .map(Host::asking_nobody)
         .and_then(|mut host| Ok((pass::look(&mut host, Goal::Definitions, &limits)?, host)));
     match seen {
-        Ok((pass, host)) => Ok(Seen::Machine { what, pass: Box::new(pass), host: Box::new(host) }),
+        Ok((pass, host)) => Ok(Standing::Machine { what, pass: Box::new(pass), host: Box::new(host) }),
         // Somebody is at work on the files.
         Err(HostError::Load(problem @ (LoadError::GitBusy { .. } | LoadError::Unsettled { .. }))) => {
-            Ok(Seen::NotYet(problem.to_string()))
+            Ok(Standing::NotYet(problem.to_string()))
         }
         Err(error) => Err(error.into()),
     }

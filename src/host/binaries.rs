@@ -53,7 +53,7 @@ pub(super) struct Binaries {
     answers: Beside<BinaryIdentity, Answer>,
     /// The options that were read from `cache`.
     recalled: Mutex<BTreeMap<BinaryIdentity, Arc<Catalogue>>>,
-    known: Mutex<BTreeMap<Option<String>, Result<Known, Unusable>>>,
+    known: Mutex<BTreeMap<Option<String>, Result<Usable, Unusable>>>,
     /// Says which llama-servers definitions may name.
     pub policy: Option<Arc<Policy>>,
     leash: Option<Leash>,
@@ -61,7 +61,7 @@ pub(super) struct Binaries {
 }
 
 /// A usable llama-server and the options it knows.
-type Known = (Binary, Arc<Catalogue>);
+type Usable = (Binary, Arc<Catalogue>);
 
 /// What a llama-server said of itself, and whether that is on the disk.
 type Answer = Arc<(Result<Heard, BinaryProblem>, AtomicBool)>;
@@ -122,7 +122,7 @@ impl Binaries {
     }
 
     /// The one that is meant by a definition's `binary`.
-    pub fn find(&self, declared: Option<&str>) -> Result<Known, Unusable> {
+    pub fn find(&self, declared: Option<&str>) -> Result<Usable, Unusable> {
         let key = declared.map(str::to_owned);
         if let Some(known) = lock(&self.known).get(&key) {
             return known.clone();

@@ -56,7 +56,7 @@ impl Asker {
 }
 
 fn all(sources: &BTreeMap<ModelName, &Path>) -> Result<BTreeMap<ModelName, Provenance>, GitError> {
-    let mut places = Places::default();
+    let mut places = Checkouts::default();
     let mut found = BTreeMap::new();
     for (model, source) in sources {
         found.extend(places.provenance(source)?.map(|provenance| (model.clone(), provenance)));
@@ -65,7 +65,7 @@ fn all(sources: &BTreeMap<ModelName, &Path>) -> Result<BTreeMap<ModelName, Prove
 }
 
 /// A directory in a work tree, as Git described it.
-struct Place {
+struct Checkout {
     tree: WorkTree,
     commit: Commit,
     changed: Changed,
@@ -73,9 +73,9 @@ struct Place {
 
 /// Every directory that was asked about; `None`: not in Git, or without a commit.
 #[derive(Default)]
-struct Places(BTreeMap<PathBuf, Option<Place>>);
+struct Checkouts(BTreeMap<PathBuf, Option<Checkout>>);
 
-impl Places {
+impl Checkouts {
     fn provenance(&mut self, source: &Path) -> Result<Option<Provenance>, GitError> {
         let (Some(dir), Some(_)) = (source.parent(), source.file_name()) else { return Ok(None) };
         // A link belongs to where it is, what it leads to to where that is.
@@ -92,12 +92,12 @@ impl Places {
     }
 
     /// The place of a file, and its name there.
-    fn of(&mut self, file: &Path) -> Result<Option<(&Place, std::ffi::OsString)>, GitError> {
+    fn of(&mut self, file: &Path) -> Result<Option<(&Checkout, std::ffi::OsString)>, GitError> {
         let (Some(dir), Some(name)) = (file.parent().and_then(|dir| dir.canonicalize().ok()), file.file_name()) else {
             return Ok(None);
         };
         if !self.0.contains_key(&dir) {
-            self.0.insert(dir.clone(), Place::look(&dir)?);
+            self.0.insert(dir.clone(), Checkout::look(&dir)?);
         }
         Ok(self.0.get(&dir).and_then(Option::as_ref).map(|place| (place, name.to_owned())))
     }
@@ -112,7 +112,7 @@ impl Places {
     }
 }
 
-impl Place {
+impl Checkout {
     fn look(dir: &Path) -> Result<Option<Self>, GitError> {
         let Some(tree) = WorkTree::holding(dir)? else { return Ok(None) };
         let Some(commit) = tree.head()? else { return Ok(None) };

@@ -16,7 +16,7 @@ pub(super) struct Store {
     path: PathBuf,
     place: Place,
     access: Access,
-    recorded: Recorded,
+    recorded: LastRead,
     /// A commit failed because the file is damaged, or seemed so.
     suspect: bool,
     /// What a person must know, and was not told yet.
@@ -33,7 +33,7 @@ enum Access {
 
 /// What was last read of the database.
 #[derive(Default)]
-struct Recorded {
+struct LastRead {
     /// The database's version before; only other programs' commits change it.
     version: Option<i64>,
     /// None once herdsman itself has written.
@@ -65,7 +65,7 @@ impl Store {
     }
 
     fn new(places: &Places, place: Place, access: Access, notices: Vec<String>) -> Self {
-        let (path, recorded) = (places.database.clone(), Recorded::default());
+        let (path, recorded) = (places.database.clone(), LastRead::default());
         Self { path, place, access, recorded, suspect: false, notices }
     }
 
@@ -146,7 +146,7 @@ impl Store {
         {
             // Closed before: its locks would be in the way of the other one.
             let was_open = database.take().is_some();
-            self.recorded = Recorded::default();
+            self.recorded = LastRead::default();
             self.notices.extend(was_open.then(|| gone(&self.path)));
             // Made anew where it was deleted; live servers are then adopted.
             let (other, aside) = Database::open_or_replace(&self.path, self.place)?;
@@ -159,7 +159,7 @@ impl Store {
             return Ok(Arc::clone(records));
         }
         let records = Arc::new(database.records()?);
-        self.recorded = Recorded { version, records: Some(Arc::clone(&records)) };
+        self.recorded = LastRead { version, records: Some(Arc::clone(&records)) };
         Ok(records)
     }
 
@@ -175,7 +175,7 @@ impl Store {
             Err(error) => return Err(error),
         };
         self.access = Access::Write(database);
-        self.recorded = Recorded::default();
+        self.recorded = LastRead::default();
         Ok(())
     }
 }

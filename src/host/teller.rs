@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::instance;
 use crate::model::{Change, Channel, Letter, ModelName, NewsKind, Telling, Timestamp};
-use crate::notify::{Known, News, Sender, news};
+use crate::notify::{Announced, News, Sender, news};
 use crate::owner::settings::Notify;
 use crate::pass::Pass;
 use crate::state::StateDir;
@@ -37,14 +37,14 @@ impl Teller {
     }
 
     /// What is to be recorded of `pass`.
-    pub fn tell(&self, pass: &Pass, targets: &BTreeSet<ModelName>, known: &Known, state: &StateDir) -> Vec<Change> {
+    pub fn tell(&self, pass: &Pass, targets: &BTreeSet<ModelName>, known: &Announced, state: &StateDir) -> Vec<Change> {
         let begin = (!known.begun).then_some(Telling::Begin);
         let found = news(pass, targets, known);
         let tellings = found.iter().filter_map(|news| self.telling(news, known, pass.now, state));
         begin.into_iter().chain(tellings).map(Change::Tell).collect()
     }
 
-    fn telling(&self, news: &News, known: &Known, now: Timestamp, state: &StateDir) -> Option<Telling> {
+    fn telling(&self, news: &News, known: &Announced, now: Timestamp, state: &StateDir) -> Option<Telling> {
         let model = news.model.clone();
         let wanted =
             self.models.as_ref().is_none_or(|models| models.contains(&model)) && self.events.contains(&news.kind);
@@ -62,7 +62,7 @@ impl Teller {
     fn letter(&self, news: &News, now: Timestamp, state: &StateDir) -> Letter {
         // A log that cannot be read is told of without it.
         let log = || instance::last_lines(&state.log(&news.model), LOG_LINES).unwrap_or_default();
-        let log = if news.told.log { log() } else { Vec::new() };
+        let log = if news.context.log { log() } else { Vec::new() };
         self.sender.letter(news, uuid::Uuid::new_v4().to_string(), now, log, self.channels.clone())
     }
 }

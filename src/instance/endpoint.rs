@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -112,6 +113,15 @@ impl Endpoint {
     }
 }
 
+/// The sockets that these endpoints may listen on: unix sockets are listed only
+/// if one of them has one.
+///
+/// # Errors
+/// The kernel's lists cannot be read.
+pub(super) fn listening_for<'e>(endpoints: impl IntoIterator<Item = &'e Endpoint>) -> io::Result<Listening> {
+    Listening::read(endpoints.into_iter().any(Endpoint::is_unix))
+}
+
 /// The address to connect to: loopback for a server that listens everywhere.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
@@ -181,6 +191,18 @@ mod tests {
     #[test]
     fn a_port_that_is_none_matches_no_socket() {
         assert_eq!(read("x --port 99999", "").port, None);
+    }
+
+    #[test]
+    fn lists_unix_sockets_only_for_an_endpoint_that_has_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.sock");
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let endpoint =
+            |host: &str| Endpoint::read(format!("x\0--host\0{host}").as_bytes(), &Environment::new(Vec::new()));
+        let listed = |host: &str| listening_for([&endpoint("127.0.0.1"), &endpoint(host)]).unwrap().unix;
+        assert!(listed("/run/x.sock").values().any(|listed| *listed == path));
+        assert!(listed("::1").is_empty());
     }
 
     #[test]

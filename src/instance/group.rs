@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use super::endpoint::{Endpoint, Target};
+use super::endpoint::{Endpoint, Target, listening_for};
 use super::process;
 use super::scan::Marked;
 use super::socket::{self, Listening};
@@ -45,7 +45,7 @@ pub(super) struct Roles {
 /// The kernel's tables of sockets cannot be read.
 pub(super) fn members(marked: Vec<Marked>) -> io::Result<(Vec<Member>, Listening)> {
     let mut members: Vec<Member> = marked.into_iter().map(Member::of).collect();
-    let listening = Listening::read_for(members.iter().map(|member| &member.endpoint))?;
+    let listening = listening_for(members.iter().map(|member| &member.endpoint))?;
     for member in &mut members {
         member.sockets = socket::sockets_of(member.marked.pid);
         member.target = member.endpoint.target(&member.sockets, &listening);

@@ -51,11 +51,12 @@ use std::process::{Child, ExitStatus};
 
 pub use last_lines::last_lines;
 pub use look::{Apart, Look, is_same_file, look, seen_from_here};
+pub use pidfd::Bell;
 pub use rotate::{LogReader, Part as LogPart, RotateError, Rotation, rotate};
 use rustix::process::{Pid, WaitOptions, waitpid};
 pub use spawn::SpawnError;
 pub use stop::StopError;
-pub use wait::{Bell, Watched, Woken};
+pub use wait::{Watched, Woken};
 
 use crate::model::InstanceId;
 use crate::sys::program;

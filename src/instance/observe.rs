@@ -17,7 +17,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::death::{self, Known};
-use super::endpoint::{Endpoint, Target};
+use super::endpoint::{Endpoint, Target, listening_for};
 use super::group::{self, Member, Roles};
 use super::marker::{Environment, STATE};
 use super::pidfd::Pidfd;
@@ -113,7 +113,7 @@ impl Host {
         };
         let endpoints: Vec<Option<(i32, Endpoint)>> = instances.iter().map(endpoint).collect();
         let told = endpoints.iter().flatten().map(|(_, endpoint)| endpoint);
-        let Ok(listening) = Listening::read_for(told) else { return vec![None; instances.len()] };
+        let Ok(listening) = listening_for(told) else { return vec![None; instances.len()] };
         let target = |(pid, endpoint): (i32, Endpoint)| endpoint.target(&socket::sockets_of(pid), &listening);
         endpoints.into_iter().map(|endpoint| endpoint.and_then(target)).collect()
     }

@@ -1,13 +1,10 @@
 //! Waits between passes until another look is worth it.
 
-use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use rustix::event::PollFlags;
-
-use super::endpoint::{Endpoint, Target};
+use super::endpoint::{Endpoint, Target, listening_for};
 use super::observe::endpoint;
-use super::pidfd::Pidfd;
+use super::pidfd::{Bell, Pidfd};
 use super::socket::{Listening, sockets_of};
 use super::{Host, HostError, drain, process};
 use crate::model::{Health, Instance, ModelName, ProcessId};
@@ -43,9 +40,6 @@ struct Asked {
     /// The target is of a process below it: it is a wrapper.
     wrapped: Option<i32>,
 }
-
-/// Another descriptor to wait for beside the processes.
-pub type Bell<'f> = (BorrowedFd<'f>, PollFlags);
 
 /// What ended a wait; nothing: its time was over.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -204,7 +198,7 @@ impl Host {
         if watched.0.iter().any(Watch::lacks_target) {
             let lacking = watched.0.iter().filter(|watch| watch.lacks_target());
             let endpoints = lacking.filter_map(|watch| Some(&watch.asked.as_ref()?.endpoint));
-            let listening = Listening::read_for(endpoints).map_err(HostError::reading("/proc/net"))?;
+            let listening = listening_for(endpoints).map_err(HostError::reading("/proc/net"))?;
             watched.0.iter_mut().for_each(|watch| watch.find_target(&listening));
         }
         let asked: Vec<&Watch> = watched.0.iter().filter(|watch| watch.asked.is_some()).collect();

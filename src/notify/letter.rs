@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::news::{News, Told};
+use super::news::{Context, News};
 use crate::model::text::printable;
 use crate::model::{Channel, ColumnDrift, Letter, Origin, Status, Timestamp};
 
@@ -32,8 +32,8 @@ impl Sender {
     /// What is sent: `news`, with the last lines of its log.
     #[must_use]
     pub fn letter(&self, news: &News, id: String, at: Timestamp, log: Vec<String>, channels: Vec<Channel>) -> Letter {
-        let News { model, kind, about: _, reason, told } = news;
-        let Told { generation, serving, origins, death, crashes, drift, log: _ } = told;
+        let News { model, kind, about: _, reason, context } = news;
+        let Context { generation, serving, origins, death, crashes, drift, log: _ } = context;
         let body = Body {
             format_version: FORMAT_VERSION,
             id: &id,

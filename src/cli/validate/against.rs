@@ -3,8 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::Exit;
-use super::super::open::Refused;
+use super::super::{Exit, Refused};
 use crate::definition::{LoadOptions, Loader, ReadFrom, Snapshot, is_part};
 use crate::git::{GitError, WorkTree};
 use crate::model::Desired;

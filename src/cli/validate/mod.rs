@@ -13,9 +13,8 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::json::{self, FORMAT_VERSION, JsonDiagnostic};
-use super::open::Refused;
 use super::output::{complain, print};
-use super::{Exit, Places, render};
+use super::{Exit, Places, Refused, render};
 use crate::definition::{
     Catalogue, Catalogues, DEFAULTS_FILE, Knowledge, LoadError, LoadOptions, Loader, ReadFrom, absolute, binary_checks,
     host_checks, is_part, port_checks, weights_checks,
@@ -57,8 +56,8 @@ enum Format {
     Github,
 }
 
-/// What was found.
-struct Found {
+/// What validation found.
+struct Validation {
     /// The directories that were read, each with the files that were asked for;
     /// none: all of them.
     read: Vec<(Arc<Desired>, Vec<Arc<str>>)>,
@@ -76,7 +75,7 @@ pub(super) fn run(places: &Places, args: &ValidateArgs) -> anyhow::Result<Exit> 
         false => Chosen::Stated(stated.unwrap_or_else(Catalogue::embedded)),
     };
     let owners = policy.as_deref().map_or(&[][..], Policy::owners);
-    let mut found = Found { read: Vec::new(), diagnostics: Vec::new(), comparison: None };
+    let mut validation = Validation { read: Vec::new(), diagnostics: Vec::new(), comparison: None };
     for (dir, files) in directories(places, args)? {
         let absolute_dir = absolute(&cwd, &dir);
         // What is checked is run: its llama-server, for its options.
@@ -93,7 +92,7 @@ pub(super) fn run(places: &Places, args: &ValidateArgs) -> anyhow::Result<Exit> 
         let mut loader = Loader::default();
         let mut desired = load(&mut loader, &options, &catalogues)?;
         if let Some(against) = &args.against {
-            found.comparison = Some(against::compare(against, &desired, &options)?);
+            validation.comparison = Some(against::compare(against, &desired, &options)?);
         }
         if let Some(policy) = &policy {
             policy.enforce(&mut desired, from);
@@ -109,20 +108,22 @@ pub(super) fn run(places: &Places, args: &ValidateArgs) -> anyhow::Result<Exit> 
         problems.extend(desired.diagnostics.iter().cloned());
         let files: Vec<Arc<str>> =
             files.iter().map(|name| absolute(&cwd, &dir.join(name)).to_string_lossy().into()).collect();
-        found.diagnostics.extend(problems.into_iter().filter(|problem| is_about(problem, &files, &cwd)));
-        found.read.push((desired, files));
+        validation.diagnostics.extend(problems.into_iter().filter(|problem| is_about(problem, &files, &cwd)));
+        validation.read.push((desired, files));
     }
-    let is_invalid = found.diagnostics.iter().any(|problem| problem.severity == Severity::Error);
+    let is_invalid = validation.diagnostics.iter().any(|problem| problem.severity == Severity::Error);
     let exit = if is_invalid { Exit::InvalidDefinition } else { Exit::Converged };
     match args.format {
         Format::Text => {
-            if !found.diagnostics.is_empty() {
-                complain(crate::definition::render(&found.diagnostics, true));
+            if !validation.diagnostics.is_empty() {
+                complain(crate::definition::render(&validation.diagnostics, true));
             }
-            print(text(&found))?;
+            print(text(&validation))?;
         }
-        Format::Json => json::print(&Document::of(&found, exit))?,
-        Format::Github => print(github::annotations(&found.diagnostics, found.comparison.as_ref().map(|c| &c.plan)))?,
+        Format::Json => json::print(&Document::of(&validation, exit))?,
+        Format::Github => {
+            print(github::annotations(&validation.diagnostics, validation.comparison.as_ref().map(|c| &c.plan)))?
+        }
     }
     Ok(exit)
 }
@@ -227,7 +228,7 @@ impl Catalogues for Chosen {
     }
 }
 
-impl Found {
+impl Validation {
     /// How many definitions are valid, and how many are not.
     fn counts(&self) -> (usize, usize) {
         let errors = self.diagnostics.iter().filter(|problem| problem.severity == Severity::Error);
@@ -245,14 +246,14 @@ impl Found {
     }
 }
 
-fn text(found: &Found) -> String {
-    let (valid, invalid) = found.counts();
+fn text(validation: &Validation) -> String {
+    let (valid, invalid) = validation.counts();
     let mut text = match (valid, invalid) {
         (1, 0) => "1 definition is valid.\n".to_owned(),
         (_, 0) => format!("{valid} definitions are valid.\n"),
         _ => format!("{} not valid, {valid} valid.\n", count(invalid, "definition")),
     };
-    if let Some(comparison) = &found.comparison {
+    if let Some(comparison) = &validation.comparison {
         text += &format!("\nFrom {} to what is here:\n", comparison.with);
         text += &comparison
             .not_compared
@@ -299,15 +300,15 @@ struct Change {
 }
 
 impl Document {
-    fn of(found: &Found, exit: Exit) -> Self {
-        let (valid, invalid) = found.counts();
+    fn of(validation: &Validation, exit: Exit) -> Self {
+        let (valid, invalid) = validation.counts();
         Self {
             format_version: FORMAT_VERSION,
             exit_code: exit.code(),
             valid,
             invalid,
-            diagnostics: found.diagnostics.iter().map(json::diagnostic).collect(),
-            against: found.comparison.as_ref().map(Against::of),
+            diagnostics: validation.diagnostics.iter().map(json::diagnostic).collect(),
+            against: validation.comparison.as_ref().map(Against::of),
         }
     }
 }

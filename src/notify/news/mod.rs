@@ -33,7 +33,7 @@ const DRIFTS_APART: Duration = Duration::from_secs(600);
 
 /// What was told so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Known {
+pub struct Announced {
     /// Whether there was ever somebody to tell.
     pub begun: bool,
     /// The troubles that are not over.
@@ -52,12 +52,12 @@ pub struct News {
     /// In words.
     pub reason: String,
     /// What a person wants to know besides.
-    pub told: Told,
+    pub context: Context,
 }
 
 /// What goes with the news.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct Context {
     /// The generation that is wanted.
     pub generation: Option<u32>,
     /// The generation that serves.
@@ -77,12 +77,12 @@ pub struct Told {
 /// What is new since `known`. `targets` are the models the pass was for; empty:
 /// all.
 #[must_use]
-pub fn news(pass: &Pass, targets: &BTreeSet<ModelName>, known: &Known) -> Vec<News> {
+pub fn news(pass: &Pass, targets: &BTreeSet<ModelName>, known: &Announced) -> Vec<News> {
     // A pass that stops everything is somebody's wish, and tells of no trouble.
     if pass.desired.is_none() {
         return Vec::new();
     }
-    let seen = Seen::new(pass);
+    let seen = PassByModel::new(pass);
     let mut news = Vec::new();
     let targeted = |name: &ModelName| targets.is_empty() || targets.contains(name);
     for (name, record) in pass.records.models.iter().filter(|(name, _)| targeted(name)) {
@@ -100,13 +100,13 @@ pub fn news(pass: &Pass, targets: &BTreeSet<ModelName>, known: &Known) -> Vec<Ne
         kind: NewsKind::Recovered,
         about: String::new(),
         reason: "it is no longer declared".to_owned(),
-        told: Told::default(),
+        context: Context::default(),
     }));
     news
 }
 
 /// A pass, by model.
-struct Seen<'p> {
+struct PassByModel<'p> {
     pass: &'p Pass,
     waits: BTreeMap<&'p ModelName, Vec<&'p Waiting>>,
     deaths: BTreeMap<&'p ModelName, &'p Death>,
@@ -117,7 +117,7 @@ struct Seen<'p> {
     actions: BTreeMap<&'p ModelName, &'p Action>,
 }
 
-impl<'p> Seen<'p> {
+impl<'p> PassByModel<'p> {
     fn new(pass: &'p Pass) -> Self {
         let (mut waits, mut deaths) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::new());
         for waiting in &pass.plan.waiting {
@@ -166,7 +166,7 @@ impl<'p> Seen<'p> {
 
 /// One model of a pass.
 struct Model<'s, 'p> {
-    seen: &'s Seen<'p>,
+    seen: &'s PassByModel<'p>,
     name: &'p ModelName,
     record: &'p ModelRecord,
     live: Option<&'p Instance>,
@@ -204,8 +204,8 @@ impl Model<'_, '_> {
                 generation.to_string(),
                 format!("generation {generation} failed: {message}; {then}, until its definition is edited"),
             );
-            found.told.serving = serving;
-            found.told.log = true;
+            found.context.serving = serving;
+            found.context.log = true;
             return Some(found);
         }
         let crashes = self.crashes().count;
@@ -216,7 +216,7 @@ impl Model<'_, '_> {
             let why = self.last_words().map_or_else(String::new, |why| format!(": {why}"));
             let reason = format!("generation {number} failed to start{why}; nothing serves, it is tried again");
             let mut found = self.tell(NewsKind::Failed, number.to_string(), reason);
-            found.told.log = true;
+            found.context.log = true;
             found
         })
     }
@@ -236,7 +236,7 @@ impl Model<'_, '_> {
             let why = self.last_words().map_or_else(String::new, |why| format!(": {why}"));
             let reason = format!("crashed {crashes} times in a row{why}; it is started again, ever later");
             let mut found = self.tell(NewsKind::CrashLooping, String::new(), reason);
-            found.told.log = true;
+            found.context.log = true;
             found
         })
     }
@@ -263,7 +263,7 @@ impl Model<'_, '_> {
         };
         let reason = format!("another program {what}, which is put back");
         let mut found = self.tell(NewsKind::Drifted, String::new(), reason);
-        found.told.drift = columns;
+        found.context.drift = columns;
         Some(found)
     }
 
@@ -299,15 +299,15 @@ impl Model<'_, '_> {
             let generations = std::iter::once(&self.record.generation).chain(&self.record.last_ready);
             generations.into_iter().find(|generation| generation.hash == live.spec)
         });
-        let told = Told {
+        let context = Context {
             generation: Some(self.record.generation.number),
             serving: served.map(|generation| generation.number),
             origins: self.record.generation.origins.clone(),
             death: self.death(),
             crashes: self.crashes().count,
-            ..Told::default()
+            ..Context::default()
         };
-        News { model: self.name.clone(), kind, about, reason, told }
+        News { model: self.name.clone(), kind, about, reason, context }
     }
 
     fn death(&self) -> Option<Death> {

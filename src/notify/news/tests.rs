@@ -117,7 +117,7 @@ fn waits(mut pass: Pass, on: WaitFor) -> Pass {
     pass
 }
 
-fn known(troubles: &[(NewsKind, &str)]) -> Known {
+fn known(troubles: &[(NewsKind, &str)]) -> Announced {
     let trouble = |(kind, about): &(NewsKind, &str)| Trouble {
         kind: *kind,
         about: (*about).to_owned(),
@@ -125,10 +125,10 @@ fn known(troubles: &[(NewsKind, &str)]) -> Known {
         since: NOW.shifted(-1000),
     };
     let troubles: Vec<_> = troubles.iter().map(trouble).collect();
-    Known { begun: true, troubles: [(name(), troubles)].into_iter().filter(|(_, t)| !t.is_empty()).collect() }
+    Announced { begun: true, troubles: [(name(), troubles)].into_iter().filter(|(_, t)| !t.is_empty()).collect() }
 }
 
-fn kinds(pass: &Pass, known: &Known) -> Vec<NewsKind> {
+fn kinds(pass: &Pass, known: &Announced) -> Vec<NewsKind> {
     news(pass, &BTreeSet::new(), known).into_iter().map(|news| news.kind).collect()
 }
 
@@ -171,7 +171,7 @@ fn a_failed_generation_is_rolled_back_or_not_and_over_only_when_all_is_as_declar
     let failed = |serving| waits(pass(record(0, GenerationOutcome::Failed(death()))), edit(serving));
     assert_eq!(kinds(&failed(None), &known(&[])), [NewsKind::Failed]);
     assert_eq!(kinds(&failed(Some(1)), &known(&[])), [NewsKind::RolledBack]);
-    assert_eq!(news(&failed(Some(1)), &BTreeSet::new(), &known(&[]))[0].told.serving, Some(1));
+    assert_eq!(news(&failed(Some(1)), &BTreeSet::new(), &known(&[]))[0].context.serving, Some(1));
 
     let told = known(&[(NewsKind::RolledBack, "2")]);
     assert_eq!(kinds(&failed(Some(1)), &told), []);
@@ -194,7 +194,7 @@ fn drift_is_told_at_most_once_in_ten_minutes_and_is_nothing_to_recover_from() {
         steps: Vec::new(),
     });
     let found = news(&drifted, &BTreeSet::new(), &known(&[]));
-    assert_eq!((found.len(), found[0].kind, &found[0].told.drift[..]), (1, NewsKind::Drifted, &[drift][..]));
+    assert_eq!((found.len(), found[0].kind, &found[0].context.drift[..]), (1, NewsKind::Drifted, &[drift][..]));
     let mut told = known(&[(NewsKind::Drifted, "")]);
     assert_eq!(kinds(&drifted, &told), []);
     told.troubles.get_mut("m").unwrap()[0].since = NOW.shifted(-600_000);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fingerprint::{Declared, Fingerprint, Live, Recorded, fingerprints, origin, stray_files};
+use super::fingerprint::{Declared, Fingerprint, Live, RecordPrint, fingerprints, origin, stray_files};
 use super::saved::{Here, Saved, SavedAction};
 use crate::model::{ColumnDrift, DesiredState, FieldChange, Given, ModelName, Origin, Overrides};
 use crate::pass::Pass;
@@ -257,7 +257,7 @@ fn fields(
         .collect()
 }
 
-fn record(then: Option<&Recorded>, now: Option<&Recorded>, found: &mut Vec<Difference>) {
+fn record(then: Option<&RecordPrint>, now: Option<&RecordPrint>, found: &mut Vec<Difference>) {
     let (then, now) = match (then, now) {
         (None, None) => return,
         (None, Some(now)) => return found.push(Difference::Recorded { generation: now.generation }),

@@ -32,9 +32,9 @@ mod fingerprint;
 #[cfg(test)]
 mod hostile;
 mod saved;
-mod told;
+mod wording;
 
 pub use compare::{Changed, Difference, changes, other_place};
 pub use file::{PlanFileError, read, write};
-pub use fingerprint::{Declared, Fingerprint, Live, Recorded};
+pub use fingerprint::{Declared, Fingerprint, Live, RecordPrint};
 pub use saved::{FORMAT_VERSION, Here, Options, Saved, SavedAction};

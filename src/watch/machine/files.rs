@@ -14,7 +14,7 @@ use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::bell::{Bell, Ring};
-use super::places::{Place, places, places_of};
+use super::places::{WatchedDir, places, places_of};
 use crate::git::revision_files;
 
 /// Why there are no events.
@@ -46,7 +46,7 @@ pub(super) struct Files {
 /// What the thread that gets the events must know.
 #[derive(Default)]
 struct Shared {
-    watched: BTreeMap<PathBuf, Place>,
+    watched: BTreeMap<PathBuf, WatchedDir>,
     /// The database's file, and the one that whoever writes to it writes to
     /// first.
     database: [PathBuf; 2],
@@ -110,13 +110,13 @@ impl Files {
         self.wanted() != lock(&self.shared).watched
     }
 
-    fn wanted(&self) -> BTreeMap<PathBuf, Place> {
+    fn wanted(&self) -> BTreeMap<PathBuf, WatchedDir> {
         let mut wanted = match &self.revision {
             Some(revision) => places_of(&revision_files(&self.dir, revision)),
             None => places(&self.dir),
         };
         if let Some(directory) = lock(&self.shared).database[0].parent() {
-            wanted.entry(directory.to_owned()).or_insert_with(|| Place::at(directory));
+            wanted.entry(directory.to_owned()).or_insert_with(|| WatchedDir::at(directory));
         }
         wanted
     }
