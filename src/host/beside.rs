@@ -15,7 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Told that an answer is there which somebody went on without.
+/// Called when an answer arrives that somebody went on without.
 pub(super) type Bell = Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>;
 
 /// Questions of one kind, by what tells them apart.

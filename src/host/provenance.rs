@@ -5,8 +5,8 @@
 //! which files differ from it, and the files are still those that were read.
 //! Where that is not so, nothing is known.
 //!
-//! That Git fails is said once, and never holds up more than one pass: it is
-//! not asked again for a while after it took long.
+//! A failure of Git is reported once, and delays at most one pass: after a slow
+//! failure Git is left alone for a while.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub(super) struct Asker {
 }
 
 impl Asker {
-    /// The commits of these definitions, and what is to be told of Git.
+    /// Returns the commits of these definitions, and a new problem of Git.
     /// `as_read`: whether the files are still what was read.
     pub fn ask(
         &mut self,
@@ -46,7 +46,7 @@ impl Asker {
             }
             Err(error) => {
                 self.not_before = (begun.elapsed() > LONG).then(|| Instant::now() + KEEP_AWAY);
-                let message = format!("the history is without commits: {error}");
+                let message = format!("the history records no commits: {error}");
                 let is_new = self.said.as_ref() != Some(&message);
                 self.said = Some(message.clone());
                 (BTreeMap::new(), is_new.then_some(message))

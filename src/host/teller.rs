@@ -1,5 +1,5 @@
-//! From news to what is recorded of them: letters with an id, a time and the
-//! last lines of a log, for whom the settings say.
+//! Turns news into records: notifications with an id, a time and the last lines of
+//! a log, for the channels in the settings.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::state::StateDir;
 /// How many lines of a log are sent.
 const LOG_LINES: usize = 10;
 
-/// Tells others of what passes of this machine find.
+/// Makes notifications from the passes of this machine.
 #[derive(Debug)]
 pub(super) struct Teller {
     sender: Sender,
@@ -49,18 +49,18 @@ impl Teller {
         let wanted =
             self.models.as_ref().is_none_or(|models| models.contains(&model)) && self.events.contains(&news.kind);
         if news.kind == NewsKind::Recovered {
-            // Nobody wants to hear that what they never heard of is over.
+            // Trouble that nobody heard of ends without a notification.
             let mut troubles = known.troubles.get(&model).into_iter().flatten();
             let told = troubles.any(|trouble| trouble.told && trouble.kind != NewsKind::Drifted);
             return Some(Telling::Close { letter: (wanted && told).then(|| self.letter(news, now, state)), model });
         }
-        // What was so before there was somebody to tell is no news.
+        // Trouble from before notifications were configured is not news.
         let letter = (wanted && known.begun).then(|| self.letter(news, now, state));
         Some(Telling::Open { model, kind: news.kind, about: news.about.clone(), at: now, letter })
     }
 
     fn letter(&self, news: &News, now: Timestamp, state: &StateDir) -> Letter {
-        // A log that cannot be read is told of without it.
+        // A notification goes out without a log that cannot be read.
         let log = || instance::last_lines(&state.log(&news.model), LOG_LINES).unwrap_or_default();
         let log = if news.context.log { log() } else { Vec::new() };
         self.sender.letter(news, uuid::Uuid::new_v4().to_string(), now, log, self.channels.clone())

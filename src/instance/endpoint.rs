@@ -1,4 +1,4 @@
-//! Where a running server is to be asked, from what it was started with.
+//! The address of a running server, from what it was started with.
 //!
 //! Its own command line and environment are the truth: it never reads them
 //! again. Of an option given twice the last counts, and the command line wins
@@ -16,7 +16,7 @@ use super::marker::Environment;
 use super::socket::Listening;
 use crate::sys::regular;
 
-/// What a server was told about its address.
+/// The address options that a server was started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
     /// `--host`.
@@ -64,7 +64,7 @@ impl Endpoint {
         let host = text("--host", "LLAMA_ARG_HOST").unwrap_or_else(|| "127.0.0.1".to_owned());
         let port = match text("--port", "LLAMA_ARG_PORT") {
             _ if host.contains('/') => None,
-            // On its way out: what it was told can no longer be read.
+            // The process is ending: its command line can no longer be read.
             _ if command_line.is_empty() => None,
             None => Some(8080),
             Some(port) => port.parse().ok(),
@@ -94,13 +94,13 @@ impl Endpoint {
         Some(format!("{scheme}://{host}:{}{}", self.port?, self.prefix))
     }
 
-    /// Whether it was told to open a unix socket.
+    /// Whether its address is a unix socket.
     pub fn is_unix(&self) -> bool {
         self.host.contains('/')
     }
 
-    /// The target, if the process that holds `sockets` owns the listening one
-    /// it was told to open.
+    /// Returns the target, if the process that holds `sockets` owns the listening
+    /// socket of this endpoint.
     pub fn target(&self, sockets: &BTreeSet<u64>, listening: &Listening) -> Option<Target> {
         let mut owned = sockets.iter();
         let address = if self.is_unix() {

@@ -20,11 +20,11 @@ use crate::model::{InstanceId, InstanceRecord};
 #[derive(Debug)]
 pub(super) struct Member {
     pub marked: Marked,
-    /// What it was told about its address.
+    /// The address options it was started with.
     pub endpoint: Endpoint,
     /// The sockets it holds.
     pub sockets: BTreeSet<u64>,
-    /// Where it can be asked, if it owns the socket it was told to open.
+    /// Where it can be reached, if it owns the socket of its endpoint.
     pub target: Option<Target>,
     /// Its command line names its spec: it is a server, or starts one.
     is_told: bool,

@@ -59,7 +59,7 @@ impl Host {
         let (members, listening) = group::members(ours).map_err(HostError::reading("/proc/net"))?;
         let listeners = listeners(&listening, &members);
         let (instances, leftovers) = self.describe(group::groups(members), recorded)?;
-        // What became of a wrapper tells nothing of the server it left.
+        // The exit of a wrapper says nothing about the server it left.
         self.exits.retain(|id, _| instances.iter().all(|instance| instance.id != *id));
 
         let seen: BTreeSet<&InstanceId> = instances.iter().map(|instance| &instance.id).collect();
@@ -241,7 +241,7 @@ fn guarded_starts(recorded: &[InstanceRecord]) -> Result<Vec<Timestamp>, HostErr
     }
     let boot = process::boot_time().map_err(HostError::reading("/proc/stat"))?;
     let started = scan::unreadable().map_err(HostError::reading("/proc"))?;
-    // Told up to a second early.
+    // The clock reads up to a second early.
     let latest = |ticks| process::started_at(boot, ticks).plus(Duration::from_secs(1));
     Ok(started.into_iter().map(latest).collect())
 }
@@ -258,7 +258,7 @@ fn ends(pid: i32, start_ticks: u64, patience: Instant) -> bool {
     }
 }
 
-/// What a running process was told about its address.
+/// Returns the address options that a running process was started with.
 pub(super) fn endpoint(pid: i32) -> io::Result<Endpoint> {
     Ok(Endpoint::read(&process::command_line_of_instance(pid)?, &Environment::of(pid)?))
 }

@@ -2,8 +2,8 @@
 //!
 //! Whatever runs as our user and carries the markers belongs to an instance,
 //! whoever its parent is and in whichever session it is: children inherit the
-//! markers, and a wrapper may leave a server behind that nobody but the markers
-//! tells. [`super::group`] decides which of them serves.
+//! markers, and a wrapper may leave a server behind that only its markers
+//! identify. [`super::group`] decides which of them serves.
 //!
 //! The cheap tests come first. A session is made by a process of an instance or
 //! by somebody else, so the environment of a process is read only if it leads

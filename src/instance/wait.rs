@@ -30,8 +30,7 @@ struct Watch {
     asked: Option<Asked>,
 }
 
-/// One that is asked again and again, until it answers otherwise than when it
-/// was seen.
+/// One that is asked again and again, until its answer changes.
 #[derive(Debug)]
 struct Asked {
     endpoint: Endpoint,
@@ -46,7 +45,7 @@ struct Asked {
 pub struct Woken {
     /// Whose server has exited.
     pub exited: Vec<ModelName>,
-    /// Whose server answers otherwise than when it was seen.
+    /// The models whose server changed its answer.
     pub answered: Vec<ModelName>,
     /// Requests in flight may have ended, or it is time to ask again.
     pub drained: bool,
@@ -129,7 +128,7 @@ impl Watch {
         std::iter::once(pid).chain(process::descendants(pid))
     }
 
-    /// Looks for the socket that it was told to open.
+    /// Looks for the socket of its endpoint.
     fn find_target(&mut self, listening: &Listening) {
         let processes: Vec<i32> = self.processes().collect();
         let Some(asked) = self.asked.as_mut().filter(|asked| asked.target.is_none()) else { return };
@@ -212,7 +211,7 @@ impl Host {
     }
 }
 
-/// Why a server gives no answer may be worded otherwise each time.
+/// Compares answers without the words of a failure, which may vary.
 fn differ(seen: &Health, answer: &Health) -> bool {
     std::mem::discriminant(seen) != std::mem::discriminant(answer)
 }

@@ -1,5 +1,5 @@
-//! `herdsman validate`: the definitions alone, without a database, and without
-//! llama-server unless it is asked for.
+//! `herdsman validate`: checks the definitions alone, without a database, and
+//! without llama-server unless `--host` asks for it.
 
 mod against;
 mod github;
@@ -30,21 +30,20 @@ use crate::sys::trust;
 /// Arguments of `validate`.
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
-    /// Definitions, or directories of them [default: --models-dir].
+    /// Definition files or directories [default: --models-dir].
     paths: Vec<PathBuf>,
-    /// Look at this machine too: weights, files of secrets, ports, llama-servers, and its policy.
+    /// Also check this machine: weights, secret files, ports, llama-server binaries and the policy.
     #[arg(long)]
     host: bool,
-    /// Show what changes from another version of the directory: a revision of
-    /// its Git repository, or a directory.
+    /// Also show what changes compared with a Git revision, or with another directory.
     #[arg(long, value_name = "REV|DIR")]
     against: Option<String>,
-    /// How to write what is wrong.
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
 
-/// How problems are written.
+/// The output format of problems.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For people; may change.
@@ -78,7 +77,7 @@ pub(super) fn run(places: &Places, args: &ValidateArgs) -> anyhow::Result<Exit> 
     let mut validation = Validation { read: Vec::new(), diagnostics: Vec::new(), comparison: None };
     for (dir, files) in directories(places, args)? {
         let absolute_dir = absolute(&cwd, &dir);
-        // What is checked is run: its llama-server, for its options.
+        // The check runs the llama-server that a definition names, for its options.
         let trusted = args.host.then_some(owners);
         if let Some(owners) = trusted {
             trust::require(&absolute_dir, owners).map_err(HostError::from)?;
@@ -135,7 +134,8 @@ fn directories(places: &Places, args: &ValidateArgs) -> anyhow::Result<BTreeMap<
     for path in &args.paths {
         match std::fs::metadata(path) {
             Err(error) => {
-                let message = format!("{}: {error}: give a definition, or a directory of them", path.display());
+                let message =
+                    format!("cannot read {}: {error}\nhelp: give a definition file or a directory", path.display());
                 return refused(Exit::NoModelsDir, message);
             }
             Ok(metadata) if metadata.is_dir() => {
@@ -145,7 +145,7 @@ fn directories(places: &Places, args: &ValidateArgs) -> anyhow::Result<BTreeMap<
                 let name = path.file_name().unwrap_or_default();
                 if !is_part(name) {
                     let message = format!(
-                        "{} is no definition: its name does not end in .toml, or begins with `_` or `.`",
+                        "not a definition file: {}\nhelp: the name must end in `.toml` and not begin with `_` or `.`",
                         path.display()
                     );
                     return refused(Exit::Usage, message);
@@ -166,13 +166,13 @@ fn directories(places: &Places, args: &ValidateArgs) -> anyhow::Result<BTreeMap<
         directories.insert(places.models_dir.clone(), Vec::new());
     }
     if args.against.is_some() && (directories.len() > 1 || directories.values().any(|files| !files.is_empty())) {
-        return refused(Exit::Usage, "--against compares one directory: give no other path".to_owned());
+        return refused(Exit::Usage, "--against compares one whole directory; give no other path".to_owned());
     }
     Ok(directories)
 }
 
-/// Whether a problem is one of `files`, absolute; of no files in particular, all
-/// are.
+/// Whether a problem is about one of `files` (absolute paths); without files, all
+/// problems are.
 fn is_about(problem: &Diagnostic, files: &[Arc<str>], cwd: &Path) -> bool {
     let path = absolute(cwd, Path::new(&*problem.file));
     let is_defaults = path.file_name().is_some_and(|name| name == OsStr::new(DEFAULTS_FILE));
@@ -180,7 +180,7 @@ fn is_about(problem: &Diagnostic, files: &[Arc<str>], cwd: &Path) -> bool {
     files.is_empty() || is_defaults || files.iter().any(|file| path == Path::new(&**file))
 }
 
-/// Reads the directory, once the llama-servers have answered that were asked.
+/// Reads the directory, and again once every llama-server that was asked has answered.
 fn load(loader: &mut Loader, options: &LoadOptions<'_>, catalogues: &Chosen) -> Result<Arc<Desired>, LoadError> {
     let desired = loader.load(options)?;
     let awaits = |file: &Unresolved| file.llama_server.as_ref().is_some_and(|unusable| unusable.is_pending);
@@ -193,12 +193,12 @@ fn load(loader: &mut Loader, options: &LoadOptions<'_>, catalogues: &Chosen) -> 
     }
 }
 
-/// The options that definitions are checked with.
+/// Whose options the definitions are checked with.
 enum Chosen {
-    /// Those of the llama-server that was stated, or of the pinned one. They stand
-    /// in for those of a llama-server that a definition names.
+    /// Those of `--llama-server`, or of the pinned version. They stand in for those
+    /// of a `binary` that a definition names.
     Stated(Arc<Catalogue>),
-    /// Those of the llama-servers here.
+    /// Those of the llama-servers on this machine.
     Host(LlamaServers),
 }
 
@@ -251,14 +251,14 @@ fn text(validation: &Validation) -> String {
     let mut text = match (valid, invalid) {
         (1, 0) => "1 definition is valid.\n".to_owned(),
         (_, 0) => format!("{valid} definitions are valid.\n"),
-        _ => format!("{} not valid, {valid} valid.\n", count(invalid, "definition")),
+        _ => format!("{} invalid, {valid} valid.\n", count(invalid, "definition")),
     };
     if let Some(comparison) = &validation.comparison {
-        text += &format!("\nFrom {} to what is here:\n", comparison.with);
+        text += &format!("\nChanges since {}:\n", comparison.with);
         text += &comparison
             .not_compared
             .iter()
-            .map(|file| format!("  . {file} was not valid: its model counts as new\n"))
+            .map(|file| format!("  . {file} was invalid there; its model counts as new\n"))
             .collect::<String>();
         text += &if comparison.plan.actions.is_empty() && comparison.plan.waiting.is_empty() {
             "No changes.\n".to_owned()

@@ -66,11 +66,11 @@ pub trait World {
     fn answer(&mut self, questions: &[Question], observed: &Observed, answers: &mut Answers)
     -> Result<(), Self::Error>;
 
-    /// What others are to be told of a plan: changes that are recorded together
-    /// with its bookkeeping. None, where there is nobody to tell.
+    /// Returns the notifications that a plan calls for, as changes to record together
+    /// with its bookkeeping; none without notifications.
     ///
     /// # Errors
-    /// What they were told before cannot be read.
+    /// Earlier notifications cannot be read.
     fn tell(&mut self, _plan: &Pass, _limits: &Limits) -> Result<Vec<Change>, Self::Error> {
         Ok(Vec::new())
     }

@@ -1,9 +1,9 @@
-//! Events of the file system: which directories are watched, and what to do
-//! where there are no events.
+//! Events of the file system: which directories to watch, and what to do where
+//! there are no events.
 //!
-//! Nothing is read from an event but that something changed. Before every
-//! pass the directories to watch are worked out anew ([`places`]), so that
-//! whatever was replaced is watched again before it is read.
+//! An event only says that something changed. Every pass works out anew which
+//! directories to watch ([`places`]), so that a replaced directory is watched
+//! again before it is read.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,15 +21,15 @@ use crate::git::revision_files;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoEvents {
     /// The limit of inotify watches.
-    #[error("no inotify watch is left: raise fs.inotify.max_user_watches (sysctl)")]
+    #[error("out of inotify watches: raise fs.inotify.max_user_watches (sysctl)")]
     Watches,
     /// The limit of inotify instances.
     #[error(
-        "no inotify instance is left: raise fs.inotify.max_user_instances (sysctl) or the limit of open files (ulimit -n)"
+        "out of inotify instances: raise fs.inotify.max_user_instances (sysctl) or the limit of open files (ulimit -n)"
     )]
     Instances,
     /// Anything else.
-    #[error("the file system gives no events: {0}")]
+    #[error("the file system sends no change events: {0}")]
     Other(notify::Error),
 }
 
@@ -47,11 +47,10 @@ pub(super) struct Files {
 #[derive(Default)]
 struct Shared {
     watched: BTreeMap<PathBuf, WatchedDir>,
-    /// The database's file, and the one that whoever writes to it writes to
-    /// first.
+    /// The file of the database, and its write-ahead log.
     database: [PathBuf; 2],
-    /// A watched directory was moved or deleted: its watch is of no more use,
-    /// even if another one has its name and its inode by now.
+    /// A watched directory was moved or deleted: its watch no longer works, even if
+    /// another directory has its name and inode by now.
     stale: bool,
 }
 

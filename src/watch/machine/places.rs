@@ -1,5 +1,5 @@
-//! Which directories tell of changes of the definitions, or of the revision they
-//! are read from.
+//! Which directories to watch for changes of the definitions, or of the revision
+//! they are read from.
 //!
 //! Files are not watched, directories are: editors and git replace files,
 //! Kubernetes swaps a link (`..data`). On the way to the directory and to each
