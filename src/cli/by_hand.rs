@@ -28,7 +28,7 @@ pub struct SuspendArgs {
     /// Name of the model.
     name: ModelName,
     /// Resume the model after this time, such as 2h [default: stays suspended].
-    #[arg(long = "for", value_name = "T", value_parser = lasting)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = lasting)]
     lasts: Option<Duration>,
     #[command(flatten)]
     why: WhyArgs,
@@ -81,7 +81,7 @@ fn lasting(text: &str) -> Result<Duration, String> {
 #[derive(Debug, Args)]
 struct LockArgs {
     /// Wait this long for another pass to finish.
-    #[arg(long, value_name = "T", default_value = "60s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     lock_timeout: Duration,
 }
 

@@ -22,7 +22,7 @@ pub struct DownArgs {
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// Wait this long for another pass to finish.
-    #[arg(long, value_name = "T", default_value = "60s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     lock_timeout: Duration,
 }
 

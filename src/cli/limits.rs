@@ -26,7 +26,7 @@ pub(super) struct LimitArgs {
     #[arg(long)]
     upgrade_binary: bool,
     /// Wait this long for another pass to finish.
-    #[arg(long, value_name = "T", default_value = "60s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     pub(super) lock_timeout: Duration,
     /// Rotate the log of a server when it grows beyond this size.
     #[arg(long, value_name = "SIZE", default_value = LOG_MAX_SIZE, value_parser = log_size)]

@@ -26,11 +26,13 @@ mod wait;
 mod watch;
 mod why;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::builder::{OsStringValueParser, StyledStr, TypedValueParser};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::plan;
 pub use exit::Exit;
@@ -70,7 +72,7 @@ pub struct Cli {
     #[command(flatten)]
     pub places: Places,
     /// Print help.
-    #[arg(short, long, global = true, action = clap::ArgAction::HelpShort, help_heading = "Options")]
+    #[arg(short, long, global = true, action = clap::ArgAction::HelpShort, help_heading = "Global options")]
     help: Option<bool>,
     /// The command to run.
     #[command(subcommand)]
@@ -170,6 +172,35 @@ pub enum Command {
     Completions(completions::CompletionsArgs),
     /// Print the manual page, or write one page per command.
     Man(man::ManArgs),
+}
+
+impl Cli {
+    /// Parses the command line of this process.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words; also `--help` and `--version`.
+    pub fn of_process() -> Result<Self, clap::Error> {
+        Self::try_parse().map_err(|mut error| {
+            // clap takes an option from the environment for a given one, and would show it as required.
+            if error.get(ContextKind::Usage).is_some() {
+                let usage = usage(std::env::args_os().skip(1));
+                error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+            }
+            error
+        })
+    }
+}
+
+/// Returns the usage of the command that `arguments` name.
+fn usage(arguments: impl Iterator<Item = OsString>) -> StyledStr {
+    let mut command = Cli::command();
+    command.build();
+    for word in arguments {
+        if let Some(named) = command.find_subcommand(&word) {
+            command = named.clone();
+        }
+    }
+    command.render_usage()
 }
 
 /// Runs the command.

@@ -24,10 +24,10 @@ enum ModelsCommand {
     /// List all rows, newest first.
     List {
         /// Only rows with this status, in the words of --view.
-        #[arg(long, value_name = "S")]
+        #[arg(long, value_name = "STATUS")]
         status: Option<String>,
         /// Only rows of this type, in the words of --view.
-        #[arg(long = "type", value_name = "T")]
+        #[arg(long = "type", value_name = "TYPE")]
         model_type: Option<String>,
         /// Only rows whose name contains SUBSTRING, ignoring case.
         #[arg(long, value_name = "SUBSTRING")]

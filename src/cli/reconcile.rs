@@ -24,6 +24,12 @@ use crate::state::StateDir;
 
 /// Arguments of `reconcile`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  herdsman reconcile --dry-run                   show the plan
+  herdsman reconcile                             apply it and wait for the models
+  herdsman reconcile --dry-run --out plan.json   save the plan for review
+  herdsman reconcile --plan plan.json            apply exactly the saved plan")]
 pub struct ReconcileArgs {
     /// Show the plan and why; change nothing.
     #[arg(long, conflicts_with = "no_wait")]
@@ -77,7 +83,7 @@ pub(super) struct Wait {
     #[arg(long)]
     no_wait: bool,
     /// Stop waiting after this time, such as 10m; models go on loading [default: no limit].
-    #[arg(long, value_name = "T", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
 }
 

@@ -293,7 +293,7 @@ mod tests {
                                    ctx_size 8192 -> 16384   models.d/_defaults.toml:7
           ! flaky         wait     crashed 3 times in a row, waits for its next try: ended by SIGSEGV
           . mistral       wait     llama-server is another one than it runs on; --upgrade-binary restarts it
-          . "hand\nmade"  ignore   not managed
+          . "hand\nmade"  ignore   unmanaged row
 
         Plan: 2 to create, 1 to update, 2 to restart (1 now), 1 to start, 1 to stop, 1 to delete, 1 to adopt.
         "#);
@@ -313,9 +313,9 @@ mod tests {
           ! b  wait     refused by the mass-delete guard (--max-deletes)
           ! c  wait     refused by the mass-delete guard (--max-deletes)
 
-        Refused: this would delete 2 of 2 managed models. Nothing is deleted or created.
-          c uses the weights of a: a rename? Then set name = "a" in its file.
-          If it is meant: --max-deletes 2
+        Refused: this would delete 2 of 2 managed models. herdsman deletes and creates nothing until you confirm.
+          c uses the weights of a. If it is a rename, set name = "a" in its file.
+          To confirm: --max-deletes 2
 
         No changes. 0 models match their definitions, 3 do not (yet).
         "#);

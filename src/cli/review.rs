@@ -143,7 +143,7 @@ impl Review {
     fn refused(&self, why: &str) -> anyhow::Error {
         let path = &self.path;
         let message = format!(
-            "the saved plan {path} {why}\nnothing was changed\nhelp: make a new plan: herdsman reconcile --dry-run --out {path}"
+            "the saved plan {path} {why}\nNothing was changed.\nhelp: make a new plan: herdsman reconcile --dry-run --out {path}"
         );
         Refused { exit: Exit::Refused, message }.into()
     }

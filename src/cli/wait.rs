@@ -17,15 +17,18 @@ use crate::plan::WaitKind;
 
 /// Arguments of `wait`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  herdsman wait --commit origin/main --timeout 15m")]
 pub struct WaitArgs {
-    /// Wait for this commit, or for a later one that contains it.
+    /// Wait for this commit, or for a later one that contains it [default: the definitions as they are].
     #[arg(long, value_name = "SHA")]
     commit: Option<String>,
     /// Give up after this time.
-    #[arg(long, value_name = "T", default_value = "5m", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     timeout: Duration,
     /// Require every model to match its definition for this long, without a crash.
-    #[arg(long, value_name = "T", default_value = "10s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     stable_for: Duration,
 }
 

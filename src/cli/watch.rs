@@ -15,15 +15,19 @@ use crate::watch::{self, Pace};
 
 /// Arguments of `watch`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  herdsman watch
+  herdsman watch --from-git origin/main --metrics 127.0.0.1:9090")]
 pub struct WatchArgs {
     /// Check everything at least this often.
-    #[arg(long, value_name = "T", default_value = "30s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     resync: Duration,
     /// Read files once they have not changed for this long.
-    #[arg(long, value_name = "T", default_value = "200ms", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "200ms", value_parser = duration)]
     debounce: Duration,
-    /// Check the files every T (default 2s) instead of waiting for events, for network file systems.
-    #[arg(long, value_name = "T", num_args = 0..=1, default_missing_value = "2s", value_parser = duration)]
+    /// Check the files every DURATION (default 2s) instead of waiting for events, for network file systems.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "2s", value_parser = duration)]
     poll: Option<Duration>,
     /// Serve Prometheus metrics at http://ADDR/metrics; ADDR is HOST:PORT, such as 127.0.0.1:9090.
     #[arg(long, value_name = "ADDR")]

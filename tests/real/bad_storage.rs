@@ -93,7 +93,10 @@ fn a_pipe_in_the_place_of_a_log_is_not_waited_for() {
     world.tiny("bad");
     let log = world.state_dir().join("logs/bad.log");
     rustix::fs::mknodat(rustix::fs::CWD, &log, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
-    world.run(&["reconcile"]).exits(1).says(&["create bad: cannot write the log", "state/logs/bad.log: it is a pipe"]);
+    world
+        .run(&["reconcile"])
+        .exits(1)
+        .says(&["create bad: cannot write the log", "state/logs/bad.log: it is a named pipe"]);
     scene.others_are_reconciled();
 }
 
@@ -141,7 +144,7 @@ fn a_lost_state_id_doubles_nothing() {
     let (path, pid) = (world.state_dir().join("id"), world.pid("good"));
     let id = fs::read_to_string(&path).unwrap();
     fs::remove_file(&path).unwrap();
-    let told = ["state/id was lost", "put the former id back", "good  wait", &format!("pid {pid}")];
+    let told = ["state/id was lost", "restore the old id", "good  wait", &format!("pid {pid}")];
     world.run(&["reconcile"]).exits(1).says(&told);
     assert_eq!(world.instances().len(), 1, "the new model alone is of the new id");
     world.run(&["down"]).exits(0);

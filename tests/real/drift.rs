@@ -112,7 +112,7 @@ fn a_row_of_another_program_is_shown_and_never_touched() {
     let (world, client, pid) = world();
     client.add_unmanaged("theirs");
     let before = client.row("theirs");
-    world.converges().says(&[". theirs  ignore", "not managed", "No changes. 1 model matches"]);
+    world.converges().says(&[". theirs  ignore", "unmanaged row", "No changes. 1 model matches"]);
     world.write_definition("a", &World::tiny_toml("a").replace("512", "1024"));
     world.converges().says(&["-/+ a       restart", ". theirs  ignore"]);
     world.remove_definition("a");

@@ -67,7 +67,7 @@ fn a_generation_knows_its_commit_and_whether_its_own_files_were_edited() {
     assert_eq!(ran.stdout, format!("ctx_size 768 -> 512   {file}:4\n"));
     let ran = world.run(&["history", "a", "--diff", "1", "3"]).exits(0);
     assert_eq!(ran.stdout, format!("ctx_size 512 -> 768   {file}:4\nthreads set to 2   models.d/_defaults.toml:2\n"));
-    world.run(&["history", "a", "--diff", "1", "4"]).exits(0).says(&["Generations 1 and 4 are the same."]);
+    world.run(&["history", "a", "--diff", "1", "4"]).exits(0).says(&["Generations 1 and 4 are identical."]);
     world.run(&["history", "a", "--diff", "1", "5"]).exits(64).says(&["a has no generation 5: it has 1 to 4"]);
 
     world.remove_definition("b");
@@ -104,7 +104,7 @@ fn git_that_fails_costs_the_commit_and_nothing_else_and_is_told_once() {
     let path = git_that(&world, "echo 'fatal: detected dubious ownership' >&2; exit 128");
     command.env("PATH", path);
     let watcher = world.watch_by(command, &["--debounce", "10ms"]);
-    let problem = "the history is without commits: git rev-parse";
+    let problem = "the history records no commits: git rev-parse";
     watcher.eventually_says("dubious ownership");
     eventually("it is recorded", PATIENCE, || history(&world, "a")["generations"].as_array().unwrap().len() == 1);
     world.write_definition("a", &stopped("a", 768));
@@ -116,7 +116,7 @@ fn git_that_fails_costs_the_commit_and_nothing_else_and_is_told_once() {
     world.write_definition("a", &stopped("a", 1024));
     let nowhere = world.path().join("nowhere");
     let ran = Ran::of(world.command().env("PATH", nowhere).arg("reconcile")).exits(0);
-    ran.says(&["the history is without commits: there is no git in PATH: install Git"]);
+    ran.says(&["the history records no commits: there is no git in PATH: install Git"]);
     world.is_settled();
 }
 
@@ -245,12 +245,9 @@ fn why_tells_what_does_not_run_and_what_is_not_ours() {
     database.execute(row, []).unwrap();
     world.run(&["why", "hand"]).exits(0).says(&["hand is a row of another program"]);
     for command in ["why", "history", "logs"] {
-        world
-            .run(&[command, "of"])
-            .exits(64)
-            .says(&["no definition, record, row or history is named of; did you mean off?"]);
+        world.run(&[command, "of"]).exits(64).says(&["there is no model named of\nhelp: did you mean off?"]);
     }
-    world.run(&["why", "something-else"]).exits(64).says(&["`herdsman status` lists all there are"]);
+    world.run(&["why", "something-else"]).exits(64).says(&["`herdsman status` lists all models"]);
 }
 
 #[test]
@@ -263,7 +260,7 @@ fn what_only_tells_leaves_no_trace_and_needs_no_llama_server() {
     run(&["history"]).exits(1).says(&["there is no database", "no history"]);
     run(&["logs", "a"])
         .exits(1)
-        .says(&["a has no log, for no server of it was ever started; `herdsman why a` tells why"]);
+        .says(&["a has no log: its server was never started\nhelp: `herdsman why a` explains why"]);
     run(&["why", "a"]).exits(0).says(&["a is not recorded yet."]);
     assert!(nothing(&world.state_dir()));
 

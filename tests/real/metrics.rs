@@ -60,7 +60,7 @@ fn scrape(port: u16) -> BTreeMap<String, f64> {
 fn watch(world: &World) -> (Watcher, u16) {
     let port = free_port();
     let watcher = world.watch(&["--resync=1h", "--debounce=20ms", "--metrics", &format!("127.0.0.1:{port}")]);
-    watcher.eventually_says(&format!("tells Prometheus at http://127.0.0.1:{port}/metrics"));
+    watcher.eventually_says(&format!("serving metrics at http://127.0.0.1:{port}/metrics"));
     (watcher, port)
 }
 

@@ -139,7 +139,7 @@ fn whoever_cannot_be_told_is_told_later_also_by_the_next_watcher() {
     watcher.eventually_says("a is ready");
     break_it(&world, "a", "");
     let first = receiver.eventually_got(1);
-    watcher.eventually_says("not told by webhook that a was rolled back: http://127.0.0.1");
+    watcher.eventually_says("webhook for a (rolled back) failed: http://127.0.0.1");
     watcher.has_not_said("s3cret");
     // It is told before it is recorded.
     eventually("it is recorded", PATIENCE, || world.run(&["status"]).stdout.contains("answers 500"));
@@ -148,7 +148,7 @@ fn whoever_cannot_be_told_is_told_later_also_by_the_next_watcher() {
     let watcher = watch(&world);
     let again = receiver.eventually_got(2);
     assert_eq!(first.body["id"], again.body["id"]);
-    watcher.eventually_says("told by webhook that a was rolled back");
+    watcher.eventually_says("webhook for a (rolled back) delivered");
     eventually("it is done", PATIENCE, || recorded(&world) == 0);
     assert_eq!(receiver.events(), ["rolled_back"; 2]);
 }
@@ -181,10 +181,7 @@ fn a_command_that_hangs_is_ended_with_what_it_started_and_tried_again_later() {
     world.tiny("a");
     world.converges();
     break_it(&world, "a", "");
-    world
-        .run(&["reconcile"])
-        .exits(1)
-        .says(&["not told by command that a was rolled back", "did not end within 0.3 s"]);
+    world.run(&["reconcile"]).exits(1).says(&["command for a (rolled back) failed", "did not end within 0.3 s"]);
     assert_eq!(processes(|process| process.arguments.iter().any(|word| word == "1000.125")), []);
     world.run(&["status"]).exits(0).says(&["1 notification is still to be delivered", "did not end within"]);
     let status = world.run(&["status", "--format", "json"]).json();
@@ -192,7 +189,7 @@ fn a_command_that_hangs_is_ended_with_what_it_started_and_tried_again_later() {
     is_as_schema("status", &status);
     tells_webhook(&world, &Receiver::answering(&[]));
     world.run(&["reconcile"]).exits(1);
-    world.run(&["status"]).exits(0).says(&["1 notification could not be delivered: [notify] has no command any more"]);
+    world.run(&["status"]).exits(0).says(&["1 notification could not be delivered: [notify] no longer has a command"]);
 }
 
 #[test]
@@ -202,8 +199,8 @@ fn what_a_receiver_refuses_is_not_sent_again_and_status_says_so() {
     world.tiny("a");
     world.converges();
     break_it(&world, "a", "");
-    world.run(&["reconcile"]).exits(1).says(&["refuses it (422)"]);
-    world.run(&["status"]).exits(0).says(&["1 notification could not be delivered", "refuses it (422)"]);
+    world.run(&["reconcile"]).exits(1).says(&["rejected it (422)"]);
+    world.run(&["status"]).exits(0).says(&["1 notification could not be delivered", "rejected it (422)"]);
     mend(&world, "a");
     world.converges();
     assert_eq!(receiver.events(), ["rolled_back", "recovered"], "what comes after is not held up");

@@ -71,7 +71,7 @@ fn every_command_has_a_manual_page() {
     let output = Command::new(env!("CARGO_BIN_EXE_herdsman")).args(["man", "--to"]).arg(&nowhere).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.starts_with(&format!("error: cannot write to {}: No such file", nowhere.display())), "{said}");
-    assert!(said.ends_with("; give a directory that exists with --to\n"), "{said}");
+    assert!(said.ends_with("; --to needs an existing directory\n"), "{said}");
 }
 
 #[test]

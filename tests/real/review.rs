@@ -25,7 +25,7 @@ fn edit(world: &World, model: &str, ctx_size: u32) {
 
 #[track_caller]
 fn save(world: &World) -> Ran {
-    world.run(&["reconcile", "--dry-run", "--out", "plan.json"]).exits(0).says(&["saved as plan.json"])
+    world.run(&["reconcile", "--dry-run", "--out", "plan.json"]).exits(0).says(&["saved the plan as plan.json"])
 }
 
 fn apply(world: &World) -> Ran {
@@ -55,7 +55,7 @@ fn a_saved_plan_is_applied_once_and_is_all_that_is_done() {
         .says(&["+ a  create"]);
     assert!(!world.state_dir().exists(), "a look makes nothing");
     apply(&world).exits(0).says(&["Done: 1 created."]);
-    is_refused(&world, &["was applied at", "applied once"]);
+    is_refused(&world, &["was already applied at", "applied only once"]);
     world.is_settled();
 
     edit(&world, "a", 1024);
@@ -93,7 +93,7 @@ fn an_edit_in_between_is_told_with_its_line() {
     let toml = World::tiny_toml("b");
     world.write_definition("b", &format!("# new\n{toml}"));
     world.tiny("c");
-    is_refused(&world, &["c: models.d/c.toml declares it now"]);
+    is_refused(&world, &["c: models.d/c.toml now defines it"]);
     world.remove_definition("c");
     apply(&world).exits(0).says(&["Done: 1 restarted."]);
 }
@@ -166,7 +166,7 @@ fn what_happens_meanwhile_is_not_taken_up_and_a_killed_one_is_not_applied_again(
     eventually("a loads", PATIENCE, || world.instances().len() == 2);
     herdsman.child().kill().unwrap();
     herdsman.child().wait().unwrap();
-    is_refused(&world, &["was begun at", "cut off", "applied once"]);
+    is_refused(&world, &["was begun at", "interrupted", "applied only once"]);
 
     // The next plan has what it had begun; what happens to b meanwhile is not its business.
     save(&world).says(&[": a  wait     loading"]);
@@ -213,7 +213,7 @@ fn a_plan_may_be_applied_from_another_directory() {
     };
     from("weights", &["--dry-run"]).exits(65);
     fs::remove_file(world.models_dir().join("no name.toml")).unwrap();
-    from("weights", &["--dry-run"]).exits(3).says(&["no name.toml, which could not be used, is mended or gone"]);
+    from("weights", &["--dry-run"]).exits(3).says(&["no name.toml was invalid, and is now fixed or gone"]);
     world.run(&["reconcile", "--dry-run", "--out", "plan.json"]).exits(0).says(&["- b  delete"]);
     from("weights", &[]).exits(0).says(&["1 deleted"]);
     world.is_settled();

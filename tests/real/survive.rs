@@ -176,7 +176,7 @@ fn what_was_taken_down_comes_back_and_a_watcher_is_not_worked_against() {
     let port = world.port("a");
     let lock = fs::File::create(world.state_dir().join("watch.lock")).unwrap();
     lock.lock().unwrap();
-    world.run(&["down"]).exits(75).says(&["a watcher runs on"]);
+    world.run(&["down"]).exits(75).says(&["a watcher is running on"]);
     assert_eq!(world.instances().len(), 2);
     drop(lock);
     world.run(&["down"]).exits(0).says(&["Stopped 2 servers."]);

@@ -29,6 +29,11 @@ use crate::sys::trust;
 
 /// Arguments of `validate`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  herdsman validate                         check every definition
+  herdsman validate --against origin/main   show what a pull request changes
+  herdsman validate --host                  check this machine, too")]
 pub struct ValidateArgs {
     /// Definition files or directories [default: --models-dir].
     paths: Vec<PathBuf>,

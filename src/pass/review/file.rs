@@ -27,7 +27,7 @@ pub enum PlanFileError {
         source: io::Error,
     },
     /// It is not a saved plan.
-    #[error("{} is not a saved plan: {reason}\nhelp: make one with `herdsman reconcile --dry-run --out plan.json`", path.display())]
+    #[error("{} is not a saved plan: {reason}; make one with `herdsman reconcile --dry-run --out plan.json`", path.display())]
     NotAPlan {
         /// The file.
         path: PathBuf,
@@ -35,7 +35,7 @@ pub enum PlanFileError {
         reason: String,
     },
     /// Another version of herdsman made it.
-    #[error("{} has format_version {found}, but this herdsman reads {FORMAT_VERSION}\nhelp: save the plan again with this herdsman", path.display())]
+    #[error("{} has format_version {found}, but this herdsman reads {FORMAT_VERSION}; save the plan again with this herdsman", path.display())]
     OtherVersion {
         /// The file.
         path: PathBuf,

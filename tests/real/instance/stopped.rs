@@ -75,7 +75,7 @@ fn a_process_without_the_marker_is_never_signalled() {
     assert_eq!(
         message,
         format!(
-            "marked: pid {} does not carry the marker of instance other and was not signalled; it carries id-of-marked",
+            "marked: pid {} does not carry the marker of instance other, so it was not signalled: it carries id-of-marked",
             process.pid
         )
     );

@@ -66,7 +66,7 @@ fn what_was_reconciled_by_hand_is_not_undone_before_the_watcher_has_read_it() {
 fn down_is_refused_beside_a_watcher() {
     let scene = Scene::new();
     let servers = scene.world.instances();
-    scene.world.run(&["down"]).exits(75).says(&["a watcher runs on", "state"]);
+    scene.world.run(&["down"]).exits(75).says(&["a watcher is running on", "state"]);
     assert_eq!(scene.world.instances(), servers);
     scene.other_is_untouched();
 }
