@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_of_the_design_s_order_wins() {
+    fn the_first_in_the_list_wins() {
         use Exit::*;
         let order = [Usage, Locked, NoLlamaServer, NoModelsDir, Refused, InvalidDefinition, Failed, Changes, Converged];
         assert_eq!(order.map(Exit::code), [64, 75, 69, 66, 3, 65, 1, 2, 0]);

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_of_every_kind_reads_as_it_should() {
+    fn renders_every_kind_of_action_and_wait() {
         let added = |file: &str, state| Reason::DefinitionAdded { origin: Origin::new(file, 0), state };
         let drift = ColumnDrift { column: "ctx_size".into(), recorded: "8192".into(), found: "1".into() };
         let restart = || changed("ctx_size", "8192", "16384", Impact::Restart, 7);
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_it_refuses_hints_at_renames_and_how_to_insist() {
+    fn a_refusal_lists_deletions_hints_at_renames_and_names_the_option() {
         let refusal =
             GuardRefusal { deletions: vec![name("a"), name("b")], managed: 2, renames: vec![(name("a"), name("c"))] };
         let plan = Plan {

@@ -135,7 +135,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(30);
 
     #[test]
-    fn asks_once_and_rings_for_whoever_went_on_without_the_answer() {
+    fn asks_once_and_rings_for_those_who_went_on_without_the_answer() {
         let (bell, rung) = (Bell::default(), Arc::new(AtomicU32::new(0)));
         let counts = Arc::clone(&rung);
         let _set = bell.set(Box::new(move || {

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn our_state_id_makes_an_instance() {
+    fn a_process_with_our_state_id_is_an_instance() {
         let scan = sorted("HERDSMAN_STATE=mine HERDSMAN_INSTANCE=i HERDSMAN_MODEL=m HERDSMAN_SPEC=v1:0");
         let found = &scan.ours[0];
         assert_eq!((found.id.0.as_str(), found.model.as_str(), found.pid, found.start_ticks), ("i", "m", 7, 55));

@@ -31,7 +31,7 @@ fn by_hand(world: &World, model: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_suspended_model_is_left_alone_and_everybody_is_told() {
+fn leaves_a_suspended_model_alone_and_shows_it_everywhere() {
     let world = running(&["a", "b"]);
     let pid = world.pid("a");
     let suspend = ["suspend", "a", "--for", "2h", "--reason", "new driver"];
@@ -142,7 +142,7 @@ fn a_restart_replaces_one_server() {
 }
 
 #[test]
-fn a_restart_that_is_still_to_come_is_told_once() {
+fn shows_a_pending_restart_once() {
     let world = running(&["a"]);
     // As a herdsman leaves it that is killed once it has recorded what it was asked for.
     let asked = "INSERT INTO herdsman_overrides (name, kind, given_by, given_at, instance)
@@ -156,7 +156,7 @@ fn a_restart_that_is_still_to_come_is_told_once() {
 }
 
 #[test]
-fn what_serves_for_a_failed_generation_is_restarted_as_it_is() {
+fn restarts_the_rolled_back_generation_that_serves() {
     let world = running(&["a"]);
     world.weights_that_die("bad");
     world.write_definition("a", &World::tiny_toml("bad"));
@@ -169,7 +169,7 @@ fn what_serves_for_a_failed_generation_is_restarted_as_it_is() {
 }
 
 #[test]
-fn a_restart_that_cannot_come_does_not_come_later() {
+fn withdraws_a_restart_that_cannot_happen_now() {
     let world = running(&["a"]);
     let pid = world.pid("a");
     let (whole, short) = (world.weights("whole", "a "), world.path().join("weights/short.gguf"));
@@ -183,7 +183,7 @@ fn a_restart_that_cannot_come_does_not_come_later() {
 }
 
 #[test]
-fn a_pass_of_another_is_waited_for_no_longer_than_was_said() {
+fn waits_for_another_pass_no_longer_than_the_timeout() {
     let world = running(&["a"]);
     let lock = std::fs::File::open(world.state_dir().join("lock")).unwrap();
     lock.lock().unwrap();
@@ -193,7 +193,7 @@ fn a_pass_of_another_is_waited_for_no_longer_than_was_said() {
 }
 
 #[test]
-fn what_cannot_be_is_told_with_the_next_step() {
+fn refusals_name_the_next_step() {
     let world = running(&["chat", "other"]);
     for command in ["suspend", "resume", "start", "stop", "restart"] {
         world.run(&[command, "chatt"]).exits(64).says(&["no definition has this name\nhelp: did you mean chat?"]);
@@ -227,7 +227,7 @@ fn what_cannot_be_is_told_with_the_next_step() {
 }
 
 #[test]
-fn a_saved_plan_rests_on_what_was_asked_for_by_hand() {
+fn an_override_makes_a_saved_plan_out_of_date() {
     let world = running(&["a", "b"]);
     edit(&world, "a", 1024);
     let save = || world.run(&["reconcile", "--dry-run", "--out", "plan.json"]).exits(0);

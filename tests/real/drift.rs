@@ -63,7 +63,7 @@ fn world() -> (World, Client, i32) {
 }
 
 #[test]
-fn an_edited_row_is_told_column_by_column_and_put_back() {
+fn reports_an_edited_row_column_by_column_and_restores_it() {
     let (world, client, pid) = world();
     let before = client.row("a");
     client.run("UPDATE models SET ctx_size = 4096, type = 'custom', model_path = NULL WHERE name = 'a'", []);

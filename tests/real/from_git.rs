@@ -187,7 +187,7 @@ fn a_watcher_follows_a_branch_as_fetches_move_it() {
 }
 
 #[test]
-fn who_reads_other_definitions_than_the_watcher_changes_nothing() {
+fn refuses_to_reconcile_other_definitions_than_the_watcher_reads() {
     let (world, _repository, _) = committed();
     world.write_definition("a", &with_ctx_size(768));
     let watcher = world.watch(&["--from-git", "HEAD", "--resync", "1h"]);

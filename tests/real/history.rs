@@ -98,7 +98,7 @@ fn git_that(world: &World, script: &str) -> String {
 }
 
 #[test]
-fn git_that_fails_costs_the_commit_and_nothing_else_and_is_told_once() {
+fn a_failure_of_git_costs_only_the_commit_and_is_reported_once() {
     let (world, _repository, _) = committed(&["a"]);
     let mut command = world.command();
     let path = git_that(&world, "echo 'fatal: detected dubious ownership' >&2; exit 128");
@@ -144,7 +144,7 @@ fn a_file_that_changes_while_git_is_asked_is_not_what_was_read() {
 }
 
 #[test]
-fn a_pass_with_nothing_to_do_asks_git_nothing() {
+fn a_pass_with_nothing_to_do_does_not_run_git() {
     let (world, _repository, _) = committed(&["a"]);
     world.converges();
     let path = git_that(&world, "echo asked >> \"$HOME/asked\"; exit 128");
@@ -153,7 +153,7 @@ fn a_pass_with_nothing_to_do_asks_git_nothing() {
 }
 
 #[test]
-fn no_secret_is_in_a_difference() {
+fn history_diff_shows_no_secret() {
     let world = World::new();
     world.weights("a", "any ");
     world.write_definition("a", &format!("{}[secrets]\napi_key = {{ env = \"KEY\" }}\n", stopped("a", 512)));
@@ -171,7 +171,7 @@ fn no_secret_is_in_a_difference() {
 }
 
 #[test]
-fn why_tells_the_chain_of_a_model_that_runs_fails_and_is_rolled_back() {
+fn why_explains_a_model_that_runs_fails_and_is_rolled_back() {
     let world = World::new();
     world.tiny("a");
     let repository = Repository::init(world.path());
@@ -223,7 +223,7 @@ fn why_tells_the_chain_of_a_model_that_runs_fails_and_is_rolled_back() {
 }
 
 #[test]
-fn why_tells_what_does_not_run_and_what_is_not_ours() {
+fn why_explains_stopped_models_and_unmanaged_rows() {
     let world = World::new();
     world.tiny("a");
     world.tiny("off");
@@ -251,7 +251,7 @@ fn why_tells_what_does_not_run_and_what_is_not_ours() {
 }
 
 #[test]
-fn what_only_tells_leaves_no_trace_and_needs_no_llama_server() {
+fn read_only_commands_leave_no_trace_and_need_no_llama_server() {
     let world = World::new();
     world.write_definition("a", &World::tiny_toml("a"));
     let run =

@@ -65,7 +65,7 @@ fn watch(world: &World) -> (Watcher, u16) {
 }
 
 #[test]
-fn a_scrape_tells_what_is_wanted_what_runs_and_what_happened() {
+fn a_scrape_shows_wanted_states_actual_states_and_events() {
     let world = World::new();
     world.tiny("a");
     world.write_definition("off", &format!("state = \"stopped\"\n{}", World::tiny_toml("a")));
@@ -117,7 +117,7 @@ fn a_scrape_tells_what_is_wanted_what_runs_and_what_happened() {
 }
 
 #[test]
-fn whoever_asks_wrongly_slowly_or_often_disturbs_nothing() {
+fn wrong_slow_and_frequent_requests_disturb_nothing() {
     let world = World::new();
     world.tiny("a");
     let (watcher, port) = watch(&world);
@@ -147,7 +147,7 @@ fn a_taken_address_is_an_error_that_names_it() {
 }
 
 #[test]
-fn what_somebody_wants_by_hand_is_told_and_no_alarm() {
+fn overrides_are_visible_and_raise_no_alarm() {
     let world = World::new();
     ["a", "b"].iter().for_each(|name| world.tiny(name));
     let (watcher, port) = watch(&world);

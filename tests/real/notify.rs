@@ -56,7 +56,7 @@ fn recorded(world: &World) -> i64 {
 }
 
 #[test]
-fn a_rollback_and_its_end_are_told_once_each_by_command_and_webhook() {
+fn announces_a_rollback_and_its_end_once_each_by_command_and_webhook() {
     let (world, receiver) = (World::new(), Receiver::answering(&[]));
     let told = world.path().join("told");
     let script = format!("{{ echo \"$HERDSMAN_EVENT $HERDSMAN_MODEL $1\"; cat; echo; }} >> {}", told.display());
@@ -105,7 +105,7 @@ fn a_rollback_and_its_end_are_told_once_each_by_command_and_webhook() {
 }
 
 #[test]
-fn a_model_of_which_nothing_serves_is_failed_also_if_it_never_ran() {
+fn announces_a_failure_of_a_model_that_never_ran() {
     let (world, receiver) = (World::new(), Receiver::answering(&[]));
     tells_webhook(&world, &receiver);
     world.tiny("a");
@@ -131,7 +131,7 @@ fn a_model_of_which_nothing_serves_is_failed_also_if_it_never_ran() {
 }
 
 #[test]
-fn whoever_cannot_be_told_is_told_later_also_by_the_next_watcher() {
+fn retries_a_failed_delivery_even_in_the_next_watcher() {
     let (world, receiver) = (World::new(), Receiver::answering(&[500]));
     tells_webhook(&world, &receiver);
     world.tiny("a");
@@ -154,7 +154,7 @@ fn whoever_cannot_be_told_is_told_later_also_by_the_next_watcher() {
 }
 
 #[test]
-fn a_receiver_that_does_not_answer_holds_up_nothing() {
+fn a_receiver_that_does_not_answer_delays_nothing() {
     let (world, receiver) = (World::new(), Receiver::answering(&[0]));
     let seen = world.path().join("seen");
     let tell = command(&world, &format!("touch {}", seen.display()));
@@ -174,7 +174,7 @@ fn a_receiver_that_does_not_answer_holds_up_nothing() {
 }
 
 #[test]
-fn a_command_that_hangs_is_ended_with_what_it_started_and_tried_again_later() {
+fn kills_a_hanging_command_with_its_children_and_retries_later() {
     let world = World::new();
     let tell = command(&world, "exec sleep 1000.125");
     tells(&world, &format!("command = [\"{tell}\"]\ntimeout = \"300ms\""));
@@ -193,7 +193,7 @@ fn a_command_that_hangs_is_ended_with_what_it_started_and_tried_again_later() {
 }
 
 #[test]
-fn what_a_receiver_refuses_is_not_sent_again_and_status_says_so() {
+fn does_not_retry_what_a_receiver_rejects_and_status_shows_it() {
     let (world, receiver) = (World::new(), Receiver::answering(&[422]));
     tells_webhook(&world, &receiver);
     world.tiny("a");
@@ -207,7 +207,7 @@ fn what_a_receiver_refuses_is_not_sent_again_and_status_says_so() {
 }
 
 #[test]
-fn crashes_in_a_row_are_told_at_the_third_and_only_then() {
+fn announces_a_crash_loop_at_the_third_crash_and_only_then() {
     let (world, receiver) = (World::new(), Receiver::answering(&[]));
     tells_webhook(&world, &receiver);
     world.tiny("a");
@@ -228,7 +228,7 @@ fn crashes_in_a_row_are_told_at_the_third_and_only_then() {
 }
 
 #[test]
-fn a_change_of_our_row_is_told_with_its_column() {
+fn announces_a_changed_row_with_its_column() {
     let (world, receiver) = (World::new(), Receiver::answering(&[]));
     tells_webhook(&world, &receiver);
     world.tiny("a");
@@ -245,7 +245,7 @@ fn a_change_of_our_row_is_told_with_its_column() {
 }
 
 #[test]
-fn what_was_so_before_there_was_anybody_to_tell_is_no_news() {
+fn trouble_from_before_notifications_is_not_news() {
     let (world, receiver) = (World::new(), Receiver::answering(&[]));
     world.tiny("a");
     world.tiny("b");

@@ -24,7 +24,7 @@ fn commands() -> Vec<String> {
 }
 
 #[test]
-fn the_version_tells_the_commit() {
+fn version_includes_the_commit() {
     let head =
         Command::new("git").args(["rev-parse", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     let head = String::from_utf8(head.stdout).unwrap();
@@ -36,7 +36,7 @@ fn the_version_tells_the_commit() {
 }
 
 #[test]
-fn bash_takes_the_completions_and_completes_every_command() {
+fn bash_accepts_the_completions_and_completes_every_command() {
     let dir = tempfile::tempdir().unwrap();
     let script = dir.path().join("herdsman.bash");
     fs::write(&script, herdsman(&["completions", "bash"])).unwrap();
@@ -75,7 +75,7 @@ fn every_command_has_a_manual_page() {
 }
 
 #[test]
-fn herdsman_takes_the_commands_of_the_examples() {
+fn herdsman_accepts_the_commands_of_the_examples() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let files = [
         ("github-actions/models.yml", &["validate", "reconcile", "wait"][..]),

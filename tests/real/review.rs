@@ -67,7 +67,7 @@ fn a_saved_plan_is_applied_once_and_is_all_that_is_done() {
 }
 
 #[test]
-fn what_the_schema_says_is_in_the_file() {
+fn a_saved_plan_matches_its_schema() {
     let world = running(&["a", "b"]);
     edit(&world, "a", 1024);
     world.write_definition("wrong", "model = 7\n");
@@ -80,7 +80,7 @@ fn what_the_schema_says_is_in_the_file() {
 }
 
 #[test]
-fn an_edit_in_between_is_told_with_its_line() {
+fn reports_an_edit_since_the_plan_with_its_line() {
     let world = running(&["a", "b"]);
     edit(&world, "a", 1024);
     save(&world);
@@ -99,7 +99,7 @@ fn an_edit_in_between_is_told_with_its_line() {
 }
 
 #[test]
-fn a_server_that_is_gone_and_an_edited_row_are_told() {
+fn reports_a_server_that_is_gone_and_an_edited_row() {
     let world = running(&["a", "b"]);
     edit(&world, "a", 1024);
     save(&world);
@@ -151,7 +151,7 @@ fn slow_llama_server(world: &World) -> String {
 }
 
 #[test]
-fn what_happens_meanwhile_is_not_taken_up_and_a_killed_one_is_not_applied_again() {
+fn later_changes_stay_out_and_an_interrupted_plan_is_not_applied_again() {
     let world = World::new();
     world.tiny("b");
     world.converges();
@@ -220,7 +220,7 @@ fn a_plan_may_be_applied_from_another_directory() {
 }
 
 #[test]
-fn a_plan_of_elsewhere_and_a_file_that_is_none_are_refused() {
+fn refuses_a_plan_from_another_place_and_a_file_that_is_no_plan() {
     let world = running(&["a"]);
     edit(&world, "a", 1024);
     save(&world);
@@ -244,7 +244,7 @@ fn a_plan_of_elsewhere_and_a_file_that_is_none_are_refused() {
 }
 
 #[test]
-fn a_comment_for_a_pull_request_is_made_of_a_dry_run() {
+fn a_dry_run_makes_a_comment_for_a_pull_request() {
     let world = World::new();
     world.tiny("a");
     world.write_definition("wrong", "model = 7\n");

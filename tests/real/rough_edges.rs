@@ -47,14 +47,14 @@ fn usage_shows_no_option_that_only_the_environment_sets() {
 }
 
 #[test]
-fn down_where_nothing_was_ever_kept_says_so_and_makes_nothing() {
+fn down_without_a_state_directory_says_so_and_creates_none() {
     let world = World::new();
     world.run(&["down"]).exits(1).says(&["there is no state directory state"]);
     assert!(!world.state_dir().exists());
 }
 
 #[test]
-fn a_row_that_is_taken_over_is_not_called_unmanaged_too() {
+fn an_adopted_row_is_not_also_shown_as_unmanaged() {
     let world = World::new();
     world.converges();
     let insert = "INSERT INTO models (name, type, status, created_at, updated_at) VALUES ('a', 'gpt', 'stopped', 1, 1)";
@@ -66,7 +66,7 @@ fn a_row_that_is_taken_over_is_not_called_unmanaged_too() {
 }
 
 #[test]
-fn records_that_somebody_deleted_are_made_again_around_the_living_server() {
+fn recreates_deleted_records_around_the_running_server() {
     let world = World::new();
     world.tiny("a");
     world.converges();

@@ -32,7 +32,7 @@ impl Manager {
 }
 
 #[test]
-fn a_service_manager_is_told_when_it_is_ready_reloads_lives_and_ends() {
+fn notifies_the_service_manager_of_ready_reload_watchdog_and_stop() {
     let world = World::new();
     world.tiny("a");
     let path = world.path().join("notify.sock");

@@ -16,7 +16,7 @@ fn committed() -> (World, Repository, String) {
 }
 
 #[test]
-fn a_commit_is_waited_for_until_it_is_fetched_applied_and_was_healthy_for_a_while() {
+fn waits_until_a_commit_is_fetched_applied_and_healthy_for_a_while() {
     let (world, repository, first) = committed();
     repository.git(&["branch", "--move", "main"]);
     repository.git(&["clone", "--quiet", ".", "deployed"]);
@@ -105,7 +105,7 @@ fn an_edit_that_is_not_committed_is_not_the_commit() {
 }
 
 #[test]
-fn what_was_stopped_by_hand_counts_as_it_is_and_what_is_suspended_does_not() {
+fn an_override_counts_as_in_sync_and_a_suspension_does_not() {
     let (world, _repository, commit) = committed();
     world.converges();
     let wait = || world.run(&["wait", "--commit", &commit, "--stable-for", "0s", "--timeout", "100ms"]);
@@ -120,7 +120,7 @@ fn what_was_stopped_by_hand_counts_as_it_is_and_what_is_suspended_does_not() {
 }
 
 #[test]
-fn a_server_that_crashes_meanwhile_was_not_healthy() {
+fn a_crash_restarts_the_wait_for_health() {
     let (world, _repository, commit) = committed();
     let watcher = world.watch(&["--resync", "1h"]);
     watcher.eventually_says("a is ready");

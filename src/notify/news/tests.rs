@@ -166,7 +166,7 @@ fn a_generation_that_was_never_ready_has_failed_and_is_no_crash_loop() {
 }
 
 #[test]
-fn a_failed_generation_is_rolled_back_or_not_and_over_only_when_all_is_as_declared() {
+fn a_failure_is_over_only_when_the_model_matches_its_definition() {
     let edit = |serving| WaitFor::Edit { generation: 2, message: "bad".to_owned(), serving };
     let failed = |serving| waits(pass(record(0, GenerationOutcome::Failed(death()))), edit(serving));
     assert_eq!(kinds(&failed(None), &known(&[])), [NewsKind::Failed]);
@@ -184,7 +184,7 @@ fn a_failed_generation_is_rolled_back_or_not_and_over_only_when_all_is_as_declar
 }
 
 #[test]
-fn drift_is_told_at_most_once_in_ten_minutes_and_is_nothing_to_recover_from() {
+fn announces_drift_at_most_once_in_ten_minutes_and_without_a_recovery() {
     let mut drifted = ready_for(pass(record(0, GenerationOutcome::Ready)), Duration::from_secs(1));
     let drift = ColumnDrift { column: "ctx_size".to_owned(), recorded: "1".to_owned(), found: "2".to_owned() };
     drifted.plan.actions.push(crate::plan::Action {
@@ -202,7 +202,7 @@ fn drift_is_told_at_most_once_in_ten_minutes_and_is_nothing_to_recover_from() {
 }
 
 #[test]
-fn of_models_that_were_not_looked_at_nothing_is_said() {
+fn models_outside_the_targets_make_no_news() {
     let told = known(&[(NewsKind::Failed, "2")]);
     let other: BTreeSet<_> = [ModelName::parse("other").unwrap()].into();
     let ready = ready_for(pass(record(0, GenerationOutcome::Ready)), Duration::from_secs(1));
@@ -213,7 +213,7 @@ fn of_models_that_were_not_looked_at_nothing_is_said() {
 }
 
 #[test]
-fn a_model_that_is_no_longer_declared_has_no_trouble() {
+fn trouble_ends_when_the_definition_is_gone() {
     let mut gone = pass(record(0, GenerationOutcome::Ready));
     gone.records = Arc::default();
     assert_eq!(kinds(&gone, &known(&[(NewsKind::Failed, "2")])), [NewsKind::Recovered]);
@@ -223,7 +223,7 @@ fn a_model_that_is_no_longer_declared_has_no_trouble() {
 }
 
 #[test]
-fn what_somebody_stopped_by_hand_is_as_wanted_and_of_a_suspended_model_nothing_is_told() {
+fn a_manual_stop_ends_trouble_and_a_suspended_model_makes_no_news() {
     let given = || crate::model::Given { by: "ann".to_owned(), at: NOW, because: None };
     let told = known(&[(NewsKind::Failed, "2")]);
     let failed = || pass(record(3, GenerationOutcome::Pending));

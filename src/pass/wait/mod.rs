@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_same_servers_for_long_enough_are_the_end() {
+    fn the_wait_ends_once_the_same_servers_last_long_enough() {
         let servers = |ids: &[&str]| ids.iter().map(|id| InstanceId((*id).to_owned())).collect::<BTreeSet<_>>();
         let at = Duration::from_secs;
         let mut vigil = Vigil::new(at(10));

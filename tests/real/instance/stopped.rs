@@ -32,7 +32,7 @@ while True: signal.pause()";
 }
 
 #[test]
-fn the_deaf_get_two_seconds_all_together_and_do_not_delay_the_answers_order() {
+fn servers_that_ignore_sigterm_get_two_seconds_together() {
     let mut bench = Bench::new();
     let deaf = "trap '' TERM; echo up; exec sleep 1000";
     let hears = "echo up; exec sleep 1000";

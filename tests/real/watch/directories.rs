@@ -64,7 +64,7 @@ fn a_directory_above_that_is_replaced_is_noticed() {
 }
 
 #[test]
-fn while_the_directory_is_gone_everything_runs_on_and_is_kept_running() {
+fn keeps_everything_running_while_the_directory_is_gone() {
     // A second: the directory is filled again within one burst.
     let scene = Scene::with(&["--debounce", "1s"]);
     let world = &scene.world;

@@ -84,7 +84,7 @@ fn a_pull_is_applied() {
 }
 
 #[test]
-fn while_git_is_at_work_nothing_is_applied_and_a_killed_server_comes_back() {
+fn applies_nothing_while_git_holds_its_lock_and_restarts_a_killed_server() {
     let world = world();
     world.tiny("killed");
     git(&world, ".", &["init", "--quiet"]);

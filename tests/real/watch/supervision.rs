@@ -97,7 +97,7 @@ fn a_hangup_makes_a_pass() {
 }
 
 #[test]
-fn with_nothing_to_do_nothing_is_said_and_the_resync_goes_on() {
+fn logs_nothing_with_nothing_to_do_while_the_resync_goes_on() {
     let world = world();
     let key = world.path().join("key");
     fs::write(&key, "first").unwrap();
