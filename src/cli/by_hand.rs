@@ -1,19 +1,19 @@
 //! `herdsman suspend`, `resume`, `start`, `stop` and `restart`.
 //!
-//! Each records what was asked for in one transaction under the lock of a
-//! pass. The last three then make passes for that model, as
-//! `reconcile --target` does; a watcher may be faster.
+//! Each records the request in one transaction under the lock of a pass. The
+//! last three then make passes for that model, as `reconcile --target` does; a
+//! watcher may be faster.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::open::{Refused, look_and_tell};
+use super::open::look_and_tell;
 use super::output::{complain, print};
 use super::reconcile::{PlanFormat, ReconcileArgs, Wait, converge};
 use super::status::at;
-use super::{Exit, Format, Places, duration};
+use super::{Exit, Format, Places, Refused, duration};
 use crate::definition::closest;
 use crate::host::{Host, HostError};
 use crate::model::text;
@@ -24,10 +24,10 @@ use crate::plan::{Command, Known, Limits, Refusal, WaitKind, request};
 /// Arguments of `suspend`.
 #[derive(Debug, Args)]
 pub struct SuspendArgs {
-    /// The model.
+    /// Name of the model.
     name: ModelName,
-    /// Resume it by itself after this time [default: never].
-    #[arg(long = "for", value_name = "T", value_parser = lasting)]
+    /// Resume the model after this time, such as 2h [default: stays suspended].
+    #[arg(long = "for", value_name = "DURATION", value_parser = lasting)]
     lasts: Option<Duration>,
     #[command(flatten)]
     why: WhyArgs,
@@ -38,7 +38,7 @@ pub struct SuspendArgs {
 /// Arguments of `resume`.
 #[derive(Debug, Args)]
 pub struct ResumeArgs {
-    /// The model.
+    /// Name of the model.
     name: ModelName,
     #[command(flatten)]
     lock: LockArgs,
@@ -47,11 +47,11 @@ pub struct ResumeArgs {
 /// Arguments of `start`, `stop` and `restart`.
 #[derive(Debug, Args)]
 pub struct HandArgs {
-    /// The model.
+    /// Name of the model.
     name: ModelName,
     #[command(flatten)]
     why: WhyArgs,
-    /// How to write plan and results.
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     #[command(flatten)]
@@ -62,34 +62,36 @@ pub struct HandArgs {
 
 #[derive(Debug, Args)]
 struct WhyArgs {
-    /// Why, for whoever wonders.
+    /// Reason, shown in plans and by `status` and `why`.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
 
-/// A time that is not over at once.
+/// Parses a time above zero.
 fn lasting(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        Duration::ZERO => Err("that is over at once: give a time such as 30m or 2h, or leave --for out".to_owned()),
+        Duration::ZERO => {
+            Err("expected a time above zero such as 30m or 2h; leave out --for to suspend until `resume`".to_owned())
+        }
         lasts => Ok(lasts),
     }
 }
 
 #[derive(Debug, Args)]
 struct LockArgs {
-    /// How long to wait for another pass to end.
-    #[arg(long, value_name = "T", default_value = "60s", value_parser = duration)]
+    /// Wait this long for another pass to finish.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     lock_timeout: Duration,
 }
 
-/// What was found and recorded.
-struct Recorded {
+/// A request that was recorded, and what it met.
+struct RecordedRequest {
     changes: Vec<Change>,
-    /// When.
+    /// When it was recorded.
     at: Timestamp,
-    /// A server of the model lives.
+    /// Whether a server of the model is alive.
     lives: bool,
-    /// Its definition is gone, as far as the files can be read.
+    /// Whether its definition is gone, as far as the files can be read.
     removed: bool,
 }
 
@@ -100,7 +102,7 @@ pub(super) fn suspend(places: &Places, args: &SuspendArgs) -> anyhow::Result<Exi
         format!(" for {}, until {}", text::duration(lasts), at(done.at.plus(lasts), done.at))
     });
     let name = &args.name;
-    print(format_args!("{name} is suspended{until}: nothing is done to it. `herdsman resume {name}` ends that.\n"))?;
+    print(format_args!("suspended {name}{until}; herdsman leaves it alone until `herdsman resume {name}`\n"))?;
     Ok(Exit::Converged)
 }
 
@@ -109,13 +111,13 @@ pub(super) fn resume(places: &Places, args: &ResumeArgs) -> anyhow::Result<Exit>
     let done = record(places, Command::Resume, &args.name, None, &args.lock)?;
     let name = &args.name;
     if done.changes.is_empty() {
-        print(format_args!("{name} is not suspended.\n"))?;
+        print(format_args!("{name} is not suspended; nothing to do\n"))?;
         return Ok(Exit::Converged);
     }
     let watched = places.state().has_watcher()?;
     let next = if watched { "the watcher" } else { "the next `herdsman reconcile`" };
-    let what = if done.removed { "deletes it, for its definition is gone" } else { "takes it up" };
-    print(format_args!("{name} is resumed; {next} {what}.\n"))?;
+    let what = if done.removed { "deletes it, because its definition is gone" } else { "manages it again" };
+    print(format_args!("resumed {name}; {next} {what}\n"))?;
     Ok(Exit::Converged)
 }
 
@@ -125,8 +127,8 @@ pub(super) fn act(places: &Places, command: Command, args: &HandArgs) -> anyhow:
     let lock_timeout = args.wait.lock_timeout(args.lock.lock_timeout);
     let lock = LockArgs { lock_timeout };
     let done = record(places, command, &args.name, args.why.reason.as_deref(), &lock)?;
-    // Whoever wants it to run does not want to wait for its next try. But what
-    // serves in the place of a failed generation does not give way to that.
+    // Who starts a model by hand does not want to wait for its next retry. But a
+    // server that serves in place of a failed generation keeps serving.
     let retry = command != Command::Stop && !done.lives;
     let format = match args.format {
         Format::Text => PlanFormat::Text,
@@ -140,7 +142,7 @@ pub(super) fn act(places: &Places, command: Command, args: &HandArgs) -> anyhow:
     Ok(exit)
 }
 
-/// A restart that cannot come now would come when nobody expects it any more.
+/// Withdraws a restart that cannot happen now: later nobody would expect it.
 fn take_back(places: &Places, name: &ModelName, lock: &LockArgs) -> anyhow::Result<()> {
     let _lock = places.state().lock(lock.lock_timeout).map_err(HostError::from)?;
     let mut host = places.open()?;
@@ -151,20 +153,20 @@ fn take_back(places: &Places, name: &ModelName, lock: &LockArgs) -> anyhow::Resu
     if is_asked_for && !comes {
         host.commit(&[Change::EndOverride { model: name.clone(), kind: OverrideKind::Restart }])?;
         complain(format_args!(
-            "{name} is not restarted, and that is no longer asked for: ask again once that is mended"
+            "{name} was not restarted, and the request is withdrawn\nhelp: fix what it waits for, then run `herdsman restart {name}` again"
         ));
     }
     Ok(())
 }
 
-/// Records what was asked for, under the lock: no pass is in the midst of it.
+/// Records the request under the lock, so that no pass runs meanwhile.
 fn record(
     places: &Places,
     command: Command,
     name: &ModelName,
     reason: Option<&str>,
     lock: &LockArgs,
-) -> anyhow::Result<Recorded> {
+) -> anyhow::Result<RecordedRequest> {
     let state = places.state();
     state.create().map_err(HostError::from)?;
     let _lock = state.lock(lock.lock_timeout).map_err(HostError::from)?;
@@ -185,7 +187,7 @@ fn record(
         host.commit(&changes)?;
     }
     host.take_notices().iter().for_each(complain);
-    Ok(Recorded {
+    Ok(RecordedRequest {
         changes,
         at: given.at,
         lives: seen.observed.instances.iter().any(|instance| instance.model == *name),
@@ -195,8 +197,8 @@ fn record(
     })
 }
 
-/// A look at everything. Hands are taken off, and put on again, also while the
-/// definitions cannot be read at all.
+/// Looks at everything. `suspend` and `resume` work even while the definitions
+/// cannot be read.
 fn see(host: &mut Host, command: Command, name: &ModelName) -> Result<Pass, HostError> {
     let limits = Limits { targets: [name.clone()].into(), ..Limits::default() };
     match look_and_tell(host, &limits) {
@@ -213,9 +215,9 @@ fn unknown(command: Command, name: &ModelName, known: Known<'_>) -> String {
     let names = known.desired.definitions.keys().chain(known.records.models.keys()).map(ModelName::as_str);
     let next = match closest(name.as_str(), names) {
         Some(near) => format!("did you mean {near}?"),
-        None => "`herdsman status` lists all".to_owned(),
+        None => "`herdsman status` lists all models".to_owned(),
     };
-    format!("{} {name}: no definition declares it; {next}", command.as_str())
+    format!("{} {name}: no definition has this name\nhelp: {next}", command.as_str())
 }
 
 const fn exit_of(refusal: &Refusal) -> Exit {
@@ -226,7 +228,7 @@ const fn exit_of(refusal: &Refusal) -> Exit {
     }
 }
 
-/// Who asks: whoever called sudo, or whose process this is.
+/// Returns who asks: the user who called sudo, or the user of this process.
 fn user() -> String {
     let uid = nix::unistd::Uid::current();
     let sudo = std::env::var("SUDO_USER").ok().filter(|name| uid.is_root() && !name.is_empty());

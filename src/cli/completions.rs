@@ -10,7 +10,7 @@ use super::{Cli, Exit, output};
 #[command(after_help = "For bash: herdsman completions bash > \
 ~/.local/share/bash-completion/completions/herdsman")]
 pub struct CompletionsArgs {
-    /// For which shell.
+    /// Shell to complete for.
     shell: Shell,
 }
 

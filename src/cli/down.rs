@@ -5,11 +5,11 @@ use std::time::Duration;
 use clap::Args;
 
 use super::json::{self, Document};
-use super::open::{Refused, pass_and_tell};
+use super::open::pass_and_tell;
 use super::output::print;
 use super::progress::Progress;
 use super::render;
-use super::{Exit, Format, Places, duration};
+use super::{Exit, Format, Places, Refused, duration};
 use crate::model::Busy;
 use crate::model::text::count;
 use crate::pass::{Goal, Order};
@@ -18,11 +18,11 @@ use crate::plan::{Limits, WaitKind};
 /// Arguments of `down`.
 #[derive(Debug, Args)]
 pub struct DownArgs {
-    /// How to write the result.
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// How long to wait for another pass to end.
-    #[arg(long, value_name = "T", default_value = "60s", value_parser = duration)]
+    /// Wait this long for another pass to finish.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     lock_timeout: Duration,
 }
 
@@ -30,7 +30,7 @@ pub struct DownArgs {
 pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
     let state = places.state();
     if !state.path().exists() {
-        let message = format!("there is no state directory {}, so nothing of it runs", state.path().display());
+        let message = format!("there is no state directory {}, so no servers to stop", state.path().display());
         return Err(Refused { exit: Exit::Failed, message }.into());
     }
     let limits = Limits::default();
@@ -39,10 +39,12 @@ pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
     state.create()?;
     let mut host = None;
     let last = loop {
-        // One may come while the last requests are waited for.
+        // A watcher may start while this waits for the last requests.
         if state.has_watcher()? {
             let place = state.path().display();
-            let message = format!("a watcher runs on {place} and would start them again; stop it first");
+            let message = format!(
+                "a watcher is running on {place} and would start the servers again\nhelp: stop the watcher first"
+            );
             return Err(Refused { exit: Exit::Locked, message }.into());
         }
         let lock = state.lock(args.lock_timeout)?;
@@ -64,7 +66,7 @@ pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
     };
     progress.finish();
     let mut exit = Exit::of_pass(&last);
-    // What is suspended is left alone: a server of it runs on.
+    // `down` leaves suspended models alone: their servers keep running.
     if document.has_failures() || !last.observed.instances.is_empty() {
         exit = exit.and(Exit::Failed);
     }
@@ -78,7 +80,7 @@ pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
             let stopped: usize = document.done().values().sum();
             let stopped = count(stopped, "server");
             print(format_args!(
-                "Stopped {stopped}. Records and definitions stay; `herdsman reconcile` starts them again.\n"
+                "Stopped {stopped}. Records and definitions are kept; `herdsman reconcile` starts the servers again.\n"
             ))?;
         }
     }

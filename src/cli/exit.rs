@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use super::open::Refused;
 use crate::definition::LoadError;
 use crate::host::{HostError, RevisionError};
 use crate::model::Severity;
@@ -14,8 +13,7 @@ use crate::plan::{WaitFor, WaitKind};
 use crate::serve::metrics::ListenError;
 use crate::state::StateError;
 
-/// What the exit code says. If several apply, the one that stands first
-/// here wins.
+/// The meaning of the exit code. If several apply, the first in this list wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
     /// Wrong usage.
@@ -26,12 +24,12 @@ pub enum Exit {
     NoLlamaServer,
     /// No models.d, or no source of an import, to read.
     NoModelsDir,
-    /// Refused: by the mass-delete guard, or a saved plan that does not hold.
+    /// Refused: by the mass-delete guard, or because a saved plan is out of date.
     Refused,
     /// Some definition is invalid, and the others were reconciled; or the
     /// source of an import is not what it should be.
     InvalidDefinition,
-    /// An action failed, or a model is not as declared.
+    /// An action failed, or a model does not match its definition.
     Failed,
     /// Changes are pending or were made (`--detailed-exitcode`).
     Changes,
@@ -40,7 +38,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
@@ -56,7 +54,7 @@ impl Exit {
         }
     }
 
-    /// The one that is shown when both apply.
+    /// Returns the one that wins when both apply.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         self.min(other)
@@ -64,7 +62,7 @@ impl Exit {
 }
 
 impl Exit {
-    /// That of an error that ended a command.
+    /// Returns the code of an error that ended a command.
     #[must_use]
     pub fn of(error: &anyhow::Error) -> Self {
         if let Some(refused) = error.downcast_ref::<Refused>() {
@@ -90,7 +88,7 @@ impl Exit {
         }
     }
 
-    /// That of an error of this machine.
+    /// Returns the code of an error of this machine.
     pub(super) fn of_host(error: &HostError) -> Self {
         match error {
             HostError::Load(_)
@@ -111,7 +109,7 @@ impl Exit {
         }
     }
 
-    /// That of a file that is no saved plan, or cannot be one.
+    /// Returns the code of a file that is not a saved plan, or cannot become one.
     fn of_plan_file(error: &PlanFileError) -> Self {
         match error {
             PlanFileError::Unreadable { .. } => Self::NoModelsDir,
@@ -121,7 +119,7 @@ impl Exit {
         }
     }
 
-    /// What the state after a pass says.
+    /// Returns the code of the state after a pass.
     pub(super) fn of_pass(pass: &Pass) -> Self {
         let mut diagnostics = pass.desired.iter().flat_map(|d| &d.diagnostics);
         let invalid = diagnostics.any(|d| d.severity == Severity::Error);
@@ -131,17 +129,25 @@ impl Exit {
         waits.chain(also.into_iter().filter_map(|(so, exit)| so.then_some(exit))).fold(Self::Converged, Self::and)
     }
 
-    /// What it says that a model waits.
+    /// Returns the code of a waiting model.
     pub(super) const fn of_wait(on: &WaitFor) -> Self {
         match on.kind() {
             WaitKind::Guard => Self::Refused,
             WaitKind::NoBinary => Self::NoLlamaServer,
             WaitKind::InvalidDefinition => Self::InvalidDefinition,
             WaitKind::Stuck => Self::Failed,
-            // What somebody wants by hand is no failure to report every minute.
+            // A manual override is not a failure to report every minute.
             WaitKind::Progressing | WaitKind::Note | WaitKind::ByHand => Self::Converged,
         }
     }
+}
+
+/// The refusal of a command, with its own exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct Refused {
+    pub(super) exit: Exit,
+    pub(super) message: String,
 }
 
 impl From<Exit> for ExitCode {
@@ -155,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_of_the_design_s_order_wins() {
+    fn the_first_in_the_list_wins() {
         use Exit::*;
         let order = [Usage, Locked, NoLlamaServer, NoModelsDir, Refused, InvalidDefinition, Failed, Changes, Converged];
         assert_eq!(order.map(Exit::code), [64, 75, 69, 66, 3, 65, 1, 2, 0]);

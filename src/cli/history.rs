@@ -1,4 +1,4 @@
-//! `herdsman history`: what was done to models, when, why, from which commit.
+//! `herdsman history`: what happened to models, when, why, from which commit.
 
 use clap::Args;
 use console::measure_text_width;
@@ -6,9 +6,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::json::{self, FORMAT_VERSION};
-use super::open::Refused;
 use super::output::{complain, print};
-use super::{Exit, Format, Places, named};
+use super::{Exit, Format, Places, Refused, named};
 use crate::database::Database;
 use crate::model::text::{local_time, printable, rfc3339, short_duration, squeezed};
 use crate::model::{
@@ -20,13 +19,13 @@ use crate::view::history::{DiffError, differences, reasons};
 /// Arguments of `history`.
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
-    /// How many lines, the newest.
+    /// Show at most N entries, the newest.
     #[arg(short = 'n', value_name = "N", default_value_t = 50)]
     number: u32,
-    /// Show what changed from one generation of the model to another.
+    /// Show what changed between two generations of NAME.
     #[arg(long, num_args = 2, value_names = ["FROM", "TO"], requires = "name")]
     diff: Option<Vec<u32>>,
-    /// How to write it.
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// Only this model.
@@ -39,7 +38,7 @@ pub struct HistoryArgs {
 struct Document {
     format_version: u32,
     events: Vec<JsonEvent>,
-    /// Only of a model that was asked for.
+    /// Only if the command names a model.
     #[serde(skip_serializing_if = "Option::is_none")]
     generations: Option<Vec<JsonGeneration>>,
 }
@@ -91,8 +90,10 @@ pub(super) struct JsonChange {
 pub(super) fn run(places: &Places, args: &HistoryArgs) -> anyhow::Result<Exit> {
     let at = places.resolve();
     let Some(database) = Database::open_read_only(&at.database).map_err(|error| error.at(at.place()))? else {
-        let message =
-            format!("there is no database {} and so no history; `herdsman reconcile` makes it", at.database.display());
+        let message = format!(
+            "no history: there is no database {}\nhelp: `herdsman reconcile` creates it",
+            at.database.display()
+        );
         return Err(Refused { exit: Exit::Failed, message }.into());
     };
     let name = args.name.as_ref();
@@ -113,7 +114,7 @@ pub(super) fn run(places: &Places, args: &HistoryArgs) -> anyhow::Result<Exit> {
             let events = events.iter().map(JsonEvent::of).collect();
             json::print(&Document { format_version: FORMAT_VERSION, events, generations })?;
         }
-        Format::Text if events.is_empty() && args.number > 0 => complain("No history: nothing was done yet."),
+        Format::Text if events.is_empty() && args.number > 0 => complain("no history yet"),
         Format::Text => print(table(&events))?,
     }
     Ok(Exit::Converged)
@@ -131,7 +132,7 @@ fn diff(database: &Database, model: &ModelName, from: u32, to: u32, format: Form
             let (model, changes) = (model.clone(), changes.into_iter().filter_map(JsonChange::of).collect());
             json::print(&DiffDocument { format_version: FORMAT_VERSION, model, from, to, changes })?;
         }
-        Format::Text if changes.is_empty() => print(format_args!("Generations {from} and {to} are the same.\n"))?,
+        Format::Text if changes.is_empty() => print(format_args!("Generations {from} and {to} are identical.\n"))?,
         Format::Text => print(changes.iter().map(|change| format!("{change}\n")).collect::<String>())?,
     }
     Ok(Exit::Converged)
@@ -211,7 +212,7 @@ fn row(event: &EventRecord) -> [String; 7] {
     ]
 }
 
-/// The action or what was found, and whether it failed.
+/// Returns the action or the finding, and whether it failed.
 pub(super) fn what(event: &EventRecord) -> String {
     let word = event.action.replace('_', " ");
     match event.outcome {
@@ -220,14 +221,14 @@ pub(super) fn what(event: &EventRecord) -> String {
     }
 }
 
-/// How it failed, what it was for, and what made the pass.
+/// Returns how it failed, its reasons, and the cause of the pass.
 fn why(event: &EventRecord) -> String {
     let parts = failure(&event.outcome).map(str::to_owned).into_iter().chain(prose(event));
     let parts = parts.map(|part| printable(&squeezed(&part))).collect::<Vec<_>>().join("; ");
     format!("{parts} ({})", printable(&event.cause)).trim_start().to_owned()
 }
 
-/// The reasons of an event as a plan words them.
+/// Returns the reasons of an event, worded as in a plan.
 pub(super) fn prose(event: &EventRecord) -> Vec<String> {
     match reasons(event) {
         Some(reasons) => reasons.iter().map(ToString::to_string).collect(),

@@ -1,13 +1,12 @@
-//! `herdsman import`: definitions made of what others keep their models in.
+//! `herdsman import`: writes definitions from the configuration of other tools.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
-use super::open::Refused;
 use super::output::{complain, print};
-use super::{Exit, Places};
+use super::{Exit, Places, Refused};
 use crate::definition::{absolute, render};
 use crate::host::HostError;
 use crate::import::{self, File, Import, Kind, LeftOut, Named, Remark, Source, SourceError, WriteError};
@@ -24,46 +23,46 @@ pub struct ImportArgs {
 
 #[derive(Debug, Subcommand)]
 enum SourceArgs {
-    /// The models of a llama-swap.
+    /// Import the models of a llama-swap configuration.
     LlamaSwap {
-        /// Its config.yaml, and directories of such files (`-config-dir`).
+        /// Its config.yaml, or directories of such files (`-config-dir`).
         #[arg(required = true, value_name = "FILE")]
         files: Vec<String>,
         #[command(flatten)]
         into: Into,
     },
-    /// The models of a llama-server that runs as a router.
+    /// Import the models of a llama-server that runs as a router.
     Preset {
         /// Its --models-preset, an INI file.
         #[arg(required_unless_present_any = ["dir", "cache"])]
         file: Option<String>,
-        /// Its --models-dir, whose models it serves, too.
+        /// Its --models-dir: import the models in it, too.
         #[arg(long, value_name = "DIR")]
         dir: Option<String>,
-        /// Its cache of downloads (LLAMA_CACHE, or ~/.cache/huggingface/hub), the same.
+        /// Its download cache (LLAMA_CACHE or ~/.cache/huggingface/hub): import the models in it, too.
         #[arg(long, value_name = "DIR")]
         cache: Option<String>,
         #[command(flatten)]
         into: Into,
     },
-    /// Rows of a models database that herdsman does not manage.
+    /// Import the unmanaged rows of a models database.
     Database {
-        /// The SQLite file.
+        /// SQLite file.
         file: String,
         #[command(flatten)]
         into: Into,
     },
-    /// A llama-server that runs.
+    /// Import a running llama-server.
     Process {
-        /// Its process id.
+        /// Process ID of the llama-server.
         #[arg(value_parser = clap::value_parser!(i32).range(1..))]
         pid: i32,
         #[command(flatten)]
         into: Into,
     },
-    /// Weights in a directory and those below it.
+    /// Import the GGUF files in a directory and its subdirectories.
     Ggufs {
-        /// The directory.
+        /// Directory to search.
         dir: String,
         #[command(flatten)]
         into: Into,
@@ -72,10 +71,10 @@ enum SourceArgs {
 
 #[derive(Debug, Args)]
 struct Into {
-    /// Directory to write the definitions into; none that is there is overwritten.
+    /// Directory to write the definitions to; existing files are not overwritten.
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
-    /// Print the definitions and write none.
+    /// Print the definitions; write no files.
     #[arg(long)]
     dry_run: bool,
 }
@@ -92,7 +91,7 @@ pub(super) fn run(places: &Places, args: &ImportArgs) -> anyhow::Result<Exit> {
         SourceArgs::Ggufs { dir, into } => (Source::Ggufs(dir.clone()), into),
     };
     let cwd = std::env::current_dir()?;
-    // As `validate --host`: what is not allowed here is not run, not even for its help.
+    // As in `validate --host`: a program that the policy forbids does not even run for its help.
     let policy = match places.policy_for_validate(true, &cwd) {
         Err(HostError::Policy(unreadable)) => Some(Arc::new(Policy::unknown(&unreadable))),
         policy => policy?,
@@ -104,7 +103,7 @@ pub(super) fn run(places: &Places, args: &ImportArgs) -> anyhow::Result<Exit> {
     };
     tell(&import);
     let files: Vec<File> = import.definitions.iter().map(|(_, file)| file.clone()).collect();
-    // Before any refusal: who looks wants to see them, whatever is in the way.
+    // Before any refusal: a dry run shows the definitions even if they cannot be written.
     if *dry_run {
         for file in &files {
             print(format_args!("==> {} <==\n{}\n", to.join(&file.name).display(), file.text))?;
@@ -131,7 +130,7 @@ pub(super) fn run(places: &Places, args: &ImportArgs) -> anyhow::Result<Exit> {
     Ok(if failed { Exit::Failed } else { Exit::Converged })
 }
 
-/// A source nothing can be made of.
+/// Reports a source that cannot be imported.
 fn refuse(error: &SourceError) -> anyhow::Result<Exit> {
     let exit = match error {
         SourceError::Unreadable { .. } | SourceError::UnreadableDatabase(_) => Exit::NoModelsDir,
@@ -144,7 +143,7 @@ fn refuse(error: &SourceError) -> anyhow::Result<Exit> {
     Err(Refused { exit, message: error.to_string() }.into())
 }
 
-/// What is not in the definitions as the source has it, on standard error.
+/// Prints to standard error what differs between source and definitions.
 fn tell(import: &Import) {
     for LeftOut { called, place, why, remarks } in &import.left_out {
         let (called, sign) = (printable(called), if why.is_failure() { '!' } else { '.' });
@@ -171,19 +170,19 @@ const fn mark(kind: Kind) -> char {
     }
 }
 
-/// How much there is for a person to do before the models run as they did.
+/// Counts what a person has to do before the models run as they did.
 fn needing_you(import: &Import) -> usize {
     remarks(import).filter(|remark| remark.why.kind().needs_you()).count()
 }
 
-/// Every remark on the import, in the order it is printed.
+/// Returns every remark on the import, in the order of printing.
 fn remarks(import: &Import) -> impl Iterator<Item = &Remark> {
     let own = import.definitions.iter().flat_map(|(named, _)| &named.model.remarks);
     let left_out = import.left_out.iter().flat_map(|left_out| &left_out.remarks);
     import.remarks.iter().chain(left_out).chain(own)
 }
 
-/// A line a definition.
+/// Returns one line per definition.
 fn list(import: &Import, to: &Path) -> String {
     let path = |file: &File| to.join(&file.name).display().to_string();
     let width = import.definitions.iter().map(|(_, file)| path(file).chars().count()).max().unwrap_or(0);
@@ -194,7 +193,7 @@ fn list(import: &Import, to: &Path) -> String {
     import.definitions.iter().map(line).collect()
 }
 
-/// Counts of all that was told.
+/// Counts what was written, changed and left out.
 fn summary(import: &Import, dry_run: bool) -> String {
     let of = |kind: Kind| remarks(import).filter(|remark| remark.why.kind() == kind).count();
     let verb = if dry_run { "Would write" } else { "Wrote" };
@@ -208,34 +207,34 @@ fn summary(import: &Import, dry_run: bool) -> String {
     let (changed, dropped) = (of(Kind::Changed), of(Kind::Dropped));
     let (lost, secrets, check) = (of(Kind::Lost), of(Kind::Secret), of(Kind::Check));
     part(left_out, format!("{} left out", count(left_out, "model")));
-    part(changed, format!("{changed} said in another form"));
-    part(dropped, format!("{dropped} without a counterpart"));
+    part(changed, format!("{changed} expressed differently"));
+    part(dropped, format!("{dropped} dropped"));
     part(lost, format!("{lost} not taken over"));
     part(secrets, format!("{} to fill in", count(secrets, "secret")));
     part(check, format!("{check} to check"));
     let mut summary = parts.join(", ") + ".\n";
     let stopped = import.definitions.iter().filter(|(named, _)| named.model.state == DesiredState::Stopped).count();
     if stopped > 0 {
-        summary += &format!("{} declared stopped: take `state = \"stopped\"` out of those that are to run.\n", {
+        summary += &format!("{} declared stopped; remove `state = \"stopped\"` from those that should run.\n", {
             if stopped == 1 { "1 is".to_owned() } else { format!("{stopped} are") }
         });
     }
     summary
 }
 
-/// How to take over a process.
+/// Says how to let herdsman take over a process.
 fn next_steps(pid: i32, import: &Import, to: &Path) -> String {
     let Some((Named { name, model }, _)) = import.definitions.first() else { return String::new() };
     let dir = to.display();
-    let waits = if model.port.is_some() { ", and that it waits for the port" } else { "" };
+    let waits = if model.port.is_some() { ", waiting for the port" } else { "" };
     let edit = match needing_you(import) {
         0 => String::new(),
-        _ => format!("settle what is marked `!`, in {dir}/{name}.toml\n  "),
+        _ => format!("resolve the lines marked `!` in {dir}/{name}.toml\n  "),
     };
     format!(
-        "\nProcess {pid} runs on as it is: herdsman touches no server it did not start. To take {name} over:\n  {edit}\
+        "\nProcess {pid} keeps running: herdsman touches no server it did not start. To let it take over {name}:\n  {edit}\
          herdsman --models-dir {dir} reconcile --dry-run   # shows its start{waits}\n  \
-         kill {pid}   # or stop its service; whoever started it must not start it again\n  \
+         kill {pid}   # or stop its service, so that nothing starts it again\n  \
          herdsman --models-dir {dir} reconcile\n"
     )
 }

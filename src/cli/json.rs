@@ -46,7 +46,7 @@ struct JsonAction {
 #[serde(rename_all = "lowercase")]
 enum JsonOutcome {
     Done,
-    /// It waits for requests in flight.
+    /// The server drains: it finishes requests in flight.
     Draining,
     Failed(String),
 }
@@ -158,9 +158,10 @@ impl Document {
         })
     }
 
-    /// How many starts came to nothing.
+    /// Counts the models that failed to start.
     pub(super) fn failed_starts(&self) -> usize {
-        self.findings.iter().filter(|finding| finding.finding == "start_failed").count()
+        let failed = self.findings.iter().filter(|finding| finding.finding == "start_failed");
+        failed.map(|finding| &finding.model).collect::<std::collections::BTreeSet<_>>().len()
     }
 
     /// Whether anything was changed.
@@ -168,7 +169,7 @@ impl Document {
         !self.actions.is_empty()
     }
 
-    /// How many models each kind of action was done to; an action that took
+    /// Counts the models of each kind of finished action; an action that took
     /// several passes counts once.
     pub(super) fn done(&self) -> BTreeMap<ActionKind, usize> {
         let done: std::collections::BTreeSet<(ActionKind, &ModelName)> = self

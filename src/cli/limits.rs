@@ -13,25 +13,25 @@ use crate::plan::{Limits, MaxDeletes};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub(super) struct LimitArgs {
-    /// Allow this many deletions, or this share of the managed models.
+    /// Allow this many deletions, or this share of the managed models, despite the mass-delete guard.
     #[arg(long, value_name = "N|N%", value_parser = max_deletes)]
     max_deletes: Option<MaxDeletes>,
-    /// Starts at once.
+    /// Start at most N models at a time.
     #[arg(long, value_name = "N", default_value_t = PARALLEL, value_parser = positive)]
     parallel: usize,
-    /// Restarts at once.
+    /// Restart at most N models at a time.
     #[arg(long, value_name = "N", default_value_t = MAX_RESTARTING, value_parser = positive)]
     max_restarting: usize,
-    /// Restart servers whose llama-server changed on disk.
+    /// Restart servers whose llama-server binary changed on disk.
     #[arg(long)]
     upgrade_binary: bool,
-    /// How long to wait for another pass to end.
-    #[arg(long, value_name = "T", default_value = "60s", value_parser = duration)]
+    /// Wait this long for another pass to finish.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     pub(super) lock_timeout: Duration,
-    /// Rotate a server's log when it is longer than this.
+    /// Rotate the log of a server when it grows beyond this size.
     #[arg(long, value_name = "SIZE", default_value = LOG_MAX_SIZE, value_parser = log_size)]
     log_max_size: ByteSize,
-    /// How many rotated logs to keep of each server.
+    /// Keep this many rotated logs per server.
     #[arg(long, value_name = "N", default_value_t = LOG_KEEP)]
     log_keep: u32,
 }
@@ -42,7 +42,7 @@ const LOG_MAX_SIZE: &str = "10MB";
 const LOG_KEEP: u32 = 3;
 
 impl LimitArgs {
-    /// Those of a command that has no options for them.
+    /// Returns the limits of a command that has no options for them.
     pub(super) fn usual(lock_timeout: Duration) -> Self {
         Self {
             max_deletes: None,
@@ -71,18 +71,17 @@ impl LimitArgs {
 }
 
 fn log_size(text: &str) -> Result<ByteSize, String> {
-    let size: ByteSize =
-        text.parse().map_err(|_| "a size is a number and a unit, such as 10MB or 512KiB".to_owned())?;
+    let size: ByteSize = text.parse().map_err(|_| "expected a size such as 10MB or 512KiB".to_owned())?;
     let least = Rotation::LEAST_BYTES;
-    if size.as_u64() < least { Err(format!("a log is rotated from {} on", ByteSize(least))) } else { Ok(size) }
+    if size.as_u64() < least { Err(format!("must be at least {}", ByteSize(least))) } else { Ok(size) }
 }
 
 fn positive(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "a number from 1".to_owned())
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "expected a number of at least 1".to_owned())
 }
 
 fn max_deletes(text: &str) -> Result<MaxDeletes, String> {
-    let wrong = || "a number of models, such as 3, or a share of them, such as 20%".to_owned();
+    let wrong = || "expected a number of models such as 3, or a share such as 20%".to_owned();
     match text.strip_suffix('%') {
         Some(share) => share.parse().ok().filter(|p| *p <= 100).map(MaxDeletes::Percent).ok_or_else(wrong),
         None => text.parse().map(MaxDeletes::Count).map_err(|_| wrong()),

@@ -1,4 +1,4 @@
-//! `herdsman logs`: what a model's servers have written, with what was rotated.
+//! `herdsman logs`: what the servers of a model wrote, including rotated files.
 
 use std::io::{self, ErrorKind, IsTerminal};
 use std::path::Path;
@@ -10,43 +10,45 @@ use clap::Args;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use super::open::Refused;
 use super::output::{Reader, pause, write};
-use super::{Exit, Places, named};
+use super::{Exit, Places, Refused, named};
 use crate::database::Database;
 use crate::instance::{LogPart, LogReader};
 use crate::model::ModelName;
 
-/// How often to look whether something was written.
+/// How often to check for new lines.
 const POLL: Duration = Duration::from_millis(100);
 
-/// A line that is not ended is shown when it is so long.
+/// An unfinished line of this length, in bytes, is shown as it is.
 const LONGEST_LINE: usize = 64 << 10;
 
 /// Arguments of `logs`.
 #[derive(Debug, Args)]
 pub struct LogsArgs {
-    /// Go on with what is written from now on, until Ctrl-C.
+    /// Keep printing new lines until Ctrl-C.
     #[arg(short, long, conflicts_with = "previous")]
     follow: bool,
-    /// How many lines, the last ones; or `all`.
+    /// Number of lines to print from the end, or `all`.
     #[arg(short = 'n', value_name = "N", default_value = "100", value_parser = lines)]
     lines: Lines,
-    /// What the server before the last one wrote.
+    /// Print the log of the previous server instead of the current one.
     #[arg(short, long)]
     previous: bool,
-    /// The model.
+    /// Name of the model.
     name: ModelName,
 }
 
-/// How many lines; `None`: all.
+/// The number of lines; `None` for all.
 #[derive(Clone, Copy, Debug)]
 struct Lines(Option<u64>);
 
 fn lines(text: &str) -> Result<Lines, String> {
     match text {
         "all" => Ok(Lines(None)),
-        _ => text.parse().map(|number| Lines(Some(number))).map_err(|_| "a number of lines, or `all`".to_owned()),
+        _ => text
+            .parse()
+            .map(|number| Lines(Some(number)))
+            .map_err(|_| "expected a number of lines, or `all`".to_owned()),
     }
 }
 
@@ -63,7 +65,7 @@ pub(super) fn run(places: &Places, args: &LogsArgs) -> anyhow::Result<Exit> {
     let stop = Arc::new(AtomicBool::new(false));
     if args.follow {
         for signal in [SIGINT, SIGTERM, SIGHUP] {
-            // The second time somebody is in a hurry: nobody may read the output.
+            // A second signal ends the process at once: a full pipe may block the first.
             flag::register_conditional_shutdown(signal, 0, Arc::clone(&stop))?;
             flag::register(signal, Arc::clone(&stop))?;
         }
@@ -92,10 +94,10 @@ pub(super) fn run(places: &Places, args: &LogsArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Converged)
 }
 
-/// Prints line by line. On a terminal nothing in a line is obeyed.
+/// Prints whole lines. For a terminal it removes control characters.
 struct Printer {
     for_terminal: bool,
-    /// A line that is not ended yet.
+    /// A line that has no end yet.
     begun: Vec<u8>,
 }
 
@@ -129,18 +131,19 @@ impl Printer {
 }
 
 fn no_previous(name: &ModelName) -> Refused {
-    let message = format!("the log of {name} tells of one server only, and of none before it: leave out --previous");
+    let message =
+        format!("the log of {name} has no previous server\nhelp: leave out --previous to see the current one");
     Refused { exit: Exit::Failed, message }
 }
 
-/// There is no log: because there is no such model, or it never had a server.
+/// Explains a missing log: there is no such model, or it never had a server.
 fn no_log(places: &Places, name: &ModelName) -> anyhow::Result<Refused> {
     let at = places.resolve();
     let database = Database::open_read_only(&at.database).map_err(|error| error.at(at.place()))?;
     let mut known = named::known(places, database.as_ref())?;
     if known.contains(name.as_str()) {
         let message =
-            format!("{name} has no log, for no server of it was ever started; `herdsman why {name}` tells why");
+            format!("{name} has no log: its server was never started\nhelp: `herdsman why {name}` explains why");
         return Ok(Refused { exit: Exit::Failed, message });
     }
     known.extend(named::stems(&at.state.logs(), ".log"));

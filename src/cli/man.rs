@@ -9,12 +9,12 @@ use super::{ABOUT, Cli, Exit, output};
 /// `herdsman man`
 #[derive(Debug, Args)]
 pub struct ManArgs {
-    /// Write a page for each command, herdsman-reconcile.1 and so on, into DIR.
+    /// Write one page per command to DIR: herdsman-reconcile.1 and so on.
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
 }
 
-/// Prints the page of herdsman, or writes them all.
+/// Prints the main page, or writes all pages.
 ///
 /// # Errors
 /// Standard output, or the directory, cannot be written.
@@ -26,7 +26,7 @@ pub(super) fn run(args: &ManArgs) -> anyhow::Result<Exit> {
         Some(dir) => {
             clap_mangen::generate_to(command, dir).map_err(|error| {
                 let dir = dir.display();
-                anyhow::anyhow!("cannot write to {dir}: {error}; give a directory that exists with --to")
+                anyhow::anyhow!("cannot write to {dir}: {error}; --to needs an existing directory")
             })?;
         }
         None => {

@@ -1,14 +1,14 @@
 //! The plan as a comment on a pull request: GitHub's Markdown.
 //!
-//! Whoever opens a pull request writes what is shown here, so:
+//! The author of a pull request controls what this shows, so:
 //! - Text that comes from a definition, another program or a log stands only
 //!   inside code spans, where nothing is markup, a link or a mention; their
 //!   fences are longer than any run of backticks in them ([`code`]). There is
 //!   no table: in its cells a pipe would still count.
-//! - It stands on one line, and what turns text around is spelt out.
+//! - It stands on one line, and characters that reverse text are spelled out.
 //! - It is short: a value keeps both of its ends.
-//! - The whole is never longer than a comment may be. What ends a server comes
-//!   first, and a last line says how much was left out.
+//! - The whole fits into one comment. Actions that end a server come first, and
+//!   the last line says how much was left out.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -19,14 +19,14 @@ use crate::model::text::count;
 use crate::model::{Diagnostic, Severity, Timestamp};
 use crate::plan::{Action, ActionKind, GuardRefusal, Plan, Reason, WaitKind, Waiting};
 
-/// The first line, by which a comment is found again to be updated. Never
-/// changed: comments that are there carry it.
+/// The first line, by which CI finds the comment to update. It must never change:
+/// existing comments carry it.
 pub(super) const MARKER: &str = "<!-- herdsman plan -->";
 
 /// The longest comment GitHub takes, in characters; counted here in bytes,
 /// which are never fewer.
 const LONGEST_COMMENT: usize = 65_536;
-/// Kept free for the end: open sections are closed, and what was left out is said.
+/// Bytes kept free for the end, which closes sections and counts what was left out.
 const RESERVED: usize = 512;
 /// A list that is longer is folded up.
 const LONGEST_LIST: usize = 10;
@@ -37,8 +37,8 @@ const LONGEST_VALUE: usize = 120;
 /// The longest line of anything else, in characters.
 const LONGEST_LINE: usize = 300;
 
-/// Kinds of actions, those that end a server first: they are never cut off
-/// for the sake of others.
+/// Kinds of actions, those that end a server first, so that others are cut off
+/// before them.
 const ORDER: [ActionKind; 7] = [
     ActionKind::Delete,
     ActionKind::Stop,
@@ -73,10 +73,10 @@ pub(super) fn plan(plan: &Plan, now: Timestamp, diagnostics: &[Diagnostic]) -> S
     let waits = of(|kind| !matches!(kind, WaitKind::Note | WaitKind::ByHand));
     comment.section(&format!("{} waiting", waits.len()), waits);
     let notes = of(|kind| kind == WaitKind::Note);
-    comment.section(&count(notes.len(), "remark"), notes);
+    comment.section(&count(notes.len(), "note"), notes);
     let rows = plan.unmanaged.iter().map(|row| format!("- {}", code(&shortened(&row.name, LONGEST_VALUE))));
     let rows = rows.collect::<Vec<_>>();
-    comment.section(&format!("{} not managed", count(rows.len(), "row")), rows);
+    comment.section(&count(rows.len(), "unmanaged row"), rows);
     let changes = if plan.actions.is_empty() { String::new() } else { format!("\n{}\n", match_summary(plan)) };
     comment.end(&changes)
 }
@@ -145,11 +145,12 @@ fn problem(diagnostic: &Diagnostic) -> String {
 fn refused(refusal: &GuardRefusal) -> String {
     let (deletions, managed) = (refusal.deletions.len(), count(refusal.managed, "managed model"));
     let mut entry = format!(
-        "- This would delete {deletions} of {managed}. Nothing is deleted or created, unless it is run with `--max-deletes {deletions}`."
+        "- This would delete {deletions} of {managed}. herdsman deletes and creates nothing without `--max-deletes {deletions}`."
     );
     for (old, new) in refusal.renames.iter().take(MOST_REASONS) {
         let (old, new) = (code(old.as_str()), code(new.as_str()));
-        let _ = write!(entry, "\n  - {new} uses the weights of {old}: a rename? Then set `name` to {old} in its file.");
+        let _ =
+            write!(entry, "\n  - {new} uses the weights of {old}. If it is a rename, set `name` to {old} in its file.");
     }
     entry
 }
@@ -236,8 +237,8 @@ impl Comment {
         if self.left_out > 0 {
             let _ = writeln!(
                 self.text,
-                "\n**{} left out: a comment holds no more. `herdsman reconcile --dry-run` shows all.**",
-                if self.left_out == 1 { "1 entry is".to_owned() } else { format!("{} entries are", self.left_out) }
+                "\n**{} left out: the comment is full. `herdsman reconcile --dry-run` shows everything.**",
+                if self.left_out == 1 { "1 entry".to_owned() } else { format!("{} entries", self.left_out) }
             );
         }
         self.text

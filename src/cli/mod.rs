@@ -1,4 +1,4 @@
-//! The command line: one file per command, arguments and rendering only.
+//! The command line: one file per command, with its arguments and its output and no decisions.
 
 mod by_hand;
 mod completions;
@@ -26,63 +26,77 @@ mod wait;
 mod watch;
 mod why;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::builder::{OsStringValueParser, StyledStr, TypedValueParser};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::plan;
 pub use exit::Exit;
+use exit::Refused;
 pub use open::diagnostics_of;
 pub use output::complain;
 
-/// What is said of the program as a whole.
+/// What `herdsman --help` says before the commands; the first line is the summary.
 const ABOUT: &str = "\
-Keeps llama-server processes as a directory of TOML files says.
+Keeps llama-server processes in sync with a directory of TOML files.
 
-Definitions are *.toml files, one per model. herdsman compares them with its SQLite records and with \
-what really runs, and creates, updates, starts, stops and deletes models until all three agree. \
-Servers outlive herdsman.";
+Each *.toml file defines one model. herdsman compares the files with its SQLite records and with the \
+processes that are running, and creates, updates, starts, stops or deletes models until all three \
+agree. Servers keep running when herdsman exits.";
+
+/// The table of exit codes below `herdsman --help`.
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  everything matches its definition
+   1  something failed, or a model does not match its definition
+   2  changes are pending or were made (--detailed-exitcode)
+   3  refused: by the mass-delete guard, or because the saved plan is out of date
+  64  wrong usage
+  65  invalid definition, policy or settings
+  66  models.d, policy, settings or saved plan not found
+  69  no usable llama-server
+  75  another pass holds the lock";
 
 /// The command line.
 #[derive(Debug, Parser)]
 #[command(name = "herdsman", version = env!("HERDSMAN_VERSION"), about = ABOUT, max_term_width = 100)]
 // One help, the short one: every option on a line or two.
 #[command(disable_help_subcommand = true, disable_help_flag = true)]
-#[command(after_help = "Exit codes: 0 converged, 1 something failed or is not as declared, 2 changes \
-(with --detailed-exitcode), 3 refused by the mass-delete guard or a saved plan that does not hold, 64 usage, 65 invalid definition, \
-policy or settings, 66 no models.d, policy, settings or saved plan, 69 no usable llama-server, 75 locked by another pass.")]
+#[command(after_help = EXIT_CODES)]
 pub struct Cli {
-    /// Where things are.
+    /// Files, directories and ports.
     #[command(flatten)]
     pub places: Places,
     /// Print help.
-    #[arg(short, long, global = true, action = clap::ArgAction::HelpShort, help_heading = "Options")]
+    #[arg(short, long, global = true, action = clap::ArgAction::HelpShort, help_heading = "Global options")]
     help: Option<bool>,
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// A path, which may be empty: a variable that is empty counts as not set.
+/// Parses a path, which may be empty: an empty variable counts as not set.
 fn path_or_nothing() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }
 
-/// The directory of definitions, likewise.
+/// Parses the directory of definitions, likewise.
 fn models_dir() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(|dir| PathBuf::from(if dir.is_empty() { MODELS_DIR.into() } else { dir }))
 }
 
-/// Where definitions are, unless it is said.
+/// The default directory of definitions.
 const MODELS_DIR: &str = "models.d";
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Where things are")]
+#[command(next_help_heading = "Global options")]
 pub struct Places {
-    /// Directory of the definitions.
+    /// Directory with the definitions.
     #[arg(
         long,
         global = true,
@@ -93,26 +107,26 @@ pub struct Places {
         value_parser = models_dir()
     )]
     pub models_dir: PathBuf,
-    /// Read the definitions of this commit, branch or tag (such as origin/main) instead of the files in the directory.
+    /// Read the definitions from this commit, branch or tag, such as origin/main, instead of the work tree.
     #[arg(long, global = true, value_name = "REV", env = "HERDSMAN_FROM_GIT", hide_env_values = true)]
     pub from_git: Option<String>,
-    /// Directory for records, logs and locks [default: $XDG_STATE_HOME/herdsman].
+    /// Directory for the database, logs and locks [default: $XDG_STATE_HOME/herdsman].
     #[arg(long, global = true, value_name = "DIR", env = "HERDSMAN_STATE_DIR", hide_env_values = true, value_parser = path_or_nothing())]
     pub state_dir: Option<PathBuf>,
-    /// SQLite file shared with other programs [default: herdsman.db in the state directory].
+    /// SQLite database, which other programs may share [default: herdsman.db in the state directory].
     #[arg(long, global = true, value_name = "FILE", env = "HERDSMAN_DATABASE", hide_env_values = true, value_parser = path_or_nothing())]
     pub database: Option<PathBuf>,
-    /// llama-server for definitions that name none [default: from PATH].
+    /// llama-server for definitions without `binary` [default: the one in PATH].
     #[arg(long, global = true, value_name = "PATH", env = "HERDSMAN_LLAMA_SERVER", hide_env_values = true)]
     pub llama_server: Option<String>,
-    /// What this host's owner decides, such as whom to tell
+    /// Settings of this host, such as notifications
     /// [default: /etc/herdsman/herdsman.toml for root, else $XDG_CONFIG_HOME/herdsman/herdsman.toml].
     #[arg(long, global = true, value_name = "FILE", env = "HERDSMAN_SETTINGS", hide_env_values = true, value_parser = path_or_nothing())]
     pub settings: Option<PathBuf>,
-    /// What definitions may ask of this host [default: /etc/herdsman/policy.toml, if it is there].
+    /// Policy of this host: what definitions may use [default: /etc/herdsman/policy.toml, if it exists].
     #[arg(long, global = true, value_name = "FILE", env = "HERDSMAN_POLICY", hide_env_values = true, value_parser = path_or_nothing())]
     pub policy: Option<PathBuf>,
-    /// Ports to allot to definitions that name none.
+    /// Ports to assign to definitions without `port`.
     #[arg(long, global = true, value_name = "A-B", default_value = "8100-8999", value_parser = port_range)]
     pub port_range: (u16, u16),
 }
@@ -120,50 +134,79 @@ pub struct Places {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make the machine match the definitions.
+    /// Bring this machine in sync with the definitions.
     Reconcile(reconcile::ReconcileArgs),
-    /// Check definitions, without a database or llama-server.
+    /// Check definitions; needs no database and no llama-server.
     Validate(validate::ValidateArgs),
-    /// Keep the machine matching the definitions, until a signal ends it.
+    /// Keep this machine in sync with the definitions until Ctrl-C.
     Watch(watch::WatchArgs),
-    /// Show every model: what is wanted, what runs, and why they differ.
+    /// Show every model: what its definition wants, what runs, and why they differ.
     Status(status::StatusArgs),
-    /// Tell why a model is as it is: definition, generation, action, process, state.
+    /// Explain the state of a model: definition, generation, action, process.
     Why(why::WhyArgs),
-    /// Tell what was done to models: generations, actions, commits, newest first.
+    /// Show what happened to models, newest first: actions, generations, commits.
     History(history::HistoryArgs),
-    /// Print the log of a model's server, with its rotated parts.
+    /// Print the log of a model's server, including rotated files.
     Logs(logs::LogsArgs),
-    /// Wait until a commit is what runs here, and has stayed healthy.
+    /// Wait until a commit is deployed on this machine and stays healthy.
     Wait(wait::WaitArgs),
-    /// Do nothing to a model for a while, not even restart it when it crashes.
+    /// Leave a model alone for a while: herdsman does not even restart it after a crash.
     Suspend(by_hand::SuspendArgs),
-    /// End a suspension.
+    /// End the suspension of a model.
     Resume(by_hand::ResumeArgs),
-    /// Start a model now, until its definition changes if it is declared stopped.
+    /// Start a model now, even if its definition says stopped (until the definition changes).
     Start(by_hand::HandArgs),
-    /// Stop a model until its definition changes, or `start`.
+    /// Stop a model until `start` or until its definition changes.
     Stop(by_hand::HandArgs),
-    /// Restart a model's server.
+    /// Restart the server of a model.
     Restart(by_hand::HandArgs),
-    /// Stop every managed server; records and definitions stay.
+    /// Stop every managed server; keep records and definitions.
     Down(down::DownArgs),
-    /// Write definitions of models that are kept elsewhere: llama-swap, a preset, a database, …
+    /// Write definitions for the models of llama-swap, a preset, a database, a process or GGUF files.
     Import(import::ImportArgs),
-    /// Read the models table, as the programs that share it see it.
+    /// Read the `models` table that other programs share.
     Models(models::ModelsArgs),
     /// Print the JSON Schema of a definition, for editors.
     Schema(schema::SchemaArgs),
-    /// Print what makes a shell complete herdsman's commands.
+    /// Print a completion script for a shell.
     Completions(completions::CompletionsArgs),
-    /// Print the manual page, or write the pages of all commands.
+    /// Print the manual page, or write one page per command.
     Man(man::ManArgs),
+}
+
+impl Cli {
+    /// Parses the command line of this process.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words; also `--help` and `--version`.
+    pub fn of_process() -> Result<Self, clap::Error> {
+        Self::try_parse().map_err(|mut error| {
+            // clap takes an option from the environment for a given one, and would show it as required.
+            if error.get(ContextKind::Usage).is_some() {
+                let usage = usage(std::env::args_os().skip(1));
+                error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+            }
+            error
+        })
+    }
+}
+
+/// Returns the usage of the command that `arguments` name.
+fn usage(arguments: impl Iterator<Item = OsString>) -> StyledStr {
+    let mut command = Cli::command();
+    command.build();
+    for word in arguments {
+        if let Some(named) = command.find_subcommand(&word) {
+            command = named.clone();
+        }
+    }
+    command.render_usage()
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// What stopped it, for a person, with the exit code in the error chain.
+/// What stopped the command, in words; [`Exit::of`] gives its exit code.
 pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
     match &cli.command {
         Command::Reconcile(args) => reconcile::run(&cli.places, args),
@@ -188,7 +231,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
     }
 }
 
-/// How results are written.
+/// The output format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// For people; may change.
@@ -202,11 +245,12 @@ fn port_range(text: &str) -> Result<(u16, u16), String> {
     let parse = |part: &str| part.trim().parse::<u16>().ok().filter(|port| *port > 0);
     match text.split_once('-').map(|(a, b)| (parse(a), parse(b))) {
         Some((Some(from), Some(to))) if from <= to => Ok((from, to)),
-        _ => Err("a range of ports is two numbers from 1 to 65535, such as 8100-8999".to_owned()),
+        _ => Err("expected two ports from 1 to 65535, such as 8100-8999".to_owned()),
     }
 }
 
-/// `30s`, `10m`, `500ms`, `1h30m`.
+/// Parses `30s`, `10m`, `500ms`, `1h30m`.
 fn duration(text: &str) -> Result<Duration, String> {
-    crate::definition::parse_duration(text).map_err(|problem| format!("{problem}: write it like 30s, 10m or 1h30m"))
+    crate::definition::parse_duration(text)
+        .map_err(|problem| format!("{problem}; use a duration such as 30s, 10m or 1h30m"))
 }

@@ -6,10 +6,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::json::{self, FORMAT_VERSION};
-use super::open::Refused;
 use super::output::print;
 use super::status::table::one_line;
-use super::{Exit, Format, Places};
+use super::{Exit, Format, Places, Refused};
 use crate::database::{Database, ModelFilter, ModelRow, convert};
 use crate::model::{ModelType, Status};
 
@@ -22,23 +21,23 @@ pub struct ModelsArgs {
 
 #[derive(Debug, Subcommand)]
 enum ModelsCommand {
-    /// Every row, newest first.
+    /// List all rows, newest first.
     List {
-        /// Only rows with this status, in the words of the view.
-        #[arg(long, value_name = "S")]
+        /// Only rows with this status, in the words of --view.
+        #[arg(long, value_name = "STATUS")]
         status: Option<String>,
-        /// Only rows of this type, in the words of the view.
-        #[arg(long = "type", value_name = "T")]
+        /// Only rows of this type, in the words of --view.
+        #[arg(long = "type", value_name = "TYPE")]
         model_type: Option<String>,
-        /// Only rows whose name has this part, in any case.
+        /// Only rows whose name contains SUBSTRING, ignoring case.
         #[arg(long, value_name = "SUBSTRING")]
         name: Option<String>,
         #[command(flatten)]
         output: Output,
     },
-    /// One row, whole.
+    /// Show one row with all its columns.
     Get {
-        /// Its name, or its id.
+        /// Name or ID of the row.
         key: String,
         #[command(flatten)]
         output: Output,
@@ -47,10 +46,10 @@ enum ModelsCommand {
 
 #[derive(Debug, Args)]
 struct Output {
-    /// The words: those of people and definitions, or those of the columns.
+    /// Vocabulary: `store` uses the words of definitions, `database` those of the columns.
     #[arg(long, value_enum, default_value_t)]
     view: View,
-    /// How to write it.
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -69,7 +68,7 @@ pub(super) fn run(places: &Places, args: &ModelsArgs) -> anyhow::Result<Exit> {
     let places = places.resolve();
     let (path, place) = (&places.database, places.place());
     let Some(database) = Database::open_read_only(path).map_err(|error| error.at(place))? else {
-        let message = format!("there is no database {}; `herdsman reconcile` makes it", path.display());
+        let message = format!("there is no database {}\nhelp: `herdsman reconcile` creates it", path.display());
         return Err(Refused { exit: Exit::Failed, message }.into());
     };
     match &args.command {
@@ -89,7 +88,7 @@ pub(super) fn run(places: &Places, args: &ModelsArgs) -> anyhow::Result<Exit> {
                 row = database.get_model_by_id(id)?;
             }
             let Some(row) = row else {
-                let message = format!("no row has the name or id {key:?}; `herdsman models list` lists all");
+                let message = format!("no row has the name or id {key:?}\nhelp: `herdsman models list` lists all rows");
                 return Err(Refused { exit: Exit::Failed, message }.into());
             };
             get(&row, output)
@@ -152,8 +151,8 @@ fn column(row: &ModelRow, name: &str) -> String {
     row.text(name).unwrap_or("-").to_owned()
 }
 
-/// The column's word for a filter; a word the view does not have is a typing
-/// error, not "no rows".
+/// Returns the column's word for a filter; a word that the view does not have is
+/// a typing error, not "no rows".
 fn status_word(word: &str, view: View) -> Result<String, Refused> {
     let known = Status::ALL.map(|s| match view {
         View::Store => (s.as_str(), convert::word_of_status(s)),
@@ -173,6 +172,6 @@ fn lookup(option: &str, word: &str, known: &[(&str, &str)]) -> Result<String, Re
     let found = known.iter().find(|(shown, _)| *shown == word).map(|(_, column)| (*column).to_owned());
     found.ok_or_else(|| {
         let words: Vec<&str> = known.iter().map(|(shown, _)| *shown).collect();
-        Refused { exit: Exit::Usage, message: format!("{option} {word:?}: one of {}", words.join(", ")) }
+        Refused { exit: Exit::Usage, message: format!("{option} {word:?}: expected one of {}", words.join(", ")) }
     })
 }

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Places;
+use super::exit::Exit;
+pub(super) use super::exit::Refused;
 use super::output::complain;
-use super::{Exit, Places};
 use crate::definition::Catalogue;
 use crate::host::{self, Host, HostError, LlamaServers};
 use crate::llama::catalogue::binary;
@@ -45,7 +47,7 @@ impl Places {
         self.from_git.as_deref().filter(|revision| !revision.is_empty())
     }
 
-    /// Where everything is, every default filled in.
+    /// Returns all paths, with every default filled in.
     pub(super) fn resolve(&self) -> host::Places {
         let state = self.state();
         host::Places {
@@ -59,13 +61,13 @@ impl Places {
         }
     }
 
-    /// What this host's owner decides.
+    /// Loads the settings of this host.
     pub(super) fn settings(&self) -> Result<Settings, SettingsError> {
         Settings::load(&locate(stated(self.settings.as_ref())))
     }
 
-    /// The policy that `validate` goes by: one that is stated, and with `--host`
-    /// the one that is in force here.
+    /// Returns the policy that `validate` applies: the one that was given, or with
+    /// `--host` the one in force here.
     pub(super) fn policy_for_validate(&self, host: bool, cwd: &Path) -> Result<Option<Arc<Policy>>, HostError> {
         match self.stated_policy() {
             None if !host => Ok(None),
@@ -73,24 +75,24 @@ impl Places {
         }
     }
 
-    /// The llama-servers here, as far as `policy` lets them be run.
+    /// Returns the llama-servers on this machine that `policy` allows.
     pub(super) fn llama_servers(&self, policy: Option<Arc<Policy>>) -> LlamaServers {
         LlamaServers::new(self.stated_llama_server(), self.state().cache(), policy)
     }
 
-    /// What this herdsman reads.
+    /// Returns which definitions this herdsman reads.
     pub(super) fn reads(&self) -> Reads {
         Reads::new(self.resolve().models_dir(), self.revision())
     }
 
-    /// A host that may change things; not one beside a watcher that reads other
-    /// definitions, for each would undo what the other does.
+    /// Opens the host for changes. Refuses beside a watcher that reads other
+    /// definitions: each would undo what the other does.
     pub(super) fn open(&self) -> anyhow::Result<Host> {
         if let Some(watched) = self.state().watched()?
             && !watched.agrees_with(&self.reads())
         {
             let message = format!(
-                "the watcher on {} (pid {}) reads other definitions, and would undo this: give {}, or stop it first",
+                "the watcher on {} (pid {}) reads other definitions and would undo this\nhelp: give {}, or stop the watcher first",
                 self.state().path().display(),
                 watched.pid,
                 watched.options()
@@ -110,14 +112,14 @@ fn stated(path: Option<&PathBuf>) -> Option<&Path> {
     path.map(PathBuf::as_path).filter(|path| !path.as_os_str().is_empty())
 }
 
-/// A pass, with what is to be told of the database on standard error. One that
-/// ends because the database is damaged is made again, once: by then that is
-/// set aside.
+/// Makes a pass and prints notices about the database to standard error. If the
+/// pass ends because the database is damaged, makes it once more: by then the
+/// damaged file is set aside.
 pub(super) fn pass_and_tell(host: &mut Host, goal: Goal, order: Order<'_>) -> anyhow::Result<Pass> {
     pass_and_tell_if(host, goal, order, |_| Ok(()))
 }
 
-/// [`pass_and_tell`], which does nothing unless `approve` lets it.
+/// Like [`pass_and_tell`], but changes nothing unless `approve` agrees.
 pub(super) fn pass_and_tell_if(
     host: &mut Host,
     goal: Goal,
@@ -134,18 +136,18 @@ pub(super) fn pass_and_tell_if(
     made
 }
 
-/// A look, with what is to be told of the database on standard error.
+/// Looks, and prints notices about the database to standard error.
 pub(super) fn look_and_tell(host: &mut Host, limits: &Limits) -> Result<Pass, HostError> {
     let seen = look(host, Goal::Definitions, limits);
     host.take_notices().iter().for_each(complain);
     seen
 }
 
-/// [`look_and_tell`], once the llama-servers have answered that are asked: first
-/// for their options, then what they make of command lines.
+/// Like [`look_and_tell`], but waits for the llama-servers that are asked: first
+/// for their options, then whether they accept the command lines.
 pub(super) fn look_patiently(host: &mut Host, limits: &Limits) -> Result<Pass, HostError> {
     const ROUNDS: usize = 3;
-    /// Longer than each of them has.
+    /// Longer than the time limit of each.
     const PATIENCE: Duration = Duration::from_secs(15);
     let mut seen = look_and_tell(host, limits)?;
     for _ in 0..ROUNDS {
@@ -158,20 +160,19 @@ pub(super) fn look_patiently(host: &mut Host, limits: &Limits) -> Result<Pass, H
     Ok(seen)
 }
 
-/// Whether a llama-server was asked that has not answered yet.
+/// Whether the answer of a llama-server is still to come.
 pub(super) fn awaits_llama_server(pass: &Pass) -> bool {
     pass.plan.waiting.iter().any(|waiting| matches!(waiting.on, WaitFor::Binary { pending: true, .. }))
 }
 
-/// A command that refuses for a reason with an exit code of its own.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub(super) struct Refused {
-    pub(super) exit: Exit,
-    pub(super) message: String,
+/// Prints all problems of all files, on standard error.
+pub(super) fn report_diagnostics(pass: &Pass) {
+    let Some(desired) = pass.desired.as_ref().filter(|d| !d.diagnostics.is_empty()) else { return };
+    // Colours are stripped where standard error is not a terminal.
+    complain(crate::definition::render(&desired.diagnostics, true));
 }
 
-/// What is wrong with the policy, each at its place, if that ended a command.
+/// Returns the problems of the policy, if these ended the command.
 #[must_use]
 pub fn diagnostics_of(error: &anyhow::Error) -> &[Diagnostic] {
     match error.downcast_ref::<HostError>() {

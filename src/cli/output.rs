@@ -1,7 +1,7 @@
 //! Standard output and standard error.
 //!
-//! A reader that went away (`herdsman status | head -1`) is no reason to end
-//! in the middle of a pass: nothing more can be told to whoever left.
+//! If the reader goes away (`herdsman status | head -1`), a pass still runs to its
+//! end: only its output is lost.
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write as _};
@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Writes to standard output. Colours are stripped where it is no terminal.
+/// Writes to standard output. Strips colours unless it is a terminal.
 ///
 /// # Errors
-/// It cannot be written: a full disk, say. A reader that left is no error.
+/// Standard output cannot be written, on a full disk for example. A reader that
+/// left is not an error.
 pub(super) fn print(text: impl Display) -> anyhow::Result<()> {
     let mut out = anstream::stdout().lock();
     match write!(out, "{text}").and_then(|()| out.flush()) {
@@ -43,8 +44,8 @@ pub(super) fn write(bytes: &[u8]) -> anyhow::Result<Reader> {
     }
 }
 
-/// Lets `time` pass, or less if a signal comes; whether anybody still reads
-/// standard output after it.
+/// Waits for `time`, or less if a signal comes. Returns whether anybody still
+/// reads standard output.
 pub(super) fn pause(time: Duration) -> Reader {
     let stdout = std::io::stdout();
     let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
@@ -55,8 +56,8 @@ pub(super) fn pause(time: Duration) -> Reader {
     }
 }
 
-/// Writes a line to standard error. Colours are stripped as above. There is
-/// no place left to tell of a failure.
+/// Writes a line to standard error. Strips colours as above. A failure cannot be
+/// reported anywhere.
 pub fn complain(text: impl Display) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }

@@ -1,6 +1,5 @@
-//! What happens while `reconcile` waits, on standard error: a line per model
-//! as it becomes ready, is stopped or fails; on a terminal a spinner for
-//! those that are not there yet.
+//! Progress of `reconcile` on standard error: a line per model when it becomes
+//! ready, stops or fails, and on a terminal a spinner for the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
@@ -14,10 +13,10 @@ use crate::model::text;
 use crate::pass::Pass;
 use crate::plan::{ActionKind, Found, WaitFor, WaitKind};
 
-/// A wait shorter than this goes unmentioned.
+/// A shorter wait is not mentioned.
 const WORTH_A_LINE: Duration = Duration::from_secs(1);
 
-/// Something that is waited for.
+/// A model that waits, and for what.
 struct Wait {
     model: ModelName,
     what: String,
@@ -28,9 +27,9 @@ struct Wait {
 /// The progress of one command.
 pub(super) struct Progress {
     spinner: Option<ProgressBar>,
-    /// What is waited for, since when, and whether that was said.
+    /// What models wait for, since when, and whether that was mentioned.
     waits: BTreeMap<(ModelName, String), (Instant, bool)>,
-    /// Actions that were told of, and whether the first plan was.
+    /// Actions that were printed, and whether the first plan was.
     announced: BTreeSet<(ModelName, ActionKind)>,
     shown: bool,
 }
@@ -47,7 +46,7 @@ impl Progress {
         Self { spinner, waits: BTreeMap::new(), announced: BTreeSet::new(), shown: false }
     }
 
-    /// Says what a pass found and did, and what is waited for now.
+    /// Prints what a pass found and did, and what models wait for now.
     pub(super) fn report(&mut self, pass: &Pass) {
         for finding in &pass.plan.findings {
             match &finding.what {
@@ -78,7 +77,7 @@ impl Progress {
             .map(|w| Wait {
                 model: w.model.clone(),
                 what: w.on.to_string(),
-                // Every drain holds up a stop, so it is told at once.
+                // Every drain delays a stop, so it is mentioned at once.
                 worth_a_line: if matches!(w.on, WaitFor::Drain { .. }) { Duration::ZERO } else { WORTH_A_LINE },
             })
             .collect();
@@ -88,7 +87,7 @@ impl Progress {
         }
     }
 
-    /// What a later pass does that the plan shown at first did not say.
+    /// Prints the actions of a later pass that the first plan did not show.
     fn announce(&mut self, pass: &Pass) {
         for action in &pass.plan.actions {
             let new = self.announced.insert((action.model.clone(), action.kind));
@@ -100,7 +99,7 @@ impl Progress {
         self.shown = true;
     }
 
-    /// Without a terminal: a line for each wait that is worth one.
+    /// Prints a line for each wait that lasts, where there is no terminal.
     fn mention(&mut self, waiting: Vec<Wait>) {
         self.waits.retain(|(model, what), _| waiting.iter().any(|w| w.model == *model && w.what == *what));
         for Wait { model, what, worth_a_line } in waiting {

@@ -8,11 +8,11 @@ use clap::{Args, ValueEnum};
 
 use super::json::{self, Document};
 use super::limits::LimitArgs;
-use super::open::{Refused, awaits_llama_server, look_patiently, pass_and_tell_if};
+use super::open::{awaits_llama_server, look_patiently, pass_and_tell_if, report_diagnostics};
 use super::output::{complain, print};
 use super::progress::Progress;
 use super::review::{self, Review};
-use super::{Exit, Places, duration, markdown, render};
+use super::{Exit, Places, Refused, duration, markdown, render};
 use crate::definition::closest;
 use crate::host::Host;
 use crate::instance::rotate;
@@ -25,20 +25,26 @@ use crate::state::StateDir;
 
 /// Arguments of `reconcile`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  herdsman reconcile --dry-run                   show the plan
+  herdsman reconcile                             apply it and wait for the models
+  herdsman reconcile --dry-run --out plan.json   save the plan for review
+  herdsman reconcile --plan plan.json            apply exactly the saved plan")]
 pub struct ReconcileArgs {
-    /// Show what would be done and why; write nothing at all.
+    /// Show the plan and why; change nothing.
     #[arg(long, conflicts_with = "no_wait")]
     dry_run: bool,
-    /// Exit 2 if changes are pending (dry run) or were made.
+    /// Exit 2 if changes are pending (with --dry-run) or were made.
     #[arg(long)]
     detailed_exitcode: bool,
-    /// How to write plan and results.
+    /// Output format; markdown needs --dry-run.
     #[arg(long, value_enum, default_value_t)]
     format: PlanFormat,
-    /// Save the plan of a dry run to this file.
+    /// With --dry-run, save the plan to FILE for a later --plan.
     #[arg(long, value_name = "FILE", requires = "dry_run")]
     out: Option<PathBuf>,
-    /// Apply this saved plan, once, if everything is as it was; with --dry-run, only say whether it is.
+    /// Apply a saved plan once, if nothing it rests on has changed; with --dry-run, only check that.
     #[arg(
         long,
         value_name = "FILE",
@@ -49,17 +55,17 @@ pub struct ReconcileArgs {
     plan: Option<PathBuf>,
     #[command(flatten)]
     wait: Wait,
-    /// Only this model; may be given again.
+    /// Only this model; repeat the option for several.
     #[arg(long, value_name = "NAME")]
     target: Vec<ModelName>,
-    /// Try failed generations and crashed models again now.
+    /// Retry failed generations and crashed models now.
     #[arg(long)]
     retry: bool,
     #[command(flatten)]
     limits: LimitArgs,
 }
 
-/// How plans and results are written.
+/// The output format of plans and results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum PlanFormat {
     /// For people; may change.
@@ -67,30 +73,30 @@ pub enum PlanFormat {
     Text,
     /// For programs; versioned.
     Json,
-    /// For a comment on a pull request (with --dry-run).
+    /// For a comment on a pull request; needs `--dry-run`.
     Markdown,
 }
 
-/// How long to stay.
+/// How long to wait for models.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Wait {
-    /// Make one pass and leave what loads or drains to the next.
+    /// Make one pass and exit; the next pass takes care of models that load or drain.
     #[arg(long)]
     no_wait: bool,
-    /// Give up waiting after this time; what was begun goes on [default: never].
-    #[arg(long, value_name = "T", value_parser = duration)]
+    /// Stop waiting after this time, such as 10m; models go on loading [default: no limit].
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
 }
 
 impl Wait {
-    /// How long to wait for another pass to end: not longer than for this one.
+    /// Returns how long to wait for another pass to finish: at most as long as for this one.
     pub(super) fn lock_timeout(&self, lock_timeout: Duration) -> Duration {
         self.timeout.map_or(lock_timeout, |timeout| timeout.min(lock_timeout))
     }
 }
 
 impl ReconcileArgs {
-    /// `reconcile --target NAME`, with the default limits.
+    /// Returns the arguments of `reconcile --target NAME`, with the default limits.
     pub(super) fn of_one(
         name: &ModelName,
         format: PlanFormat,
@@ -113,7 +119,7 @@ impl ReconcileArgs {
         }
     }
 
-    /// What its passes may do.
+    /// Returns what its passes may do.
     pub(super) fn limits(&self) -> Limits {
         Limits { targets: self.target.iter().cloned().collect(), retry: self.retry, ..self.limits.limits() }
     }
@@ -123,7 +129,7 @@ impl ReconcileArgs {
 pub(super) fn run(places: &Places, args: &ReconcileArgs) -> anyhow::Result<Exit> {
     let limits = args.limits();
     if args.format == PlanFormat::Markdown && !args.dry_run {
-        let message = "--format markdown shows a plan: add --dry-run".to_owned();
+        let message = "--format markdown needs --dry-run".to_owned();
         return Err(Refused { exit: Exit::Usage, message }.into());
     }
     let notify = places.settings()?.notify;
@@ -163,7 +169,7 @@ fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits, review: Optio
     Ok(exit)
 }
 
-/// Passes until nothing is left to wait for; `cause` is what makes them.
+/// Makes passes until nothing is left to wait for; the history records `cause` as their reason.
 pub(super) fn converge(
     places: &Places,
     args: &ReconcileArgs,
@@ -200,7 +206,9 @@ pub(super) fn converge(
         tell(host, notify, &places.state());
     }
     if run.out_of_time() && waits(&last, WaitKind::Progressing) {
-        complain("gave up waiting (--timeout); what was begun goes on, and the next reconcile takes it up");
+        complain(
+            "stopped waiting after --timeout; models go on loading and draining, and the next `herdsman reconcile` continues",
+        );
     }
     if let (Some(review), Some(host)) = (&run.review, &mut host) {
         review.end(host)?;
@@ -218,11 +226,11 @@ pub(super) fn converge(
     Ok(exit)
 }
 
-/// Passes that each change something and never come to rest mean that another
-/// program undoes them; better to say so than to fight it.
+/// If so many passes in a row each change something, another program is undoing
+/// them: `reconcile` ends instead of fighting it.
 const MOST_PASSES_IN_A_ROW: usize = 100;
 
-/// One `reconcile` on its way.
+/// One running `reconcile`.
 struct Run<'a> {
     args: &'a ReconcileArgs,
     notify: Option<&'a Notify>,
@@ -235,9 +243,9 @@ struct Run<'a> {
     document: Document,
     progress: Progress,
     begun: Instant,
-    /// Its first pass was made: targets are known, long logs were rotated.
+    /// Whether the first pass is over: it checks the targets and rotates long logs.
     is_under_way: bool,
-    /// Passes in a row that did something, and in which nothing worked.
+    /// Passes in a row that did something, and those in which every action failed.
     busy_passes: usize,
     futile_passes: usize,
 }
@@ -267,7 +275,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// One pass under the lock.
+    /// Makes one pass under the lock.
     fn pass(&mut self, places: &Places, host: &mut Option<Host>) -> anyhow::Result<Pass> {
         let state = places.state();
         state.create()?;
@@ -355,7 +363,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Delivers what there is to tell, without a lock and for some seconds at most.
+/// Delivers pending notifications, without the lock and for a few seconds at most.
 fn tell(host: &mut Host, notify: Option<&Notify>, state: &StateDir) {
     let now = || Timestamp(jiff::Timestamp::now().as_millisecond());
     let Some(database) = host.database_mut() else { return };
@@ -365,7 +373,9 @@ fn tell(host: &mut Host, notify: Option<&Notify>, state: &StateDir) {
     };
     match told {
         Ok(notices) => notices.iter().for_each(complain),
-        Err(error) => complain(format_args!("what is to be told is left to the next reconcile: {error}")),
+        Err(error) => {
+            complain(format_args!("notifications not sent: {error}; the next `herdsman reconcile` retries them"))
+        }
     }
 }
 
@@ -377,14 +387,7 @@ fn diagnostics(pass: &Pass) -> &[Diagnostic] {
     pass.desired.as_ref().map_or(&[], |desired| &desired.diagnostics)
 }
 
-/// All problems of all files, on standard error.
-pub(super) fn report_diagnostics(pass: &Pass) {
-    let Some(desired) = pass.desired.as_ref().filter(|d| !d.diagnostics.is_empty()) else { return };
-    // Colours are stripped where standard error is no terminal.
-    complain(crate::definition::render(&desired.diagnostics, true));
-}
-
-/// A `--target` that names nothing is a typing error, not "nothing to do".
+/// Refuses a `--target` that names nothing: a typing error, not "nothing to do".
 fn reject_unknown_targets(pass: &Pass, args: &ReconcileArgs) -> Result<(), Refused> {
     let Some(desired) = &pass.desired else { return Ok(()) };
     let known = |name: &ModelName| {
@@ -395,7 +398,7 @@ fn reject_unknown_targets(pass: &Pass, args: &ReconcileArgs) -> Result<(), Refus
     };
     let Some(unknown) = args.target.iter().find(|name| !known(name)) else { return Ok(()) };
     let nearest = closest(unknown.as_str(), desired.definitions.keys().map(ModelName::as_str));
-    let hint = nearest.map_or_else(String::new, |name| format!("; did you mean {name}?"));
-    let message = format!("--target {unknown}: no definition declares it{hint}");
+    let hint = nearest.map_or_else(String::new, |name| format!("\nhelp: did you mean {name}?"));
+    let message = format!("--target {unknown}: no definition has this name{hint}");
     Err(Refused { exit: Exit::Usage, message })
 }

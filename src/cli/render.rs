@@ -13,7 +13,7 @@ use crate::plan::{Action, ActionKind, GuardRefusal, Plan, WaitFor, WaitKind, Wai
 /// Unmanaged rows shown by name; of more, only the number.
 const UNMANAGED_SHOWN: usize = 10;
 
-/// The plan: a line per model, every reason, and a summary.
+/// Renders a plan: a line per model, every reason, and a summary.
 pub(super) fn plan(plan: &Plan, now: Timestamp) -> String {
     let mut out = String::new();
     let width = name_width(plan);
@@ -24,11 +24,11 @@ pub(super) fn plan(plan: &Plan, now: Timestamp) -> String {
         waiting_line(&mut out, waiting, width, now);
     }
     for row in plan.unmanaged.iter().take(UNMANAGED_SHOWN) {
-        line(&mut out, Style::new().dimmed(), "  .", &shown_name(&row.name), width, "ignore", "not managed");
+        line(&mut out, Style::new().dimmed(), "  .", &shown_name(&row.name), width, "ignore", "unmanaged row");
     }
     if plan.unmanaged.len() > UNMANAGED_SHOWN {
         let more = plan.unmanaged.len() - UNMANAGED_SHOWN;
-        line(&mut out, Style::new().dimmed(), "  .", "…", width, "ignore", &format!("{more} more, not managed"));
+        line(&mut out, Style::new().dimmed(), "  .", "…", width, "ignore", &format!("{more} more unmanaged rows"));
     }
     if let Some(refusal) = &plan.guard {
         guard(&mut out, refusal);
@@ -40,31 +40,31 @@ pub(super) fn plan(plan: &Plan, now: Timestamp) -> String {
     out
 }
 
-/// What a whole `reconcile` did, and how it ended; `waited`: its first plan was
-/// not the last word, although it had nothing to do; `is_all`: its last plan is
-/// of every model, and not of what was left of a saved one.
+/// Renders what a whole `reconcile` did, and how it ended. `waited`: the first
+/// plan had nothing to do, but models were still loading or draining. `is_all`:
+/// the last plan covers every model, not only the rest of a saved plan.
 pub(super) fn result(document: &Document, last: &Plan, waited: bool, is_all: bool, now: Timestamp) -> String {
     let matching = if is_all { format!(" {}", match_summary(last)) } else { String::new() };
     let mut out = String::new();
     let done = document.done();
     if done.is_empty() && !document.has_failures() {
-        return if waited { format!("Done: waited.{matching}\n{}", stuck(last, now)) } else { out };
+        return if waited { format!("Done: nothing to change.{matching}\n{}", stuck(last, now)) } else { out };
     }
     for failure in document.failures() {
         let _ = writeln!(out, "{} {failure}", styled(AnsiColor::Red.on_default(), "failed:"));
     }
-    let mut line = String::from(if done.is_empty() { "Done: nothing" } else { "Done: " });
+    let mut line = String::from(if done.is_empty() { "Done: nothing changed" } else { "Done: " });
     let parts: Vec<String> = done.iter().map(|(kind, number)| format!("{number} {}", past(*kind))).collect();
     line.push_str(&parts.join(", "));
     if document.failed_starts() > 0 {
-        let _ = write!(line, "; {} failed", count(document.failed_starts(), "start"));
+        let _ = write!(line, "; {} failed to start", count(document.failed_starts(), "model"));
     }
     let _ = writeln!(out, "{line}.{matching}");
     out.push_str(&stuck(last, now));
     out
 }
 
-/// What is still not as it should be is worth a line each, once it is final.
+/// Renders a line for each model that does not match its definition in the end.
 pub(super) fn stuck(last: &Plan, now: Timestamp) -> String {
     let mut out = String::new();
     let width = name_width(last);
@@ -74,7 +74,7 @@ pub(super) fn stuck(last: &Plan, now: Timestamp) -> String {
     out
 }
 
-/// `Plan: 1 to create.`, or that there is nothing to do.
+/// Renders `Plan: 1 to create.`, or `No changes.`
 pub(super) fn summary(plan: &Plan) -> String {
     let mut parts = Vec::new();
     for kind in ActionKind::ALL {
@@ -97,7 +97,7 @@ fn waits_its_turn(waiting: &Waiting) -> bool {
     matches!(waiting.on, WaitFor::RestartSlot { .. })
 }
 
-/// `12 models match their definitions.`, and how many do not.
+/// Renders `12 models match their definitions.`, and how many do not.
 pub(super) fn match_summary(plan: &Plan) -> String {
     let verb = if plan.matching == 1 { "matches its definition" } else { "match their definitions" };
     let mut text = format!("{} {verb}", count(plan.matching, "model"));
@@ -160,14 +160,15 @@ fn styled(style: Style, text: &str) -> String {
 fn guard(out: &mut String, refusal: &GuardRefusal) {
     let _ = writeln!(
         out,
-        "\nRefused: this would delete {} of {}. Nothing is deleted or created.",
+        "\nRefused: this would delete {} of {}. herdsman deletes and creates nothing until you confirm.",
         refusal.deletions.len(),
         count(refusal.managed, "managed model")
     );
     for (old, new) in &refusal.renames {
-        let _ = writeln!(out, "  {new} uses the weights of {old}: a rename? Then set name = \"{old}\" in its file.");
+        let _ =
+            writeln!(out, "  {new} uses the weights of {old}. If it is a rename, set name = \"{old}\" in its file.");
     }
-    let _ = writeln!(out, "  If it is meant: --max-deletes {}", refusal.deletions.len());
+    let _ = writeln!(out, "  To confirm: --max-deletes {}", refusal.deletions.len());
 }
 
 fn name_width(plan: &Plan) -> usize {
@@ -181,7 +182,7 @@ fn name_width(plan: &Plan) -> usize {
         .min(ModelName::MAX_LENGTH)
 }
 
-/// A row's name may be any text: it goes to a terminal.
+/// Escapes the name of a row, which may be any text, for a terminal.
 fn shown_name(name: &str) -> String {
     if name.chars().any(char::is_control) { format!("{name:?}") } else { name.to_owned() }
 }
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_of_every_kind_reads_as_it_should() {
+    fn renders_every_kind_of_action_and_wait() {
         let added = |file: &str, state| Reason::DefinitionAdded { origin: Origin::new(file, 0), state };
         let drift = ColumnDrift { column: "ctx_size".into(), recorded: "8192".into(), found: "1".into() };
         let restart = || changed("ctx_size", "8192", "16384", Impact::Restart, 7);
@@ -292,14 +293,14 @@ mod tests {
                                    ctx_size 8192 -> 16384   models.d/_defaults.toml:7
           ! flaky         wait     crashed 3 times in a row, waiting to retry: ended by SIGSEGV
           . mistral       wait     the llama-server binary changed on disk; restart with --upgrade-binary
-          . "hand\nmade"  ignore   not managed
+          . "hand\nmade"  ignore   unmanaged row
 
         Plan: 2 to create, 1 to update, 2 to restart (1 now), 1 to start, 1 to stop, 1 to delete, 1 to adopt.
         "#);
     }
 
     #[test]
-    fn a_refusal_says_what_it_refuses_hints_at_renames_and_how_to_insist() {
+    fn a_refusal_lists_deletions_hints_at_renames_and_names_the_option() {
         let refusal =
             GuardRefusal { deletions: vec![name("a"), name("b")], managed: 2, renames: vec![(name("a"), name("c"))] };
         let plan = Plan {
@@ -312,9 +313,9 @@ mod tests {
           ! b  wait     refused by the mass-delete guard (--max-deletes)
           ! c  wait     refused by the mass-delete guard (--max-deletes)
 
-        Refused: this would delete 2 of 2 managed models. Nothing is deleted or created.
-          c uses the weights of a: a rename? Then set name = "a" in its file.
-          If it is meant: --max-deletes 2
+        Refused: this would delete 2 of 2 managed models. herdsman deletes and creates nothing until you confirm.
+          c uses the weights of a. If it is a rename, set name = "a" in its file.
+          To confirm: --max-deletes 2
 
         No changes. 0 models match their definitions, 3 do not (yet).
         "#);

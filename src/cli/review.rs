@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use super::open::{Refused, pass_and_tell};
+use super::open::{pass_and_tell, report_diagnostics};
 use super::output::complain;
-use super::reconcile::report_diagnostics;
-use super::{Exit, Places};
+use super::{Exit, Places, Refused};
 use crate::database::Applied;
 use crate::host::{Host, HostError};
 use crate::model::ModelName;
@@ -13,7 +12,7 @@ use crate::pass::review::{self, Changed, Here, Saved};
 use crate::pass::{Goal, Order, Pass, pass_if, read};
 use crate::plan::Limits;
 
-/// Differences that are told; of more, only the number.
+/// The most differences to list; of more, only the number.
 const MOST_TOLD: usize = 50;
 
 /// Saves the plan of a dry run.
@@ -22,27 +21,26 @@ pub(super) fn save(places: &Places, path: &Path, seen: &Pass, limits: &Limits) -
     review::write(path, &saved)?;
     let path = path.display();
     complain(format_args!(
-        "saved as {path}; with the same options, `herdsman reconcile --plan {path}` does this and nothing else"
+        "saved the plan as {path}; with the same options, `herdsman reconcile --plan {path}` applies exactly this plan"
     ));
     Ok(())
 }
 
-/// A saved plan that is to be applied, once.
+/// A saved plan to apply, once.
 pub(super) struct Review {
     saved: Saved,
     here: Here,
     /// The file, for people.
     path: String,
     begun: bool,
-    /// Models whose definition changed meanwhile, as told.
+    /// Models whose definition changed meanwhile; each is reported once.
     edited: Vec<ModelName>,
-    /// What became of those that left the scope: later passes do not look at them.
+    /// The exit code of those that left the scope: later passes do not look at them.
     left: Exit,
 }
 
 impl Review {
-    /// Reads the plan; refuses one that was made elsewhere before anything is
-    /// made here.
+    /// Reads the plan. Refuses one from another place before it changes anything.
     pub(super) fn open(places: &Places, path: &Path) -> anyhow::Result<Self> {
         let saved = review::read(path)?;
         let here = here(places)?;
@@ -62,14 +60,14 @@ impl Review {
         self.saved.port_range()
     }
 
-    /// Whether it can still be applied, as far as a look tells.
+    /// Checks whether the plan can still be applied.
     pub(super) fn check(&self, host: &Host, seen: &Pass) -> anyhow::Result<()> {
         let before = host.database().map(|database| database.applied_plan(&self.saved.plan_id)).transpose();
         self.refuse_if_applied(before.map_err(HostError::from)?.flatten())?;
         self.refuse_if(review::changes(&self.saved, seen, &self.here))
     }
 
-    /// A pass: the first only if everything is as it was, and recorded as begun
+    /// Makes a pass: the first only if nothing has changed, and recorded as begun
     /// before its first effect.
     pub(super) fn pass(&mut self, host: &mut Host, order: Order<'_>) -> anyhow::Result<Pass> {
         let cause = &format!("reconcile --plan {}", self.saved.plan_id);
@@ -81,7 +79,7 @@ impl Review {
             |host| read(host, Goal::Definitions),
             Order { cause, ..order },
             |host, seen| {
-                // What is wrong with a file may be why.
+                // A problem in a file may be the cause.
                 self.check(host, seen).inspect_err(|_| report_diagnostics(seen))?;
                 self.refuse_if_applied(host.begin_plan(&self.saved.plan_id)?)
             },
@@ -91,14 +89,14 @@ impl Review {
         made
     }
 
-    /// After a pass: what it finished leaves the scope. Tells of what left it
-    /// by an edit.
+    /// Takes what a pass finished out of the scope. Reports models that leave it
+    /// because of an edit.
     pub(super) fn carry_on(&mut self, limits: &mut Limits, last: &Pass) {
         let Some(approved) = &mut limits.approved else { return };
         for name in last.desired.iter().flat_map(|desired| approved.edited(desired)) {
             if !self.edited.contains(name) {
                 complain(format_args!(
-                    "{name}: its definition changed meanwhile; the rest is left to the next reconcile"
+                    "{name}: its definition changed meanwhile; the next `herdsman reconcile` does the rest"
                 ));
                 self.edited.push(name.clone());
             }
@@ -111,12 +109,12 @@ impl Review {
         }
     }
 
-    /// What later passes do not tell: something of it was left undone.
+    /// Returns the exit code for what was left undone, which later passes do not see.
     pub(super) fn exit(&self) -> Exit {
         if self.edited.is_empty() { self.left } else { self.left.and(Exit::Failed) }
     }
 
-    /// Records that it was applied to its end.
+    /// Records that the plan was applied completely.
     pub(super) fn end(&self, host: &mut Host) -> Result<(), HostError> {
         host.end_plan(&self.saved.plan_id)
     }
@@ -125,13 +123,13 @@ impl Review {
         let Some(Applied { begun_at, ended_at }) = before else { return Ok(()) };
         let time = |at: crate::model::Timestamp| jiff::Timestamp::from_millisecond(at.0).unwrap_or_default();
         let when = match ended_at {
-            Some(ended) => format!("was applied at {:.0}", time(ended)),
+            Some(ended) => format!("was already applied at {:.0}", time(ended)),
             None => format!(
-                "was begun at {:.0}, and is under way or was cut off; what it had begun is in the next plan",
+                "was begun at {:.0} and is still running or was interrupted; a new plan shows what is left",
                 time(begun_at)
             ),
         };
-        Err(self.refused(&format!("{when}; a plan is applied once")))
+        Err(self.refused(&format!("{when}; a plan can be applied only once")))
     }
 
     fn refuse_if(&self, changed: Vec<Changed>) -> anyhow::Result<()> {
@@ -142,13 +140,13 @@ impl Review {
         if changed.len() > MOST_TOLD {
             lines.push(format!("\n  … and {} more", changed.len() - MOST_TOLD));
         }
-        Err(self.refused(&format!("does not hold any more:{}", lines.concat())))
+        Err(self.refused(&format!("is out of date:{}", lines.concat())))
     }
 
     fn refused(&self, why: &str) -> anyhow::Error {
         let path = &self.path;
         let message = format!(
-            "the saved plan {path} {why}\nNothing was changed. For a plan of what is to be done now: herdsman reconcile --dry-run --out {path}"
+            "the saved plan {path} {why}\nNothing was changed.\nhelp: make a new plan: herdsman reconcile --dry-run --out {path}"
         );
         Refused { exit: Exit::Refused, message }.into()
     }

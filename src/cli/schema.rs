@@ -7,9 +7,11 @@ use crate::definition::{Catalogue, FileKind, schema};
 
 /// `herdsman schema`
 #[derive(Debug, Args)]
-#[command(after_help = "The options are those of llama-server b10434, or of the one that --llama-server names.")]
+#[command(
+    after_help = "The options in the schema are those of llama-server b10434, or of the binary given with --llama-server."
+)]
 pub struct SchemaArgs {
-    /// The schema of _defaults.toml instead.
+    /// Print the schema of _defaults.toml instead.
     #[arg(long)]
     defaults: bool,
 }
@@ -17,8 +19,7 @@ pub struct SchemaArgs {
 /// Prints the schema.
 ///
 /// # Errors
-/// The llama-server that was named is not usable, or standard output cannot be
-/// written.
+/// The given llama-server is not usable, or standard output cannot be written.
 pub(super) fn run(places: &Places, args: &SchemaArgs) -> anyhow::Result<Exit> {
     let catalogue = places.stated_catalogue()?.unwrap_or_else(Catalogue::embedded);
     let kind = if args.defaults { FileKind::Defaults } else { FileKind::Definition };

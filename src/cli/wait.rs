@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::open::Refused;
+use super::open::report_diagnostics;
 use super::output::{complain, print};
-use super::reconcile::report_diagnostics;
-use super::{Exit, Places, duration, render};
+use super::{Exit, Places, Refused, duration, render};
 use crate::definition::LoadError;
 use crate::host::{Host, HostError};
 use crate::model::text;
@@ -18,26 +17,30 @@ use crate::plan::{Limits, WaitKind};
 
 /// Arguments of `wait`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  herdsman wait --commit origin/main --timeout 15m")]
 pub struct WaitArgs {
-    /// Until this commit, or a later one that has it in it, is what runs here.
+    /// Wait for this commit, or for a later one that contains it [default: the definitions as they are].
     #[arg(long, value_name = "SHA")]
     commit: Option<String>,
     /// Give up after this time.
-    #[arg(long, value_name = "T", default_value = "5m", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     timeout: Duration,
-    /// How long everything has to stay as declared, without a crash.
-    #[arg(long, value_name = "T", default_value = "10s", value_parser = duration)]
+    /// Require every model to match its definition for this long, without a crash.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     stable_for: Duration,
 }
 
-/// How often to look; a process that exits is seen at once.
+/// How often to look; the exit of a process is seen at once.
 const POLL: Duration = Duration::from_millis(250);
 
-/// Runs the command: it looks, and changes nothing.
+/// Runs the command. It only looks and changes nothing.
 pub(super) fn run(places: &Places, args: &WaitArgs) -> anyhow::Result<Exit> {
     if args.stable_for > args.timeout {
         let [stable, timeout] = [args.stable_for, args.timeout].map(text::duration);
-        let message = format!("--stable-for {stable} is longer than --timeout {timeout}: that can never be seen");
+        let message =
+            format!("--stable-for {stable} is longer than --timeout {timeout}, so the wait can never succeed");
         return Err(Refused { exit: Exit::Usage, message }.into());
     }
     let begun = Instant::now();
@@ -51,33 +54,35 @@ pub(super) fn run(places: &Places, args: &WaitArgs) -> anyhow::Result<Exit> {
             }
         }
         let (state, verdict) = match &seen {
-            Seen::NotYet(why) => {
+            Standing::NotYet(why) => {
                 vigil.interrupted();
-                (format!("waits: {why}"), Verdict::NotYet)
+                (format!("waiting: {why}"), Verdict::NotYet)
             }
-            Seen::Machine { pass, .. } => {
+            Standing::Machine { pass, .. } => {
                 let verdict = vigil.judge(pass, begun.elapsed());
                 (state(&verdict, pass), verdict)
             }
         };
         match (verdict, &seen) {
-            (Verdict::Reached, Seen::Machine { what, pass, .. }) => {
+            (Verdict::Reached, Standing::Machine { what, pass, .. }) => {
                 let healthy = text::duration(args.stable_for);
                 let models = render::match_summary(&pass.plan);
-                print(format_args!("{what} is as declared, and was for {healthy}: {models}\n"))?;
+                print(format_args!("{what} is in sync and has been healthy for {healthy}: {models}\n"))?;
                 return Ok(Exit::Converged);
             }
-            (Verdict::Never, Seen::Machine { what, pass, .. }) => {
+            (Verdict::Never, Standing::Machine { what, pass, .. }) => {
                 report_diagnostics(pass);
-                return Err(given_up(&format!("{what} will not be as declared without you"), Some(pass)));
+                return Err(given_up(&format!("{what} is not in sync, and waiting does not help"), Some(pass)));
             }
             _ if begun.elapsed() >= args.timeout => {
                 let waited = text::duration(args.timeout);
                 return Err(match &seen {
-                    Seen::NotYet(why) => given_up(&format!("gave up after {waited}: {why}"), None),
-                    Seen::Machine { what, pass, .. } => {
-                        let still = if matches!(verdict, Verdict::Settling(_)) { "for long enough" } else { "yet" };
-                        let why = format!("gave up after {waited}: {what} is not as declared {still}");
+                    Standing::NotYet(why) => given_up(&format!("gave up after {waited}: {why}"), None),
+                    Standing::Machine { what, pass, .. } => {
+                        let is_settling = matches!(verdict, Verdict::Settling(_));
+                        let how =
+                            if is_settling { "has not been in sync for long enough" } else { "is not in sync yet" };
+                        let why = format!("gave up after {waited}: {what} {how}");
                         given_up(&(why + nobody(places, pass)?), Some(pass))
                     }
                 });
@@ -95,8 +100,8 @@ pub(super) fn run(places: &Places, args: &WaitArgs) -> anyhow::Result<Exit> {
 }
 
 /// What a look found.
-enum Seen {
-    /// What is asked for is not what is read, or cannot be read now.
+enum Standing {
+    /// The commit is not the one that is read, or the files cannot be read now.
     NotYet(String),
     /// How things stand.
     Machine {
@@ -107,8 +112,8 @@ enum Seen {
     },
 }
 
-impl Seen {
-    /// What a person must know of the database.
+impl Standing {
+    /// Takes the notices about the database.
     fn notices(&mut self) -> Vec<String> {
         match self {
             Self::NotYet(_) => Vec::new(),
@@ -116,7 +121,7 @@ impl Seen {
         }
     }
 
-    /// Until the next look: a server that ends is seen at once.
+    /// Waits until the next look; the exit of a server ends the wait.
     fn pause(&mut self, time: Duration) {
         match self {
             Self::NotYet(_) => std::thread::sleep(time),
@@ -125,12 +130,12 @@ impl Seen {
     }
 }
 
-fn look(places: &Places, args: &WaitArgs) -> anyhow::Result<Seen> {
-    // Before the definitions are read: they are at least as new.
+fn look(places: &Places, args: &WaitArgs) -> anyhow::Result<Standing> {
+    // Asked before the definitions are read, so that these are at least as new.
     let what = match &args.commit {
         None => places.models_dir.display().to_string(),
         Some(commit) => match deployed(&places.resolve().models_dir(), places.revision(), commit)? {
-            Deployed::NotYet(why) => return Ok(Seen::NotYet(why)),
+            Deployed::NotYet(why) => return Ok(Standing::NotYet(why)),
             Deployed::In { wanted, read } if wanted == read => wanted.short().to_owned(),
             Deployed::In { wanted, read } => format!("{} (in {})", wanted.short(), read.short()),
         },
@@ -141,19 +146,19 @@ fn look(places: &Places, args: &WaitArgs) -> anyhow::Result<Seen> {
         .map(Host::asking_nobody)
         .and_then(|mut host| Ok((pass::look(&mut host, Goal::Definitions, &limits)?, host)));
     match seen {
-        Ok((pass, host)) => Ok(Seen::Machine { what, pass: Box::new(pass), host: Box::new(host) }),
-        // Somebody is at work on the files.
+        Ok((pass, host)) => Ok(Standing::Machine { what, pass: Box::new(pass), host: Box::new(host) }),
+        // Somebody is changing the files.
         Err(HostError::Load(problem @ (LoadError::GitBusy { .. } | LoadError::Unsettled { .. }))) => {
-            Ok(Seen::NotYet(problem.to_string()))
+            Ok(Standing::NotYet(problem.to_string()))
         }
         Err(error) => Err(error.into()),
     }
 }
 
-/// How things stand.
+/// Describes how things stand.
 fn state(verdict: &Verdict, pass: &Pass) -> String {
     match verdict {
-        Verdict::Reached | Verdict::Settling(_) => "as declared; waits whether it stays so".to_owned(),
+        Verdict::Reached | Verdict::Settling(_) => "in sync; checking that it stays so".to_owned(),
         Verdict::NotYet | Verdict::Never if pass.plan.actions.is_empty() => {
             let waits = pass.plan.waiting.iter().filter(|waiting| waiting.on.kind() != WaitKind::Note);
             let waits: Vec<String> = waits.map(|waiting| format!("{}: {}", waiting.model, waiting.on)).collect();
@@ -163,13 +168,13 @@ fn state(verdict: &Verdict, pass: &Pass) -> String {
     }
 }
 
-/// Where there is something to do and nobody who does it.
+/// Returns the advice to reconcile, if changes are pending and no watcher runs.
 fn nobody(places: &Places, pass: &Pass) -> anyhow::Result<&'static str> {
     let idle = !pass.plan.actions.is_empty() && !places.state().has_watcher()?;
-    Ok(if idle { "; no `herdsman watch` runs here, so it needs a `herdsman reconcile`" } else { "" })
+    Ok(if idle { "\nhelp: no watcher is running; run `herdsman reconcile`" } else { "" })
 }
 
-/// The end without success: the plan says what is missing.
+/// Makes the error of a wait without success; the plan says what is missing.
 fn given_up(why: &str, pass: Option<&Pass>) -> anyhow::Error {
     let exit = pass.map_or(Exit::Failed, |pass| Exit::of_pass(pass).and(Exit::Failed));
     let plan = pass.map(|pass| format!("\n{}", render::plan(&pass.plan, pass.now).trim_end())).unwrap_or_default();

@@ -15,37 +15,41 @@ use crate::watch::{self, Pace};
 
 /// Arguments of `watch`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  herdsman watch
+  herdsman watch --from-git origin/main --metrics 127.0.0.1:9090")]
 pub struct WatchArgs {
-    /// Look at everything at least this often.
-    #[arg(long, value_name = "T", default_value = "30s", value_parser = duration)]
+    /// Check everything at least this often.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     resync: Duration,
-    /// How long files must have been quiet before they are read.
-    #[arg(long, value_name = "T", default_value = "200ms", value_parser = duration)]
+    /// Read files once they have not changed for this long.
+    #[arg(long, value_name = "DURATION", default_value = "200ms", value_parser = duration)]
     debounce: Duration,
-    /// Look at the files every T [2s] instead of waiting for events: for file systems that give none.
-    #[arg(long, value_name = "T", num_args = 0..=1, default_missing_value = "2s", value_parser = duration)]
+    /// Check the files every DURATION (default 2s) instead of waiting for events, for network file systems.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "2s", value_parser = duration)]
     poll: Option<Duration>,
-    /// Answer http://ADDR/metrics for Prometheus, such as 127.0.0.1:9090.
+    /// Serve Prometheus metrics at http://ADDR/metrics; ADDR is HOST:PORT, such as 127.0.0.1:9090.
     #[arg(long, value_name = "ADDR")]
     metrics: Option<String>,
-    /// How to write the log, on standard error.
-    #[arg(long, value_enum, default_value_t)]
+    /// Format of the log on standard error.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
     #[command(flatten)]
     limits: LimitArgs,
 }
 
-/// How the log is written.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// For people.
     #[default]
     Human,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Runs the command: until a signal ends it.
+/// Runs the command until SIGTERM or SIGINT.
 pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     let host_settings = places.settings()?;
     let notify = host_settings.notify.as_ref();
@@ -65,19 +69,19 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     let settings = Settings { poll: args.poll, lock_timeout, rotation: args.limits.rotation() };
     let mut machine = Machine::new(host, state, watch_lock, settings)
         .and_then(|machine| machine.counting(metrics).telling(notify))
-        .map_err(|error| anyhow::anyhow!("cannot begin to watch: {error}; too many open files or threads?"))?;
+        .map_err(|error| anyhow::anyhow!("cannot start watching: {error}; too many open files or threads?"))?;
     let pace = Pace { resync: args.resync.max(Duration::from_millis(100)), debounce: args.debounce };
     tracing::info!(
         version = env!("HERDSMAN_VERSION"),
-        "watches {}{}; ends on SIGTERM or SIGINT and leaves every server running",
+        "watching {}{} (Ctrl-C stops the watcher; servers keep running)",
         places.models_dir.display(),
-        places.revision().map(|revision| format!(" of {revision}")).unwrap_or_default(),
+        places.revision().map(|revision| format!(" at {revision}")).unwrap_or_default(),
     );
     watch::run(&mut machine, pace, &args.limits.limits());
     if std::process::id() == 1 {
-        tracing::info!("ends, and as process 1 every server with it");
+        tracing::info!("stopping; the watcher is process 1, so every server stops too");
     } else {
-        tracing::info!("ends; every server runs on");
+        tracing::info!("stopping; servers keep running");
     }
     Ok(Exit::Converged)
 }
@@ -85,7 +89,7 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
 fn serve_metrics(address: &str) -> anyhow::Result<Metrics> {
     let metrics = Metrics::new()?;
     let at = listen(address, metrics.clone())?;
-    tracing::info!("tells Prometheus at http://{at}/metrics");
+    tracing::info!("serving metrics at http://{at}/metrics");
     Ok(metrics)
 }
 
@@ -95,7 +99,7 @@ fn log_to_stderr(format: LogFormat) {
         .with_writer(std::io::stderr)
         .with_ansi(colours)
         .with_target(false)
-        // There is no place left to tell that standard error is closed.
+        // If standard error is closed there is no place left to report it.
         .log_internal_errors(false);
     match format {
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
@@ -111,8 +115,8 @@ fn is_journal() -> bool {
     std::env::var("JOURNAL_STREAM").is_ok_and(|journal| journal == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-/// A person reads the message, which names the model and says what is done;
-/// beside it only what made the pass, and how long it took.
+/// Writes the message, which names the model and the action, and beside it only
+/// the cause of the pass and how long the action took.
 fn human_fields() -> impl for<'w> tracing_subscriber::fmt::FormatFields<'w> + Send + Sync + 'static {
     tracing_subscriber::fmt::format::debug_fn(|out, field, value| match field.name() {
         "message" => write!(out, "{value:?}"),

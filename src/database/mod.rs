@@ -38,7 +38,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use serde_json::{Map, Value as Json};
 
 use crate::model::{Change, Channel, EventRecord, GenerationRecord, ModelName, Records, Timestamp};
-use crate::notify::Known;
+use crate::notify::Announced;
 use crate::sys::failpoint::{Point, reach};
 
 mod applied;
@@ -203,7 +203,7 @@ impl Database {
     ///
     /// # Errors
     /// The file cannot be read, or a trouble in it is not what herdsman wrote.
-    pub fn told(&self) -> Result<Known, DatabaseError> {
+    pub fn told(&self) -> Result<Announced, DatabaseError> {
         self.read(notifications::known)
     }
 

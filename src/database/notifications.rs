@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::Problem;
 use super::fields::{name, time, unreadable, word};
 use crate::model::{Channel, Letter, ModelName, NewsKind, Status, Telling, Timestamp, Trouble};
-use crate::notify::Known;
+use crate::notify::Announced;
 
 /// How long what was given up is shown.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -107,7 +107,7 @@ fn post(connection: &Connection, letter: &Letter) -> Result<(), Problem> {
     Ok(())
 }
 
-pub(super) fn known(connection: &Connection) -> Result<Known, Problem> {
+pub(super) fn known(connection: &Connection) -> Result<Announced, Problem> {
     let begun = connection
         .query_row("SELECT EXISTS (SELECT 1 FROM herdsman_meta WHERE key = ?1)", [SINCE], |row| row.get(0))?;
     let mut statement = connection
@@ -118,7 +118,7 @@ pub(super) fn known(connection: &Connection) -> Result<Known, Problem> {
         let (name, trouble) = trouble(row).map_err(|error| unreadable("herdsman_troubles", "?", error))?;
         troubles.entry(name).or_default().push(trouble);
     }
-    Ok(Known { begun, troubles })
+    Ok(Announced { begun, troubles })
 }
 
 fn trouble(row: &Row<'_>) -> rusqlite::Result<(ModelName, Trouble)> {

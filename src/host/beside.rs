@@ -15,7 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Told that an answer is there which somebody went on without.
+/// Called when an answer arrives that somebody went on without.
 pub(super) type Bell = Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>;
 
 /// Questions of one kind, by what tells them apart.
@@ -135,7 +135,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(30);
 
     #[test]
-    fn asks_once_and_rings_for_whoever_went_on_without_the_answer() {
+    fn asks_once_and_rings_for_those_who_went_on_without_the_answer() {
         let (bell, rung) = (Bell::default(), Arc::new(AtomicU32::new(0)));
         let counts = Arc::clone(&rung);
         let _set = bell.set(Box::new(move || {

@@ -1,5 +1,4 @@
-//! The llama-servers of this machine: which there are, and what they say of
-//! themselves.
+//! The llama-servers of this machine: which there are, and which options they have.
 //!
 //! ```text
 //!   look   a `binary`    -> file and identity     every pass
@@ -7,9 +6,9 @@
 //! ```
 //!
 //! Both run in threads of their own: a program that never answers, or a file
-//! system that does not respond, keeps only its own models waiting. That a
-//! program did not answer in time is an answer, too: remembered as long as its
-//! files are the same, for [`SILENCE`] at most.
+//! system that does not respond, delays only its own models. A program that does
+//! not answer in time is remembered as silent while its files stay the same, for
+//! [`SILENCE`] at most.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -53,7 +52,7 @@ pub(super) struct Binaries {
     answers: Beside<BinaryIdentity, Answer>,
     /// The options that were read from `cache`.
     recalled: Mutex<BTreeMap<BinaryIdentity, Arc<Catalogue>>>,
-    known: Mutex<BTreeMap<Option<String>, Result<Known, Unusable>>>,
+    known: Mutex<BTreeMap<Option<String>, Result<Usable, Unusable>>>,
     /// Says which llama-servers definitions may name.
     pub policy: Option<Arc<Policy>>,
     leash: Option<Leash>,
@@ -61,7 +60,7 @@ pub(super) struct Binaries {
 }
 
 /// A usable llama-server and the options it knows.
-type Known = (Binary, Arc<Catalogue>);
+type Usable = (Binary, Arc<Catalogue>);
 
 /// What a llama-server said of itself, and whether that is on the disk.
 type Answer = Arc<(Result<Heard, BinaryProblem>, AtomicBool)>;
@@ -82,7 +81,7 @@ impl Binaries {
             recalled: Mutex::default(),
             known: Mutex::default(),
             policy: None,
-            // Without one what it asks ends by itself, in time.
+            // Without a leash, a dry run still ends at its time limit.
             leash: Leash::new().ok(),
             bell,
         }
@@ -106,7 +105,7 @@ impl Binaries {
         self.answers.settle(deadline);
     }
 
-    /// What ends with this one.
+    /// The leash: what it holds ends with this one.
     pub fn leash(&self) -> Option<&Leash> {
         self.leash.as_ref()
     }
@@ -122,7 +121,7 @@ impl Binaries {
     }
 
     /// The one that is meant by a definition's `binary`.
-    pub fn find(&self, declared: Option<&str>) -> Result<Known, Unusable> {
+    pub fn find(&self, declared: Option<&str>) -> Result<Usable, Unusable> {
         let key = declared.map(str::to_owned);
         if let Some(known) = lock(&self.known).get(&key) {
             return known.clone();
@@ -135,8 +134,8 @@ impl Binaries {
         found
     }
 
-    /// The one that is meant by a definition's `binary`, to be run. Who asks
-    /// nobody takes the default one for good before it was ever asked.
+    /// The one that is meant by a definition's `binary`, to run. A host that asks no
+    /// program trusts the default one before its first answer.
     pub fn program(&self, declared: Option<&str>) -> Result<Binary, Unusable> {
         match self.find(declared) {
             Ok((binary, _)) => Ok(binary),
@@ -145,8 +144,8 @@ impl Binaries {
         }
     }
 
-    /// Whether its command lines may be checked: who asks nobody runs only what
-    /// is known to be a llama-server.
+    /// Whether its command lines may be checked: a host that asks no program runs
+    /// only what is known to be a llama-server.
     pub fn may_check(&self, identity: &BinaryIdentity) -> bool {
         self.asks || self.recall(identity).is_some()
     }
@@ -156,7 +155,7 @@ impl Binaries {
         let look = move || look(declared.as_deref(), default.as_deref(), policy.as_deref()).map_err(Unusable::from);
         self.looks.get(key, PATIENCE, look).unwrap_or_else(|| {
             let name = key.as_deref().or(self.default.as_deref()).unwrap_or("llama-server");
-            let problem = format!("{name} cannot be looked at: its file system does not respond");
+            let problem = format!("cannot read {name}: its file system is not responding");
             Err(Unusable { problem, is_pending: false })
         })
     }
@@ -175,7 +174,7 @@ impl Binaries {
         }
         if !self.asks {
             let problem =
-                format!("the options of {} are not known yet; `herdsman reconcile` asks for them", path.display());
+                format!("the options of {} are not known yet; `herdsman reconcile` reads them", path.display());
             return Err(Unusable { problem, is_pending: true });
         }
         let (asked, leash) = (binary.clone(), self.leash.clone());
@@ -235,7 +234,7 @@ impl Drop for Binaries {
     }
 }
 
-/// What is said of a llama-server that did not answer `question`.
+/// Returns the problem of a llama-server that did not answer `question`.
 pub(super) fn silent(path: &Path, question: &'static str) -> BinaryProblem {
     BinaryProblem::Silent { path: path.to_owned(), question, after: binary::PATIENCE }
 }
@@ -243,7 +242,7 @@ pub(super) fn silent(path: &Path, question: &'static str) -> BinaryProblem {
 fn look(declared: Option<&str>, default: Option<&str>, policy: Option<&Policy>) -> Result<Binary, String> {
     let named = declared.or(default);
     let path = binary::locate(named, std::env::var_os("PATH").as_deref()).map_err(|p| p.to_string())?;
-    // It is run to ask for its options, so this comes before.
+    // Checked first, because reading its options runs it.
     if let (Some(policy), Some(_)) = (policy, declared) {
         policy.allows_binary(&path)?;
     }
@@ -259,7 +258,7 @@ fn ask(binary: &Binary, leash: Option<&Leash>) -> Result<Heard, BinaryProblem> {
     match binary::identify(&binary.path) {
         Ok(now) if now == binary.identity => heard,
         _ => {
-            let why = "was replaced while it was asked".to_owned();
+            let why = "was replaced while it ran".to_owned();
             Err(BinaryProblem::Failed { path: binary.path.clone(), why })
         }
     }

@@ -137,7 +137,7 @@ fn check(launch: &Launch, weights: &[PathBuf], leash: Option<&Leash>) -> Result<
     match binary::dry_run_on(&launch.binary, &launch.args, &launch.env, leash) {
         Ok(Verdict::Accepted) => Ok(()),
         Ok(Verdict::Refused { message }) => {
-            Err(Problem::Refused(format!("llama-server refuses its options: {message}")))
+            Err(Problem::Refused(format!("llama-server rejects its options: {message}")))
         }
         Err(silent @ BinaryProblem::Silent { .. }) => Err(Problem::Silent(silent)),
         Err(problem) => Err(Problem::Refused(problem.to_string())),

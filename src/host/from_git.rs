@@ -1,4 +1,4 @@
-//! Definitions that are taken from a commit instead of the work tree.
+//! Definitions from a commit instead of the work tree.
 //!
 //! Every look asks Git which commit the revision names now, and reads the files
 //! of another one only. Uncommitted edits, a half-done checkout or a directory
@@ -15,14 +15,14 @@ use crate::sys::trust::{self, Untrusted};
 #[derive(Debug, thiserror::Error)]
 pub enum RevisionError {
     /// There is no repository.
-    #[error("{} is in no Git repository, of which {revision:?} could be read: see --models-dir and --from-git; a bare one is not read, but a clone without a checkout is (git clone --no-checkout)", dir.display())]
+    #[error("{} is not in a Git repository, so {revision:?} cannot be read; check --models-dir and --from-git (a bare repository does not work, but a clone without a checkout does: git clone --no-checkout)", dir.display())]
     NoRepository {
         /// The revision.
         revision: String,
         /// The directory of definitions.
         dir: PathBuf,
     },
-    /// Git does not give it.
+    /// Git cannot read it.
     #[error(transparent)]
     Git(#[from] GitError),
     /// Others can change the repository.

@@ -47,10 +47,10 @@ pub struct Host {
     loader: Loader,
     /// `None`: definitions are those in the directory.
     from_git: Option<FromGit>,
-    /// `None`: there is nobody to tell.
+    /// `None` without notifications.
     teller: Option<Teller>,
     git: Asker,
-    /// What Git is the cause of, and was not told yet.
+    /// Problems of Git that were not reported yet.
     git_notice: Option<String>,
     policy: PolicySource,
     /// What the policy allows to be started, as of this pass.
@@ -60,9 +60,8 @@ pub struct Host {
 }
 
 impl Host {
-    /// A host that may change things. The state directory is made if needed,
-    /// and so is the database; a damaged one is set aside. Call it under the
-    /// lock of the pass.
+    /// Opens the host for changes. Creates the state directory and the database if
+    /// needed, and sets a damaged database aside. Call it under the lock of the pass.
     ///
     /// # Errors
     /// The state directory or the database cannot be used.
@@ -79,7 +78,7 @@ impl Host {
         Self::new(places, &id, store, policy)
     }
 
-    /// A host that only looks, and writes nothing at all.
+    /// Opens the host for a look; nothing is written.
     ///
     /// # Errors
     /// The state directory or the database cannot be read.
@@ -117,15 +116,15 @@ impl Host {
         })
     }
 
-    /// Goes by what is remembered of llama-servers, and asks none for its options:
-    /// for a command that only shows how things stand.
+    /// Uses only what is cached about llama-servers and runs none: for a command that
+    /// only shows how things stand.
     #[must_use]
     pub fn asking_nobody(mut self) -> Self {
         self.binaries.asks = false;
         self
     }
 
-    /// Asks llama-servers again that left a question unanswered (`--retry`).
+    /// Asks llama-servers again that did not answer before (`--retry`).
     pub fn ask_again(&mut self) {
         self.binaries.retries = true;
     }
@@ -188,14 +187,13 @@ impl Host {
         Ok(())
     }
 
-    /// Why the policy does not let this be started now. Paths are followed
-    /// again, for a link may lead elsewhere than when it was planned; what was
-    /// not asked about is not allowed.
+    /// Returns why the policy forbids this start now. Follows paths again, because a
+    /// link may have changed since the plan. What was not checked is forbidden.
     fn refusal(&self, launch: &Launch) -> Option<String> {
         let policy = self.binaries.policy.as_ref()?;
         match self.allowed.get(&(launch.model.clone(), launch.spec.clone())) {
             Some(spec) => policy.refusal(spec),
-            None => Some("the policy was not asked about it; please report this".to_owned()),
+            None => Some("herdsman did not check it against the policy; this is a bug, please report it".to_owned()),
         }
     }
 
@@ -211,7 +209,7 @@ impl Host {
         Self { loader, ..self }
     }
 
-    /// Tells others, as `notify` says, what passes find.
+    /// Sends notifications about what passes find, as `notify` says.
     #[must_use]
     pub fn telling(self, notify: Option<&Notify>) -> Self {
         let teller = notify.map(|notify| Teller::new(notify, self.state_id()));
@@ -288,8 +286,8 @@ impl Host {
         Ok(self.store.for_writing()?.end_plan(id, now)?)
     }
 
-    /// What a person must know and was not told yet: that the database was
-    /// damaged, and what was done about it; that Git does not tell commits.
+    /// Takes the notices that were not reported yet: about a damaged database and
+    /// what was done about it, and about commits that Git does not give.
     pub fn take_notices(&mut self) -> Vec<String> {
         let mut notices = self.store.take_notices();
         notices.extend(self.git_notice.take());
@@ -297,11 +295,11 @@ impl Host {
     }
 }
 
-/// What is to be told where a database is and the id beside it is not.
+/// Returns the notice for a database without the id beside it.
 fn lost_id(state: &StateDir) -> String {
     format!(
-        "{} was lost, and a new one is made: what runs from before counts as another state directory's. \
-         Stop those servers, or put the former id back: it is the HERDSMAN_STATE in their environment (/proc/PID/environ)",
+        "{} was lost and replaced by a new id, so servers from before now belong to another state directory; \
+         stop them, or restore the old id: it is HERDSMAN_STATE in their environment (/proc/PID/environ)",
         state.path().join("id").display()
     )
 }

@@ -65,10 +65,10 @@ pub enum HostError {
     /// The definitions cannot be read.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// What the host allows is not known.
+    /// The policy of the host cannot be read.
     #[error(transparent)]
     Policy(#[from] PolicyError),
-    /// Others can change what this goes by.
+    /// Other users can change a file that herdsman relies on.
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
     /// The commit they are in cannot be read.
@@ -84,7 +84,7 @@ pub enum HostError {
     #[error(transparent)]
     State(#[from] StateError),
     /// A command that only looks was about to write: a defect of herdsman.
-    #[error("herdsman was about to write in a command that only reads; please report this")]
+    #[error("a read-only command was about to write; this is a bug, please report it")]
     ReadOnly,
 }
 

@@ -5,8 +5,8 @@
 //! which files differ from it, and the files are still those that were read.
 //! Where that is not so, nothing is known.
 //!
-//! That Git fails is said once, and never holds up more than one pass: it is
-//! not asked again for a while after it took long.
+//! A failure of Git is reported once, and delays at most one pass: after a slow
+//! failure Git is left alone for a while.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub(super) struct Asker {
 }
 
 impl Asker {
-    /// The commits of these definitions, and what is to be told of Git.
+    /// Returns the commits of these definitions, and a new problem of Git.
     /// `as_read`: whether the files are still what was read.
     pub fn ask(
         &mut self,
@@ -46,7 +46,7 @@ impl Asker {
             }
             Err(error) => {
                 self.not_before = (begun.elapsed() > LONG).then(|| Instant::now() + KEEP_AWAY);
-                let message = format!("the history is without commits: {error}");
+                let message = format!("the history records no commits: {error}");
                 let is_new = self.said.as_ref() != Some(&message);
                 self.said = Some(message.clone());
                 (BTreeMap::new(), is_new.then_some(message))
@@ -56,7 +56,7 @@ impl Asker {
 }
 
 fn all(sources: &BTreeMap<ModelName, &Path>) -> Result<BTreeMap<ModelName, Provenance>, GitError> {
-    let mut places = Places::default();
+    let mut places = Checkouts::default();
     let mut found = BTreeMap::new();
     for (model, source) in sources {
         found.extend(places.provenance(source)?.map(|provenance| (model.clone(), provenance)));
@@ -65,7 +65,7 @@ fn all(sources: &BTreeMap<ModelName, &Path>) -> Result<BTreeMap<ModelName, Prove
 }
 
 /// A directory in a work tree, as Git described it.
-struct Place {
+struct Checkout {
     tree: WorkTree,
     commit: Commit,
     changed: Changed,
@@ -73,9 +73,9 @@ struct Place {
 
 /// Every directory that was asked about; `None`: not in Git, or without a commit.
 #[derive(Default)]
-struct Places(BTreeMap<PathBuf, Option<Place>>);
+struct Checkouts(BTreeMap<PathBuf, Option<Checkout>>);
 
-impl Places {
+impl Checkouts {
     fn provenance(&mut self, source: &Path) -> Result<Option<Provenance>, GitError> {
         let (Some(dir), Some(_)) = (source.parent(), source.file_name()) else { return Ok(None) };
         // A link belongs to where it is, what it leads to to where that is.
@@ -92,12 +92,12 @@ impl Places {
     }
 
     /// The place of a file, and its name there.
-    fn of(&mut self, file: &Path) -> Result<Option<(&Place, std::ffi::OsString)>, GitError> {
+    fn of(&mut self, file: &Path) -> Result<Option<(&Checkout, std::ffi::OsString)>, GitError> {
         let (Some(dir), Some(name)) = (file.parent().and_then(|dir| dir.canonicalize().ok()), file.file_name()) else {
             return Ok(None);
         };
         if !self.0.contains_key(&dir) {
-            self.0.insert(dir.clone(), Place::look(&dir)?);
+            self.0.insert(dir.clone(), Checkout::look(&dir)?);
         }
         Ok(self.0.get(&dir).and_then(Option::as_ref).map(|place| (place, name.to_owned())))
     }
@@ -112,7 +112,7 @@ impl Places {
     }
 }
 
-impl Place {
+impl Checkout {
     fn look(dir: &Path) -> Result<Option<Self>, GitError> {
         let Some(tree) = WorkTree::holding(dir)? else { return Ok(None) };
         let Some(commit) = tree.head()? else { return Ok(None) };

@@ -1,5 +1,5 @@
-//! The database as passes use it: read when somebody has written, made anew
-//! where it was deleted or is damaged.
+//! The database as passes use it: read again after a write of another program, and
+//! created anew if it was deleted or is damaged.
 //!
 //! A damaged one ends the pass that meets it while it records. The next pass
 //! sets it aside first, and finds in the living processes what it lost.
@@ -16,24 +16,24 @@ pub(super) struct Store {
     path: PathBuf,
     place: Place,
     access: Access,
-    recorded: Recorded,
+    recorded: LastRead,
     /// A commit failed because the file is damaged, or seemed so.
     suspect: bool,
-    /// What a person must know, and was not told yet.
+    /// Notices that were not reported yet.
     notices: Vec<String>,
 }
 
 /// Whether anything may be written.
 enum Access {
-    /// A dry run, `status`: not even a file is made. `None`: no database yet.
+    /// For a dry run or `status`, which create no file. `None`: no database yet.
     Read(Option<Database>),
-    /// `None`: it is to be opened anew.
+    /// `None`: it must be opened again.
     Write(Option<Database>),
 }
 
 /// What was last read of the database.
 #[derive(Default)]
-struct Recorded {
+struct LastRead {
     /// The database's version before; only other programs' commits change it.
     version: Option<i64>,
     /// None once herdsman itself has written.
@@ -41,8 +41,8 @@ struct Recorded {
 }
 
 impl Store {
-    /// For passes: makes the database where there is none. Call it under the
-    /// lock of the pass.
+    /// Opens it for passes, and creates it if there is none. Call it under the lock
+    /// of the pass.
     pub fn open(places: &Places) -> Result<Self, DatabaseError> {
         let place = places.place();
         let (database, aside) = Database::open_or_replace(&places.database, place)?;
@@ -50,8 +50,8 @@ impl Store {
         Ok(Self::new(places, place, Access::Write(Some(database)), notices))
     }
 
-    /// For a look. Where the database is damaged, it shows what a pass would
-    /// find once it has set it aside.
+    /// Opens it for a look. If the database is damaged, the look shows what a pass
+    /// would find after setting it aside.
     pub fn open_read_only(places: &Places) -> Result<Self, DatabaseError> {
         let (place, path) = (places.place(), &places.database);
         match Database::open_read_only(path).map_err(|error| error.at(place)) {
@@ -65,7 +65,7 @@ impl Store {
     }
 
     fn new(places: &Places, place: Place, access: Access, notices: Vec<String>) -> Self {
-        let (path, recorded) = (places.database.clone(), Recorded::default());
+        let (path, recorded) = (places.database.clone(), LastRead::default());
         Self { path, place, access, recorded, suspect: false, notices }
     }
 
@@ -93,7 +93,7 @@ impl Store {
         self.notices.push(notice);
     }
 
-    /// What was noticed since it was asked last, for a person.
+    /// Takes the notices since the last call.
     pub fn take_notices(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notices)
     }
@@ -146,7 +146,7 @@ impl Store {
         {
             // Closed before: its locks would be in the way of the other one.
             let was_open = database.take().is_some();
-            self.recorded = Recorded::default();
+            self.recorded = LastRead::default();
             self.notices.extend(was_open.then(|| gone(&self.path)));
             // Made anew where it was deleted; live servers are then adopted.
             let (other, aside) = Database::open_or_replace(&self.path, self.place)?;
@@ -159,7 +159,7 @@ impl Store {
             return Ok(Arc::clone(records));
         }
         let records = Arc::new(database.records()?);
-        self.recorded = Recorded { version, records: Some(Arc::clone(&records)) };
+        self.recorded = LastRead { version, records: Some(Arc::clone(&records)) };
         Ok(records)
     }
 
@@ -175,7 +175,7 @@ impl Store {
             Err(error) => return Err(error),
         };
         self.access = Access::Write(database);
-        self.recorded = Recorded::default();
+        self.recorded = LastRead::default();
         Ok(())
     }
 }
@@ -184,12 +184,14 @@ impl Store {
 fn gone(path: &Path) -> String {
     let shown = path.display();
     if path.exists() {
-        format!("{shown} was replaced by another file, which is used from now on")
+        format!("{shown} was replaced by another file; herdsman uses the new one from now on")
     } else {
-        format!("{shown} was deleted: a new one is made; the history is lost, and what runs is taken up again")
+        format!(
+            "{shown} was deleted; herdsman created a new one and adopts the running servers, but the history is lost"
+        )
     }
 }
 
 fn without(error: &DatabaseError) -> String {
-    format!("{error}. Until then nothing is changed; what is shown is what is found without it")
+    format!("{error}; until then herdsman changes nothing and shows what it finds without the database")
 }

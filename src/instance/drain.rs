@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_looks_on_leaves_the_asking_to_others_for_a_while() {
+    fn a_read_only_host_leaves_the_asking_to_others_for_a_while() {
         let asked = Asked { at: T, busy: Busy::Yes(1), sockets: sockets(&[1]), pause: SOON };
         assert!(asked.stands(&sockets(&[]), after(2_900), true));
         assert!(!asked.stands(&sockets(&[1]), after(3_000), true));
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_was_told_the_others_know_and_a_damaged_file_does_no_harm() -> io::Result<()> {
+    fn herdsmen_share_answers_through_a_file_and_survive_a_damaged_one() -> io::Result<()> {
         let directory = tempfile::tempdir()?;
         let file = directory.path().join("slots.json");
         let drains = || Drains { file: Some(file.clone()), ..Drains::default() };

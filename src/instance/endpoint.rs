@@ -1,4 +1,4 @@
-//! Where a running server is to be asked, from what it was started with.
+//! The address of a running server, from what it was started with.
 //!
 //! Its own command line and environment are the truth: it never reads them
 //! again. Of an option given twice the last counts, and the command line wins
@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use super::marker::Environment;
 use super::socket::Listening;
 use crate::sys::regular;
 
-/// What a server was told about its address.
+/// The address options that a server was started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
     /// `--host`.
@@ -63,7 +64,7 @@ impl Endpoint {
         let host = text("--host", "LLAMA_ARG_HOST").unwrap_or_else(|| "127.0.0.1".to_owned());
         let port = match text("--port", "LLAMA_ARG_PORT") {
             _ if host.contains('/') => None,
-            // On its way out: what it was told can no longer be read.
+            // The process is ending: its command line can no longer be read.
             _ if command_line.is_empty() => None,
             None => Some(8080),
             Some(port) => port.parse().ok(),
@@ -93,13 +94,13 @@ impl Endpoint {
         Some(format!("{scheme}://{host}:{}{}", self.port?, self.prefix))
     }
 
-    /// Whether it was told to open a unix socket.
+    /// Whether its address is a unix socket.
     pub fn is_unix(&self) -> bool {
         self.host.contains('/')
     }
 
-    /// The target, if the process that holds `sockets` owns the listening one
-    /// it was told to open.
+    /// Returns the target, if the process that holds `sockets` owns the listening
+    /// socket of this endpoint.
     pub fn target(&self, sockets: &BTreeSet<u64>, listening: &Listening) -> Option<Target> {
         let mut owned = sockets.iter();
         let address = if self.is_unix() {
@@ -110,6 +111,15 @@ impl Endpoint {
         };
         Some(Target { address: address?, prefix: self.prefix.clone(), tls: self.tls, key: self.key.clone() })
     }
+}
+
+/// The sockets that these endpoints may listen on: unix sockets are listed only
+/// if one of them has one.
+///
+/// # Errors
+/// The kernel's lists cannot be read.
+pub(super) fn listening_for<'e>(endpoints: impl IntoIterator<Item = &'e Endpoint>) -> io::Result<Listening> {
+    Listening::read(endpoints.into_iter().any(Endpoint::is_unix))
 }
 
 /// The address to connect to: loopback for a server that listens everywhere.
@@ -181,6 +191,18 @@ mod tests {
     #[test]
     fn a_port_that_is_none_matches_no_socket() {
         assert_eq!(read("x --port 99999", "").port, None);
+    }
+
+    #[test]
+    fn lists_unix_sockets_only_for_an_endpoint_that_has_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.sock");
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let endpoint =
+            |host: &str| Endpoint::read(format!("x\0--host\0{host}").as_bytes(), &Environment::new(Vec::new()));
+        let listed = |host: &str| listening_for([&endpoint("127.0.0.1"), &endpoint(host)]).unwrap().unix;
+        assert!(listed("/run/x.sock").values().any(|listed| *listed == path));
+        assert!(listed("::1").is_empty());
     }
 
     #[test]

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_cannot_be_had_is_named_by_its_variable() {
+    fn names_the_variable_of_a_secret_that_cannot_be_read() {
         let mut launch = launch();
         launch.secrets.insert("LLAMA_API_KEY".into(), SecretSource::File("/no/such/key".into()));
         let (name, error) = build(&launch, "s", std::iter::empty()).unwrap_err();

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use super::endpoint::{Endpoint, Target};
+use super::endpoint::{Endpoint, Target, listening_for};
 use super::process;
 use super::scan::Marked;
 use super::socket::{self, Listening};
@@ -20,11 +20,11 @@ use crate::model::{Handle, InstanceId, InstanceRecord};
 #[derive(Debug)]
 pub(super) struct Member {
     pub marked: Marked,
-    /// What it was told about its address.
+    /// The address options it was started with.
     pub endpoint: Endpoint,
     /// The sockets it holds.
     pub sockets: BTreeSet<u64>,
-    /// Where it can be asked, if it owns the socket it was told to open.
+    /// Where it can be reached, if it owns the socket of its endpoint.
     pub target: Option<Target>,
     /// Its command line names its spec: it is a server, or starts one.
     is_told: bool,
@@ -45,7 +45,7 @@ pub(super) struct Roles {
 /// The kernel's tables of sockets cannot be read.
 pub(super) fn members(marked: Vec<Marked>) -> io::Result<(Vec<Member>, Listening)> {
     let mut members: Vec<Member> = marked.into_iter().map(Member::of).collect();
-    let listening = Listening::read_for(members.iter().map(|member| &member.endpoint))?;
+    let listening = listening_for(members.iter().map(|member| &member.endpoint))?;
     for member in &mut members {
         member.sockets = socket::sockets_of(member.marked.pid);
         member.target = member.endpoint.target(&member.sockets, &listening);

@@ -49,7 +49,7 @@ impl Http {
     /// What each server answers to `/health`, in the order asked.
     pub fn health(&self, targets: Vec<Target>) -> Vec<Health> {
         reach(Point::HealthAsk);
-        let answers = self.ask(targets, health, || Health::Unanswered("it could not be asked".to_owned()));
+        let answers = self.ask(targets, health, || Health::Unanswered("the request failed".to_owned()));
         reach(Point::HealthAsked);
         answers
     }
@@ -108,7 +108,7 @@ async fn health(client: Client, target: Target) -> Health {
     match get(&client, &target, "/health").await.map(|response| response.status()) {
         Ok(StatusCode::OK) => Health::Ready,
         Ok(StatusCode::SERVICE_UNAVAILABLE) => Health::Loading,
-        Ok(status) => Health::Unanswered(format!("/health answers {}", status.as_u16())),
+        Ok(status) => Health::Unanswered(format!("/health answered {}", status.as_u16())),
         Err(error) => Health::Unanswered(reason(&error)),
     }
 }
@@ -162,8 +162,8 @@ struct Props {
     is_sleeping: bool,
 }
 
-/// What matters of a slot; one that does not say whether it is at work makes
-/// the whole answer an unknown one.
+/// What matters of a slot; one that does not say whether it is processing makes
+/// the whole answer unknown.
 #[derive(Deserialize)]
 struct Slot {
     is_processing: bool,
@@ -200,9 +200,9 @@ async fn json<T: DeserializeOwned>(mut response: Response) -> Option<T> {
 /// The innermost cause: what a person can act on.
 fn reason(error: &reqwest::Error) -> String {
     if error.is_timeout() {
-        return format!("/health has not answered within {} s", TIMEOUT.as_secs());
+        return format!("/health did not answer within {} s", TIMEOUT.as_secs());
     }
     let causes = std::iter::successors(Some(error as &dyn std::error::Error), |cause| cause.source());
     let innermost = causes.last().map_or_else(String::new, ToString::to_string);
-    format!("/health cannot be asked: {innermost}")
+    format!("/health request failed: {innermost}")
 }

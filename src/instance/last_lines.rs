@@ -49,14 +49,14 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_obeys_nothing_in_them() {
+    fn strips_control_characters() {
         assert_eq!(lines_of("a\u{1b}[2Jb\u{7}c\td\u{9b}31m\n"), ["abc d 31m"]);
         let long = lines_of(&"x".repeat(9000));
         assert!(long[0].chars().count() <= 301 && long[0].ends_with('…'), "{long:?}");
     }
 
     #[test]
-    fn a_log_that_is_not_there_is_an_error_for_the_caller_to_tell() {
+    fn a_missing_log_is_an_error() {
         assert_eq!(last_lines(Path::new("/nonexistent/m.log"), 3).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

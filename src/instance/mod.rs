@@ -11,8 +11,8 @@
 //!   Launch ── environment, secret, spawn ──> a process      StopTarget ── pidfd, stop ──> none
 //! ```
 //!
-//! Nothing is decided here: this module reports what it sees and does what it
-//! is told. What holds throughout:
+//! This module decides nothing: it reports what it sees and carries out what the
+//! plan says. Rules throughout:
 //! - A process is known by pid, start time, boot and pid namespace, confirmed
 //!   by the marker in its environment; never by a bare pid, a name or a port.
 //! - Signals go through a pidfd opened *before* the identity was checked.
@@ -51,11 +51,12 @@ use std::process::{Child, ExitStatus};
 
 pub use last_lines::last_lines;
 pub use look::{Apart, Look, is_same_file, look, seen_from_here};
+pub use pidfd::Bell;
 pub use rotate::{LogReader, Part as LogPart, RotateError, Rotation, rotate};
 use rustix::process::{Pid, WaitOptions, waitpid};
 pub use spawn::SpawnError;
 pub use stop::StopError;
-pub use wait::{Bell, Watched, Woken};
+pub use wait::{Watched, Woken};
 
 use crate::model::InstanceId;
 use crate::sys::program;
@@ -89,10 +90,10 @@ pub enum HostError {
         source: io::Error,
     },
     /// The kernel gave no event loop.
-    #[error("cannot start the runtime that asks servers: {0}; are there too many open files?")]
+    #[error("cannot start the runtime for requests to servers: {0}; too many open files?")]
     Runtime(io::Error),
     /// The HTTP client could not be built.
-    #[error("cannot build the HTTP client that asks servers: {0}")]
+    #[error("cannot build the HTTP client for requests to servers: {0}")]
     Client(reqwest::Error),
 }
 

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::death::{self, Known};
-use super::endpoint::{Endpoint, Target};
+use super::endpoint::{Endpoint, Target, listening_for};
 use super::group::{self, Member, Roles};
 use super::marker::{Environment, STATE};
 use super::pidfd::Pidfd;
@@ -59,7 +59,7 @@ impl Host {
         let (members, listening) = group::members(ours).map_err(HostError::reading("/proc/net"))?;
         let listeners = listeners(&listening, &members);
         let (instances, leftovers) = self.describe(group::groups(members), recorded)?;
-        // What became of a wrapper tells nothing of the server it left.
+        // The exit of a wrapper says nothing about the server it left.
         self.exits.retain(|id, _| instances.iter().all(|instance| instance.id != *id));
 
         let seen: BTreeSet<&InstanceId> = instances.iter().map(|instance| &instance.id).collect();
@@ -114,7 +114,7 @@ impl Host {
         };
         let endpoints: Vec<Option<(i32, Endpoint)>> = instances.iter().map(endpoint).collect();
         let told = endpoints.iter().flatten().map(|(_, endpoint)| endpoint);
-        let Ok(listening) = Listening::read_for(told) else { return vec![None; instances.len()] };
+        let Ok(listening) = listening_for(told) else { return vec![None; instances.len()] };
         let target = |(pid, endpoint): (i32, Endpoint)| endpoint.target(&socket::sockets_of(pid), &listening);
         endpoints.into_iter().map(|endpoint| endpoint.and_then(target)).collect()
     }
@@ -242,7 +242,7 @@ fn guarded_starts(recorded: &[InstanceRecord]) -> Result<Vec<Timestamp>, HostErr
     }
     let boot = process::boot_time().map_err(HostError::reading("/proc/stat"))?;
     let started = scan::unreadable().map_err(HostError::reading("/proc"))?;
-    // Told up to a second early.
+    // The clock reads up to a second early.
     let latest = |ticks| process::started_at(boot, ticks).plus(Duration::from_secs(1));
     Ok(started.into_iter().map(latest).collect())
 }
@@ -259,7 +259,7 @@ fn ends(pid: i32, start_ticks: u64, patience: Instant) -> bool {
     }
 }
 
-/// What a running process was told about its address.
+/// Returns the address options that a running process was started with.
 pub(super) fn endpoint(pid: i32) -> io::Result<Endpoint> {
     Ok(Endpoint::read(&process::command_line_of_instance(pid)?, &Environment::of(pid)?))
 }

@@ -2,7 +2,7 @@
 //! over.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
@@ -10,7 +10,9 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::process;
-use super::wait::Bell;
+
+/// Another descriptor to wait for beside the processes.
+pub type Bell<'f> = (BorrowedFd<'f>, PollFlags);
 
 /// A process that was alive, with the start time asked for, after the
 /// descriptor was opened: so the descriptor is that process's.

@@ -176,7 +176,7 @@ fn read_at_once(path: &str) -> io::Result<Vec<u8>> {
         if length >= LARGEST {
             return Err(io::Error::new(
                 io::ErrorKind::FileTooLarge,
-                format!("{path} is longer than any process begins with"),
+                format!("{path} is longer than any process starts with"),
             ));
         }
         text.resize(text.len() * 4, 0);

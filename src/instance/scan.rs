@@ -2,8 +2,8 @@
 //!
 //! Whatever runs as our user and carries the markers belongs to an instance,
 //! whoever its parent is and in whichever session it is: children inherit the
-//! markers, and a wrapper may leave a server behind that nobody but the markers
-//! tells. [`super::group`] decides which of them serves.
+//! markers, and a wrapper may leave a server behind that only its markers
+//! identify. [`super::group`] decides which of them serves.
 //!
 //! The cheap tests come first. A session is made by a process of an instance or
 //! by somebody else, so the environment of a process is read only if it leads
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn our_state_id_makes_an_instance() {
+    fn a_process_with_our_state_id_is_an_instance() {
         let scan = sorted("HERDSMAN_STATE=mine HERDSMAN_INSTANCE=i HERDSMAN_MODEL=m HERDSMAN_SPEC=v1:0");
         let found = &scan.ours[0];
         assert_eq!((found.id.0.as_str(), found.model.as_str(), found.pid, found.start_ticks), ("i", "m", 7, 55));

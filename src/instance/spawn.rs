@@ -28,16 +28,16 @@ pub enum SpawnError {
         /// What went wrong.
         source: io::Error,
     },
-    /// Its weights have no place to be downloaded to.
-    #[error("cannot make the directory of {}: {source}{}", path.display(), if is_full(source) { "; free some space" } else { "" })]
+    /// The directory for its download cannot be created.
+    #[error("cannot create the directory for {}: {source}{}", path.display(), if is_full(source) { "; free some space" } else { "" })]
     Download {
         /// The weights.
         path: PathBuf,
         /// What went wrong.
         source: io::Error,
     },
-    /// A secret cannot be had.
-    #[error("{variable} cannot be set: {source}")]
+    /// A secret cannot be read.
+    #[error("cannot set {variable}: {source}")]
     Secret {
         /// The variable that would carry it.
         variable: String,
@@ -61,7 +61,7 @@ pub enum SpawnError {
         source: io::Error,
     },
     /// The process could not be identified, and was killed again.
-    #[error("started {} and cannot read its /proc/{pid}: {source}; is the program readable, not only executable?", path.display())]
+    #[error("started {}, but cannot read its /proc/{pid}: {source}; is the program readable, and not only executable?", path.display())]
     Unidentified {
         /// The program.
         path: PathBuf,
@@ -76,7 +76,7 @@ pub enum SpawnError {
 }
 
 impl SpawnError {
-    /// Whose fault it is: never the spec's, so the same start is tried again.
+    /// Returns the cause: never the spec, so the same start may be retried.
     #[must_use]
     pub fn cause(&self) -> FailureCause {
         match self {
@@ -190,7 +190,7 @@ fn open_log(launch: &Launch) -> io::Result<File> {
     make_parent(&launch.log)?;
     // Its reader would be waited for.
     if std::fs::metadata(&launch.log).is_ok_and(|log| log.file_type().is_fifo()) {
-        return Err(io::Error::other("it is a pipe"));
+        return Err(io::Error::other("it is a named pipe"));
     }
     let mut log = OpenOptions::new().append(true).create(true).mode(0o600).open(&launch.log)?;
     reach(Point::LogOpened);
@@ -227,12 +227,12 @@ fn is_full(error: &io::Error) -> bool {
 /// The next step after a failed exec.
 fn hint(path: &Path, error: &io::Error) -> &'static str {
     match error.kind() {
-        ErrorKind::NotFound if path.exists() => "; the file is there, but not the loader or interpreter it asks for",
+        ErrorKind::NotFound if path.exists() => "; the file exists, but the loader or interpreter it needs does not",
         ErrorKind::NotFound => "; set `binary`, --llama-server or HERDSMAN_LLAMA_SERVER",
         ErrorKind::PermissionDenied => "; is it an executable file?",
         ErrorKind::WouldBlock => "; too many processes: see `ulimit -u` and pids.max",
         ErrorKind::ArgumentListTooLong => "; shorten its arguments and environment",
-        ErrorKind::ExecutableFileBusy => "; it is being written",
+        ErrorKind::ExecutableFileBusy => "; it is still open for writing",
         _ => "",
     }
 }

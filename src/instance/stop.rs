@@ -30,7 +30,7 @@ const KILL_TIME: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum StopError {
     /// The process has the recorded pid and start time, and not the marker.
-    #[error("{model}: pid {pid} does not carry the marker of instance {instance} and was not signalled; {reason}")]
+    #[error("{model}: pid {pid} does not carry the marker of instance {instance}, so it was not signalled: {reason}")]
     NotConfirmed {
         /// The model.
         model: ModelName,
@@ -59,8 +59,8 @@ pub enum StopError {
         /// What it said.
         source: io::Error,
     },
-    /// SIGKILL did not help.
-    #[error("{model}: pid {pid} is still there {} s after SIGKILL (a hanging driver or disk?); see `dmesg`", KILL_TIME.as_secs())]
+    /// The process survived SIGKILL.
+    #[error("{model}: pid {pid} is still alive {} s after SIGKILL (a hanging driver or disk?); see `dmesg`", KILL_TIME.as_secs())]
     StillAlive {
         /// The model.
         model: ModelName,

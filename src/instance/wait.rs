@@ -1,13 +1,10 @@
 //! Waits between passes until another look is worth it.
 
-use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use rustix::event::PollFlags;
-
-use super::endpoint::{Endpoint, Target};
+use super::endpoint::{Endpoint, Target, listening_for};
 use super::observe::endpoint;
-use super::pidfd::Pidfd;
+use super::pidfd::{Bell, Pidfd};
 use super::socket::{Listening, sockets_of};
 use super::{Host, HostError, drain, process};
 use crate::model::{Handle, Health, Instance, ModelName, ProcessId};
@@ -33,8 +30,7 @@ struct Watch {
     asked: Option<Asked>,
 }
 
-/// One that is asked again and again, until it answers otherwise than when it
-/// was seen.
+/// One that is asked again and again, until its answer changes.
 #[derive(Debug)]
 struct Asked {
     endpoint: Endpoint,
@@ -44,15 +40,12 @@ struct Asked {
     wrapped: Option<i32>,
 }
 
-/// Another descriptor to wait for beside the processes.
-pub type Bell<'f> = (BorrowedFd<'f>, PollFlags);
-
 /// What ended a wait; nothing: its time was over.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Woken {
     /// Whose server has exited.
     pub exited: Vec<ModelName>,
-    /// Whose server answers otherwise than when it was seen.
+    /// The models whose server changed its answer.
     pub answered: Vec<ModelName>,
     /// Requests in flight may have ended, or it is time to ask again.
     pub drained: bool,
@@ -135,7 +128,7 @@ impl Watch {
         std::iter::once(pid).chain(process::descendants(pid))
     }
 
-    /// Looks for the socket that it was told to open.
+    /// Looks for the socket of its endpoint.
     fn find_target(&mut self, listening: &Listening) {
         let processes: Vec<i32> = self.processes().collect();
         let Some(asked) = self.asked.as_mut().filter(|asked| asked.target.is_none()) else { return };
@@ -204,7 +197,7 @@ impl Host {
         if watched.0.iter().any(Watch::lacks_target) {
             let lacking = watched.0.iter().filter(|watch| watch.lacks_target());
             let endpoints = lacking.filter_map(|watch| Some(&watch.asked.as_ref()?.endpoint));
-            let listening = Listening::read_for(endpoints).map_err(HostError::reading("/proc/net"))?;
+            let listening = listening_for(endpoints).map_err(HostError::reading("/proc/net"))?;
             watched.0.iter_mut().for_each(|watch| watch.find_target(&listening));
         }
         let asked: Vec<&Watch> = watched.0.iter().filter(|watch| watch.asked.is_some()).collect();
@@ -218,7 +211,7 @@ impl Host {
     }
 }
 
-/// Why a server gives no answer may be worded otherwise each time.
+/// Compares answers without the words of a failure, which may vary.
 fn differ(seen: &Health, answer: &Health) -> bool {
     std::mem::discriminant(seen) != std::mem::discriminant(answer)
 }

@@ -1,23 +1,23 @@
-//! The watcher's deliveries: each channel has a thread that makes one try at a
-//! time; what is to be delivered, and how it went, is read and written by the
-//! watcher's own thread on its one connection.
+//! The watcher's deliveries: each channel has a thread that makes one attempt at a
+//! time. The watcher's own thread reads what to deliver and records the results
+//! on its one connection.
 //!
-//! So a receiver that hangs holds up no pass and no other channel, and what is
-//! recorded of a delivery is no other program's write that would wake the
-//! watcher.
+//! So a receiver that hangs delays no pass and no other channel, and recording a
+//! delivery does not wake the watcher as a write of another program would.
 
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::deliver::{Carrier, Failure, give_up_others, outcome};
+use super::letter::subject;
 use super::wait;
 use crate::database::{Database, DatabaseError, Delivered, Delivery};
 use crate::model::{Channel, Timestamp};
 use crate::owner::settings::Notify;
 use crate::state::{Lock, StateDir};
 
-/// When to try again what another process is at, or could not be recorded.
+/// When to retry what another process is delivering, or what could not be recorded.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// All channels of one watcher.
@@ -28,7 +28,7 @@ pub struct Couriers {
     lock: Option<Lock>,
     /// When to look for something to deliver.
     look: Option<Instant>,
-    /// What no channel is left for was given up.
+    /// Whether notifications without a channel were given up.
     tidied: bool,
     /// What the last round said of the database.
     problem: Option<String>,
@@ -45,7 +45,7 @@ impl Couriers {
         Ok(Self { couriers, ..Self::nobody() })
     }
 
-    /// Nobody is to be told: what was to be delivered is given up.
+    /// Returns couriers without channels, which give up pending notifications.
     #[must_use]
     pub const fn nobody() -> Self {
         Self { couriers: Vec::new(), lock: None, look: None, tidied: false, problem: None }
@@ -57,13 +57,13 @@ impl Couriers {
         self.look
     }
 
-    /// There is nothing to look for until the next round.
+    /// Looks for nothing until the next round.
     pub const fn rest(&mut self) {
         self.look = None;
     }
 
-    /// Records what is over, and hands out what is due. It never waits for a
-    /// delivery.
+    /// Records finished deliveries and hands out those that are due. It never waits
+    /// for a delivery.
     pub fn round(&mut self, database: &mut Database, state: &StateDir, now: Timestamp) {
         let mut looks = vec![self.tidy(database, now)];
         for index in 0..self.couriers.len() {
@@ -71,7 +71,7 @@ impl Couriers {
         }
         let problem = looks.iter().find_map(|look| Some(look.as_ref().err()?.to_string()));
         if let Some(error) = problem.as_ref().filter(|_| problem != self.problem) {
-            tracing::warn!("what is to be told cannot be read or recorded: {error}; it is tried again");
+            tracing::warn!("cannot read or record notifications: {error}; will retry");
         }
         self.problem = problem;
         let soonest = looks.into_iter().filter_map(|look| look.unwrap_or(Some(AGAIN))).min();
@@ -112,7 +112,7 @@ impl Couriers {
             return Ok(Some(wait));
         }
         if self.lock.is_none() {
-            // A `reconcile` may be at it, for a moment.
+            // A `reconcile` may be delivering, for a moment.
             let Ok(lock) = state.notify_lock() else { return Ok(Some(AGAIN)) };
             self.lock = Some(lock);
         }
@@ -129,7 +129,7 @@ struct Courier {
     results: Receiver<(Delivery, Result<(), Failure>)>,
     is_away: bool,
     is_lost: bool,
-    /// A try that is over and not recorded.
+    /// A finished attempt that is not recorded yet.
     over: Option<(Delivery, Delivered)>,
 }
 
@@ -171,24 +171,24 @@ impl Courier {
             Err(TryRecvError::Disconnected) if !self.is_lost => {
                 (self.is_away, self.is_lost) = (true, true);
                 let by = self.channel.as_str();
-                tracing::error!("nobody is told by {by} until herdsman is started again; please report this");
+                tracing::error!("no more {by} notifications until herdsman restarts; this is a bug, please report it");
             }
             Err(TryRecvError::Disconnected) => {}
         }
     }
 }
 
-/// The first failure of a notification is worth a line, and how it ended.
+/// Logs the first failure of a notification, and how it ended.
 fn report(delivery: &Delivery, how: &Delivered, by: Channel) {
-    let (model, did, by) = (delivery.model.as_str(), delivery.kind.in_words(), by.as_str());
+    let (model, what, by) = (delivery.model.as_str(), subject(delivery), by.as_str());
     match how {
-        Delivered::Yes if delivery.failures > 0 => tracing::info!(model, "told by {by} that {model} {did}"),
+        Delivered::Yes if delivery.failures > 0 => tracing::info!(model, "{by} for {what} delivered"),
         Delivered::Later { error, .. } if delivery.failures == 0 => {
-            tracing::warn!(model, "not told by {by} that {model} {did}: {error}; it is tried again");
+            tracing::warn!(model, "{by} for {what} failed: {error}; will retry");
         }
         Delivered::Yes | Delivered::Later { .. } => {}
         Delivered::Never { error } => {
-            tracing::error!(model, "not told by {by} that {model} {did}: {error}; it is not tried again");
+            tracing::error!(model, "{by} for {what} failed: {error}; will not retry");
         }
     }
 }

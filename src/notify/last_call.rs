@@ -1,10 +1,11 @@
-//! The deliveries of a command that ends: what is due is tried once, within a
-//! short time, after the lock of the pass was given back. The rest is left to
-//! the next one.
+//! The deliveries of a command that ends: it tries what is due once, within a few
+//! seconds, after it has released the lock of the pass. The next command does the
+//! rest.
 
 use std::time::{Duration, Instant};
 
 use super::deliver::{Carrier, Failure, give_up_others, outcome};
+use super::letter::subject;
 use super::wait;
 use crate::database::{Database, DatabaseError};
 use crate::model::{Channel, Timestamp};
@@ -14,7 +15,7 @@ use crate::state::StateDir;
 /// How long it may take in all.
 const AT_MOST: Duration = Duration::from_secs(5);
 
-/// Delivers what is due; returns what a person must know.
+/// Delivers what is due; returns the failures, in words.
 ///
 /// # Errors
 /// The database cannot be read or written.
@@ -26,16 +27,16 @@ pub fn deliver(
 ) -> Result<Vec<String>, DatabaseError> {
     let until = Instant::now() + AT_MOST;
     let mut notices = Vec::new();
-    // A watcher, or another `reconcile`, is at it.
+    // A watcher, or another `reconcile`, is delivering.
     let Ok(_lock) = state.notify_lock() else { return Ok(notices) };
     let carriers = match Carrier::all(notify) {
         Ok(carriers) => carriers,
-        Err(error) => return Ok(vec![format!("nobody is told: {error}")]),
+        Err(error) => return Ok(vec![format!("notifications not sent: {error}")]),
     };
     let channels: Vec<Channel> = carriers.iter().map(Carrier::channel).collect();
     give_up_others(database, &channels, now())?;
     for (index, carrier) in carriers.iter().enumerate() {
-        // What hangs leaves time for the others.
+        // A channel that hangs must leave time for the others.
         let others = u32::try_from(carriers.len() - index).unwrap_or(u32::MAX);
         let until = Instant::now() + until.saturating_duration_since(Instant::now()) / others;
         while let Some(delivery) = database.next_delivery(carrier.channel())? {
@@ -45,8 +46,8 @@ pub fn deliver(
             }
             let result = carrier.deliver(&delivery, left);
             if let Err(Failure::Now(error) | Failure::Forever(error)) = &result {
-                let (by, did) = (carrier.channel().as_str(), delivery.kind.in_words());
-                notices.push(format!("not told by {by} that {} {did}: {error}", delivery.model));
+                let (by, what) = (carrier.channel().as_str(), subject(&delivery));
+                notices.push(format!("{by} for {what} failed: {error}"));
             }
             database.settle_delivery(delivery.number, &outcome(&delivery, result, now()), now())?;
         }
@@ -54,7 +55,7 @@ pub fn deliver(
     Ok(notices)
 }
 
-/// Nobody is to be told: what was to be delivered is given up.
+/// Gives up all pending notifications, because there is nobody to notify.
 ///
 /// # Errors
 /// The database cannot be read or written.

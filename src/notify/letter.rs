@@ -1,10 +1,10 @@
-//! The payload: what a command reads on its standard input, and a webhook in
-//! its body. Its schema is `schema/notification.v1.json`.
+//! The payload: what a command reads on standard input, and a webhook in its body. Its schema is `schema/notification.v1.json`.
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::news::{News, Told};
+use super::news::{Context, News};
+use crate::database::Delivery;
 use crate::model::text::printable;
 use crate::model::{Channel, ColumnDrift, Letter, Origin, Status, Timestamp};
 
@@ -12,7 +12,7 @@ use crate::model::{Channel, ColumnDrift, Letter, Origin, Status, Timestamp};
 /// goes; new ones may appear at any time.
 const FORMAT_VERSION: u32 = 1;
 
-/// Who tells.
+/// Who sends.
 #[derive(Clone, Debug)]
 pub struct Sender {
     /// The name of this machine.
@@ -29,11 +29,11 @@ impl Sender {
         Self { host, state_id: state_id.to_owned() }
     }
 
-    /// What is sent: `news`, with the last lines of its log.
+    /// Makes the notification about `news`, with the last lines of the log.
     #[must_use]
     pub fn letter(&self, news: &News, id: String, at: Timestamp, log: Vec<String>, channels: Vec<Channel>) -> Letter {
-        let News { model, kind, about: _, reason, told } = news;
-        let Told { generation, serving, origins, death, crashes, drift, log: _ } = told;
+        let News { model, kind, about: _, reason, context } = news;
+        let Context { generation, serving, origins, death, crashes, drift, log: _ } = context;
         let body = Body {
             format_version: FORMAT_VERSION,
             id: &id,
@@ -98,8 +98,13 @@ pub fn sent_body(body: &str, status: Option<Status>) -> String {
     }
 }
 
-/// An address as it may be shown: where it leads, without its path, which is
-/// where webhooks carry their secret.
+/// What a delivery is about, for logs: `chat (rolled back)`.
+pub(super) fn subject(delivery: &Delivery) -> String {
+    format!("{} ({})", delivery.model, delivery.kind.in_words())
+}
+
+/// Returns an address that is safe to show: without its path, which is where
+/// webhooks carry their secret.
 #[must_use]
 pub fn address_of(url: &reqwest::Url) -> String {
     let port = url.port().map_or_else(String::new, |port| format!(":{port}"));

@@ -1,4 +1,4 @@
-//! When a delivery that failed is tried again, and when it is given up: pure.
+//! When to retry a delivery that failed, and when to give it up: pure.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Carries a plan out.
 //!
-//! A plan leaves nothing to decide; what is left is order and recording:
+//! A plan leaves nothing to decide, only order and recording:
 //!
 //! 1. What is left of instances whose stop was cut short.
 //! 2. Bookkeeping and every record-only action: one transaction.
@@ -145,7 +145,7 @@ impl<W: Ledger + Fleet> Pass<'_, W> {
                     if after.iter().all(|id| self.gone.contains(id)) {
                         self.start(run, launch, record, *if_failed)?;
                     } else {
-                        run.fail("the instance on its port could not be stopped".to_owned());
+                        run.fail("cannot stop the instance on its port".to_owned());
                         return Ok(());
                     }
                 }

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_last_pass_asked_for_is_due_then_and_forgotten_by_the_next() {
+    fn timers_of_the_last_pass_come_due_and_the_next_pass_replaces_them() {
         let mut agenda = agenda();
         agenda
             .look_again(ms(1000), [(Cause::Deadline, ms(500)), (Cause::Draining, ms(100)), (Cause::Deadline, ms(50))]);

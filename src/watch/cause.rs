@@ -1,4 +1,4 @@
-//! What made the watcher look again.
+//! Why the watcher looks again.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -20,9 +20,9 @@ pub enum Cause {
     Database,
     /// A server exited.
     Exited(ModelName),
-    /// A loading server answers otherwise than before.
+    /// The answer of a loading server changed.
     Answered(ModelName),
-    /// A llama-server has said which options it has, or has had the time for it.
+    /// A llama-server printed its options, or ran out of time for it.
     LlamaServer,
     /// The pass before changed something.
     Changed,
@@ -65,7 +65,7 @@ impl fmt::Display for Cause {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Causes(pub BTreeSet<Cause>);
 
-/// So many are written out; of more, only the number.
+/// How many causes are written out; of more, only the number.
 const SHOWN: usize = 4;
 
 impl fmt::Display for Causes {

@@ -1,15 +1,15 @@
 //! What the definitions said when they could last be read.
 //!
-//! While they cannot be (git is at work, the directory is not mounted, a burst
-//! of changes is not over), a server that crashes must come back all the same,
-//! and nothing may be deleted. So the pass is made from what was read last, and
-//! from the records for what never was; the directory itself stands as an
-//! unresolved file, which blocks every deletion.
+//! While they cannot be read (git holds its lock, the directory is not mounted, a
+//! burst of changes goes on), a crashed server must still come back, and nothing
+//! may be deleted. So the pass uses what was read last, and the records for what
+//! was never read. The directory itself counts as an unresolved file, which
+//! blocks every deletion.
 //!
-//! Another pass, by hand or by cron, may read newer definitions meanwhile: what
-//! it recorded since then counts, not what was read here before. And what was
-//! read last is no reason to create a model, or to start one that it no longer
-//! declares: whatever kept the last pass from it may still do so.
+//! Another pass, by hand or by cron, may read newer definitions meanwhile: then
+//! its records count, not what was read here before. What was read last is not
+//! enough to create a model, or to start one that the last pass left alone:
+//! the reason for that may still apply.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,8 +28,8 @@ pub struct LastGood {
 }
 
 impl LastGood {
-    /// What a pass is to be made from; `None` as reading: the files were not to
-    /// be read.
+    /// Returns what a pass works from. A `reading` of `None` means that the files
+    /// must not be read now.
     pub fn take_in<E: ToString>(
         &mut self,
         reading: Option<Result<Arc<Desired>, E>>,
@@ -54,14 +54,14 @@ impl LastGood {
         self.desired.is_some()
     }
 
-    /// Why the definitions could not be read the last time they were to be.
+    /// Returns why the last attempt to read the definitions failed.
     #[must_use]
     pub fn problem(&self) -> Option<&str> {
         self.problem.as_deref()
     }
 
     fn stale(&self, records: &Records, dir: &Path) -> Desired {
-        let problem = self.problem.clone().unwrap_or_else(|| "it is being changed".to_owned());
+        let problem = self.problem.clone().unwrap_or_else(|| "the files are changing".to_owned());
         let dir: Arc<str> = dir.to_string_lossy().into();
         let unresolved = |path: Arc<str>, name| {
             let (file, problem) = (Arc::clone(&dir), problem.clone());
@@ -85,10 +85,10 @@ impl LastGood {
         stale
     }
 
-    /// Whether what was read of a model is what is recorded now, or nobody has
-    /// recorded anything else since then.
+    /// Whether what was read of a model matches the records, or the records have
+    /// not changed since.
     fn still_counts(&self, name: &ModelName, definition: &Definition, now: &Records) -> bool {
-        // Whoever wanted another state by hand may have read a newer definition.
+        // An override may rest on a newer definition.
         let by_hand = now.overrides.get(name).and_then(|overrides| overrides.state.as_ref());
         if by_hand.is_some_and(|by_hand| by_hand.definition != meaning(definition)) {
             return false;
@@ -96,7 +96,7 @@ impl LastGood {
         now.models.get(name).is_some_and(|now| self.is_unchanged(name, now) || is_recorded_as(definition, now))
     }
 
-    /// Whether a model had no definition when they were last read. Deleting it
+    /// Whether a model had no definition when they were last read. Its deletion
     /// waits, and so does everything else about it.
     fn was_seen_removed(&self, name: &ModelName, now: &ModelRecord) -> bool {
         self.desired.as_ref().is_some_and(|desired| !desired.definitions.contains_key(name))

@@ -60,11 +60,10 @@ pub trait Surroundings {
     /// The directory of definitions, for messages.
     fn models_dir(&self) -> &Path;
 
-    /// A time that only goes forward, since some moment.
+    /// Returns a time that only goes forward, counted from some moment.
     fn uptime(&self) -> Duration;
 
-    /// A pass is about to be made: from here on no change of the files may go
-    /// unnoticed.
+    /// Prepares for a pass: from here on no change of the files may go unnoticed.
     fn prepare(&mut self, causes: &Causes);
 
     /// Whether the files are others than those that were last read.
@@ -76,7 +75,7 @@ pub trait Surroundings {
     /// Another one goes on for too long.
     fn lock(&mut self) -> Result<Self::Lock, <Self::World as Fallible>::Error>;
 
-    /// A pass was made, or failed; how things stand, in one line.
+    /// Takes the result of a pass, and one line on how things stand.
     fn done(&mut self, pass: Result<&Pass, &<Self::World as Fallible>::Error>, status: String);
 
     /// Blocks until something happens, `timeout` at most.
@@ -97,11 +96,11 @@ pub struct Awaited {
 pub struct Woken {
     /// What happened.
     pub causes: Vec<Cause>,
-    /// The watcher is to end.
+    /// Whether the watcher must stop.
     pub stop: bool,
 }
 
-/// Runs until it is told to stop.
+/// Runs until a wait ends with [`Woken::stop`].
 pub fn run<S: Surroundings>(outside: &mut S, pace: Pace, limits: &Limits) {
     let agenda = Agenda::new(pace, outside.uptime());
     let (reporter, last_good) = (Reporter::default(), LastGood::default());
@@ -119,7 +118,7 @@ struct Watcher<'a, S> {
     streak: Streak,
 }
 
-/// Passes in a row that went alike.
+/// Counts of passes in a row with the same result.
 #[derive(Debug, Default)]
 struct Streak {
     /// That changed something.
@@ -130,11 +129,11 @@ struct Streak {
     unread: u32,
 }
 
-/// So many passes in a row may each change something; more of them mean that
-/// another program undoes what they do, and they slow down.
+/// After so many passes in a row that each change something, another program is
+/// probably undoing them, and passes slow down.
 const BUSY: u32 = 20;
 
-/// How long until another try, after so many failures in a row.
+/// Returns how long to wait for the next attempt after `failures` in a row.
 fn backoff(failures: u32, first: Duration, longest: Duration) -> Duration {
     first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(longest)
 }
@@ -186,8 +185,8 @@ impl<S: Surroundings> Watcher<'_, S> {
         self.outside.done(pass.as_ref(), status);
     }
 
-    /// A pass for something else may come before the event of a change, in the
-    /// middle of it: then that change has its debounce first.
+    /// Lets a change of the files settle first, if this pass has another cause and
+    /// the file event is still to come.
     fn notice_files(&mut self, due: &mut Due) {
         let reads = [Cause::Started, Cause::Hangup, Cause::Files].iter().any(|cause| due.causes.0.contains(cause));
         if !reads && !due.files_restless && self.last_good.is_known() && self.outside.files_changed() {
@@ -208,8 +207,8 @@ impl<S: Surroundings> Watcher<'_, S> {
         pass_if(self.outside.world(), read, Order::new(self.limits, &cause), |_, _| Ok(()))
     }
 
-    /// Definitions that could not be read are tried again, soon at first: git
-    /// may be at work for some milliseconds.
+    /// Schedules another attempt to read the definitions, soon at first: git may
+    /// hold its lock for some milliseconds only.
     fn reading_again(&mut self, due: &Due) -> Option<(Cause, Duration)> {
         if self.last_good.problem().is_none() {
             self.streak.unread = 0;
@@ -227,7 +226,7 @@ fn awaited(pass: &Pass) -> Awaited {
     Awaited { instances: pass.observed.instances.clone(), loading: loading.map(|w| w.model.clone()).collect() }
 }
 
-/// What the pass asks for: when to look again, and why.
+/// Returns when the pass wants another look, and why.
 fn timers(pass: &Pass, busy: u32) -> impl Iterator<Item = (Cause, Duration)> {
     /// A deadline that is over already and still waited for.
     const SOONEST: Duration = Duration::from_millis(20);

@@ -1,5 +1,5 @@
-//! What the watcher logs: a line per decision, and each state of affairs that
-//! a person should know of once, when it begins. Nothing when nothing happens.
+//! What the watcher logs: a line per decision, and a line when a lasting problem
+//! begins or ends. Nothing when nothing happens.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,30 +12,30 @@ use crate::model::{Diagnostic, ModelName};
 use crate::pass::Pass;
 use crate::plan::{Action, Found, GuardRefusal, WaitFor, WaitKind};
 
-/// Definitions that cannot be read for a shorter time go unmentioned: git
-/// takes its lock for moments.
+/// Definitions that cannot be read for a shorter time are not mentioned: git holds
+/// its lock only for moments.
 const WORTH_A_LINE: Duration = Duration::from_secs(2);
 
-/// Remembers what was said.
+/// Remembers what was logged, so that nothing is logged twice.
 #[derive(Debug, Default)]
 pub struct Reporter {
-    /// Everything that was to be done at the start is done, which was said.
+    /// Whether the actions of the start are over, and the log says so.
     at_rest: bool,
     waits: BTreeSet<(String, String)>,
-    /// What was said by model and by what is so: `suspended`, `stopped by hand`.
+    /// What was logged by model and override: `suspended`, `stopped by hand`.
     by_hand: BTreeMap<(String, String), String>,
     diagnostics: Vec<Diagnostic>,
     refused: Option<String>,
     failure: Option<String>,
-    /// Since when the definitions cannot be read, and what was said of it.
+    /// Since when the definitions cannot be read, and what was logged about it.
     unread: Option<(Duration, Option<String>)>,
 }
 
 impl Reporter {
-    /// Says what a pass found and did, and what it could not do.
+    /// Logs what a pass found and did, and what it could not do.
     pub fn pass(&mut self, pass: &Pass, causes: &Causes, definitions_are_read: bool) {
         if self.failure.take().is_some() {
-            info!("passes work again");
+            info!("passes succeed again");
         }
         self.invalid_definitions(pass);
         findings(pass);
@@ -50,16 +50,16 @@ impl Reporter {
         }
     }
 
-    /// Says that a pass failed, unless the one before failed alike.
+    /// Logs that a pass failed, unless the one before failed for the same reason.
     pub fn failure(&mut self, message: &str) {
         if self.failure.as_deref() != Some(message) {
-            error!("the pass failed: {message}; it is tried again");
+            error!("pass failed: {message}; will retry");
             self.failure = Some(message.to_owned());
         }
     }
 
-    /// Says that the definitions cannot be read: at once if they never were,
-    /// else once that has lasted.
+    /// Logs that the definitions cannot be read: at once if they never were, else
+    /// once that has lasted.
     pub fn definitions(&mut self, problem: Option<&str>, known: bool, now: Duration) {
         let Some(problem) = problem else {
             if matches!(self.unread.take(), Some((_, Some(_)))) {
@@ -71,14 +71,14 @@ impl Reporter {
         let lasts = !known || now.saturating_sub(*since) >= WORTH_A_LINE;
         if lasts && said.as_deref() != Some(problem) {
             error!(
-                "{problem}. Until the definitions can be read they count as they were when last read: \
-                 nothing is deleted, running models are kept running"
+                "{problem}; until the definitions can be read, herdsman uses the last ones it read: \
+                 running models stay up and nothing is deleted"
             );
             *said = Some(problem.to_owned());
         }
     }
 
-    /// Every problem of the definitions, once.
+    /// Logs every problem of the definitions once.
     fn invalid_definitions(&mut self, pass: &Pass) {
         let Some(desired) = &pass.desired else { return };
         let now: &[Diagnostic] = &desired.diagnostics;
@@ -96,7 +96,7 @@ impl Reporter {
         self.diagnostics = now.to_vec();
     }
 
-    /// What was asked for by hand, once, and its end.
+    /// Logs each manual override once, and its end.
     fn by_hand(&mut self, pass: &Pass) {
         let waiting = pass.plan.waiting.iter().filter(|w| w.on.kind() == WaitKind::ByHand);
         let told = waiting.map(|w| {
@@ -116,7 +116,7 @@ impl Reporter {
                 continue;
             }
             if now.contains_key(&(model.clone(), "suspended".to_owned())) {
-                // Behind a suspension nothing else is told of, nor over.
+                // A suspension hides other overrides; they are not over.
                 now.insert((model, word), text);
             } else {
                 info!(%model, "{model} is no longer {word}");
@@ -125,7 +125,7 @@ impl Reporter {
         self.by_hand = now;
     }
 
-    /// What keeps models from being as declared, once for as long as it lasts.
+    /// Logs once what keeps models from matching their definitions, and its end.
     fn stuck(&mut self, pass: &Pass) {
         let mut now = BTreeSet::new();
         for waiting in &pass.plan.waiting {
@@ -140,20 +140,20 @@ impl Reporter {
                     WaitFor::Backoff { until, .. } => format!(" (in {})", text::duration(pass.now.until(until))),
                     _ => String::new(),
                 };
-                warn!(%model, "{model} waits: {what}{when}");
+                warn!(%model, "{model} is waiting: {what}{when}");
             }
             now.insert(entry);
         }
-        // What was done to a model tells by itself that its wait is over.
+        // An action on a model shows that its wait is over.
         let done = pass.outcomes.iter().map(|outcome| outcome.model.as_str());
         let told: BTreeSet<&str> = now.iter().map(|(model, _)| model.as_str()).chain(done).collect();
         let waited = self.waits.iter().map(|(model, _)| model.as_str());
         let over: BTreeSet<&str> = waited.filter(|model| !told.contains(model)).collect();
-        over.iter().for_each(|model| info!(%model, "{model} waits no longer"));
+        over.iter().for_each(|model| info!(%model, "{model} is no longer waiting"));
         self.waits = now;
     }
 
-    /// The mass-delete guard's refusal, once, and its end.
+    /// Logs once what the mass-delete guard refuses, and when it no longer does.
     fn guard(&mut self, pass: &Pass) {
         let now = pass.plan.guard.as_ref().map(GuardRefusal::to_string);
         if now == self.refused {
@@ -161,7 +161,7 @@ impl Reporter {
         }
         match &now {
             Some(refusal) => warn!("{refusal}"),
-            None => info!("the guard against mass deletion refuses nothing any more"),
+            None => info!("the mass-delete guard no longer refuses anything"),
         }
         self.refused = now;
     }
@@ -190,7 +190,7 @@ fn decisions(pass: &Pass, causes: &Causes) {
         let reasons = actions.get(model).into_iter().flat_map(|action| &action.reasons);
         let reasons = reasons.map(|reason| text::squeezed(&reason.to_string())).collect::<Vec<_>>().join("; ");
         let (word, duration_ms) = (outcome.kind.as_str(), milliseconds(outcome.took));
-        let head = if outcome.only_begun { format!("drains before {word}") } else { word.to_owned() };
+        let head = if outcome.only_begun { format!("draining before {word}") } else { word.to_owned() };
         match &outcome.result {
             Ok(()) => info!(%model, action = word, cause = %causes, duration_ms, "{model} {head}: {reasons}"),
             Err(why) => {
@@ -200,12 +200,14 @@ fn decisions(pass: &Pass, causes: &Causes) {
     }
 }
 
-/// How things stand, in one line: for the log when the watcher starts, and for
-/// `systemctl status`.
+/// Sums up in one line how things stand: for the log when the watcher starts, and
+/// for `systemctl status`.
 pub(super) fn summary(pass: &Pass) -> String {
     let others = pass.plan.not_as_wanted();
     let is = |number: usize| if number == 1 { "is" } else { "are" };
-    let mut text = format!("{} {} as declared", text::count(pass.plan.matching, "model"), is(pass.plan.matching));
+    let matching = text::count(pass.plan.matching, "model");
+    let verb = if pass.plan.matching == 1 { "matches its definition" } else { "match their definitions" };
+    let mut text = format!("{matching} {verb}");
     for (how, number) in pass.plan.by_hand().into_iter().filter(|(_, number)| *number > 0) {
         text += &format!(", {number} {} {how}", is(number));
     }
@@ -215,7 +217,7 @@ pub(super) fn summary(pass: &Pass) -> String {
             let names: Vec<&str> = others.into_iter().map(ModelName::as_str).collect();
             text += &format!(", not (yet): {}", names.join(", "));
         }
-        more => text += &format!(", {more} are not (yet)"),
+        more => text += &format!(", {more} do not (yet)"),
     }
     text
 }

@@ -56,7 +56,7 @@ fn a_server_that_had_run_for_a_while_is_back_at_once_and_one_that_crashes_again_
 }
 
 #[test]
-fn a_server_that_never_becomes_ready_is_rolled_back_without_a_hand() {
+fn rolls_back_a_server_that_never_becomes_ready() {
     let mut site = Site::new(World::settled([model("a")]));
     site.at(1_000, |world| {
         world.define(model("a").fate("hangs"));
@@ -104,7 +104,7 @@ fn a_drain_ends_soon_after_the_last_request() {
 }
 
 #[test]
-fn a_drain_that_gives_no_sign_is_asked_for_every_eleven_tenths_of_a_second() {
+fn asks_a_silent_drain_every_eleven_tenths_of_a_second() {
     let mut site = Site::new(World::settled([model("a")]));
     site.at(1_000, |world| {
         world.machine.server("a").busy = Busy::Yes(1);
@@ -120,7 +120,7 @@ fn a_drain_that_gives_no_sign_is_asked_for_every_eleven_tenths_of_a_second() {
 }
 
 #[test]
-fn a_crash_in_the_middle_of_an_edit_is_mended_with_what_the_files_said_before() {
+fn restarts_a_crashed_server_from_the_last_good_definition_during_an_edit() {
     let mut site = Site::new(World::settled([model("a"), model("b"), model("c")]));
     site.world.advance(10);
     site.at(11_000, |world| {
@@ -203,7 +203,7 @@ fn a_watcher_that_never_could_read_the_definitions_keeps_what_is_recorded_runnin
 }
 
 #[test]
-fn a_pass_that_fails_is_tried_again_and_slower_each_time() {
+fn retries_a_failed_pass_with_backoff() {
     let mut world = World::settled([model("a")]);
     world.advance(100);
     let mut site = Site::new(world);
@@ -220,7 +220,7 @@ fn a_pass_that_fails_is_tried_again_and_slower_each_time() {
 }
 
 #[test]
-fn another_programs_write_is_put_back_once_it_has_stopped_writing() {
+fn restores_a_row_once_the_other_program_stops_writing() {
     let mut site = Site::new(World::settled([model("a")]));
     for ms in [1_000, 1_100, 1_200] {
         site.at(ms, |world| {
@@ -271,7 +271,7 @@ fn a_reboot_brings_every_server_back() {
 }
 
 #[test]
-fn what_was_asked_for_by_hand_is_not_judged_by_a_definition_from_before() {
+fn a_stale_definition_does_not_end_an_override() {
     let mut site = Site::new(World::settled([model("a"), model("b")]));
     // The file has changed, and whoever stops the model has read it; the
     // watcher has not, and looks for another model.
@@ -296,7 +296,7 @@ fn what_was_asked_for_by_hand_is_not_judged_by_a_definition_from_before() {
 }
 
 #[test]
-fn a_suspension_ends_on_its_own_and_a_command_is_noticed_as_any_write() {
+fn a_suspension_expires_and_a_command_wakes_the_watcher() {
     let mut site = Site::new(World::settled([model("a")]));
     site.at(1_000, |world| {
         world.by_hand("a", Command::Suspend(Some(Duration::from_secs(100)))).unwrap();
@@ -320,7 +320,7 @@ fn a_server_that_does_not_say_yet_what_it_serves_is_asked_again_soon() {
 }
 
 #[test]
-fn what_another_pass_recorded_in_a_new_database_is_not_put_back() {
+fn does_not_undo_what_another_pass_recorded_in_a_new_database() {
     let mut site = Site::new(World::settled([model("a"), model("b")]));
     // The database is lost, and who makes a new one has read a newer definition.
     site.at(1_000, |world| {
@@ -334,7 +334,7 @@ fn what_another_pass_recorded_in_a_new_database_is_not_put_back() {
 }
 
 #[test]
-fn what_the_guard_refuses_is_not_done_in_the_middle_of_the_next_edit() {
+fn the_next_edit_does_not_carry_out_what_the_guard_refuses() {
     let mut site = Site::new(World::settled([model("a"), model("b"), model("c"), model("d")]));
     site.at(1_000, |world| {
         ["a", "b", "c", "d"].iter().for_each(|name| world.remove(name));

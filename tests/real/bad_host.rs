@@ -69,7 +69,7 @@ fn a_directory_or_a_pipe_is_not_taken_for_weights() {
 }
 
 #[test]
-fn a_declared_port_that_a_stranger_holds_is_an_error_that_names_it() {
+fn names_the_process_that_holds_a_declared_port() {
     let scene = Scene::new();
     let world = &scene.world;
     let port = free_port();
@@ -85,7 +85,7 @@ fn a_declared_port_that_a_stranger_holds_is_an_error_that_names_it() {
 }
 
 #[test]
-fn an_allotted_port_that_a_stranger_holds_is_passed_over() {
+fn skips_an_assigned_port_that_another_process_holds() {
     let world = World::new();
     let first = *world.ports().range().start();
     let _stranger = TcpListener::bind(("127.0.0.1", first)).unwrap();
@@ -162,7 +162,7 @@ fn the_port_of_a_running_model_is_not_taken_from_it() {
 }
 
 #[test]
-fn a_range_without_a_free_port_is_told() {
+fn reports_a_port_range_without_a_free_port() {
     let scene = Scene::new();
     let port = scene.world.port("good");
     let range = format!("{port}-{port}");
@@ -219,7 +219,7 @@ fn programs_that_are_not_llama_server_stop_nothing() {
 }
 
 #[test]
-fn a_llama_server_changed_on_disk_is_told_and_applied_on_request() {
+fn reports_a_llama_server_changed_on_disk_and_upgrades_on_request() {
     let world = World::new();
     world.tiny("a");
     let script = |comment: &str| format!("#!/bin/sh\n# {comment}\nexec '{}' \"$@\"\n", llama_server().display());

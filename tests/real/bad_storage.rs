@@ -14,7 +14,7 @@ fn with_mounts(world: &World, mount: &str, arguments: &[&str]) -> Ran {
 }
 
 #[test]
-fn a_database_that_is_none_is_named_and_stays_what_it_is() {
+fn names_a_file_that_is_not_a_database_and_leaves_it_unchanged() {
     let scene = Scene::new();
     let path = scene.world.path().join("notes.txt");
     let text = "these are notes, and longer than the header of a database has to be, which is 100 bytes\n".repeat(2);
@@ -56,7 +56,7 @@ fn a_read_only_database_is_named() {
 }
 
 #[test]
-fn a_disk_too_full_for_the_database_is_told() {
+fn reports_a_disk_too_full_for_the_database() {
     let scene = Scene::new();
     let mount = "mkdir full; mount -t tmpfs -o size=72k full full";
     let arguments = ["--database", "full/h.db", "reconcile"];
@@ -67,7 +67,7 @@ fn a_disk_too_full_for_the_database_is_told() {
 }
 
 #[test]
-fn a_disk_too_full_for_a_log_concerns_its_model_alone() {
+fn a_disk_too_full_for_a_log_affects_only_its_model() {
     let scene = Scene::new();
     let world = &scene.world;
     world.tiny("bad");
@@ -87,18 +87,21 @@ fn a_disk_too_full_for_a_log_concerns_its_model_alone() {
 }
 
 #[test]
-fn a_pipe_in_the_place_of_a_log_is_not_waited_for() {
+fn a_named_pipe_instead_of_a_log_does_not_block() {
     let scene = Scene::new();
     let world = &scene.world;
     world.tiny("bad");
     let log = world.state_dir().join("logs/bad.log");
     rustix::fs::mknodat(rustix::fs::CWD, &log, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
-    world.run(&["reconcile"]).exits(1).says(&["create bad: cannot write the log", "state/logs/bad.log: it is a pipe"]);
+    world
+        .run(&["reconcile"])
+        .exits(1)
+        .says(&["create bad: cannot write the log", "state/logs/bad.log: it is a named pipe"]);
     scene.others_are_reconciled();
 }
 
 #[test]
-fn a_database_that_another_program_holds_is_waited_for_and_then_named() {
+fn waits_for_a_locked_database_and_then_names_the_problem() {
     let scene = Scene::new();
     let world = &scene.world;
     let mut theirs = Connection::open(world.state_dir().join("herdsman.db")).unwrap();
@@ -141,7 +144,7 @@ fn a_lost_state_id_doubles_nothing() {
     let (path, pid) = (world.state_dir().join("id"), world.pid("good"));
     let id = fs::read_to_string(&path).unwrap();
     fs::remove_file(&path).unwrap();
-    let told = ["state/id was lost", "put the former id back", "good  wait", &format!("pid {pid}")];
+    let told = ["state/id was lost", "restore the old id", "good  wait", &format!("pid {pid}")];
     world.run(&["reconcile"]).exits(1).says(&told);
     assert_eq!(world.instances().len(), 1, "the new model alone is of the new id");
     world.run(&["down"]).exits(0);

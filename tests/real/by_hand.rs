@@ -31,11 +31,11 @@ fn by_hand(world: &World, model: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_suspended_model_is_left_alone_and_everybody_is_told() {
+fn leaves_a_suspended_model_alone_and_shows_it_everywhere() {
     let world = running(&["a", "b"]);
     let pid = world.pid("a");
     let suspend = ["suspend", "a", "--for", "2h", "--reason", "new driver"];
-    world.run(&suspend).exits(0).says(&["a is suspended for 2h 0m, until ", "`herdsman resume a` ends that"]);
+    world.run(&suspend).exits(0).says(&["suspended a for 2h 0m, until ", "until `herdsman resume a`"]);
     edit(&world, "a", 1024);
     edit(&world, "b", 1024);
     world.run(&["reconcile", "--dry-run"]).exits(0).says(&[
@@ -68,8 +68,8 @@ fn a_suspended_model_is_left_alone_and_everybody_is_told() {
         world.run(&[command, "a"]).exits(1).says(&["the model is suspended", "use `herdsman resume NAME` first"]);
     }
     world.run(&["down"]).exits(0).says(&["suspended", "Stopped 1 server"]);
-    world.run(&["resume", "a"]).exits(0).says(&["a is resumed; the next `herdsman reconcile` takes it up."]);
-    world.run(&["resume", "a"]).exits(0).says(&["a is not suspended."]);
+    world.run(&["resume", "a"]).exits(0).says(&["resumed a; the next `herdsman reconcile` manages it again"]);
+    world.run(&["resume", "a"]).exits(0).says(&["a is not suspended; nothing to do"]);
     world.run(&["reconcile", "--retry"]).exits(0).says(&["2 models match their definitions."]);
     assert_eq!(by_hand(&world, "a"), Vec::<String>::new());
 }
@@ -142,7 +142,7 @@ fn a_restart_replaces_one_server() {
 }
 
 #[test]
-fn a_restart_that_is_still_to_come_is_told_once() {
+fn shows_a_pending_restart_once() {
     let world = running(&["a"]);
     // As a herdsman leaves it that is killed once it has recorded what it was asked for.
     let asked = "INSERT INTO herdsman_overrides (name, kind, given_by, given_at, instance)
@@ -156,7 +156,7 @@ fn a_restart_that_is_still_to_come_is_told_once() {
 }
 
 #[test]
-fn what_serves_for_a_failed_generation_is_restarted_as_it_is() {
+fn restarts_the_rolled_back_generation_that_serves() {
     let world = running(&["a"]);
     world.weights_that_die("bad");
     world.write_definition("a", &World::tiny_toml("bad"));
@@ -169,7 +169,7 @@ fn what_serves_for_a_failed_generation_is_restarted_as_it_is() {
 }
 
 #[test]
-fn a_restart_that_cannot_come_does_not_come_later() {
+fn withdraws_a_restart_that_cannot_happen_now() {
     let world = running(&["a"]);
     let pid = world.pid("a");
     let (whole, short) = (world.weights("whole", "a "), world.path().join("weights/short.gguf"));
@@ -183,7 +183,7 @@ fn a_restart_that_cannot_come_does_not_come_later() {
 }
 
 #[test]
-fn a_pass_of_another_is_waited_for_no_longer_than_was_said() {
+fn waits_for_another_pass_no_longer_than_the_timeout() {
     let world = running(&["a"]);
     let lock = std::fs::File::open(world.state_dir().join("lock")).unwrap();
     lock.lock().unwrap();
@@ -193,10 +193,10 @@ fn a_pass_of_another_is_waited_for_no_longer_than_was_said() {
 }
 
 #[test]
-fn what_cannot_be_is_told_with_the_next_step() {
+fn refusals_name_the_next_step() {
     let world = running(&["chat", "other"]);
     for command in ["suspend", "resume", "start", "stop", "restart"] {
-        world.run(&[command, "chatt"]).exits(64).says(&["no definition declares it; did you mean chat?"]);
+        world.run(&[command, "chatt"]).exits(64).says(&["no definition has this name\nhelp: did you mean chat?"]);
     }
     world.run(&["suspend", "chat", "--for", "0s"]).exits(64).says(&["over at once"]);
     world.run(&["suspend", "chat", "--for", "-1h"]).exits(64);
@@ -216,7 +216,7 @@ fn what_cannot_be_is_told_with_the_next_step() {
     world.remove_definition("chat");
     world.run(&["reconcile"]).exits(0).says(&["its definition is gone, and it is deleted after that"]);
     assert!(lives(&world, "chat"));
-    world.run(&["resume", "chat"]).exits(0).says(&["deletes it, for its definition is gone"]);
+    world.run(&["resume", "chat"]).exits(0).says(&["deletes it, because its definition is gone"]);
     // Hands are taken off also where no definition can be read.
     std::fs::rename(world.models_dir(), world.path().join("elsewhere")).unwrap();
     world.run(&["suspend", "other"]).exits(0);
@@ -227,20 +227,20 @@ fn what_cannot_be_is_told_with_the_next_step() {
 }
 
 #[test]
-fn a_saved_plan_rests_on_what_was_asked_for_by_hand() {
+fn an_override_makes_a_saved_plan_out_of_date() {
     let world = running(&["a", "b"]);
     edit(&world, "a", 1024);
     let save = || world.run(&["reconcile", "--dry-run", "--out", "plan.json"]).exits(0);
     let apply = || world.run(&["reconcile", "--plan", "plan.json"]);
     save();
     world.run(&["suspend", "a"]).exits(0);
-    apply().exits(3).says(&["a: it is suspended now ("]);
+    apply().exits(3).says(&["a: it is now suspended ("]);
     save().says(&["suspended"]);
     world.run(&["resume", "a"]).exits(0);
-    apply().exits(3).says(&["a: it is suspended no longer"]);
+    apply().exits(3).says(&["a: it is no longer suspended"]);
     save();
     world.run(&["stop", "b"]).exits(0);
-    apply().exits(3).says(&["b: it is stopped by hand now ("]);
+    apply().exits(3).says(&["b: it is now stopped by hand ("]);
     save();
     apply().exits(0).says(&["ctx_size 512 -> 1024"]);
     assert!(!lives(&world, "b"));
@@ -252,7 +252,7 @@ fn a_watcher_follows_at_once() {
     ["a", "b"].iter().for_each(|name| world.tiny(name));
     // It looks by itself once an hour.
     let watcher = world.watch(&["--resync", "1h"]);
-    watcher.eventually_says("2 models are as declared");
+    watcher.eventually_says("2 models match their definitions");
     let before = world.pid("a");
     world.run(&["restart", "a"]).exits(0);
     assert_ne!(world.pid("a"), before);
@@ -265,7 +265,7 @@ fn a_watcher_follows_at_once() {
     watcher.eventually_says("b crashed");
     watcher.eventually_says("it does not run, and is started after that");
     assert!(!watcher.log().contains("b is no longer"), "{}", watcher.log());
-    world.run(&["resume", "b"]).exits(0).says(&["b is resumed; the watcher takes it up."]);
+    world.run(&["resume", "b"]).exits(0).says(&["resumed b; the watcher manages it again"]);
     eventually("b runs again", PATIENCE, || lives(&world, "b"));
     watcher.eventually_says("b start: ");
     watcher.eventually_says("b is no longer suspended");

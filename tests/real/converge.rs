@@ -64,7 +64,7 @@ fn an_edit_restarts_the_edited_model_and_no_other() {
 }
 
 #[test]
-fn what_only_people_read_is_recorded_without_a_restart() {
+fn records_a_new_description_without_a_restart() {
     let world = World::new();
     world.tiny("a");
     world.converges();

@@ -94,7 +94,7 @@ fn a_damaged_database_is_set_aside_and_the_pass_goes_on() {
 }
 
 #[test]
-fn damage_that_is_met_while_a_pass_records_ends_that_pass_alone() {
+fn damage_found_while_recording_ends_only_that_pass() {
     let scene = Scene::new();
     damage(&database(&scene.world), &["herdsman_events"]);
     // The new model's server was started when the pass ended, and recorded.
@@ -114,7 +114,7 @@ fn down_survives_a_damaged_database_too() {
 }
 
 #[test]
-fn whoever_only_looks_says_it_and_changes_nothing() {
+fn read_only_commands_report_damage_and_change_nothing() {
     let scene = Scene::new();
     let world = &scene.world;
     let listing = || {
@@ -178,7 +178,7 @@ fn a_disk_too_full_for_a_new_database_leaves_the_damaged_one_in_place() {
 }
 
 #[test]
-fn of_two_herdsmen_at_once_one_sets_it_aside() {
+fn only_one_of_two_herdsmen_sets_a_damaged_database_aside() {
     let scene = Scene::new();
     damage(&database(&scene.world), &["herdsman_models"]);
     std::thread::scope(|scope| {
@@ -196,7 +196,7 @@ fn watched() -> (World, Watcher) {
     world.tiny("m");
     world.converges();
     let watcher = world.watch(&["--resync", "1s"]);
-    watcher.eventually_says("1 model is as declared");
+    watcher.eventually_says("1 model matches its definition");
     (world, watcher)
 }
 

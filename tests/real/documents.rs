@@ -16,7 +16,7 @@ fn document(world: &World, schema_name: &str, arguments: &[&str]) -> Value {
 }
 
 #[test]
-fn a_validation_is_as_the_schema_says() {
+fn validate_matches_its_schema() {
     let world = World::new();
     ["a", "b"].iter().for_each(|name| world.tiny(name));
     let good = document(&world, "validate", &["validate", "--format", "json"]);
@@ -40,7 +40,7 @@ fn a_validation_is_as_the_schema_says() {
 }
 
 #[test]
-fn a_plan_a_result_and_a_refusal_are_as_the_schema_says() {
+fn reconcile_matches_its_schema() {
     let world = World::new();
     for name in ["a", "b", "c"] {
         world.tiny(name);
@@ -113,7 +113,7 @@ fn the_schema_has_the_options_of_the_llama_server_that_is_named() {
 }
 
 #[test]
-fn status_and_down_are_as_their_schemas_say() {
+fn status_and_down_match_their_schemas() {
     let world = World::new();
     let none = document(&world, "status", &["status", "--format", "json"]);
     assert_eq!(none["models"].as_array().unwrap().len(), 0);
@@ -142,7 +142,7 @@ fn status_and_down_are_as_their_schemas_say() {
 }
 
 #[test]
-fn history_and_why_are_as_their_schemas_say() {
+fn history_and_why_match_their_schemas() {
     let world = World::new();
     world.tiny("a");
     world.write_definition("off", &format!("state = \"stopped\"\n{}", World::tiny_toml("off")));
@@ -177,7 +177,7 @@ fn history_and_why_are_as_their_schemas_say() {
 }
 
 #[test]
-fn what_was_asked_for_by_hand_is_as_the_schemas_say() {
+fn overrides_match_the_schemas() {
     let world = World::new();
     ["a", "b"].iter().for_each(|name| world.tiny(name));
     assert!(world.herdsman(&["reconcile"]).status.success());

@@ -58,7 +58,7 @@ fn ends(world: &World, pid: i32) -> Duration {
 }
 
 #[test]
-fn a_client_of_a_plain_request_that_leaves_is_not_waited_for() {
+fn a_drain_ends_when_the_client_of_a_plain_request_leaves() {
     let world = World::new();
     let toml = slow(&world, "");
     let pid = world.pid("slow");
@@ -73,7 +73,7 @@ fn a_client_of_a_plain_request_that_leaves_is_not_waited_for() {
 }
 
 #[test]
-fn nor_is_it_where_several_herdsmen_wait() {
+fn a_drain_ends_when_the_client_leaves_though_several_herdsmen_wait() {
     let world = World::new();
     let toml = slow(&world, "");
     let pid = world.pid("slow");
@@ -93,7 +93,7 @@ fn nor_is_it_where_several_herdsmen_wait() {
 }
 
 #[test]
-fn nor_is_it_by_down_or_on_a_unix_socket() {
+fn a_drain_ends_when_the_client_leaves_during_down_and_on_a_unix_socket() {
     let world = World::new();
     let socket = world.path().join("slow.sock");
     slow(&world, &format!("host = \"{}\"\n", socket.display()));
@@ -137,7 +137,7 @@ fn the_end_of_a_stream_is_noticed_at_once() {
 }
 
 #[test]
-fn an_idle_server_is_not_waited_for() {
+fn an_idle_server_does_not_drain() {
     let world = World::new();
     let toml = slow(&world, "");
     // A connection that nobody uses is no request.

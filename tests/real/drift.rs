@@ -63,7 +63,7 @@ fn world() -> (World, Client, i32) {
 }
 
 #[test]
-fn an_edited_row_is_told_column_by_column_and_put_back() {
+fn reports_an_edited_row_column_by_column_and_restores_it() {
     let (world, client, pid) = world();
     let before = client.row("a");
     client.run("UPDATE models SET ctx_size = 4096, type = 'custom', model_path = NULL WHERE name = 'a'", []);
@@ -112,7 +112,7 @@ fn a_row_of_another_program_is_shown_and_never_touched() {
     let (world, client, pid) = world();
     client.add_unmanaged("theirs");
     let before = client.row("theirs");
-    world.converges().says(&[". theirs  ignore", "not managed", "No changes. 1 model matches"]);
+    world.converges().says(&[". theirs  ignore", "unmanaged row", "No changes. 1 model matches"]);
     world.write_definition("a", &World::tiny_toml("a").replace("512", "1024"));
     world.converges().says(&["-/+ a       restart", ". theirs  ignore"]);
     world.remove_definition("a");

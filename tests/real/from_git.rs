@@ -72,7 +72,7 @@ fn what_cannot_be_read_is_an_error_that_stops_and_deletes_nothing() {
     reconcile(&world, "HEAD").exits(66).says(&["models.d is no directory in commit", "git ls-tree"]);
     Ran::of(world.command().env("HERDSMAN_MODELS_DIR", "/nowhere/models.d").args(["reconcile", "--from-git", "HEAD"]))
         .exits(66)
-        .says(&["/nowhere/models.d is in no Git repository", "--from-git"]);
+        .says(&["/nowhere/models.d is not in a Git repository", "--from-git"]);
     assert_eq!(world.pid("a"), pid);
 }
 
@@ -141,7 +141,7 @@ fn a_watcher_follows_a_branch_as_fetches_move_it() {
     command.env("HERDSMAN_MODELS_DIR", "deployed/models.d");
     let watcher = world.watch_by(command, &["--from-git", "origin/main", "--resync", "1h", "--debounce", "50ms"]);
     watcher.eventually_says("a is ready");
-    watcher.eventually_says(&format!("origin/main is commit {}", &first[..10]));
+    watcher.eventually_says(&format!("origin/main is at commit {}", &first[..10]));
     let ready = || watcher.log().matches("a is ready").count();
     let restarts_to = |ctx_size: u32| {
         let before = ready();
@@ -149,7 +149,7 @@ fn a_watcher_follows_a_branch_as_fetches_move_it() {
         let commit = repository.commit();
         fetch();
         watcher.eventually_says(&format!("-> {ctx_size} deployed/models.d/a.toml:3"));
-        watcher.eventually_says(&format!("origin/main is commit {}", &commit[..10]));
+        watcher.eventually_says(&format!("origin/main is at commit {}", &commit[..10]));
         eventually("it is ready", PATIENCE, || ready() > before);
     };
     restarts_to(768);
@@ -179,7 +179,7 @@ fn a_watcher_follows_a_branch_as_fetches_move_it() {
     repository.git(&["-C", "deployed", "pack-refs", "--all"]);
     repository.git(&["-C", "deployed", "update-ref", "-d", "refs/remotes/origin/main"]);
     watcher.eventually_says("\"origin/main\" names no commit");
-    watcher.eventually_says("they count as they were when last read");
+    watcher.eventually_says("herdsman uses the last ones it read");
     assert_eq!(world.instances().len(), 1);
     fetch();
     watcher.eventually_says("the definitions can be read again");
@@ -187,7 +187,7 @@ fn a_watcher_follows_a_branch_as_fetches_move_it() {
 }
 
 #[test]
-fn who_reads_other_definitions_than_the_watcher_changes_nothing() {
+fn refuses_to_reconcile_other_definitions_than_the_watcher_reads() {
     let (world, _repository, _) = committed();
     world.write_definition("a", &with_ctx_size(768));
     let watcher = world.watch(&["--from-git", "HEAD", "--resync", "1h"]);
@@ -209,7 +209,7 @@ fn who_reads_other_definitions_than_the_watcher_changes_nothing() {
     let watcher = world.watch(&["--resync", "1h"]);
     watcher.eventually_says("ctx_size 512 -> 768");
     let ran = world.run(&["reconcile", "--from-git", "HEAD"]).exits(64);
-    ran.says(&["models.d and no --from-git, or stop it first"]);
+    ran.says(&["models.d and no --from-git, or stop the watcher first"]);
     drop(watcher);
     world.converges();
 }

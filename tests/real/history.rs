@@ -67,7 +67,7 @@ fn a_generation_knows_its_commit_and_whether_its_own_files_were_edited() {
     assert_eq!(ran.stdout, format!("ctx_size 768 -> 512   {file}:4\n"));
     let ran = world.run(&["history", "a", "--diff", "1", "3"]).exits(0);
     assert_eq!(ran.stdout, format!("ctx_size 512 -> 768   {file}:4\nthreads set to 2   models.d/_defaults.toml:2\n"));
-    world.run(&["history", "a", "--diff", "1", "4"]).exits(0).says(&["Generations 1 and 4 are the same."]);
+    world.run(&["history", "a", "--diff", "1", "4"]).exits(0).says(&["Generations 1 and 4 are identical."]);
     world.run(&["history", "a", "--diff", "1", "5"]).exits(64).says(&["a has no generation 5: it has 1 to 4"]);
 
     world.remove_definition("b");
@@ -98,13 +98,13 @@ fn git_that(world: &World, script: &str) -> String {
 }
 
 #[test]
-fn git_that_fails_costs_the_commit_and_nothing_else_and_is_told_once() {
+fn a_failure_of_git_costs_only_the_commit_and_is_reported_once() {
     let (world, _repository, _) = committed(&["a"]);
     let mut command = world.command();
     let path = git_that(&world, "echo 'fatal: detected dubious ownership' >&2; exit 128");
     command.env("PATH", path);
     let watcher = world.watch_by(command, &["--debounce", "10ms"]);
-    let problem = "the history is without commits: git rev-parse";
+    let problem = "the history records no commits: git rev-parse";
     watcher.eventually_says("dubious ownership");
     eventually("it is recorded", PATIENCE, || history(&world, "a")["generations"].as_array().unwrap().len() == 1);
     world.write_definition("a", &stopped("a", 768));
@@ -116,7 +116,7 @@ fn git_that_fails_costs_the_commit_and_nothing_else_and_is_told_once() {
     world.write_definition("a", &stopped("a", 1024));
     let nowhere = world.path().join("nowhere");
     let ran = Ran::of(world.command().env("PATH", nowhere).arg("reconcile")).exits(0);
-    ran.says(&["the history is without commits: there is no git in PATH: install Git"]);
+    ran.says(&["the history records no commits: there is no git in PATH: install Git"]);
     world.is_settled();
 }
 
@@ -144,7 +144,7 @@ fn a_file_that_changes_while_git_is_asked_is_not_what_was_read() {
 }
 
 #[test]
-fn a_pass_with_nothing_to_do_asks_git_nothing() {
+fn a_pass_with_nothing_to_do_does_not_run_git() {
     let (world, _repository, _) = committed(&["a"]);
     world.converges();
     let path = git_that(&world, "echo asked >> \"$HOME/asked\"; exit 128");
@@ -153,7 +153,7 @@ fn a_pass_with_nothing_to_do_asks_git_nothing() {
 }
 
 #[test]
-fn no_secret_is_in_a_difference() {
+fn history_diff_shows_no_secret() {
     let world = World::new();
     world.weights("a", "any ");
     world.write_definition("a", &format!("{}[secrets]\napi_key = {{ env = \"KEY\" }}\n", stopped("a", 512)));
@@ -171,7 +171,7 @@ fn no_secret_is_in_a_difference() {
 }
 
 #[test]
-fn why_tells_the_chain_of_a_model_that_runs_fails_and_is_rolled_back() {
+fn why_explains_a_model_that_runs_fails_and_is_rolled_back() {
     let world = World::new();
     world.tiny("a");
     let repository = Repository::init(world.path());
@@ -227,7 +227,7 @@ fn why_tells_the_chain_of_a_model_that_runs_fails_and_is_rolled_back() {
 }
 
 #[test]
-fn why_tells_what_does_not_run_and_what_is_not_ours() {
+fn why_explains_stopped_models_and_unmanaged_rows() {
     let world = World::new();
     world.tiny("a");
     world.tiny("off");
@@ -249,16 +249,13 @@ fn why_tells_what_does_not_run_and_what_is_not_ours() {
     database.execute(row, []).unwrap();
     world.run(&["why", "hand"]).exits(0).says(&["hand is a row of another program"]);
     for command in ["why", "history", "logs"] {
-        world
-            .run(&[command, "of"])
-            .exits(64)
-            .says(&["no definition, record, row or history is named of; did you mean off?"]);
+        world.run(&[command, "of"]).exits(64).says(&["there is no model named of\nhelp: did you mean off?"]);
     }
-    world.run(&["why", "something-else"]).exits(64).says(&["`herdsman status` lists all there are"]);
+    world.run(&["why", "something-else"]).exits(64).says(&["`herdsman status` lists all models"]);
 }
 
 #[test]
-fn what_only_tells_leaves_no_trace_and_needs_no_llama_server() {
+fn read_only_commands_leave_no_trace_and_need_no_llama_server() {
     let world = World::new();
     world.write_definition("a", &World::tiny_toml("a"));
     let run =
@@ -267,7 +264,7 @@ fn what_only_tells_leaves_no_trace_and_needs_no_llama_server() {
     run(&["history"]).exits(1).says(&["there is no database", "no history"]);
     run(&["logs", "a"])
         .exits(1)
-        .says(&["a has no log, for no server of it was ever started; `herdsman why a` tells why"]);
+        .says(&["a has no log: its server was never started\nhelp: `herdsman why a` explains why"]);
     run(&["why", "a"]).exits(0).says(&["a is not recorded yet."]);
     assert!(nothing(&world.state_dir()));
 

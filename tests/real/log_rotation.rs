@@ -158,7 +158,7 @@ fn no_line_is_lost_doubled_or_moved_while_the_rotator_is_killed_at_random() {
 }
 
 #[test]
-fn nor_is_one_where_holes_are_punched() {
+fn no_line_is_lost_doubled_or_moved_where_holes_are_punched() {
     // Shared memory is a tmpfs, which cannot collapse; that both ways are
     // tested, wherever they work, is up to the unit tests.
     survives_load_and_kills(Path::new("/dev/shm"));

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
-fn a_log_is_shown_from_its_end_and_the_server_before_by_itself() {
+fn shows_the_end_of_a_log_and_the_previous_server_alone() {
     let world = World::new();
     world.tiny("a");
     world.converges();
@@ -41,7 +41,7 @@ fn a_log_is_shown_from_its_end_and_the_server_before_by_itself() {
 }
 
 #[test]
-fn whoever_follows_reads_each_line_once_across_rotations_until_ctrl_c() {
+fn follow_prints_each_line_once_across_rotations_until_ctrl_c() {
     let world = World::new();
     world.tiny("a");
     world.converges();
@@ -81,7 +81,7 @@ fn whoever_follows_reads_each_line_once_across_rotations_until_ctrl_c() {
 }
 
 #[test]
-fn a_reader_that_leaves_ends_it_quietly() {
+fn ends_quietly_when_the_reader_leaves() {
     let world = World::new();
     world.tiny("a");
     world.converges();

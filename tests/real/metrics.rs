@@ -60,12 +60,12 @@ fn scrape(port: u16) -> BTreeMap<String, f64> {
 fn watch(world: &World) -> (Watcher, u16) {
     let port = free_port();
     let watcher = world.watch(&["--resync=1h", "--debounce=20ms", "--metrics", &format!("127.0.0.1:{port}")]);
-    watcher.eventually_says(&format!("tells Prometheus at http://127.0.0.1:{port}/metrics"));
+    watcher.eventually_says(&format!("serving metrics at http://127.0.0.1:{port}/metrics"));
     (watcher, port)
 }
 
 #[test]
-fn a_scrape_tells_what_is_wanted_what_runs_and_what_happened() {
+fn a_scrape_shows_wanted_states_actual_states_and_events() {
     let world = World::new();
     world.tiny("a");
     world.write_definition("off", &format!("state = \"stopped\"\n{}", World::tiny_toml("a")));
@@ -117,7 +117,7 @@ fn a_scrape_tells_what_is_wanted_what_runs_and_what_happened() {
 }
 
 #[test]
-fn whoever_asks_wrongly_slowly_or_often_disturbs_nothing() {
+fn wrong_slow_and_frequent_requests_disturb_nothing() {
     let world = World::new();
     world.tiny("a");
     let (watcher, port) = watch(&world);
@@ -147,7 +147,7 @@ fn a_taken_address_is_an_error_that_names_it() {
 }
 
 #[test]
-fn what_somebody_wants_by_hand_is_told_and_no_alarm() {
+fn overrides_are_visible_and_raise_no_alarm() {
     let world = World::new();
     ["a", "b"].iter().for_each(|name| world.tiny(name));
     let (watcher, port) = watch(&world);

@@ -56,7 +56,7 @@ fn recorded(world: &World) -> i64 {
 }
 
 #[test]
-fn a_rollback_and_its_end_are_told_once_each_by_command_and_webhook() {
+fn announces_a_rollback_and_its_end_once_each_by_command_and_webhook() {
     let (world, receiver) = (World::new(), Receiver::answering(&[]));
     let told = world.path().join("told");
     let script = format!("{{ echo \"$HERDSMAN_EVENT $HERDSMAN_MODEL $1\"; cat; echo; }} >> {}", told.display());
@@ -105,7 +105,7 @@ fn a_rollback_and_its_end_are_told_once_each_by_command_and_webhook() {
 }
 
 #[test]
-fn a_model_of_which_nothing_serves_is_failed_also_if_it_never_ran() {
+fn announces_a_failure_of_a_model_that_never_ran() {
     let (world, receiver) = (World::new(), Receiver::answering(&[]));
     tells_webhook(&world, &receiver);
     world.tiny("a");
@@ -131,7 +131,7 @@ fn a_model_of_which_nothing_serves_is_failed_also_if_it_never_ran() {
 }
 
 #[test]
-fn whoever_cannot_be_told_is_told_later_also_by_the_next_watcher() {
+fn retries_a_failed_delivery_even_in_the_next_watcher() {
     let (world, receiver) = (World::new(), Receiver::answering(&[500]));
     tells_webhook(&world, &receiver);
     world.tiny("a");
@@ -139,7 +139,7 @@ fn whoever_cannot_be_told_is_told_later_also_by_the_next_watcher() {
     watcher.eventually_says("a is ready");
     break_it(&world, "a", "");
     let first = receiver.eventually_got(1);
-    watcher.eventually_says("not told by webhook that a was rolled back: http://127.0.0.1");
+    watcher.eventually_says("webhook for a (rolled back) failed: http://127.0.0.1");
     watcher.has_not_said("s3cret");
     // It is told before it is recorded.
     eventually("it is recorded", PATIENCE, || world.run(&["status"]).stdout.contains("answers 500"));
@@ -148,13 +148,13 @@ fn whoever_cannot_be_told_is_told_later_also_by_the_next_watcher() {
     let watcher = watch(&world);
     let again = receiver.eventually_got(2);
     assert_eq!(first.body["id"], again.body["id"]);
-    watcher.eventually_says("told by webhook that a was rolled back");
+    watcher.eventually_says("webhook for a (rolled back) delivered");
     eventually("it is done", PATIENCE, || recorded(&world) == 0);
     assert_eq!(receiver.events(), ["rolled_back"; 2]);
 }
 
 #[test]
-fn a_receiver_that_does_not_answer_holds_up_nothing() {
+fn a_receiver_that_does_not_answer_delays_nothing() {
     let (world, receiver) = (World::new(), Receiver::answering(&[0]));
     let seen = world.path().join("seen");
     let tell = command(&world, &format!("touch {}", seen.display()));
@@ -174,17 +174,14 @@ fn a_receiver_that_does_not_answer_holds_up_nothing() {
 }
 
 #[test]
-fn a_command_that_hangs_is_ended_with_what_it_started_and_tried_again_later() {
+fn kills_a_hanging_command_with_its_children_and_retries_later() {
     let world = World::new();
     let tell = command(&world, "exec sleep 1000.125");
     tells(&world, &format!("command = [\"{tell}\"]\ntimeout = \"300ms\""));
     world.tiny("a");
     world.converges();
     break_it(&world, "a", "");
-    world
-        .run(&["reconcile"])
-        .exits(1)
-        .says(&["not told by command that a was rolled back", "did not end within 0.3 s"]);
+    world.run(&["reconcile"]).exits(1).says(&["command for a (rolled back) failed", "did not end within 0.3 s"]);
     assert_eq!(processes(|process| process.arguments.iter().any(|word| word == "1000.125")), []);
     world.run(&["status"]).exits(0).says(&["1 notification is still to be delivered", "did not end within"]);
     let status = world.run(&["status", "--format", "json"]).json();
@@ -192,25 +189,25 @@ fn a_command_that_hangs_is_ended_with_what_it_started_and_tried_again_later() {
     is_as_schema("status", &status);
     tells_webhook(&world, &Receiver::answering(&[]));
     world.run(&["reconcile"]).exits(1);
-    world.run(&["status"]).exits(0).says(&["1 notification could not be delivered: [notify] has no command any more"]);
+    world.run(&["status"]).exits(0).says(&["1 notification could not be delivered: [notify] no longer has a command"]);
 }
 
 #[test]
-fn what_a_receiver_refuses_is_not_sent_again_and_status_says_so() {
+fn does_not_retry_what_a_receiver_rejects_and_status_shows_it() {
     let (world, receiver) = (World::new(), Receiver::answering(&[422]));
     tells_webhook(&world, &receiver);
     world.tiny("a");
     world.converges();
     break_it(&world, "a", "");
-    world.run(&["reconcile"]).exits(1).says(&["refuses it (422)"]);
-    world.run(&["status"]).exits(0).says(&["1 notification could not be delivered", "refuses it (422)"]);
+    world.run(&["reconcile"]).exits(1).says(&["rejected it (422)"]);
+    world.run(&["status"]).exits(0).says(&["1 notification could not be delivered", "rejected it (422)"]);
     mend(&world, "a");
     world.converges();
     assert_eq!(receiver.events(), ["rolled_back", "recovered"], "what comes after is not held up");
 }
 
 #[test]
-fn crashes_in_a_row_are_told_at_the_third_and_only_then() {
+fn announces_a_crash_loop_at_the_third_crash_and_only_then() {
     let (world, receiver) = (World::new(), Receiver::answering(&[]));
     tells_webhook(&world, &receiver);
     world.tiny("a");
@@ -231,7 +228,7 @@ fn crashes_in_a_row_are_told_at_the_third_and_only_then() {
 }
 
 #[test]
-fn a_change_of_our_row_is_told_with_its_column() {
+fn announces_a_changed_row_with_its_column() {
     let (world, receiver) = (World::new(), Receiver::answering(&[]));
     tells_webhook(&world, &receiver);
     world.tiny("a");
@@ -248,7 +245,7 @@ fn a_change_of_our_row_is_told_with_its_column() {
 }
 
 #[test]
-fn what_was_so_before_there_was_anybody_to_tell_is_no_news() {
+fn trouble_from_before_notifications_is_not_news() {
     let (world, receiver) = (World::new(), Receiver::answering(&[]));
     world.tiny("a");
     world.tiny("b");

@@ -24,7 +24,7 @@ fn commands() -> Vec<String> {
 }
 
 #[test]
-fn the_version_tells_the_commit() {
+fn version_includes_the_commit() {
     let head =
         Command::new("git").args(["rev-parse", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     let head = String::from_utf8(head.stdout).unwrap();
@@ -36,7 +36,7 @@ fn the_version_tells_the_commit() {
 }
 
 #[test]
-fn bash_takes_the_completions_and_completes_every_command() {
+fn bash_accepts_the_completions_and_completes_every_command() {
     let dir = tempfile::tempdir().unwrap();
     let script = dir.path().join("herdsman.bash");
     fs::write(&script, herdsman(&["completions", "bash"])).unwrap();
@@ -71,11 +71,11 @@ fn every_command_has_a_manual_page() {
     let output = Command::new(env!("CARGO_BIN_EXE_herdsman")).args(["man", "--to"]).arg(&nowhere).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.starts_with(&format!("error: cannot write to {}: No such file", nowhere.display())), "{said}");
-    assert!(said.ends_with("; give a directory that exists with --to\n"), "{said}");
+    assert!(said.ends_with("; --to needs an existing directory\n"), "{said}");
 }
 
 #[test]
-fn herdsman_takes_the_commands_of_the_examples() {
+fn herdsman_accepts_the_commands_of_the_examples() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let files = [
         ("github-actions/models.yml", &["validate", "reconcile", "wait"][..]),

@@ -25,7 +25,7 @@ fn edit(world: &World, model: &str, ctx_size: u32) {
 
 #[track_caller]
 fn save(world: &World) -> Ran {
-    world.run(&["reconcile", "--dry-run", "--out", "plan.json"]).exits(0).says(&["saved as plan.json"])
+    world.run(&["reconcile", "--dry-run", "--out", "plan.json"]).exits(0).says(&["saved the plan as plan.json"])
 }
 
 fn apply(world: &World) -> Ran {
@@ -55,7 +55,7 @@ fn a_saved_plan_is_applied_once_and_is_all_that_is_done() {
         .says(&["+ a  create"]);
     assert!(!world.state_dir().exists(), "a look makes nothing");
     apply(&world).exits(0).says(&["Done: 1 created."]);
-    is_refused(&world, &["was applied at", "applied once"]);
+    is_refused(&world, &["was already applied at", "applied only once"]);
     world.is_settled();
 
     edit(&world, "a", 1024);
@@ -67,7 +67,7 @@ fn a_saved_plan_is_applied_once_and_is_all_that_is_done() {
 }
 
 #[test]
-fn what_the_schema_says_is_in_the_file() {
+fn a_saved_plan_matches_its_schema() {
     let world = running(&["a", "b"]);
     edit(&world, "a", 1024);
     world.write_definition("wrong", "model = 7\n");
@@ -80,7 +80,7 @@ fn what_the_schema_says_is_in_the_file() {
 }
 
 #[test]
-fn an_edit_in_between_is_told_with_its_line() {
+fn reports_an_edit_since_the_plan_with_its_line() {
     let world = running(&["a", "b"]);
     edit(&world, "a", 1024);
     save(&world);
@@ -93,13 +93,13 @@ fn an_edit_in_between_is_told_with_its_line() {
     let toml = World::tiny_toml("b");
     world.write_definition("b", &format!("# new\n{toml}"));
     world.tiny("c");
-    is_refused(&world, &["c: models.d/c.toml declares it now"]);
+    is_refused(&world, &["c: models.d/c.toml now defines it"]);
     world.remove_definition("c");
     apply(&world).exits(0).says(&["Done: 1 restarted."]);
 }
 
 #[test]
-fn a_server_that_is_gone_and_an_edited_row_are_told() {
+fn reports_a_server_that_is_gone_and_an_edited_row() {
     let world = running(&["a", "b"]);
     edit(&world, "a", 1024);
     save(&world);
@@ -151,7 +151,7 @@ fn slow_llama_server(world: &World) -> String {
 }
 
 #[test]
-fn what_happens_meanwhile_is_not_taken_up_and_a_killed_one_is_not_applied_again() {
+fn later_changes_stay_out_and_an_interrupted_plan_is_not_applied_again() {
     let world = World::new();
     world.tiny("b");
     world.converges();
@@ -166,7 +166,7 @@ fn what_happens_meanwhile_is_not_taken_up_and_a_killed_one_is_not_applied_again(
     eventually("a loads", PATIENCE, || world.instances().len() == 2);
     herdsman.child().kill().unwrap();
     herdsman.child().wait().unwrap();
-    is_refused(&world, &["was begun at", "cut off", "applied once"]);
+    is_refused(&world, &["was begun at", "interrupted", "applied only once"]);
 
     // The next plan has what it had begun; what happens to b meanwhile is not its business.
     save(&world).says(&[": a  wait     loading"]);
@@ -213,14 +213,14 @@ fn a_plan_may_be_applied_from_another_directory() {
     };
     from("weights", &["--dry-run"]).exits(65);
     fs::remove_file(world.models_dir().join("no name.toml")).unwrap();
-    from("weights", &["--dry-run"]).exits(3).says(&["no name.toml, which could not be used, is mended or gone"]);
+    from("weights", &["--dry-run"]).exits(3).says(&["no name.toml was invalid, and is now fixed or gone"]);
     world.run(&["reconcile", "--dry-run", "--out", "plan.json"]).exits(0).says(&["- b  delete"]);
     from("weights", &[]).exits(0).says(&["1 deleted"]);
     world.is_settled();
 }
 
 #[test]
-fn a_plan_of_elsewhere_and_a_file_that_is_none_are_refused() {
+fn refuses_a_plan_from_another_place_and_a_file_that_is_no_plan() {
     let world = running(&["a"]);
     edit(&world, "a", 1024);
     save(&world);
@@ -244,7 +244,7 @@ fn a_plan_of_elsewhere_and_a_file_that_is_none_are_refused() {
 }
 
 #[test]
-fn a_comment_for_a_pull_request_is_made_of_a_dry_run() {
+fn a_dry_run_makes_a_comment_for_a_pull_request() {
     let world = World::new();
     world.tiny("a");
     world.write_definition("wrong", "model = 7\n");

@@ -82,7 +82,7 @@ fn going_back_to_what_is_served_restarts_nothing() {
 }
 
 #[test]
-fn a_failed_generation_is_tried_again_on_request() {
+fn retries_a_failed_generation_on_request() {
     let world = World::new();
     world.tiny("a");
     world.converges();
@@ -105,7 +105,7 @@ fn a_failed_generation_is_tried_again_on_request() {
 }
 
 #[test]
-fn a_model_may_rather_stop_than_go_back() {
+fn on_failure_stop_stops_instead_of_rolling_back() {
     let world = World::new();
     world.tiny("a");
     world.converges();
@@ -123,7 +123,7 @@ fn a_model_may_rather_stop_than_go_back() {
 }
 
 #[test]
-fn with_nothing_to_go_back_to_it_is_tried_again_later() {
+fn retries_later_when_there_is_nothing_to_roll_back_to() {
     let world = World::new();
     world.weights_that_die("bad");
     world.write_definition("a", &World::tiny_toml("bad"));
@@ -187,7 +187,7 @@ fn a_model_that_loads_too_slowly_is_given_up_and_leaves_no_process() {
 }
 
 #[test]
-fn waiting_has_an_end_and_what_was_begun_goes_on() {
+fn the_timeout_ends_the_wait_and_models_go_on_loading() {
     let world = World::new();
     let binary = llama_server_that(&world, "exec sleep 1000");
     world.weights("a", "a ");

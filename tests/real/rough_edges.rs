@@ -41,14 +41,20 @@ fn down_gives_requests_the_drain_time_of_their_definition() {
 }
 
 #[test]
-fn down_where_nothing_was_ever_kept_says_so_and_makes_nothing() {
+fn usage_shows_no_option_that_only_the_environment_sets() {
+    let ran = World::new().run(&["why"]).exits(64);
+    assert!(ran.stderr.contains("Usage: herdsman why [OPTIONS] <NAME>\n"), "{ran}");
+}
+
+#[test]
+fn down_without_a_state_directory_says_so_and_creates_none() {
     let world = World::new();
     world.run(&["down"]).exits(1).says(&["there is no state directory state"]);
     assert!(!world.state_dir().exists());
 }
 
 #[test]
-fn a_row_that_is_taken_over_is_not_called_unmanaged_too() {
+fn an_adopted_row_is_not_also_shown_as_unmanaged() {
     let world = World::new();
     world.converges();
     let insert = "INSERT INTO models (name, type, status, created_at, updated_at) VALUES ('a', 'gpt', 'stopped', 1, 1)";
@@ -60,7 +66,7 @@ fn a_row_that_is_taken_over_is_not_called_unmanaged_too() {
 }
 
 #[test]
-fn records_that_somebody_deleted_are_made_again_around_the_living_server() {
+fn recreates_deleted_records_around_the_running_server() {
     let world = World::new();
     world.tiny("a");
     world.converges();
@@ -129,12 +135,12 @@ fn a_reconcile_that_only_waits_says_how_it_ended() {
     world.write_definition("a", &format!("binary = \"../wrapper\"\n{}", World::tiny_toml("a")));
     let begun = world.run(&["reconcile", "--no-wait"]).exits(0);
     assert!(!begun.stdout.contains("waited"), "{begun}");
-    world.run(&["reconcile", "--no-wait"]).exits(0).says(&["loading", "1 does not (yet)"]).does_not_say("waited");
+    world.run(&["reconcile", "--no-wait"]).exits(0).says(&["loading", "1 does not (yet)"]).does_not_say("Done");
     let mut waits = world.start(&["reconcile"]);
     let said = || fs::read_to_string(world.path().join("stdout.log")).unwrap();
     eventually("its plan", Duration::from_secs(20), || said().contains("1 does not (yet)"));
     fs::write(world.path().join("go"), "").unwrap();
     assert!(waits.child().wait().unwrap().success());
-    assert!(said().ends_with("Done: waited. 1 model matches its definition.\n"), "{}", said());
+    assert!(said().ends_with("Done: nothing to change. 1 model matches its definition.\n"), "{}", said());
     world.is_settled();
 }

@@ -32,7 +32,7 @@ impl Manager {
 }
 
 #[test]
-fn a_service_manager_is_told_when_it_is_ready_reloads_lives_and_ends() {
+fn notifies_the_service_manager_of_ready_reload_watchdog_and_stop() {
     let world = World::new();
     world.tiny("a");
     let path = world.path().join("notify.sock");
@@ -45,7 +45,7 @@ fn a_service_manager_is_told_when_it_is_ready_reloads_lives_and_ends() {
     let pid = Pid::from_child(&watch);
 
     manager.hears("READY=1");
-    manager.hears("STATUS=1 model is as declared");
+    manager.hears("STATUS=1 model matches its definition");
     manager.hears("WATCHDOG=1");
     manager.hears("WATCHDOG=1");
     kill_process(pid, Signal::HUP).unwrap();

@@ -75,7 +75,7 @@ fn a_lost_database_loses_no_server() {
 }
 
 #[test]
-fn one_pass_at_a_time_and_who_cannot_wait_is_told() {
+fn only_one_pass_runs_at_a_time_and_the_other_times_out() {
     let world = World::new();
     for name in ["a", "b", "c"] {
         world.tiny(name);
@@ -167,7 +167,7 @@ fn a_frozen_server_is_stopped_all_the_same() {
 }
 
 #[test]
-fn what_was_taken_down_comes_back_and_a_watcher_is_not_worked_against() {
+fn reconcile_restarts_what_down_stopped_and_down_refuses_beside_a_watcher() {
     let world = World::new();
     for name in ["a", "b"] {
         world.tiny(name);
@@ -176,7 +176,7 @@ fn what_was_taken_down_comes_back_and_a_watcher_is_not_worked_against() {
     let port = world.port("a");
     let lock = fs::File::create(world.state_dir().join("watch.lock")).unwrap();
     lock.lock().unwrap();
-    world.run(&["down"]).exits(75).says(&["a watcher runs on"]);
+    world.run(&["down"]).exits(75).says(&["a watcher is running on"]);
     assert_eq!(world.instances().len(), 2);
     drop(lock);
     world.run(&["down"]).exits(0).says(&["Stopped 2 servers."]);

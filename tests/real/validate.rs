@@ -70,7 +70,7 @@ fn good_definitions_are_counted_and_bad_ones_exit_65_with_their_lines() {
 
     checkout.write(&[("odd.toml", "model = \"x.gguf\"\nprot = 8100\n"), ("half.toml", "model = ")]);
     let bad = checkout.validate(&[]).exits(65);
-    assert_snapshot!(bad.stdout, @"2 definitions not valid, 1 valid.");
+    assert_snapshot!(bad.stdout, @"2 definitions invalid, 1 valid.");
     assert_snapshot!(bad.stderr, @r"
     error: not valid TOML: the value is missing
      --> models.d/half.toml:1:9
@@ -95,7 +95,7 @@ fn only_what_is_asked_for_is_told() {
     let checkout = Checkout::new(&[("chat.toml", CHAT), ("odd.toml", "prot = 8100\n")]);
     assert_eq!(checkout.validate(&["models.d/chat.toml"]).exits(0).stdout, "1 definition is valid.\n");
     let odd = checkout.validate(&["models.d/odd.toml"]).exits(65);
-    assert_eq!(odd.stdout, "1 definition not valid, 0 valid.\n");
+    assert_eq!(odd.stdout, "1 definition invalid, 0 valid.\n");
     assert!(!odd.stderr.contains("chat.toml"), "{odd}");
 
     checkout.write(&[("_defaults.toml", "stat = \"running\"\n")]);
@@ -151,7 +151,7 @@ fn weights_that_are_none_are_told_by_the_host_as_by_a_start() {
         "/page.gguf is an HTML page, not a GGUF file: the download got a login or error page",
         "/empty.gguf is empty",
         "models.d/lfs.toml:1:13",
-        "4 definitions not valid, 1 valid",
+        "4 definitions invalid, 1 valid",
     ]);
 }
 
@@ -215,7 +215,7 @@ fn a_path_that_is_written_for_a_shell_or_for_windows_is_shown_as_typed() {
 fn a_pull_request_shows_what_changes_from_the_branch_it_goes_to() {
     let checkout = repository();
     let unchanged = checkout.validate(&["--against", "main"]).exits(0);
-    assert!(unchanged.stdout.ends_with("to what is here:\nNo changes.\n"), "{unchanged}");
+    assert!(unchanged.stdout.ends_with("):\nNo changes.\n"), "{unchanged}");
 
     checkout.write(&[
         ("chat.toml", &CHAT.replace("1024", "2048")),
@@ -226,7 +226,7 @@ fn a_pull_request_shows_what_changes_from_the_branch_it_goes_to() {
     let (first, rest) = changed.stdout.split_once("\n\n").unwrap();
     assert_eq!(first, "3 definitions are valid.");
     let (from, changes) = rest.split_once('\n').unwrap();
-    assert!(from.starts_with("From main (") && from.ends_with(") to what is here:"), "{from}");
+    assert!(from.starts_with("Changes since main (") && from.ends_with("):"), "{from}");
     assert_snapshot!(changes, @r"
     -/+ chat   restart  ctx_size 1024 -> 2048   models.d/chat.toml:3
       ~ embed  update   description (no restart)   models.d/embed.toml:1
@@ -254,7 +254,7 @@ fn a_declared_port_that_a_stranger_holds_is_told_and_ones_own_server_is_none() {
     assert!(ran.stderr.contains(&format!("error: port {taken} is in use by pid {} (", std::process::id())), "{ran}");
     assert!(ran.stderr.contains("models.d/b.toml:1:8"), "{ran}");
     assert_eq!(ran.stderr.matches("error:").count(), 1, "{ran}");
-    assert!(ran.stdout.contains("1 definition not valid, 2 valid."), "{ran}");
+    assert!(ran.stdout.contains("1 definition invalid, 2 valid."), "{ran}");
     // Of another file nobody asked.
     world.run(&["validate", "--host", "models.d/a.toml"]).exits(0).says(&["1 definition is valid."]);
 }
@@ -286,7 +286,7 @@ fn a_file_that_is_broken_deletes_nothing_and_one_that_was_is_not_compared() {
     checkout.commit();
     checkout.write(&[("chat.toml", CHAT)]);
     let mended = checkout.validate(&["--against", "HEAD"]).exits(0);
-    assert!(mended.stdout.contains(". models.d/chat.toml was not valid: its model counts as new"), "{mended}");
+    assert!(mended.stdout.contains(". models.d/chat.toml was invalid there; its model counts as new"), "{mended}");
 }
 
 #[test]
@@ -296,7 +296,7 @@ fn a_rename_and_a_mass_deletion_are_told_before_they_are_merged() {
     fs::remove_file(checkout.path().join("models.d/embed.toml")).unwrap();
     let refused = checkout.validate(&["--against", "main"]).exits(0);
     assert!(refused.stdout.contains("Refused: this would delete 2 of 2 managed models"), "{refused}");
-    assert!(refused.stdout.contains("talk uses the weights of chat: a rename?"), "{refused}");
+    assert!(refused.stdout.contains("talk uses the weights of chat. If it is a rename"), "{refused}");
 }
 
 #[test]
@@ -311,13 +311,13 @@ fn another_directory_may_be_compared_with_and_a_wrong_revision_is_named() {
 
     let wrong = checkout.validate(&["--against", "mian"]).exits(64);
     assert!(
-        wrong.stderr.starts_with("error: --against mian: no such directory, and \"mian\" names no commit"),
+        wrong.stderr.starts_with("error: --against mian: not a directory, and \"mian\" names no commit"),
         "{wrong}"
     );
     checkout.validate(&["--against", "main", "models.d/chat.toml"]).exits(64);
     let bare = Checkout::new(&[]);
     let none = bare.validate(&["--against", "main"]).exits(64);
-    assert!(none.stderr.contains("is in no Git repository"), "{none}");
+    assert!(none.stderr.contains("is not in a Git repository"), "{none}");
 }
 
 #[test]

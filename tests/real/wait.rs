@@ -16,7 +16,7 @@ fn committed() -> (World, Repository, String) {
 }
 
 #[test]
-fn a_commit_is_waited_for_until_it_is_fetched_applied_and_was_healthy_for_a_while() {
+fn waits_until_a_commit_is_fetched_applied_and_healthy_for_a_while() {
     let (world, repository, first) = committed();
     repository.git(&["branch", "--move", "main"]);
     repository.git(&["clone", "--quiet", ".", "deployed"]);
@@ -32,7 +32,7 @@ fn a_commit_is_waited_for_until_it_is_fetched_applied_and_was_healthy_for_a_whil
         command
     };
     let ran = Ran::of(&mut wait(&first, &["--stable-for", "0s", "--timeout", "100ms"])).exits(1);
-    ran.says(&["gave up after 0.1 s", &first[..10], "+ a  create", "no `herdsman watch` runs here"]);
+    ran.says(&["gave up after 0.1 s", &first[..10], "+ a  create", "no watcher is running"]);
 
     let watcher = world.watch_by(command(), &["--resync", "1h"]);
     watcher.eventually_says("a is ready");
@@ -46,12 +46,13 @@ fn a_commit_is_waited_for_until_it_is_fetched_applied_and_was_healthy_for_a_whil
     repository.git(&["-C", "deployed", "fetch", "--quiet"]);
     watcher.eventually_says("ctx_size 512 -> 768");
     let (ran, ended) = waiting.join().unwrap();
-    let said = format!("{} is as declared, and was for 1.0 s: 1 model matches its definition.\n", &second[..10]);
+    let said =
+        format!("{} is in sync and has been healthy for 1.0 s: 1 model matches its definition.\n", &second[..10]);
     assert_eq!(ran.exits(0).stdout, said);
     assert!(ended - fetched >= Duration::from_secs(1), "it looked on for a second");
     // What came before is in it.
     let ran = Ran::of(&mut wait(&first, &["--stable-for", "0s"])).exits(0);
-    ran.says(&[&format!("{} (in {}) is as declared", &first[..10], &second[..10])]);
+    ran.says(&[&format!("{} (in {}) is in sync", &first[..10], &second[..10])]);
 }
 
 #[test]
@@ -64,11 +65,14 @@ fn a_generation_that_fails_ends_the_wait_at_once_with_the_reason() {
     world.run(&["reconcile"]).exits(1);
     // By itself it gives up only after five minutes, and says so otherwise.
     let ran = world.run(&["wait", "--commit", &commit]).exits(1);
-    ran.says(&["will not be as declared without you", "generation 2 failed", "generation 1 serves"]);
+    ran.says(&["is not in sync, and waiting does not help", "generation 2 failed", "generation 1 serves"]);
 
     world.write_definition("a", "model = 5\n");
     let commit = repository.commit();
-    world.run(&["wait", "--commit", &commit]).exits(65).says(&["models.d/a.toml:1:9", "will not be as declared"]);
+    world
+        .run(&["wait", "--commit", &commit])
+        .exits(65)
+        .says(&["models.d/a.toml:1:9", "is not in sync, and waiting does not help"]);
 }
 
 #[test]
@@ -77,7 +81,7 @@ fn an_edit_that_is_not_committed_is_not_the_commit() {
     world.converges();
     world.write_definition("a", &World::tiny_toml("a").replace("512", "768"));
     let ran = world.run(&["wait", "--commit", &commit, "--stable-for", "0s", "--timeout", "100ms"]).exits(1);
-    ran.says(&["models.d/a.toml is otherwise than in", "commit it, or take it back"]);
+    ran.says(&["models.d/a.toml differs from", "commit or revert the change"]);
     repository.git(&["checkout", "--quiet", "--", "."]);
     // Nor is one behind a link.
     std::fs::create_dir(world.path().join("shared")).unwrap();
@@ -88,20 +92,20 @@ fn an_edit_that_is_not_committed_is_not_the_commit() {
     let wait = || world.run(&["wait", "--commit", &commit, "--stable-for", "0s", "--timeout", "100ms"]);
     wait().exits(0);
     std::fs::write(world.path().join("shared/a.toml"), World::tiny_toml("a") + "# edited\n").unwrap();
-    wait().exits(1).says(&["shared/a.toml is otherwise than in"]);
+    wait().exits(1).says(&["shared/a.toml differs from"]);
     repository.git(&["checkout", "--quiet", "-b", "other"]);
     let other = repository.commit();
     repository.check_out(&commit);
     let ran = world.run(&["wait", "--commit", &other, "--stable-for", "0s", "--timeout", "100ms"]).exits(1);
-    ran.says(&["HEAD is ", "which does not have", "check it out"]);
+    ran.says(&["HEAD is ", "which does not contain", "check it out"]);
     let ran = world.run(&["wait", "--timeout", "5s"]).exits(64);
-    ran.says(&[" is longer than --timeout 5.0 s: that can never be seen"]);
+    ran.says(&[" is longer than --timeout 5.0 s, so the wait can never succeed"]);
     // Without a commit, whatever is there counts.
-    world.run(&["wait", "--stable-for", "0s"]).exits(0).says(&["models.d is as declared"]);
+    world.run(&["wait", "--stable-for", "0s"]).exits(0).says(&["models.d is in sync"]);
 }
 
 #[test]
-fn what_was_stopped_by_hand_counts_as_it_is_and_what_is_suspended_does_not() {
+fn an_override_counts_as_in_sync_and_a_suspension_does_not() {
     let (world, _repository, commit) = committed();
     world.converges();
     let wait = || world.run(&["wait", "--commit", &commit, "--stable-for", "0s", "--timeout", "100ms"]);
@@ -110,13 +114,13 @@ fn what_was_stopped_by_hand_counts_as_it_is_and_what_is_suspended_does_not() {
     world.run(&["start", "a"]).exits(0);
     wait().exits(0);
     world.run(&["suspend", "a"]).exits(0);
-    wait().exits(1).says(&["is not as declared yet", "suspended"]);
+    wait().exits(1).says(&["is not in sync yet", "suspended"]);
     world.run(&["resume", "a"]).exits(0);
     wait().exits(0);
 }
 
 #[test]
-fn a_server_that_crashes_meanwhile_was_not_healthy() {
+fn a_crash_restarts_the_wait_for_health() {
     let (world, _repository, commit) = committed();
     let watcher = world.watch(&["--resync", "1h"]);
     watcher.eventually_says("a is ready");

@@ -62,7 +62,7 @@ fn a_server_that_its_wrapper_leaves_in_the_background_is_the_instance() {
 }
 
 #[test]
-fn a_wrapper_that_does_not_exec_is_told_and_tried_again_ever_later() {
+fn reports_a_wrapper_that_does_not_exec_and_retries_with_backoff() {
     for script in ["\"$LLAMA\" \"$@\" 2>&1 | tee -a /dev/null", "while true; do \"$LLAMA\" \"$@\"; done"] {
         let world = wrapped(script, "");
         let ran = world.run(&["reconcile"]).exits(1);
@@ -101,7 +101,7 @@ fn a_wrappers_own_child_is_no_stranger_on_a_declared_port() {
 }
 
 #[test]
-fn what_a_server_leaves_ends_before_the_next_one_starts_and_with_down() {
+fn helpers_that_a_server_leaves_end_before_the_next_start_and_with_down() {
     let world = wrapped("sleep 1000 & exec \"$LLAMA\" \"$@\"", "");
     let helpers = || world.servers().into_iter().filter(|process| process.arguments[0] == "sleep").collect::<Vec<_>>();
     let kill = || {

@@ -3,20 +3,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::Exit;
-use super::super::open::Refused;
+use super::super::{Exit, Refused};
 use crate::definition::{LoadOptions, Loader, ReadFrom, Snapshot, is_part};
 use crate::git::{GitError, WorkTree};
 use crate::model::Desired;
 use crate::plan::{self, Plan};
 
-/// What changes from one version to the other.
+/// What changes from the other version to this one.
 pub(super) struct Comparison {
     /// The other version, as people know it.
     pub(super) with: String,
     /// Its files that cannot be used.
     pub(super) not_compared: Vec<String>,
-    /// What it comes to.
+    /// The changes, as a plan.
     pub(super) plan: Plan,
 }
 
@@ -37,15 +36,15 @@ fn of_revision(revision: &str, new: &Desired, options: &LoadOptions<'_>) -> anyh
     let usage = |message: String| anyhow::Error::from(Refused { exit: Exit::Usage, message });
     let Some(tree) = WorkTree::holding(&new.dir)? else {
         let dir = new.dir.display();
-        return Err(usage(format!("--against {revision}: no such directory, and {dir} is in no Git repository")));
+        return Err(usage(format!("--against {revision}: not a directory, and {dir} is not in a Git repository")));
     };
     let commit = tree.resolve(revision).map_err(|problem| match problem {
-        GitError::NoCommit { .. } => usage(format!("--against {revision}: no such directory, and {problem}")),
+        GitError::NoCommit { .. } => usage(format!("--against {revision}: not a directory, and {problem}")),
         other => other.into(),
     })?;
     let snapshot = match tree.files(&commit, is_part) {
         Ok(files) => Snapshot::new(files),
-        // The commit that adds the directory has nothing to be compared with.
+        // The commit that adds the directory has nothing to compare with.
         Err(GitError::NoDirectory { .. }) => Snapshot::default(),
         Err(problem) => return Err(problem.into()),
     };

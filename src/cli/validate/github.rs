@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::model::{Diagnostic, Origin, Severity};
 use crate::plan::{Plan, Reason};
 
-/// A line for each problem, and for each change a notice at the line behind it.
+/// Returns a line for each problem, and a notice for each change at the line that causes it.
 pub(super) fn annotations(problems: &[Diagnostic], changes: Option<&Plan>) -> String {
     let mut lines = String::new();
     for problem in problems {
@@ -42,14 +42,15 @@ pub(super) fn annotations(problems: &[Diagnostic], changes: Option<&Plan>) -> St
     }
     for refusal in changes.iter().filter_map(|plan| plan.guard.as_ref()) {
         let (deletions, managed) = (refusal.deletions.len(), refusal.managed);
-        let message =
-            format!("this would delete {deletions} of {managed} models; a pass refuses that without --max-deletes");
+        let message = format!(
+            "this would delete {deletions} of {managed} models; herdsman refuses that without --max-deletes {deletions}"
+        );
         annotation(&mut lines, "warning", "", &[], "herdsman", &message);
     }
     lines
 }
 
-/// Where a change is to be shown: a file that is gone has no line.
+/// Returns where to show a change: a file that is gone has no line.
 fn origin(reason: &Reason) -> Option<Origin> {
     match reason {
         Reason::DefinitionAdded { origin, .. }

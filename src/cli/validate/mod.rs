@@ -1,5 +1,5 @@
-//! `herdsman validate`: the definitions alone, without a database, and without
-//! llama-server unless it is asked for.
+//! `herdsman validate`: checks the definitions alone, without a database, and
+//! without llama-server unless `--host` asks for it.
 
 mod against;
 mod github;
@@ -13,9 +13,8 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::json::{self, FORMAT_VERSION, JsonDiagnostic};
-use super::open::Refused;
 use super::output::{complain, print};
-use super::{Exit, Places, render};
+use super::{Exit, Places, Refused, render};
 use crate::definition::{
     Catalogue, Catalogues, DEFAULTS_FILE, Knowledge, LoadError, LoadOptions, Loader, ReadFrom, absolute, binary_checks,
     host_checks, is_part, port_checks, weights_checks,
@@ -30,22 +29,26 @@ use crate::sys::trust;
 
 /// Arguments of `validate`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  herdsman validate                         check every definition
+  herdsman validate --against origin/main   show what a pull request changes
+  herdsman validate --host                  check this machine, too")]
 pub struct ValidateArgs {
-    /// Definitions, or directories of them [default: --models-dir].
+    /// Definition files or directories [default: --models-dir].
     paths: Vec<PathBuf>,
-    /// Look at this machine too: weights, files of secrets, ports, llama-servers, and its policy.
+    /// Also check this machine: weights, secret files, ports, llama-server binaries and the policy.
     #[arg(long)]
     host: bool,
-    /// Show what changes from another version of the directory: a revision of
-    /// its Git repository, or a directory.
+    /// Also show what changes compared with a Git revision, or with another directory.
     #[arg(long, value_name = "REV|DIR")]
     against: Option<String>,
-    /// How to write what is wrong.
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
 
-/// How problems are written.
+/// The output format of problems.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For people; may change.
@@ -57,8 +60,8 @@ enum Format {
     Github,
 }
 
-/// What was found.
-struct Found {
+/// What validation found.
+struct Validation {
     /// The directories that were read, each with the files that were asked for;
     /// none: all of them.
     read: Vec<(Arc<Desired>, Vec<Arc<str>>)>,
@@ -76,10 +79,10 @@ pub(super) fn run(places: &Places, args: &ValidateArgs) -> anyhow::Result<Exit> 
         false => Chosen::Stated(stated.unwrap_or_else(Catalogue::embedded)),
     };
     let owners = policy.as_deref().map_or(&[][..], Policy::owners);
-    let mut found = Found { read: Vec::new(), diagnostics: Vec::new(), comparison: None };
+    let mut validation = Validation { read: Vec::new(), diagnostics: Vec::new(), comparison: None };
     for (dir, files) in directories(places, args)? {
         let absolute_dir = absolute(&cwd, &dir);
-        // What is checked is run: its llama-server, for its options.
+        // The check runs the llama-server that a definition names, for its options.
         let trusted = args.host.then_some(owners);
         if let Some(owners) = trusted {
             trust::require(&absolute_dir, owners).map_err(HostError::from)?;
@@ -93,7 +96,7 @@ pub(super) fn run(places: &Places, args: &ValidateArgs) -> anyhow::Result<Exit> 
         let mut loader = Loader::default();
         let mut desired = load(&mut loader, &options, &catalogues)?;
         if let Some(against) = &args.against {
-            found.comparison = Some(against::compare(against, &desired, &options)?);
+            validation.comparison = Some(against::compare(against, &desired, &options)?);
         }
         if let Some(policy) = &policy {
             policy.enforce(&mut desired, from);
@@ -109,20 +112,22 @@ pub(super) fn run(places: &Places, args: &ValidateArgs) -> anyhow::Result<Exit> 
         problems.extend(desired.diagnostics.iter().cloned());
         let files: Vec<Arc<str>> =
             files.iter().map(|name| absolute(&cwd, &dir.join(name)).to_string_lossy().into()).collect();
-        found.diagnostics.extend(problems.into_iter().filter(|problem| is_about(problem, &files, &cwd)));
-        found.read.push((desired, files));
+        validation.diagnostics.extend(problems.into_iter().filter(|problem| is_about(problem, &files, &cwd)));
+        validation.read.push((desired, files));
     }
-    let is_invalid = found.diagnostics.iter().any(|problem| problem.severity == Severity::Error);
+    let is_invalid = validation.diagnostics.iter().any(|problem| problem.severity == Severity::Error);
     let exit = if is_invalid { Exit::InvalidDefinition } else { Exit::Converged };
     match args.format {
         Format::Text => {
-            if !found.diagnostics.is_empty() {
-                complain(crate::definition::render(&found.diagnostics, true));
+            if !validation.diagnostics.is_empty() {
+                complain(crate::definition::render(&validation.diagnostics, true));
             }
-            print(text(&found))?;
+            print(text(&validation))?;
         }
-        Format::Json => json::print(&Document::of(&found, exit))?,
-        Format::Github => print(github::annotations(&found.diagnostics, found.comparison.as_ref().map(|c| &c.plan)))?,
+        Format::Json => json::print(&Document::of(&validation, exit))?,
+        Format::Github => {
+            print(github::annotations(&validation.diagnostics, validation.comparison.as_ref().map(|c| &c.plan)))?
+        }
     }
     Ok(exit)
 }
@@ -134,7 +139,8 @@ fn directories(places: &Places, args: &ValidateArgs) -> anyhow::Result<BTreeMap<
     for path in &args.paths {
         match std::fs::metadata(path) {
             Err(error) => {
-                let message = format!("{}: {error}: give a definition, or a directory of them", path.display());
+                let message =
+                    format!("cannot read {}: {error}\nhelp: give a definition file or a directory", path.display());
                 return refused(Exit::NoModelsDir, message);
             }
             Ok(metadata) if metadata.is_dir() => {
@@ -144,7 +150,7 @@ fn directories(places: &Places, args: &ValidateArgs) -> anyhow::Result<BTreeMap<
                 let name = path.file_name().unwrap_or_default();
                 if !is_part(name) {
                     let message = format!(
-                        "{} is no definition: its name does not end in .toml, or begins with `_` or `.`",
+                        "not a definition file: {}\nhelp: the name must end in `.toml` and not begin with `_` or `.`",
                         path.display()
                     );
                     return refused(Exit::Usage, message);
@@ -165,13 +171,13 @@ fn directories(places: &Places, args: &ValidateArgs) -> anyhow::Result<BTreeMap<
         directories.insert(places.models_dir.clone(), Vec::new());
     }
     if args.against.is_some() && (directories.len() > 1 || directories.values().any(|files| !files.is_empty())) {
-        return refused(Exit::Usage, "--against compares one directory: give no other path".to_owned());
+        return refused(Exit::Usage, "--against compares one whole directory; give no other path".to_owned());
     }
     Ok(directories)
 }
 
-/// Whether a problem is one of `files`, absolute; of no files in particular, all
-/// are.
+/// Whether a problem is about one of `files` (absolute paths); without files, all
+/// problems are.
 fn is_about(problem: &Diagnostic, files: &[Arc<str>], cwd: &Path) -> bool {
     let path = absolute(cwd, Path::new(&*problem.file));
     let is_defaults = path.file_name().is_some_and(|name| name == OsStr::new(DEFAULTS_FILE));
@@ -179,7 +185,7 @@ fn is_about(problem: &Diagnostic, files: &[Arc<str>], cwd: &Path) -> bool {
     files.is_empty() || is_defaults || files.iter().any(|file| path == Path::new(&**file))
 }
 
-/// Reads the directory, once the llama-servers have answered that were asked.
+/// Reads the directory, and again once every llama-server that was asked has answered.
 fn load(loader: &mut Loader, options: &LoadOptions<'_>, catalogues: &Chosen) -> Result<Arc<Desired>, LoadError> {
     let desired = loader.load(options)?;
     let awaits = |file: &Unresolved| file.llama_server.as_ref().is_some_and(|unusable| unusable.is_pending);
@@ -192,12 +198,12 @@ fn load(loader: &mut Loader, options: &LoadOptions<'_>, catalogues: &Chosen) -> 
     }
 }
 
-/// The options that definitions are checked with.
+/// Whose options the definitions are checked with.
 enum Chosen {
-    /// Those of the llama-server that was stated, or of the pinned one. They stand
-    /// in for those of a llama-server that a definition names.
+    /// Those of `--llama-server`, or of the pinned version. They stand in for those
+    /// of a `binary` that a definition names.
     Stated(Arc<Catalogue>),
-    /// Those of the llama-servers here.
+    /// Those of the llama-servers on this machine.
     Host(LlamaServers),
 }
 
@@ -227,7 +233,7 @@ impl Catalogues for Chosen {
     }
 }
 
-impl Found {
+impl Validation {
     /// How many definitions are valid, and how many are not.
     fn counts(&self) -> (usize, usize) {
         let errors = self.diagnostics.iter().filter(|problem| problem.severity == Severity::Error);
@@ -245,19 +251,19 @@ impl Found {
     }
 }
 
-fn text(found: &Found) -> String {
-    let (valid, invalid) = found.counts();
+fn text(validation: &Validation) -> String {
+    let (valid, invalid) = validation.counts();
     let mut text = match (valid, invalid) {
         (1, 0) => "1 definition is valid.\n".to_owned(),
         (_, 0) => format!("{valid} definitions are valid.\n"),
-        _ => format!("{} not valid, {valid} valid.\n", count(invalid, "definition")),
+        _ => format!("{} invalid, {valid} valid.\n", count(invalid, "definition")),
     };
-    if let Some(comparison) = &found.comparison {
-        text += &format!("\nFrom {} to what is here:\n", comparison.with);
+    if let Some(comparison) = &validation.comparison {
+        text += &format!("\nChanges since {}:\n", comparison.with);
         text += &comparison
             .not_compared
             .iter()
-            .map(|file| format!("  . {file} was not valid: its model counts as new\n"))
+            .map(|file| format!("  . {file} was invalid there; its model counts as new\n"))
             .collect::<String>();
         text += &if comparison.plan.actions.is_empty() && comparison.plan.waiting.is_empty() {
             "No changes.\n".to_owned()
@@ -299,15 +305,15 @@ struct Change {
 }
 
 impl Document {
-    fn of(found: &Found, exit: Exit) -> Self {
-        let (valid, invalid) = found.counts();
+    fn of(validation: &Validation, exit: Exit) -> Self {
+        let (valid, invalid) = validation.counts();
         Self {
             format_version: FORMAT_VERSION,
             exit_code: exit.code(),
             valid,
             invalid,
-            diagnostics: found.diagnostics.iter().map(json::diagnostic).collect(),
-            against: found.comparison.as_ref().map(Against::of),
+            diagnostics: validation.diagnostics.iter().map(json::diagnostic).collect(),
+            against: validation.comparison.as_ref().map(Against::of),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One try to deliver one notification, by one channel.
+//! One attempt to deliver one notification, by one channel.
 
 mod command;
 mod webhook;
@@ -14,12 +14,12 @@ use crate::model::{Channel, Timestamp};
 use crate::owner::settings::Notify;
 use crate::sys::failpoint::{Point, reach};
 
-/// Why a try failed; what is said of it holds no secret.
+/// Why an attempt failed, in words that hold no secret.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Another try may do better.
+    /// Another attempt may succeed.
     Now(String),
-    /// The receiver refuses this one for what it is.
+    /// The receiver rejects this notification; a retry is useless.
     Forever(String),
 }
 
@@ -57,7 +57,7 @@ impl Carrier {
         }
     }
 
-    /// Makes a try that takes `at_most` this long, or as long as the settings say.
+    /// Makes an attempt that takes `at_most` this long, or as long as the settings say.
     ///
     /// # Errors
     /// It did not arrive, or the receiver did not say so in time.
@@ -94,7 +94,7 @@ pub fn outcome(delivery: &Delivery, result: Result<(), Failure>, now: Timestamp)
 pub fn give_up_others(database: &mut Database, channels: &[Channel], now: Timestamp) -> Result<(), DatabaseError> {
     for channel in Channel::ALL.into_iter().filter(|channel| !channels.contains(channel)) {
         while let Some(delivery) = database.next_delivery(channel)? {
-            let error = format!("[notify] has no {} any more", channel.as_str());
+            let error = format!("[notify] no longer has a {}", channel.as_str());
             database.settle_delivery(delivery.number, &Delivered::Never { error }, now)?;
         }
     }

@@ -1,8 +1,8 @@
 //! By a webhook: a POST, and any 2xx for "arrived".
 //!
-//! No redirect is followed: a payload goes where the settings say and nowhere
-//! else. Neither the address, which often holds a secret, nor the answer goes
-//! into any message.
+//! herdsman follows no redirects: a payload goes where the settings say and nowhere
+//! else. Neither the address, which often holds a secret, nor the answer appears
+//! in any message.
 
 use std::io;
 use std::time::Duration;
@@ -31,29 +31,31 @@ impl Webhook {
     }
 
     pub fn post(&self, delivery: &Delivery, body: String, timeout: Duration) -> Result<(), Failure> {
-        // Read at each try: whoever renews a secret need not tell herdsman.
+        // Read on each attempt, so that a renewed secret works at once.
         let url = self.settings.url.read().map_err(|error| Failure::Now(format!("webhook: {error}")))?;
         let url = webhook_address(&url).map_err(|wrong| Failure::Now(format!("webhook: the address {wrong}")))?;
         let to = address_of(&url);
         let failed = |why: String| Failure::Now(format!("{to} {why}"));
         let headers = self.headers(delivery).map_err(failed)?;
-        let client = client(&url, timeout).map_err(|error| failed(format!("cannot be asked: {}", reason(error))))?;
+        let client =
+            client(&url, timeout).map_err(|error| failed(format!("cannot be requested: {}", reason(error))))?;
         let answer = self.runtime.block_on(async { client.post(url).headers(headers).body(body).send().await });
         let status = answer.map_err(|error| failed(describe(error, timeout)))?.status();
         match status {
             status if status.is_success() => Ok(()),
-            // What it does not understand now it will not understand later.
+            // It will not accept later what it does not understand now.
             StatusCode::BAD_REQUEST
             | StatusCode::GONE
             | StatusCode::PAYLOAD_TOO_LARGE
             | StatusCode::UNSUPPORTED_MEDIA_TYPE
             | StatusCode::UNPROCESSABLE_ENTITY => {
-                Err(Failure::Forever(format!("{to} refuses it ({})", status.as_u16())))
+                Err(Failure::Forever(format!("{to} rejected it ({})", status.as_u16())))
             }
-            status if status.is_redirection() => {
-                Err(failed(format!("answers {}: give the address it leads to, as none is followed", status.as_u16())))
-            }
-            status => Err(failed(format!("answers {}", status.as_u16()))),
+            status if status.is_redirection() => Err(failed(format!(
+                "answered {}: herdsman follows no redirects; set the final address",
+                status.as_u16()
+            ))),
+            status => Err(failed(format!("answered {}", status.as_u16()))),
         }
     }
 
@@ -65,9 +67,9 @@ impl Webhook {
             headers.insert("idempotency-key", id);
         }
         for (name, text) in &self.settings.headers {
-            let value = text.read().map_err(|error| format!("is not told: header {name}: {error}"))?;
+            let value = text.read().map_err(|error| format!("was not requested: header {name}: {error}"))?;
             let mut value = HeaderValue::from_str(&value)
-                .map_err(|_| format!("is not told: the value of header {name} is not one line of text"))?;
+                .map_err(|_| format!("was not requested: the value of header {name} is not one line of text"))?;
             value.set_sensitive(true);
             headers.insert(name.clone(), value);
         }
@@ -78,7 +80,7 @@ impl Webhook {
 fn client(url: &Url, timeout: Duration) -> Result<Client, reqwest::Error> {
     let builder =
         Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none()).pool_max_idle_per_host(0);
-    // What is on this machine is not asked for through a proxy.
+    // A receiver on this machine is not requested through a proxy.
     if is_loopback(url) { builder.no_proxy().build() } else { builder.build() }
 }
 
@@ -90,7 +92,7 @@ fn is_loopback(url: &Url) -> bool {
 
 fn describe(error: reqwest::Error, timeout: Duration) -> String {
     if error.is_timeout() {
-        return format!("has not answered within {}", crate::model::text::duration(timeout));
+        return format!("did not answer within {}", crate::model::text::duration(timeout));
     }
     format!("cannot be reached: {}", reason(error))
 }

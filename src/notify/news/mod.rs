@@ -1,18 +1,18 @@
-//! What there is to tell of a plan, given what was told before: pure.
+//! Which notifications a plan calls for, given those sent before: pure.
 //!
-//! It is derived from how things stand, not from what has just happened: a
-//! pass that nobody was told of is made up for by the next one, and what has
-//! been told is not told again while it lasts.
+//! It is derived from the state of each model, not from what has just happened:
+//! if the news of one pass gets lost, the next pass makes up for it, and lasting
+//! trouble is announced only once.
 //!
-//! | news | holds while |
+//! | news | applies while |
 //! |---|---|
 //! | failed | the wanted generation does not start and nothing serves in its place |
 //! | rolled back | it failed, and an earlier one serves or is about to |
 //! | crash looping | a generation that was ready has crashed [`IN_A_ROW`] times in a row, until it has been ready for ten minutes |
-//! | drifted | this pass puts back what another program changed; at most once in [`DRIFTS_APART`] |
-//! | recovered | none of the first three holds any more, and the model is as declared |
+//! | drifted | this pass restores what another program changed; at most once in [`DRIFTS_APART`] |
+//! | recovered | none of the first three applies any longer, and the model matches its definition |
 //!
-//! A single crash is no news: the server is back at once.
+//! A single crash is not news: the server is back at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -24,17 +24,17 @@ use crate::model::{
 use crate::pass::Pass;
 use crate::plan::{Action, ActionKind, Found, RECOVERED_AFTER, Reason, WaitFor, WaitKind, Waiting};
 
-/// So many crashes in a row are told.
+/// So many crashes in a row are a crash loop.
 pub const IN_A_ROW: u32 = 3;
 
-/// Two drifts of one model are told at least this far apart: a program that
-/// fights with herdsman would fill a mailbox.
+/// The shortest time between two notifications about drift of one model: a program
+/// that fights with herdsman would fill a mailbox.
 const DRIFTS_APART: Duration = Duration::from_secs(600);
 
-/// What was told so far.
+/// What was announced so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Known {
-    /// Whether there was ever somebody to tell.
+pub struct Announced {
+    /// Whether notifications were ever configured.
     pub begun: bool,
     /// The troubles that are not over.
     pub troubles: BTreeMap<ModelName, Vec<Trouble>>,
@@ -51,13 +51,13 @@ pub struct News {
     pub about: String,
     /// In words.
     pub reason: String,
-    /// What a person wants to know besides.
-    pub told: Told,
+    /// Details for the reader.
+    pub context: Context,
 }
 
-/// What goes with the news.
+/// Details that go with the news.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct Context {
     /// The generation that is wanted.
     pub generation: Option<u32>,
     /// The generation that serves.
@@ -77,16 +77,16 @@ pub struct Told {
 /// What is new since `known`. `targets` are the models the pass was for; empty:
 /// all.
 #[must_use]
-pub fn news(pass: &Pass, targets: &BTreeSet<ModelName>, known: &Known) -> Vec<News> {
-    // A pass that stops everything is somebody's wish, and tells of no trouble.
+pub fn news(pass: &Pass, targets: &BTreeSet<ModelName>, known: &Announced) -> Vec<News> {
+    // `down` stops everything on request: that is no trouble.
     if pass.desired.is_none() {
         return Vec::new();
     }
-    let seen = Seen::new(pass);
+    let seen = PassByModel::new(pass);
     let mut news = Vec::new();
     let targeted = |name: &ModelName| targets.is_empty() || targets.contains(name);
     for (name, record) in pass.records.models.iter().filter(|(name, _)| targeted(name)) {
-        // Of what somebody has their hands on, there is nothing to tell before they take them off.
+        // A suspended model is no news before somebody resumes it.
         let waits = seen.waits.get(name).into_iter().flatten();
         if waits.into_iter().any(|waiting| matches!(waiting.on, WaitFor::Suspended { .. })) {
             continue;
@@ -99,14 +99,14 @@ pub fn news(pass: &Pass, targets: &BTreeSet<ModelName>, known: &Known) -> Vec<Ne
         model: name.clone(),
         kind: NewsKind::Recovered,
         about: String::new(),
-        reason: "it is no longer declared".to_owned(),
-        told: Told::default(),
+        reason: "its definition is gone".to_owned(),
+        context: Context::default(),
     }));
     news
 }
 
 /// A pass, by model.
-struct Seen<'p> {
+struct PassByModel<'p> {
     pass: &'p Pass,
     waits: BTreeMap<&'p ModelName, Vec<&'p Waiting>>,
     deaths: BTreeMap<&'p ModelName, &'p Death>,
@@ -117,7 +117,7 @@ struct Seen<'p> {
     actions: BTreeMap<&'p ModelName, &'p Action>,
 }
 
-impl<'p> Seen<'p> {
+impl<'p> PassByModel<'p> {
     fn new(pass: &'p Pass) -> Self {
         let (mut waits, mut deaths) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::new());
         for waiting in &pass.plan.waiting {
@@ -166,7 +166,7 @@ impl<'p> Seen<'p> {
 
 /// One model of a pass.
 struct Model<'s, 'p> {
-    seen: &'s Seen<'p>,
+    seen: &'s PassByModel<'p>,
     name: &'p ModelName,
     record: &'p ModelRecord,
     live: Option<&'p Instance>,
@@ -196,16 +196,16 @@ impl Model<'_, '_> {
         if let Some((generation, message, serving)) = wait {
             let (kind, then) = match (serving, self.live) {
                 (Some(serving), _) => (NewsKind::RolledBack, format!("generation {serving} serves instead")),
-                (None, Some(_)) => (NewsKind::RolledBack, "what ran before it goes on".to_owned()),
+                (None, Some(_)) => (NewsKind::RolledBack, "the previous server keeps running".to_owned()),
                 (None, None) => (NewsKind::Failed, "nothing serves".to_owned()),
             };
             let mut found = self.tell(
                 kind,
                 generation.to_string(),
-                format!("generation {generation} failed: {message}; {then}, until its definition is edited"),
+                format!("generation {generation} failed: {message}; {then} until its definition changes"),
             );
-            found.told.serving = serving;
-            found.told.log = true;
+            found.context.serving = serving;
+            found.context.log = true;
             return Some(found);
         }
         let crashes = self.crashes().count;
@@ -214,9 +214,9 @@ impl Model<'_, '_> {
         (self.wanted() == DesiredState::Running && never_ready && crashes > 0 && !serves).then(|| {
             let number = self.record.generation.number;
             let why = self.last_words().map_or_else(String::new, |why| format!(": {why}"));
-            let reason = format!("generation {number} failed to start{why}; nothing serves, it is tried again");
+            let reason = format!("generation {number} failed to start{why}; nothing serves, and herdsman retries");
             let mut found = self.tell(NewsKind::Failed, number.to_string(), reason);
-            found.told.log = true;
+            found.context.log = true;
             found
         })
     }
@@ -234,9 +234,9 @@ impl Model<'_, '_> {
         let goes_on = known.iter().any(|trouble| trouble.kind == NewsKind::CrashLooping);
         (just_now || goes_on).then(|| {
             let why = self.last_words().map_or_else(String::new, |why| format!(": {why}"));
-            let reason = format!("crashed {crashes} times in a row{why}; it is started again, ever later");
+            let reason = format!("crashed {crashes} times in a row{why}; herdsman restarts it with growing delays");
             let mut found = self.tell(NewsKind::CrashLooping, String::new(), reason);
-            found.told.log = true;
+            found.context.log = true;
             found
         })
     }
@@ -261,9 +261,9 @@ impl Model<'_, '_> {
                 format!("changed {} in its row", names.join(", "))
             }
         };
-        let reason = format!("another program {what}, which is put back");
+        let reason = format!("another program {what}; herdsman restores it");
         let mut found = self.tell(NewsKind::Drifted, String::new(), reason);
-        found.told.drift = columns;
+        found.context.drift = columns;
         Some(found)
     }
 
@@ -287,9 +287,9 @@ impl Model<'_, '_> {
     fn how_it_is(&self) -> String {
         let number = self.record.generation.number;
         match (self.wanted(), self.by_hand()) {
-            (DesiredState::Stopped, None) => "it is stopped, as declared".to_owned(),
-            (DesiredState::Stopped, Some(_)) => "it is stopped, by hand".to_owned(),
-            (DesiredState::Running, None) => format!("generation {number} is ready, as declared"),
+            (DesiredState::Stopped, None) => "stopped, as its definition says".to_owned(),
+            (DesiredState::Stopped, Some(_)) => "stopped by hand".to_owned(),
+            (DesiredState::Running, None) => format!("generation {number} is ready"),
             (DesiredState::Running, Some(_)) => format!("generation {number} is ready, started by hand"),
         }
     }
@@ -299,15 +299,15 @@ impl Model<'_, '_> {
             let generations = std::iter::once(&self.record.generation).chain(&self.record.last_ready);
             generations.into_iter().find(|generation| generation.hash == live.spec)
         });
-        let told = Told {
+        let context = Context {
             generation: Some(self.record.generation.number),
             serving: served.map(|generation| generation.number),
             origins: self.record.generation.origins.clone(),
             death: self.death(),
             crashes: self.crashes().count,
-            ..Told::default()
+            ..Context::default()
         };
-        News { model: self.name.clone(), kind, about, reason, told }
+        News { model: self.name.clone(), kind, about, reason, context }
     }
 
     fn death(&self) -> Option<Death> {

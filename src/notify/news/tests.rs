@@ -117,7 +117,7 @@ fn waits(mut pass: Pass, on: WaitFor) -> Pass {
     pass
 }
 
-fn known(troubles: &[(NewsKind, &str)]) -> Known {
+fn known(troubles: &[(NewsKind, &str)]) -> Announced {
     let trouble = |(kind, about): &(NewsKind, &str)| Trouble {
         kind: *kind,
         about: (*about).to_owned(),
@@ -125,10 +125,10 @@ fn known(troubles: &[(NewsKind, &str)]) -> Known {
         since: NOW.shifted(-1000),
     };
     let troubles: Vec<_> = troubles.iter().map(trouble).collect();
-    Known { begun: true, troubles: [(name(), troubles)].into_iter().filter(|(_, t)| !t.is_empty()).collect() }
+    Announced { begun: true, troubles: [(name(), troubles)].into_iter().filter(|(_, t)| !t.is_empty()).collect() }
 }
 
-fn kinds(pass: &Pass, known: &Known) -> Vec<NewsKind> {
+fn kinds(pass: &Pass, known: &Announced) -> Vec<NewsKind> {
     news(pass, &BTreeSet::new(), known).into_iter().map(|news| news.kind).collect()
 }
 
@@ -166,12 +166,12 @@ fn a_generation_that_was_never_ready_has_failed_and_is_no_crash_loop() {
 }
 
 #[test]
-fn a_failed_generation_is_rolled_back_or_not_and_over_only_when_all_is_as_declared() {
+fn a_failure_is_over_only_when_the_model_matches_its_definition() {
     let edit = |serving| WaitFor::Edit { generation: 2, message: "bad".to_owned(), serving };
     let failed = |serving| waits(pass(record(0, GenerationOutcome::Failed(death()))), edit(serving));
     assert_eq!(kinds(&failed(None), &known(&[])), [NewsKind::Failed]);
     assert_eq!(kinds(&failed(Some(1)), &known(&[])), [NewsKind::RolledBack]);
-    assert_eq!(news(&failed(Some(1)), &BTreeSet::new(), &known(&[]))[0].told.serving, Some(1));
+    assert_eq!(news(&failed(Some(1)), &BTreeSet::new(), &known(&[]))[0].context.serving, Some(1));
 
     let told = known(&[(NewsKind::RolledBack, "2")]);
     assert_eq!(kinds(&failed(Some(1)), &told), []);
@@ -184,7 +184,7 @@ fn a_failed_generation_is_rolled_back_or_not_and_over_only_when_all_is_as_declar
 }
 
 #[test]
-fn drift_is_told_at_most_once_in_ten_minutes_and_is_nothing_to_recover_from() {
+fn announces_drift_at_most_once_in_ten_minutes_and_without_a_recovery() {
     let mut drifted = ready_for(pass(record(0, GenerationOutcome::Ready)), Duration::from_secs(1));
     let drift = ColumnDrift { column: "ctx_size".to_owned(), recorded: "1".to_owned(), found: "2".to_owned() };
     drifted.plan.actions.push(crate::plan::Action {
@@ -195,7 +195,7 @@ fn drift_is_told_at_most_once_in_ten_minutes_and_is_nothing_to_recover_from() {
         provenance: None,
     });
     let found = news(&drifted, &BTreeSet::new(), &known(&[]));
-    assert_eq!((found.len(), found[0].kind, &found[0].told.drift[..]), (1, NewsKind::Drifted, &[drift][..]));
+    assert_eq!((found.len(), found[0].kind, &found[0].context.drift[..]), (1, NewsKind::Drifted, &[drift][..]));
     let mut told = known(&[(NewsKind::Drifted, "")]);
     assert_eq!(kinds(&drifted, &told), []);
     told.troubles.get_mut("m").unwrap()[0].since = NOW.shifted(-600_000);
@@ -203,7 +203,7 @@ fn drift_is_told_at_most_once_in_ten_minutes_and_is_nothing_to_recover_from() {
 }
 
 #[test]
-fn of_models_that_were_not_looked_at_nothing_is_said() {
+fn models_outside_the_targets_make_no_news() {
     let told = known(&[(NewsKind::Failed, "2")]);
     let other: BTreeSet<_> = [ModelName::parse("other").unwrap()].into();
     let ready = ready_for(pass(record(0, GenerationOutcome::Ready)), Duration::from_secs(1));
@@ -214,7 +214,7 @@ fn of_models_that_were_not_looked_at_nothing_is_said() {
 }
 
 #[test]
-fn a_model_that_is_no_longer_declared_has_no_trouble() {
+fn trouble_ends_when_the_definition_is_gone() {
     let mut gone = pass(record(0, GenerationOutcome::Ready));
     gone.records = Arc::default();
     assert_eq!(kinds(&gone, &known(&[(NewsKind::Failed, "2")])), [NewsKind::Recovered]);
@@ -224,14 +224,14 @@ fn a_model_that_is_no_longer_declared_has_no_trouble() {
 }
 
 #[test]
-fn what_somebody_stopped_by_hand_is_as_wanted_and_of_a_suspended_model_nothing_is_told() {
+fn a_manual_stop_ends_trouble_and_a_suspended_model_makes_no_news() {
     let given = || crate::model::Given { by: "ann".to_owned(), at: NOW, because: None };
     let told = known(&[(NewsKind::Failed, "2")]);
     let failed = || pass(record(3, GenerationOutcome::Pending));
     let stopped = waits(failed(), WaitFor::StateByHand { given: given(), state: DesiredState::Stopped });
     assert_eq!(kinds(&stopped, &known(&[])), [], "it is not to run");
     let over = news(&stopped, &BTreeSet::new(), &told);
-    assert_eq!((over[0].kind, &*over[0].reason), (NewsKind::Recovered, "it is stopped, by hand"));
+    assert_eq!((over[0].kind, &*over[0].reason), (NewsKind::Recovered, "stopped by hand"));
 
     assert_eq!(kinds(&failed(), &known(&[])), [NewsKind::Failed]);
     let on = WaitFor::Suspended { given: given(), until: None, removed: false, missing: true, edited: false };

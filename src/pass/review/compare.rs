@@ -1,8 +1,8 @@
-//! Whether a saved plan still holds: what changed of what it rests on.
+//! Whether a saved plan is still up to date: what changed of what it rests on.
 
 use std::collections::BTreeMap;
 
-use super::fingerprint::{Declared, Fingerprint, Live, Recorded, fingerprints, origin, stray_files};
+use super::fingerprint::{Declared, Fingerprint, Live, RecordPrint, fingerprints, origin, stray_files};
 use super::saved::{Here, Saved, SavedAction};
 use crate::model::{ColumnDrift, DesiredState, FieldChange, Given, ModelName, Origin, Overrides};
 use crate::pass::Pass;
@@ -25,7 +25,7 @@ pub enum Changed {
         /// This one.
         here: String,
     },
-    /// A file that cannot be used came or went.
+    /// An invalid file appeared or went away.
     StrayFile {
         /// The file.
         file: String,
@@ -44,18 +44,18 @@ pub enum Difference {
         /// The file.
         file: String,
     },
-    /// It has none any more.
+    /// It no longer has one.
     NotDeclared {
         /// The file it was.
         file: String,
     },
-    /// Its definition cannot be used any more.
+    /// Its definition is no longer valid.
     Broken {
         /// The file.
         file: String,
     },
-    /// Its definition can be used again.
-    Mended {
+    /// Its definition is valid again.
+    Fixed {
         /// The file.
         file: String,
     },
@@ -74,7 +74,7 @@ pub enum Difference {
     },
     /// It is not recorded any more.
     NotRecorded,
-    /// Its generation is another one.
+    /// Its generation changed.
     Generation {
         /// When the plan was saved.
         then: u32,
@@ -92,7 +92,7 @@ pub enum Difference {
     Drift(ColumnDrift),
     /// Another program deleted its row.
     RowDeleted,
-    /// Its row was put right.
+    /// Its row was restored.
     RowRestored,
     /// Its record differs otherwise.
     Record,
@@ -107,30 +107,30 @@ pub enum Difference {
     Gone(Live),
     /// A server of it is new.
     New(Live),
-    /// Something was asked for by hand.
+    /// There is a new manual override.
     ByHand {
         /// What, in words.
         what: &'static str,
         /// By whom.
         given: Given,
     },
-    /// What was asked for by hand is over.
+    /// A manual override is over.
     ByHandIsOver {
         /// What.
         what: &'static str,
         /// By whom it had been.
         given: Given,
     },
-    /// The llama-server it is to run on is another one.
+    /// Its llama-server binary changed.
     LlamaServer,
-    /// The action cannot be carried out now, or is not needed any more.
+    /// The action is not possible now, or no longer needed.
     NotPossible {
         /// The action.
         action: ActionKind,
         /// What the model waits for.
         waits_for: Vec<String>,
     },
-    /// It would be done for other reasons.
+    /// The action now has other reasons.
     Reasons {
         /// The action.
         action: ActionKind,
@@ -139,8 +139,8 @@ pub enum Difference {
     },
 }
 
-/// Everything that changed since `saved` was made; empty: it holds. `seen` is
-/// a look with [`Saved::limits`].
+/// Returns everything that changed since `saved` was made; empty if it is up to
+/// date. `seen` is a look with [`Saved::limits`].
 #[must_use]
 pub fn changes(saved: &Saved, seen: &Pass, here: &Here) -> Vec<Changed> {
     let elsewhere = other_place(saved, here);
@@ -194,7 +194,7 @@ fn differences(seen: &Pass, model: &ModelName, then: &Fingerprint, now: &Fingerp
     found.extend(gone.cloned().map(Difference::Gone));
     let new = now.instances.iter().filter(|is| !then.instances.contains(is));
     found.extend(new.cloned().map(Difference::New));
-    // One whose time has come meanwhile is over by itself, and no change.
+    // An override that expired meanwhile is not a change.
     let (was, is) = (by_hand(&then.by_hand.in_force(seen.now)), by_hand(&now.by_hand));
     let over = was.iter().filter(|one| !is.contains(one)).cloned();
     found.extend(over.map(|(what, given)| Difference::ByHandIsOver { what, given }));
@@ -206,18 +206,18 @@ fn differences(seen: &Pass, model: &ModelName, then: &Fingerprint, now: &Fingerp
     found
 }
 
-/// Each thing that was asked for, and by whom.
+/// Returns each manual override, in words, and who gave it.
 fn by_hand(all: &Overrides) -> Vec<(&'static str, Given)> {
     let Overrides { suspended, state, restart } = all;
-    let suspended = suspended.as_ref().map(|suspended| ("it is suspended", suspended.given.clone()));
+    let suspended = suspended.as_ref().map(|suspended| ("suspended", suspended.given.clone()));
     let state = state.as_ref().map(|by_hand| {
         let what = match by_hand.state {
-            DesiredState::Running => "it is started by hand",
-            DesiredState::Stopped => "it is stopped by hand",
+            DesiredState::Running => "started by hand",
+            DesiredState::Stopped => "stopped by hand",
         };
         (what, by_hand.given.clone())
     });
-    let restart = restart.as_ref().map(|asked| ("a restart is asked for by hand", asked.given.clone()));
+    let restart = restart.as_ref().map(|asked| ("waiting for a restart by hand", asked.given.clone()));
     suspended.into_iter().chain(state).chain(restart).collect()
 }
 
@@ -228,7 +228,7 @@ fn definition(seen: &Pass, model: &ModelName, then: Option<&Declared>, now: Opti
         (None, Some(now)) => Difference::Declared { file: now.file().to_owned() },
         (Some(then), None) => Difference::NotDeclared { file: then.file().to_owned() },
         (Some(Valid { .. }), Some(Unresolved { file })) => Difference::Broken { file: file.clone() },
-        (Some(Unresolved { .. }), Some(Valid { file, .. })) => Difference::Mended { file: file.clone() },
+        (Some(Unresolved { .. }), Some(Valid { file, .. })) => Difference::Fixed { file: file.clone() },
         (Some(Valid { digest: was, fields: old, .. }), Some(Valid { file, digest, fields: new })) => {
             if was == digest {
                 return None;
@@ -257,7 +257,7 @@ fn fields(
         .collect()
 }
 
-fn record(then: Option<&Recorded>, now: Option<&Recorded>, found: &mut Vec<Difference>) {
+fn record(then: Option<&RecordPrint>, now: Option<&RecordPrint>, found: &mut Vec<Difference>) {
     let (then, now) = match (then, now) {
         (None, None) => return,
         (None, Some(now)) => return found.push(Difference::Recorded { generation: now.generation }),
@@ -287,8 +287,8 @@ fn record(then: Option<&Recorded>, now: Option<&Recorded>, found: &mut Vec<Diffe
     }
 }
 
-/// Whether an action is no longer what it was, though nothing is known to have
-/// changed: a port somebody took, a server that answers again.
+/// Returns how an action changed though nothing it rests on did: somebody took a
+/// port, or a server answers again.
 fn acts(seen: &Pass, saved: &SavedAction) -> Option<Difference> {
     let now = seen.plan.actions.iter().find(|action| action.model == saved.model && action.kind == saved.action);
     let Some(now) = now else {

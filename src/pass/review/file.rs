@@ -15,7 +15,7 @@ use crate::sys::regular;
 /// The longest file read, bytes: ten thousand models take a tenth of it.
 const LONGEST: u64 = 256 << 20;
 
-/// Why a saved plan can be neither read nor written.
+/// Why a saved plan cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanFileError {
     /// There is none, or it cannot be read.
@@ -26,16 +26,16 @@ pub enum PlanFileError {
         /// Why.
         source: io::Error,
     },
-    /// It is no saved plan.
-    #[error("{} is not a saved plan: {reason}; make one with: herdsman reconcile --dry-run --out plan.json", path.display())]
+    /// It is not a saved plan.
+    #[error("{} is not a saved plan: {reason}; make one with `herdsman reconcile --dry-run --out plan.json`", path.display())]
     NotAPlan {
         /// The file.
         path: PathBuf,
         /// What is wrong with it, and where.
         reason: String,
     },
-    /// A herdsman with another format made it.
-    #[error("{} has format_version {found}, this herdsman knows {FORMAT_VERSION}; save it again with the herdsman that is to apply it", path.display())]
+    /// Another version of herdsman made it.
+    #[error("{} has format_version {found}, but this herdsman reads {FORMAT_VERSION}; save the plan again with this herdsman", path.display())]
     OtherVersion {
         /// The file.
         path: PathBuf,
@@ -43,7 +43,7 @@ pub enum PlanFileError {
         found: u64,
     },
     /// What is there is not a saved plan, and stays.
-    #[error("{} is there and is not a saved plan: it is not replaced; choose another name, or remove it", .0.display())]
+    #[error("{} exists and is not a saved plan, so it is not overwritten; choose another name, or remove it", .0.display())]
     InTheWay(PathBuf),
     /// It cannot be written.
     #[error("cannot save the plan: {action} {}: {source}", path.display())]

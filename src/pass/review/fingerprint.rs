@@ -19,7 +19,7 @@ pub struct Fingerprint {
     pub definition: Option<Declared>,
     /// Its record, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub record: Option<Recorded>,
+    pub record: Option<RecordPrint>,
     /// Rows of other programs with its name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<i64>,
@@ -59,7 +59,7 @@ pub enum Declared {
 /// progress, and whether a generation has already been seen ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Recorded {
+pub struct RecordPrint {
     /// The id of its row in `models`.
     pub id: i64,
     /// The definition's path it was recorded from.
@@ -107,7 +107,7 @@ impl Declared {
     }
 }
 
-impl Recorded {
+impl RecordPrint {
     fn of(record: &ModelRecord) -> Self {
         Self {
             id: record.id,
@@ -146,7 +146,7 @@ pub(super) fn fingerprints(
         });
     }
     for (name, record) in &seen.records.models {
-        of(name, &mut |print| print.record = Some(Recorded::of(record)));
+        of(name, &mut |print| print.record = Some(RecordPrint::of(record)));
         for instance in record.instances.iter().filter(|instance| seen.observed.unknown.contains(&instance.id)) {
             of(name, &mut |print| print.instances.push(Live { pid: None, id: instance.id.clone() }));
         }

@@ -12,14 +12,14 @@ use crate::model::Commit;
 /// Where a commit is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deployed {
-    /// In what is read: it, or a later one.
+    /// It is in what herdsman reads: the commit itself, or a later one.
     In {
         /// The commit asked for.
         wanted: Commit,
         /// The one that is read.
         read: Commit,
     },
-    /// Not there yet: why, and what is to be done about it.
+    /// It is not there yet: why, and what to do about it.
     NotYet(String),
 }
 
@@ -41,21 +41,21 @@ pub fn deployed(dir: &Path, revision: Option<&str>, wanted: &str) -> Result<Depl
         (Err(problem), _) | (_, Err(problem)) => return Err(problem.into()),
     };
     if !tree.is_in(&wanted, &read)? {
-        let next = if revision.is_some() { "fetch it, unless it was dropped from there" } else { "check it out" };
-        let why = format!("{name} is {}, which does not have {} in it: {next}", read.short(), wanted.short());
+        let next = if revision.is_some() { "fetch it, or check that the branch still has it" } else { "check it out" };
+        let why = format!("{name} is {}, which does not contain {}; {next}", read.short(), wanted.short());
         return Ok(Deployed::NotYet(why));
     }
     if revision.is_none()
         && let Some(file) = edited(&tree, dir)?
     {
-        let why = format!("{} is otherwise than in {}: commit it, or take it back", file.display(), read.short());
+        let why = format!("{} differs from {}; commit or revert the change", file.display(), read.short());
         return Ok(Deployed::NotYet(why));
     }
     Ok(Deployed::In { wanted, read })
 }
 
-/// A definition that is otherwise than in the commit, by itself or where it
-/// leads to. What a link leads to outside the repository is in no commit.
+/// Returns a definition that differs from the commit, or whose link target does.
+/// A target outside the repository is in no commit.
 fn edited(tree: &WorkTree, dir: &Path) -> Result<Option<PathBuf>, GitError> {
     if let Some(edited) = tree.changed()?.first(is_part) {
         return Ok(Some(dir.join(edited)));
@@ -74,8 +74,8 @@ fn edited(tree: &WorkTree, dir: &Path) -> Result<Option<PathBuf>, GitError> {
     Ok(None)
 }
 
-/// Where the definitions that are links lead to. What cannot be followed is a
-/// definition that cannot be read, as the plan tells.
+/// Returns the targets of definitions that are links. A link that leads nowhere is
+/// an unreadable definition, which the plan reports.
 fn links(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));

@@ -21,20 +21,20 @@ use crate::model::{InstanceId, Severity};
 use crate::pass::Pass;
 use crate::plan::{WaitFor, WaitKind};
 
-/// What a look means for whoever waits.
+/// What a look means for `herdsman wait`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// As declared, for long enough.
+    /// In sync for long enough.
     Reached,
-    /// As declared; for so much longer it has to stay so.
+    /// In sync, and must stay so for this much longer.
     Settling(Duration),
-    /// Otherwise, and that may change by itself.
+    /// Not in sync; waiting may help.
     NotYet,
-    /// Otherwise, until a person does something.
+    /// Not in sync until a person does something.
     Never,
 }
 
-/// Looks on until everything has been as declared for long enough.
+/// Watches until everything has been in sync for long enough.
 #[derive(Debug)]
 pub struct Vigil {
     stable_for: Duration,
@@ -72,7 +72,7 @@ impl Vigil {
         }
     }
 
-    /// It was not as declared, whatever it is next.
+    /// Notes that it was not in sync.
     pub fn interrupted(&mut self) {
         self.well = None;
     }
@@ -86,7 +86,7 @@ fn is_as_declared(seen: &Pass) -> bool {
     seen.plan.actions.is_empty() && seen.plan.guard.is_none() && nothing_waits && !has_invalid(seen)
 }
 
-/// Whether what is missing comes only by what a person does.
+/// Whether only a person can bring the model in sync.
 fn is_for_a_person(seen: &Pass) -> bool {
     let needs = |on: &WaitFor| {
         let by_kind = matches!(on.kind(), WaitKind::InvalidDefinition | WaitKind::NoBinary | WaitKind::Guard);
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_same_servers_for_long_enough_are_the_end() {
+    fn the_wait_ends_once_the_same_servers_last_long_enough() {
         let servers = |ids: &[&str]| ids.iter().map(|id| InstanceId((*id).to_owned())).collect::<BTreeSet<_>>();
         let at = Duration::from_secs;
         let mut vigil = Vigil::new(at(10));

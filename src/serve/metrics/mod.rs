@@ -1,4 +1,4 @@
-//! What a watcher tells Prometheus: taken from each pass, rendered when asked.
+//! The metrics of a watcher for Prometheus: taken from each pass, rendered on request.
 //!
 //! | file | holds |
 //! |---|---|
@@ -25,7 +25,7 @@ use crate::model::{DesiredState, Instance, ModelName, Status};
 use crate::pass::Pass;
 use crate::plan::{ActionKind, Found, Reason, WaitFor, WaitKind};
 
-/// What a pass may take, seconds: one with nothing to do takes some
+/// Buckets for the duration of a pass, in seconds: a pass with nothing to do takes
 /// milliseconds, one that waits for the lock up to a minute.
 const BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
 
@@ -60,7 +60,7 @@ impl Metrics {
     /// A metric cannot be rendered: a defect of herdsman.
     pub fn render(&self) -> Result<String, prometheus::Error> {
         let counted = self.counted();
-        counted.tell_out_of_sync();
+        counted.set_out_of_sync();
         TextEncoder::new().encode_to_string(&counted.registry.gather())
     }
 
@@ -86,7 +86,7 @@ struct Counted {
     invalid: IntGauge,
     pending: IntGauge,
     given_up: IntGauge,
-    /// Since when each model is not as declared; `None`: it is.
+    /// Since when each model does not match its definition; `None` if it does.
     since: BTreeMap<ModelName, Option<Instant>>,
 }
 
@@ -97,13 +97,15 @@ impl Counted {
         let gauges = |name, help, labels: &[&str]| known(&registry, IntGaugeVec::new(opts(name, help), labels)?);
         let counters = |name, help, labels: &[&str]| known(&registry, IntCounterVec::new(opts(name, help), labels)?);
         let gauge = |name, help| known(&registry, IntGauge::new(name, help)?);
-        let out_of_sync =
-            opts("herdsman_model_out_of_sync_seconds", "For how long the model has not been as declared; 0 if it is.");
-        let duration = HistogramOpts::new("herdsman_pass_duration_seconds", "How long passes took.");
+        let out_of_sync = opts(
+            "herdsman_model_out_of_sync_seconds",
+            "Seconds since the model stopped matching its definition; 0 if it matches.",
+        );
+        let duration = HistogramOpts::new("herdsman_pass_duration_seconds", "Duration of passes in seconds.");
         let counted = Self {
             desired: gauges(
                 "herdsman_model_desired_state",
-                "1 for the state its definition wants, 0 for the others.",
+                "1 for the state that the definition wants, 0 for the others.",
                 &["model", "state"],
             )?,
             observed: gauges(
@@ -111,43 +113,51 @@ impl Counted {
                 "1 for the state the model is in, 0 for the others.",
                 &["model", "state"],
             )?,
-            generation: gauges("herdsman_model_generation", "The generation that is wanted.", &["model"])?,
+            generation: gauges(
+                "herdsman_model_generation",
+                "The newest generation, which the model should run.",
+                &["model"],
+            )?,
             by_hand: gauges(
                 "herdsman_model_by_hand",
-                "1 for what was asked for by hand and is in force: suspended, stopped, started.",
+                "1 for each manual override in force: suspended, stopped, started.",
                 &["model", "what"],
             )?,
             out_of_sync: known(&registry, GaugeVec::new(out_of_sync, &["model"])?)?,
-            passes: counters(
-                "herdsman_passes_total",
-                "Passes, by how they went: ok, action_failed, failed.",
-                &["result"],
-            )?,
+            passes: counters("herdsman_passes_total", "Passes by result: ok, action_failed, failed.", &["result"])?,
             duration: known(&registry, Histogram::with_opts(duration.buckets(BUCKETS.to_vec()))?)?,
             restarts: counters(
                 "herdsman_restarts_total",
-                "Servers started again, by why: crash, definition, rollback, retry, binary, reboot, by_hand, lost.",
+                "Restarts of servers by reason: crash, definition, rollback, retry, binary, reboot, by_hand, lost.",
                 &["model", "reason"],
             )?,
-            crashes: counters("herdsman_crashes_total", "Servers that were ready and died.", &["model"])?,
-            failed_starts: counters("herdsman_failed_starts_total", "Servers that did not become ready.", &["model"])?,
-            drift: counters(
-                "herdsman_drift_total",
-                "Rows of the database that another program changed or deleted, and that were put back.",
+            crashes: counters(
+                "herdsman_crashes_total",
+                "Servers that crashed after they had become ready.",
                 &["model"],
             )?,
-            invalid: gauge("herdsman_definitions_invalid", "Definition files that cannot be used.")?,
-            pending: gauge("herdsman_notifications_pending", "Notifications that are still to be delivered.")?,
-            given_up: gauge("herdsman_notifications_failed", "Notifications of the last 7 days that were given up.")?,
+            failed_starts: counters(
+                "herdsman_failed_starts_total",
+                "Servers that failed to start: they never became ready.",
+                &["model"],
+            )?,
+            drift: counters(
+                "herdsman_drift_total",
+                "Rows that another program changed or deleted and herdsman restored.",
+                &["model"],
+            )?,
+            invalid: gauge("herdsman_definitions_invalid", "Definition files that are invalid.")?,
+            pending: gauge("herdsman_notifications_pending", "Notifications waiting for delivery.")?,
+            given_up: gauge("herdsman_notifications_failed", "Notifications given up in the last 7 days.")?,
             since: BTreeMap::new(),
             registry: registry.clone(),
         };
         for result in ["ok", "action_failed", "failed"] {
             counted.passes.with_label_values(&[result]);
         }
-        let build = gauges("herdsman_build_info", "1, with the version of herdsman.", &["version"])?;
+        let build = gauges("herdsman_build_info", "1, with the version of herdsman as a label.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let start = gauge("process_start_time_seconds", "When the watcher started, seconds since the epoch.")?;
+        let start = gauge("process_start_time_seconds", "Start time of the watcher in seconds since the Unix epoch.")?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         start.set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
         Ok(counted)
@@ -219,7 +229,7 @@ impl Counted {
             };
             self.by_hand.with_label_values(&[waiting.model.as_str(), what]).set(1);
         }
-        // What somebody wants by hand is nothing to raise an alarm for.
+        // A manual override must not raise an alarm.
         let waits = pass.plan.waiting.iter().filter(|w| !matches!(w.on.kind(), WaitKind::Note | WaitKind::ByHand));
         let acts = pass.plan.actions.iter().map(|action| &action.model);
         let out: BTreeSet<&ModelName> = waits.map(|waiting| &waiting.model).chain(acts).collect();
@@ -233,7 +243,7 @@ impl Counted {
             .collect();
     }
 
-    fn tell_out_of_sync(&self) {
+    fn set_out_of_sync(&self) {
         self.out_of_sync.reset();
         for (name, since) in &self.since {
             let seconds = since.map_or(0.0, |since| since.elapsed().as_secs_f64());
@@ -242,8 +252,8 @@ impl Counted {
     }
 }
 
-/// Why a server is started again, the more telling the lower the number; `None`:
-/// that is no start *again*.
+/// Returns why a server restarts, with a number that is lower for the more telling
+/// reason; `None` if it is no restart.
 const fn why_again(reason: &Reason) -> Option<(u8, &'static str)> {
     match reason {
         Reason::RolledBack { .. } => Some((0, "rollback")),

@@ -1,7 +1,7 @@
 //! `GET /metrics`, and nothing else.
 //!
-//! One thread, at most [`CONNECTIONS`] at a time, each for [`TIMEOUT`] at most:
-//! whoever asks wrongly, slowly or too often disturbs no pass.
+//! One thread serves at most [`CONNECTIONS`] at a time, each for [`TIMEOUT`] at
+//! most: wrong, slow or frequent requests disturb no pass.
 
 use std::convert::Infallible;
 use std::io;
@@ -34,11 +34,11 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Why there is nobody to ask.
+/// Why metrics cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The address is taken, not ours, or not allowed.
-    #[error("--metrics {address}: {cause}; give another address, such as 127.0.0.1:9090")]
+    #[error("cannot listen on {address} (--metrics): {cause}; choose another address, such as 127.0.0.1:9090")]
     Bind {
         /// The address.
         address: String,
@@ -46,7 +46,7 @@ pub enum ListenError {
         cause: io::Error,
     },
     /// No thread, no runtime.
-    #[error("--metrics cannot be served: {0}; too many open files or threads?")]
+    #[error("cannot serve metrics: {0}; too many open files or threads?")]
     Begin(#[from] io::Error),
 }
 
@@ -63,7 +63,7 @@ pub fn listen(address: &str, metrics: Metrics) -> Result<SocketAddr, ListenError
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name("metrics".to_owned()).spawn(move || {
         if let Err(error) = runtime.block_on(serve(listener, metrics)) {
-            tracing::error!("--metrics is no longer served: {error}");
+            tracing::error!("stopped serving metrics: {error}");
         }
     })?;
     Ok(local)
@@ -86,7 +86,7 @@ async fn serve(listener: TcpListener, metrics: Metrics) -> io::Result<()> {
                 .header_read_timeout(TIMEOUT)
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service);
-            // Whoever goes away in the middle has no need of an answer.
+            // A client that disconnects needs no answer.
             let _ = tokio::time::timeout(TIMEOUT, connection).await;
             drop(permit);
         });
@@ -99,8 +99,8 @@ fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Result<Response<Ful
             Ok(text) => (StatusCode::OK, TEXT, text),
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{error}\n")),
         },
-        ("/metrics", _) => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET it\n".to_owned()),
-        _ => (StatusCode::NOT_FOUND, "text/plain", "it is /metrics\n".to_owned()),
+        ("/metrics", _) => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "method not allowed; use GET\n".to_owned()),
+        _ => (StatusCode::NOT_FOUND, "text/plain", "not found; metrics are at /metrics\n".to_owned()),
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;

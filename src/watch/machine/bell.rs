@@ -1,4 +1,4 @@
-//! How other threads wake the watcher: they ring, and the watcher's wait ends.
+//! How other threads wake the watcher: they ring, and its wait ends.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -20,8 +20,8 @@ pub(super) enum Ring {
     Child,
     /// A llama-server has answered.
     LlamaServer,
-    /// A delivery is over.
-    Told,
+    /// An attempt to deliver a notification is over.
+    Delivered,
     /// SIGTERM or SIGINT.
     Stop,
 }

@@ -1,9 +1,9 @@
-//! Events of the file system: which directories are watched, and what to do
-//! where there are no events.
+//! Events of the file system: which directories to watch, and what to do where
+//! there are no events.
 //!
-//! Nothing is read from an event but that something changed. Before every
-//! pass the directories to watch are worked out anew ([`places`]), so that
-//! whatever was replaced is watched again before it is read.
+//! An event only says that something changed. Every pass works out anew which
+//! directories to watch ([`places`]), so that a replaced directory is watched
+//! again before it is read.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,22 +14,22 @@ use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::bell::{Bell, Ring};
-use super::places::{Place, places, places_of};
+use super::places::{WatchedDir, places, places_of};
 use crate::git::revision_files;
 
 /// Why there are no events.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoEvents {
     /// The limit of inotify watches.
-    #[error("no inotify watch is left: raise fs.inotify.max_user_watches (sysctl)")]
+    #[error("out of inotify watches: raise fs.inotify.max_user_watches (sysctl)")]
     Watches,
     /// The limit of inotify instances.
     #[error(
-        "no inotify instance is left: raise fs.inotify.max_user_instances (sysctl) or the limit of open files (ulimit -n)"
+        "out of inotify instances: raise fs.inotify.max_user_instances (sysctl) or the limit of open files (ulimit -n)"
     )]
     Instances,
     /// Anything else.
-    #[error("the file system gives no events: {0}")]
+    #[error("the file system sends no change events: {0}")]
     Other(notify::Error),
 }
 
@@ -46,12 +46,11 @@ pub(super) struct Files {
 /// What the thread that gets the events must know.
 #[derive(Default)]
 struct Shared {
-    watched: BTreeMap<PathBuf, Place>,
-    /// The database's file, and the one that whoever writes to it writes to
-    /// first.
+    watched: BTreeMap<PathBuf, WatchedDir>,
+    /// The file of the database, and its write-ahead log.
     database: [PathBuf; 2],
-    /// A watched directory was moved or deleted: its watch is of no more use,
-    /// even if another one has its name and its inode by now.
+    /// A watched directory was moved or deleted: its watch no longer works, even if
+    /// another directory has its name and inode by now.
     stale: bool,
 }
 
@@ -110,13 +109,13 @@ impl Files {
         self.wanted() != lock(&self.shared).watched
     }
 
-    fn wanted(&self) -> BTreeMap<PathBuf, Place> {
+    fn wanted(&self) -> BTreeMap<PathBuf, WatchedDir> {
         let mut wanted = match &self.revision {
             Some(revision) => places_of(&revision_files(&self.dir, revision)),
             None => places(&self.dir),
         };
         if let Some(directory) = lock(&self.shared).database[0].parent() {
-            wanted.entry(directory.to_owned()).or_insert_with(|| Place::at(directory));
+            wanted.entry(directory.to_owned()).or_insert_with(|| WatchedDir::at(directory));
         }
         wanted
     }

@@ -1,4 +1,4 @@
-//! This machine around the watcher: what wakes it, and whom it tells.
+//! This machine around the watcher: what wakes it, and what it notifies.
 //!
 //! One wait is one `poll(2)` over everything: a bell that other threads ring
 //! (file events, writes to the database, signals), a pidfd of every instance, the
@@ -35,7 +35,7 @@ use crate::pass::Pass;
 use crate::serve::metrics::Metrics;
 use crate::state::{Lock, Reads, StateDir};
 
-/// How often files and database are looked at where there are no events.
+/// How often to check files and database where they send no events.
 const POLL: Duration = Duration::from_secs(2);
 
 /// How soon after a write the database is looked at again, and how long the
@@ -46,13 +46,13 @@ const LAST_LOOK: Duration = Duration::from_secs(3);
 /// A longer wait is made of several.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Looking more often than this is of no use to anybody.
+/// The shortest useful interval for polling.
 const SHORTEST_POLL: Duration = Duration::from_millis(20);
 
-/// How often the lengths of the logs are looked at.
+/// How often to check the lengths of the logs.
 const ROTATE: Duration = Duration::from_secs(10);
 
-/// What the watcher is told on the command line.
+/// The watcher's options from the command line.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Look at the files this often instead of waiting for events.
@@ -83,16 +83,16 @@ pub struct Machine {
     /// wait after that.
     database_look: Option<(Instant, Duration)>,
     last_rotation: Instant,
-    /// What rotation could not do, said once.
+    /// Problems of the log rotation; each is logged once.
     unrotated: BTreeSet<String>,
-    /// The table of mounts: its descriptor tells of changes.
+    /// The table of mounts: its descriptor signals changes.
     mounts: Option<File>,
     watched: Watched,
     service: Service,
     next_tick: Instant,
-    /// Whom to tell; `None`: nobody.
+    /// The notification channels; `None` without notifications.
     couriers: Option<Couriers>,
-    /// Who counts; `None`: nobody.
+    /// The metrics; `None` without `--metrics`.
     metrics: Option<Metrics>,
     /// When the pass that is being made began.
     pass_began: Instant,
@@ -144,13 +144,13 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Delivers to others what its passes find.
+    /// Sends notifications about what its passes find.
     ///
     /// # Errors
     /// The system gives no thread.
     pub fn telling(mut self, notify: Option<&Notify>) -> std::io::Result<Self> {
         let bell = self.bell.clone();
-        let couriers = |notify| Couriers::new(notify, move || bell.ring(Ring::Told));
+        let couriers = |notify| Couriers::new(notify, move || bell.ring(Ring::Delivered));
         self.couriers = Some(notify.map_or_else(|| Ok(Couriers::nobody()), couriers)?);
         Ok(self)
     }
@@ -161,7 +161,7 @@ impl Machine {
         Self { metrics, ..self }
     }
 
-    /// Hands out what is to be delivered, and records what was.
+    /// Hands out pending notifications, and records the delivered ones.
     fn tell(&mut self) {
         let now = self.host.now();
         if let Some(couriers) = &mut self.couriers {
@@ -177,28 +177,28 @@ impl Machine {
         }
     }
 
-    /// Says which commit is read, when that is another.
+    /// Logs the commit that is read when it changes.
     fn tell_commit(&mut self) {
         let (Some(revision), Some(commit)) = (self.host.revision(), self.host.read_commit()) else { return };
         if self.commit.as_ref() != Some(commit) {
-            tracing::info!(commit = commit.as_str(), "{revision} is commit {}", commit.short());
+            tracing::info!(commit = commit.as_str(), "{revision} is at commit {}", commit.short());
             self.commit = Some(commit.clone());
         }
     }
 
     fn fall_back(&mut self, why: &files::NoEvents) {
         let every = crate::model::text::duration(self.poll());
-        tracing::error!("{why}; until herdsman is started again, the files are looked at every {every}");
+        tracing::error!("{why}; checking the files every {every} until herdsman restarts");
         self.files = None;
     }
 
-    /// How often files are looked at where there are no events.
+    /// Returns the interval for polling files that send no events.
     fn poll(&self) -> Duration {
         self.settings.poll.unwrap_or(POLL)
     }
 
-    /// Rotates the logs that became too long, unless a pass of another
-    /// herdsman is under way: that one may be at it.
+    /// Rotates the logs that became too long, unless another herdsman runs a pass:
+    /// it may rotate them itself.
     fn rotate(&mut self) {
         self.last_rotation = Instant::now();
         let Ok(_lock) = self.state.lock(Duration::ZERO) else { return };
@@ -208,7 +208,7 @@ impl Machine {
         self.unrotated = problems;
     }
 
-    /// Looks at what gives no sign.
+    /// Checks everything that sends no events.
     fn tick(&mut self) -> Vec<Cause> {
         self.service.live();
         self.next_tick = Instant::now() + self.tick_interval();
@@ -252,7 +252,7 @@ impl Machine {
         self.host.others_have_written().unwrap_or(true).then_some(Cause::Database)
     }
 
-    /// How long what gives no sign may go without a look.
+    /// Returns the time between two checks of what sends no events.
     fn tick_interval(&self) -> Duration {
         let unseen = self.files.is_none().then(|| self.poll().max(SHORTEST_POLL));
         [unseen, self.service.patience()].into_iter().flatten().fold(ROTATE, Duration::min)
@@ -267,7 +267,7 @@ impl Machine {
                 Ring::LlamaServer => woken.causes.push(Cause::LlamaServer),
                 Ring::Hangup => woken.causes.push(Cause::Hangup),
                 Ring::Child => self.host.reap(),
-                Ring::Told => self.tell(),
+                Ring::Delivered => self.tell(),
                 Ring::Stop => woken.stop = true,
             }
         }
@@ -334,7 +334,10 @@ impl Surroundings for Machine {
     fn lock(&mut self) -> Result<Lock, HostError> {
         if self.state.restore(self.host.state_id())? {
             self.watch_lock = self.state.watch_lock(&Reads::new(self.models_dir.clone(), self.host.revision()))?;
-            tracing::warn!("{} was removed and is made anew; its servers are kept", self.state.path().display());
+            tracing::warn!(
+                "{} was removed; created it again, and its servers keep running",
+                self.state.path().display()
+            );
         }
         Ok(self.state.lock(self.settings.lock_timeout)?)
     }

@@ -1,5 +1,5 @@
-//! Which directories tell of changes of the definitions, or of the revision they
-//! are read from.
+//! Which directories to watch for changes of the definitions, or of the revision
+//! they are read from.
 //!
 //! Files are not watched, directories are: editors and git replace files,
 //! Kubernetes swaps a link (`..data`). On the way to the directory and to each
@@ -19,7 +19,7 @@ use crate::sys::links::{MOST_LINKS, names};
 
 /// A directory to watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct WatchedDir {
     /// Which names in it matter.
     pub names: BTreeSet<OsString>,
     /// Whether it holds the definitions: then all of those matter, too.
@@ -28,7 +28,7 @@ pub(super) struct Place {
     pub identity: (u64, u64),
 }
 
-impl Place {
+impl WatchedDir {
     /// A directory in which no name matters yet.
     pub fn at(directory: &Path) -> Self {
         let identity = fs::metadata(directory).map(|meta| (meta.dev(), meta.ino())).unwrap_or_default();
@@ -42,7 +42,7 @@ impl Place {
 }
 
 /// The directories to watch for `files`, absolute paths, now.
-pub(super) fn places_of(files: &BTreeSet<PathBuf>) -> BTreeMap<PathBuf, Place> {
+pub(super) fn places_of(files: &BTreeSet<PathBuf>) -> BTreeMap<PathBuf, WatchedDir> {
     let mut walk = Walk::default();
     for file in files {
         walk.to(file);
@@ -51,7 +51,7 @@ pub(super) fn places_of(files: &BTreeSet<PathBuf>) -> BTreeMap<PathBuf, Place> {
 }
 
 /// The directories to watch for definitions in `dir`, an absolute path, now.
-pub(super) fn places(dir: &Path) -> BTreeMap<PathBuf, Place> {
+pub(super) fn places(dir: &Path) -> BTreeMap<PathBuf, WatchedDir> {
     let mut walk = Walk::default();
     if let Some(real) = walk.to(dir) {
         for entry in fs::read_dir(&real).into_iter().flatten().flatten() {
@@ -66,13 +66,14 @@ pub(super) fn places(dir: &Path) -> BTreeMap<PathBuf, Place> {
 }
 
 #[derive(Default)]
-struct Walk(BTreeMap<PathBuf, Place>);
+struct Walk(BTreeMap<PathBuf, WatchedDir>);
 
 impl Walk {
     /// What was noted, each directory as it is now.
-    fn identified(self) -> BTreeMap<PathBuf, Place> {
-        let identified =
-            |(path, place): (PathBuf, Place)| (path.clone(), Place { identity: Place::at(&path).identity, ..place });
+    fn identified(self) -> BTreeMap<PathBuf, WatchedDir> {
+        let identified = |(path, place): (PathBuf, WatchedDir)| {
+            (path.clone(), WatchedDir { identity: WatchedDir::at(&path).identity, ..place })
+        };
         self.0.into_iter().map(identified).collect()
     }
 
@@ -108,7 +109,7 @@ impl Walk {
         Some(here)
     }
 
-    fn place(&mut self, directory: &Path) -> &mut Place {
+    fn place(&mut self, directory: &Path) -> &mut WatchedDir {
         self.0.entry(directory.to_owned()).or_default()
     }
 }
@@ -122,7 +123,7 @@ mod tests {
 
     /// What is watched below `root`, as `directory: names`.
     fn watched(root: &Path, dir: &Path) -> Vec<String> {
-        let shown = |(path, place): (PathBuf, Place)| {
+        let shown = |(path, place): (PathBuf, WatchedDir)| {
             let path = path.strip_prefix(root).ok()?.to_str()?.to_owned();
             let mut names: Vec<_> = place.names.iter().map(|name| name.to_string_lossy().into_owned()).collect();
             names.extend(place.definitions.then(|| "*.toml".to_owned()));

@@ -1,4 +1,4 @@
-//! What a service manager is told (`sd_notify`): nothing where there is none.
+//! Notifies the service manager (`sd_notify`), if there is one.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use sd_notify::NotifyState;
 /// The service manager.
 #[derive(Debug)]
 pub(super) struct Service {
-    /// How often it wants a sign of life.
+    /// How often it expects a sign of life.
     watchdog: Option<Duration>,
     last_sign: Instant,
     ready: bool,
@@ -35,14 +35,14 @@ impl Service {
         }
     }
 
-    /// A SIGHUP is being acted upon.
+    /// Reports that a reload after SIGHUP begins.
     pub fn reloading(&mut self) {
         self.reloading = true;
         let now = NotifyState::monotonic_usec_now().ok();
         tell(&[NotifyState::Reloading].into_iter().chain(now).collect::<Vec<_>>());
     }
 
-    /// A pass is over; `status` is for `systemctl status`.
+    /// Reports that a pass is over; `status` is for `systemctl status`.
     pub fn passed(&mut self, status: String) {
         let mut states = Vec::new();
         if !self.ready || self.reloading {
@@ -59,13 +59,13 @@ impl Service {
     }
 
     pub fn stopping(&self) {
-        tell(&[NotifyState::Stopping, NotifyState::Status("ends; every server runs on")]);
+        tell(&[NotifyState::Stopping, NotifyState::Status("stopping; servers keep running")]);
     }
 }
 
-/// A service manager that cannot be told cannot be told of that either.
+/// Sends to the service manager. A failure can only be logged.
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!("the service manager cannot be told: {error}; is NOTIFY_SOCKET right?");
+        tracing::warn!("cannot notify the service manager: {error}; is NOTIFY_SOCKET correct?");
     }
 }

@@ -11,8 +11,8 @@ use signal_hook::iterator::Signals;
 use super::bell::{Bell, Ring};
 
 /// How long a pass may go on after the signal. A pass may be abandoned at any
-/// point, for the next one continues it; so this is a courtesy, within the
-/// five seconds in which the watcher ends.
+/// point, because the next one continues it; this grace keeps the watcher within
+/// its promise to stop in five seconds.
 const GRACE: Duration = Duration::from_secs(4);
 
 /// Begins to listen.
@@ -29,7 +29,7 @@ pub(super) fn listen(bell: &Bell) -> io::Result<()> {
             match signal {
                 SIGHUP => bell.ring(Ring::Hangup),
                 SIGCHLD => bell.ring(Ring::Child),
-                // The second time somebody is in a hurry.
+                // A second signal means: at once.
                 _ if stopping => end(),
                 _ => {
                     stopping = true;
@@ -46,6 +46,6 @@ pub(super) fn listen(bell: &Bell) -> io::Result<()> {
 }
 
 fn end() {
-    tracing::warn!("the pass that was under way is abandoned; the next one continues it");
+    tracing::warn!("abandoned the running pass; the next one continues it");
     std::process::exit(0);
 }

@@ -135,7 +135,7 @@ fn what_a_server_says_last_explains_its_death() {
 }
 
 #[test]
-fn a_key_and_a_prefix_are_taken_from_the_instance_itself() {
+fn reads_key_and_prefix_from_the_instance_itself() {
     let mut bench = Bench::new();
     let mut launch = bench.llama("locked", &["--port", &free_port().to_string(), "--api-prefix", "/v"]);
     let key = bench.path("key");
@@ -193,7 +193,7 @@ fn instances_outlive_the_host_that_started_them_and_are_found_without_a_record()
 }
 
 #[test]
-fn a_child_that_answers_for_its_wrapper_is_told_and_its_port_is_no_strangers() {
+fn reports_a_child_that_answers_for_its_wrapper_and_owns_its_port() {
     let mut bench = Bench::new();
     let port = free_port();
     let llama = bench.llama("wrapped", &["--port", &port.to_string()]);

@@ -32,7 +32,7 @@ while True: signal.pause()";
 }
 
 #[test]
-fn the_deaf_get_two_seconds_all_together_and_do_not_delay_the_answers_order() {
+fn servers_that_ignore_sigterm_get_two_seconds_together() {
     let mut bench = Bench::new();
     let deaf = "trap '' TERM; echo up; exec sleep 1000";
     let hears = "echo up; exec sleep 1000";
@@ -75,7 +75,7 @@ fn a_process_without_the_marker_is_never_signalled() {
     assert_eq!(
         message,
         format!(
-            "marked: pid {} does not carry the marker of instance other and was not signalled; it carries id-of-marked",
+            "marked: pid {} does not carry the marker of instance other, so it was not signalled: it carries id-of-marked",
             process.pid
         )
     );

@@ -12,7 +12,7 @@ fn client(world: &World) -> Connection {
 }
 
 #[test]
-fn an_edited_row_is_put_back() {
+fn restores_an_edited_row() {
     let scene = Scene::new();
     let (client, m) = (client(&scene.world), scene.world.pid("m"));
     let sql = "UPDATE models SET status = 'error', ctx_size = 4096 WHERE name = 'm'";
@@ -43,7 +43,7 @@ fn a_deleted_row_returns_with_its_id() {
 }
 
 #[test]
-fn a_database_that_is_deleted_under_the_watcher_is_made_anew_and_loses_no_server() {
+fn recreates_a_database_deleted_under_the_watcher_and_loses_no_server() {
     let scene = Scene::new();
     let m = scene.world.pid("m");
     for file in ["herdsman.db", "herdsman.db-wal", "herdsman.db-shm"] {

@@ -10,7 +10,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use super::scene::{PATIENCE, Scene, kill_and_see_it_return, serves, watch, watch_by, world};
 use crate::support::{World, eventually};
 
-const UNREAD: &str = "Until the definitions can be read they count as they were when last read: nothing is deleted";
+const UNREAD: &str = "until the definitions can be read, herdsman uses the last ones it read";
 
 /// A directory beside `models.d` with both definitions, `m` with other weights.
 fn other_directory(world: &World, name: &str, m: &str) -> std::path::PathBuf {
@@ -64,7 +64,7 @@ fn a_directory_above_that_is_replaced_is_noticed() {
 }
 
 #[test]
-fn while_the_directory_is_gone_everything_runs_on_and_is_kept_running() {
+fn keeps_everything_running_while_the_directory_is_gone() {
     // A second: the directory is filled again within one burst.
     let scene = Scene::with(&["--debounce", "1s"]);
     let world = &scene.world;

@@ -21,7 +21,7 @@ fn assert_ended_well(ended: Ended) {
 }
 
 #[test]
-fn a_watcher_that_is_told_to_ends_at_once_and_leaves_every_server_to_the_next() {
+fn a_signal_stops_the_watcher_at_once_and_every_server_keeps_running() {
     let (world, mut watcher) = Scene::new().into_parts();
     let servers = world.instances();
     for signal in [Signal::TERM, Signal::INT] {
@@ -109,7 +109,7 @@ fn a_watcher_ends_in_time_in_the_middle_of_a_pass() {
 }
 
 #[test]
-fn who_is_in_a_hurry_sends_the_signal_twice() {
+fn a_second_signal_stops_the_watcher_immediately() {
     let mut scene = Scene::new();
     let lock = fs::File::open(scene.world.state_dir().join("lock")).unwrap();
     lock.lock().unwrap();

@@ -5,7 +5,7 @@ use super::scene::{PATIENCE, Scene, causes, serves};
 use crate::support::{World, eventually};
 
 #[test]
-fn an_invalid_edit_keeps_the_running_model_and_is_told() {
+fn reports_an_invalid_edit_and_keeps_the_model_running() {
     let scene = Scene::new();
     let (world, m) = (&scene.world, scene.world.pid("m"));
     world.write_definition("m", &World::tiny_toml("v2").replace("ctx_size", "ctx_sise"));

@@ -9,7 +9,7 @@ use super::scene::{PATIENCE, Scene, causes, causes_are, events, kill_and_see_it_
 use crate::support::{World, eventually};
 
 #[test]
-fn a_second_watcher_is_refused_and_told_where_the_first_is() {
+fn refuses_a_second_watcher_and_names_the_first() {
     let scene = Scene::new();
     let mut second = watch(&scene.world, &[]);
     assert_eq!(second.ended(Instant::now()).code, Some(75));
@@ -34,7 +34,7 @@ fn reconcile_by_hand_works_beside_a_watcher() {
 }
 
 #[test]
-fn what_was_reconciled_by_hand_is_not_undone_before_the_watcher_has_read_it() {
+fn the_watcher_does_not_undo_a_newer_reconcile_by_hand() {
     let scene = Scene::with(&["--debounce", "3s"]);
     let world = &scene.world;
     for name in ["removed", "stopped", "killed"] {
@@ -66,13 +66,13 @@ fn what_was_reconciled_by_hand_is_not_undone_before_the_watcher_has_read_it() {
 fn down_is_refused_beside_a_watcher() {
     let scene = Scene::new();
     let servers = scene.world.instances();
-    scene.world.run(&["down"]).exits(75).says(&["a watcher runs on", "state"]);
+    scene.world.run(&["down"]).exits(75).says(&["a watcher is running on", "state"]);
     assert_eq!(scene.world.instances(), servers);
     scene.other_is_untouched();
 }
 
 #[test]
-fn a_state_directory_that_is_removed_is_put_back_with_the_id_of_the_servers() {
+fn recreates_a_removed_state_directory_with_the_id_of_the_servers() {
     let mut scene = Scene::new();
     let (m, state) = (scene.world.pid("m"), scene.world.state_dir());
     let id = fs::read_to_string(state.join("id")).unwrap();
