@@ -15,11 +15,12 @@ use super::reconcile::{PlanFormat, ReconcileArgs, Wait, converge};
 use super::status::at;
 use super::{Exit, Format, Places, Refused, duration};
 use crate::definition::closest;
-use crate::host::{Host, HostError};
+use crate::host::HostError;
 use crate::model::text;
-use crate::model::{Change, Given, ModelName, OverrideKind, Timestamp};
-use crate::pass::{Fleet, Goal, Ledger, Pass, look};
-use crate::plan::{Command, Known, Limits, Refusal, WaitKind, request};
+use crate::model::{Change, Desired, Given, ModelName, OverrideKind, Timestamp};
+use crate::pass::by_hand::{self, Asked};
+use crate::pass::{Fleet, Goal, Ledger, Read, read};
+use crate::plan::{Command, Limits, Refusal, WaitKind};
 
 /// Arguments of `suspend`.
 #[derive(Debug, Args)]
@@ -146,7 +147,8 @@ pub(super) fn act(places: &Places, command: Command, args: &HandArgs) -> anyhow:
 fn take_back(places: &Places, name: &ModelName, lock: &LockArgs) -> anyhow::Result<()> {
     let _lock = places.state().lock(lock.lock_timeout).map_err(HostError::from)?;
     let mut host = places.open()?;
-    let seen = see(&mut host, Command::Restart, name)?;
+    let limits = Limits { targets: [name.clone()].into(), ..Limits::default() };
+    let seen = look_and_tell(&mut host, &limits)?;
     let is_asked_for = seen.records.overrides.get(name).is_some_and(|all| all.restart.is_some());
     let comes = seen.plan.actions.iter().any(|action| action.model == *name)
         || seen.plan.waiting.iter().any(|w| w.model == *name && w.on.kind() == WaitKind::Progressing);
@@ -171,48 +173,39 @@ fn record(
     state.create().map_err(HostError::from)?;
     let _lock = state.lock(lock.lock_timeout).map_err(HostError::from)?;
     let mut host = places.open()?;
-    let seen = see(&mut host, command, name)?;
-    let unread = Arc::default();
-    let desired = seen.desired.as_ref().unwrap_or(&unread);
-    let known = Known { desired, records: &seen.records, observed: &seen.observed };
-    let given = Given { by: user(), at: host.now(), because: reason.map(str::to_owned) };
-    let changes = request(command, name, &given, known).map_err(|refusal| Refused {
-        exit: exit_of(&refusal),
-        message: match refusal {
-            Refusal::Unknown => unknown(command, name, known),
-            refusal => format!("{} {name}: {refusal}", command.as_str()),
-        },
-    })?;
-    if !changes.is_empty() {
-        host.commit(&changes)?;
-    }
-    host.take_notices().iter().for_each(complain);
-    Ok(RecordedRequest {
-        changes,
-        at: given.at,
-        lives: seen.observed.instances.iter().any(|instance| instance.model == *name),
-        removed: seen
-            .desired
-            .is_some_and(|desired| desired.unresolved.is_empty() && !desired.definitions.contains_key(name)),
-    })
-}
-
-/// Looks at everything. `suspend` and `resume` work even while the definitions
-/// cannot be read.
-fn see(host: &mut Host, command: Command, name: &ModelName) -> Result<Pass, HostError> {
-    let limits = Limits { targets: [name.clone()].into(), ..Limits::default() };
-    match look_and_tell(host, &limits) {
+    let definitions = match read(&mut host, Goal::Definitions) {
+        // A model can be left alone even while the definitions cannot be read.
         Err(HostError::Load(_) | HostError::Revision(_) | HostError::Policy(_))
             if matches!(command, Command::Suspend(_) | Command::Resume) =>
         {
-            look(host, Goal::Down, &limits)
+            read(&mut host, Goal::Down)
         }
-        seen => seen,
-    }
+        read => read,
+    };
+    host.take_notices().iter().for_each(complain);
+    let read = definitions?;
+    let observed = host.observe(&read.1)?;
+    let given = Given { by: user(), at: host.now(), because: reason.map(str::to_owned) };
+    let asked = Asked { model: name.clone(), command, given };
+    let changes = by_hand::record(&mut host, &asked, &read, &observed)?.map_err(|refusal| Refused {
+        exit: exit_of(&refusal),
+        message: match refusal {
+            Refusal::Unknown => unknown(command, name, &read),
+            refusal => format!("{} {name}: {refusal}", command.as_str()),
+        },
+    })?;
+    let is_removed = |desired: &Arc<Desired>| desired.unresolved.is_empty() && !desired.definitions.contains_key(name);
+    Ok(RecordedRequest {
+        changes,
+        at: asked.given.at,
+        lives: observed.instances.iter().any(|instance| instance.model == *name),
+        removed: read.0.as_ref().is_some_and(is_removed),
+    })
 }
 
-fn unknown(command: Command, name: &ModelName, known: Known<'_>) -> String {
-    let names = known.desired.definitions.keys().chain(known.records.models.keys()).map(ModelName::as_str);
+fn unknown(command: Command, name: &ModelName, (desired, records): &Read) -> String {
+    let defined = desired.iter().flat_map(|desired| desired.definitions.keys());
+    let names = defined.chain(records.models.keys()).map(ModelName::as_str);
     let next = match closest(name.as_str(), names) {
         Some(near) => format!("did you mean {near}?"),
         None => "`herdsman status` lists all models".to_owned(),

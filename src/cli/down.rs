@@ -1,19 +1,23 @@
 //! `herdsman down`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::json::{self, Document};
+use super::ground::{OnHost, Passes};
+use super::json;
 use super::open::pass_and_tell;
 use super::output::print;
-use super::progress::Progress;
 use super::render;
 use super::{Exit, Format, Places, Refused, duration};
-use crate::model::Busy;
+use crate::host::Host;
+use crate::model::ModelName;
 use crate::model::text::count;
-use crate::pass::{Goal, Order};
-use crate::plan::{Limits, WaitKind};
+use crate::pass::converge::{Patience, converge};
+use crate::pass::{Goal, Order, Pass};
+use crate::plan::Limits;
+use crate::state::StateDir;
 
 /// Arguments of `down`.
 #[derive(Debug, Args)]
@@ -26,6 +30,26 @@ pub struct DownArgs {
     lock_timeout: Duration,
 }
 
+/// The passes of `down`.
+struct Down;
+
+impl Passes for Down {
+    /// A watcher may start while this waits for the last requests.
+    fn check(&mut self, state: &StateDir) -> anyhow::Result<()> {
+        if !state.has_watcher()? {
+            return Ok(());
+        }
+        let place = state.path().display();
+        let message =
+            format!("a watcher is running on {place} and would start the servers again\nhelp: stop the watcher first");
+        Err(Refused { exit: Exit::Locked, message }.into())
+    }
+
+    fn pass(&mut self, host: &mut Host, _tried: &BTreeSet<ModelName>) -> anyhow::Result<Pass> {
+        pass_and_tell(host, Goal::Down, Order::new(&Limits::default(), "down"))
+    }
+}
+
 /// Runs the command.
 pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
     let state = places.state();
@@ -33,38 +57,10 @@ pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
         let message = format!("there is no state directory {}, so no servers to stop", state.path().display());
         return Err(Refused { exit: Exit::Failed, message }.into());
     }
-    let limits = Limits::default();
-    let mut document = Document::new();
-    let mut progress = Progress::new();
-    state.create()?;
-    let mut host = None;
-    let last = loop {
-        // A watcher may start while this waits for the last requests.
-        if state.has_watcher()? {
-            let place = state.path().display();
-            let message = format!(
-                "a watcher is running on {place} and would start the servers again\nhelp: stop the watcher first"
-            );
-            return Err(Refused { exit: Exit::Locked, message }.into());
-        }
-        let lock = state.lock(args.lock_timeout)?;
-        let host = match &mut host {
-            Some(host) => host,
-            None => host.insert(places.open()?),
-        };
-        let done = pass_and_tell(host, Goal::Down, Order::new(&limits, "down"))?;
-        drop(lock);
-        progress.report(&done);
-        document.add(&done);
-        let drains = done.plan.waiting.iter().any(|w| w.on.kind() == WaitKind::Progressing);
-        if done.outcomes.is_empty() && !drains || done.outcomes.iter().any(|o| o.result.is_err()) {
-            break done;
-        }
-        if done.outcomes.is_empty() {
-            host.wait(&done.observed.instances, Busy::ASKED_EVERY);
-        }
-    };
-    progress.finish();
+    let mut ground = OnHost::new(places, args.lock_timeout, Down);
+    let last = converge(&mut ground, Patience::default())?.last;
+    ground.finish_progress();
+    let document = ground.document;
     let mut exit = Exit::of_pass(&last);
     // `down` leaves suspended models alone: their servers keep running.
     if document.has_failures() || !last.observed.instances.is_empty() {

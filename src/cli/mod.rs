@@ -4,6 +4,7 @@ mod by_hand;
 mod completions;
 mod down;
 mod exit;
+mod ground;
 mod history;
 mod import;
 mod json;

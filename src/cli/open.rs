@@ -14,8 +14,9 @@ use crate::llama::catalogue::binary;
 use crate::model::Diagnostic;
 use crate::owner::policy::{Policy, PolicySource};
 use crate::owner::settings::{Settings, SettingsError, locate};
+use crate::pass::next::awaits_llama_server;
 use crate::pass::{Goal, Order, Pass, look, pass_if, read};
-use crate::plan::{Limits, WaitFor};
+use crate::plan::Limits;
 use crate::state::{Reads, StateDir};
 
 impl Places {
@@ -158,11 +159,6 @@ pub(super) fn look_patiently(host: &mut Host, limits: &Limits) -> Result<Pass, H
         seen = look_and_tell(host, limits)?;
     }
     Ok(seen)
-}
-
-/// Whether the answer of a llama-server is still to come.
-pub(super) fn awaits_llama_server(pass: &Pass) -> bool {
-    pass.plan.waiting.iter().any(|waiting| matches!(waiting.on, WaitFor::Binary { pending: true, .. }))
 }
 
 /// Prints all problems of all files, on standard error.

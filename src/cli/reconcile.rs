@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::ground::{OnHost, Passes};
 use super::json::{self, Document};
 use super::limits::LimitArgs;
-use super::open::{awaits_llama_server, look_patiently, pass_and_tell_if, report_diagnostics};
+use super::open::{look_patiently, pass_and_tell_if, report_diagnostics};
 use super::output::{complain, print};
-use super::progress::Progress;
 use super::review::{self, Review};
 use super::{Exit, Places, Refused, duration, markdown, render};
 use crate::definition::closest;
@@ -19,8 +19,10 @@ use crate::instance::rotate;
 use crate::model::{Diagnostic, ModelName, Timestamp};
 use crate::notify::last_call;
 use crate::owner::settings::Notify;
+use crate::pass::converge::{self, Converged, Patience};
+use crate::pass::next::waits;
 use crate::pass::{Goal, Order, Pass};
-use crate::plan::{ActionKind, Limits, WaitFor, WaitKind};
+use crate::plan::{Limits, WaitKind};
 use crate::state::StateDir;
 
 /// Arguments of `reconcile`.
@@ -178,119 +180,78 @@ pub(super) fn converge(
     review: Option<Review>,
     cause: &'static str,
 ) -> anyhow::Result<Exit> {
-    let mut run = Run::new(args, limits, notify, review, cause);
-    let mut host = None;
-    let mut last = run.pass(places, &mut host)?;
-    report_diagnostics(&last);
-    if args.format == PlanFormat::Text {
-        print(render::plan(&last.plan, last.now))?;
-    }
-    let began_waiting = !args.wait.no_wait && waits(&last, WaitKind::Progressing);
-    loop {
-        run.note(&last);
-        if run.ends_with(&last) {
-            break;
-        }
-        if last.outcomes.is_empty()
-            && let Some(host) = &mut host
-        {
-            run.wait(host, &last);
-        }
-        let before = std::mem::replace(&mut last, run.pass(places, &mut host)?);
-        if diagnostics(&before) != diagnostics(&last) {
-            report_diagnostics(&last);
-        }
-    }
-    run.progress.finish();
+    let wait = &args.wait;
+    let run =
+        Run { args, logs: places.state().logs(), notify, limits, review, cause, before: None, began_waiting: false };
+    let mut ground = OnHost::new(places, wait.lock_timeout(args.limits.lock_timeout), run);
+    let end = converge::converge(&mut ground, Patience { no_wait: wait.no_wait, timeout: wait.timeout })?;
+    ground.finish_progress();
+    let OnHost { passes: run, mut host, document, .. } = ground;
     if let Some(host) = &mut host {
         tell(host, notify, &places.state());
     }
-    if run.out_of_time() && waits(&last, WaitKind::Progressing) {
-        complain(
-            "stopped waiting after --timeout; models go on loading and draining, and the next `herdsman reconcile` continues",
-        );
+    if end.is_out_of_time {
+        complain("gave up waiting (--timeout); what was begun goes on, and the next reconcile takes it up");
     }
     if let (Some(review), Some(host)) = (&run.review, &mut host) {
         review.end(host)?;
     }
-    let exit = run.exit(&last);
+    let last = &end.last;
+    let exit = run.exit(&end, &document);
     match args.format {
         PlanFormat::Text | PlanFormat::Markdown => {
             let is_all = run.review.is_none();
-            print(render::result(&run.document, &last.plan, began_waiting, is_all, last.now))?;
+            print(render::result(&document, &last.plan, run.began_waiting, is_all, last.now))?;
         }
-        PlanFormat::Json => json::print(&run.document.finish(&last, exit))?,
+        PlanFormat::Json => json::print(&document.finish(last, exit))?,
     }
     // The process ends here: freeing thousands of definitions is wasted time.
-    std::mem::forget(last);
+    std::mem::forget(end);
     Ok(exit)
 }
-
-/// If so many passes in a row each change something, another program is undoing
-/// them: `reconcile` ends instead of fighting it.
-const MOST_PASSES_IN_A_ROW: usize = 100;
 
 /// One running `reconcile`.
 struct Run<'a> {
     args: &'a ReconcileArgs,
+    logs: PathBuf,
     notify: Option<&'a Notify>,
     limits: Limits,
-    /// Models that it has tried again.
-    tried: BTreeSet<ModelName>,
-    /// The saved plan that is applied.
+    /// The saved plan to apply.
     review: Option<Review>,
     cause: &'static str,
-    document: Document,
-    progress: Progress,
-    begun: Instant,
-    /// Whether the first pass is over: it checks the targets and rotates long logs.
-    is_under_way: bool,
-    /// Passes in a row that did something, and those in which every action failed.
-    busy_passes: usize,
-    futile_passes: usize,
+    /// The problems of definitions as last reported; `None`: no pass was made yet.
+    before: Option<Vec<Diagnostic>>,
+    /// Whether the first pass left something to wait for.
+    began_waiting: bool,
 }
 
-impl<'a> Run<'a> {
-    fn new(
-        args: &'a ReconcileArgs,
-        limits: Limits,
-        notify: Option<&'a Notify>,
-        review: Option<Review>,
-        cause: &'static str,
-    ) -> Self {
-        let (document, progress, begun) = (Document::new(), Progress::new(), Instant::now());
-        Self {
-            args,
-            notify,
-            limits,
-            tried: BTreeSet::new(),
-            review,
-            cause,
-            document,
-            progress,
-            begun,
-            is_under_way: false,
-            busy_passes: 0,
-            futile_passes: 0,
+impl Run<'_> {
+    fn exit(&self, end: &Converged, document: &Document) -> Exit {
+        let mut exit = Exit::of_pass(&end.last);
+        exit = exit.and(self.review.as_ref().map_or(Exit::Converged, Review::exit));
+        if document.has_failures() || end.is_unfinished && !self.args.wait.no_wait {
+            exit = exit.and(Exit::Failed);
         }
+        if self.args.detailed_exitcode && document.has_changes() {
+            exit = exit.and(Exit::Changes);
+        }
+        exit
+    }
+}
+
+impl Passes for Run<'_> {
+    fn open(&self, places: &Places) -> anyhow::Result<Host> {
+        Ok(places.open()?.telling(self.notify))
     }
 
-    /// Makes one pass under the lock.
-    fn pass(&mut self, places: &Places, host: &mut Option<Host>) -> anyhow::Result<Pass> {
-        let state = places.state();
-        state.create()?;
-        let _lock = state.lock(self.args.wait.lock_timeout(self.args.limits.lock_timeout))?;
-        let host = match host {
-            Some(host) => host,
-            None => host.insert(places.open()?.telling(self.notify)),
-        };
+    fn pass(&mut self, host: &mut Host, tried: &BTreeSet<ModelName>) -> anyhow::Result<Pass> {
         if self.limits.retry {
             host.ask_again();
         }
-        let order = Order { limits: &self.limits, tried: &self.tried, cause: self.cause };
+        let order = Order { limits: &self.limits, tried, cause: self.cause };
+        let is_first = self.before.is_none();
         let pass = match &mut self.review {
             None => {
-                let is_first = !self.is_under_way;
                 // Later a target may be deleted, as was wanted.
                 let approve =
                     |seen: &Pass| if is_first { Ok(reject_unknown_targets(seen, self.args)?) } else { Ok(()) };
@@ -298,68 +259,28 @@ impl<'a> Run<'a> {
             }
             Some(review) => review.pass(host, order)?,
         };
-        if !std::mem::replace(&mut self.is_under_way, true) {
+        if is_first {
             // The log grows on, and the next reconcile tries again.
-            rotate(&state.logs(), &self.args.limits.rotation()).iter().for_each(complain);
+            rotate(&self.logs, &self.args.limits.rotation()).iter().for_each(complain);
         }
         Ok(pass)
     }
 
-    /// Reports a pass, and remembers what the next ones must know of it.
-    fn note(&mut self, last: &Pass) {
-        self.progress.report(last);
-        self.document.add(last);
-        let futile = !last.outcomes.is_empty() && last.outcomes.iter().all(|o| o.result.is_err());
-        self.busy_passes = if last.outcomes.is_empty() { 0 } else { self.busy_passes + 1 };
-        self.futile_passes = if futile { self.futile_passes + 1 } else { 0 };
-        // `--retry` means once, not until it works.
-        let started = last.outcomes.iter().filter(|o| matches!(o.kind, ActionKind::Start | ActionKind::Restart));
-        self.tried.extend(started.map(|o| o.model.clone()));
+    fn made(&mut self, pass: &Pass) -> anyhow::Result<()> {
+        if self.before.as_deref() != Some(diagnostics(pass)) {
+            report_diagnostics(pass);
+        }
+        if self.before.is_none() {
+            self.began_waiting = !self.args.wait.no_wait && waits(pass, WaitKind::Progressing);
+            if self.args.format == PlanFormat::Text {
+                print(render::plan(&pass.plan, pass.now))?;
+            }
+        }
+        self.before = Some(diagnostics(pass).to_vec());
         if let Some(review) = &mut self.review {
-            review.carry_on(&mut self.limits, last);
+            review.carry_on(&mut self.limits, pass);
         }
-    }
-
-    fn ends_with(&self, last: &Pass) -> bool {
-        let (did_nothing, progressing) = (last.outcomes.is_empty(), waits(last, WaitKind::Progressing));
-        // Out of time it ends with a pass that only looked: what it did last
-        // is not known to have worked.
-        self.args.wait.no_wait && !awaits_llama_server(last)
-            || did_nothing && (!progressing || self.out_of_time())
-            || self.busy_passes > MOST_PASSES_IN_A_ROW
-            || self.futile_passes > 1
-    }
-
-    /// Waits, without the lock, until a loading or draining model may have
-    /// come further.
-    fn wait(&mut self, host: &mut Host, last: &Pass) {
-        let waiting = |wait: &WaitFor| wait.kind() == WaitKind::Progressing;
-        let names: BTreeSet<_> = last.plan.waiting.iter().filter(|w| waiting(&w.on)).map(|w| &w.model).collect();
-        let watched: Vec<_> = last.observed.instances.iter().filter(|i| names.contains(&i.model)).cloned().collect();
-        let longest = if awaits_llama_server(last) { Duration::from_millis(100) } else { Duration::from_secs(1) };
-        let deadlines = last.plan.waiting.iter().filter_map(|w| match w.on {
-            WaitFor::Ready { deadline, .. } | WaitFor::Drain { deadline, .. } => Some(last.now.until(deadline)),
-            _ => None,
-        });
-        let timeout = self.args.wait.timeout.map(|t| t.saturating_sub(self.begun.elapsed()));
-        host.wait(&watched, deadlines.chain(timeout).min().map_or(longest, |soonest| soonest.min(longest)));
-    }
-
-    fn out_of_time(&self) -> bool {
-        self.args.wait.timeout.is_some_and(|timeout| self.begun.elapsed() >= timeout)
-    }
-
-    fn exit(&self, last: &Pass) -> Exit {
-        let mut exit = Exit::of_pass(last);
-        let unfinished = !last.outcomes.is_empty() || waits(last, WaitKind::Progressing);
-        exit = exit.and(self.review.as_ref().map_or(Exit::Converged, Review::exit));
-        if self.document.has_failures() || unfinished && !self.args.wait.no_wait {
-            exit = exit.and(Exit::Failed);
-        }
-        if self.args.detailed_exitcode && self.document.has_changes() {
-            exit = exit.and(Exit::Changes);
-        }
-        exit
+        Ok(())
     }
 }
 
@@ -377,10 +298,6 @@ fn tell(host: &mut Host, notify: Option<&Notify>, state: &StateDir) {
             complain(format_args!("notifications not sent: {error}; the next `herdsman reconcile` retries them"))
         }
     }
-}
-
-fn waits(pass: &Pass, kind: WaitKind) -> bool {
-    pass.plan.waiting.iter().any(|w| w.on.kind() == kind)
 }
 
 fn diagnostics(pass: &Pass) -> &[Diagnostic] {

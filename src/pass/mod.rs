@@ -1,6 +1,9 @@
 //! One pass: load, observe, plan, apply, record.
 
 mod apply;
+pub mod by_hand;
+pub mod converge;
+pub mod next;
 pub mod review;
 pub mod wait;
 mod world;

@@ -18,6 +18,8 @@ pub enum Cause {
     /// Another process wrote to the database: another program, or herdsman's
     /// own commands.
     Database,
+    /// Someone left a command in the inbox.
+    Command,
     /// A server exited.
     Exited(ModelName),
     /// The answer of a loading server changed.
@@ -47,6 +49,7 @@ impl fmt::Display for Cause {
             Self::Hangup => f.write_str("SIGHUP"),
             Self::Files => f.write_str("files changed"),
             Self::Database => f.write_str("database changed by another process"),
+            Self::Command => f.write_str("command"),
             Self::Exited(model) => write!(f, "server of {model} exited"),
             Self::Answered(model) => write!(f, "{model} began to answer"),
             Self::LlamaServer => f.write_str("a llama-server answered"),

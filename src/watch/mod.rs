@@ -28,11 +28,11 @@
 
 pub mod agenda;
 pub mod cause;
+mod inbox;
 mod last_good;
 pub mod machine;
 mod report;
 
-use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
@@ -40,12 +40,13 @@ use std::time::Duration;
 pub use agenda::Pace;
 use agenda::{Agenda, Due};
 pub use cause::{Cause, Causes};
+pub use inbox::{Envelope, Inbox};
 pub use last_good::LastGood;
 pub use report::Reporter;
 
-use crate::model::{Busy, DesiredState, Health, Instance, ModelName};
-use crate::pass::{Fallible, Ledger, Order, Pass, Source, World, pass_if};
-use crate::plan::{Limits, WaitFor};
+use crate::pass::next::{Awaited, Look, looks};
+use crate::pass::{Fallible, Fleet, Ledger, Order, Pass, Source, World, by_hand, pass_if};
+use crate::plan::Limits;
 
 /// What the watcher needs besides what a pass needs.
 pub trait Surroundings {
@@ -62,6 +63,9 @@ pub trait Surroundings {
 
     /// Returns a time that only goes forward, counted from some moment.
     fn uptime(&self) -> Duration;
+
+    /// Returns the queue of commands that the next pass takes in.
+    fn inbox(&self) -> Inbox;
 
     /// Prepares for a pass: from here on no change of the files may go unnoticed.
     fn prepare(&mut self, causes: &Causes);
@@ -80,15 +84,6 @@ pub trait Surroundings {
 
     /// Blocks until something happens, `timeout` at most.
     fn wait(&mut self, awaited: &Awaited, timeout: Duration) -> Woken;
-}
-
-/// The servers whose changes are worth a look.
-#[derive(Clone, Debug, Default)]
-pub struct Awaited {
-    /// All that live: they may exit.
-    pub instances: Vec<Instance>,
-    /// Those that are loading: they may also begin to answer.
-    pub loading: BTreeSet<ModelName>,
 }
 
 /// What ended a wait.
@@ -166,7 +161,7 @@ impl<S: Surroundings> Watcher<'_, S> {
                 self.reporter.pass(pass, &due.causes, self.last_good.problem().is_none());
                 self.streak.failed = 0;
                 self.streak.busy = if pass.outcomes.is_empty() { 0 } else { self.streak.busy + 1 };
-                self.awaited = awaited(pass);
+                self.awaited = Awaited::all(pass);
                 let again = self.reading_again(&due);
                 self.agenda.look_again(now, timers(pass, self.streak.busy).chain(again));
             }
@@ -197,11 +192,20 @@ impl<S: Surroundings> Watcher<'_, S> {
 
     fn make(&mut self, due: &Due) -> Result<Pass, <S::World as Fallible>::Error> {
         let _lock = self.outside.lock()?;
-        let (last_good, dir) = (&mut self.last_good, self.outside.models_dir().to_owned());
+        let (last_good, dir, inbox) = (&mut self.last_good, self.outside.models_dir().to_owned(), self.outside.inbox());
         let read = |world: &mut S::World| {
             let reading = (!due.files_restless).then(|| world.definitions());
             let records = world.records()?;
-            Ok((Some(last_good.take_in(reading, &records, &dir)), records))
+            let mut read = (Some(last_good.take_in(reading, &records, &dir)), records);
+            // Whoever waits for an answer to a command that cannot be recorded sees
+            // its envelope dropped.
+            while let Some(envelope) = inbox.take() {
+                let observed = world.observe(&read.1)?;
+                let answer = by_hand::record(world, &envelope.asked, &read, &observed)?;
+                read.1 = world.records()?;
+                envelope.answer(answer);
+            }
+            Ok(read)
         };
         let cause = due.causes.to_string();
         pass_if(self.outside.world(), read, Order::new(self.limits, &cause), |_, _| Ok(()))
@@ -221,46 +225,16 @@ impl<S: Surroundings> Watcher<'_, S> {
     }
 }
 
-fn awaited(pass: &Pass) -> Awaited {
-    let loading = pass.plan.waiting.iter().filter(|w| matches!(w.on, WaitFor::Ready { .. }));
-    Awaited { instances: pass.observed.instances.clone(), loading: loading.map(|w| w.model.clone()).collect() }
-}
-
-/// Returns when the pass wants another look, and why.
+/// Returns when the pass wants another look, and why. Passes that go on changing
+/// something slow down.
 fn timers(pass: &Pass, busy: u32) -> impl Iterator<Item = (Cause, Duration)> {
-    /// A deadline that is over already and still waited for.
-    const SOONEST: Duration = Duration::from_millis(20);
-    /// To be asked takes up to a second where there is no answer.
-    const UNPROVEN: Duration = Duration::from_millis(500);
-    let waits = || pass.plan.waiting.iter().map(|waiting| &waiting.on);
-    let changed = (busy > 0).then(|| {
-        let slow_down = backoff(busy.saturating_sub(BUSY), Duration::from_millis(100), Duration::from_secs(30));
-        (Cause::Changed, if busy > BUSY { slow_down } else { Duration::ZERO })
-    });
-    let drains = waits().any(|on| matches!(on, WaitFor::Drain { .. })).then_some((Cause::Draining, Busy::ASKED_EVERY));
-    let deadline = waits().filter_map(WaitFor::deadline).min();
-    let deadline = deadline.map(|at| (Cause::Deadline, pass.now.until(at).max(SOONEST)));
-    let health = health_interval(pass).map(|interval| (Cause::Health, interval));
-    let unproven = has_unproven(pass).then_some((Cause::Health, UNPROVEN));
-    [changed, drains, deadline, health, unproven].into_iter().flatten()
-}
-
-/// Whether a server is waited for that answers and does not say yet what it
-/// serves: that it will gives no sign.
-fn has_unproven(pass: &Pass) -> bool {
-    let answers =
-        |pid: i32| pass.observed.instances.iter().any(|live| live.handle.pid() == pid && live.health == Health::Ready);
-    pass.plan.waiting.iter().any(|waiting| match waiting.on {
-        WaitFor::Ready { pid, .. } | WaitFor::Answer { pid, .. } => answers(pid),
-        _ => false,
+    let slow_down = backoff(busy.saturating_sub(BUSY), Duration::from_millis(100), Duration::from_secs(30));
+    looks(pass).filter_map(move |(look, after)| match look {
+        Look::Changed => Some((Cause::Changed, if busy > BUSY { slow_down } else { after })),
+        Look::Draining => Some((Cause::Draining, after)),
+        Look::Deadline => Some((Cause::Deadline, after)),
+        Look::Health | Look::Unproven => Some((Cause::Health, after)),
+        // Its answer wakes the watcher.
+        Look::LlamaServer => None,
     })
-}
-
-/// How often to ask servers that are restarted when they fall silent: three
-/// times within the shortest time that one may be silent.
-fn health_interval(pass: &Pass) -> Option<Duration> {
-    let definitions = pass.desired.iter().flat_map(|desired| desired.definitions.values());
-    let running = definitions.filter(|definition| pass.records.wanted_state(definition) == DesiredState::Running);
-    let shortest = running.filter_map(|definition| definition.ready.unhealthy_after).min()?;
-    Some((shortest / 3).max(Duration::from_secs(1)))
 }

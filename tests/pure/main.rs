@@ -7,6 +7,7 @@ mod mutate;
 #[path = "../simulated/mod.rs"]
 mod simulated;
 
+mod converge;
 mod mutated;
 mod plan;
 mod simulation;

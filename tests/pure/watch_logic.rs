@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::simulated::{Edit, Fate, Site, World, model, name};
 use herdsman::model::{Busy, FailureCause};
-use herdsman::plan::Command;
+use herdsman::plan::{Command, Refusal};
 use herdsman::watch::Cause;
 use insta::assert_snapshot;
 
@@ -355,4 +355,15 @@ fn the_next_edit_does_not_carry_out_what_the_guard_refuses() {
     });
     site.watch(40);
     assert_snapshot!(site.story(), @"");
+}
+
+#[test]
+fn the_next_pass_takes_a_command_in_and_answers_it() {
+    let mut site = Site::new(World::settled([model("a"), model("b")]));
+    let stopped = site.command_at(1_500, "a", Command::Stop);
+    let unknown = site.command_at(2_500, "c", Command::Stop);
+    site.watch(20);
+    assert_snapshot!(site.story(), @"   1.500 command: stop a");
+    assert!(stopped.recv().unwrap().is_ok_and(|changes| !changes.is_empty()));
+    assert_eq!(unknown.recv().unwrap(), Err(Refusal::Unknown));
 }

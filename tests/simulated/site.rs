@@ -3,13 +3,17 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use herdsman::model::{Busy, Timestamp};
+use herdsman::model::{Busy, Given, Timestamp};
 use herdsman::pass::Pass;
-use herdsman::watch::{Awaited, Cause, Causes, Pace, Surroundings, Woken, run};
+use herdsman::pass::by_hand::{Answer, Asked};
+use herdsman::pass::next::Awaited;
+use herdsman::plan::Command;
+use herdsman::watch::{Cause, Causes, Inbox, Pace, Surroundings, Woken, run};
 
-use super::{Ended, World};
+use super::{Ended, World, name};
 
 /// What happens; the watcher gets what it returns.
 type What = Box<dyn FnOnce(&mut World) -> Option<Cause>>;
@@ -30,6 +34,7 @@ pub struct Site {
     pub passes: Vec<(Duration, String, Result<String, Ended>)>,
     /// What another program does right after every pass.
     pub undo: Option<fn(&mut World)>,
+    inbox: Inbox,
     began: Timestamp,
     until: Timestamp,
     script: VecDeque<Happening>,
@@ -42,7 +47,7 @@ impl Site {
         let pace = Pace { resync: Duration::from_secs(30), debounce: Duration::from_millis(200) };
         let began = world.now;
         let (passes, script, causes) = (Vec::new(), VecDeque::new(), String::new());
-        Self { world, pace, passes, undo: None, began, until: began, script, causes }
+        Self { world, pace, passes, undo: None, inbox: Inbox::new(|| ()), began, until: began, script, causes }
     }
 
     /// Something happens, so many milliseconds from the beginning; the watcher
@@ -51,6 +56,19 @@ impl Site {
         let at = self.began.plus(Duration::from_millis(ms));
         self.script.push_back(Happening { at, what: Box::new(what) });
         self
+    }
+
+    /// Leaves a command for the watcher, so many milliseconds from the beginning.
+    pub fn command_at(&mut self, ms: u64, model: &str, command: Command) -> Receiver<Answer> {
+        let (given, inbox) = (Given { by: "ann".to_owned(), at: self.began, because: None }, self.inbox.clone());
+        let (asked, (sender, answers)) = (Asked { model: name(model), command, given }, channel());
+        self.at(ms, move |_| {
+            // Answered by the pass that it causes.
+            let answer = inbox.put(asked);
+            std::thread::spawn(move || answer.recv().map(|answer| sender.send(answer)));
+            Some(Cause::Command)
+        });
+        answers
     }
 
     /// Watches for so long. A watcher that is killed is started again.
@@ -99,6 +117,10 @@ impl Surroundings for Site {
 
     fn uptime(&self) -> Duration {
         self.since(self.world.now)
+    }
+
+    fn inbox(&self) -> Inbox {
+        self.inbox.clone()
     }
 
     fn prepare(&mut self, causes: &Causes) {

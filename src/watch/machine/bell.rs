@@ -14,6 +14,8 @@ pub(super) enum Ring {
     Files,
     /// Somebody wrote to the database, perhaps herdsman itself.
     Database,
+    /// Someone left a command in the inbox.
+    Command,
     /// SIGHUP.
     Hangup,
     /// A child of process 1 exited: it must be reaped.

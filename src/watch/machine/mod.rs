@@ -23,7 +23,7 @@ use rustix::event::PollFlags;
 use self::bell::{Bell, Ring};
 use self::files::Files;
 use self::service::Service;
-use super::{Awaited, Cause, Causes, Surroundings, Woken};
+use super::{Cause, Causes, Inbox, Surroundings, Woken};
 use crate::definition::Glance;
 use crate::host::{Host, HostError};
 use crate::instance::{self, Rotation, Watched};
@@ -32,6 +32,7 @@ use crate::notify::courier::Couriers;
 use crate::owner::settings::Notify;
 use crate::pass::Fleet;
 use crate::pass::Pass;
+use crate::pass::next::Awaited;
 use crate::serve::metrics::Metrics;
 use crate::state::{Lock, Reads, StateDir};
 
@@ -73,6 +74,7 @@ pub struct Machine {
     settings: Settings,
     began: Instant,
     bell: Bell,
+    inbox: Inbox,
     /// `None`: polled.
     files: Option<Files>,
     /// The commit that was read last, where definitions are read from Git.
@@ -109,6 +111,8 @@ impl Machine {
         signals::listen(&bell)?;
         let answered = bell.clone();
         host.on_answer(move || answered.ring(Ring::LlamaServer));
+        let commanded = bell.clone();
+        let inbox = Inbox::new(move || commanded.ring(Ring::Command));
         let models_dir = host.models_dir();
         let now = Instant::now();
         let mut machine = Self {
@@ -116,6 +120,7 @@ impl Machine {
             state,
             watch_lock,
             began: now,
+            inbox,
             files: None,
             commit: None,
             polled: None,
@@ -265,6 +270,7 @@ impl Machine {
                 Ring::Files => woken.causes.push(Cause::Files),
                 Ring::Database => self.database_look = Some((Instant::now(), FIRST_LOOK)),
                 Ring::LlamaServer => woken.causes.push(Cause::LlamaServer),
+                Ring::Command => woken.causes.push(Cause::Command),
                 Ring::Hangup => woken.causes.push(Cause::Hangup),
                 Ring::Child => self.host.reap(),
                 Ring::Delivered => self.tell(),
@@ -313,6 +319,10 @@ impl Surroundings for Machine {
 
     fn uptime(&self) -> Duration {
         self.began.elapsed()
+    }
+
+    fn inbox(&self) -> Inbox {
+        self.inbox.clone()
     }
 
     fn prepare(&mut self, causes: &Causes) {

@@ -1,0 +1,135 @@
+//! Passes until nothing is left to wait for.
+//!
+//! ```text
+//!   pass --- did something -----------------------+
+//!    ^  \--- waits for something that goes on ----+--> wait (without the lock)
+//!    |   \-- neither: at rest                     |
+//!    +--------------------------------------------+
+//! ```
+//!
+//! Between two passes the lock is free, so nobody queues behind a model that
+//! loads. `reconcile`, `down` and the commands by hand end at rest; the watcher
+//! goes on, with the same looks ([`super::next`]).
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Pass;
+use super::next::{Awaited, Look, awaits_llama_server, looks, waits};
+use crate::model::ModelName;
+use crate::plan::{ActionKind, WaitKind};
+
+/// Passes that each change something and never come to rest mean that another
+/// program undoes them; better to say so than to fight it.
+const MOST_BUSY: usize = 100;
+
+/// Passes in a row in which every action failed: one may fail for what the next
+/// finds gone.
+const MOST_FUTILE: usize = 2;
+
+/// The longest time between two looks: what gives no sign is seen then.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// How long to go on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Patience {
+    /// One pass; what loads or drains is left to the next run.
+    pub no_wait: bool,
+    /// Stop waiting after this time; `None`: never.
+    pub timeout: Option<Duration>,
+}
+
+/// What a convergence needs around it.
+pub trait Ground {
+    /// Why a pass fails.
+    type Error;
+
+    /// Makes a pass under the lock. `tried` are the models that this run has
+    /// tried again already (`--retry`).
+    ///
+    /// # Errors
+    /// The pass failed: the run ends.
+    fn pass(&mut self, tried: &BTreeSet<ModelName>) -> Result<Pass, Self::Error>;
+
+    /// Reports a pass that was made, the first one too.
+    ///
+    /// # Errors
+    /// It cannot be reported: the run ends.
+    fn made(&mut self, pass: &Pass) -> Result<(), Self::Error>;
+
+    /// Blocks until something about `awaited` may have changed, `timeout` at most.
+    fn wait(&mut self, awaited: &Awaited, timeout: Duration);
+
+    /// Returns a time that only goes forward, since some moment.
+    fn uptime(&self) -> Duration;
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Converged {
+    /// Its last pass.
+    pub last: Pass,
+    /// Something is still to be done or waited for.
+    pub is_unfinished: bool,
+    /// The time was over while something was still waited for.
+    pub is_out_of_time: bool,
+}
+
+/// Makes passes until nothing is left to wait for, or `patience` ends.
+///
+/// # Errors
+/// As [`Ground::pass`] and [`Ground::made`].
+pub fn converge<G: Ground>(ground: &mut G, patience: Patience) -> Result<Converged, G::Error> {
+    let began = ground.uptime();
+    let mut run = Run::default();
+    loop {
+        let pass = ground.pass(&run.tried)?;
+        run.note(&pass);
+        ground.made(&pass)?;
+        let left = patience.timeout.map(|timeout| timeout.saturating_sub(ground.uptime().saturating_sub(began)));
+        let is_out_of_time = left == Some(Duration::ZERO);
+        if run.ends_with(&pass, patience.no_wait, is_out_of_time) {
+            let progressing = waits(&pass, WaitKind::Progressing);
+            return Ok(Converged {
+                is_unfinished: progressing || !pass.outcomes.is_empty(),
+                is_out_of_time: is_out_of_time && progressing,
+                last: pass,
+            });
+        }
+        if pass.outcomes.is_empty() {
+            let looks = looks(&pass).filter(|(look, _)| *look != Look::Health).map(|(_, after)| after);
+            ground.wait(&Awaited::progressing(&pass), looks.chain(left).fold(LONGEST_WAIT, Duration::min));
+        }
+    }
+}
+
+/// What the next pass must know of those before it.
+#[derive(Debug, Default)]
+struct Run {
+    tried: BTreeSet<ModelName>,
+    /// Passes in a row that did something.
+    busy: usize,
+    /// Passes in a row in which nothing worked.
+    futile: usize,
+}
+
+impl Run {
+    fn note(&mut self, pass: &Pass) {
+        let is_futile = !pass.outcomes.is_empty() && pass.outcomes.iter().all(|outcome| outcome.result.is_err());
+        self.busy = if pass.outcomes.is_empty() { 0 } else { self.busy + 1 };
+        self.futile = if is_futile { self.futile + 1 } else { 0 };
+        // `--retry` means once, not until it works.
+        let started = pass.outcomes.iter().filter(|o| matches!(o.kind, ActionKind::Start | ActionKind::Restart));
+        self.tried.extend(started.map(|outcome| outcome.model.clone()));
+    }
+
+    fn ends_with(&self, pass: &Pass, no_wait: bool, is_out_of_time: bool) -> bool {
+        let (did_nothing, progressing) = (pass.outcomes.is_empty(), waits(pass, WaitKind::Progressing));
+        // Out of time it ends with a pass that only looked: what it did last
+        // is not known to have worked.
+        no_wait && !awaits_llama_server(pass)
+            || did_nothing && (!progressing || is_out_of_time)
+            || self.busy > MOST_BUSY
+            || self.futile >= MOST_FUTILE
+    }
+}

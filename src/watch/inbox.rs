@@ -1,0 +1,62 @@
+//! Commands for the watcher: the next pass takes them in.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::pass::by_hand::{Answer, Asked};
+
+/// A command, and who waits for its answer.
+#[derive(Debug)]
+pub struct Envelope {
+    /// The command.
+    pub asked: Asked,
+    reply: Sender<Answer>,
+}
+
+impl Envelope {
+    /// Answers the command. Nobody may be waiting any more.
+    pub fn answer(self, answer: Answer) {
+        let _gone = self.reply.send(answer);
+    }
+}
+
+/// A queue of commands that any thread may add to.
+#[derive(Clone)]
+pub struct Inbox(Arc<Inner>);
+
+struct Inner {
+    waiting: Mutex<VecDeque<Envelope>>,
+    /// Wakes the watcher.
+    ring: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Inbox {
+    /// Makes an inbox that calls `ring` for every command.
+    pub fn new(ring: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Inner { waiting: Mutex::default(), ring: Box::new(ring) }))
+    }
+
+    /// Leaves a command. Its answer comes once it is recorded or refused; if the
+    /// watcher ends first, the receiver is disconnected and nothing was recorded.
+    #[must_use]
+    pub fn put(&self, asked: Asked) -> Receiver<Answer> {
+        let (reply, answer) = channel();
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_back(Envelope { asked, reply });
+        (self.0.ring)();
+        answer
+    }
+
+    /// Takes the oldest command out.
+    #[must_use]
+    pub fn take(&self) -> Option<Envelope> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").finish_non_exhaustive()
+    }
+}
