@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use crate::definition::LoadError;
+use crate::host::saved_plan::PlanFileError;
 use crate::host::{HostError, RevisionError};
 use crate::model::Severity;
 use crate::owner::policy::PolicyError;
 use crate::owner::settings::SettingsError;
 use crate::pass::Pass;
-use crate::pass::review::PlanFileError;
 use crate::plan::{WaitFor, WaitKind};
 use crate::serve::metrics::ListenError;
 use crate::state::StateError;

@@ -6,7 +6,7 @@ use super::open::{pass_and_tell, report_diagnostics};
 use super::output::complain;
 use super::{Exit, Places, Refused};
 use crate::database::Applied;
-use crate::host::{Host, HostError};
+use crate::host::{Host, HostError, saved_plan};
 use crate::model::ModelName;
 use crate::pass::review::{self, Changed, Here, Saved};
 use crate::pass::{Goal, Order, Pass, pass_if, read};
@@ -18,7 +18,7 @@ const MOST_TOLD: usize = 50;
 /// Saves the plan of a dry run.
 pub(super) fn save(places: &Places, path: &Path, seen: &Pass, limits: &Limits) -> anyhow::Result<()> {
     let saved = Saved::new(seen, limits, places.port_range, here(places)?);
-    review::write(path, &saved)?;
+    saved_plan::write(path, &saved)?;
     let path = path.display();
     complain(format_args!(
         "saved the plan as {path}; with the same options, `herdsman reconcile --plan {path}` applies exactly this plan"
@@ -42,7 +42,7 @@ pub(super) struct Review {
 impl Review {
     /// Reads the plan. Refuses one from another place before it changes anything.
     pub(super) fn open(places: &Places, path: &Path) -> anyhow::Result<Self> {
-        let saved = review::read(path)?;
+        let saved = saved_plan::read(path)?;
         let here = here(places)?;
         let (path, edited) = (path.display().to_string(), Vec::new());
         let review = Self { saved, here, path, begun: false, edited, left: Exit::Converged };

@@ -9,9 +9,10 @@ use super::open::report_diagnostics;
 use super::output::{complain, print};
 use super::{Exit, Places, Refused, duration, render};
 use crate::definition::LoadError;
+use crate::host::{Deployed, deployed};
 use crate::host::{Host, HostError};
 use crate::model::text;
-use crate::pass::wait::{Deployed, Verdict, Vigil, deployed};
+use crate::pass::wait::{Verdict, Vigil};
 use crate::pass::{self, Goal, Pass};
 use crate::plan::{Limits, WaitKind};
 

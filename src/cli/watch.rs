@@ -68,7 +68,7 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     let LimitArgs { lock_timeout, .. } = args.limits;
     let settings = Settings { poll: args.poll, lock_timeout, rotation: args.limits.rotation() };
     let mut machine = Machine::new(host, state, watch_lock, settings)
-        .and_then(|machine| machine.counting(metrics).telling(notify))
+        .and_then(|machine| machine.observed_by(metrics).telling(notify))
         .map_err(|error| anyhow::anyhow!("cannot start watching: {error}; too many open files or threads?"))?;
     let pace = Pace { resync: args.resync.max(Duration::from_millis(100)), debounce: args.debounce };
     tracing::info!(

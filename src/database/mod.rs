@@ -37,8 +37,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use serde_json::{Map, Value as Json};
 
-use crate::model::{Change, Channel, EventRecord, GenerationRecord, ModelName, Records, Timestamp};
-use crate::notify::Announced;
+use crate::model::{Announced, Change, Channel, EventRecord, GenerationRecord, ModelName, Records, Timestamp};
 use crate::sys::failpoint::{Point, reach};
 
 mod applied;

@@ -11,8 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Problem;
 use super::fields::{name, time, unreadable, word};
-use crate::model::{Channel, Letter, ModelName, NewsKind, Status, Telling, Timestamp, Trouble};
-use crate::notify::Announced;
+use crate::model::{Announced, Channel, Letter, ModelName, NewsKind, Status, Telling, Timestamp, Trouble};
 
 /// How long what was given up is shown.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);

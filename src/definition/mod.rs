@@ -140,6 +140,15 @@ pub trait Catalogues: Sync {
     }
 }
 
+/// Programs that can be asked for their options.
+pub trait Programs: Catalogues {
+    /// Returns why the llama-server that `binary` names cannot be used.
+    fn unusable(&self, binary: Option<&str>) -> Option<String>;
+
+    /// Waits until those have answered that were asked.
+    fn wait_for_answers(&self);
+}
+
 /// What is known of the options of a llama-server.
 #[derive(Clone, Debug)]
 pub enum Knowledge {

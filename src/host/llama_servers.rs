@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::binaries::Binaries;
-use crate::definition::{Catalogue, Catalogues, Knowledge};
+use crate::definition::{Catalogue, Catalogues, Knowledge, Programs};
 use crate::owner::policy::Policy;
 
 /// Longer than any of them has to answer.
@@ -24,18 +24,6 @@ impl LlamaServers {
         binaries.policy = policy;
         Self(binaries)
     }
-
-    /// Why the one that is meant by a definition's `binary` cannot be used.
-    #[must_use]
-    pub fn unusable(&self, binary: Option<&str>) -> Option<String> {
-        self.0.find(binary).err().map(|unusable| unusable.problem)
-    }
-
-    /// Waits until those have answered that were asked.
-    pub fn wait_for_answers(&self) {
-        self.0.settle(Instant::now() + PATIENCE);
-        self.0.look_again();
-    }
 }
 
 impl Catalogues for LlamaServers {
@@ -45,5 +33,16 @@ impl Catalogues for LlamaServers {
 
     fn knowledge(&self, binary: Option<&str>) -> Knowledge {
         self.0.knowledge(binary)
+    }
+}
+
+impl Programs for LlamaServers {
+    fn unusable(&self, binary: Option<&str>) -> Option<String> {
+        self.0.find(binary).err().map(|unusable| unusable.problem)
+    }
+
+    fn wait_for_answers(&self) {
+        self.0.settle(Instant::now() + PATIENCE);
+        self.0.look_again();
     }
 }

@@ -4,10 +4,12 @@
 mod beside;
 mod binaries;
 mod check;
+mod deployed;
 mod from_git;
 mod llama_servers;
 mod places;
 mod provenance;
+pub mod saved_plan;
 mod store;
 mod teller;
 mod world;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 
 use self::binaries::Binaries;
 use self::check::Checks;
+pub use self::deployed::{Deployed, deployed};
 pub(crate) use self::from_git::FromGit;
 pub use self::from_git::RevisionError;
 pub use self::llama_servers::LlamaServers;

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use crate::instance;
-use crate::model::{Change, Channel, Letter, ModelName, NewsKind, Telling, Timestamp};
-use crate::notify::{Announced, News, Sender, news};
+use crate::model::{Announced, Change, Channel, Letter, ModelName, NewsKind, Telling, Timestamp};
+use crate::notify::{News, Sender, news};
 use crate::owner::settings::Notify;
 use crate::pass::Pass;
 use crate::state::StateDir;

@@ -12,18 +12,17 @@ use serde_json::Value as Json;
 use super::model::Model;
 use super::options::{Given, Options};
 use super::remark::{Place, Why};
-use crate::definition::{Catalogue, Catalogues, Embedded, Knowledge};
-use crate::host::LlamaServers;
+use crate::definition::{Catalogue, Catalogues, Embedded, Knowledge, Programs};
 use crate::llama::catalogue::OptionSpec;
 
 /// The llama-servers that sources name.
-pub struct Servers(LlamaServers);
+pub struct Servers(Box<dyn Programs>);
 
 impl Servers {
     /// Those that `servers` can ask.
     #[must_use]
-    pub fn new(servers: LlamaServers) -> Self {
-        Self(servers)
+    pub fn new(servers: impl Programs + 'static) -> Self {
+        Self(Box::new(servers))
     }
 
     /// The options of the llama-server at `path`, or why it does not tell them.

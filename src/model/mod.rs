@@ -37,7 +37,7 @@ pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use handle::{Handle, ProcessId};
 pub use launch::{Launch, StopTarget};
 pub use name::{ModelName, NameError};
-pub use news::{Channel, Letter, NewsKind, Telling, Trouble};
+pub use news::{Announced, Channel, Letter, NewsKind, Telling, Trouble};
 pub use observation::{
     BinaryIdentity, Busy, Death, FailureCause, Health, Instance, Leftover, Listener, Observed, Progress, Served,
 };

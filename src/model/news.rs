@@ -1,5 +1,7 @@
 //! What others are told: of troubles, and that they are over.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{ModelName, Timestamp};
@@ -127,4 +129,13 @@ pub struct Trouble {
     pub told: bool,
     /// Since when.
     pub since: Timestamp,
+}
+
+/// What was announced so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Announced {
+    /// Whether notifications were ever configured.
+    pub begun: bool,
+    /// The troubles that are not over.
+    pub troubles: BTreeMap<ModelName, Vec<Trouble>>,
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub(crate) use crate::sys::text::printable;
+
 /// `0.3 s`, `12 s`, `3m 20s`, `2h 5m`, `4d 3h`.
 #[must_use]
 pub fn duration(duration: Duration) -> String {
@@ -65,18 +67,6 @@ pub fn bytes(bytes: u64) -> String {
 #[must_use]
 pub fn count(number: usize, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
-}
-
-/// What another program wrote, in one line: short, and safe to print.
-#[must_use]
-pub(crate) fn printable(text: &str) -> String {
-    /// In characters.
-    const LONGEST: usize = 300;
-    let mut printable: String = text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        printable.push('…');
-    }
-    printable
 }
 
 #[cfg(test)]

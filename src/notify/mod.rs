@@ -40,5 +40,5 @@ mod schedule;
 
 pub use letter::Sender;
 use letter::{address_of, sent_body};
-pub use news::{Announced, Context, News, news};
+pub use news::{Context, News, news};
 use schedule::{Next, next, wait};

@@ -4,4 +4,5 @@ pub mod failpoint;
 pub(crate) mod links;
 pub(crate) mod program;
 pub(crate) mod regular;
+pub(crate) mod text;
 pub mod trust;

@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use crate::model::text::printable;
+use super::text::printable;
 use crate::sys::failpoint::{Point, reach};
 
 /// What a program may take.

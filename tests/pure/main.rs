@@ -8,6 +8,7 @@ mod mutate;
 mod simulated;
 
 mod converge;
+mod floors;
 mod mutated;
 mod plan;
 mod simulation;

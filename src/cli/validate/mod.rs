@@ -16,8 +16,8 @@ use super::json::{self, FORMAT_VERSION, JsonDiagnostic};
 use super::output::{complain, print};
 use super::{Exit, Places, Refused, render};
 use crate::definition::{
-    Catalogue, Catalogues, DEFAULTS_FILE, Knowledge, LoadError, LoadOptions, Loader, ReadFrom, absolute, binary_checks,
-    host_checks, is_part, port_checks, weights_checks,
+    Catalogue, Catalogues, DEFAULTS_FILE, Knowledge, LoadError, LoadOptions, Loader, Programs as _, ReadFrom, absolute,
+    binary_checks, host_checks, is_part, port_checks, weights_checks,
 };
 use crate::host::{FromGit, HostError, LlamaServers};
 use crate::instance::stranger_on;

@@ -18,8 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::model::{
-    Change, ColumnDrift, Crashes, Death, DesiredState, GenerationOutcome, Health, Instance, InstanceRecord, ModelName,
-    ModelRecord, NewsKind, Origin, Timestamp, Trouble,
+    Announced, Change, ColumnDrift, Crashes, Death, DesiredState, GenerationOutcome, Health, Instance, InstanceRecord,
+    ModelName, ModelRecord, NewsKind, Origin, Timestamp, Trouble,
 };
 use crate::pass::Pass;
 use crate::plan::{Action, ActionKind, Found, RECOVERED_AFTER, Reason, WaitFor, WaitKind, Waiting};
@@ -30,15 +30,6 @@ pub const IN_A_ROW: u32 = 3;
 /// The shortest time between two notifications about drift of one model: a program
 /// that fights with herdsman would fill a mailbox.
 const DRIFTS_APART: Duration = Duration::from_secs(600);
-
-/// What was announced so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Announced {
-    /// Whether notifications were ever configured.
-    pub begun: bool,
-    /// The troubles that are not over.
-    pub troubles: BTreeMap<ModelName, Vec<Trouble>>,
-}
 
 /// What is new of one model.
 #[derive(Clone, Debug, PartialEq, Eq)]

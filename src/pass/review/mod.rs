@@ -15,7 +15,8 @@
 //! | `saved` | what is in the file |
 //! | `fingerprint` | what a plan rests on, model by model |
 //! | `compare`, `wording` | what of it changed, and in words |
-//! | `file` | reading and writing it |
+//!
+//! `host::saved_plan` reads and writes it.
 //!
 //! A change is what somebody did, or what happened to a server: another
 //! definition, another generation, an edited row, a process that is gone or new.
@@ -27,14 +28,10 @@
 //! keyed or derived so that nobody can guess values.
 
 mod compare;
-mod file;
 mod fingerprint;
-#[cfg(test)]
-mod hostile;
 mod saved;
 mod wording;
 
 pub use compare::{Changed, Difference, changes, other_place};
-pub use file::{PlanFileError, read, write};
 pub use fingerprint::{Declared, Fingerprint, Live, RecordPrint};
 pub use saved::{FORMAT_VERSION, Here, Options, Saved, SavedAction};

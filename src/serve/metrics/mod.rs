@@ -24,6 +24,7 @@ use crate::database::Undelivered;
 use crate::model::{DesiredState, Instance, ModelName, Status};
 use crate::pass::Pass;
 use crate::plan::{ActionKind, Found, Reason, WaitFor, WaitKind};
+use crate::watch::machine::Observer;
 
 /// Buckets for the duration of a pass, in seconds: a pass with nothing to do takes
 /// milliseconds, one that waits for the lock up to a minute.
@@ -33,6 +34,18 @@ const BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Mutex<Counted>>);
 
+impl Observer for Metrics {
+    fn passed(&self, pass: Option<&Pass>, took: Duration) {
+        self.counted().passed(pass, took);
+    }
+
+    fn undelivered(&self, undelivered: &Undelivered) {
+        let counted = self.counted();
+        counted.pending.set(undelivered.pending.into());
+        counted.given_up.set(undelivered.given_up.into());
+    }
+}
+
 impl Metrics {
     /// Nothing counted yet.
     ///
@@ -40,18 +53,6 @@ impl Metrics {
     /// Two metrics share a name: a defect of herdsman.
     pub fn new() -> Result<Self, prometheus::Error> {
         Ok(Self(Arc::new(Mutex::new(Counted::new()?))))
-    }
-
-    /// Counts a pass that took so long; `None`: it failed.
-    pub fn passed(&self, pass: Option<&Pass>, took: Duration) {
-        self.counted().passed(pass, took);
-    }
-
-    /// Notes what has not been delivered.
-    pub fn undelivered(&self, undelivered: &Undelivered) {
-        let counted = self.counted();
-        counted.pending.set(undelivered.pending.into());
-        counted.given_up.set(undelivered.given_up.into());
     }
 
     /// All of it, in Prometheus' text format 0.0.4.

@@ -24,6 +24,7 @@ use self::bell::{Bell, Ring};
 use self::files::Files;
 use self::service::Service;
 use super::{Cause, Causes, Inbox, Surroundings, Woken};
+use crate::database::Undelivered;
 use crate::definition::Glance;
 use crate::host::{Host, HostError};
 use crate::instance::{self, Rotation, Watched};
@@ -33,7 +34,6 @@ use crate::owner::settings::Notify;
 use crate::pass::Fleet;
 use crate::pass::Pass;
 use crate::pass::next::Awaited;
-use crate::serve::metrics::Metrics;
 use crate::state::{Lock, Reads, StateDir};
 
 /// How often to check files and database where they send no events.
@@ -62,6 +62,15 @@ pub struct Settings {
     pub lock_timeout: Duration,
     /// When servers' logs are rotated.
     pub rotation: Rotation,
+}
+
+/// Someone who follows the passes of a watcher, without a say in them.
+pub trait Observer {
+    /// Takes a pass, `None` if it failed, and how long it took.
+    fn passed(&self, pass: Option<&Pass>, took: Duration);
+
+    /// Takes how many notifications were not delivered.
+    fn undelivered(&self, undelivered: &Undelivered);
 }
 
 /// This machine.
@@ -94,8 +103,7 @@ pub struct Machine {
     next_tick: Instant,
     /// The notification channels; `None` without notifications.
     couriers: Option<Couriers>,
-    /// The metrics; `None` without `--metrics`.
-    metrics: Option<Metrics>,
+    observers: Vec<Box<dyn Observer>>,
     /// When the pass that is being made began.
     pass_began: Instant,
 }
@@ -133,7 +141,7 @@ impl Machine {
             service: Service::new(),
             next_tick: now,
             couriers: None,
-            metrics: None,
+            observers: Vec::new(),
             pass_began: now,
             bell: bell.clone(),
             models_dir: models_dir.clone(),
@@ -160,10 +168,11 @@ impl Machine {
         Ok(self)
     }
 
-    /// Counts what its passes find.
+    /// Adds someone who follows the passes.
     #[must_use]
-    pub fn counting(self, metrics: Option<Metrics>) -> Self {
-        Self { metrics, ..self }
+    pub fn observed_by(mut self, observer: Option<impl Observer + 'static>) -> Self {
+        self.observers.extend(observer.map(|observer| Box::new(observer) as Box<dyn Observer>));
+        self
     }
 
     /// Hands out pending notifications, and records the delivered ones.
@@ -176,9 +185,10 @@ impl Machine {
                 None => couriers.rest(),
             }
         }
-        if let (Some(metrics), Some(database)) = (&self.metrics, self.host.database()) {
+        if let Some(database) = self.host.database().filter(|_| !self.observers.is_empty()) {
             // An error is one of the next pass, too, which reports it.
-            database.undelivered(now).iter().for_each(|undelivered| metrics.undelivered(undelivered));
+            let undelivered = database.undelivered(now);
+            undelivered.iter().for_each(|undelivered| self.observers.iter().for_each(|o| o.undelivered(undelivered)));
         }
     }
 
@@ -354,7 +364,7 @@ impl Surroundings for Machine {
 
     fn done(&mut self, pass: Result<&Pass, &HostError>, status: String) {
         self.tell_commit();
-        self.metrics.iter().for_each(|metrics| metrics.passed(pass.ok(), self.pass_began.elapsed()));
+        self.observers.iter().for_each(|observer| observer.passed(pass.ok(), self.pass_began.elapsed()));
         self.tell();
         self.host.take_notices().iter().for_each(|notice| tracing::warn!("{notice}"));
         self.service.passed(status);

@@ -5,17 +5,13 @@
 //!
 //! | what is seen | verdict |
 //! |---|---|
-//! | the commit is not in what is read ([`deployed`]) | not yet |
+//! | the commit is not in what is read (`host::deployed`) | not yet |
 //! | the plan does something, or waits for something; a model is suspended | not yet |
 //! | … for an edit, a person or a llama-server | never |
 //! | nothing is to be done, by the same servers for long enough | reached |
 
-mod deployed;
-
 use std::collections::BTreeSet;
 use std::time::Duration;
-
-pub use deployed::{Deployed, deployed};
 
 use crate::model::{InstanceId, Severity};
 use crate::pass::Pass;

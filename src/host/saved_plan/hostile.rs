@@ -5,10 +5,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Here, changes, file, other_place};
+use super::parse;
 use crate::hostile::{Target, survives};
 use crate::model::{Desired, Observed, Records, Timestamp};
 use crate::pass::Pass;
+use crate::pass::review::{Here, changes, other_place};
 use crate::plan::{Answers, Plan};
 
 #[test]
@@ -27,7 +28,7 @@ fn no_saved_plan_does_harm() {
     };
     let here = Here::new(Some("id"), Path::new("/srv/state"), Path::new("/srv/models.d"));
     survives(target, move |bytes| {
-        let said = match file::parse(Path::new("plan.json"), bytes) {
+        let said = match parse(Path::new("plan.json"), bytes) {
             Err(problem) => problem.to_string(),
             Ok(saved) => {
                 let _ = saved.limits();

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::RevisionError;
 use crate::definition::is_part;
 use crate::git::{GitError, WorkTree};
-use crate::host::RevisionError;
 use crate::model::Commit;
 
 /// Where a commit is.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{FORMAT_VERSION, Saved};
 use crate::model::text::printable;
+use crate::pass::review::{FORMAT_VERSION, Saved};
 use crate::sys::failpoint::{Point, reach};
 use crate::sys::regular;
 
@@ -67,7 +67,7 @@ pub fn read(path: &Path) -> Result<Saved, PlanFileError> {
     parse(path, &bytes)
 }
 
-pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Saved, PlanFileError> {
+fn parse(path: &Path, bytes: &[u8]) -> Result<Saved, PlanFileError> {
     #[derive(Deserialize)]
     struct Version {
         format_version: u64,
@@ -143,3 +143,6 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PlanFi
     let path = path.to_owned();
     move |source| PlanFileError::Unwritable { action, path, source }
 }
+
+#[cfg(test)]
+mod hostile;
