@@ -4,6 +4,7 @@ mod by_hand;
 mod completions;
 mod down;
 mod exit;
+mod help;
 mod history;
 mod import;
 mod json;
@@ -158,6 +159,8 @@ pub enum Command {
     Completions(completions::CompletionsArgs),
     /// Print the manual page, or write the pages of all commands.
     Man(man::ManArgs),
+    /// Show help for a command or a topic, such as `definitions`; list them all without a name.
+    Help(help::HelpArgs),
 }
 
 /// Runs the command.
@@ -185,6 +188,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Schema(args) => schema::run(&cli.places, args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
+        Command::Help(args) => help::run(args),
     }
 }
 
