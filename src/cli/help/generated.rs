@@ -70,7 +70,9 @@ fn table(kind: &str) -> String {
         ["limits"] => options(&["reconcile"], Some("Limits")),
         ["keys"] => keys(),
         ["exit-codes"] => exit_codes(),
-        ["events"] => rows(["event", "herdsman sends it"], NewsKind::ALL.map(|kind| [code(kind.as_str()), event(kind)])),
+        ["events"] => {
+            rows(["event", "herdsman sends it"], NewsKind::ALL.map(|kind| [code(kind.as_str()), event(kind)]))
+        }
         ["policy"] => rows(
             ["key", "allows", "if not set"],
             policy::Key::ALL.map(|key| {
@@ -104,12 +106,12 @@ fn escaped(help: &str) -> String {
 
 fn commands() -> String {
     let commands: Vec<_> = names_of_commands(&Cli::command()).collect();
-    rows(["command", ""], commands.into_iter().map(|(name, about)| [code(&name), escaped(&about)]))
+    rows(["command", "what it does"], commands.into_iter().map(|(name, about)| [code(&name), escaped(&about)]))
 }
 
 fn topics() -> String {
     let link = |name: &str| format!("[`{name}`](src/cli/help/topics/{name}.md)");
-    rows(["topic", ""], TOPICS.iter().map(|topic| [link(topic.name), topic.summary.to_owned()]))
+    rows(["topic", "what it covers"], TOPICS.iter().map(|topic| [link(topic.name), topic.summary.to_owned()]))
 }
 
 fn places() -> String {
@@ -180,8 +182,7 @@ fn keys() -> String {
 
 fn exit_codes() -> String {
     use Exit::*;
-    let mut codes =
-        [Usage, Locked, NoLlamaServer, NoModelsDir, Refused, InvalidDefinition, Failed, Changes, Converged];
+    let mut codes = [Usage, Locked, NoLlamaServer, NoModelsDir, Refused, InvalidDefinition, Failed, Changes, Converged];
     codes.sort_by_key(|exit| exit.code());
     rows(["code", "meaning"], codes.map(|exit| [exit.code().to_string(), exit_code(exit).to_owned()]))
 }
@@ -238,7 +239,9 @@ fn event(kind: NewsKind) -> String {
 const fn allowed(key: policy::Key) -> (&'static str, &'static str) {
     use policy::Key;
     match key {
-        Key::ModelRoots => ("weights in these directories: `model`, `mmproj`, `lora`, draft models, control vectors", "none"),
+        Key::ModelRoots => {
+            ("weights in these directories: `model`, `mmproj`, `lora`, draft models, control vectors", "none")
+        }
         Key::FileRoots => {
             ("other files that a server reads, in these directories; definitions that link out of `models.d`", "none")
         }
@@ -252,11 +255,14 @@ const fn allowed(key: policy::Key) -> (&'static str, &'static str) {
         Key::Downloads => ("downloads from these sources, such as `\"hf:ggml-org/*\"`", "none"),
         Key::AllowOptions => ("options that can harm the host, or that this herdsman does not know", "none"),
         Key::DenyOptions => ("everything but these options; wins over `allow_options`", "denies none"),
-        Key::AllowEnv => {
-            ("variables of `[env]` besides those that choose devices and threads; harmful ones only by full name", "none")
-        }
+        Key::AllowEnv => (
+            "variables of `[env]` besides those that choose devices and threads; harmful ones only by full name",
+            "none",
+        ),
         Key::DenyEnv => ("everything but these variables; wins over `allow_env`", "denies none"),
         Key::SecretEnv => ("variables of herdsman's own environment that `[secrets]` may name", "none"),
-        Key::Owners => ("users, by number, who may own `models.d` or the database's directory beside root", "root alone"),
+        Key::Owners => {
+            ("users, by number, who may own `models.d` or the database's directory beside root", "root alone")
+        }
     }
 }

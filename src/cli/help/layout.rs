@@ -9,9 +9,6 @@ const WIDEST: usize = 100;
 /// The width without a terminal.
 const USUAL: usize = 80;
 
-/// No column gets narrower for a table's sake.
-const NARROWEST: usize = 12;
-
 /// Between two columns.
 const GAP: usize = 2;
 
@@ -43,16 +40,17 @@ pub(super) fn list(entries: &[(String, String)], width: usize) -> String {
 }
 
 /// Rows in columns, together at most `width` wide. The widest columns give way
-/// first, and their cells wrap.
+/// first, and their cells wrap; none gets narrower than its longest word.
 pub(super) fn table(rows: &[Vec<String>], width: usize) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let natural = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| shown(cell)).max();
-    let mut widths: Vec<usize> = (0..columns).map(|column| natural(column).unwrap_or_default()).collect();
+    let cells = |column: usize| rows.iter().filter_map(move |row| row.get(column));
+    let word = |cell: &String| cell.split(' ').map(shown).max().unwrap_or_default();
+    let least: Vec<_> = (0..columns).map(|column| cells(column).map(word).max().unwrap_or_default()).collect();
+    let mut widths: Vec<_> = (0..columns).map(|column| cells(column).map(|c| shown(c)).max().unwrap_or(0)).collect();
     let room = width.saturating_sub(GAP * columns.saturating_sub(1));
-    while widths.iter().sum::<usize>() > room
-        && let Some(widest) = widths.iter_mut().max()
-        && *widest > NARROWEST
-    {
+    while widths.iter().sum::<usize>() > room {
+        let wrappable = widths.iter_mut().zip(&least).filter(|(width, least)| **width > **least);
+        let Some((widest, _)) = wrappable.max_by_key(|(width, _)| **width) else { break };
         *widest -= 1;
     }
     rows.iter().flat_map(|row| lines_of(row, &widths)).collect()

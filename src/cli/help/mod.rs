@@ -66,7 +66,9 @@ fn overview() -> String {
 /// Each command with what it does.
 fn names_of_commands(command: &clap::Command) -> impl Iterator<Item = (String, String)> {
     let shown = command.get_subcommands().filter(|command| !command.is_hide_set());
-    shown.map(|command| (command.get_name().to_owned(), command.get_about().map(ToString::to_string).unwrap_or_default()))
+    shown.map(|command| {
+        (command.get_name().to_owned(), command.get_about().map(ToString::to_string).unwrap_or_default())
+    })
 }
 
 /// What `herdsman COMMAND… --help` prints.

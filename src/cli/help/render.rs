@@ -154,10 +154,11 @@ impl Page {
         let text = std::mem::take(&mut self.inline);
         let bullet = self.bullet.take();
         let indent = INDENT + 2 * self.lists.len();
+        // A number is wider than a dash.
+        let indent = bullet.as_ref().map_or(indent, |bullet| indent - 2 + bullet.len());
         let mut lines = layout::wrap(&text, self.width.saturating_sub(indent));
-        let hang = bullet.as_ref().map_or(0, |bullet| bullet.len().min(indent));
         if let (Some(bullet), Some(first)) = (bullet, lines.first_mut()) {
-            self.out += &format!("{}{bullet}{first}\n", " ".repeat(indent - hang));
+            self.out += &format!("{}{bullet}{first}\n", " ".repeat(indent - bullet.len()));
             lines.remove(0);
         }
         self.out += &layout::indented(&lines, indent);
@@ -170,7 +171,12 @@ impl Page {
         let text = self.inline[start..].to_owned();
         let topic = target.split('#').next().and_then(|file| file.strip_suffix(".md")).and_then(topics::find);
         if let Some(topic) = topic {
-            self.inline += &format!(" ({BOLD}herdsman{KEPT}help{KEPT}{}{BOLD:#})", topic.name);
+            let command = format!("{BOLD}herdsman{KEPT}help{KEPT}{}{BOLD:#}", topic.name);
+            if text == topic.name {
+                self.inline.replace_range(start.., &command);
+            } else {
+                self.inline += &format!(" ({command})");
+            }
         } else if target.starts_with("http") && text != target {
             self.inline += &format!(" <{target}>");
         }
