@@ -117,11 +117,7 @@ fn topics() -> String {
 fn places() -> String {
     let root = Cli::command();
     let places = root.get_arguments().filter(|arg| arg.get_env().is_some() || arg.get_long() == Some("port-range"));
-    let row = |arg: &Arg| {
-        let variable = arg.get_env().map(|name| code(&name.to_string_lossy())).unwrap_or_default();
-        [spelt(arg), variable, meaning(arg)]
-    };
-    rows(["option", "variable", "meaning"], places.map(row))
+    rows(["option", "meaning"], places.map(|arg| [spelt(arg), meaning(arg)]))
 }
 
 fn options(command: &[&str], heading: Option<&str>) -> String {
@@ -145,19 +141,24 @@ fn spelt(arg: &Arg) -> String {
     }
 }
 
-/// Its help, with its values and its default.
+/// Its help, with its values, its default and its variable.
 fn meaning(arg: &Arg) -> String {
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    let takes_values = arg.get_action().takes_values();
     let values: Vec<_> = arg.get_possible_values().iter().map(|value| code(value.get_name())).collect();
-    let values = match values.len() {
-        0 => String::new(),
-        _ if !arg.get_action().takes_values() => String::new(),
-        _ => format!(": {}", values.join(", ")),
+    let values = if takes_values && !values.is_empty() { format!(": {}", values.join(", ")) } else { String::new() };
+    // A default that depends on something is stated in the help.
+    let (help, stated) = match help.strip_suffix(']').and_then(|help| help.split_once(" [default: ")) {
+        Some((help, default)) => (help.to_owned(), Some(escaped(default))),
+        None => (help, None),
     };
-    let defaults: Vec<_> = arg.get_default_values().iter().map(|value| code(&value.to_string_lossy())).collect();
-    let shown = !defaults.is_empty() && arg.get_action().takes_values();
-    let default = if shown { format!(" (default: {})", defaults.join(" ")) } else { String::new() };
-    format!("{}{values}{default}", escaped(&help))
+    let defaults = arg.get_default_values().iter().map(|value| code(&value.to_string_lossy()));
+    let defaults: Vec<_> =
+        defaults.filter(|_| takes_values).chain(stated).map(|value| format!("default: {value}")).collect();
+    let variable = arg.get_env().map(|name| format!("variable: {}", code(&name.to_string_lossy())));
+    let more: Vec<_> = defaults.into_iter().chain(variable).collect();
+    let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join("; ")) };
+    format!("{}{values}{more}", escaped(&help))
 }
 
 /// The keys of a definition and of its small tables, from the schema.
