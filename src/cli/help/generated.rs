@@ -123,7 +123,7 @@ fn places() -> String {
 fn options(command: &[&str], heading: Option<&str>) -> String {
     let root = Cli::command();
     let command = command.iter().fold(&root, |command, name| command.find_subcommand(name).expect(name));
-    let options = command.get_arguments().filter(|arg| arg.get_long().is_some() && arg.get_help_heading() == heading);
+    let options = command.get_arguments().filter(|arg| !arg.is_positional() && arg.get_help_heading() == heading);
     rows(["option", "meaning"], options.map(|arg| [spelt(arg), meaning(arg)]))
 }
 

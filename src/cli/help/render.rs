@@ -172,7 +172,7 @@ impl Page {
         let topic = target.split('#').next().and_then(|file| file.strip_suffix(".md")).and_then(topics::find);
         if let Some(topic) = topic {
             let command = format!("{BOLD}herdsman{KEPT}help{KEPT}{}{BOLD:#}", topic.name);
-            if text == topic.name {
+            if self.inline[..start].to_lowercase().ends_with("see ") {
                 self.inline.replace_range(start.., &command);
             } else {
                 self.inline += &format!(" ({command})");

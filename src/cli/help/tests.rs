@@ -61,6 +61,18 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
+fn every_path_in_contributing_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("CONTRIBUTING.md")).unwrap();
+    let paths = text.split('`').skip(1).step_by(2).filter(|code| {
+        let top = ["src/", "tests/", "schema/", "examples/"].iter().any(|top| code.starts_with(top));
+        top && !code.contains([' ', '*']) && !code.contains("TARGET")
+    });
+    let missing: Vec<_> = paths.filter(|path| !root.join(path).exists()).collect();
+    assert!(missing.is_empty(), "CONTRIBUTING.md names what is not there: {missing:?}");
+}
+
+#[test]
 fn every_topic_is_a_page_that_its_name_heads() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/help/topics");
     let mut files: Vec<_> =
