@@ -9,11 +9,13 @@
 //! | `generated` | for tests: the tables that pages take from the code |
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod generated;
 mod layout;
 mod pager;
 mod render;
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests;
 mod topics;
 
