@@ -100,7 +100,8 @@ pub fn renewed(expected: &str, printed: &str, first_port: u16) -> String {
     format!("{}{gap}", now.trim_end_matches('\n').to_owned() + if now.trim().is_empty() { "" } else { "\n" })
 }
 
-fn with_usual_ports(line: &str, first_port: u16) -> String {
+/// `line`, with the ports of a page instead of those of a world.
+pub fn with_usual_ports(line: &str, first_port: u16) -> String {
     (0..10).fold(line.to_owned(), |line, n| {
         let (here, usual) = ((first_port + n).to_string(), (8100 + n).to_string());
         // The columns of a table stay where they are.
