@@ -1,9 +1,9 @@
 //! `herdsman completions SHELL`.
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
-use super::{Cli, Exit, output};
+use super::{Exit, help, output};
 
 /// `herdsman completions`
 #[derive(Debug, Args)]
@@ -20,7 +20,7 @@ pub struct CompletionsArgs {
 /// Standard output cannot be written.
 pub(super) fn run(args: &CompletionsArgs) -> anyhow::Result<Exit> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "herdsman", &mut script);
+    clap_complete::generate(args.shell, &mut help::command_to_complete(), "herdsman", &mut script);
     output::print(String::from_utf8_lossy(&script))?;
     Ok(Exit::Converged)
 }

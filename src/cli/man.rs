@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory};
 
-use super::{ABOUT, Cli, Exit, output};
+use super::{ABOUT, Cli, Exit, help, output};
 
 /// `herdsman man`
 #[derive(Debug, Args)]
@@ -22,6 +22,8 @@ pub(super) fn run(args: &ManArgs) -> anyhow::Result<Exit> {
     // One line names it; the rest describes it.
     let name = ABOUT.lines().next().unwrap_or_default();
     let command = Cli::command().about(name).long_about(ABOUT);
+    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let command = command.after_long_help(format!("{after}\n\n{}", help::for_the_manual()));
     match &args.to {
         Some(dir) => {
             clap_mangen::generate_to(command, dir).map_err(|error| {

@@ -5,6 +5,7 @@ mod completions;
 mod down;
 mod exit;
 mod ground;
+mod help;
 mod history;
 mod import;
 mod json;
@@ -173,6 +174,8 @@ pub enum Command {
     Completions(completions::CompletionsArgs),
     /// Print the manual page, or write one page per command.
     Man(man::ManArgs),
+    /// Show help for a command or a topic, such as `definitions`; list them all without a name.
+    Help(help::HelpArgs),
 }
 
 impl Cli {
@@ -229,6 +232,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Schema(args) => schema::run(&cli.places, args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
+        Command::Help(args) => help::run(args),
     }
 }
 
