@@ -8,7 +8,6 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, SystemTime};
 
 use toml::de::DeTable;
@@ -26,6 +25,7 @@ use super::value::Reader;
 use super::{LoadOptions, claims, paths, syntax};
 use crate::llama::catalogue::Catalogue;
 use crate::model::{Definition, Desired, Diagnostic};
+use crate::sys::parallel::shares;
 use crate::sys::trust::Access;
 
 /// From this many files on, two threads read; and so they do to look at many
@@ -145,10 +145,10 @@ impl Reading {
     /// Whether every file still is what was read.
     pub fn is_still_so(&self, directory: Directory<'_>) -> bool {
         let defaults = self.listing.has_defaults.then(|| directory.stamp(OsStr::new(defaults::FILE_NAME))).flatten();
-        let stamps = in_halves(&self.listing.definitions, MANY_KNOWN, |names| {
-            names.iter().map(|name| directory.stamp(name)).collect()
+        let stamps = shares(&self.listing.definitions, MANY_KNOWN, |names| {
+            names.iter().map(|name| directory.stamp(name)).collect::<Vec<_>>()
         });
-        defaults == self.defaults && stamps.iter().eq(self.files.iter().map(|file| &file.stamp))
+        defaults == self.defaults && stamps.iter().flatten().eq(self.files.iter().map(|file| &file.stamp))
     }
 
     /// What this reading has of the file `name`.
@@ -187,23 +187,6 @@ fn read_defaults<'v, 't>(
     draft::read(reader, table, FileKind::Defaults, &hints, base)
 }
 
-/// Does `work` for all `items`, in two threads if there are `many`.
-fn in_halves<T: Sync, R: Send>(items: &[T], many: usize, work: impl Fn(&[T]) -> Vec<R> + Sync) -> Vec<R> {
-    if items.len() < many {
-        return work(items);
-    }
-    let (left, right) = items.split_at(items.len() / 2);
-    thread::scope(|scope| {
-        let right = scope.spawn(|| work(right));
-        let mut all = work(left);
-        match right.join() {
-            Ok(mut right) => all.append(&mut right),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-        all
-    })
-}
-
 /// Every file, and whether all of them are as they were in `last`.
 fn read_files(
     context: &Context<'_>,
@@ -215,7 +198,7 @@ fn read_files(
 ) -> (Vec<FileRead>, bool) {
     let shown_dir = paths::shown_dir(cwd, Path::new(context.base));
     let many = if last.is_some() { MANY_KNOWN } else { MANY };
-    let reads = in_halves(&listing.definitions, many, |files| {
+    let reads = shares(&listing.definitions, many, |files| {
         let mut scratch = Scratch { buffer: Vec::new(), names: Names::default() };
         let read = |file: &OsString| {
             let still_holds = |known: &&FileRead| known.still_holds(context, || directory.stamp(file));
@@ -224,8 +207,11 @@ fn read_files(
                 None => (read_file(context, &shown_dir, directory, file, &mut scratch, at_rest), false),
             }
         };
-        files.iter().map(read).collect()
-    });
+        files.iter().map(read).collect::<Vec<_>>()
+    })
+    .into_iter()
+    .flatten()
+    .collect::<Vec<_>>();
     let unchanged = reads.iter().all(|(_, known)| *known);
     (reads.into_iter().map(|(read, _)| read).collect(), unchanged)
 }

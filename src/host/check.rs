@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::beside::Beside;
@@ -13,6 +13,7 @@ use crate::definition;
 use crate::llama::catalogue::binary::{self, BinaryProblem, Leash, Verdict};
 use crate::model::{BinaryIdentity, Launch, Unusable};
 use crate::plan::Objection;
+use crate::sys::parallel::shares;
 
 /// What is checked.
 pub(super) type Check<'a> = (&'a Launch, &'a [PathBuf]);
@@ -45,25 +46,8 @@ impl Checks {
             Err(Problem::Silent(_)) => age < SILENCE,
             _ => !answer.1.load(Ordering::Relaxed) && age < UNTAKEN,
         });
-        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(checks.len()).max(1);
-        let next = AtomicUsize::new(0);
-        let work = || {
-            let mut done = Vec::new();
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(check) = checks.get(index) else { return done };
-                done.push((index, self.one(*check, binaries)));
-            }
-        };
-        let mut results: Vec<(usize, Result<(), Objection>)> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-            let done = threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            done.flatten().collect()
-        });
-        results.sort_by_key(|(index, _)| *index);
-        results.into_iter().map(|(_, result)| result).collect()
+        let share = |checks: &[Check<'_>]| checks.iter().map(|check| self.one(*check, binaries)).collect::<Vec<_>>();
+        shares(checks, 2, share).into_iter().flatten().collect()
     }
 
     fn one(&self, (launch, weights): Check<'_>, binaries: &Binaries) -> Result<(), Objection> {

@@ -154,7 +154,7 @@ impl Fleet for Host {
         self.processes
             .spawn(launch)
             .map(Handle::from)
-            .map_err(|error| Death { cause: FailureCause::Spawn, message: error.to_string() })
+            .map_err(|error| Death { cause: error.cause(), message: error.to_string() })
     }
 
     fn stop(&mut self, targets: &[StopTarget]) -> Vec<Result<(), String>> {

@@ -20,6 +20,7 @@ use super::HostError;
 use super::endpoint::{Address, Target};
 use crate::model::{Busy, Health, Served};
 use crate::sys::failpoint::{Point, reach};
+use crate::sys::runtime::runtime;
 
 /// How long a server may take to answer. With 40 requests in flight it takes
 /// 2 ms.
@@ -31,16 +32,16 @@ const MAX_BODY: usize = 4 << 20;
 /// `PATH_MAX` of Linux.
 const LONGEST_PATH: usize = 4096;
 
-/// The runtime and the client; built when the first instance is to be asked.
+/// The client; built when the first instance is to be asked.
 #[derive(Debug)]
 pub(super) struct Http {
-    runtime: tokio::runtime::Runtime,
+    runtime: &'static tokio::runtime::Runtime,
     client: Client,
 }
 
 impl Http {
     pub fn new() -> Result<Self, HostError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(HostError::Runtime)?;
+        let runtime = runtime().map_err(HostError::Runtime)?;
         // Fails when one is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Ok(Self { runtime, client: builder().build().map_err(HostError::Client)? })

@@ -147,12 +147,6 @@ impl Host {
         &self.state_id
     }
 
-    /// `/proc/sys/kernel/random/boot_id`: changes with every boot.
-    #[must_use]
-    pub fn boot_id(&self) -> &str {
-        &self.boot_id
-    }
-
     /// Who listens on a TCP port, for people: `pid 4711 (nginx)`, or `a process
     /// of another user`. `None`: nobody does, or the kernel would not say.
     #[must_use]

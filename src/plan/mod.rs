@@ -27,8 +27,6 @@ mod wanted;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::panic::resume_unwind;
-use std::thread::ScopedJoinHandle;
 
 pub use action::{Action, ActionKind, Finding, Found, GuardRefusal, Plan, Step, Waiting};
 pub use approved::{Approved, Task};
@@ -41,6 +39,7 @@ pub use waiting::{WaitFor, WaitKind};
 pub use wanted::is_recorded_as;
 
 use crate::model::{Change, Handle, Health, Instance, Leftover, ModelName, ModelRecord, SpecHash, Unresolved};
+use crate::sys::parallel::shares;
 use by_hand::ByHand;
 use decide::{Decision, Situation};
 use ports::PortChoice;
@@ -186,16 +185,7 @@ impl<'a> World<'a> {
     /// number.
     fn decisions(&self) -> Decisions {
         let names: Vec<_> = self.names().into_iter().filter(|name| self.input.targets(name)).collect();
-        if names.len() < MANY {
-            return self.decide(&names);
-        }
-        // Each is decided by itself, so thousands are on all processors.
-        let share = names.len().div_ceil(std::thread::available_parallelism().map_or(1, usize::from));
-        let shares = std::thread::scope(|scope| {
-            let threads: Vec<_> = names.chunks(share).map(|names| scope.spawn(|| self.decide(names))).collect();
-            let join = |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
-            threads.into_iter().map(join).collect::<Vec<_>>()
-        });
+        let shares = shares(&names, MANY, |names| self.decide(names));
         shares.into_iter().fold(Decisions::default(), |mut all, mut share| {
             all.needs.append(&mut share.needs);
             Decisions { matching: all.matching + share.matching, ..all }

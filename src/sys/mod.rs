@@ -2,7 +2,9 @@
 
 pub mod failpoint;
 pub(crate) mod links;
+pub(crate) mod parallel;
 pub(crate) mod program;
 pub(crate) mod regular;
+pub(crate) mod runtime;
 pub(crate) mod text;
 pub mod trust;

@@ -14,17 +14,18 @@ use super::super::address_of;
 use super::Failure;
 use crate::database::Delivery;
 use crate::owner::settings::{Webhook as Settings, webhook_address};
+use crate::sys::runtime::runtime;
 
 /// Where to POST, and the runtime to do it.
 #[derive(Debug)]
 pub(super) struct Webhook {
     settings: Settings,
-    runtime: tokio::runtime::Runtime,
+    runtime: &'static tokio::runtime::Runtime,
 }
 
 impl Webhook {
     pub fn new(settings: &Settings) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = runtime()?;
         // Fails when one is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Ok(Self { settings: settings.clone(), runtime })

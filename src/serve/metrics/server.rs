@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Semaphore;
 
 use super::Metrics;
+use crate::sys::runtime::runtime;
 
 /// Connections at a time; more of them wait.
 const CONNECTIONS: usize = 16;
@@ -60,7 +61,7 @@ pub fn listen(address: &str, metrics: Metrics) -> Result<SocketAddr, ListenError
     let listener = TcpListener::bind(address).map_err(bind)?;
     let local = listener.local_addr()?;
     listener.set_nonblocking(true)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime()?;
     thread::Builder::new().name("metrics".to_owned()).spawn(move || {
         if let Err(error) = runtime.block_on(serve(listener, metrics)) {
             tracing::error!("stopped serving metrics: {error}");
