@@ -57,8 +57,8 @@ pub(super) fn plan(plan: &Plan, now: Timestamp, diagnostics: &[Diagnostic]) -> S
         comment.section("Refused", vec![refused(refusal)]);
     }
     for (severity, title) in [(Severity::Error, "problem"), (Severity::Warning, "warning")] {
-        let told = diagnostics.iter().filter(|d| d.severity == severity).map(problem).collect::<Vec<_>>();
-        comment.section(&format!("{} in definitions", count(told.len(), title)), told);
+        let problems = diagnostics.iter().filter(|d| d.severity == severity).map(problem).collect::<Vec<_>>();
+        comment.section(&format!("{} in definitions", count(problems.len(), title)), problems);
     }
     for kind in ORDER {
         let actions = plan.actions.iter().filter(|action| action.kind == kind).map(action).collect::<Vec<_>>();

@@ -15,16 +15,16 @@ use crate::model::{
 use crate::pass::apply::{Outcome, Read, World, apply};
 use crate::plan::{Action, Answers, Input, Limits, Plan, Planner, Question};
 
-/// How often the planner may ask before it has to do with what it knows. Each
-/// kind of question is asked once, and one may lead to another.
+/// How often the planner may ask before it must plan with what it knows. It asks
+/// each kind of question once, and one may lead to another.
 const ROUNDS: usize = 10;
 
 /// What a pass is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goal {
-    /// Everything as the definitions say.
+    /// Bring every model in sync with its definition.
     Definitions,
-    /// Every instance stopped.
+    /// Stop every instance.
     Down,
 }
 
@@ -33,17 +33,17 @@ pub enum Goal {
 pub struct Pass {
     /// When it looked.
     pub now: Timestamp,
-    /// What the files say; `None` for [`Goal::Down`].
+    /// The definitions; `None` for [`Goal::Down`].
     pub desired: Option<Arc<Desired>>,
-    /// What SQLite remembered before it.
+    /// The records before the pass.
     pub records: Arc<Records>,
-    /// What runs.
+    /// The running instances.
     pub observed: Observed,
-    /// What was asked, and is the answer.
+    /// What the planner asked, with the answers.
     pub answers: Answers,
-    /// What was to be done.
+    /// The plan.
     pub plan: Plan,
-    /// What became of it; empty for a dry run.
+    /// The outcome of each action; empty for a dry run.
     pub outcomes: Vec<Outcome>,
 }
 
@@ -59,8 +59,8 @@ impl Pass {
     }
 }
 
-/// Makes a pass. It never waits for a model: what loads or drains is looked
-/// at again by the next one.
+/// Makes a pass. It never waits for a model: the next pass looks again at what
+/// loads or drains.
 ///
 /// # Errors
 /// The definitions, the database or the processes cannot be read, or nothing
@@ -69,7 +69,7 @@ pub fn pass<W: World>(world: &mut W, goal: Goal, limits: &Limits, cause: &str) -
     pass_over(world, |world| world.read(goal), limits, cause)
 }
 
-/// A pass over what `read` reads.
+/// Makes a pass over what `read` reads.
 ///
 /// # Errors
 /// As [`pass`].
@@ -82,8 +82,8 @@ pub fn pass_over<W: World>(
     pass_if(world, read, limits, cause, |_, _| Ok(()))
 }
 
-/// A pass over what `read` reads that does nothing unless `approve` lets it:
-/// asked once, with everything the pass rests on, before its first effect.
+/// Makes a pass over what `read` reads, but changes nothing unless `approve` agrees:
+/// it is asked once, before the first effect, with everything the pass rests on.
 ///
 /// # Errors
 /// As [`pass`], and what `approve` says.
@@ -100,14 +100,14 @@ pub fn pass_if<W: World, E: From<W::Error>>(
         pass = look_over(world, &mut read, limits)?;
     }
     approve(world, &pass)?;
-    let told = world.tell(&pass, limits)?;
-    pass.plan.bookkeeping.extend(told);
+    let notifications = world.tell(&pass, limits)?;
+    pass.plan.bookkeeping.extend(notifications);
     let provenance = provenance(world, &pass);
     pass.outcomes = apply(world, &pass.plan, cause, &provenance)?;
     Ok(pass)
 }
 
-/// A pass without its second half: it changes nothing.
+/// Makes the first half of a pass, which changes nothing.
 ///
 /// # Errors
 /// As [`pass`].

@@ -175,7 +175,7 @@ fn withdraws_a_restart_that_cannot_happen_now() {
     let (whole, short) = (world.weights("whole", "a "), world.path().join("weights/short.gguf"));
     std::fs::write(short, &std::fs::read(whole).unwrap()[..1000]).unwrap();
     world.write_definition("a", &World::tiny_toml("short"));
-    world.run(&["restart", "a"]).exits(65).says(&["that is no longer asked for"]);
+    world.run(&["restart", "a"]).exits(65).says(&["the request is withdrawn"]);
     assert_eq!(by_hand(&world, "a"), [""; 0]);
     world.write_definition("a", &World::tiny_toml("a"));
     world.run(&["reconcile"]).exits(0);
@@ -198,7 +198,7 @@ fn refusals_name_the_next_step() {
     for command in ["suspend", "resume", "start", "stop", "restart"] {
         world.run(&[command, "chatt"]).exits(64).says(&["no definition has this name\nhelp: did you mean chat?"]);
     }
-    world.run(&["suspend", "chat", "--for", "0s"]).exits(64).says(&["over at once"]);
+    world.run(&["suspend", "chat", "--for", "0s"]).exits(64).says(&["expected a time above zero"]);
     world.run(&["suspend", "chat", "--for", "-1h"]).exits(64);
     world.run(&["suspend", "chat", "--for", "99999999h"]).exits(64).says(&["at most 720h"]);
     let client = rusqlite::Connection::open(world.state_dir().join("herdsman.db")).unwrap();
@@ -207,7 +207,7 @@ fn refusals_name_the_next_step() {
     world.run(&["suspend", "hand"]).exits(64).says(&["a row of another program"]);
     world.write_definition("chat", "model = 7\n");
     world.run(&["restart", "chat"]).exits(65).says(&["mend that first"]);
-    // A stop needs no mending.
+    // A stop works all the same.
     world.run(&["stop", "chat"]).exits(65).says(&["expected a string", "chat: stopped"]);
     assert!(!lives(&world, "chat"));
     world.run(&["start", "chat"]).exits(65);
@@ -217,7 +217,7 @@ fn refusals_name_the_next_step() {
     world.run(&["reconcile"]).exits(0).says(&["its definition is gone, and it is deleted after that"]);
     assert!(lives(&world, "chat"));
     world.run(&["resume", "chat"]).exits(0).says(&["deletes it, because its definition is gone"]);
-    // Hands are taken off also where no definition can be read.
+    // An override works even where no definition can be read.
     std::fs::rename(world.models_dir(), world.path().join("elsewhere")).unwrap();
     world.run(&["suspend", "other"]).exits(0);
     world.run(&["stop", "other"]).exits(66);

@@ -143,7 +143,10 @@ fn a_taken_address_is_an_error_that_names_it() {
     let taken = TcpListener::bind(("127.0.0.1", free_port())).unwrap();
     let address = taken.local_addr().unwrap().to_string();
     world.run(&["watch", "--metrics", &address]).exits(64).says(&["--metrics", &address, "in use"]);
-    world.run(&["watch", "--metrics", "9090"]).exits(64).says(&["--metrics 9090", "such as 127.0.0.1:9090"]);
+    world
+        .run(&["watch", "--metrics", "9090"])
+        .exits(64)
+        .says(&["cannot listen on 9090 (--metrics)", "such as 127.0.0.1:9090"]);
 }
 
 #[test]

@@ -141,10 +141,10 @@ fn retries_a_failed_delivery_even_in_the_next_watcher() {
     let first = receiver.eventually_got(1);
     watcher.eventually_says("webhook for a (rolled back) failed: http://127.0.0.1");
     watcher.has_not_said("s3cret");
-    // It is told before it is recorded.
-    eventually("it is recorded", PATIENCE, || world.run(&["status"]).stdout.contains("answers 500"));
+    // The watcher logs the failure before it records it.
+    eventually("it is recorded", PATIENCE, || world.run(&["status"]).stdout.contains("answered 500"));
     watcher.end_by(Signal::KILL);
-    world.run(&["status"]).exits(0).says(&["1 notification is still to be delivered", "answers 500"]);
+    world.run(&["status"]).exits(0).says(&["1 notification is still to be delivered", "answered 500"]);
     let watcher = watch(&world);
     let again = receiver.eventually_got(2);
     assert_eq!(first.body["id"], again.body["id"]);

@@ -65,7 +65,7 @@ fn every_command_has_a_manual_page() {
     let page = fs::read_to_string(dir.path().join("herdsman.1")).unwrap();
     assert_eq!(page, herdsman(&["man"]));
     // What `apropos` reads is one line.
-    assert!(page.contains(" says.\n.SH SYNOPSIS\n"), "{page}");
+    assert!(page.contains(" directory of TOML files.\n.SH SYNOPSIS\n"), "{page}");
 
     let nowhere = dir.path().join("nowhere");
     let output = Command::new(env!("CARGO_BIN_EXE_herdsman")).args(["man", "--to"]).arg(&nowhere).output().unwrap();

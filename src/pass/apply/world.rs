@@ -13,8 +13,8 @@ use crate::model::{
 use crate::pass::{Goal, Pass};
 use crate::plan::{Answers, Limits, Question};
 
-/// What a pass is made from: definitions (`None`: everything is to be stopped)
-/// and records. Shared, for most of it is the same from pass to pass.
+/// What a pass starts from: definitions (`None` to stop everything) and records.
+/// Shared, because most of it stays the same from pass to pass.
 pub type Read = (Option<Arc<Desired>>, Arc<Records>);
 
 /// Everything a pass reads and does.
@@ -31,7 +31,7 @@ pub trait World {
     /// Reads the definitions.
     ///
     /// # Errors
-    /// The directory cannot be read. A definition that cannot be is no error.
+    /// The directory cannot be read. An unreadable definition is not an error.
     fn load(&mut self) -> Result<Arc<Desired>, Self::Error>;
 
     /// Reads the records.
@@ -62,7 +62,7 @@ pub trait World {
     /// Answers what the planner asks.
     ///
     /// # Errors
-    /// As [`World::observe`]. What cannot be told is an answer.
+    /// As [`World::observe`]. "Unknown" is an answer.
     fn answer(&mut self, questions: &[Question], observed: &Observed, answers: &mut Answers)
     -> Result<(), Self::Error>;
 
