@@ -1,4 +1,4 @@
-//! A process that somebody else started, as it was when it started.
+//! A process that herdsman did not start, as it was at its start.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;

@@ -1,7 +1,7 @@
 //! One process, read from `/proc/PID`.
 //!
 //! Every reader here answers for the moment it ran; a process may vanish
-//! between two of them, which [`is_gone`] tells from a real error. Formats:
+//! between two of them, which [`is_gone`] distinguishes from a real error. Formats:
 //! proc(5).
 
 use std::fs::File;

@@ -99,7 +99,7 @@ pub(super) fn unreadable() -> io::Result<Vec<u64>> {
 ///
 /// # Errors
 /// What might be an instance could not be read for want of descriptors or
-/// memory: nothing may be made of not having seen it.
+/// memory: that it was not seen proves nothing.
 fn read(pid: i32) -> io::Result<Option<(Stat, Option<Environment>)>> {
     let Some(stat) = Stat::of(pid)?.filter(|stat| !stat.is_dead()) else { return Ok(None) };
     match Environment::of(pid) {

@@ -73,7 +73,7 @@ pub trait Surroundings {
     /// Excludes other passes.
     ///
     /// # Errors
-    /// Another one goes on for too long.
+    /// Another pass takes too long.
     fn lock(&mut self) -> Result<Self::Lock, <Self::World as World>::Error>;
 
     /// Takes the result of a pass, and one line on how things stand.
@@ -230,7 +230,7 @@ fn awaited(pass: &Pass) -> Awaited {
 fn timers(pass: &Pass, busy: u32) -> impl Iterator<Item = (Cause, Duration)> {
     /// A deadline that is over already and still waited for.
     const SOONEST: Duration = Duration::from_millis(20);
-    /// To be asked takes up to a second where there is no answer.
+    /// A question without an answer takes up to a second.
     const UNPROVEN: Duration = Duration::from_millis(500);
     let waits = || pass.plan.waiting.iter().map(|waiting| &waiting.on);
     let changed = (busy > 0).then(|| {

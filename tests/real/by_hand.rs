@@ -252,7 +252,7 @@ fn a_watcher_follows_at_once() {
     ["a", "b"].iter().for_each(|name| world.tiny(name));
     // It looks by itself once an hour.
     let watcher = world.watch(&["--resync", "1h"]);
-    watcher.eventually_says("2 models match their definitions");
+    watcher.eventually_says("2 models match");
     let before = world.pid("a");
     world.run(&["restart", "a"]).exits(0);
     assert_ne!(world.pid("a"), before);

@@ -196,7 +196,7 @@ fn watched() -> (World, Watcher) {
     world.tiny("m");
     world.converges();
     let watcher = world.watch(&["--resync", "1s"]);
-    watcher.eventually_says("1 model matches its definition");
+    watcher.eventually_says("1 model matches");
     (world, watcher)
 }
 
