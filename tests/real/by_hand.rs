@@ -51,9 +51,9 @@ fn leaves_a_suspended_model_alone_and_shows_it_everywhere() {
     let waits = world.run(&["reconcile", "--dry-run", "--format", "json"]).exits(0).json()["waiting"][0].clone();
     assert_eq!((&waits["edited"], &waits["reasons"][0]["field"]), (&true.into(), &"ctx_size".into()), "{waits:#}");
     let status = world.status("a");
-    let Value::Object(told) = &status["by_hand"][0] else { panic!("{status:#}") };
-    assert_eq!((&told["what"], &told["reason"]), (&"suspended".into(), &"new driver".into()));
-    assert!(told["until"].is_string() && told["by"].as_str().is_some_and(|by| !by.is_empty()), "{status:#}");
+    let Value::Object(shown) = &status["by_hand"][0] else { panic!("{status:#}") };
+    assert_eq!((&shown["what"], &shown["reason"]), (&"suspended".into(), &"new driver".into()));
+    assert!(shown["until"].is_string() && shown["by"].as_str().is_some_and(|by| !by.is_empty()), "{status:#}");
     world.run(&["why", "a"]).exits(0).says(&["suspended until", "new driver"]);
     world.run(&["history", "a"]).exits(0).says(&["suspended", "new driver", "(herdsman suspend)"]);
     world.run(&["reconcile", "--dry-run", "--format", "markdown"]).exits(0).says(&["**1 by hand**", "suspended"]);
@@ -148,8 +148,8 @@ fn shows_a_pending_restart_once() {
     let asked = "INSERT INTO herdsman_overrides (name, kind, given_by, given_at, instance)
                  SELECT 'a', 'restart', 'ann', 1, id FROM herdsman_instances";
     rusqlite::Connection::open(world.state_dir().join("herdsman.db")).unwrap().execute_batch(asked).unwrap();
-    let told = world.run(&["status"]).exits(0).says(&["restart: by hand (ann)"]).stdout;
-    assert!(!told.contains("asked for by hand"), "{told}");
+    let table = world.run(&["status"]).exits(0).says(&["restart: by hand (ann)"]).stdout;
+    assert!(!table.contains("asked for by hand"), "{table}");
     assert_eq!(by_hand(&world, "a"), ["restart"]);
     world.run(&["suspend", "a"]).exits(0);
     world.run(&["status"]).exits(0).says(&["a restart is asked for by hand (ann)"]);
@@ -278,6 +278,6 @@ fn a_watcher_follows_at_once() {
     world.run(&["start", "a"]).exits(0);
     assert!(lives(&world, "a"));
     watcher.eventually_says("a is no longer stopped by hand");
-    let told = |what: &str| watcher.log().matches(what).count();
-    assert_eq!((told("a is stopped by hand"), told("b is no longer")), (1, 1), "{}", watcher.log());
+    let logged = |what: &str| watcher.log().matches(what).count();
+    assert_eq!((logged("a is stopped by hand"), logged("b is no longer")), (1, 1), "{}", watcher.log());
 }

@@ -1,4 +1,4 @@
-//! Definitions that are read from a commit, whatever lies in the work tree.
+//! Definitions that are read from a commit, whatever the work tree holds.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -197,7 +197,7 @@ fn refuses_to_reconcile_other_definitions_than_the_watcher_reads() {
         let ran = world.run(arguments).exits(64);
         let models_dir = world.models_dir().canonicalize().unwrap();
         ran.says(&[
-            "reads other definitions, and would undo this",
+            "reads other definitions and would undo this",
             &format!("--models-dir {} --from-git HEAD", models_dir.display()),
         ]);
     }

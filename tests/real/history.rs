@@ -200,13 +200,13 @@ fn why_explains_a_model_that_runs_fails_and_is_rolled_back() {
     let generation = format!("generation  2, of commit {} with edits that are not committed, ", &first[..10]);
     ran.says(&["a is running.", &generation, ": failed: ", "dies.gguf   models.d/a.toml:1", "serves generation 1"])
         .says(&["action      start, ", "generation 2 failed, back to generation 1", "waits for an edit (or --retry)"]);
-    let told: Vec<String> = history(&world, "a")["events"]
+    let events: Vec<String> = history(&world, "a")["events"]
         .as_array()
         .unwrap()
         .iter()
         .map(|event| format!("{} {}", event["event"].as_str().unwrap(), event["generation"]))
         .collect();
-    assert_eq!(told, ["ready 1", "start 1", "start_failed 2", "restart 2", "ready 1", "create 1"]);
+    assert_eq!(events, ["ready 1", "start 1", "start_failed 2", "restart 2", "ready 1", "create 1"]);
     let ran = world.run(&["history"]).exits(0);
     ran.says(&[
         "WHEN ",

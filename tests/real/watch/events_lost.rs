@@ -39,7 +39,7 @@ fn without(limit: &str, sysctl: &str) {
     let scene = Scene::of(watcher, world);
     fs::write(scene.definition(), World::tiny_toml("v2")).unwrap();
     scene.m_serves("v2");
-    assert_eq!(scene.watcher.log().matches(sysctl).count(), 1, "told once");
+    assert_eq!(scene.watcher.log().matches(sysctl).count(), 1, "logged once");
     causes_are(&scene.world, "m", "restart", &["files changed"]);
 }
 

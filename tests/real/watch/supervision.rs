@@ -14,7 +14,7 @@ fn a_killed_server_comes_back() {
     kill_and_see_it_return(&scene.world, "m");
     scene.other_is_untouched();
     causes_are(&scene.world, "m", "start", &["server of m exited"]);
-    eventually("it is told why", PATIENCE, || {
+    eventually("the log says why", PATIENCE, || {
         scene.watcher.log().lines().any(|l| l.contains("m start: ") && l.contains("(server of m exited)"))
     });
 }
@@ -68,9 +68,9 @@ fn a_server_that_falls_silent_is_killed_only_if_its_definition_says_so() {
     world.signal("other", Signal::CONT);
     serves(world, "other", "other");
     scene.other_is_untouched();
-    eventually("it is told why", PATIENCE, || {
-        let told = ["m stop: /health has not answered for ", "health check"];
-        scene.watcher.log().lines().any(|line| told.iter().all(|part| line.contains(part)))
+    eventually("the log says why", PATIENCE, || {
+        let parts = ["m stop: /health has not answered for ", "health check"];
+        scene.watcher.log().lines().any(|line| parts.iter().all(|part| line.contains(part)))
     });
     let causes = causes(world, "m", "stop");
     assert!(matches!(&causes[..], [cause] if cause.contains("health check")), "{causes:?}");
@@ -86,7 +86,7 @@ fn a_hangup_makes_a_pass() {
     let mut scene = Scene::of(watch(&world, &[]), world);
     scene.watcher.eventually_says("keyed is ready");
     let before = scene.world.pid("keyed");
-    // Nobody is told of that.
+    // The log does not mention that.
     fs::write(&key, "second").unwrap();
     scene.watcher.signal(Signal::HUP);
     eventually("it has the new key", PATIENCE, || {
