@@ -38,8 +38,8 @@ fn normalised(output: &str) -> Vec<String> {
         .map(|line| {
             let hidden = line.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).collect::<String>();
             let line = match line {
-                line if line.starts_with("From ") => line.split(" (").next().unwrap_or_default(),
-                line if line.contains(" is as declared, ") => &line[10..],
+                line if line.starts_with("Changes since ") => line.split(" (").next().unwrap_or_default(),
+                line if line.contains(" is in sync ") => &line[10..],
                 line => line,
             };
             let varies = ["(pid ", "MiB", "UPTIME"].iter().any(|word| line.contains(word));
