@@ -1,7 +1,7 @@
-//! From nothing to twenty running models, beside a program that starts the
-//! same twenty servers with nothing around them: `cargo bench --bench converge`.
+//! Time from nothing to twenty running models, beside a program that only starts
+//! the same twenty servers: `cargo bench --bench converge`.
 //!
-//! Whole processes, one and the other in turn, median of 10. The floor gets
+//! Measures whole processes, one and the other in turn, median of 10. The floor gets
 //! herdsman's own command lines and environments, checks each by a dry run
 //! (`--version`), starts all at once and polls `/health` until each says 200.
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
@@ -38,7 +38,7 @@ fn main() {
     println!("| {MODELS} | {ours:.0} ms | {least:.0} ms | {:.2} |", ours / least);
 }
 
-/// One of each, in milliseconds; nothing is left running.
+/// Measures one of each, in milliseconds, and stops every server.
 fn round() -> (f64, f64) {
     let world = World::new();
     for number in 0..MODELS {
@@ -56,7 +56,7 @@ fn round() -> (f64, f64) {
     (ours, least)
 }
 
-/// The floor: one thread a server.
+/// The floor: one thread per server.
 fn start_all(list: &Path) {
     let servers: Vec<Server> = serde_json::from_slice(&std::fs::read(list).unwrap()).unwrap();
     std::thread::scope(|scope| {

@@ -1,9 +1,9 @@
-//! What a pass with nothing to do costs, beside a program that only reads the
-//! same files: `cargo bench --bench noop [-- 10 100 1000]`.
+//! Cost of a pass with nothing to do, beside a program that only reads the same
+//! files: `cargo bench --bench noop [-- 10 100 1000]`.
 //!
-//! Whole processes, warm cache, one and the other in turn, median of 11. Every
-//! definition is declared `stopped`, so that the numbers are of herdsman and
-//! not of servers. Prints a Markdown table.
+//! Measures whole processes with a warm cache, one and the other in turn, median of
+//! 11. Every definition says `stopped`, so that the numbers are those of herdsman
+//! and not of servers. Prints a Markdown table.
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 mod measure;
@@ -59,7 +59,7 @@ fn row(size: usize) -> String {
     format!("| {size} | {ours:.1} ms | {least:.1} ms | {:.1} | {memory} MiB |", ours / least)
 }
 
-/// The floor: lists the directory and reads every file; the bytes read.
+/// The floor: lists the directory and reads every file. Returns the bytes read.
 fn read_all(dir: &Path) -> usize {
     fs::read_dir(dir).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap().len()).sum()
 }

@@ -1,9 +1,9 @@
-//! From `kill -9` of a server that had run for a while to its successor ready,
-//! beside the bare start of the same command line in the same environment:
+//! Time from `kill -9` of a server that had run for a while until its successor is
+//! ready, beside the bare start of the same command line in the same environment:
 //! `cargo bench --bench watch_crash [-- 30]`.
 //!
-//! One and the other in turn, a world of its own each round, as the next crash
-//! would have to wait for longer. "Ready" is the first 200 of `/health`, asked
+//! Measures one and the other in turn, each round in its own world, because the next
+//! crash would wait for longer. "Ready" is the first 200 of `/health`, asked
 //! every millisecond from outside. Prints a Markdown table.
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -22,7 +22,7 @@ use support::{Process, World, eventually};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// The first crash is made good at once if the start was a second ago.
+/// After a start a second ago, herdsman restarts the first crash at once.
 const A_WHILE: Duration = Duration::from_secs(2);
 
 fn main() {
@@ -45,7 +45,7 @@ fn main() {
     }
 }
 
-/// One of each, in milliseconds; nothing is left running.
+/// Measures one of each, in milliseconds, and stops every server.
 fn round() -> (f64, f64) {
     let world = World::new();
     world.tiny("crashes");

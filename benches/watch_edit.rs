@@ -1,4 +1,4 @@
-//! From the `rename(2)` of an edited definition to the `execve` of the new
+//! Time from the `rename(2)` of an edited definition to the `execve` of the new
 //! llama-server, with an idle old one: `cargo bench --bench watch_edit [-- 100]`.
 //!
 //! A watcher over twenty definitions, as many edits of the one that runs, each
@@ -27,7 +27,7 @@ use support::{World, eventually, free_port};
 /// The definitions beside the edited one.
 const OTHERS: usize = 19;
 
-/// When what happened after an edit was renamed into place.
+/// The times of the steps after the rename of an edit.
 struct Edit {
     dry_run: Duration,
     dry_run_ended: Duration,
@@ -35,7 +35,7 @@ struct Edit {
     started: Duration,
 }
 
-/// What the same takes with nothing around it.
+/// The floor of each step.
 struct Floor {
     fork_and_exec: Duration,
     dry_run: Duration,

@@ -1,9 +1,9 @@
-//! What a watcher with nothing to do costs: 100 definitions, 20 running
+//! Cost of a watcher with nothing to do: 100 definitions, 20 running
 //! servers, the default resync: `cargo bench --bench watch_idle [-- 60]`.
 //!
 //! CPU time of the process over that many seconds, and its memory at their
-//! end. Prints a Markdown table, beside what others need that keep 20 servers
-//! running (measured before, elsewhere).
+//! end. Prints a Markdown table, with the numbers of other programs that keep 20
+//! servers running (measured before, elsewhere).
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 mod measure;
@@ -20,10 +20,10 @@ use support::{World, eventually, get};
 const RUNNING: usize = 20;
 const STOPPED: usize = 80;
 
-/// What a file must have rested before it is not read again, and more.
+/// Longer than the time after which an unchanged file is not read again.
 const SETTLES: Duration = Duration::from_secs(5);
 
-/// CPU time over 60 s and resident memory of others at the same work.
+/// CPU time over 60 s and resident memory of other programs with the same task.
 const OTHERS: [(&str, &str, &str); 4] = [
     ("supervisord", "33 ms", "25 MB"),
     ("circus", "33 ms", "33 MB"),

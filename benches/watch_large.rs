@@ -1,11 +1,11 @@
-//! What one edit costs among 10,000 definitions:
+//! Cost of one edit among 10,000 definitions:
 //! `cargo bench --bench watch_large [-- 10000]`.
 //!
 //! An edit of a description, until it is in the database; and an edit of a
 //! running server's options, until the dry run of the new command line begins:
 //! by then the plan is made. Both less the debounce, with the watcher at rest
 //! before, beside a program that lists the directory and asks for the status
-//! of every file, twice: what tells that two readings agree. Prints a Markdown
+//! of every file, twice, to see that two readings agree. Prints a Markdown
 //! table.
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -87,7 +87,7 @@ fn look_twice(dir: &Path) -> Duration {
     monotonic() - before
 }
 
-/// How long it takes from the edit of a description to its record.
+/// Measures the time from the edit of a description to its record.
 fn describe(world: &World, database: &Connection, number: usize, round: usize) -> Duration {
     let (name, new) = (format!("model-{number:05}"), format!("edited {round}"));
     let text = usual_definition(number).replace(&format!("number {number}"), &new);
@@ -109,8 +109,8 @@ fn describe(world: &World, database: &Connection, number: usize, round: usize) -
     }
 }
 
-/// How long it takes from the edit of a running server's options to the dry
-/// run, and to the start.
+/// Measures the time from the edit of a running server's options to the dry run,
+/// and to the start.
 fn restart(world: &World, stamps: &Stamps, round: usize) -> (Duration, Duration) {
     stamps.clear();
     let before = rename(world, "running-1", &format!("{}seed = {round}\n", World::tiny_toml("tiny")));
@@ -119,7 +119,7 @@ fn restart(world: &World, stamps: &Stamps, round: usize) -> (Duration, Duration)
     (dry_run.at - before, start.at - before)
 }
 
-/// Puts the definition into place; when.
+/// Renames the definition into place and returns the time.
 fn rename(world: &World, name: &str, text: &str) -> Duration {
     let new = world.path().join("new.toml");
     fs::write(&new, text).unwrap();

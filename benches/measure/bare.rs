@@ -1,4 +1,4 @@
-//! A server as herdsman starts it, started with nothing around it.
+//! A server with herdsman's command line, started without herdsman.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -29,8 +29,7 @@ impl Server {
         }
     }
 
-    /// The same on another port, and nobody's: herdsman must not take it for
-    /// one of its own.
+    /// The same on another port and without markers: herdsman must not adopt it.
     pub fn stranger(mut self, port: u16) -> Self {
         let (from, to) = (self.port.to_string(), port.to_string());
         self.arguments.iter_mut().filter(|argument| **argument == from).for_each(|argument| argument.clone_from(&to));
@@ -39,7 +38,7 @@ impl Server {
         self
     }
 
-    /// What starts it, as herdsman does but for its log.
+    /// Returns the command that starts it as herdsman does, but without its log.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.arguments[0]);
         command.args(&self.arguments[1..]).env_clear().envs(self.environment.iter().map(|(n, v)| (n, v)));
@@ -51,7 +50,7 @@ impl Server {
 /// Asks the server on `port` every so often until it is ready.
 ///
 /// # Panics
-/// It is not within a minute.
+/// It is not ready within a minute.
 pub fn until_ready(port: u16, pause: Duration) {
     let start = Instant::now();
     while !get(port, "/health").is_ok_and(|(status, _)| status == 200) {

@@ -32,7 +32,7 @@ fn read(clock: libc::clockid_t) -> Duration {
     Duration::new(time.tv_sec.try_into().expect("seconds"), time.tv_nsec.try_into().expect("nanoseconds"))
 }
 
-/// A process whose end is awaited.
+/// A process to wait for.
 pub struct Ending(Option<std::os::fd::OwnedFd>);
 
 impl Ending {
@@ -44,7 +44,7 @@ impl Ending {
     /// When it ended.
     ///
     /// # Panics
-    /// It does not within a minute.
+    /// It does not end within a minute.
     pub fn wait(self) -> Duration {
         if let Some(pidfd) = self.0 {
             let minute = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };

@@ -27,7 +27,7 @@ pub fn floor_argument() -> Option<std::path::PathBuf> {
     (arguments.next()? == FLOOR).then(|| arguments.next().expect("--floor ARGUMENT").into())
 }
 
-/// How long `command` takes from spawn to exit, milliseconds.
+/// Returns how long `command` takes from spawn to exit, in milliseconds.
 ///
 /// # Panics
 /// It fails; its output is shown.
@@ -66,7 +66,7 @@ fn high_water(child: &Child) -> Option<u64> {
     status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse().ok())
 }
 
-/// The middle one; of an even number, the mean of the two in the middle.
+/// Returns the median; of an even number, the mean of the two in the middle.
 ///
 /// # Panics
 /// There are none.
@@ -85,13 +85,13 @@ pub fn p99(mut samples: Vec<f64>) -> f64 {
     samples[(samples.len() * 99).div_ceil(100) - 1]
 }
 
-/// The number on the command line, to measure less or more than usual; cargo
-/// passes `--bench` besides.
+/// Returns the number on the command line, to measure less or more than usual; cargo
+/// also passes `--bench`.
 pub fn asked_for(usual: usize) -> usize {
     std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(usual)
 }
 
-/// A definition of the usual size that runs nothing, of weights that are called
+/// Returns a definition of the usual size that runs nothing, with weights called
 /// `tiny`.
 pub fn usual_definition(number: usize) -> String {
     format!(

@@ -1,10 +1,10 @@
-//! A llama-server that tells when it is executed.
+//! A llama-server that reports when it is executed.
 //!
-//! Nothing is added to herdsman: it is given a llama-server that is this very
-//! program, which sends the time and its pid through a socket and then executes
-//! the real one in its place, with the same arguments and environment. The time
-//! is read at the beginning of `main`, so it is late by what the program takes
-//! to be loaded; [`Stamps::loading`] measures that together with the fork.
+//! herdsman itself is unchanged: it runs a llama-server that is this very program,
+//! which sends the time and its pid through a socket and then executes the real
+//! one in its place, with the same arguments and environment. It reads the time at
+//! the beginning of `main`, so the stamp is late by the time that the program takes
+//! to load; [`Stamps::loading`] measures that together with the fork.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;

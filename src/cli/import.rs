@@ -25,7 +25,7 @@ pub struct ImportArgs {
 enum SourceArgs {
     /// Import the models of a llama-swap configuration.
     LlamaSwap {
-        /// Its config.yaml, or directories of such files (`-config-dir`).
+        /// config.yaml of llama-swap, or a directory of such files (`-config-dir`).
         #[arg(required = true, value_name = "FILE")]
         files: Vec<String>,
         #[command(flatten)]
@@ -33,13 +33,13 @@ enum SourceArgs {
     },
     /// Import the models of a llama-server that runs as a router.
     Preset {
-        /// Its --models-preset, an INI file.
+        /// --models-preset of the router, an INI file.
         #[arg(required_unless_present_any = ["dir", "cache"])]
         file: Option<String>,
-        /// Its --models-dir: import the models in it, too.
+        /// --models-dir of the router: also import the models in it.
         #[arg(long, value_name = "DIR")]
         dir: Option<String>,
-        /// Its download cache (LLAMA_CACHE or ~/.cache/huggingface/hub): import the models in it, too.
+        /// Download cache of the router (LLAMA_CACHE or ~/.cache/huggingface/hub): also import its models.
         #[arg(long, value_name = "DIR")]
         cache: Option<String>,
         #[command(flatten)]

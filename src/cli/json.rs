@@ -1,8 +1,8 @@
 //! Plans and results as programs read them.
 //!
-//! `format_version` grows when a field changes its meaning or goes; new fields
+//! `format_version` grows when a field changes its meaning or disappears; new fields
 //! may appear at any time. The schema is `schema/reconcile.v1.json`, and a test
-//! holds every kind of document against it.
+//! checks every kind of document against it.
 
 use std::collections::BTreeMap;
 
@@ -81,7 +81,7 @@ pub(super) struct JsonDiagnostic {
 }
 
 impl Document {
-    /// An empty one, to add passes to.
+    /// Returns an empty document, to add passes to.
     pub(super) fn new() -> Self {
         Self {
             format_version: FORMAT_VERSION,
@@ -97,7 +97,7 @@ impl Document {
         }
     }
 
-    /// The document of a dry run.
+    /// Returns the document of a dry run.
     pub(super) fn plan(seen: &Pass, exit: Exit) -> Self {
         let actions = seen.plan.actions.iter().map(|a| JsonAction {
             model: a.model.clone(),
@@ -133,7 +133,7 @@ impl Document {
         }));
     }
 
-    /// Adds how it ended.
+    /// Adds the state after the last pass.
     pub(super) fn finish(mut self, last: &Pass, exit: Exit) -> Self {
         self.exit_code = exit.code();
         self.waiting.clone_from(&last.plan.waiting);
@@ -150,7 +150,7 @@ impl Document {
         self.failures().next().is_some()
     }
 
-    /// The failed actions, for people.
+    /// Returns the failed actions, in words.
     pub(super) fn failures(&self) -> impl Iterator<Item = String> {
         self.actions.iter().filter_map(|a| match &a.outcome {
             Some(JsonOutcome::Failed(why)) => Some(format!("{} {}: {why}", a.action.as_str(), a.model)),
@@ -186,7 +186,7 @@ impl Document {
     }
 }
 
-/// A problem for programs.
+/// Returns a problem as programs read it.
 pub(super) fn diagnostic(from: &Diagnostic) -> JsonDiagnostic {
     let position = from.position();
     JsonDiagnostic {
@@ -202,7 +202,7 @@ pub(super) fn diagnostic(from: &Diagnostic) -> JsonDiagnostic {
 /// Prints a document and a newline.
 ///
 /// # Errors
-/// It cannot be written.
+/// Standard output cannot be written.
 pub(super) fn print<T: Serialize>(document: &T) -> anyhow::Result<()> {
     output::print(format_args!("{}\n", serde_json::to_string_pretty(document)?))
 }

@@ -28,9 +28,9 @@ pub(super) const MARKER: &str = "<!-- herdsman plan -->";
 const LONGEST_COMMENT: usize = 65_536;
 /// Bytes kept free for the end, which closes sections and counts what was left out.
 const RESERVED: usize = 512;
-/// A list that is longer is folded up.
+/// A longer list is folded.
 const LONGEST_LIST: usize = 10;
-/// Reasons of one model; of more, only the number.
+/// The most reasons to list per model; of more, only the number.
 const MOST_REASONS: usize = 10;
 /// The longest value, in characters: paths are seldom longer.
 const LONGEST_VALUE: usize = 120;
@@ -49,7 +49,7 @@ const ORDER: [ActionKind; 7] = [
     ActionKind::Adopt,
 ];
 
-/// The plan, and the problems of definition files.
+/// Renders the plan and the problems of definition files.
 pub(super) fn plan(plan: &Plan, now: Timestamp, diagnostics: &[Diagnostic]) -> String {
     let mut comment =
         Comment::new(&format!("{MARKER}\n### {}\n", render::summary(plan).trim_end().trim_end_matches('.')));
@@ -57,8 +57,8 @@ pub(super) fn plan(plan: &Plan, now: Timestamp, diagnostics: &[Diagnostic]) -> S
         comment.section("Refused", vec![refused(refusal)]);
     }
     for (severity, title) in [(Severity::Error, "problem"), (Severity::Warning, "warning")] {
-        let told = diagnostics.iter().filter(|d| d.severity == severity).map(problem).collect::<Vec<_>>();
-        comment.section(&format!("{} in definitions", count(told.len(), title)), told);
+        let problems = diagnostics.iter().filter(|d| d.severity == severity).map(problem).collect::<Vec<_>>();
+        comment.section(&format!("{} in definitions", count(problems.len(), title)), problems);
     }
     for kind in ORDER {
         let actions = plan.actions.iter().filter(|action| action.kind == kind).map(action).collect::<Vec<_>>();
@@ -91,7 +91,7 @@ fn waiting(waiting: &Waiting, now: Timestamp) -> String {
     entry(waiting.model.as_str(), std::iter::once(on).chain(waiting.reasons.iter().map(reason)).collect())
 }
 
-/// One reason stands beside the model, several below it.
+/// Renders one reason beside the model, several below it.
 fn entry(model: &str, mut reasons: Vec<String>) -> String {
     let more = reasons.len().saturating_sub(MOST_REASONS);
     reasons.truncate(MOST_REASONS);
@@ -109,7 +109,7 @@ fn entry(model: &str, mut reasons: Vec<String>) -> String {
     entry
 }
 
-/// A reason with shortened values, and the place it comes from.
+/// Renders a reason with shortened values, and its place.
 fn reason(reason: &Reason) -> String {
     let mut brief = reason.clone();
     let shorten = |value: &mut String| *value = shortened(value, LONGEST_VALUE).into_owned();
@@ -155,7 +155,7 @@ fn refused(refusal: &GuardRefusal) -> String {
     entry
 }
 
-/// Text as a code span on one line.
+/// Renders text as a code span on one line.
 fn code(text: &str) -> String {
     let text: String = text.chars().map(shown).collect();
     let longest_run = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
@@ -166,7 +166,7 @@ fn code(text: &str) -> String {
     format!("{fence}{pad}{text}{pad}{fence}")
 }
 
-/// What ends a line, hides or turns text around is spelt out.
+/// Spells out characters that end a line, hide text or reverse it.
 fn shown(c: char) -> Cow<'static, str> {
     let hides = matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     match c {
@@ -176,7 +176,7 @@ fn shown(c: char) -> Cow<'static, str> {
     }
 }
 
-/// At most `longest` characters: the middle is left out.
+/// Shortens text to at most `longest` characters: leaves out the middle.
 fn shortened(text: &str, longest: usize) -> Cow<'_, str> {
     let length = text.chars().count();
     if length <= longest {
@@ -187,7 +187,7 @@ fn shortened(text: &str, longest: usize) -> Cow<'_, str> {
     head.chain(['…']).chain(text.chars().skip(length - last)).collect::<String>().into()
 }
 
-/// A comment on its way, which takes entries until it is full.
+/// A comment under construction, which takes entries until it is full.
 struct Comment {
     text: String,
     left_out: usize,
@@ -198,13 +198,13 @@ impl Comment {
         Self { text: head.to_owned(), left_out: 0 }
     }
 
-    /// Adds a list under a title; folded up if it is long.
+    /// Adds a list under a title, folded if it is long.
     fn section(&mut self, title: &str, entries: Vec<String>) {
         if entries.is_empty() {
             return;
         }
         let folded = entries.len() > LONGEST_LIST;
-        // The lines around what is folded up are no Markdown without blank ones.
+        // Markdown inside the fold needs blank lines around it.
         let (open, close) = if folded {
             (format!("\n<details><summary><b>{title}</b></summary>\n\n"), "\n</details>\n")
         } else {
@@ -217,8 +217,7 @@ impl Comment {
         self.text.push_str(&open);
         let _ = writeln!(self.text, "{first}");
         for entry in &entries[1..] {
-            // One that is too long leaves room for shorter ones, whose order
-            // would then say something else.
+            // Later, shorter entries stay out as well, so that the order remains true.
             if self.left_out == 0 && self.takes(entry.len() + close.len()) {
                 let _ = writeln!(self.text, "{entry}");
             } else {

@@ -288,11 +288,11 @@ impl Passes for Run<'_> {
 fn tell(host: &mut Host, notify: Option<&Notify>, state: &StateDir) {
     let now = || Timestamp(jiff::Timestamp::now().as_millisecond());
     let Some(database) = host.database_mut() else { return };
-    let told = match notify {
+    let sent = match notify {
         Some(notify) => last_call::deliver(database, notify, state, now),
         None => last_call::nobody(database, now()),
     };
-    match told {
+    match sent {
         Ok(notices) => notices.iter().for_each(complain),
         Err(error) => {
             complain(format_args!("notifications not sent: {error}; the next `herdsman reconcile` retries them"))

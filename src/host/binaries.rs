@@ -66,8 +66,8 @@ type Usable = (Binary, Arc<Catalogue>);
 type Answer = Arc<(Result<Heard, BinaryProblem>, AtomicBool)>;
 
 impl Binaries {
-    /// Those that definitions name, and `default`. What is learnt of their options
-    /// lies in `cache`, and is added to if this may `write`.
+    /// Those that definitions name, and `default`. Their options are cached in `cache`,
+    /// which grows only if this may `write`.
     pub fn new(default: Option<String>, cache: PathBuf, write: bool) -> Self {
         let bell = Bell::default();
         Self {

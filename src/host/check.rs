@@ -1,6 +1,6 @@
-//! Whether command lines would start: weights that are there, and options that
-//! llama-server accepts. Each takes a dry run of llama-server, made beside the
-//! passes: one that does not end keeps only its own model waiting.
+//! Whether command lines would start: the weights exist, and llama-server accepts the
+//! options. Each check is a dry run of llama-server beside the passes: one that
+//! does not end delays only its own model.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -28,7 +28,7 @@ pub enum Deployed {
 /// definition edited.
 ///
 /// # Errors
-/// There is no repository, or Git does not read it.
+/// There is no repository, or Git cannot read it.
 pub fn deployed(dir: &Path, revision: Option<&str>, wanted: &str) -> Result<Deployed, RevisionError> {
     let name = revision.unwrap_or("HEAD");
     let no_repository = || RevisionError::NoRepository { revision: name.to_owned(), dir: dir.to_owned() };

@@ -1,5 +1,5 @@
-//! The llama-servers of this machine, for commands that make no pass: asked
-//! directly, and each waited for.
+//! The llama-servers of this machine, for commands that make no pass: they ask
+//! directly and wait for each.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use crate::owner::policy::Policy;
 /// Longer than any of them has to answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The llama-servers of this machine. Nothing is written of what they say.
+/// The llama-servers of this machine. Their answers are not cached.
 pub struct LlamaServers(Binaries);
 
 impl LlamaServers {
     /// Those that definitions name, and `default`, as far as `policy` lets them
-    /// be run. What was learnt of them before lies in `cache`.
+    /// be run. Earlier answers are in `cache`.
     #[must_use]
     pub fn new(default: Option<&str>, cache: PathBuf, policy: Option<Arc<Policy>>) -> Self {
         let mut binaries = Binaries::new(default.map(str::to_owned), cache, false);

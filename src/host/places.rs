@@ -1,4 +1,4 @@
-//! Where everything is on this machine, and what ends a pass there.
+//! The paths that herdsman uses on this machine, and the errors that end a pass.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::owner::policy::{Policy, PolicyError, PolicySource};
 use crate::state::{StateDir, StateError};
 use crate::sys::trust::{self, Untrusted};
 
-/// Where everything is.
+/// The paths.
 #[derive(Clone, Debug)]
 pub struct Places {
     /// The definitions, as the user named the directory.
@@ -50,16 +50,16 @@ impl Places {
         trust::require(&definition::absolute(&working_directory(), self.state.path()), &[])
     }
 
-    /// Refuses, as root, a database that others can change. The mode of one that
-    /// was named is its owner's; but whoever can make files beside it can write
-    /// to it, for SQLite takes up a `-wal` or `-journal` that it finds.
+    /// Refuses, as root, a database that other users can change. The mode of the file
+    /// is its owner's business, but a user who can create files beside it can write
+    /// to it: SQLite replays a `-wal` or `-journal` that it finds.
     fn require_trusted_database(&self, policy: Option<&Policy>) -> Result<(), Untrusted> {
         let owners = policy.map_or(&[][..], Policy::owners);
         trust::require_directory_of(&definition::absolute(&working_directory(), &self.database), owners)
     }
 }
 
-/// What ends a pass on this machine.
+/// An error that ends a pass on this machine.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// The definitions cannot be read.
@@ -74,7 +74,7 @@ pub enum HostError {
     /// The commit they are in cannot be read.
     #[error(transparent)]
     Revision(#[from] RevisionError),
-    /// The database can be neither read nor written.
+    /// The database cannot be read or written.
     #[error(transparent)]
     Database(#[from] DatabaseError),
     /// The processes cannot be listed.
@@ -83,7 +83,7 @@ pub enum HostError {
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
-    /// A command that only looks was about to write: a defect of herdsman.
+    /// A read-only command was about to write: a bug in herdsman.
     #[error("a read-only command was about to write; this is a bug, please report it")]
     ReadOnly,
 }

@@ -132,7 +132,7 @@ impl Store {
         Ok(result?)
     }
 
-    /// The database, to write what is no record.
+    /// Returns the database for writes other than records.
     pub fn for_writing(&mut self) -> Result<&mut Database, HostError> {
         match &mut self.access {
             Access::Write(Some(database)) => Ok(database),

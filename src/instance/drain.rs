@@ -1,19 +1,18 @@
-//! When a draining server is asked for its slots.
+//! When to ask a draining server for its slots.
 //!
-//! A server that is asked for `/slots` more often than once a second does not
-//! notice that the client of a plain request has left, and works on for nobody:
-//! each answer begins anew the second after which it looks at its client. So it
-//! is asked
+//! A server that answers `/slots` more often than once a second does not notice that
+//! the client of a plain request has left, and works on for nobody: each answer
+//! restarts the second after which it checks its client. So herdsman asks
 //! - at once, the first time;
 //! - at once, when it has closed a connection that it held when it was asked:
 //!   a request may be over, whether it was answered or its client left. The
 //!   slot is free a little later, so it is asked again soon, then ever later;
 //! - else every [`Busy::ASKED_EVERY`].
 //!
-//! In between, what it answered last stands. That is shared with every other
-//! herdsman of the state directory through a file, since the server cannot tell
-//! one asker from two. Who makes a pass holds its lock, so there is one writer.
-//! The file is a cache: without it each herdsman keeps to the rule by itself.
+//! In between, the last answer stands. Every other herdsman of the state directory
+//! shares it through a file, because the server cannot distinguish them. A pass
+//! holds its lock, so there is one writer. The file is a cache: without it each
+//! herdsman follows the rule on its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;

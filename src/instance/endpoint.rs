@@ -31,7 +31,7 @@ pub(super) struct Endpoint {
     key: Option<String>,
 }
 
-/// A server that can be asked.
+/// A server that accepts requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
     /// The socket it owns.

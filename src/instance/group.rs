@@ -27,7 +27,7 @@ pub(super) struct Member {
     /// Where it can be reached, if it owns the socket of its endpoint.
     pub target: Option<Target>,
     /// Its command line names its spec: it is a server, or starts one.
-    is_told: bool,
+    names_its_spec: bool,
 }
 
 /// Who of a group is the instance, by index.
@@ -67,7 +67,7 @@ pub(super) fn groups(members: Vec<Member>) -> Vec<Vec<Member>> {
 /// Who of a group is the instance; `None`: none of them can serve.
 ///
 /// One that was ready and whose process is gone has ended, unless another of
-/// its processes owns the socket: whoever only waits does not hide a crash.
+/// its processes owns the socket: a process that only waits does not hide a crash.
 pub(super) fn roles(group: &[Member], recorded: Option<&InstanceRecord>) -> Option<Roles> {
     let order = |index: &usize| {
         let is_elsewhere = recorded.is_some_and(|record| group[*index].endpoint.port != record.port);
@@ -85,7 +85,7 @@ pub(super) fn roles(group: &[Member], recorded: Option<&InstanceRecord>) -> Opti
     let was_ready = recorded.is_some_and(|record| record.ready.is_some());
     let may_serve = |index: &usize| {
         let member = &group[*index];
-        let is_hopeful = member.is_told || member.marked.leads && process.is_none();
+        let is_hopeful = member.names_its_spec || member.marked.leads && process.is_none();
         is_recorded(index) || is_hopeful && !was_ready
     };
     let tops = (0..group.len()).filter(|index| top(group, *index) == *index);
@@ -106,7 +106,7 @@ impl Member {
         let line = process::command_line_of_instance(marked.pid).unwrap_or_default();
         Self {
             endpoint: Endpoint::read(&line, &marked.environment),
-            is_told: process::has_word(&line, &marked.spec.0),
+            names_its_spec: process::has_word(&line, &marked.spec.0),
             sockets: BTreeSet::new(),
             target: None,
             marked,

@@ -1,7 +1,7 @@
 //! Asks running servers, all of them at once.
 //!
-//! Only sockets that an instance is known to own are asked, so a certificate
-//! is not what tells one server from another and self-signed ones are fine.
+//! Only sockets that an instance is known to own are asked, so certificates need
+//! not identify servers, and self-signed ones are fine.
 //! Nothing goes through a proxy or follows a redirect, no connection is kept
 //! (each one holds a thread of the server), and no answer is read without a
 //! bound.
@@ -47,7 +47,7 @@ impl Http {
         Ok(Self { runtime, client: builder().build().map_err(HostError::Client)? })
     }
 
-    /// What each server answers to `/health`, in the order asked.
+    /// Returns the answer of each server to `/health`, in the order asked.
     pub fn health(&self, targets: Vec<Target>) -> Vec<Health> {
         reach(Point::HealthAsk);
         let answers = self.ask(targets, health, || Health::Unanswered("the request failed".to_owned()));
@@ -74,7 +74,7 @@ impl Http {
     /// Whether somebody listens on the unix socket `path`.
     pub fn listens(&self, path: &std::path::Path) -> bool {
         let connect = async { tokio::time::timeout(TIMEOUT, tokio::net::UnixStream::connect(path)).await };
-        // Only a refusal says that nobody does: a full backlog is an error too.
+        // Only a refusal proves that nobody listens: a full backlog is an error, too.
         !matches!(self.runtime.block_on(connect), Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused)
     }
 

@@ -1,4 +1,4 @@
-//! A process that somebody else started, as it was when it started.
+//! A process that herdsman did not start, as it was at its start.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::marker::Environment;
 use super::process::{self, Stat};
 
-/// What `/proc` tells of a process.
+/// What `/proc` shows of a process.
 #[derive(Debug)]
 pub struct Look {
     /// Its command line.
@@ -61,7 +61,7 @@ pub fn is_same_file(pid: i32, path: &str) -> bool {
 /// Looks at the process `pid`. What is not UTF-8 is read lossily.
 ///
 /// # Errors
-/// `NotFound`: there is no such process, or it is a zombie. `PermissionDenied`:
+/// `NotFound`: the process does not exist, or is a zombie. `PermissionDenied`:
 /// it belongs to another user.
 pub fn look(pid: i32) -> io::Result<Look> {
     let gone = || io::Error::from(io::ErrorKind::NotFound);

@@ -76,7 +76,7 @@ impl Environment {
             .map(OsStr::from_bytes)
     }
 
-    /// Every variable, lossily where it is no text.
+    /// Every variable, lossily where it is not text.
     pub fn entries(&self) -> BTreeMap<String, String> {
         let mut entries = BTreeMap::new();
         for entry in self.0.split(|&b| b == 0) {

@@ -141,7 +141,7 @@ impl Host {
         })
     }
 
-    /// What marks our instances.
+    /// The id that marks our instances.
     #[must_use]
     pub fn state_id(&self) -> &str {
         &self.state_id

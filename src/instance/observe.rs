@@ -30,13 +30,12 @@ use crate::model::{
 };
 
 /// How long a look waits for processes that are on their way out: the kernel
-/// takes their memory and threads apart, and only then tells how they ended.
+/// frees their memory and threads first, and only then reports how they ended.
 const DYING: Duration = Duration::from_millis(500);
 
 impl Host {
-    /// Looks once at everything. `recorded` is what SQLite remembers: it tells
-    /// unknown from absent, and whose deaths to explain from the files
-    /// `<logs>/<model>.log`.
+    /// Looks once at everything. `recorded` are the records: they separate unknown
+    /// from absent, and say whose deaths to explain from `<logs>/<model>.log`.
     ///
     /// # Errors
     /// [`HostError`] when `/proc` as a whole cannot be read: then nothing is
@@ -97,7 +96,7 @@ impl Host {
         death::explain(&logs.join(format!("{}.log", record.model)), &record.id, known)
     }
 
-    /// What each instance says it serves, in the order given; all are asked at
+    /// Returns what each instance says it serves, in the order given; asks all at
     /// once.
     pub fn served(&mut self, instances: &[&Instance]) -> Vec<Served> {
         let targets = self.targets(instances);
@@ -105,7 +104,7 @@ impl Host {
             .unwrap_or_else(|_| vec![Served::Unanswered; instances.len()])
     }
 
-    /// Where each instance can be asked now, if it lives and owns its socket.
+    /// Returns where each instance can be reached now, if it lives and owns its socket.
     pub(super) fn targets(&self, instances: &[&Instance]) -> Vec<Option<Target>> {
         let endpoint = |instance: &&Instance| {
             let &ProcessId { pid, start_ticks, .. } = instance.handle.process();
@@ -119,7 +118,7 @@ impl Host {
         endpoints.into_iter().map(|endpoint| endpoint.and_then(target)).collect()
     }
 
-    /// Asks those that can be asked; the others get `without`.
+    /// Asks those that can be reached; the others get `without`.
     pub(super) fn ask<T: Clone>(
         &mut self,
         targets: Vec<Option<Target>>,
@@ -224,7 +223,7 @@ impl Host {
         match process::is_alive(recorded.pid, recorded.start_ticks) {
             Ok(true) if process::is_exiting(recorded.pid) => !ends(recorded.pid, recorded.start_ticks, patience),
             Ok(true) => match Environment::of(recorded.pid) {
-                // Markers of ours would have been seen, but for a change of mind since the scan.
+                // The scan would have seen our markers, unless the process has changed since.
                 Ok(environment) => environment.text(STATE).is_none_or(|state| state == self.state_id),
                 Err(error) => !process::is_gone(&error),
             },

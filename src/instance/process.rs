@@ -1,7 +1,7 @@
 //! One process, read from `/proc/PID`.
 //!
 //! Every reader here answers for the moment it ran; a process may vanish
-//! between two of them, which [`is_gone`] tells from a real error. Formats:
+//! between two of them, which [`is_gone`] distinguishes from a real error. Formats:
 //! proc(5).
 
 use std::fs::File;
@@ -129,7 +129,7 @@ pub(super) fn command_line(pid: i32) -> io::Result<Vec<u8>> {
 }
 
 /// Whether `word` is an argument of the process; not, if that cannot be read.
-pub(super) fn is_told(pid: i32, word: &str) -> bool {
+pub(super) fn has_argument(pid: i32, word: &str) -> bool {
     command_line(pid).is_ok_and(|line| has_word(&line, word))
 }
 

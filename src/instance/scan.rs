@@ -1,7 +1,7 @@
 //! Looks through `/proc` for processes of instances.
 //!
-//! Whatever runs as our user and carries the markers belongs to an instance,
-//! whoever its parent is and in whichever session it is: children inherit the
+//! Every process that runs as our user and carries the markers belongs to an
+//! instance, whatever its parent and session: children inherit the
 //! markers, and a wrapper may leave a server behind that only its markers
 //! identify. [`super::group`] decides which of them serves.
 //!
@@ -99,7 +99,7 @@ pub(super) fn unreadable() -> io::Result<Vec<u64>> {
 ///
 /// # Errors
 /// What might be an instance could not be read for want of descriptors or
-/// memory: nothing may be made of not having seen it.
+/// memory: that it was not seen proves nothing.
 fn read(pid: i32) -> io::Result<Option<(Stat, Option<Environment>)>> {
     let Some(stat) = Stat::of(pid)?.filter(|stat| !stat.is_dead()) else { return Ok(None) };
     match Environment::of(pid) {
@@ -129,7 +129,7 @@ impl Scan {
         let leads = stat.session == pid;
         if state != state_id {
             if let (Some(definition), Some(model)) = (environment.text(DEFINITION), environment.text(MODEL))
-                && (leads || environment.text(SPEC).is_some_and(|spec| process::is_told(pid, spec)))
+                && (leads || environment.text(SPEC).is_some_and(|spec| process::has_argument(pid, spec)))
             {
                 self.foreign.insert(definition.to_owned(), (model.to_owned(), pid));
             }

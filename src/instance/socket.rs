@@ -1,4 +1,4 @@
-//! Who listens where.
+//! Which process listens on which socket.
 //!
 //! The kernel lists listening sockets by inode ([`sock_diag`]; where that is
 //! forbidden `/proc/net/tcp`, `tcp6`; `/proc/net/unix`) and a process's
@@ -19,7 +19,7 @@ use super::{process, sock_diag};
 pub(super) struct Listening {
     /// Every TCP socket.
     pub tcp: BTreeMap<u64, SocketAddr>,
-    /// Every unix socket, or none when nobody asked for one.
+    /// Every unix socket, or none if they were not read.
     pub unix: BTreeMap<u64, PathBuf>,
 }
 
@@ -31,7 +31,7 @@ impl Listening {
         Ok(Self { tcp: tcp_listeners()?, unix })
     }
 
-    /// The TCP ports somebody listens on.
+    /// The TCP ports in use.
     pub fn ports(&self) -> BTreeSet<u16> {
         self.tcp.values().map(SocketAddr::port).collect()
     }
@@ -75,7 +75,7 @@ pub(super) fn sockets_of(pid: i32) -> BTreeSet<u64> {
         .collect()
 }
 
-/// Who listens on a port.
+/// The process that listens on a port.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Holder {
     /// This process.
@@ -97,7 +97,7 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Who listens on `port`; `None` when nobody does.
+/// Returns the process that listens on `port`; `None` if there is none.
 pub(super) fn holder(port: u16) -> io::Result<Option<Holder>> {
     let tcp = tcp_listeners()?;
     let inodes: BTreeSet<u64> = tcp.into_iter().filter(|(_, address)| address.port() == port).map(|(i, _)| i).collect();

@@ -1,5 +1,5 @@
-//! Starts an instance: in a session of its own, with its own log, and with
-//! nothing of herdsman's but a choice of variables.
+//! Starts an instance: in its own session, with its own log, and with only a choice
+//! of herdsman's variables.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -88,8 +88,8 @@ impl SpawnError {
 }
 
 impl Host {
-    /// Starts an instance and returns who it is. It is not ready yet, and may
-    /// be dead already: the next look tells.
+    /// Starts an instance and returns its identity. It is not ready yet, and may be
+    /// dead already: the next look shows.
     ///
     /// # Errors
     /// [`SpawnError`]; then no process is left.
@@ -188,7 +188,7 @@ fn make_parent(file: &Path) -> io::Result<()> {
 fn open_log(launch: &Launch) -> io::Result<File> {
     reach(Point::LogOpen);
     make_parent(&launch.log)?;
-    // Its reader would be waited for.
+    // Opening a pipe would wait for its reader.
     if std::fs::metadata(&launch.log).is_ok_and(|log| log.file_type().is_fifo()) {
         return Err(io::Error::other("it is a named pipe"));
     }

@@ -1,8 +1,8 @@
 //! Stops instances, all at once: SIGTERM, two seconds, SIGKILL, confirmed
 //! gone. Then SIGKILL for every other process that carries their markers.
 //!
-//! A busy server must have been drained before: SIGTERM aborts its streams
-//! and then waits for the clients. Identity is checked after the pidfd was
+//! A busy server must have drained before: SIGTERM aborts its streams and then
+//! waits for the clients. Identity is checked after the pidfd was
 //! opened and before the first signal, which goes through that pidfd.
 
 use std::collections::BTreeMap;
@@ -78,10 +78,10 @@ struct Stopping<'a> {
 }
 
 impl Host {
-    /// Stops every target and confirms that it is gone, with everything else
-    /// that carries its markers or is in its session; takes 17 s at most, for
-    /// all together. One that is gone already, or whose pid belongs to a later
-    /// process, is stopped. The answers are in the order of the targets.
+    /// Stops every target and confirms that it is gone, with everything else that
+    /// carries its markers or is in its session; takes 17 s at most for all
+    /// together. One that is already gone, or whose pid belongs to a later process,
+    /// counts as stopped. The results are in the order of the targets.
     ///
     /// # Errors
     /// [`StopError`] for each that may still live; the others were stopped.

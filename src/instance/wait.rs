@@ -115,7 +115,7 @@ impl Watch {
         Self { model: model.clone(), process: process.clone(), health: health.clone(), pidfd, asked: None }
     }
 
-    /// Whether it is to be asked, and it, or a process below it, has a socket
+    /// Whether it must be asked, and it, or a process below it, has a socket
     /// that was not found yet.
     fn lacks_target(&self) -> bool {
         let unknown = self.asked.as_ref().is_some_and(|asked| asked.target.is_none());
@@ -159,7 +159,7 @@ impl Host {
     }
 
     /// Blocks until something about `watched` may have changed (one exits, or
-    /// answers otherwise than when it was seen), requests of one that drains may
+    /// changes its answer), requests of one that drains may
     /// have ended, a bell rings, or the time is over. An exit is noticed at once,
     /// an answer after 5 ms at first and 200 ms later on, the end of a request
     /// after 50 ms.
@@ -190,7 +190,7 @@ impl Host {
         }
     }
 
-    /// Those of the asked that answer otherwise than when they were seen. The
+    /// Returns those of the asked whose answer has changed. The
     /// kernel's list of sockets is read only for those that hold a socket and
     /// were not found in it yet.
     fn answers(&mut self, watched: &mut Watched) -> Result<Vec<ModelName>, HostError> {

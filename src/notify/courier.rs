@@ -99,7 +99,7 @@ impl Couriers {
         let Some(courier) = self.couriers.get_mut(index) else { return Ok(None) };
         courier.receive(now);
         if let Some((delivery, how)) = &courier.over {
-            // Kept until it is recorded: it must not be delivered anew meanwhile.
+            // Kept until it is recorded, so that it is not delivered again meanwhile.
             database.settle_delivery(delivery.number, how, now)?;
             courier.over = None;
         }

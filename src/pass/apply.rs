@@ -27,11 +27,11 @@ use crate::plan::{Action, ActionKind, Finding, Plan, Step};
 pub struct Outcome {
     /// The model.
     pub model: ModelName,
-    /// What was to be done.
+    /// The kind of action.
     pub kind: ActionKind,
-    /// Only its beginning was: it drains now.
+    /// Only its beginning happened: the server drains now.
     pub only_begun: bool,
-    /// Why it was not.
+    /// Why it failed.
     pub result: Result<(), String>,
     /// How long it took.
     pub took: Duration,
@@ -68,7 +68,7 @@ struct Pass<'w, W> {
     outcomes: BTreeMap<ModelName, Outcome>,
 }
 
-/// An action on its way.
+/// An action in progress.
 struct Run<'p> {
     action: &'p Action,
     left: VecDeque<&'p Step>,
@@ -95,7 +95,7 @@ impl<'p> Run<'p> {
     }
 }
 
-/// How far an action goes by itself.
+/// How far an action goes before it waits for others.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reach {
     /// To its first stop, or a start that comes after somebody's stop.

@@ -19,16 +19,16 @@ use crate::model::{
 };
 use crate::plan::{Action, Answers, Input, Limits, Plan, Planner, Question};
 
-/// How often the planner may ask before it has to do with what it knows. Each
-/// kind of question is asked once, and one may lead to another.
+/// How often the planner may ask before it must plan with what it knows. It asks
+/// each kind of question once, and one may lead to another.
 const ROUNDS: usize = 11;
 
 /// What a pass is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goal {
-    /// Everything as the definitions say.
+    /// Bring every model in sync with its definition.
     Definitions,
-    /// Every instance stopped.
+    /// Stop every instance.
     Down,
 }
 
@@ -61,17 +61,17 @@ impl<'a> Order<'a> {
 pub struct Pass {
     /// When it looked.
     pub now: Timestamp,
-    /// What the files say; `None` for [`Goal::Down`].
+    /// The definitions; `None` for [`Goal::Down`].
     pub desired: Option<Arc<Desired>>,
-    /// What SQLite remembered before it.
+    /// The records before the pass.
     pub records: Arc<Records>,
-    /// What runs.
+    /// The running instances.
     pub observed: Observed,
-    /// What was asked, and is the answer.
+    /// What the planner asked, with the answers.
     pub answers: Answers,
-    /// What was to be done.
+    /// The plan.
     pub plan: Plan,
-    /// What became of it; empty for a dry run.
+    /// The outcome of each action; empty for a dry run.
     pub outcomes: Vec<Outcome>,
 }
 
@@ -99,8 +99,8 @@ pub fn read<W: Source + Ledger>(world: &mut W, goal: Goal) -> Result<Read, W::Er
     Ok((desired, world.records()?))
 }
 
-/// Makes a pass. It never waits for a model: what loads or drains is looked
-/// at again by the next one.
+/// Makes a pass. It never waits for a model: the next pass looks again at what
+/// loads or drains.
 ///
 /// # Errors
 /// The definitions, the records or the instances cannot be read, or nothing
@@ -109,8 +109,8 @@ pub fn pass<W: World>(world: &mut W, goal: Goal, order: Order<'_>) -> Result<Pas
     pass_if(world, |world| read(world, goal), order, |_, _| Ok(()))
 }
 
-/// Makes a pass over what `read` reads, which does nothing unless `approve` lets
-/// it: asked once, with everything the pass rests on, before its first effect.
+/// Makes a pass over what `read` reads, but changes nothing unless `approve` agrees:
+/// it is asked once, before the first effect, with everything the pass rests on.
 ///
 /// # Errors
 /// As [`pass`], and what `approve` says.

@@ -1,4 +1,4 @@
-//! When to make the next pass: pure, so that hours of it are tested in no time.
+//! When to make the next pass: pure, so that a test covers hours in no time.
 //!
 //! - What comes in bursts (files, another program's writes) is waited out: a
 //!   pass comes once it has been quiet for the debounce time, or
@@ -29,7 +29,7 @@ impl Pace {
     }
 }
 
-/// What is to be done, and when. Every time is one of a monotonic clock that the
+/// The causes of the next passes, and when they are due. Every time is one of a monotonic clock that the
 /// caller reads: a system clock that is set changes nothing.
 #[derive(Debug)]
 pub struct Agenda {
@@ -38,7 +38,7 @@ pub struct Agenda {
     marked: BTreeSet<Cause>,
     /// Events that come in bursts: which, and when the first and last came.
     bursts: BTreeMap<Cause, (Duration, Duration)>,
-    /// What the last pass asked for.
+    /// The timers that the last pass set.
     timers: BTreeMap<Cause, Duration>,
     resync: Duration,
 }
@@ -48,12 +48,12 @@ pub struct Agenda {
 pub struct Due {
     /// Why.
     pub causes: Causes,
-    /// The files are being changed right now: they are not to be read.
+    /// The files are changing right now and must not be read.
     pub files_restless: bool,
 }
 
 impl Agenda {
-    /// An agenda on which everything is to be looked at now.
+    /// Returns an agenda with a first pass due now.
     #[must_use]
     pub fn new(pace: Pace, now: Duration) -> Self {
         let (marked, timers) = (BTreeSet::from([Cause::Started]), BTreeMap::new());
@@ -80,7 +80,7 @@ impl Agenda {
         bursts.chain(self.timers.values().copied()).chain([self.resync]).min().unwrap_or_default()
     }
 
-    /// The pass that is due, if one is. What made it is done with.
+    /// Takes the pass that is due, if any, with its causes.
     pub fn take(&mut self, now: Duration) -> Option<Due> {
         let mut causes = std::mem::take(&mut self.marked);
         let over: Vec<Cause> = self
@@ -103,7 +103,7 @@ impl Agenda {
         Some(Due { causes: Causes(causes), files_restless: self.bursts.contains_key(&Cause::Files) })
     }
 
-    /// Replaces what the pass before asked for: when to look again, and why.
+    /// Replaces the timers of the pass before: when to look again, and why.
     pub fn look_again(&mut self, now: Duration, timers: impl IntoIterator<Item = (Cause, Duration)>) {
         self.timers.clear();
         for (cause, after) in timers {

@@ -76,7 +76,7 @@ pub trait Surroundings {
     /// Excludes other passes.
     ///
     /// # Errors
-    /// Another one goes on for too long.
+    /// Another pass takes too long.
     fn lock(&mut self) -> Result<Self::Lock, <Self::World as Fallible>::Error>;
 
     /// Takes the result of a pass, and one line on how things stand.

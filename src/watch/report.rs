@@ -99,12 +99,12 @@ impl Reporter {
     /// Logs each manual override once, and its end.
     fn by_hand(&mut self, pass: &Pass) {
         let waiting = pass.plan.waiting.iter().filter(|w| w.on.kind() == WaitKind::ByHand);
-        let told = waiting.map(|w| {
+        let entries = waiting.map(|w| {
             let text = w.on.to_string();
             let word = text.split(" (").next().unwrap_or_default().to_owned();
             ((w.model.to_string(), word), text)
         });
-        let mut now: BTreeMap<_, _> = told.collect();
+        let mut now: BTreeMap<_, _> = entries.collect();
         for (key, text) in &now {
             if self.by_hand.get(key) != Some(text) {
                 let model = &key.0;
@@ -146,9 +146,9 @@ impl Reporter {
         }
         // An action on a model shows that its wait is over.
         let done = pass.outcomes.iter().map(|outcome| outcome.model.as_str());
-        let told: BTreeSet<&str> = now.iter().map(|(model, _)| model.as_str()).chain(done).collect();
+        let known: BTreeSet<&str> = now.iter().map(|(model, _)| model.as_str()).chain(done).collect();
         let waited = self.waits.iter().map(|(model, _)| model.as_str());
-        let over: BTreeSet<&str> = waited.filter(|model| !told.contains(model)).collect();
+        let over: BTreeSet<&str> = waited.filter(|model| !known.contains(model)).collect();
         over.iter().for_each(|model| info!(%model, "{model} is no longer waiting"));
         self.waits = now;
     }

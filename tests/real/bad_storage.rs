@@ -111,7 +111,7 @@ fn waits_for_a_locked_database_and_then_names_the_problem() {
     std::thread::scope(|scope| {
         let pass = scope.spawn(|| world.run(&["reconcile"]));
         eventually("three seconds have passed", Duration::from_secs(5), || begun.elapsed() > Duration::from_secs(3));
-        // Whoever only reads is not held up.
+        // Read-only commands do not wait.
         world.run(&["models", "list"]).exits(0);
         drop(held);
         pass.join().unwrap().exits(0);
@@ -144,8 +144,8 @@ fn a_lost_state_id_doubles_nothing() {
     let (path, pid) = (world.state_dir().join("id"), world.pid("good"));
     let id = fs::read_to_string(&path).unwrap();
     fs::remove_file(&path).unwrap();
-    let told = ["state/id was lost", "restore the old id", "good  wait", &format!("pid {pid}")];
-    world.run(&["reconcile"]).exits(1).says(&told);
+    let says = ["state/id was lost", "restore the old id", "good  wait", &format!("pid {pid}")];
+    world.run(&["reconcile"]).exits(1).says(&says);
     assert_eq!(world.instances().len(), 1, "the new model alone is of the new id");
     world.run(&["down"]).exits(0);
     fs::write(&path, id).unwrap();

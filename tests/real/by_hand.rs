@@ -51,9 +51,9 @@ fn leaves_a_suspended_model_alone_and_shows_it_everywhere() {
     let waits = world.run(&["reconcile", "--dry-run", "--format", "json"]).exits(0).json()["waiting"][0].clone();
     assert_eq!((&waits["edited"], &waits["reasons"][0]["field"]), (&true.into(), &"ctx_size".into()), "{waits:#}");
     let status = world.status("a");
-    let Value::Object(told) = &status["by_hand"][0] else { panic!("{status:#}") };
-    assert_eq!((&told["what"], &told["reason"]), (&"suspended".into(), &"new driver".into()));
-    assert!(told["until"].is_string() && told["by"].as_str().is_some_and(|by| !by.is_empty()), "{status:#}");
+    let Value::Object(shown) = &status["by_hand"][0] else { panic!("{status:#}") };
+    assert_eq!((&shown["what"], &shown["reason"]), (&"suspended".into(), &"new driver".into()));
+    assert!(shown["until"].is_string() && shown["by"].as_str().is_some_and(|by| !by.is_empty()), "{status:#}");
     world.run(&["why", "a"]).exits(0).says(&["suspended until", "new driver"]);
     world.run(&["history", "a"]).exits(0).says(&["suspended", "new driver", "(herdsman suspend)"]);
     world.run(&["reconcile", "--dry-run", "--format", "markdown"]).exits(0).says(&["**1 by hand**", "suspended"]);
@@ -148,8 +148,8 @@ fn shows_a_pending_restart_once() {
     let asked = "INSERT INTO herdsman_overrides (name, kind, given_by, given_at, instance)
                  SELECT 'a', 'restart', 'ann', 1, id FROM herdsman_instances";
     rusqlite::Connection::open(world.state_dir().join("herdsman.db")).unwrap().execute_batch(asked).unwrap();
-    let told = world.run(&["status"]).exits(0).says(&["restart: by hand (ann)"]).stdout;
-    assert!(!told.contains("asked for by hand"), "{told}");
+    let table = world.run(&["status"]).exits(0).says(&["restart: by hand (ann)"]).stdout;
+    assert!(!table.contains("asked for by hand"), "{table}");
     assert_eq!(by_hand(&world, "a"), ["restart"]);
     world.run(&["suspend", "a"]).exits(0);
     world.run(&["status"]).exits(0).says(&["a restart is asked for by hand (ann)"]);
@@ -175,7 +175,7 @@ fn withdraws_a_restart_that_cannot_happen_now() {
     let (whole, short) = (world.weights("whole", "a "), world.path().join("weights/short.gguf"));
     std::fs::write(short, &std::fs::read(whole).unwrap()[..1000]).unwrap();
     world.write_definition("a", &World::tiny_toml("short"));
-    world.run(&["restart", "a"]).exits(65).says(&["that is no longer asked for"]);
+    world.run(&["restart", "a"]).exits(65).says(&["the request is withdrawn"]);
     assert_eq!(by_hand(&world, "a"), [""; 0]);
     world.write_definition("a", &World::tiny_toml("a"));
     world.run(&["reconcile"]).exits(0);
@@ -198,7 +198,7 @@ fn refusals_name_the_next_step() {
     for command in ["suspend", "resume", "start", "stop", "restart"] {
         world.run(&[command, "chatt"]).exits(64).says(&["no definition has this name\nhelp: did you mean chat?"]);
     }
-    world.run(&["suspend", "chat", "--for", "0s"]).exits(64).says(&["over at once"]);
+    world.run(&["suspend", "chat", "--for", "0s"]).exits(64).says(&["expected a time above zero"]);
     world.run(&["suspend", "chat", "--for", "-1h"]).exits(64);
     world.run(&["suspend", "chat", "--for", "99999999h"]).exits(64).says(&["at most 720h"]);
     let client = rusqlite::Connection::open(world.state_dir().join("herdsman.db")).unwrap();
@@ -207,7 +207,7 @@ fn refusals_name_the_next_step() {
     world.run(&["suspend", "hand"]).exits(64).says(&["another program owns its row"]);
     world.write_definition("chat", "model = 7\n");
     world.run(&["restart", "chat"]).exits(65).says(&["fix that first"]);
-    // A stop needs no mending.
+    // A stop works all the same.
     world.run(&["stop", "chat"]).exits(65).says(&["expected a string", "chat: stopped"]);
     assert!(!lives(&world, "chat"));
     world.run(&["start", "chat"]).exits(65);
@@ -217,7 +217,7 @@ fn refusals_name_the_next_step() {
     world.run(&["reconcile"]).exits(0).says(&["its definition is gone, and it is deleted after that"]);
     assert!(lives(&world, "chat"));
     world.run(&["resume", "chat"]).exits(0).says(&["deletes it, because its definition is gone"]);
-    // Hands are taken off also where no definition can be read.
+    // An override works even where no definition can be read.
     std::fs::rename(world.models_dir(), world.path().join("elsewhere")).unwrap();
     world.run(&["suspend", "other"]).exits(0);
     world.run(&["stop", "other"]).exits(66);
@@ -252,7 +252,7 @@ fn a_watcher_follows_at_once() {
     ["a", "b"].iter().for_each(|name| world.tiny(name));
     // It looks by itself once an hour.
     let watcher = world.watch(&["--resync", "1h"]);
-    watcher.eventually_says("2 models match their definitions");
+    watcher.eventually_says("2 models match");
     let before = world.pid("a");
     world.run(&["restart", "a"]).exits(0);
     assert_ne!(world.pid("a"), before);
@@ -278,6 +278,6 @@ fn a_watcher_follows_at_once() {
     world.run(&["start", "a"]).exits(0);
     assert!(lives(&world, "a"));
     watcher.eventually_says("a is no longer stopped by hand");
-    let told = |what: &str| watcher.log().matches(what).count();
-    assert_eq!((told("a is stopped by hand"), told("b is no longer")), (1, 1), "{}", watcher.log());
+    let logged = |what: &str| watcher.log().matches(what).count();
+    assert_eq!((logged("a is stopped by hand"), logged("b is no longer")), (1, 1), "{}", watcher.log());
 }

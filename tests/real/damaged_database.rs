@@ -30,7 +30,7 @@ fn damage(path: &Path, tables: &[&str]) {
     overwrite(path, &roots, 0xa5);
 }
 
-/// Fills `pages` with one byte, in place: whoever has the file open has this
+/// Fills `pages` with one byte, in place: a process with the file open has this
 /// very file, and at no time is it shorter.
 fn overwrite(path: &Path, pages: &[u64], byte: u8) {
     let file = fs::OpenOptions::new().write(true).open(path).unwrap();
@@ -87,7 +87,7 @@ fn a_damaged_database_is_set_aside_and_the_pass_goes_on() {
     world.run(&["models", "get", "hand-made"]).exits(0);
     world.run(&["reconcile", "--detailed-exitcode"]).exits(0).says(&["No changes."]).does_not_say("damaged");
     assert_eq!(set_aside(&world), aside);
-    // Known again well enough to be updated, and to be told apart.
+    // Known well enough again to be updated and distinguished.
     world.write_definition("a", &World::tiny_toml("a").replace("512", "1024"));
     world.converges().says(&["-/+ a          restart"]);
     assert_eq!(world.answer("a"), "a a a ");
@@ -196,7 +196,7 @@ fn watched() -> (World, Watcher) {
     world.tiny("m");
     world.converges();
     let watcher = world.watch(&["--resync", "1s"]);
-    watcher.eventually_says("1 model matches its definition");
+    watcher.eventually_says("1 model matches");
     (world, watcher)
 }
 
@@ -212,7 +212,7 @@ fn a_watcher_that_reads_damage_goes_on_with_a_new_database() {
     let pid = world.pid("m");
     let dashboard = Connection::open(database(&world)).unwrap();
     damage(&database(&world), &["herdsman_instances"]);
-    // Whoever commits makes the watcher read anew.
+    // A commit makes the watcher read again.
     dashboard.execute("UPDATE models SET ctx_size = 1", []).unwrap();
     watcher.eventually_says("was damaged");
     watcher.eventually_says("m adopt: ");

@@ -107,9 +107,9 @@ fn the_schema_has_the_options_of_the_llama_server_that_is_named() {
     assert!(options["measures"].is_object() && options["metrics"].is_null());
 
     let output = world.herdsman(&["--llama-server", "/nowhere/llama-server", "schema"]);
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), output.stdout.len()), (Some(69), 0), "{told}");
-    assert!(told.contains("no llama-server at /nowhere/llama-server"), "{told}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(69), 0), "{stderr}");
+    assert!(stderr.contains("no llama-server at /nowhere/llama-server"), "{stderr}");
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn a_drain_ends_when_the_client_leaves_though_several_herdsmen_wait() {
     eventually("it drains", PATIENCE, || world.status("slow").to_string().contains("draining (1 request in flight)"));
     client.shutdown(Shutdown::Both).unwrap();
     let looks_on = || world.status("slow").to_string().contains("draining");
-    eventually("the client is noticed, whoever looks on", NOTICED, || !looks_on());
+    eventually("herdsman notices the client", NOTICED, || !looks_on());
     let took = ends(&world, pid);
     assert!(took < NOTICED, "{took:?}");
     drop(herdsmen);

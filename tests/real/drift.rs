@@ -1,5 +1,5 @@
-//! The table `models` is shared: what other programs do to it is seen, told
-//! and, where the row is herdsman's, put right; and no server notices.
+//! The table `models` is shared: herdsman sees and reports what other programs do to
+//! it, restores its own rows, and no server notices.
 
 use crate::support::World;
 use rusqlite::types::Value;

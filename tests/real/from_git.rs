@@ -1,4 +1,4 @@
-//! Definitions that are read from a commit, whatever lies in the work tree.
+//! Definitions that are read from a commit, whatever the work tree holds.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -179,7 +179,7 @@ fn a_watcher_follows_a_branch_as_fetches_move_it() {
     repository.git(&["-C", "deployed", "pack-refs", "--all"]);
     repository.git(&["-C", "deployed", "update-ref", "-d", "refs/remotes/origin/main"]);
     watcher.eventually_says("\"origin/main\" names no commit");
-    watcher.eventually_says("herdsman uses the last ones it read");
+    watcher.eventually_says("nothing is deleted");
     assert_eq!(world.instances().len(), 1);
     fetch();
     watcher.eventually_says("the definitions can be read again");
@@ -197,7 +197,7 @@ fn refuses_to_reconcile_other_definitions_than_the_watcher_reads() {
         let ran = world.run(arguments).exits(64);
         let models_dir = world.models_dir().canonicalize().unwrap();
         ran.says(&[
-            "reads other definitions, and would undo this",
+            "reads other definitions and would undo this",
             &format!("--models-dir {} --from-git HEAD", models_dir.display()),
         ]);
     }

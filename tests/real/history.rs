@@ -204,13 +204,13 @@ fn why_explains_a_model_that_runs_fails_and_is_rolled_back() {
             "generation 2 failed; rolls back to generation 1",
             "waiting for an edit (or --retry)",
         ]);
-    let told: Vec<String> = history(&world, "a")["events"]
+    let events: Vec<String> = history(&world, "a")["events"]
         .as_array()
         .unwrap()
         .iter()
         .map(|event| format!("{} {}", event["event"].as_str().unwrap(), event["generation"]))
         .collect();
-    assert_eq!(told, ["ready 1", "start 1", "start_failed 2", "restart 2", "ready 1", "create 1"]);
+    assert_eq!(events, ["ready 1", "start 1", "start_failed 2", "restart 2", "ready 1", "create 1"]);
     let ran = world.run(&["history"]).exits(0);
     ran.says(&[
         "WHEN ",

@@ -121,9 +121,9 @@ fn survives_load_and_kills(place: &Path) {
         assert!(*line == written_line(number), "line {number} is {line:?}");
     }
     for (number, line) in followed.lines().enumerate() {
-        assert!(line == written_line(number), "of whoever follows, line {number} is {line:?}");
+        assert!(line == written_line(number), "the follower read {line:?} as line {number}");
     }
-    assert_eq!(followed.lines().count(), lines.len(), "lines that whoever follows has read");
+    assert_eq!(followed.lines().count(), lines.len(), "lines that the follower has read");
     let (written, longest) = stalls.split_once(" lines; longest write ").unwrap();
     assert_eq!(written.parse(), Ok(lines.len()));
     let longest: u64 = longest.strip_suffix(" us").unwrap().parse().unwrap();

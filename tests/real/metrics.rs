@@ -111,7 +111,7 @@ fn a_scrape_shows_wanted_states_actual_states_and_events() {
     // A file that cannot be read holds up deletions.
     world.remove_definition("wrong");
     world.remove_definition("off");
-    eventually("what is gone is told no more", PATIENCE, || {
+    eventually("what is gone has no metric", PATIENCE, || {
         !scrape(port).keys().any(|series| series.contains("model=\"off\""))
     });
 }
@@ -143,7 +143,10 @@ fn a_taken_address_is_an_error_that_names_it() {
     let taken = TcpListener::bind(("127.0.0.1", free_port())).unwrap();
     let address = taken.local_addr().unwrap().to_string();
     world.run(&["watch", "--metrics", &address]).exits(64).says(&["--metrics", &address, "in use"]);
-    world.run(&["watch", "--metrics", "9090"]).exits(64).says(&["--metrics 9090", "such as 127.0.0.1:9090"]);
+    world
+        .run(&["watch", "--metrics", "9090"])
+        .exits(64)
+        .says(&["cannot listen on 9090 (--metrics)", "such as 127.0.0.1:9090"]);
 }
 
 #[test]
@@ -156,7 +159,7 @@ fn overrides_are_visible_and_raise_no_alarm() {
     world.run(&["suspend", "b"]).exits(0);
     world.write_definition("b", &World::tiny_toml("b").replace("512", "1024"));
     let has = |series: &str, value: f64| scrape(port).get(series) == Some(&value);
-    eventually("it is told", PATIENCE, || {
+    eventually("it has a metric", PATIENCE, || {
         has("herdsman_model_by_hand{model=\"a\",what=\"stopped\"}", 1.0)
             && has("herdsman_model_by_hand{model=\"b\",what=\"suspended\"}", 1.0)
     });
@@ -165,5 +168,5 @@ fn overrides_are_visible_and_raise_no_alarm() {
         eventually("it is in order", PATIENCE, || has(&series, 0.0));
     }
     world.run(&["start", "a"]).exits(0);
-    eventually("it is told no more", PATIENCE, || !has("herdsman_model_by_hand{model=\"a\",what=\"stopped\"}", 1.0));
+    eventually("it has no metric", PATIENCE, || !has("herdsman_model_by_hand{model=\"a\",what=\"stopped\"}", 1.0));
 }

@@ -1,4 +1,4 @@
-//! Others are told when a model fails, and when it is well again: once, even if
+//! Notifications when a model fails and when it recovers: once each, even if
 //! they cannot be reached at first or herdsman is killed.
 
 use std::fs;
@@ -58,8 +58,8 @@ fn recorded(world: &World) -> i64 {
 #[test]
 fn announces_a_rollback_and_its_end_once_each_by_command_and_webhook() {
     let (world, receiver) = (World::new(), Receiver::answering(&[]));
-    let told = world.path().join("told");
-    let script = format!("{{ echo \"$HERDSMAN_EVENT $HERDSMAN_MODEL $1\"; cat; echo; }} >> {}", told.display());
+    let file = world.path().join("told");
+    let script = format!("{{ echo \"$HERDSMAN_EVENT $HERDSMAN_MODEL $1\"; cat; echo; }} >> {}", file.display());
     fs::write(world.path().join("key"), "k3y\n").unwrap();
     let settings = format!(
         "command = [\"{}\", \"a $b\"]\nwebhook = \"{}\"\n[notify.headers]\nX-Key = {{ file = \"key\" }}",
@@ -88,14 +88,14 @@ fn announces_a_rollback_and_its_end_once_each_by_command_and_webhook() {
     let silent = body["reason"].as_str().unwrap().contains("another try may tell");
     assert!(silent || !body["details"]["log"].as_array().unwrap().is_empty(), "{body:#}");
 
-    let by_command = fs::read_to_string(&told).unwrap();
+    let by_command = fs::read_to_string(&file).unwrap();
     let (head, payload) = by_command.split_once('\n').unwrap();
     assert_eq!(head, "rolled_back a a $b", "no shell looked at it");
     let payload: Value = serde_json::from_str(payload.trim()).unwrap();
     assert_eq!(payload["id"], body["id"], "the same, by both ways");
 
     world.run(&["reconcile"]).exits(1);
-    assert_eq!(receiver.events(), ["rolled_back"], "while it lasts it is not told again");
+    assert_eq!(receiver.events(), ["rolled_back"], "it is not announced again while it lasts");
     mend(&world, "a");
     world.converges();
     assert_eq!(receiver.events(), ["rolled_back", "recovered"]);
@@ -113,10 +113,10 @@ fn announces_a_failure_of_a_model_that_never_ran() {
     break_it(&world, "a", "[update]\non_failure = \"stop\"\n");
     world.write_definition("new", &World::tiny_toml("bad-a"));
     world.run(&["reconcile"]).exits(1);
-    let mut told: Vec<(String, Value)> =
+    let mut got: Vec<(String, Value)> =
         receiver.requests().iter().map(|r| (r.body["model"].to_string(), r.body["event"].clone())).collect();
-    told.sort_by(|a, b| a.0.cmp(&b.0));
-    assert_eq!(told, [("\"a\"".to_owned(), json!("failed")), ("\"new\"".to_owned(), json!("failed"))]);
+    got.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(got, [("\"a\"".to_owned(), json!("failed")), ("\"new\"".to_owned(), json!("failed"))]);
     for request in receiver.requests() {
         is_valid(&request.body);
         assert_eq!((&request.body["serving"], &request.body["status"]), (&Value::Null, &json!("error")));
@@ -141,10 +141,10 @@ fn retries_a_failed_delivery_even_in_the_next_watcher() {
     let first = receiver.eventually_got(1);
     watcher.eventually_says("webhook for a (rolled back) failed: http://127.0.0.1");
     watcher.has_not_said("s3cret");
-    // It is told before it is recorded.
-    eventually("it is recorded", PATIENCE, || world.run(&["status"]).stdout.contains("answers 500"));
+    // The watcher logs the failure before it records it.
+    eventually("it is recorded", PATIENCE, || world.run(&["status"]).stdout.contains("answered 500"));
     watcher.end_by(Signal::KILL);
-    world.run(&["status"]).exits(0).says(&["1 notification is still to be delivered", "answers 500"]);
+    world.run(&["status"]).exits(0).says(&["1 notification is still to be delivered", "answered 500"]);
     let watcher = watch(&world);
     let again = receiver.eventually_got(2);
     assert_eq!(first.body["id"], again.body["id"]);
@@ -217,9 +217,9 @@ fn announces_a_crash_loop_at_the_third_crash_and_only_then() {
         assert_eq!(receiver.events().len(), usize::from(crash > 3), "before crash {crash}: {:?}", receiver.events());
         world.kill("a");
         if crash == 3 {
-            let told = receiver.eventually_got(1).body;
-            is_valid(&told);
-            assert_eq!((&told["event"], &told["details"]["crashes"]), (&json!("crash_looping"), &json!(3)));
+            let body = receiver.eventually_got(1).body;
+            is_valid(&body);
+            assert_eq!((&body["event"], &body["details"]["crashes"]), (&json!("crash_looping"), &json!(3)));
         }
     }
     mend(&world, "a");

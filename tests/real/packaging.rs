@@ -1,4 +1,4 @@
-//! What whoever packages herdsman takes from it: the version, the completions,
+//! What packages of herdsman use: the version, the completions,
 //! the manual pages.
 
 use std::fs;
@@ -65,7 +65,7 @@ fn every_command_has_a_manual_page() {
     let page = fs::read_to_string(dir.path().join("herdsman.1")).unwrap();
     assert_eq!(page, herdsman(&["man"]));
     // What `apropos` reads is one line.
-    assert!(page.contains(" says.\n.SH SYNOPSIS\n"), "{page}");
+    assert!(page.contains(" directory of TOML files.\n.SH SYNOPSIS\n"), "{page}");
 
     let nowhere = dir.path().join("nowhere");
     let output = Command::new(env!("CARGO_BIN_EXE_herdsman")).args(["man", "--to"]).arg(&nowhere).output().unwrap();
@@ -94,7 +94,7 @@ fn herdsman_accepts_the_commands_of_the_examples() {
         for (command, name) in commands.iter().zip(wanted) {
             assert!(command.split(' ').any(|word| word == *name), "{file}: {command}");
             let args = command.split_whitespace().map(|arg| arg.trim_matches('"'));
-            // An argument that is not known is told before help is given.
+            // An unknown argument is an error before `--help` takes effect.
             let output = Command::new(env!("CARGO_BIN_EXE_herdsman")).args(args).arg("--help").output().unwrap();
             assert!(output.status.success(), "{file}: {}", String::from_utf8_lossy(&output.stderr));
         }

@@ -231,7 +231,7 @@ fn refuses_a_plan_from_another_place_and_a_file_that_is_no_plan() {
     let definition = "models.d/a.toml";
     world.run(&["reconcile", "--plan", definition]).exits(65).says(&["models.d/a.toml is not a saved plan"]);
     let before = fs::read(world.path().join(definition)).unwrap();
-    world.run(&["reconcile", "--dry-run", "--out", definition]).exits(64).says(&["it is not replaced"]);
+    world.run(&["reconcile", "--dry-run", "--out", definition]).exits(64).says(&["it is not overwritten"]);
     assert_eq!(fs::read(world.path().join(definition)).unwrap(), before);
     let newer = fs::read_to_string(world.path().join("plan.json"))
         .unwrap()
@@ -251,5 +251,5 @@ fn a_dry_run_makes_a_comment_for_a_pull_request() {
     let ran = world.run(&["reconcile", "--dry-run", "--format", "markdown"]).exits(65);
     assert!(ran.stdout.starts_with("<!-- herdsman plan -->\n### Plan: 1 to create\n"), "{ran}");
     ran.says(&["- **`models.d/wrong.toml:1`**", "- **`a`** `models.d/a.toml`"]);
-    world.run(&["reconcile", "--format", "markdown"]).exits(64).says(&["add --dry-run"]);
+    world.run(&["reconcile", "--format", "markdown"]).exits(64).says(&["needs --dry-run"]);
 }

@@ -122,7 +122,7 @@ fn weights_are_checked_whatever_they_are_called() {
 fn a_reconcile_that_only_waits_says_how_it_ended() {
     let world = World::new();
     world.tiny("a");
-    // It serves when it is told to, so that the next herdsman finds it loading.
+    // It serves on a signal, so that the next herdsman finds it loading.
     let wrapper = world.path().join("wrapper");
     let real = llama_server();
     let script = format!(

@@ -38,8 +38,8 @@ fn a_crashed_model_is_shown_with_its_next_try_and_the_last_words_of_its_log() {
 
     let ran = world.run(&["status"]).exits(0);
     let row = ran.stdout.lines().find(|line| line.starts_with("a ")).unwrap();
-    let told = format!("crashed {crashes} times in a row, next try in ");
-    assert!(row.contains(" error ") && row.contains(&told), "{ran}");
+    let expected = format!("crashed {crashes} times in a row, next try in ");
+    assert!(row.contains(" error ") && row.contains(&expected), "{ran}");
     let said_at = row.split_once("(at ").unwrap().1.split_once(')').unwrap().0;
     assert!(said_at.len() == 8 && said_at.split(':').all(|part| part.parse::<u8>().is_ok()), "{said_at}");
     let after: Vec<&str> = ran.stdout.lines().skip_while(|line| !line.contains("last words of a in")).collect();

@@ -102,7 +102,7 @@ fn only_what_is_asked_for_is_told() {
     let defaults = checkout.validate(&["models.d/chat.toml"]).exits(65);
     assert!(defaults.stderr.contains("models.d/_defaults.toml:1:1"), "{defaults}");
     let missing = checkout.validate(&["models.d/none.toml"]).exits(66);
-    assert!(missing.stderr.starts_with("error: models.d/none.toml: No such file"), "{missing}");
+    assert!(missing.stderr.starts_with("error: cannot read models.d/none.toml: No such file"), "{missing}");
     assert_eq!(Checkout::new(&[]).validate(&["elsewhere"]).code, 66);
     checkout.write(&[("notes.txt", "")]);
     checkout.validate(&["models.d/notes.txt"]).exits(64);

@@ -126,7 +126,7 @@ fn a_crash_restarts_the_wait_for_health() {
     watcher.eventually_says("a is ready");
     let mut waiting = world.start(&["wait", "--commit", &commit, "--stable-for", "6s"]);
     let said = || std::fs::read_to_string(world.path().join("stderr.log")).unwrap();
-    eventually("it looks on", PATIENCE, || said().contains("waits whether it stays so"));
+    eventually("it looks on", PATIENCE, || said().contains("checking that it stays so"));
     let mut last = Instant::now();
     for crash in 1..=2 {
         world.kill("a");

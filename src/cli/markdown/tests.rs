@@ -157,8 +157,8 @@ fn a_comment_is_never_too_long_and_says_what_it_left_out() {
     let comment = plan(&shown, Timestamp(0), &[]);
     assert!(comment.chars().count() <= 65_536 && comment.len() > 60_000, "{}", comment.len());
     let listed = comment.lines().filter(|line| line.starts_with("- ")).count();
-    let told = format!("\n**{} entries left out: the comment is full.", 2_001 - listed);
-    assert!(comment.contains(&told) && comment.contains("- **`z`**") && comment.contains("… and 40 more"), "{told}");
+    let ends = format!("\n**{} entries left out: the comment is full.", 2_001 - listed);
+    assert!(comment.contains(&ends) && comment.contains("- **`z`**") && comment.contains("… and 40 more"), "{ends}");
     assert_eq!(comment.matches("<details>").count(), comment.matches("</details>").count());
 }
 

@@ -1,5 +1,5 @@
 //! A saved plan that somebody else made: it is refused, or compared, and what is
-//! told of it does not get at a terminal.
+//! printed about it cannot control a terminal.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;

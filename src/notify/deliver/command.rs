@@ -10,7 +10,7 @@ use super::Failure;
 use crate::database::Delivery;
 use crate::sys::program::{End, Limits, run};
 
-/// What is kept of its output, bytes: the last line of an error.
+/// How much of its output to keep, in bytes: enough for the last line of an error.
 const OUTPUT: usize = 16 * 1024;
 
 /// A program and its arguments.

@@ -73,7 +73,7 @@ impl Carrier {
     }
 }
 
-/// What is recorded of a try.
+/// Returns what to record about an attempt.
 #[must_use]
 pub fn outcome(delivery: &Delivery, result: Result<(), Failure>, now: Timestamp) -> Delivered {
     match result {
@@ -86,8 +86,7 @@ pub fn outcome(delivery: &Delivery, result: Result<(), Failure>, now: Timestamp)
     }
 }
 
-/// Gives up what is to be delivered by a channel that the settings no longer
-/// have.
+/// Gives up notifications for channels that the settings no longer have.
 ///
 /// # Errors
 /// The database cannot be read or written.

@@ -77,7 +77,7 @@ pub fn news(pass: &Pass, targets: &BTreeSet<ModelName>, known: &Announced) -> Ve
     let mut news = Vec::new();
     let targeted = |name: &ModelName| targets.is_empty() || targets.contains(name);
     for (name, record) in pass.records.models.iter().filter(|(name, _)| targeted(name)) {
-        // A suspended model is no news before somebody resumes it.
+        // A suspended model makes no news until somebody resumes it.
         let waits = seen.waits.get(name).into_iter().flatten();
         if waits.into_iter().any(|waiting| matches!(waiting.on, WaitFor::Suspended { .. })) {
             continue;

@@ -138,7 +138,7 @@ fn the_third_crash_in_a_row_is_news_and_no_other() {
     assert_eq!(kinds(&crashed(pass(ready()), 2), &known(&[])), []);
     let third = crashed(pass(ready()), 3);
     assert_eq!(kinds(&third, &known(&[])), [NewsKind::CrashLooping]);
-    assert_eq!(kinds(&third, &known(&[(NewsKind::CrashLooping, "")])), [], "told already");
+    assert_eq!(kinds(&third, &known(&[(NewsKind::CrashLooping, "")])), [], "announced already");
     assert_eq!(kinds(&crashed(pass(ready()), 4), &known(&[(NewsKind::CrashLooping, "")])), []);
     assert_eq!(news(&third, &BTreeSet::new(), &known(&[]))[0].reason.matches("it fell over").count(), 1);
 }
@@ -149,7 +149,7 @@ fn a_crash_loop_is_over_when_the_server_has_been_ready_for_ten_minutes() {
     let after = |seconds| ready_for(pass(record(3, GenerationOutcome::Ready)), Duration::from_secs(seconds));
     assert_eq!(kinds(&after(599), &looping), []);
     assert_eq!(kinds(&after(600), &looping), [NewsKind::Recovered]);
-    assert_eq!(kinds(&after(600), &known(&[])), [], "nobody was told of it");
+    assert_eq!(kinds(&after(600), &known(&[])), [], "nobody heard of it");
     // The count stays until the next crash, and a reboot is none.
     assert_eq!(kinds(&pass(record(3, GenerationOutcome::Ready)), &known(&[])), []);
 }
@@ -173,14 +173,14 @@ fn a_failure_is_over_only_when_the_model_matches_its_definition() {
     assert_eq!(kinds(&failed(Some(1)), &known(&[])), [NewsKind::RolledBack]);
     assert_eq!(news(&failed(Some(1)), &BTreeSet::new(), &known(&[]))[0].context.serving, Some(1));
 
-    let told = known(&[(NewsKind::RolledBack, "2")]);
-    assert_eq!(kinds(&failed(Some(1)), &told), []);
+    let announced = known(&[(NewsKind::RolledBack, "2")]);
+    assert_eq!(kinds(&failed(Some(1)), &announced), []);
     let loading = pass(record(0, GenerationOutcome::Pending));
-    assert_eq!(kinds(&loading, &told), [], "nothing serves yet");
+    assert_eq!(kinds(&loading, &announced), [], "nothing serves yet");
     let ready = || ready_for(pass(record(0, GenerationOutcome::Ready)), Duration::from_secs(1));
-    assert_eq!(kinds(&ready(), &told), [NewsKind::Recovered]);
-    assert_eq!(kinds(&waits(ready(), WaitFor::StartSlot), &told), [], "it waits for something");
-    assert_eq!(kinds(&waits(ready(), WaitFor::BinaryUpgrade), &told), [NewsKind::Recovered], "a note is no wait");
+    assert_eq!(kinds(&ready(), &announced), [NewsKind::Recovered]);
+    assert_eq!(kinds(&waits(ready(), WaitFor::StartSlot), &announced), [], "it waits for something");
+    assert_eq!(kinds(&waits(ready(), WaitFor::BinaryUpgrade), &announced), [NewsKind::Recovered], "a note is no wait");
 }
 
 #[test]
@@ -196,21 +196,21 @@ fn announces_drift_at_most_once_in_ten_minutes_and_without_a_recovery() {
     });
     let found = news(&drifted, &BTreeSet::new(), &known(&[]));
     assert_eq!((found.len(), found[0].kind, &found[0].context.drift[..]), (1, NewsKind::Drifted, &[drift][..]));
-    let mut told = known(&[(NewsKind::Drifted, "")]);
-    assert_eq!(kinds(&drifted, &told), []);
-    told.troubles.get_mut("m").unwrap()[0].since = NOW.shifted(-600_000);
-    assert_eq!(kinds(&drifted, &told), [NewsKind::Drifted]);
+    let mut announced = known(&[(NewsKind::Drifted, "")]);
+    assert_eq!(kinds(&drifted, &announced), []);
+    announced.troubles.get_mut("m").unwrap()[0].since = NOW.shifted(-600_000);
+    assert_eq!(kinds(&drifted, &announced), [NewsKind::Drifted]);
 }
 
 #[test]
 fn models_outside_the_targets_make_no_news() {
-    let told = known(&[(NewsKind::Failed, "2")]);
+    let announced = known(&[(NewsKind::Failed, "2")]);
     let other: BTreeSet<_> = [ModelName::parse("other").unwrap()].into();
     let ready = ready_for(pass(record(0, GenerationOutcome::Ready)), Duration::from_secs(1));
-    assert_eq!(news(&ready, &other, &told), []);
+    assert_eq!(news(&ready, &other, &announced), []);
     let mut down = ready_for(pass(record(0, GenerationOutcome::Ready)), Duration::from_secs(1));
     down.desired = None;
-    assert_eq!(kinds(&down, &told), [], "`down` is somebody's wish");
+    assert_eq!(kinds(&down, &announced), [], "`down` is on request");
 }
 
 #[test]
@@ -226,15 +226,15 @@ fn trouble_ends_when_the_definition_is_gone() {
 #[test]
 fn a_manual_stop_ends_trouble_and_a_suspended_model_makes_no_news() {
     let given = || crate::model::Given { by: "ann".to_owned(), at: NOW, because: None };
-    let told = known(&[(NewsKind::Failed, "2")]);
+    let announced = known(&[(NewsKind::Failed, "2")]);
     let failed = || pass(record(3, GenerationOutcome::Pending));
     let stopped = waits(failed(), WaitFor::StateByHand { given: given(), state: DesiredState::Stopped });
     assert_eq!(kinds(&stopped, &known(&[])), [], "it is not to run");
-    let over = news(&stopped, &BTreeSet::new(), &told);
+    let over = news(&stopped, &BTreeSet::new(), &announced);
     assert_eq!((over[0].kind, &*over[0].reason), (NewsKind::Recovered, "stopped by hand"));
 
     assert_eq!(kinds(&failed(), &known(&[])), [NewsKind::Failed]);
     let on = WaitFor::Suspended { given: given(), until: None, removed: false, missing: true, edited: false };
     let suspended = waits(failed(), on);
-    assert_eq!((kinds(&suspended, &known(&[])), kinds(&suspended, &told)), (vec![], vec![]));
+    assert_eq!((kinds(&suspended, &known(&[])), kinds(&suspended, &announced)), (vec![], vec![]));
 }

@@ -23,14 +23,14 @@ pub struct Fingerprint {
     /// Rows of other programs with its name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<i64>,
-    /// Its live servers, and those of which it cannot be told.
+    /// Its live servers, and those whose state is unknown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub instances: Vec<Live>,
-    /// The llama-server it runs on: which, or why there is none. Absent for one
-    /// that is not to run.
+    /// The identity of its llama-server, or why there is none. Absent for a model
+    /// that should not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub llama_server: Option<String>,
-    /// What was asked for by hand and is in force.
+    /// The manual overrides in force.
     #[serde(default, skip_serializing_if = "Overrides::is_empty")]
     pub by_hand: Overrides,
 }
@@ -55,8 +55,8 @@ pub enum Declared {
     },
 }
 
-/// A record, without what changes by itself: the status, what is known of
-/// progress, and whether a generation has already been seen ready.
+/// A record, without what changes on its own: the status, the progress, and whether
+/// a generation was ready before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecordPrint {
@@ -76,7 +76,7 @@ pub struct RecordPrint {
     pub failed: bool,
     /// Its port.
     pub port: Option<u16>,
-    /// What other programs did to its row; `None`: they deleted it.
+    /// What other programs changed in its row; `None` if they deleted it.
     pub drift: Option<Vec<ColumnDrift>>,
 }
 
@@ -84,7 +84,7 @@ pub struct RecordPrint {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Live {
-    /// Its process; `None`: it cannot be told.
+    /// Its process; `None` if unknown.
     pub pid: Option<i32>,
     /// Its uuid, which no other start has.
     pub id: InstanceId,

@@ -95,3 +95,101 @@ fn listed(f: &mut fmt::Formatter<'_>, reasons: &[Reason]) -> fmt::Result {
         more => write!(f, "; and {more} more"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::model::{FieldChange, Given, InstanceId, ModelName, Origin, Timestamp};
+    use crate::plan::{ActionKind, Impact};
+
+    fn changed(field: &str) -> Reason {
+        let change = FieldChange { field: field.into(), old: Some("1".into()), new: Some("2".into()) };
+        Reason::FieldChanged { change, impact: Impact::Restart, origin: Origin::new("models.d/m.toml", 3) }
+    }
+
+    /// The words of every difference stand here; other tests check what leads to it.
+    #[test]
+    fn every_difference_in_words() {
+        let file = || "models.d/m.toml".to_owned();
+        let live = |pid| Live { pid, id: InstanceId("i".into()) };
+        let drift = ColumnDrift { column: "ctx_size".into(), recorded: "512".into(), found: "7".into() };
+        let given = || Given { by: "ann".into(), at: Timestamp(0), because: Some("tests".into()) };
+        let (what, action) = ("stopped by hand", ActionKind::Restart);
+        let differences = [
+            Difference::Declared { file: file() },
+            Difference::NotDeclared { file: file() },
+            Difference::Broken { file: file() },
+            Difference::Fixed { file: file() },
+            Difference::Definition { file: file(), fields: Vec::new() },
+            Difference::Definition { file: file(), fields: ["a", "b", "c", "d", "e", "f"].map(changed).into() },
+            Difference::Recorded { generation: 1 },
+            Difference::NotRecorded,
+            Difference::Generation { then: 1, now: 1 },
+            Difference::Generation { then: 1, now: 2 },
+            Difference::Outcome { generation: 2, failed: true },
+            Difference::Outcome { generation: 2, failed: false },
+            Difference::Drift(drift),
+            Difference::RowDeleted,
+            Difference::RowRestored,
+            Difference::Record,
+            Difference::OtherRow { id: 7, now: true },
+            Difference::OtherRow { id: 7, now: false },
+            Difference::Gone(live(Some(42))),
+            Difference::New(live(Some(42))),
+            Difference::Gone(live(None)),
+            Difference::New(live(None)),
+            Difference::ByHand { what, given: given() },
+            Difference::ByHandIsOver { what, given: given() },
+            Difference::LlamaServer,
+            Difference::NotPossible { action, waits_for: Vec::new() },
+            Difference::NotPossible { action, waits_for: vec!["port 8101 is in use".into()] },
+            Difference::Reasons { action, now: vec![changed("a")] },
+        ];
+        let model = ModelName::parse("m").unwrap();
+        let mut lines: Vec<String> =
+            differences.map(|difference| Changed::Model(model.clone(), difference).to_string()).into();
+        let places = || ("/srv/a".to_owned(), "/srv/b".to_owned());
+        let (made_for, here) = places();
+        lines.push(Changed::StateDirectory { here: made_for.clone(), made_for }.to_string());
+        let (made_for, _) = places();
+        lines.push(Changed::StateDirectory { made_for: made_for.clone(), here: here.clone() }.to_string());
+        lines.push(Changed::ModelsDirectory { made_for, here }.to_string());
+        lines.extend([true, false].map(|now| Changed::StrayFile { file: file(), now }.to_string()));
+        insta::assert_snapshot!(lines.join("\n"), @"
+        m: models.d/m.toml now defines it
+        m: models.d/m.toml is gone or no longer defines it
+        m: models.d/m.toml is now invalid
+        m: models.d/m.toml is now valid
+        m: its definition changed: a secret's value or location (models.d/m.toml)
+        m: its definition changed: a 1 -> 2   models.d/m.toml:3; b 1 -> 2   models.d/m.toml:3; c 1 -> 2   models.d/m.toml:3; d 1 -> 2   models.d/m.toml:3; e 1 -> 2   models.d/m.toml:3; and 1 more
+        m: it now has a record (generation 1)
+        m: its record is gone
+        m: its generation 1 is not the same as before
+        m: its generation is now 2, was 1
+        m: its generation 2 failed
+        m: herdsman retries its generation 2
+        m: another program changed ctx_size in its row: 512 -> 7
+        m: another program deleted its row
+        m: its row was restored
+        m: its record changed
+        m: another program added row 7 with its name
+        m: row 7 with its name is gone
+        m: pid 42 is gone
+        m: pid 42 is new
+        m: its server could not be read before, and is now readable or gone
+        m: its server is no longer readable
+        m: it is now stopped by hand (ann: tests)
+        m: it is no longer stopped by hand (ann: tests)
+        m: its llama-server binary changed
+        m: there is nothing left to restart
+        m: the restart now has to wait: port 8101 is in use
+        m: the restart now has another reason: a 1 -> 2   models.d/m.toml:3
+        it was made for another state directory at /srv/a, or on another host
+        it was made for the state directory /srv/a, not for /srv/b
+        it was made from /srv/a, not from /srv/b
+        models.d/m.toml is new and invalid, and may stand for any model
+        models.d/m.toml was invalid, and is now fixed or gone
+        ");
+    }
+}

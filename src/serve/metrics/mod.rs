@@ -254,7 +254,7 @@ impl Counted {
 }
 
 /// Returns why a server restarts, with a number that is lower for the more telling
-/// reason; `None` if it is no restart.
+/// reason; `None` if it is not a restart.
 const fn why_again(reason: &Reason) -> Option<(u8, &'static str)> {
     match reason {
         Reason::RolledBack { .. } => Some((0, "rollback")),

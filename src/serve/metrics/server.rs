@@ -55,7 +55,7 @@ pub enum ListenError {
 /// address, in which a port 0 is the one that was found free.
 ///
 /// # Errors
-/// The address is no address, or taken.
+/// The address is invalid or in use.
 pub fn listen(address: &str, metrics: Metrics) -> Result<SocketAddr, ListenError> {
     let bind = |cause| ListenError::Bind { address: address.to_owned(), cause };
     let listener = TcpListener::bind(address).map_err(bind)?;

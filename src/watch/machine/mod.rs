@@ -2,7 +2,7 @@
 //!
 //! One wait is one `poll(2)` over everything: a bell that other threads ring
 //! (file events, writes to the database, signals), a pidfd of every instance, the
-//! kernel's table of mounts. Only what gives no sign is asked for: now and then
+//! kernel's table of mounts. It polls only what sends no events: now and then
 //! whether a log has become too long, and where the file system gives no events
 //! whether files or the database changed.
 
@@ -104,7 +104,7 @@ pub struct Machine {
     /// The notification channels; `None` without notifications.
     couriers: Option<Couriers>,
     observers: Vec<Box<dyn Observer>>,
-    /// When the pass that is being made began.
+    /// When the running pass began.
     pass_began: Instant,
 }
 

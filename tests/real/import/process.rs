@@ -177,7 +177,7 @@ fn what_means_something_else_here_of_a_server_in_a_container_is_told_and_not_tak
         &format!("! pid {pid}: m: binary {root}/programs/llama-server: "),
         "HTTPS_PROXY=…",
         "ONLY_NAMED",
-        "settle what is marked `!`",
+        "resolve the lines marked `!`",
         "to check",
     ]);
     // The file it names is there, as long as the process is.

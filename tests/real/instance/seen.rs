@@ -122,7 +122,7 @@ fn a_start_that_was_never_recorded_is_unknown_beside_a_process_that_may_not_be_r
     // open for writing, and what is written to cannot be executed.
     assert!(Command::new("cp").arg("/bin/sleep").arg(&guarded).status().unwrap().success());
     std::fs::set_permissions(&guarded, Permissions::from_mode(0o111)).unwrap();
-    // As one that herdsman was killed over: markers or not cannot be told.
+    // As after a kill of herdsman: whether it has markers is unknown.
     let launch = bench.launch("guarded", &guarded, &["1000"]);
     let before = Timestamp(i64::try_from(UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap());
     let mut child = Command::new("setsid").arg(&guarded).arg("1000").spawn().unwrap();
@@ -183,7 +183,7 @@ ctypes.CDLL(None).pthread_exit(None)";
     eventually("a zombie with a thread", || !is_alive(&process));
     let observed = bench.observe();
     assert_eq!(observed.unknown, std::slice::from_ref(&launch.id), "{observed:?}");
-    // Whoever looks while it ends waits for that, and learns how.
+    // A look during the end waits for it, and learns how.
     std::fs::remove_file(&hold).unwrap();
     let died = bench.until("dead", |seen| seen.deaths.contains_key(&launch.id)).deaths;
     assert!(died[&launch.id].message.starts_with("exit status 3; "), "{died:?}");

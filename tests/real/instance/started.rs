@@ -12,7 +12,7 @@ use super::bench::{Bench, eventually};
 #[test]
 fn an_instance_has_a_session_a_directory_and_only_chosen_descriptors_and_variables() {
     let mut bench = Bench::new();
-    // Inherited by whoever is started while it is open, unless prevented.
+    // A process started while it is open inherits it, unless prevented.
     let leak = std::fs::File::open(bench.directory.path()).unwrap();
     rustix::io::fcntl_setfd(&leak, FdFlags::empty()).unwrap();
     let mut launch = bench.sleeper("plain");
@@ -77,7 +77,7 @@ fn a_program_that_cannot_be_executed_is_named_with_the_next_step() {
     std::fs::write(&script, "#!/no/such/interpreter\n").unwrap();
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
     let script = bench.launch("m", script, &[]);
-    assert!(refusal(&mut bench, &script).0.ends_with("not the loader or interpreter it asks for"));
+    assert!(refusal(&mut bench, &script).0.ends_with("the loader or interpreter it needs does not"));
     assert!(bench.observe().instances.is_empty());
 }
 

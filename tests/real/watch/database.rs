@@ -50,7 +50,7 @@ fn recreates_a_database_deleted_under_the_watcher_and_loses_no_server() {
         // There is no -wal before the first commit.
         let _ = std::fs::remove_file(scene.world.state_dir().join(file));
     }
-    scene.watcher.eventually_says("herdsman.db was deleted: a new one is made");
+    scene.watcher.eventually_says("herdsman.db was deleted; herdsman created a new one");
     scene.watcher.eventually_says("m adopt: ");
     eventually("its row is back", PATIENCE, || {
         let row = "SELECT status FROM models WHERE name = 'm'";

@@ -15,9 +15,9 @@ fn an_edit_in_place_is_applied() {
     fs::write(scene.definition(), World::tiny_toml("v2")).unwrap();
     scene.m_serves("v2");
     causes_are(&scene.world, "m", "restart", &["files changed"]);
-    eventually("it is told why", PATIENCE, || {
-        let told = ["m restart: model ", "v2.gguf models.d/m.toml:1 (files changed)"];
-        scene.watcher.log().lines().any(|line| told.iter().all(|part| line.contains(part)))
+    eventually("the log says why", PATIENCE, || {
+        let parts = ["m restart: model ", "v2.gguf models.d/m.toml:1 (files changed)"];
+        scene.watcher.log().lines().any(|line| parts.iter().all(|part| line.contains(part)))
     });
 }
 

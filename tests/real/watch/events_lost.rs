@@ -27,19 +27,19 @@ fn an_edit_whose_event_is_lost_in_an_overflow_is_applied() {
     causes_are(&scene.world, "m", "restart", &["files changed"]);
 }
 
-/// Where inotify gives no more of something: the error names the limit to
-/// raise, and the files are polled.
+/// Runs the watcher below an inotify limit: the error names the limit to raise, and
+/// the watcher polls the files.
 fn without(limit: &str, sysctl: &str) {
     let world = world();
     // The limit of its own namespace of users, below the one of the machine.
     let herdsman = world.command_after(&format!("echo 0 > /proc/sys/user/{limit}"));
     let watcher = watch_by(&world, herdsman, &[]);
     watcher.eventually_says(sysctl);
-    watcher.eventually_says("the files are looked at every 2.0 s");
+    watcher.eventually_says("checking the files every 2.0 s");
     let scene = Scene::of(watcher, world);
     fs::write(scene.definition(), World::tiny_toml("v2")).unwrap();
     scene.m_serves("v2");
-    assert_eq!(scene.watcher.log().matches(sysctl).count(), 1, "told once");
+    assert_eq!(scene.watcher.log().matches(sysctl).count(), 1, "logged once");
     causes_are(&scene.world, "m", "restart", &["files changed"]);
 }
 

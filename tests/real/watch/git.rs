@@ -98,7 +98,7 @@ fn applies_nothing_while_git_holds_its_lock_and_restarts_a_killed_server() {
     world.write_definition("m", &World::tiny_toml("v2"));
     world.remove_definition("killed");
     scene.watcher.eventually_says(".git/index.lock");
-    scene.watcher.eventually_says("herdsman uses the last ones it read");
+    scene.watcher.eventually_says("nothing is deleted");
     kill_and_see_it_return(world, "killed");
     assert_eq!(world.pid("m"), m);
     fs::remove_file(&lock).unwrap();

@@ -12,14 +12,14 @@ fn reports_an_invalid_edit_and_keeps_the_model_running() {
     scene.watcher.eventually_says("models.d/m.toml:3:");
     scene.watcher.eventually_says("ctx_size");
     world.run(&["status"]).says(&["models.d/m.toml:3", "ctx_sise"]);
-    // Whoever else is edited meanwhile is not held up.
+    // Other edits meanwhile are not delayed.
     world.tiny("third");
     serves(world, "third", "third");
     assert_eq!(world.pid("m"), m);
     world.write_definition("m", &World::tiny_toml("v2"));
     scene.m_serves("v2");
     scene.watcher.eventually_says("all definitions are valid again");
-    assert_eq!(scene.watcher.log().matches("models.d/m.toml:3:").count(), 1, "told once");
+    assert_eq!(scene.watcher.log().matches("models.d/m.toml:3:").count(), 1, "logged once");
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn a_valid_edit_that_does_not_become_ready_is_rolled_back() {
     scene.watcher.eventually_says("m failed to start: ");
     scene.m_serves("m");
     assert_ne!(world.pid("m"), m);
-    eventually("it is told", PATIENCE, || {
+    eventually("the watcher logs it", PATIENCE, || {
         let status = world.status("m");
         status["generation"] == 2 && status["serving"] == 1 && status["status"] == "running"
     });

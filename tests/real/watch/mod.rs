@@ -1,7 +1,7 @@
 //! `herdsman watch`: a real watcher, real llama-servers, a real Git.
 //!
-//! Every watcher here is told to look by itself once an hour, so whatever it
-//! does it does because something told it to. That something did *not* happen
+//! Every watcher here resyncs only once an hour, so an event triggers everything
+//! that it does. That something did *not* happen
 //! is shown by what comes after it: the effect of a later event.
 
 mod database;

@@ -14,7 +14,7 @@ fn a_killed_server_comes_back() {
     kill_and_see_it_return(&scene.world, "m");
     scene.other_is_untouched();
     causes_are(&scene.world, "m", "start", &["server of m exited"]);
-    eventually("it is told why", PATIENCE, || {
+    eventually("the log says why", PATIENCE, || {
         scene.watcher.log().lines().any(|l| l.contains("m start: ") && l.contains("(server of m exited)"))
     });
 }
@@ -24,7 +24,7 @@ fn an_adopted_server_that_is_killed_comes_back() {
     let world = world();
     world.converges();
     let watcher = watch(&world, &[]);
-    watcher.eventually_says("2 models match their definitions");
+    watcher.eventually_says("2 models match");
     kill_and_see_it_return(&world, "m");
     causes_are(&world, "m", "start", &["server of m exited"]);
 }
@@ -68,9 +68,9 @@ fn a_server_that_falls_silent_is_killed_only_if_its_definition_says_so() {
     world.signal("other", Signal::CONT);
     serves(world, "other", "other");
     scene.other_is_untouched();
-    eventually("it is told why", PATIENCE, || {
-        let told = ["m stop: /health has not answered for ", "health check"];
-        scene.watcher.log().lines().any(|line| told.iter().all(|part| line.contains(part)))
+    eventually("the log says why", PATIENCE, || {
+        let parts = ["m stop: /health has not answered for ", "health check"];
+        scene.watcher.log().lines().any(|line| parts.iter().all(|part| line.contains(part)))
     });
     let causes = causes(world, "m", "stop");
     assert!(matches!(&causes[..], [cause] if cause.contains("health check")), "{causes:?}");
@@ -86,7 +86,7 @@ fn a_hangup_makes_a_pass() {
     let mut scene = Scene::of(watch(&world, &[]), world);
     scene.watcher.eventually_says("keyed is ready");
     let before = scene.world.pid("keyed");
-    // Nobody is told of that.
+    // The log does not mention that.
     fs::write(&key, "second").unwrap();
     scene.watcher.signal(Signal::HUP);
     eventually("it has the new key", PATIENCE, || {
@@ -104,7 +104,7 @@ fn logs_nothing_with_nothing_to_do_while_the_resync_goes_on() {
     let toml = format!("{}[secrets]\napi_key = {{ file = \"../key\" }}\n", World::tiny_toml("m"));
     world.write_definition("keyed", &toml);
     let scene = Scene::of(watch(&world, &["--resync", "200ms"]), world);
-    scene.watcher.eventually_says("3 models match their definitions");
+    scene.watcher.eventually_says("3 models match");
     let (log, begun) = (scene.watcher.log(), std::time::Instant::now());
     eventually("some resyncs are over", PATIENCE, || begun.elapsed() > Duration::from_secs(2));
     assert_eq!(scene.watcher.log(), log);

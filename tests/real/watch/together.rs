@@ -28,7 +28,7 @@ fn reconcile_by_hand_works_beside_a_watcher() {
     scene.world.write_definition("m", &World::tiny_toml("v3"));
     scene.m_serves("v3");
     scene.world.is_settled();
-    // Whoever of the two was faster, each edit was applied once.
+    // Whichever of the two was faster, each edit was applied once.
     eventually("both are recorded", PATIENCE, || causes(&scene.world, "m", "restart").len() >= 2);
     assert_eq!(causes(&scene.world, "m", "restart").len(), 2);
 }
