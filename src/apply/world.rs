@@ -88,9 +88,6 @@ pub trait World {
     /// Nothing was recorded.
     fn commit(&mut self, changes: &[Change]) -> Result<(), Self::Error>;
 
-    /// How long a log is, bytes; 0 if there is none.
-    fn log_length(&self, log: &Path) -> u64;
-
     /// Starts a process.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use clap::Args;
 
 use super::{Places, duration};
-use crate::instance::Rotation;
+use crate::instance::LogLimits;
 use crate::plan::{Limits, MaxDeletes};
 
 /// Limits of a pass.
@@ -28,10 +28,10 @@ pub(super) struct LimitArgs {
     /// How long to wait for another pass to end.
     #[arg(long, value_name = "T", default_value = "60s", value_parser = duration)]
     pub(super) lock_timeout: Duration,
-    /// Rotate a server's log when it is longer than this.
+    /// Keep at least this much of a running server's log.
     #[arg(long, value_name = "SIZE", default_value = LOG_MAX_SIZE, value_parser = log_size)]
     log_max_size: ByteSize,
-    /// How many rotated logs to keep of each server.
+    /// Of each model, keep this many times as much of older lines.
     #[arg(long, value_name = "N", default_value_t = LOG_KEEP)]
     log_keep: u32,
 }
@@ -50,13 +50,13 @@ impl LimitArgs {
             max_restarting: MAX_RESTARTING,
             upgrade_binary: false,
             lock_timeout,
-            log_max_size: log_size(LOG_MAX_SIZE).unwrap_or(ByteSize(Rotation::LEAST_BYTES)),
+            log_max_size: log_size(LOG_MAX_SIZE).unwrap_or(ByteSize(LogLimits::LEAST_BYTES)),
             log_keep: LOG_KEEP,
         }
     }
 
-    pub(super) fn rotation(&self) -> Rotation {
-        Rotation { max_bytes: self.log_max_size.as_u64(), keep: self.log_keep }
+    pub(super) fn logs(&self) -> LogLimits {
+        LogLimits { max_bytes: self.log_max_size.as_u64(), keep: self.log_keep }
     }
 
     pub(super) fn limits(&self, places: &Places) -> Limits {
@@ -73,8 +73,8 @@ impl LimitArgs {
 fn log_size(text: &str) -> Result<ByteSize, String> {
     let size: ByteSize =
         text.parse().map_err(|_| "a size is a number and a unit, such as 10MB or 512KiB".to_owned())?;
-    let least = Rotation::LEAST_BYTES;
-    if size.as_u64() < least { Err(format!("a log is rotated from {} on", ByteSize(least))) } else { Ok(size) }
+    let least = LogLimits::LEAST_BYTES;
+    if size.as_u64() < least { Err(format!("at least {} of a log is kept", ByteSize(least))) } else { Ok(size) }
 }
 
 fn positive(text: &str) -> Result<usize, String> {

@@ -132,7 +132,7 @@ pub enum Command {
     Why(why::WhyArgs),
     /// Tell what was done to models: generations, actions, commits, newest first.
     History(history::HistoryArgs),
-    /// Print the log of a model's server, with its rotated parts.
+    /// Print the logs of a model's servers.
     Logs(logs::LogsArgs),
     /// Wait until a commit is what runs here, and has stayed healthy.
     Wait(wait::WaitArgs),

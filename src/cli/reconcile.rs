@@ -14,7 +14,7 @@ use super::review::{self, Review};
 use super::{Exit, Places, duration, markdown, render};
 use crate::definition::closest;
 use crate::host::Host;
-use crate::instance::rotate;
+use crate::instance::limit_logs;
 use crate::model::{Diagnostic, ModelName, Timestamp};
 use crate::notify::last_call;
 use crate::plan::{ActionKind, Limits, WaitFor, WaitKind};
@@ -230,7 +230,7 @@ struct Run<'a> {
     document: Document,
     progress: Progress,
     begun: Instant,
-    /// Its first pass was made: targets are known, long logs were rotated.
+    /// Its first pass was made: targets are known, long logs were shortened.
     is_under_way: bool,
     /// Passes in a row that did something, and in which nothing worked.
     busy_passes: usize,
@@ -285,7 +285,7 @@ impl<'a> Run<'a> {
         };
         if !std::mem::replace(&mut self.is_under_way, true) {
             // The log grows on, and the next reconcile tries again.
-            rotate(&state.logs(), &self.args.limits.rotation()).iter().for_each(complain);
+            limit_logs(&state.logs(), &self.args.limits.logs()).iter().for_each(complain);
         }
         Ok(pass)
     }

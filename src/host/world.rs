@@ -9,7 +9,6 @@ use super::check::Check;
 use super::{FromGit, Host, HostError, Places, working_directory};
 use crate::apply::{Read, World};
 use crate::definition::{self, LoadOptions, Loader, ReadFrom};
-use crate::instance;
 use crate::model::{
     Change, Death, Desired, FailureCause, Instance, Launch, ModelName, Observed, ProcessId, Provenance, Records,
     StopTarget, Timestamp,
@@ -91,8 +90,8 @@ impl World for Host {
                     answers.holders.insert(*port, self.processes.port_holder(*port));
                 }
                 Question::GpuLayers { model, id, log_offset } => {
-                    let log = self.places.state.log(model);
-                    let layers = self.processes.offloaded_layers(&log, id, *log_offset);
+                    let logs = self.places.state.logs();
+                    let layers = self.processes.offloaded_layers(&logs, (model, id), *log_offset);
                     answers.gpu_layers.insert(id.clone(), layers.map_or(0, |(layers, _)| layers));
                 }
                 Question::FilesIntact { model, files } => {
@@ -136,11 +135,6 @@ impl World for Host {
     fn commit(&mut self, changes: &[Change]) -> Result<(), HostError> {
         let now = self.now();
         self.store.commit(changes, now)
-    }
-
-    fn log_length(&self, log: &Path) -> u64 {
-        // A log that cannot be looked at cannot be opened either: the start says so.
-        instance::log_length(log).unwrap_or(0)
     }
 
     fn spawn(&mut self, launch: &Launch) -> Result<ProcessId, Death> {

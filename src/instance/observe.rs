@@ -23,7 +23,7 @@ use super::marker::{Environment, STATE};
 use super::pidfd::Pidfd;
 use super::scan::{self, Scan};
 use super::socket::{self, Listening};
-use super::{Host, HostError, process};
+use super::{Host, HostError, log, process};
 use crate::model::{
     Death, Health, Instance, InstanceId, InstanceRecord, Leftover, Listener, ModelName, Observed, ProcessId, Progress,
     Served, Timestamp,
@@ -35,8 +35,8 @@ const DYING: Duration = Duration::from_millis(500);
 
 impl Host {
     /// Looks once at everything. `recorded` is what SQLite remembers: it tells
-    /// unknown from absent, and whose deaths to explain from the files
-    /// `<logs>/<model>.log`.
+    /// unknown from absent, and whose deaths to explain from their
+    /// files in `logs`.
     ///
     /// # Errors
     /// [`HostError`] when `/proc` as a whole cannot be read: then nothing is
@@ -93,7 +93,7 @@ impl Host {
             taken_port: record.port.filter(is_taken),
             was_ready: record.ready.is_some(),
         };
-        death::explain(&logs.join(format!("{}.log", record.model)), &record.id, known)
+        death::explain(&log::of_instance(logs, &record.model, &record.id), &record.id, known)
     }
 
     /// What each instance says it serves, in the order given; all are asked at

@@ -32,7 +32,7 @@ pub use change::{Change, EventOutcome, EventRecord, ModelConfig, NewGeneration};
 pub use commit::{Commit, InvalidCommit, Provenance};
 pub use definition::{Definition, Desired, Memo, OnFailure, ReadyPolicy, Unresolved, Unusable, UpdatePolicy};
 pub use diagnostic::{Diagnostic, Origin, Severity};
-pub use launch::{Launch, StopTarget};
+pub use launch::{Launch, StopTarget, log_path, log_suffix};
 pub use name::{ModelName, NameError};
 pub use news::{Channel, Letter, NewsKind, Telling, Trouble};
 pub use observation::{

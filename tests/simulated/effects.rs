@@ -2,7 +2,6 @@
 //! what comes between.
 
 use std::cell::Cell;
-use std::path::Path;
 use std::sync::Arc;
 
 use herdsman::apply;
@@ -292,10 +291,6 @@ impl apply::World for World {
             self.sabotaged_half(changes);
         }
         self.sabotaged_result(result)
-    }
-
-    fn log_length(&self, _: &Path) -> u64 {
-        0
     }
 
     fn spawn(&mut self, launch: &Launch) -> Result<ProcessId, Death> {

@@ -27,7 +27,7 @@ use super::{Awaited, Cause, Causes, Surroundings, Woken};
 use crate::apply::World;
 use crate::definition::Glance;
 use crate::host::{Host, HostError};
-use crate::instance::{self, Rotation, Watched};
+use crate::instance::{self, LogLimits, Watched};
 use crate::metrics::Metrics;
 use crate::model::Commit;
 use crate::notify::courier::Couriers;
@@ -50,7 +50,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 const SHORTEST_POLL: Duration = Duration::from_millis(20);
 
 /// How often the lengths of the logs are looked at.
-const ROTATE: Duration = Duration::from_secs(10);
+const LOG_LOOK: Duration = Duration::from_secs(10);
 
 /// What the watcher is told on the command line.
 #[derive(Clone, Debug)]
@@ -59,8 +59,8 @@ pub struct Settings {
     pub poll: Option<Duration>,
     /// How long a pass waits for another one to end.
     pub lock_timeout: Duration,
-    /// When servers' logs are rotated.
-    pub rotation: Rotation,
+    /// How much is kept of servers' logs.
+    pub logs: LogLimits,
 }
 
 /// This machine.
@@ -82,9 +82,9 @@ pub struct Machine {
     /// When to look at the database again after a write to it, and how long to
     /// wait after that.
     database_look: Option<(Instant, Duration)>,
-    last_rotation: Instant,
-    /// What rotation could not do, said once.
-    unrotated: BTreeSet<String>,
+    last_log_look: Instant,
+    /// Why logs could not be shortened, said once.
+    log_problems: BTreeSet<String>,
     /// The table of mounts: its descriptor tells of changes.
     mounts: Option<File>,
     watched: Watched,
@@ -120,8 +120,8 @@ impl Machine {
             commit: None,
             polled: None,
             database_look: None,
-            last_rotation: now,
-            unrotated: BTreeSet::new(),
+            last_log_look: now,
+            log_problems: BTreeSet::new(),
             // Without it a mount is seen at the next resync.
             mounts: File::open("/proc/self/mountinfo").ok(),
             watched: Watched::default(),
@@ -197,15 +197,15 @@ impl Machine {
         self.settings.poll.unwrap_or(POLL)
     }
 
-    /// Rotates the logs that became too long, unless a pass of another
+    /// Shortens the logs that became too long, unless a pass of another
     /// herdsman is under way: that one may be at it.
-    fn rotate(&mut self) {
-        self.last_rotation = Instant::now();
+    fn limit_logs(&mut self) {
+        self.last_log_look = Instant::now();
         let Ok(_lock) = self.state.lock(Duration::ZERO) else { return };
-        let problems = instance::rotate(&self.state.logs(), &self.settings.rotation);
+        let problems = instance::limit_logs(&self.state.logs(), &self.settings.logs);
         let problems: BTreeSet<String> = problems.iter().map(ToString::to_string).collect();
-        problems.difference(&self.unrotated).for_each(|problem| tracing::warn!("{problem}"));
-        self.unrotated = problems;
+        problems.difference(&self.log_problems).for_each(|problem| tracing::warn!("{problem}"));
+        self.log_problems = problems;
     }
 
     /// Looks at what gives no sign.
@@ -217,8 +217,8 @@ impl Machine {
             causes.extend(self.files_changed().then_some(Cause::Files));
             causes.extend(self.others_have_written());
         }
-        if self.last_rotation.elapsed() >= ROTATE {
-            self.rotate();
+        if self.last_log_look.elapsed() >= LOG_LOOK {
+            self.limit_logs();
         }
         causes
     }
@@ -255,7 +255,7 @@ impl Machine {
     /// How long what gives no sign may go without a look.
     fn tick_interval(&self) -> Duration {
         let unseen = self.files.is_none().then(|| self.poll().max(SHORTEST_POLL));
-        [unseen, self.service.patience()].into_iter().flatten().fold(ROTATE, Duration::min)
+        [unseen, self.service.patience()].into_iter().flatten().fold(LOG_LOOK, Duration::min)
     }
 
     /// What the bell was rung for.

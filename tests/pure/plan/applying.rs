@@ -1,7 +1,6 @@
 //! What is recorded of a plan that is carried out.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use herdsman::apply::{self, apply};
@@ -15,8 +14,6 @@ use crate::simulated::{Edit, Ended, World, model, name};
 
 /// A world in which every log has lines of earlier instances.
 struct Logged(World);
-
-const EARLIER_LINES: u64 = 4711;
 
 impl apply::World for Logged {
     type Error = Ended;
@@ -49,10 +46,6 @@ impl apply::World for Logged {
         self.0.commit(changes)
     }
 
-    fn log_length(&self, _: &Path) -> u64 {
-        EARLIER_LINES
-    }
-
     fn spawn(&mut self, launch: &Launch) -> Result<ProcessId, Death> {
         self.0.spawn(launch)
     }
@@ -77,7 +70,6 @@ fn a_start_is_recorded_as_of_when_it_was_made_and_where_its_own_lines_begin() {
     let (now, recorded) = (world.0.now, instance(&world.0, "chat"));
     assert_eq!(recorded.started_at, now);
     assert_eq!(recorded.progress, (Progress(0), now));
-    assert_eq!(recorded.log_offset, EARLIER_LINES);
 }
 
 #[test]
