@@ -71,6 +71,10 @@ fn survives_load_and_kills(place: &Path) {
         let (logs, over) = (logs.clone(), Arc::clone(&over));
         move || followed(&logs, &over)
     });
+    let beginner = std::thread::spawn({
+        let (logs, over) = (logs.clone(), Arc::clone(&over));
+        move || read_again_and_again(&logs, &over)
+    });
     let (start, mut kills) = (Instant::now(), 0);
     let length = || fs::metadata(&log).unwrap().len();
     while kills < KILLS || length() < WRITTEN {
@@ -86,10 +90,16 @@ fn survives_load_and_kills(place: &Path) {
     assert!(problems.is_empty(), "{problems:?}");
     over.store(true, Ordering::Relaxed);
     let followed = follower.join().unwrap();
+    let begun = beginner.join().unwrap();
 
     let stalls = fs::read_to_string(stalls).unwrap();
     let (written, longest) = stalls.split_once(" lines; longest write ").unwrap();
-    println!("{}: {} bytes in {:?}, {kills} kills; {stalls}", place.display(), length(), start.elapsed());
+    println!(
+        "{}: {} bytes in {:?}, {kills} kills, {begun} readings; {stalls}",
+        place.display(),
+        length(),
+        start.elapsed()
+    );
     let written: usize = written.parse().unwrap();
     for (number, line) in followed.lines().enumerate() {
         assert!(line == written_line(number), "of whoever follows, line {number} is {line:?}");
@@ -121,6 +131,21 @@ fn whole(logs: &Path) -> Vec<u8> {
             lines => text.extend(lines),
         }
     }
+}
+
+/// Reads the log from its beginning, which is being removed, until it is `over`:
+/// no line is cut or missing. Returns how often.
+fn read_again_and_again(logs: &Path, over: &AtomicBool) -> usize {
+    let mut times = 0;
+    while !over.load(Ordering::Relaxed) {
+        let text = String::from_utf8(whole(logs)).unwrap();
+        let first = text.get(..8).map_or(0, |number| number.parse().unwrap());
+        for (line, number) in text.lines().zip(first..) {
+            assert!(line == written_line(number), "of whoever reads, line {number} is {line:?}");
+        }
+        times += 1;
+    }
+    times
 }
 
 /// What somebody reads who follows the log until it is `over`.

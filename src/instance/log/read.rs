@@ -2,12 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 use super::{begin, files, is_written, own, read_at};
-use crate::instance::death::START_LINE;
 use crate::model::ModelName;
 use crate::regular;
 
@@ -22,7 +20,8 @@ const LONGEST_LINE: usize = 64 << 10;
 pub enum Part {
     /// Everything that is kept.
     Whole,
-    /// What the instance before the last one wrote, as far as it is kept.
+    /// What the instance before the last one wrote, as far as it is kept; or the
+    /// log of all instances of an earlier version.
     Previous,
 }
 
@@ -37,10 +36,10 @@ pub struct LogReader {
     known: BTreeSet<PathBuf>,
 }
 
-/// A file, or a part of it.
-#[derive(Clone, Debug)]
+/// A file.
+#[derive(Debug)]
 struct Source {
-    file: Rc<File>,
+    file: File,
     at: u64,
     /// Up to where it is read: where it ended when it was opened.
     end: u64,
@@ -53,30 +52,23 @@ impl LogReader {
     /// # Errors
     /// The model has no log ([`ErrorKind::NotFound`]), or it cannot be read.
     pub fn open(logs: &Path, model: &ModelName, part: Part, lines: Option<u64>) -> io::Result<Option<Self>> {
-        let known: BTreeSet<PathBuf> = own(logs, model.as_str())?.into_iter().collect();
-        let mut reader = Self { logs: logs.to_owned(), model: model.to_string(), sources: Vec::new(), known };
-        let mut servers: Vec<Vec<Source>> = Vec::new();
-        for path in files(logs, model.as_str())? {
-            let Some(source) = Source::open(&path)? else { continue };
-            reader.sources.push(source.clone());
-            match part {
-                Part::Whole => {}
-                Part::Previous if reader.known.contains(&path) => servers.push(vec![source]),
-                Part::Previous => source.split(&mut servers)?,
-            }
-        }
-        if reader.sources.is_empty() {
+        let paths = files(logs, model.as_str())?;
+        let opened: Vec<Option<Source>> = paths.iter().map(|path| Source::open(path)).collect::<io::Result<_>>()?;
+        let mut sources: Vec<Source> = opened.into_iter().flatten().collect();
+        if sources.is_empty() {
             return Err(ErrorKind::NotFound.into());
         }
         if part == Part::Previous {
-            let Some(previous) = servers.len().checked_sub(2) else { return Ok(None) };
-            reader.sources = servers.swap_remove(previous);
+            let is_own = paths.last().is_some_and(|last| last.parent() != Some(logs));
+            let Some(previous) = sources.len().checked_sub(2).filter(|_| is_own) else { return Ok(None) };
+            sources = vec![sources.swap_remove(previous)];
         }
         let mut left = lines.unwrap_or(u64::MAX);
-        for source in reader.sources.iter_mut().rev() {
+        for source in sources.iter_mut().rev() {
             left -= source.begin_with_last(left)?;
         }
-        Ok(Some(reader))
+        let known = paths.into_iter().collect();
+        Ok(Some(Self { logs: logs.to_owned(), model: model.to_string(), sources, known }))
     }
 
     /// Returns the next lines of those there were when it was opened; nothing
@@ -86,7 +78,7 @@ impl LogReader {
     /// The log cannot be read.
     pub fn read(&mut self) -> io::Result<Vec<u8>> {
         for source in &mut self.sources {
-            let lines = source.lines(source.end, is_over)?;
+            let lines = source.lines(false)?;
             if !lines.is_empty() {
                 return Ok(lines);
             }
@@ -105,14 +97,14 @@ impl LogReader {
                 continue;
             }
             // So that a reader that goes on for months has few files open.
-            self.sources.retain(|source| !source.is_exhausted());
+            self.sources.retain(|source| !source.is_over_at(source.at));
             self.sources.extend(Source::open(&path)?);
             self.known.insert(path);
         }
         let mut lines = Vec::new();
         for source in &mut self.sources {
             source.end = u64::MAX;
-            lines.extend(source.lines(source.end, is_over)?);
+            lines.extend(source.lines(false)?);
         }
         Ok(lines)
     }
@@ -125,30 +117,25 @@ impl LogReader {
     pub fn rest(&mut self) -> io::Result<Vec<u8>> {
         let mut lines = Vec::new();
         for source in &mut self.sources {
-            lines.extend(source.lines(source.end, |_| true)?);
+            lines.extend(source.lines(true)?);
         }
         Ok(lines)
     }
-}
-
-/// Whether nothing will be added to a file. If in doubt, something will.
-fn is_over(file: &File) -> bool {
-    !is_written(file).unwrap_or(true)
 }
 
 impl Source {
     /// `None`: it is gone.
     fn open(path: &Path) -> io::Result<Option<Self>> {
         match regular::open(path) {
-            Ok((file, metadata)) => Ok(Some(Self { at: begin(&file)?, end: metadata.len(), file: Rc::new(file) })),
+            Ok((file, metadata)) => Ok(Some(Self { at: begin(&file)?, end: metadata.len(), file })),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// The next whole lines before `end`; the last one without an end, too, if
-    /// `is_over`.
-    fn lines(&mut self, end: u64, is_over: impl Fn(&File) -> bool) -> io::Result<Vec<u8>> {
+    /// The next whole lines before `end`; the last one without an end, too, if it
+    /// will never have one, or if it is `wanted`.
+    fn lines(&mut self, wanted: bool) -> io::Result<Vec<u8>> {
         let length = self.file.metadata()?.len();
         if length < self.at {
             // Somebody emptied it.
@@ -156,7 +143,7 @@ impl Source {
         }
         let mut lines = Vec::new();
         loop {
-            let most = end.min(length).saturating_sub(self.at).min(CHUNK);
+            let most = self.end.min(length).saturating_sub(self.at).min(CHUNK);
             lines.resize(usize::try_from(most).unwrap_or(0), 0);
             let read = read_at(&self.file, &mut lines, self.at)?;
             lines.truncate(read);
@@ -172,7 +159,7 @@ impl Source {
         }
         let whole = lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
         let read = lines.len();
-        if whole > 0 || read < LONGEST_LINE && !is_over(&self.file) {
+        if whole > 0 || read < LONGEST_LINE && !wanted && !self.is_over_at(self.at + read as u64) {
             lines.truncate(whole);
             self.at += whole as u64;
         } else {
@@ -184,8 +171,10 @@ impl Source {
         Ok(lines)
     }
 
-    fn is_exhausted(&self) -> bool {
-        is_over(&self.file) && self.file.metadata().is_ok_and(|metadata| metadata.len() <= self.at)
+    /// Whether nothing follows here, and nothing will. If in doubt, something will.
+    fn is_over_at(&self, position: u64) -> bool {
+        let is_over = is_written(&self.file).is_ok_and(|written| !written);
+        is_over && self.file.metadata().is_ok_and(|metadata| metadata.len() <= position)
     }
 
     /// Goes to where the last `count` lines begin, and returns how many there
@@ -217,38 +206,4 @@ impl Source {
         // The first line has no newline before it.
         Ok(found + u64::from(self.at < self.end))
     }
-
-    /// Adds a file of an earlier version to what each server wrote: a server
-    /// begins with herdsman's line for it. That need not begin a line, since a
-    /// server may die in the middle of one.
-    fn split(self, servers: &mut Vec<Vec<Self>>) -> io::Result<()> {
-        let mut text = BufReader::new(&*self.file);
-        text.seek(io::SeekFrom::Start(self.at))?;
-        let (mut text, mut line) = (text.take(self.end.saturating_sub(self.at)), Vec::new());
-        let (mut heads, mut at) = (Vec::new(), self.at);
-        while text.read_until(b'\n', &mut line)? > 0 {
-            let head = line.windows(START_LINE.len() + 36).position(is_head);
-            heads.extend(head.map(|index| at + index as u64));
-            at += line.len() as u64;
-            line.clear();
-        }
-        let ends = heads.iter().copied().skip(1).chain([self.end]);
-        let first = heads.first().copied().unwrap_or(self.end);
-        if self.at < first {
-            let before = Self { end: first, ..self.clone() };
-            match servers.last_mut() {
-                Some(server) => server.push(before),
-                None => servers.push(vec![before]),
-            }
-        }
-        servers.extend(heads.iter().zip(ends).map(|(at, end)| vec![Self { at: *at, end, ..self.clone() }]));
-        Ok(())
-    }
-}
-
-/// Whether this is the beginning of herdsman's line for an instance: `START_LINE`
-/// and a UUID.
-fn is_head(text: &[u8]) -> bool {
-    let id = text.strip_prefix(START_LINE.as_bytes()).and_then(|id| std::str::from_utf8(id).ok());
-    id.is_some_and(|id| uuid::Uuid::try_parse(id).is_ok())
 }

@@ -76,10 +76,6 @@ fn id(second: i64) -> InstanceId {
     InstanceId(format!("{second:08x}-0000-4000-8000-000000000000"))
 }
 
-fn head(second: i64) -> String {
-    format!("{}of spec v1:x starts llama-server\n", crate::instance::death::start_of(&id(second)))
-}
-
 fn all(mut read: impl FnMut() -> io::Result<Vec<u8>>) -> String {
     let mut text = Vec::new();
     loop {
@@ -159,6 +155,7 @@ fn what_an_earlier_version_left_is_the_oldest_and_goes_only_when_its_server_is_g
     (&old_server).write_all(&lines(1500..3000)).unwrap();
     logs.server(1).write_all(&lines(3000..3500)).unwrap();
     assert_eq!(logs.numbers(), 0..=3499);
+    assert_eq!(logs.text(Part::Previous, None).as_bytes(), lines(1500..3000));
     logs.limit(0);
     let names = || models(logs.0.path()).unwrap()["m"].clone();
     assert_eq!(names(), [logs.0.path().join("m.log")]);
@@ -197,16 +194,6 @@ fn the_last_lines_come_from_as_many_files_as_it_takes() {
     assert_eq!([0, 1, 2, 3].map(last), ["", "d\n", "c\nd\n", "not ended\nc\nd\n"]);
     assert_eq!((last(5), last(99)), ("a\nb\nnot ended\nc\nd\n".into(), logs.text(Part::Whole, None)));
     assert_eq!(logs.text(Part::Previous, Some(2)), "b\nnot ended\n");
-}
-
-#[test]
-fn the_server_before_is_found_in_what_an_earlier_version_left() {
-    let logs = Logs::new();
-    logs.earlier("m.log.1", &format!("{}one\n{}two\n", head(1), head(2)));
-    logs.earlier("m.log", &format!("more of two{}three\n", head(3)));
-    assert_eq!(logs.text(Part::Previous, None), format!("{}two\nmore of two\n", head(2)));
-    logs.server(4).write_all(b"four\n").unwrap();
-    assert_eq!(logs.text(Part::Previous, None), format!("{}three\n", head(3)));
 }
 
 #[test]
