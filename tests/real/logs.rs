@@ -41,12 +41,15 @@ fn a_log_is_shown_from_its_end_and_the_server_before_by_itself() {
     world.run(&["logs", "a", "-n", "1"]).exits(0);
 }
 
-/// `herdsman logs a -f -n 1`, and the lines it prints.
+/// `herdsman logs a -f -n 1`, and the lines it prints; none after a while without.
 fn follow(world: &World) -> (Background, impl Iterator<Item = String>) {
     let mut command = world.command();
     command.args(["logs", "a", "-f", "-n", "1"]).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut follower = Background::from(command.spawn().unwrap());
-    let mut lines = BufReader::new(follower.child().stdout.take().unwrap()).lines().map(Result::unwrap);
+    let printed = BufReader::new(follower.child().stdout.take().unwrap()).lines().map(Result::unwrap);
+    let (send, lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || printed.into_iter().try_for_each(|line| send.send(line)));
+    let mut lines = std::iter::from_fn(move || lines.recv_timeout(PATIENCE).ok());
     assert!(lines.next().unwrap().contains("listening on"), "the last line there was");
     (follower, lines)
 }
