@@ -71,7 +71,8 @@ pub fn models(logs: &Path) -> io::Result<BTreeMap<String, Vec<PathBuf>>> {
     let mut models = BTreeMap::<String, Vec<(u64, PathBuf)>>::new();
     for entry in entries(logs)? {
         let Some(name) = entry.file_name().and_then(|name| name.to_str()) else { continue };
-        if entry.is_dir() {
+        // Not `lost+found`.
+        if entry.is_dir() && ModelName::parse(name).is_ok() {
             models.entry(name.to_owned()).or_default();
         } else if let Some((model, part)) = earlier_part(name) {
             models.entry(model.to_owned()).or_default().push((part, entry));

@@ -99,6 +99,8 @@ fn on_disk(path: &Path) -> u64 {
 fn each_instance_has_a_file_and_an_instance_of_an_earlier_version_the_old_one() {
     let logs = Logs::new();
     drop((logs.server(1), logs.server(2)));
+    fs::create_dir(logs.0.path().join("lost+found")).unwrap();
+    assert_eq!(models(logs.0.path()).unwrap().into_keys().collect::<Vec<_>>(), ["m"]);
     assert_eq!(logs.path(1), logs.0.path().join("m/1970-01-01T000001.000Z-00000001.log"));
     let of = |second| of_instance(logs.0.path(), &model(), &id(second));
     assert_eq!((of(1).path, of(1).shared), (logs.path(1), false));
