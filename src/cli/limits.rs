@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use clap::Args;
 
 use super::duration;
-use crate::instance::Rotation;
+use crate::instance::LogLimits;
 use crate::plan::{Limits, MaxDeletes};
 
 /// Limits of a pass.
@@ -28,10 +28,10 @@ pub(super) struct LimitArgs {
     /// Wait this long for another pass to finish.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     pub(super) lock_timeout: Duration,
-    /// Rotate the log of a server when it grows beyond this size.
+    /// Keep at least this much of a running server's log.
     #[arg(long, value_name = "SIZE", default_value = LOG_MAX_SIZE, value_parser = log_size)]
     log_max_size: ByteSize,
-    /// Keep this many rotated logs per server.
+    /// Of each model, keep this many times as much of older lines.
     #[arg(long, value_name = "N", default_value_t = LOG_KEEP)]
     log_keep: u32,
 }
@@ -50,13 +50,13 @@ impl LimitArgs {
             max_restarting: MAX_RESTARTING,
             upgrade_binary: false,
             lock_timeout,
-            log_max_size: log_size(LOG_MAX_SIZE).unwrap_or(ByteSize(Rotation::LEAST_BYTES)),
+            log_max_size: log_size(LOG_MAX_SIZE).unwrap_or(ByteSize(LogLimits::LEAST_BYTES)),
             log_keep: LOG_KEEP,
         }
     }
 
-    pub(super) fn rotation(&self) -> Rotation {
-        Rotation { max_bytes: self.log_max_size.as_u64(), keep: self.log_keep }
+    pub(super) fn logs(&self) -> LogLimits {
+        LogLimits { max_bytes: self.log_max_size.as_u64(), keep: self.log_keep }
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -72,7 +72,7 @@ impl LimitArgs {
 
 fn log_size(text: &str) -> Result<ByteSize, String> {
     let size: ByteSize = text.parse().map_err(|_| "expected a size such as 10MB or 512KiB".to_owned())?;
-    let least = Rotation::LEAST_BYTES;
+    let least = LogLimits::LEAST_BYTES;
     if size.as_u64() < least { Err(format!("must be at least {}", ByteSize(least))) } else { Ok(size) }
 }
 

@@ -1,7 +1,6 @@
-//! `herdsman logs`: what the servers of a model wrote, including rotated files.
+//! `herdsman logs`: what a model's servers have written, as one text.
 
 use std::io::{self, ErrorKind, IsTerminal};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,14 +12,11 @@ use signal_hook::flag;
 use super::output::{Reader, pause, write};
 use super::{Exit, Places, Refused, named};
 use crate::database::Database;
-use crate::instance::{LogPart, LogReader};
+use crate::instance::{LogPart, LogReader, logged};
 use crate::model::ModelName;
 
 /// How often to check for new lines.
 const POLL: Duration = Duration::from_millis(100);
-
-/// An unfinished line of this length, in bytes, is shown as it is.
-const LONGEST_LINE: usize = 64 << 10;
 
 /// Arguments of `logs`.
 #[derive(Debug, Args)]
@@ -54,13 +50,13 @@ fn lines(text: &str) -> Result<Lines, String> {
 
 /// Runs the command.
 pub(super) fn run(places: &Places, args: &LogsArgs) -> anyhow::Result<Exit> {
-    let log = places.state().log(&args.name);
+    let logs = places.state().logs();
     let part = if args.previous { LogPart::Previous } else { LogPart::Whole };
-    let mut reader = match LogReader::open(&log, part, args.lines.0) {
+    let mut reader = match LogReader::open(&logs, &args.name, part, args.lines.0) {
         Ok(Some(reader)) => reader,
         Ok(None) => return Err(no_previous(&args.name).into()),
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(no_log(places, &args.name)?.into()),
-        Err(error) => return Err(unreadable(&log, &error).into()),
+        Err(error) => return Err(unreadable(&args.name, &error).into()),
     };
     let stop = Arc::new(AtomicBool::new(false));
     if args.follow {
@@ -70,64 +66,34 @@ pub(super) fn run(places: &Places, args: &LogsArgs) -> anyhow::Result<Exit> {
             flag::register(signal, Arc::clone(&stop))?;
         }
     }
-    let mut printer = Printer { for_terminal: io::stdout().is_terminal(), begun: Vec::new() };
-    let mut show = || -> anyhow::Result<()> {
-        loop {
-            let bytes = reader.read().map_err(|error| unreadable(&log, &error))?;
-            if bytes.is_empty() {
-                break;
-            }
-            if printer.print(&bytes)? == Reader::Left {
-                return Ok(());
-            }
+    let for_terminal = io::stdout().is_terminal();
+    let failed = |error: io::Error| unreadable(&args.name, &error);
+    let mut caught_up = false;
+    while !stop.load(Ordering::Relaxed) {
+        let lines = if caught_up { reader.read_on() } else { reader.read() }.map_err(failed)?;
+        let output = match lines.is_empty() {
+            true if !args.follow => break,
+            true if caught_up => pause(POLL),
+            _ => print(&lines, for_terminal)?,
+        };
+        if output == Reader::Left {
+            return Ok(Exit::Converged);
         }
-        while args.follow && !stop.load(Ordering::Relaxed) {
-            let bytes = reader.read_on().map_err(|error| unreadable(&log, &error))?;
-            let reader = if bytes.is_empty() { pause(POLL) } else { printer.print(&bytes)? };
-            if reader == Reader::Left {
-                return Ok(());
-            }
-        }
-        printer.end()
-    };
-    show()?;
+        caught_up = caught_up || lines.is_empty();
+    }
+    print(&reader.rest().map_err(failed)?, for_terminal)?;
     Ok(Exit::Converged)
 }
 
-/// Prints whole lines. For a terminal it removes control characters.
-struct Printer {
-    for_terminal: bool,
-    /// A line that has no end yet.
-    begun: Vec<u8>,
-}
-
-impl Printer {
-    fn print(&mut self, bytes: &[u8]) -> anyhow::Result<Reader> {
-        self.begun.extend_from_slice(bytes);
-        let whole = match self.begun.iter().rposition(|byte| *byte == b'\n') {
-            Some(newline) => newline + 1,
-            None if self.begun.len() > LONGEST_LINE => self.begun.len(),
-            None => return Ok(Reader::Listens),
-        };
-        let rest = self.begun.split_off(whole);
-        let lines = std::mem::replace(&mut self.begun, rest);
-        self.write(&lines)
+/// Prints lines. A terminal obeys nothing in them.
+fn print(lines: &[u8], for_terminal: bool) -> anyhow::Result<Reader> {
+    if !for_terminal {
+        return write(lines);
     }
-
-    fn end(&mut self) -> anyhow::Result<()> {
-        let rest = std::mem::take(&mut self.begun);
-        self.write(&rest).map(drop)
-    }
-
-    fn write(&self, lines: &[u8]) -> anyhow::Result<Reader> {
-        if !self.for_terminal {
-            return write(lines);
-        }
-        let text = String::from_utf8_lossy(lines);
-        let text = anstream::adapter::strip_str(&text).to_string();
-        let is_obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-        write(text.chars().map(|c| if is_obeyed(c) { ' ' } else { c }).collect::<String>().as_bytes())
-    }
+    let text = String::from_utf8_lossy(lines);
+    let text = anstream::adapter::strip_str(&text).to_string();
+    let is_obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    write(text.chars().map(|c| if is_obeyed(c) { ' ' } else { c }).collect::<String>().as_bytes())
 }
 
 fn no_previous(name: &ModelName) -> Refused {
@@ -146,10 +112,10 @@ fn no_log(places: &Places, name: &ModelName) -> anyhow::Result<Refused> {
             format!("{name} has no log: its server was never started\nhelp: `herdsman why {name}` explains why");
         return Ok(Refused { exit: Exit::Failed, message });
     }
-    known.extend(named::stems(&at.state.logs(), ".log"));
+    known.extend(logged(&at.state.logs()).unwrap_or_default().into_keys());
     Ok(named::unknown(name.as_str(), &known))
 }
 
-fn unreadable(log: &Path, error: &io::Error) -> Refused {
-    Refused { exit: Exit::Failed, message: format!("cannot read the log {}: {error}", log.display()) }
+fn unreadable(name: &ModelName, error: &io::Error) -> Refused {
+    Refused { exit: Exit::Failed, message: format!("cannot read the logs of {name}: {error}") }
 }

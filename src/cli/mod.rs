@@ -148,7 +148,7 @@ pub enum Command {
     Why(why::WhyArgs),
     /// Show what happened to models, newest first: actions, generations, commits.
     History(history::HistoryArgs),
-    /// Print the log of a model's server, including rotated files.
+    /// Print the logs of a model's servers.
     Logs(logs::LogsArgs),
     /// Wait until a commit is deployed on this machine and stays healthy.
     Wait(wait::WaitArgs),

@@ -15,7 +15,7 @@ use super::review::{self, Review};
 use super::{Exit, Places, Refused, duration, markdown, render};
 use crate::definition::closest;
 use crate::host::Host;
-use crate::instance::rotate;
+use crate::instance::limit_logs;
 use crate::model::{Diagnostic, ModelName, Timestamp};
 use crate::notify::last_call;
 use crate::owner::settings::Notify;
@@ -260,8 +260,8 @@ impl Passes for Run<'_> {
             Some(review) => review.pass(host, order)?,
         };
         if is_first {
-            // The log grows on, and the next reconcile tries again.
-            rotate(&self.logs, &self.args.limits.rotation()).iter().for_each(complain);
+            // Where that fails the log grows, and the next reconcile tries again.
+            limit_logs(&self.logs, &self.args.limits.logs()).iter().for_each(complain);
         }
         Ok(pass)
     }

@@ -66,7 +66,7 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     };
     let metrics = args.metrics.as_deref().map(serve_metrics).transpose()?;
     let LimitArgs { lock_timeout, .. } = args.limits;
-    let settings = Settings { poll: args.poll, lock_timeout, rotation: args.limits.rotation() };
+    let settings = Settings { poll: args.poll, lock_timeout, logs: args.limits.logs() };
     let mut machine = Machine::new(host, state, watch_lock, settings)
         .and_then(|machine| machine.observed_by(metrics).telling(notify))
         .map_err(|error| anyhow::anyhow!("cannot start watching: {error}; too many open files or threads?"))?;

@@ -60,9 +60,9 @@ impl Teller {
     }
 
     fn letter(&self, news: &News, now: Timestamp, state: &StateDir) -> Letter {
-        // A notification goes out without a log that cannot be read.
-        let log = || instance::last_lines(&state.log(&news.model), LOG_LINES).unwrap_or_default();
-        let log = if news.context.log { log() } else { Vec::new() };
+        // A log that cannot be read is told of without it.
+        let log = || instance::last_lines(&instance::newest_log(&state.logs(), &news.model)?, LOG_LINES);
+        let log = if news.context.log { log().unwrap_or_default() } else { Vec::new() };
         self.sender.letter(news, uuid::Uuid::new_v4().to_string(), now, log, self.channels.clone())
     }
 }

@@ -9,7 +9,6 @@ use super::binaries::Binaries;
 use super::check::Check;
 use super::{FromGit, Host, HostError, Places, working_directory};
 use crate::definition::{self, LoadOptions, Loader, ReadFrom};
-use crate::instance;
 use crate::model::{
     Change, Death, Desired, FailureCause, Handle, Instance, Launch, ModelName, Observed, Provenance, Records,
     StopTarget, Timestamp,
@@ -110,8 +109,8 @@ impl Fleet for Host {
                     answers.holders.insert(*port, self.processes.port_holder(*port));
                 }
                 Question::GpuLayers { model, id, log_offset } => {
-                    let log = self.places.state.log(model);
-                    let layers = self.processes.offloaded_layers(&log, id, *log_offset);
+                    let logs = self.places.state.logs();
+                    let layers = self.processes.offloaded_layers(&logs, (model, id), *log_offset);
                     answers.gpu_layers.insert(id.clone(), layers.map_or(0, |(layers, _)| layers));
                 }
                 Question::Provenance { model, source } => {
@@ -140,11 +139,6 @@ impl Fleet for Host {
             answers.checks.insert((launch.model.clone(), launch.spec.clone()), result);
         }
         Ok(())
-    }
-
-    fn log_length(&self, log: &Path) -> u64 {
-        // A log that cannot be looked at cannot be opened either: the start says so.
-        instance::log_length(log).unwrap_or(0)
     }
 
     fn start(&mut self, launch: &Launch) -> Result<Handle, Death> {

@@ -10,6 +10,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 
+use super::log::{self, InstanceLog};
 use crate::model::text::printable;
 use crate::model::{Death, FailureCause, InstanceId};
 use crate::sys::regular;
@@ -43,25 +44,28 @@ pub(super) struct Known {
 }
 
 /// The end of an instance, by the last of what it wrote.
-pub(super) fn explain(log: &Path, id: &InstanceId, known: Known) -> Death {
-    match last(log, TAIL) {
-        Ok(tail) => from_log(&own_lines(&tail, id), known),
-        Err(error) => silent(&format!("its log {} cannot be read: {error}", log.display()), known),
+pub(super) fn explain(log: &InstanceLog, id: &InstanceId, known: Known) -> Death {
+    match last(&log.path, TAIL) {
+        Ok(tail) if log.shared => from_log(&own_lines(&tail, id), known),
+        Ok(tail) => from_log(&tail, known),
+        Err(error) => silent(&format!("its log {} cannot be read: {error}", log.path.display()), known),
     }
 }
 
 /// `offloaded N/M layers to GPU`, as the log says while the model is loaded.
-/// The instance's lines begin at `offset`, unless the log was rotated since;
-/// then they are near its end.
+/// In a shared log the instance's lines begin at `offset`, unless lines before
+/// them were removed; then they are near its end.
 ///
 /// llama-server says so even where there is no GPU, and then puts every buffer
 /// of the model on the CPU: that counts as none.
-pub(super) fn offloaded_layers(log: &Path, id: &InstanceId, offset: u64) -> Option<(u32, u32)> {
-    let mut text = read(log, offset, LOADING).ok()?;
-    if !text.starts_with(&start_of(id)) {
-        text = last(log, LOADING).ok()?;
+pub(super) fn offloaded_layers(log: &InstanceLog, id: &InstanceId, offset: u64) -> Option<(u32, u32)> {
+    let mut text = read(&log.path, if log.shared { offset } else { 0 }, LOADING).ok()?;
+    if log.shared {
+        if !text.starts_with(&start_of(id)) {
+            text = last(&log.path, LOADING).ok()?;
+        }
+        text = own_lines(&text, id);
     }
-    let text = own_lines(&text, id);
     let (on_gpu, all) = text.lines().find_map(|line| {
         let (_, rest) = line.split_once("offloaded ")?;
         let (layers, _) = rest.split_once(" layers to GPU")?;
@@ -78,8 +82,8 @@ pub(super) fn start_of(id: &InstanceId) -> String {
     format!("{START_LINE}{id} ")
 }
 
-/// What one instance wrote, of the last part of a log. The line that heads it
-/// may be further back, or rotated away: where no instance starts, all is its.
+/// What one instance wrote, of the last part of a shared log. The line that heads
+/// it may be further back, or removed: where no instance starts, all is its.
 fn own_lines(text: &str, id: &InstanceId) -> String {
     let lines = || text.split_inclusive('\n');
     if !lines().any(|line| line.starts_with(START_LINE)) {
@@ -96,9 +100,9 @@ pub(super) fn last(log: &Path, length: u64) -> io::Result<String> {
     read(log, end.saturating_sub(length), length)
 }
 
-fn read(log: &Path, from: u64, length: u64) -> io::Result<String> {
-    let (mut file, _) = regular::open(log)?;
-    file.seek(SeekFrom::Start(from))?;
+fn read(path: &Path, from: u64, length: u64) -> io::Result<String> {
+    let (mut file, _) = regular::open(path)?;
+    file.seek(SeekFrom::Start(from.max(log::begin(&file)?)))?;
     let mut text = Vec::new();
     file.take(length).read_to_end(&mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())

@@ -7,6 +7,7 @@ use std::process::ExitStatus;
 
 use super::death::{self, Known};
 use super::endpoint::Endpoint;
+use super::log::InstanceLog;
 use super::marker::Environment;
 use super::{process, sock_diag, socket};
 use crate::hostile::{Target, survives};
@@ -65,17 +66,19 @@ fn no_log_does_harm() {
     survives(target, move |bytes| {
         std::fs::write(&log, bytes).unwrap();
         let id = InstanceId("1".to_owned());
+        let shared = bytes.len() % 2 == 0;
+        let instance = InstanceLog { path: log.clone(), shared };
         let lines = super::last_lines(&log, 5).unwrap();
         let deaths = [0, 9, 1 << 8].map(|status| {
             let known = Known { exit: Some(ExitStatus::from_raw(status)), taken_port: Some(8101), was_ready: true };
-            death::explain(&log, &id, known).message
+            death::explain(&instance, &id, known).message
         });
         for line in lines.iter().chain(&deaths) {
             assert!(line.chars().count() < 500, "{} characters", line.chars().count());
             assert!(!line.chars().any(char::is_control), "a terminal would obey {line:?}");
         }
         for offset in [0, 100, u64::MAX] {
-            let _ = death::offloaded_layers(&log, &id, offset);
+            let _ = death::offloaded_layers(&instance, &id, offset);
         }
     });
 }

@@ -6,7 +6,7 @@
 //!   sock_diag ── socket ─────┼── observe ──> Observed
 //!   argv, environ ─ endpoint ┤
 //!   HTTP ── http, drain ─────┤
-//!   logs ── death ───────────┘    logs ── last_lines ──> for people, rotate
+//!   log ── death ────────────┘     log ── last_lines ──> for people
 //!
 //!   Launch ── environment, secret, spawn ──> a process      StopTarget ── pidfd, stop ──> none
 //! ```
@@ -29,12 +29,12 @@ mod group;
 mod hostile;
 mod http;
 mod last_lines;
+mod log;
 mod look;
 mod marker;
 mod observe;
 mod pidfd;
 mod process;
-mod rotate;
 mod scan;
 mod sock_diag;
 mod socket;
@@ -50,15 +50,17 @@ use std::path::Path;
 use std::process::{Child, ExitStatus};
 
 pub use last_lines::last_lines;
+pub use log::{
+    LogError, LogLimits, LogReader, Part as LogPart, limit as limit_logs, models as logged, newest as newest_log,
+};
 pub use look::{Apart, Look, is_same_file, look, seen_from_here};
 pub use pidfd::Bell;
-pub use rotate::{LogReader, Part as LogPart, RotateError, Rotation, rotate};
 use rustix::process::{Pid, WaitOptions, waitpid};
 pub use spawn::SpawnError;
 pub use stop::StopError;
 pub use wait::{Watched, Woken};
 
-use crate::model::InstanceId;
+use crate::model::{InstanceId, ModelName};
 use crate::sys::program;
 use drain::Drains;
 use http::Http;
@@ -154,13 +156,13 @@ impl Host {
         socket::holder(port).ok().flatten().map(|holder| holder.to_string())
     }
 
-    /// How many layers an instance has put on a GPU, of how many, by its own
-    /// lines of its log, which began at `offset`, or begin earlier since the log
-    /// was rotated; `None` while it has not said. llama-server says so only from
-    /// `--log-verbosity 4` on.
+    /// How many layers an instance has put on a GPU, of how many, by its log in
+    /// `logs`; `None` while it has not said. In a log that it shares, which an
+    /// earlier version began, its lines begin at `offset`, or earlier if the log
+    /// was shortened. llama-server says so only from `--log-verbosity 4` on.
     #[must_use]
-    pub fn offloaded_layers(&self, log: &Path, id: &InstanceId, offset: u64) -> Option<(u32, u32)> {
-        death::offloaded_layers(log, id, offset)
+    pub fn offloaded_layers(&self, logs: &Path, of: (&ModelName, &InstanceId), offset: u64) -> Option<(u32, u32)> {
+        death::offloaded_layers(&log::of_instance(logs, of.0, of.1), of.1, offset)
     }
 
     fn http(&mut self) -> Result<&Http, HostError> {
@@ -213,17 +215,4 @@ fn ended_child() -> Option<Pid> {
     };
     // 0: there is none.
     Pid::from_raw(pid).filter(|_| found == 0)
-}
-
-/// How many bytes a log has: what to record as an instance's `log_offset`
-/// before it is started. A log that is not there has none.
-///
-/// # Errors
-/// The log is there and cannot be looked at.
-pub fn log_length(log: &Path) -> io::Result<u64> {
-    match std::fs::metadata(log) {
-        Ok(metadata) => Ok(metadata.len()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-        Err(error) => Err(error),
-    }
 }

@@ -23,7 +23,7 @@ use super::marker::{Environment, STATE};
 use super::pidfd::Pidfd;
 use super::scan::{self, Scan};
 use super::socket::{self, Listening};
-use super::{Host, HostError, process};
+use super::{Host, HostError, log, process};
 use crate::model::{
     Death, Handle, Health, Instance, InstanceId, InstanceRecord, Leftover, Listener, ModelName, Observed, ProcessId,
     Progress, Served, Timestamp,
@@ -93,7 +93,7 @@ impl Host {
             taken_port: record.port.filter(is_taken),
             was_ready: record.ready.is_some(),
         };
-        death::explain(&logs.join(format!("{}.log", record.model)), &record.id, known)
+        death::explain(&log::of_instance(logs, &record.model, &record.id), &record.id, known)
     }
 
     /// Returns what each instance says it serves, in the order given; asks all at

@@ -183,16 +183,12 @@ fn make_parent(file: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
-/// Opens the log and heads what follows with a line of our own, which also
-/// shows that the disk has room.
+/// Makes the log, which no other instance writes, and heads what follows with a
+/// line of our own, which also shows that the disk has room.
 fn open_log(launch: &Launch) -> io::Result<File> {
     reach(Point::LogOpen);
     make_parent(&launch.log)?;
-    // Opening a pipe would wait for its reader.
-    if std::fs::metadata(&launch.log).is_ok_and(|log| log.file_type().is_fifo()) {
-        return Err(io::Error::other("it is a named pipe"));
-    }
-    let mut log = OpenOptions::new().append(true).create(true).mode(0o600).open(&launch.log)?;
+    let mut log = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&launch.log)?;
     reach(Point::LogOpened);
     let Launch { id, spec, binary, .. } = launch;
     writeln!(log, "{}of spec {spec} starts {}", death::start_of(id), binary.display())?;

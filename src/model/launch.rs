@@ -1,9 +1,9 @@
 //! What to start and what to stop: an instance as the host is told of it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{Handle, InstanceId, ModelName, SecretSource, SpecHash};
+use super::{Handle, InstanceId, ModelName, SecretSource, SpecHash, Timestamp};
 
 /// Everything needed to start one instance. Holds no secret value: those are
 /// read at the start and go to the process alone.
@@ -26,12 +26,26 @@ pub struct Launch {
     pub env: BTreeMap<String, String>,
     /// Secrets by the variable that carries them.
     pub secrets: BTreeMap<String, SecretSource>,
-    /// The file its stdout and stderr are appended to.
+    /// The file its stdout and stderr are appended to; it must not be there yet.
     pub log: PathBuf,
     /// The file it downloads its weights to, if it does.
     pub download: Option<PathBuf>,
     /// The unix socket it listens on, if it does.
     pub socket: Option<PathBuf>,
+}
+
+/// Returns the file that an instance writes its log to, and no other does. Those
+/// of a model sort by the time of the start.
+#[must_use]
+pub fn log_path(logs: &Path, model: &ModelName, id: &InstanceId, start: Timestamp) -> PathBuf {
+    let start = jiff::Timestamp::from_millisecond(start.0).unwrap_or_default();
+    logs.join(model.as_str()).join(format!("{}{}", start.strftime("%Y-%m-%dT%H%M%S.%3fZ"), log_suffix(id)))
+}
+
+/// Returns the end of that file's name, which tells the instance.
+#[must_use]
+pub fn log_suffix(id: &InstanceId) -> String {
+    format!("-{}.log", id.0.chars().take(8).collect::<String>())
 }
 
 /// One instance to stop.

@@ -35,7 +35,7 @@ pub use commit::{Commit, InvalidCommit, Provenance};
 pub use definition::{Definition, Desired, Memo, OnFailure, ReadyPolicy, Unresolved, Unusable, UpdatePolicy};
 pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use handle::{Handle, ProcessId};
-pub use launch::{Launch, StopTarget};
+pub use launch::{Launch, StopTarget, log_path, log_suffix};
 pub use name::{ModelName, NameError};
 pub use news::{Announced, Channel, Letter, NewsKind, Telling, Trouble};
 pub use observation::{

@@ -229,7 +229,8 @@ pub struct InstanceRecord {
     pub ready: Option<(Timestamp, Timestamp)>,
     /// Since when its `/health` has not answered.
     pub unanswered_since: Option<Timestamp>,
-    /// How long the log was when it was started, bytes: its own lines follow.
+    /// Where its lines begin, bytes, in a log that it shares with instances
+    /// before it: one that an earlier version started. 0 in a log of its own.
     pub log_offset: u64,
     /// The llama-server it runs.
     pub binary: Option<BinaryIdentity>,

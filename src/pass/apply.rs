@@ -163,9 +163,7 @@ impl<W: Ledger + Fleet> Pass<'_, W> {
         if_failed: crate::model::Crashes,
     ) -> Result<(), W::Error> {
         let now = self.world.now();
-        let log_offset = self.world.log_length(&launch.log);
-        let intent =
-            InstanceRecord { log_offset, started_at: now, progress: (record.progress.0, now), ..record.clone() };
+        let intent = InstanceRecord { started_at: now, progress: (record.progress.0, now), ..record.clone() };
         let mut changes = std::mem::take(&mut run.pending);
         changes.push(Change::PutInstance(intent.clone()));
         self.world.commit(&changes)?;

@@ -9,7 +9,6 @@
 //! `host::Host` is this machine. The simulated world of the tests implements
 //! them in memory, and fails or kills herdsman between any two calls.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::Pass;
@@ -80,9 +79,6 @@ pub trait Fleet: Fallible {
     /// As [`Fleet::observe`]. "Unknown" is an answer.
     fn answer(&mut self, questions: &[Question], observed: &Observed, answers: &mut Answers)
     -> Result<(), Self::Error>;
-
-    /// Returns the length of a log in bytes; 0 if there is none.
-    fn log_length(&self, log: &Path) -> u64;
 
     /// Starts an instance.
     ///

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::input::Binary;
 use super::{Input, Site};
-use crate::model::{InstanceId, Launch, ModelName, Spec, SpecHash};
+use crate::model::{InstanceId, Launch, ModelName, Spec, SpecHash, log_path};
 
 /// What an instance is called besides its options.
 #[derive(Clone, Copy, Debug)]
@@ -28,14 +28,14 @@ pub fn launch(input: &Input<'_>, who: Identity<'_>, spec: &Spec, port: Option<u1
     let download = download_path(input.site, who.model, spec);
     Launch {
         args: arguments(who, spec, port, download.as_deref()),
-        id,
         model: who.model.clone(),
         spec: who.hash.clone(),
         definition: who.definition.to_owned(),
         binary: binary.path.clone(),
         env: spec.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
         secrets: spec.secrets.iter().map(|(name, secret)| (name.to_string(), secret.source.clone())).collect(),
-        log: input.site.logs.join(format!("{}.log", who.model)),
+        log: log_path(&input.site.logs, who.model, &id, input.now),
+        id,
         download,
         socket,
     }

@@ -28,7 +28,9 @@ impl StateDir {
         for name in FILES {
             close(&self.path.join(name), 0o600)?;
         }
-        for directory in [self.logs(), self.cache()] {
+        let entries = std::fs::read_dir(self.logs()).into_iter().flatten().flatten();
+        let of_models = entries.map(|entry| entry.path()).filter(|path| path.is_dir());
+        for directory in [self.logs(), self.cache()].into_iter().chain(of_models) {
             close(&directory, 0o700)?;
             close_all(&directory, |_| true)?;
         }

@@ -6,7 +6,7 @@
 //! <state-dir>/lock         held during a pass
 //! <state-dir>/watch.lock   held while a watcher lives
 //! <state-dir>/notify.lock  held by the process that delivers notifications
-//! <state-dir>/logs/        one log per model
+//! <state-dir>/logs/MODEL/  a log per instance
 //! <state-dir>/cache/       option catalogues by llama-server
 //! ```
 //!
@@ -125,12 +125,6 @@ impl StateDir {
     #[must_use]
     pub fn logs(&self) -> PathBuf {
         self.path.join("logs")
-    }
-
-    /// The log of one model.
-    #[must_use]
-    pub fn log(&self, model: &crate::model::ModelName) -> PathBuf {
-        self.logs().join(format!("{model}.log"))
     }
 
     /// Weights that servers download from a URL; absolute, for servers run

@@ -126,26 +126,12 @@ points! {
     AskedWrite,
     /// It was.
     AskedWritten,
-    /// A log that is too long was found.
-    RotateBegin,
-    /// The file on which removing was tried is there.
-    RotateTried,
-    /// The older part of a log is copied, perhaps not onto the disk.
-    RotateCopied,
-    /// It is on the disk, and has another name.
-    RotateSynced,
-    /// The copy has its name, perhaps not on the disk.
-    RotateNamed,
-    /// It has it there, too.
-    RotateNameSynced,
-    /// What cannot be removed is blank.
-    RotateBlanked,
-    /// The older part is removed.
-    RotateRemoved,
-    /// A rotated log has the next number.
-    RotateShifted,
-    /// A rotated log too many is deleted.
-    RotateDropped,
+    /// The head of a log is about to be freed.
+    LogFree,
+    /// It is freed.
+    LogFreed,
+    /// A log that no server writes is deleted.
+    LogDeleted,
     /// Somebody is about to be told.
     TellBegin,
     /// They were told; not recorded.

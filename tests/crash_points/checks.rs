@@ -172,9 +172,6 @@ fn unexpected_files(directory: &Path, found: &mut Vec<String>) {
             unexpected_files(&path, found);
             continue;
         }
-        let is_rotated = |name: &str| {
-            name.rsplit_once(".log.").is_some_and(|(_, number)| number.parse::<u32>().is_ok_and(|number| number > 0))
-        };
         let is_known = matches!(
             &*name,
             "id" | "lock"
@@ -185,7 +182,7 @@ fn unexpected_files(directory: &Path, found: &mut Vec<String>) {
                 | "herdsman.db-wal"
                 | "herdsman.db-shm"
         );
-        if !is_known && !name.ends_with(".help") && !name.ends_with(".log") && !is_rotated(&name) {
+        if !is_known && !name.ends_with(".help") && !name.ends_with(".log") {
             found.push(path.display().to_string());
         }
     }

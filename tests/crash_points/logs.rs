@@ -1,5 +1,4 @@
-//! A log that is too long: numbered lines, of which none may be lost or
-//! doubled.
+//! Logs that are too long: numbered lines, of which only the oldest may go.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -7,40 +6,45 @@ use std::path::PathBuf;
 
 use crate::support::World;
 
-/// How many lines are added: as many as make one rotation.
+/// How many lines are added: more than the limit allows.
 const LINES: usize = 2000;
 
-fn log(world: &World, model: &str, suffix: &str) -> PathBuf {
-    world.state_dir().join("logs").join(format!("{model}.log{suffix}"))
-}
+/// How many of them are within it, whatever the block of the file system.
+const KEPT: usize = 1300;
 
 fn line(number: usize) -> String {
     format!("line {number:06} {}", "x".repeat(80))
 }
 
-/// Makes the log of `model` too long, beside an older part, and one too many.
-pub fn grow(world: &World, model: &str) {
-    let mut log_file = OpenOptions::new().append(true).open(log(world, model, "")).unwrap();
-    let lines: String = (0..LINES).map(|number| line(number) + "\n").collect();
-    log_file.write_all(lines.as_bytes()).unwrap();
-    fs::write(log(world, model, ".1"), "older\n").unwrap();
-    fs::write(log(world, model, ".4"), "one too many\n").unwrap();
+/// Logs of servers that are gone, and of one that an earlier version started.
+fn older(world: &World, model: &str) -> [PathBuf; 3] {
+    let logs = world.state_dir().join("logs");
+    let of_instance = logs.join(model).join("2026-01-01T000000.000Z-00000000.log");
+    [logs.join(format!("{model}.log.1")), logs.join(format!("{model}.log")), of_instance]
 }
 
-/// Whether all lines are there, once and in their order, the older part is the
-/// second now, and the one too many is gone.
-pub fn are_rotated(world: &World, model: &str) -> Result<(), String> {
-    let read = |suffix| fs::read(log(world, model, suffix)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let (Ok(first), Ok(live)) = (read(".1"), read("")) else { return Err("the log is not rotated".to_owned()) };
-    let lines: Vec<&str> = first.lines().chain(live.trim_start_matches('\0').lines()).collect();
-    let numbered: Vec<&str> = lines.iter().copied().filter(|line| line.starts_with("line ")).collect();
-    let wrong = numbered.iter().enumerate().find(|(number, found)| **found != line(*number));
-    if numbered.len() != LINES || wrong.is_some() {
-        return Err(format!("{} of {LINES} lines are there; the first that is wrong: {wrong:?}", numbered.len()));
+/// Makes the log of the server of `model` too long, beside older ones.
+pub fn grow(world: &World, model: &str) {
+    let lines: String = (0..LINES).map(|number| line(number) + "\n").collect();
+    OpenOptions::new().append(true).open(world.log(model)).unwrap().write_all(lines.as_bytes()).unwrap();
+    for path in older(world, model) {
+        fs::write(path, "older\n").unwrap();
     }
-    match read(".2") {
-        Ok(older) if older == "older\n" => {}
-        other => return Err(format!("the older part is not the second: {other:?}")),
+}
+
+/// Whether the older logs are gone, and of the lines no more than the oldest.
+pub fn are_shortened(world: &World, model: &str) -> Result<(), String> {
+    if let Some(left) = older(world, model).into_iter().find(|path| path.exists()) {
+        return Err(format!("{} is still there", left.display()));
     }
-    if log(world, model, ".4").exists() { Err("the one too many is still there".to_owned()) } else { Ok(()) }
+    let text = world.run(&["logs", model, "-n", "all"]).exits(0).stdout;
+    let numbered: Vec<&str> = text.lines().filter(|line| line.starts_with("line ")).collect();
+    let first = LINES.saturating_sub(numbered.len());
+    if first == 0 || numbered.len() < KEPT {
+        return Err(format!("{} of {LINES} lines are there", numbered.len()));
+    }
+    match numbered.iter().zip(first..).find(|(found, number)| **found != line(*number)) {
+        Some((found, number)) => Err(format!("line {number} is {found:?}")),
+        None => Ok(()),
+    }
 }

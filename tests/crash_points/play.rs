@@ -94,7 +94,7 @@ fn is_change(point: Point) -> bool {
             | P::HealthAsked
             | P::SlotsAsk
             | P::SlotsAsked
-            | P::RotateBegin
+            | P::LogFree
     )
 }
 

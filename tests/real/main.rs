@@ -24,7 +24,7 @@ mod import;
 mod instance;
 mod launch;
 mod llama_servers;
-mod log_rotation;
+mod log_limits;
 mod logs;
 mod metrics;
 mod notify;

@@ -31,7 +31,7 @@ fn a_crashed_model_is_shown_with_its_next_try_and_the_last_words_of_its_log() {
     world.tiny("b");
     world.converges();
     let crashes = into_backoff(&world, "a");
-    let log = world.state_dir().join("logs/a.log");
+    let log = world.log("a");
     let mut text = fs::read_to_string(&log).unwrap();
     text.push_str("0.01 E its \u{1b}[2Jlast words\n");
     fs::write(&log, text).unwrap();

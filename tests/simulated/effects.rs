@@ -2,7 +2,6 @@
 //! what comes between.
 
 use std::cell::Cell;
-use std::path::Path;
 use std::sync::Arc;
 
 use herdsman::model::{
@@ -305,10 +304,6 @@ impl Fleet for World {
         self.reading(Call::Answer, Ended::Unseen)?;
         questions.iter().for_each(|question| self.answer_one(question, answers));
         Ok(())
-    }
-
-    fn log_length(&self, _: &Path) -> u64 {
-        0
     }
 
     fn start(&mut self, launch: &Launch) -> Result<Handle, Death> {

@@ -1,9 +1,12 @@
 //! One run of herdsman to its end, and what a test says about it.
 
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
+use herdsman::instance::newest_log;
+use herdsman::model::ModelName;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
@@ -156,11 +159,17 @@ impl World {
         pid
     }
 
+    /// The log of the instance of `model` that was started last.
+    #[track_caller]
+    pub fn log(&self, model: &str) -> PathBuf {
+        newest_log(&self.state_dir().join("logs"), &ModelName::parse(model).unwrap()).unwrap()
+    }
+
     /// Waits until the last line of `model`'s log says that it listens: the
     /// server is ready before it has written that, and says no more until asked.
     #[track_caller]
     pub fn logs_that_it_listens(&self, model: &str) {
-        let log = self.state_dir().join(format!("logs/{model}.log"));
+        let log = self.log(model);
         eventually(&format!("{model} logs that it listens"), Duration::from_secs(30), || {
             let text = String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned();
             text.ends_with('\n') && text.lines().last().is_some_and(|line| line.contains("listening on"))

@@ -13,7 +13,7 @@ use super::note;
 use crate::database::{Database, Undelivered};
 use crate::definition::Loader;
 use crate::host::{Host, HostError};
-use crate::instance::last_lines;
+use crate::instance::{last_lines, newest_log};
 use crate::model::text::rfc3339;
 use crate::model::{DesiredState, Diagnostic, Given, Instance, ModelName, ModelRecord, Status, Timestamp};
 use crate::pass::{Goal, Pass, look};
@@ -171,7 +171,8 @@ impl Look {
         }
         for model in models.iter_mut().filter(|m| only.is_some() || m.status == Status::Error) {
             // An unmanaged row may have any name, and has no log.
-            model.log = ModelName::parse(&model.name).ok().and_then(|name| log(&state.log(&name)));
+            model.log =
+                ModelName::parse(&model.name).ok().and_then(|name| log(&newest_log(&state.logs(), &name).ok()?));
         }
         let waits = || seen.plan.waiting.iter().map(|w| &w.on);
         let acts = unreadable.is_none() && !seen.plan.actions.is_empty();

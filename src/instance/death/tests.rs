@@ -95,6 +95,10 @@ fn id(name: &str) -> InstanceId {
     InstanceId(name.to_owned())
 }
 
+fn shared(log: &Path) -> InstanceLog {
+    InstanceLog { path: log.to_owned(), shared: true }
+}
+
 fn head(name: &str) -> String {
     format!("{}of spec v1:x starts /bin/llama-server\n", start_of(&id(name)))
 }
@@ -103,7 +107,7 @@ fn head(name: &str) -> String {
 fn only_what_this_instance_wrote_counts_and_at_most_the_last_16_kib() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("m.log");
-    let says = |name: &str| explain(&log, &id(name), Known::default()).message;
+    let says = |name: &str| explain(&shared(&log), &id(name), Known::default()).message;
     let (old, new) = ("error: invalid argument: --old", "error: invalid argument: --new");
     std::fs::write(&log, format!("{}{old}\n{}", head("1"), head("2"))).unwrap();
     assert_eq!(says("1"), old);
@@ -115,8 +119,12 @@ fn only_what_this_instance_wrote_counts_and_at_most_the_last_16_kib() {
     std::fs::write(&log, format!("{}{new}\n{}", head("1"), "noise\n".repeat(4000))).unwrap();
     assert_eq!(says("1"), format!("no error in its log, which ends with: noise ({OFTEN_LOST})"));
     std::fs::write(&log, format!("{OWN_LINE}older lines are in m.log.1\nprompt {}{new}\n", head("2"))).unwrap();
-    assert_eq!(says("1"), new, "its head was rotated away, and a prompt starts no instance");
-    assert!(explain(&directory.path().join("none"), &id("1"), Known::default()).message.contains("cannot be read"));
+    assert_eq!(says("1"), new, "its head was removed, and a prompt starts no instance");
+    std::fs::write(&log, format!("{}noise\n{}{new}\n", head("2"), head("1"))).unwrap();
+    let own = InstanceLog { path: log, shared: false };
+    assert_eq!(explain(&own, &id("2"), Known::default()).message, new, "all of its own log is its, prompts too");
+    let none = shared(&directory.path().join("none"));
+    assert!(explain(&none, &id("1"), Known::default()).message.contains("cannot be read"));
 }
 
 #[test]
@@ -126,13 +134,13 @@ fn a_message_is_short_and_safe_to_print() {
 }
 
 #[test]
-fn layers_on_the_gpu_are_counted_in_this_instances_lines_also_after_a_rotation() {
+fn layers_on_the_gpu_are_counted_in_this_instances_lines_also_after_the_log_was_shortened() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("m.log");
     let old = format!("{}load_tensors: offloaded 1/9 layers to GPU\n", head("1"));
     let layers = |text: &str, offset: usize| {
         std::fs::write(&log, text).unwrap();
-        offloaded_layers(&log, &id("2"), offset as u64)
+        offloaded_layers(&shared(&log), &id("2"), offset as u64)
     };
     let said = format!("{}0.1 I load_tensors: offloaded 33/33 layers to GPU\n", head("2"));
     assert_eq!(layers(&format!("{old}{said}"), old.len()), Some((0, 33)), "said without a GPU too");

@@ -27,7 +27,7 @@ use super::{Cause, Causes, Inbox, Surroundings, Woken};
 use crate::database::Undelivered;
 use crate::definition::Glance;
 use crate::host::{Host, HostError};
-use crate::instance::{self, Rotation, Watched};
+use crate::instance::{self, LogLimits, Watched};
 use crate::model::Commit;
 use crate::notify::courier::Couriers;
 use crate::owner::settings::Notify;
@@ -50,8 +50,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// The shortest useful interval for polling.
 const SHORTEST_POLL: Duration = Duration::from_millis(20);
 
-/// How often to check the lengths of the logs.
-const ROTATE: Duration = Duration::from_secs(10);
+/// How often the lengths of the logs are looked at.
+const LOG_LOOK: Duration = Duration::from_secs(10);
 
 /// The watcher's options from the command line.
 #[derive(Clone, Debug)]
@@ -60,8 +60,8 @@ pub struct Settings {
     pub poll: Option<Duration>,
     /// How long a pass waits for another one to end.
     pub lock_timeout: Duration,
-    /// When servers' logs are rotated.
-    pub rotation: Rotation,
+    /// How much is kept of servers' logs.
+    pub logs: LogLimits,
 }
 
 /// Someone who follows the passes of a watcher, without a say in them.
@@ -93,9 +93,9 @@ pub struct Machine {
     /// When to look at the database again after a write to it, and how long to
     /// wait after that.
     database_look: Option<(Instant, Duration)>,
-    last_rotation: Instant,
-    /// Problems of the log rotation; each is logged once.
-    unrotated: BTreeSet<String>,
+    last_log_look: Instant,
+    /// Problems with shortening logs; each is logged once.
+    log_problems: BTreeSet<String>,
     /// The table of mounts: its descriptor signals changes.
     mounts: Option<File>,
     watched: Watched,
@@ -133,8 +133,8 @@ impl Machine {
             commit: None,
             polled: None,
             database_look: None,
-            last_rotation: now,
-            unrotated: BTreeSet::new(),
+            last_log_look: now,
+            log_problems: BTreeSet::new(),
             // Without it a mount is seen at the next resync.
             mounts: File::open("/proc/self/mountinfo").ok(),
             watched: Watched::default(),
@@ -212,15 +212,15 @@ impl Machine {
         self.settings.poll.unwrap_or(POLL)
     }
 
-    /// Rotates the logs that became too long, unless another herdsman runs a pass:
-    /// it may rotate them itself.
-    fn rotate(&mut self) {
-        self.last_rotation = Instant::now();
+    /// Shortens the logs that became too long, unless another herdsman runs a pass:
+    /// it may shorten them itself.
+    fn limit_logs(&mut self) {
+        self.last_log_look = Instant::now();
         let Ok(_lock) = self.state.lock(Duration::ZERO) else { return };
-        let problems = instance::rotate(&self.state.logs(), &self.settings.rotation);
+        let problems = instance::limit_logs(&self.state.logs(), &self.settings.logs);
         let problems: BTreeSet<String> = problems.iter().map(ToString::to_string).collect();
-        problems.difference(&self.unrotated).for_each(|problem| tracing::warn!("{problem}"));
-        self.unrotated = problems;
+        problems.difference(&self.log_problems).for_each(|problem| tracing::warn!("{problem}"));
+        self.log_problems = problems;
     }
 
     /// Checks everything that sends no events.
@@ -232,8 +232,8 @@ impl Machine {
             causes.extend(self.files_changed().then_some(Cause::Files));
             causes.extend(self.others_have_written());
         }
-        if self.last_rotation.elapsed() >= ROTATE {
-            self.rotate();
+        if self.last_log_look.elapsed() >= LOG_LOOK {
+            self.limit_logs();
         }
         causes
     }
@@ -270,7 +270,7 @@ impl Machine {
     /// Returns the time between two checks of what sends no events.
     fn tick_interval(&self) -> Duration {
         let unseen = self.files.is_none().then(|| self.poll().max(SHORTEST_POLL));
-        [unseen, self.service.patience()].into_iter().flatten().fold(ROTATE, Duration::min)
+        [unseen, self.service.patience()].into_iter().flatten().fold(LOG_LOOK, Duration::min)
     }
 
     /// What the bell was rung for.

@@ -1,85 +1,24 @@
 //! What is recorded of a plan that is carried out.
 
-use std::path::Path;
-use std::sync::Arc;
+use herdsman::model::{FailureCause, InstanceRecord, Progress};
+use herdsman::pass::apply;
 
-use herdsman::model::{
-    Change, Death, FailureCause, Handle, InstanceRecord, Launch, Observed, Progress, Records, StopTarget, Timestamp,
-};
-use herdsman::pass::{Fallible, Fleet, Ledger, apply};
-use herdsman::plan::{Answers, Question, Site};
-
-use crate::simulated::{Edit, Ended, World, model, name};
-
-/// A world in which every log has lines of earlier instances.
-struct Logged(World);
-
-const EARLIER_LINES: u64 = 4711;
-
-impl Fallible for Logged {
-    type Error = Ended;
-}
-
-impl Ledger for Logged {
-    fn records(&mut self) -> Result<Arc<Records>, Ended> {
-        self.0.records()
-    }
-
-    fn commit(&mut self, changes: &[Change]) -> Result<(), Ended> {
-        self.0.commit(changes)
-    }
-}
-
-impl Fleet for Logged {
-    fn now(&self) -> Timestamp {
-        self.0.now()
-    }
-
-    fn seed(&mut self) -> [u8; 16] {
-        self.0.seed()
-    }
-
-    fn site(&self) -> Site {
-        self.0.site()
-    }
-
-    fn observe(&mut self, records: &Records) -> Result<Observed, Ended> {
-        self.0.observe(records)
-    }
-
-    fn answer(&mut self, questions: &[Question], observed: &Observed, answers: &mut Answers) -> Result<(), Ended> {
-        self.0.answer(questions, observed, answers)
-    }
-
-    fn log_length(&self, _: &Path) -> u64 {
-        EARLIER_LINES
-    }
-
-    fn start(&mut self, launch: &Launch) -> Result<Handle, Death> {
-        self.0.start(launch)
-    }
-
-    fn stop(&mut self, targets: &[StopTarget]) -> Vec<Result<(), String>> {
-        self.0.stop(targets)
-    }
-}
+use crate::simulated::{Edit, World, model, name};
 
 fn instance(world: &World, model: &str) -> InstanceRecord {
     world.store.records().models[&name(model)].instances[0].clone()
 }
 
 #[test]
-fn a_start_is_recorded_as_of_when_it_was_made_and_where_its_own_lines_begin() {
+fn records_a_start_as_of_when_it_was_made() {
     let mut world = World::new([model("chat")]);
     let plan = world.plan();
     // The stops before it took as long.
     world.advance(5);
-    let mut world = Logged(world);
     apply(&mut world, &plan, "test").unwrap();
-    let (now, recorded) = (world.0.now, instance(&world.0, "chat"));
+    let (now, recorded) = (world.now, instance(&world, "chat"));
     assert_eq!(recorded.started_at, now);
     assert_eq!(recorded.progress, (Progress(0), now));
-    assert_eq!(recorded.log_offset, EARLIER_LINES);
 }
 
 #[test]

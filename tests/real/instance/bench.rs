@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use herdsman::instance::{Host, StopError, log_length};
+use herdsman::instance::{Host, StopError, newest_log};
 use herdsman::model::{
     Health, Instance, InstanceId, InstanceRecord, InstanceState, Launch, ModelName, Observed, ProcessId, Progress,
-    SpecHash, StopTarget, Timestamp,
+    SpecHash, StopTarget, Timestamp, log_path,
 };
 use rustix::process::{Pid, Signal};
 
@@ -19,6 +20,9 @@ pub use crate::support::{free_port, llama_server};
 
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Each launch gets a time, and so a log, of its own.
+static STARTS: AtomicI64 = AtomicI64::new(0);
 
 /// A directory, a host, and the instances started by it.
 pub struct Bench {
@@ -51,16 +55,17 @@ impl Bench {
     }
 
     pub fn launch(&self, model: &str, binary: impl Into<PathBuf>, args: &[&str]) -> Launch {
+        let (id, model_name) = (InstanceId(format!("id-of-{model}")), ModelName::parse(model).unwrap());
         Launch {
-            id: InstanceId(format!("id-of-{model}")),
-            model: ModelName::parse(model).unwrap(),
+            log: log_path(&self.logs(), &model_name, &id, Timestamp(STARTS.fetch_add(1, Ordering::Relaxed))),
+            id,
+            model: model_name,
             spec: SpecHash("v1:0123".to_owned()),
             definition: self.path(&format!("{model}.toml")).to_str().unwrap().to_owned(),
             binary: binary.into(),
             args: args.iter().map(|&word| word.to_owned()).collect(),
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
-            log: self.logs().join(format!("{model}.log")),
             download: None,
             socket: None,
         }
@@ -82,7 +87,6 @@ impl Bench {
 
     /// Starts it, as the tests of `spawn` itself do too.
     pub fn spawn(&mut self, launch: &Launch) -> ProcessId {
-        let log_offset = log_length(&launch.log).unwrap();
         let process = self.host.spawn(launch).unwrap();
         self.started.push(StopTarget {
             handle: process.clone().into(),
@@ -91,7 +95,7 @@ impl Bench {
             force: false,
             socket: launch.socket.clone(),
         });
-        self.records.push(record(launch, process.clone(), log_offset));
+        self.records.push(record(launch, process.clone()));
         process
     }
 
@@ -124,12 +128,13 @@ impl Bench {
     }
 
     pub fn log(&self, model: &str) -> String {
-        String::from_utf8_lossy(&std::fs::read(self.logs().join(format!("{model}.log"))).unwrap()).into_owned()
+        let log = newest_log(&self.logs(), &ModelName::parse(model).unwrap()).unwrap();
+        String::from_utf8_lossy(&std::fs::read(log).unwrap()).into_owned()
     }
 }
 
 /// The record of a start.
-pub fn record(launch: &Launch, process: ProcessId, log_offset: u64) -> InstanceRecord {
+pub fn record(launch: &Launch, process: ProcessId) -> InstanceRecord {
     InstanceRecord {
         id: launch.id.clone(),
         model: launch.model.clone(),
@@ -143,7 +148,7 @@ pub fn record(launch: &Launch, process: ProcessId, log_offset: u64) -> InstanceR
         progress: (Progress(0), Timestamp(0)),
         ready: None,
         unanswered_since: None,
-        log_offset,
+        log_offset: 0,
         binary: None,
     }
 }

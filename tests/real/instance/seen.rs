@@ -78,7 +78,7 @@ fn a_record_of_another_start_time_is_of_a_dead_process() {
     let process = bench.spawn(&launch);
     let earlier = InstanceId("earlier".into());
     let reused = ProcessId { start_ticks: process.start_ticks - 1, ..process };
-    bench.records.push(InstanceRecord { id: earlier.clone(), ..record(&launch, reused, 0) });
+    bench.records.push(InstanceRecord { id: earlier.clone(), ..record(&launch, reused) });
     let observed = bench.observe();
     assert!(observed.deaths.contains_key(&earlier) && observed.unknown.is_empty(), "{observed:?}");
     assert_eq!(observed.instances.len(), 1);
@@ -90,7 +90,7 @@ fn a_process_of_another_boot_is_gone_and_one_of_another_namespace_is_unknown() {
     let launch = bench.sleeper("far");
     let process = bench.spawn(&launch);
     let far = InstanceId("far".into());
-    let recorded = |process| InstanceRecord { id: far.clone(), ..record(&launch, process, 0) };
+    let recorded = |process| InstanceRecord { id: far.clone(), ..record(&launch, process) };
     let before = recorded(ProcessId { boot_id: "before".into(), ..process.clone() });
     bench.records = vec![before];
     assert!(bench.observe().deaths.contains_key(&far));
@@ -129,7 +129,7 @@ fn a_start_that_was_never_recorded_is_unknown_beside_a_process_that_may_not_be_r
     let stat = format!("/proc/{}/stat", child.id());
     eventually("executed", || std::fs::read_to_string(&stat).unwrap().contains("(guarded)"));
     let nowhere = ProcessId { pid: 0, start_ticks: 0, boot_id: String::new(), pid_namespace: 0 };
-    let intended = |at| InstanceRecord { handle: None, started_at: at, ..record(&launch, nowhere.clone(), 0) };
+    let intended = |at| InstanceRecord { handle: None, started_at: at, ..record(&launch, nowhere.clone()) };
     let mut unknown = |at| {
         bench.records = vec![intended(at)];
         bench.observe().unknown

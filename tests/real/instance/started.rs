@@ -3,11 +3,12 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use herdsman::model::{FailureCause, Launch, SecretSource};
+use herdsman::instance::{LogPart, LogReader, SpawnError};
+use herdsman::model::{FailureCause, Health, InstanceId, Launch, SecretSource, Timestamp, log_path};
 use rustix::io::FdFlags;
 use rustix::process::{Pid, getsid};
 
-use super::bench::{Bench, eventually};
+use super::bench::{Bench, eventually, free_port};
 
 #[test]
 fn an_instance_has_a_session_a_directory_and_only_chosen_descriptors_and_variables() {
@@ -41,14 +42,30 @@ fn an_instance_has_a_session_a_directory_and_only_chosen_descriptors_and_variabl
 }
 
 #[test]
-fn a_log_is_appended_to() {
+fn two_live_servers_of_one_model_write_two_files_that_are_read_as_one() {
     let mut bench = Bench::new();
-    let launch = bench.launch("echo", "/bin/sh", &["-c", "echo once"]);
-    for times in 1..=2 {
-        bench.spawn(&launch);
-        bench.until("over", |seen| seen.instances.is_empty());
-        assert_eq!(bench.log("echo").matches("once\n").count(), times);
+    let one = bench.llama("m", &["--port", &free_port().to_string()]);
+    let id = InstanceId("another of m".to_owned());
+    let log = log_path(&bench.logs(), &one.model, &id, Timestamp(i64::from(u32::MAX)));
+    let mut two = Launch { id, log, ..bench.llama("m", &["--port", &free_port().to_string()]) };
+    for launch in [&one, &two] {
+        bench.spawn(launch);
     }
+    bench.until("ready", |seen| seen.instances.len() == 2 && seen.instances.iter().all(|i| i.health == Health::Ready));
+    let log = |launch: &Launch| std::fs::read_to_string(&launch.log).unwrap();
+    eventually("both say that they listen", || [&one, &two].iter().all(|l| log(l).contains("listening on")));
+    for launch in [&one, &two] {
+        assert!(log(launch).starts_with(&format!("herdsman: instance {} of", launch.id)));
+        assert_eq!(log(launch).matches("herdsman: instance").count(), 1);
+    }
+    let mut reader = LogReader::open(&bench.logs(), &one.model, LogPart::Whole, None).unwrap().unwrap();
+    let mut whole = reader.read().unwrap();
+    whole.extend(reader.read().unwrap());
+    assert_eq!(String::from_utf8(whole).unwrap(), format!("{}{}", log(&one), log(&two)));
+
+    two.id = one.id.clone();
+    let (message, _) = refusal(&mut bench, &two);
+    assert!(message.starts_with("cannot write the log") && message.contains("File exists"), "{message}");
 }
 
 /// The error of a start, and whose fault it is.
@@ -84,11 +101,9 @@ fn a_program_that_cannot_be_executed_is_named_with_the_next_step() {
 #[test]
 fn a_log_that_cannot_be_written_stops_the_start() {
     let mut bench = Bench::new();
-    let full = Launch { log: "/dev/full".into(), ..bench.sleeper("m") };
-    let (message, cause) = refusal(&mut bench, &full);
-    assert!(message.starts_with("cannot write the log /dev/full: No space left"), "{message}");
-    assert!(message.ends_with("; free some space"), "{message}");
-    assert_eq!(cause, FailureCause::DiskFull);
+    let full = SpawnError::Log { path: "m.log".into(), source: std::io::ErrorKind::StorageFull.into() };
+    assert_eq!(full.to_string(), "cannot write the log m.log: no storage space; free some space");
+    assert_eq!(full.cause(), FailureCause::DiskFull);
 
     std::fs::write(bench.path("file"), "").unwrap();
     let nowhere = Launch { log: bench.path("file").join("m.log"), ..bench.sleeper("m") };

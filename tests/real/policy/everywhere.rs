@@ -133,7 +133,7 @@ fn a_link_that_is_swapped_while_the_old_server_stops_leads_nowhere() {
     let toml = format!("{}[update]\ndrain = \"0s\"\n", World::tiny_toml("now"));
     world.write_definition("a", &format!("binary = \"{binary}\"\n{toml}"));
     run(&world, &["reconcile", "--no-wait"]).exits(0);
-    let log = world.state_dir().join("logs/a.log");
+    let log = world.log("a");
     eventually("it is ready to be told", PATIENCE, || fs::read_to_string(&log).unwrap().contains("waits\n"));
     world.write_definition("a", &toml);
     run(&world, &["reconcile", "--no-wait"]).exits(1).says(&["secret.gguf", "does not allow"]);

@@ -34,9 +34,10 @@ fn what_herdsman_keeps_is_for_its_user_alone_whatever_the_umask() {
     open("reconcile").exits(0);
     is_closed();
     // What an older version, or a copy, left open.
-    for (path, open) in [("", 0o755), ("herdsman.db", 0o644), ("logs", 0o755), ("logs/a.log", 0o644), ("cache", 0o755)]
-    {
-        fs::set_permissions(world.state_dir().join(path), fs::Permissions::from_mode(open)).unwrap();
+    let paths = ["", "herdsman.db", "logs", "logs/a", "cache"].map(|path| world.state_dir().join(path));
+    for path in paths.into_iter().chain([world.log("a")]) {
+        let open = if path.is_dir() { 0o755 } else { 0o644 };
+        fs::set_permissions(path, fs::Permissions::from_mode(open)).unwrap();
     }
     fs::write(world.state_dir().join("herdsman.db.corrupt-1"), "").unwrap();
     fs::write(world.state_dir().join("logs/a.log.1"), "").unwrap();
