@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use super::Problem;
-use super::damage::timestamp;
-use super::open::beside;
+use super::file::{beside, timestamp};
 
 /// How many are kept: the newest.
 const KEPT: usize = 3;

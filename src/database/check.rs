@@ -21,7 +21,8 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
-use super::{Problem, file_at};
+use super::Problem;
+use super::file::file_at;
 
 /// A file found sound is trusted for so long.
 const TRUSTED: Duration = Duration::from_secs(24 * 60 * 60);

@@ -4,9 +4,9 @@ use rusqlite::types::Value;
 use serde_json::Value as Json;
 
 use super::columns::PARAMETERS;
-use super::convert::{type_from_word, word_of_type};
 use super::models::Fields;
 use super::table::Table;
+use super::words::{type_from_word, word_of_type};
 use crate::model::{ModelConfig, ModelType};
 
 /// The columns herdsman owns that this table has, in a fixed order.

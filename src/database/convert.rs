@@ -14,6 +14,7 @@ use serde_json::{Map, Value as Json};
 use super::columns::{Column, PARAMETERS, same, same_json};
 use super::models::{Fields, ID_LIMIT};
 use super::row::{ModelRow, json_of};
+pub use super::words::{TYPE_WORDS, status_from_word, type_from_word, word_of_status, word_of_type};
 use crate::model::{ModelType, Status, Timestamp};
 
 /// A model in the store form. Its JSON has the keys `id, name, type, status,
@@ -52,57 +53,12 @@ pub struct StoreModel {
 #[error("`{0}` is not an id: ids are whole numbers below 2^53, without sign, blank or leading zero")]
 pub struct IdError(pub String);
 
-/// The words of the column `type`; the misspelling is the interface.
-pub const TYPE_WORDS: [&str; 4] = ["llama", "gpt", "mistrall", "custom"];
-
 /// The parameters the store form always shows, even at their defaults.
 const ALWAYS_SHOWN: [&str; 9] =
     ["ctx_size", "batch_size", "threads", "gpu_layers", "temperature", "top_k", "top_p", "model_path", "model_url"];
 
 /// `chat_template` has a place of its own, the file's size is no parameter.
 const NOT_A_PARAMETER: [&str; 2] = ["chat_template", "file_size_bytes"];
-
-/// The word of the column `type`.
-#[must_use]
-pub const fn word_of_type(model_type: ModelType) -> &'static str {
-    match model_type {
-        ModelType::Llama => "llama",
-        ModelType::Mistral => "mistrall",
-        ModelType::Other => "custom",
-    }
-}
-
-/// What a word in the column `type` means.
-#[must_use]
-pub fn type_from_word(word: &str) -> ModelType {
-    match word {
-        "llama" => ModelType::Llama,
-        "mistrall" | "mistral" => ModelType::Mistral,
-        _ => ModelType::Other,
-    }
-}
-
-/// The word of the column `status`.
-#[must_use]
-pub const fn word_of_status(status: Status) -> &'static str {
-    match status {
-        Status::Idle => "stopped",
-        Status::Loading => "loading",
-        Status::Running => "running",
-        Status::Error => "error",
-    }
-}
-
-/// What a word in the column `status` means.
-#[must_use]
-pub fn status_from_word(word: &str) -> Status {
-    match word {
-        "loading" => Status::Loading,
-        "running" => Status::Running,
-        "error" => Status::Error,
-        _ => Status::Idle,
-    }
-}
 
 /// Reads an id. `7b-chat`, ` 7`, `+7` and `07` are not 7.
 ///

@@ -30,19 +30,9 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::open::{BUSY_TIMEOUT, beside, flags, size};
+use super::file::{BUSY_TIMEOUT, EMPTIED, Location, absolute, beside, file_at, flags, is_emptied, timestamp};
 use super::salvage::{self, Salvaged};
-use super::{Database, DatabaseError, Problem, check, file_at};
-
-/// Where a database is, which says whose a damaged one is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// The default one, in the state directory: whatever is there is herdsman's.
-    Own,
-    /// One the user named: what is there is herdsman's if it is a SQLite file
-    /// with herdsman's tables in it, as far as can be seen.
-    Named,
-}
+use super::{Database, DatabaseError, Problem, check};
 
 /// A damaged database that was set aside, as a message for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,10 +87,10 @@ impl Database {
     ///
     /// # Errors
     /// As [`Database::open`] and [`Database::replace`].
-    pub fn open_or_replace(path: &Path, place: Place) -> Result<(Self, Option<SetAside>), DatabaseError> {
+    pub fn open_or_replace(path: &Path, location: Location) -> Result<(Self, Option<SetAside>), DatabaseError> {
         match Self::open(path) {
             Err(error) if error.is_damage() => {
-                Self::replace(path, place).map(|(database, aside)| (database, Some(aside)))
+                Self::replace(path, location).map(|(database, aside)| (database, Some(aside)))
             }
             opened => Ok((opened?, None)),
         }
@@ -113,8 +103,8 @@ impl Database {
     /// [`Problem::NotADatabase`], [`Problem::DamagedForeign`]: it is not
     /// herdsman's. [`Problem::Misread`]: it is sound. [`Problem::OftenDamaged`].
     /// It cannot be read or renamed, or the new one cannot be made.
-    pub fn replace(path: &Path, place: Place) -> Result<(Self, SetAside), DatabaseError> {
-        let aside = set_aside(path, place).map_err(|problem| DatabaseError::new(path, BUSY_TIMEOUT, problem))?;
+    pub fn replace(path: &Path, location: Location) -> Result<(Self, SetAside), DatabaseError> {
+        let aside = set_aside(path, location).map_err(|problem| DatabaseError::new(path, BUSY_TIMEOUT, problem))?;
         Ok((Self::open(path)?, aside))
     }
 
@@ -123,13 +113,13 @@ impl Database {
     ///
     /// # Errors
     /// As [`Database::replace`].
-    pub fn is_replaceable(path: &Path, place: Place) -> Result<(), DatabaseError> {
-        require_own(path, place).map_err(|problem| DatabaseError::new(path, BUSY_TIMEOUT, problem))
+    pub fn is_replaceable(path: &Path, location: Location) -> Result<(), DatabaseError> {
+        require_own(path, location).map_err(|problem| DatabaseError::new(path, BUSY_TIMEOUT, problem))
     }
 }
 
-fn set_aside(path: &Path, place: Place) -> Result<SetAside, Problem> {
-    require_own(path, place)?;
+fn set_aside(path: &Path, location: Location) -> Result<SetAside, Problem> {
+    require_own(path, location)?;
     let before = fs::metadata(path).map_err(in_the_way(path))?;
     let (connection, fault) = confirm(path)?;
     let to = free_name(path)?;
@@ -150,8 +140,8 @@ fn set_aside(path: &Path, place: Place) -> Result<SetAside, Problem> {
 }
 
 /// Refuses what is not herdsman's.
-fn require_own(path: &Path, place: Place) -> Result<(), Problem> {
-    if place == Place::Own {
+fn require_own(path: &Path, location: Location) -> Result<(), Problem> {
+    if location == Location::Own {
         return Ok(());
     }
     let log = beside(path, "-wal");
@@ -167,21 +157,13 @@ fn require_own(path: &Path, place: Place) -> Result<(), Problem> {
 /// sqlite.org/fileformat2.html, 4.1; the last byte says the byte order.
 const WAL_MAGIC: [u8; 3] = [0x37, 0x7f, 0x06];
 
-/// Whether the file was emptied, while its log holds commits. SQLite would
-/// take that for a new database, and delete the log. (A single byte is empty
-/// to it, too: `unixFileSize` in its os_unix.c.)
-pub(super) fn is_emptied(path: &Path) -> Result<bool, Problem> {
-    Ok(size(path)?.is_some_and(|size| size < 2) && size(&beside(path, "-wal"))?.is_some_and(|size| size > 0))
-}
-
 /// Reads all of the file by a connection that leaves it as it is; that
 /// connection, if there can be one, and the first fault.
 fn confirm(path: &Path) -> Result<(Option<Connection>, String), Problem> {
     if is_emptied(path)? {
         return Ok((None, EMPTIED.to_owned()));
     }
-    let connection =
-        Connection::open_with_flags(super::open::absolute(path)?, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
+    let connection = Connection::open_with_flags(absolute(path)?, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
     // Its log is to be set aside as it is, not written into the file.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -196,9 +178,6 @@ fn confirm(path: &Path) -> Result<(Option<Connection>, String), Problem> {
         }
     }
 }
-
-/// What is said of a file that [`is_emptied`].
-pub(super) const EMPTIED: &str = "the file is empty, and its log holds commits";
 
 /// What a connection like any other says of a file that is sound.
 fn misread(path: &Path) -> String {
@@ -232,8 +211,7 @@ fn rebuild(path: &Path, like: &fs::Metadata, damaged: Option<&Connection>) -> Re
     };
     make().map_err(in_the_way(&new))?;
     let Some(damaged) = damaged else { return Ok((new, Salvaged::default())) };
-    let connection =
-        Connection::open_with_flags(super::open::absolute(&new)?, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
+    let connection = Connection::open_with_flags(absolute(&new)?, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
     let salvaged = salvage::salvage(damaged, &connection, &new)?;
     Ok((new, salvaged))
 }
@@ -258,11 +236,6 @@ fn free_name(path: &Path) -> Result<PathBuf, Problem> {
     let names = std::iter::once(stem.clone()).chain((2..).map(|number| beside(&stem, &format!("-{number}"))));
     let is_free = |name: &PathBuf| PARTS.iter().all(|part| fs::symlink_metadata(beside(name, part)).is_err());
     Ok(names.into_iter().find(is_free).unwrap_or(stem))
-}
-
-/// Now, as a part of a file's name, in UTC.
-pub(super) fn timestamp() -> String {
-    jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
 /// Whether the file begins with `bytes`; one that is missing does not.

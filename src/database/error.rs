@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::ErrorCode;
 
-use super::Place;
+use super::file::Location;
 
 /// A problem of one database file.
 #[derive(Debug, thiserror::Error)]
@@ -25,12 +25,12 @@ impl DatabaseError {
         Self { path: path.to_owned(), problem: problem.classified(timeout) }
     }
 
-    /// The same for a file at `place`: in herdsman's own one, a file that is no
+    /// The same for a file at `location`: in herdsman's own one, a file that is no
     /// database is a damaged one.
     #[must_use]
-    pub fn at(self, place: Place) -> Self {
+    pub fn at(self, location: Location) -> Self {
         match self.problem {
-            Problem::NotADatabase if place == Place::Own => {
+            Problem::NotADatabase if location == Location::Own => {
                 Self { problem: Problem::Damaged("it does not begin as a SQLite database".to_owned()), ..self }
             }
             _ => self,

@@ -5,12 +5,12 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::config::{owned_columns, owned_values};
-use super::convert::{status_from_word, word_of_status};
 use super::drift::{self, Digester, RowDigest};
 use super::fields::{to_json, unreadable, word};
 use super::models::{self, Fields};
 use super::row::ModelRow;
 use super::table::Table;
+use super::words::{status_from_word, word_of_status};
 use super::{Problem, locate};
 use crate::model::{ModelConfig, ModelName, Status, Timestamp};
 
@@ -25,7 +25,7 @@ pub(super) struct Managed<'c> {
 }
 
 /// What is recorded of a model's row.
-struct Recorded {
+struct RecordedRow {
     id: i64,
     created_at: Value,
     status: Status,
@@ -146,10 +146,10 @@ impl<'c> Managed<'c> {
         Ok(())
     }
 
-    fn recorded(&self, model: &ModelName) -> Result<Recorded, Problem> {
+    fn recorded(&self, model: &ModelName) -> Result<RecordedRow, Problem> {
         let sql = "SELECT model_id, row_created_at, status FROM herdsman_models WHERE name = ?1";
         let read = |row: &rusqlite::Row<'_>| {
-            Ok(Recorded {
+            Ok(RecordedRow {
                 id: row.get(0)?,
                 created_at: row.get(1)?,
                 status: word(row, 2, &Status::ALL, Status::as_str)?,
@@ -162,7 +162,7 @@ impl<'c> Managed<'c> {
     }
 
     /// The id of the model's row as it is now; `None`: another client deleted it.
-    fn locate(&self, model: &ModelName, recorded: &Recorded) -> Result<Option<i64>, Problem> {
+    fn locate(&self, model: &ModelName, recorded: &RecordedRow) -> Result<Option<i64>, Problem> {
         locate::locate(self.connection, model, recorded.id, &recorded.created_at)
     }
 

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `open` | opening for writing and for reading without a trace |
 //! | `check`, `damage`, `salvage` | whether the file is sound; a damaged one is set aside, and what is kept of it |
+//! | `file` | the file and those beside it: paths, names, sizes |
 //! | `backup` | the copy before a migration |
 //! | `migrations`, `table` | herdsman's own tables; the table others share with us |
 //! | `columns`, `config`, `drift` | which columns herdsman owns, what it writes there, what others changed |
@@ -19,7 +20,7 @@
 //! | `applied` | the saved plans that were applied, each at most once |
 //! | `changes`, `managed` | writing: herdsman's own tables, and the shared row of a managed model |
 //! | `fields` | reading single fields strictly, so that an edited record is an error that names it |
-//! | `models`, `row`, `convert` | the five functions of the contract, a row, the two vocabularies |
+//! | `models`, `row`, `convert`, `words` | the five functions of the contract, a row, the two vocabularies |
 //! | `stated` | what a row says beyond defaults, for `import` |
 //!
 //! Invariants:
@@ -30,12 +31,13 @@
 //! - No file is deleted but backups herdsman made; a damaged one is renamed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use serde_json::{Map, Value as Json};
+
+use file::file_at;
 
 use crate::model::{Change, Channel, EventRecord, GenerationRecord, ModelName, Records, Timestamp};
 use crate::notify::Known;
@@ -53,6 +55,7 @@ mod drift;
 mod error;
 mod events;
 mod fields;
+mod file;
 mod generations;
 mod instances;
 mod locate;
@@ -69,10 +72,12 @@ mod stated;
 mod table;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use applied::Applied;
-pub use damage::{Place, SetAside};
+pub use damage::SetAside;
 pub use error::{DatabaseError, Problem};
+pub use file::Location;
 pub use models::{Fields, ModelFilter};
 pub use notifications::{Delivered, Delivery, Undelivered};
 pub use row::{ColumnValue, ModelRow};
@@ -361,9 +366,4 @@ impl Database {
     fn error(&self, problem: Problem) -> DatabaseError {
         DatabaseError::new(&self.path, self.timeout, problem)
     }
-}
-
-/// Device and inode of the file at `path`.
-fn file_at(path: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }

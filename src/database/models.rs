@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use super::columns::{Kind, PARAMETERS, shown};
 use super::row::ModelRow;
 use super::table::{Table, quoted};
-use super::{Problem, convert};
+use super::{Problem, words};
 use crate::model::{Status, Timestamp};
 
 /// Columns and the values to give them. Absent: not written. `Value::Null`:
@@ -21,9 +21,9 @@ pub(super) const ID_LIMIT: i64 = 1 << 53;
 /// Which rows [`super::Database::get_models`] returns: those that pass all that is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModelFilter {
-    /// Exactly this word of the column `status` ([`convert::word_of_status`]).
+    /// Exactly this word of the column `status` ([`words::word_of_status`]).
     pub status: Option<String>,
-    /// Exactly this word of the column `type` ([`convert::word_of_type`]).
+    /// Exactly this word of the column `type` ([`words::word_of_type`]).
     pub model_type: Option<String>,
     /// Part of the name, in any case; `%` and `_` stand for themselves.
     pub name: Option<String>,
@@ -197,7 +197,7 @@ fn defaults(now: Timestamp) -> Fields {
 /// What a new row has besides what a definition or a client says of the model.
 pub(super) fn state_of_new_row(status: Status, now: Timestamp) -> [(String, Value); 4] {
     [
-        ("status".to_owned(), Value::Text(convert::word_of_status(status).to_owned())),
+        ("status".to_owned(), Value::Text(words::word_of_status(status).to_owned())),
         ("fit_params_available".to_owned(), Value::Integer(0)),
         ("created_at".to_owned(), Value::Integer(now.0)),
         ("updated_at".to_owned(), Value::Integer(now.0)),
@@ -238,8 +238,8 @@ fn refused(column: &str, value: &Value) -> Option<String> {
     };
     match column {
         "name" => (!matches!(value, Value::Text(name) if !name.is_empty())).then(|| "text".to_owned()),
-        "type" => one_of(&convert::TYPE_WORDS),
-        "status" => one_of(&Status::ALL.map(convert::word_of_status)),
+        "type" => one_of(&words::TYPE_WORDS),
+        "status" => one_of(&Status::ALL.map(words::word_of_status)),
         "created_at" | "updated_at" => {
             (!matches!(value, Value::Integer(_))).then(|| "milliseconds since the epoch".to_owned())
         }

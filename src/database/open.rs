@@ -16,20 +16,18 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
-use super::{Database, DatabaseError, Problem, check, damage, file_at, migrations, table::Table};
+use super::file::{BUSY_TIMEOUT, EMPTIED, absolute, beside, file_at, flags, is_emptied, size};
+use super::table::Table;
+use super::{Database, DatabaseError, Problem, check, migrations};
 use crate::sys::failpoint::{Point, reach};
 use crate::sys::regular;
-
-/// How long to wait for another writer: twice what other clients wait, who
-/// hold their own transactions for less than 5 s.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many prepared statements are kept: more than a commit uses.
 const STATEMENTS: usize = 64;
@@ -50,8 +48,8 @@ impl Database {
     /// [`Database::open`] with another busy timeout.
     pub(super) fn open_waiting(path: &Path, timeout: Duration) -> Result<Self, DatabaseError> {
         let open = || {
-            if damage::is_emptied(path)? {
-                return Err(Problem::Damaged(damage::EMPTIED.to_owned()));
+            if is_emptied(path)? {
+                return Err(Problem::Damaged(EMPTIED.to_owned()));
             }
             create(path)?;
             reach(Point::DatabaseMade);
@@ -130,10 +128,6 @@ fn prepare(connection: &Connection, path: &Path, timeout: Duration) -> Result<()
     Ok(())
 }
 
-pub(super) fn flags(mode: OpenFlags) -> OpenFlags {
-    mode | OpenFlags::SQLITE_OPEN_NO_MUTEX
-}
-
 /// Creates the file when it is missing. SQLite gives `-wal` and `-shm` the
 /// same permissions.
 fn create(path: &Path) -> Result<(), Problem> {
@@ -203,27 +197,6 @@ fn is_wal(path: &Path) -> io::Result<bool> {
     let mut header = Vec::with_capacity(20);
     regular::open(path)?.0.take(20).read_to_end(&mut header)?;
     Ok(header.starts_with(b"SQLite format 3\0") && header.get(18..20) == Some(&[2, 2]))
-}
-
-/// The size in bytes; `None`: there is no such file.
-pub(super) fn size(path: &Path) -> Result<Option<u64>, Problem> {
-    match fs::metadata(path) {
-        Ok(metadata) => Ok(Some(metadata.len())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Problem::CannotOpen(error.to_string())),
-    }
-}
-
-/// The path with something added to its name.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-/// An absolute path begins with `/`, so SQLite never takes it for a URI.
-pub(super) fn absolute(path: &Path) -> Result<PathBuf, Problem> {
-    std::path::absolute(path).map_err(|error| Problem::CannotOpen(error.to_string()))
 }
 
 /// The path as a SQLite URI, every byte that could mean something escaped.

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow};
 
 use super::config::owned_columns;
-use super::convert::status_from_word;
 use super::drift::{self, Digester};
 use super::fields::{json, name, optional_time, time, unreadable, word};
 use super::locate::{Own, choose};
 use super::table::{Table, quoted};
+use super::words::status_from_word;
 use super::{Problem, generations, instances, models, overrides};
 use crate::model::{
     BinaryIdentity, Crashes, DesiredState, Generation, GenerationOutcome, ModelConfig, ModelName, ModelRecord,

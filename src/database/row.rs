@@ -7,7 +7,7 @@ use rusqlite::types::ValueRef;
 use serde_json::{Map, Number, Value as Json};
 
 use super::Problem;
-use super::convert::{status_from_word, type_from_word};
+use super::words::{status_from_word, type_from_word};
 use crate::model::{ModelType, Status, Timestamp};
 
 pub use rusqlite::types::Value as ColumnValue;

@@ -1,7 +1,7 @@
 //! Saved plans that were applied.
 
 use super::*;
-use crate::database::{Applied, Place};
+use crate::database::{Applied, Location};
 
 #[test]
 fn a_plan_is_begun_once_and_a_damaged_database_does_not_forget_it() {
@@ -17,7 +17,7 @@ fn a_plan_is_begun_once_and_a_damaged_database_does_not_forget_it() {
     assert_eq!(database.applied_plan("other").unwrap(), None);
     drop(database);
     super::damage::garble(&scratch.path(), [super::damage::root(&scratch, "herdsman_models")]);
-    let (database, _) = Database::replace(&scratch.path(), Place::Own).unwrap();
+    let (database, _) = Database::replace(&scratch.path(), Location::Own).unwrap();
     assert_eq!(database.applied_plan("one").unwrap(), Some(ended));
 }
 

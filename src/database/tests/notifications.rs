@@ -2,7 +2,7 @@
 
 use super::damage::{filled, garble, root};
 use super::*;
-use crate::database::{Delivered, Place, Undelivered};
+use crate::database::{Delivered, Location, Undelivered};
 use crate::model::{Channel, Letter, NewsKind, Telling};
 
 fn letter(id: &str) -> Letter {
@@ -84,10 +84,10 @@ fn what_is_still_to_be_told_outlives_a_damaged_database() {
     filled(&scratch, 1, 0);
     scratch.open().commit(&[Change::Tell(Telling::Begin), open("x")], at(5)).unwrap();
     garble(&scratch.path(), [root(&scratch, "herdsman_models")]);
-    let (database, _) = Database::replace(&scratch.path(), Place::Own).unwrap();
+    let (database, _) = Database::replace(&scratch.path(), Location::Own).unwrap();
     assert_eq!(database.next_delivery(Channel::Webhook).unwrap().unwrap().id, "x");
     garble(&scratch.path(), [root(&scratch, "herdsman_notifications")]);
     drop(database);
-    let (database, _) = Database::replace(&scratch.path(), Place::Own).unwrap();
+    let (database, _) = Database::replace(&scratch.path(), Location::Own).unwrap();
     assert_eq!(database.undelivered(at(9)).unwrap().pending, 0, "what cannot be read is lost");
 }

@@ -1,7 +1,7 @@
 //! What people asked for by hand.
 
 use super::*;
-use crate::database::Place;
+use crate::database::Location;
 use crate::model::{
     DesiredState, Given, InstanceId, Override, OverrideKind, Overrides, RestartByHand, StateByHand, Suspended,
 };
@@ -57,7 +57,7 @@ fn a_damaged_database_does_not_forget_what_can_be_read() {
     database.commit(&put_all("a"), at(2)).unwrap();
     drop(database);
     super::damage::garble(&scratch.path(), [super::damage::root(&scratch, "herdsman_models")]);
-    let (database, _) = Database::replace(&scratch.path(), Place::Own).unwrap();
+    let (database, _) = Database::replace(&scratch.path(), Location::Own).unwrap();
     assert_eq!(database.records().unwrap().overrides.get(&name("a")), Some(&all()));
 }
 
