@@ -6,12 +6,12 @@
 //! says where this host sees them, because `/proc/PID/root` ends with the process.
 
 use super::model::Model;
-use super::remark::{Place, Why};
+use super::remark::{SourceLocation, Why};
 use crate::instance::{Apart, is_same_file, seen_from_here};
 use crate::model::DesiredState;
 
 /// Takes out of `model` what has no meaning here, and tells of it.
-pub fn tell(pid: i32, apart: Apart, model: &mut Model, place: &Place) {
+pub fn tell(pid: i32, apart: Apart, model: &mut Model, place: &SourceLocation) {
     if apart.processes {
         let why = "stop it through what started it: that may start it again if it is only killed";
         let what = "it runs in a process namespace of its own, as in a container";
@@ -26,7 +26,7 @@ pub fn tell(pid: i32, apart: Apart, model: &mut Model, place: &Place) {
 }
 
 /// An address inside says nothing of how the server is reached from here.
-fn network(model: &mut Model, place: &Place) {
+fn network(model: &mut Model, place: &SourceLocation) {
     if let Some(port) = model.port.take() {
         let why = "that is a port of its own network namespace, and one is allotted here: if clients use a port that leads there (`docker port` tells), write that as `port`";
         model.remark(place, format!("port {port}"), Why::Check(why.to_owned()));
@@ -37,7 +37,7 @@ fn network(model: &mut Model, place: &Place) {
     }
 }
 
-fn files(pid: i32, model: &mut Model, place: &Place) {
+fn files(pid: i32, model: &mut Model, place: &SourceLocation) {
     let is_elsewhere = |path: &str| path.starts_with('/') && !is_same_file(pid, path);
     let from_here = |path: &str| seen_from_here(pid, path).display().to_string();
     for path in model.paths.clone().into_iter().filter(|path| is_elsewhere(path)) {

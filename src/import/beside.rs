@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::ggufs::{is_projector, is_sound};
-use super::remark::{Place, Remark, Why};
+use super::remark::{Remark, SourceLocation, Why};
 use super::source::{Read, SourceError};
 
 /// The weights of one model.
@@ -28,10 +28,10 @@ pub(super) enum Weights {
 
 impl Weights {
     /// Where they are.
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> SourceLocation {
         match self {
             Self::Files { model: path, .. } | Self::Cached { place: path, .. } => {
-                Place::whole(&path.display().to_string())
+                SourceLocation::whole(&path.display().to_string())
             }
         }
     }
@@ -50,7 +50,7 @@ pub(super) fn of_directory(dir: &Path, shown: &str, read: &mut Read) -> Result<B
             let why = Why::NoCounterpart(
                 "a projector without a directory of its own: set `mmproj` in its model's definition",
             );
-            read.remarks.push(Remark::new(&Place::whole(&path.display().to_string()), name, why));
+            read.remarks.push(Remark::new(&SourceLocation::whole(&path.display().to_string()), name, why));
         } else if let Some(stem) = name.strip_suffix(".gguf")
             && !is_later_shard(&name)
             && is_sound(dir, &name, read)
@@ -77,7 +77,7 @@ fn folder(dir: &Path, files: &[PathBuf], read: &mut Read) -> Option<Weights> {
         let why = format!(
             "a router serves one model of a directory, and {model} is taken: is it the one? `import ggufs` takes all"
         );
-        Remark::new(&Place::whole(&dir.join(other).display().to_string()), **other, Why::Check(why))
+        Remark::new(&SourceLocation::whole(&dir.join(other).display().to_string()), **other, Why::Check(why))
     }));
     let projector = projectors.into_iter().find(|name| is_sound(dir, name, read)).map(|name| dir.join(name));
     Some(Weights::Files { model: dir.join(model), projector })

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::macros::{self, PORT};
 use super::model::Model;
 use super::options::Options;
-use super::remark::{Place, Reason, Why};
+use super::remark::{Reason, SourceLocation, Why};
 use super::secret::{may_begin, names_a_secret};
 use super::shell::UNKNOWN;
 use super::wrapped::{self, Inner, Layer, NotFound};
@@ -28,7 +28,7 @@ pub(super) struct Reading<'a> {
     pub options: &'a Options<'a>,
     /// Gives the environment's variables.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
-    pub place: &'a Place,
+    pub place: &'a SourceLocation,
 }
 
 impl Reading<'_> {
@@ -127,7 +127,7 @@ impl Reading<'_> {
         model: &mut Model,
         name: &str,
         value: &str,
-        place: &Place,
+        place: &SourceLocation,
     ) -> Result<(), Reason> {
         if value.contains(UNKNOWN) {
             model.remark(place, unknown(&format!("{name}="), value), Why::Check(only_the_shell()));

@@ -1,13 +1,14 @@
 //! The words of a llama-server's command line.
 
+use super::given::{Given, Stated};
 use super::model::Model;
-use super::options::{Given, Options};
-use super::remark::{Place, Why};
-use super::repeated::{self, Stated};
+use super::options::Options;
+use super::remark::{SourceLocation, Why};
+use super::repeated;
 use crate::llama::catalogue::{ListStyle, OptionSpec, Repeated, ValueKind};
 
 /// States in `model` what the words after the program's name state.
-pub fn read(options: &Options<'_>, model: &mut Model, words: &[String], place: &Place) {
+pub fn read(options: &Options<'_>, model: &mut Model, words: &[String], place: &SourceLocation) {
     let catalogue = std::sync::Arc::clone(&options.catalogue);
     // In the order in which each option is first stated.
     let mut all: Vec<(&OptionSpec, Vec<Stated>)> = Vec::new();
@@ -59,7 +60,7 @@ fn unknown<'a>(
     word: &str,
     words: &mut std::iter::Peekable<impl Iterator<Item = &'a String>>,
     is_option: impl Fn(&str) -> bool,
-    place: &Place,
+    place: &SourceLocation,
 ) {
     if !word.starts_with('-') {
         return model.remark(place, word, Why::StrayWord);

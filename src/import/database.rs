@@ -6,9 +6,11 @@ use std::path::Path;
 
 use serde_json::{Map, Value as Json};
 
+use super::given::Given;
+use super::model::LeftOut;
 use super::model::{Model, Secret};
-use super::options::{Given, Options};
-use super::remark::{LeftOut, Place, Reason, Why};
+use super::options::Options;
+use super::remark::{Reason, SourceLocation, Why};
 use super::secret::may_hold_one;
 use super::source::{Read, SourceError};
 use crate::database::{Database, DatabaseError, ModelFilter, ModelRow, Problem};
@@ -29,7 +31,7 @@ pub(super) fn read(path: &Path, shown: &str, options: &Options<'_>) -> Result<Re
     let mut read = Read::default();
     // Oldest first, as they were made.
     for row in rows.iter().rev() {
-        let place = Place::whole(&format!("{shown} row {}", row.id()));
+        let place = SourceLocation::whole(&format!("{shown} row {}", row.id()));
         if let Some(source) = managed.get(&row.id()) {
             let why = Reason::Managed((*source).to_owned());
             read.left_out.push(LeftOut::new(row.name(), place, why));
@@ -51,7 +53,7 @@ fn refused(error: DatabaseError) -> SourceError {
     }
 }
 
-fn model(row: &ModelRow, stated: &Map<String, Json>, place: &Place, options: &Options<'_>) -> Model {
+fn model(row: &ModelRow, stated: &Map<String, Json>, place: &SourceLocation, options: &Options<'_>) -> Model {
     let state = match row.status() {
         Status::Running | Status::Loading => DesiredState::Running,
         Status::Idle | Status::Error => DesiredState::Stopped,
@@ -71,7 +73,7 @@ fn model(row: &ModelRow, stated: &Map<String, Json>, place: &Place, options: &Op
     model
 }
 
-fn state_one(model: &mut Model, key: &str, value: &Json, place: &Place, options: &Options<'_>) {
+fn state_one(model: &mut Model, key: &str, value: &Json, place: &SourceLocation, options: &Options<'_>) {
     // Text that says nothing, as forms leave it behind.
     if value.as_str() == Some("") {
         return;

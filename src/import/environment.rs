@@ -1,9 +1,11 @@
 //! Variables of a llama-server: options, secrets, and the rest.
 
+use super::given::{Given, Stated};
+use super::lenient::{FALSY, TRUTHY};
 use super::model::Model;
-use super::options::{self, FALSY, Given, Options, TRUTHY};
-use super::remark::{Place, Why};
-use super::repeated::{self, Stated};
+use super::options::{self, Options};
+use super::remark::{SourceLocation, Why};
+use super::repeated;
 use crate::llama::catalogue::{OptionSpec, ValueKind};
 
 /// The secrets that have a key, by variable.
@@ -11,7 +13,7 @@ const SECRETS: [(&str, &str); 2] = [("LLAMA_API_KEY", "api_key"), ("HF_TOKEN", "
 
 /// States in `model` what a variable states. Read the environment before the
 /// command line, which wins.
-pub fn read(options: &Options<'_>, model: &mut Model, name: &str, value: &str, place: &Place) {
+pub fn read(options: &Options<'_>, model: &mut Model, name: &str, value: &str, place: &SourceLocation) {
     if let Some((_, key)) = SECRETS.iter().find(|(variable, _)| *variable == name) {
         return model.secret(key, options::secret(&Given::Text(value.to_owned())), place);
     }
@@ -41,7 +43,7 @@ fn state(
     negated: bool,
     name: &str,
     value: &str,
-    place: &Place,
+    place: &SourceLocation,
 ) {
     let is_secret = super::names_a_secret(name);
     let shown = if is_secret { format!("{name}=…") } else { format!("{name}={value}") };

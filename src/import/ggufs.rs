@@ -7,9 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::given::Given;
+use super::model::LeftOut;
 use super::model::Model;
-use super::options::{Given, Options};
-use super::remark::{LeftOut, Place, Reason, Remark, Why};
+use super::options::Options;
+use super::remark::{Reason, Remark, SourceLocation, Why};
 use super::source::{Read, SourceError};
 use crate::definition::check_gguf;
 use crate::model::DesiredState;
@@ -70,7 +72,7 @@ fn is_gguf(path: &Path) -> bool {
 
 fn left_out(path: &Path, why: Reason) -> LeftOut {
     let called = path.file_name().map_or_else(|| "/".to_owned(), |name| name.to_string_lossy().into_owned());
-    LeftOut::new(called, Place::whole(&shown(path)), why)
+    LeftOut::new(called, SourceLocation::whole(&shown(path)), why)
 }
 
 fn shown(path: &Path) -> String {
@@ -88,7 +90,7 @@ fn folder(parent: &Path, names: &[String], options: &Options<'_>, read: &mut Rea
             continue;
         };
         let path = shown(&parent.join(first));
-        let mut model = Model::new(called, Place::whole(&path), DesiredState::Stopped);
+        let mut model = Model::new(called, SourceLocation::whole(&path), DesiredState::Stopped);
         model.weights.insert("model", path);
         let own = projectors.iter().copied().filter(|projector| belongs(projector, &model.called)).collect::<Vec<_>>();
         used.extend(&own);
@@ -96,7 +98,7 @@ fn folder(parent: &Path, names: &[String], options: &Options<'_>, read: &mut Rea
         read.models.push(model);
     }
     for projector in projectors.into_iter().filter(|projector| !used.contains(projector)) {
-        let place = Place::whole(&shown(&parent.join(projector)));
+        let place = SourceLocation::whole(&shown(&parent.join(projector)));
         let why = Why::NoCounterpart("a projector of no model beside it: set `mmproj` in the model's definition");
         read.remarks.push(Remark::new(&place, projector, why));
     }
@@ -129,7 +131,7 @@ fn sets(parent: &Path, weights: &[&str], read: &mut Read) -> Vec<Set> {
             // Each part that is there would tell of it.
             Some(_) if !told.insert(shard.name(1)) => {}
             Some(part) => {
-                let place = Place::whole(&shown(&parent.join(name)));
+                let place = SourceLocation::whole(&shown(&parent.join(name)));
                 let why = Reason::MissingPart { part, of: shard.of };
                 read.left_out.push(LeftOut::new(shard.stem, place, why));
             }

@@ -41,7 +41,7 @@ fn no_source_does_harm_and_all_that_is_made_of_it_is_valid() {
     let _ = crate::definition::Catalogue::embedded();
     survives(target, |bytes| {
         let Ok(text) = std::str::from_utf8(bytes) else { return };
-        let place = Place::whole("source");
+        let place = SourceLocation::whole("source");
         let options = Options::pinned(Path::new("/base"), true, None);
         let variable = |name: &str| (name.len() < 5).then(|| format!("value of {name}"));
         let swap = llama_swap::read(&[(text, place.clone())], &options, &variable).map_err(|(_, problems)| problems);

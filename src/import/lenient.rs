@@ -6,8 +6,12 @@
 
 use serde_json::Value as Json;
 
-use super::options::{FALSY, TRUTHY};
 use crate::llama::catalogue::{ListStyle, OptionSpec, ValueKind};
+
+/// The words that turn a flag on and off, where it is a variable or a line of
+/// a preset.
+pub(super) const TRUTHY: [&str; 4] = ["on", "enabled", "true", "1"];
+pub(super) const FALSY: [&str; 4] = ["off", "disabled", "false", "0"];
 
 /// What becomes of a value.
 #[derive(Debug, PartialEq)]

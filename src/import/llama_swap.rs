@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::cmd::Reading;
+use super::given::Given;
 use super::macros::{Macros, PORT};
+use super::model::LeftOut;
 use super::model::Model;
-use super::options::{Given, Options, seconds};
-use super::remark::{LeftOut, Place, Reason, Remark, Why};
+use super::options::{Options, seconds};
+use super::remark::{Reason, Remark, SourceLocation, Why};
 use super::secret::may_hold_one;
 use super::source::{Problem, Read};
 use super::yaml::{self, Node, Pair};
@@ -66,7 +68,7 @@ struct Shared<'a> {
     variable: &'a dyn Fn(&str) -> Option<String>,
     macros: Macros,
     /// What is loaded at its start, as the file names it, and where.
-    preload: Vec<(String, Place)>,
+    preload: Vec<(String, SourceLocation)>,
     /// `healthCheckTimeout`, seconds.
     ready_timeout: Option<u64>,
     /// `globalTTL`, seconds.
@@ -77,7 +79,7 @@ struct Shared<'a> {
 /// gives the environment's variables. Problems come with the number of the
 /// file that has them.
 pub(super) fn read(
-    files: &[(&str, Place)],
+    files: &[(&str, SourceLocation)],
     options: &Options<'_>,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Read, (usize, Vec<Problem>)> {
@@ -109,7 +111,7 @@ pub(super) fn read(
     let entries = |root: &Node| root.get("models").and_then(|models| models.entries().map(<[Pair]>::to_vec));
     let all: Vec<Pair> = roots.iter().filter_map(|(_, root, _)| entries(root)).flatten().collect();
     preloaded(&all, &mut shared, &mut read);
-    let mut known: BTreeMap<String, Place> = BTreeMap::new();
+    let mut known: BTreeMap<String, SourceLocation> = BTreeMap::new();
     for (number, root, place) in &roots {
         let mut problems = Vec::new();
         models(&shared, root, place, &mut known, &mut read, &mut problems);
@@ -136,8 +138,8 @@ fn root(text: &str) -> Result<Option<Rc<Node>>, Problem> {
 fn models(
     shared: &Shared<'_>,
     root: &Node,
-    place: &Place,
-    known: &mut BTreeMap<String, Place>,
+    place: &SourceLocation,
+    known: &mut BTreeMap<String, SourceLocation>,
     read: &mut Read,
     problems: &mut Vec<Problem>,
 ) {
@@ -159,7 +161,7 @@ fn models(
     }
 }
 
-fn globals(root: &Node, place: &Place, shared: &mut Shared<'_>, read: &mut Read, problems: &mut Vec<Problem>) {
+fn globals(root: &Node, place: &SourceLocation, shared: &mut Shared<'_>, read: &mut Read, problems: &mut Vec<Problem>) {
     for (key, value) in root.entries().unwrap_or_default() {
         let (name, place) = (key.text().unwrap_or_default(), place.line(key.line));
         match name {
@@ -180,7 +182,7 @@ fn globals(root: &Node, place: &Place, shared: &mut Shared<'_>, read: &mut Read,
 }
 
 /// Takes what is preloaded; the other hooks have no counterpart.
-fn hooks(node: &Node, place: &Place, shared: &mut Shared<'_>, read: &mut Read, problems: &mut Vec<Problem>) {
+fn hooks(node: &Node, place: &SourceLocation, shared: &mut Shared<'_>, read: &mut Read, problems: &mut Vec<Problem>) {
     if node.entries().is_none() && !node.is_null() {
         read.remarks.push(Remark::new(place, shown("hooks", node), Why::NoCounterpart(HOOKS)));
     }
@@ -276,7 +278,14 @@ fn texts(node: &Node, key: &str, problems: &mut Vec<Problem>) -> Vec<String> {
 }
 
 /// Reads one model into `read`.
-fn one(shared: &Shared<'_>, key: &Node, node: &Node, place: &Place, read: &mut Read, problems: &mut Vec<Problem>) {
+fn one(
+    shared: &Shared<'_>,
+    key: &Node,
+    node: &Node,
+    place: &SourceLocation,
+    read: &mut Read,
+    problems: &mut Vec<Problem>,
+) {
     let (Some(id), place) = (key.text(), place.line(key.line)) else {
         problems.push(Problem::new(key.span.clone(), "a model's name is to be a text", "name the model"));
         return;
@@ -298,7 +307,7 @@ fn model(
     shared: &Shared<'_>,
     id: &str,
     node: &Node,
-    place: &Place,
+    place: &SourceLocation,
     problems: &mut Vec<Problem>,
 ) -> Result<Model, Reason> {
     let mut macros = shared.macros.clone();
@@ -366,7 +375,7 @@ fn leads_here(url: &str, port: Option<u16>) -> bool {
 }
 
 /// `ttl` unloads the model when it is idle; llama-server can do so by itself.
-fn sleep(shared: &Shared<'_>, model: &mut Model, ttl: Option<i64>, place: &Place) {
+fn sleep(shared: &Shared<'_>, model: &mut Model, ttl: Option<i64>, place: &SourceLocation) {
     let Some(ttl) = ttl.filter(|ttl| *ttl > 0) else { return };
     let Some(option) = shared.options.catalogue.get("sleep_idle_seconds") else { return };
     if model.parameters.contains_key("sleep_idle_seconds") {

@@ -32,6 +32,7 @@ mod database;
 mod environment;
 mod files;
 mod ggufs;
+mod given;
 #[cfg(test)]
 mod hostile;
 mod ini;
@@ -58,9 +59,9 @@ use std::path::Path;
 
 pub use binary::Servers;
 pub use files::{File, WriteError, check, none_is_there, write};
-pub use model::{Model, Secret};
+pub use model::{LeftOut, Model, Secret};
 pub use names::Named;
-pub use remark::{Kind, LeftOut, Place, Reason, Remark, Why};
+pub use remark::{Kind, Reason, Remark, SourceLocation, Why};
 pub use source::SourceError;
 
 use crate::definition::absolute;
@@ -113,8 +114,8 @@ pub fn import(source: &Source, cwd: &Path, servers: &Servers) -> Result<Import, 
         Source::LlamaSwap(shown) => {
             let files = source::text_files(cwd, shown, &["yml", "yaml"])?;
             let base = files.first().map_or(cwd, |file| parent(&file.path));
-            let texts: Vec<(&str, Place)> =
-                files.iter().map(|file| (file.text.as_str(), Place::whole(&file.shown))).collect();
+            let texts: Vec<(&str, SourceLocation)> =
+                files.iter().map(|file| (file.text.as_str(), SourceLocation::whole(&file.shown))).collect();
             llama_swap::read(&texts, &options(base), &variable).map_err(|(number, problems)| {
                 SourceError::malformed(&files[number].shown, &files[number].text, problems)
             })?
@@ -147,7 +148,7 @@ fn router(cwd: &Path, file: Option<&str>, dir: Option<&str>, cache: Option<&str>
     let shown = file.or(dir).or(cache).unwrap_or_default();
     let file = file.map(|shown| TextFile::read(cwd, shown)).transpose()?;
     let (text, base) = file.as_ref().map_or(("", cwd), |file| (&file.text, parent(&file.path)));
-    preset::read(text, &Place::whole(shown), &Options::pinned(base, true, None), found, read)
+    preset::read(text, &SourceLocation::whole(shown), &Options::pinned(base, true, None), found, read)
         .map_err(|problems| SourceError::malformed(shown, text, problems))
 }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
-use super::remark::{Place, Remark, Why};
-use super::repeated::Stated;
+use super::given::Stated;
+use super::remark::{Kind, Reason, Remark, SourceLocation, Why};
 use crate::model::{DesiredState, ModelType};
 
 /// A model as its source has it: already in herdsman's words, not yet checked
@@ -15,7 +15,7 @@ pub struct Model {
     /// What the source calls it; any text.
     pub called: String,
     /// Where the source has it.
-    pub place: Place,
+    pub place: SourceLocation,
     /// Whether it is to run.
     pub state: DesiredState,
     /// What kind of model it is, where the source says.
@@ -66,7 +66,7 @@ pub enum Secret {
 impl Model {
     /// A model of which only name and place are known.
     #[must_use]
-    pub fn new(called: impl Into<String>, place: Place, state: DesiredState) -> Self {
+    pub fn new(called: impl Into<String>, place: SourceLocation, state: DesiredState) -> Self {
         Self {
             called: called.into(),
             place,
@@ -91,12 +91,12 @@ impl Model {
     }
 
     /// Notes what the definition does not say, or says otherwise.
-    pub fn remark(&mut self, place: &Place, what: impl Into<String>, why: Why) {
+    pub fn remark(&mut self, place: &SourceLocation, what: impl Into<String>, why: Why) {
         self.remarks.insert(Remark::new(place, what, why));
     }
 
     /// Notes that a secret is to be had from `secret`.
-    pub fn secret(&mut self, key: &'static str, secret: Secret, place: &Place) {
+    pub fn secret(&mut self, key: &'static str, secret: Secret, place: &SourceLocation) {
         if secret == Secret::ToFill {
             self.remark(place, format!("the value of `{key}`"), Why::SecretToFill);
         }
@@ -115,5 +115,35 @@ impl Model {
                 self.aliases.push(name.to_owned());
             }
         }
+    }
+}
+
+/// A model of the source that no definition was made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// What the source calls it.
+    pub called: String,
+    /// Where the source has it.
+    pub place: SourceLocation,
+    /// Why.
+    pub why: Reason,
+    /// What led to it.
+    pub remarks: BTreeSet<Remark>,
+}
+
+impl LeftOut {
+    /// A model that nothing is told of but why.
+    #[must_use]
+    pub fn new(called: impl Into<String>, place: SourceLocation, why: Reason) -> Self {
+        Self { called: called.into(), place, why, remarks: BTreeSet::new() }
+    }
+
+    /// A model as far as it was read. Without a definition no secret is to be
+    /// filled in.
+    #[must_use]
+    pub fn of(model: Model, why: Reason) -> Self {
+        let Model { called, place, mut remarks, .. } = model;
+        remarks.retain(|remark| remark.why.kind() != Kind::Secret);
+        Self { called, place, why, remarks }
     }
 }

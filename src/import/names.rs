@@ -126,11 +126,11 @@ fn cleaned(called: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::import::remark::Place;
+    use crate::import::remark::SourceLocation;
     use crate::model::DesiredState;
 
     fn named(called: &[&str]) -> Vec<(String, Vec<String>)> {
-        let model = |called: &&str| Model::new(*called, Place::whole("x"), DesiredState::Running);
+        let model = |called: &&str| Model::new(*called, SourceLocation::whole("x"), DesiredState::Running);
         let settled = settle(called.iter().map(model).collect());
         settled.into_iter().map(|named| (named.name.to_string(), named.model.aliases)).collect()
     }

@@ -12,9 +12,10 @@ use serde_json::Value as Json;
 use toml::de::DeValue;
 
 use super::binary::Servers;
-use super::lenient::{self, Made};
+use super::given::Given;
+use super::lenient::{self, FALSY, Made, TRUTHY};
 use super::model::{Model, Secret};
-use super::remark::{Place, Why};
+use super::remark::{SourceLocation, Why};
 use super::toml_value;
 use crate::definition::typed::{self, Odd};
 use crate::definition::{Catalogue, absolute, malformed_weights, parse_host};
@@ -43,38 +44,58 @@ impl<'a> Options<'a> {
     pub fn pinned(base: &'a Path, is_guess: bool, servers: Option<&'a Servers>) -> Self {
         Self { catalogue: Catalogue::embedded(), base, is_guess, servers, unchecked: None, asked: None }
     }
-}
 
-/// A value as a source gives it.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Given {
-    /// None: the name alone.
-    Bare,
-    /// Text, which may stand for anything.
-    Text(String),
-    /// Several words.
-    Words(Vec<String>),
-    /// Typed.
-    Json(Json),
-}
-
-impl Given {
-    /// As people read it.
-    fn shown(&self) -> String {
-        match self {
-            Self::Bare => String::new(),
-            Self::Text(text) => text.clone(),
-            Self::Words(words) => words.join(" "),
-            Self::Json(Json::String(text)) => text.clone(),
-            Self::Json(json) => json.to_string(),
+    /// The same, as the llama-server at `binary` understands options.
+    pub fn of(&self, binary: &str) -> Self {
+        let Some(servers) = self.servers else { return self.clone() };
+        match servers.ask(binary) {
+            Ok(catalogue) => Self { catalogue, asked: Some(binary.to_owned()), ..self.clone() },
+            Err(problem) => Self { unchecked: Some(problem), ..self.clone() },
         }
     }
-}
 
-/// The words that turn a flag on and off, where it is a variable or a line of
-/// a preset.
-pub(super) const TRUTHY: [&str; 4] = ["on", "enabled", "true", "1"];
-pub(super) const FALSY: [&str; 4] = ["off", "disabled", "false", "0"];
+    /// Keeps an option as it is written if only a llama-server that could not
+    /// be asked knows it; `false`: it is not kept, for it may hold a secret, is
+    /// stated twice, or has several values.
+    pub fn keep_unknown(&self, model: &mut Model, word: &str, values: &[String], place: &SourceLocation) -> bool {
+        let (Some(problem), Some(name)) = (&self.unchecked, word.strip_prefix("--")) else { return false };
+        let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') && !name.is_empty();
+        let json = match values {
+            [] => Json::Bool(true),
+            [value] => Json::from(value.as_str()),
+            _ => return false,
+        };
+        let key = name.replace('-', "_");
+        if !is_name
+            || model.parameters.contains_key(&key)
+            || super::names_a_secret(name)
+            || values.iter().any(|value| value.contains('\0'))
+        {
+            return false;
+        }
+        model.parameters.insert(key, json);
+        let what = [&[word.to_owned()], values].concat().join(" ");
+        model.remark(place, what, Why::NotChecked(problem.clone()));
+        true
+    }
+
+    /// Keeps a word that the pinned llama-server does not take for this option, if
+    /// the model's own could not be asked; `false`: it is not kept.
+    pub fn keep_choice(&self, model: &mut Model, option: &OptionSpec, given: &Given, place: &SourceLocation) -> bool {
+        let (Some(problem), Given::Text(text)) = (&self.unchecked, given) else { return false };
+        if option.choices.is_empty() || text.is_empty() || option.choices.iter().any(|choice| choice == text) {
+            return false;
+        }
+        model.parameters.insert(option.key.clone(), Json::from(text.as_str()));
+        model.remark(place, format!("{} {text}", option.argument), Why::NotChecked(problem.clone()));
+        true
+    }
+
+    /// What became of an option that is not known.
+    pub fn unknown(&self) -> Why {
+        self.asked.clone().map_or(Why::UnknownOption, Why::UnknownTo)
+    }
+}
 
 /// What llama-server makes of an empty text.
 const NONE: &str = "left out: llama-server takes an empty value as none";
@@ -88,7 +109,7 @@ impl Options<'_> {
         negated: bool,
         given: &Given,
         spelt: &str,
-        place: &Place,
+        place: &SourceLocation,
     ) {
         let text = given.shown();
         if text.contains('\0') {
@@ -136,7 +157,7 @@ impl Options<'_> {
         negated: bool,
         given: &Given,
         what: &str,
-        place: &Place,
+        place: &SourceLocation,
     ) -> Result<(), Why> {
         let json = match given {
             Given::Bare if option.kind == ValueKind::Flag => Json::Bool(true),
@@ -192,7 +213,7 @@ impl Options<'_> {
     }
 
     /// Makes a path absolute, and adds a remark if it is odd.
-    fn resolve(&self, model: &mut Model, path: &str, place: &Place) -> String {
+    fn resolve(&self, model: &mut Model, path: &str, place: &SourceLocation) -> String {
         self.note_path(model, path, place);
         self.resolved(path)
     }
@@ -208,7 +229,7 @@ impl Options<'_> {
 
     /// Notes that `model` names a path, and adds a remark if the path is odd or
     /// relative to a base that is a guess.
-    fn note_path(&self, model: &mut Model, path: &str, place: &Place) {
+    fn note_path(&self, model: &mut Model, path: &str, place: &SourceLocation) {
         if path.is_empty() {
             return;
         }

@@ -8,10 +8,12 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::beside::Weights;
+use super::given::Given;
 use super::ini::{self, Entry, Section};
+use super::lenient::{FALSY, TRUTHY};
 use super::model::Model;
-use super::options::{FALSY, Given, Options, TRUTHY, seconds};
-use super::remark::{Place, Remark, Why};
+use super::options::{Options, seconds};
+use super::remark::{Remark, SourceLocation, Why};
 use super::secret::may_hold_one;
 use super::source::{Problem, Read};
 use crate::definition::{Catalogue, malformed_weights};
@@ -22,7 +24,7 @@ use crate::model::DesiredState;
 /// there is to say of them is in `read` already.
 pub(super) fn read(
     text: &str,
-    place: &Place,
+    place: &SourceLocation,
     options: &Options<'_>,
     mut beside: BTreeMap<String, Weights>,
     mut read: Read,
@@ -91,7 +93,7 @@ fn fill(model: &mut Model, weights: Weights, options: &Options<'_>) {
     }
 }
 
-fn model(section: &Section, global: Option<&Section>, place: &Place, options: &Options<'_>) -> Model {
+fn model(section: &Section, global: Option<&Section>, place: &SourceLocation, options: &Options<'_>) -> Model {
     let mut model = Model::new(&section.name, place.line(section.line), DesiredState::Stopped);
     model.remarks.extend(replaced(section, place));
     let own = counting(section, &mut model, place, options);
@@ -109,7 +111,7 @@ fn model(section: &Section, global: Option<&Section>, place: &Place, options: &O
 }
 
 /// The sections that `section` replaces.
-fn replaced(section: &Section, place: &Place) -> Vec<Remark> {
+fn replaced(section: &Section, place: &SourceLocation) -> Vec<Remark> {
     let why = format!("replaced as a whole by the section of that name in line {}", section.line);
     let remark =
         |line: &u32| Remark::new(&place.line(*line), format!("[{}]", section.name), Why::Overridden(why.clone()));
@@ -122,7 +124,7 @@ fn replaced(section: &Section, place: &Place) -> Vec<Remark> {
 fn counting<'s>(
     section: &'s Section,
     model: &mut Model,
-    place: &Place,
+    place: &SourceLocation,
     options: &Options<'_>,
 ) -> BTreeMap<String, &'s Entry> {
     for entry in &section.again {
@@ -160,7 +162,7 @@ fn shown(Entry { key, value, .. }: &Entry) -> String {
     if may_hold_one(key, value) { key.clone() } else { format!("{key} = {value}") }
 }
 
-fn state(model: &mut Model, entry: &Entry, place: &Place, options: &Options<'_>) {
+fn state(model: &mut Model, entry: &Entry, place: &SourceLocation, options: &Options<'_>) {
     let Entry { key, value, .. } = entry;
     match key.replace('_', "-").as_str() {
         "version" => return,

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::binary::Servers;
 use super::cmd::DEFAULT_PORT;
+use super::model::LeftOut;
 use super::model::{Model, Secret};
 use super::options::Options;
-use super::remark::{LeftOut, Place, Reason, Why};
+use super::remark::{Reason, SourceLocation, Why};
 use super::source::{Read, SourceError};
 use super::{apart, command_line, environment};
 use crate::definition::Catalogue;
@@ -138,7 +139,7 @@ pub(super) fn read(pid: i32, servers: &Servers) -> Result<Read, SourceError> {
 }
 
 fn model(pid: i32, shown: &str, seen: &Look, servers: &Servers) -> Result<Model, LeftOut> {
-    let place = Place::whole(shown);
+    let place = SourceLocation::whole(shown);
     let program = binary(seen);
     let options = Options::pinned(&seen.directory, false, Some(servers)).of(&program);
     let mut model = Model::new(shown, place.clone(), DesiredState::Running);
@@ -176,7 +177,7 @@ fn model(pid: i32, shown: &str, seen: &Look, servers: &Servers) -> Result<Model,
 
 /// Tells where the downloads of a server are that has them below a home of its
 /// own: without a word they would be made again.
-fn downloads(seen: &Look, model: &mut Model, place: &Place) {
+fn downloads(seen: &Look, model: &mut Model, place: &SourceLocation) {
     let is_stated = ["LLAMA_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"]
         .iter()
         .any(|name| model.env.contains_key(*name));

@@ -1,23 +1,21 @@
 //! What an import tells besides the definitions it makes: nothing of a source
 //! is dropped silently.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use super::model::Model;
 use crate::model::text::printable;
 
 /// A place in a source, as people read it: `config.yaml:14`, `pid 4711`,
 /// `models.db row 3`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct SourceLocation {
     source: Arc<str>,
     /// From 1; 0: the source as a whole.
     line: u32,
 }
 
-impl Place {
+impl SourceLocation {
     /// The source as a whole.
     #[must_use]
     pub fn whole(source: &str) -> Self {
@@ -31,7 +29,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             0 => f.write_str(&self.source),
@@ -44,7 +42,7 @@ impl fmt::Display for Place {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Remark {
     /// Where the source says it.
-    pub place: Place,
+    pub place: SourceLocation,
     /// What it says, safe to print and without a secret's value.
     pub what: String,
     /// What became of it.
@@ -162,7 +160,7 @@ impl fmt::Display for Why {
 impl Remark {
     /// A remark. What belongs to others is made safe to print.
     #[must_use]
-    pub fn new(place: &Place, what: impl Into<String>, why: Why) -> Self {
+    pub fn new(place: &SourceLocation, what: impl Into<String>, why: Why) -> Self {
         Self { place: place.clone(), what: printable(&what.into()), why }
     }
 }
@@ -170,36 +168,6 @@ impl Remark {
 impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.what, printable(&self.why.to_string()))
-    }
-}
-
-/// A model of the source that no definition was made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftOut {
-    /// What the source calls it.
-    pub called: String,
-    /// Where the source has it.
-    pub place: Place,
-    /// Why.
-    pub why: Reason,
-    /// What led to it.
-    pub remarks: BTreeSet<Remark>,
-}
-
-impl LeftOut {
-    /// A model that nothing is told of but why.
-    #[must_use]
-    pub fn new(called: impl Into<String>, place: Place, why: Reason) -> Self {
-        Self { called: called.into(), place, why, remarks: BTreeSet::new() }
-    }
-
-    /// A model as far as it was read. Without a definition no secret is to be
-    /// filled in.
-    #[must_use]
-    pub fn of(model: Model, why: Reason) -> Self {
-        let Model { called, place, mut remarks, .. } = model;
-        remarks.retain(|remark| remark.why.kind() != Kind::Secret);
-        Self { called, place, why, remarks }
     }
 }
 

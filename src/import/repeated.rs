@@ -3,40 +3,12 @@
 
 use serde_json::{Map, Value as Json};
 
+use super::given::{Given, Stated};
 use super::lenient;
 use super::model::Model;
-use super::options::{Given, Options};
-use super::remark::{Place, Why};
+use super::options::Options;
+use super::remark::Why;
 use crate::llama::catalogue::{ListStyle, OptionSpec, Repeated};
-
-/// An option as it is stated once.
-#[derive(Clone, Debug)]
-pub struct Stated {
-    /// Whether its name is the negation.
-    pub negated: bool,
-    /// Its name as the source has it.
-    pub spelt: String,
-    /// Its value.
-    pub given: Given,
-    /// Where.
-    pub place: Place,
-    /// Name and value as people read them, without a secret.
-    pub shown: String,
-}
-
-impl Stated {
-    /// Whether it says what `other` says.
-    pub fn is_same(&self, other: &Self) -> bool {
-        self.negated == other.negated && self.given == other.given
-    }
-
-    fn text(&self) -> Option<&str> {
-        match &self.given {
-            Given::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-}
 
 /// States `option` in `model` as the source has `stated` it, in this order.
 pub fn set(options: &Options<'_>, model: &mut Model, option: &OptionSpec, stated: &[Stated]) {

@@ -4,8 +4,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::model::LeftOut;
 use super::model::Model;
-use super::remark::{LeftOut, Remark};
+use super::remark::Remark;
 use super::secret::may_begin;
 use crate::database::DatabaseError;
 use crate::model::Diagnostic;
