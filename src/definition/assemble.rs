@@ -6,18 +6,18 @@ use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 use super::Knowledge;
-use super::claims::{Claim, Claims};
 use super::defaults::{Bindings, Defaults, FILE_NAME};
 use super::draft::{self, Common, Draft, FileKind};
 use super::files::FileCache;
 use super::host;
 use super::names::Names;
-use super::options::{self, Chosen, Options};
+use super::options::{self, Options};
+use super::outcome::{Claim, Claims, Outcome};
 use super::paths;
 use super::secret::SecretCache;
 use super::source::Source;
 use super::syntax;
-use super::value::{Reader, Stated};
+use super::value::{Chosen, Reader, Stated};
 use crate::model::{
     Definition, Diagnostic, Memo, ModelName, Origin, ReadyPolicy, Spec, Table, Unresolved, Unusable, UpdatePolicy,
 };
@@ -32,15 +32,6 @@ pub(super) struct Context<'a> {
     pub bindings: &'a Bindings<'a>,
     pub files: &'a FileCache,
     pub secrets: &'a SecretCache,
-}
-
-/// What became of one file.
-#[derive(Clone, Debug)]
-pub(super) enum Outcome {
-    Good(Arc<Definition>),
-    /// Not usable; what it claims all the same, so that a clash with another
-    /// file is told in the same run.
-    Bad(Unresolved, Claims),
 }
 
 /// A file that cannot be used, for a reason that lies outside its keys.

@@ -2,41 +2,10 @@
 //! port, a unix socket. Two files that claim the same are both in error: which
 //! of them is meant, only a person knows.
 
-use std::fmt;
-use std::sync::Arc;
-
-use super::assemble::Outcome;
 use super::directory::Directory;
+use super::outcome::{Claim, Claims, Outcome};
 use super::source::Source;
 use crate::model::{Definition, Diagnostic, Unresolved};
-
-/// Something one model alone can have.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Claim {
-    /// A name or an alias: both are what the server answers to.
-    Served(Arc<str>),
-    Port(u16),
-    Socket(Arc<str>),
-}
-
-impl fmt::Display for Claim {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Served(text) | Self::Socket(text) => f.write_str(text),
-            Self::Port(port) => write!(f, "{port}"),
-        }
-    }
-}
-
-/// The claims of one file, each with its line (0: the file as a whole).
-#[derive(Clone, Debug, Default)]
-pub(super) struct Claims(Vec<(Claim, u32)>);
-
-impl Claims {
-    pub fn add(&mut self, claims: impl Iterator<Item = (Claim, u32)>) {
-        self.0.extend(claims);
-    }
-}
 
 /// What a file claims; thousands of files are asked, so no line is looked up.
 fn claims_of(outcome: &Outcome) -> Vec<Claim> {

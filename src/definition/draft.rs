@@ -14,7 +14,7 @@ use toml::de::DeTable;
 use super::keys::{Key, ReadyKey, SecretKey, SourceKey, UpdateKey};
 use super::value::{Reader, Stated, Value};
 use super::{duration, host, paths, suggest};
-use crate::llama::catalogue::{Catalogue, Found};
+use crate::llama::catalogue::{Catalogue, OptionMatch};
 use crate::model::{DesiredState, ModelName, ModelType, OnFailure, SecretSource, Table};
 
 /// What a file states.
@@ -351,11 +351,11 @@ fn unknown(reader: &mut Reader<'_, '_>, key: &str, span: Range<usize>, place: Ke
 fn unknown_at_top(reader: &mut Reader<'_, '_>, key: &str, span: Range<usize>, catalogue: &Catalogue) {
     let help = if let Some(elsewhere) = suggest::elsewhere(key, "") {
         elsewhere
-    } else if let Found::Option { option, .. } = catalogue.find(key) {
+    } else if let OptionMatch::Option { option, .. } = catalogue.find(key) {
         format!("`{}` is an option of llama-server: put it under `[parameters]`", option.key)
     } else if let Some(near) = suggest::nearest(key, Key::NAMES.iter().copied()) {
         format!("did you mean `{near}`?")
-    } else if let Found::Unknown { suggestion: Some(near) } = catalogue.find(key) {
+    } else if let OptionMatch::Unknown { suggestion: Some(near) } = catalogue.find(key) {
         format!("did you mean the option `{near}`? It goes under `[parameters]`")
     } else {
         "options of llama-server go under `[parameters]`, notes into `description` or `[labels]`".to_owned()

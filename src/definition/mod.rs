@@ -38,6 +38,7 @@ mod keys;
 mod load;
 pub(crate) mod names;
 mod options;
+mod outcome;
 mod paths;
 mod reading;
 mod render;

@@ -11,23 +11,12 @@ use super::draft::{Draft, Weights};
 use super::paths;
 use super::suggest;
 use super::unchecked;
-use super::value::{Reader, Stated, Value};
-use crate::llama::catalogue::{Catalogue, Found, OptionSpec};
-use crate::model::{Diagnostic, OptionSetting, Origin, Table};
+use super::value::{Chosen, Reader, Stated, Value};
+use crate::llama::catalogue::{Catalogue, OptionMatch, OptionSpec};
+use crate::model::{Diagnostic, Table};
 
 /// More files than this no option names: each is looked at in every pass.
 const MOST_FILES: usize = 1000;
-
-/// One option a file states.
-#[derive(Clone, Debug)]
-pub(super) struct Chosen {
-    pub setting: OptionSetting,
-    /// The value as the row's `parameters` column holds it.
-    pub json: serde_json::Value,
-    /// The input files it names, absolute.
-    pub files: Vec<Arc<str>>,
-    pub origin: Origin,
-}
 
 /// What a file states that depends on the llama-server.
 #[derive(Clone, Debug, Default)]
@@ -65,19 +54,19 @@ fn parameters(
         }
         let name = key.get_ref().as_ref();
         let (option, negated) = match catalogue.find(name) {
-            Found::Option { option, negated } => (option, negated),
-            Found::Owned { instead } => {
+            OptionMatch::Option { option, negated } => (option, negated),
+            OptionMatch::Owned { instead } => {
                 let message = format!("`{name}` cannot be set under `[parameters]`");
                 reader.problem(key.span(), message, "", instead);
                 continue;
             }
-            Found::Unknown { .. } if is_stand_in => {
+            OptionMatch::Unknown { .. } if is_stand_in => {
                 if let Some((key, chosen)) = unchecked::option(reader, name, key.span(), value) {
                     settings.insert(reader.names.shared(&key), chosen);
                 }
                 continue;
             }
-            Found::Unknown { suggestion } => {
+            OptionMatch::Unknown { suggestion } => {
                 unknown(reader, name, key.span(), suggestion);
                 continue;
             }

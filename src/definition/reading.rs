@@ -13,12 +13,13 @@ use std::time::{Duration, SystemTime};
 
 use toml::de::DeTable;
 
-use super::assemble::{self, Context, Outcome};
+use super::assemble::{self, Context};
 use super::defaults::{self, Bindings, Defaults};
 use super::directory::{Directory, Listing, Stamp};
 use super::draft::{self, Draft, FileKind};
 use super::files::FileCache;
 use super::names::Names;
+use super::outcome::Outcome;
 use super::secret::SecretCache;
 use super::source::Source;
 use super::text::TextProblem;

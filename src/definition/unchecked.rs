@@ -7,8 +7,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 use toml::de::DeValue;
 
-use super::options::Chosen;
-use super::value::{Reader, Value, kind};
+use super::value::{Chosen, Reader, Value, kind};
 use crate::llama::catalogue::OptionSpec;
 use crate::model::{Diagnostic, OptionSetting, OptionValue, Severity};
 

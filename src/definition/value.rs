@@ -2,6 +2,7 @@
 //! expected and what was found.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -10,7 +11,7 @@ use super::names::Names;
 use super::source::Source;
 use super::suggest;
 use super::typed::{self, Odd};
-use crate::model::{Diagnostic, Origin};
+use crate::model::{Diagnostic, OptionSetting, Origin};
 
 /// More problems than this in one file are noise, and each takes time to find.
 const MOST_PROBLEMS: usize = 50;
@@ -21,6 +22,17 @@ pub(crate) struct Stated<T> {
     pub value: T,
     pub origin: Origin,
     pub span: Range<usize>,
+}
+
+/// One option a file states.
+#[derive(Clone, Debug)]
+pub(crate) struct Chosen {
+    pub setting: OptionSetting,
+    /// The value as the row's `parameters` column holds it.
+    pub json: serde_json::Value,
+    /// The input files it names, absolute.
+    pub files: Vec<Arc<str>>,
+    pub origin: Origin,
 }
 
 /// A value of the file as the parser gives it.

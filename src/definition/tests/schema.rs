@@ -6,7 +6,7 @@ use toml::de::DeValue;
 
 use super::super::keys::{Key, ReadyKey, SecretKey, SourceKey, UpdateKey};
 use super::*;
-use crate::llama::catalogue::{Found, ListStyle, OptionSpec, ValueKind};
+use crate::llama::catalogue::{ListStyle, OptionMatch, OptionSpec, ValueKind};
 
 /// What a schema makes of TOML.
 struct Schema(Schemas, SchemaIndex);
@@ -246,7 +246,7 @@ fn every_option_takes_what_its_schema_says() {
     assert!(options.len() > 200);
     for (key, of_option) in options {
         let validator = Schema::from(of_option);
-        let Found::Option { option, negated: false } = catalogue.find(key) else { panic!("{key}") };
+        let OptionMatch::Option { option, negated: false } = catalogue.find(key) else { panic!("{key}") };
         for toml in FOR_OPTIONS {
             let (by_schema, by_option) = (validator.takes(&of_json(toml)), takes(option, toml));
             // Whether a text is JSON no schema can say.
@@ -279,13 +279,13 @@ fn an_option_is_known_by_every_spelling_that_the_loader_knows() {
         };
         let half = name.replacen('-', "_", 1);
         for spelling in [name, &name.replace('-', "_"), &half, &half.replacen("_", "-", 1)] {
-            let is_known = matches!(catalogue.find(spelling), Found::Option { .. });
+            let is_known = matches!(catalogue.find(spelling), OptionMatch::Option { .. });
             assert_eq!(is_valid(spelling, value.clone()), is_known, "{spelling}");
             assert!(!is_valid(spelling, Value::Null), "{spelling} may be anything");
             seen += usize::from(is_known);
         }
         for wrong in [format!("{name}x"), format!("x{name}"), format!("--{name}"), name.to_uppercase()] {
-            let is_known = matches!(catalogue.find(&wrong), Found::Option { .. });
+            let is_known = matches!(catalogue.find(&wrong), OptionMatch::Option { .. });
             assert_eq!(is_valid(&wrong, value.clone()), is_known, "{wrong}");
         }
     }

@@ -27,6 +27,7 @@ mod number;
 mod option;
 mod owned;
 mod path;
+mod problem;
 mod repeated;
 mod suggest;
 #[cfg(test)]
@@ -38,9 +39,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
 
 use option::Spelling;
-pub use option::{ListStyle, OptionSpec, PathRole, Range, ValueKind};
+pub use option::{ListStyle, OptionSpec, PathRole, ValueKind};
+pub use problem::ValueProblem;
 pub use repeated::Repeated;
-pub use value::{Setting, ValueProblem};
+pub use types::Range;
+pub use value::Setting;
 
 /// The help of llama-server b10434, used where no binary is present.
 pub(crate) const EMBEDDED_HELP: &str = include_str!("help-b10434.txt");
@@ -69,7 +72,7 @@ struct Named {
 
 /// What a key stands for.
 #[derive(Debug)]
-pub enum Found<'a> {
+pub enum OptionMatch<'a> {
     /// An option to set.
     Option {
         /// Which.
@@ -133,15 +136,15 @@ impl Catalogue {
     /// What `key` stands for, as a person wrote it: any long name or negation,
     /// `_` and `-` alike.
     #[must_use]
-    pub fn find(&self, key: &str) -> Found<'_> {
+    pub fn find(&self, key: &str) -> OptionMatch<'_> {
         let name = key.replace('_', "-");
         let Some(Named { index, negated }) = self.long.get(&name).copied() else {
-            return Found::Unknown { suggestion: self.suggestion(name.trim_start_matches('-')) };
+            return OptionMatch::Unknown { suggestion: self.suggestion(name.trim_start_matches('-')) };
         };
         let option = &self.options[index];
         match &option.refusal {
-            Some(instead) => Found::Owned { instead },
-            None => Found::Option { option, negated },
+            Some(instead) => OptionMatch::Owned { instead },
+            None => OptionMatch::Option { option, negated },
         }
     }
 

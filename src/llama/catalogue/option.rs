@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::help::Entry;
 use super::owned;
 use super::repeated::{self, Repeated};
-use super::types::ValueType;
+use super::types::{Range, ValueType};
 
 /// One option of llama-server.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,18 +68,6 @@ pub enum ValueKind {
     Json,
     /// Anything: what it means only llama-server knows.
     Text,
-}
-
-/// The values that make sense, both ends included.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Range<T> {
-    /// The lowest.
-    pub min: T,
-    /// The highest.
-    pub max: T,
-    /// Why no other does, as the end of a help sentence; empty: llama-server
-    /// refuses it.
-    pub why: String,
 }
 
 /// How an option takes several values.

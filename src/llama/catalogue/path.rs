@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::PathRole;
-use super::value::ValueProblem;
+use super::problem::ValueProblem;
 
 /// A path as it goes to the command line.
 pub(super) struct Resolved {

@@ -18,7 +18,7 @@ fn set(key: &str, toml: &str) -> Result<Setting, ValueProblem> {
 }
 
 fn set_in(catalogue: &Catalogue, key: &str, toml: &str) -> Result<Setting, ValueProblem> {
-    let Found::Option { option, negated } = catalogue.find(key) else { panic!("no option {key}") };
+    let OptionMatch::Option { option, negated } = catalogue.find(key) else { panic!("no option {key}") };
     option.setting(DeValue::parse(toml).unwrap().get_ref(), negated, &resolve)
 }
 
@@ -39,21 +39,21 @@ fn problem(key: &str, toml: &str) -> ValueProblem {
 
 fn key_of(name: &str) -> String {
     match Catalogue::embedded().find(name) {
-        Found::Option { option, .. } => option.key.clone(),
+        OptionMatch::Option { option, .. } => option.key.clone(),
         other => panic!("{name}: {other:?}"),
     }
 }
 
 fn instead(name: &str) -> String {
     match Catalogue::embedded().find(name) {
-        Found::Owned { instead } => instead.to_owned(),
+        OptionMatch::Owned { instead } => instead.to_owned(),
         other => panic!("{name}: {other:?}"),
     }
 }
 
 fn suggestion(name: &str) -> Option<String> {
     match Catalogue::embedded().find(name) {
-        Found::Unknown { suggestion } => suggestion,
+        OptionMatch::Unknown { suggestion } => suggestion,
         other => panic!("{name}: {other:?}"),
     }
 }

@@ -3,7 +3,17 @@
 
 use std::collections::HashMap;
 
-use super::option::Range;
+/// The values that make sense, both ends included.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Range<T> {
+    /// The lowest.
+    pub min: T,
+    /// The highest.
+    pub max: T,
+    /// Why no other does, as the end of a help sentence; empty: llama-server
+    /// refuses it.
+    pub why: String,
+}
 
 /// The type of an option's value, with the range that makes sense.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,7 +7,9 @@ use serde_json::Value;
 use toml::de::DeValue;
 
 use super::number;
-use super::option::{ListStyle, OptionSpec, PathRole, Range, ValueKind};
+use super::option::{ListStyle, OptionSpec, PathRole, ValueKind};
+use super::problem::ValueProblem;
+use super::types::Range;
 use super::{path, suggest};
 use crate::model::{OptionSetting, OptionValue};
 
@@ -22,33 +24,6 @@ pub struct Setting {
     pub files: Vec<Arc<str>>,
     /// Whether those are GGUF files.
     pub weights: bool,
-}
-
-/// Why a value does not fit its option.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ValueProblem {
-    /// One sentence: what is wrong.
-    pub message: String,
-    /// A few words under the caret.
-    pub label: Option<String>,
-    /// The fix, in the imperative.
-    pub help: Option<String>,
-}
-
-impl ValueProblem {
-    pub(super) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), label: None, help: None }
-    }
-
-    pub(super) fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = Some(label.into());
-        self
-    }
-
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
-        self
-    }
 }
 
 /// One element of a value.

@@ -88,12 +88,12 @@ fn harmless() -> impl Iterator<Item = &'static str> {
 mod tests {
     use super::*;
     use crate::definition::Catalogue;
-    use crate::llama::catalogue::{Found, PathRole};
+    use crate::llama::catalogue::{OptionMatch, PathRole};
 
     #[test]
     fn every_option_of_the_pinned_llama_server_is_decided_once() {
         for option in Catalogue::embedded().options() {
-            let refused = matches!(Catalogue::embedded().find(&option.key), Found::Owned { .. });
+            let refused = matches!(Catalogue::embedded().find(&option.key), OptionMatch::Owned { .. });
             let at_the_top = ["model", "hf_repo", "model_url"].contains(&option.key.as_str());
             assert!(
                 use_of(&option.key).is_some() || refused && !at_the_top,

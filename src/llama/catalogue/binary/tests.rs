@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::super::Found;
+use super::super::OptionMatch;
 use super::*;
 
 /// An executable script. A shell writes it: a descriptor that this process has
@@ -90,7 +90,7 @@ fn the_help_is_asked_for_once_an_identity() {
     assert!(!cache.exists(), "a dry run writes nothing");
     for _ in 0..3 {
         let catalogue = catalogue(&path, &identity, Some(&cache), true).unwrap();
-        assert!(matches!(catalogue.find("lora_new"), Found::Option { .. }));
+        assert!(matches!(catalogue.find("lora_new"), OptionMatch::Option { .. }));
     }
     assert_eq!(times_asked(&asked), 2);
     catalogue(&path, &BinaryIdentity("other".into()), Some(&cache), true).unwrap();
