@@ -53,28 +53,28 @@ pub(super) fn read(
     let names = said.split(|byte| *byte == 0).map(OsStr::from_bytes).filter(|name| !name.is_empty() && wanted(name));
     let names: Vec<&OsStr> = names.collect();
     let found = find(top, &tree, &names)?;
-    let small = |found: &Found| matches!(found, Found::Blob { size, .. } if *size <= LARGEST);
-    let objects: BTreeMap<&str, u64> = found.iter().filter(|found| small(found)).filter_map(Found::blob).collect();
+    let small = |found: &TreeEntry| matches!(found, TreeEntry::Blob { size, .. } if *size <= LARGEST);
+    let objects: BTreeMap<&str, u64> = found.iter().filter(|found| small(found)).filter_map(TreeEntry::blob).collect();
     let contents = contents(top, &objects)?;
-    let entry = |found: &Found| match found {
-        Found::Blob { object, size } => {
+    let entry = |found: &TreeEntry| match found {
+        TreeEntry::Blob { object, size } => {
             contents.get(object.as_str()).map_or(Entry::TooLarge(*size), |content| Entry::File(Arc::clone(content)))
         }
-        Found::Directory => Entry::Directory,
-        Found::Nothing => Entry::LinkAway,
+        TreeEntry::Directory => Entry::Directory,
+        TreeEntry::Nothing => Entry::LinkAway,
     };
     Ok(names.iter().map(|name| (*name).to_owned()).zip(found.iter().map(entry)).collect())
 }
 
 /// What is under a name, links followed.
 #[derive(Debug, PartialEq, Eq)]
-enum Found {
+enum TreeEntry {
     Blob { object: String, size: u64 },
     Directory,
     Nothing,
 }
 
-impl Found {
+impl TreeEntry {
     fn blob(&self) -> Option<(&str, u64)> {
         match self {
             Self::Blob { object, size } => Some((object, *size)),
@@ -84,7 +84,7 @@ impl Found {
 }
 
 /// What is under each of `names` in `tree`, in their order.
-fn find(top: &Path, tree: &str, names: &[&OsStr]) -> Result<Vec<Found>, GitError> {
+fn find(top: &Path, tree: &str, names: &[&OsStr]) -> Result<Vec<TreeEntry>, GitError> {
     const COMMAND: &str = "cat-file";
     // Git reads a name a line, so one with a line end in it cannot be asked for.
     let can_be_asked = |name: &OsStr| !name.as_bytes().contains(&b'\n');
@@ -99,23 +99,23 @@ fn find(top: &Path, tree: &str, names: &[&OsStr]) -> Result<Vec<Found>, GitError
         rest = after;
         Ok(found)
     };
-    names.iter().map(|name| if can_be_asked(name) { next() } else { Ok(Found::Nothing) }).collect()
+    names.iter().map(|name| if can_be_asked(name) { next() } else { Ok(TreeEntry::Nothing) }).collect()
 }
 
 /// `OBJECT TYPE SIZE`; or for a link that leads nowhere `WORD SIZE` and a line
 /// of so many bytes: git-cat-file(1). And what follows.
-fn parse_found(said: &[u8]) -> Option<(Found, &[u8])> {
+fn parse_found(said: &[u8]) -> Option<(TreeEntry, &[u8])> {
     let (line, rest) = split_line(said)?;
     let words: Vec<&str> = std::str::from_utf8(line).ok()?.split(' ').collect();
     match words[..] {
-        [object, "blob", size] => Some((Found::Blob { object: object.to_owned(), size: size.parse().ok()? }, rest)),
-        [_, "tree" | "commit", _] => Some((Found::Directory, rest)),
+        [object, "blob", size] => Some((TreeEntry::Blob { object: object.to_owned(), size: size.parse().ok()? }, rest)),
+        [_, "tree" | "commit", _] => Some((TreeEntry::Directory, rest)),
         ["symlink" | "dangling" | "loop" | "notdir", size] => {
             let (_, rest) = rest.split_at_checked(size.parse().ok()?)?;
-            Some((Found::Nothing, rest.strip_prefix(b"\n")?))
+            Some((TreeEntry::Nothing, rest.strip_prefix(b"\n")?))
         }
         // A submodule is a commit of another repository.
-        [.., "missing" | "submodule"] => Some((Found::Directory, rest)),
+        [.., "missing" | "submodule"] => Some((TreeEntry::Directory, rest)),
         _ => None,
     }
 }

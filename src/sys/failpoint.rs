@@ -193,23 +193,23 @@ mod switched {
     /// What the environment says.
     struct Switch {
         log: Option<File>,
-        die_at: Option<Place>,
+        die_at: Option<Fuse>,
     }
 
     /// A point, and how often it has yet to be reached.
-    struct Place {
+    struct Fuse {
         point: String,
         left: u64,
     }
 
-    impl Place {
+    impl Fuse {
         fn parse(text: &str) -> Result<Self, String> {
-            let place = || {
+            let fuse = || {
                 let (point, count) = text.split_once(':')?;
                 let is_one = Point::ALL.iter().any(|one| one.name() == point);
                 Some(Self { point: point.to_owned(), left: count.parse().ok().filter(|count| is_one && *count > 0)? })
             };
-            place().ok_or_else(|| format!("{text:?} is not POINT:N"))
+            fuse().ok_or_else(|| format!("{text:?} is not POINT:N"))
         }
     }
 
@@ -217,7 +217,7 @@ mod switched {
     static SWITCH: LazyLock<Mutex<Switch>> = LazyLock::new(|| {
         let open = |path| OpenOptions::new().append(true).create(true).open(path);
         let log = std::env::var_os("HERDSMAN_FAILPOINT_LOG").map(|path| open(path).unwrap_or_else(refuse));
-        let die_at = std::env::var("HERDSMAN_FAILPOINT").ok().map(|text| Place::parse(&text).unwrap_or_else(refuse));
+        let die_at = std::env::var("HERDSMAN_FAILPOINT").ok().map(|text| Fuse::parse(&text).unwrap_or_else(refuse));
         Mutex::new(Switch { log, die_at })
     });
 
@@ -241,11 +241,11 @@ mod switched {
         if let Some(log) = &mut switch.log {
             writeln!(log, "{}", point.name()).unwrap_or_else(refuse);
         }
-        let Some(place) = switch.die_at.as_mut().filter(|place| place.point == point.name()) else {
+        let Some(fuse) = switch.die_at.as_mut().filter(|fuse| fuse.point == point.name()) else {
             return Ahead { dies: false };
         };
-        place.left = place.left.wrapping_sub(1);
-        Ahead { dies: place.left == 0 }
+        fuse.left = fuse.left.wrapping_sub(1);
+        Ahead { dies: fuse.left == 0 }
     }
 
     /// Whether herdsman dies at the point to come.
