@@ -50,7 +50,7 @@ pub struct StoreModel {
 
 /// A text that is not an id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not an id: ids are whole numbers below 2^53, without sign, blank or leading zero")]
+#[error("`{0}` is not an id: an id is a whole number below 2^53, without sign, spaces or leading zeros")]
 pub struct IdError(pub String);
 
 /// The parameters the store form always shows, even at their defaults.

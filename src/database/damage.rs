@@ -33,6 +33,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::file::{BUSY_TIMEOUT, EMPTIED, Location, absolute, beside, file_at, flags, is_emptied, timestamp};
 use super::salvage::{self, Salvaged};
 use super::{Database, DatabaseError, Problem, check};
+use crate::model::text::count;
 
 /// A damaged database that was set aside, as a message for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,23 +54,22 @@ impl fmt::Display for SetAside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, to, fault, rows, records } = self;
         let rows = match rows {
-            0 => "no row of `models` could be read".to_owned(),
-            1 => "1 row of `models` is carried over".to_owned(),
-            rows => format!("{rows} rows of `models` are carried over"),
+            0 => "no rows of `models`".to_owned(),
+            rows => format!("{} of `models`", count(*rows, "row")),
         };
         let (kept, lost) = match records {
-            true => ("all that herdsman knew of its models is carried over", ""),
+            true => ("all of herdsman's records", ""),
             false => (
-                "running servers run on and are adopted with their ports",
-                "crash counts, former and failed generations, ports of models that do not run, ",
+                "running servers with their ports",
+                "crash counts, former and failed generations, ports of stopped models, ",
             ),
         };
         let (path, to) = (path.display(), to.display());
         write!(
             f,
-            "{path}: the database was damaged ({fault}). It is set aside as {to} and a new one is made: {kept}, {rows}. \
-             Lost: {lost}history and rows that could not be read, tables of other programs. \
-             `sqlite3 {to} .recover` shows what is left of them; look at the disk"
+            "{path}: the database was damaged ({fault}), so herdsman moved it to {to} and created a new one. \
+             Kept: {kept}, {rows}. Lost: {lost}unreadable history and rows, the tables of other programs. \
+             `sqlite3 {to} .recover` shows what is left in it; check the disk"
         )
     }
 }
@@ -126,7 +126,7 @@ fn set_aside(path: &Path, location: Location) -> Result<SetAside, Problem> {
     let (new, Salvaged { rows, records }) = rebuild(path, &before, connection.as_ref())?;
     if file_at(path) != Some((before.dev(), before.ino())) {
         // Somebody else was faster: what is there now is theirs.
-        return Err(Problem::Misread("another file took its place meanwhile".to_owned()));
+        return Err(Problem::Misread("another file has replaced it".to_owned()));
     }
     for part in PARTS {
         match fs::rename(beside(path, part), beside(&to, part)) {
@@ -186,8 +186,7 @@ fn misread(path: &Path) -> String {
         connection.busy_timeout(Duration::ZERO)?;
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))
     };
-    open()
-        .map_or_else(|error: rusqlite::Error| error.to_string(), |_| "it was read in the middle of a change".to_owned())
+    open().map_or_else(|error: rusqlite::Error| error.to_string(), |_| "it was read while it was changing".to_owned())
 }
 
 /// Makes the new database beside the damaged one, with its owner and

@@ -28,7 +28,7 @@ pub(super) fn word<T: Copy>(
 ) -> rusqlite::Result<T> {
     parsed(row, index, |text| {
         let known = all.iter().copied().find(|one| spelt(*one) == text);
-        known.ok_or_else(|| format!("`{text}` is not one of its words"))
+        known.ok_or_else(|| format!("`{text}` is not a known value"))
     })
 }
 

@@ -62,7 +62,7 @@ pub(super) fn is_emptied(path: &Path) -> Result<bool, Problem> {
 }
 
 /// What is said of a file that [`is_emptied`].
-pub(super) const EMPTIED: &str = "the file is empty, and its log holds commits";
+pub(super) const EMPTIED: &str = "the file is empty, but its write-ahead log contains commits";
 
 /// Now, as a part of a file's name, in UTC.
 pub(super) fn timestamp() -> String {

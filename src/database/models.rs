@@ -81,7 +81,7 @@ fn select(
 
 pub(super) fn save(connection: &Connection, model: &Fields, now: Timestamp) -> Result<i64, Problem> {
     let table = Table::require(connection)?;
-    check(&table, model, &[("id", "the database allots it"), ("hf_token", SECRET)])?;
+    check(&table, model, &[("id", "the database assigns it"), ("hf_token", SECRET)])?;
     let Some(Value::Text(name)) = model.get("name") else { return Err(Problem::MissingField { field: "name" }) };
     check_name_is_free(connection, name)?;
     let mut fields = defaults(now);
@@ -93,7 +93,7 @@ pub(super) fn save(connection: &Connection, model: &Fields, now: Timestamp) -> R
 pub(super) fn update(connection: &Connection, id: i64, updates: &Fields, now: Timestamp) -> Result<(), Problem> {
     const STABLE: &str = "it never changes";
     let table = Table::require(connection)?;
-    let fixed = [("id", STABLE), ("created_at", STABLE), ("updated_at", "it is set to now"), ("hf_token", SECRET)];
+    let fixed = [("id", STABLE), ("created_at", STABLE), ("updated_at", "herdsman sets it"), ("hf_token", SECRET)];
     check(&table, updates, &fixed)?;
     if row(connection, &table, id)?.is_none() {
         return Err(Problem::UnknownId { id });
@@ -204,7 +204,7 @@ pub(super) fn state_of_new_row(status: Status, now: Timestamp) -> [(String, Valu
     ]
 }
 
-const SECRET: &str = "secrets stay out of SQLite; give it in [secrets] of a definition";
+const SECRET: &str = "secrets stay out of SQLite; put it in a definition's [secrets]";
 
 /// Refuses unknown columns, those in `fixed`, and values a column does not take.
 fn check(table: &Table, fields: &Fields, fixed: &[(&str, &'static str)]) -> Result<(), Problem> {

@@ -110,9 +110,9 @@ fn name(reader: &mut Reader<'_, '_>, table: &DeTable<'_>, draft: &Draft<'_, '_>,
     match ModelName::parse(stem) {
         Ok(name) => Some(name),
         Err(error) => {
-            let message = format!("the file's name {stem:?} is not a model name: {error}");
+            let message = format!("the file name {stem:?} is not a valid model name: {error}");
             let problem = Diagnostic::error(Arc::clone(&reader.source.file), message);
-            reader.problems.push(problem.help("rename the file, or add `name = \"…\"` to it"));
+            reader.problems.push(problem.help("rename the file, or set `name = \"…\"` in it"));
             None
         }
     }
@@ -123,15 +123,15 @@ fn socket_without_port(reader: &mut Reader<'_, '_>, context: &Context<'_>, draft
     let default = context.defaults.and_then(|defaults| defaults.draft.common.host.as_ref());
     let Some(host) = draft.common.host.as_ref().or(default) else { return };
     if let Some(port) = draft.port.as_ref().filter(|_| host.value.contains('/')) {
-        let message = format!("`port` is given, but the server listens on the unix socket {}", host.value);
-        let help = format!("remove `port`, or set `host` to an address (it is a socket in {})", host.origin);
+        let message = format!("`port` is set, but the server listens on the unix socket {}", host.value);
+        let help = format!("remove `port`, or set `host` to an address ({} sets it to a socket)", host.origin);
         reader.problem(port.span.clone(), message, "", help);
     }
 }
 
 fn bad(source: &Source<'_>, draft: &Draft<'_, '_>, stem: &str, problems: &[Diagnostic]) -> Outcome {
     let problem = match problems.iter().find(|problem| problem.is_error()) {
-        None => format!("{FILE_NAME} beside it has errors"),
+        None => format!("{FILE_NAME} in the same directory has errors"),
         Some(first) => first.message.clone(),
     };
     let line = |stated: &Origin| stated.line;

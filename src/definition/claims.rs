@@ -74,17 +74,16 @@ fn problem(claim: &Claim, outcome: &Outcome, other: &Outcome, directory: Directo
     let other = crate::model::Origin::new(other.clone(), other_line);
     let (message, help) = match claim {
         Claim::Served(name) => (
-            format!("`{name}` is the name or an alias of another model, too: {other}"),
-            "give one of them another `name`, or remove the alias",
+            format!("`{name}` is also the name or an alias of another model: {other}"),
+            "give one of them a different `name`, or remove the alias",
         ),
         Claim::Port(port) => (
-            format!("port {port} is declared by another model, too: {other}"),
-            "give one of them another `port`, or leave it out to be allotted one",
+            format!("port {port} is also declared by another model: {other}"),
+            "give one of them a different `port`, or leave it out and herdsman picks one",
         ),
-        Claim::Socket(path) => (
-            format!("the unix socket {path} belongs to another model, too: {other}"),
-            "give each model a `host` of its own",
-        ),
+        Claim::Socket(path) => {
+            (format!("the unix socket {path} also belongs to another model: {other}"), "give each model its own `host`")
+        }
     };
     // Read again: the texts of good files are not kept.
     let text = directory.text_again(path);

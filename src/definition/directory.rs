@@ -156,16 +156,16 @@ impl Listing {
             Diagnostic::error(paths::shown_in(shown_dir, name), message).help(help).warning()
         };
         let misnamed = self.misnamed.iter().map(|name| {
-            let message = "not read: the name of a definition ends in `.toml`, in small letters".to_owned();
+            let message = "not read: the name of a definition file must end in `.toml`, in lower case".to_owned();
             warning(name, message, format!("rename it to `{}`", well_named(&name.to_string_lossy())))
         });
         let directories = self.directories.iter().take(MOST_DIRECTORIES).filter_map(|name| {
             let (first, more) = definitions_below(&dir.join(name))?;
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let message = format!("not read: {}{more} in a directory below the definitions", first.to_string_lossy());
+            let message = format!("not read: {}{more} in a subdirectory", first.to_string_lossy());
             let shown = paths::shown_in(shown_dir, name);
             let help = format!(
-                "move it up, or read that directory with `--models-dir {shown}`; `_` before its name ends this warning"
+                "move it up, or read that directory with `--models-dir {shown}`; to silence this warning, start its name with `_`"
             );
             Some(warning(name, message, help))
         });
@@ -309,7 +309,7 @@ mod tests {
         assert!(listing.has_defaults);
         let told = |d: Diagnostic| (d.file.to_string(), d.message + "; " + &d.help.unwrap_or_default());
         let told: Vec<_> = listing.not_read(dir.path(), "m/").into_iter().map(told).collect();
-        let name = "not read: the name of a definition ends in `.toml`, in small letters; rename it to";
+        let name = "not read: the name of a definition file must end in `.toml`, in lower case; rename it to";
         assert_eq!(
             told[..2],
             [
@@ -318,7 +318,7 @@ mod tests {
             ]
         );
         assert_eq!(told[2].0, "m/sub");
-        assert!(told[2].1.starts_with("not read: c.toml and 1 more in a directory below"), "{told:?}");
+        assert!(told[2].1.starts_with("not read: c.toml and 1 more in a subdirectory"), "{told:?}");
         assert_eq!(told.len(), 3);
     }
 

@@ -96,7 +96,7 @@ pub(super) fn read<'v, 't>(
         };
         let name = known.as_str();
         if kind == FileKind::Defaults && known.is_of_one_model() {
-            let message = format!("`{name}` belongs to one model and cannot be a default");
+            let message = format!("`{name}` is specific to one model and cannot have a default");
             reader.problem(key.span(), message, "", "move it to the model's own definition");
             continue;
         }
@@ -134,15 +134,15 @@ fn model_name(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<M
     match ModelName::parse(text) {
         Ok(name) => Some(reader.stated(name, value.span())),
         Err(error) => {
-            let help = "use letters, digits, `.`, `_` and `-`, at most 63, a letter or digit first";
-            reader.problem(value.span(), format!("{text:?} is not a model name"), &error.to_string(), help);
+            let help = "use at most 63 letters, digits, `.`, `_` and `-`, starting with a letter or digit";
+            reader.problem(value.span(), format!("{text:?} is not a valid model name"), &error.to_string(), help);
             None
         }
     }
 }
 
 fn port(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<u16>> {
-    const HELP: &str = "give a port from 1 to 65535, or leave the key out to be allotted one";
+    const HELP: &str = "set a port from 1 to 65535, or leave `port` out and herdsman picks one";
     let Some(integer) = value.get_ref().as_integer() else {
         reader.wrong_kind("port", value, "an integer", HELP);
         return None;
@@ -169,8 +169,8 @@ fn aliases(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<Vec<
         let Some(alias) = reader.element("aliases", item) else { continue };
         // llama-server splits its `--alias` at commas.
         if alias.trim().is_empty() || alias.contains(|c: char| c == ',' || c.is_control()) {
-            let help = "an alias is not blank and holds no comma and no control character";
-            reader.problem(item.span(), format!("{alias:?} cannot be an alias"), "", help);
+            let help = "an alias must not be blank, and must not contain commas or control characters";
+            reader.problem(item.span(), format!("{alias:?} is not a valid alias"), "", help);
         } else {
             aliases.push(alias.to_owned());
         }
@@ -191,7 +191,7 @@ fn listen(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<Strin
 fn binary(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -> Option<Stated<String>> {
     let text = reader.string("binary", value)?;
     if text.trim().is_empty() {
-        let help = "give the path of a llama-server, or leave the key out to use the default one";
+        let help = "set the path of a llama-server, or leave `binary` out to use the default one";
         reader.problem(value.span(), "`binary` is empty", "", help);
         return None;
     }
@@ -235,10 +235,11 @@ pub(crate) fn secret(
     value: &Value<'_>,
     base: &str,
 ) -> Option<Stated<SecretSource>> {
-    let help = format!("say where it is: `{key} = {{ file = \"/run/secrets/…\" }}` or `{key} = {{ env = \"NAME\" }}`");
+    let help =
+        format!("say where to find it: `{key} = {{ file = \"/run/secrets/…\" }}` or `{key} = {{ env = \"NAME\" }}`");
     let Some(table) = value.get_ref().as_table() else {
         let message =
-            format!("`{key}` is given as {}, but a definition holds no secret", super::value::kind(value.get_ref()));
+            format!("`{key}` is {}, but a definition must not contain secrets", super::value::kind(value.get_ref()));
         reader.problem(value.span(), message, "", help);
         return None;
     };
@@ -249,13 +250,13 @@ pub(crate) fn secret(
         return None;
     };
     let Some(known) = SourceKey::find(source.get_ref()) else {
-        reader.problem(source.span(), format!("`{key}` has no key `{}`", source.get_ref()), "", help);
+        reader.problem(source.span(), format!("unknown key `{}` in `{key}`", source.get_ref()), "", help);
         return None;
     };
     let name = known.as_str();
     let text = reader.string(name, place)?;
     if text.is_empty() || (known == SourceKey::Env && text.contains('=')) {
-        reader.problem(place.span(), format!("`{key}`: {text:?} names no {name}"), "", help);
+        reader.problem(place.span(), format!("`{key}.{name}` cannot be {text:?}"), "", help);
         return None;
     }
     let source = match known {
@@ -342,7 +343,7 @@ fn unknown(reader: &mut Reader<'_, '_>, key: &str, span: Range<usize>, place: Ke
     let help = match (suggest::nearest(key, known.iter().copied()), suggest::elsewhere(key, place)) {
         (_, Some(elsewhere)) => elsewhere,
         (Some(near), None) => format!("did you mean `{near}`?"),
-        (None, None) => format!("`[{place}]` knows {}", known.join(", ")),
+        (None, None) => format!("`[{place}]` takes {}", known.join(", ")),
     };
     reader.problem(span, format!("unknown key `{key}` in `[{place}]`"), "", help);
 }
@@ -352,13 +353,13 @@ fn unknown_at_top(reader: &mut Reader<'_, '_>, key: &str, span: Range<usize>, ca
     let help = if let Some(elsewhere) = suggest::elsewhere(key, "") {
         elsewhere
     } else if let OptionMatch::Option { option, .. } = catalogue.find(key) {
-        format!("`{}` is an option of llama-server: put it under `[parameters]`", option.key)
+        format!("`{}` is a llama-server option: put it under `[parameters]`", option.key)
     } else if let Some(near) = suggest::nearest(key, Key::NAMES.iter().copied()) {
         format!("did you mean `{near}`?")
     } else if let OptionMatch::Unknown { suggestion: Some(near) } = catalogue.find(key) {
         format!("did you mean the option `{near}`? It goes under `[parameters]`")
     } else {
-        "options of llama-server go under `[parameters]`, notes into `description` or `[labels]`".to_owned()
+        "llama-server options go under `[parameters]`; notes go in `description` or `[labels]`".to_owned()
     };
     reader.problem(span, format!("unknown key `{key}`"), "", help);
 }

@@ -28,7 +28,7 @@ pub enum DurationError {
     #[error("`{0}` has no unit")]
     NoUnit(String),
     /// Units are repeated or out of order.
-    #[error("units go from the longest to the shortest, each once")]
+    #[error("units must go from longest to shortest, each at most once")]
     Order,
     /// Longer than anybody means.
     #[error("a duration is at most 720h")]

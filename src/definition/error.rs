@@ -8,19 +8,19 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// There is nothing at the path.
-    #[error("{} does not exist: create it, or give the right one with --models-dir", dir.display())]
+    #[error("{} does not exist; create it, or pass the right directory with --models-dir", dir.display())]
     MissingDirectory {
         /// The directory.
         dir: PathBuf,
     },
     /// It is a file or something else.
-    #[error("{} is not a directory: give the directory that holds the definitions with --models-dir", dir.display())]
+    #[error("{} is not a directory; pass the directory of your definitions with --models-dir", dir.display())]
     NotADirectory {
         /// The path.
         dir: PathBuf,
     },
     /// It exists and cannot be listed.
-    #[error("{} cannot be read: {cause}; let herdsman's user list it, and see that it is mounted", dir.display())]
+    #[error("cannot read {}: {cause}; check its permissions, and that it is mounted", dir.display())]
     Unreadable {
         /// The directory.
         dir: PathBuf,
@@ -28,13 +28,13 @@ pub enum LoadError {
         cause: io::Error,
     },
     /// Its path cannot be recorded.
-    #[error("{} is not UTF-8: rename the directory", dir.display())]
+    #[error("the path {} is not valid UTF-8; rename the directory", dir.display())]
     NotUnicode {
         /// The directory.
         dir: PathBuf,
     },
     /// Files in it changed during every reading.
-    #[error("{} keeps changing{}: see what writes to it", dir.display(), waited(*patience))]
+    #[error("{} was still changing{}; find out what writes to it", dir.display(), waited(*patience))]
     Unsettled {
         /// The directory.
         dir: PathBuf,
@@ -43,7 +43,7 @@ pub enum LoadError {
     },
     /// Git holds its lock.
     #[error(
-        "{} is there{}: git is changing the definitions; if no git runs there, remove the file",
+        "git is changing the definitions: {} still exists{}; if no git is running there, remove the file",
         lock.display(), waited(*patience)
     )]
     GitBusy {

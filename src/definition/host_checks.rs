@@ -127,9 +127,9 @@ pub fn port_checks(desired: &Desired, from: ReadFrom<'_>, stranger: impl Fn(u16)
     let running = desired.definitions.values().filter(|definition| definition.state == DesiredState::Running);
     let problem = |definition: &Arc<Definition>| {
         let port = definition.spec.port?;
-        let message = format!("port {port} is held by {}", stranger(port)?);
+        let message = format!("port {port} is in use by {}", stranger(port)?);
         let problem = problem_at(definition, desired, from, &definition.origin("port"), &port.to_string(), &message);
-        Some(problem.help("stop that, or choose another port"))
+        Some(problem.help("stop it, or choose another port"))
     };
     super::in_order(running.filter_map(problem).collect())
 }
@@ -148,7 +148,7 @@ fn problems(definition: &Definition, desired: &Desired, from: ReadFrom<'_>, chec
                     (message, odd.help(typed, typed::home().as_deref()))
                 }
                 None => {
-                    let help = "put the file there, mend the path, or set `state = \"stopped\"`";
+                    let help = "put the file there, correct the path, or set `state = \"stopped\"`";
                     (message.clone(), help.to_owned())
                 }
             };
@@ -160,9 +160,9 @@ fn problems(definition: &Definition, desired: &Desired, from: ReadFrom<'_>, chec
         let Err(error) = read_secret(&secret.source) else { continue };
         let origin = definition.origin(&format!("secrets.{variable}"));
         let fix = match &error {
-            SecretError::Unset(_) => "set it where herdsman runs",
-            SecretError::Unreadable { .. } => "let herdsman's user read the file",
-            SecretError::Empty(_) | SecretError::TooLong(_) | SecretError::NotText(_) => "write one line of text",
+            SecretError::Unset(_) => "set it in herdsman's environment",
+            SecretError::Unreadable { .. } => "make the file readable for herdsman's user",
+            SecretError::Empty(_) | SecretError::TooLong(_) | SecretError::NotText(_) => "put one line of text in it",
         };
         let help = format!("{fix}, or set `state = \"stopped\"`");
         problems.push(problem_at(definition, desired, from, &origin, "", &error.to_string()).help(help));
@@ -181,7 +181,7 @@ fn unreadable(path: &str) -> Option<String> {
     let error = regular::open(Path::new(path)).err()?;
     Some(match error.kind() {
         std::io::ErrorKind::NotFound => format!("the file {} does not exist", printable(path)),
-        _ => format!("the file {} cannot be read: {error}", printable(path)),
+        _ => format!("cannot read the file {}: {error}", printable(path)),
     })
 }
 

@@ -115,7 +115,7 @@ fn choose(
             value.span(),
             message,
             "",
-            "name the first file of a split model; is its number of parts right?",
+            "name the first file of the split model, and check its number of parts",
         );
         return None;
     }
@@ -127,7 +127,7 @@ fn unknown(reader: &mut Reader<'_, '_>, name: &str, span: Range<usize>, suggesti
     let help = match (suggest::elsewhere(name, "parameters"), suggestion) {
         (Some(elsewhere), _) => elsewhere,
         (None, Some(near)) => format!("did you mean `{near}`?"),
-        (None, None) => "see `llama-server --help` for the options it knows".to_owned(),
+        (None, None) => "`llama-server --help` lists its options".to_owned(),
     };
     reader.problem(span, format!("llama-server has no option `{name}`"), "", help);
 }
@@ -135,8 +135,8 @@ fn unknown(reader: &mut Reader<'_, '_>, name: &str, span: Range<usize>, suggesti
 /// Two spellings of one option: points at both, the later one first.
 fn stated_twice(reader: &mut Reader<'_, '_>, option: &str, one: Range<usize>, other: Range<usize>) {
     let (first, second) = if one.start < other.start { (one, other) } else { (other, one) };
-    let problem = reader.source.error(second, format!("the option `{option}` is stated twice"));
-    let problem = problem.label("the same option").also(first, "first stated here");
+    let problem = reader.source.error(second, format!("the option `{option}` is set twice"));
+    let problem = problem.label("the same option").also(first, "first set here");
     reader.problems.push(problem.help("remove one of the two"));
 }
 
@@ -152,8 +152,8 @@ fn environment(
         }
         let name = key.get_ref().as_ref();
         if name.is_empty() || name.contains(['=', '\0']) {
-            let help = "a variable's name is not empty and holds no `=` and no NUL";
-            reader.problem(key.span(), format!("{name:?} cannot be the name of a variable"), "", help);
+            let help = "a variable's name must not be empty, and must not contain `=` or NUL";
+            reader.problem(key.span(), format!("{name:?} is not a valid variable name"), "", help);
         } else if let Some(instead) = catalogue.owned_env(name) {
             reader.problem(key.span(), format!("`{name}` cannot be set under `[env]`"), "", instead);
         } else if let Some(text) = reader.string(name, value) {
@@ -194,10 +194,8 @@ fn not_exactly_one(reader: &Reader<'_, '_>, given: &[Weights<'_, '_>]) -> Diagno
     match given[..] {
         [first, second, ..] => {
             let message = format!("`{}` and `{}` both say which weights to load", first.key, second.key);
-            let problem = reader.source.error(second.key_span.clone(), message).label("a second source");
-            problem
-                .also(first.key_span.clone(), "the first one")
-                .help("keep the one that is meant and remove the others")
+            let problem = reader.source.error(second.key_span.clone(), message).label("the second source");
+            problem.also(first.key_span.clone(), "the first source").help("keep the one you want and remove the others")
         }
         _ => Diagnostic::error(reader.source.file.clone(), "a definition needs `model`, `hf_repo` or `model_url`")
             .help(
@@ -210,11 +208,12 @@ fn not_exactly_one(reader: &Reader<'_, '_>, given: &[Weights<'_, '_>]) -> Diagno
 pub(crate) fn malformed(key: &str, text: &str) -> Option<(String, &'static str)> {
     match key {
         _ if text.trim().is_empty() => Some((format!("`{key}` is empty"), "say which weights to load")),
-        "hf_repo" if !is_repository(text) => {
-            Some((format!("{text:?} is not a repository"), "write it like `\"org/repo\"` or `\"org/repo:Q4_K_M\"`"))
-        }
+        "hf_repo" if !is_repository(text) => Some((
+            format!("{text:?} is not a Hugging Face repository"),
+            "write it like `\"org/repo\"` or `\"org/repo:Q4_K_M\"`",
+        )),
         "model_url" if !(text.starts_with("https://") || text.starts_with("http://")) => {
-            Some((format!("{text:?} is not a URL to download from"), "begin it with `https://`"))
+            Some((format!("{text:?} is not a download URL"), "start it with `https://`"))
         }
         _ => None,
     }

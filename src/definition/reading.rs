@@ -250,7 +250,7 @@ fn read_file(
     let (stamp, text) = directory.read(name, buffer);
     let text = text.and_then(|text| match name.to_str() {
         Some(name) => Ok((Arc::from(format!("{}/{name}", context.base.trim_end_matches('/'))), text)),
-        None => Err(TextProblem { message: "the file's name is not UTF-8".to_owned(), help: "rename the file" }),
+        None => Err(TextProblem { message: "the file name is not valid UTF-8".to_owned(), help: "rename the file" }),
     });
     let stem = Path::new(name).file_stem().and_then(OsStr::to_str).unwrap_or_default();
     let (outcome, problems) = match text {

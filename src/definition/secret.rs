@@ -17,7 +17,7 @@ const LONGEST: u64 = 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file cannot be read.
-    #[error("the secret file {path} cannot be read: {cause}")]
+    #[error("cannot read the secret file {path}: {cause}")]
     Unreadable {
         /// The file.
         path: String,
@@ -25,17 +25,17 @@ pub enum SecretError {
         cause: std::io::Error,
     },
     /// The variable is not set in herdsman's environment.
-    #[error("the environment variable {0} is not set for herdsman")]
+    #[error("the variable {0} is not set in herdsman's environment")]
     Unset(String),
     /// There is nothing in it. An empty key would leave the server open.
-    #[error("the secret of {0} is empty")]
+    #[error("the secret from {0} is empty")]
     Empty(SecretSource),
     /// It is longer than 64 KiB.
-    #[error("the secret of {0} is longer than 64 KiB")]
+    #[error("the secret from {0} is longer than 64 KiB")]
     TooLong(SecretSource),
     /// It is not UTF-8, or holds a NUL, which no environment can carry, or
     /// another control character, which no HTTP header can.
-    #[error("the secret of {0} is not one line of text")]
+    #[error("the secret from {0} is not one line of text")]
     NotText(SecretSource),
 }
 
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_environment_could_carry_is_refused() {
+    fn refuses_variables_no_environment_can_hold() {
         let (_dir, empty) = file(b"\n");
         assert!(matches!(read_secret(&empty), Err(SecretError::Empty(_))));
         for content in [&b"a\0b"[..], b"\xff", b"k\n\n", b"a\nb"] {

@@ -37,10 +37,10 @@ impl Snapshot {
             Some(Entry::TooLarge(_)) => Err(text::too_large()),
             Some(Entry::Directory) => problem("the file is a directory", text::NOT_A_DIRECTORY),
             Some(Entry::LinkAway) => problem(
-                "the file is a link that leads to no file of the commit",
-                "commit the file itself, or a link to another file of the repository, written without `./`",
+                "the file is a symlink to something that is not in the commit",
+                "commit the file itself, or a symlink to another file in the repository, written without `./`",
             ),
-            None => problem("the commit has no such file", "add it"),
+            None => problem("the file is not in the commit", "commit it"),
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) fn elsewhere(key: &str, here: &str) -> Option<String> {
     let key = &*key.replace('-', "_");
     match Key::find(key) {
         Some(table) if table.is_table() && !here.is_empty() => {
-            return Some(format!("`[{key}]` is a table of its own, not part of `[{here}]`"));
+            return Some(format!("`[{key}]` is a separate table, not part of `[{here}]`"));
         }
         Some(_) if !here.is_empty() => {
             return Some(format!("`{key}` goes at the top of the file, before the first `[table]`"));
@@ -59,11 +59,11 @@ mod tests {
     }
 
     #[test]
-    fn a_key_at_the_wrong_place_is_told_its_own() {
+    fn points_a_misplaced_key_to_its_table() {
         assert_eq!(elsewhere("drain", "").as_deref(), Some("put it under `[update]`"));
         assert_eq!(elsewhere("drain", "update"), None);
         assert!(elsewhere("state", "parameters").is_some_and(|help| help.contains("top of the file")));
-        assert!(elsewhere("env", "parameters").is_some_and(|help| help.contains("table of its own")));
+        assert!(elsewhere("env", "parameters").is_some_and(|help| help.contains("separate table")));
         assert_eq!(elsewhere("colour", "ready"), None);
     }
 }

@@ -32,11 +32,8 @@ pub(crate) fn problems(source: &Source<'_>, table: &DeTable<'_>, errors: &[Error
 fn conflict(source: &Source<'_>) -> Option<Diagnostic> {
     let begin = if source.text.starts_with(MARK) { 0 } else { source.text.find(&format!("\n{MARK}"))? + 1 };
     let line = source.text[begin..].lines().next().unwrap_or_default();
-    let problem = source.error(begin..begin + line.len(), "not valid TOML: a merge conflict that is not resolved");
-    Some(
-        problem
-            .help("keep one of both versions, and remove the lines that begin with `<<<<<<<`, `=======` and `>>>>>>>`"),
-    )
+    let problem = source.error(begin..begin + line.len(), "not valid TOML: unresolved merge conflict");
+    Some(problem.help("keep one version, and remove the lines that start with `<<<<<<<`, `=======` and `>>>>>>>`"))
 }
 
 /// What the line begins with where a conflict does.
@@ -47,20 +44,20 @@ fn problem(source: &Source<'_>, table: &DeTable<'_>, error: &Error) -> Diagnosti
     let span = error.span().unwrap_or(end..end);
     if error.message().starts_with("duplicate key") {
         let key = source.text.get(span.clone()).unwrap_or_default();
-        let mut problem = source.error(span.clone(), format!("the key `{key}` is stated twice"));
+        let mut problem = source.error(span.clone(), format!("the key `{key}` is set twice"));
         problem.also =
-            first(table, key.trim_matches(['"', '\'']), span.start).map(|at| (at, "first stated here".to_owned()));
-        return problem.help("keep the one that is meant and remove the other");
+            first(table, key.trim_matches(['"', '\'']), span.start).map(|at| (at, "first set here".to_owned()));
+        return problem.help("keep the one you want and remove the other");
     }
     if error.message().starts_with("string values must be quoted") {
         return match source.text.get(span.clone()).is_none_or(|value| value.trim().is_empty()) {
             true => source.error(span, "not valid TOML: the value is missing").help("write a value after the `=`"),
-            false => source.error(span, "not valid TOML: a text needs quotes").help("put it in quotes: `\"…\"`"),
+            false => source.error(span, "not valid TOML: text needs quotes").help("put it in quotes: `\"…\"`"),
         };
     }
     if is_windows_path(source, span.start) {
-        let message = "not valid TOML: `\\` in double quotes begins an escape, and this looks like a path of Windows";
-        return source.error(span, message).help("write the path that the file has on this machine, with `/`");
+        let message = "not valid TOML: `\\` in double quotes starts an escape, and this looks like a Windows path";
+        return source.error(span, message).help("write the file's path on this machine, with `/`");
     }
     // The first part says what is wrong, the rest what could stand there.
     let (wrong, expected) = error.message().split_once(", expected ").unwrap_or((error.message(), ""));

@@ -39,7 +39,7 @@ pub(super) fn checked(content: &[u8]) -> Result<&str, TextProblem> {
         return Err(too_large());
     }
     std::str::from_utf8(content).map_err(|error| TextProblem {
-        message: format!("the file is not UTF-8: byte {} begins no character", error.valid_up_to() + 1),
+        message: format!("the file is not valid UTF-8: byte {} starts no character", error.valid_up_to() + 1),
         help: "save it as UTF-8",
     })
 }
@@ -48,20 +48,20 @@ pub(super) fn checked(content: &[u8]) -> Result<&str, TextProblem> {
 pub(super) fn too_large() -> TextProblem {
     TextProblem {
         message: "the file is larger than 256 KiB".to_owned(),
-        help: "a definition has a few hundred bytes: is this another kind of file?",
+        help: "a definition is a few hundred bytes long; is this the right file?",
     }
 }
 
 /// What to do about a directory in the place of a definition.
 pub(super) const NOT_A_DIRECTORY: &str =
-    "definitions are files: rename the directory so that it does not end in `.toml`";
+    "definitions are files; give the directory a name that does not end in `.toml`";
 
 fn unreadable(error: &io::Error) -> TextProblem {
     let help = match error.kind() {
-        io::ErrorKind::NotFound => "it is a link to a file that is not there: mend the link or remove it",
-        io::ErrorKind::PermissionDenied => "let herdsman's user read it",
+        io::ErrorKind::NotFound => "it is a broken symlink; fix it or remove it",
+        io::ErrorKind::PermissionDenied => "make it readable for herdsman's user",
         io::ErrorKind::IsADirectory => NOT_A_DIRECTORY,
         _ => "make it a readable file, or remove it",
     };
-    TextProblem { message: format!("the file cannot be read: {error}"), help }
+    TextProblem { message: format!("cannot read the file: {error}"), help }
 }

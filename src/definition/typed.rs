@@ -42,16 +42,16 @@ impl<'t> Odd<'t> {
         match self {
             Self::Tilde { .. } => "only a shell expands `~`".to_owned(),
             Self::Variable { name, .. } => format!("only a shell expands `${name}`"),
-            Self::Windows => "that is a path of Windows, not of this machine".to_owned(),
+            Self::Windows => "this is a Windows path".to_owned(),
         }
     }
 
     /// What to write instead. `home` is the reader's, if it is known.
     pub fn help(self, typed: &str, home: Option<&str>) -> String {
         match (self.expanded(typed, home), self) {
-            (Some(path), Self::Windows) => format!("write the path it has here (in WSL it may be `{path}`)"),
+            (Some(path), Self::Windows) => format!("write its path on this machine (in WSL it may be `{path}`)"),
             (Some(path), _) => format!("write the absolute path: `{path}`"),
-            (None, Self::Windows) => "write the path it has on this machine".to_owned(),
+            (None, Self::Windows) => "write its path on this machine".to_owned(),
             (None, _) => "write the absolute path".to_owned(),
         }
     }
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_shell_or_windows_means_is_told() {
+    fn explains_paths_written_for_a_shell_or_windows() {
         for (typed, help) in [
             ("~/a.gguf", "`/home/me/a.gguf`"),
             ("$HOME/a.gguf", "`/home/me/a.gguf`"),
@@ -140,7 +140,7 @@ mod tests {
             ("D:/models/a.gguf", "`/mnt/d/models/a.gguf`"),
             (r"\\wsl$\Ubuntu\home\me\a.gguf", "`/home/me/a.gguf`"),
             (r"\\wsl.localhost\Debian\srv\a.gguf", "`/srv/a.gguf`"),
-            (r"\\nas\models\a.gguf", "the path it has on this machine"),
+            (r"\\nas\models\a.gguf", "its path on this machine"),
             (r"..\models\a.gguf", "`../models/a.gguf`"),
         ] {
             let odd = Odd::of(typed).unwrap_or_else(|| panic!("{typed}"));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_a_name_of_this_machine_is_let_alone() {
+    fn accepts_possible_names_of_this_machine() {
         for typed in
             ["a.gguf", "../w/a.gguf", "/srv/~/a.gguf", "~a.gguf", "a$b.gguf", "$", "c:a.gguf", "./~/a", "/a\\ b"]
         {

@@ -11,7 +11,7 @@ use super::value::{Chosen, Reader, Value, kind};
 use crate::llama::catalogue::OptionSpec;
 use crate::model::{Diagnostic, OptionSetting, OptionValue, Severity};
 
-const HELP: &str = "`herdsman validate --host` asks the llama-server that `binary` names";
+const HELP: &str = "`herdsman validate --host` checks it against the llama-server that `binary` names";
 
 /// An option that the llama-server which stands in does not have; `None`: no
 /// option can have this value.
@@ -22,8 +22,8 @@ pub(super) fn option(
     value: &Value<'_>,
 ) -> Option<(String, Chosen)> {
     let Some((setting, json)) = setting(&format!("--{}", name.replace('_', "-")), value.get_ref()) else {
-        let message = format!("`{name}`: {} is no option's value", kind(value.get_ref()));
-        reader.problem(value.span(), message, "", "give a text, a number, `true` or `false`, or an array of texts");
+        let message = format!("`{name}`: {} cannot be an option's value", kind(value.get_ref()));
+        reader.problem(value.span(), message, "", "use a string, a number, `true`, `false` or an array of strings");
         return None;
     };
     note(reader, span, format!("`{name}` is not checked: whether it is an option depends on `binary`"));

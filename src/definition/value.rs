@@ -80,7 +80,7 @@ impl<'s, 't> Reader<'s, 't> {
         let escaped = text.contains(char::is_control).then(|| text.escape_default().to_string());
         let typed = escaped.as_deref().unwrap_or(text);
         if let Some(odd) = Odd::of(typed) {
-            let message = format!("the path is taken as it stands: {}", odd.problem());
+            let message = format!("the path is used literally: {}", odd.problem());
             let help = odd.help(typed, typed::home().as_deref());
             self.problems.push(self.source.error(value.span(), message).help(help).warning());
         }
@@ -112,7 +112,7 @@ impl<'s, 't> Reader<'s, 't> {
         let text = value.get_ref().as_str();
         if text.is_none() {
             let help = match value.get_ref() {
-                DeValue::Array(_) | DeValue::Table(_) => "give one text in quotes".to_owned(),
+                DeValue::Array(_) | DeValue::Table(_) => "write one string in quotes".to_owned(),
                 _ => {
                     let found = self.source.text.get(value.span()).unwrap_or("…");
                     let key = if is_whole { format!("{key} = ") } else { String::new() };
@@ -123,7 +123,7 @@ impl<'s, 't> Reader<'s, 't> {
         }
         // A NUL ends a C string: neither argv, environ nor a path can hold it.
         if text.is_some_and(|text| text.contains('\0')) {
-            self.problem(value.span(), format!("`{key}` holds a NUL character"), "", "remove `\\u0000`");
+            self.problem(value.span(), format!("`{key}` contains a NUL character"), "", "remove `\\u0000`");
             return None;
         }
         text
@@ -146,7 +146,7 @@ impl<'s, 't> Reader<'s, 't> {
         let names = || words.iter().map(|(word, _)| *word);
         let help = match suggest::nearest(text, names()) {
             Some(near) => format!("did you mean `\"{near}\"`?"),
-            None => format!("give {}", suggest::alternatives(names())),
+            None => format!("use {}", suggest::alternatives(names())),
         };
         self.problem(value.span(), format!("`{key}` cannot be {text:?}"), "", help);
         None
@@ -155,7 +155,7 @@ impl<'s, 't> Reader<'s, 't> {
     pub fn table<'v, 'f>(&mut self, key: &str, value: &'v Value<'f>) -> Option<&'v DeTable<'f>> {
         let table = value.get_ref().as_table();
         if table.is_none() {
-            self.wrong_kind(key, value, "a table", format!("begin the table with a line `[{key}]`"));
+            self.wrong_kind(key, value, "a table", format!("start the table with a line `[{key}]`"));
         }
         table
     }

@@ -21,10 +21,10 @@ pub use work_tree::{Changed, WorkTree};
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
     /// No program of that name.
-    #[error("there is no git in PATH: install Git")]
+    #[error("git is not in PATH; install Git")]
     NotInstalled,
     /// It failed, or was ended.
-    #[error("git {command}, in {}, {why}", dir.display())]
+    #[error("git {command} in {} {why}", dir.display())]
     Failed {
         /// Its subcommand.
         command: &'static str,
@@ -34,7 +34,7 @@ pub enum GitError {
         why: String,
     },
     /// No commit of that name.
-    #[error("{revision:?} names no commit of the repository {}: see `git log`, or fetch it first", dir.display())]
+    #[error("{revision:?} is not a commit of the repository {}; see `git log`, or run `git fetch` first", dir.display())]
     NoCommit {
         /// As it was given.
         revision: String,
@@ -42,7 +42,7 @@ pub enum GitError {
         dir: PathBuf,
     },
     /// The commit has no such directory.
-    #[error("{} is no directory in commit {commit}: see `git ls-tree {commit}`", dir.display())]
+    #[error("{} is not a directory in commit {commit}; see `git ls-tree {commit}`", dir.display())]
     NoDirectory {
         /// The directory, from the top of the work tree.
         dir: PathBuf,
@@ -50,7 +50,7 @@ pub enum GitError {
         commit: crate::model::Commit,
     },
     /// Something this program does not understand.
-    #[error("git {command} says what herdsman does not understand: {said:?}")]
+    #[error("cannot understand the output of git {command}: {said:?}")]
     Unexpected {
         /// Its subcommand.
         command: &'static str,

@@ -239,7 +239,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_changed_is_told_file_by_file() {
+    fn lists_changes_file_by_file() {
         let (_temp, models) = repository();
         let top = models.parent().unwrap();
         for name in ["b.toml", "removed.toml", "staged.toml"] {

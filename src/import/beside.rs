@@ -47,9 +47,8 @@ pub(super) fn of_directory(dir: &Path, shown: &str, read: &mut Read) -> Result<B
             let folder = folder(&path, &files, read);
             found.extend(folder.map(|weights| (name, weights)));
         } else if name.ends_with(".gguf") && is_projector(&name) {
-            let why = Why::NoCounterpart(
-                "a projector without a directory of its own: set `mmproj` in its model's definition",
-            );
+            let why =
+                Why::NoCounterpart("a projector that shares its directory: set `mmproj` in its model's definition");
             read.remarks.push(Remark::new(&SourceLocation::whole(&path.display().to_string()), name, why));
         } else if let Some(stem) = name.strip_suffix(".gguf")
             && !is_later_shard(&name)
@@ -75,7 +74,7 @@ fn folder(dir: &Path, files: &[PathBuf], read: &mut Read) -> Option<Weights> {
     let others = whole.iter().filter(|name| **name != model);
     read.remarks.extend(others.map(|other| {
         let why = format!(
-            "a router serves one model of a directory, and {model} is taken: is it the one? `import ggufs` takes all"
+            "a router serves one model per directory, and herdsman took {model}: is it the right one? `import ggufs` takes all"
         );
         Remark::new(&SourceLocation::whole(&dir.join(other).display().to_string()), **other, Why::Check(why))
     }));
@@ -124,7 +123,7 @@ fn listed(dir: &Path, shown: &str) -> Result<Vec<PathBuf>, SourceError> {
     let unreadable = |error: std::io::Error| SourceError::Unreadable {
         shown: shown.to_owned(),
         cause: error.to_string(),
-        help: "give a directory that you can read",
+        help: "pass a directory that you can read",
     };
     let entries = std::fs::read_dir(dir).map_err(unreadable)?;
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
@@ -137,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_of_a_cache_is_called_by_its_quantisation() {
+    fn names_a_cached_file_by_its_quantisation() {
         for (name, found) in [
             ("One-Q4_K_M.gguf", Some("Q4_K_M")),
             ("UD-Q4_K_XL.gguf", Some("Q4_K_XL")),

@@ -64,7 +64,7 @@ impl Reading<'_> {
         if is_last_port_ours(&options, &inner.arguments)
             && let Some(port) = model.port.take()
         {
-            let why = Why::Overridden("stated again, and the last one counts".to_owned());
+            let why = Why::Overridden("set again later, and the last one wins".to_owned());
             model.remark(self.place, format!("--port {port}"), why);
         }
         self.away(model, &inner);
@@ -96,19 +96,19 @@ impl Reading<'_> {
             let (what, why) = match layer {
                 Layer::Runner(shown) => (
                     shown.clone(),
-                    "herdsman runs llama-server itself, as its own user and without this: does it need it? A systemd unit has `Nice=`, `CPUAffinity=` and the like, llama-server `numa`",
+                    "herdsman starts llama-server itself, as its own user and without this: is it needed? A systemd unit has `Nice=`, `CPUAffinity=` and the like, and llama-server has `numa`",
                 ),
                 Layer::Away(shown) => (
                     shown.clone(),
-                    "herdsman runs llama-server on this machine, without it: install that, and check every path and which GPUs it is to use",
+                    "herdsman runs llama-server directly on this machine: install llama-server, then check every path and which GPUs to use",
                 ),
                 Layer::Shell => (
                     "a shell's command".to_owned(),
-                    "llama-server's command is taken from it: what else the shell does is left out",
+                    "herdsman took only llama-server's command from it, and nothing else the shell does",
                 ),
                 Layer::Script(path) => (
                     path.display().to_string(),
-                    "llama-server's command is taken from this script: what else it does is left out",
+                    "herdsman took only llama-server's command from this script, and nothing else it does",
                 ),
             };
             let shown = what.replace(UNKNOWN, "$");
@@ -189,7 +189,7 @@ impl Reading<'_> {
     fn binary(&self, model: &mut Model, directory: &Path, program: &str) {
         let typed = program.replace(UNKNOWN, "$");
         if let Some(odd) = Odd::of(&typed) {
-            let why = format!("{}: herdsman's own llama-server is run, unless you write `binary`", odd.problem());
+            let why = format!("{}: herdsman runs its own llama-server unless you set `binary`", odd.problem());
             return model.remark(self.place, typed, Why::Check(why));
         }
         model.binary = Some(absolute(directory, Path::new(&typed)).to_string_lossy().into_owned());
@@ -205,8 +205,8 @@ impl Reading<'_> {
         for path in model.paths.clone() {
             let here = inner.container.as_ref().and_then(|container| container.here(&path));
             let why = match here {
-                Some(here) => format!("a path inside: by its volumes it is {here} here"),
-                None => "a path inside: write where the file is on this machine".to_owned(),
+                Some(here) => format!("a path inside the container: its volumes map it to {here} here"),
+                None => "a path inside the container: set the file's path on this machine".to_owned(),
             };
             model.remark(self.place, path, Why::Check(why));
         }
@@ -219,7 +219,7 @@ impl Reading<'_> {
         if here != PORT
             && !address.as_deref().is_some_and(|address| address.starts_with("127.") || address == "localhost")
         {
-            let why = "other machines reach it, and here it is 127.0.0.1: write `host = \"0.0.0.0\"` if they are to";
+            let why = "other machines can reach it, but here it is 127.0.0.1: set `host = \"0.0.0.0\"` if they should";
             model.remark(self.place, format!("port {here}"), Why::Check(why.to_owned()));
         }
     }
@@ -239,7 +239,7 @@ fn unknown(name: &str, value: &str) -> String {
 }
 
 fn only_the_shell() -> String {
-    "only its shell knows that: write the value".to_owned()
+    "only its shell knows the value: set it yourself".to_owned()
 }
 
 fn is_path(option: &OptionSpec) -> bool {

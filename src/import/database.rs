@@ -20,10 +20,10 @@ use crate::model::{DesiredState, ModelType, Status};
 /// given.
 pub(super) fn read(path: &Path, shown: &str, options: &Options<'_>) -> Result<Read, SourceError> {
     if let Err(error) = crate::sys::regular::open(path) {
-        let help = "give the path of an SQLite file with the table `models`";
+        let help = "pass the path of an SQLite file with the table `models`";
         return Err(SourceError::Unreadable { shown: shown.to_owned(), cause: error.to_string(), help });
     }
-    let empty = || SourceError::Wrong(format!("{shown} has no rows in its table `models`: there is nothing to import"));
+    let empty = || SourceError::Wrong(format!("nothing to import: the table `models` of {shown} has no rows"));
     let database = Database::open_read_only(path).map_err(refused)?.ok_or_else(empty)?;
     let rows = database.get_models(&ModelFilter::default()).map_err(refused)?;
     let records = database.records().map_err(refused)?;
@@ -64,7 +64,7 @@ fn model(row: &ModelRow, stated: &Map<String, Json>, place: &SourceLocation, opt
         model.secret("hf_token", Secret::ToFill, place);
     }
     if row.text("parameters").is_some_and(|text| serde_json::from_str::<Map<String, Json>>(text).is_err()) {
-        let why = Why::BadValue("it is no JSON object".to_owned());
+        let why = Why::BadValue("it is not a JSON object".to_owned());
         model.remark(place, "the column `parameters`", why);
     }
     for (key, value) in stated.iter().filter(|(_, value)| !value.is_null()) {

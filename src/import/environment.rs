@@ -26,7 +26,7 @@ pub fn read(options: &Options<'_>, model: &mut Model, name: &str, value: &str, p
     }
     let shown = format!("{name}={value}");
     if name.is_empty() || name.contains('\0') || value.contains('\0') {
-        model.remark(place, shown, Why::BadValue("that is no variable".to_owned()));
+        model.remark(place, shown, Why::BadValue("this is not a variable".to_owned()));
     } else if let Some(instead) = options.catalogue.owned_env(name) {
         model.remark(place, shown, Why::Owned(instead));
     } else {
@@ -52,7 +52,7 @@ fn state(
         ValueKind::Flag if negated || (has_negation && FALSY.contains(&value)) => (true, Given::Bare),
         ValueKind::Flag if TRUTHY.contains(&value) => (false, Given::Bare),
         ValueKind::Flag if !has_negation && !FALSY.contains(&value) => {
-            let why = "left out: llama-server takes note only of `on`, `enabled`, `true` and `1`";
+            let why = "left out: llama-server reacts only to `on`, `enabled`, `true` and `1`";
             return model.remark(place, shown, Why::Became(why.to_owned()));
         }
         _ => (false, Given::Text(value.to_owned())),
@@ -65,8 +65,8 @@ fn state(
     };
     if let Some(other) = other.filter(|other| !other.is_same(&stated)) {
         let why = match is_off(&stated) {
-            true => format!("`{}` counts, whatever it is set to", stated.spelt),
-            false => "stated again, and the last one counts".to_owned(),
+            true => format!("`{}` wins, whatever its value", stated.spelt),
+            false => "set again later, and the last one wins".to_owned(),
         };
         model.remark(&other.place, other.shown, Why::Overridden(why));
     }

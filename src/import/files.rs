@@ -29,16 +29,16 @@ pub struct File {
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// Files are there already; none is ever overwritten.
-    #[error("{} {}: nothing was written; move away what is there, or give another directory", there(.0), if .0.len() == 1 { "is there already" } else { "are there already" })]
+    #[error("{} {}: nothing was written; move it away, or choose another directory", there(.0), if .0.len() == 1 { "already exists" } else { "already exist" })]
     Exists(Vec<PathBuf>),
     /// The definitions are not valid beside those that are there.
-    #[error("{} of the definitions would not be valid: nothing was written", .0.len())]
+    #[error("{} of the definitions would be invalid; nothing was written", .0.len())]
     Invalid(Vec<Diagnostic>),
     /// The definitions could not be checked.
-    #[error("the definitions could not be checked: {0}")]
+    #[error("cannot check the definitions: {0}")]
     Check(#[from] LoadError),
     /// The disk refused.
-    #[error("{path} cannot be written: {cause}; nothing was written: is the disk full, or may you write there?", path = .path.display())]
+    #[error("cannot write {path}: {cause}; nothing was written; check the free space and the permissions", path = .path.display())]
     Disk {
         /// What was to be written.
         path: PathBuf,
@@ -46,7 +46,7 @@ pub enum WriteError {
         cause: io::Error,
     },
     /// What is there cannot be read, so nothing was checked beside it.
-    #[error("{path} cannot be read, and the definitions are checked beside it: {cause}; nothing was written: may you read it?", path = .path.display())]
+    #[error("cannot read {path}, which belongs to the same directory: {cause}; nothing was written; check its permissions", path = .path.display())]
     Unreadable {
         /// What was to be read.
         path: PathBuf,
@@ -54,7 +54,7 @@ pub enum WriteError {
         cause: io::Error,
     },
     /// The import failed half way, and what it had written stays.
-    #[error("{path} cannot be written: {cause}; {} could not be taken back: remove that, then import again", there(left), path = .path.display())]
+    #[error("cannot write {path}: {cause}; could not undo {}: remove that, then import again", there(left), path = .path.display())]
     Left {
         /// What was to be written.
         path: PathBuf,
@@ -206,7 +206,7 @@ mod tests {
     use crate::definition::Embedded;
 
     #[test]
-    fn what_cannot_be_taken_back_is_named() {
+    fn names_files_it_could_not_remove() {
         let dir = tempfile::tempdir().unwrap();
         let [a, b, gone, c] = ["a", "b", "gone", "c"].map(|name| dir.path().join(name));
         std::fs::write(&a, "").unwrap();
@@ -214,28 +214,28 @@ mod tests {
         std::fs::create_dir(&b).unwrap();
         let full = || io::Error::from(io::ErrorKind::StorageFull);
         let error = take_back(&[a.clone(), b.clone(), gone.clone()], c.clone(), full()).to_string();
-        assert!(error.contains(&format!("{} could not be taken back", b.display())), "{error}");
+        assert!(error.contains(&format!("could not undo {}", b.display())), "{error}");
         assert!(!error.contains("nothing was written") && !a.exists(), "{error}");
         assert!(take_back(&[a, gone], c, full()).to_string().contains("nothing was written"));
     }
 
     #[test]
-    fn a_directory_that_cannot_be_listed_is_told() {
+    fn reports_a_directory_that_cannot_be_listed() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("models.d");
         std::fs::write(&file, "").unwrap();
         let error = check(&file, &[], &Embedded).unwrap_err().to_string();
-        assert!(error.contains("models.d cannot be read"), "{error}");
+        assert!(error.contains("models.d, which belongs to the same directory"), "{error}");
         check(&dir.path().join("none"), &[], &Embedded).unwrap();
     }
 
     #[test]
-    fn a_definition_that_cannot_be_read_is_no_full_disk() {
+    fn an_unreadable_definition_is_not_reported_as_a_full_disk() {
         let dir = tempfile::tempdir().unwrap();
         // Not even root reads through a link to itself.
         std::os::unix::fs::symlink("loop.toml", dir.path().join("loop.toml")).unwrap();
         std::os::unix::fs::symlink("nowhere", dir.path().join("dangling.toml")).unwrap();
         let error = check(dir.path(), &[], &Embedded).unwrap_err().to_string();
-        assert!(error.contains("loop.toml cannot be read") && !error.contains("disk"), "{error}");
+        assert!(error.contains("loop.toml, which belongs to the same directory") && !error.contains("disk"), "{error}");
     }
 }

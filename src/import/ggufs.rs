@@ -24,10 +24,10 @@ pub(super) fn read(dir: &Path, shown: &str, options: &Options<'_>) -> Result<Rea
     let unreadable = |cause: String| SourceError::Unreadable {
         shown: shown.to_owned(),
         cause,
-        help: "give a directory that you can read",
+        help: "pass a directory that you can read",
     };
     if !std::fs::metadata(dir).map_err(|error| unreadable(error.to_string()))?.is_dir() {
-        return Err(unreadable("it is no directory".to_owned()));
+        return Err(unreadable("it is not a directory".to_owned()));
     }
     let mut read = Read::default();
     let mut files: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
@@ -45,7 +45,7 @@ pub(super) fn read(dir: &Path, shown: &str, options: &Options<'_>) -> Result<Rea
                 }
                 // No definition can name it.
                 _ => {
-                    let cause = "its path is not UTF-8: rename it, or its directory".to_owned();
+                    let cause = "its path is not valid UTF-8: rename it or its directory".to_owned();
                     read.left_out.push(left_out(entry.path(), Reason::Unreadable(cause)));
                 }
             },
@@ -61,7 +61,9 @@ pub(super) fn read(dir: &Path, shown: &str, options: &Options<'_>) -> Result<Rea
         folder(parent, names, options, &mut read);
     }
     if read.models.is_empty() && read.left_out.is_empty() {
-        return Err(SourceError::Wrong(format!("{shown} holds no .gguf file: give the directory the weights are in")));
+        return Err(SourceError::Wrong(format!(
+            "{shown} contains no .gguf files: pass the directory that the weights are in"
+        )));
     }
     Ok(read)
 }
@@ -99,7 +101,9 @@ fn folder(parent: &Path, names: &[String], options: &Options<'_>, read: &mut Rea
     }
     for projector in projectors.into_iter().filter(|projector| !used.contains(projector)) {
         let place = SourceLocation::whole(&shown(&parent.join(projector)));
-        let why = Why::NoCounterpart("a projector of no model beside it: set `mmproj` in the model's definition");
+        let why = Why::NoCounterpart(
+            "a projector that matches no model in its directory: set `mmproj` in its model's definition",
+        );
         read.remarks.push(Remark::new(&place, projector, why));
     }
 }
@@ -147,7 +151,7 @@ fn project(parent: &Path, own: &[&str], options: &Options<'_>, model: &mut Model
     let path = shown(&parent.join(taken));
     options.set(model, option, false, &Given::Text(path), "mmproj", &place);
     for other in others {
-        model.remark(&place, *other, Why::Became(format!("{taken} is taken, the first by name")));
+        model.remark(&place, *other, Why::Became(format!("herdsman took {taken}, the first by name")));
     }
 }
 
@@ -244,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_is_told_by_its_name() {
+    fn recognises_a_shard_by_its_name() {
         let known = |name: &str| shard(name).map(|s| (s.stem, s.part, s.of));
         assert_eq!(known("a-00002-of-00003.gguf"), Some(("a".to_owned(), 2, 3)));
         for no in ["a.gguf", "a-2-of-3.gguf", "a-00004-of-00003.gguf", "-00001-of-00001.gguf", "a-00000-of-00001.gguf"]

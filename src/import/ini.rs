@@ -50,27 +50,23 @@ pub(super) fn parse(text: &str) -> Result<Vec<Section>, Vec<Problem>> {
         }
         if let Some(rest) = line.strip_prefix('[') {
             let Some((name, after)) = rest.split_once(']').filter(|(name, _)| !name.trim().is_empty()) else {
-                problems.push(Problem::new(place, "the section has no name and `]`", "write `[name]`"));
+                problems.push(Problem::new(place, "the section header is incomplete", "write `[name]`"));
                 continue;
             };
             if !uncommented(after).is_empty() {
-                problems.push(Problem::new(
-                    place,
-                    "something follows the section's `]`",
-                    "put it on a line of its own",
-                ));
+                problems.push(Problem::new(place, "there is text after the section's `]`", "put it on its own line"));
                 continue;
             }
             current = Some(begin(&mut sections, name.trim(), number));
             continue;
         }
         let Some((key, value)) = line.split_once('=') else {
-            problems.push(Problem::new(place, "this is no `key = value`", "write `key = value`, or `[section]`"));
+            problems.push(Problem::new(place, "this is not `key = value`", "write `key = value`, or `[section]`"));
             continue;
         };
         let key = key.trim().trim_start_matches('-');
         if key.is_empty() || key.contains(|c: char| !(c.is_ascii_alphanumeric() || "_.-".contains(c))) {
-            problems.push(Problem::new(place, "that is no option's name", "write an option's name without dashes"));
+            problems.push(Problem::new(place, "this is not an option name", "write an option's name without dashes"));
             continue;
         }
         let index = *current.get_or_insert_with(|| begin(&mut sections, DEFAULT, number));
@@ -125,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_that_is_nothing_is_told() {
+    fn reports_every_invalid_line() {
         let problems = parse("[a\n[]\n[b] x\nhello\né = 1\n= 2\n").unwrap_err();
         assert_eq!(problems.len(), 6);
         assert_eq!(problems[3].span, 12..17);

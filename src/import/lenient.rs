@@ -43,7 +43,9 @@ pub(super) fn made_of(option: &OptionSpec, text: &str) -> Option<Made> {
     if text.is_empty() {
         return match option.key.as_str() {
             "numa" => Some(Made::Value("distribute".into())),
-            key if EMPTY_IS_NONE.contains(&key) => Some(Made::Nothing("llama-server takes an empty value as none")),
+            key if EMPTY_IS_NONE.contains(&key) => {
+                Some(Made::Nothing("llama-server treats an empty value as no value"))
+            }
             _ => None,
         };
     }
@@ -175,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_number_ends_at_the_first_character_that_is_no_digit() {
+    fn a_whole_number_ends_at_the_first_non_digit() {
         for (text, number) in [("64a", 64), ("0.0", 0), (" 5", 5), ("+5x", 5), ("0x10", 0), ("1e3", 1), ("-3.9", -3)] {
             assert_eq!(made("top_k", text), Some(json!(number)), "{text}");
         }
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_ends_where_it_makes_no_more_sense() {
+    fn a_number_ends_at_the_first_invalid_character() {
         for (text, number) in
             [(" .5", 0.5), (".5,7", 0.5), ("1e", 1.0), ("1e1x", 10.0), ("0x10", 16.0), ("-0x1.8p1", -3.0)]
         {

@@ -188,7 +188,7 @@ fn one_source_of_weights(model: &mut Model) -> bool {
         model.weights.iter().filter(|(key, _)| **key != kept).map(|(key, text)| format!("{key} {text}")).collect();
     let place = model.place.clone();
     for other in others {
-        let why = format!("a definition names its weights once, and `{kept}` does");
+        let why = format!("a definition names its weights only once, and herdsman kept `{kept}`");
         model.remark(&place, other, Why::Owned(why));
     }
     model.weights.retain(|key, _| *key == kept);

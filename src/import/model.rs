@@ -102,7 +102,7 @@ impl Model {
         }
         let before = self.secrets.insert(key, secret.clone());
         if key == "api_key" && before.is_some_and(|before| before != secret || secret == Secret::ToFill) {
-            let several = "llama-server takes each of them: put all where `[secrets]` says, separated by commas";
+            let several = "llama-server accepts all of them: put them where `[secrets]` points, separated by commas";
             self.remark(place, "more than one API key", Why::BadValue(several.to_owned()));
         }
     }

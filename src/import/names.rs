@@ -83,7 +83,7 @@ fn aliases(name: &ModelName, model: &mut Model, owners: &mut BTreeMap<String, St
             continue;
         }
         if alias.trim().is_empty() || alias.contains(|c: char| c == ',' || c.is_control()) {
-            let problem = "an alias is not blank and holds no comma and no control character".to_owned();
+            let problem = "an alias must not be blank, and must not contain commas or control characters".to_owned();
             model.remark(&place, format!("the name `{alias}`"), Why::BadValue(problem));
         } else if let Some(owner) = claim(owners, alias.clone(), name) {
             model.remark(&place, format!("the alias `{alias}`"), Why::Taken(owner));

@@ -98,7 +98,7 @@ impl<'a> Options<'a> {
 }
 
 /// What llama-server makes of an empty text.
-const NONE: &str = "left out: llama-server takes an empty value as none";
+const NONE: &str = "left out: llama-server treats an empty value as no value";
 
 impl Options<'_> {
     /// States `option` in `model`. `spelt`: its name as the source has it.
@@ -113,7 +113,11 @@ impl Options<'_> {
     ) {
         let text = given.shown();
         if text.contains('\0') {
-            return model.remark(place, spelt, bad("its value holds a NUL character, which no command line can", None));
+            return model.remark(
+                place,
+                spelt,
+                bad("its value contains a NUL character, which a command line cannot", None),
+            );
         }
         match option.key.as_str() {
             "api_key" => return model.secret("api_key", secret(given), place),
@@ -163,7 +167,7 @@ impl Options<'_> {
             Given::Bare if option.kind == ValueKind::Flag => Json::Bool(true),
             Given::Bare if option.choices.iter().any(|choice| choice == "on") => {
                 let became =
-                    format!("becomes `{} = \"on\"`: llama-servers of before took it without a value", option.key);
+                    format!("becomes `{} = \"on\"`: older llama-servers accepted it without a value", option.key);
                 model.remark(place, option.argument.to_string(), Why::Became(became));
                 Json::from("on")
             }
@@ -183,7 +187,7 @@ impl Options<'_> {
             }
             (Err(refused), Some(Made::Value(made))) => {
                 let found = self.setting(option, &made, negated).map_err(|_| refused)?;
-                let became = format!("becomes `{} = {}`, which is what llama-server makes of it", option.key, found.0);
+                let became = format!("becomes `{} = {}`, which is how llama-server reads it", option.key, found.0);
                 model.remark(place, what, Why::Became(became));
                 found
             }
@@ -198,7 +202,7 @@ impl Options<'_> {
 
     /// The value as a definition has it, and the paths in it as they were given.
     fn setting(&self, option: &OptionSpec, json: &Json, negated: bool) -> Result<(Json, Vec<String>), Why> {
-        let Some(value) = toml_value::of(json) else { return Err(bad("null is no value", None)) };
+        let Some(value) = toml_value::of(json) else { return Err(bad("null is not a value", None)) };
         let written = value.to_string();
         let read = DeValue::parse(&written).map_err(|error| bad(error.message(), None))?;
         let named = std::cell::RefCell::new(Vec::new());
@@ -238,7 +242,7 @@ impl Options<'_> {
             return model.remark(place, path, Why::Check(format!("{}: {help}", odd.problem())));
         }
         if self.is_guess && !path.starts_with('/') {
-            let became = format!("a relative path, taken from {}: is it meant there?", self.base.display());
+            let became = format!("a relative path, resolved against {}: is that right?", self.base.display());
             model.remark(place, path, Why::Became(became));
         }
         model.paths.insert(self.resolved(path));
@@ -292,18 +296,18 @@ fn port(model: &mut Model, text: &str) -> Result<(), Why> {
     // Nor is it the one a variable states: the command line counts.
     model.port = port.filter(|port| *port != 0);
     match (port, text.parse::<u16>()) {
-        (Some(0), _) => Err(Why::Became("any port: one is allotted".to_owned())),
+        (Some(0), _) => Err(Why::Became("any port: herdsman picks one".to_owned())),
         (Some(port), Err(_)) => {
-            Err(Why::Became(format!("becomes `port = {port}`, which is what llama-server makes of it")))
+            Err(Why::Became(format!("becomes `port = {port}`, which is how llama-server reads it")))
         }
         (Some(_), Ok(_)) => Ok(()),
-        (None, _) => Err(bad(&format!("`{text}` is no port: one is allotted"), None)),
+        (None, _) => Err(bad(&format!("`{text}` is not a port: herdsman picks one"), None)),
     }
 }
 
 /// A number of seconds that a definition can hold as a duration.
 pub(super) fn seconds(text: &str) -> Result<u64, Why> {
-    let number = text.parse().map_err(|_| bad("it is no number of seconds", None))?;
+    let number = text.parse().map_err(|_| bad("it is not a number of seconds", None))?;
     match crate::definition::parse_duration(&format!("{number}s")) {
         Ok(_) => Ok(number),
         Err(error) => Err(bad(&error.to_string(), None)),

@@ -54,12 +54,11 @@ pub(super) fn read(
         read.models.push(model);
     }
     if read.models.is_empty() {
-        let help = "give a file of llama-server's `--models-preset`, with a `[section]` for each model";
+        let help = "pass a llama-server `--models-preset` file, with a `[section]` per model";
         return Err(vec![Problem::new(0..0, "the preset has no models", help)]);
     }
-    let why = Why::NoCounterpart(
-        "herdsman is no router: each model has an address of its own, which `herdsman status` shows",
-    );
+    let why =
+        Why::NoCounterpart("herdsman is not a router: each model has its own address, which `herdsman status` shows");
     read.remarks.push(Remark::new(place, "one address for all models", why));
     Ok(read)
 }
@@ -112,7 +111,7 @@ fn model(section: &Section, global: Option<&Section>, place: &SourceLocation, op
 
 /// The sections that `section` replaces.
 fn replaced(section: &Section, place: &SourceLocation) -> Vec<Remark> {
-    let why = format!("replaced as a whole by the section of that name in line {}", section.line);
+    let why = format!("replaced entirely by the section of the same name in line {}", section.line);
     let remark =
         |line: &u32| Remark::new(&place.line(*line), format!("[{}]", section.name), Why::Overridden(why.clone()));
     section.replaces.iter().map(remark).collect()
@@ -128,7 +127,7 @@ fn counting<'s>(
     options: &Options<'_>,
 ) -> BTreeMap<String, &'s Entry> {
     for entry in &section.again {
-        let why = Why::Overridden("stated again, and the last one counts".to_owned());
+        let why = Why::Overridden("set again later, and the last one wins".to_owned());
         model.remark(&place.line(entry.line), shown(entry), why);
     }
     let mut sorted: Vec<&Entry> = section.entries.iter().collect();
@@ -137,8 +136,7 @@ fn counting<'s>(
     for entry in sorted {
         let kept = *counting.entry(key(entry, options)).or_insert(entry);
         if kept.key != entry.key {
-            let why =
-                format!("`{}` is the same option and counts: a preset takes the last name of the alphabet", kept.key);
+            let why = format!("`{}` is the same option and wins: a preset uses the name that sorts last", kept.key);
             model.remark(&place.line(entry.line), shown(entry), Why::Overridden(why));
         }
     }
@@ -191,7 +189,7 @@ fn state(model: &mut Model, entry: &Entry, place: &SourceLocation, options: &Opt
     let on = is_on(negated, value);
     let is_word = TRUTHY.contains(&value.as_str()) || FALSY.contains(&value.as_str());
     if !is_word || catalogue.variable(key).is_some_and(|(_, negated)| negated) {
-        let became = format!("becomes `{} = {on}`, which is what llama-server makes of it", option.key);
+        let became = format!("becomes `{} = {on}`, which is how llama-server reads it", option.key);
         model.remark(place, shown(entry), Why::Became(became));
     }
     // llama-server leaves out what it has no word for.

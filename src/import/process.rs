@@ -110,7 +110,7 @@ pub(super) fn read(pid: i32, servers: &Servers) -> Result<Read, SourceError> {
     let unreadable = |cause: String, help| SourceError::Unreadable { shown: shown.clone(), cause, help };
     let seen = look(pid).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
-            unreadable("there is no such process".to_owned(), "`pgrep -a llama-server` lists those that run")
+            unreadable("no such process".to_owned(), "`pgrep -a llama-server` lists those running")
         }
         std::io::ErrorKind::PermissionDenied => {
             unreadable("it belongs to another user".to_owned(), "import it as its user, or as root")
@@ -122,12 +122,12 @@ pub(super) fn read(pid: i32, servers: &Servers) -> Result<Read, SourceError> {
     if !is_server {
         let program = crate::model::text::printable(command_line::program(&seen.program));
         return Err(SourceError::Wrong(format!(
-            "pid {pid} runs {program}, not llama-server: `pgrep -a llama-server` lists those that run"
+            "pid {pid} runs {program}, not llama-server: `pgrep -a llama-server` lists those running"
         )));
     }
     if seen.environment.iter().any(|(name, _)| name == "HERDSMAN_INSTANCE") {
         return Err(SourceError::Wrong(format!(
-            "pid {pid} was started by herdsman, from a definition: `herdsman status` shows which"
+            "herdsman started pid {pid} from a definition: `herdsman status` shows which"
         )));
     }
     let mut read = Read::default();
@@ -151,7 +151,7 @@ fn model(pid: i32, shown: &str, seen: &Look, servers: &Servers) -> Result<Model,
     let names: Vec<&str> = others.iter().map(|(name, _)| name.as_str()).collect();
     // Few to a line, for none is to be cut off.
     for names in names.chunks(NAMES_A_LINE) {
-        let why = "herdsman gives its servers `PATH`, `HOME` and the like of its own; add what is needed to `[env]`";
+        let why = "herdsman gives its servers its own `PATH`, `HOME` and the like; add what they need to `[env]`";
         model.remark(&place, format!("environment: {}", names.join(", ")), Why::NoCounterpart(why));
     }
     if model.weights.is_empty() {
@@ -169,7 +169,7 @@ fn model(pid: i32, shown: &str, seen: &Look, servers: &Servers) -> Result<Model,
     model.called = if model.aliases.is_empty() { weights_name(&model) } else { model.aliases.remove(0) };
     // Keys in files are read by herdsman, too: the path it was given holds.
     if let Some(Secret::File(path)) = model.secrets.get("api_key").cloned() {
-        let why = Why::Became(format!("`[secrets]` names {path}: let it hold one key"));
+        let why = Why::Became(format!("`[secrets]` names {path}: put exactly one key in it"));
         model.remark(&place, "--api-key-file", why);
     }
     Ok(model)
@@ -186,7 +186,7 @@ fn downloads(seen: &Look, model: &mut Model, place: &SourceLocation) {
         return;
     }
     let became = format!(
-        "herdsman's own is another, and downloads are kept below it: set `XDG_CACHE_HOME = \"{home}/.cache\"` in `[env]` to use those of before"
+        "herdsman's own differs, and llama-server keeps downloads below it: set `XDG_CACHE_HOME = \"{home}/.cache\"` in `[env]` to reuse the existing downloads"
     );
     model.remark(place, format!("HOME={home}"), Why::Became(became));
 }

@@ -139,18 +139,18 @@ impl fmt::Display for Why {
             Self::BadValue(why) | Self::Overridden(why) => f.write_str(why),
             Self::Owned(instead) => f.write_str(instead),
             Self::NoCounterpart(instead) => f.write_str(instead),
-            Self::StrayWord => f.write_str("the word belongs to no option"),
-            Self::Taken(owner) => write!(f, "{owner} has it, too: choose another"),
-            Self::OnCommandLine => f.write_str("the command line states it, too, and counts"),
+            Self::StrayWord => f.write_str("this word belongs to no option"),
+            Self::Taken(owner) => write!(f, "{owner} already has it: choose another"),
+            Self::OnCommandLine => f.write_str("the command line sets it too, and wins"),
             Self::SecretToFill => {
-                f.write_str("a definition holds no secret: put it where `[secrets]` says, or say there where it is")
+                f.write_str("a definition must not contain secrets: put it where `[secrets]` points, or point `[secrets]` to where it is")
             }
             Self::SecretVariable => f.write_str(
-                "it looks like a secret, which a definition does not hold: llama-server's own (`api_key`, `hf_token`) go into `[secrets]`; if it is none, add it to `[env]`",
+                "it looks like a secret, which must not be in a definition: llama-server's own (`api_key`, `hf_token`) go in `[secrets]`; if it is not a secret, add it to `[env]`",
             ),
             Self::SecretReference(name) => write!(
                 f,
-                "`{name}` looks like a secret, which a definition does not hold: for `api_key` and `hf_token`, `[secrets]` takes `{{ env = \"{name}\" }}`; if it is none, add its value yourself"
+                "`{name}` looks like a secret, which must not be in a definition: for `api_key` and `hf_token`, `[secrets]` takes `{{ env = \"{name}\" }}`; if it is not a secret, add its value yourself"
             ),
             Self::Became(what) | Self::Check(what) => f.write_str(what),
         }
@@ -175,47 +175,43 @@ impl fmt::Display for Remark {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// Nothing says what to run.
-    #[error("it has no `cmd`: write one, or remove the model")]
+    #[error("it has no `cmd`: add one, or remove the model")]
     NoCommand,
     /// A quote in the command line is not closed.
-    #[error("a quote in its `cmd` is not closed: close it")]
+    #[error("its `cmd` has an unclosed quote: close it")]
     OpenQuote,
     /// No command line can carry it.
-    #[error("its `cmd` holds a NUL character: remove it")]
+    #[error("its `cmd` contains a NUL character: remove it")]
     Nul,
     /// Another program is run.
-    #[error(
-        "its command runs `{0}`, not llama-server: write the definition by hand, with the options llama-server gets"
-    )]
+    #[error("its command runs `{0}`, not llama-server: write the definition by hand, with llama-server's options")]
     OtherProgram(String),
     /// A script is run that cannot be read.
-    #[error("its command runs the script {path}, which cannot be read: {cause}: is it there?", path = .0, cause = .1)]
+    #[error("cannot read the script {path} that its command runs: {cause}", path = .0, cause = .1)]
     Script(String, String),
     /// A macro nobody defined.
-    #[error("the macro `${{{0}}}` is not defined: define it before it is used")]
+    #[error("the macro `${{{0}}}` is not defined: define it before you use it")]
     UnknownMacro(String),
     /// Macros in macros without an end.
-    #[error("its macros do not come to an end: does one contain itself?")]
+    #[error("its macros expand forever: does one contain itself?")]
     EndlessMacro,
     /// A variable that is not set here.
-    #[error("`${{env.{0}}}` is not set here: set the variable and import again")]
+    #[error("`${{env.{0}}}` is not set: set the variable and import again")]
     UnsetVariable(String),
     /// A variable that may be a secret, in the program's name.
-    #[error(
-        "`${{env.{0}}}` looks like a secret, which a definition does not hold: write what it stands for into `cmd`"
-    )]
+    #[error("`${{env.{0}}}` looks like a secret, which must not be in a definition: put its value into `cmd`")]
     SecretVariable(String),
     /// Nothing says which weights to load.
     #[error("nothing says which weights to load: a definition needs `model`, `hf_repo` or `model_url`")]
     NoWeights,
     /// It is a router for other models.
-    #[error("it is a router, not a server of one model: import what it serves with `{0}`")]
+    #[error("it is a router, not the server of one model: import its models with `{0}`")]
     Router(String),
     /// The weights are no good; the sentence names the file.
     #[error("{0}")]
     Weights(String),
     /// A part of the weights is not there.
-    #[error("part {part} of {of} is not there: download it again")]
+    #[error("part {part} of {of} is missing: download it again")]
     MissingPart {
         /// The first that is missing.
         part: u32,
@@ -226,15 +222,13 @@ pub enum Reason {
     #[error("cannot be read: {0}")]
     Unreadable(String),
     /// It is too deep in the directory for what may be in it to be looked for.
-    #[error(
-        "it is {0} directories down, and nothing so deep is looked through: import it by itself, if it holds weights"
-    )]
+    #[error("it is {0} directories deep, which is too deep to search: if it contains weights, import it directly")]
     TooDeep(usize),
     /// A link that leads to where one came from.
-    #[error("a link to a directory above it, which is looked through already")]
+    #[error("a symlink to a parent directory, which is already searched")]
     Loop,
     /// A definition of herdsman's own has it.
-    #[error("herdsman manages it already, as {0} says")]
+    #[error("herdsman already manages it, as {0} declares")]
     Managed(String),
 }
 

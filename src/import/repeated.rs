@@ -46,7 +46,7 @@ fn last(options: &Options<'_>, model: &mut Model, option: &OptionSpec, stated: &
     let mut counting = stated.iter().filter(|one| !is_ignored(one)).rev();
     let Some(kept) = counting.next() else { return };
     for before in counting.filter(|before| !before.is_same(kept)) {
-        let why = Why::Overridden("stated again, and the last one counts".to_owned());
+        let why = Why::Overridden("set again later, and the last one wins".to_owned());
         model.remark(&before.place, before.shown.clone(), why);
     }
     set_one(options, model, option, kept);
@@ -54,7 +54,7 @@ fn last(options: &Options<'_>, model: &mut Model, option: &OptionSpec, stated: &
 
 /// What several values are together, and what is to be said of each.
 fn together(option: &OptionSpec, texts: &[&str]) -> Result<(Given, Option<Why>), Why> {
-    let one = |what: &str| Some(Why::Became(format!("is part of one {what}, as llama-server reads it")));
+    let one = |what: &str| Some(Why::Became(format!("becomes part of one {what}, as llama-server reads it")));
     let bad = |text: &str| Why::BadValue(format!("llama-server cannot read `{text}`"));
     match option.repeated {
         Repeated::Adds => Ok(match option.list {
@@ -64,7 +64,7 @@ fn together(option: &OptionSpec, texts: &[&str]) -> Result<(Given, Option<Why>),
         Repeated::Largest => {
             let numbers = texts.iter().map(|text| lenient::stoi(text).ok_or_else(|| bad(text)));
             let largest = numbers.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or_default();
-            let why = Why::Overridden("stated again, and the largest one counts".to_owned());
+            let why = Why::Overridden("set again, and the largest one wins".to_owned());
             Ok((Given::Text(largest.to_string()), Some(why)))
         }
         Repeated::Merges => {
@@ -86,8 +86,8 @@ fn overlaid(texts: &[&str]) -> Result<String, Why> {
     for text in texts {
         let next = lenient::list(text);
         if next.len() > 1 && values.len() == 1 {
-            let why = "llama-server uses it for the first devices, and the value before for the others: \
-                       write a value for each device";
+            let why = "llama-server uses it for the first devices, and the earlier value for the others: \
+                       set a value for each device";
             return Err(Why::BadValue(why.to_owned()));
         }
         let kept = if next.len() == 1 { &[] } else { values.get(next.len()..).unwrap_or_default() };

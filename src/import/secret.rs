@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_told_by_a_word_of_its_name() {
+    fn recognises_a_secret_by_a_word_in_its_name() {
         let secrets = [
             "AUTH",
             "OPENAI_KEY",

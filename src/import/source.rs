@@ -41,7 +41,7 @@ impl Problem {
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// It cannot be read.
-    #[error("{shown} cannot be read: {cause}: {help}")]
+    #[error("cannot read {shown}: {cause}: {help}")]
     Unreadable {
         /// The source as people see it.
         shown: String,
@@ -54,7 +54,7 @@ pub enum SourceError {
     #[error("{0}")]
     UnreadableDatabase(DatabaseError),
     /// It is not what it should be.
-    #[error("{shown} is not what it should be")]
+    #[error("{shown} is invalid")]
     Malformed {
         /// The source as people see it.
         shown: String,
@@ -97,7 +97,7 @@ impl TextFile {
         let unreadable = |cause: std::io::Error| SourceError::Unreadable {
             shown: shown.to_owned(),
             cause: cause.to_string(),
-            help: "give the path of a file that you can read",
+            help: "pass the path of a file that you can read",
         };
         let bytes = crate::sys::regular::read(&path, LARGEST).map_err(unreadable)?;
         match String::from_utf8(bytes) {
@@ -110,7 +110,7 @@ impl TextFile {
             Err(error) => {
                 let at = error.utf8_error().valid_up_to() + 1;
                 Err(SourceError::Wrong(format!(
-                    "{shown} is not UTF-8: byte {at} begins no character: save it as UTF-8"
+                    "{shown} is not valid UTF-8: byte {at} starts no character: save it as UTF-8"
                 )))
             }
         }
@@ -130,7 +130,7 @@ pub(super) fn text_files(cwd: &std::path::Path, shown: &[String], ends: &[&str])
         let unreadable = |cause: String| SourceError::Unreadable {
             shown: shown.clone(),
             cause,
-            help: "give the path of a file, or of a directory of them, that you can read",
+            help: "pass the path of a file, or of a directory of such files, that you can read",
         };
         let entries = std::fs::read_dir(&path).map_err(|error| unreadable(error.to_string()))?;
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
@@ -138,7 +138,7 @@ pub(super) fn text_files(cwd: &std::path::Path, shown: &[String], ends: &[&str])
         let mut names: Vec<String> = names.filter(is_one).filter(|name| path.join(name).is_file()).collect();
         names.sort_unstable();
         if names.is_empty() {
-            return Err(unreadable(format!("it holds no file that ends in .{}", ends.join(" or ."))));
+            return Err(unreadable(format!("it contains no file that ends in .{}", ends.join(" or ."))));
         }
         for name in names {
             files.push(TextFile::read(cwd, &format!("{}/{name}", shown.trim_end_matches('/')))?);

@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_to_run_it_is_no_command_of_llama_server() {
+    fn recognises_only_known_launchers() {
         for line in [
             "python serve.py llama-server",
             "docker run vllm/vllm-openai --model x",

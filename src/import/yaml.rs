@@ -82,7 +82,7 @@ impl Node {
     pub fn kind(&self) -> &'static str {
         match &self.value {
             Value::Scalar(..) if self.is_null() => "nothing",
-            Value::Scalar(..) => "a text or number",
+            Value::Scalar(..) => "a string or number",
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
         }
@@ -152,7 +152,7 @@ impl Builder<'_> {
             Event::Alias(anchor) => match self.anchors.get(anchor).cloned().flatten() {
                 Some(node) => self.push(node),
                 None => {
-                    return Err(Problem { message: "the alias stands inside its own anchor".to_owned(), span: range });
+                    return Err(Problem { message: "the alias is inside its own anchor".to_owned(), span: range });
                 }
             },
             Event::SequenceStart(anchor, _) => self.begin(range, line, anchor, false)?,
@@ -215,14 +215,14 @@ fn pairs(children: Vec<Rc<Node>>) -> Result<Vec<Pair>, Problem> {
         if let Some(text) = key.text()
             && own.iter().any(|(known, _)| known.text() == Some(text))
         {
-            let message = format!("the key `{}` is stated twice", crate::model::text::printable(text));
+            let message = format!("the key `{}` is set twice", crate::model::text::printable(text));
             return Err(Problem { message, span: key.span.clone() });
         }
         own.push((key, value));
     }
     for map in merged {
         let Some(entries) = map.entries() else {
-            let message = format!("`<<` merges maps, and this is {}", map.kind());
+            let message = format!("`<<` merges maps, but this is {}", map.kind());
             return Err(Problem { message, span: map.span.clone() });
         };
         for (key, value) in entries {
@@ -255,11 +255,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_yaml_is_told_with_its_place() {
+    fn reports_invalid_yaml_with_its_place() {
         let problem = |text: &str| parse(text).unwrap_err();
         assert!(problem("a: [1\nb: 2\n").message.starts_with("not valid YAML"));
         let twice = problem("a: 1\nb: 2\na: 3\n");
-        assert_eq!((twice.message.as_str(), twice.span), ("the key `a` is stated twice", 10..11));
+        assert_eq!((twice.message.as_str(), twice.span), ("the key `a` is set twice", 10..11));
         assert!(problem(&"[".repeat(100)).message.contains("64 levels"));
         assert!(problem("a: &a [*a]").message.contains("inside its own anchor"));
         assert!(parse("").unwrap().is_none());

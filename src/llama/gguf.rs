@@ -31,7 +31,7 @@ const MOST_DIMENSIONS: u32 = 4;
 #[derive(Debug, thiserror::Error)]
 pub enum GgufProblem {
     /// It cannot be read at all.
-    #[error("the weights {path} cannot be read: {cause}")]
+    #[error("cannot read the weights {path}: {cause}")]
     Unreadable {
         /// The file.
         path: String,
@@ -47,7 +47,7 @@ pub enum GgufProblem {
         looks: Looks,
     },
     /// A version of the format that llama.cpp does not read.
-    #[error("{path} is of GGUF version {version}, llama-server reads 2 and 3: convert it again")]
+    #[error("{path} has GGUF version {version}, but llama-server reads only 2 and 3; convert it again")]
     Version {
         /// The file.
         path: String,
@@ -85,11 +85,11 @@ pub enum Looks {
     LfsPointer,
     /// What a hub answers in the place of a file.
     #[error(
-        "is an HTML page, not a GGUF file: the download got a login or error page; download it again, with a token if it needs one"
+        "is an HTML page, not a GGUF file: the server sent a login or error page; download it again, with a token if it needs one"
     )]
     Html,
     /// Something else.
-    #[error("is not a GGUF file: it begins with {0}; give the path of a .gguf file")]
+    #[error("is not a GGUF file: it starts with {0}; use the path of a .gguf file")]
     Other(&'static str),
 }
 
@@ -144,8 +144,9 @@ fn check(input: impl Read, size: u64) -> Result<(), Flaw> {
         data_end = tensor::info_end(&mut header)?.max(data_end);
     }
     let start = header.at.checked_next_multiple_of(alignment);
-    let needed =
-        start.and_then(|start| start.checked_add(data_end)).ok_or(Flaw::Damaged("a tensor lies beyond any file"))?;
+    let needed = start
+        .and_then(|start| start.checked_add(data_end))
+        .ok_or(Flaw::Damaged("a tensor's offset is larger than any file"))?;
     // A file without tensors (a vocabulary) need not be padded.
     if tensors > 0 && needed > size { Err(Flaw::Short { needed }) } else { Ok(()) }
 }
@@ -176,7 +177,9 @@ fn looks(start: &[u8]) -> Looks {
         [b'g', b'g', b'm', b'l', ..] | [b'g', b'g', b'j', b't', ..] => Looks::Other(BEFORE),
         [b'l', b'm', b'g', b'g', ..] | [b't', b'j', b'g', b'g', ..] => Looks::Other(BEFORE),
         _ if text.starts_with(b"<") => Looks::Html,
-        _ if start.iter().all(|byte| *byte == 0) => Looks::Other("zeros: the download reserved its room and broke off"),
+        _ if start.iter().all(|byte| *byte == 0) => {
+            Looks::Other("zeros: the download reserved the space and then broke off")
+        }
         _ if start.iter().all(is_text) => Looks::Other("text"),
         _ => Looks::Other("other bytes"),
     }
@@ -221,9 +224,9 @@ fn values(header: &mut Header<impl Read>, kind: u32, count: u64) -> Result<(), F
             }
             return Ok(());
         }
-        _ => return Err(Flaw::Damaged("a value of its header has an unknown type")),
+        _ => return Err(Flaw::Damaged("a value in its header has an unknown type")),
     };
-    header.skip(count.checked_mul(width).ok_or(Flaw::Damaged("an array of its header is longer than any file"))?)
+    header.skip(count.checked_mul(width).ok_or(Flaw::Damaged("an array in its header is longer than any file"))?)
 }
 
 /// A reader that knows where it is and how long the file is.
@@ -238,7 +241,7 @@ impl<R: Read> Header<R> {
     fn announces(&self, count: u64, least: u64) -> Result<(), Flaw> {
         let needed = count.checked_mul(least).and_then(|bytes| bytes.checked_add(self.at));
         match needed {
-            None => Err(Flaw::Damaged("its header announces more than any file holds")),
+            None => Err(Flaw::Damaged("its header claims more than any file can hold")),
             Some(needed) if needed > self.size => Err(Flaw::Short { needed }),
             Some(_) => Ok(()),
         }

@@ -24,10 +24,10 @@ pub enum NameError {
     #[error("a model name has at most 63 characters, this one has {0}")]
     TooLong(usize),
     /// The first character is not a letter or a digit.
-    #[error("a model name begins with a letter or a digit, not {0:?}")]
+    #[error("a model name starts with a letter or digit, not {0:?}")]
     Start(char),
     /// A later character is not allowed.
-    #[error("a model name holds letters, digits, `.`, `_` and `-`, not {0:?}")]
+    #[error("a model name contains only letters, digits, `.`, `_` and `-`, not {0:?}")]
     Character(char),
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn read(path: &Path) -> Result<String, HostFileError> {
     trust::require_file(path).map_err(HostFileError::Untrusted)?;
     let bytes = regular::read(path, LONGEST).map_err(HostFileError::Unreadable)?;
     String::from_utf8(bytes)
-        .map_err(|_| HostFileError::Unreadable(io::Error::new(ErrorKind::InvalidData, "it is not UTF-8")))
+        .map_err(|_| HostFileError::Unreadable(io::Error::new(ErrorKind::InvalidData, "it is not valid UTF-8")))
 }
 
 /// Hands every key of `text` to `take`, with its line and value; `take` says
@@ -88,7 +88,7 @@ pub(crate) fn unknown(
 ) {
     let help = match suggest::nearest(key, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("{place} know{} {}", if place == "the settings" { "" } else { "s" }, known.join(", ")),
+        None => format!("{place} take{} {}", if place == "the settings" { "" } else { "s" }, known.join(", ")),
     };
     reader.problem(span, format!("unknown key `{key}` in {place}"), "", help);
 }

@@ -44,7 +44,7 @@ pub struct Lock {
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// It cannot be made or written.
-    #[error("cannot use the state directory: {action} {}: {source}; choose another with --state-dir", path.display())]
+    #[error("cannot use the state directory: {action} {}: {source}; use another with --state-dir", path.display())]
     Io {
         /// What was tried.
         action: &'static str,
@@ -55,21 +55,21 @@ pub enum StateError {
     },
     /// The id is not one.
     #[error(
-        "{} does not hold a state id; restore it, or delete it after stopping the servers it marked (their environment has HERDSMAN_STATE)",
+        "{} does not contain a state id; restore it, or stop the servers it marked (HERDSMAN_STATE in their environment) and delete it",
         .0.display()
     )]
     DamagedId(PathBuf),
     /// The id is another one than that of the servers this watcher watches.
-    #[error("{} has another id than when this watcher started: it was replaced; start the watcher again", .0.display())]
+    #[error("{} was replaced while this watcher was running; restart the watcher", .0.display())]
     OtherId(PathBuf),
     /// A watcher lives already.
-    #[error("another watcher runs on {}; stop it first, or give this one another --state-dir", .0.display())]
+    #[error("another watcher is running on {}; stop it first, or use another --state-dir", .0.display())]
     Watched(PathBuf),
     /// Others can change what is in it.
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
     /// Somebody else holds the lock.
-    #[error("another pass holds {} since more than {}; try again, or raise --lock-timeout", path.display(), crate::model::text::duration(*waited))]
+    #[error("another pass has held {} for more than {}; try again, or raise --lock-timeout", path.display(), crate::model::text::duration(*waited))]
     Locked {
         /// The lock.
         path: PathBuf,

@@ -41,7 +41,7 @@ impl Reads {
         let dir = format!("--models-dir {}", self.models_dir.display());
         match &self.revision {
             Some(revision) => format!("{dir} --from-git {revision}"),
-            None => format!("{dir} and no --from-git"),
+            None => format!("{dir} without --from-git"),
         }
     }
 

@@ -89,7 +89,7 @@ pub(crate) fn follow<E: From<io::Error>>(
             Ok(metadata) if metadata.is_symlink() => {
                 links += 1;
                 if links > MOST_LINKS {
-                    return Err(io::Error::other("its links lead in a circle").into());
+                    return Err(io::Error::other("its symlinks form a loop").into());
                 }
                 let target = fs::read_link(&next)?;
                 if target.is_absolute() {
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_each_process_has_for_itself_is_no_place_for_all() {
+    fn refuses_paths_that_differ_per_process() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         fs::write(root.join("file"), "").unwrap();

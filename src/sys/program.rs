@@ -71,10 +71,10 @@ impl Output {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProgramError {
     /// It is not there, or cannot be executed.
-    #[error("cannot be started: {0}")]
+    #[error("failed to start: {0}")]
     Start(io::Error),
     /// It was ended.
-    #[error("did not end within {} s", .0.as_secs_f32())]
+    #[error("did not finish within {} s", .0.as_secs_f32())]
     TooLong(Duration),
     /// Out of descriptors, for one.
     #[error("cannot be watched ({0})")]

@@ -37,7 +37,7 @@ enum How {
 const STICKY: u32 = 0o1000;
 
 /// What to do with something in a directory that is for everybody.
-const ELSEWHERE: &str = "put it elsewhere, into a directory of its own that only root can write to";
+const ELSEWHERE: &str = "move it to a directory that only root can write to";
 
 impl Untrusted {
     fn told(&self) -> String {
@@ -53,8 +53,8 @@ impl Untrusted {
             }
             How::Owner(uid) => (format!("belongs to user {uid}, not to root"), format!("`chown root {shown}`")),
         };
-        let or = if is_root() { ", or run herdsman as a user of its own" } else { "" };
-        format!("{shown}{leads} {what}, who could so make herdsman run anything: {fix}{or}")
+        let or = if is_root() { ", or run herdsman as its own user" } else { "" };
+        format!("{shown}{leads} {what}, who could make herdsman run anything: {fix}{or}")
     }
 }
 
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn who_can_write_is_told_by_owner_group_and_mode() {
+    fn owner_group_and_mode_decide_who_can_write() {
         let access = |uid, gid, mode| Access { uid, gid, mode };
         assert_eq!(access(0, 0, 0o775).written_by_others(), None, "root's own group");
         assert_eq!(access(0, 7, 0o775).written_by_others(), Some(How::Mode(0o775)));

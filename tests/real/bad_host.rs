@@ -59,7 +59,7 @@ fn truncated_weights_are_seen_before_anything_stops() {
 }
 
 #[test]
-fn a_directory_or_a_pipe_is_not_taken_for_weights() {
+fn refuses_a_directory_or_a_pipe_as_weights() {
     weights_are_refused(|path| fs::create_dir(path).unwrap(), &["cannot be read"]);
     let pipe = |path: &Path| {
         let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
@@ -158,11 +158,11 @@ fn the_port_of_a_running_model_is_not_taken_from_it() {
         world.remove_definition(name);
     }
     world.write_definition("a", &format!("port = {port}\n{}", World::tiny_toml("good")));
-    world.run(&["reconcile"]).exits(1).says(&[&format!("port {port} is held by model good")]);
+    world.run(&["reconcile"]).exits(1).says(&[&format!("port {port} is in use by model good")]);
 }
 
 #[test]
-fn a_range_without_a_free_port_is_told() {
+fn reports_a_port_range_without_a_free_port() {
     let scene = Scene::new();
     let port = scene.world.port("good");
     let range = format!("{port}-{port}");
@@ -198,7 +198,7 @@ fn llama_server_is_refused(path: &Path, says: &[&str]) {
 }
 
 #[test]
-fn a_missing_llama_server_stops_nothing() {
+fn a_missing_llama_server_stops_no_server() {
     llama_server_is_refused(Path::new("/nowhere/llama-server"), &["no llama-server at", "--llama-server"]);
 }
 

@@ -14,7 +14,7 @@ fn with_mounts(world: &World, mount: &str, arguments: &[&str]) -> Ran {
 }
 
 #[test]
-fn a_database_that_is_none_is_named_and_stays_what_it_is() {
+fn names_a_file_that_is_not_a_database_and_leaves_it_alone() {
     let scene = Scene::new();
     let path = scene.world.path().join("notes.txt");
     let text = "these are notes, and longer than the header of a database has to be, which is 100 bytes\n".repeat(2);
@@ -56,7 +56,7 @@ fn a_read_only_database_is_named() {
 }
 
 #[test]
-fn a_disk_too_full_for_the_database_is_told() {
+fn reports_a_full_disk_for_the_database() {
     let scene = Scene::new();
     let mount = "mkdir full; mount -t tmpfs -o size=72k full full";
     let arguments = ["--database", "full/h.db", "reconcile"];
@@ -98,7 +98,7 @@ fn a_pipe_in_the_place_of_a_log_is_not_waited_for() {
 }
 
 #[test]
-fn a_database_that_another_program_holds_is_waited_for_and_then_named() {
+fn waits_for_a_locked_database_and_then_names_it() {
     let scene = Scene::new();
     let world = &scene.world;
     let mut theirs = Connection::open(world.state_dir().join("herdsman.db")).unwrap();
@@ -135,7 +135,7 @@ fn a_damaged_state_id_is_not_replaced() {
 }
 
 #[test]
-fn a_lost_state_id_doubles_nothing() {
+fn a_lost_state_id_duplicates_no_server() {
     let scene = Scene::new();
     let world = &scene.world;
     let (path, pid) = (world.state_dir().join("id"), world.pid("good"));

@@ -114,7 +114,7 @@ fn down_survives_a_damaged_database_too() {
 }
 
 #[test]
-fn whoever_only_looks_says_it_and_changes_nothing() {
+fn a_read_only_look_reports_the_damage_and_changes_nothing() {
     let scene = Scene::new();
     let world = &scene.world;
     let listing = || {

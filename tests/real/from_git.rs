@@ -101,7 +101,7 @@ fn a_problem_is_shown_with_the_line_of_the_commit() {
         "3 | ctx_sizes = 512",
         "1 | model = \"gone.gguf\"",
         "2 | port = 8101",
-        "error: the file is a link that leads to no file of the commit",
+        "error: the file is a symlink to something that is not in the commit",
         "models.d/host.toml",
         "error: the file is a directory",
         "models.d/sub.toml",
@@ -187,7 +187,7 @@ fn a_watcher_follows_a_branch_as_fetches_move_it() {
 }
 
 #[test]
-fn who_reads_other_definitions_than_the_watcher_changes_nothing() {
+fn a_pass_with_other_definitions_than_the_watcher_changes_nothing() {
     let (world, _repository, _) = committed();
     world.write_definition("a", &with_ctx_size(768));
     let watcher = world.watch(&["--from-git", "HEAD", "--resync", "1h"]);
@@ -209,7 +209,7 @@ fn who_reads_other_definitions_than_the_watcher_changes_nothing() {
     let watcher = world.watch(&["--resync", "1h"]);
     watcher.eventually_says("ctx_size 512 -> 768");
     let ran = world.run(&["reconcile", "--from-git", "HEAD"]).exits(64);
-    ran.says(&["models.d and no --from-git, or stop it first"]);
+    ran.says(&["models.d without --from-git, or stop it first"]);
     drop(watcher);
     world.converges();
 }

@@ -116,7 +116,7 @@ fn git_that_fails_costs_the_commit_and_nothing_else_and_is_told_once() {
     world.write_definition("a", &stopped("a", 1024));
     let nowhere = world.path().join("nowhere");
     let ran = Ran::of(world.command().env("PATH", nowhere).arg("reconcile")).exits(0);
-    ran.says(&["the history is without commits: there is no git in PATH: install Git"]);
+    ran.says(&["the history is without commits: git is not in PATH; install Git"]);
     world.is_settled();
 }
 

@@ -184,7 +184,7 @@ fn a_command_that_hangs_is_ended_with_what_it_started_and_tried_again_later() {
     world
         .run(&["reconcile"])
         .exits(1)
-        .says(&["not told by command that a was rolled back", "did not end within 0.3 s"]);
+        .says(&["not told by command that a was rolled back", "did not finish within 0.3 s"]);
     assert_eq!(processes(|process| process.arguments.iter().any(|word| word == "1000.125")), []);
     world.run(&["status"]).exits(0).says(&["1 notification is still to be delivered", "did not end within"]);
     let status = world.run(&["status", "--format", "json"]).json();

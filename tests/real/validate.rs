@@ -91,7 +91,7 @@ fn good_definitions_are_counted_and_bad_ones_exit_65_with_their_lines() {
 }
 
 #[test]
-fn only_what_is_asked_for_is_told() {
+fn validate_prints_only_what_was_asked_for() {
     let checkout = Checkout::new(&[("chat.toml", CHAT), ("odd.toml", "prot = 8100\n")]);
     assert_eq!(checkout.validate(&["models.d/chat.toml"]).exits(0).stdout, "1 definition is valid.\n");
     let odd = checkout.validate(&["models.d/odd.toml"]).exits(65);
@@ -109,7 +109,7 @@ fn only_what_is_asked_for_is_told() {
 }
 
 #[test]
-fn a_stated_llama_server_is_the_one_whose_options_count() {
+fn uses_the_options_of_the_named_llama_server() {
     let checkout = Checkout::new(&[("chat.toml", CHAT)]);
     let real = llama_server().display().to_string();
     checkout.validate(&["--llama-server", &real]).exits(0);
@@ -130,7 +130,7 @@ fn the_host_is_looked_at_only_when_asked() {
 }
 
 #[test]
-fn weights_that_are_none_are_told_by_the_host_as_by_a_start() {
+fn validate_reports_invalid_weights_as_a_start_would() {
     let checkout = Checkout::new(&[]);
     crate::support::gguf::TinyGguf::new("x ").write(&checkout.path().join("cut.gguf")).unwrap();
     fs::File::options().write(true).open(checkout.path().join("cut.gguf")).unwrap().set_len(20_000).unwrap();
@@ -156,7 +156,7 @@ fn weights_that_are_none_are_told_by_the_host_as_by_a_start() {
 }
 
 #[test]
-fn what_looks_like_a_definition_and_is_not_read_is_told() {
+fn reports_lookalike_files_that_are_not_read() {
     let checkout = Checkout::new(&[("chat.toml", CHAT), ("A.TOML", CHAT), ("README.md", ""), ("_draft.TOML", "")]);
     for (dir, file) in [("team", "b.toml"), (".git", "c.toml"), ("_old", "d.toml"), ("docs", "e.md")] {
         fs::create_dir(checkout.path().join("models.d").join(dir)).unwrap();
@@ -196,8 +196,8 @@ fn a_path_that_is_written_for_a_shell_or_for_windows_is_shown_as_typed() {
     ];
     ran.says(&shell).says(&[
         "models.d/bad.toml:1:13",
-        "`\\` in double quotes begins an escape, and this looks like a path of Windows",
-        "that is a path of Windows, not of this machine",
+        "`\\` in double quotes starts an escape, and this looks like a Windows path",
+        "this is a Windows path",
         "(in WSL it may be `/mnt/c/models/a.gguf`)",
         "(in WSL it may be `/mnt/c/temp/new.gguf`)",
         "(in WSL it may be `/srv/a.gguf`)",
@@ -240,7 +240,7 @@ fn a_pull_request_shows_what_changes_from_the_branch_it_goes_to() {
 }
 
 #[test]
-fn a_declared_port_that_a_stranger_holds_is_told_and_ones_own_server_is_none() {
+fn reports_a_declared_port_in_use_but_not_by_our_own_server() {
     let world = World::new();
     world.weights("a", "a ");
     let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -290,7 +290,7 @@ fn a_file_that_is_broken_deletes_nothing_and_one_that_was_is_not_compared() {
 }
 
 #[test]
-fn a_rename_and_a_mass_deletion_are_told_before_they_are_merged() {
+fn shows_a_rename_and_a_mass_deletion_before_the_merge() {
     let checkout = repository();
     fs::rename(checkout.path().join("models.d/chat.toml"), checkout.path().join("models.d/talk.toml")).unwrap();
     fs::remove_file(checkout.path().join("models.d/embed.toml")).unwrap();

@@ -22,7 +22,7 @@ fn a_plan_is_begun_once_and_a_damaged_database_does_not_forget_it() {
 }
 
 #[test]
-fn a_database_of_an_older_herdsman_knows_of_no_applied_plan() {
+fn reads_an_older_database_without_applied_plans() {
     let scratch = Scratch::new();
     drop(scratch.open());
     let client = scratch.client();

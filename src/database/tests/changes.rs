@@ -239,7 +239,7 @@ fn deleting_a_model_keeps_its_events_alone() {
 }
 
 #[test]
-fn a_port_belongs_to_whom_it_was_given_last() {
+fn a_port_belongs_to_its_latest_owner() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     for (model, number) in [("a", 8101), ("b", 8102)] {

@@ -244,7 +244,7 @@ fn what_cannot_be_set_aside_stays_as_it_is_with_its_log() {
 }
 
 #[test]
-fn whoever_has_the_damaged_file_open_does_no_harm_to_the_new_one() {
+fn readers_of_the_damaged_file_do_not_harm_the_new_one() {
     let scratch = Scratch::new();
     filled(&scratch, 1, 1);
     let dashboard = scratch.client();
@@ -265,7 +265,7 @@ fn whoever_has_the_damaged_file_open_does_no_harm_to_the_new_one() {
 }
 
 #[test]
-fn a_database_that_is_not_herdsmans_is_left_as_it_is() {
+fn leaves_a_foreign_database_alone() {
     let scratch = Scratch::new();
     let client = scratch.client();
     client
@@ -282,7 +282,7 @@ fn a_database_that_is_not_herdsmans_is_left_as_it_is() {
 }
 
 #[test]
-fn a_text_about_herdsman_is_no_database_of_it() {
+fn text_that_mentions_herdsman_is_not_its_database() {
     let scratch = Scratch::new();
     fs::write(scratch.path(), "CREATE TABLE herdsman_models (name TEXT);\n".repeat(200)).unwrap();
     let error = refused(&scratch, Location::Named);
@@ -290,7 +290,7 @@ fn a_text_about_herdsman_is_no_database_of_it() {
 }
 
 #[test]
-fn a_schema_that_only_a_newer_sqlite_understands_is_no_damage() {
+fn a_schema_of_a_newer_sqlite_is_not_damage() {
     let scratch = Scratch::new();
     filled(&scratch, 1, 1);
     let client = scratch.client();
@@ -307,7 +307,7 @@ fn a_schema_that_only_a_newer_sqlite_understands_is_no_damage() {
 }
 
 #[test]
-fn values_that_break_rules_are_no_damage() {
+fn values_that_break_rules_are_not_damage() {
     let scratch = Scratch::new();
     filled(&scratch, 1, 1);
     let client = scratch.client();
@@ -333,7 +333,7 @@ fn an_index_that_disagrees_with_its_table_is_damage_that_is_met_late() {
 }
 
 #[test]
-fn what_damages_every_new_one_is_told_and_does_not_fill_the_disk() {
+fn repeated_damage_is_reported_and_does_not_fill_the_disk() {
     let scratch = Scratch::new();
     filled(&scratch, 1, 0);
     let damage = || garble(&scratch.path(), [1]);
@@ -368,7 +368,7 @@ fn reading_finds_the_damage_and_leaves_it_as_it_is() {
     let before = (fs::read(scratch.path()).unwrap(), scratch.listing());
     let database = Database::open_read_only(&scratch.path()).unwrap().unwrap();
     let error = database.records().unwrap_err();
-    assert!(error.is_damage() && error.to_string().contains("sets it aside"), "{error}");
+    assert!(error.is_damage() && error.to_string().contains("set it aside"), "{error}");
     drop(database);
     assert_eq!((fs::read(scratch.path()).unwrap(), scratch.listing()), before);
 }

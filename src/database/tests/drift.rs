@@ -179,7 +179,7 @@ fn a_row_that_vanished_before_its_adoption_is_made_new() {
 }
 
 #[test]
-fn of_what_another_program_wrote_no_more_is_told_than_a_person_reads_and_nothing_a_terminal_obeys() {
+fn shows_foreign_text_short_and_without_terminal_escapes() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     database.commit(&create(&config("a")), at(1)).unwrap();

@@ -259,7 +259,7 @@ fn a_database_that_is_refused_is_not_written_to() {
 }
 
 #[test]
-fn a_pipe_is_no_database_and_is_not_waited_for() {
+fn refuses_a_pipe_as_database_without_waiting() {
     let scratch = Scratch::new();
     rustix::fs::mknodat(rustix::fs::CWD, scratch.path(), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
         .unwrap();

@@ -62,7 +62,7 @@ fn a_damaged_database_does_not_forget_what_can_be_read() {
 }
 
 #[test]
-fn a_database_of_an_older_herdsman_knows_of_none_and_an_edited_one_is_told() {
+fn reads_an_older_database_and_reports_an_edited_override() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     database.commit(&put_all("a"), at(2)).unwrap();

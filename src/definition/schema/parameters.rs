@@ -30,13 +30,13 @@ pub(super) fn schema(catalogue: &Catalogue) -> Value {
         }
         if !negations.is_empty() {
             let spellings: Vec<String> = negations.iter().map(|name| any_spelling(name)).collect();
-            let about = format!("Turns `{key}` off: write `{key} = false`.");
+            let about = format!("Turns `{key}` off; prefer `{key} = false`.");
             others.insert(whole(&spellings), json!({ "description": about, "type": "boolean" }));
         }
         properties.insert(key, option::schema(option));
     }
     json!({
-        "description": "Options of llama-server, by any of their long names, `_` and `-` alike.",
+        "description": "llama-server options, by any of their long names; `_` and `-` are the same.",
         "type": "object",
         "properties": properties,
         "patternProperties": others,

@@ -82,7 +82,7 @@ fn files_that_come_go_break_and_clash_are_seen() {
 }
 
 #[test]
-fn a_broken_directory_is_read_anew_each_time_and_says_so_each_time() {
+fn rereads_and_reports_a_broken_directory_each_time() {
     let mut scene = Scene::new(&[("a.toml", "prot = 1\n"), TWO[1]]);
     scene.is_same();
     assert_eq!(scene.last.unresolved.len(), 1);

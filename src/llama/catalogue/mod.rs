@@ -96,7 +96,7 @@ pub enum OptionMatch<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HelpError {
     /// Hardly any options.
-    #[error("its --help lists {found} options, llama-server's has over 200")]
+    #[error("its --help lists {found} options, llama-server's lists over 200")]
     TooFewOptions {
         /// How many there are.
         found: usize,

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stof_refuses_or_misreads_is_no_float() {
+    fn refuses_floats_that_stof_misreads() {
         for wrong in ["nan", "inf", "-inf", "1e39", "-1e39", "1e-46", "0x1p3", "0.7x", ""] {
             assert_eq!(float(&text(wrong)), None, "{wrong}");
         }

@@ -184,7 +184,7 @@ fn metavar_range(metavar: &str) -> Option<Range<i64>> {
     Some(Range {
         min: min.parse().ok()?,
         max: max.parse().ok()?,
-        why: "its help says so, and llama-server does not check it".to_owned(),
+        why: "its help gives this range, but llama-server does not check it".to_owned(),
     })
 }
 

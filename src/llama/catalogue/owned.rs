@@ -13,12 +13,12 @@ const OWNED: [(&str, &str); 23] = [
     ("model_url", "`model_url` goes at the top level of the file: `model_url = \"https://…\"`"),
     ("host", "`host` goes at the top level of the file: `host = \"127.0.0.1\"`"),
     ("port", "`port` goes at the top level of the file: `port = 8101`"),
-    ("reuse_port", "herdsman gives each model a port of its own: remove it"),
-    ("alias", "further names go at the top level of the file: `aliases = [\"name\"]`"),
-    ("tags", "herdsman marks its servers with the tags: use `labels = { key = \"value\" }` at the top level"),
-    ("api_key", "secrets have a table of their own: `[secrets]` with `api_key = { file = \"/path\" }`"),
-    ("api_key_file", "secrets have a table of their own: `[secrets]` with `api_key = { file = \"/path\" }`"),
-    ("hf_token", "secrets have a table of their own: `[secrets]` with `hf_token = { file = \"/path\" }`"),
+    ("reuse_port", "herdsman gives each model its own port: remove it"),
+    ("alias", "more names go at the top level of the file: `aliases = [\"name\"]`"),
+    ("tags", "herdsman marks its servers with tags: use `labels = { key = \"value\" }` at the top level"),
+    ("api_key", "secrets have their own table: `[secrets]` with `api_key = { file = \"/path\" }`"),
+    ("api_key_file", "secrets have their own table: `[secrets]` with `api_key = { file = \"/path\" }`"),
+    ("hf_token", "secrets have their own table: `[secrets]` with `hf_token = { file = \"/path\" }`"),
     ("models_dir", ROUTER),
     ("models_preset", ROUTER),
     ("models_max", ROUTER),
@@ -33,8 +33,8 @@ const OWNED: [(&str, &str); 23] = [
     ("completion_bash", PRINTS),
 ];
 
-const ROUTER: &str = "herdsman runs one server for each definition, not a router: write one file for each model";
-const PRINTS: &str = "llama-server prints something for it and exits: remove it";
+const ROUTER: &str = "herdsman runs one server per definition, not a router: write one file per model";
+const PRINTS: &str = "with it llama-server prints something and exits: remove it";
 
 /// Variables of the process that are not options.
 const VARIABLES: [(&str, &str); 4] = [
@@ -57,11 +57,11 @@ pub(super) fn refusal(key: &str, is_flag: bool, text: &str) -> Option<String> {
         return Some((*instead).to_owned());
     }
     if let Some(advice) = text.strip_prefix("the argument has been removed. ") {
-        return Some(format!("llama-server has removed it: {}", keys_of(advice)));
+        return Some(format!("llama-server no longer has it: {}", keys_of(advice)));
     }
     // `--gpt-oss-20b-default` and its like also choose a port.
     if is_flag && text.contains("can download weights from the internet") {
-        let instead = "it chooses weights and port by itself: write `hf_repo = \"org/repo:quant\"` at the top level";
+        let instead = "it picks its own weights and port: write `hf_repo = \"org/repo:quant\"` at the top level";
         return Some(instead.to_owned());
     }
     None
@@ -112,7 +112,9 @@ impl Catalogue {
             return Some(option.refusal.clone().unwrap_or_else(here));
         }
         name.starts_with(OPTIONS).then(|| match suggest::nearest(name, self.variables()) {
-            Some(near) => format!("llama-server does not read it; `{near}` is near, and goes under `[parameters]`"),
+            Some(near) => format!(
+                "llama-server does not read it; the option `{near}` looks similar and goes under `[parameters]`"
+            ),
             None => "llama-server does not read it: options go under `[parameters]`".to_owned(),
         })
     }

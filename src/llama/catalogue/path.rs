@@ -26,7 +26,7 @@ pub(super) fn resolve(
         _ => (text, None),
     };
     if path.is_empty() {
-        return Err(ValueProblem::new(format!("`{key}` is an empty path")).label("no path"));
+        return Err(ValueProblem::new(format!("`{key}` is an empty path")).label("empty path"));
     }
     let absolute: Arc<str> = resolve(path).into();
     let text = scale.map_or_else(|| Arc::clone(&absolute), |scale| format!("{absolute}:{scale}").into());
@@ -42,7 +42,7 @@ fn split_scale<'a>(key: &str, text: &'a str) -> Result<(&'a str, Option<&'a str>
             Ok((path, Some(scale)))
         }
         _ => Err(ValueProblem::new(format!("`{key}` takes a path and a scale, not `{text}`"))
-            .label("no `path:scale`")
+            .label("not `path:scale`")
             .help(format!("write it as `{key} = [\"path:0.5\"]`"))),
     }
 }

@@ -120,7 +120,7 @@ fn a_number_llama_server_would_misread_is_refused() {
 fn a_value_out_of_range_is_refused_with_the_range_and_the_reason() {
     let problem = problem("ctx_size", "-5");
     assert_eq!(problem.message, "`ctx_size` cannot be -5");
-    assert_eq!(problem.label.unwrap(), "must be 0 to 268435456");
+    assert_eq!(problem.label.unwrap(), "must be from 0 to 268435456");
     assert!(problem.help.unwrap().contains("aborts"));
     for (key, toml) in [("batch_size", "0"), ("top_p", "1.5"), ("temp", "-1"), ("poll", "101"), ("n_cpu_moe", "-1")] {
         super::tests::problem(key, toml);
@@ -241,7 +241,7 @@ fn json_is_text_or_a_table() {
 }
 
 #[test]
-fn what_no_command_line_can_carry_is_refused() {
+fn refuses_values_no_command_line_can_hold() {
     problem("chat_template", "\"a\\u0000b\"");
     problem("chat_template", "1979-05-27");
     problem("chat_template", "{ a = 1 }");
@@ -263,8 +263,8 @@ fn what_herdsman_owns_is_refused_with_the_key_to_use() {
 }
 
 #[test]
-fn what_llama_server_removed_is_refused_with_its_advice() {
-    let advice = "llama-server has removed it: use `spec_draft_n_max` or `spec_ngram_mod_n_max`";
+fn refuses_removed_options_with_llama_servers_advice() {
+    let advice = "llama-server no longer has it: use `spec_draft_n_max` or `spec_ngram_mod_n_max`";
     assert_eq!(instead("draft_max"), advice);
     assert!(instead("gpt_oss_20b_default").contains("hf_repo"));
 }
@@ -283,7 +283,7 @@ fn an_unknown_key_gets_the_key_probably_meant() {
 }
 
 #[test]
-fn variables_of_options_and_of_herdsman_are_refused_in_env() {
+fn refuses_option_and_herdsman_variables_in_env() {
     let catalogue = Catalogue::embedded();
     let refused = |name| catalogue.owned_env(name).unwrap();
     assert!(refused("LLAMA_ARG_CTX_SIZE").contains("`ctx_size` under `[parameters]`"));
@@ -326,7 +326,7 @@ fn a_new_option_of_a_newer_binary_is_known() {
 }
 
 #[test]
-fn a_text_that_is_no_help_of_llama_server_is_refused() {
+fn refuses_text_that_is_not_llama_server_help() {
     assert_eq!(Catalogue::from_help("usage: ls\n--all  all\n").unwrap_err(), HelpError::TooFewOptions { found: 1 });
     let lacking = EMBEDDED_HELP.replace("--ctx-size", "--kontext");
     assert_eq!(Catalogue::from_help(&lacking).unwrap_err(), HelpError::Lacks { name: "ctx-size" });

@@ -120,8 +120,8 @@ impl OptionSpec {
                 Err(self.wrong(&format!("an array of {words} values"), value).help(self.example_array(words)))
             }
             (DeValue::String(text), ListStyle::Joined(_)) if self.path.is_some() && text.contains('"') => {
-                Err(ValueProblem::new(format!("`{key}` holds a quote"))
-                    .help(format!("write an array, one path an element: `{key} = [\"a\", \"b\"]`")))
+                Err(ValueProblem::new(format!("`{key}` contains a quote"))
+                    .help(format!("write an array with one path per element: `{key} = [\"a\", \"b\"]`")))
             }
             (DeValue::String(text), ListStyle::Joined(separator)) => text
                 .split(separator)
@@ -159,8 +159,8 @@ impl OptionSpec {
         if let DeValue::String(text) = value
             && text.contains('\0')
         {
-            let problem = ValueProblem::new(format!("`{}` holds a NUL character", self.key));
-            return Err(problem.help("no command line can carry it: remove it"));
+            let problem = ValueProblem::new(format!("`{}` contains a NUL character", self.key));
+            return Err(problem.help("remove it: a command line cannot contain it"));
         }
         if !self.choices.is_empty() {
             return self.choice(value);
@@ -232,7 +232,7 @@ impl OptionSpec {
             },
             DeValue::Table(_) | DeValue::Array(_) => match to_json(value) {
                 Some(json) => Ok(Element::text(json.to_string())),
-                None => Err(ValueProblem::new(format!("`{}` holds a value that JSON cannot", self.key))),
+                None => Err(ValueProblem::new(format!("`{}` contains a value that JSON cannot express", self.key))),
             },
             _ => Err(self.wrong("JSON or a table", value)),
         }
@@ -255,7 +255,7 @@ impl OptionSpec {
             },
             DeValue::Boolean(_) => Err(self
                 .wrong("a value", value)
-                .help(format!("it is not a flag: write `{key} = \"…\"`, or remove it to leave it to llama-server"))),
+                .help(format!("it is not a flag: write `{key} = \"…\"`, or remove it to use llama-server's default"))),
             _ => Err(self.wrong("text or a number", value)),
         }
     }
@@ -280,24 +280,24 @@ impl OptionSpec {
         let expected = [expected.to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" or ");
         let problem = self.wrong(&expected, value);
         let DeValue::String(text) = value else { return problem };
-        let found = if text.is_empty() { "an empty text".to_owned() } else { format!("`{text}`") };
+        let found = if text.is_empty() { "empty text".to_owned() } else { format!("`{text}`") };
         let problem = ValueProblem { message: format!("`{}` takes {expected}, not {found}", self.key), ..problem };
         match suggest::nearest(text, self.words.iter().map(String::as_str)) {
             Some(near) => problem.help(format!("did you mean `{near}`?")),
-            None => problem.help("write the number alone, without quotes or unit"),
+            None => problem.help("write just the number, without quotes or a unit"),
         }
     }
 
     fn out_of_range(&self, number: &str, min: &str, max: Option<impl ToString>, why: &str) -> ValueProblem {
-        let range = max.map_or_else(|| format!("at least {min}"), |max| format!("{min} to {}", max.to_string()));
-        let why = if why.is_empty() { "llama-server refuses others" } else { why };
+        let range = max.map_or_else(|| format!("at least {min}"), |max| format!("from {min} to {}", max.to_string()));
+        let why = if why.is_empty() { "llama-server refuses anything else" } else { why };
         ValueProblem::new(format!("`{}` cannot be {number}", self.key))
             .label(format!("must be {range}"))
-            .help(format!("write a value that is {range}: {why}"))
+            .help(format!("use a value that is {range}: {why}"))
     }
 
     fn one_of(&self) -> String {
-        format!("write one of {}", self.choices.iter().map(|c| format!("`{c}`")).collect::<Vec<_>>().join(", "))
+        format!("use one of {}", self.choices.iter().map(|c| format!("`{c}`")).collect::<Vec<_>>().join(", "))
     }
 
     fn example_array(&self, words: usize) -> String {

@@ -62,5 +62,5 @@ pub(super) fn info_end(header: &mut Header<impl Read>) -> Result<u64, Flaw> {
         Some((_, block, bytes)) => elements.and_then(|elements| elements.div_ceil(*block).checked_mul(*bytes)),
         None => Some(0),
     };
-    bytes.and_then(|bytes| bytes.checked_add(offset)).ok_or(Flaw::Damaged("a tensor lies beyond any file"))
+    bytes.and_then(|bytes| bytes.checked_add(offset)).ok_or(Flaw::Damaged("a tensor's offset is larger than any file"))
 }

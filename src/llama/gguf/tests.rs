@@ -89,7 +89,7 @@ fn a_file_cut_anywhere_is_refused() {
 }
 
 #[test]
-fn what_is_not_gguf_is_told_for_what_it_is() {
+fn says_what_a_file_that_is_not_gguf_looks_like() {
     for (bytes, looks) in [
         (&b""[..], "is empty"),
         (b"hi", "text"),
@@ -99,7 +99,7 @@ fn what_is_not_gguf_is_told_for_what_it_is() {
         (b"FUGG....", "big-endian"),
         (b"ggjt....", "before GGUF"),
         (b"\x7fELF", "other bytes"),
-        (&[0; 100], "the download reserved its room"),
+        (&[0; 100], "the download reserved the space"),
     ] {
         match check(bytes, bytes.len() as u64) {
             Err(Flaw::NotGguf(found)) => assert!(found.to_string().contains(looks), "{found}"),
@@ -140,13 +140,13 @@ fn huge_counts_are_refused_before_anything_is_read() {
 }
 
 #[test]
-fn a_problem_names_the_file_and_the_next_step() {
+fn a_gguf_problem_names_the_file_and_the_next_step() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.gguf");
     let message = || check_gguf(&path).unwrap_err().to_string();
-    assert!(message().contains("a.gguf cannot be read"));
+    assert!(message().contains("cannot read the weights") && message().contains("a.gguf"));
     std::fs::write(&path, "hello").unwrap();
-    assert!(message().contains("it begins with text; give the path"), "{}", message());
+    assert!(message().contains("it starts with text; use the path"), "{}", message());
     let whole = whole().0;
     std::fs::write(&path, &whole).unwrap();
     check_gguf(&path).unwrap();

@@ -28,11 +28,11 @@ const HARMLESS: [&str; 20] = [
     "ROCR_VISIBLE_DEVICES",
 ];
 
-const LOADS: &str = "it makes the server load code from a place of its choice";
-const SHELL: &str = "it makes an interpreter or a shell run code of its choice";
-const CONFIGURES: &str = "it sets options of llama-server past the checks of `[parameters]`";
-const NETWORK: &str = "it sends what the server downloads through another host, or trusts another one";
-const PLACES: &str = "it moves where programs, libraries or files are looked for or written";
+const LOADS: &str = "it can make the server load arbitrary code";
+const SHELL: &str = "it can make an interpreter or a shell run arbitrary code";
+const CONFIGURES: &str = "it sets llama-server options that bypass the checks of `[parameters]`";
+const NETWORK: &str = "it can send the server's downloads through another host, or make it trust one";
+const PLACES: &str = "it changes where programs, libraries or files are looked up or written";
 
 /// Variables that do harm, and why.
 const HARMFUL: [(&str, &str); 54] = [

@@ -162,15 +162,15 @@ fn path(text: &str) -> Result<PathBuf, Wrong> {
     if text.starts_with('/') {
         return Ok(PathBuf::from(text));
     }
-    Err((format!("{text:?} is not an absolute path"), "begin it with `/`".to_owned()))
+    Err((format!("{text:?} is not an absolute path"), "start it with `/`".to_owned()))
 }
 
 fn address(text: &str) -> Result<String, Wrong> {
     match parse_host(text) {
         _ if text == "*" => Ok(text.to_owned()),
         Ok(host) if !host.contains('/') => Ok(host),
-        Ok(_) => Err(("unix sockets are told by their directory".to_owned(), "use `socket_roots`".to_owned())),
-        Err(problem) => Err((problem.message, "give an IP address, `\"localhost\"`, or `\"*\"` for any".to_owned())),
+        Ok(_) => Err(("unix sockets are allowed by directory".to_owned(), "use `socket_roots`".to_owned())),
+        Err(problem) => Err((problem.message, "use an IP address, `\"localhost\"`, or `\"*\"` for any".to_owned())),
     }
 }
 
@@ -188,7 +188,7 @@ fn download(text: &str) -> Result<Pattern, Wrong> {
         return Ok(Pattern::new(text));
     }
     let help = "write `\"hf:org/*\"`, `\"docker:ai/*\"`, `\"https://host/*\"`, or `\"*\"` for any".to_owned();
-    Err((format!("{text:?} is no place to download from"), help))
+    Err((format!("{text:?} is not a download source"), help))
 }
 
 fn allowed_option(text: &str) -> Result<String, Wrong> {
@@ -208,9 +208,9 @@ fn denied_option(text: &str) -> Result<String, Wrong> {
     let nearest = suggest::nearest(&name, catalogue.options().map(|option| option.key.as_str()));
     let help = match nearest {
         Some(near) => format!("did you mean `{near}`?"),
-        None => "remove it: what herdsman does not know is denied anyway".to_owned(),
+        None => "remove it: herdsman denies unknown options anyway".to_owned(),
     };
-    Err((format!("herdsman knows no option {text:?}"), help))
+    Err((format!("unknown option {text:?}"), help))
 }
 
 fn option_name(text: &str) -> Result<String, Wrong> {
@@ -218,18 +218,15 @@ fn option_name(text: &str) -> Result<String, Wrong> {
     if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(&byte)) {
         return Ok(name);
     }
-    Err((
-        format!("{text:?} is not the name of an option"),
-        "write it as in definitions: `\"slot_save_path\"`".to_owned(),
-    ))
+    Err((format!("{text:?} is not an option name"), "write it as in definitions: `\"slot_save_path\"`".to_owned()))
 }
 
 fn variable(text: &str) -> Result<Pattern, Wrong> {
     if !text.is_empty() && !text.contains(['=', ' ', '$']) {
         return Ok(Pattern::new(text));
     }
-    let help = "write its name alone, `*` for any text: `\"MY_*\"`".to_owned();
-    Err((format!("{text:?} cannot be the name of a variable"), help))
+    let help = "write only its name, with `*` for any text: `\"MY_*\"`".to_owned();
+    Err((format!("{text:?} is not a valid variable name"), help))
 }
 
 fn ports(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<(u16, u16)> {
@@ -239,7 +236,7 @@ fn ports(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<(u16, u16)> {
     match (port(from), port(to)) {
         (Some(from), Some(to)) if from <= to => Some((from, to)),
         _ => {
-            let message = format!("`ports`: {text:?} is not a range of ports");
+            let message = format!("`ports`: {text:?} is not a port range");
             reader.problem(value.span(), message, "", "write two numbers from 1 to 65535: `\"8000-8999\"`");
             None
         }
@@ -251,15 +248,15 @@ fn number(reader: &mut Reader<'_, '_>, key: Key, value: &Value<'_>) -> Option<us
     let found = value.get_ref().as_integer();
     let number = found.and_then(|integer| usize::from_str_radix(integer.as_str(), integer.radix()).ok());
     if number.is_none() {
-        reader.wrong_kind(key, value, "a number from 0 on", format!("write `{key} = 20`"));
+        reader.wrong_kind(key, value, "a number of at least 0", format!("write `{key} = 20`"));
     }
     number
 }
 
 fn owners(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Vec<u32> {
-    const HELP: &str = "write the numbers of users (`id -u NAME`): `owners = [1000]`";
+    const HELP: &str = "write user ids (`id -u NAME`): `owners = [1000]`";
     let Some(array) = value.get_ref().as_array() else {
-        reader.wrong_kind("owners", value, "an array of user numbers", HELP);
+        reader.wrong_kind("owners", value, "an array of user ids", HELP);
         return Vec::new();
     };
     let mut owners = Vec::new();
@@ -267,7 +264,7 @@ fn owners(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Vec<u32> {
         let found = element.get_ref().as_integer();
         match found.and_then(|integer| u32::from_str_radix(integer.as_str(), integer.radix()).ok()) {
             Some(owner) => owners.push(owner),
-            None => reader.wrong_kind("owners", element, "the number of a user", HELP),
+            None => reader.wrong_kind("owners", element, "a user id", HELP),
         }
     }
     owners

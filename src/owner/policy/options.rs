@@ -26,10 +26,10 @@ pub(super) enum Use {
     Denied(&'static str, Option<Key>),
 }
 
-const RUNS: &str = "it lets whoever reaches the server run programs and read and write files on this host";
+const RUNS: &str = "it lets anyone who can reach the server run programs and read and write files on this host";
 const WRITES: &str = "it opens files for writing";
-const SERVES: &str = "it serves files of this host to whoever reaches the server";
-const REACHES: &str = "it makes the server talk to other hosts";
+const SERVES: &str = "it serves this host's files to anyone who can reach the server";
+const REACHES: &str = "it makes the server connect to other hosts";
 
 /// Options that are not harmless.
 const OPTIONS: [(&str, Use); 33] = [

@@ -78,28 +78,28 @@ impl fmt::Display for Problem {
             Self::Harmful { option, why } => write!(f, "the option `{option}`: {why}"),
             Self::DeniedOption { option } => write!(f, "the option `{option}`"),
             Self::UnknownOption { option } => {
-                write!(f, "the option `{option}`: what it does is not known to this herdsman")
+                write!(f, "the option `{option}`: this herdsman does not know what it does")
             }
             Self::Outside { what, path, real, .. } if path == real => write!(f, "{} for {what}", path.display()),
             Self::Outside { what, path, real, .. } => {
                 write!(f, "{} for {what}: it leads to {}", path.display(), real.display())
             }
             Self::Unresolved { what, path, cause, .. } => {
-                write!(f, "{} for {what}: where it leads cannot be told: {cause}", path.display())
+                write!(f, "{} for {what}: cannot follow it: {cause}", path.display())
             }
             Self::OfAProcess { what, path, place, .. } => {
                 let (path, place) = (path.display(), place.display());
-                write!(f, "{path} for {what}: it leads through {place}, where each process finds something else")
+                write!(f, "{path} for {what}: it goes through {place}, which is different for each process")
             }
-            Self::NotAName { option, text } => write!(f, "{text:?} for `{option}`: it leads out of the download"),
+            Self::NotAName { option, text } => write!(f, "{text:?} for `{option}`: it points outside the download"),
             Self::Download { source } => write!(f, "to download {source}"),
             Self::Host { host } => write!(f, "to listen on {host}"),
             Self::Port { port } => write!(f, "port {port}"),
             Self::HarmfulVariable { name, why } => write!(f, "the variable `{name}`: {why}"),
             Self::DeniedVariable { name } | Self::UnknownVariable { name } => write!(f, "the variable `{name}`"),
-            Self::SecretVariable { secret, name } => write!(f, "`{secret}` to come from the variable {name}"),
+            Self::SecretVariable { secret, name } => write!(f, "the variable {name} as the source of `{secret}`"),
             Self::TooMany { models, most } => {
-                write!(f, "more than {}, and here are {models}", count(*most, "model"))
+                write!(f, "more than {}: there are {models}", count(*most, "model"))
             }
         }
     }
@@ -110,18 +110,14 @@ impl Policy {
     pub(super) fn rule(&self, problem: &Problem) -> String {
         let rule = self.rule_of_its_key(problem);
         // No policy allows it as it is written.
-        if matches!(problem, Problem::OfAProcess { .. }) {
-            format!("name it where it really lies: {rule}")
-        } else {
-            rule
-        }
+        if matches!(problem, Problem::OfAProcess { .. }) { format!("use its real path: {rule}") } else { rule }
     }
 
     fn rule_of_its_key(&self, problem: &Problem) -> String {
         let key = problem.key();
         let Some(line) = self.lines.get(&key) else {
             let so = self.unstated(problem).map_or_else(String::new, |allowed| format!(", so {allowed}"));
-            return format!("{} states no `{}`{so}", self.file, key.as_str());
+            return format!("{} does not set `{}`{so}", self.file, key.as_str());
         };
         let place = format!("{}:{line} (`{}`)", self.file, key.as_str());
         match self.stated(problem) {
@@ -133,10 +129,10 @@ impl Policy {
     /// What is allowed where nothing is stated.
     fn unstated(&self, problem: &Problem) -> Option<String> {
         match problem {
-            Problem::Host { .. } => Some("only addresses of loopback are allowed".to_owned()),
+            Problem::Host { .. } => Some("only loopback addresses are allowed".to_owned()),
             Problem::Port { .. } => Some(format!("{}-{} are allowed", self.ports.0, self.ports.1)),
             Problem::UnknownVariable { .. } => {
-                Some("only those that choose devices and threads are allowed".to_owned())
+                Some("only variables that choose devices and threads are allowed".to_owned())
             }
             _ => None,
         }
@@ -170,10 +166,10 @@ impl Policy {
     pub(super) fn help(&self, problem: &Problem) -> String {
         let fix = match problem {
             Problem::OfAProcess { .. } => return self.rule(problem),
-            Problem::TooMany { .. } => "remove as many",
+            Problem::TooMany { .. } => "remove some",
             Problem::Outside { .. } | Problem::Host { .. } | Problem::Port { .. } => "choose another",
             _ => "remove it",
         };
-        format!("{fix}, or ask whoever runs this host: {}", self.rule(problem))
+        format!("{fix}, or ask the owner of this host: {}", self.rule(problem))
     }
 }

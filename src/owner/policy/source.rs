@@ -18,7 +18,7 @@ const DEFAULT: &str = "/etc/herdsman/policy.toml";
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
     /// The file that was named is not there.
-    #[error("there is no policy {}: write it, or name another with --policy or HERDSMAN_POLICY", .0.display())]
+    #[error("the policy {} does not exist; create it, or set another with --policy or HERDSMAN_POLICY", .0.display())]
     Missing(PathBuf),
     /// It cannot be read, or says what it cannot mean.
     #[error("{}", invalid(.0))]
@@ -40,7 +40,7 @@ impl PolicyError {
 }
 
 fn invalid(problems: &[Diagnostic]) -> String {
-    let mut said = String::from("the policy cannot be read, so nothing is started or changed until it is mended");
+    let mut said = String::from("cannot read the policy, so herdsman starts and changes nothing until it is fixed");
     if let [first, more @ ..] = problems {
         let place = first.position().map_or_else(String::new, |(line, column)| format!(":{line}:{column}"));
         // Writing to a string cannot fail.
@@ -84,8 +84,8 @@ impl PolicySource {
             }
             Err(HostFileError::Untrusted(untrusted)) => return Err(untrusted.into()),
             Err(HostFileError::Unreadable(cause)) => {
-                let problem = Diagnostic::error(self.shown(), format!("the file cannot be read: {cause}"));
-                let help = "let herdsman's user read it, as a text in UTF-8 of at most 256 KiB";
+                let problem = Diagnostic::error(self.shown(), format!("cannot read the file: {cause}"));
+                let help = "make it a UTF-8 text of at most 256 KiB that herdsman's user can read";
                 return Err(PolicyError::Invalid(vec![problem.help(help)]));
             }
         };

@@ -39,7 +39,7 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// It was named and cannot be read, or is there and cannot.
-    #[error("the settings {} cannot be read: {cause}; {help}", path.display())]
+    #[error("cannot read the settings {}: {cause}; {help}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -49,10 +49,10 @@ pub enum SettingsError {
         help: &'static str,
     },
     /// Others may write what herdsman runs.
-    #[error("the settings cannot be relied on: {0}")]
+    #[error("the settings cannot be trusted: {0}")]
     Writable(Untrusted),
     /// What it says is not valid.
-    #[error("the settings are not valid, so nothing is done\n\n{}", render(.0, false).trim_end())]
+    #[error("the settings are not valid, so herdsman does nothing\n\n{}", render(.0, false).trim_end())]
     Invalid(Vec<Diagnostic>),
 }
 
@@ -66,7 +66,7 @@ impl Settings {
         let (path, stated) = (located.path(), located.is_stated());
         let unreadable = |cause: std::io::Error| SettingsError::Unreadable {
             path: path.to_owned(),
-            help: if stated { "give the right one with --settings" } else { "let herdsman's user read it" },
+            help: if stated { "pass the right file with --settings" } else { "make it readable for herdsman's user" },
             cause,
         };
         match host_file::read(&absolute(path)) {

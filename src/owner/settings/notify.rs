@@ -111,11 +111,11 @@ pub(super) fn read(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -
         }
     }
     if !told {
-        let help = "give `command = [\"/path/to/program\"]`, `webhook = \"https://…\"`, or both";
-        reader.problem(value.span(), "`[notify]` does not say whom to tell", "", help);
+        let help = "set `command = [\"/path/to/program\"]`, `webhook = \"https://…\"`, or both";
+        reader.problem(value.span(), "`[notify]` has neither `command` nor `webhook`", "", help);
     }
     if let (Some(span), false) = (headers_at, table.iter().any(|(key, _)| key.get_ref() == "webhook")) {
-        reader.problem(span, "`[notify.headers]` without a webhook", "", "give `webhook`, or remove the headers");
+        reader.problem(span, "`[notify.headers]` without a webhook", "", "set `webhook`, or remove the headers");
     }
     notify.webhook = url.map(|url| Webhook { url, headers });
     Some(notify)
@@ -150,7 +150,7 @@ fn command(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Vec<String>
     let words = texts(reader, "command", value, EXAMPLE);
     let (program, span) = words.first()?;
     if !program.starts_with('/') {
-        let help = "give its absolute path: what runs must not depend on who starts herdsman, or where";
+        let help = "use its absolute path, so that it does not depend on who starts herdsman, or where";
         reader.problem(span.clone(), format!("`command`: {program:?} is not an absolute path"), "", help);
     }
     Some(words.into_iter().map(|(word, _)| word.to_owned()).collect())
@@ -177,7 +177,7 @@ fn webhook(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -> Option
 /// Reads an address to POST to. What is wrong with it is said without it: it
 /// may hold a secret.
 pub(crate) fn address(text: &str) -> Result<reqwest::Url, String> {
-    let url = reqwest::Url::parse(text).map_err(|error| format!("is not an address: {error}"))?;
+    let url = reqwest::Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
     match url.scheme() {
         "http" | "https" => Ok(url),
         _ => Err("is neither http nor https".to_owned()),
@@ -193,16 +193,16 @@ fn read_headers(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -> V
         }
         let name = key.get_ref().as_ref();
         let Ok(header) = name.parse::<HeaderName>() else {
-            let help = "a header's name has letters, digits and `-`";
-            reader.problem(key.span(), format!("{name:?} is not the name of a header"), "", help);
+            let help = "a header name contains only letters, digits and `-`";
+            reader.problem(key.span(), format!("{name:?} is not a valid header name"), "", help);
             continue;
         };
         let Some(text) = text(reader, name, value, base) else { continue };
         if let Text::Given(given) = &text
             && HeaderValue::from_str(given).is_err()
         {
-            let help = "it is one line of text without control characters";
-            reader.problem(value.span(), format!("the value of `{name}` cannot be a header's"), "", help);
+            let help = "use one line of text without control characters";
+            reader.problem(value.span(), format!("the value of `{name}` is not a valid header value"), "", help);
         }
         headers.push((header, text));
     }
@@ -212,7 +212,7 @@ fn read_headers(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -> V
 fn timeout(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Duration> {
     let stated = draft::positive(reader, "timeout", value)?;
     if stated.value > LONGEST_TIMEOUT {
-        let help = "give at most `\"5m\"`; what fails is tried again later";
+        let help = "use at most `\"5m\"`; herdsman retries a failed delivery later";
         reader.problem(value.span(), "`timeout` is too long", "", help);
     }
     Some(stated.value)
@@ -243,8 +243,8 @@ fn models(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> BTreeSet<ModelName>
         match ModelName::parse(text) {
             Ok(name) => drop(models.insert(name)),
             Err(error) => {
-                let help = "give names of models, or leave the key out to be told of all";
-                reader.problem(span, format!("{text:?} is not a model name"), &error.to_string(), help);
+                let help = "list model names, or leave `models` out to get news of all models";
+                reader.problem(span, format!("{text:?} is not a valid model name"), &error.to_string(), help);
             }
         }
     }

@@ -28,7 +28,7 @@ fn the_example_is_valid_and_has_every_key() {
 }
 
 #[test]
-fn every_problem_is_told_with_its_place_and_its_fix() {
+fn reports_every_problem_with_its_place_and_fix() {
     insta::assert_snapshot!(problems(
         r#"[notfy]
 [notify]
@@ -44,7 +44,7 @@ models = ["a b", 7]
 }
 
 #[test]
-fn who_is_told_of_nothing_or_nobody_is_a_problem() {
+fn refuses_notify_without_events_or_receivers() {
     let texts = [
         "[notify]\nevents = []\ncommand = []\nheaders = { A = \"b\" }\n",
         "[notify]\ntimeout = \"1s\"\n",

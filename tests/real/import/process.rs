@@ -35,7 +35,7 @@ fn a_running_server_is_imported_and_taken_over_with_one_restart() {
     let import = world.run(&["import", "process", &pid, "--to", "models.d"]).exits(0);
     import
         .says(&["hand-made.toml", &format!("kill {pid}"), "herdsman touches no server it did not start"])
-        .says(&["LLAMA_ARG_CTX_SIZE=2048", "the command line states it, too, and counts"]);
+        .says(&["LLAMA_ARG_CTX_SIZE=2048", "the command line sets it too, and wins"]);
     let text = fs::read_to_string(world.models_dir().join("hand-made.toml")).unwrap();
     let model = format!("model = \"{}/weights/m.gguf\"", world.path().display());
     let port_line = format!("port = {port}");
@@ -56,7 +56,7 @@ fn a_running_server_is_imported_and_taken_over_with_one_restart() {
     // The plan shows the start, and what it waits for; nothing is touched.
     world
         .run(&["reconcile", "--dry-run"])
-        .says(&["create", &format!("port {port} is held by pid {pid} (llama-server)")]);
+        .says(&["create", &format!("port {port} is in use by pid {pid} (llama-server)")]);
     world.run(&["reconcile", "--no-wait"]).says(&[&format!("pid {pid}")]);
     assert_eq!(ask(port).split_whitespace().next(), Some("taken"), "the old one runs on");
     assert!(server.child().try_wait().unwrap().is_none());
@@ -71,7 +71,7 @@ fn a_running_server_is_imported_and_taken_over_with_one_restart() {
 }
 
 #[test]
-fn a_secret_of_a_running_process_is_told_and_not_written() {
+fn reports_but_never_writes_a_process_secret() {
     let world = World::new();
     world.weights("m", "hi ");
     let server = Command::new(llama_server())
@@ -89,7 +89,7 @@ fn a_secret_of_a_running_process_is_told_and_not_written() {
     let ran = world.run(&["import", "process", &pid, "--to", "out", "--dry-run"]).exits(1);
     // Nor is a port made up: it was told to take any.
     ran.does_not_say("verysecret").does_not_say("\nport = ").says(&[
-        "--port 0: any port: one is allotted",
+        "--port 0: any port: herdsman picks one",
         "api_key = { file = \"/run/secrets/m-api-key\" }",
         "hf_token = { file = \"/run/secrets/m-hf-token\" }",
         "2 secrets to fill in",
@@ -97,7 +97,7 @@ fn a_secret_of_a_running_process_is_told_and_not_written() {
 }
 
 #[test]
-fn what_led_to_no_definition_of_a_process_is_told() {
+fn reports_why_a_process_was_left_out() {
     let world = World::new();
     // It waits for its input, and looks like a llama-server.
     let shell = Command::new("sh")
@@ -115,7 +115,7 @@ fn what_led_to_no_definition_of_a_process_is_told() {
 }
 
 #[test]
-fn another_program_is_no_source() {
+fn refuses_to_import_another_program() {
     let world = World::new();
     let pid = std::process::id().to_string();
     world.run(&["import", "process", &pid, "--to", "out"]).exits(65).says(&["not llama-server"]);
@@ -153,7 +153,7 @@ fn imported(world: &World, pid: &str, exit: i32) -> (crate::support::Ran, String
 }
 
 #[test]
-fn what_means_something_else_here_of_a_server_in_a_container_is_told_and_not_taken() {
+fn flags_container_values_that_differ_on_this_machine() {
     let world = World::new();
     world.weights("m", "hi ");
     for dir in ["models", "cache", "programs"] {
@@ -195,7 +195,7 @@ fn what_means_something_else_here_of_a_server_in_a_container_is_told_and_not_tak
 }
 
 #[test]
-fn of_a_server_with_mounts_of_its_own_and_the_same_files_all_is_taken() {
+fn imports_a_server_with_its_own_mounts_of_the_same_files() {
     // As a unit with `PrivateTmp=` has them.
     let world = World::new();
     world.weights("m", "hi ");

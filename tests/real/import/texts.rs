@@ -34,7 +34,7 @@ fn an_odd_configuration_of_llama_swap_becomes_what_it_can() {
 }
 
 #[test]
-fn a_command_inside_another_is_offered_and_what_is_around_it_told() {
+fn finds_a_wrapped_command_and_notes_its_wrappers() {
     let world = World::new();
     sample(&world, "serve.sh");
     let ran = import(&world, "llama-swap", "wrapped.yaml").exits(1);
@@ -84,11 +84,11 @@ fn a_configuration_of_several_files_is_one() {
     world
         .run(&["import", "llama-swap", "main.yaml", "conf.d", "--to", "other"])
         .exits(65)
-        .says(&["the model `b` is defined in conf.d/b.yml:2, too", "conf.d/c.yaml:2:3"]);
+        .says(&["the model `b` is also defined in conf.d/b.yml:2", "conf.d/c.yaml:2:3"]);
 }
 
 #[test]
-fn no_secret_of_a_configuration_is_told_or_written() {
+fn prints_and_writes_no_secret_of_a_configuration() {
     let world = World::new();
     let ran = import(&world, "llama-swap", "secrets.yaml").exits(1);
     let text = whole(&world, &ran, "out");
@@ -98,7 +98,7 @@ fn no_secret_of_a_configuration_is_told_or_written() {
 }
 
 #[test]
-fn a_hook_that_is_not_taken_and_what_led_to_no_definition_are_told() {
+fn reports_unsupported_hooks_and_models_left_out() {
     let world = World::new();
     let ran = import(&world, "llama-swap", "hooks.yaml").exits(1);
     insta::assert_snapshot!(whole(&world, &ran, "out"));
@@ -162,7 +162,7 @@ fn definitions_that_clash_with_those_that_are_there_are_not_written() {
 }
 
 #[test]
-fn a_source_that_is_not_what_it_should_be_is_told_with_its_places() {
+fn reports_an_invalid_source_with_its_places() {
     let world = World::new();
     let mut said = String::new();
     for (kind, text) in [

@@ -8,7 +8,7 @@ use crate::support::policed::{ask_for, commit, policed, run, write_policy};
 use crate::support::{Ran, World, eventually, llama_server};
 
 #[test]
-fn validate_goes_by_a_policy_that_is_stated() {
+fn validate_applies_the_given_policy() {
     let world = policed("");
     ask_for(&world, "tools = \"all\"\n");
     world.run(&["validate"]).exits(0);

@@ -95,7 +95,7 @@ fn a_llama_server_that_is_not_allowed_is_never_run() {
 }
 
 #[test]
-fn without_a_readable_policy_nothing_is_done() {
+fn does_nothing_without_a_readable_policy() {
     let world = policed("");
     run(&world, &["reconcile"]).exits(0);
     world.kill("a");

@@ -41,7 +41,7 @@ const DEFAULT_NAME: &str = "llama-server";
 pub enum BinaryProblem {
     /// No such file.
     #[error(
-        "no llama-server at {}; install llama.cpp, or name its llama-server with --llama-server or `binary`",
+        "no llama-server at {}; install llama.cpp, or set its llama-server with --llama-server or `binary`",
         path.display()
     )]
     NotFound {
@@ -49,13 +49,13 @@ pub enum BinaryProblem {
         path: PathBuf,
     },
     /// No such command.
-    #[error("there is no {name} in PATH; install llama.cpp, or name its llama-server with --llama-server or `binary`")]
+    #[error("{name} is not in PATH; install llama.cpp, or set its llama-server with --llama-server or `binary`")]
     NotInPath {
         /// The command's name.
         name: String,
     },
     /// A file that cannot be executed.
-    #[error("{} cannot be executed ({why}); make it executable, or name another llama-server", path.display())]
+    #[error("cannot run {} ({why}); make it executable, or set another llama-server", path.display())]
     NotExecutable {
         /// The file.
         path: PathBuf,
@@ -63,7 +63,7 @@ pub enum BinaryProblem {
         why: String,
     },
     /// A program, but another one.
-    #[error("{} is not llama.cpp's llama-server: {why}; name the right one with --llama-server or `binary`", path.display())]
+    #[error("{} is not llama.cpp's llama-server: {why}; set the right one with --llama-server or `binary`", path.display())]
     NotLlamaServer {
         /// The program.
         path: PathBuf,
@@ -84,7 +84,7 @@ pub enum BinaryProblem {
         after: Duration,
     },
     /// It did not answer.
-    #[error("{} {why}; run it by hand with --version to see what it lacks", path.display())]
+    #[error("{} {why}; run it by hand with --version to see what is missing", path.display())]
     Failed {
         /// The program.
         path: PathBuf,

@@ -98,7 +98,7 @@ fn the_help_is_asked_for_once_an_identity() {
 }
 
 #[test]
-fn a_damaged_or_unwritable_cache_is_no_error() {
+fn ignores_a_damaged_or_unwritable_cache() {
     let dir = TempDir::new().unwrap();
     let asked = dir.path().join("asked");
     let path = helpful(&dir, &asked);
@@ -116,7 +116,7 @@ fn a_damaged_or_unwritable_cache_is_no_error() {
 }
 
 #[test]
-fn another_program_is_not_taken_for_llama_server() {
+fn does_not_take_another_program_for_llama_server() {
     let dir = TempDir::new().unwrap();
     let path = script(&dir, "llama-server", "echo 'usage: something else'");
     let problem = catalogue(&path, &BinaryIdentity("x".into()), None, false).unwrap_err();

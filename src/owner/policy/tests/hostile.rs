@@ -161,7 +161,7 @@ fn no_variable_does_what_an_option_may_not() {
 }
 
 #[test]
-fn nobody_listens_where_the_policy_does_not_say() {
+fn listens_only_where_the_policy_allows() {
     is_refused(
         MODEL,
         &[
