@@ -40,7 +40,7 @@ fn a_text_called_gguf_is_not_taken_for_weights() {
         |path| fs::write(path, "version https://git-lfs\n").unwrap(),
         &["is a Git LFS pointer", "git lfs pull"],
     );
-    weights_are_refused(|path| fs::write(path, "hello\n").unwrap(), &["is not a GGUF file: it begins with text"]);
+    weights_are_refused(|path| fs::write(path, "hello\n").unwrap(), &["is not a GGUF file: it starts with text"]);
     weights_are_refused(|path| fs::write(path, "<!DOCTYPE html>").unwrap(), &["is an HTML page, not a GGUF file"]);
 }
 
@@ -60,12 +60,12 @@ fn truncated_weights_are_seen_before_anything_stops() {
 
 #[test]
 fn refuses_a_directory_or_a_pipe_as_weights() {
-    weights_are_refused(|path| fs::create_dir(path).unwrap(), &["cannot be read"]);
+    weights_are_refused(|path| fs::create_dir(path).unwrap(), &["cannot read the"]);
     let pipe = |path: &Path| {
         let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
         rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, 0).unwrap();
     };
-    weights_are_refused(pipe, &["cannot be read"]);
+    weights_are_refused(pipe, &["cannot read the"]);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn the_port_of_a_running_model_is_not_taken_from_it() {
         world.remove_definition(name);
     }
     world.write_definition("a", &format!("port = {port}\n{}", World::tiny_toml("good")));
-    world.run(&["reconcile"]).exits(1).says(&[&format!("port {port} is in use by model good")]);
+    world.run(&["reconcile"]).exits(1).says(&[&format!("port {port} is held by model good")]);
 }
 
 #[test]

@@ -148,7 +148,7 @@ fn validate_reports_invalid_weights_as_a_start_would() {
     ran.says(&[
         "/cut.gguf is truncated: it has 20000 of at least 2",
         "/lfs.gguf is a Git LFS pointer, not the weights; run `git lfs pull`",
-        "/page.gguf is an HTML page, not a GGUF file: the download got a login or error page",
+        "/page.gguf is an HTML page, not a GGUF file: the server sent a login or error page",
         "/empty.gguf is empty",
         "models.d/lfs.toml:1:13",
         "4 definitions not valid, 1 valid",
@@ -165,13 +165,13 @@ fn reports_lookalike_files_that_are_not_read() {
     let ran = checkout.validate(&[]).exits(0);
     assert_eq!(ran.stdout, "1 definition is valid.\n");
     assert_snapshot!(ran.stderr, @r"
-    warning: not read: the name of a definition ends in `.toml`, in small letters
+    warning: not read: the name of a definition file must end in `.toml`, in lower case
     --> models.d/A.TOML
      = help: rename it to `A.toml`
 
-    warning: not read: b.toml in a directory below the definitions
+    warning: not read: b.toml in a subdirectory
     --> models.d/team
-     = help: move it up, or read that directory with `--models-dir models.d/team`; `_` before its name ends this warning
+     = help: move it up, or read that directory with `--models-dir models.d/team`; to silence this warning, start its name with `_`
     ");
     // A file that was asked for by name needs no such warning.
     assert_eq!(checkout.validate(&["models.d/chat.toml"]).exits(0).stderr, "");
@@ -251,7 +251,7 @@ fn reports_a_declared_port_in_use_but_not_by_our_own_server() {
     world.write_definition("c", &format!("state = \"stopped\"\nport = 1\n{}", World::tiny_toml("a")));
     world.run(&["validate"]).exits(0);
     let ran = world.run(&["validate", "--host"]).exits(65);
-    assert!(ran.stderr.contains(&format!("error: port {taken} is held by pid {} (", std::process::id())), "{ran}");
+    assert!(ran.stderr.contains(&format!("error: port {taken} is in use by pid {} (", std::process::id())), "{ran}");
     assert!(ran.stderr.contains("models.d/b.toml:1:8"), "{ran}");
     assert_eq!(ran.stderr.matches("error:").count(), 1, "{ran}");
     assert!(ran.stdout.contains("1 definition not valid, 2 valid."), "{ran}");
@@ -311,7 +311,7 @@ fn another_directory_may_be_compared_with_and_a_wrong_revision_is_named() {
 
     let wrong = checkout.validate(&["--against", "mian"]).exits(64);
     assert!(
-        wrong.stderr.starts_with("error: --against mian: no such directory, and \"mian\" names no commit"),
+        wrong.stderr.starts_with("error: --against mian: no such directory, and \"mian\" is not a commit"),
         "{wrong}"
     );
     checkout.validate(&["--against", "main", "models.d/chat.toml"]).exits(64);

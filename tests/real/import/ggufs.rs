@@ -82,5 +82,5 @@ fn accounts_for_every_file_of_a_directory() {
 #[test]
 fn refuses_a_directory_without_weights() {
     let world = World::new();
-    world.run(&["import", "ggufs", "weights", "--to", "out"]).exits(65).says(&["holds no .gguf file"]);
+    world.run(&["import", "ggufs", "weights", "--to", "out"]).exits(65).says(&["contains no .gguf files"]);
 }

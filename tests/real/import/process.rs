@@ -56,7 +56,7 @@ fn a_running_server_is_imported_and_taken_over_with_one_restart() {
     // The plan shows the start, and what it waits for; nothing is touched.
     world
         .run(&["reconcile", "--dry-run"])
-        .says(&["create", &format!("port {port} is in use by pid {pid} (llama-server)")]);
+        .says(&["create", &format!("port {port} is held by pid {pid} (llama-server)")]);
     world.run(&["reconcile", "--no-wait"]).says(&[&format!("pid {pid}")]);
     assert_eq!(ask(port).split_whitespace().next(), Some("taken"), "the old one runs on");
     assert!(server.child().try_wait().unwrap().is_none());
@@ -67,7 +67,7 @@ fn a_running_server_is_imported_and_taken_over_with_one_restart() {
     assert_eq!(world.port("hand-made"), port, "on the same port");
     world.is_settled();
     let ours = world.pid("hand-made").to_string();
-    world.run(&["import", "process", &ours, "--to", "out"]).exits(65).says(&["was started by herdsman"]);
+    world.run(&["import", "process", &ours, "--to", "out"]).exits(65).says(&["herdsman started pid"]);
 }
 
 #[test]
@@ -169,11 +169,11 @@ fn flags_container_values_that_differ_on_this_machine() {
     let (ran, text) = imported(&world, &pid, 1);
     let root = world.path().display().to_string();
     ran.says(&[
-        &format!("! pid {pid}: m: {root}/models/m.gguf: a path of its own mount namespace, seen from here as /proc/{pid}/root{root}/models/m.gguf"),
-        &format!("! pid {pid}: m: port 8080: that is a port of its own network namespace"),
+        &format!("! pid {pid}: m: {root}/models/m.gguf: a path inside its mount namespace, visible from here as /proc/{pid}/root{root}/models/m.gguf"),
+        &format!("! pid {pid}: m: port 8080: this port is inside its network namespace"),
         &format!("! pid {pid}: m: host 0.0.0.0: "),
         &format!("! pid {pid}: m: XDG_CACHE_HOME={root}/cache: "),
-        &format!("! pid {pid}: m: it runs in a process namespace of its own"),
+        &format!("! pid {pid}: m: it runs in its own process namespace"),
         &format!("! pid {pid}: m: binary {root}/programs/llama-server: "),
         "HTTPS_PROXY=…",
         "ONLY_NAMED",
@@ -258,7 +258,7 @@ fn what_a_router_serves_is_imported_by_its_names_and_with_its_files() {
     eventually("it answers", PATIENCE, || matches!(get(port, "/models"), Ok((200, _))));
     let root = world.path().display().to_string();
     world.run(&["import", "process", &router.child().id().to_string(), "--to", "out"]).exits(1).says(&[&format!(
-        "import what it serves with `herdsman import preset {root}/p.ini --dir {root}/dir --cache DIR --to models.d`"
+        "import its models with `herdsman import preset {root}/p.ini --dir {root}/dir --cache DIR --to models.d`"
     )]);
 
     world.run(&["import", "preset", "p.ini", "--dir", "dir", "--cache", "cache", "--to", "out"]).exits(0);

@@ -52,7 +52,7 @@ fn a_model_of_a_script_runs_once_it_is_looked_at() {
     fs::write(world.path().join("serve.sh"), script).unwrap();
     fs::write(world.path().join("config.yaml"), "models:\n  m:\n    cmd: sh serve.sh ${PORT}\n").unwrap();
     let ran = world.run(&["import", "llama-swap", "config.yaml", "--to", "models.d"]).exits(1);
-    ran.says(&["/serve.sh: llama-server's command is taken from this script", "1 to check"]);
+    ran.says(&["/serve.sh: herdsman took only llama-server's command from this script", "1 to check"]);
     let file = world.models_dir().join("m.toml");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("state = \"stopped\"", "")).unwrap();
@@ -134,7 +134,7 @@ fn a_file_that_is_there_stops_all_and_stays_as_it_is() {
     fs::write(&mine, "mine").unwrap();
     let ran = import(&world, "preset", "preset.ini")
         .exits(1)
-        .says(&["out/Gr-e-M.toml is there already", "nothing was written"]);
+        .says(&["out/Gr-e-M.toml already exists", "nothing was written"]);
     assert_eq!(fs::read_to_string(&mine).unwrap(), "mine", "{ran}");
     assert_eq!(fs::read_dir(world.path().join("out")).unwrap().count(), 1, "nor is a hidden file left");
 }
@@ -147,7 +147,7 @@ fn a_dry_run_shows_the_definitions_also_if_a_file_is_there() {
     fs::write(world.path().join("out/Gr-e-M.toml"), "mine").unwrap();
     world.run(&["import", "preset", "preset.ini", "--to", "out", "--dry-run"]).exits(1).says(&[
         "==> out/Gr-e-M.toml <==",
-        "is there already",
+        "already exists",
         "nothing was written",
     ]);
 }
@@ -193,7 +193,7 @@ fn a_source_that_cannot_be_read_is_66_and_wrong_usage_64() {
         &["ggufs", "none"],
         &["process", "2147483646"],
     ] {
-        world.run(&[&["import"], source, &["--to", "out"]].concat()).exits(66).says(&["cannot be read"]);
+        world.run(&[&["import"], source, &["--to", "out"]].concat()).exits(66).says(&["cannot read"]);
     }
     world.run(&["import", "process", "self", "--to", "out"]).exits(64);
     world.run(&["import", "preset", "x"]).exits(64);

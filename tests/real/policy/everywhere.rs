@@ -25,7 +25,7 @@ fn validate_applies_the_given_policy() {
     let json = run(&world, &["validate", "--format", "json", "models.d/a.toml"]).exits(65);
     assert!(json.stdout.contains("does not allow the option `tools`"), "{json}");
     // There is no telling what is allowed.
-    world.run(&["validate", "--policy", "nowhere.toml"]).exits(66).says(&["there is no policy"]);
+    world.run(&["validate", "--policy", "nowhere.toml"]).exits(66).says(&["does not exist"]);
     write_policy(&world, "max_model = 3\n");
     run(&world, &["validate"]).exits(65).says(&["policy.toml:2:1", "max_models"]);
 }
