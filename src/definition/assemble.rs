@@ -1,5 +1,5 @@
-//! One definition file, from its text to a [`Definition`]: what it states,
-//! what the defaults add, what the disk says of the files it names.
+//! One definition file, from its text to a [`Definition`]: what it sets, what the
+//! defaults add, and what the disk says about the files it names.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::model::{
     Definition, Diagnostic, Memo, ModelName, Origin, ReadyPolicy, Spec, Table, Unresolved, Unusable, UpdatePolicy,
 };
 
-/// What every definition of a directory shares.
+/// What all definitions of a directory share.
 pub(super) struct Context<'a> {
     /// The directory, which paths are relative to.
     pub base: &'a str,
@@ -34,7 +34,7 @@ pub(super) struct Context<'a> {
     pub secrets: &'a SecretCache,
 }
 
-/// A file that cannot be used, for a reason that lies outside its keys.
+/// Returns the outcome of a file that is unusable for a reason other than its keys.
 pub(super) fn unreadable(path: Arc<str>, file: Arc<str>, stem: &str, problem: &Diagnostic) -> Outcome {
     let name = ModelName::parse(stem).ok();
     let mut claims = Claims::default();
@@ -42,7 +42,7 @@ pub(super) fn unreadable(path: Arc<str>, file: Arc<str>, stem: &str, problem: &D
     Outcome::Bad(Unresolved { path, file, name, problem: problem.message.clone(), llama_server: None }, claims)
 }
 
-/// Reads a definition; `stem` is its file's name without `.toml`.
+/// Reads a definition; `stem` is its file name without `.toml`.
 pub(super) fn definition(
     context: &Context<'_>,
     source: &Source<'_>,
@@ -87,8 +87,7 @@ pub(super) fn definition(
     (Outcome::Good(Arc::new(definition)), reader.problems)
 }
 
-/// The llama-server this file runs on, as far as can be told before the rest
-/// of it is understood.
+/// Finds the llama-server this file runs on, before the rest of it is read.
 fn binary(context: &Context<'_>, table: &DeTable<'_>) -> Option<String> {
     match table.get("binary").and_then(|value| value.get_ref().as_str()) {
         Some(text) if text.contains('/') => Some(paths::resolve(context.base, text)),
@@ -118,7 +117,7 @@ fn name(reader: &mut Reader<'_, '_>, table: &DeTable<'_>, draft: &Draft<'_, '_>,
     }
 }
 
-/// A unix socket has no port.
+/// Reports a port beside a unix socket, which has none.
 fn socket_without_port(reader: &mut Reader<'_, '_>, context: &Context<'_>, draft: &Draft<'_, '_>) {
     let default = context.defaults.and_then(|defaults| defaults.draft.common.host.as_ref());
     let Some(host) = draft.common.host.as_ref().or(default) else { return };
@@ -150,7 +149,7 @@ fn bad(source: &Source<'_>, draft: &Draft<'_, '_>, stem: &str, problems: &[Diagn
     Outcome::Bad(Unresolved { path, file, name, problem, llama_server: None }, claims)
 }
 
-/// Marks a file whose only open question is its llama-server.
+/// Marks a file that waits only for its llama-server's answer.
 fn awaiting(outcome: Outcome, unusable: &Unusable) -> Outcome {
     match outcome {
         Outcome::Bad(unresolved, claims) => {
@@ -161,7 +160,7 @@ fn awaiting(outcome: Outcome, unusable: &Unusable) -> Outcome {
     }
 }
 
-/// Fills what a definition leaves open from the defaults.
+/// Fills in from the defaults what a definition does not set.
 fn merge_common(mut stated: Common, defaults: &Common) -> Common {
     // Destructured, so that a new key does not compile until it is merged.
     let Common {
@@ -196,7 +195,7 @@ fn merge_common(mut stated: Common, defaults: &Common) -> Common {
     }
 }
 
-/// Values on their way into a definition; notes where each came from.
+/// Collects the values of a definition, and where each came from.
 struct Origins<'n> {
     table: Table<Arc<str>, Origin>,
     names: &'n mut Names,
@@ -277,7 +276,8 @@ fn build(
     definition
 }
 
-/// A definition that is whole takes no further entries, and thousands are kept.
+/// Drops spare capacity: a finished definition never grows, and a watcher keeps
+/// thousands.
 fn give_back_spare_room(definition: &mut Definition) {
     let Spec { options, env, files, secrets, .. } = &mut definition.spec;
     options.shrink_to_fit();
@@ -305,7 +305,7 @@ fn take_options(
             if let Some(identity) = context.files.identity(&file) {
                 spec.files.insert(Arc::clone(&file), identity);
             }
-            // Not among the shared names: hardly any other definition has it.
+            // Not a shared name: few other definitions use it.
             let field: Arc<str> = format!("file {file}").into();
             if !origins.table.contains_key(&field) {
                 origins.table.insert(field, origin.clone());

@@ -1,13 +1,13 @@
-//! What only one model of a directory can have: a name to be called by, a
-//! port, a unix socket. Two files that claim the same are both in error: which
-//! of them is meant, only a person knows.
+//! Finds clashes: a name, a port or a unix socket that two files claim. Both files
+//! are in error, because only a person knows which one is right.
 
 use super::directory::Directory;
 use super::outcome::{Claim, Claims, Outcome};
 use super::source::Source;
 use crate::model::{Definition, Diagnostic, Unresolved};
 
-/// What a file claims; thousands of files are asked, so no line is looked up.
+/// Lists what a file claims. It looks up no lines, because it runs for thousands of
+/// files.
 fn claims_of(outcome: &Outcome) -> Vec<Claim> {
     match outcome {
         Outcome::Good(definition) => {
@@ -38,8 +38,9 @@ fn line_of(outcome: &Outcome, claim: &Claim) -> u32 {
     }
 }
 
-/// Finds what more than one file claims; each such file becomes unresolved. A
-/// file that claims it twice, as name and alias, gives the same problem twice.
+/// Reports everything that several files claim, and marks those files as
+/// unresolved. A file that claims something twice, as name and alias, reports it
+/// twice.
 pub(super) fn check(outcomes: &mut [Outcome], directory: Directory<'_>) -> Vec<Diagnostic> {
     let mut claimed: Vec<(Claim, usize)> = Vec::with_capacity(outcomes.len());
     for (index, outcome) in outcomes.iter().enumerate() {
@@ -85,7 +86,7 @@ fn problem(claim: &Claim, outcome: &Outcome, other: &Outcome, directory: Directo
             (format!("the unix socket {path} also belongs to another model: {other}"), "give each model its own `host`")
         }
     };
-    // Read again: the texts of good files are not kept.
+    // Read again, because the texts of good files are not kept.
     let text = directory.text_again(path);
     let source = Source::new(path.clone(), file.clone(), &text);
     let problem = source.error_at_line(line, &claim.to_string(), message);

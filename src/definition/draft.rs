@@ -1,9 +1,9 @@
-//! What one file states, key by key, before defaults are merged in.
+//! What one file sets, key by key, before defaults are merged in.
 //!
-//! Both a definition and `_defaults.toml` are read into a [`Draft`]; what a
-//! defaults file must not state is refused here. `[parameters]` and `[env]`
-//! are only held, because what they may say depends on the llama-server
-//! (see [`super::options`]).
+//! Both a definition and `_defaults.toml` are read into a [`Draft`], which refuses
+//! keys that a defaults file must not set. `[parameters]` and `[env]` are only
+//! kept, because what they may contain depends on the llama-server (see
+//! [`super::options`]).
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,36 +17,36 @@ use super::{duration, host, paths, suggest};
 use crate::llama::catalogue::{Catalogue, OptionMatch};
 use crate::model::{DesiredState, ModelName, ModelType, OnFailure, SecretSource, Table};
 
-/// What a file states.
+/// What a file sets.
 #[derive(Default)]
 pub(super) struct Draft<'v, 't> {
     /// `name`, if it is a valid one.
     pub name: Option<Stated<ModelName>>,
-    /// `model`, `hf_repo`, `model_url`: those that are given.
+    /// `model`, `hf_repo`, `model_url`: those that are set.
     pub weights: Vec<Weights<'v, 't>>,
     /// `port`.
     pub port: Option<Stated<u16>>,
     /// `aliases`.
     pub aliases: Option<Stated<Vec<String>>>,
-    /// What a defaults file may state as well.
+    /// What a defaults file may set as well.
     pub common: Common,
-    /// `[parameters]`, not yet looked at.
+    /// `[parameters]`, not checked yet.
     pub parameters: Option<&'v DeTable<'t>>,
-    /// `[env]`, not yet looked at.
+    /// `[env]`, not checked yet.
     pub env: Option<&'v DeTable<'t>>,
 }
 
 /// One of the keys that say which weights to load.
 pub(super) struct Weights<'v, 't> {
-    /// `model`, `hf_repo` or `model_url`: the canonical option name, too.
+    /// `model`, `hf_repo` or `model_url`, which is also the canonical option name.
     pub key: &'static str,
-    /// Where the key stands.
+    /// Where the key is.
     pub key_span: Range<usize>,
     /// Its value.
     pub value: &'v Value<'t>,
 }
 
-/// What definitions and defaults both may state.
+/// What both definitions and defaults may set.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Common {
     pub model_type: Option<Stated<ModelType>>,
@@ -58,7 +58,7 @@ pub(super) struct Common {
     /// By the variable that carries the secret to the process.
     pub secrets: Table<&'static str, Stated<SecretSource>>,
     pub timeout: Option<Stated<Duration>>,
-    /// `Some(None)` is a stated `"off"`.
+    /// `Some(None)` is an explicit `"off"`.
     pub unhealthy_after: Option<Stated<Option<Duration>>>,
     pub require_gpu: Option<Stated<bool>>,
     pub drain: Option<Stated<Duration>>,
@@ -196,7 +196,7 @@ fn binary(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -> Option<
         return None;
     }
     reader.odd_paths(value);
-    // Without a slash it is a command's name, looked up in PATH.
+    // Without a slash it is a command name, looked up in PATH.
     let binary = if text.contains('/') { paths::resolve(base, text) } else { text.to_owned() };
     Some(reader.stated(binary, value.span()))
 }
@@ -327,7 +327,7 @@ pub(crate) fn duration(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>
     }
 }
 
-/// A duration that must not be zero.
+/// Reads a duration that must not be zero.
 pub(crate) fn positive(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>) -> Option<Stated<Duration>> {
     let stated = duration(reader, key, value)?;
     if stated.value.is_zero() {
@@ -337,7 +337,7 @@ pub(crate) fn positive(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>
     Some(stated)
 }
 
-/// A key that the table `place` does not know.
+/// Reports a key that the table `place` does not have.
 fn unknown(reader: &mut Reader<'_, '_>, key: &str, span: Range<usize>, place: Key, known: &[&str]) {
     let place = place.as_str();
     let help = match (suggest::nearest(key, known.iter().copied()), suggest::elsewhere(key, place)) {
@@ -348,7 +348,7 @@ fn unknown(reader: &mut Reader<'_, '_>, key: &str, span: Range<usize>, place: Ke
     reader.problem(span, format!("unknown key `{key}` in `[{place}]`"), "", help);
 }
 
-/// A key that the top level does not know: often an option of llama-server.
+/// Reports a key that the top level does not have, often a llama-server option.
 fn unknown_at_top(reader: &mut Reader<'_, '_>, key: &str, span: Range<usize>, catalogue: &Catalogue) {
     let help = if let Some(elsewhere) = suggest::elsewhere(key, "") {
         elsewhere

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The directory cannot be read. Never taken for "no models".
+/// The directory cannot be read. This never means "no models".
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// There is nothing at the path.
@@ -27,7 +27,7 @@ pub enum LoadError {
         /// Why.
         cause: io::Error,
     },
-    /// Its path cannot be recorded.
+    /// Its path is not UTF-8, so it cannot be recorded.
     #[error("the path {} is not valid UTF-8; rename the directory", dir.display())]
     NotUnicode {
         /// The directory.
@@ -38,10 +38,10 @@ pub enum LoadError {
     Unsettled {
         /// The directory.
         dir: PathBuf,
-        /// How long it was watched.
+        /// How long the load waited.
         patience: Duration,
     },
-    /// Git holds its lock.
+    /// Git is changing the work tree.
     #[error(
         "git is changing the definitions: {} still exists{}; if no git is running there, remove the file",
         lock.display(), waited(*patience)
@@ -49,7 +49,7 @@ pub enum LoadError {
     GitBusy {
         /// The lock file.
         lock: PathBuf,
-        /// How long it was waited for.
+        /// How long the load waited.
         patience: Duration,
     },
 }

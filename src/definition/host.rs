@@ -5,16 +5,16 @@ use std::path::Path;
 
 use super::paths;
 
-/// Where a server listens unless it is said otherwise.
+/// Where a server listens by default.
 pub(super) const DEFAULT: &str = "127.0.0.1";
 
-/// The longest path a unix socket can have: `sun_path` less its final NUL.
+/// The longest path of a unix socket, bytes: `sun_path` without its final NUL.
 const LONGEST_SOCKET: usize = 107;
 
 const ACCEPTED: &str =
     "use an IP address such as `\"127.0.0.1\"`, `\"localhost\"`, or the absolute path of a unix socket";
 
-/// Why a text is not a place to listen: what is wrong, and the fix.
+/// Why a text is not a valid host: what is wrong, and the fix.
 pub(crate) struct HostProblem {
     pub message: String,
     pub help: String,
@@ -22,8 +22,8 @@ pub(crate) struct HostProblem {
 
 /// Checks `text` and returns its one spelling.
 ///
-/// Only names that mean this machine are accepted, so that no name server
-/// decides where a server listens.
+/// Only names that mean this machine are accepted, so that no name server decides
+/// where a server listens.
 pub(crate) fn parse(text: &str) -> Result<String, HostProblem> {
     if text.contains('/') {
         return socket(text);
@@ -47,7 +47,7 @@ fn socket(text: &str) -> Result<String, HostProblem> {
     if !text.starts_with('/') {
         return problem(format!("{text:?} is neither an address nor an absolute path"), ACCEPTED);
     }
-    // Measured: llama-server takes a host for a socket only by this ending.
+    // Measured: llama-server recognises a socket only by this ending.
     if !text.ends_with(".sock") {
         let message = format!("llama-server would not recognise {text:?} as a unix socket");
         return problem(message, "use a path that ends in `.sock`");

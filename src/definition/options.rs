@@ -1,5 +1,5 @@
-//! `[parameters]`, `[env]` and the weights, as one llama-server understands
-//! them: every option by its canonical name, whatever spelling a file uses.
+//! `[parameters]`, `[env]` and the weights, as one llama-server understands them:
+//! every option under its canonical name, whatever spelling a file uses.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use super::value::{Chosen, Reader, Stated, Value};
 use crate::llama::catalogue::{Catalogue, OptionMatch, OptionSpec};
 use crate::model::{Diagnostic, Table};
 
-/// More files than this no option names: each is looked at in every pass.
+/// The most files that one option may name: every pass looks at each of them.
 const MOST_FILES: usize = 1000;
 
-/// What a file states that depends on the llama-server.
+/// What a file sets that depends on the llama-server.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Options {
     /// By canonical name.
@@ -27,8 +27,8 @@ pub(super) struct Options {
     pub env: Table<Arc<str>, Stated<String>>,
 }
 
-/// Reads `[parameters]` and `[env]` of `draft` against what is known of the
-/// llama-server; `base` is the directory their paths are relative to.
+/// Reads `[parameters]` and `[env]` of `draft` against the options of the
+/// llama-server; their paths are relative to the directory `base`.
 pub(super) fn read(reader: &mut Reader<'_, '_>, draft: &Draft<'_, '_>, known: &Knowledge, base: &str) -> Options {
     let catalogue = known.catalogue();
     let is_stand_in = matches!(known, Knowledge::StandIn { .. });
@@ -46,7 +46,7 @@ fn parameters(
     base: &str,
 ) -> Table<Arc<str>, Chosen> {
     let mut settings = Table::default();
-    // A few dozen at most: looked through, not looked up.
+    // A few dozen at most, so a linear search is fine.
     let mut keys: Vec<(&str, Range<usize>)> = Vec::with_capacity(table.len());
     for (key, value) in table {
         if reader.is_full() {
@@ -88,7 +88,7 @@ fn parameters(
     settings
 }
 
-/// Turns the value of one option into what is kept of it.
+/// Converts the value of one option.
 fn choose(
     reader: &mut Reader<'_, '_>,
     option: &OptionSpec,
@@ -132,7 +132,7 @@ fn unknown(reader: &mut Reader<'_, '_>, name: &str, span: Range<usize>, suggesti
     reader.problem(span, format!("llama-server has no option `{name}`"), "", help);
 }
 
-/// Two spellings of one option: points at both, the later one first.
+/// Reports two spellings of one option: points at both, the later one first.
 fn stated_twice(reader: &mut Reader<'_, '_>, option: &str, one: Range<usize>, other: Range<usize>) {
     let (first, second) = if one.start < other.start { (one, other) } else { (other, one) };
     let problem = reader.source.error(second, format!("the option `{option}` is set twice"));
@@ -164,7 +164,7 @@ fn environment(
     env
 }
 
-/// The one key that says which weights to load, by canonical option name.
+/// Returns the one key that sets the weights, by canonical option name.
 pub(super) fn weights(
     reader: &mut Reader<'_, '_>,
     given: &[Weights<'_, '_>],

@@ -1,24 +1,24 @@
-//! What became of one file: a definition, or what is left of one that cannot
-//! be used.
+//! The outcome of one file: a definition, or what remains of one that cannot be
+//! used.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::model::{Definition, Unresolved};
 
-/// What became of one file.
+/// The outcome of one file.
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
     Good(Arc<Definition>),
-    /// Not usable; what it claims all the same, so that a clash with another
-    /// file is told in the same run.
+    /// Not usable. Its claims are kept, so that the same run reports its clashes
+    /// with other files.
     Bad(Unresolved, Claims),
 }
 
-/// Something one model alone can have.
+/// Something that only one model can have.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Claim {
-    /// A name or an alias: both are what the server answers to.
+    /// A name or an alias: the server answers to both.
     Served(Arc<str>),
     Port(u16),
     Socket(Arc<str>),

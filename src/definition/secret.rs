@@ -1,6 +1,6 @@
-//! Secrets: read at every start from where the definition says, and known to
-//! the spec only by a keyed digest. No value outlives the call that reads it
-//! unless the caller keeps it.
+//! Secrets: read at every start from where the definition says. The spec has only a
+//! keyed digest, and no value outlives the call that reads it unless the caller
+//! keeps it.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use crate::model::{SecretRef, SecretSource};
 use crate::sys::regular;
 
-/// The longest secret read: keys and tokens are far shorter.
+/// The longest secret that is read, bytes: keys and tokens are far shorter.
 const LONGEST: u64 = 64 * 1024;
 
 /// Why a secret cannot be used.
@@ -27,19 +27,19 @@ pub enum SecretError {
     /// The variable is not set in herdsman's environment.
     #[error("the variable {0} is not set in herdsman's environment")]
     Unset(String),
-    /// There is nothing in it. An empty key would leave the server open.
+    /// It is empty. An empty key would leave the server open.
     #[error("the secret from {0} is empty")]
     Empty(SecretSource),
     /// It is longer than 64 KiB.
     #[error("the secret from {0} is longer than 64 KiB")]
     TooLong(SecretSource),
-    /// It is not UTF-8, or holds a NUL, which no environment can carry, or
-    /// another control character, which no HTTP header can.
+    /// It is not UTF-8, or contains a NUL, which no environment can hold, or
+    /// another control character, which no HTTP header can hold.
     #[error("the secret from {0} is not one line of text")]
     NotText(SecretSource),
 }
 
-/// Reads a secret's value; one trailing newline is not part of it.
+/// Reads a secret's value, without one trailing newline.
 ///
 /// # Errors
 /// [`SecretError`] says what is wrong and names the file or variable, never
@@ -71,7 +71,7 @@ pub fn read_secret(source: &SecretSource) -> Result<String, SecretError> {
     }
 }
 
-/// References with their digests, each source read once per load.
+/// References with their digests; each source is read once per load.
 pub(super) struct SecretCache {
     key: [u8; 32],
     known: Mutex<HashMap<String, String>>,
@@ -88,7 +88,7 @@ impl SecretCache {
         let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let digest = known.entry(name).or_insert_with(|| match read_secret(source) {
             Ok(value) => blake3::keyed_hash(&self.key, value.as_bytes()).to_hex()[..32].to_owned(),
-            // Reported by the host checks, and only for a model that is to run.
+            // The host checks report it, and only for a model that should run.
             Err(_) => String::new(),
         });
         SecretRef { source: source.clone(), digest: digest.clone() }

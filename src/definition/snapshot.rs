@@ -1,5 +1,4 @@
-//! The files of a directory of definitions as a commit has them, read without
-//! the work tree.
+//! The files of a directory of definitions in a commit, read without the work tree.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -8,7 +7,7 @@ use super::directory::Stamp;
 use super::text::{self, TextProblem};
 use crate::git::Entry;
 
-/// Every file of a directory, in one commit.
+/// The files of a directory, in one commit.
 #[derive(Debug, Default)]
 pub struct Snapshot(BTreeMap<OsString, (Stamp, Entry)>);
 
@@ -24,7 +23,7 @@ impl Snapshot {
         self.0.keys()
     }
 
-    /// What tells this content of a file from another.
+    /// Identifies this content of a file.
     pub(super) fn stamp(&self, name: &OsStr) -> Option<Stamp> {
         self.0.get(name).map(|(stamp, _)| *stamp)
     }

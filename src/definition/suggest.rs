@@ -2,20 +2,20 @@
 
 use super::keys::{Key, ReadyKey, SecretKey, UpdateKey};
 
-/// The candidate that `text` most likely was meant to be: at most a third of
-/// it mistyped, or one of them begins the other.
+/// The candidate that `text` most likely means: at most a third of it is mistyped,
+/// or one is a prefix of the other.
 pub(crate) fn nearest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     closest(&text.to_ascii_lowercase().replace('-', "_"), candidates)
 }
 
-/// [`nearest`] of words that are not spelt as keys are: names of models.
+/// [`nearest`] for words that are not spelled like keys, such as model names.
 pub(crate) fn closest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let distance = |candidate: &str| strsim::damerau_levenshtein(text, candidate);
     let (distance, best) = candidates.into_iter().map(|c| (distance(c), c)).min_by_key(|(distance, _)| *distance)?;
     (distance <= text.chars().count().max(best.len()).div_ceil(3)).then_some(best)
 }
 
-/// The place that knows `key`, in words, if it is not the place `here`.
+/// Says which table has `key`, if it is not the table `here`.
 pub(crate) fn elsewhere(key: &str, here: &str) -> Option<String> {
     let key = &*key.replace('-', "_");
     match Key::find(key) {
@@ -34,7 +34,7 @@ pub(crate) fn elsewhere(key: &str, here: &str) -> Option<String> {
         .map(|(table, _)| format!("put it under `[{table}]`"))
 }
 
-/// `a`, `b` or `c`, as values to choose from.
+/// `a`, `b` or `c`, as a choice of values.
 pub(crate) fn alternatives<'c>(words: impl Iterator<Item = &'c str>) -> String {
     let words: Vec<_> = words.map(|word| format!("`\"{word}\"`")).collect();
     match words.split_last() {

@@ -1,7 +1,7 @@
 //! Errors of the TOML parser as diagnostics.
 //!
-//! A file with syntax errors is told about these alone: what the parser
-//! recovers may stand in the wrong table, and would be blamed for it.
+//! A file with syntax errors gets only these: what the parser recovers may be in
+//! the wrong table, and would be blamed for it.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue, Error};
 use super::source::Source;
 use crate::model::Diagnostic;
 
-/// More errors than this in one file are noise.
+/// The most errors reported for one file; more are noise.
 const MOST: usize = 20;
 
 /// The problems of a file that does not parse; `table` is what was recovered.
@@ -19,7 +19,7 @@ pub(crate) fn problems(source: &Source<'_>, table: &DeTable<'_>, errors: &[Error
         return vec![problem];
     }
     let mut problems: Vec<Diagnostic> = errors.iter().take(MOST).map(|error| problem(source, table, error)).collect();
-    // Each `\` of a path of Windows is one.
+    // Each `\` of a Windows path is one.
     problems.dedup_by(|next, first| {
         let line = |problem: &Diagnostic| problem.position().map(|(line, _)| line);
         next.message == first.message && line(next) == line(first)
@@ -27,8 +27,8 @@ pub(crate) fn problems(source: &Source<'_>, table: &DeTable<'_>, errors: &[Error
     problems
 }
 
-/// What Git leaves where two versions of a file do not fit together: one problem,
-/// though it breaks many lines.
+/// What Git leaves where two versions of a file conflict: one problem, though it
+/// breaks many lines.
 fn conflict(source: &Source<'_>) -> Option<Diagnostic> {
     let begin = if source.text.starts_with(MARK) { 0 } else { source.text.find(&format!("\n{MARK}"))? + 1 };
     let line = source.text[begin..].lines().next().unwrap_or_default();
@@ -36,7 +36,7 @@ fn conflict(source: &Source<'_>) -> Option<Diagnostic> {
     Some(problem.help("keep one version, and remove the lines that start with `<<<<<<<`, `=======` and `>>>>>>>`"))
 }
 
-/// What the line begins with where a conflict does.
+/// What a line of a conflict starts with.
 const MARK: &str = "<<<<<<< ";
 
 fn problem(source: &Source<'_>, table: &DeTable<'_>, error: &Error) -> Diagnostic {
@@ -59,14 +59,14 @@ fn problem(source: &Source<'_>, table: &DeTable<'_>, error: &Error) -> Diagnosti
         let message = "not valid TOML: `\\` in double quotes starts an escape, and this looks like a Windows path";
         return source.error(span, message).help("write the file's path on this machine, with `/`");
     }
-    // The first part says what is wrong, the rest what could stand there.
+    // The first part says what is wrong, the rest what was expected.
     let (wrong, expected) = error.message().split_once(", expected ").unwrap_or((error.message(), ""));
     let mut problem = source.error(span, format!("not valid TOML: {wrong}"));
     problem.label = (!expected.is_empty()).then(|| format!("expected {expected}"));
     problem.help("each line is `key = value` or `[table]`; see https://toml.io")
 }
 
-/// Whether the text in double quotes around `at` begins as `C:\` or `\\` does.
+/// Whether the text in double quotes around `at` starts like `C:\` or `\\`.
 fn is_windows_path(source: &Source<'_>, at: usize) -> bool {
     let line = source.text.get(..at).unwrap_or_default().rsplit('\n').next().unwrap_or_default();
     let Some((_, text)) = line.split_once('"') else { return false };

@@ -6,20 +6,21 @@ use std::path::Path;
 
 use crate::sys::regular;
 
-/// The largest definition read, bytes. A real one has a few hundred, with a
-/// chat template in it some ten thousand; to parse one takes 350 times its size.
+/// The largest definition that is read, bytes. A real one has a few hundred, or
+/// some ten thousand with a chat template; parsing takes 350 times its size in
+/// memory.
 pub(super) const LARGEST: u64 = 256 * 1024;
 
-/// Why a definition has no text: one sentence, and the fix.
+/// Why a definition has no text: what is wrong, and the fix.
 #[derive(Debug)]
 pub(super) struct TextProblem {
     pub message: String,
     pub help: &'static str,
 }
 
-/// Reads the file into `buffer`, which is reused from file to file. The
-/// metadata are those of the file that was read, even if its name has since
-/// been given to another; they come with the problem, too, if it was opened.
+/// Reads the file into `buffer`, which is reused from file to file. The metadata
+/// belong to the file that was read, even if its name now leads to another; a
+/// problem has them too, if the file was opened.
 pub(super) fn read_into<'b>(path: &Path, buffer: &'b mut Vec<u8>) -> (Option<Metadata>, Result<&'b str, TextProblem>) {
     buffer.clear();
     let (file, metadata) = match regular::open(path) {
@@ -52,7 +53,7 @@ pub(super) fn too_large() -> TextProblem {
     }
 }
 
-/// What to do about a directory in the place of a definition.
+/// The help for a directory in place of a definition.
 pub(super) const NOT_A_DIRECTORY: &str =
     "definitions are files; give the directory a name that does not end in `.toml`";
 

@@ -1,14 +1,14 @@
-//! Paths as people type them for a shell or for Windows: `~/a.gguf`,
-//! `$HOME/a.gguf`, `C:\models\a.gguf`. Here they would be odd names beside the
-//! definition, so whoever shows one shows it as it was typed, and says what to
-//! write instead.
+//! Paths typed for a shell or for Windows: `~/a.gguf`, `$HOME/a.gguf`,
+//! `C:\models\a.gguf`. Read literally, they would be odd names beside the
+//! definition, so messages show them as they were typed, and say what to write
+//! instead.
 
 use std::ops::Range;
 
-/// What makes a path one that nobody means as it stands.
+/// What makes a path one that nobody means literally.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Odd<'t> {
-    /// It begins with `~/`.
+    /// It starts with `~/`.
     Tilde {
         /// What follows.
         rest: &'t str,
@@ -20,12 +20,12 @@ pub(crate) enum Odd<'t> {
         /// The variable.
         name: &'t str,
     },
-    /// It is a path of Windows.
+    /// It is a Windows path.
     Windows,
 }
 
 impl<'t> Odd<'t> {
-    /// What is odd about the path `typed`.
+    /// Recognises what is odd about the path `typed`.
     pub fn of(typed: &'t str) -> Option<Self> {
         if let Some(rest) = typed.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/')) {
             return Some(Self::Tilde { rest });
@@ -56,7 +56,7 @@ impl<'t> Odd<'t> {
         }
     }
 
-    /// The path it probably means, if there is one.
+    /// The path that was probably meant, if there is one.
     pub fn expanded(self, typed: &str, home: Option<&str>) -> Option<String> {
         let home = home.filter(|home| home.starts_with('/')).map(|home| home.trim_end_matches('/'));
         match self {
@@ -73,7 +73,7 @@ pub(crate) fn home() -> Option<String> {
     std::env::var("HOME").ok().filter(|home| home.starts_with('/'))
 }
 
-/// Whether it has a drive, a server, or `\` alone between its parts.
+/// Whether it has a drive, a server, or only `\` between its parts.
 fn is_windows(typed: &str) -> bool {
     drive(typed).is_some() || (typed.contains('\\') && !typed.contains('/'))
 }
@@ -86,7 +86,7 @@ fn drive(typed: &str) -> Option<(char, &str)> {
     rest.starts_with(['\\', '/']).then_some((drive.to_ascii_lowercase(), rest))
 }
 
-/// Where WSL has a path of Windows.
+/// The path of a Windows path in WSL.
 fn in_wsl(typed: &str) -> Option<String> {
     let path = typed.replace('\\', "/");
     if let Some((drive, rest)) = drive(&path) {
@@ -95,12 +95,12 @@ fn in_wsl(typed: &str) -> Option<String> {
     let share = path.strip_prefix("//wsl$/").or_else(|| path.strip_prefix("//wsl.localhost/"));
     match share {
         Some(share) => share.split_once('/').map(|(_distribution, rest)| format!("/{rest}")),
-        // A path of some server, or one that only has other dashes.
+        // A path on a server, or one with other separators.
         None => (!path.starts_with("//")).then_some(path),
     }
 }
 
-/// The first `$NAME` or `${NAME}` that begins a part of the path, and its name.
+/// The first `$NAME` or `${NAME}` at the start of a part of the path, and its name.
 fn variable(typed: &str) -> Option<(Range<usize>, &str)> {
     typed.match_indices('$').filter(|(at, _)| *at == 0 || typed[..*at].ends_with('/')).find_map(|(at, _)| {
         let rest = &typed[at + 1..];

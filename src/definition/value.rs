@@ -1,4 +1,4 @@
-//! TOML values as what a key wants them to be, with errors that say what was
+//! Reads TOML values as the types that keys need, with errors that say what was
 //! expected and what was found.
 
 use std::ops::Range;
@@ -13,10 +13,11 @@ use super::suggest;
 use super::typed::{self, Odd};
 use crate::model::{Diagnostic, OptionSetting, Origin};
 
-/// More problems than this in one file are noise, and each takes time to find.
+/// The most problems reported for one file: more are noise, and each takes time to
+/// find.
 const MOST_PROBLEMS: usize = 50;
 
-/// A value and where it stands.
+/// A value, and where it was set.
 #[derive(Clone, Debug)]
 pub(crate) struct Stated<T> {
     pub value: T,
@@ -24,7 +25,7 @@ pub(crate) struct Stated<T> {
     pub span: Range<usize>,
 }
 
-/// One option a file states.
+/// One option that a file sets.
 #[derive(Clone, Debug)]
 pub(crate) struct Chosen {
     pub setting: OptionSetting,
@@ -43,7 +44,7 @@ pub(crate) struct Reader<'s, 't> {
     pub source: &'s Source<'t>,
     pub names: &'s mut Names,
     pub problems: Vec<Diagnostic>,
-    /// What only its llama-server, whose options are not known, can tell.
+    /// What only its llama-server can check, whose options are unknown.
     pub unchecked: Vec<Diagnostic>,
 }
 
@@ -52,8 +53,7 @@ impl<'s, 't> Reader<'s, 't> {
         Self { source, names, problems: Vec::new(), unchecked: Vec::new() }
     }
 
-    /// Whether the rest of the file is not worth reading: put right what has
-    /// been found, and read it again.
+    /// Whether to stop reading the file: fix these problems first.
     pub fn is_full(&self) -> bool {
         self.problems.len() >= MOST_PROBLEMS
     }
@@ -65,18 +65,18 @@ impl<'s, 't> Reader<'s, 't> {
         self.problems.push(problem);
     }
 
-    /// Whether the file cannot be used as it is.
+    /// Whether the file has errors, and so cannot be used.
     pub fn has_errors(&self) -> bool {
         self.problems.iter().any(Diagnostic::is_error)
     }
 
-    /// Warns of paths in `value` that are written for a shell or for Windows.
+    /// Warns of paths in `value` that were typed for a shell or for Windows.
     pub fn odd_paths(&mut self, value: &Value<'_>) {
         if let DeValue::Array(array) = value.get_ref() {
             return array.iter().for_each(|value| self.odd_paths(value));
         }
         let Some(text) = value.get_ref().as_str() else { return };
-        // Of `"C:\temp"` TOML makes a tab.
+        // TOML turns the `\t` of `"C:\temp"` into a tab.
         let escaped = text.contains(char::is_control).then(|| text.escape_default().to_string());
         let typed = escaped.as_deref().unwrap_or(text);
         if let Some(odd) = Odd::of(typed) {
@@ -86,14 +86,14 @@ impl<'s, 't> Reader<'s, 't> {
         }
     }
 
-    /// Notes that `key` holds another kind of value than it should.
+    /// Reports that `key` has a value of the wrong type.
     pub fn wrong_kind(&mut self, key: &str, value: &Value<'_>, expected: &str, help: impl Into<String>) {
         let found = kind(value.get_ref());
         let message = format!("`{key}`: expected {expected}, found {found}");
         self.problem(value.span(), message, &format!("expected {expected}"), help);
     }
 
-    /// A value that was found good.
+    /// A valid value.
     pub fn stated<T>(&self, value: T, span: Range<usize>) -> Stated<T> {
         Stated { value, origin: self.source.origin(&span), span }
     }
@@ -102,12 +102,12 @@ impl<'s, 't> Reader<'s, 't> {
         self.text(key, value, true)
     }
 
-    /// A text in the array that `key` holds.
+    /// A string in the array of `key`.
     pub fn element<'v>(&mut self, key: &str, value: &'v Value<'_>) -> Option<&'v str> {
         self.text(key, value, false)
     }
 
-    /// `is_whole`: the key holds it, and no array of the key.
+    /// `is_whole`: the value of the key itself, not an element of its array.
     fn text<'v>(&mut self, key: &str, value: &'v Value<'_>, is_whole: bool) -> Option<&'v str> {
         let text = value.get_ref().as_str();
         if text.is_none() {
@@ -121,7 +121,7 @@ impl<'s, 't> Reader<'s, 't> {
             };
             self.wrong_kind(key, value, "a string", help);
         }
-        // A NUL ends a C string: neither argv, environ nor a path can hold it.
+        // A NUL ends a C string: argv, the environment and paths cannot hold it.
         if text.is_some_and(|text| text.contains('\0')) {
             self.problem(value.span(), format!("`{key}` contains a NUL character"), "", "remove `\\u0000`");
             return None;
@@ -161,7 +161,7 @@ impl<'s, 't> Reader<'s, 't> {
     }
 }
 
-/// What a value is, with its article.
+/// The type of a value, with its article.
 pub(crate) fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",

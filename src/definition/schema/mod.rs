@@ -8,12 +8,11 @@
 //! ```
 //!
 //! Invariants:
-//! - What the loader takes satisfies the schema, so an editor never marks a
-//!   line that works. What no schema can say (which files there are, two
-//!   spellings of one option, a duration that is too long) it leaves to the
-//!   loader.
-//! - Same catalogue, same text. Patterns use what all regular expressions
-//!   know: no look-ahead.
+//! - The schema accepts everything the loader accepts, so an editor never marks a
+//! line that works. What no schema can express (whether a file exists, two
+//! spellings of one option, a duration that is too long) is left to the loader.
+//! - The same catalogue gives the same text. Patterns use only what every regular
+//! expression engine supports: no look-ahead.
 
 mod option;
 mod parameters;
@@ -91,7 +90,7 @@ fn of_key(key: Key, catalogue: &Catalogue) -> Value {
     }
 }
 
-/// A table that knows these keys and no other.
+/// A table with these keys and no others.
 fn object<'k>(keys: impl Iterator<Item = (&'k str, Value)>, description: &str) -> Value {
     let properties: Map<String, Value> = keys.map(|(key, value)| (key.to_owned(), value)).collect();
     json!({
@@ -102,7 +101,7 @@ fn object<'k>(keys: impl Iterator<Item = (&'k str, Value)>, description: &str) -
     })
 }
 
-/// A text; `pattern` may be empty: any text.
+/// A text; an empty `pattern` allows any text.
 fn text(description: &str, pattern: &str) -> Value {
     let mut schema = json!({ "description": description, "type": "string" });
     if !pattern.is_empty() {
@@ -111,7 +110,7 @@ fn text(description: &str, pattern: &str) -> Value {
     schema
 }
 
-/// One of these words, the first by default.
+/// One of these words; the first is the default.
 fn words<const N: usize>(description: &str, words: [&str; N]) -> Value {
     json!({ "description": description, "enum": words.as_slice(), "default": words.first() })
 }

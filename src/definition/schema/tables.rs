@@ -1,4 +1,4 @@
-//! The tables of a definition but for `[parameters]`.
+//! The tables of a definition, except `[parameters]`.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use super::{object, text, with_default, words};
 use crate::llama::catalogue::Catalogue;
 use crate::model::{OnFailure, ReadyPolicy, UpdatePolicy};
 
-/// `[env]`: any variable but those that have a place of their own.
+/// `[env]`: any variable, except those that have their own key.
 pub(super) fn env(catalogue: &Catalogue) -> Value {
     let (beginnings, names) = catalogue.owned_variables();
     json!({

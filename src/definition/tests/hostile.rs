@@ -49,7 +49,7 @@ const WORDS: &[&[u8]] = &[
     b"lora = [",
 ];
 
-/// Loads `models.d` again and again, and does with the result what a pass does.
+/// Loads `models.d` repeatedly, and uses the result as a pass would.
 struct Directory {
     dir: Dir,
     input: &'static str,

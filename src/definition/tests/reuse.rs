@@ -1,10 +1,10 @@
-//! A loader that has read the directory before gives what a new one would.
+//! A loader that has read the directory before returns what a new one would.
 
 use std::time::Duration;
 
 use super::*;
 
-/// A directory and a loader that knows it.
+/// A directory, and a loader that has read it.
 struct Scene {
     dir: Dir,
     loader: Loader,
@@ -19,8 +19,8 @@ impl Scene {
         Self { dir, loader, last }
     }
 
-    /// Loads again, which must give what a new loader gives; whether it is the
-    /// very same as before.
+    /// Loads again, which must give what a new loader gives; returns whether it is
+    /// the very same value as before.
     #[track_caller]
     fn is_same(&mut self) -> bool {
         self.is_same_with(&Pinned)

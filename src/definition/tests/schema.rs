@@ -1,4 +1,4 @@
-//! The schema against the loader: it refuses nothing that loads.
+//! The schema against the loader: the schema refuses nothing that loads.
 
 use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::{Value, json};
