@@ -18,7 +18,7 @@
 //!
 //! Invariants:
 //! - One load finds every problem of every file, each with its place, and writes
-//! nothing.
+//!   nothing.
 //! - A file with a problem gives no [`Definition`](crate::model::Definition),
 //!   only an [`Unresolved`](crate::model::Unresolved) that protects its model.
 //! - No secret's value is kept, and none reaches a diagnostic.

@@ -1,8 +1,8 @@
 //! The files of one directory in a commit.
 //!
-//! Nothing is checked out and nothing written. Git follows links as long as they
-//! stay in the commit, which must not name files of the host; one that is written
-//! with `./` it does not follow.
+//! Nothing is checked out or written. Git follows links as long as they stay in the
+//! commit, so that they cannot name files of the host; it does not follow a link
+//! written with `./`.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -18,25 +18,25 @@ use crate::sys::program::End;
 /// The largest file that is read, bytes; a definition may have 256 KiB.
 const LARGEST: u64 = 1 << 20;
 
-/// All files together, bytes: a commit names one content under any number of
-/// names, so only this bounds the memory they take.
+/// The most bytes of all files together: a commit can give one content any number
+/// of names, so only this limits the memory they take.
 const LARGEST_OF_ALL: u64 = 64 << 20;
 
 /// What a commit has under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// A file, or a link to one of the same commit: what is in it.
+    /// A file, or a link to one in the same commit: its content.
     File(Arc<[u8]>),
-    /// A file too large to be read, of so many bytes.
+    /// A file that is too large to be read: its size, bytes.
     TooLarge(u64),
-    /// A link that leads out of the commit, to nothing, or in a circle.
+    /// A link out of the commit, to nothing, or in a loop.
     LinkAway,
     /// A directory or a submodule, or a link to one.
     Directory,
 }
 
-/// What lies in `dir` of the work tree at `top` under names that are `wanted`,
-/// in `commit`.
+/// Reads what `dir` of the work tree at `top` has in `commit`, under the names that
+/// are `wanted`.
 pub(super) fn read(
     top: &Path,
     dir: &Path,
@@ -66,7 +66,7 @@ pub(super) fn read(
     Ok(names.iter().map(|name| (*name).to_owned()).zip(found.iter().map(entry)).collect())
 }
 
-/// What is under a name, links followed.
+/// What is under a name, with links followed.
 #[derive(Debug, PartialEq, Eq)]
 enum TreeEntry {
     Blob { object: String, size: u64 },
@@ -83,10 +83,10 @@ impl TreeEntry {
     }
 }
 
-/// What is under each of `names` in `tree`, in their order.
+/// Looks up each of `names` in `tree`, in order.
 fn find(top: &Path, tree: &str, names: &[&OsStr]) -> Result<Vec<TreeEntry>, GitError> {
     const COMMAND: &str = "cat-file";
-    // Git reads a name a line, so one with a line end in it cannot be asked for.
+    // Git reads one name per line, so it cannot be asked for a name with a newline.
     let can_be_asked = |name: &OsStr| !name.as_bytes().contains(&b'\n');
     let prefix = if tree.ends_with(':') { tree.to_owned() } else { format!("{tree}/") };
     let asked = names.iter().filter(|name| can_be_asked(name));
@@ -102,8 +102,8 @@ fn find(top: &Path, tree: &str, names: &[&OsStr]) -> Result<Vec<TreeEntry>, GitE
     names.iter().map(|name| if can_be_asked(name) { next() } else { Ok(TreeEntry::Nothing) }).collect()
 }
 
-/// `OBJECT TYPE SIZE`; or for a link that leads nowhere `WORD SIZE` and a line
-/// of so many bytes: git-cat-file(1). And what follows.
+/// Parses `OBJECT TYPE SIZE`, or for a dangling link `WORD SIZE` and a line of that
+/// many bytes (git-cat-file(1)); also returns the rest.
 fn parse_found(said: &[u8]) -> Option<(TreeEntry, &[u8])> {
     let (line, rest) = split_line(said)?;
     let words: Vec<&str> = std::str::from_utf8(line).ok()?.split(' ').collect();
@@ -125,10 +125,10 @@ fn split_line(said: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&said[..end], &said[end + 1..]))
 }
 
-/// The contents of `objects`, each with its size.
+/// Reads the contents of `objects`, each with its size.
 fn contents<'o>(top: &Path, objects: &BTreeMap<&'o str, u64>) -> Result<BTreeMap<&'o str, Arc<[u8]>>, GitError> {
     const COMMAND: &str = "cat-file";
-    // Beside each content: a line that names it, and a line end.
+    // Besides each content: a line that names it, and a newline.
     let most: u64 = objects.values().map(|size| size + 128).sum();
     let most = usize::try_from(most.min(LARGEST_OF_ALL)).unwrap_or(usize::MAX);
     let input: String = objects.keys().map(|object| format!("{object}\n")).collect();
@@ -142,7 +142,7 @@ fn contents<'o>(top: &Path, objects: &BTreeMap<&'o str, u64>) -> Result<BTreeMap
     read.collect()
 }
 
-/// `OBJECT blob SIZE<newline>CONTENT<newline>`, and what follows.
+/// Parses `OBJECT blob SIZE<newline>CONTENT<newline>`; also returns the rest.
 fn parse_content<'s>(said: &'s [u8], object: &str, size: u64) -> Option<(&'s [u8], &'s [u8])> {
     let rest = said.strip_prefix(format!("{object} blob {size}\n").as_bytes())?;
     let (content, rest) = rest.split_at_checked(usize::try_from(size).ok()?)?;
@@ -214,7 +214,7 @@ mod tests {
         let of = |names: &[&str]| names.iter().map(|name| found[*name].clone()).collect::<Vec<_>>();
         assert_eq!(of(&["a.toml", "beside.toml", "twice.toml"]), [one.clone(), one.clone(), one]);
         assert_eq!(of(&["shared.toml"]), [Entry::File(b"b = 2\n"[..].into())]);
-        // Git takes `.` for a name: git 2.47, tree-walk.c.
+        // Git treats `.` as a name: git 2.47, tree-walk.c.
         let away = ["dot.toml", "host.toml", "out.toml", "gone.toml", "circle.toml", "through.toml", "a\nb.toml"];
         assert_eq!(of(&away), vec![Entry::LinkAway; away.len()]);
         assert_eq!(of(&["dir.toml", "sub.toml"]), [Entry::Directory, Entry::Directory]);

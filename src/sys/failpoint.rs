@@ -1,18 +1,18 @@
-//! Places at which herdsman can be told to die, so that a test can see what a
-//! death there leaves behind (`tests/crash_points/`).
+//! Points at which herdsman can be made to die, so that a test sees what a death
+//! there leaves behind (`tests/crash_points/`).
 //!
 //! In a debug build, and only there:
 //!
 //! | variable | effect |
 //! |---|---|
-//! | `HERDSMAN_FAILPOINT_LOG=FILE` | appends the name of each point to FILE, a line each, when it is reached |
-//! | `HERDSMAN_FAILPOINT=POINT:N` | SIGKILL to itself when POINT is reached for the N-th time, counted from 1 |
+//! | `HERDSMAN_FAILPOINT_LOG=FILE` | appends the name of each point that is reached to FILE, one per line |
+//! | `HERDSMAN_FAILPOINT=POINT:N` | kills herdsman with SIGKILL when it reaches POINT for the N-th time, counted from 1 |
 //!
 //! In a release build every call is empty. No server inherits either variable.
-//! What holds:
-//! - Each effect on the world outside has a point before and one after it; that
-//!   after one may be that before the next.
-//! - The set is closed: the test fails while a point of it was never died at.
+//! Rules:
+//! - Every effect on the outside world has a point before and one after it; the one
+//!   after may be the one before the next effect.
+//! - The set is closed: a test fails if herdsman was never killed at a point of it.
 
 macro_rules! points {
     ($($(#[doc = $doc:literal])+ $point:ident,)+) => {
@@ -24,7 +24,7 @@ macro_rules! points {
             /// Every one of them.
             pub const ALL: &[Self] = &[$(Self::$point,)+];
 
-            /// Its name, as it is logged.
+            /// Its name in the log.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$point => stringify!($point),)+ }
@@ -146,9 +146,9 @@ points! {
     RotateShifted,
     /// A rotated log too many is deleted.
     RotateDropped,
-    /// Somebody is about to be told.
+    /// A notification is about to be sent.
     TellBegin,
-    /// They were told; not recorded.
+    /// It was sent; not recorded.
     TellEnd,
 }
 
@@ -196,7 +196,7 @@ mod switched {
         die_at: Option<Fuse>,
     }
 
-    /// A point, and how often it has yet to be reached.
+    /// A point, and how many more times it must be reached.
     struct Fuse {
         point: String,
         left: u64,
@@ -213,7 +213,7 @@ mod switched {
         }
     }
 
-    /// One lock for all threads: the log is in the order of the numbers.
+    /// One lock for all threads: the log is in the order of the counts.
     static SWITCH: LazyLock<Mutex<Switch>> = LazyLock::new(|| {
         let open = |path| OpenOptions::new().append(true).create(true).open(path);
         let log = std::env::var_os("HERDSMAN_FAILPOINT_LOG").map(|path| open(path).unwrap_or_else(refuse));
@@ -221,20 +221,20 @@ mod switched {
         Mutex::new(Switch { log, die_at })
     });
 
-    /// Ends herdsman: a test that kills nothing would pass.
+    /// Exits herdsman, because a test that kills nothing would pass.
     fn refuse<T>(why: impl std::fmt::Display) -> T {
         eprintln!("HERDSMAN_FAILPOINT or HERDSMAN_FAILPOINT_LOG: {why}");
         std::process::exit(64)
     }
 
-    /// A point is reached: dies here, if told so.
+    /// Marks that a point is reached; dies here if told to.
     pub fn reach(point: Point) {
         if ahead(point).dies {
             kill(Some(getpid()));
         }
     }
 
-    /// A point is about to be reached in a child that cannot log it itself.
+    /// Announces a point that a child will reach, which cannot log it itself.
     #[must_use]
     pub fn ahead(point: Point) -> Ahead {
         let mut switch = SWITCH.lock().unwrap_or_else(PoisonError::into_inner);
@@ -248,15 +248,15 @@ mod switched {
         Ahead { dies: fuse.left == 0 }
     }
 
-    /// Whether herdsman dies at the point to come.
+    /// Whether herdsman dies at the announced point.
     #[derive(Clone, Copy, Debug)]
     pub struct Ahead {
         dies: bool,
     }
 
     impl Ahead {
-        /// The point is reached in a child of herdsman: herdsman dies, the child
-        /// goes on. Async-signal-safe.
+        /// Marks that the point is reached in a child of herdsman: herdsman dies,
+        /// the child goes on. Async-signal-safe.
         pub fn reached_in_child(self) {
             if self.dies {
                 kill(getppid());
@@ -264,7 +264,7 @@ mod switched {
         }
     }
 
-    /// SIGKILL: nothing runs after it, no destructor, no handler.
+    /// SIGKILL: no destructor or handler runs after it.
     fn kill(process: Option<Pid>) {
         if let Some(pid) = process
             && kill_process(pid, Signal::KILL).is_err()

@@ -1,9 +1,9 @@
-//! Whether others can change what herdsman goes by.
+//! Whether others can change what herdsman relies on.
 //!
-//! As root herdsman runs what definitions, records and llama-servers say. Who
-//! can write to one of those, or to a directory on the way there, could run
-//! anything as root: so root refuses them. A directory such as `/tmp`, where
-//! nobody can rename what belongs to another (sticky), may be on the way.
+//! As root, herdsman runs what definitions, records and llama-servers say. Someone
+//! who can write to one of those, or to a directory on the way there, could run
+//! anything as root, so root refuses them. The way may lead through a directory
+//! such as `/tmp`, where nobody can rename what belongs to others (sticky).
 
 use std::fs;
 use std::io;
@@ -17,9 +17,9 @@ use crate::sys::links;
 #[derive(Debug, thiserror::Error)]
 #[error("{}", self.told())]
 pub struct Untrusted {
-    /// What was asked for.
+    /// The path that was checked.
     path: PathBuf,
-    /// What on the way there others can change; the same where it is that.
+    /// The path that others can change: the same one, or one on the way there.
     place: PathBuf,
     how: How,
 }
@@ -33,10 +33,10 @@ enum How {
     Owner(u32),
 }
 
-/// In a directory's mode: nobody can replace there what belongs to another.
+/// In a directory's mode: nobody can replace other people's files there.
 const STICKY: u32 = 0o1000;
 
-/// What to do with something in a directory that is for everybody.
+/// The fix for something in a directory that everybody can write to.
 const ELSEWHERE: &str = "move it to a directory that only root can write to";
 
 impl Untrusted {
@@ -46,7 +46,8 @@ impl Untrusted {
         let leads = if *place == self.path { String::new() } else { format!(", on the way to {path},") };
         let (what, fix) = match how {
             How::Mode(mode) => {
-                // Such as `/tmp`: everybody's on purpose, and closed it breaks the host.
+                // For example `/tmp`, which everybody can write to on purpose:
+                // closing it breaks the host.
                 let is_shared = mode & STICKY != 0;
                 let fix = if is_shared { ELSEWHERE.to_owned() } else { format!("`chmod go-w {shown}`") };
                 (format!("can be written by others (mode {mode:04o})"), fix)
@@ -58,9 +59,9 @@ impl Untrusted {
     }
 }
 
-/// Refuses `path`, absolute, if this is root and others can change it, or what
-/// the way there leads through. Users in `owners` are trusted like root. What
-/// is not there cannot be changed: whoever needs it says that it is missing.
+/// As root, refuses `path` (absolute) if others can change it or anything on the
+/// way there. Users in `owners` are trusted like root. A missing file cannot be
+/// changed; the caller that needs it reports that it is missing.
 ///
 /// # Errors
 /// [`Untrusted`] names the first place that others can change.
@@ -71,7 +72,7 @@ pub fn require(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
     let followed = links::follow(path, |place, metadata, is_last| {
         let Some(metadata) = metadata else { return Err(Stop::Nothing) };
         let access = Access::of(metadata);
-        // Nobody writes to a link; who owns it can put another in its place.
+        // Nobody writes to a link, but its owner can replace it.
         let written = access.written_by_others().filter(|_| !metadata.is_symlink());
         let safe_on_the_way = access.is_sticky() && !is_last;
         match access.foreign(owners).or(written.filter(|_| !safe_on_the_way)) {
@@ -85,11 +86,11 @@ pub fn require(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
     }
 }
 
-/// What ends the way.
+/// What ends the walk.
 enum Stop {
     /// Others can change this.
     Untrusted(Untrusted),
-    /// There is nothing, or nothing that can be opened either.
+    /// There is nothing, or nothing that can be opened.
     Nothing,
 }
 
@@ -99,21 +100,21 @@ impl From<io::Error> for Stop {
     }
 }
 
-/// Refuses, as [`require`] does, the directory that the file at `path` really
-/// lies in.
+/// Refuses, as [`require`] does, the directory that really contains the file at
+/// `path`.
 ///
 /// # Errors
 /// [`Untrusted`] names the first place that others can change.
 pub fn require_directory_of(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
     let directory = |path: &Path| path.parent().unwrap_or(Path::new("/")).to_owned();
     require(&directory(path), owners)?;
-    // Where it cannot be followed it cannot be opened either.
+    // If it cannot be followed, it cannot be opened either.
     let real = links::real(path).unwrap_or_else(|_| path.to_owned());
     require(&directory(&real), owners)
 }
 
-/// Refuses the file at `path`, absolute, in which the host's owner decides
-/// something: for root as [`require`] does, for others if every user can write it.
+/// Refuses a file (absolute `path`) in which the host's owner decides something:
+/// for root as [`require`] does, for others if every user can write to it.
 ///
 /// # Errors
 /// [`Untrusted`].
@@ -126,23 +127,23 @@ pub fn require_file(path: &Path) -> Result<(), Untrusted> {
     if mode & 0o002 == 0 { Ok(()) } else { Err(untrusted()) }
 }
 
-/// Whether this is root, and so would run what others write with more rights
-/// than theirs. Root of a user namespace that knows no other user (`unshare
-/// --map-root-user`) has the rights of whoever made it, and is not.
+/// Whether this is root, and so would run other people's files with more rights
+/// than theirs. Root of a user namespace that has no other user (`unshare
+/// --map-root-user`) has only the rights of its creator, and does not count.
 fn is_root() -> bool {
     static IS_ROOT: LazyLock<bool> = LazyLock::new(|| rustix::process::geteuid().is_root() && !is_alone(&UID_MAP));
     *IS_ROOT
 }
 
-/// `FIRST FIRST-OUTSIDE COUNT` of each range of users that this namespace knows;
-/// herdsman neither leaves it nor becomes another user.
+/// `FIRST FIRST-OUTSIDE COUNT` of each range of users of this namespace; herdsman
+/// neither leaves it nor changes its user.
 static UID_MAP: LazyLock<String> = LazyLock::new(|| fs::read_to_string("/proc/self/uid_map").unwrap_or_default());
 
 fn is_alone(map: &str) -> bool {
     map.split_whitespace().skip(2).step_by(3).eq(["1"])
 }
 
-/// Who can write to a file or directory, as far as its metadata tell.
+/// Who can write to a file or directory, according to its metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Access {
     uid: u32,

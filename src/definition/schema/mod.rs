@@ -9,10 +9,10 @@
 //!
 //! Invariants:
 //! - The schema accepts everything the loader accepts, so an editor never marks a
-//! line that works. What no schema can express (whether a file exists, two
-//! spellings of one option, a duration that is too long) is left to the loader.
+//!   line that works. What no schema can express (whether a file exists, two
+//!   spellings of one option, a duration that is too long) is left to the loader.
 //! - The same catalogue gives the same text. Patterns use only what every regular
-//! expression engine supports: no look-ahead.
+//!   expression engine supports: no look-ahead.
 
 mod option;
 mod parameters;

@@ -1,11 +1,11 @@
 //! Numbers as llama-server reads them: strictly, and each in one spelling.
 //!
 //! llama-server reads with `stoi` and `stof`, which stop at the first character
-//! they do not know: `512x` is 512. Nothing here is as lenient.
+//! that they do not understand: `512x` is 512. This module is stricter.
 
 use toml::de::DeValue;
 
-/// The whole number a TOML integer, or a string that is nothing else, stands for.
+/// Reads a whole number from a TOML integer, or from a string that is exactly one.
 pub(super) fn integer(value: &DeValue<'_>) -> Option<i64> {
     match value {
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok(),
@@ -14,22 +14,23 @@ pub(super) fn integer(value: &DeValue<'_>) -> Option<i64> {
     }
 }
 
-/// The finite number a TOML number, or a string that is nothing else, stands
-/// for, if a 32-bit float can hold it.
+/// Reads a finite number from a TOML number, or from a string that is exactly one,
+/// if a 32-bit float can hold it.
 pub(super) fn float(value: &DeValue<'_>) -> Option<f64> {
     let number: f64 = match value {
-        // Through text: the nearest f64 is what llama-server gets to read.
+        // Through text, because llama-server reads the nearest f64.
         DeValue::Integer(_) => integer(value)?.to_string().parse().ok()?,
         DeValue::Float(number) => number.as_str().parse().ok()?,
         DeValue::String(text) => text.parse().ok()?,
         _ => return None,
     };
-    // `stof` refuses what is too small as it refuses what is too large.
+    // `stof` refuses numbers that are too small as well as too large.
     let holds = number == 0.0 || number.abs() >= f64::from(f32::MIN_POSITIVE);
     (holds && number.abs() <= f64::from(f32::MAX)).then_some(number)
 }
 
-/// The one spelling of a number: `0.70`, `7e-1` and `.7` are `0.7`; `1.0` is `1`.
+/// Formats a number in its one spelling: `0.70`, `7e-1` and `.7` are `0.7`; `1.0`
+/// is `1`.
 pub(super) fn float_text(number: f64) -> String {
     // Rust prints the shortest digits that read back the same, never an exponent.
     if number == 0.0 { "0".to_owned() } else { number.to_string() }

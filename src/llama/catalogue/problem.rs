@@ -3,7 +3,7 @@
 /// Why a value does not fit its option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValueProblem {
-    /// One sentence: what is wrong.
+    /// What is wrong, in one sentence.
     pub message: String,
     /// A few words under the caret.
     pub label: Option<String>,

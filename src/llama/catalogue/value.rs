@@ -1,5 +1,5 @@
-//! A TOML value becomes an option's setting: checked, in its one spelling, and
-//! as words of the command line.
+//! Converts a TOML value to an option's setting: checked, normalised, and as words
+//! of the command line.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use super::types::Range;
 use super::{path, suggest};
 use crate::model::{OptionSetting, OptionValue};
 
-/// An option with a value that llama-server reads as it is meant.
+/// An option with a value that llama-server reads as intended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
-    /// What is hashed, and what goes to the command line.
+    /// The part that is hashed and goes to the command line.
     pub setting: OptionSetting,
-    /// The value, typed: what the row's `parameters` column holds.
+    /// The typed value, for the row's `parameters` column.
     pub json: Value,
     /// The files llama-server will read for it, absolute.
     pub files: Vec<Arc<str>>,
@@ -28,7 +28,7 @@ pub struct Setting {
 
 /// One element of a value.
 struct Element {
-    /// Its one spelling.
+    /// Its normalised spelling.
     text: Arc<str>,
     /// The same, typed.
     json: Value,
@@ -42,9 +42,8 @@ impl Element {
 }
 
 impl OptionSpec {
-    /// The setting a definition's `value` makes. `negated`: the key was its
-    /// negation. `resolve` turns a path written in the definition into an
-    /// absolute one.
+    /// Returns the setting for a definition's `value`. `negated`: the key was the
+    /// option's negation. `resolve` makes a path from the definition absolute.
     ///
     /// # Errors
     /// llama-server would refuse the value, or read something else from it.
@@ -92,7 +91,7 @@ impl OptionSpec {
         Ok(Setting { setting, json: Value::Bool(on), files: Vec::new(), weights: false })
     }
 
-    /// The words of the command line for normalised values.
+    /// Returns the command-line words for normalised values.
     fn args(&self, elements: &[Element]) -> Vec<Arc<str>> {
         let argument = Arc::clone(&self.argument);
         let texts = elements.iter().map(|element| &element.text);
@@ -106,8 +105,8 @@ impl OptionSpec {
         }
     }
 
-    /// The elements of a value, each normalised: of an array, or of a text that
-    /// llama-server would split.
+    /// Returns the elements of a value, each normalised: of an array, or of a text
+    /// that llama-server would split.
     fn elements(&self, value: &DeValue<'_>) -> Result<Vec<Element>, ValueProblem> {
         let key = &self.key;
         match (value, self.list) {
@@ -149,12 +148,13 @@ impl OptionSpec {
         }
     }
 
-    /// Whether elements are more than text, so that blanks around them mean nothing.
+    /// Whether elements are more than text, so that blanks around them do not
+    /// matter.
     fn is_typed(&self) -> bool {
         !self.choices.is_empty() || matches!(self.kind, ValueKind::Integer(_) | ValueKind::Float(_))
     }
 
-    /// One value that is no array, checked and normalised.
+    /// Checks and normalises one value that is not an array.
     fn element(&self, value: &DeValue<'_>) -> Result<Element, ValueProblem> {
         if let DeValue::String(text) = value
             && text.contains('\0')
@@ -260,7 +260,7 @@ impl OptionSpec {
         }
     }
 
-    /// The value has another type.
+    /// Reports a value of the wrong type.
     fn wrong(&self, expected: &str, value: &DeValue<'_>) -> ValueProblem {
         let found = match value {
             DeValue::Boolean(on) => format!("`{on}`"),
@@ -274,7 +274,7 @@ impl OptionSpec {
         ValueProblem::new(format!("`{}` takes {expected}, not {found}", self.key)).label(format!("expected {expected}"))
     }
 
-    /// A number was needed. Text shows as it is: `512x`.
+    /// Reports something other than a number. Text is shown as it is: `512x`.
     fn not_a_number(&self, expected: &str, value: &DeValue<'_>) -> ValueProblem {
         let words: Vec<_> = self.words.iter().map(|word| format!("`\"{word}\"`")).collect();
         let expected = [expected.to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" or ");
@@ -306,7 +306,8 @@ impl OptionSpec {
     }
 }
 
-/// A TOML value as JSON; `None` if it holds a number JSON cannot.
+/// Converts a TOML value to JSON; `None` if it contains a number that JSON cannot
+/// express.
 fn to_json(value: &DeValue<'_>) -> Option<Value> {
     Some(match value {
         DeValue::String(text) => Value::from(text.as_ref()),

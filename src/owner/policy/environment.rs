@@ -1,8 +1,8 @@
 //! What the variables of `[env]` can do to the host.
 //!
-//! Under a policy a variable is allowed if it is known to be harmless or the
-//! policy names it. One that is known to do harm must be named exactly: a
-//! pattern such as `GGML_*` was hardly meant to allow it.
+//! Under a policy, a variable is allowed if it is known to be harmless or if the
+//! policy names it. A variable that is known to do harm must be named exactly: a
+//! pattern such as `GGML_*` was hardly meant to include it.
 
 /// Variables that choose devices, threads and waiting, and nothing else.
 const HARMLESS: [&str; 20] = [
@@ -97,7 +97,7 @@ pub(super) fn is_harmless(name: &str) -> bool {
     HARMLESS.iter().any(|pattern| fits(pattern, name))
 }
 
-/// What harm the variable is known to do.
+/// The harm that the variable is known to do.
 pub(super) fn harm(name: &str) -> Option<&'static str> {
     HARMFUL.iter().find(|(pattern, _)| fits(pattern, name)).map(|(_, why)| *why)
 }

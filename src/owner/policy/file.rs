@@ -1,5 +1,5 @@
-//! The policy's file: keys and values, with a diagnostic for whatever is wrong,
-//! as definitions have.
+//! The policy's file: keys and values, with a diagnostic for every problem, as for
+//! definitions.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use crate::owner::host_file;
 /// A key of the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
-    /// Directories that weights may lie in.
+    /// Directories that weights may be in.
     ModelRoots,
-    /// Directories that other files to be read may lie in.
+    /// Directories that other input files may be in.
     FileRoots,
-    /// Directories that may be written to, by options that the policy allows.
+    /// Directories that options allowed by the policy may write to.
     WriteRoots,
-    /// Directories that unix sockets may lie in.
+    /// Directories that unix sockets may be in.
     SocketRoots,
-    /// Directories that files of secrets may lie in.
+    /// Directories that secret files may be in.
     SecretRoots,
     /// llama-servers that definitions may name, and directories of them.
     Binaries,
@@ -34,15 +34,15 @@ pub enum Key {
     MaxModels,
     /// Where llama-server may download from.
     Downloads,
-    /// Options allowed although they can do harm, or are not known.
+    /// Options allowed although they can do harm or are unknown.
     AllowOptions,
-    /// Options denied besides those.
+    /// Options denied in addition.
     DenyOptions,
     /// Variables that `[env]` may set.
     AllowEnv,
     /// Variables that `[env]` may not set.
     DenyEnv,
-    /// Variables of herdsman's own that `[secrets]` may name.
+    /// Variables in herdsman's environment that `[secrets]` may name.
     SecretEnv,
     /// Users besides root who may own the definitions.
     Owners,
@@ -69,7 +69,7 @@ impl Key {
         Self::Owners,
     ];
 
-    /// As it is written.
+    /// As files spell it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -93,7 +93,7 @@ impl Key {
     }
 }
 
-/// Reads the policy in `text`; `file` is its path, absolute.
+/// Parses the policy in `text`; `file` is its path, absolute.
 ///
 /// # Errors
 /// Everything that is wrong with it.
@@ -179,7 +179,8 @@ fn download(text: &str) -> Result<Pattern, Wrong> {
     if text == "*" || ["hf:", "docker:"].into_iter().any(begins) {
         return Ok(Pattern::new(text));
     }
-    // The host ends at a `/`: `https://good*` would also be https://good.evil.org/.
+    // The host must end at a `/`: `https://good*` would also match
+    // https://good.evil.org/.
     let is_url = text
         .strip_prefix("https://")
         .or_else(|| text.strip_prefix("http://"))
@@ -194,7 +195,7 @@ fn download(text: &str) -> Result<Pattern, Wrong> {
 fn allowed_option(text: &str) -> Result<String, Wrong> {
     match Catalogue::embedded().canonical(text) {
         Some(key) => Ok(key.to_owned()),
-        // Of a newer llama-server: allowed is what is named, and nothing else.
+        // From a newer llama-server: exactly the named options are allowed.
         None => option_name(text),
     }
 }

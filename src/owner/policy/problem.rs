@@ -1,4 +1,4 @@
-//! What a policy refuses, in words.
+//! The policy's refusals, in words.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ pub struct Breach {
     /// The field that asks for it, as [`crate::model::Definition::origin`]
     /// takes it.
     pub(super) field: String,
-    /// What stands there in the definition, to point at; empty: the line.
+    /// What to point at in the definition; empty: the whole line.
     pub(super) needle: String,
     /// What is wrong.
     pub(super) problem: Problem,
@@ -25,15 +25,15 @@ pub(super) enum Problem {
     Harmful { option: String, why: &'static str },
     /// An option that the policy denies by name.
     DeniedOption { option: String },
-    /// An option nobody has looked at.
+    /// An option that nobody has reviewed.
     UnknownOption { option: String },
     /// A path that leads out of the directories of `key`.
     Outside { what: String, path: PathBuf, real: PathBuf, key: Key },
     /// A path that cannot be followed.
     Unresolved { what: String, path: PathBuf, cause: String, key: Key },
-    /// A path through `place`, where each process finds something else.
+    /// A path through `place`, which is different for each process.
     OfAProcess { what: String, path: PathBuf, place: PathBuf, key: Key },
-    /// The name of a file in a download that is none.
+    /// A file name in a download that is not a plain name.
     NotAName { option: String, text: String },
     /// A place to download from.
     Download { source: String },
@@ -49,12 +49,12 @@ pub(super) enum Problem {
     UnknownVariable { name: String },
     /// A secret taken from a variable.
     SecretVariable { secret: String, name: String },
-    /// More models than there may be.
+    /// More models than the policy allows.
     TooMany { models: usize, most: usize },
 }
 
 impl Problem {
-    /// The key of the policy that decides it.
+    /// Returns the key of the policy that decides it.
     pub const fn key(&self) -> Key {
         match self {
             Self::Harmful { .. } | Self::UnknownOption { .. } => Key::AllowOptions,
@@ -126,7 +126,7 @@ impl Policy {
         }
     }
 
-    /// What is allowed where nothing is stated.
+    /// What is allowed if the key is not set.
     fn unstated(&self, problem: &Problem) -> Option<String> {
         match problem {
             Problem::Host { .. } => Some("only loopback addresses are allowed".to_owned()),
@@ -138,8 +138,7 @@ impl Policy {
         }
     }
 
-    /// What is stated to be allowed in place of what is refused, where that is
-    /// a short list.
+    /// What the key allows instead, if that is a short list.
     fn stated(&self, problem: &Problem) -> Option<String> {
         let joined = |items: Vec<String>| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
         let shown = |patterns: &[super::Pattern]| joined(patterns.iter().map(ToString::to_string).collect());
@@ -162,7 +161,7 @@ impl Policy {
         }
     }
 
-    /// What to do about it: who can, and where.
+    /// What to do about it, and who can.
     pub(super) fn help(&self, problem: &Problem) -> String {
         let fix = match problem {
             Problem::OfAProcess { .. } => return self.rule(problem),

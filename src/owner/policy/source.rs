@@ -1,5 +1,5 @@
-//! Where the policy is. It is read before every pass, so an edit counts from
-//! the next one on; what has not changed is not parsed again.
+//! Where the policy is. It is read before every pass, so an edit takes effect with
+//! the next one; an unchanged file is not parsed again.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,25 +11,25 @@ use crate::model::Diagnostic;
 use crate::owner::host_file::{self, HostFileError};
 use crate::sys::trust::Untrusted;
 
-/// Where it is if nothing else is said.
+/// Where it is by default.
 const DEFAULT: &str = "/etc/herdsman/policy.toml";
 
-/// Why there is no telling what is allowed: nothing may be done.
+/// Why herdsman does not know what is allowed, and so must do nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
-    /// The file that was named is not there.
+    /// The named file does not exist.
     #[error("the policy {} does not exist; create it, or set another with --policy or HERDSMAN_POLICY", .0.display())]
     Missing(PathBuf),
-    /// It cannot be read, or says what it cannot mean.
+    /// It cannot be read or is invalid.
     #[error("{}", invalid(.0))]
     Invalid(Vec<Diagnostic>),
-    /// Others could have written it.
+    /// Others can write to it.
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
 }
 
 impl PolicyError {
-    /// What is wrong with the file, each at its place.
+    /// The problems of the file, each at its place.
     #[must_use]
     pub fn diagnostics(&self) -> &[Diagnostic] {
         match self {
@@ -56,25 +56,25 @@ fn invalid(problems: &[Diagnostic]) -> String {
 #[derive(Debug)]
 pub struct PolicySource {
     path: PathBuf,
-    /// It was named, so it must be there.
+    /// It was named explicitly, so it must exist.
     named: bool,
-    /// What was read last, and from what.
+    /// The last policy read, and its text.
     last: Option<(String, Arc<Policy>)>,
 }
 
 impl PolicySource {
-    /// The policy at `named`, which must be there; `None`: at the default
-    /// place, if there is one. `cwd` is what a relative path is relative to.
+    /// Returns the policy at `named`, which must exist; `None`: at the default
+    /// place, if it exists. Relative paths start at `cwd`.
     #[must_use]
     pub fn new(named: Option<&Path>, cwd: &Path) -> Self {
         let path = definition::absolute(cwd, named.unwrap_or(Path::new(DEFAULT)));
         Self { path, named: named.is_some(), last: None }
     }
 
-    /// The policy as it is now; `None`: there is none.
+    /// Reads the current policy; `None`: there is none.
     ///
     /// # Errors
-    /// [`PolicyError`]: whether there is one, or what it says, is not known.
+    /// [`PolicyError`]: herdsman does not know what the policy is.
     pub fn current(&mut self) -> Result<Option<Arc<Policy>>, PolicyError> {
         let text = match host_file::read(&self.path) {
             Ok(text) => text,

@@ -59,7 +59,7 @@ impl Site {
             .unwrap_or_else(|problems| panic!("{}", render(&problems, false)))
     }
 
-    /// What is left of the definitions, and what is said.
+    /// What is left of the definitions, and the diagnostics.
     fn enforced(&self, policy: &str) -> (usize, String) {
         let mut desired = self.load();
         assert_eq!(desired.diagnostics, [], "wrong without a policy");
@@ -91,7 +91,7 @@ fn reports_all_problems_of_a_policy_at_once() {
          deny_options = [\"tolls\"]\nallow_env = [\"A=B\"]\nowners = [\"root\"]\n"
     ));
     insta::assert_snapshot!(problems("model_roots = [\n"));
-    // What is put right as the help says is right.
+    // Following the help fixes it.
     let said = problems("hosts = [1]\n");
     assert!(said.contains("= help: put it in quotes: `\"1\"`\n"), "{said}");
 }
@@ -260,7 +260,7 @@ fn a_policy_that_was_named_must_be_there() {
     let path = dir.path().join("policy.toml");
     let current = |path: &Path| PolicySource::new(Some(path), dir.path()).current();
     assert!(matches!(current(&path), Err(PolicyError::Missing(_))));
-    // A link to nothing was meant to be a policy.
+    // A dangling link was meant to be a policy.
     symlink("nowhere", &path).unwrap();
     assert!(matches!(current(&path), Err(PolicyError::Invalid(_))));
     fs::remove_file(&path).unwrap();

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-/// A settings file, and whether somebody named it.
+/// A settings file, and whether it was named explicitly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Located {
-    /// By `--settings` or `HERDSMAN_SETTINGS`: it must be there.
+    /// Set by `--settings` or `HERDSMAN_SETTINGS`: it must exist.
     Stated(PathBuf),
     /// At the usual place: it may be missing.
     Usual(PathBuf),
@@ -19,14 +19,14 @@ impl Located {
         path
     }
 
-    /// Whether somebody named it.
+    /// Whether it was named explicitly.
     #[must_use]
     pub const fn is_stated(&self) -> bool {
         matches!(self, Self::Stated(_))
     }
 }
 
-/// The stated file; else `/etc/herdsman/herdsman.toml` for root, and
+/// The given file, or else `/etc/herdsman/herdsman.toml` for root, and
 /// `$XDG_CONFIG_HOME/herdsman/herdsman.toml` (`~/.config`) for everybody else.
 #[must_use]
 pub fn locate(stated: Option<&Path>) -> Located {

@@ -1,4 +1,4 @@
-//! `[notify]`: whom to tell, and of what.
+//! `[notify]`: whom to notify, and about what.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,40 +12,39 @@ use crate::definition::{SecretError, draft, read_secret};
 use crate::model::{ModelName, NewsKind, SecretSource};
 use crate::owner::host_file::unknown;
 
-/// How long a command or a receiver may take, unless said otherwise.
+/// How long a command or a receiver may take by default.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longer than this nobody waits for a receiver.
+/// The longest timeout allowed.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(300);
 
 pub(super) const KEYS: [&str; 6] = ["command", "webhook", "headers", "timeout", "events", "models"];
 
-/// Whom to tell, and of what: a command, a webhook, or both.
+/// Whom to notify, and about what: a command, a webhook, or both.
 #[derive(Clone, Debug)]
 pub struct Notify {
     /// A program and its arguments; no shell.
     pub command: Option<Vec<String>>,
-    /// An address to POST to.
+    /// A URL to POST to.
     pub webhook: Option<Webhook>,
     /// How long one try may take.
     pub timeout: Duration,
-    /// What is told.
+    /// The events to report.
     pub events: BTreeSet<NewsKind>,
-    /// Of which models; `None`: of all.
+    /// The models to report on; `None`: all.
     pub models: Option<BTreeSet<ModelName>>,
 }
 
 /// Where and how to POST.
 #[derive(Clone, Debug)]
 pub struct Webhook {
-    /// The address.
+    /// The URL.
     pub url: Text,
     /// Headers besides those that herdsman sets.
     pub headers: Vec<(HeaderName, Text)>,
 }
 
-/// A text that is given, or lies elsewhere; never shown, as either may be a
-/// secret.
+/// A text, or where to read it; never shown, because either may be a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Text {
     /// In the settings themselves.
@@ -55,7 +54,7 @@ pub enum Text {
 }
 
 impl Text {
-    /// The text, read now.
+    /// Returns the text, read now.
     ///
     /// # Errors
     /// Its file or variable cannot be read.
@@ -121,7 +120,7 @@ pub(super) fn read(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -
     Some(notify)
 }
 
-/// The texts of an array that must not be empty.
+/// Returns the strings of an array that must not be empty.
 fn texts<'v>(
     reader: &mut Reader<'_, '_>,
     key: &str,
@@ -156,7 +155,7 @@ fn command(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Vec<String>
     Some(words.into_iter().map(|(word, _)| word.to_owned()).collect())
 }
 
-/// A text, or `{ file = … }` or `{ env = … }`.
+/// Reads a text, or `{ file = … }` or `{ env = … }`.
 fn text(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>, base: &str) -> Option<Text> {
     match value.get_ref() {
         DeValue::Table(_) => draft::secret(reader, key, value, base).map(|stated| Text::Secret(stated.value)),
@@ -174,8 +173,8 @@ fn webhook(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -> Option
     Some(text)
 }
 
-/// Reads an address to POST to. What is wrong with it is said without it: it
-/// may hold a secret.
+/// Parses a URL to POST to. Messages never contain it, because it may hold a
+/// secret.
 pub(crate) fn address(text: &str) -> Result<reqwest::Url, String> {
     let url = reqwest::Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
     match url.scheme() {

@@ -1,4 +1,5 @@
-//! Programs that stand for llama-server; `tests/catalogue.rs` asks the real one.
+//! Programs that stand in for llama-server; `tests/real/catalogue.rs` asks the real
+//! one.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeMap;
