@@ -1,5 +1,5 @@
-//! What can go wrong with the database. Each message names the file, what is
-//! different, and the next step.
+//! Everything that can go wrong with the database. Each message names the file,
+//! what is different, and the next step.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -20,13 +20,13 @@ pub struct DatabaseError {
 }
 
 impl DatabaseError {
-    /// `timeout` is how long SQLite was told to wait for a lock.
+    /// `timeout` is how long SQLite waited for a lock.
     pub(super) fn new(path: &Path, timeout: Duration, problem: Problem) -> Self {
         Self { path: path.to_owned(), problem: problem.classified(timeout) }
     }
 
-    /// The same for a file at `location`: in herdsman's own one, a file that is no
-    /// database is a damaged one.
+    /// Adapts the error to a file at `location`: in herdsman's own place, a file
+    /// that is not a database is a damaged one.
     #[must_use]
     pub fn at(self, location: Location) -> Self {
         match self.problem {
@@ -37,13 +37,13 @@ impl DatabaseError {
         }
     }
 
-    /// Whether a look through all of the file found it sound.
+    /// Whether a full check found the file sound.
     #[must_use]
     pub fn is_misread(&self) -> bool {
         matches!(self.problem, Problem::Misread(_))
     }
 
-    /// Whether the file may be damaged: what [`super::Database::replace`] is for.
+    /// Whether the file may be damaged: the case for [`super::Database::replace`].
     #[must_use]
     pub fn is_damage(&self) -> bool {
         self.problem.is_damage()
@@ -157,7 +157,7 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// Gives SQLite's own errors the name herdsman has for them.
+    /// Replaces SQLite's own errors by herdsman's.
     fn classified(self, timeout: Duration) -> Self {
         let error = match self {
             Self::Sqlite(error) => error,
@@ -234,7 +234,7 @@ impl fmt::Display for Ids<'_> {
     }
 }
 
-/// `; did you mean …?`, or where to look.
+/// `; did you mean …?`, or where to find the columns.
 struct DidYouMean<'a>(&'a Option<String>);
 
 impl fmt::Display for DidYouMean<'_> {

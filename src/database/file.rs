@@ -10,17 +10,17 @@ use rusqlite::OpenFlags;
 
 use super::Problem;
 
-/// Where a database is, which says whose a damaged one is.
+/// Where a database is, which decides when a damaged file there is herdsman's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// The default one, in the state directory: whatever is there is herdsman's.
+    /// The default place, in the state directory: any file there is herdsman's.
     Own,
     /// One the user named: what is there is herdsman's if it is a SQLite file
     /// with herdsman's tables in it, as far as can be seen.
     Named,
 }
 
-/// How long to wait for another writer: twice what other clients wait, who
+/// How long to wait for another writer: twice as long as other clients do, which
 /// hold their own transactions for less than 5 s.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -42,7 +42,7 @@ pub(super) fn file_at(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// The path with something added to its name.
+/// Appends `suffix` to the file name.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -54,17 +54,17 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, Problem> {
     std::path::absolute(path).map_err(|error| Problem::CannotOpen(error.to_string()))
 }
 
-/// Whether the file was emptied, while its log holds commits. SQLite would
-/// take that for a new database, and delete the log. (A single byte is empty
-/// to it, too: `unixFileSize` in its os_unix.c.)
+/// Whether the file was emptied although its log contains commits. SQLite would
+/// take that for a new database and delete the log. (A single byte counts as empty,
+/// too: `unixFileSize` in SQLite's os_unix.c.)
 pub(super) fn is_emptied(path: &Path) -> Result<bool, Problem> {
     Ok(size(path)?.is_some_and(|size| size < 2) && size(&beside(path, "-wal"))?.is_some_and(|size| size > 0))
 }
 
-/// What is said of a file that [`is_emptied`].
+/// The fault of a file that [`is_emptied`].
 pub(super) const EMPTIED: &str = "the file is empty, but its write-ahead log contains commits";
 
-/// Now, as a part of a file's name, in UTC.
+/// The current time in UTC, for a file name.
 pub(super) fn timestamp() -> String {
     jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string()
 }

@@ -2,7 +2,7 @@
 
 use crate::model::{ModelType, Status};
 
-/// The words of the column `type`; the misspelling is the interface.
+/// The words of the column `type`; the misspelling is part of the interface.
 pub const TYPE_WORDS: [&str; 4] = ["llama", "gpt", "mistrall", "custom"];
 
 /// The word of the column `type`.

@@ -1,16 +1,16 @@
-//! A process in namespaces of its own, as in a container: what of its
-//! definition means something else here.
+//! A process in its own namespaces, as in a container: what of its definition means
+//! something else here.
 //!
-//! A definition can go without most of it (address, port, program, variables),
-//! and does. Files that it needs stay as the process names them; a remark
-//! says where this host sees them, because `/proc/PID/root` ends with the process.
+//! A definition can do without most of it (address, port, program, variables), so
+//! it is left out. Needed files stay as the process names them; a remark says where
+//! this host sees them, because `/proc/PID/root` disappears with the process.
 
 use super::model::Model;
 use super::remark::{SourceLocation, Why};
 use crate::instance::{Apart, is_same_file, seen_from_here};
 use crate::model::DesiredState;
 
-/// Takes out of `model` what has no meaning here, and tells of it.
+/// Removes from `model` what has no meaning here, and notes it.
 pub fn tell(pid: i32, apart: Apart, model: &mut Model, place: &SourceLocation) {
     if apart.processes {
         let why = "stop it through whatever started it, which may restart it if you only kill it";
@@ -25,7 +25,7 @@ pub fn tell(pid: i32, apart: Apart, model: &mut Model, place: &SourceLocation) {
     }
 }
 
-/// An address inside says nothing of how the server is reached from here.
+/// An address inside says nothing about how the server is reached from here.
 fn network(model: &mut Model, place: &SourceLocation) {
     if let Some(port) = model.port.take() {
         let why = "this port is inside its network namespace, so herdsman picks one here: if clients use a published port (see `docker port`), set that as `port`";

@@ -1,5 +1,5 @@
-//! What a router of llama-server serves besides its preset: the models of its
-//! `--models-dir`, and those of its cache. As b10434 finds and names them.
+//! What a llama-server router serves besides its preset: the models of its
+//! `--models-dir`, and those of its cache, as b10434 finds and names them.
 //!
 //! | file | model |
 //! |---|---|
@@ -7,8 +7,8 @@
 //! | `DIR/NAME/…gguf` | `NAME`; the first shard; with the `mmproj` beside it |
 //! | `CACHE/models--ORG--REPO/snapshots/…/…-QUANT.gguf` | `ORG/REPO:QUANT` |
 //!
-//! A section of the preset by that name adds to such a model. What lies deeper
-//! nobody serves.
+//! A section of the preset with that name adds to such a model. The router ignores
+//! anything deeper.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use super::source::{Read, SourceError};
 pub(super) enum Weights {
     /// Files.
     Files { model: PathBuf, projector: Option<PathBuf> },
-    /// In this cache, by the name of the model.
+    /// In this cache, under the model's name.
     Cached { cache: PathBuf, place: PathBuf },
 }
 
@@ -37,7 +37,7 @@ impl Weights {
     }
 }
 
-/// The models of a `--models-dir`.
+/// Finds the models of a `--models-dir`.
 pub(super) fn of_directory(dir: &Path, shown: &str, read: &mut Read) -> Result<BTreeMap<String, Weights>, SourceError> {
     let mut found = BTreeMap::new();
     for path in listed(dir, shown)? {
@@ -60,7 +60,7 @@ pub(super) fn of_directory(dir: &Path, shown: &str, read: &mut Read) -> Result<B
     Ok(found)
 }
 
-/// The one model of a directory.
+/// Picks the one model of a directory.
 fn folder(dir: &Path, files: &[PathBuf], read: &mut Read) -> Option<Weights> {
     let names: Vec<&str> = files.iter().filter_map(|path| path.file_name()?.to_str()).collect();
     let ggufs = names.iter().copied().filter(|name| name.ends_with(".gguf"));
@@ -82,7 +82,7 @@ fn folder(dir: &Path, files: &[PathBuf], read: &mut Read) -> Option<Weights> {
     Some(Weights::Files { model: dir.join(model), projector })
 }
 
-/// The models of a cache of downloads.
+/// Finds the models of a download cache.
 pub(super) fn of_cache(cache: &Path, shown: &str) -> Result<BTreeMap<String, Weights>, SourceError> {
     let mut found = BTreeMap::new();
     for repository in listed(cache, shown)? {
@@ -100,8 +100,8 @@ pub(super) fn of_cache(cache: &Path, shown: &str) -> Result<BTreeMap<String, Wei
     Ok(found)
 }
 
-/// What a file of a cache is called after its repository: `x-Q4_K_M.gguf` is
-/// `Q4_K_M`. Projectors, later shards and what has no such end are no models.
+/// Names a cached file within its repository: `x-Q4_K_M.gguf` is `Q4_K_M`.
+/// Projectors, later shards and files without such an ending are not models.
 fn quant(name: &str) -> Option<String> {
     let stem = name.strip_suffix(".gguf")?;
     if is_projector(name) || name.starts_with("mtp-") || is_later_shard(name) {
@@ -118,7 +118,7 @@ fn is_later_shard(name: &str) -> bool {
     super::ggufs::part(name).is_some_and(|part| part > 1)
 }
 
-/// The paths in a directory, by name.
+/// Lists the paths in a directory, by name.
 fn listed(dir: &Path, shown: &str) -> Result<Vec<PathBuf>, SourceError> {
     let unreadable = |error: std::io::Error| SourceError::Unreadable {
         shown: shown.to_owned(),

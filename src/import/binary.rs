@@ -1,9 +1,9 @@
-//! The llama-server that a source names: its own options are what count.
+//! The llama-server that a source names: its own options are the ones that count.
 //!
-//! An import runs `PROGRAM --help`, and nothing else, of a program that the
-//! source names by its path: what its owner runs anyway, or what runs already.
-//! Not one that the host's policy does not allow, and as root none that others
-//! could change. Where it cannot be asked, the pinned llama-server stands in.
+//! Of a program that the source names by its path, an import runs only `PROGRAM
+//! --help`: its owner runs that program anyway. It runs no program that the host's
+//! policy does not allow, and as root none that others could change. If it cannot
+//! ask the program, the pinned llama-server stands in.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use crate::host::LlamaServers;
 pub struct Servers(LlamaServers);
 
 impl Servers {
-    /// Those that `servers` can ask.
+    /// Wraps the llama-servers that `servers` can ask.
     #[must_use]
     pub fn new(servers: LlamaServers) -> Self {
         Self(servers)
     }
 
-    /// The options of the llama-server at `path`, or why it does not tell them.
+    /// Returns the options of the llama-server at `path`, or why it gives none.
     pub(super) fn ask(&self, path: &str) -> Result<Arc<Catalogue>, String> {
         for _ in 0..2 {
             match self.0.knowledge(Some(path)) {
@@ -42,7 +42,8 @@ impl Catalogues for Servers {
         let asked = binary.filter(|binary| binary.starts_with('/')).map(|path| self.ask(path));
         match (asked, binary) {
             (Some(Ok(catalogue)), _) => Knowledge::Its(catalogue),
-            // A remark already names each option kept unchecked, so the file is still written.
+            // A remark already names each option that is kept unchecked, so the
+            // file is still written.
             (None | Some(Err(_)), binary) => Embedded.knowledge(binary),
         }
     }

@@ -1,5 +1,4 @@
-//! The `cmd` of one of llama-swap's models: llama-server's command, or one
-//! with llama-server's inside.
+//! The `cmd` of a llama-swap model: llama-server's command, or one that wraps it.
 
 use std::path::{Path, PathBuf};
 
@@ -20,24 +19,24 @@ use crate::model::text::printable;
 /// The port llama-server listens on by default.
 pub(super) const DEFAULT_PORT: u16 = 8080;
 
-/// Where llama.cpp's images run their llama-server.
+/// Where llama.cpp's images have their llama-server.
 const IMAGE_DIRECTORY: &str = "/app";
 
-/// What a command is read with.
+/// The context for reading a command.
 pub(super) struct Reading<'a> {
     pub options: &'a Options<'a>,
-    /// Gives the environment's variables.
+    /// Returns the environment's variables.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     pub place: &'a SourceLocation,
 }
 
 impl Reading<'_> {
-    /// States in `model` what its command states.
+    /// Adds to `model` what its command sets.
     pub fn read(&self, model: &mut Model, command: &str) -> Result<(), Reason> {
         if command.contains('\0') {
             return Err(Reason::Nul);
         }
-        // Of private use: it stands for something else here.
+        // A private-use character, which stands for something else here.
         let command = without_comments(command).replace(UNKNOWN, "\u{fffd}");
         let mut words = split(&command).ok_or(Reason::OpenQuote)?;
         let program = words.first_mut().ok_or(Reason::NoCommand)?;
@@ -90,7 +89,7 @@ impl Reading<'_> {
         }
     }
 
-    /// Tells what is around llama-server's command, which herdsman does without.
+    /// Notes what wraps llama-server's command, and herdsman leaves out.
     fn layers(&self, model: &mut Model, inner: &Inner) {
         for layer in &inner.around {
             let (what, why) = match layer {
@@ -120,7 +119,7 @@ impl Reading<'_> {
         }
     }
 
-    /// States a variable that the command or `env` gives llama-server.
+    /// Adds a variable that the command or `env` gives llama-server.
     pub fn variable(
         &self,
         options: &Options<'_>,
@@ -145,14 +144,13 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// The words behind llama-server, with the variables of llama-swap in
-    /// their places.
+    /// The words after llama-server, with llama-swap's variables replaced.
     fn arguments(&self, options: &Options<'_>, model: &mut Model, words: &[String]) -> Result<Vec<String>, Reason> {
         let mut ready: Vec<String> = Vec::with_capacity(words.len());
         let mut before: Option<&OptionSpec> = None;
         for word in words {
             match before {
-                // A port of herdsman's choice.
+                // A port that herdsman chooses.
                 Some(option) if option.key == "port" && word == PORT => drop(ready.pop()),
                 Some(option) if word.contains(UNKNOWN) && is_path(option) => {
                     let typed = word.replace(UNKNOWN, "$");
@@ -173,7 +171,7 @@ impl Reading<'_> {
                 }
                 _ => match macros::secret_variable(word) {
                     Some(secret) => {
-                        // An option without its value says nothing.
+                        // An option without its value means nothing.
                         let option = before.filter(|option| option.kind != ValueKind::Flag).and_then(|_| ready.pop());
                         let what = option.unwrap_or_else(|| format!("${{env.{secret}}}"));
                         model.remark(self.place, what, Why::SecretReference(secret.to_owned()));
@@ -195,8 +193,8 @@ impl Reading<'_> {
         model.binary = Some(absolute(directory, Path::new(&typed)).to_string_lossy().into_owned());
     }
 
-    /// Puts right what a container's command says of addresses, and tells of
-    /// its paths.
+    /// Corrects what a container's command says about addresses, and notes its
+    /// paths.
     fn away(&self, model: &mut Model, inner: &Inner) {
         if !inner.is_away {
             return;
@@ -225,7 +223,7 @@ impl Reading<'_> {
     }
 }
 
-/// Whether llama-swap chooses the port: of several, the last one counts.
+/// Whether llama-swap chooses the port: the last of several wins.
 fn is_last_port_ours(options: &Options<'_>, words: &[String]) -> bool {
     let is_port = |word: &str| options.catalogue.argument(word).is_some_and(|(option, _)| option.key == "port");
     words.windows(2).rev().find(|pair| is_port(&pair[0])).is_some_and(|pair| pair[1] == PORT)
@@ -246,8 +244,8 @@ fn is_path(option: &OptionSpec) -> bool {
     option.path.is_some() || option.key == "model"
 }
 
-/// The words of a command. One with paths of Windows is split as there, where
-/// a `\` is none of the shell's.
+/// Splits a command into words. One with Windows paths is split as on Windows,
+/// where `\` is not an escape.
 fn split(command: &str) -> Option<Vec<String>> {
     let is_windows =
         command.match_indices(":\\").any(|(at, _)| command[..at].ends_with(|c: char| c.is_ascii_alphabetic()))
@@ -277,8 +275,8 @@ fn split_as_windows(command: &str) -> Option<Vec<String>> {
     (!is_quoted).then_some(words)
 }
 
-/// The command as llama-swap reads it: lines that begin with `#` are comments,
-/// a `\` at the end of a line means nothing.
+/// Reads the command as llama-swap does: lines that start with `#` are comments,
+/// and a `\` at the end of a line is ignored.
 fn without_comments(command: &str) -> String {
     let lines = command.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     lines.map(|line| line.strip_suffix('\\').unwrap_or(line)).collect::<Vec<_>>().join("\n")

@@ -1,5 +1,5 @@
-//! Rows of a models database: of another program, or of our own those that
-//! herdsman does not manage.
+//! Rows of a models database: another program's, or those of our own that herdsman
+//! does not manage.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,8 +16,7 @@ use super::source::{Read, SourceError};
 use crate::database::{Database, DatabaseError, ModelFilter, ModelRow, Problem};
 use crate::model::{DesiredState, ModelType, Status};
 
-/// Reads the rows of the SQLite file `path`; `shown` is the same as it was
-/// given.
+/// Reads the rows of the SQLite file `path`; messages call it `shown`.
 pub(super) fn read(path: &Path, shown: &str, options: &Options<'_>) -> Result<Read, SourceError> {
     if let Err(error) = crate::sys::regular::open(path) {
         let help = "pass the path of an SQLite file with the table `models`";
@@ -29,7 +28,7 @@ pub(super) fn read(path: &Path, shown: &str, options: &Options<'_>) -> Result<Re
     let records = database.records().map_err(refused)?;
     let managed: BTreeMap<i64, &str> = records.models.values().map(|m| (m.id, m.source.as_str())).collect();
     let mut read = Read::default();
-    // Oldest first, as they were made.
+    // Oldest first, in the order they were created.
     for row in rows.iter().rev() {
         let place = SourceLocation::whole(&format!("{shown} row {}", row.id()));
         if let Some(source) = managed.get(&row.id()) {
@@ -43,7 +42,7 @@ pub(super) fn read(path: &Path, shown: &str, options: &Options<'_>) -> Result<Re
     if rows.is_empty() { Err(empty()) } else { Ok(read) }
 }
 
-/// A database that cannot be read is no wrong one. Each says what to do.
+/// Classifies a database error: an unreadable database is not an invalid one.
 fn refused(error: DatabaseError) -> SourceError {
     match error.problem {
         Problem::CannotOpen(_) | Problem::Locked { .. } | Problem::Io(_) | Problem::ReadOnly | Problem::UncleanLog => {
@@ -74,7 +73,7 @@ fn model(row: &ModelRow, stated: &Map<String, Json>, place: &SourceLocation, opt
 }
 
 fn state_one(model: &mut Model, key: &str, value: &Json, place: &SourceLocation, options: &Options<'_>) {
-    // Text that says nothing, as forms leave it behind.
+    // Text that means nothing, as forms leave it behind.
     if value.as_str() == Some("") {
         return;
     }

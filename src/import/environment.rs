@@ -1,4 +1,4 @@
-//! Variables of a llama-server: options, secrets, and the rest.
+//! A llama-server's variables: options, secrets, and the rest.
 
 use super::given::{Given, Stated};
 use super::lenient::{FALSY, TRUTHY};
@@ -11,8 +11,8 @@ use crate::llama::catalogue::{OptionSpec, ValueKind};
 /// The secrets that have a key, by variable.
 const SECRETS: [(&str, &str); 2] = [("LLAMA_API_KEY", "api_key"), ("HF_TOKEN", "hf_token")];
 
-/// States in `model` what a variable states. Read the environment before the
-/// command line, which wins.
+/// Adds to `model` what a variable sets. Read the environment before the command
+/// line, which wins.
 pub fn read(options: &Options<'_>, model: &mut Model, name: &str, value: &str, place: &SourceLocation) {
     if let Some((_, key)) = SECRETS.iter().find(|(variable, _)| *variable == name) {
         return model.secret(key, options::secret(&Given::Text(value.to_owned())), place);
@@ -34,8 +34,8 @@ pub fn read(options: &Options<'_>, model: &mut Model, name: &str, value: &str, p
     }
 }
 
-/// States an option. `negated`: by the variable that turns it off, which does
-/// so by being there, and whatever the one that turns it on says.
+/// Sets an option. `negated`: by the variable that turns it off, which works by
+/// merely existing, whatever the one that turns it on says.
 fn state(
     options: &Options<'_>,
     model: &mut Model,

@@ -1,8 +1,8 @@
 //! A directory of GGUF files.
 //!
-//! A model is a file, or the first of its shards; an `mmproj` beside it is its
-//! projector. All are declared stopped: a directory says what there is, not
-//! what is to run.
+//! A model is a file, or the first of its shards; an `mmproj` in the same directory
+//! is its projector. All are declared stopped: a directory shows what exists, not
+//! what should run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use super::source::{Read, SourceError};
 use crate::definition::check_gguf;
 use crate::model::DesiredState;
 
-/// Deeper than this it is not looked: no models are kept there.
+/// The deepest level that is searched: nobody keeps models below it.
 const DEEPEST: usize = 16;
 
-/// Looks through `dir`, absolute; `shown` is the same as it was given.
+/// Searches `dir`, absolute; messages call it `shown`.
 pub(super) fn read(dir: &Path, shown: &str, options: &Options<'_>) -> Result<Read, SourceError> {
     let unreadable = |cause: String| SourceError::Unreadable {
         shown: shown.to_owned(),
@@ -51,7 +51,7 @@ pub(super) fn read(dir: &Path, shown: &str, options: &Options<'_>) -> Result<Rea
             },
             Err(error) => {
                 let path = error.path().unwrap_or(dir).to_owned();
-                // Without an error of the disk it is a link that leads upwards.
+                // Without a disk error, it is a link to a parent directory.
                 let why = error.io_error().map_or(Reason::Loop, |error| Reason::Unreadable(error.to_string()));
                 read.left_out.push(left_out(&path, why));
             }
@@ -111,12 +111,11 @@ fn folder(parent: &Path, names: &[String], options: &Options<'_>, read: &mut Rea
 /// The files of one model.
 struct Set {
     called: String,
-    /// In order; the first is the one that llama-server is given.
+    /// In order; llama-server gets the first one.
     files: Vec<String>,
 }
 
-/// The models among the weights of one directory; what is incomplete is left
-/// out.
+/// Returns the models among the weights of one directory, without incomplete ones.
 fn sets(parent: &Path, weights: &[&str], read: &mut Read) -> Vec<Set> {
     let mut sets = Vec::with_capacity(weights.len());
     let mut told: BTreeSet<String> = BTreeSet::new();
@@ -132,7 +131,7 @@ fn sets(parent: &Path, weights: &[&str], read: &mut Read) -> Vec<Set> {
                 sets.push(Set { called: shard.stem, files });
             }
             None => {}
-            // Each part that is there would tell of it.
+            // Every existing part would report it.
             Some(_) if !told.insert(shard.name(1)) => {}
             Some(part) => {
                 let place = SourceLocation::whole(&shown(&parent.join(name)));
@@ -155,7 +154,7 @@ fn project(parent: &Path, own: &[&str], options: &Options<'_>, model: &mut Model
     }
 }
 
-/// Whether the file is a whole GGUF file; if not, says so.
+/// Whether the file is a complete GGUF file; reports it if not.
 pub(super) fn is_sound(parent: &Path, name: &str, read: &mut Read) -> bool {
     let path = parent.join(name);
     match check_gguf(&path) {
@@ -171,16 +170,17 @@ fn stem(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
-/// Whether a file is a projector by its name, as everybody names them.
+/// Whether a file is a projector, judging by its usual name.
 pub(super) fn is_projector(name: &str) -> bool {
     name.to_ascii_lowercase().contains("mmproj")
 }
 
-/// Whether a projector belongs to the model beside it: it is named after the
-/// model, or after none.
+/// Whether a projector belongs to a model in the same directory: it is named after
+/// that model, or after none.
 fn belongs(projector: &str, model: &str) -> bool {
     let lower = stem(projector).to_ascii_lowercase();
-    // `mmproj-Qwen2.5-VL-7B-Q8_0`, `Qwen2.5-VL-7B.mmproj-f16`: the precision is its own.
+    // `mmproj-Qwen2.5-VL-7B-Q8_0`, `Qwen2.5-VL-7B.mmproj-f16`: the precision is the
+    // projector's own.
     let words: Vec<&str> = lower.split(['-', '.', '_']).filter(|word| !word.is_empty()).collect();
     let is_own = |word: &str| {
         word == "mmproj"
@@ -209,7 +209,7 @@ impl Shard {
     }
 }
 
-/// Which part of a split model a file is by its name.
+/// Which part of a split model a file is, judging by its name.
 pub(super) fn part(name: &str) -> Option<u32> {
     shard(name).map(|shard| shard.part)
 }

@@ -1,15 +1,15 @@
-//! An option as a source has it: its value, its name there, and where.
+//! An option as a source sets it: its value, its name there, and where.
 
 use serde_json::Value as Json;
 
 use super::remark::SourceLocation;
 
-/// A value as a source gives it.
+/// A value in a source.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Given {
-    /// None: the name alone.
+    /// No value: the name alone.
     Bare,
-    /// Text, which may stand for anything.
+    /// Text, which may mean anything.
     Text(String),
     /// Several words.
     Words(Vec<String>),
@@ -18,7 +18,7 @@ pub enum Given {
 }
 
 impl Given {
-    /// As people read it.
+    /// Formats it for people.
     pub fn shown(&self) -> String {
         match self {
             Self::Bare => String::new(),
@@ -30,28 +30,28 @@ impl Given {
     }
 }
 
-/// An option as it is stated once.
+/// One occurrence of an option.
 #[derive(Clone, Debug)]
 pub struct Stated {
     /// Whether its name is the negation.
     pub negated: bool,
-    /// Its name as the source has it.
+    /// Its name in the source.
     pub spelt: String,
     /// Its value.
     pub given: Given,
     /// Where.
     pub place: SourceLocation,
-    /// Name and value as people read them, without a secret.
+    /// Name and value for people, without a secret.
     pub shown: String,
 }
 
 impl Stated {
-    /// Whether it says what `other` says.
+    /// Whether it sets the same as `other`.
     pub fn is_same(&self, other: &Self) -> bool {
         self.negated == other.negated && self.given == other.given
     }
 
-    /// Its value, where that is one text.
+    /// Its value, if that is one text.
     pub fn text(&self) -> Option<&str> {
         match &self.given {
             Given::Text(text) => Some(text),

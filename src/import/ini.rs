@@ -1,11 +1,11 @@
 //! The INI that llama-server reads presets from.
 //!
-//! Read here and not by a library, because llama-server's grammar
-//! (`common/preset.cpp`) is its own: `;` and `#` begin a comment anywhere, a
-//! value has neither quotes nor escapes, a section stated again starts over,
-//! and keys before the first section belong to the model `default`. Measured
-//! on b10434. What it refuses and can mean only one thing is taken here: blanks
-//! before a key, dashes at its front, `_` for `-`.
+//! Parsed here and not by a library, because llama-server's grammar
+//! (`common/preset.cpp`) is its own: `;` and `#` start a comment anywhere, a value
+//! has neither quotes nor escapes, a repeated section starts over, and keys before
+//! the first section belong to the model `default`. Measured on b10434. What it
+//! refuses although it can mean only one thing is accepted here: blanks before a
+//! key, leading dashes, `_` for `-`.
 
 use super::source::Problem;
 
@@ -19,23 +19,23 @@ pub(super) struct Section {
     /// From 1.
     pub line: u32,
     pub entries: Vec<Entry>,
-    /// What was stated and does not count, because the key is stated again.
+    /// Entries that do not count, because their key is set again.
     pub again: Vec<Entry>,
-    /// The lines of the sections of the same name before it, which it replaces.
+    /// The lines of earlier sections with the same name, which this one replaces.
     pub replaces: Vec<u32>,
 }
 
 /// `key = value`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// Without dashes at the front.
+    /// Without leading dashes.
     pub key: String,
     pub value: String,
     /// From 1.
     pub line: u32,
 }
 
-/// The sections, in the order in which they were first stated.
+/// Returns the sections, in the order in which they first appear.
 pub(super) fn parse(text: &str) -> Result<Vec<Section>, Vec<Problem>> {
     let mut sections: Vec<Section> = Vec::new();
     let mut current: Option<usize> = None;
@@ -81,12 +81,12 @@ pub(super) fn parse(text: &str) -> Result<Vec<Section>, Vec<Problem>> {
 
 const COMMENT: [char; 2] = [';', '#'];
 
-/// The text before a comment, without the blanks around it.
+/// Returns the text before a comment, without blanks around it.
 fn uncommented(text: &str) -> &str {
     text.split(COMMENT).next().unwrap_or_default().trim()
 }
 
-/// Begins a section, or starts it over.
+/// Starts a section, or starts it over.
 fn begin(sections: &mut Vec<Section>, name: &str, line: u32) -> usize {
     let new = Section { name: name.to_owned(), line, entries: Vec::new(), again: Vec::new(), replaces: Vec::new() };
     if let Some(index) = sections.iter().position(|known| known.name == name) {

@@ -1,9 +1,9 @@
 //! llama-swap's `config.yaml`, or the files of its `-config-dir`.
 //!
-//! llama-swap starts a model when somebody asks for it and swaps it for
-//! another; herdsman keeps running what is declared running. So only what
-//! llama-swap loads at its own start (`hooks.on_startup.preload`) is declared
-//! running, and the others stopped: not all at once on a GPU that holds one.
+//! llama-swap starts a model on request and swaps it for another; herdsman keeps
+//! every declared model running. So only what llama-swap loads at its own start
+//! (`hooks.on_startup.preload`) is declared running, and the others stopped, rather
+//! than all at once on a GPU that fits one.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -20,7 +20,7 @@ use super::source::{Problem, Read};
 use super::yaml::{self, Node, Pair};
 use crate::model::DesiredState;
 
-/// Keys of the file that have no counterpart, and what there is instead.
+/// Keys of the file that have no counterpart, and what to know instead.
 const GLOBAL: [(&str, &str); 18] = [
     ("startPort", "herdsman picks ports from `--port-range`"),
     ("groups", SWAP),
@@ -42,7 +42,7 @@ const GLOBAL: [(&str, &str); 18] = [
     ("unloadTimeout", "`[update] drain` sets how long herdsman waits for in-flight requests"),
 ];
 
-/// The same of a model.
+/// The same for keys of a model.
 const MODEL: [(&str, &str); 10] = [
     ("cmdStop", "herdsman waits for in-flight requests (`[update] drain`), then stops the server itself"),
     ("concurrencyLimit", "llama-server queues requests beyond its slots; `parallel` sets how many slots it has"),
@@ -62,12 +62,12 @@ const PROXY: &str = "herdsman is not a proxy";
 const HOOKS: &str = "herdsman runs no hooks: it takes only the preloaded models from them";
 const ADDRESS: &str = "herdsman is not a proxy: each model has its own address, which `herdsman status` shows";
 
-/// What the whole file says of every model.
+/// What the whole file says about every model.
 struct Shared<'a> {
     options: &'a Options<'a>,
     variable: &'a dyn Fn(&str) -> Option<String>,
     macros: Macros,
-    /// What is loaded at its start, as the file names it, and where.
+    /// What it loads at its start, as the file names it, and where.
     preload: Vec<(String, SourceLocation)>,
     /// `healthCheckTimeout`, seconds.
     ready_timeout: Option<u64>,
@@ -75,9 +75,8 @@ struct Shared<'a> {
     ttl: Option<i64>,
 }
 
-/// Reads the files of one llama-swap, which are one configuration. `variable`
-/// gives the environment's variables. Problems come with the number of the
-/// file that has them.
+/// Reads the files of one llama-swap as one configuration. `variable` returns the
+/// environment's variables. Problems come with the number of their file.
 pub(super) fn read(
     files: &[(&str, SourceLocation)],
     options: &Options<'_>,
@@ -122,7 +121,7 @@ pub(super) fn read(
     Ok(read)
 }
 
-/// The map that a file is; `None`: it is empty.
+/// Returns the map that a file contains; `None`: it is empty.
 fn root(text: &str) -> Result<Option<Rc<Node>>, Problem> {
     let root = yaml::parse(text).map_err(|p| Problem::new(p.span, p.message, "llama-swap cannot read it either"))?;
     match root.filter(|root| !root.is_null()) {
@@ -134,7 +133,7 @@ fn root(text: &str) -> Result<Option<Rc<Node>>, Problem> {
     }
 }
 
-/// Reads the models of one file; `known` are those of the files before.
+/// Reads the models of one file; `known` are those of earlier files.
 fn models(
     shared: &Shared<'_>,
     root: &Node,
@@ -181,7 +180,7 @@ fn globals(root: &Node, place: &SourceLocation, shared: &mut Shared<'_>, read: &
     }
 }
 
-/// Takes what is preloaded; the other hooks have no counterpart.
+/// Imports what is preloaded; the other hooks have no counterpart.
 fn hooks(node: &Node, place: &SourceLocation, shared: &mut Shared<'_>, read: &mut Read, problems: &mut Vec<Problem>) {
     if node.entries().is_none() && !node.is_null() {
         read.remarks.push(Remark::new(place, shown("hooks", node), Why::NoCounterpart(HOOKS)));
@@ -205,10 +204,10 @@ fn hooks(node: &Node, place: &SourceLocation, shared: &mut Shared<'_>, read: &mu
     }
 }
 
-/// Puts the models' own names in the place of aliases that are preloaded.
+/// Replaces preloaded aliases by the models' own names.
 fn preloaded(models: &[Pair], shared: &mut Shared<'_>, read: &mut Read) {
     let is_alias = |node: &Node, name: &str| {
-        // What is wrong with them is told with their model.
+        // Their problems are reported with their model.
         let aliases = node.get("aliases").map(|list| texts(list, "aliases", &mut Vec::new()));
         aliases.is_some_and(|aliases| aliases.iter().any(|alias| alias == name))
     };
@@ -231,7 +230,7 @@ fn instead(known: &[(&str, &'static str)], name: &str) -> Why {
     Why::NoCounterpart(found.map_or("herdsman does not know this key", |(_, why)| why))
 }
 
-/// A key with its value, where that is text and holds no secret.
+/// Formats a key with its value, if that is text without a secret.
 fn shown(name: &str, value: &Node) -> String {
     match value.text() {
         Some(text) if !may_hold_one(name, text) => format!("{name}: {}", text.trim()),
@@ -248,7 +247,7 @@ fn define(node: &Node, macros: &mut Macros, problems: &mut Vec<Problem>) {
         return;
     };
     for (key, value) in entries {
-        // Structured ones only ever fill `metadata`, which is not taken.
+        // Structured ones are only used in `metadata`, which is not imported.
         if let (Some(name), Some(text)) = (key.text(), value.text()) {
             macros.define(name, text.trim_end_matches('\n'));
         }
@@ -357,14 +356,14 @@ fn model(
     Ok(model)
 }
 
-/// A display name is a label: `description` is another key of llama-swap.
+/// A display name becomes a label: `description` is another key of llama-swap.
 fn label(model: &mut Model, name: Option<String>) {
     if let Some(name) = name {
         model.labels.insert("display_name".to_owned(), name);
     }
 }
 
-/// Whether a proxy's address is the one that the server of `port` has anyway.
+/// Whether a proxy's address is the one that the server on `port` has anyway.
 fn leads_here(url: &str, port: Option<u16>) -> bool {
     let address = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
     match address.rsplit_once(':') {
@@ -374,7 +373,7 @@ fn leads_here(url: &str, port: Option<u16>) -> bool {
     }
 }
 
-/// `ttl` unloads the model when it is idle; llama-server can do so by itself.
+/// `ttl` unloads the model when it is idle; llama-server can do that itself.
 fn sleep(shared: &Shared<'_>, model: &mut Model, ttl: Option<i64>, place: &SourceLocation) {
     let Some(ttl) = ttl.filter(|ttl| *ttl > 0) else { return };
     let Some(option) = shared.options.catalogue.get("sleep_idle_seconds") else { return };

@@ -1,8 +1,8 @@
-//! A preset file of llama-server's router (`--models-preset`): each section is
-//! a model, `[*]` holds for all of them.
+//! A preset file of llama-server's router (`--models-preset`): each section is a
+//! model, and `[*]` applies to all of them.
 //!
-//! The router loads a model when somebody asks for it. Only what it loads by
-//! itself (`load-on-startup`) is declared running.
+//! The router loads a model on request. Only what it loads by itself
+//! (`load-on-startup`) is declared running.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -20,8 +20,8 @@ use crate::definition::{Catalogue, malformed_weights};
 use crate::llama::catalogue::{OptionSpec, ValueKind};
 use crate::model::DesiredState;
 
-/// Reads the file. `beside` are the models that the router serves besides; what
-/// there is to say of them is in `read` already.
+/// Reads the file. `beside` are the models that the router also serves; their
+/// remarks are already in `read`.
 pub(super) fn read(
     text: &str,
     place: &SourceLocation,
@@ -63,8 +63,8 @@ pub(super) fn read(
     Ok(read)
 }
 
-/// Gives a model the weights that the router found by its name, unless its
-/// section states others.
+/// Gives a model the weights that the router found by its name, unless its section
+/// sets others.
 fn fill(model: &mut Model, weights: Weights, options: &Options<'_>) {
     let place = weights.place();
     match weights {
@@ -96,20 +96,20 @@ fn model(section: &Section, global: Option<&Section>, place: &SourceLocation, op
     let mut model = Model::new(&section.name, place.line(section.line), DesiredState::Stopped);
     model.remarks.extend(replaced(section, place));
     let own = counting(section, &mut model, place, options);
-    // What a section states itself, by whatever name, is not inherited.
+    // What a section sets itself, under any name, is not inherited.
     let mut inherited = global.map(|global| counting(global, &mut model, place, options)).unwrap_or_default();
     inherited.retain(|key, _| !own.contains_key(key));
     for entry in inherited.into_values().chain(own.into_values()) {
         state(&mut model, entry, &place.line(entry.line), options);
     }
-    // The name of a model in llama-server's cache.
+    // A model's name in llama-server's cache.
     if model.weights.is_empty() && malformed_weights("hf_repo", &section.name).is_none() {
         model.weights.insert("hf_repo", section.name.clone());
     }
     model
 }
 
-/// The sections that `section` replaces.
+/// Notes the sections that `section` replaces.
 fn replaced(section: &Section, place: &SourceLocation) -> Vec<Remark> {
     let why = format!("replaced entirely by the section of the same name in line {}", section.line);
     let remark =
@@ -117,9 +117,8 @@ fn replaced(section: &Section, place: &SourceLocation) -> Vec<Remark> {
     section.replaces.iter().map(remark).collect()
 }
 
-/// The entries of a section that count, by what they state. Of several names of
-/// one option that is the last one in the order of the alphabet, as llama-server
-/// reads them.
+/// Returns the entries of a section that count, by what they set. Of several names
+/// of one option, the one that sorts last wins, as in llama-server.
 fn counting<'s>(
     section: &'s Section,
     model: &mut Model,
@@ -143,19 +142,20 @@ fn counting<'s>(
     counting
 }
 
-/// What `entry` states: an option by its one key, or what only presets have.
+/// Returns what `entry` sets: an option's canonical key, or a key that only presets
+/// have.
 fn key(entry: &Entry, options: &Options<'_>) -> String {
     find(&entry.key, &options.catalogue).map_or_else(|| entry.key.clone(), |(option, _)| option.key.clone())
 }
 
-/// The option that a key names, and whether as its negation. The variable that
-/// turns an option off is one more name of it here.
+/// Finds the option that a key names, and whether it is the negation. The variable
+/// that turns an option off is just another name here.
 fn find<'c>(key: &str, catalogue: &'c Catalogue) -> Option<(&'c OptionSpec, bool)> {
     let variable = catalogue.variable(key).map(|(option, _)| (option, false));
     variable.or_else(|| catalogue.argument(&format!("--{key}"))).or_else(|| catalogue.argument(&format!("-{key}")))
 }
 
-/// The entry as people read it, without a secret.
+/// Formats the entry for people, without a secret.
 fn shown(Entry { key, value, .. }: &Entry) -> String {
     if may_hold_one(key, value) { key.clone() } else { format!("{key} = {value}") }
 }
@@ -192,14 +192,14 @@ fn state(model: &mut Model, entry: &Entry, place: &SourceLocation, options: &Opt
         let became = format!("becomes `{} = {on}`, which is how llama-server reads it", option.key);
         model.remark(place, shown(entry), Why::Became(became));
     }
-    // llama-server leaves out what it has no word for.
+    // llama-server leaves out what it has no argument for.
     if on || option.negation.is_some() {
         options.set(model, option, false, &Given::Json(on.into()), key, place);
     }
 }
 
-/// Whether a line of a preset turns a flag on. Any word does, but for the four
-/// that turn it off; the other way round where the name is the negation.
+/// Whether a line of a preset turns a flag on. Any word does, except the four that
+/// turn it off; the reverse if the name is the negation.
 fn is_on(negated: bool, value: &str) -> bool {
     if negated { !TRUTHY.contains(&value) } else { !FALSY.contains(&value) }
 }

@@ -1,5 +1,5 @@
-//! A llama-server that runs: its command line, its environment, its working
-//! directory, all as they were when it started.
+//! A running llama-server: its command line, environment and working directory, all
+//! as they were when it started.
 
 use std::path::{Path, PathBuf};
 
@@ -16,8 +16,8 @@ use crate::instance::{Look, look};
 use crate::llama::catalogue::OptionSpec;
 use crate::model::DesiredState;
 
-/// Variables that change what a server does, by how their names begin: its
-/// own, those of libraries that compute, of drivers, of downloads.
+/// Prefixes of variables that change what a server does: its own, and those of
+/// compute libraries, drivers and downloads.
 const TAKEN: [&str; 54] = [
     "AMDGPU_",
     "AMD_",
@@ -75,7 +75,7 @@ const TAKEN: [&str; 54] = [
     "__NV_",
 ];
 
-/// The same, by their whole names.
+/// The same, by full name.
 const TAKEN_WHOLE: [&str; 16] = [
     "ALL_PROXY",
     "CURL_CA_BUNDLE",
@@ -95,13 +95,13 @@ const TAKEN_WHOLE: [&str; 16] = [
     "no_proxy",
 ];
 
-/// Whether a variable may change what a llama-server does. The others (`PATH`,
-/// `HOME`, `LANG`, …) are herdsman's own for every server.
+/// Whether a variable may change what a llama-server does. herdsman sets the others
+/// (`PATH`, `HOME`, `LANG`, …) itself for every server.
 fn is_taken(name: &str) -> bool {
     TAKEN_WHOLE.contains(&name) || TAKEN.iter().any(|begin| name.starts_with(begin))
 }
 
-/// So many variables are named together.
+/// The most variables named together.
 const NAMES_A_LINE: usize = 10;
 
 /// Reads the process `pid`.
@@ -149,7 +149,7 @@ fn model(pid: i32, shown: &str, seen: &Look, servers: &Servers) -> Result<Model,
     }
     command_line::read(&options, &mut model, seen.words.get(1..).unwrap_or_default(), &place);
     let names: Vec<&str> = others.iter().map(|(name, _)| name.as_str()).collect();
-    // Few to a line, for none is to be cut off.
+    // A few per line, because none may be cut off.
     for names in names.chunks(NAMES_A_LINE) {
         let why = "herdsman gives its servers its own `PATH`, `HOME` and the like; add what they need to `[env]`";
         model.remark(&place, format!("environment: {}", names.join(", ")), Why::NoCounterpart(why));
@@ -165,9 +165,9 @@ fn model(pid: i32, shown: &str, seen: &Look, servers: &Servers) -> Result<Model,
     }
     downloads(seen, &mut model, &place);
     apart::tell(pid, seen.apart, &mut model, &place);
-    // Later aliases are further names; without one, the weights name it.
+    // Later aliases are more names; without one, the weights give the name.
     model.called = if model.aliases.is_empty() { weights_name(&model) } else { model.aliases.remove(0) };
-    // Keys in files are read by herdsman, too: the path it was given holds.
+    // herdsman reads keys from files, too: the path still applies.
     if let Some(Secret::File(path)) = model.secrets.get("api_key").cloned() {
         let why = Why::Became(format!("`[secrets]` names {path}: put exactly one key in it"));
         model.remark(&place, "--api-key-file", why);
@@ -175,8 +175,8 @@ fn model(pid: i32, shown: &str, seen: &Look, servers: &Servers) -> Result<Model,
     Ok(model)
 }
 
-/// Tells where the downloads of a server are that has them below a home of its
-/// own: without a word they would be made again.
+/// Notes where a server with its own home keeps its downloads: otherwise they would
+/// silently be made again.
 fn downloads(seen: &Look, model: &mut Model, place: &SourceLocation) {
     let is_stated = ["LLAMA_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"]
         .iter()
@@ -191,7 +191,7 @@ fn downloads(seen: &Look, model: &mut Model, place: &SourceLocation) {
     model.remark(place, format!("HOME={home}"), Why::Became(became));
 }
 
-/// Whether it was told a port, be it one that a definition cannot have.
+/// Whether it was given a port, even one that a definition cannot have.
 fn states_port(seen: &Look, catalogue: &Catalogue) -> bool {
     let is_port = |found: Option<(&OptionSpec, bool)>| found.is_some_and(|(option, _)| option.key == "port");
     seen.words.iter().any(|word| is_port(catalogue.argument(word)))
@@ -202,7 +202,7 @@ fn is_router(seen: &Look) -> bool {
     seen.words.iter().any(|word| word.starts_with("--models-"))
 }
 
-/// What imports the models of a router.
+/// Returns the command that imports a router's models.
 fn of_router(seen: &Look) -> String {
     let stated = |option: &str, variable: &str| {
         let word = seen.words.iter().skip_while(|word| *word != option).nth(1);
@@ -216,8 +216,8 @@ fn of_router(seen: &Look) -> String {
     format!("herdsman import preset{preset}{dir} --cache DIR --to models.d")
 }
 
-/// The program: as it was called if that is a path, which a link may lead to
-/// newer builds; else what runs.
+/// The program: as it was called if that is a path, because it may be a link to
+/// newer builds; or else what is running.
 fn binary(seen: &Look) -> String {
     let called = seen.words.first().filter(|word| word.contains('/') && command_line::is_llama_server(word));
     let path = called.map_or_else(

@@ -1,5 +1,5 @@
-//! An option that is stated more than once becomes one value, as llama-server
-//! makes one of it: see [`Repeated`].
+//! Merges an option that is set more than once into one value, as llama-server
+//! does: see [`Repeated`].
 
 use serde_json::{Map, Value as Json};
 
@@ -10,13 +10,13 @@ use super::options::Options;
 use super::remark::Why;
 use crate::llama::catalogue::{ListStyle, OptionSpec, Repeated};
 
-/// States `option` in `model` as the source has `stated` it, in this order.
+/// Sets `option` in `model` as the source has set it, in this order.
 pub fn set(options: &Options<'_>, model: &mut Model, option: &OptionSpec, stated: &[Stated]) {
     let texts: Option<Vec<&str>> = stated.iter().map(Stated::text).collect();
     match (stated, texts) {
         ([], _) => {}
         ([one], _) => set_one(options, model, option, one),
-        // Its own key takes each of them: `aliases`, `[secrets]`.
+        // Its own key takes all of them: `aliases`, `[secrets]`.
         _ if option.repeated == Repeated::Adds && option.instead().is_some() => {
             stated.iter().for_each(|one| set_one(options, model, option, one));
         }
@@ -39,7 +39,7 @@ fn set_one(options: &Options<'_>, model: &mut Model, option: &OptionSpec, one: &
     options.set(model, option, one.negated, &one.given, &one.spelt, &one.place);
 }
 
-/// The last one counts, but for what llama-server does not take note of.
+/// The last one wins, except for values that llama-server ignores.
 fn last(options: &Options<'_>, model: &mut Model, option: &OptionSpec, stated: &[Stated]) {
     let is_ignored = |one: &Stated| one.text().is_some_and(|text| lenient::ignores(option, text));
     stated.iter().filter(|one| is_ignored(one)).for_each(|one| set_one(options, model, option, one));
@@ -52,7 +52,7 @@ fn last(options: &Options<'_>, model: &mut Model, option: &OptionSpec, stated: &
     set_one(options, model, option, kept);
 }
 
-/// What several values are together, and what is to be said of each.
+/// Combines several values, and returns the remark for each.
 fn together(option: &OptionSpec, texts: &[&str]) -> Result<(Given, Option<Why>), Why> {
     let one = |what: &str| Some(Why::Became(format!("becomes part of one {what}, as llama-server reads it")));
     let bad = |text: &str| Why::BadValue(format!("llama-server cannot read `{text}`"));
@@ -79,8 +79,8 @@ fn together(option: &OptionSpec, texts: &[&str]) -> Result<(Given, Option<Why>),
     }
 }
 
-/// Lists on top of each other. A single value stands for every device, of which
-/// nobody here knows how many there are.
+/// Overlays lists. A single value applies to every device, and the number of
+/// devices is unknown here.
 fn overlaid(texts: &[&str]) -> Result<String, Why> {
     let mut values: Vec<&str> = Vec::new();
     for text in texts {

@@ -1,5 +1,5 @@
-//! A model as the text of a definition, with comments that say where it came
-//! from and what of its source is not in it.
+//! Writes a model as a definition, with comments that say where it came from and
+//! what of its source is missing.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use super::toml_value;
 use crate::model::DesiredState;
 use crate::model::text::printable;
 
-/// The definition's text.
+/// Returns the definition's text.
 #[must_use]
 pub fn definition(named: &Named) -> String {
     let Named { name, model } = named;
@@ -83,7 +83,7 @@ fn put(table: &mut Table, key: &str, value: Value) {
     table.insert(key, Item::Value(value));
 }
 
-/// A comment behind the value of `key`.
+/// Adds a comment after the value of `key`.
 fn comment(table: &mut Table, key: &str, text: &str) {
     if let Some(value) = table.get_mut(key).and_then(Item::as_value_mut) {
         value.decor_mut().set_suffix(format!("   # {text}"));
@@ -101,7 +101,7 @@ fn table<'a>(document: &mut DocumentMut, name: &str, entries: impl Iterator<Item
     }
 }
 
-/// The comment a definition begins with.
+/// Returns the comment that a definition starts with.
 fn head(Named { name, model }: &Named) -> String {
     let mut head = format!("# Imported by herdsman from {}", printable(&model.place.to_string()));
     if model.called != name.as_str() {

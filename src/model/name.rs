@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// A model's name: `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`.
 ///
-/// The pattern keeps a name usable as a file name (the log), an HTTP value and
-/// a shell word, so no path separator, quote or newline ever gets that far.
+/// The pattern keeps a name usable as a file name (the log), an HTTP value and a
+/// shell word, so it never contains a path separator, quote or newline.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ModelName(Arc<str>);
@@ -37,7 +37,7 @@ impl ModelName {
 
     /// Checks `text` against the pattern.
     ///
-    /// # Errors
+    /// [`NameError`] says which part of the pattern it violates.
     /// [`NameError`] says which part of the pattern it breaks.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let mut characters = text.chars();

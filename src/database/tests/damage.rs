@@ -26,7 +26,7 @@ pub(super) fn filled(scratch: &Scratch, managed: usize, theirs: usize) {
     assert_eq!(scratch.listing(), ["herdsman.db"]);
 }
 
-/// Overwrites pages, counted from 1, with what is no page.
+/// Overwrites pages, counted from 1, with garbage.
 pub(super) fn garble(path: &Path, pages: impl IntoIterator<Item = usize>) {
     let mut bytes = fs::read(path).unwrap();
     for page in pages {
@@ -77,8 +77,8 @@ fn damage_anywhere_is_found_before_anything_is_written() {
         filled(&scratch, 2, 2);
         garble(&scratch.path(), [root(&scratch, table)]);
         let damaged = fs::read(scratch.path()).unwrap();
-        // As after a power loss: in the boot that found it sound, pages that
-        // are not read are not looked at.
+        // As after a power loss: in the same boot, pages that nobody reads are not
+        // checked.
         other_boot(&scratch);
         let error = Database::open(&scratch.path()).unwrap_err();
         assert!(matches!(error.problem, Problem::Damaged(_)), "{table}: {error}");
@@ -88,7 +88,7 @@ fn damage_anywhere_is_found_before_anything_is_written() {
     }
 }
 
-/// Makes the file one that was found sound in another boot.
+/// Makes the file look like one that was found sound in another boot.
 pub(super) fn other_boot(scratch: &Scratch) {
     let mut bytes = fs::read(scratch.path()).unwrap();
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
@@ -130,7 +130,7 @@ fn a_damaged_database_is_set_aside_as_it_is_and_named() {
     assert!(database.records().unwrap().models.is_empty());
     assert!(!scratch.listing().iter().any(|name| name.contains("rebuilding")), "{:?}", scratch.listing());
     drop(database);
-    // And that was all: the new one is sound.
+    // Nothing else was lost: the new one is sound.
     assert!(Database::open_or_replace(&scratch.path(), Location::Own).unwrap().1.is_none());
 }
 
@@ -232,7 +232,7 @@ fn a_herdsman_killed_while_it_sets_aside_loses_neither_file_nor_log() {
 #[test]
 fn what_cannot_be_set_aside_stays_as_it_is_with_its_log() {
     let (killed, file, log) = killed_with_log();
-    // A directory in the place of the new one stands for a disk that is full.
+    // A directory in place of the new file simulates a full disk.
     let in_the_way = killed.directory.path().join("herdsman.db.rebuilding");
     fs::create_dir(&in_the_way).unwrap();
     let error = Database::replace(&killed.path(), Location::Own).unwrap_err();
@@ -253,7 +253,7 @@ fn readers_of_the_damaged_file_do_not_harm_the_new_one() {
     garble(&scratch.path(), [root(&scratch, "herdsman_generations")]);
     let (mut database, aside) = Database::replace(&scratch.path(), Location::Own).unwrap();
     database.commit(&create(&config("new")), at(3)).unwrap();
-    // It still sees the old file, and when it ends it takes no log away.
+    // It still sees the old file, and its end takes no log away.
     dashboard.execute("UPDATE models SET ctx_size = 2", []).unwrap();
     drop(dashboard);
     assert!(scratch.listing().contains(&"herdsman.db-wal".to_owned()));

@@ -119,7 +119,7 @@ fn duplicate_names_are_reported_and_never_picked_from() {
     assert!(matches!(&error.problem, Problem::DuplicateName { ids, .. } if *ids == [1, 2]), "{error}");
     let error = database.commit(&create(&config("x")), at(1)).unwrap_err();
     assert!(matches!(error.problem, Problem::NameTaken { .. }), "{error}");
-    // Ours is told by its id, and returns although its name is ambiguous.
+    // Ours is identified by its id, and returns although its name is ambiguous.
     database.commit(&adopt(&config("x"), 2), at(1)).unwrap();
     assert_eq!(record(&database, "x").id, 2);
     client

@@ -9,7 +9,7 @@ use crate::database::{DatabaseError, Problem};
 
 const NEXT: &str = "ALTER TABLE herdsman_models ADD COLUMN next TEXT; CREATE TABLE herdsman_next (a)";
 
-/// What a herdsman with further steps does when it opens the database.
+/// What a herdsman with more steps does when it opens the database.
 fn migrate(scratch: &Scratch, further: &[&str]) -> Result<(), DatabaseError> {
     let steps = [&STEPS[..], further].concat();
     let migrated = migrate_by(&steps, &scratch.client(), &scratch.path());
@@ -100,7 +100,7 @@ fn without_room_for_a_backup_nothing_is_migrated() {
     let scratch = Scratch::new();
     filled(&scratch);
     let connection = scratch.client();
-    // A directory that is gone stands for one that cannot be written.
+    // A missing directory simulates one that cannot be written to.
     let elsewhere = scratch.directory.path().join("gone/herdsman.db");
     let steps = [&STEPS[..], &[NEXT]].concat();
     let problem = migrate_by(&steps, &connection, &elsewhere).unwrap_err();

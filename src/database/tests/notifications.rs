@@ -1,4 +1,4 @@
-//! What others were told, and what is still to be delivered.
+//! Notifications sent and pending.
 
 use super::damage::{filled, garble, root};
 use super::*;

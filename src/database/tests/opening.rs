@@ -11,8 +11,8 @@ use rustix::process::Uid;
 use super::*;
 use crate::database::Problem;
 
-/// Runs `work` as a user to whom permissions apply: tests may run as root.
-/// Only the calling thread's identity changes, so it runs in one of its own.
+/// Runs `work` as a user to whom permissions apply, because tests may run as root.
+/// Only the calling thread's identity changes, so it runs in its own thread.
 fn unprivileged<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let worker = scope.spawn(|| {
@@ -143,7 +143,7 @@ fn reading_a_database_that_is_not_there_creates_nothing() {
     assert_eq!(scratch.listing(), ["herdsman.db"]);
 }
 
-/// Reads all there is, then says what the directory held while and after.
+/// Reads everything, and returns what the directory contained during and after it.
 fn read_without_trace(scratch: &Scratch, models: usize) {
     let before = scratch.listing();
     let path = scratch.path();

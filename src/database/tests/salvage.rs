@@ -1,4 +1,4 @@
-//! What the new database has of the damaged one.
+//! What the new database keeps of the damaged one.
 
 use super::damage::{filled, garble, leaves, names, other_boot, root};
 use super::*;
