@@ -2,9 +2,9 @@
 //! a new one in its place.
 //!
 //! ```text
-//!   suspicion                   a check when it is opened, or an error of SQLite in a pass
-//!     -> is it herdsman's?      else it is refused and left as it is
-//!     -> is it damaged?         all of it is read anew, by a connection of its own
+//!   suspicion                   a check at opening, or an SQLite error in a pass
+//!     -> is it herdsman's?      otherwise it is refused and left alone
+//!     -> is it damaged?         a separate connection reads all of it again
 //!     -> build the new one      beside it, with what can be read (`salvage`)
 //!     -> set aside -wal, -shm, then the file    herdsman.db.corrupt-20261123T080000Z…
 //!     -> the new one in its place

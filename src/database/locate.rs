@@ -4,7 +4,7 @@
 //! | the row with the recorded id | rows elsewhere with the model's name | the model's row |
 //! |---|---|---|
 //! | has the model's name | any | that one |
-//! | gone, renamed or another's | one | the one with the name: someone made it anew |
+//! | gone, renamed or another's | one | the one with the name: someone created it again |
 //! | renamed (same `created_at`) | none or several | the renamed one: its name has drifted |
 //! | gone or another's | none or several | missing; of several none is picked |
 //!

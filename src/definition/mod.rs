@@ -6,7 +6,7 @@
 //!        |                                                       |
 //!   text, source         one file's text, its lines              |
 //!        |                                                       |
-//!   syntax | draft       what it states, key by key (keys)       |
+//!   syntax | draft       what it sets, key by key (keys)         |
 //!        |                                                       |
 //!   options, defaults    what that means to its llama-server     |
 //!        |                                                       |

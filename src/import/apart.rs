@@ -11,7 +11,7 @@ use crate::instance::{Apart, is_same_file, seen_from_here};
 use crate::model::DesiredState;
 
 /// Removes from `model` what has no meaning here, and notes it.
-pub fn tell(pid: i32, apart: Apart, model: &mut Model, place: &SourceLocation) {
+pub fn note(pid: i32, apart: Apart, model: &mut Model, place: &SourceLocation) {
     if apart.processes {
         let why = "stop it through whatever started it, which may restart it if you only kill it";
         let what = "it runs in its own process namespace, such as a container";

@@ -118,7 +118,7 @@ struct Set {
 /// Returns the models among the weights of one directory, without incomplete ones.
 fn sets(parent: &Path, weights: &[&str], read: &mut Read) -> Vec<Set> {
     let mut sets = Vec::with_capacity(weights.len());
-    let mut told: BTreeSet<String> = BTreeSet::new();
+    let mut reported: BTreeSet<String> = BTreeSet::new();
     for name in weights {
         let Some(shard) = shard(name) else {
             sets.push(Set { called: stem(name).to_owned(), files: vec![(*name).to_owned()] });
@@ -132,7 +132,7 @@ fn sets(parent: &Path, weights: &[&str], read: &mut Read) -> Vec<Set> {
             }
             None => {}
             // Every existing part would report it.
-            Some(_) if !told.insert(shard.name(1)) => {}
+            Some(_) if !reported.insert(shard.name(1)) => {}
             Some(part) => {
                 let place = SourceLocation::whole(&shown(&parent.join(name)));
                 let why = Reason::MissingPart { part, of: shard.of };

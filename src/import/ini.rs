@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(
             shown,
             [("default", 1, vec![("c", "1")]), ("a", 8, vec![("t", "")]), ("b", 6, vec![("m", "/x")])],
-            "a section that is stated again starts over, and `#` begins a comment anywhere"
+            "a repeated section starts over, and `#` starts a comment anywhere"
         );
         assert_eq!((&sections[1].replaces[..], sections[1].again[0].line), (&[3][..], 9), "both lines are reported");
     }

@@ -4,7 +4,7 @@
 //!   config.yaml   preset.ini   database   a process   *.gguf
 //!   llama_swap     preset      database    process     ggufs       one file a kind
 //!         \           \           |          /          /
-//!          command_line, environment               what llama-server is told,
+//!          command_line, environment               llama-server's arguments,
 //!            repeated, options, lenient            as it reads it
 //!                           |
 //!                         Model                    in herdsman's words

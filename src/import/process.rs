@@ -164,7 +164,7 @@ fn model(pid: i32, shown: &str, seen: &Look, servers: &Servers) -> Result<Model,
         model.port = Some(DEFAULT_PORT);
     }
     downloads(seen, &mut model, &place);
-    apart::tell(pid, seen.apart, &mut model, &place);
+    apart::note(pid, seen.apart, &mut model, &place);
     // Later aliases are more names; without one, the weights give the name.
     model.called = if model.aliases.is_empty() { weights_name(&model) } else { model.aliases.remove(0) };
     // herdsman reads keys from files, too: the path still applies.

@@ -396,7 +396,7 @@ mod tests {
         let state = StateDir::new(dir.path().to_owned());
         assert!(!state.has_watcher().unwrap());
         let file = open_lock(&dir.path().join("watch.lock")).unwrap();
-        assert!(!state.has_watcher().unwrap(), "a lock nobody holds is no watcher");
+        assert!(!state.has_watcher().unwrap(), "a lock nobody holds is not a watcher");
         file.lock().unwrap();
         assert!(state.has_watcher().unwrap());
     }

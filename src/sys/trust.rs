@@ -15,7 +15,7 @@ use crate::sys::links;
 
 /// Others can change what is at a path.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", self.told())]
+#[error("{}", self.message())]
 pub struct Untrusted {
     /// The path that was checked.
     path: PathBuf,
@@ -40,7 +40,7 @@ const STICKY: u32 = 0o1000;
 const ELSEWHERE: &str = "move it to a directory that only root can write to";
 
 impl Untrusted {
-    fn told(&self) -> String {
+    fn message(&self) -> String {
         let Self { path, place, how } = self;
         let (path, shown) = (path.display(), place.display());
         let leads = if *place == self.path { String::new() } else { format!(", on the way to {path},") };
@@ -181,7 +181,7 @@ impl Access {
         (group || self.mode & 0o002 != 0).then_some(How::Mode(self.mode))
     }
 
-    /// Whether what lies in it is safe from those who can write to it.
+    /// Whether its contents are safe from others who can write to it.
     fn is_sticky(self) -> bool {
         self.mode & STICKY != 0
     }

@@ -1,5 +1,5 @@
 //! Whatever is wrong with a definition or the directory of them: the exit code
-//! tells, the message names file and fix, and every other model is reconciled.
+//! says so, the message names file and fix, and every other model is reconciled.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -16,7 +16,7 @@ fn database(world: &World) -> PathBuf {
     world.state_dir().join("herdsman.db")
 }
 
-/// Overwrites the first page of each of `tables` with what is no page.
+/// Overwrites the first page of each of `tables` with garbage.
 fn damage(path: &Path, tables: &[&str]) {
     let client = Connection::open(path).unwrap();
     let root = |table: &&str| {
@@ -87,7 +87,7 @@ fn a_damaged_database_is_set_aside_and_the_pass_goes_on() {
     world.run(&["models", "get", "hand-made"]).exits(0);
     world.run(&["reconcile", "--detailed-exitcode"]).exits(0).says(&["No changes."]).does_not_say("damaged");
     assert_eq!(set_aside(&world), aside);
-    // Known again well enough to be updated, and to be told apart.
+    // Known well enough to be updated, and to be distinguished.
     world.write_definition("a", &World::tiny_toml("a").replace("512", "1024"));
     world.converges().says(&["-/+ a          restart"]);
     assert_eq!(world.answer("a"), "a a a ");
@@ -212,7 +212,7 @@ fn a_watcher_that_reads_damage_goes_on_with_a_new_database() {
     let pid = world.pid("m");
     let dashboard = Connection::open(database(&world)).unwrap();
     damage(&database(&world), &["herdsman_instances"]);
-    // Whoever commits makes the watcher read anew.
+    // A commit makes the watcher read again.
     dashboard.execute("UPDATE models SET ctx_size = 1", []).unwrap();
     watcher.eventually_says("was damaged");
     watcher.eventually_says("m adopt: ");

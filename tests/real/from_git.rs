@@ -1,4 +1,4 @@
-//! Definitions that are read from a commit, whatever lies in the work tree.
+//! Definitions that are read from a commit, whatever is in the work tree.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -285,8 +285,8 @@ fn a_file_that_is_broken_deletes_nothing_and_one_that_was_is_not_compared() {
     assert!(broken.stdout.contains("! chat  wait     nothing is changed: models.d/chat.toml"), "{broken}");
     checkout.commit();
     checkout.write(&[("chat.toml", CHAT)]);
-    let mended = checkout.validate(&["--against", "HEAD"]).exits(0);
-    assert!(mended.stdout.contains(". models.d/chat.toml was not valid: its model counts as new"), "{mended}");
+    let fixed = checkout.validate(&["--against", "HEAD"]).exits(0);
+    assert!(fixed.stdout.contains(". models.d/chat.toml was not valid: its model counts as new"), "{fixed}");
 }
 
 #[test]

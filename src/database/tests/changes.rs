@@ -219,7 +219,7 @@ fn a_status_that_does_not_change_does_not_touch_the_row() {
     assert_eq!(updated(&database), Some(at(1)));
     database.commit(&set(Status::Running), at(9)).unwrap();
     assert_eq!(updated(&database), Some(at(9)));
-    assert_eq!(record(&database, "a").row, Row::Present(Vec::new()), "status is no drift");
+    assert_eq!(record(&database, "a").row, Row::Present(Vec::new()), "status is not drift");
 }
 
 #[test]

@@ -152,7 +152,7 @@ fn typed(choice: &str) -> Option<Value> {
     }
 }
 
-/// llama-server's default, if its help states one that the option itself accepts:
+/// llama-server's default, if its help gives one that the option itself accepts:
 /// `(default: 2048)`, but not `(default: same as --threads)`.
 fn default(option: &OptionSpec) -> Option<Value> {
     let (_, rest) = option.help.split_once("default: ")?;

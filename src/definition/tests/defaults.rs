@@ -43,7 +43,7 @@ fn broken_defaults_leave_every_model_beside_them_as_it_is() {
         assert_eq!(desired.unresolved[0].problem, "_defaults.toml in the same directory has errors");
         let about = |file: &str| desired.diagnostics.iter().filter(|d| &*d.file == file).count();
         assert_eq!(about("models.d/_defaults.toml"), 1, "{text}");
-        assert!(about("models.d/b.toml") > 0, "the other problems are told, too");
+        assert!(about("models.d/b.toml") > 0, "the other problems are reported, too");
     }
 }
 

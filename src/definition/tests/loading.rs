@@ -130,8 +130,8 @@ fn reads_many_files_and_reports_problems_in_order() {
         dir.write(broken, "");
     }
     let desired = dir.load();
-    let told: Vec<_> = desired.unresolved.iter().map(|unresolved| &*unresolved.file).collect();
-    assert_eq!(told, ["models.d/m120.toml", "models.d/m280.toml"]);
+    let reported: Vec<_> = desired.unresolved.iter().map(|unresolved| &*unresolved.file).collect();
+    assert_eq!(reported, ["models.d/m120.toml", "models.d/m280.toml"]);
 }
 
 #[test]

@@ -144,7 +144,7 @@ fn a_closed_set_takes_its_values_only() {
     assert_eq!(problem("cache_type_k", "'q8-0'").help.unwrap(), "did you mean `q8_0`?");
     assert_eq!(args("split_mode", "'row'")[1], "row");
     assert_eq!(args("numa", "'isolate'")[1], "isolate");
-    assert_eq!(args("reasoning_format", "'auto'")[1], "auto", "the default is no bullet");
+    assert_eq!(args("reasoning_format", "'auto'")[1], "auto", "the default is not a bullet");
     assert_eq!(args("cpu_strict", "1")[1], "1");
     assert_eq!(set("cpu_strict", "'1'").unwrap().json, json!(1));
     problem("cpu_strict", "2");
@@ -258,7 +258,7 @@ fn what_herdsman_owns_is_refused_with_the_key_to_use() {
     }
     for key in owned::keys() {
         let known = Catalogue::embedded().get(key).is_some();
-        assert!(known || key == "license", "{key} is no option of the pinned version");
+        assert!(known || key == "license", "{key} is not an option of the pinned version");
     }
 }
 

@@ -109,14 +109,14 @@ mod tests {
 
     #[test]
     fn no_option_that_takes_a_path_or_an_address_counts_as_harmless() {
-        let tells = |metavar: &str| {
+        let takes_a_path = |metavar: &str| {
             let metavar = metavar.to_ascii_uppercase();
             ["PATH", "FNAME", "FILE", "URL", "REPO", "SERVERS", "<USER>", "DIR"]
                 .iter()
                 .any(|word| metavar.contains(word))
         };
         for option in Catalogue::embedded().options() {
-            let takes = option.path.is_some() || tells(&option.metavar);
+            let takes = option.path.is_some() || takes_a_path(&option.metavar);
             assert!(!takes || use_of(&option.key) != Some(Use::Harmless), "{} {}", option.key, option.metavar);
             // A path that is written to, or a directory, is not just read.
             let read = matches!(use_of(&option.key), Some(Use::Reads(_)));

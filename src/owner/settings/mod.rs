@@ -4,7 +4,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `locate` | which file is read |
+//! | `locate` | which file to read |
 //! | `notify` | its table `[notify]` |
 //!
 //! Every problem of the file is a [`Diagnostic`], and one is enough for herdsman to

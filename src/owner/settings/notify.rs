@@ -85,18 +85,18 @@ pub(super) fn read(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -
         events: NewsKind::ALL.into_iter().collect(),
         models: None,
     };
-    let (mut url, mut headers, mut headers_at, mut told) = (None, Vec::new(), None, false);
+    let (mut url, mut headers, mut headers_at, mut has_receiver) = (None, Vec::new(), None, false);
     for (key, value) in table {
         if reader.is_full() {
             break;
         }
         match key.get_ref().as_ref() {
             "command" => {
-                told = true;
+                has_receiver = true;
                 notify.command = command(reader, value);
             }
             "webhook" => {
-                told = true;
+                has_receiver = true;
                 url = webhook(reader, value, base);
             }
             "headers" => {
@@ -109,7 +109,7 @@ pub(super) fn read(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -
             other => unknown(reader, other, key.span(), ("`[notify]`", &KEYS)),
         }
     }
-    if !told {
+    if !has_receiver {
         let help = "set `command = [\"/path/to/program\"]`, `webhook = \"https://…\"`, or both";
         reader.problem(value.span(), "`[notify]` has neither `command` nor `webhook`", "", help);
     }

@@ -87,7 +87,7 @@ fn reports_but_never_writes_a_process_secret() {
     let mut server = Background::from(server);
     let pid = server.child().id().to_string();
     let ran = world.run(&["import", "process", &pid, "--to", "out", "--dry-run"]).exits(1);
-    // Nor is a port made up: it was told to take any.
+    // Nor is a port invented: it was started with any port.
     ran.does_not_say("verysecret").does_not_say("\nport = ").says(&[
         "--port 0: any port: herdsman picks one",
         "api_key = { file = \"/run/secrets/m-api-key\" }",
@@ -143,7 +143,7 @@ fn in_namespaces(world: &World, options: &[&str], mounts: &str, arguments: &str)
     (unshare, pid.unwrap())
 }
 
-/// Imports it: what was told, and the definition.
+/// Imports it: the output, and the definition.
 fn imported(world: &World, pid: &str, exit: i32) -> (crate::support::Ran, String) {
     let ran = world.run(&["import", "process", pid, "--to", "out"]).exits(exit);
     let file = fs::read_dir(world.path().join("out")).unwrap().next().unwrap().unwrap().path();

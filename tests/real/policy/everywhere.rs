@@ -24,7 +24,7 @@ fn validate_applies_the_given_policy() {
     assert!(github.stdout.contains("::error title=herdsman,file=models.d/a.toml,line=5,"), "{github}");
     let json = run(&world, &["validate", "--format", "json", "models.d/a.toml"]).exits(65);
     assert!(json.stdout.contains("does not allow the option `tools`"), "{json}");
-    // There is no telling what is allowed.
+    // Without a policy, herdsman does not know what is allowed.
     world.run(&["validate", "--policy", "nowhere.toml"]).exits(66).says(&["does not exist"]);
     write_policy(&world, "max_model = 3\n");
     run(&world, &["validate"]).exits(65).says(&["policy.toml:2:1", "max_models"]);
@@ -134,7 +134,7 @@ fn a_link_that_is_swapped_while_the_old_server_stops_leads_nowhere() {
     world.write_definition("a", &format!("binary = \"{binary}\"\n{toml}"));
     run(&world, &["reconcile", "--no-wait"]).exits(0);
     let log = world.state_dir().join("logs/a.log");
-    eventually("it is ready to be told", PATIENCE, || fs::read_to_string(&log).unwrap().contains("waits\n"));
+    eventually("it waits for a signal", PATIENCE, || fs::read_to_string(&log).unwrap().contains("waits\n"));
     world.write_definition("a", &toml);
     run(&world, &["reconcile", "--no-wait"]).exits(1).says(&["secret.gguf", "does not allow"]);
     assert_eq!(fs::read_link(world.path().join("weights/now.gguf")).unwrap().to_str(), Some("../secret.gguf"));

@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(said(&format!("0.00.005.859 E {log}\n{error}\n\nusage:\n")), error);
         assert_eq!(said(&format!("0.00.005.859 E {error}\n\nusage:\n{log}\n")), error);
         assert_eq!(said("error: invalid argument: --x\n"), "error: invalid argument: --x");
-        assert_eq!(said("0.00.1 W gpu: error: none found\nversion: 1\n"), "", "which is no complaint of the parser");
+        assert_eq!(said("0.00.1 W gpu: error: none found\nversion: 1\n"), "", "which is not a complaint of the parser");
     }
 
     #[test]
