@@ -17,7 +17,7 @@ use super::paths;
 use super::secret::SecretCache;
 use super::source::Source;
 use super::syntax;
-use super::value::{Chosen, Reader, Stated};
+use super::value::{Chosen, Located, Reader};
 use crate::model::{
     Definition, Diagnostic, Memo, ModelName, Origin, ReadyPolicy, Spec, Table, Unresolved, Unusable, UpdatePolicy,
 };
@@ -96,10 +96,10 @@ fn binary(context: &Context<'_>, table: &DeTable<'_>) -> Option<String> {
     }
 }
 
-fn readable_name(reader: &Reader<'_, '_>, table: &DeTable<'_>) -> Option<Stated<ModelName>> {
+fn readable_name(reader: &Reader<'_, '_>, table: &DeTable<'_>) -> Option<Located<ModelName>> {
     let value = table.get("name")?;
     let DeValue::String(text) = value.get_ref() else { return None };
-    Some(reader.stated(ModelName::parse(text).ok()?, value.span()))
+    Some(reader.located(ModelName::parse(text).ok()?, value.span()))
 }
 
 fn name(reader: &mut Reader<'_, '_>, table: &DeTable<'_>, draft: &Draft<'_, '_>, stem: &str) -> Option<ModelName> {
@@ -206,8 +206,8 @@ impl Origins<'_> {
         self.table.insert(self.names.shared(field), origin);
     }
 
-    fn take<T>(&mut self, field: &str, stated: Option<Stated<T>>) -> Option<T> {
-        let Stated { value, origin, span: _ } = stated?;
+    fn take<T>(&mut self, field: &str, stated: Option<Located<T>>) -> Option<T> {
+        let Located { value, origin, span: _ } = stated?;
         self.note(field, origin);
         Some(value)
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::keys::{Key, ReadyKey, SecretKey, SourceKey, UpdateKey};
-use super::value::{Reader, Stated, Value};
+use super::value::{Located, Reader, Value};
 use super::{duration, host, paths, suggest};
 use crate::llama::catalogue::{Catalogue, OptionMatch};
 use crate::model::{DesiredState, ModelName, ModelType, OnFailure, SecretSource, Table};
@@ -21,13 +21,13 @@ use crate::model::{DesiredState, ModelName, ModelType, OnFailure, SecretSource, 
 #[derive(Default)]
 pub(super) struct Draft<'v, 't> {
     /// `name`, if it is a valid one.
-    pub name: Option<Stated<ModelName>>,
+    pub name: Option<Located<ModelName>>,
     /// `model`, `hf_repo`, `model_url`: those that are set.
     pub weights: Vec<Weights<'v, 't>>,
     /// `port`.
-    pub port: Option<Stated<u16>>,
+    pub port: Option<Located<u16>>,
     /// `aliases`.
-    pub aliases: Option<Stated<Vec<String>>>,
+    pub aliases: Option<Located<Vec<String>>>,
     /// What a defaults file may set as well.
     pub common: Common,
     /// `[parameters]`, not checked yet.
@@ -49,20 +49,20 @@ pub(super) struct Weights<'v, 't> {
 /// What both definitions and defaults may set.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Common {
-    pub model_type: Option<Stated<ModelType>>,
-    pub state: Option<Stated<DesiredState>>,
-    pub host: Option<Stated<String>>,
-    pub binary: Option<Stated<String>>,
-    pub description: Option<Stated<String>>,
-    pub labels: Table<Arc<str>, Stated<String>>,
+    pub model_type: Option<Located<ModelType>>,
+    pub state: Option<Located<DesiredState>>,
+    pub host: Option<Located<String>>,
+    pub binary: Option<Located<String>>,
+    pub description: Option<Located<String>>,
+    pub labels: Table<Arc<str>, Located<String>>,
     /// By the variable that carries the secret to the process.
-    pub secrets: Table<&'static str, Stated<SecretSource>>,
-    pub timeout: Option<Stated<Duration>>,
+    pub secrets: Table<&'static str, Located<SecretSource>>,
+    pub timeout: Option<Located<Duration>>,
     /// `Some(None)` is an explicit `"off"`.
-    pub unhealthy_after: Option<Stated<Option<Duration>>>,
-    pub require_gpu: Option<Stated<bool>>,
-    pub drain: Option<Stated<Duration>>,
-    pub on_failure: Option<Stated<OnFailure>>,
+    pub unhealthy_after: Option<Located<Option<Duration>>>,
+    pub require_gpu: Option<Located<bool>>,
+    pub drain: Option<Located<Duration>>,
+    pub on_failure: Option<Located<OnFailure>>,
 }
 
 /// The two kinds of file.
@@ -124,15 +124,15 @@ pub(super) fn read<'v, 't>(
     draft
 }
 
-fn text(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>) -> Option<Stated<String>> {
+fn text(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>) -> Option<Located<String>> {
     let text = reader.string(key, value)?.to_owned();
-    Some(reader.stated(text, value.span()))
+    Some(reader.located(text, value.span()))
 }
 
-fn model_name(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<ModelName>> {
+fn model_name(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Located<ModelName>> {
     let text = reader.string("name", value)?;
     match ModelName::parse(text) {
-        Ok(name) => Some(reader.stated(name, value.span())),
+        Ok(name) => Some(reader.located(name, value.span())),
         Err(error) => {
             let help = "use at most 63 letters, digits, `.`, `_` and `-`, starting with a letter or digit";
             reader.problem(value.span(), format!("{text:?} is not a valid model name"), &error.to_string(), help);
@@ -141,14 +141,14 @@ fn model_name(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<M
     }
 }
 
-fn port(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<u16>> {
+fn port(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Located<u16>> {
     const HELP: &str = "set a port from 1 to 65535, or leave `port` out and herdsman picks one";
     let Some(integer) = value.get_ref().as_integer() else {
         reader.wrong_kind("port", value, "an integer", HELP);
         return None;
     };
     match u16::from_str_radix(integer.as_str(), integer.radix()) {
-        Ok(port) if port > 0 => Some(reader.stated(port, value.span())),
+        Ok(port) if port > 0 => Some(reader.located(port, value.span())),
         _ => {
             reader.problem(value.span(), format!("`port` cannot be {integer}"), "out of range", HELP);
             None
@@ -156,7 +156,7 @@ fn port(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<u16>> {
     }
 }
 
-fn aliases(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<Vec<String>>> {
+fn aliases(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Located<Vec<String>>> {
     let Some(array) = value.get_ref().as_array() else {
         reader.wrong_kind("aliases", value, "an array of strings", "write `aliases = [\"gpt-4o-mini\"]`");
         return None;
@@ -175,12 +175,12 @@ fn aliases(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<Vec<
             aliases.push(alias.to_owned());
         }
     }
-    Some(reader.stated(aliases, value.span()))
+    Some(reader.located(aliases, value.span()))
 }
 
-fn listen(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<String>> {
+fn listen(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Located<String>> {
     match host::parse(reader.string("host", value)?) {
-        Ok(host) => Some(reader.stated(host, value.span())),
+        Ok(host) => Some(reader.located(host, value.span())),
         Err(problem) => {
             reader.problem(value.span(), problem.message, "", problem.help);
             None
@@ -188,7 +188,7 @@ fn listen(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<Strin
     }
 }
 
-fn binary(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -> Option<Stated<String>> {
+fn binary(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -> Option<Located<String>> {
     let text = reader.string("binary", value)?;
     if text.trim().is_empty() {
         let help = "set the path of a llama-server, or leave `binary` out to use the default one";
@@ -198,10 +198,10 @@ fn binary(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -> Option<
     reader.odd_paths(value);
     // Without a slash it is a command name, looked up in PATH.
     let binary = if text.contains('/') { paths::resolve(base, text) } else { text.to_owned() };
-    Some(reader.stated(binary, value.span()))
+    Some(reader.located(binary, value.span()))
 }
 
-fn labels(reader: &mut Reader<'_, '_>, value: &Value<'_>, labels: &mut Table<Arc<str>, Stated<String>>) {
+fn labels(reader: &mut Reader<'_, '_>, value: &Value<'_>, labels: &mut Table<Arc<str>, Located<String>>) {
     let Some(table) = reader.table("labels", value) else { return };
     for (key, value) in table {
         if reader.is_full() {
@@ -234,7 +234,7 @@ pub(crate) fn secret(
     key: &str,
     value: &Value<'_>,
     base: &str,
-) -> Option<Stated<SecretSource>> {
+) -> Option<Located<SecretSource>> {
     let help =
         format!("say where to find it: `{key} = {{ file = \"/run/secrets/…\" }}` or `{key} = {{ env = \"NAME\" }}`");
     let Some(table) = value.get_ref().as_table() else {
@@ -263,7 +263,7 @@ pub(crate) fn secret(
         SourceKey::File => SecretSource::File(paths::resolve(base, text)),
         SourceKey::Env => SecretSource::Env(text.to_owned()),
     };
-    Some(reader.stated(source, value.span()))
+    Some(reader.located(source, value.span()))
 }
 
 fn ready(reader: &mut Reader<'_, '_>, value: &Value<'_>, common: &mut Common) {
@@ -280,12 +280,12 @@ fn ready(reader: &mut Reader<'_, '_>, value: &Value<'_>, common: &mut Common) {
         match known {
             ReadyKey::Timeout => common.timeout = positive(reader, name, value),
             ReadyKey::UnhealthyAfter if value.get_ref().as_str() == Some(OFF) => {
-                common.unhealthy_after = Some(reader.stated(None, value.span()));
+                common.unhealthy_after = Some(reader.located(None, value.span()));
             }
             ReadyKey::UnhealthyAfter => {
                 let stated = positive(reader, name, value);
                 common.unhealthy_after =
-                    stated.map(|s| Stated { value: Some(s.value), origin: s.origin, span: s.span });
+                    stated.map(|s| Located { value: Some(s.value), origin: s.origin, span: s.span });
             }
             ReadyKey::RequireGpu => common.require_gpu = reader.boolean(name, value),
         }
@@ -312,13 +312,13 @@ fn update(reader: &mut Reader<'_, '_>, value: &Value<'_>, common: &mut Common) {
     }
 }
 
-pub(crate) fn duration(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>) -> Option<Stated<Duration>> {
+pub(crate) fn duration(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>) -> Option<Located<Duration>> {
     let Some(text) = value.get_ref().as_str() else {
         reader.wrong_kind(key, value, "a duration", duration::EXAMPLES);
         return None;
     };
     match duration::parse(text) {
-        Ok(duration) => Some(reader.stated(duration, value.span())),
+        Ok(duration) => Some(reader.located(duration, value.span())),
         Err(error) => {
             let message = format!("`{key}`: {text:?} is not a duration");
             reader.problem(value.span(), message, &error.to_string(), duration::EXAMPLES);
@@ -328,7 +328,7 @@ pub(crate) fn duration(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>
 }
 
 /// Reads a duration that must not be zero.
-pub(crate) fn positive(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>) -> Option<Stated<Duration>> {
+pub(crate) fn positive(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>) -> Option<Located<Duration>> {
     let stated = duration(reader, key, value)?;
     if stated.value.is_zero() {
         reader.problem(value.span(), format!("`{key}` cannot be zero"), "", duration::EXAMPLES);

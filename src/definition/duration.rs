@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_with_its_reason() {
+    fn refuses_anything_else_with_the_reason() {
         assert_eq!(parse(""), Err(DurationError::Empty));
         assert_eq!(parse("30"), Err(DurationError::NoUnit("30".into())));
         assert_eq!(parse("1h30"), Err(DurationError::NoUnit("30".into())));

@@ -11,7 +11,7 @@ use super::draft::{Draft, Weights};
 use super::paths;
 use super::suggest;
 use super::unchecked;
-use super::value::{Chosen, Reader, Stated, Value};
+use super::value::{Chosen, Located, Reader, Value};
 use crate::llama::catalogue::{Catalogue, OptionMatch, OptionSpec};
 use crate::model::{Diagnostic, Table};
 
@@ -24,7 +24,7 @@ pub(super) struct Options {
     /// By canonical name.
     pub settings: Table<Arc<str>, Chosen>,
     /// `[env]`.
-    pub env: Table<Arc<str>, Stated<String>>,
+    pub env: Table<Arc<str>, Located<String>>,
 }
 
 /// Reads `[parameters]` and `[env]` of `draft` against the options of the
@@ -144,7 +144,7 @@ fn environment(
     reader: &mut Reader<'_, '_>,
     table: &DeTable<'_>,
     catalogue: &Catalogue,
-) -> Table<Arc<str>, Stated<String>> {
+) -> Table<Arc<str>, Located<String>> {
     let mut env = Table::default();
     for (key, value) in table {
         if reader.is_full() {
@@ -157,7 +157,7 @@ fn environment(
         } else if let Some(instead) = catalogue.owned_env(name) {
             reader.problem(key.span(), format!("`{name}` cannot be set under `[env]`"), "", instead);
         } else if let Some(text) = reader.string(name, value) {
-            let stated = reader.stated(text.to_owned(), value.span());
+            let stated = reader.located(text.to_owned(), value.span());
             env.insert(reader.names.shared(name), stated);
         }
     }

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_shown_as_its_whole_path_would_be() {
+    fn shows_a_file_like_its_whole_path() {
         for (cwd, dir, name) in [("/srv", "/srv/models.d", "a.toml"), ("/srv", "/srv", "a"), ("/", "/", "a\u{7}é")] {
             let (cwd, dir) = (Path::new(cwd), Path::new(dir));
             assert_eq!(shown_in(&shown_dir(cwd, dir), name.as_ref()), shown(cwd, &dir.join(name)));

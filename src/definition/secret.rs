@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_tells_a_changed_value_and_depends_on_the_key() {
+    fn the_digest_changes_with_value_and_key() {
         let digest = |content: &[u8], key| {
             let (_dir, source) = file(content);
             SecretCache::new([key; 32]).reference(&source).digest

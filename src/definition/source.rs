@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn where_any_value_may_be_a_secret_none_is_shown() {
+    fn hides_every_value_where_any_may_be_a_secret() {
         let text = "# SECRET\n[notify]\nwebhok = \"https://SECRET\"\n\"X-Auth\" = \"SECRET\"\ncommand = [\"/x\",\n  \"SECRET\"]\n\
                     webhook = \"\"\"\nhttps://x/?SECRET=SECRET\n\"\"\"\ntimeout = \"10x\"\nx-key = { file = \"k\" }\n[\"SECRET\"]\n";
         let redacted = redact_values(text);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_seen_later_points_at_the_value_or_at_its_line() {
+    fn a_late_problem_points_at_the_value_or_its_line() {
         let source = source("a = 1\nmodel = \"x.gguf\"\n");
         let position = |line, needle| source.error_at_line(line, needle, "m").position();
         assert_eq!(position(2, "x.gguf"), Some((2, 9)));

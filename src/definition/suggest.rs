@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_is_recognised_and_another_word_is_not() {
+    fn recognises_typos_but_not_other_words() {
         let near = |text| nearest(text, Key::NAMES.iter().copied());
         assert_eq!(near("prot"), Some("port"));
         assert_eq!(near("hf-repo"), Some("hf_repo"));

@@ -19,7 +19,7 @@ const MOST_PROBLEMS: usize = 50;
 
 /// A value, and where it was set.
 #[derive(Clone, Debug)]
-pub(crate) struct Stated<T> {
+pub(crate) struct Located<T> {
     pub value: T,
     pub origin: Origin,
     pub span: Range<usize>,
@@ -94,8 +94,8 @@ impl<'s, 't> Reader<'s, 't> {
     }
 
     /// A valid value.
-    pub fn stated<T>(&self, value: T, span: Range<usize>) -> Stated<T> {
-        Stated { value, origin: self.source.origin(&span), span }
+    pub fn located<T>(&self, value: T, span: Range<usize>) -> Located<T> {
+        Located { value, origin: self.source.origin(&span), span }
     }
 
     pub fn string<'v>(&mut self, key: &str, value: &'v Value<'_>) -> Option<&'v str> {
@@ -129,19 +129,19 @@ impl<'s, 't> Reader<'s, 't> {
         text
     }
 
-    pub fn boolean(&mut self, key: &str, value: &Value<'_>) -> Option<Stated<bool>> {
+    pub fn boolean(&mut self, key: &str, value: &Value<'_>) -> Option<Located<bool>> {
         let Some(on) = value.get_ref().as_bool() else {
             self.wrong_kind(key, value, "a boolean", format!("write `{key} = true` or `{key} = false`"));
             return None;
         };
-        Some(self.stated(on, value.span()))
+        Some(self.located(on, value.span()))
     }
 
     /// One of a closed set of words.
-    pub fn word<T: Copy>(&mut self, key: &str, value: &Value<'_>, words: &[(&str, T)]) -> Option<Stated<T>> {
+    pub fn word<T: Copy>(&mut self, key: &str, value: &Value<'_>, words: &[(&str, T)]) -> Option<Located<T>> {
         let text = self.string(key, value)?;
         if let Some((_, word)) = words.iter().find(|(word, _)| *word == text) {
-            return Some(self.stated(*word, value.span()));
+            return Some(self.located(*word, value.span()));
         }
         let names = || words.iter().map(|(word, _)| *word);
         let help = match suggest::nearest(text, names()) {

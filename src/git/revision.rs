@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_looked_for_where_git_does() {
+    fn looks_up_a_name_in_gits_order() {
         let all = |name: &str| {
             let places = ["", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/"];
             let mut all: Vec<String> = places.map(|place| format!("{place}{name}")).into();

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_keeps_its_files_whatever_lies_in_the_directory_now() {
+    fn a_commit_keeps_its_files_whatever_is_in_the_directory() {
         let (_temp, models) = repository();
         std::fs::write(models.join("empty.toml"), "").unwrap();
         std::fs::write(models.join("same.toml"), "a = 1\n").unwrap();
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_not_checked_out_has_its_files_all_the_same() {
+    fn a_directory_that_is_not_checked_out_still_has_its_files() {
         let (_temp, models) = repository();
         let before = all(&models);
         std::fs::remove_dir_all(&models).unwrap();

@@ -63,7 +63,7 @@ impl Reading<'_> {
         if is_last_port_ours(&options, &inner.arguments)
             && let Some(port) = model.port.take()
         {
-            let why = Why::Overridden("set again later, and the last one wins".to_owned());
+            let why = Why::set_again();
             model.remark(self.place, format!("--port {port}"), why);
         }
         self.away(model, &inner);

@@ -1,6 +1,6 @@
 //! The words of a llama-server's command line.
 
-use super::given::{Given, Stated};
+use super::given::{Given, Occurrence};
 use super::model::Model;
 use super::options::Options;
 use super::remark::{SourceLocation, Why};
@@ -11,7 +11,7 @@ use crate::llama::catalogue::{ListStyle, OptionSpec, Repeated, ValueKind};
 pub fn read(options: &Options<'_>, model: &mut Model, words: &[String], place: &SourceLocation) {
     let catalogue = std::sync::Arc::clone(&options.catalogue);
     // In the order in which each option is first set.
-    let mut all: Vec<(&OptionSpec, Vec<Stated>)> = Vec::new();
+    let mut all: Vec<(&OptionSpec, Vec<Occurrence>)> = Vec::new();
     let mut words = words.iter().peekable();
     while let Some(word) = words.next() {
         let Some((option, negated)) = catalogue.argument(word) else {
@@ -28,7 +28,7 @@ pub fn read(options: &Options<'_>, model: &mut Model, words: &[String], place: &
             Given::Text(text) if !super::names_a_secret(&option.key) => format!("{word} {text}"),
             _ => word.clone(),
         };
-        let stated = Stated { negated, spelt: word.clone(), given, place: place.clone(), shown };
+        let stated = Occurrence { negated, spelt: word.clone(), given, place: place.clone(), shown };
         match all.iter_mut().find(|(known, _)| known.key == option.key) {
             Some((_, before)) => before.push(stated),
             None => all.push((option, vec![stated])),

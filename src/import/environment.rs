@@ -1,6 +1,6 @@
 //! A llama-server's variables: options, secrets, and the rest.
 
-use super::given::{Given, Stated};
+use super::given::{Given, Occurrence};
 use super::lenient::{FALSY, TRUTHY};
 use super::model::Model;
 use super::options::{self, Options};
@@ -57,18 +57,18 @@ fn state(
         }
         _ => (false, Given::Text(value.to_owned())),
     };
-    let stated = Stated { negated, spelt: name.to_owned(), given, place: place.clone(), shown };
-    let is_off = |one: &Stated| one.spelt.starts_with("LLAMA_ARG_NO_") && one.negated;
+    let stated = Occurrence { negated, spelt: name.to_owned(), given, place: place.clone(), shown };
+    let is_off = |one: &Occurrence| one.spelt.starts_with("LLAMA_ARG_NO_") && one.negated;
     let (stated, other) = match model.variables.remove(&option.key) {
         Some(other) if is_off(&other) => (other, Some(stated)),
         other => (stated, other),
     };
     if let Some(other) = other.filter(|other| !other.is_same(&stated)) {
         let why = match is_off(&stated) {
-            true => format!("`{}` wins, whatever its value", stated.spelt),
-            false => "set again later, and the last one wins".to_owned(),
+            true => Why::Overridden(format!("`{}` wins, whatever its value", stated.spelt)),
+            false => Why::set_again(),
         };
-        model.remark(&other.place, other.shown, Why::Overridden(why));
+        model.remark(&other.place, other.shown, why);
     }
     repeated::set(options, model, option, std::slice::from_ref(&stated));
     if !is_secret {

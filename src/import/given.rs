@@ -32,7 +32,7 @@ impl Given {
 
 /// One occurrence of an option.
 #[derive(Clone, Debug)]
-pub struct Stated {
+pub struct Occurrence {
     /// Whether its name is the negation.
     pub negated: bool,
     /// Its name in the source.
@@ -45,7 +45,7 @@ pub struct Stated {
     pub shown: String,
 }
 
-impl Stated {
+impl Occurrence {
     /// Whether it sets the same as `other`.
     pub fn is_same(&self, other: &Self) -> bool {
         self.negated == other.negated && self.given == other.given

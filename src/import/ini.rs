@@ -105,7 +105,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn it_reads_as_llama_server_does() {
+    fn parses_presets_as_llama_server_does() {
         let text = "c = 1\r\n; x\r\n[ a ] # y\r\nm = /a b.gguf ; z\r\n  --no_mmap= 1\r\n[b]\r\nm=/x#y\r\n[a]\r\nt = \"q\"\r\nt = \r\n";
         let sections = parse(text).unwrap();
         let shown: Vec<_> = sections

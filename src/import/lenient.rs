@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_words() {
+    fn reads_lists_and_words_as_llama_server_does() {
         assert_eq!(made("tensor_split", "3x/,1"), Some(json!([3.0, 1.0])));
         assert_eq!(made("fit_target", "10,"), Some(json!([10])));
         assert_eq!(made("tensor_split", ",1"), None);

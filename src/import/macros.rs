@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn macros_hold_macros_and_the_last_of_a_name_counts() {
+    fn macros_nest_and_the_last_of_a_name_wins() {
         let mut macros = Macros::default();
         macros.define("ctx", "4096");
         macros.define("args", "-c ${ctx} --port ${PORT}");
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_may_be_a_secret_is_never_asked_for() {
+    fn never_reads_a_variable_that_may_be_a_secret() {
         let variable = |name: &str| panic!("asked for {name}");
         assert_eq!(variables("x${env.MY_KEY}", &variable), Err(Reason::SecretVariable("MY_KEY".to_owned())));
         assert_eq!(secret_variable("${env.A}/${env.MY_KEY}"), Some("MY_KEY"));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
-use super::given::Stated;
+use super::given::Occurrence;
 use super::remark::{Kind, Reason, Remark, SourceLocation, Why};
 use crate::model::{DesiredState, ModelType};
 
@@ -39,7 +39,7 @@ pub struct Model {
     /// The environment.
     pub env: BTreeMap<String, String>,
     /// The options that the environment sets, by key.
-    pub variables: BTreeMap<String, Stated>,
+    pub variables: BTreeMap<String, Occurrence>,
     /// Where to find the secrets, by key of `[secrets]`.
     pub secrets: BTreeMap<&'static str, Secret>,
     /// `[ready] timeout`, seconds.

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_made_up_never_takes_one_that_is_given() {
+    fn a_generated_name_never_takes_a_given_one() {
         let names: Vec<String> = named(&["a b", "a-b", "A-B", "a:b"]).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["a-b-2", "a-b", "A-B-3", "a-b-4"]);
     }

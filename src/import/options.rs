@@ -188,8 +188,7 @@ impl Options<'_> {
             }
             (Err(refused), Some(Made::Value(made))) => {
                 let found = self.setting(option, &made, negated).map_err(|_| refused)?;
-                let became = format!("becomes `{} = {}`, which is how llama-server reads it", option.key, found.0);
-                model.remark(place, what, Why::Became(became));
+                model.remark(place, what, Why::read_as(&option.key, &found.0));
                 found
             }
             (Err(refused), None) => return Err(refused),
@@ -298,9 +297,7 @@ fn port(model: &mut Model, text: &str) -> Result<(), Why> {
     model.port = port.filter(|port| *port != 0);
     match (port, text.parse::<u16>()) {
         (Some(0), _) => Err(Why::Became("any port: herdsman picks one".to_owned())),
-        (Some(port), Err(_)) => {
-            Err(Why::Became(format!("becomes `port = {port}`, which is how llama-server reads it")))
-        }
+        (Some(port), Err(_)) => Err(Why::read_as("port", port)),
         (Some(_), Ok(_)) => Ok(()),
         (None, _) => Err(bad(&format!("`{text}` is not a port: herdsman picks one"), None)),
     }

@@ -126,7 +126,7 @@ fn counting<'s>(
     options: &Options<'_>,
 ) -> BTreeMap<String, &'s Entry> {
     for entry in &section.again {
-        let why = Why::Overridden("set again later, and the last one wins".to_owned());
+        let why = Why::set_again();
         model.remark(&place.line(entry.line), shown(entry), why);
     }
     let mut sorted: Vec<&Entry> = section.entries.iter().collect();
@@ -189,8 +189,7 @@ fn state(model: &mut Model, entry: &Entry, place: &SourceLocation, options: &Opt
     let on = is_on(negated, value);
     let is_word = TRUTHY.contains(&value.as_str()) || FALSY.contains(&value.as_str());
     if !is_word || catalogue.variable(key).is_some_and(|(_, negated)| negated) {
-        let became = format!("becomes `{} = {on}`, which is how llama-server reads it", option.key);
-        model.remark(place, shown(entry), Why::Became(became));
+        model.remark(place, shown(entry), Why::read_as(&option.key, on));
     }
     // llama-server leaves out what it has no argument for.
     if on || option.negation.is_some() {

@@ -108,6 +108,18 @@ impl Kind {
 }
 
 impl Why {
+    /// The remark for a value that llama-server reads as another one.
+    #[must_use]
+    pub fn read_as(key: &str, value: impl fmt::Display) -> Self {
+        Self::Became(format!("becomes `{key} = {value}`, which is how llama-server reads it"))
+    }
+
+    /// The remark for an earlier occurrence of an option of which the last one wins.
+    #[must_use]
+    pub fn set_again() -> Self {
+        Self::Overridden("set again later, and the last one wins".to_owned())
+    }
+
     /// Its kind, for the counts.
     #[must_use]
     pub const fn kind(&self) -> Kind {

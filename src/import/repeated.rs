@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::given::{Given, Stated};
+use super::given::{Given, Occurrence};
 use super::lenient;
 use super::model::Model;
 use super::options::Options;
@@ -11,8 +11,8 @@ use super::remark::Why;
 use crate::llama::catalogue::{ListStyle, OptionSpec, Repeated};
 
 /// Sets `option` in `model` as the source has set it, in this order.
-pub fn set(options: &Options<'_>, model: &mut Model, option: &OptionSpec, stated: &[Stated]) {
-    let texts: Option<Vec<&str>> = stated.iter().map(Stated::text).collect();
+pub fn set(options: &Options<'_>, model: &mut Model, option: &OptionSpec, stated: &[Occurrence]) {
+    let texts: Option<Vec<&str>> = stated.iter().map(Occurrence::text).collect();
     match (stated, texts) {
         ([], _) => {}
         ([one], _) => set_one(options, model, option, one),
@@ -27,7 +27,7 @@ pub fn set(options: &Options<'_>, model: &mut Model, option: &OptionSpec, stated
                         model.remark(&other.place, other.shown.clone(), why.clone());
                     }
                 }
-                set_one(options, model, option, &Stated { given, ..one.clone() });
+                set_one(options, model, option, &Occurrence { given, ..one.clone() });
             }
             Err(why) => model.remark(&one.place, one.shown.clone(), why),
         },
@@ -35,18 +35,18 @@ pub fn set(options: &Options<'_>, model: &mut Model, option: &OptionSpec, stated
     }
 }
 
-fn set_one(options: &Options<'_>, model: &mut Model, option: &OptionSpec, one: &Stated) {
+fn set_one(options: &Options<'_>, model: &mut Model, option: &OptionSpec, one: &Occurrence) {
     options.set(model, option, one.negated, &one.given, &one.spelt, &one.place);
 }
 
 /// The last one wins, except for values that llama-server ignores.
-fn last(options: &Options<'_>, model: &mut Model, option: &OptionSpec, stated: &[Stated]) {
-    let is_ignored = |one: &Stated| one.text().is_some_and(|text| lenient::ignores(option, text));
+fn last(options: &Options<'_>, model: &mut Model, option: &OptionSpec, stated: &[Occurrence]) {
+    let is_ignored = |one: &Occurrence| one.text().is_some_and(|text| lenient::ignores(option, text));
     stated.iter().filter(|one| is_ignored(one)).for_each(|one| set_one(options, model, option, one));
     let mut counting = stated.iter().filter(|one| !is_ignored(one)).rev();
     let Some(kept) = counting.next() else { return };
     for before in counting.filter(|before| !before.is_same(kept)) {
-        let why = Why::Overridden("set again later, and the last one wins".to_owned());
+        let why = Why::set_again();
         model.remark(&before.place, before.shown.clone(), why);
     }
     set_one(options, model, option, kept);

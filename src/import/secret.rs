@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn of_llama_servers_options_two_are_secrets() {
+    fn exactly_two_options_are_secrets() {
         let catalogue = Catalogue::embedded();
         let keys = catalogue.options().map(|option| option.key.as_str());
         let variables = catalogue.options().filter_map(|option| option.env.as_deref());
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_may_hold_a_secret_behind_a_name_of_one() {
+    fn finds_a_possible_secret_after_its_name() {
         let behind = |text: &'static str| may_begin(text).map(|at| &text[at..]);
         assert_eq!(behind("é curl -H 'Authorization: x'"), Some(": x'"));
         assert_eq!(behind("- sk-2"), Some("2"));

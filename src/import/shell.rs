@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_those_that_a_shell_would_make() {
+    fn splits_words_like_a_shell() {
         for (text, words) in [
             ("a 'b c' \"d e\" f\\ g # h", &["a", "b c", "d e", "f g"][..]),
             ("M=/w/x.gguf\na -m \"$M\" -c ${C:-512} \\\n  -t 1", &["a", "-m", "/w/x.gguf", "-c", "512", "-t", "1"]),
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_exported_is_in_the_environment() {
+    fn exports_become_environment_variables() {
         let found = commands("A=1\nB=2\nexport B C=3\nA=4 a\n", &[], None);
         let env: Vec<_> = found[0].env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(env, ["A=4", "B=2", "C=3"]);

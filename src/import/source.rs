@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_be_a_secret_is_masked_in_place() {
+    fn masks_possible_secrets_in_place() {
         let text = "cmd: x --api-key sk-1 é\napiKeys: [a]\nplain: é\n- sk-2\n";
         let masked = masked(text);
         assert_eq!(masked.len(), text.len());

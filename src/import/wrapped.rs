@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_found_in_what_runs_it() {
+    fn finds_a_wrapped_command() {
         for line in [
             "env -u X A=b llama-server -m x",
             "sudo -u llm -E nice -n 5 numactl --cpunodebind=0 -m 0 /opt/llama-server -m x",

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspension_lasts_as_long_as_it_was_given_for_whatever_the_clock_is_set_to() {
+    fn a_suspension_keeps_its_length_when_the_clock_is_set_back() {
         let two_hours = suspended(1_000, Some(3_000));
         assert!(!two_hours.is_over(Timestamp(2_999)) && two_hours.is_over(Timestamp(3_000)));
         assert_eq!(two_hours.anchored(Timestamp(1_000)), None);

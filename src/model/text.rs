@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_and_sizes_read_well() {
+    fn formats_durations_and_sizes() {
         let shown = |ms| duration(Duration::from_millis(ms));
         assert_eq!(
             [shown(312), shown(59_000), shown(200_000), shown(7_500_000), shown(360_000_000)],

@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_in_the_place_of_a_file_is_an_error_and_no_wait() {
+    fn a_pipe_in_place_of_a_file_is_an_error_without_waiting() {
         use rustix::fs::{CWD, FileType, Mode, mknodat};
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::new(dir.path().to_owned());

@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_read_than_was_agreed() {
+    fn reads_no_more_than_the_limit() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         std::fs::write(&path, "abc").unwrap();

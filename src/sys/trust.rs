@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_who_calls_himself_root_is_not() {
+    fn root_of_its_own_namespace_is_not_root() {
         assert!(is_alone("         0       1000          1\n"));
         assert!(!is_alone("         0          0 4294967295\n"));
         assert!(!is_alone("         0     100000      65536\n"));

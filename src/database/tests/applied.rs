@@ -4,7 +4,7 @@ use super::*;
 use crate::database::{Applied, Location};
 
 #[test]
-fn a_plan_is_begun_once_and_a_damaged_database_does_not_forget_it() {
+fn a_plan_is_applied_once_even_after_damage() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     database.commit(&create(&config("a")), at(1)).unwrap();

@@ -168,7 +168,7 @@ fn every_instance_state_is_read_back() {
 }
 
 #[test]
-fn the_last_ready_generation_is_the_newest_that_was_when_it_is_another() {
+fn finds_the_last_ready_generation() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     database.commit(&create(&config("a")), at(1)).unwrap();
@@ -223,7 +223,7 @@ fn a_status_that_does_not_change_does_not_touch_the_row() {
 }
 
 #[test]
-fn deleting_a_model_keeps_its_events_alone() {
+fn deleting_a_model_keeps_only_its_events() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     for model in ["a", "b"] {
@@ -301,7 +301,7 @@ fn an_edited_record_is_an_error_that_names_it() {
 }
 
 #[test]
-fn restarts_are_the_deaths_and_hangs_of_each_model_that_were_dealt_with() {
+fn counts_restarts_after_deaths_and_hangs() {
     use crate::model::{EventOutcome, EventRecord, FieldChange};
     use crate::plan::{Impact, Reason};
     let event = |model: &str, action: &str, reasons: &[Reason], outcome: EventOutcome| {

@@ -70,7 +70,7 @@ pub(super) fn names(database: &Database) -> Vec<String> {
 }
 
 #[test]
-fn damage_anywhere_is_found_before_anything_is_written() {
+fn finds_damage_before_writing_anything() {
     let tables = ["herdsman_models", "herdsman_generations", "herdsman_events", "idx_models_created", "models"];
     for table in tables {
         let scratch = Scratch::new();
@@ -112,7 +112,7 @@ fn a_file_found_sound_is_not_checked_again_in_the_same_boot() {
 }
 
 #[test]
-fn a_damaged_database_is_set_aside_as_it_is_and_named() {
+fn sets_a_damaged_database_aside_unchanged() {
     let scratch = Scratch::new();
     filled(&scratch, 2, 1);
     garble(&scratch.path(), [root(&scratch, "herdsman_models")]);
@@ -135,7 +135,7 @@ fn a_damaged_database_is_set_aside_as_it_is_and_named() {
 }
 
 #[test]
-fn a_file_without_its_first_page_is_set_aside_where_only_herdsman_keeps_one() {
+fn sets_aside_a_file_without_its_first_page_in_the_default_place() {
     for bytes in [0, 0xa5] {
         let scratch = Scratch::new();
         filled(&scratch, 1, 1);
@@ -150,7 +150,7 @@ fn a_file_without_its_first_page_is_set_aside_where_only_herdsman_keeps_one() {
 }
 
 #[test]
-fn a_file_cut_off_anywhere_is_sound_new_or_set_aside() {
+fn a_truncated_file_is_sound_new_or_set_aside() {
     let whole = Scratch::new();
     filled(&whole, 2, 2);
     let bytes = fs::read(whole.path()).unwrap();
@@ -168,7 +168,7 @@ fn a_file_cut_off_anywhere_is_sound_new_or_set_aside() {
 }
 
 #[test]
-fn a_file_that_was_emptied_beside_its_log_loses_neither() {
+fn an_emptied_file_with_a_log_loses_neither() {
     let scratch = Scratch::new();
     let mut living = scratch.open();
     living.commit(&create(&config("a")), at(1)).unwrap();
@@ -200,7 +200,7 @@ fn killed_with_log() -> (Scratch, Vec<u8>, Vec<u8>) {
 }
 
 #[test]
-fn the_log_is_set_aside_with_the_file_and_is_not_written_into_it() {
+fn sets_the_log_aside_unchanged_with_the_file() {
     let (killed, file, log) = killed_with_log();
     let (database, aside) = Database::replace(&killed.path(), Location::Own).unwrap();
     assert_eq!(names(&database), ["a", "late"], "what only the log holds is read");
@@ -209,7 +209,7 @@ fn the_log_is_set_aside_with_the_file_and_is_not_written_into_it() {
 }
 
 #[test]
-fn a_herdsman_killed_while_it_sets_aside_loses_neither_file_nor_log() {
+fn a_kill_while_setting_aside_loses_neither_file_nor_log() {
     for done in 0..=PARTS.len() {
         let (killed, file, log) = killed_with_log();
         let part = |name: &str, part: &str| killed.directory.path().join(format!("{name}{part}"));
@@ -230,7 +230,7 @@ fn a_herdsman_killed_while_it_sets_aside_loses_neither_file_nor_log() {
 }
 
 #[test]
-fn what_cannot_be_set_aside_stays_as_it_is_with_its_log() {
+fn leaves_a_file_alone_that_cannot_be_set_aside() {
     let (killed, file, log) = killed_with_log();
     // A directory in place of the new file simulates a full disk.
     let in_the_way = killed.directory.path().join("herdsman.db.rebuilding");
@@ -320,7 +320,7 @@ fn values_that_break_rules_are_not_damage() {
 }
 
 #[test]
-fn an_index_that_disagrees_with_its_table_is_damage_that_is_met_late() {
+fn finds_an_index_that_disagrees_with_its_table_late() {
     let scratch = Scratch::new();
     filled(&scratch, 2, 0);
     let (index, other) = (root(&scratch, "idx_models_name"), root(&scratch, "idx_models_status"));
@@ -349,7 +349,7 @@ fn repeated_damage_is_reported_and_does_not_fill_the_disk() {
 }
 
 #[test]
-fn a_killed_rebuilding_is_begun_again() {
+fn restarts_an_interrupted_rebuild() {
     let scratch = Scratch::new();
     filled(&scratch, 1, 1);
     garble(&scratch.path(), [root(&scratch, "herdsman_models")]);

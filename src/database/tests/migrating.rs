@@ -83,7 +83,7 @@ fn only_the_newest_backups_are_kept() {
 }
 
 #[test]
-fn a_database_that_is_up_to_date_or_not_herdsmans_yet_needs_no_backup() {
+fn makes_no_backup_of_a_current_or_new_database() {
     let scratch = Scratch::new();
     scratch
         .client()
@@ -96,7 +96,7 @@ fn a_database_that_is_up_to_date_or_not_herdsmans_yet_needs_no_backup() {
 }
 
 #[test]
-fn without_room_for_a_backup_nothing_is_migrated() {
+fn does_not_migrate_without_room_for_a_backup() {
     let scratch = Scratch::new();
     filled(&scratch);
     let connection = scratch.client();

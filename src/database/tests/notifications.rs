@@ -22,7 +22,7 @@ fn open(id: &str) -> Change {
 }
 
 #[test]
-fn each_channel_delivers_by_itself_in_order() {
+fn each_channel_delivers_in_order() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     assert!(!database.told().unwrap().begun);

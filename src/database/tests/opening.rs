@@ -74,7 +74,7 @@ fn many_processes_may_open_a_new_database_at_once() {
 }
 
 #[test]
-fn what_cannot_be_opened_is_named() {
+fn names_a_file_that_cannot_be_opened() {
     let scratch = Scratch::new();
     let missing = scratch.directory.path().join("no/such/herdsman.db");
     let error = Database::open(&missing).unwrap_err();
@@ -117,7 +117,7 @@ fn a_read_only_file_or_directory_is_refused_for_writing() {
 }
 
 #[test]
-fn another_writer_that_holds_the_lock_is_waited_for_and_then_named() {
+fn waits_for_another_writer_and_then_names_the_problem() {
     let scratch = Scratch::new();
     let mut database = Database::open_waiting(&scratch.path(), Duration::from_millis(60)).unwrap();
     let client = scratch.client();
@@ -194,7 +194,7 @@ fn an_open_database_is_read_without_a_trace_and_as_last_committed() {
 }
 
 #[test]
-fn what_a_killed_writer_left_is_read_as_committed() {
+fn reads_what_a_killed_writer_committed() {
     let living = Scratch::new();
     let mut database = living.open();
     database.commit(&create(&config("a")), at(1)).unwrap();

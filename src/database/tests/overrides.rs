@@ -29,7 +29,7 @@ fn end(model: &str, kind: OverrideKind) -> Change {
 }
 
 #[test]
-fn each_kind_is_read_back_once_and_goes_by_itself_or_with_its_model() {
+fn each_override_is_read_back_and_ends_alone_or_with_its_model() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     database.commit(&create(&config("a")), at(1)).unwrap();
@@ -50,7 +50,7 @@ fn each_kind_is_read_back_once_and_goes_by_itself_or_with_its_model() {
 }
 
 #[test]
-fn a_damaged_database_does_not_forget_what_can_be_read() {
+fn a_damaged_database_keeps_readable_overrides() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     database.commit(&create(&config("a")), at(1)).unwrap();

@@ -78,7 +78,7 @@ fn opened(what: &str, file: &[u8], log: &[u8], index: Option<&[u8]>) -> Records 
 }
 
 #[test]
-fn a_log_cut_off_anywhere_leaves_the_commits_before() {
+fn a_truncated_log_keeps_earlier_commits() {
     let image = Image::take();
     let frames = (image.log.len() - HEADER) / FRAME;
     assert!(frames > 60, "{frames}");
@@ -91,7 +91,7 @@ fn a_log_cut_off_anywhere_leaves_the_commits_before() {
 }
 
 #[test]
-fn a_log_that_ends_in_what_never_was_written_leaves_the_commits_before() {
+fn a_log_with_unwritten_frames_keeps_earlier_commits() {
     let image = Image::take();
     let frames = (image.log.len() - HEADER) / FRAME;
     for frame in (0..frames).step_by(3) {
@@ -110,7 +110,7 @@ fn a_log_that_ends_in_what_never_was_written_leaves_the_commits_before() {
 }
 
 #[test]
-fn an_index_of_the_log_from_before_the_power_loss_is_not_believed() {
+fn ignores_a_stale_log_index_after_a_power_loss() {
     let image = Image::take();
     let frames = (image.log.len() - HEADER) / FRAME;
     for frame in (0..=frames).step_by(3) {
@@ -125,7 +125,7 @@ fn an_index_of_the_log_from_before_the_power_loss_is_not_believed() {
 }
 
 #[test]
-fn a_checkpoint_cut_off_anywhere_loses_nothing_that_the_log_holds() {
+fn an_interrupted_checkpoint_loses_nothing_in_the_log() {
     let image = Image::take();
     let after = {
         let scratch = Scratch::new();

@@ -6,7 +6,7 @@ use crate::database::Location;
 use crate::model::{EventOutcome, EventRecord};
 
 #[test]
-fn rows_before_and_after_the_damage_are_carried_over_with_their_ids_and_columns() {
+fn keeps_rows_before_and_after_the_damage() {
     let scratch = Scratch::new();
     filled(&scratch, 1, 60);
     scratch
@@ -36,7 +36,7 @@ fn rows_before_and_after_the_damage_are_carried_over_with_their_ids_and_columns(
 }
 
 #[test]
-fn records_that_are_whole_are_carried_over_and_others_are_not() {
+fn keeps_complete_records_and_no_others() {
     for (damaged, whole) in [
         ("herdsman_events", true),
         ("herdsman_models_port", true),
@@ -60,7 +60,7 @@ fn records_that_are_whole_are_carried_over_and_others_are_not() {
 }
 
 #[test]
-fn history_is_carried_over_as_far_as_it_can_be_read() {
+fn keeps_the_readable_history() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     let event = |number: i64| {
@@ -97,7 +97,7 @@ fn a_managed_model_keeps_its_id_when_its_records_are_lost() {
 }
 
 #[test]
-fn what_of_the_table_breaks_its_rules_is_not_carried_over() {
+fn drops_rows_that_break_the_tables_rules() {
     let scratch = Scratch::new();
     filled(&scratch, 0, 3);
     let client = scratch.client();

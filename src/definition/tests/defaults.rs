@@ -33,7 +33,7 @@ fn defaults_are_merged_by_option_and_name_their_place() {
 }
 
 #[test]
-fn broken_defaults_leave_every_model_beside_them_as_it_is() {
+fn broken_defaults_leave_every_model_alone() {
     for text in ["x", "state = 1", "[parameters]\nnosuch = 1", "[env]\nA = 1"] {
         let dir = Dir::new(&[("_defaults.toml", text), ("a.toml", "model = \"a.gguf\""), ("b.toml", "prot = 1")]);
         let desired = dir.load();

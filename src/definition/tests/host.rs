@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn weights_that_are_missing_make_a_model_that_is_to_run_unresolved() {
+fn missing_weights_make_a_running_model_unresolved() {
     let dir = Dir::new(&[
         ("a.toml", "state = \"running\"\nmodel = \"w-00001-of-00002.gguf\"\n"),
         ("b.toml", "model = \"there.gguf\"\n"),

@@ -98,7 +98,7 @@ fn no_defaults_file_does_harm() {
 /// The largest file that is read, of the worst of each kind. The times are those
 /// of a debug build: what is quadratic takes minutes.
 #[test]
-fn the_largest_file_of_anything_is_read_soon_and_in_little_memory() {
+fn reads_the_largest_files_quickly_in_little_memory() {
     const SOON: Duration = Duration::from_secs(10);
     const LITTLE: usize = 100 << 20;
     const SIZE: usize = super::super::text::LARGEST as usize;

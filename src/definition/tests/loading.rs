@@ -26,7 +26,7 @@ fn a_directory_that_cannot_be_read_is_an_error_and_never_no_models() {
 }
 
 #[test]
-fn an_empty_directory_is_a_valid_wish_for_nothing() {
+fn an_empty_directory_is_valid() {
     let desired = Dir::new(&[]).load();
     assert!(desired.definitions.is_empty() && desired.unresolved.is_empty() && desired.diagnostics.is_empty());
 }
@@ -83,7 +83,7 @@ fn a_file_name_that_is_not_unicode_is_unresolved() {
 }
 
 #[test]
-fn a_broken_file_protects_the_name_it_states() {
+fn a_broken_file_protects_its_declared_name() {
     let dir = Dir::new(&[
         ("a.toml", "name = \"x\"\nport = ["),
         ("b.toml", "name = \"y\"\nprot = 1"),

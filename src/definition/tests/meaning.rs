@@ -7,7 +7,7 @@ use super::*;
 use crate::model::{DesiredState, FileIdentity, ModelType, OnFailure, OptionValue, Origin, SecretSource};
 
 #[test]
-fn a_definition_of_one_line_has_the_documented_defaults() {
+fn a_one_line_definition_has_the_documented_defaults() {
     let dir = Dir::one("");
     let definition = dir.definition();
     assert_eq!(definition.name.as_str(), "a");
@@ -208,7 +208,7 @@ fn refuses_other_invalid_values() {
 }
 
 #[test]
-fn every_key_that_is_suggested_is_known() {
+fn knows_every_key_it_suggests() {
     let places = [("", Key::NAMES), ("ready.", ReadyKey::NAMES), ("update.", UpdateKey::NAMES)];
     for (place, keys) in places.into_iter().chain([("secrets.", SecretKey::NAMES)]) {
         for key in keys {

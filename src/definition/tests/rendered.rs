@@ -74,7 +74,7 @@ fn points_misplaced_keys_to_their_table() {
 }
 
 #[test]
-fn what_herdsman_owns_is_refused_with_the_key_to_use() {
+fn refuses_owned_options_with_the_key_to_use() {
     insta::assert_snapshot!(problems_of(
         "[parameters]\nhost = \"0.0.0.0\"\n[env]\nLLAMA_ARG_PORT = \"1\"\nHERDSMAN_STATE = \"x\"\n"
     ));
@@ -96,7 +96,7 @@ fn explains_what_a_name_may_be() {
 }
 
 #[test]
-fn the_weights_are_given_exactly_once() {
+fn requires_exactly_one_source_of_weights() {
     insta::assert_snapshot!(problems("state = \"running\"\n") + "\n" + &problems_of("hf_repo = \"org/repo\"\n"));
 }
 
@@ -139,7 +139,7 @@ fn control_characters_of_a_file_do_not_reach_the_terminal() {
 }
 
 #[test]
-fn colour_is_used_only_on_request() {
+fn uses_colour_only_on_request() {
     let problems = Dir::one("prot = 1\n").load().diagnostics.clone();
     assert!(!render(&problems, false).contains('\u{1b}'));
     assert!(render(&problems, true).contains('\u{1b}'));

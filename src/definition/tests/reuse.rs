@@ -42,14 +42,14 @@ impl Scene {
 const TWO: [(&str, &str); 2] = [("a.toml", "model = \"w.gguf\"\n"), ("b.toml", "model = \"w.gguf\"\nport = 1\n")];
 
 #[test]
-fn a_directory_as_it_was_gives_the_very_same_definitions() {
+fn an_unchanged_directory_returns_the_same_definitions() {
     let mut scene = Scene::new(&TWO);
     assert!(scene.is_same());
     assert!(scene.is_same());
 }
 
 #[test]
-fn one_edit_leaves_the_other_definitions_the_very_same() {
+fn one_edit_keeps_the_other_definitions_identical() {
     let mut scene = Scene::new(&TWO);
     let b = Arc::clone(&scene.last.definitions[&ModelName::parse("b").unwrap()]);
     scene.dir.write("a.toml", "model = \"w.gguf\"\ndescription = \"x\"\n");
@@ -59,7 +59,7 @@ fn one_edit_leaves_the_other_definitions_the_very_same() {
 }
 
 #[test]
-fn files_that_come_go_break_and_clash_are_seen() {
+fn notices_files_that_appear_vanish_break_or_clash() {
     let mut scene = Scene::new(&TWO);
     for (file, text) in [
         ("c.toml", Some("model = \"w.gguf\"\n")),
@@ -90,7 +90,7 @@ fn rereads_and_reports_a_broken_directory_each_time() {
 }
 
 #[test]
-fn what_a_definition_names_is_looked_at_though_its_file_is_not_read() {
+fn checks_named_files_of_unchanged_definitions() {
     let secret = "[secrets]\napi_key = { file = \"k\" }\n";
     let mut scene = Scene::new(&[("a.toml", &format!("{}{secret}", TWO[0].1)), ("k", "one")]);
     scene.dir.write("w.gguf", "x");

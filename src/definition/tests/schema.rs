@@ -293,7 +293,7 @@ fn an_option_is_known_by_every_spelling_that_the_loader_knows() {
 }
 
 #[test]
-fn a_name_that_another_llama_server_has_is_known_as_it_has_it() {
+fn uses_another_llama_servers_own_names() {
     let pinned = crate::llama::catalogue::EMBEDDED_HELP;
     let help = pinned.replace("--gpu-layers, ", "").replace("--mirostat N", "--mi.ro/st-at N");
     let catalogue = Catalogue::from_help(&help).unwrap();
@@ -320,7 +320,7 @@ fn a_variable_is_refused_as_the_loader_refuses_it() {
 }
 
 #[test]
-fn patterns_are_what_every_regular_expression_knows() {
+fn patterns_use_only_common_syntax() {
     fn patterns(schema: &Value) -> Vec<&str> {
         match schema {
             Value::Object(fields) => {

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn short_names_that_begin_with_n_are_negations_just_where_there_is_one() {
+    fn short_names_starting_with_n_are_negations_only_beside_the_positive() {
         let catalogue = Catalogue::embedded();
         let shorts = catalogue.options().flat_map(|o| o.spellings.iter().map(move |s| (o, &s.0)));
         let negations: Vec<&str> = shorts

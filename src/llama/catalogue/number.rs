@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_string_is_a_whole_number_only_if_it_is_nothing_else() {
+    fn a_string_is_a_whole_number_only_if_it_is_exactly_one() {
         for wrong in ["512x", "512.7", "", " 5", "5 ", "0x10", "1_000", "1e3", "--5", "99999999999999999999"] {
             assert_eq!(integer(&text(wrong)), None, "{wrong}");
         }

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_joined_is_repeated_on_the_command_line() {
+    fn repeats_the_option_for_values_that_are_not_joined() {
         let catalogue = Catalogue::embedded();
         for option in catalogue.options() {
             let is_repeated = option.list == ListStyle::Repeated;

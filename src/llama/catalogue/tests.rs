@@ -81,7 +81,7 @@ fn a_flag_is_its_name_or_its_negation() {
 }
 
 #[test]
-fn a_flag_without_negation_needs_no_word_when_false() {
+fn a_flag_without_negation_needs_no_argument_when_false() {
     assert_eq!(args("metrics", "true"), ["--metrics"]);
     assert!(args("metrics", "false").is_empty());
     assert_eq!(args("no_host", "true"), ["--no-host"], "--no-host is a positive name");
@@ -89,7 +89,7 @@ fn a_flag_without_negation_needs_no_word_when_false() {
 }
 
 #[test]
-fn a_flag_takes_nothing_but_true_and_false() {
+fn a_flag_accepts_only_true_and_false() {
     for toml in ["1", "'true'", "'on'", "[true]"] {
         assert!(problem("metrics", toml).help.unwrap().contains("`true` or `false`"), "{toml}");
     }
@@ -139,7 +139,7 @@ fn gpu_layers_is_a_number_or_one_of_its_words() {
 }
 
 #[test]
-fn a_closed_set_takes_its_values_only() {
+fn accepts_only_the_values_of_a_closed_set() {
     assert_eq!(args("cache_type_k", "'q8_0'"), ["--cache-type-k", "q8_0"]);
     assert_eq!(problem("cache_type_k", "'q8-0'").help.unwrap(), "did you mean `q8_0`?");
     assert_eq!(args("split_mode", "'row'")[1], "row");
@@ -152,7 +152,7 @@ fn a_closed_set_takes_its_values_only() {
 }
 
 #[test]
-fn a_bool_is_on_or_off_where_an_option_takes_those() {
+fn a_bool_is_on_or_off_if_the_option_accepts_them() {
     assert_eq!(args("flash_attn", "true"), ["--flash-attn", "on"]);
     assert_eq!(args("fit", "false"), ["--fit", "off"]);
     assert!(problem("rope_scaling", "true").help.unwrap().contains("`yarn`"));
@@ -248,7 +248,7 @@ fn refuses_values_no_command_line_can_hold() {
 }
 
 #[test]
-fn what_herdsman_owns_is_refused_with_the_key_to_use() {
+fn refuses_owned_options_with_the_key_to_use() {
     assert!(instead("port").contains("`port = 8101`"));
     assert!(instead("alias").contains("`aliases"));
     assert!(instead("api_key").contains("[secrets]"));

@@ -72,7 +72,7 @@ fn whole() -> Writer {
 }
 
 #[test]
-fn a_whole_file_passes_and_one_byte_less_is_truncated() {
+fn a_complete_file_passes_and_one_byte_less_is_truncated() {
     whole().check().unwrap();
     let mut cut = whole();
     cut.0.pop();
@@ -115,7 +115,7 @@ fn another_version_is_refused() {
 }
 
 #[test]
-fn a_tensor_of_an_unknown_type_is_taken_to_fit() {
+fn assumes_that_a_tensor_of_unknown_type_fits() {
     Writer::header(1, 0).tensor(&[1 << 40], 9999, 0).pad(32, 0).check().unwrap();
 }
 

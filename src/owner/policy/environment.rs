@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_loads_code_is_harmful_and_what_chooses_a_gpu_is_not() {
+    fn loading_code_is_harmful_and_choosing_a_gpu_is_not() {
         for name in ["LD_PRELOAD", "LD_LIBRARY_PATH", "PATH", "GGML_BACKEND_PATH", "LLAMA_ARG_TOOLS", "PYTHONPATH"] {
             assert!(harm(name).is_some() && !is_harmless(name), "{name}");
         }
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_both() {
+    fn no_variable_is_both_harmless_and_harmful() {
         let both = HARMLESS.iter().find(|name| harm(name).is_some());
         assert_eq!(both, None);
     }

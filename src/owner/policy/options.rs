@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_harmless_is_an_option() {
+    fn every_harmless_entry_is_an_option() {
         let unknown = harmless().find(|key| Catalogue::embedded().get(key).is_none());
         assert_eq!(unknown, None);
     }

@@ -41,7 +41,7 @@ mod tests {
     use super::Pattern;
 
     #[test]
-    fn a_star_stands_for_any_text_and_all_else_for_itself() {
+    fn a_star_matches_any_text_and_everything_else_itself() {
         let fits = |pattern, name| Pattern::new(pattern).fits(name);
         for (pattern, name) in
             [("A", "A"), ("*", ""), ("*", "x"), ("A_*", "A_"), ("A_*", "A_B"), ("*_B", "A_B"), ("A*B*C", "AxBBC")]

@@ -116,18 +116,18 @@ impl Policy {
     fn rule_of_its_key(&self, problem: &Problem) -> String {
         let key = problem.key();
         let Some(line) = self.lines.get(&key) else {
-            let so = self.unstated(problem).map_or_else(String::new, |allowed| format!(", so {allowed}"));
+            let so = self.allowed_by_default(problem).map_or_else(String::new, |allowed| format!(", so {allowed}"));
             return format!("{} does not set `{}`{so}", self.file, key.as_str());
         };
         let place = format!("{}:{line} (`{}`)", self.file, key.as_str());
-        match self.stated(problem) {
+        match self.allowed_instead(problem) {
             Some(allowed) => format!("{place} allows {allowed}"),
             None => format!("see {place}"),
         }
     }
 
     /// What is allowed if the key is not set.
-    fn unstated(&self, problem: &Problem) -> Option<String> {
+    fn allowed_by_default(&self, problem: &Problem) -> Option<String> {
         match problem {
             Problem::Host { .. } => Some("only loopback addresses are allowed".to_owned()),
             Problem::Port { .. } => Some(format!("{}-{} are allowed", self.ports.0, self.ports.1)),
@@ -139,7 +139,7 @@ impl Policy {
     }
 
     /// What the key allows instead, if that is a short list.
-    fn stated(&self, problem: &Problem) -> Option<String> {
+    fn allowed_instead(&self, problem: &Problem) -> Option<String> {
         let joined = |items: Vec<String>| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
         let shown = |patterns: &[super::Pattern]| joined(patterns.iter().map(ToString::to_string).collect());
         match problem {

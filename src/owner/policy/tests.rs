@@ -106,7 +106,7 @@ fn the_example_is_a_policy_and_holds_every_key() {
 }
 
 #[test]
-fn what_the_policy_allows_is_left_alone() {
+fn leaves_allowed_definitions_alone() {
     let definition = format!(
         "{MODEL}host = \"::1\"\nport = 8101\n[parameters]\nctx_size = 1\nno_agent = true\n[env]\nCUDA_VISIBLE_DEVICES = \"0\"\n"
     );
@@ -114,7 +114,7 @@ fn what_the_policy_allows_is_left_alone() {
 }
 
 #[test]
-fn an_empty_policy_has_no_place_for_weights() {
+fn an_empty_policy_allows_no_weights() {
     insta::assert_snapshot!(Site::new(MODEL).refused(""));
 }
 
@@ -232,7 +232,7 @@ fn refuses_an_unreviewed_option_until_it_is_allowed() {
 }
 
 #[test]
-fn an_allowed_option_still_writes_only_where_it_may() {
+fn an_allowed_option_still_writes_only_to_write_roots() {
     let site = Site::new(&format!("{MODEL}[parameters]\nslot_save_path = \"../slots\"\n"));
     let allow = format!("{ROOTS}allow_options = [\"slot-save-path\"]\n");
     assert!(site.refused(&allow).contains("$/slots for `slot_save_path`"));
@@ -248,14 +248,14 @@ fn a_pattern_does_not_allow_what_does_harm_and_its_name_does() {
 }
 
 #[test]
-fn one_model_too_many_stops_changes_to_all() {
+fn one_model_too_many_blocks_all_changes() {
     let site = Site::new(MODEL).write("models.d/b.toml", MODEL);
     assert_eq!(site.enforced(&format!("{ROOTS}max_models = 2")).0, 2);
     insta::assert_snapshot!(site.refused(&format!("{ROOTS}max_models = 1")));
 }
 
 #[test]
-fn a_policy_that_was_named_must_be_there() {
+fn a_named_policy_must_exist() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("policy.toml");
     let current = |path: &Path| PolicySource::new(Some(path), dir.path()).current();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Located {
     /// Set by `--settings` or `HERDSMAN_SETTINGS`: it must exist.
-    Stated(PathBuf),
+    Located(PathBuf),
     /// At the usual place: it may be missing.
     Usual(PathBuf),
 }
@@ -15,14 +15,14 @@ impl Located {
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {
-        let (Self::Stated(path) | Self::Usual(path)) = self;
+        let (Self::Located(path) | Self::Usual(path)) = self;
         path
     }
 
     /// Whether it was named explicitly.
     #[must_use]
     pub const fn is_stated(&self) -> bool {
-        matches!(self, Self::Stated(_))
+        matches!(self, Self::Located(_))
     }
 }
 
@@ -31,7 +31,7 @@ impl Located {
 #[must_use]
 pub fn locate(stated: Option<&Path>) -> Located {
     if let Some(stated) = stated {
-        return Located::Stated(stated.to_owned());
+        return Located::Located(stated.to_owned());
     }
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     let config = if rustix::process::geteuid().is_root() {

@@ -43,7 +43,7 @@ fn refused(stderr: &str, code: i32) -> Result<Verdict, BinaryProblem> {
 }
 
 #[test]
-fn a_bare_name_is_looked_up_in_path_and_a_path_is_taken_as_it_is() {
+fn looks_up_a_bare_name_in_path_and_uses_a_path_as_is() {
     let (first, second) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     fs::write(first.path().join("llama-server"), "not executable").unwrap();
     let path = script(&second, "llama-server", "exit 0");
@@ -54,7 +54,7 @@ fn a_bare_name_is_looked_up_in_path_and_a_path_is_taken_as_it_is() {
 }
 
 #[test]
-fn a_program_that_is_not_there_or_not_executable_is_named() {
+fn names_a_missing_or_unexecutable_program() {
     let dir = TempDir::new().unwrap();
     let message = locate(Some("/nowhere/llama-server"), None).unwrap_err().to_string();
     assert!(message.starts_with("no llama-server at /nowhere/llama-server; install"), "{message}");
@@ -81,7 +81,7 @@ fn an_identity_changes_with_the_program_and_with_the_libraries_beside_it_only() 
 }
 
 #[test]
-fn the_help_is_asked_for_once_an_identity() {
+fn asks_for_the_help_once_per_identity() {
     let (dir, cache) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let asked = dir.path().join("asked");
     let path = helpful(&dir, &asked);
@@ -128,7 +128,7 @@ fn does_not_take_another_program_for_llama_server() {
 }
 
 #[test]
-fn a_dry_run_tells_a_bad_command_line_from_a_bad_program() {
+fn a_dry_run_distinguishes_a_bad_command_line_from_a_bad_program() {
     let message = |message: &str| Verdict::Refused { message: message.to_owned() };
     assert_eq!(refused("version: 1", 0).unwrap(), Verdict::Accepted);
     assert_eq!(
@@ -154,7 +154,7 @@ fn a_dry_run_gets_its_arguments_its_variables_and_little_else() {
 }
 
 #[test]
-fn a_program_that_does_not_end_is_ended_with_all_it_started() {
+fn kills_an_endless_program_and_its_children() {
     let dir = TempDir::new().unwrap();
     let pids = dir.path().join("pids");
     let body = format!("sleep 1000 & echo $$ $! > '{}'; wait", pids.display());
@@ -178,7 +178,7 @@ fn is_running(pid: &str) -> bool {
 }
 
 #[test]
-fn output_without_end_is_bounded_and_meets_the_deadline() {
+fn bounds_endless_output_and_meets_the_deadline() {
     let dir = TempDir::new().unwrap();
     let path = script(&dir, "llama-server", "head -c 3000000 /dev/zero; echo end >&2");
     let output = process::run_within(&path, Command::new(&path), "--help", None, Duration::from_secs(30)).unwrap();

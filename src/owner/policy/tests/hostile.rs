@@ -26,7 +26,7 @@ fn is_refused(text: &str, more: &[&str]) {
 }
 
 #[test]
-fn the_policy_of_these_tests_is_of_use() {
+fn the_test_policy_allows_normal_definitions() {
     let more = "host = \"127.0.0.1\"\n[parameters]\nchat_template_file = \"../weights/t.jinja\"\n\
                 lora = [\"../weights/a.gguf\"]\nlora_scaled = [\"../weights/a.gguf:0.5\"]\nmmproj_url = \"https://good.org/m/p.gguf\"\n";
     assert_eq!(Site::new(&format!("{MODEL}{more}")).enforced(GENEROUS), (1, String::new()));
@@ -93,7 +93,7 @@ fn a_path_leads_out_of_a_root_in_no_list_and_by_no_link() {
 }
 
 #[test]
-fn a_download_comes_from_where_it_may_and_is_written_nowhere_else() {
+fn a_download_comes_only_from_and_goes_only_to_allowed_places() {
     is_refused(
         "",
         &["hf_repo = \"evil/x\"", "model_url = \"https://evil.org/m/x\"", "model_url = \"https://good.org/x\""],
