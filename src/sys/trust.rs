@@ -156,8 +156,8 @@ impl Access {
         Self { uid: metadata.uid(), gid: metadata.gid(), mode: metadata.mode() & 0o7777 }
     }
 
-    /// Refuses the file or directory at `path`, apart from the way there, if
-    /// this is root.
+    /// As root, refuses the file or directory at `path`, without checking the
+    /// directories above it.
     pub fn require(self, path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
         if !is_root() {
             return Ok(());
@@ -168,8 +168,8 @@ impl Access {
         }
     }
 
-    /// The owner, if that is neither root nor trusted like it. A user of
-    /// another namespace, who has no number here, is the one who gave us ours.
+    /// The owner, unless it is root or trusted like root. A user without a number
+    /// in this namespace is the one who created it.
     fn foreign(self, owners: &[u32]) -> Option<How> {
         let trusted = self.uid == 0 || owners.contains(&self.uid) || self.uid == UNMAPPED && is_in_a_namespace();
         (!trusted).then_some(How::Owner(self.uid))
@@ -187,10 +187,10 @@ impl Access {
     }
 }
 
-/// What the kernel shows in place of a number that a namespace does not know.
+/// The kernel's stand-in for a user that the namespace does not have.
 const UNMAPPED: u32 = 65534;
 
-/// Whether this user namespace knows only some of the machine's users.
+/// Whether this user namespace has only some of the machine's users.
 fn is_in_a_namespace() -> bool {
     !UID_MAP.split_whitespace().eq(["0", "0", "4294967295"])
 }

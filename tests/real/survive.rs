@@ -91,7 +91,7 @@ fn one_pass_at_a_time_and_who_cannot_wait_is_told() {
     let lock = fs::File::open(world.state_dir().join("lock")).unwrap();
     lock.lock().unwrap();
     for command in ["reconcile", "down"] {
-        world.run(&[command, "--lock-timeout", "0s"]).exits(75).says(&["another pass holds", "--lock-timeout"]);
+        world.run(&[command, "--lock-timeout", "0s"]).exits(75).says(&["another pass has held", "--lock-timeout"]);
     }
     world.run(&["status"]).exits(0);
     world.run(&["reconcile", "--dry-run"]).exits(0);
