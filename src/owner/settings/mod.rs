@@ -73,7 +73,7 @@ impl Settings {
         match host_file::read(&absolute(path)) {
             Ok(text) => read(path, &text).map_err(SettingsError::Invalid),
             Err(HostFileError::Missing) if !stated => Ok(Self::default()),
-            Err(HostFileError::Missing) => Err(unreadable(std::io::ErrorKind::NotFound.into())),
+            Err(HostFileError::Missing) => Err(unreadable(std::io::Error::other("no such file"))),
             Err(HostFileError::Untrusted(untrusted)) => Err(SettingsError::Writable(untrusted)),
             Err(HostFileError::Unreadable(cause)) => Err(unreadable(cause)),
         }
