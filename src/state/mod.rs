@@ -193,9 +193,8 @@ impl StateDir {
         Ok(id)
     }
 
-    /// Restores what a watcher relies on, if somebody removed it while the watcher
-    /// was running: the directory, and the id its servers are marked with. Returns
-    /// whether that was necessary.
+    /// Restores the directory and the id that a running watcher relies on, if somebody
+    /// removed them. Returns whether that was necessary.
     ///
     /// # Errors
     /// It cannot be created, or has become another herdsman's.
@@ -228,9 +227,8 @@ impl StateDir {
 
     /// Takes the lock of a pass.
     ///
-    /// The descriptor is close-on-exec: no server inherits the lock, but a child
-    /// that was forked and has not executed its server yet still holds it, so no
-    /// other pass can miss that child.
+    /// The descriptor is close-on-exec, so no server inherits the lock; but a child that
+    /// has not executed its server yet still holds it, so no other pass can miss it.
     ///
     /// # Errors
     /// [`StateError::Locked`] after `timeout`.
