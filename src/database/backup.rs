@@ -1,5 +1,5 @@
-//! A copy of the database before its schema changes:
-//! `herdsman.db.backup-v1-20261123T080000Z`, whole and consistent, for the
+//! Copies the database before its schema changes:
+//! `herdsman.db.backup-v1-20261123T080000Z`, complete and consistent, for the
 //! herdsman that wrote it.
 
 use std::fs::{self, File, OpenOptions};
@@ -10,21 +10,20 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use super::Problem;
-use super::damage::timestamp;
-use super::open::beside;
+use super::file::{beside, timestamp};
 
-/// How many are kept: the newest.
+/// How many backups are kept: the newest.
 const KEPT: usize = 3;
 
-/// Copies the database that `connection` has open, at schema version
-/// `version`, beside it; where.
+/// Copies the database that `connection` has open, at schema version `version`, to
+/// a file beside it, and returns that file.
 pub(super) fn make(connection: &Connection, path: &Path, version: i64) -> Result<PathBuf, Problem> {
     let stem = beside(path, &format!("{MARK}{version}-{}", timestamp()));
     let names = std::iter::once(stem.clone()).chain((2..).map(|number| beside(&stem, &format!("-{number}"))));
     let mut made = Err(io::Error::from(ErrorKind::AlreadyExists));
     let mut backup = stem.clone();
     for name in names.take(100) {
-        // Empty, and for its owner only: VACUUM INTO overwrites nothing else.
+        // Empty, and private: VACUUM INTO overwrites nothing else.
         made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&name);
         backup = name;
         if !matches!(&made, Err(error) if error.kind() == ErrorKind::AlreadyExists) {
@@ -33,7 +32,7 @@ pub(super) fn make(connection: &Connection, path: &Path, version: i64) -> Result
     }
     made.map_err(failed(&backup))?;
     let copy = || {
-        // Bound as bytes: a path need not be UTF-8.
+        // Bound as bytes, because a path need not be UTF-8.
         connection.execute("VACUUM INTO CAST(?1 AS TEXT)", [backup.as_os_str().as_encoded_bytes()])?;
         File::open(&backup).and_then(|file| file.sync_all()).map_err(failed(&backup))
     };
@@ -41,9 +40,9 @@ pub(super) fn make(connection: &Connection, path: &Path, version: i64) -> Result
     Ok(backup)
 }
 
-/// Removes one that is of no use: what it was made for did not happen.
+/// Removes a backup whose migration did not happen.
 pub(super) fn discard(backup: &Path) {
-    // The failure that led here is the one to tell of.
+    // The failure that led here is the one to report.
     let _ = fs::remove_file(backup);
 }
 

@@ -10,8 +10,8 @@ use crate::model::{
     BinaryIdentity, Change, Crashes, GenerationOutcome, ModelName, NewGeneration, PortRecord, Timestamp,
 };
 
-/// Writes all of `changes`, then checks what must hold at the end of a
-/// transaction but may not in the middle of one.
+/// Writes all of `changes`, then checks what must be true at the end of a
+/// transaction but not in the middle.
 pub(super) fn apply(connection: &Connection, changes: &[Change], now: Timestamp) -> Result<(), Problem> {
     let table = Table::require(connection)?;
     let managed = Managed::new(connection, &table, now);
@@ -42,7 +42,7 @@ pub(super) fn apply(connection: &Connection, changes: &[Change], now: Timestamp)
     Ok(())
 }
 
-/// The facts that are herdsman's alone.
+/// Facts that only herdsman's own tables record.
 struct Commit<'c> {
     connection: &'c Connection,
     now: Timestamp,
@@ -99,8 +99,8 @@ impl Commit<'_> {
         )
     }
 
-    /// No port belongs to two models: whoever had it gives it up. The planner
-    /// lets a model take only a port that its owner leaves in the same pass.
+    /// A port belongs to one model: the previous owner loses it. The planner gives
+    /// a model only a port that its owner leaves in the same pass.
     fn set_port(&self, model: &ModelName, port: Option<PortRecord>) -> Result<(), Problem> {
         self.connection.execute(
             "UPDATE herdsman_models SET port = NULL, port_proven = 0 WHERE port = ?2 AND name <> ?1",

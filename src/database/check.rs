@@ -1,9 +1,9 @@
-//! Whether the file is sound, and when that is looked into.
+//! Whether the file is sound, and when to check it.
 //!
-//! `PRAGMA quick_check` reads every page: about 2 ms per MB, which over 10,000
-//! models would be a tenth of a pass that has nothing to do. So it is made
-//! when the file may have been damaged since it was last found sound, which
-//! `herdsman_meta` remembers:
+//! `PRAGMA quick_check` reads every page: about 2 ms per MB, which for 10,000
+//! models would be a tenth of a pass that has nothing to do. So it runs only when
+//! the file may have been damaged since the last check, which `herdsman_meta`
+//! records:
 //!
 //! | since then | what may have happened |
 //! |---|---|
@@ -11,9 +11,8 @@
 //! | another file is at the path | a copy that was torn, an old backup |
 //! | a day has passed | anything else |
 //!
-//! The death of a process is not among them: what it wrote, the kernel has.
-//! Damage that is only met later, in whatever a pass reads or writes, ends the
-//! same way (`damage`).
+//! The death of a process is not among them: the kernel has what it wrote. Damage
+//! found only later, by any read or write of a pass, ends the same way (`damage`).
 
 use std::fs;
 use std::path::Path;
@@ -21,9 +20,10 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
-use super::{Problem, file_at};
+use super::Problem;
+use super::file::file_at;
 
-/// A file found sound is trusted for so long.
+/// How long a sound file is trusted.
 const TRUSTED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// In `herdsman_meta`.
@@ -38,14 +38,14 @@ pub(super) struct FoundSound {
 }
 
 impl FoundSound {
-    /// The file at `path`, now. `None`: it cannot be told from others, so it
-    /// is never trusted.
+    /// The file at `path`, now. `None`: it cannot be identified, so it is never
+    /// trusted.
     fn now(path: &Path) -> Option<Self> {
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
         Some(Self { boot_id, file: file_at(path)?, at: SystemTime::now() })
     }
 
-    /// Whether the file is still to be trusted.
+    /// Whether the file is still trusted.
     fn holds(&self, now: &Self) -> bool {
         let age = now.at.duration_since(self.at);
         self.boot_id == now.boot_id && self.file == now.file && age.is_ok_and(|age| age < TRUSTED)
@@ -65,8 +65,8 @@ impl FoundSound {
         Some(Self { boot_id, file, at })
     }
 
-    /// Remembers it. Where that is not possible just now (another program
-    /// writes, the disk is full) the next opening checks again.
+    /// Records the result. If that is not possible right now (another program is
+    /// writing, the disk is full), the next opening checks again.
     pub(super) fn remember(&self, connection: &Connection, timeout: Duration) -> Result<(), Problem> {
         connection.busy_timeout(Duration::ZERO)?;
         let written = connection.execute(
@@ -82,10 +82,10 @@ impl FoundSound {
     }
 }
 
-/// Checks the file, if that is due; what is then to be remembered.
+/// Checks the file if a check is due; returns what to record then.
 ///
 /// # Errors
-/// [`Problem::Damaged`] with the first thing found.
+/// [`Problem::Damaged`] with the first fault.
 pub(super) fn if_due(connection: &Connection, path: &Path) -> Result<Option<FoundSound>, Problem> {
     let now = FoundSound::now(path);
     if let (Some(now), Some(before)) = (&now, remembered(connection)?)
@@ -109,11 +109,11 @@ fn remembered(connection: &Connection) -> Result<Option<FoundSound>, Problem> {
     Ok(text.and_then(|text| FoundSound::from_text(&text)))
 }
 
-/// The first fault that `check` (`quick_check`, `integrity_check`) finds;
+/// Returns the first fault that `check` (`quick_check`, `integrity_check`) finds;
 /// `None`: the file is sound.
 ///
 /// # Errors
-/// The check itself could not be made: the file is locked, the disk fails.
+/// The check itself failed: the file is locked, or the disk fails.
 pub(super) fn first_fault(connection: &Connection, check: &str) -> Result<Option<String>, Problem> {
     let look = || {
         let mut statement = connection.prepare(&format!("PRAGMA {check}"))?;
@@ -132,15 +132,15 @@ pub(super) fn first_fault(connection: &Connection, check: &str) -> Result<Option
     }
 }
 
-/// Values that the table's own rules forbid are another client's doing
-/// (`PRAGMA ignore_check_constraints`), and no damage. The words are those of
-/// SQLite's pragma.c.
+/// Values that violate the table's own constraints are another client's doing
+/// (`PRAGMA ignore_check_constraints`), not damage. The wording is that of SQLite's
+/// pragma.c.
 fn is_about_values(line: &str) -> bool {
     line.starts_with("CHECK constraint failed in ") || line.contains(" value in ")
 }
 
-/// Whether SQLite says that the file is damaged, rather than that it cannot
-/// be reached just now: a full disk and a failed read are no damage.
+/// Whether SQLite reports damage, rather than a temporary problem: a full disk and
+/// a failed read are not damage.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }

@@ -1,10 +1,10 @@
-//! The columns of `models` that record a parameter: kind, default, and the
-//! llama-server options they are filled from.
+//! The columns of `models` that record a parameter: type, default, and the
+//! llama-server options that fill them.
 
 use rusqlite::types::Value;
 use serde_json::{Map, Value as Json};
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Integer,
@@ -12,7 +12,7 @@ pub(super) enum Kind {
     Text,
 }
 
-/// The default of the contract. It records nothing about llama-server.
+/// The contract's default. It says nothing about llama-server.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Default {
     Null,
@@ -26,8 +26,8 @@ pub(super) struct Column {
     pub name: &'static str,
     pub kind: Kind,
     default: Default,
-    /// The options that fill it besides one of the column's own name: the
-    /// names llama-server's `--help` gives.
+    /// The options that fill it, besides one with the column's own name: the names
+    /// that llama-server's `--help` prints.
     options: &'static [&'static str],
 }
 
@@ -61,7 +61,7 @@ pub(super) const PARAMETERS: [Column; 29] = [
     integer("top_k", Default::Integer(40), &[]),
     real("top_p", Default::Real(0.9), &[]),
     text("chat_template", &[]),
-    // Not a parameter, and written like one: how large the weights are.
+    // Not a parameter, but written like one: the size of the weights.
     integer("file_size_bytes", Default::Null, &[]),
 ];
 
@@ -78,12 +78,12 @@ const fn real(name: &'static str, default: Default, options: &'static [&'static 
 }
 
 impl Column {
-    /// The names a parameter that fills it may have, the column's own first.
+    /// The names of parameters that fill it, the column's own first.
     pub(super) fn keys(&self) -> impl Iterator<Item = &'static str> {
         std::iter::once(self.name).chain(self.options.iter().copied())
     }
 
-    /// The value the contract gives it when nothing is stated.
+    /// The contract's value when nothing is set.
     pub(super) fn default(&self) -> Value {
         match self.default {
             Default::Null => Value::Null,
@@ -92,8 +92,8 @@ impl Column {
         }
     }
 
-    /// What it holds for these parameters. A value the column cannot hold
-    /// (`gpu_layers = "auto"`) leaves the default; `parameters` keeps the value.
+    /// Its value for these parameters. If the column cannot hold a value
+    /// (`gpu_layers = "auto"`) it gets the default; `parameters` keeps the value.
     pub(super) fn value_from(&self, parameters: &Map<String, Json>) -> Value {
         let stated = self.keys().find_map(|key| parameters.get(key));
         stated.and_then(|value| self.kind.fit(value)).unwrap_or_else(|| self.default())
@@ -101,7 +101,7 @@ impl Column {
 }
 
 impl Kind {
-    /// The JSON value as a column of this kind holds it; `None`: it cannot.
+    /// Converts the JSON value to this type of column; `None`: it does not fit.
     pub(super) fn fit(self, value: &Json) -> Option<Value> {
         if value.is_null() {
             return Some(Value::Null);
@@ -126,7 +126,7 @@ impl Kind {
         }
     }
 
-    /// In words, for errors.
+    /// In words, for error messages.
     pub(super) const fn words(self) -> &'static str {
         match self {
             Self::Integer => "a whole number or null",
@@ -136,14 +136,14 @@ impl Kind {
     }
 }
 
-/// `8192.0` as 8192: JSON does not tell them apart.
+/// Reads `8192.0` as 8192: JSON does not distinguish them.
 fn whole(number: f64) -> Option<i64> {
     (number.fract() == 0.0).then(|| format!("{number:.0}").parse().ok()).flatten()
 }
 
-/// Whether two values are the same to every reader: SQLite's affinity may
-/// turn `1` into `1.0` or `"1"`, and a JSON number printed and read again may
-/// be off by one unit in the last place.
+/// Whether two values are the same to every reader: SQLite's affinity may turn `1`
+/// into `1.0` or `"1"`, and a JSON number that was printed and read again may be
+/// off by one unit in the last place.
 pub(super) fn same(left: &Value, right: &Value) -> bool {
     match (number(left), number(right)) {
         (Some(left), Some(right)) => (left - right).abs() <= left.abs().max(right.abs()) * f64::EPSILON * 2.0,
@@ -151,7 +151,8 @@ pub(super) fn same(left: &Value, right: &Value) -> bool {
     }
 }
 
-/// Integers beyond 2^53 are not numbers here: they are compared digit by digit.
+/// Integers beyond 2^53 are not treated as numbers here, but compared digit by
+/// digit.
 fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Integer(number) => i32::try_from(*number).ok().map(f64::from),
@@ -160,7 +161,7 @@ fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// A value as people read it; `NULL` for null.
+/// Formats a value for people; `NULL` for null.
 pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::Null => "NULL".to_owned(),

@@ -4,24 +4,24 @@ use rusqlite::types::Value;
 use serde_json::Value as Json;
 
 use super::columns::PARAMETERS;
-use super::convert::{type_from_word, word_of_type};
 use super::models::Fields;
 use super::table::Table;
+use super::words::{type_from_word, word_of_type};
 use crate::model::{ModelConfig, ModelType};
 
-/// The columns herdsman owns that this table has, in a fixed order.
+/// Returns herdsman's columns that this table has, in a fixed order.
 ///
 /// Not among them: `id`, `status` (observed), `created_at`, `updated_at`,
 /// `hf_token` (secrets stay out of SQLite), `fit_params_available` and
-/// `last_fit_params_check` (measured by other programs), and every column
+/// `last_fit_params_check` (measured by other programs), and every column that
 /// herdsman does not know.
 pub(super) fn owned_columns(table: &Table) -> Vec<&'static str> {
     let all = ["name", "type"].into_iter().chain(PARAMETERS.iter().map(|column| column.name)).chain(["parameters"]);
     all.filter(|name| table.has(name)).collect()
 }
 
-/// Every owned column with the value `config` gives it. `type_word` is what
-/// the row says now: kept when it means the same, so `gpt` stays `gpt`.
+/// Returns every owned column with its value from `config`. `type_word` is the
+/// row's current word: it is kept if it means the same, so `gpt` stays `gpt`.
 pub(super) fn owned_values(config: &ModelConfig, type_word: Option<&str>) -> Fields {
     // Destructured, so that a new field does not compile until someone decides
     // whether a column records it.

@@ -2,10 +2,10 @@
 //! definitions use (the store form).
 //!
 //! - store → database → store loses nothing: what a column cannot hold is in
-//!   `parameters`, and what comes back beyond it are columns at their defaults.
-//! - database → store → database changes nothing: with the row it came from,
-//!   [`to_database`] gives only the columns whose *meaning* changed, so a
-//!   `gpt` row stays `gpt` and columns herdsman does not know stay as they are.
+//!   `parameters`, and anything extra that comes back is a column at its default.
+//! - database → store → database changes nothing: given the original row,
+//!   [`to_database`] returns only the columns whose *meaning* changed, so a `gpt`
+//!   row stays `gpt` and unknown columns stay as they are.
 
 use rusqlite::types::Value;
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use serde_json::{Map, Value as Json};
 use super::columns::{Column, PARAMETERS, same, same_json};
 use super::models::{Fields, ID_LIMIT};
 use super::row::{ModelRow, json_of};
+pub use super::words::{TYPE_WORDS, status_from_word, type_from_word, word_of_status, word_of_type};
 use crate::model::{ModelType, Status, Timestamp};
 
 /// A model in the store form. Its JSON has the keys `id, name, type, status,
@@ -35,11 +36,11 @@ pub struct StoreModel {
     /// The column `chat_template`.
     #[serde(default)]
     pub template: Option<String>,
-    /// The parameters: those with a column under the column's name, and
-    /// everything else the row's JSON holds.
+    /// The parameters: those with a column under the column's name, and everything
+    /// else in the row's JSON.
     #[serde(default)]
     pub parameters: Map<String, Json>,
-    /// When it was made; `None`: the row does not say.
+    /// When it was created; `None`: the row does not say.
     #[serde(default, with = "iso")]
     pub created_at: Option<Timestamp>,
     /// When it was last changed; `None`: the row does not say.
@@ -49,71 +50,26 @@ pub struct StoreModel {
 
 /// A text that is not an id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not an id: ids are whole numbers below 2^53, without sign, blank or leading zero")]
+#[error("`{0}` is not an id: an id is a whole number below 2^53, without sign, spaces or leading zeros")]
 pub struct IdError(pub String);
-
-/// The words of the column `type`; the misspelling is the interface.
-pub const TYPE_WORDS: [&str; 4] = ["llama", "gpt", "mistrall", "custom"];
 
 /// The parameters the store form always shows, even at their defaults.
 const ALWAYS_SHOWN: [&str; 9] =
     ["ctx_size", "batch_size", "threads", "gpu_layers", "temperature", "top_k", "top_p", "model_path", "model_url"];
 
-/// `chat_template` has a place of its own, the file's size is no parameter.
+/// `chat_template` has its own field, and the file's size is not a parameter.
 const NOT_A_PARAMETER: [&str; 2] = ["chat_template", "file_size_bytes"];
-
-/// The word of the column `type`.
-#[must_use]
-pub const fn word_of_type(model_type: ModelType) -> &'static str {
-    match model_type {
-        ModelType::Llama => "llama",
-        ModelType::Mistral => "mistrall",
-        ModelType::Other => "custom",
-    }
-}
-
-/// What a word in the column `type` means.
-#[must_use]
-pub fn type_from_word(word: &str) -> ModelType {
-    match word {
-        "llama" => ModelType::Llama,
-        "mistrall" | "mistral" => ModelType::Mistral,
-        _ => ModelType::Other,
-    }
-}
-
-/// The word of the column `status`.
-#[must_use]
-pub const fn word_of_status(status: Status) -> &'static str {
-    match status {
-        Status::Idle => "stopped",
-        Status::Loading => "loading",
-        Status::Running => "running",
-        Status::Error => "error",
-    }
-}
-
-/// What a word in the column `status` means.
-#[must_use]
-pub fn status_from_word(word: &str) -> Status {
-    match word {
-        "loading" => Status::Loading,
-        "running" => Status::Running,
-        "error" => Status::Error,
-        _ => Status::Idle,
-    }
-}
 
 /// Reads an id. `7b-chat`, ` 7`, `+7` and `07` are not 7.
 ///
 /// # Errors
-/// The text is not what printing an id gives, or 2^53 or more.
+/// The text is not exactly a printed id, or the id is 2^53 or more.
 pub fn parse_id(text: &str) -> Result<i64, IdError> {
     let number = text.parse::<i64>().ok().filter(|id| (0..ID_LIMIT).contains(id) && id.to_string() == text);
     number.ok_or_else(|| IdError(text.to_owned()))
 }
 
-/// The store form of a row.
+/// Returns the store form of a row.
 #[must_use]
 pub fn to_store(row: &ModelRow) -> StoreModel {
     StoreModel {
@@ -128,8 +84,8 @@ pub fn to_store(row: &ModelRow) -> StoreModel {
     }
 }
 
-/// Each column overlays the row's JSON, unless it holds just what that JSON
-/// would have written: then the JSON says more (`gpu_layers = "auto"`).
+/// Each column overrides the row's JSON, unless it contains just what that JSON
+/// would have written: then the JSON is more precise (`gpu_layers = "auto"`).
 fn parameters_of(row: &ModelRow) -> Map<String, Json> {
     let json = row.parameters();
     let mut shown = json.clone();
@@ -148,10 +104,9 @@ fn parameter_columns() -> impl Iterator<Item = &'static Column> {
     PARAMETERS.iter().filter(|column| !NOT_A_PARAMETER.contains(&column.name))
 }
 
-/// The columns to write for a model in the store form: for
-/// [`super::Database::save_model`] without `present`, and for
-/// [`super::Database::update_model`] only what changed since `present`.
-/// The id is not among them.
+/// Returns the columns to write for a model in the store form: all for
+/// [`super::Database::save_model`], without `present`; only those changed since
+/// `present` for [`super::Database::update_model`]. The id is not among them.
 #[must_use]
 pub fn to_database(store: &StoreModel, present: Option<&ModelRow>) -> Fields {
     let before = present.map(to_store);
@@ -179,8 +134,8 @@ pub fn to_database(store: &StoreModel, present: Option<&ModelRow>) -> Fields {
     fields
 }
 
-/// The columns of the parameters that changed, and the JSON with just those
-/// changed.
+/// Returns the columns of the changed parameters, and the JSON with just those
+/// changes.
 fn put_parameters(store: &StoreModel, present: Option<&ModelRow>, before: Option<&StoreModel>, fields: &mut Fields) {
     let nothing = Map::new();
     let old = before.map_or(&nothing, |before| &before.parameters);
@@ -191,7 +146,7 @@ fn put_parameters(store: &StoreModel, present: Option<&ModelRow>, before: Option
     };
     let changed: Vec<&String> = old.keys().chain(new.keys()).filter(|key| !unchanged(key)).collect();
     for column in parameter_columns().filter(|column| column.keys().any(|key| !unchanged(key))) {
-        // Of several names of one parameter, the one that was changed counts.
+        // Of several names of one parameter, the changed one counts.
         let edited: Map<String, Json> = column
             .keys()
             .filter(|key| !unchanged(key))
@@ -218,7 +173,7 @@ mod iso {
 
     use crate::model::Timestamp;
 
-    /// `None`: beyond the years jiff knows (-9999 to 9999).
+    /// `None`: outside the years that jiff supports (-9999 to 9999).
     pub(super) fn text(at: Timestamp) -> Option<String> {
         jiff::Timestamp::from_millisecond(at.0).ok().map(|at| format!("{at:.3}"))
     }

@@ -1,23 +1,23 @@
-//! What becomes of a damaged database: it is set aside, never changed, never
-//! deleted, and a new one takes its place.
+//! What happens to a damaged database: herdsman sets it aside, unchanged, and puts
+//! a new one in its place.
 //!
 //! ```text
-//!   suspicion                   a check when it is opened, or an error of SQLite in a pass
-//!     -> is it herdsman's?      else it is refused and left as it is
-//!     -> is it damaged?         all of it is read anew, by a connection of its own
+//!   suspicion                   a check at opening, or an SQLite error in a pass
+//!     -> is it herdsman's?      otherwise it is refused and left alone
+//!     -> is it damaged?         a separate connection reads all of it again
 //!     -> build the new one      beside it, with what can be read (`salvage`)
 //!     -> set aside -wal, -shm, then the file    herdsman.db.corrupt-20261123T080000Z…
 //!     -> the new one in its place
 //! ```
 //!
 //! Invariants:
-//! - Nothing but a damaged file is set aside: not one that is locked, that the
-//!   disk cannot read, or that only this SQLite cannot understand.
+//! - Only a damaged file is set aside: not one that is locked, that the disk cannot
+//!   read, or that only a newer SQLite understands.
 //! - A file that is not herdsman's is not even opened for writing.
-//! - herdsman may be killed anywhere: whatever then lies there is opened by the
-//!   next pass. The file goes last, since SQLite deletes a log beside no file.
-//! - Under the pass lock only. Whoever else has the file open keeps it: SQLite
-//!   touches neither log nor file of a database that was moved.
+//! - herdsman may be killed anywhere: the next pass opens whatever is there then.
+//!   The file goes last, because SQLite deletes a log without its database.
+//! - Only under the pass lock. Other processes that have the file open keep it:
+//!   SQLite touches neither the log nor the file of a database that was moved.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -30,32 +30,23 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::open::{BUSY_TIMEOUT, beside, flags, size};
+use super::file::{BUSY_TIMEOUT, EMPTIED, Location, absolute, beside, file_at, flags, is_emptied, timestamp};
 use super::salvage::{self, Salvaged};
-use super::{Database, DatabaseError, Problem, check, file_at};
+use super::{Database, DatabaseError, Problem, check};
+use crate::model::text::count;
 
-/// Where a database is, which says whose a damaged one is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// The default one, in the state directory: whatever is there is herdsman's.
-    Own,
-    /// One the user named: what is there is herdsman's if it is a SQLite file
-    /// with herdsman's tables in it, as far as can be seen.
-    Named,
-}
-
-/// A damaged database that was set aside, as a message for people.
+/// A damaged database that was set aside; displays as a message for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetAside {
-    /// Where the new database is, and the damaged one was.
+    /// Where the new database is now, and the damaged one was.
     pub path: PathBuf,
-    /// Where the damaged one is now; its `-wal` and `-shm` beside it.
+    /// Where the damaged one is now, with its `-wal` and `-shm`.
     pub to: PathBuf,
     /// What is wrong with it.
     pub fault: String,
-    /// How many rows of `models` the new one has from it.
+    /// How many rows of `models` the new one kept.
     pub rows: usize,
-    /// Whether the new one has all of what herdsman knew of its models.
+    /// Whether the new one kept all of herdsman's records.
     pub records: bool,
 }
 
@@ -63,80 +54,79 @@ impl fmt::Display for SetAside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, to, fault, rows, records } = self;
         let rows = match rows {
-            0 => "no row of `models` could be read".to_owned(),
-            1 => "1 row of `models` is carried over".to_owned(),
-            rows => format!("{rows} rows of `models` are carried over"),
+            0 => "no rows of `models`".to_owned(),
+            rows => format!("{} of `models`", count(*rows, "row")),
         };
         let (kept, lost) = match records {
-            true => ("all that herdsman knew of its models is carried over", ""),
+            true => ("all of herdsman's records", ""),
             false => (
-                "running servers run on and are adopted with their ports",
-                "crash counts, former and failed generations, ports of models that do not run, ",
+                "running servers with their ports",
+                "crash counts, former and failed generations, ports of stopped models, ",
             ),
         };
         let (path, to) = (path.display(), to.display());
         write!(
             f,
-            "{path}: the database was damaged ({fault}). It is set aside as {to} and a new one is made: {kept}, {rows}. \
-             Lost: {lost}history and rows that could not be read, tables of other programs. \
-             `sqlite3 {to} .recover` shows what is left of them; look at the disk"
+            "{path}: the database was damaged ({fault}), so herdsman moved it to {to} and created a new one. \
+             Kept: {kept}, {rows}. Lost: {lost}unreadable history and rows, the tables of other programs. \
+             `sqlite3 {to} .recover` shows what is left in it; check the disk"
         )
     }
 }
 
-/// More damaged files than this beside each other, and something damages every
-/// new one, too: another would only fill the disk.
+/// More damaged files than this mean that something damages every new one, too:
+/// another would only fill the disk.
 const MOST_SET_ASIDE: usize = 10;
 
-/// Every file of a database, in the order they are set aside.
+/// The suffixes of a database's files, in the order they are set aside.
 pub(super) const PARTS: [&str; 3] = ["-wal", "-shm", ""];
 
 impl Database {
-    /// As [`Database::open`]; a damaged database of herdsman's is set aside and
-    /// replaced. Call it under the lock of the pass.
+    /// Opens the database as [`Database::open`] does; a damaged database of
+    /// herdsman's is set aside and replaced. Call this under the lock of the pass.
     ///
     /// # Errors
     /// As [`Database::open`] and [`Database::replace`].
-    pub fn open_or_replace(path: &Path, place: Place) -> Result<(Self, Option<SetAside>), DatabaseError> {
+    pub fn open_or_replace(path: &Path, location: Location) -> Result<(Self, Option<SetAside>), DatabaseError> {
         match Self::open(path) {
             Err(error) if error.is_damage() => {
-                Self::replace(path, place).map(|(database, aside)| (database, Some(aside)))
+                Self::replace(path, location).map(|(database, aside)| (database, Some(aside)))
             }
             opened => Ok((opened?, None)),
         }
     }
 
-    /// Sets a damaged database aside and makes a new one, after a look through
-    /// all of it. Call it under the lock of the pass.
+    /// Sets a damaged database aside and creates a new one, after checking all of
+    /// it. Call this under the lock of the pass.
     ///
     /// # Errors
     /// [`Problem::NotADatabase`], [`Problem::DamagedForeign`]: it is not
-    /// herdsman's. [`Problem::Misread`]: it is sound. [`Problem::OftenDamaged`].
-    /// It cannot be read or renamed, or the new one cannot be made.
-    pub fn replace(path: &Path, place: Place) -> Result<(Self, SetAside), DatabaseError> {
-        let aside = set_aside(path, place).map_err(|problem| DatabaseError::new(path, BUSY_TIMEOUT, problem))?;
+    /// herdsman's. [`Problem::Misread`]: it is sound. [`Problem::OftenDamaged`]. It
+    /// cannot be read or renamed, or the new one cannot be created.
+    pub fn replace(path: &Path, location: Location) -> Result<(Self, SetAside), DatabaseError> {
+        let aside = set_aside(path, location).map_err(|problem| DatabaseError::new(path, BUSY_TIMEOUT, problem))?;
         Ok((Self::open(path)?, aside))
     }
 
-    /// What [`Database::replace`] would refuse, found by reading alone;
-    /// `Ok`: it would set the file aside.
+    /// Checks, by reading alone, whether [`Database::replace`] would set the file
+    /// aside.
     ///
     /// # Errors
     /// As [`Database::replace`].
-    pub fn is_replaceable(path: &Path, place: Place) -> Result<(), DatabaseError> {
-        require_own(path, place).map_err(|problem| DatabaseError::new(path, BUSY_TIMEOUT, problem))
+    pub fn is_replaceable(path: &Path, location: Location) -> Result<(), DatabaseError> {
+        require_own(path, location).map_err(|problem| DatabaseError::new(path, BUSY_TIMEOUT, problem))
     }
 }
 
-fn set_aside(path: &Path, place: Place) -> Result<SetAside, Problem> {
-    require_own(path, place)?;
+fn set_aside(path: &Path, location: Location) -> Result<SetAside, Problem> {
+    require_own(path, location)?;
     let before = fs::metadata(path).map_err(in_the_way(path))?;
     let (connection, fault) = confirm(path)?;
     let to = free_name(path)?;
     let (new, Salvaged { rows, records }) = rebuild(path, &before, connection.as_ref())?;
     if file_at(path) != Some((before.dev(), before.ino())) {
-        // Somebody else was faster: what is there now is theirs.
-        return Err(Problem::Misread("another file took its place meanwhile".to_owned()));
+        // Somebody else was faster, and the current file is theirs.
+        return Err(Problem::Misread("another file has replaced it".to_owned()));
     }
     for part in PARTS {
         match fs::rename(beside(path, part), beside(&to, part)) {
@@ -149,9 +139,9 @@ fn set_aside(path: &Path, place: Place) -> Result<SetAside, Problem> {
     Ok(SetAside { path: path.to_owned(), to, fault, rows, records })
 }
 
-/// Refuses what is not herdsman's.
-fn require_own(path: &Path, place: Place) -> Result<(), Problem> {
-    if place == Place::Own {
+/// Refuses a file that is not herdsman's.
+fn require_own(path: &Path, location: Location) -> Result<(), Problem> {
+    if location == Location::Own {
         return Ok(());
     }
     let log = beside(path, "-wal");
@@ -164,28 +154,20 @@ fn require_own(path: &Path, place: Place) -> Result<(), Problem> {
     if contains(path, ours)? || contains(&log, ours)? { Ok(()) } else { Err(Problem::DamagedForeign) }
 }
 
-/// sqlite.org/fileformat2.html, 4.1; the last byte says the byte order.
+/// sqlite.org/fileformat2.html, 4.1; the last byte gives the byte order.
 const WAL_MAGIC: [u8; 3] = [0x37, 0x7f, 0x06];
 
-/// Whether the file was emptied, while its log holds commits. SQLite would
-/// take that for a new database, and delete the log. (A single byte is empty
-/// to it, too: `unixFileSize` in its os_unix.c.)
-pub(super) fn is_emptied(path: &Path) -> Result<bool, Problem> {
-    Ok(size(path)?.is_some_and(|size| size < 2) && size(&beside(path, "-wal"))?.is_some_and(|size| size > 0))
-}
-
-/// Reads all of the file by a connection that leaves it as it is; that
+/// Checks all of the file through a connection that changes nothing; returns that
 /// connection, if there can be one, and the first fault.
 fn confirm(path: &Path) -> Result<(Option<Connection>, String), Problem> {
     if is_emptied(path)? {
         return Ok((None, EMPTIED.to_owned()));
     }
-    let connection =
-        Connection::open_with_flags(super::open::absolute(path)?, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
-    // Its log is to be set aside as it is, not written into the file.
+    let connection = Connection::open_with_flags(absolute(path)?, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
+    // Its log must be set aside as it is, not written into the file.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    // Reads what it can of a schema that it cannot read in whole.
+    // Reads as much as possible of a schema that is only partly readable.
     connection.pragma_update(None, "writable_schema", true)?;
     match check::first_fault(&connection, "integrity_check")? {
         Some(fault) => Ok((Some(connection), fault)),
@@ -197,26 +179,23 @@ fn confirm(path: &Path) -> Result<(Option<Connection>, String), Problem> {
     }
 }
 
-/// What is said of a file that [`is_emptied`].
-pub(super) const EMPTIED: &str = "the file is empty, and its log holds commits";
-
-/// What a connection like any other says of a file that is sound.
+/// What an ordinary connection says about a sound file.
 fn misread(path: &Path) -> String {
     let open = || {
         let connection = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_ONLY))?;
         connection.busy_timeout(Duration::ZERO)?;
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))
     };
-    open()
-        .map_or_else(|error: rusqlite::Error| error.to_string(), |_| "it was read in the middle of a change".to_owned())
+    open().map_or_else(|error: rusqlite::Error| error.to_string(), |_| "it was read while it was changing".to_owned())
 }
 
-/// Makes the new database beside the damaged one, with its owner and
-/// permissions, and what can be read; where it is, and what that was.
+/// Creates the new database beside the damaged one, with the same owner and
+/// permissions and everything that can be read; returns its path, and what that
+/// was.
 fn rebuild(path: &Path, like: &fs::Metadata, damaged: Option<&Connection>) -> Result<(PathBuf, Salvaged), Problem> {
     let new = beside(path, ".rebuilding");
     for part in ["", "-journal"] {
-        // Of an attempt that was killed.
+        // Left by an attempt that was killed.
         match fs::remove_file(beside(&new, part)) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(in_the_way(&new)(error)),
             _ => {}
@@ -232,13 +211,12 @@ fn rebuild(path: &Path, like: &fs::Metadata, damaged: Option<&Connection>) -> Re
     };
     make().map_err(in_the_way(&new))?;
     let Some(damaged) = damaged else { return Ok((new, Salvaged::default())) };
-    let connection =
-        Connection::open_with_flags(super::open::absolute(&new)?, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
+    let connection = Connection::open_with_flags(absolute(&new)?, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
     let salvaged = salvage::salvage(damaged, &connection, &new)?;
     Ok((new, salvaged))
 }
 
-/// `herdsman.db.corrupt-20261123T080000Z`, with a number if that is taken.
+/// `herdsman.db.corrupt-20261123T080000Z`, with a number if that exists.
 fn free_name(path: &Path) -> Result<PathBuf, Problem> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut prefix = path.file_name().unwrap_or_default().to_owned();
@@ -260,12 +238,7 @@ fn free_name(path: &Path) -> Result<PathBuf, Problem> {
     Ok(names.into_iter().find(is_free).unwrap_or(stem))
 }
 
-/// Now, as a part of a file's name, in UTC.
-pub(super) fn timestamp() -> String {
-    jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string()
-}
-
-/// Whether the file begins with `bytes`; one that is missing does not.
+/// Whether the file starts with `bytes`; a missing file does not.
 fn begins_with(path: &Path, bytes: &[u8]) -> Result<bool, Problem> {
     let mut head = Vec::new();
     match File::open(path).and_then(|file| file.take(bytes.len() as u64).read_to_end(&mut head)) {
@@ -274,8 +247,8 @@ fn begins_with(path: &Path, bytes: &[u8]) -> Result<bool, Problem> {
     }
 }
 
-/// Whether `bytes` are anywhere in the file, read piece by piece; in a file
-/// that is missing they are not.
+/// Whether the file contains `bytes` anywhere, read piece by piece; a missing file
+/// does not.
 fn contains(path: &Path, bytes: &[u8]) -> Result<bool, Problem> {
     let mut file = match File::open(path) {
         Ok(file) => file,
@@ -284,7 +257,7 @@ fn contains(path: &Path, bytes: &[u8]) -> Result<bool, Problem> {
     };
     let mut piece = Vec::new();
     loop {
-        // What may be the beginning of them stays for the next piece.
+        // A possible beginning of them stays for the next piece.
         piece.drain(..piece.len().saturating_sub(bytes.len()));
         if file.by_ref().take(1 << 20).read_to_end(&mut piece).map_err(in_the_way(path))? == 0 {
             return Ok(false);

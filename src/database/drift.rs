@@ -1,8 +1,8 @@
-//! What another client changed in a row herdsman wrote.
+//! What another client changed in one of herdsman's rows.
 //!
-//! A digest of the owned columns tells quickly that nothing was changed, which
-//! is nearly always so. Only when it differs are the columns compared one by
-//! one with what the recorded configuration would write.
+//! A digest of the owned columns shows quickly that nothing changed, which is
+//! nearly always so. Only if it differs are the columns compared one by one with
+//! what the recorded configuration would write.
 
 use rusqlite::Row;
 use rusqlite::types::{Value, ValueRef};
@@ -22,13 +22,14 @@ pub(super) type RowDigest = [u8; 16];
 /// Computes digests, one row after the other.
 #[derive(Debug, Default)]
 pub(super) struct Digester {
-    /// What is hashed: gathered first, for a hasher is slow with small pieces.
+    /// The bytes to hash, gathered first, because a hasher is slow with small
+    /// pieces.
     bytes: Vec<u8>,
 }
 
 impl Digester {
-    /// The digest of the `count` owned columns that begin at `first`. Every
-    /// value goes in with its place, kind and length, so that no two rows look
+    /// Returns the digest of the `count` owned columns that start at `first`. Every
+    /// value goes in with its position, type and length, so that no two rows look
     /// alike.
     pub(super) fn digest(&mut self, row: &Row<'_>, first: usize, count: usize) -> rusqlite::Result<RowDigest> {
         self.bytes.clear();
@@ -57,13 +58,13 @@ impl Digester {
     }
 }
 
-/// Selects what [`Digester::digest`] reads: `columns` of the row with the id `?1`.
+/// The query for [`Digester::digest`]: `columns` of the row with the id `?1`.
 pub(super) fn select_owned(columns: &[&str]) -> String {
     let list: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
     format!("SELECT {} FROM models WHERE id = ?1", list.join(", "))
 }
 
-/// The owned columns in which `row` is not what `config` writes.
+/// The owned columns in which `row` differs from what `config` writes.
 pub(super) fn compare(table: &Table, config: &ModelConfig, row: &ModelRow) -> Vec<ColumnDrift> {
     let expected = owned_values(config, row.text("type"));
     let mut drift = Vec::new();
@@ -71,7 +72,7 @@ pub(super) fn compare(table: &Table, config: &ModelConfig, row: &ModelRow) -> Ve
         let (Some(recorded), Some(found)) = (expected.get(column), row.get(column)) else { continue };
         let equal = if column == "parameters" { same_parameters(recorded, found) } else { same(recorded, found) };
         if !equal {
-            // Into plans and the history goes no more of it than a person reads.
+            // Plans and the history get no more of it than a person reads.
             let (recorded, found) = (printable(&shown(recorded)), printable(&shown(found)));
             drift.push(ColumnDrift { column: column.to_owned(), recorded, found });
         }
@@ -79,7 +80,7 @@ pub(super) fn compare(table: &Table, config: &ModelConfig, row: &ModelRow) -> Ve
     drift
 }
 
-/// Compared as JSON: whoever only reformats it changes nothing.
+/// Compared as JSON, so that reformatting is not a change.
 fn same_parameters(recorded: &Value, found: &Value) -> bool {
     match (recorded, found) {
         (Value::Text(recorded), Value::Text(found)) => {

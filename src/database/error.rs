@@ -1,5 +1,5 @@
-//! What can go wrong with the database. Each message names the file, what is
-//! different, and the next step.
+//! Everything that can go wrong with the database. Each message names the file,
+//! what is different, and the next step.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::ErrorCode;
 
-use super::Place;
+use super::file::Location;
 
 /// A problem of one database file.
 #[derive(Debug, thiserror::Error)]
@@ -20,30 +20,30 @@ pub struct DatabaseError {
 }
 
 impl DatabaseError {
-    /// `timeout` is how long SQLite was told to wait for a lock.
+    /// `timeout` is how long SQLite waited for a lock.
     pub(super) fn new(path: &Path, timeout: Duration, problem: Problem) -> Self {
         Self { path: path.to_owned(), problem: problem.classified(timeout) }
     }
 
-    /// The same for a file at `place`: in herdsman's own one, a file that is no
-    /// database is a damaged one.
+    /// Adapts the error to a file at `location`: in herdsman's own place, a file
+    /// that is not a database is a damaged one.
     #[must_use]
-    pub fn at(self, place: Place) -> Self {
+    pub fn at(self, location: Location) -> Self {
         match self.problem {
-            Problem::NotADatabase if place == Place::Own => {
+            Problem::NotADatabase if location == Location::Own => {
                 Self { problem: Problem::Damaged("it does not begin as a SQLite database".to_owned()), ..self }
             }
             _ => self,
         }
     }
 
-    /// Whether a look through all of the file found it sound.
+    /// Whether a full check found the file sound.
     #[must_use]
     pub fn is_misread(&self) -> bool {
         matches!(self.problem, Problem::Misread(_))
     }
 
-    /// Whether the file may be damaged: what [`super::Database::replace`] is for.
+    /// Whether the file may be damaged: the case for [`super::Database::replace`].
     #[must_use]
     pub fn is_damage(&self) -> bool {
         self.problem.is_damage()
@@ -54,110 +54,110 @@ impl DatabaseError {
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages are the documentation, and the fields are what they name")]
 pub enum Problem {
-    #[error("the directory {} does not exist; create it, or name another database with --database", .0.display())]
+    #[error("the directory {} does not exist; create it, or use another database with --database", .0.display())]
     NoDirectory(PathBuf),
     #[error(
-        "cannot open the database ({0}); check that it is a file and that this user may read and write it and its directory"
+        "cannot open the database ({0}); check that it is a file, and that this user can read and write it and its directory"
     )]
     CannotOpen(String),
-    #[error("this file is not a SQLite database; move it away, or name another with --database")]
+    #[error("this file is not a SQLite database; move it away, or use another with --database")]
     NotADatabase,
     #[error(
-        "the database is damaged ({0}); `herdsman reconcile` or a watcher sets it aside and goes on with a new one, in which running servers are adopted; or restore it from a backup first"
+        "the database is damaged ({0}); restore it from a backup, or let `herdsman reconcile` or a watcher set it aside, create a new one and adopt the running servers"
     )]
     Damaged(String),
     #[error(
-        "the database is damaged, and nothing in it shows that it is herdsman's, so it stays as it is; repair it with `sqlite3 FILE .recover`, or name another with --database"
+        "the database is damaged, and herdsman left it alone because nothing in it shows that it is herdsman's; repair it with `sqlite3 FILE .recover`, or use another with --database"
     )]
     DamagedForeign,
     #[error(
-        "SQLite takes the database for damaged ({0}), and a look through all of it found no fault, so it stays as it is; if that lasts, another program may have written it with a newer SQLite, or its schema is damaged: move it away then, herdsman finds its running servers without it"
+        "SQLite reports the database as damaged ({0}), but a full check found no fault, so herdsman left it alone; if this persists, its schema may be damaged or a newer SQLite may have written it: move it away, herdsman finds its running servers without it"
     )]
     Misread(String),
     #[error(
-        "the database is damaged again, and {most} damaged ones lie beside it ({}), so it stays as it is; look at the disk and memory of this machine, then move those away", files.display()
+        "the database is damaged again, and {most} damaged copies already exist ({}), so herdsman left it alone; check this machine's disk and memory, then move the copies away", files.display()
     )]
     OftenDamaged { files: PathBuf, most: usize },
     #[error(
-        "the database is damaged and cannot be set aside: {}: {reason}; make its directory writable for this user, or move it away yourself", path.display()
+        "the database is damaged, and herdsman cannot set it aside: {}: {reason}; make its directory writable for this user, or move it away yourself", path.display()
     )]
     CannotSetAside { path: PathBuf, reason: String },
     #[error(
-        "cannot back it up before its tables are brought up to date: {}: {reason}; nothing was changed; make its directory writable for this user", path.display()
+        "cannot back up the database before upgrading its tables: {}: {reason}; nothing was changed; make its directory writable for this user", path.display()
     )]
     Backup { path: PathBuf, reason: String },
     #[error(
-        "its tables cannot be brought from schema version {found} to {to}, and nothing was changed: {problem}; the herdsman that wrote it can still use it"
+        "cannot upgrade its tables from schema version {found} to {to}: {problem}; nothing was changed, and the herdsman that wrote it can still use it"
     )]
     Migration { found: i64, to: i64, problem: Box<Problem> },
     #[error(
-        "the database or its directory is read-only; make both writable for this user, or name another with --database"
+        "the database or its directory is read-only; make both writable for this user, or use another with --database"
     )]
     ReadOnly,
-    #[error("another program has held the database locked for {}; find it with `fuser` or `lsof`, end its transaction, and try again", Waited(*waited))]
+    #[error("another program has held the database locked for {}; find it with `fuser` or `lsof`, end its transaction and try again", Waited(*waited))]
     Locked { waited: Duration },
     #[error("the disk is full; nothing was recorded; free some space and try again")]
     DiskFull,
     #[error("reading or writing failed ({0}); check the disk and its free space, and try again")]
     Io(String),
     #[error(
-        "the file system allows only the journal mode `{mode}`, herdsman needs `wal`; put the database on a local disk with --database"
+        "the file system supports only the journal mode `{mode}`, but herdsman needs `wal`; put the database on a local disk with --database"
     )]
     NoWal { mode: String },
     #[error(
-        "the write-ahead log beside it holds commits, and its -shm file is missing, so it cannot be read without writing; run `herdsman reconcile` once, which recovers it"
+        "its write-ahead log contains commits but its -shm file is missing, so reading it would mean writing; run `herdsman reconcile` once to recover it"
     )]
     UncleanLog,
     #[error(
-        "`models` is a {kind}, and other programs create indexes on it: it must be an ordinary table with row ids; rename it, or name another database with --database"
+        "`models` is a {kind}, but must be an ordinary table with row ids because other programs create indexes on it; rename it, or use another database with --database"
     )]
     NotATable { kind: String },
-    #[error("the table `models` is gone; run `herdsman reconcile`, which creates it again")]
+    #[error("the table `models` is missing; run `herdsman reconcile` to create it again")]
     NoModelsTable,
-    #[error("the table `models` lacks the column{} {}; it is not the table of this contract: name another database with --database", if .0.len() == 1 { "" } else { "s" }, Listed(.0))]
+    #[error("the table `models` lacks the column{} {}; it does not follow the contract; use another database with --database", if .0.len() == 1 { "" } else { "s" }, Listed(.0))]
     MissingColumns(Vec<String>),
     #[error(
-        "the column `models.id` is `{found}`, herdsman needs `INTEGER PRIMARY KEY`; migrate that table, or name another database with --database"
+        "the column `models.id` is `{found}`, but herdsman needs `INTEGER PRIMARY KEY`; migrate the table, or use another database with --database"
     )]
     IdType { found: String },
-    #[error(
-        "it was written by a newer herdsman (schema version {found}, this one knows up to {known}); run the newer one"
-    )]
+    #[error("a newer herdsman wrote it (schema version {found}, this one supports up to {known}); run the newer one")]
     NewerSchema { found: i64, known: i64 },
-    #[error("no model has the id {id}; `herdsman models list` shows those there are")]
+    #[error("no model has the id {id}; `herdsman models list` shows all models")]
     UnknownId { id: i64 },
     #[error("`models` has no column `{field}`{}", DidYouMean(.nearest))]
     UnknownField { field: String, nearest: Option<String> },
-    #[error("`{field}` is not to be set: {why}")]
+    #[error("`{field}` cannot be set: {why}")]
     FixedField { field: String, why: &'static str },
     #[error("a model needs the field `{field}`")]
     MissingField { field: &'static str },
-    #[error("`{column}` cannot be {found}: it takes {expected}")]
+    #[error("`{column}` cannot be {found}; it takes {expected}")]
     InvalidValue { column: String, found: String, expected: String },
-    #[error("the name `{name}` is taken by the model with id {id}; choose another, or delete that row")]
+    #[error("the model with id {id} already has the name `{name}`; choose another, or delete that row")]
     NameTaken { name: String, id: i64 },
-    #[error("the name `{name}` is shared by the rows {}; use an id, and give each row a name of its own", Ids(.ids))]
+    #[error("the rows {} share the name `{name}`; use an id, and give each row its own name", Ids(.ids))]
     DuplicateName { name: String, ids: Vec<i64> },
     #[error("the next id would be {id}, beyond 2^53; renumber the table")]
     IdTooLarge { id: i64 },
-    #[error("no model `{0}` is recorded; run the pass again")]
+    #[error("the database has no model `{0}`; run the pass again")]
     UnknownModel(String),
-    #[error("no generation {number} of `{model}` is recorded; run the pass again")]
+    #[error("the database has no generation {number} of `{model}`; run the pass again")]
     UnknownGeneration { model: String, number: u32 },
-    #[error("the model `{0}` was recorded without a generation; this is a bug of herdsman, please report it")]
+    #[error("the model `{0}` was recorded without a generation; this is a bug in herdsman, please report it")]
     NoGeneration(String),
     #[error(
-        "the record `{key}` in `{table}` cannot be read ({reason}); someone edited it: restore a backup, or delete that row"
+        "cannot read the record `{key}` in `{table}` ({reason}); someone edited it: restore a backup, or delete that row"
     )]
     Unreadable { table: &'static str, key: String, reason: String },
-    #[error("a rule of the database forbids it ({0}); nothing was recorded; look at its constraints and triggers")]
+    #[error(
+        "a constraint of the database forbids this ({0}); nothing was recorded; check its constraints and triggers"
+    )]
     Constraint(String),
     #[error("SQLite: {0}; nothing was recorded")]
     Sqlite(rusqlite::Error),
 }
 
 impl Problem {
-    /// Gives SQLite's own errors the name herdsman has for them.
+    /// Replaces SQLite's own errors by herdsman's.
     fn classified(self, timeout: Duration) -> Self {
         let error = match self {
             Self::Sqlite(error) => error,
@@ -234,7 +234,7 @@ impl fmt::Display for Ids<'_> {
     }
 }
 
-/// `; did you mean …?`, or where to look.
+/// `; did you mean …?`, or where to find the columns.
 struct DidYouMean<'a>(&'a Option<String>);
 
 impl fmt::Display for DidYouMean<'_> {

@@ -1,4 +1,4 @@
-//! The table `herdsman_events`: what was decided, why, and how it went.
+//! The table `herdsman_events`: what herdsman decided, why, and how it went.
 
 use std::collections::BTreeMap;
 
@@ -40,8 +40,8 @@ pub(super) fn put(connection: &Connection, event: &EventRecord) -> Result<(), Pr
     Ok(())
 }
 
-/// Deletes all but the newest [`KEPT`]. Ids rise by one, so this is a range of
-/// the primary key, nearly always an empty one.
+/// Deletes all but the newest [`KEPT`]. Ids grow by one, so this is a range of the
+/// primary key, and nearly always empty.
 pub(super) fn prune(connection: &Connection) -> Result<(), Problem> {
     connection.execute("DELETE FROM herdsman_events WHERE id <= (SELECT max(id) FROM herdsman_events) - ?1", [KEPT])?;
     Ok(())
@@ -68,10 +68,10 @@ pub(super) fn load(
     Ok(events)
 }
 
-/// How often each model's server was started again because it had died (one
-/// that hung is killed first); only models with any.
+/// How often each model's server was restarted because it had died (one that hung
+/// is killed first); only models with any.
 ///
-/// The words are those of `plan::Reason`; a test holds the two together.
+/// The words are those of `plan::Reason`; a test keeps the two in sync.
 pub(super) fn restarts(connection: &Connection) -> Result<BTreeMap<String, u32>, Problem> {
     let mut statement = connection.prepare(
         "SELECT name, count(*) FROM herdsman_events

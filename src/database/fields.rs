@@ -1,4 +1,4 @@
-//! Single fields of herdsman's own tables: reading them strictly, writing JSON.
+//! Reads single fields of herdsman's own tables strictly, and writes JSON.
 
 use std::error::Error;
 
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::Problem;
 use crate::model::{ModelName, Provenance, Timestamp};
 
-/// Text that `parse` understands.
+/// Reads text that `parse` understands.
 pub(super) fn parsed<T, E>(row: &Row<'_>, index: usize, parse: impl FnOnce(&str) -> Result<T, E>) -> rusqlite::Result<T>
 where
     E: Into<Box<dyn Error + Send + Sync>>,
@@ -19,7 +19,7 @@ where
     parse(text).map_err(|error| SqlError::FromSqlConversionFailure(index, Type::Text, error.into()))
 }
 
-/// One of a closed set of words.
+/// Reads one of a closed set of words.
 pub(super) fn word<T: Copy>(
     row: &Row<'_>,
     index: usize,
@@ -28,11 +28,11 @@ pub(super) fn word<T: Copy>(
 ) -> rusqlite::Result<T> {
     parsed(row, index, |text| {
         let known = all.iter().copied().find(|one| spelt(*one) == text);
-        known.ok_or_else(|| format!("`{text}` is not one of its words"))
+        known.ok_or_else(|| format!("`{text}` is not a known value"))
     })
 }
 
-/// Text that is the JSON of a `T`.
+/// Reads text that is the JSON of a `T`.
 pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
     parsed(row, index, |text| serde_json::from_str(text))
 }
@@ -54,7 +54,7 @@ pub(super) fn count(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
     row.get(index).map(i64::cast_unsigned)
 }
 
-/// A commit in one column, and in the next whether it was edited.
+/// Reads a commit from one column, and from the next whether files had been edited.
 pub(super) fn provenance(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Provenance>> {
     if row.get_ref(index)? == ValueRef::Null {
         return Ok(None);
@@ -63,13 +63,12 @@ pub(super) fn provenance(row: &Row<'_>, index: usize) -> rusqlite::Result<Option
     Ok(Some(Provenance { commit: parsed(row, index, str::parse)?, dirty }))
 }
 
-/// A value as JSON text.
+/// Writes a value as JSON text.
 pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String, Problem> {
     serde_json::to_string(value).map_err(|error| SqlError::ToSqlConversionFailure(error.into()).into())
 }
 
-/// Names the record that could not be read; an error of SQLite itself stays
-/// what it is.
+/// Names the record that could not be read; SQLite's own errors stay as they are.
 pub(super) fn unreadable(table: &'static str, key: impl Into<String>, error: SqlError) -> Problem {
     if error.sqlite_error_code().is_some() {
         return error.into();

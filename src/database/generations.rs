@@ -1,4 +1,4 @@
-//! The table `herdsman_generations`, as history: every version a model had.
+//! The table `herdsman_generations`, as history: every generation of a model.
 
 use rusqlite::{Connection, Row};
 
@@ -7,11 +7,10 @@ use super::fields::{json, parsed, provenance, time, unreadable};
 use super::migrations::since_v2;
 use crate::model::{GenerationOutcome, GenerationRecord, ModelName};
 
-/// Columns of a generation that tell how it went, in the order [`outcome`]
-/// reads them.
+/// Columns that say how a generation went, in the order [`outcome`] reads them.
 pub(super) const OUTCOME: &str = "outcome, death";
 
-/// All of one model, newest first.
+/// Reads all of one model, newest first.
 pub(super) fn load(connection: &Connection, model: &ModelName) -> Result<Vec<GenerationRecord>, Problem> {
     let later = since_v2(connection, "git_commit, git_dirty, lines")?;
     let mut statement = connection.prepare(&format!(
@@ -42,7 +41,7 @@ fn read(row: &Row<'_>, number: u32) -> rusqlite::Result<GenerationRecord> {
     })
 }
 
-/// How it went, from two columns.
+/// Reads how it went, from two columns.
 pub(super) fn outcome(row: &Row<'_>, first: usize) -> rusqlite::Result<GenerationOutcome> {
     match row.get_ref(first)?.as_str()? {
         "failed" => Ok(GenerationOutcome::Failed(json(row, first + 1)?)),

@@ -1,4 +1,5 @@
-//! The table `herdsman_instances`: who was started, before and after it was.
+//! The table `herdsman_instances`: which instance was started, recorded before and
+//! after the start.
 
 use rusqlite::{Connection, Row, params};
 
@@ -10,7 +11,7 @@ use crate::model::{
 
 const TABLE: &str = "herdsman_instances";
 
-/// Inserts the instance, or replaces all that is recorded of it.
+/// Inserts the instance, or replaces its record.
 pub(super) fn put(connection: &Connection, instance: &InstanceRecord) -> Result<(), Problem> {
     // Destructured, so that a new field does not compile until it is recorded.
     let InstanceRecord {
@@ -62,13 +63,13 @@ pub(super) fn put(connection: &Connection, instance: &InstanceRecord) -> Result<
     Ok(())
 }
 
-/// Forgets the instance; one that is not recorded is forgotten already.
+/// Deletes the instance; does nothing if it is not recorded.
 pub(super) fn remove(connection: &Connection, id: &InstanceId) -> Result<(), Problem> {
     connection.prepare_cached("DELETE FROM herdsman_instances WHERE id = ?1")?.execute([&id.0])?;
     Ok(())
 }
 
-/// All of them, oldest first.
+/// Reads all of them, oldest first.
 pub(super) fn load(connection: &Connection) -> Result<Vec<InstanceRecord>, Problem> {
     let mut statement = connection.prepare(
         "SELECT id, name, generation, spec, host, port, state, drain_deadline, pid, start_ticks, boot_id,
@@ -105,7 +106,7 @@ fn read(row: &Row<'_>, id: &str) -> rusqlite::Result<InstanceRecord> {
     })
 }
 
-/// Half an identity is no identity: an error, not "no process".
+/// Half an identity is an error, not "no process".
 fn process(row: &Row<'_>) -> rusqlite::Result<Option<ProcessId>> {
     let Some(pid) = row.get(8)? else { return Ok(None) };
     Ok(Some(ProcessId { pid, start_ticks: count(row, 9)?, boot_id: row.get(10)?, pid_namespace: count(row, 11)? }))

@@ -1,14 +1,15 @@
-//! Which row of `models` is a managed model's, whatever other clients did.
+//! Finds the row of `models` that belongs to a managed model, whatever other
+//! clients did.
 //!
 //! | the row with the recorded id | rows elsewhere with the model's name | the model's row |
 //! |---|---|---|
 //! | has the model's name | any | that one |
-//! | gone, renamed or another's | one | the one with the name: someone made it anew |
+//! | gone, renamed or another's | one | the one with the name: someone created it again |
 //! | renamed (same `created_at`) | none or several | the renamed one: its name has drifted |
 //! | gone or another's | none or several | missing; of several none is picked |
 //!
-//! "Another's": a table without AUTOINCREMENT gives the id of a deleted row
-//! out again; `created_at` tells that row from ours.
+//! "Another's": a table without AUTOINCREMENT reuses the id of a deleted row;
+//! `created_at` distinguishes that row from ours.
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -24,7 +25,7 @@ pub(super) struct Own {
     pub same_creation: bool,
 }
 
-/// The decision; `elsewhere` are the ids of the other rows with the name.
+/// Decides; `elsewhere` are the ids of other rows with the name.
 pub(super) fn choose(own: Option<Own>, elsewhere: &[i64]) -> Option<i64> {
     match (own, elsewhere) {
         (Some(Own { id, same_name: true, .. }), _) | (_, &[id]) => Some(id),
@@ -33,14 +34,14 @@ pub(super) fn choose(own: Option<Own>, elsewhere: &[i64]) -> Option<i64> {
     }
 }
 
-/// Finds the row of one model in the table as it is now.
+/// Finds the row of one model in the current table.
 pub(super) fn locate(
     connection: &Connection,
     name: &ModelName,
     recorded_id: i64,
     recorded_creation: &Value,
 ) -> Result<Option<i64>, Problem> {
-    // Two lookups rather than one with OR, for which SQLite scans the table.
+    // Two lookups rather than one with OR, which makes SQLite scan the table.
     let mut statement = connection.prepare_cached(
         "SELECT id, name = ?1 COLLATE BINARY, created_at IS ?3 FROM models WHERE id = ?2
          UNION ALL

@@ -1,16 +1,16 @@
-//! The facts that touch a row other programs share: a managed model comes,
-//! changes, runs, goes.
+//! Writes to the row that other programs share: a managed model is created,
+//! changed, runs and is deleted.
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::config::{owned_columns, owned_values};
-use super::convert::{status_from_word, word_of_status};
 use super::drift::{self, Digester, RowDigest};
 use super::fields::{to_json, unreadable, word};
 use super::models::{self, Fields};
 use super::row::ModelRow;
 use super::table::Table;
+use super::words::{status_from_word, word_of_status};
 use super::{Problem, locate};
 use crate::model::{ModelConfig, ModelName, Status, Timestamp};
 
@@ -19,13 +19,13 @@ pub(super) struct Managed<'c> {
     connection: &'c Connection,
     table: &'c Table,
     now: Timestamp,
-    /// The columns herdsman owns of this table, and the query for a row's.
+    /// herdsman's columns of this table, and the query for a row's.
     owned: Vec<&'static str>,
     select_owned: String,
 }
 
-/// What is recorded of a model's row.
-struct Recorded {
+/// The record of a model's row.
+struct RecordedRow {
     id: i64,
     created_at: Value,
     status: Status,
@@ -38,9 +38,9 @@ impl<'c> Managed<'c> {
         Self { connection, table, now, owned, select_owned }
     }
 
-    /// A new row, or an unmanaged one taken over: in place, its id,
-    /// `created_at`, status and unknown columns kept. A row that is no longer
-    /// there under that name is not taken over.
+    /// Creates a row, or adopts an unmanaged one in place: its id, `created_at`,
+    /// status and unknown columns are kept. A row that no longer has that name is
+    /// not adopted.
     pub(super) fn create(&self, config: &ModelConfig, adopt_row: Option<i64>) -> Result<(), Problem> {
         let adopted = match adopt_row {
             Some(id) => models::row(self.connection, self.table, id)?.filter(|row| row.name() == config.name.as_str()),
@@ -79,7 +79,7 @@ impl<'c> Managed<'c> {
         Ok(())
     }
 
-    /// Rewrites the row's owned columns. A row someone deleted returns with
+    /// Rewrites the row's owned columns. A row that someone deleted returns with
     /// its id, unless another row has that id by now.
     pub(super) fn update(&self, config: &ModelConfig) -> Result<(), Problem> {
         let recorded = self.recorded(&config.name)?;
@@ -114,8 +114,8 @@ impl<'c> Managed<'c> {
         Ok(())
     }
 
-    /// The row is written only when its status means something else; a row
-    /// that is missing gets its status when it returns.
+    /// Writes the row only if its status means something else; a missing row gets
+    /// its status when it returns.
     pub(super) fn set_status(&self, model: &ModelName, status: Status, message: Option<&str>) -> Result<(), Problem> {
         let recorded = self.recorded(model)?;
         self.connection
@@ -133,7 +133,8 @@ impl<'c> Managed<'c> {
         Ok(())
     }
 
-    /// Deletes the row and all herdsman keeps of the model but its events.
+    /// Deletes the row and everything herdsman keeps about the model except its
+    /// events.
     pub(super) fn delete(&self, model: &ModelName) -> Result<(), Problem> {
         let recorded = self.recorded(model)?;
         if let Some(id) = self.locate(model, &recorded)? {
@@ -146,10 +147,10 @@ impl<'c> Managed<'c> {
         Ok(())
     }
 
-    fn recorded(&self, model: &ModelName) -> Result<Recorded, Problem> {
+    fn recorded(&self, model: &ModelName) -> Result<RecordedRow, Problem> {
         let sql = "SELECT model_id, row_created_at, status FROM herdsman_models WHERE name = ?1";
         let read = |row: &rusqlite::Row<'_>| {
-            Ok(Recorded {
+            Ok(RecordedRow {
                 id: row.get(0)?,
                 created_at: row.get(1)?,
                 status: word(row, 2, &Status::ALL, Status::as_str)?,
@@ -161,8 +162,9 @@ impl<'c> Managed<'c> {
             .ok_or_else(|| Problem::UnknownModel(model.to_string()))
     }
 
-    /// The id of the model's row as it is now; `None`: another client deleted it.
-    fn locate(&self, model: &ModelName, recorded: &Recorded) -> Result<Option<i64>, Problem> {
+    /// Returns the id of the model's current row; `None`: another client deleted
+    /// it.
+    fn locate(&self, model: &ModelName, recorded: &RecordedRow) -> Result<Option<i64>, Problem> {
         locate::locate(self.connection, model, recorded.id, &recorded.created_at)
     }
 
@@ -172,7 +174,7 @@ impl<'c> Managed<'c> {
         Ok(statement.query_row([id], word)?)
     }
 
-    /// The digest of the row as it is in the table now.
+    /// Returns the digest of the row as it is in the table now.
     fn digest(&self, id: i64) -> Result<RowDigest, Problem> {
         let mut statement = self.connection.prepare_cached(&self.select_owned)?;
         Ok(statement.query_row([id], |row| Digester::default().digest(row, 0, self.owned.len()))?)

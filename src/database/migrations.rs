@@ -1,12 +1,13 @@
 //! herdsman's own tables, and the steps that bring an older file up to date.
 //!
-//! None of them has a foreign key to `models`: a row another client deletes
-//! takes no port, generation or ownership with it. The version is a row of
-//! `herdsman_meta`; `user_version` and the table `metadata` belong to others.
+//! None of herdsman's tables has a foreign key to `models`: when another client
+//! deletes a row, no port, generation or ownership goes with it. The version is a
+//! row of `herdsman_meta`; `user_version` and the table `metadata` belong to
+//! others.
 //!
-//! Before a step changes tables that herdsman wrote, the whole file is copied
-//! (`backup`). All steps are one transaction: when one fails, the file stays
-//! what it was.
+//! Before a step changes tables that herdsman wrote, it copies the whole file
+//! (`backup`). All steps are one transaction: if one fails, the file stays as it
+//! was.
 
 use std::path::Path;
 
@@ -15,10 +16,10 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use super::{Problem, backup, table};
 use crate::sys::failpoint::{Point, reach};
 
-/// Step `n` leads from version `n` to `n + 1`. Never edited, only added to.
+/// Step `n` leads from version `n` to `n + 1`. Steps are never edited, only added.
 pub(super) const STEPS: [&str; 3] = [V1, V2, V3];
 
-/// A generation never changes once written, but for `outcome`, `death` and
+/// A generation never changes once written, except for `outcome`, `death` and
 /// `accepted_by`.
 const V1: &str = "
 CREATE TABLE herdsman_models (
@@ -91,8 +92,7 @@ CREATE TABLE herdsman_events (
 CREATE INDEX herdsman_events_name ON herdsman_events (name, id);
 ";
 
-/// Where generations and events came from; what others were told, and what is
-/// still to be delivered.
+/// The commits of generations and events; notifications sent and pending.
 const V2: &str = "
 CREATE TABLE herdsman_troubles (
     name TEXT NOT NULL,
@@ -123,7 +123,7 @@ ALTER TABLE herdsman_events ADD COLUMN git_commit TEXT;
 ALTER TABLE herdsman_events ADD COLUMN git_dirty INTEGER;
 ";
 
-/// Which saved plans were applied; what people ask for by hand.
+/// Applied saved plans; overrides by hand.
 const V3: &str = "
 CREATE TABLE herdsman_applied_plans (
     id TEXT NOT NULL PRIMARY KEY,       -- the saved plan's
@@ -149,10 +149,10 @@ fn latest(steps: &[&str]) -> i64 {
     i64::try_from(steps.len()).unwrap_or(i64::MAX)
 }
 
-/// The version of the file; 0 where herdsman has never written.
+/// Returns the version of the file; 0 if herdsman has never written to it.
 pub(super) fn version(connection: &Connection) -> Result<i64, Problem> {
-    // Asked in SQL: rusqlite's `table_exists` answers from a schema that may
-    // be older than the transaction.
+    // Asked in SQL, because rusqlite's `table_exists` may answer from a schema
+    // older than the transaction.
     let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'herdsman_meta')";
     if !connection.query_row(sql, [], |row| row.get(0))? {
         return Ok(0);
@@ -168,8 +168,8 @@ pub(super) fn version(connection: &Connection) -> Result<i64, Problem> {
     })
 }
 
-/// These columns of a table that `V2` added them to; NULLs in a file that is
-/// only read and was not brought up to date yet.
+/// Selects columns that `V2` added to a table; NULLs in a file that is only read
+/// and still has an older schema.
 pub(super) fn since_v2(connection: &Connection, columns: &str) -> Result<String, Problem> {
     Ok(match version(connection)? {
         ..2 => columns.split(", ").map(|column| format!("NULL AS {column}")).collect::<Vec<_>>().join(", "),
@@ -177,7 +177,7 @@ pub(super) fn since_v2(connection: &Connection, columns: &str) -> Result<String,
     })
 }
 
-/// A file of a newer herdsman is not for this one.
+/// Refuses a newer herdsman's file.
 pub(super) fn check_version(found: i64) -> Result<(), Problem> {
     check_known(found, latest(&STEPS))
 }
@@ -186,12 +186,12 @@ fn check_known(found: i64, known: i64) -> Result<(), Problem> {
     if found > known { Err(Problem::NewerSchema { found, known }) } else { Ok(()) }
 }
 
-/// Brings the file at `path` up to date; writes nothing when it is.
+/// Upgrades the file at `path`; writes nothing if it is up to date.
 pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), Problem> {
     migrate_by(&STEPS, connection, path)
 }
 
-/// [`migrate`] by other steps than this herdsman's.
+/// [`migrate`] with other steps than this herdsman's.
 pub(super) fn migrate_by(steps: &[&str], connection: &Connection, path: &Path) -> Result<(), Problem> {
     let found = version(connection)?;
     check_known(found, latest(steps))?;
@@ -199,7 +199,7 @@ pub(super) fn migrate_by(steps: &[&str], connection: &Connection, path: &Path) -
         return Ok(());
     }
     if found == 0 || found == latest(steps) {
-        // Tables are only added: nothing of the file can be lost.
+        // Tables are only added, so nothing in the file can be lost.
         return run(steps, connection);
     }
     let backup = backup::make(connection, path, found)?;
@@ -210,11 +210,11 @@ pub(super) fn migrate_by(steps: &[&str], connection: &Connection, path: &Path) -
     backup::prune(path)
 }
 
-/// All steps that are missing, in one transaction.
+/// Runs all missing steps, in one transaction.
 fn run(steps: &[&str], connection: &Connection) -> Result<(), Problem> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     reach(Point::MigrationBegun);
-    // Again: another herdsman may have been faster.
+    // Checked again: another herdsman may have been faster.
     let found = version(&transaction)?;
     check_known(found, latest(steps))?;
     table::complete(&transaction)?;

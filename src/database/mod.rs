@@ -9,35 +9,38 @@
 //! | file | holds |
 //! |---|---|
 //! | `open` | opening for writing and for reading without a trace |
-//! | `check`, `damage`, `salvage` | whether the file is sound; a damaged one is set aside, and what is kept of it |
+//! | `check`, `damage`, `salvage` | whether the file is sound; sets a damaged one aside, and keeps what it can of it |
+//! | `file` | the file and those beside it: paths, names, sizes |
 //! | `backup` | the copy before a migration |
 //! | `migrations`, `table` | herdsman's own tables; the table others share with us |
 //! | `columns`, `config`, `drift` | which columns herdsman owns, what it writes there, what others changed |
-//! | `locate` | which row is a managed model's, whatever other clients did |
+//! | `locate` | which row belongs to a managed model, whatever other clients did |
 //! | `records`, `instances`, `events`, `generations`, `overrides` | reading back |
-//! | `notifications` | what others were told, and what is still to be delivered |
+//! | `notifications` | notifications sent and pending |
 //! | `applied` | the saved plans that were applied, each at most once |
 //! | `changes`, `managed` | writing: herdsman's own tables, and the shared row of a managed model |
 //! | `fields` | reading single fields strictly, so that an edited record is an error that names it |
-//! | `models`, `row`, `convert` | the five functions of the contract, a row, the two vocabularies |
-//! | `stated` | what a row says beyond defaults, for `import` |
+//! | `models`, `row`, `convert`, `words` | the five functions of the contract, a row, the two vocabularies |
+//! | `stated` | what a row sets beyond defaults, for `import` |
 //!
 //! Invariants:
 //! - One commit is one immediate transaction: all of it or none.
-//! - No value is ever spliced into SQL; column names come from the table itself.
+//! - Values are never spliced into SQL; column names come from the table itself.
 //! - herdsman writes only the columns it owns and never `hf_token`.
 //! - Every error names the file, what is different, and the next step.
-//! - No file is deleted but backups herdsman made; a damaged one is renamed.
+//! - herdsman deletes no file except its own backups; it renames a damaged one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use serde_json::{Map, Value as Json};
 
+use file::file_at;
+
 use crate::model::{Announced, Change, Channel, EventRecord, GenerationRecord, ModelName, Records, Timestamp};
+
 use crate::sys::failpoint::{Point, reach};
 
 mod applied;
@@ -52,6 +55,7 @@ mod drift;
 mod error;
 mod events;
 mod fields;
+mod file;
 mod generations;
 mod instances;
 mod locate;
@@ -68,10 +72,12 @@ mod stated;
 mod table;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use applied::Applied;
-pub use damage::{Place, SetAside};
+pub use damage::SetAside;
 pub use error::{DatabaseError, Problem};
+pub use file::Location;
 pub use models::{Fields, ModelFilter};
 pub use notifications::{Delivered, Delivery, Undelivered};
 pub use row::{ColumnValue, ModelRow};
@@ -79,22 +85,22 @@ pub use row::{ColumnValue, ModelRow};
 /// An open database.
 ///
 /// Not shared between threads: a process has one writing connection, so that
-/// [`Database::data_version`] tells other programs' commits from our own.
+/// [`Database::data_version`] distinguishes other programs' commits from our own.
 #[derive(Debug)]
 pub struct Database {
     connection: Connection,
     path: PathBuf,
-    /// How long SQLite waits for another writer, for the error to say.
+    /// How long SQLite waits for another writer, for error messages.
     timeout: Duration,
-    /// Device and inode of the file that was opened; `None` if it was gone again.
+    /// Device and inode of the opened file; `None` if it had already disappeared.
     file: Option<(u64, u64)>,
-    /// Whether herdsman's own tables are there: always, but for a database of
-    /// another program opened read-only.
+    /// Whether herdsman's own tables exist: always, except for another program's
+    /// database opened read-only.
     has_records: bool,
 }
 
 impl Database {
-    /// Everything the planner needs, read in one snapshot.
+    /// Reads everything the planner needs, in one snapshot.
     ///
     /// # Errors
     /// The file cannot be read, or a record in it is not what herdsman wrote.
@@ -102,12 +108,12 @@ impl Database {
         self.read(|connection| records::load(connection, self.has_records))
     }
 
-    /// Records `changes`, all or none, in one immediate transaction. No
-    /// changes, no transaction.
+    /// Records `changes`, all or none, in one immediate transaction; without
+    /// changes, it starts none.
     ///
     /// # Errors
-    /// [`Problem::Locked`] when another program writes for too long, and
-    /// whatever makes one of the changes impossible; nothing is written then.
+    /// [`Problem::Locked`] if another program writes for too long, and whatever
+    /// makes one of the changes impossible; nothing is written then.
     pub fn commit(&mut self, changes: &[Change], now: Timestamp) -> Result<(), DatabaseError> {
         if changes.is_empty() {
             return Ok(());
@@ -115,8 +121,8 @@ impl Database {
         self.write(|connection| changes::apply(connection, changes, now))
     }
 
-    /// A number that changes when another connection has committed, and not
-    /// when this one has.
+    /// Returns a number that changes when another connection commits, but not when
+    /// this one does.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -126,8 +132,8 @@ impl Database {
             .map_err(|error| self.error(error.into()))
     }
 
-    /// The newest `limit` lines of the history, newest first; of one model or
-    /// of all. Deleted models keep theirs.
+    /// Reads the newest `limit` events of one model or of all, newest first.
+    /// Deleted models keep theirs.
     ///
     /// # Errors
     /// The file cannot be read, or an event in it is not what herdsman wrote.
@@ -138,7 +144,7 @@ impl Database {
         self.read(|connection| events::load(connection, model, limit))
     }
 
-    /// Every generation of a model, newest first. A deleted model has none.
+    /// Reads every generation of a model, newest first. A deleted model has none.
     ///
     /// # Errors
     /// The file cannot be read, or a generation in it is not what herdsman wrote.
@@ -149,8 +155,8 @@ impl Database {
         self.read(|connection| generations::load(connection, model))
     }
 
-    /// Every name anything is recorded under: models, rows of other programs,
-    /// and deleted models that have a history.
+    /// Returns every recorded name: models, rows of other programs, and deleted
+    /// models with a history.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -158,7 +164,7 @@ impl Database {
         self.read(|connection| models::names(connection, self.has_records))
     }
 
-    /// When the saved plan of this id was applied; `None`: it was not.
+    /// Returns when the saved plan with this id was applied; `None`: it was not.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -169,8 +175,8 @@ impl Database {
         self.read(|connection| applied::find(connection, id))
     }
 
-    /// Records that the saved plan of this id is about to be applied; if it
-    /// was before, says when and records nothing.
+    /// Records that the saved plan with this id is about to be applied; if it was
+    /// already, returns when, and records nothing.
     ///
     /// # Errors
     /// It cannot be recorded.
@@ -178,7 +184,7 @@ impl Database {
         self.write(|connection| applied::begin(connection, id, now))
     }
 
-    /// Records that a saved plan was applied to its end.
+    /// Records that a saved plan was applied completely.
     ///
     /// # Errors
     /// It cannot be recorded.
@@ -186,8 +192,8 @@ impl Database {
         self.write(|connection| applied::end(connection, id, now))
     }
 
-    /// How often herdsman started each model's server again by itself, because
-    /// it had died or hung, in the history that is kept; only models with any.
+    /// Returns how often herdsman restarted each model's server because it had died
+    /// or hung, according to the history; only models with any.
     ///
     /// # Errors
     /// The file cannot be read, or the reasons of an event are not JSON.
@@ -198,7 +204,7 @@ impl Database {
         self.read(events::restarts)
     }
 
-    /// What others were told of.
+    /// Returns the troubles that others know about.
     ///
     /// # Errors
     /// The file cannot be read, or a trouble in it is not what herdsman wrote.
@@ -206,7 +212,7 @@ impl Database {
         self.read(notifications::known)
     }
 
-    /// The oldest notification that is to be delivered by `channel`, due or not.
+    /// Returns the oldest notification to be delivered by `channel`, due or not.
     ///
     /// # Errors
     /// The file cannot be read, or the row is not what herdsman wrote.
@@ -214,7 +220,7 @@ impl Database {
         self.read(|connection| notifications::next(connection, channel))
     }
 
-    /// Records how the delivery of a row went.
+    /// Records the result of a delivery.
     ///
     /// # Errors
     /// As [`Database::commit`].
@@ -222,8 +228,8 @@ impl Database {
         self.write(|connection| notifications::settle(connection, number, how, now))
     }
 
-    /// What has not been delivered, and was not given up too long ago. Nothing,
-    /// in the database of a herdsman that told nobody.
+    /// Returns what is undelivered, or was recently given up. A database that has
+    /// never notified anybody has none.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -234,8 +240,8 @@ impl Database {
         })
     }
 
-    /// When herdsman last recorded a status of `model`: the age of a status
-    /// that cannot be confirmed. `None`: never, or not a managed model.
+    /// Returns when herdsman last recorded a status of `model`: the age of a status
+    /// that cannot be confirmed. `None`: never, or it is not a managed model.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -246,7 +252,7 @@ impl Database {
         self.read(|connection| records::status_recorded_at(connection, model))
     }
 
-    /// All rows that pass `filter`, newest `created_at` first, ties by id,
+    /// Returns all rows that pass `filter`, newest `created_at` first, ties by id,
     /// newest first.
     ///
     /// # Errors
@@ -255,7 +261,7 @@ impl Database {
         self.read(|connection| models::list(connection, filter))
     }
 
-    /// The row with this id.
+    /// Returns the row with this id.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -263,36 +269,36 @@ impl Database {
         self.read(|connection| models::by_id(connection, id))
     }
 
-    /// The row with exactly this name.
+    /// Returns the row with exactly this name.
     ///
     /// # Errors
     /// The file cannot be read, or several rows have the name
-    /// ([`Problem::DuplicateName`]): none is picked silently.
+    /// ([`Problem::DuplicateName`]): none is silently picked.
     pub fn get_model_by_name(&self, name: &str) -> Result<Option<ModelRow>, DatabaseError> {
         self.read(|connection| models::by_name(connection, name))
     }
 
-    /// Inserts a row and returns its id. Fields not given take the contract's
+    /// Inserts a row and returns its id. Missing fields get the contract's
     /// defaults, the type `llama`, the status `stopped` and `now` for both
-    /// timestamps; `name` must be given.
+    /// timestamps; `name` is required.
     ///
     /// # Errors
-    /// The name is taken or missing, a field is unknown, not for this
-    /// function to set (`id`, `hf_token`) or of the wrong kind.
+    /// The name is taken or missing, or a field is unknown, cannot be set here
+    /// (`id`, `hf_token`) or has the wrong type.
     pub fn save_model(&mut self, model: &Fields, now: Timestamp) -> Result<i64, DatabaseError> {
         self.write(|connection| models::save(connection, model, now))
     }
 
-    /// Changes just the given fields of a row and bumps `updated_at`.
+    /// Changes only the given fields of a row, and sets `updated_at`.
     ///
     /// # Errors
-    /// No row has the id, or a field is unknown, not to be changed (`id`,
-    /// `created_at`, `updated_at`, `hf_token`) or of the wrong kind.
+    /// No row has the id, or a field is unknown, cannot be changed (`id`,
+    /// `created_at`, `updated_at`, `hf_token`) or has the wrong type.
     pub fn update_model(&mut self, id: i64, updates: &Fields, now: Timestamp) -> Result<(), DatabaseError> {
         self.write(|connection| models::update(connection, id, updates, now))
     }
 
-    /// Deletes the row. What herdsman keeps of the model stays.
+    /// Deletes the row, but nothing of what herdsman keeps about the model.
     ///
     /// # Errors
     /// No row has the id.
@@ -300,9 +306,9 @@ impl Database {
         self.write(|connection| models::delete(connection, id))
     }
 
-    /// What a row states about its model, by llama-server's names of options:
-    /// its `parameters`, and every other column that holds something else than
-    /// the default of the table or of the contract. `hf_token` is not in it.
+    /// Returns what a row sets for its model, by llama-server's option names: its
+    /// `parameters`, and every other column that differs from the default of the
+    /// table and of the contract. `hf_token` is not included.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -310,8 +316,8 @@ impl Database {
         self.read(|connection| Ok(stated::of(row, &stated::defaults(connection)?)))
     }
 
-    /// Names that several rows share, with the ids of those rows: only in a
-    /// database of another program, and left alone.
+    /// Returns names that several rows share, with the ids of those rows: only in
+    /// another program's database, and left alone.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -319,9 +325,9 @@ impl Database {
         self.read(models::duplicate_names)
     }
 
-    /// Whether the file that was opened is still the one at its path: whoever
-    /// deletes or replaces a database takes it away from those that have it
-    /// open, who would go on writing to what nobody else sees.
+    /// Whether the opened file is still the one at its path. Deleting or replacing
+    /// a database takes it away from the processes that have it open: they would go
+    /// on writing to a file that nobody else sees.
     #[must_use]
     pub fn is_in_place(&self) -> bool {
         self.file.is_some() && file_at(&self.path) == self.file
@@ -360,9 +366,4 @@ impl Database {
     fn error(&self, problem: Problem) -> DatabaseError {
         DatabaseError::new(&self.path, self.timeout, problem)
     }
-}
-
-/// Device and inode of the file at `path`.
-fn file_at(path: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }

@@ -1,4 +1,4 @@
-//! The five functions of the contract (database.md), on one row at a time.
+//! The five functions of the contract (database.md).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,24 +8,25 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use super::columns::{Kind, PARAMETERS, shown};
 use super::row::ModelRow;
 use super::table::{Table, quoted};
-use super::{Problem, convert};
+use super::{Problem, words};
 use crate::model::{Status, Timestamp};
 
-/// Columns and the values to give them. Absent: not written. `Value::Null`:
-/// set to null. Neither is the default.
+/// Columns and their values. Absent: not written. `Value::Null`: set to null.
+/// Neither means the default.
 pub type Fields = BTreeMap<String, Value>;
 
-/// Ids are exact in every client's numbers below this.
+/// Ids below this are exact in every client's number type.
 pub(super) const ID_LIMIT: i64 = 1 << 53;
 
-/// Which rows [`super::Database::get_models`] returns: those that pass all that is given.
+/// Selects rows for [`super::Database::get_models`]: those that match every given
+/// field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModelFilter {
-    /// Exactly this word of the column `status` ([`convert::word_of_status`]).
+    /// Exactly this word in the column `status` ([`words::word_of_status`]).
     pub status: Option<String>,
-    /// Exactly this word of the column `type` ([`convert::word_of_type`]).
+    /// Exactly this word in the column `type` ([`words::word_of_type`]).
     pub model_type: Option<String>,
-    /// Part of the name, in any case; `%` and `_` stand for themselves.
+    /// Part of the name, ignoring case; `%` and `_` are literal.
     pub name: Option<String>,
 }
 
@@ -34,7 +35,7 @@ pub(super) fn list(connection: &Connection, filter: &ModelFilter) -> Result<Vec<
     let Some(table) = Table::read(connection)? else { return Ok(Vec::new()) };
     let mut rows = select(connection, &table, condition, [&filter.status, &filter.model_type])?;
     if let Some(part) = &filter.name {
-        // SQLite's own lower() and LIKE know ASCII only.
+        // SQLite's own lower() and LIKE handle only ASCII.
         let part = part.to_lowercase();
         rows.retain(|row| row.name().to_lowercase().contains(&part));
     }
@@ -48,7 +49,7 @@ pub(super) fn by_id(connection: &Connection, id: i64) -> Result<Option<ModelRow>
     }
 }
 
-/// [`by_id`] where the table's columns are known already.
+/// [`by_id`] for known columns.
 pub(super) fn row(connection: &Connection, table: &Table, id: i64) -> Result<Option<ModelRow>, Problem> {
     Ok(select(connection, table, "id = ?1", [id])?.pop())
 }
@@ -81,7 +82,7 @@ fn select(
 
 pub(super) fn save(connection: &Connection, model: &Fields, now: Timestamp) -> Result<i64, Problem> {
     let table = Table::require(connection)?;
-    check(&table, model, &[("id", "the database allots it"), ("hf_token", SECRET)])?;
+    check(&table, model, &[("id", "the database assigns it"), ("hf_token", SECRET)])?;
     let Some(Value::Text(name)) = model.get("name") else { return Err(Problem::MissingField { field: "name" }) };
     check_name_is_free(connection, name)?;
     let mut fields = defaults(now);
@@ -93,7 +94,7 @@ pub(super) fn save(connection: &Connection, model: &Fields, now: Timestamp) -> R
 pub(super) fn update(connection: &Connection, id: i64, updates: &Fields, now: Timestamp) -> Result<(), Problem> {
     const STABLE: &str = "it never changes";
     let table = Table::require(connection)?;
-    let fixed = [("id", STABLE), ("created_at", STABLE), ("updated_at", "it is set to now"), ("hf_token", SECRET)];
+    let fixed = [("id", STABLE), ("created_at", STABLE), ("updated_at", "herdsman sets it"), ("hf_token", SECRET)];
     check(&table, updates, &fixed)?;
     if row(connection, &table, id)?.is_none() {
         return Err(Problem::UnknownId { id });
@@ -115,7 +116,8 @@ pub(super) fn delete(connection: &Connection, id: i64) -> Result<(), Problem> {
     }
 }
 
-/// Every name of a row, and with `has_records` of herdsman's own tables.
+/// Returns the names of all rows, and with `has_records` those in herdsman's own
+/// tables.
 pub(super) fn names(connection: &Connection, has_records: bool) -> Result<BTreeSet<String>, Problem> {
     let rows = Table::read(connection)?.map(|_| "models");
     let own = ["herdsman_models", "herdsman_events"].into_iter().filter(|_| has_records);
@@ -145,7 +147,7 @@ pub(super) fn duplicate_names(connection: &Connection) -> Result<Vec<(String, Ve
     Ok(found.into_iter().collect())
 }
 
-/// A text column, whatever is in it.
+/// Reads a text column, whatever it contains.
 pub(super) fn text(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<String> {
     Ok(row
         .get_ref(index)?
@@ -174,7 +176,7 @@ pub(super) fn set(connection: &Connection, id: i64, fields: &Fields) -> Result<(
 }
 
 pub(super) fn check_name_is_free(connection: &Connection, name: &str) -> Result<(), Problem> {
-    // No row has the id -2^63: SQLite allots from 1.
+    // No row has the id -2^63: SQLite starts at 1.
     match other_row_named(connection, name, i64::MIN)? {
         Some(id) => Err(Problem::NameTaken { name: name.to_owned(), id }),
         None => Ok(()),
@@ -186,7 +188,7 @@ fn other_row_named(connection: &Connection, name: &str, id: i64) -> Result<Optio
     Ok(connection.prepare_cached(sql)?.query_row((name, id), |row| row.get(0)).optional()?)
 }
 
-/// The contract's defaults of a new row.
+/// Returns the contract's defaults for a new row.
 fn defaults(now: Timestamp) -> Fields {
     let mut fields: Fields = PARAMETERS.iter().map(|column| (column.name.to_owned(), column.default())).collect();
     fields.insert("type".to_owned(), Value::Text("llama".to_owned()));
@@ -194,19 +196,19 @@ fn defaults(now: Timestamp) -> Fields {
     fields
 }
 
-/// What a new row has besides what a definition or a client says of the model.
+/// Returns what a new row has besides the values of a definition or a client.
 pub(super) fn state_of_new_row(status: Status, now: Timestamp) -> [(String, Value); 4] {
     [
-        ("status".to_owned(), Value::Text(convert::word_of_status(status).to_owned())),
+        ("status".to_owned(), Value::Text(words::word_of_status(status).to_owned())),
         ("fit_params_available".to_owned(), Value::Integer(0)),
         ("created_at".to_owned(), Value::Integer(now.0)),
         ("updated_at".to_owned(), Value::Integer(now.0)),
     ]
 }
 
-const SECRET: &str = "secrets stay out of SQLite; give it in [secrets] of a definition";
+const SECRET: &str = "secrets stay out of SQLite; put it in a definition's [secrets]";
 
-/// Refuses unknown columns, those in `fixed`, and values a column does not take.
+/// Refuses unknown columns, those in `fixed`, and invalid values.
 fn check(table: &Table, fields: &Fields, fixed: &[(&str, &'static str)]) -> Result<(), Problem> {
     for (field, value) in fields {
         if let Some((_, why)) = fixed.iter().find(|(name, _)| name == field) {
@@ -222,7 +224,7 @@ fn check(table: &Table, fields: &Fields, fixed: &[(&str, &'static str)]) -> Resu
     Ok(())
 }
 
-/// The column that is most like `field`, when one is like it at all.
+/// Returns the column most similar to `field`, if one is similar at all.
 fn nearest(table: &Table, field: &str) -> Option<String> {
     let wanted = field.to_lowercase();
     let likeness = |column: &&String| strsim::jaro_winkler(column, &wanted);
@@ -230,7 +232,7 @@ fn nearest(table: &Table, field: &str) -> Option<String> {
     (likeness(&best) > 0.75).then(|| best.clone())
 }
 
-/// What the column takes, when it does not take this value.
+/// Returns what the column accepts, if it does not accept this value.
 fn refused(column: &str, value: &Value) -> Option<String> {
     let one_of = |words: &[&str]| match value {
         Value::Text(word) if words.contains(&word.as_str()) => None,
@@ -238,8 +240,8 @@ fn refused(column: &str, value: &Value) -> Option<String> {
     };
     match column {
         "name" => (!matches!(value, Value::Text(name) if !name.is_empty())).then(|| "text".to_owned()),
-        "type" => one_of(&convert::TYPE_WORDS),
-        "status" => one_of(&Status::ALL.map(convert::word_of_status)),
+        "type" => one_of(&words::TYPE_WORDS),
+        "status" => one_of(&Status::ALL.map(words::word_of_status)),
         "created_at" | "updated_at" => {
             (!matches!(value, Value::Integer(_))).then(|| "milliseconds since the epoch".to_owned())
         }

@@ -1,7 +1,7 @@
-//! The tables `herdsman_troubles` and `herdsman_notifications`: what others were
-//! told of, and what is still to be delivered.
+//! The tables `herdsman_troubles` and `herdsman_notifications`: notifications sent
+//! and pending.
 //!
-//! A row is written in the transaction of what it tells, and is gone once it is
+//! A row is written in the transaction of its event, and removed once it is
 //! delivered; one that was given up is kept for [`KEPT`], to be shown.
 
 use std::collections::BTreeMap;
@@ -13,50 +13,50 @@ use super::Problem;
 use super::fields::{name, time, unreadable, word};
 use crate::model::{Announced, Channel, Letter, ModelName, NewsKind, Status, Telling, Timestamp, Trouble};
 
-/// How long what was given up is shown.
+/// How long a given-up notification is shown.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Since when there is somebody to tell, in `herdsman_meta`.
+/// Since when there is a receiver, in `herdsman_meta`.
 const SINCE: &str = "notifies_since";
 
-/// Something to deliver.
+/// A notification to deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// Its row.
     pub number: i64,
-    /// The id that is the same on every try.
+    /// The same id on every try.
     pub id: String,
-    /// Of which model.
+    /// The model.
     pub model: String,
-    /// What it tells.
+    /// The kind of event.
     pub kind: NewsKind,
-    /// When it came to be.
+    /// When it happened.
     pub at: Timestamp,
     /// The recorded payload.
     pub body: String,
-    /// How often it has failed.
+    /// How often delivery has failed.
     pub failures: u32,
-    /// Not before then.
+    /// When to try next.
     pub next_try: Timestamp,
-    /// What the model does now; `None`: there is none any more.
+    /// What the model is doing now; `None`: the model no longer exists.
     pub status: Option<Status>,
 }
 
-/// How a try went.
+/// The result of a try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivered {
-    /// It arrived.
+    /// It was delivered.
     Yes,
-    /// It did not, and is tried again then.
+    /// It failed, and will be retried.
     Later {
-        /// Why it did not.
+        /// The reason.
         error: String,
-        /// When.
+        /// When to retry.
         next_try: Timestamp,
     },
-    /// It did not, and is not tried again.
+    /// It failed, and will not be retried.
     Never {
-        /// Why it did not.
+        /// The reason.
         error: String,
     },
 }
@@ -64,12 +64,12 @@ pub enum Delivered {
 /// What has not been delivered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Undelivered {
-    /// How many are still to be.
+    /// How many are pending.
     pub pending: u32,
-    /// How many never will.
+    /// How many were given up.
     #[serde(rename = "failed")]
     pub given_up: u32,
-    /// What the last of them failed with.
+    /// The error of the last one.
     pub last_error: Option<String>,
 }
 
@@ -125,8 +125,8 @@ fn trouble(row: &Row<'_>) -> rusqlite::Result<(ModelName, Trouble)> {
     Ok((name(row, 0)?, Trouble { kind, about: row.get(2)?, told: row.get(3)?, since: time(row, 4)? }))
 }
 
-/// The oldest that is to be delivered by `channel`, due or not: a receiver is
-/// told in the order in which things happened.
+/// Returns the oldest notification to be delivered by `channel`, due or not: a
+/// receiver hears of events in order.
 pub(super) fn next(connection: &Connection, channel: Channel) -> Result<Option<Delivery>, Problem> {
     let mut statement = connection.prepare_cached(
         "SELECT n.number, n.id, n.name, n.kind, n.at, n.body, n.failures, n.next_try, m.status
@@ -173,7 +173,7 @@ pub(super) fn settle(connection: &Connection, number: i64, how: &Delivered, now:
     Ok(())
 }
 
-/// What was given up before is forgotten.
+/// Deletes what was given up before this time.
 fn oldest(now: Timestamp) -> Timestamp {
     now.shifted(-i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX))
 }

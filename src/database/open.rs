@@ -1,14 +1,13 @@
-//! Opening: for writing (create, check, WAL, migrate), and for reading without
-//! leaving a trace.
+//! Opens the database: for writing (create, check, WAL, migrate), and for reading
+//! without leaving a trace.
 //!
-//! A plain read-only connection to a WAL database creates `-wal` and `-shm`
-//! beside it when they are missing, so a dry run would write. Which way of
-//! reading is used:
+//! A plain read-only connection to a WAL database creates missing `-wal` and `-shm`
+//! files, so a dry run would write. So the way of reading depends:
 //!
 //! | journal | `-wal` | `-shm` | way |
 //! |---|---|---|---|
-//! | not WAL | | | plain: such a database needs no extra files to be read |
-//! | WAL | there | there | plain: both files exist already |
+//! | not WAL | | | plain: such a database needs no extra files |
+//! | WAL | exists | exists | plain: both files already exist |
 //! | WAL | none or empty | | `immutable=1`: nobody has it open |
 //! | WAL | with commits | none | refused: reading would mean recovering |
 
@@ -16,33 +15,30 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
-use super::{Database, DatabaseError, Problem, check, damage, file_at, migrations, table::Table};
+use super::file::{BUSY_TIMEOUT, EMPTIED, absolute, beside, file_at, flags, is_emptied, size};
+use super::table::Table;
+use super::{Database, DatabaseError, Problem, check, migrations};
 use crate::sys::failpoint::{Point, reach};
 use crate::sys::regular;
 
-/// How long to wait for another writer: twice what other clients wait, who
-/// hold their own transactions for less than 5 s.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How many prepared statements are kept: more than a commit uses.
+/// How many prepared statements are cached: more than a commit uses.
 const STATEMENTS: usize = 64;
 
 impl Database {
-    /// Opens the database for writing: creates it (readable for its owner
-    /// only; the directory must exist), switches it to WAL and brings
-    /// herdsman's own tables up to date. The columns of a `models` table
-    /// somebody else made stay as they are.
+    /// Opens the database for writing: creates it (private; the directory must
+    /// exist), switches it to WAL and upgrades herdsman's own tables. The columns
+    /// of another program's `models` table stay as they are.
     ///
     /// # Errors
-    /// It is no database or damaged, its `models` is not the contract's, it is
-    /// newer than this herdsman, read-only or locked.
+    /// It is not a database, damaged, newer than this herdsman, read-only or
+    /// locked, or its `models` does not follow the contract.
     pub fn open(path: &Path) -> Result<Self, DatabaseError> {
         Self::open_waiting(path, BUSY_TIMEOUT)
     }
@@ -50,14 +46,14 @@ impl Database {
     /// [`Database::open`] with another busy timeout.
     pub(super) fn open_waiting(path: &Path, timeout: Duration) -> Result<Self, DatabaseError> {
         let open = || {
-            if damage::is_emptied(path)? {
-                return Err(Problem::Damaged(damage::EMPTIED.to_owned()));
+            if is_emptied(path)? {
+                return Err(Problem::Damaged(EMPTIED.to_owned()));
             }
             create(path)?;
             reach(Point::DatabaseMade);
             let connection = Connection::open_with_flags(absolute(path)?, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
-            // A file that proves to be damaged stays as it is, and so does its
-            // log: closing would write the one into the other.
+            // A damaged file must stay as it is, and so must its log: closing would
+            // write the log into the file.
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             let prepared = prepare(&connection, path, timeout);
             if !prepared.as_ref().is_err_and(Problem::is_damage) {
@@ -69,15 +65,15 @@ impl Database {
         Ok(Self { connection, path: path.to_owned(), timeout, file: file_at(path), has_records: true })
     }
 
-    /// Opens the database for reading and writes nothing at all, not even a
-    /// `-wal` or `-shm` file. `None`: there is no file. A database of another
-    /// program reads as one in which every row is unmanaged.
+    /// Opens the database for reading and writes nothing at all, not even a `-wal`
+    /// or `-shm` file. `None`: there is no file. In another program's database
+    /// every row is unmanaged.
     ///
-    /// What it returns is for one look: a database nobody has open is read
-    /// without locks.
+    /// Use the result only briefly: a database that nobody has open is read without
+    /// locks.
     ///
     /// # Errors
-    /// As [`Database::open`], and [`Problem::UncleanLog`].
+    /// Those of [`Database::open`], and [`Problem::UncleanLog`].
     pub fn open_read_only(path: &Path) -> Result<Option<Self>, DatabaseError> {
         let open = || {
             let Some(way) = way_of_reading(path)? else { return Ok(None) };
@@ -102,26 +98,26 @@ impl Database {
     }
 }
 
-/// Makes an open file one to work with: sound, in WAL mode, up to date.
+/// Prepares an open file for work: sound, in WAL mode, up to date.
 fn prepare(connection: &Connection, path: &Path, timeout: Duration) -> Result<(), Problem> {
     connection.busy_timeout(timeout)?;
     if connection.is_readonly(MAIN_DB)? {
         return Err(Problem::ReadOnly);
     }
     migrations::check_version(migrations::version(connection)?)?;
-    // A file that is not for us is refused before anything is written to it.
+    // A foreign file is refused before anything is written to it.
     Table::read(connection)?;
-    // Before anything is written to it.
+    // The check comes before any write.
     let found_sound = check::if_due(connection, path)?;
     use_wal(connection, timeout)?;
     reach(Point::DatabaseInWal);
     connection.pragma_update(None, "synchronous", "NORMAL")?;
-    // A big commit keeps its pages until it ends. Reading needs no
-    // more than SQLite's usual 2 MB: it goes through each table once.
+    // A big commit keeps its pages until it ends. Reading needs no more than
+    // SQLite's usual 2 MB, because it goes through each table once.
     connection.pragma_update(None, "cache_spill", false)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    // This build of SQLite enforces foreign keys; other clients' do
-    // not by default. Deleting a model must delete that row alone.
+    // This build of SQLite enforces foreign keys, other clients do not by default.
+    // Deleting a model must delete only its row.
     connection.pragma_update(None, "foreign_keys", false)?;
     migrations::migrate(connection, path)?;
     if let Some(found_sound) = found_sound {
@@ -130,12 +126,8 @@ fn prepare(connection: &Connection, path: &Path, timeout: Duration) -> Result<()
     Ok(())
 }
 
-pub(super) fn flags(mode: OpenFlags) -> OpenFlags {
-    mode | OpenFlags::SQLITE_OPEN_NO_MUTEX
-}
-
-/// Creates the file when it is missing. SQLite gives `-wal` and `-shm` the
-/// same permissions.
+/// Creates the file if it is missing. SQLite gives `-wal` and `-shm` the same
+/// permissions.
 fn create(path: &Path) -> Result<(), Problem> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
@@ -144,7 +136,7 @@ fn create(path: &Path) -> Result<(), Problem> {
                 Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
                     Err(Problem::CannotOpen("it is not a regular file".to_owned()))
                 }
-                // SQLite says the rest.
+                // SQLite reports the rest.
                 _ => Ok(()),
             },
             ErrorKind::NotFound => Err(Problem::NoDirectory(path.parent().unwrap_or(Path::new(".")).to_owned())),
@@ -155,8 +147,8 @@ fn create(path: &Path) -> Result<(), Problem> {
     }
 }
 
-/// Another connection may hold a lock just now; SQLite's busy handler does not
-/// cover every step of the switch.
+/// Another connection may briefly hold a lock; SQLite's busy handler does not cover
+/// every step of the switch.
 fn use_wal(connection: &Connection, timeout: Duration) -> Result<(), Problem> {
     let started = Instant::now();
     loop {
@@ -181,7 +173,7 @@ enum Way {
     Immutable,
 }
 
-/// `None`: there is no file.
+/// Chooses how to read; `None`: there is no file.
 fn way_of_reading(path: &Path) -> Result<Option<Way>, Problem> {
     let wal_mode = match is_wal(path) {
         Ok(wal_mode) => wal_mode,
@@ -197,36 +189,15 @@ fn way_of_reading(path: &Path) -> Result<Option<Way>, Problem> {
     }))
 }
 
-/// Whether the header says so: bytes 18 and 19 are the file format's write
-/// and read version, 2 for WAL (sqlite.org/fileformat2.html, 1.3.3).
+/// Whether the header says WAL: bytes 18 and 19 are the file format's write and
+/// read version, 2 for WAL (sqlite.org/fileformat2.html, 1.3.3).
 fn is_wal(path: &Path) -> io::Result<bool> {
     let mut header = Vec::with_capacity(20);
     regular::open(path)?.0.take(20).read_to_end(&mut header)?;
     Ok(header.starts_with(b"SQLite format 3\0") && header.get(18..20) == Some(&[2, 2]))
 }
 
-/// The size in bytes; `None`: there is no such file.
-pub(super) fn size(path: &Path) -> Result<Option<u64>, Problem> {
-    match fs::metadata(path) {
-        Ok(metadata) => Ok(Some(metadata.len())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Problem::CannotOpen(error.to_string())),
-    }
-}
-
-/// The path with something added to its name.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-/// An absolute path begins with `/`, so SQLite never takes it for a URI.
-pub(super) fn absolute(path: &Path) -> Result<PathBuf, Problem> {
-    std::path::absolute(path).map_err(|error| Problem::CannotOpen(error.to_string()))
-}
-
-/// The path as a SQLite URI, every byte that could mean something escaped.
+/// Returns the path as a SQLite URI, with every special byte escaped.
 fn uri(path: &Path, way: Way) -> Result<String, Problem> {
     use std::fmt::Write;
     let mut uri = String::from("file:");

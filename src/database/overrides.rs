@@ -13,7 +13,7 @@ use crate::model::{
 
 const TABLE: &str = "herdsman_overrides";
 
-/// Records one, in the place of another of its kind.
+/// Records one, replacing another of its kind.
 pub(super) fn put(connection: &Connection, model: &ModelName, what: &Override) -> Result<(), Problem> {
     let (given, until, state, definition, instance) = match what {
         Override::Suspended(Suspended { given, until }) => (given, *until, None, None, None),
@@ -42,16 +42,16 @@ pub(super) fn put(connection: &Connection, model: &ModelName, what: &Override) -
     Ok(())
 }
 
-/// Forgets one; one that is not there is forgotten already.
+/// Deletes one; does nothing if it is not recorded.
 pub(super) fn end(connection: &Connection, model: &ModelName, kind: OverrideKind) -> Result<(), Problem> {
     let sql = "DELETE FROM herdsman_overrides WHERE name = ?1 AND kind = ?2";
     connection.prepare_cached(sql)?.execute(params![model.as_str(), kind.as_str()])?;
     Ok(())
 }
 
-/// All of them.
+/// Reads all of them.
 pub(super) fn load(connection: &Connection) -> Result<BTreeMap<ModelName, Overrides>, Problem> {
-    // A command that only reads may meet a file of an older herdsman.
+    // A read-only command may find an older herdsman's file.
     let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'herdsman_overrides')";
     if !connection.query_row(sql, [], |row| row.get(0))? {
         return Ok(BTreeMap::new());

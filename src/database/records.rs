@@ -1,15 +1,15 @@
-//! [`Records`]: what SQLite remembers, in a few SELECTs joined in memory.
+//! [`Records`]: everything SQLite has, read in a few SELECTs and joined in memory.
 
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow};
 
 use super::config::owned_columns;
-use super::convert::status_from_word;
 use super::drift::{self, Digester};
 use super::fields::{json, name, optional_time, time, unreadable, word};
 use super::locate::{Own, choose};
 use super::table::{Table, quoted};
+use super::words::status_from_word;
 use super::{Problem, generations, instances, models, overrides};
 use crate::model::{
     BinaryIdentity, Crashes, DesiredState, Generation, GenerationOutcome, ModelConfig, ModelName, ModelRecord,
@@ -49,12 +49,12 @@ pub(super) fn status_recorded_at(connection: &Connection, model: &ModelName) -> 
     Ok(connection.query_row(sql, [model.as_str()], |row| time(row, 0)).optional()?)
 }
 
-/// The managed models, and what is known of their rows.
+/// The managed models, and the state of their rows.
 struct Loaded {
     models: BTreeMap<ModelName, ModelRecord>,
-    /// The ids of the rows that are a model's own, in order.
+    /// The ids of rows that belong to a model, in order.
     settled: Vec<i64>,
-    /// The models to find a row for, by name.
+    /// The models whose row must be searched, by name.
     unsettled: Vec<Unsettled>,
 }
 
@@ -71,8 +71,8 @@ fn load_models(connection: &Connection, table: &Table) -> Result<Loaded, Problem
     let owned = owned_columns(table);
     let columns: String = owned.iter().map(|column| format!(", m.{}", quoted(column))).collect();
     let generation_columns: String = GENERATION.split(", ").map(|column| format!("g.{column}, ")).collect();
-    // In the order of the table, for the order by name is that of an index:
-    // a search for each row.
+    // In table order, because order by name uses an index, with a search for each
+    // row.
     let mut statement = connection.prepare(&format!(
         "SELECT h.name, h.model_id, h.source, h.state, h.config_digest, h.status, h.status_message, h.crash_count,
              h.last_start, h.port, h.port_proven, {generation_columns}
@@ -114,7 +114,7 @@ fn own_row(row: &SqlRow<'_>) -> rusqlite::Result<Option<Own>> {
     Ok(Some(Own { id, same_name: row.get(20)?, same_creation: row.get(21)? }))
 }
 
-/// The record, with its row missing until it is known better.
+/// Reads the record, with its row marked as missing for now.
 fn model(row: &SqlRow<'_>) -> rusqlite::Result<ModelRecord> {
     let proven = row.get(10)?;
     Ok(ModelRecord {
@@ -145,8 +145,7 @@ fn generation(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Generation> {
     })
 }
 
-/// Finds the last generation that was ready of those models whose wanted one
-/// is not.
+/// Finds the last ready generation of those models whose wanted one is not ready.
 fn load_last_ready(connection: &Connection, models: &mut BTreeMap<ModelName, ModelRecord>) -> Result<(), Problem> {
     let is_ready = |model: &ModelRecord| model.generation.outcome == GenerationOutcome::Ready;
     if models.values().all(is_ready) {
@@ -167,7 +166,7 @@ fn load_last_ready(connection: &Connection, models: &mut BTreeMap<ModelName, Mod
     Ok(())
 }
 
-/// Every row whose id is not among `settled`, which is in order; by id.
+/// Returns every row whose id is not in `settled` (sorted), by id.
 fn rows_beside(connection: &Connection, settled: &[i64]) -> Result<Vec<UnmanagedRow>, Problem> {
     let mut statement = connection.prepare("SELECT id, name FROM models")?;
     let mut rows = statement.query([])?;
@@ -182,7 +181,7 @@ fn rows_beside(connection: &Connection, settled: &[i64]) -> Result<Vec<Unmanaged
     Ok(beside)
 }
 
-/// Gives a model the row that is its own after all, and takes that row out of
+/// Gives a model the row that turned out to be its own, and takes that row out of
 /// `unmanaged`.
 fn settle(
     connection: &Connection,
@@ -214,7 +213,7 @@ fn drift_of(
     Ok(drift::compare(table, &config_of(connection, name)?, &row))
 }
 
-/// What herdsman last wrote for the model.
+/// Returns what herdsman last wrote for the model.
 fn config_of(connection: &Connection, name: &ModelName) -> Result<ModelConfig, Problem> {
     let sql = "SELECT config FROM herdsman_models WHERE name = ?1";
     connection

@@ -7,13 +7,13 @@ use rusqlite::types::ValueRef;
 use serde_json::{Map, Number, Value as Json};
 
 use super::Problem;
-use super::convert::{status_from_word, type_from_word};
+use super::words::{status_from_word, type_from_word};
 use crate::model::{ModelType, Status, Timestamp};
 
 pub use rusqlite::types::Value as ColumnValue;
 
-/// A row of `models` in the database's own words. Only the columns the table
-/// has are there; a database of another program may have more or fewer.
+/// A row of `models` in the database's own words. It has only the columns of the
+/// table; another program's database may have more or fewer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelRow {
     id: i64,
@@ -21,7 +21,7 @@ pub struct ModelRow {
 }
 
 impl ModelRow {
-    /// Reads the columns named; `id` must be among them.
+    /// Reads the named columns; `id` must be among them.
     pub(super) fn read(names: &[String], row: &Row<'_>) -> Result<Self, Problem> {
         let mut id = None;
         let mut columns = BTreeMap::new();
@@ -60,7 +60,7 @@ impl ModelRow {
         status_from_word(self.text("status").unwrap_or_default())
     }
 
-    /// When it was made; `None`: the column holds no integer.
+    /// When it was created; `None`: the column holds no integer.
     #[must_use]
     pub fn created_at(&self) -> Option<Timestamp> {
         self.integer("created_at").map(Timestamp)
@@ -72,13 +72,13 @@ impl ModelRow {
         self.integer("updated_at").map(Timestamp)
     }
 
-    /// The JSON object in `parameters`; empty when it holds none.
+    /// The JSON object in `parameters`; empty if there is none.
     #[must_use]
     pub fn parameters(&self) -> Map<String, Json> {
         self.text("parameters").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
     }
 
-    /// Any column; `None`: the table has no such column.
+    /// Any column; `None`: the table does not have it.
     #[must_use]
     pub fn get(&self, column: &str) -> Option<&ColumnValue> {
         self.columns.get(column)
@@ -107,8 +107,8 @@ impl ModelRow {
         self.columns.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// The row as JSON in the database's words, for the database view. A
-    /// secret another program stored there (`hf_token`) is not in it.
+    /// Returns the row as JSON in the database's words, for the database view,
+    /// without a secret that another program stored there (`hf_token`).
     #[must_use]
     pub fn to_json(&self) -> Map<String, Json> {
         self.columns
@@ -119,7 +119,7 @@ impl ModelRow {
     }
 }
 
-/// A value as JSON: what JSON cannot hold (bytes, infinity) is null.
+/// Converts a value to JSON: null if JSON cannot express it (bytes, infinity).
 pub(super) fn json_of(value: &ColumnValue) -> Json {
     match value {
         ColumnValue::Null | ColumnValue::Blob(_) => Json::Null,
@@ -129,8 +129,8 @@ pub(super) fn json_of(value: &ColumnValue) -> Json {
     }
 }
 
-/// Text that is not UTF-8 is read lossily: one odd row of another program
-/// must not hide all the others.
+/// Reads invalid UTF-8 lossily: one odd row of another program must not hide all
+/// the others.
 fn owned(value: ValueRef<'_>) -> ColumnValue {
     match value {
         ValueRef::Null => ColumnValue::Null,

@@ -1,18 +1,18 @@
-//! What of a damaged database is carried over into the new one.
+//! What a new database keeps of a damaged one.
 //!
 //! | table | carried over | because |
 //! |---|---|---|
 //! | `models` | every row that can be read | other programs' rows have no other source, and a managed model keeps its id |
-//! | `herdsman_events` | every row that can be read | history is of use in parts |
-//! | `herdsman_notifications` | every row that can be read | what was not delivered yet is better late than never |
+//! | `herdsman_events` | every row that can be read | part of a history is still useful |
+//! | `herdsman_notifications` | every row that can be read | late delivery is better than none |
 //! | `herdsman_applied_plans` | every row that can be read | each is a plan that must not be applied again |
-//! | `herdsman_overrides` | every row that can be read | each says all there is to say, and nothing else knows it |
-//! | herdsman's other tables | whole, with a whole `models`, or not at all | half of them would be a lie; without them the definitions and the living processes tell most of it |
-//! | other programs' tables | no | nothing is known of them |
+//! | `herdsman_overrides` | every row that can be read | each is complete, and nothing else knows it |
+//! | herdsman's other tables | whole, with a whole `models`, or not at all | half of them would be wrong; without them, the definitions and the running processes provide most of it |
+//! | other programs' tables | no | herdsman does not know them |
 //!
-//! Every row is read by itself, from the first on until one cannot be read,
-//! then from the last on. The rules of the new table (NOT NULL, CHECK, keys)
-//! refuse what is no row of it.
+//! Rows are read one by one, from the first until one is unreadable, then from the
+//! last. The constraints of the new table (NOT NULL, CHECK, keys) refuse invalid
+//! rows.
 
 use std::path::Path;
 
@@ -22,19 +22,19 @@ use rusqlite::{Connection, ErrorCode, Row, Statement, Transaction, TransactionBe
 use super::table::{Table, quoted};
 use super::{Problem, migrations};
 
-/// The tables that are carried over together, and with `models`.
+/// The tables that are kept only together, and with `models`.
 const RECORDS: [&str; 4] = ["herdsman_models", "herdsman_generations", "herdsman_instances", "herdsman_troubles"];
 
-/// What was carried over.
+/// What was kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Salvaged {
     /// How many rows of `models`.
     pub rows: usize,
-    /// Whether what herdsman knew of its models is whole.
+    /// Whether all of herdsman's records were kept.
     pub records: bool,
 }
 
-/// Copies what can be read of `damaged` into `new`, an empty database at `path`.
+/// Copies everything readable from `damaged` to `new`, an empty database at `path`.
 pub(super) fn salvage(damaged: &Connection, new: &Connection, path: &Path) -> Result<Salvaged, Problem> {
     create_models_like(damaged, new)?;
     migrations::migrate(new, path)?;
@@ -49,8 +49,8 @@ pub(super) fn salvage(damaged: &Connection, new: &Connection, path: &Path) -> Re
     Ok(Salvaged { rows: models.rows, records })
 }
 
-/// Makes the table with the columns it had, if they can be read and are those
-/// of the contract; else the migration makes it.
+/// Creates the table with its old columns, if they can be read and follow the
+/// contract; otherwise the migration creates it.
 fn create_models_like(damaged: &Connection, new: &Connection) -> Result<(), Problem> {
     let sql = "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = 'models'";
     let theirs: Option<String> = damaged.query_row(sql, [], |row| row.get(0)).ok();
@@ -63,7 +63,7 @@ fn create_models_like(damaged: &Connection, new: &Connection) -> Result<(), Prob
     Ok(())
 }
 
-/// All of them, or none.
+/// Copies all of them, or none.
 fn copy_records(damaged: &Connection, new: &Connection) -> Result<bool, Problem> {
     let versions = (migrations::version(damaged), migrations::version(new)?);
     if !matches!(versions, (Ok(damaged), new) if damaged == new) {
@@ -82,13 +82,14 @@ fn copy_records(damaged: &Connection, new: &Connection) -> Result<bool, Problem>
 /// What was copied of a table.
 struct Copied {
     rows: usize,
-    /// To its end, and every row was accepted.
+    /// Whether it was copied to its end, and every row was accepted.
     whole: bool,
 }
 
 fn copy(damaged: &Connection, new: &Connection, table: &'static str) -> Result<Copied, Problem> {
     let mut columns = columns_of(new, table)?;
-    // An older herdsman's lacks some. Where they cannot be told, all are tried.
+    // An older herdsman's table lacks some columns. If its columns are unreadable,
+    // all are tried.
     if let Ok(theirs) = columns_of(damaged, table)
         && !theirs.is_empty()
     {
@@ -127,8 +128,8 @@ struct Copying<'c> {
 }
 
 impl Copying<'_> {
-    /// Whether it came to the end of the table. It also stops where row ids
-    /// repeat: pages of a damaged table may lead in a circle.
+    /// Returns whether it reached the end of the table. It also stops where row ids
+    /// repeat: pages of a damaged table may form a loop.
     fn run(&mut self, damaged: &Connection, select: &str, direction: Direction) -> Result<bool, Problem> {
         let Ok(mut statement) = damaged.prepare(select) else { return Ok(false) };
         let Ok(mut rows) = statement.query([]) else { return Ok(false) };
@@ -152,14 +153,14 @@ impl Copying<'_> {
             }
             match self.copy(row) {
                 Ok(_) => self.rows += 1,
-                // No row of this table.
+                // Not a valid row of this table.
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => self.refused = true,
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Byte for byte: text need not be UTF-8.
+    /// Copies byte for byte: text need not be UTF-8.
     fn copy(&mut self, row: &Row<'_>) -> rusqlite::Result<usize> {
         for index in 1..=self.width {
             self.insert.raw_bind_parameter(index, ToSqlOutput::Borrowed(row.get_ref(index)?))?;

@@ -1,5 +1,5 @@
-//! What a row states about its model, apart from what it holds because the
-//! table has defaults: those never turn into options.
+//! What a row sets for its model, without the table's defaults: those never turn
+//! into options.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::Problem;
 use super::columns::{Column, PARAMETERS, same};
 use super::row::{ModelRow, json_of};
 
-/// Columns that describe the row and no parameter, and the secret.
+/// Columns that describe the row rather than a parameter, and the secret.
 const NOT_STATED: [&str; 11] = [
     "id",
     "name",
@@ -26,7 +26,7 @@ const NOT_STATED: [&str; 11] = [
     "hf_token",
 ];
 
-/// The defaults of the table's columns, those that are plain values.
+/// The table's column defaults that are plain values.
 pub(super) fn defaults(connection: &Connection) -> Result<BTreeMap<String, Value>, Problem> {
     let mut statement = connection.prepare("SELECT lower(name), dflt_value FROM pragma_table_info('models')")?;
     let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?)))?;
@@ -38,7 +38,7 @@ pub(super) fn defaults(connection: &Connection) -> Result<BTreeMap<String, Value
     Ok(defaults)
 }
 
-/// A literal of SQL. What is an expression is no default to compare with.
+/// Reads an SQL literal. An expression is not a default to compare with.
 fn literal(text: &str) -> Value {
     let text = text.trim().trim_start_matches('(').trim_end_matches(')').trim();
     if let Ok(number) = text.parse() {
@@ -56,7 +56,7 @@ fn literal(text: &str) -> Value {
     quoted('\'').or_else(|| quoted('"')).map_or(Value::Null, |text| Value::Text(text.to_owned()))
 }
 
-/// What `row` states, by names of options.
+/// What `row` sets, by option name.
 pub(super) fn of(row: &ModelRow, defaults: &BTreeMap<String, Value>) -> Map<String, Json> {
     let json = row.parameters();
     let mut stated: Map<String, Json> =
@@ -65,7 +65,8 @@ pub(super) fn of(row: &ModelRow, defaults: &BTreeMap<String, Value>) -> Map<Stri
         let column = column(name);
         let is_default = *value == Value::Null
             || defaults.get(name).is_some_and(|default| same(value, default))
-            // A column that only repeats the JSON, which may say more (`auto`).
+            // A column that only repeats the JSON, which may be more precise
+            // (`auto`).
             || column.is_some_and(|column| same(value, &column.value_from(&json)));
         if is_default || (column.is_none() && json.contains_key(name)) {
             continue;
@@ -82,7 +83,7 @@ fn column(name: &str) -> Option<&'static Column> {
     PARAMETERS.iter().find(|column| column.name == name)
 }
 
-/// llama-server's name for what a column is called.
+/// Returns llama-server's name for a column's parameter.
 fn option(name: &str) -> &str {
     column(name).and_then(|column| column.keys().nth(1)).unwrap_or(name)
 }

@@ -1,10 +1,10 @@
-//! The table `models` as it is: ours, or one another program made.
+//! The table `models` as it is: herdsman's, or another program's.
 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::Problem;
 
-/// The table when herdsman is the one who creates it (database.md).
+/// The table that herdsman creates (database.md).
 pub(super) const CREATE: &str = "
 CREATE TABLE models (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -48,20 +48,20 @@ CREATE TABLE models (
     updated_at INTEGER NOT NULL
 )";
 
-/// The indexes of the contract but the one on `name`, which may not be unique
-/// in a database another program filled.
+/// The contract's indexes except the one on `name`, which may not be unique in
+/// another program's database.
 const INDEXES: [(&str, &str); 3] =
     [("idx_models_status", "status"), ("idx_models_type", "type"), ("idx_models_created", "created_at")];
 const NAME_INDEX: &str = "idx_models_name";
 
-/// What a table must have to be this one.
+/// The columns that the contract requires.
 const REQUIRED: [&str; 6] = ["id", "name", "type", "status", "created_at", "updated_at"];
 
-/// The columns the table has now. Other clients may add some while herdsman
-/// runs, so it is read anew for every operation.
+/// The current columns of the table. Other clients may add some while herdsman
+/// runs, so every operation reads them again.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// In the table's order, in lower case: SQLite does not distinguish.
+    /// In the table's order, in lower case, because SQLite ignores case.
     columns: Vec<String>,
 }
 
@@ -106,7 +106,7 @@ impl Table {
         Ok(Some(table))
     }
 
-    /// As [`Table::read`], for when it must be there.
+    /// [`Table::read`] for a table that must exist.
     pub(super) fn require(connection: &Connection) -> Result<Self, Problem> {
         Self::read(connection)?.ok_or(Problem::NoModelsTable)
     }
@@ -121,7 +121,7 @@ impl Table {
     }
 }
 
-/// Only this very type makes the key the row id, the one SQLite allots.
+/// Only this exact type makes the key SQLite's row id.
 fn require_integer_key(declared: &str) -> Result<(), Problem> {
     if declared.eq_ignore_ascii_case("INTEGER") {
         return Ok(());
@@ -129,7 +129,7 @@ fn require_integer_key(declared: &str) -> Result<(), Problem> {
     Err(Problem::IdType { found: if declared.is_empty() { "untyped".to_owned() } else { declared.to_owned() } })
 }
 
-/// Whether the table and all its indexes are there.
+/// Whether the table and all its indexes exist.
 pub(super) fn is_complete(connection: &Connection) -> Result<bool, Problem> {
     let [(status, _), (kind, _), (created, _)] = INDEXES;
     let sql = "SELECT count(*) = 4 FROM sqlite_schema WHERE type = 'index' AND name IN (?1, ?2, ?3, ?4)";
@@ -137,7 +137,7 @@ pub(super) fn is_complete(connection: &Connection) -> Result<bool, Problem> {
     Ok(Table::read(connection)?.is_some() && has_indexes)
 }
 
-/// Creates the table and its indexes where they are missing.
+/// Creates the table and its indexes if they are missing.
 pub(super) fn complete(connection: &Connection) -> Result<(), Problem> {
     if Table::read(connection)?.is_none() {
         connection.execute_batch(CREATE)?;
@@ -162,7 +162,7 @@ fn has_duplicate_names(connection: &Connection) -> Result<bool, Problem> {
     Ok(connection.query_row(sql, [], |row| row.get(0))?)
 }
 
-/// A name as SQL: quoted, so that any column of any table can be named.
+/// Quotes a name for SQL, so that any column of any table can be named.
 pub(super) fn quoted(name: &str) -> String {
     ["\"", &name.replace('"', "\"\""), "\""].concat()
 }

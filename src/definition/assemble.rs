@@ -1,28 +1,28 @@
-//! One definition file, from its text to a [`Definition`]: what it states,
-//! what the defaults add, what the disk says of the files it names.
+//! One definition file, from its text to a [`Definition`]: what it sets, what the
+//! defaults add, and what the disk says about the files it names.
 
 use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
 use super::Knowledge;
-use super::claims::{Claim, Claims};
 use super::defaults::{Bindings, Defaults, FILE_NAME};
 use super::draft::{self, Common, Draft, FileKind};
 use super::files::FileCache;
 use super::host;
 use super::names::Names;
-use super::options::{self, Chosen, Options};
+use super::options::{self, Options};
+use super::outcome::{Claim, Claims, Outcome};
 use super::paths;
 use super::secret::SecretCache;
 use super::source::Source;
 use super::syntax;
-use super::value::{Reader, Stated};
+use super::value::{Chosen, Located, Reader};
 use crate::model::{
     Definition, Diagnostic, Memo, ModelName, Origin, ReadyPolicy, Spec, Table, Unresolved, Unusable, UpdatePolicy,
 };
 
-/// What every definition of a directory shares.
+/// What all definitions of a directory share.
 pub(super) struct Context<'a> {
     /// The directory, which paths are relative to.
     pub base: &'a str,
@@ -34,16 +34,7 @@ pub(super) struct Context<'a> {
     pub secrets: &'a SecretCache,
 }
 
-/// What became of one file.
-#[derive(Clone, Debug)]
-pub(super) enum Outcome {
-    Good(Arc<Definition>),
-    /// Not usable; what it claims all the same, so that a clash with another
-    /// file is told in the same run.
-    Bad(Unresolved, Claims),
-}
-
-/// A file that cannot be used, for a reason that lies outside its keys.
+/// Returns the outcome of a file that is unusable for a reason other than its keys.
 pub(super) fn unreadable(path: Arc<str>, file: Arc<str>, stem: &str, problem: &Diagnostic) -> Outcome {
     let name = ModelName::parse(stem).ok();
     let mut claims = Claims::default();
@@ -51,7 +42,7 @@ pub(super) fn unreadable(path: Arc<str>, file: Arc<str>, stem: &str, problem: &D
     Outcome::Bad(Unresolved { path, file, name, problem: problem.message.clone(), llama_server: None }, claims)
 }
 
-/// Reads a definition; `stem` is its file's name without `.toml`.
+/// Reads a definition; `stem` is its file name without `.toml`.
 pub(super) fn definition(
     context: &Context<'_>,
     source: &Source<'_>,
@@ -96,8 +87,7 @@ pub(super) fn definition(
     (Outcome::Good(Arc::new(definition)), reader.problems)
 }
 
-/// The llama-server this file runs on, as far as can be told before the rest
-/// of it is understood.
+/// Finds the llama-server this file runs on, before the rest of it is read.
 fn binary(context: &Context<'_>, table: &DeTable<'_>) -> Option<String> {
     match table.get("binary").and_then(|value| value.get_ref().as_str()) {
         Some(text) if text.contains('/') => Some(paths::resolve(context.base, text)),
@@ -106,10 +96,10 @@ fn binary(context: &Context<'_>, table: &DeTable<'_>) -> Option<String> {
     }
 }
 
-fn readable_name(reader: &Reader<'_, '_>, table: &DeTable<'_>) -> Option<Stated<ModelName>> {
+fn readable_name(reader: &Reader<'_, '_>, table: &DeTable<'_>) -> Option<Located<ModelName>> {
     let value = table.get("name")?;
     let DeValue::String(text) = value.get_ref() else { return None };
-    Some(reader.stated(ModelName::parse(text).ok()?, value.span()))
+    Some(reader.located(ModelName::parse(text).ok()?, value.span()))
 }
 
 fn name(reader: &mut Reader<'_, '_>, table: &DeTable<'_>, draft: &Draft<'_, '_>, stem: &str) -> Option<ModelName> {
@@ -119,28 +109,28 @@ fn name(reader: &mut Reader<'_, '_>, table: &DeTable<'_>, draft: &Draft<'_, '_>,
     match ModelName::parse(stem) {
         Ok(name) => Some(name),
         Err(error) => {
-            let message = format!("the file's name {stem:?} is not a model name: {error}");
+            let message = format!("the file name {stem:?} is not a valid model name: {error}");
             let problem = Diagnostic::error(Arc::clone(&reader.source.file), message);
-            reader.problems.push(problem.help("rename the file, or add `name = \"…\"` to it"));
+            reader.problems.push(problem.help("rename the file, or set `name = \"…\"` in it"));
             None
         }
     }
 }
 
-/// A unix socket has no port.
+/// Reports a port beside a unix socket, which has none.
 fn socket_without_port(reader: &mut Reader<'_, '_>, context: &Context<'_>, draft: &Draft<'_, '_>) {
     let default = context.defaults.and_then(|defaults| defaults.draft.common.host.as_ref());
     let Some(host) = draft.common.host.as_ref().or(default) else { return };
     if let Some(port) = draft.port.as_ref().filter(|_| host.value.contains('/')) {
-        let message = format!("`port` is given, but the server listens on the unix socket {}", host.value);
-        let help = format!("remove `port`, or set `host` to an address (it is a socket in {})", host.origin);
+        let message = format!("`port` is set, but the server listens on the unix socket {}", host.value);
+        let help = format!("remove `port`, or set `host` to an address ({} sets it to a socket)", host.origin);
         reader.problem(port.span.clone(), message, "", help);
     }
 }
 
 fn bad(source: &Source<'_>, draft: &Draft<'_, '_>, stem: &str, problems: &[Diagnostic]) -> Outcome {
     let problem = match problems.iter().find(|problem| problem.is_error()) {
-        None => format!("{FILE_NAME} beside it has errors"),
+        None => format!("{FILE_NAME} in the same directory has errors"),
         Some(first) => first.message.clone(),
     };
     let line = |stated: &Origin| stated.line;
@@ -159,7 +149,7 @@ fn bad(source: &Source<'_>, draft: &Draft<'_, '_>, stem: &str, problems: &[Diagn
     Outcome::Bad(Unresolved { path, file, name, problem, llama_server: None }, claims)
 }
 
-/// Marks a file whose only open question is its llama-server.
+/// Marks a file that waits only for its llama-server's answer.
 fn awaiting(outcome: Outcome, unusable: &Unusable) -> Outcome {
     match outcome {
         Outcome::Bad(unresolved, claims) => {
@@ -170,7 +160,7 @@ fn awaiting(outcome: Outcome, unusable: &Unusable) -> Outcome {
     }
 }
 
-/// Fills what a definition leaves open from the defaults.
+/// Fills in from the defaults what a definition does not set.
 fn merge_common(mut stated: Common, defaults: &Common) -> Common {
     // Destructured, so that a new key does not compile until it is merged.
     let Common {
@@ -205,7 +195,7 @@ fn merge_common(mut stated: Common, defaults: &Common) -> Common {
     }
 }
 
-/// Values on their way into a definition; notes where each came from.
+/// Collects the values of a definition, and where each came from.
 struct Origins<'n> {
     table: Table<Arc<str>, Origin>,
     names: &'n mut Names,
@@ -216,8 +206,8 @@ impl Origins<'_> {
         self.table.insert(self.names.shared(field), origin);
     }
 
-    fn take<T>(&mut self, field: &str, stated: Option<Stated<T>>) -> Option<T> {
-        let Stated { value, origin, span: _ } = stated?;
+    fn take<T>(&mut self, field: &str, stated: Option<Located<T>>) -> Option<T> {
+        let Located { value, origin, span: _ } = stated?;
         self.note(field, origin);
         Some(value)
     }
@@ -286,7 +276,8 @@ fn build(
     definition
 }
 
-/// A definition that is whole takes no further entries, and thousands are kept.
+/// Drops spare capacity: a finished definition never grows, and a watcher keeps
+/// thousands.
 fn give_back_spare_room(definition: &mut Definition) {
     let Spec { options, env, files, secrets, .. } = &mut definition.spec;
     options.shrink_to_fit();
@@ -314,7 +305,7 @@ fn take_options(
             if let Some(identity) = context.files.identity(&file) {
                 spec.files.insert(Arc::clone(&file), identity);
             }
-            // Not among the shared names: hardly any other definition has it.
+            // Not a shared name: few other definitions use it.
             let field: Arc<str> = format!("file {file}").into();
             if !origins.table.contains_key(&field) {
                 origins.table.insert(field, origin.clone());

@@ -1,44 +1,13 @@
-//! What only one model of a directory can have: a name to be called by, a
-//! port, a unix socket. Two files that claim the same are both in error: which
-//! of them is meant, only a person knows.
+//! Finds clashes: a name, a port or a unix socket that two files claim. Both files
+//! are in error, because only a person knows which one is right.
 
-use std::fmt;
-use std::sync::Arc;
-
-use super::assemble::Outcome;
 use super::directory::Directory;
+use super::outcome::{Claim, Claims, Outcome};
 use super::source::Source;
 use crate::model::{Definition, Diagnostic, Unresolved};
 
-/// Something one model alone can have.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Claim {
-    /// A name or an alias: both are what the server answers to.
-    Served(Arc<str>),
-    Port(u16),
-    Socket(Arc<str>),
-}
-
-impl fmt::Display for Claim {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Served(text) | Self::Socket(text) => f.write_str(text),
-            Self::Port(port) => write!(f, "{port}"),
-        }
-    }
-}
-
-/// The claims of one file, each with its line (0: the file as a whole).
-#[derive(Clone, Debug, Default)]
-pub(super) struct Claims(Vec<(Claim, u32)>);
-
-impl Claims {
-    pub fn add(&mut self, claims: impl Iterator<Item = (Claim, u32)>) {
-        self.0.extend(claims);
-    }
-}
-
-/// What a file claims; thousands of files are asked, so no line is looked up.
+/// Lists what a file claims. It looks up no lines, because it runs for thousands of
+/// files.
 fn claims_of(outcome: &Outcome) -> Vec<Claim> {
     match outcome {
         Outcome::Good(definition) => {
@@ -69,8 +38,9 @@ fn line_of(outcome: &Outcome, claim: &Claim) -> u32 {
     }
 }
 
-/// Finds what more than one file claims; each such file becomes unresolved. A
-/// file that claims it twice, as name and alias, gives the same problem twice.
+/// Reports everything that several files claim, and marks those files as
+/// unresolved. A file that claims something twice, as name and alias, reports it
+/// twice.
 pub(super) fn check(outcomes: &mut [Outcome], directory: Directory<'_>) -> Vec<Diagnostic> {
     let mut claimed: Vec<(Claim, usize)> = Vec::with_capacity(outcomes.len());
     for (index, outcome) in outcomes.iter().enumerate() {
@@ -105,19 +75,18 @@ fn problem(claim: &Claim, outcome: &Outcome, other: &Outcome, directory: Directo
     let other = crate::model::Origin::new(other.clone(), other_line);
     let (message, help) = match claim {
         Claim::Served(name) => (
-            format!("`{name}` is the name or an alias of another model, too: {other}"),
-            "give one of them another `name`, or remove the alias",
+            format!("`{name}` is also the name or an alias of another model: {other}"),
+            "give one of them a different `name`, or remove the alias",
         ),
         Claim::Port(port) => (
-            format!("port {port} is declared by another model, too: {other}"),
-            "give one of them another `port`, or leave it out to be allotted one",
+            format!("port {port} is also declared by another model: {other}"),
+            "give one of them a different `port`, or leave it out and herdsman picks one",
         ),
-        Claim::Socket(path) => (
-            format!("the unix socket {path} belongs to another model, too: {other}"),
-            "give each model a `host` of its own",
-        ),
+        Claim::Socket(path) => {
+            (format!("the unix socket {path} also belongs to another model: {other}"), "give each model its own `host`")
+        }
     };
-    // Read again: the texts of good files are not kept.
+    // Read again, because the texts of good files are not kept.
     let text = directory.text_again(path);
     let source = Source::new(path.clone(), file.clone(), &text);
     let problem = source.error_at_line(line, &claim.to_string(), message);

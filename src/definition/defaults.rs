@@ -1,8 +1,8 @@
-//! `_defaults.toml`, and what it means to one llama-server.
+//! `_defaults.toml`, and what it means for one llama-server.
 //!
-//! The file is parsed once. Its options are evaluated once per llama-server
-//! that some definition runs on, because each knows its own options; every
-//! definition then takes them over by canonical name.
+//! The file is parsed once. Its options are evaluated once per llama-server in use,
+//! because each has its own options; every definition then inherits them by
+//! canonical name.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,29 +19,29 @@ use crate::model::{Diagnostic, Unusable};
 /// The name of the defaults file.
 pub(crate) const FILE_NAME: &str = "_defaults.toml";
 
-/// What the defaults file states.
+/// What the defaults file sets.
 pub(super) struct Defaults<'v, 't> {
     pub source: &'v Source<'t>,
     pub draft: Draft<'v, 't>,
 }
 
-/// A llama-server's options and what the defaults mean to it.
+/// A llama-server's options, and what the defaults mean for it.
 pub(super) struct Binding {
     pub knowledge: Knowledge,
     pub catalogue: Arc<Catalogue>,
     pub defaults: Options,
     problems: Vec<Diagnostic>,
-    /// What of the defaults only this llama-server can tell.
+    /// Defaults that only this llama-server can check.
     unchecked: Vec<Diagnostic>,
 }
 
 impl Binding {
-    /// Whether this llama-server does not understand the defaults.
+    /// Whether the defaults are invalid for this llama-server.
     pub fn is_broken(&self) -> bool {
         self.problems.iter().any(Diagnostic::is_error)
     }
 
-    /// Why a definition waits for this llama-server. `is_unchecked`: it says
+    /// Why a definition waits for this llama-server. `is_unchecked`: it sets
     /// something that only this llama-server understands.
     pub fn awaits(&self, is_unchecked: bool) -> Option<&Unusable> {
         match &self.knowledge {
@@ -54,7 +54,7 @@ impl Binding {
     }
 }
 
-/// The bindings of one load, by the `binary` that definitions state.
+/// The bindings of one load, by the `binary` that definitions set.
 pub(super) struct Bindings<'a> {
     catalogues: &'a dyn Catalogues,
     defaults: Option<&'a Defaults<'a, 'a>>,
@@ -67,7 +67,7 @@ impl<'a> Bindings<'a> {
         Self { catalogues, defaults, base, known: Mutex::default() }
     }
 
-    /// The binding of the llama-server at `binary`, or of the default one.
+    /// Returns the binding of the llama-server at `binary`, or of the default one.
     pub fn of(&self, binary: Option<&str>) -> Arc<Binding> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let binding = known.entry(binary.map(str::to_owned)).or_insert_with(|| Arc::new(self.bind(binary)));
@@ -92,20 +92,20 @@ impl<'a> Bindings<'a> {
         binding
     }
 
-    /// The `binary` the defaults state.
+    /// The `binary` that the defaults set.
     pub fn default_binary(&self) -> Option<&str> {
         Some(&self.defaults?.draft.common.binary.as_ref()?.value)
     }
 
-    /// Every problem the defaults have with some llama-server in use, and what
-    /// of them could not be checked; with the default one if none is in use.
+    /// Every problem of the defaults with a llama-server in use, and everything
+    /// that could not be checked; with the default one if none is in use.
     pub fn into_problems(self) -> Vec<Diagnostic> {
         if self.known.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
             self.of(self.default_binary());
         }
         let known = self.known.into_inner().unwrap_or_else(PoisonError::into_inner);
         let problems = |binding: Arc<Binding>| {
-            // Where definitions wait for it, the plan says so.
+            // The plan says which definitions wait for it.
             let unchecked = binding.unchecked.iter().filter(|_| binding.awaits(true).is_none());
             binding.problems.iter().chain(unchecked).cloned().collect::<Vec<_>>()
         };

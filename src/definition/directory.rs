@@ -1,5 +1,5 @@
-//! Which files of a directory are definitions, what is in them, and what tells
-//! that one of them changed: on the disk, or in a commit.
+//! Which files of a directory are definitions, their contents, and how a change is
+//! detected: on the disk, or in a commit.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
@@ -24,7 +24,7 @@ pub(super) enum Directory<'a> {
 }
 
 impl<'a> Directory<'a> {
-    /// Where the files of `dir` are read.
+    /// Returns where to read the files of `dir`.
     pub fn of(from: ReadFrom<'a>, dir: &'a Path) -> Self {
         match from {
             ReadFrom::Itself => Self::Disk(dir),
@@ -33,7 +33,7 @@ impl<'a> Directory<'a> {
         }
     }
 
-    /// Where it is, if that is on the disk.
+    /// Its path, if it is on the disk.
     pub fn on_disk(self) -> Option<&'a Path> {
         match self {
             Self::Disk(dir) => Some(dir),
@@ -41,7 +41,7 @@ impl<'a> Directory<'a> {
         }
     }
 
-    /// The names of its files.
+    /// Lists the names of its files.
     pub fn list(self) -> io::Result<Listing> {
         match self {
             Self::Disk(dir) => Listing::read(dir),
@@ -49,7 +49,7 @@ impl<'a> Directory<'a> {
         }
     }
 
-    /// The stamp of a file now; `None` where there is none.
+    /// Returns the current stamp of a file; `None` if there is none.
     pub fn stamp(self, name: &OsStr) -> Option<Stamp> {
         match self {
             Self::Disk(dir) => Stamp::of(&dir.join(name)),
@@ -57,8 +57,9 @@ impl<'a> Directory<'a> {
         }
     }
 
-    /// The text of a file, in `buffer` if it has to be read, and the stamp of
-    /// what was opened; of what the name leads to where it could not be opened.
+    /// Reads the text of a file (into `buffer` if it is on the disk), with the
+    /// stamp of what was opened, or of what the name leads to if it could not be
+    /// opened.
     pub fn read<'b>(&'b self, name: &OsStr, buffer: &'b mut Vec<u8>) -> (Option<Stamp>, Result<&'b str, TextProblem>) {
         match self {
             Self::Disk(dir) => {
@@ -70,16 +71,15 @@ impl<'a> Directory<'a> {
         }
     }
 
-    /// The text of the file at `path`, which is one of this directory; none
-    /// if it cannot be read any more.
+    /// Reads the file at `path` of this directory again; the text is empty if that
+    /// fails.
     pub fn text_again(self, path: &str) -> String {
         let name = Path::new(path).file_name().unwrap_or_default();
         self.read(name, &mut Vec::new()).1.unwrap_or_default().to_owned()
     }
 }
 
-/// What definitions look like without reading a file: enough to tell that
-/// something changed.
+/// What definitions look like without reading any file: enough to detect a change.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Glance {
     /// A directory; `None`: it cannot be read.
@@ -88,12 +88,12 @@ pub enum Glance {
     Commit(Option<Commit>),
 }
 
-/// The files of a directory, and what tells each from another.
+/// The files of a directory, each with its stamp.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stamps(Listing, Vec<Option<Stamp>>);
 
 impl Glance {
-    /// Looks at `dir`; one that cannot be read looks like no other but itself.
+    /// Looks at `dir`; an unreadable directory equals only itself.
     #[must_use]
     pub fn at(dir: &Path) -> Self {
         let look = |listing: Listing| {
@@ -106,20 +106,21 @@ impl Glance {
     }
 }
 
-/// The names of the definition files directly in a directory, sorted, and
-/// whether a defaults file lies beside them.
+/// The names of the definition files directly in a directory, sorted, and whether
+/// there is a defaults file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Listing {
     pub definitions: Vec<OsString>,
     pub has_defaults: bool,
-    /// Files that are no definitions for their names alone, sorted.
+    /// Files that only their names keep from being definitions, sorted.
     pub misnamed: Vec<OsString>,
-    /// Directories that may hold definitions, which nobody reads, sorted.
+    /// Subdirectories, which may contain definitions that herdsman does not read,
+    /// sorted.
     pub directories: Vec<OsString>,
 }
 
 impl Listing {
-    /// Lists `dir`; directories in it are not descended into.
+    /// Lists `dir`, without its subdirectories.
     pub fn read(dir: &Path) -> io::Result<Self> {
         let names: io::Result<Vec<(OsString, bool)>> = std::fs::read_dir(dir)?
             .map(|entry| entry.map(|entry| (entry.file_name(), entry.file_type().is_ok_and(|kind| kind.is_dir()))))
@@ -127,7 +128,7 @@ impl Listing {
         Ok(Self::of(names?))
     }
 
-    /// Of these names, each with whether it is a directory's.
+    /// Builds a listing from names, each with whether it is a directory.
     fn of(names: impl IntoIterator<Item = (OsString, bool)>) -> Self {
         let mut listing = Self::default();
         for (name, is_directory) in names {
@@ -136,7 +137,7 @@ impl Listing {
             } else if is_definition(&name) {
                 listing.definitions.push(name);
             } else if matches!(name.as_bytes().first(), None | Some(b'_' | b'.')) {
-                // Put aside on purpose.
+                // Left out on purpose.
             } else if is_directory {
                 listing.directories.push(name);
             } else if is_misnamed(&name) {
@@ -149,23 +150,23 @@ impl Listing {
         listing
     }
 
-    /// What lies in `dir` and is not read, although it looks like definitions;
-    /// `shown_dir` is how people see the directory before a name.
+    /// Warns about entries of `dir` that look like definitions but are not read;
+    /// `shown_dir` is the directory as people see it before a name.
     pub fn not_read(&self, dir: &Path, shown_dir: &str) -> Vec<Diagnostic> {
         let warning = |name: &OsStr, message: String, help: String| {
             Diagnostic::error(paths::shown_in(shown_dir, name), message).help(help).warning()
         };
         let misnamed = self.misnamed.iter().map(|name| {
-            let message = "not read: the name of a definition ends in `.toml`, in small letters".to_owned();
+            let message = "not read: the name of a definition file must end in `.toml`, in lower case".to_owned();
             warning(name, message, format!("rename it to `{}`", well_named(&name.to_string_lossy())))
         });
         let directories = self.directories.iter().take(MOST_DIRECTORIES).filter_map(|name| {
             let (first, more) = definitions_below(&dir.join(name))?;
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let message = format!("not read: {}{more} in a directory below the definitions", first.to_string_lossy());
+            let message = format!("not read: {}{more} in a subdirectory", first.to_string_lossy());
             let shown = paths::shown_in(shown_dir, name);
             let help = format!(
-                "move it up, or read that directory with `--models-dir {shown}`; `_` before its name ends this warning"
+                "move it up, or read that directory with `--models-dir {shown}`; to silence this warning, start its name with `_`"
             );
             Some(warning(name, message, help))
         });
@@ -173,21 +174,20 @@ impl Listing {
     }
 }
 
-/// Whether a file of this name in a directory of definitions says anything: a
-/// definition, or the defaults.
+/// Whether a file of this name counts in a directory of definitions: a definition,
+/// or the defaults.
 #[must_use]
 pub fn is_part(name: &OsStr) -> bool {
     name == defaults::FILE_NAME || is_definition(name)
 }
 
-/// More directories than this beside definitions are not looked into.
+/// The most subdirectories searched for definitions.
 const MOST_DIRECTORIES: usize = 100;
 
-/// More names than this in one of them are not looked at.
+/// The most names looked at in one of them.
 const MOST_BELOW: usize = 1000;
 
-/// The first of the definitions in a directory that nobody reads, and how many
-/// others there are.
+/// The first definition in a subdirectory, and how many others there are.
 fn definitions_below(dir: &Path) -> Option<(OsString, usize)> {
     let entries = std::fs::read_dir(dir).ok()?.take(MOST_BELOW).flatten();
     let mut names: Vec<OsString> = entries.map(|entry| entry.file_name()).filter(|name| is_definition(name)).collect();
@@ -203,7 +203,7 @@ fn is_misnamed(name: &OsStr) -> bool {
     name.ends_with(b".toml") || name.ends_with(b".toml.txt")
 }
 
-/// The name that [`is_misnamed`] asks for.
+/// The name that would make it a definition.
 fn well_named(name: &str) -> String {
     let lower = name.to_ascii_lowercase();
     let stem = lower.strip_suffix(".txt").unwrap_or(&lower).len().saturating_sub(".toml".len());
@@ -215,20 +215,19 @@ fn is_definition(name: &OsStr) -> bool {
     name.ends_with(b".toml") && !matches!(name[0], b'_' | b'.')
 }
 
-/// What tells a file from what it was before.
+/// Identifies one version of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stamp {
-    /// On the disk: what a write, a rename or a swapped link changes.
+    /// On the disk: metadata that a write, a rename or a swapped link changes.
     File(FileStamp),
     /// In a commit: the digest of its content.
     Content([u8; 32]),
 }
 
-/// What a write, a rename or a swapped link changes about a file.
-///
-/// Times have the grain of the kernel's clock tick (1 to 10 ms) on many file
-/// systems: a second write in place, of the same length and within the tick
-/// of the first, goes unnoticed here. The watcher's event for it does not.
+/// File metadata that a write, a rename or a swapped link changes. Many file
+/// systems keep times at the kernel's clock tick (1 to 10 ms), so a second write in
+/// place, of the same length and within the tick of the first, goes unnoticed here.
+/// The watcher still gets its event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileStamp {
     device: u64,
@@ -251,8 +250,8 @@ impl Stamp {
         })
     }
 
-    /// Whether the last change was at least `age` before `now`. What is in a
-    /// commit never changes.
+    /// Whether the last change was at least `age` before `now`. A commit never
+    /// changes.
     pub fn is_older_than(&self, age: Duration, now: SystemTime) -> bool {
         let Self::File(file) = self else { return true };
         let (seconds, nanoseconds) = file.modified.max(file.changed);
@@ -269,7 +268,7 @@ impl Stamp {
         }
     }
 
-    /// The stamp of what `path` leads to now; `None` where that is nothing.
+    /// Returns the current stamp of the file at `path`; `None` if there is none.
     pub fn of(path: &Path) -> Option<Self> {
         std::fs::metadata(path).ok().map(|metadata| Self::new(&metadata))
     }
@@ -309,7 +308,7 @@ mod tests {
         assert!(listing.has_defaults);
         let told = |d: Diagnostic| (d.file.to_string(), d.message + "; " + &d.help.unwrap_or_default());
         let told: Vec<_> = listing.not_read(dir.path(), "m/").into_iter().map(told).collect();
-        let name = "not read: the name of a definition ends in `.toml`, in small letters; rename it to";
+        let name = "not read: the name of a definition file must end in `.toml`, in lower case; rename it to";
         assert_eq!(
             told[..2],
             [
@@ -318,7 +317,7 @@ mod tests {
             ]
         );
         assert_eq!(told[2].0, "m/sub");
-        assert!(told[2].1.starts_with("not read: c.toml and 1 more in a directory below"), "{told:?}");
+        assert!(told[2].1.starts_with("not read: c.toml and 1 more in a subdirectory"), "{told:?}");
         assert_eq!(told.len(), 3);
     }
 

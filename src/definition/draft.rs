@@ -1,9 +1,9 @@
-//! What one file states, key by key, before defaults are merged in.
+//! What one file sets, key by key, before defaults are merged in.
 //!
-//! Both a definition and `_defaults.toml` are read into a [`Draft`]; what a
-//! defaults file must not state is refused here. `[parameters]` and `[env]`
-//! are only held, because what they may say depends on the llama-server
-//! (see [`super::options`]).
+//! Both a definition and `_defaults.toml` are read into a [`Draft`], which refuses
+//! keys that a defaults file must not set. `[parameters]` and `[env]` are only
+//! kept, because what they may contain depends on the llama-server (see
+//! [`super::options`]).
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,57 +12,57 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::keys::{Key, ReadyKey, SecretKey, SourceKey, UpdateKey};
-use super::value::{Reader, Stated, Value};
+use super::value::{Located, Reader, Value};
 use super::{duration, host, paths, suggest};
-use crate::llama::catalogue::{Catalogue, Found};
+use crate::llama::catalogue::{Catalogue, OptionMatch};
 use crate::model::{DesiredState, ModelName, ModelType, OnFailure, SecretSource, Table};
 
-/// What a file states.
+/// What a file sets.
 #[derive(Default)]
 pub(super) struct Draft<'v, 't> {
     /// `name`, if it is a valid one.
-    pub name: Option<Stated<ModelName>>,
-    /// `model`, `hf_repo`, `model_url`: those that are given.
+    pub name: Option<Located<ModelName>>,
+    /// `model`, `hf_repo`, `model_url`: those that are set.
     pub weights: Vec<Weights<'v, 't>>,
     /// `port`.
-    pub port: Option<Stated<u16>>,
+    pub port: Option<Located<u16>>,
     /// `aliases`.
-    pub aliases: Option<Stated<Vec<String>>>,
-    /// What a defaults file may state as well.
+    pub aliases: Option<Located<Vec<String>>>,
+    /// What a defaults file may set as well.
     pub common: Common,
-    /// `[parameters]`, not yet looked at.
+    /// `[parameters]`, not checked yet.
     pub parameters: Option<&'v DeTable<'t>>,
-    /// `[env]`, not yet looked at.
+    /// `[env]`, not checked yet.
     pub env: Option<&'v DeTable<'t>>,
 }
 
 /// One of the keys that say which weights to load.
 pub(super) struct Weights<'v, 't> {
-    /// `model`, `hf_repo` or `model_url`: the canonical option name, too.
+    /// `model`, `hf_repo` or `model_url`, which is also the canonical option name.
     pub key: &'static str,
-    /// Where the key stands.
+    /// Where the key is.
     pub key_span: Range<usize>,
     /// Its value.
     pub value: &'v Value<'t>,
 }
 
-/// What definitions and defaults both may state.
+/// What both definitions and defaults may set.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Common {
-    pub model_type: Option<Stated<ModelType>>,
-    pub state: Option<Stated<DesiredState>>,
-    pub host: Option<Stated<String>>,
-    pub binary: Option<Stated<String>>,
-    pub description: Option<Stated<String>>,
-    pub labels: Table<Arc<str>, Stated<String>>,
+    pub model_type: Option<Located<ModelType>>,
+    pub state: Option<Located<DesiredState>>,
+    pub host: Option<Located<String>>,
+    pub binary: Option<Located<String>>,
+    pub description: Option<Located<String>>,
+    pub labels: Table<Arc<str>, Located<String>>,
     /// By the variable that carries the secret to the process.
-    pub secrets: Table<&'static str, Stated<SecretSource>>,
-    pub timeout: Option<Stated<Duration>>,
-    /// `Some(None)` is a stated `"off"`.
-    pub unhealthy_after: Option<Stated<Option<Duration>>>,
-    pub require_gpu: Option<Stated<bool>>,
-    pub drain: Option<Stated<Duration>>,
-    pub on_failure: Option<Stated<OnFailure>>,
+    pub secrets: Table<&'static str, Located<SecretSource>>,
+    pub timeout: Option<Located<Duration>>,
+    /// `Some(None)` is an explicit `"off"`.
+    pub unhealthy_after: Option<Located<Option<Duration>>>,
+    pub require_gpu: Option<Located<bool>>,
+    pub drain: Option<Located<Duration>>,
+    pub on_failure: Option<Located<OnFailure>>,
 }
 
 /// The two kinds of file.
@@ -96,7 +96,7 @@ pub(super) fn read<'v, 't>(
         };
         let name = known.as_str();
         if kind == FileKind::Defaults && known.is_of_one_model() {
-            let message = format!("`{name}` belongs to one model and cannot be a default");
+            let message = format!("`{name}` is specific to one model and cannot have a default");
             reader.problem(key.span(), message, "", "move it to the model's own definition");
             continue;
         }
@@ -124,31 +124,31 @@ pub(super) fn read<'v, 't>(
     draft
 }
 
-fn text(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>) -> Option<Stated<String>> {
+fn text(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>) -> Option<Located<String>> {
     let text = reader.string(key, value)?.to_owned();
-    Some(reader.stated(text, value.span()))
+    Some(reader.located(text, value.span()))
 }
 
-fn model_name(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<ModelName>> {
+fn model_name(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Located<ModelName>> {
     let text = reader.string("name", value)?;
     match ModelName::parse(text) {
-        Ok(name) => Some(reader.stated(name, value.span())),
+        Ok(name) => Some(reader.located(name, value.span())),
         Err(error) => {
-            let help = "use letters, digits, `.`, `_` and `-`, at most 63, a letter or digit first";
-            reader.problem(value.span(), format!("{text:?} is not a model name"), &error.to_string(), help);
+            let help = "use at most 63 letters, digits, `.`, `_` and `-`, starting with a letter or digit";
+            reader.problem(value.span(), format!("{text:?} is not a valid model name"), &error.to_string(), help);
             None
         }
     }
 }
 
-fn port(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<u16>> {
-    const HELP: &str = "give a port from 1 to 65535, or leave the key out to be allotted one";
+fn port(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Located<u16>> {
+    const HELP: &str = "set a port from 1 to 65535, or leave `port` out and herdsman picks one";
     let Some(integer) = value.get_ref().as_integer() else {
         reader.wrong_kind("port", value, "an integer", HELP);
         return None;
     };
     match u16::from_str_radix(integer.as_str(), integer.radix()) {
-        Ok(port) if port > 0 => Some(reader.stated(port, value.span())),
+        Ok(port) if port > 0 => Some(reader.located(port, value.span())),
         _ => {
             reader.problem(value.span(), format!("`port` cannot be {integer}"), "out of range", HELP);
             None
@@ -156,7 +156,7 @@ fn port(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<u16>> {
     }
 }
 
-fn aliases(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<Vec<String>>> {
+fn aliases(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Located<Vec<String>>> {
     let Some(array) = value.get_ref().as_array() else {
         reader.wrong_kind("aliases", value, "an array of strings", "write `aliases = [\"gpt-4o-mini\"]`");
         return None;
@@ -169,18 +169,18 @@ fn aliases(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<Vec<
         let Some(alias) = reader.element("aliases", item) else { continue };
         // llama-server splits its `--alias` at commas.
         if alias.trim().is_empty() || alias.contains(|c: char| c == ',' || c.is_control()) {
-            let help = "an alias is not blank and holds no comma and no control character";
-            reader.problem(item.span(), format!("{alias:?} cannot be an alias"), "", help);
+            let help = "an alias must not be blank, and must not contain commas or control characters";
+            reader.problem(item.span(), format!("{alias:?} is not a valid alias"), "", help);
         } else {
             aliases.push(alias.to_owned());
         }
     }
-    Some(reader.stated(aliases, value.span()))
+    Some(reader.located(aliases, value.span()))
 }
 
-fn listen(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<String>> {
+fn listen(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Located<String>> {
     match host::parse(reader.string("host", value)?) {
-        Ok(host) => Some(reader.stated(host, value.span())),
+        Ok(host) => Some(reader.located(host, value.span())),
         Err(problem) => {
             reader.problem(value.span(), problem.message, "", problem.help);
             None
@@ -188,20 +188,20 @@ fn listen(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Stated<Strin
     }
 }
 
-fn binary(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -> Option<Stated<String>> {
+fn binary(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -> Option<Located<String>> {
     let text = reader.string("binary", value)?;
     if text.trim().is_empty() {
-        let help = "give the path of a llama-server, or leave the key out to use the default one";
+        let help = "set the path of a llama-server, or leave `binary` out to use the default one";
         reader.problem(value.span(), "`binary` is empty", "", help);
         return None;
     }
     reader.odd_paths(value);
-    // Without a slash it is a command's name, looked up in PATH.
+    // Without a slash it is a command name, looked up in PATH.
     let binary = if text.contains('/') { paths::resolve(base, text) } else { text.to_owned() };
-    Some(reader.stated(binary, value.span()))
+    Some(reader.located(binary, value.span()))
 }
 
-fn labels(reader: &mut Reader<'_, '_>, value: &Value<'_>, labels: &mut Table<Arc<str>, Stated<String>>) {
+fn labels(reader: &mut Reader<'_, '_>, value: &Value<'_>, labels: &mut Table<Arc<str>, Located<String>>) {
     let Some(table) = reader.table("labels", value) else { return };
     for (key, value) in table {
         if reader.is_full() {
@@ -234,11 +234,12 @@ pub(crate) fn secret(
     key: &str,
     value: &Value<'_>,
     base: &str,
-) -> Option<Stated<SecretSource>> {
-    let help = format!("say where it is: `{key} = {{ file = \"/run/secrets/…\" }}` or `{key} = {{ env = \"NAME\" }}`");
+) -> Option<Located<SecretSource>> {
+    let help =
+        format!("say where to find it: `{key} = {{ file = \"/run/secrets/…\" }}` or `{key} = {{ env = \"NAME\" }}`");
     let Some(table) = value.get_ref().as_table() else {
         let message =
-            format!("`{key}` is given as {}, but a definition holds no secret", super::value::kind(value.get_ref()));
+            format!("`{key}` is {}, but a definition must not contain secrets", super::value::kind(value.get_ref()));
         reader.problem(value.span(), message, "", help);
         return None;
     };
@@ -249,20 +250,20 @@ pub(crate) fn secret(
         return None;
     };
     let Some(known) = SourceKey::find(source.get_ref()) else {
-        reader.problem(source.span(), format!("`{key}` has no key `{}`", source.get_ref()), "", help);
+        reader.problem(source.span(), format!("unknown key `{}` in `{key}`", source.get_ref()), "", help);
         return None;
     };
     let name = known.as_str();
     let text = reader.string(name, place)?;
     if text.is_empty() || (known == SourceKey::Env && text.contains('=')) {
-        reader.problem(place.span(), format!("`{key}`: {text:?} names no {name}"), "", help);
+        reader.problem(place.span(), format!("`{key}.{name}` cannot be {text:?}"), "", help);
         return None;
     }
     let source = match known {
         SourceKey::File => SecretSource::File(paths::resolve(base, text)),
         SourceKey::Env => SecretSource::Env(text.to_owned()),
     };
-    Some(reader.stated(source, value.span()))
+    Some(reader.located(source, value.span()))
 }
 
 fn ready(reader: &mut Reader<'_, '_>, value: &Value<'_>, common: &mut Common) {
@@ -279,12 +280,12 @@ fn ready(reader: &mut Reader<'_, '_>, value: &Value<'_>, common: &mut Common) {
         match known {
             ReadyKey::Timeout => common.timeout = positive(reader, name, value),
             ReadyKey::UnhealthyAfter if value.get_ref().as_str() == Some(OFF) => {
-                common.unhealthy_after = Some(reader.stated(None, value.span()));
+                common.unhealthy_after = Some(reader.located(None, value.span()));
             }
             ReadyKey::UnhealthyAfter => {
                 let stated = positive(reader, name, value);
                 common.unhealthy_after =
-                    stated.map(|s| Stated { value: Some(s.value), origin: s.origin, span: s.span });
+                    stated.map(|s| Located { value: Some(s.value), origin: s.origin, span: s.span });
             }
             ReadyKey::RequireGpu => common.require_gpu = reader.boolean(name, value),
         }
@@ -311,13 +312,13 @@ fn update(reader: &mut Reader<'_, '_>, value: &Value<'_>, common: &mut Common) {
     }
 }
 
-pub(crate) fn duration(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>) -> Option<Stated<Duration>> {
+pub(crate) fn duration(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>) -> Option<Located<Duration>> {
     let Some(text) = value.get_ref().as_str() else {
         reader.wrong_kind(key, value, "a duration", duration::EXAMPLES);
         return None;
     };
     match duration::parse(text) {
-        Ok(duration) => Some(reader.stated(duration, value.span())),
+        Ok(duration) => Some(reader.located(duration, value.span())),
         Err(error) => {
             let message = format!("`{key}`: {text:?} is not a duration");
             reader.problem(value.span(), message, &error.to_string(), duration::EXAMPLES);
@@ -326,8 +327,8 @@ pub(crate) fn duration(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>
     }
 }
 
-/// A duration that must not be zero.
-pub(crate) fn positive(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>) -> Option<Stated<Duration>> {
+/// Reads a duration that must not be zero.
+pub(crate) fn positive(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>) -> Option<Located<Duration>> {
     let stated = duration(reader, key, value)?;
     if stated.value.is_zero() {
         reader.problem(value.span(), format!("`{key}` cannot be zero"), "", duration::EXAMPLES);
@@ -336,29 +337,29 @@ pub(crate) fn positive(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>
     Some(stated)
 }
 
-/// A key that the table `place` does not know.
+/// Reports a key that the table `place` does not have.
 fn unknown(reader: &mut Reader<'_, '_>, key: &str, span: Range<usize>, place: Key, known: &[&str]) {
     let place = place.as_str();
     let help = match (suggest::nearest(key, known.iter().copied()), suggest::elsewhere(key, place)) {
         (_, Some(elsewhere)) => elsewhere,
         (Some(near), None) => format!("did you mean `{near}`?"),
-        (None, None) => format!("`[{place}]` knows {}", known.join(", ")),
+        (None, None) => format!("`[{place}]` takes {}", known.join(", ")),
     };
     reader.problem(span, format!("unknown key `{key}` in `[{place}]`"), "", help);
 }
 
-/// A key that the top level does not know: often an option of llama-server.
+/// Reports a key that the top level does not have, often a llama-server option.
 fn unknown_at_top(reader: &mut Reader<'_, '_>, key: &str, span: Range<usize>, catalogue: &Catalogue) {
     let help = if let Some(elsewhere) = suggest::elsewhere(key, "") {
         elsewhere
-    } else if let Found::Option { option, .. } = catalogue.find(key) {
-        format!("`{}` is an option of llama-server: put it under `[parameters]`", option.key)
+    } else if let OptionMatch::Option { option, .. } = catalogue.find(key) {
+        format!("`{}` is a llama-server option: put it under `[parameters]`", option.key)
     } else if let Some(near) = suggest::nearest(key, Key::NAMES.iter().copied()) {
         format!("did you mean `{near}`?")
-    } else if let Found::Unknown { suggestion: Some(near) } = catalogue.find(key) {
+    } else if let OptionMatch::Unknown { suggestion: Some(near) } = catalogue.find(key) {
         format!("did you mean the option `{near}`? It goes under `[parameters]`")
     } else {
-        "options of llama-server go under `[parameters]`, notes into `description` or `[labels]`".to_owned()
+        "llama-server options go under `[parameters]`; notes go in `description` or `[labels]`".to_owned()
     };
     reader.problem(span, format!("unknown key `{key}`"), "", help);
 }

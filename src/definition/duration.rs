@@ -5,40 +5,39 @@ use std::time::Duration;
 /// The units, longest first: the order they must be written in.
 const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// The longest duration accepted: deadlines are computed from it, and nobody
-/// means more.
+/// The longest duration accepted: deadlines are computed from it.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// What a person is told to write.
+/// The help for an invalid duration.
 pub(crate) const EXAMPLES: &str = "write it like `\"30s\"`, `\"10m\"` or `\"1h30m\"`; the units are h, m, s and ms";
 
 /// Why a text is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
-    /// Nothing is written.
+    /// The text is empty.
     #[error("a duration cannot be empty")]
     Empty,
-    /// A part does not begin with a whole number.
+    /// A part does not start with a whole number.
     #[error("`{0}` is not a whole number followed by a unit")]
     Number(String),
-    /// A number is followed by another word than a unit.
+    /// A number is followed by something that is not a unit.
     #[error("`{0}` is not a unit of time")]
     Unit(String),
-    /// A number stands alone.
+    /// A number has no unit.
     #[error("`{0}` has no unit")]
     NoUnit(String),
     /// Units are repeated or out of order.
-    #[error("units go from the longest to the shortest, each once")]
+    #[error("units must go from longest to shortest, each at most once")]
     Order,
-    /// Longer than anybody means.
+    /// Longer than the limit.
     #[error("a duration is at most 720h")]
     TooLong,
 }
 
-/// Reads a duration: whole numbers with a unit each, no blanks, no sign.
+/// Reads a duration: whole numbers, each with a unit, without blanks or sign.
 ///
 /// # Errors
-/// [`DurationError`] says which part is not one.
+/// [`DurationError`] says which part is invalid.
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
     if text.is_empty() {
         return Err(DurationError::Empty);
@@ -59,7 +58,7 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
             return Err(DurationError::Unit(unit.to_owned()));
         }
         let (_, factor) = units.find(|(name, _)| *name == unit).ok_or(DurationError::Order)?;
-        // A number too large for u64 is too long as well.
+        // A number too large for u64 is also too long.
         let part = number.parse::<u64>().ok().and_then(|number| number.checked_mul(*factor));
         milliseconds = part.and_then(|part| part.checked_add(milliseconds)).ok_or(DurationError::TooLong)?;
         rest = next;
@@ -68,8 +67,8 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     if duration > LONGEST { Err(DurationError::TooLong) } else { Ok(duration) }
 }
 
-/// A duration as [`parse`] reads it, in the longest units; parts of a
-/// millisecond are dropped.
+/// Formats a duration as [`parse`] reads it, in the longest units and without parts
+/// of a millisecond.
 pub(super) fn text(duration: Duration) -> String {
     let (mut text, mut rest) = (String::new(), duration.as_millis());
     for (unit, factor) in UNITS {
@@ -82,8 +81,8 @@ pub(super) fn text(duration: Duration) -> String {
     if text.is_empty() { "0s".to_owned() } else { text }
 }
 
-/// A regular expression of the texts [`parse`] takes. It also matches the empty
-/// one, and durations that are too long.
+/// A regular expression for the texts that [`parse`] accepts. It also matches the
+/// empty text, and durations that are too long.
 pub(super) fn pattern() -> String {
     format!("^{}$", UNITS.map(|(unit, _)| format!("([0-9]+{unit})?")).concat())
 }
@@ -105,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_with_its_reason() {
+    fn refuses_anything_else_with_the_reason() {
         assert_eq!(parse(""), Err(DurationError::Empty));
         assert_eq!(parse("30"), Err(DurationError::NoUnit("30".into())));
         assert_eq!(parse("1h30"), Err(DurationError::NoUnit("30".into())));

@@ -1,5 +1,5 @@
-//! What the files that definitions name look like on disk: one `stat` per
-//! distinct path and load, however many definitions share it.
+//! What the files that definitions name look like on disk: one `stat` per distinct
+//! path and load, however many definitions share it.
 
 use std::collections::HashMap;
 use std::fs::Metadata;
@@ -26,7 +26,7 @@ impl FileCache {
     }
 }
 
-/// What tells this content from another.
+/// Identifies this content without reading it.
 pub(super) fn identity(metadata: &Metadata) -> FileIdentity {
     let mtime_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
     FileIdentity { size: metadata.size(), mtime_ns, inode: metadata.ino() }
@@ -38,9 +38,9 @@ pub fn identity_now(path: &str) -> Option<FileIdentity> {
     std::fs::metadata(path).ok().filter(Metadata::is_file).map(|metadata| identity(&metadata))
 }
 
-/// Every file that a path stands for: all `N` of `…-00001-of-0000N.gguf`,
-/// which llama-server finds by name from the first, else the path alone. Up to
-/// 99,999: made one by one, for the number is what somebody wrote.
+/// Every file that a path stands for: all `N` shards of `…-00001-of-0000N.gguf`,
+/// which llama-server finds by name from the first, or the path alone. Lazy,
+/// because a name can claim 99,999 shards.
 pub(crate) fn shards(path: &Arc<str>) -> impl Iterator<Item = Arc<str>> {
     let set = split_name(path);
     let alone = set.is_none().then(|| Arc::clone(path));
@@ -48,7 +48,7 @@ pub(crate) fn shards(path: &Arc<str>) -> impl Iterator<Item = Arc<str>> {
 }
 
 fn split_name(path: &str) -> Option<impl Iterator<Item = Arc<str>>> {
-    /// `PATH_MAX` of Linux: no file has a longer one.
+    /// Linux's `PATH_MAX`: no file has a longer path.
     const LONGEST: usize = 4096;
     let (rest, total) = path.strip_suffix(".gguf")?.rsplit_once("-of-")?;
     let (stem, index) = rest.rsplit_once('-')?;

@@ -7,10 +7,10 @@ use crate::sys::regular;
 /// The longest `.git` file read, bytes: it holds one path.
 const LONGEST: u64 = 8 << 10;
 
-/// The lock git holds while it changes the work tree that holds `dir`; `None`
-/// where there is no work tree.
+/// Returns the lock that git holds while it changes the work tree around `dir`;
+/// `None` if there is no work tree.
 ///
-/// Links are followed: what counts is where the files really lie.
+/// Links are followed, because the lock belongs to where the files really are.
 pub(super) fn index_lock(dir: &Path) -> Option<PathBuf> {
     let dir = dir.canonicalize().ok()?;
     let (top, dot_git) = dir.ancestors().map(|top| (top, top.join(".git"))).find(|(_, git)| git.exists())?;

@@ -5,16 +5,16 @@ use std::path::Path;
 
 use super::paths;
 
-/// Where a server listens unless it is said otherwise.
+/// Where a server listens by default.
 pub(super) const DEFAULT: &str = "127.0.0.1";
 
-/// The longest path a unix socket can have: `sun_path` less its final NUL.
+/// The longest path of a unix socket, bytes: `sun_path` without its final NUL.
 const LONGEST_SOCKET: usize = 107;
 
 const ACCEPTED: &str =
-    "give an IP address such as `\"127.0.0.1\"`, `\"localhost\"`, or the absolute path of a unix socket";
+    "use an IP address such as `\"127.0.0.1\"`, `\"localhost\"`, or the absolute path of a unix socket";
 
-/// Why a text is not a place to listen: what is wrong, and the fix.
+/// Why a text is not a valid host: what is wrong, and the fix.
 pub(crate) struct HostProblem {
     pub message: String,
     pub help: String,
@@ -22,8 +22,8 @@ pub(crate) struct HostProblem {
 
 /// Checks `text` and returns its one spelling.
 ///
-/// Only names that mean this machine are accepted, so that no name server
-/// decides where a server listens.
+/// Only names that mean this machine are accepted, so that no name server decides
+/// where a server listens.
 pub(crate) fn parse(text: &str) -> Result<String, HostProblem> {
     if text.contains('/') {
         return socket(text);
@@ -36,7 +36,7 @@ pub(crate) fn parse(text: &str) -> Result<String, HostProblem> {
     }
     let message = format!("{text:?} is not an address to listen on");
     let help = match text.parse::<SocketAddr>() {
-        Ok(both) => format!("write the port apart: `host = \"{}\"` and `port = {}`", both.ip(), both.port()),
+        Ok(both) => format!("set the port separately: `host = \"{}\"` and `port = {}`", both.ip(), both.port()),
         Err(_) => ACCEPTED.to_owned(),
     };
     Err(HostProblem { message, help })
@@ -47,19 +47,19 @@ fn socket(text: &str) -> Result<String, HostProblem> {
     if !text.starts_with('/') {
         return problem(format!("{text:?} is neither an address nor an absolute path"), ACCEPTED);
     }
-    // Measured: llama-server takes a host for a socket only by this ending.
+    // Measured: llama-server recognises a socket only by this ending.
     if !text.ends_with(".sock") {
-        let message = format!("llama-server would not take {text:?} for a unix socket");
-        return problem(message, "let the path end in `.sock`");
+        let message = format!("llama-server would not recognise {text:?} as a unix socket");
+        return problem(message, "use a path that ends in `.sock`");
     }
     let path = paths::lexical(Path::new("/"), Path::new(text)).to_string_lossy().into_owned();
     if path.len() > LONGEST_SOCKET {
         let message =
-            format!("the path of a unix socket has at most {LONGEST_SOCKET} bytes, this one has {}", path.len());
-        return problem(message, "choose a shorter path, such as one below `/run`");
+            format!("the unix socket's path is too long: at most {LONGEST_SOCKET} bytes, this one has {}", path.len());
+        return problem(message, "choose a shorter path, for example below `/run`");
     }
     if path.contains(char::is_control) {
-        return problem("the path of a unix socket holds a control character".to_owned(), "remove it");
+        return problem("the unix socket's path contains a control character".to_owned(), "remove it");
     }
     Ok(path)
 }
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_place_to_listen_is_refused_with_the_fix() {
+    fn refuses_an_invalid_host_with_the_fix() {
         let help = |text: &str| parse(text).err().map(|problem| problem.help).unwrap_or_default();
         assert!(help("127.0.0.1:8080").contains("port = 8080"));
         assert!(help("gpu-box").contains("IP address"));

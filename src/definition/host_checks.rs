@@ -1,5 +1,5 @@
-//! Checks of a definition against this machine, made by `reconcile` and not
-//! by a load: the same files must load alike on a machine without weights.
+//! Checks of a definition against this machine. `reconcile` makes them, not a load,
+//! so that the same files load alike on a machine without weights.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,12 +15,12 @@ use crate::model::text::printable;
 use crate::model::{Definition, Desired, DesiredState, Diagnostic, ModelName, Origin, Unresolved};
 use crate::sys::regular;
 
-/// What the files of a host were found to be, by path: `None` is good.
+/// The problem found with each file, by path; `None`: it is fine.
 type Checked = BTreeMap<String, Option<String>>;
 
-/// Moves every definition that is to run, but whose weights or secrets cannot
-/// be read, to the unresolved ones, with a diagnostic at the line that names
-/// the file. `from` is what was read. Definitions that are to be stopped are left alone.
+/// Marks every definition that should run as unresolved if its weights or secrets
+/// cannot be read, with a diagnostic at the line that names the file. `from` is
+/// where the definitions were read. Stopped definitions are left alone.
 pub fn host_checks(desired: &mut Arc<Desired>, from: ReadFrom<'_>) {
     let mut checked = Checked::new();
     let mut refused = Refused::default();
@@ -32,7 +32,7 @@ pub fn host_checks(desired: &mut Arc<Desired>, from: ReadFrom<'_>) {
     refuse(desired, refused);
 }
 
-/// Definitions that cannot be used after all.
+/// Definitions that were refused after they were loaded.
 #[derive(Default)]
 pub(crate) struct Refused {
     /// Each with its first problem.
@@ -41,7 +41,7 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    /// Refuses `definition` if there is something wrong with it.
+    /// Refuses `definition` if it has problems.
     pub fn add(&mut self, definition: &Definition, mut problems: Vec<Diagnostic>) {
         if let [first, ..] = &problems[..] {
             self.models.entry(definition.name.clone()).or_insert_with(|| first.message.clone());
@@ -49,14 +49,14 @@ impl Refused {
         }
     }
 
-    /// Refuses every definition, for one problem of them all.
+    /// Refuses every definition, for one problem that they share.
     pub fn everything(&mut self, desired: &Desired, problem: Diagnostic) {
         self.models.extend(desired.definitions.keys().map(|name| (name.clone(), problem.message.clone())));
         self.found.push(problem);
     }
 }
 
-/// Moves what was refused to the unresolved ones.
+/// Marks the refused definitions as unresolved.
 pub(crate) fn refuse(desired: &mut Arc<Desired>, refused: Refused) {
     let Refused { models, mut found } = refused;
     if found.is_empty() {
@@ -74,8 +74,8 @@ pub(crate) fn refuse(desired: &mut Arc<Desired>, refused: Refused) {
     desired.diagnostics = super::in_order(std::mem::take(&mut desired.diagnostics));
 }
 
-/// What is wrong with the llama-server each definition is to run, as `unusable`
-/// tells of a `binary`: no such program, another one, or one that is silent.
+/// Reports what is wrong with each definition's llama-server. `unusable` returns
+/// the problem of a `binary`: missing, another program, or not responding.
 #[must_use]
 pub fn binary_checks(
     desired: &Desired,
@@ -96,9 +96,9 @@ pub fn binary_checks(
     super::in_order(problems)
 }
 
-/// Weights that llama-server could not load: not GGUF files, or not all there.
-/// `reconcile` finds the same before a start; reading them in every pass would
-/// be too much.
+/// Reports weights that llama-server could not load: not GGUF files, or incomplete.
+/// `reconcile` finds the same before a start; reading them in every pass would take
+/// too long.
 #[must_use]
 pub fn weights_checks(desired: &Desired, from: ReadFrom<'_>) -> Vec<Diagnostic> {
     let mut checked = Checked::new();
@@ -121,7 +121,7 @@ fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// Declared ports that a stranger holds, as `stranger` tells.
+/// Reports declared ports that another program uses; `stranger` names it.
 #[must_use]
 pub fn port_checks(desired: &Desired, from: ReadFrom<'_>, stranger: impl Fn(u16) -> Option<String>) -> Vec<Diagnostic> {
     let running = desired.definitions.values().filter(|definition| definition.state == DesiredState::Running);
@@ -129,7 +129,7 @@ pub fn port_checks(desired: &Desired, from: ReadFrom<'_>, stranger: impl Fn(u16)
         let port = definition.spec.port?;
         let message = format!("port {port} is in use by {}", stranger(port)?);
         let problem = problem_at(definition, desired, from, &definition.origin("port"), &port.to_string(), &message);
-        Some(problem.help("stop that, or choose another port"))
+        Some(problem.help("stop it, or choose another port"))
     };
     super::in_order(running.filter_map(problem).collect())
 }
@@ -148,7 +148,7 @@ fn problems(definition: &Definition, desired: &Desired, from: ReadFrom<'_>, chec
                     (message, odd.help(typed, typed::home().as_deref()))
                 }
                 None => {
-                    let help = "put the file there, mend the path, or set `state = \"stopped\"`";
+                    let help = "put the file there, correct the path, or set `state = \"stopped\"`";
                     (message.clone(), help.to_owned())
                 }
             };
@@ -156,13 +156,13 @@ fn problems(definition: &Definition, desired: &Desired, from: ReadFrom<'_>, chec
         }
     }
     for (variable, secret) in definition.spec.secrets.iter().filter(|(_, secret)| secret.digest.is_empty()) {
-        // Readable by now: the next load takes it up.
+        // It has become readable: the next load uses it.
         let Err(error) = read_secret(&secret.source) else { continue };
         let origin = definition.origin(&format!("secrets.{variable}"));
         let fix = match &error {
-            SecretError::Unset(_) => "set it where herdsman runs",
-            SecretError::Unreadable { .. } => "let herdsman's user read the file",
-            SecretError::Empty(_) | SecretError::TooLong(_) | SecretError::NotText(_) => "write one line of text",
+            SecretError::Unset(_) => "set it in herdsman's environment",
+            SecretError::Unreadable { .. } => "make the file readable for herdsman's user",
+            SecretError::Empty(_) | SecretError::TooLong(_) | SecretError::NotText(_) => "put one line of text in it",
         };
         let help = format!("{fix}, or set `state = \"stopped\"`");
         problems.push(problem_at(definition, desired, from, &origin, "", &error.to_string()).help(help));
@@ -170,8 +170,8 @@ fn problems(definition: &Definition, desired: &Desired, from: ReadFrom<'_>, chec
     problems
 }
 
-/// A path as it was typed beside the definitions. Of `"C:\temp"` TOML made a
-/// tab, which is `\t` again.
+/// A path as it was typed in a definition: TOML turned the `\t` of `"C:\temp"` into
+/// a tab, which is turned back.
 fn typed(desired: &Desired, path: &str) -> Option<String> {
     let typed = path.strip_prefix(&*desired.dir.to_string_lossy())?.trim_start_matches('/');
     Some(if typed.contains(char::is_control) { typed.escape_default().to_string() } else { typed.to_owned() })
@@ -181,12 +181,12 @@ fn unreadable(path: &str) -> Option<String> {
     let error = regular::open(Path::new(path)).err()?;
     Some(match error.kind() {
         std::io::ErrorKind::NotFound => format!("the file {} does not exist", printable(path)),
-        _ => format!("the file {} cannot be read: {error}", printable(path)),
+        _ => format!("cannot read the file {}: {error}", printable(path)),
     })
 }
 
-/// A problem at a line of the definition or of the defaults beside it; the
-/// caret goes to the value `needle` if that stands there.
+/// Returns a problem at a line of the definition or of its defaults; the caret
+/// points at the value `needle` if the line has it.
 pub(crate) fn problem_at(
     definition: &Definition,
     desired: &Desired,

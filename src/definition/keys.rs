@@ -1,9 +1,9 @@
-//! The keys that definitions and `_defaults.toml` know.
+//! The keys of definitions and of `_defaults.toml`.
 //!
-//! One table for the parser, its did-you-mean and the schema: each matches on
-//! these enums, so a new key does not compile until all three know it.
+//! One table for the parser, its suggestions and the schema. Each matches on these
+//! enums, so a new key does not compile until all three handle it.
 
-/// Declares the keys of one place: an enum, with its words in order.
+/// Declares the keys of one table: an enum, with its words in order.
 macro_rules! keys {
     ($(#[$about:meta])* $place:ident { $($key:ident = $name:literal),+ $(,)? }) => {
         $(#[$about])*
@@ -16,7 +16,7 @@ macro_rules! keys {
             /// Every key as files spell it.
             pub const NAMES: &[&str] = &[$($name),+];
 
-            /// The key that files spell so.
+            /// Finds the key with this spelling.
             pub fn find(name: &str) -> Option<Self> {
                 match name {
                     $($name => Some(Self::$key),)+
@@ -94,12 +94,12 @@ impl Key {
     /// The keys that say which weights to load: a definition has exactly one.
     pub const WEIGHTS: [Self; 3] = [Self::Model, Self::HfRepo, Self::ModelUrl];
 
-    /// Whether it is a table of its own.
+    /// Whether it is a table.
     pub const fn is_table(self) -> bool {
         matches!(self, Self::Labels | Self::Parameters | Self::Env | Self::Secrets | Self::Ready | Self::Update)
     }
 
-    /// Whether it belongs to one model, and so never to the defaults.
+    /// Whether it is specific to one model, so that the defaults cannot set it.
     pub const fn is_of_one_model(self) -> bool {
         matches!(self, Self::Name | Self::Model | Self::HfRepo | Self::ModelUrl | Self::Port | Self::Aliases)
     }

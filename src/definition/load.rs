@@ -1,4 +1,4 @@
-//! Reading the directory until two readings agree.
+//! Reads the directory until two readings agree.
 //!
 //! ```text
 //!   wait for git -> list -> read every file -> list and stat again
@@ -6,9 +6,8 @@
 //!        +------------- something changed --------+       +-- the same: done
 //! ```
 //!
-//! Invariants: the result is of one moment, in which every file had the
-//! content it is given; a directory that cannot be read is an error, never an
-//! empty one.
+//! Invariants: the result is a snapshot of one moment; a directory that cannot be
+//! read is an error, never an empty one.
 
 use std::io;
 use std::path::Path;
@@ -25,24 +24,24 @@ use crate::sys::trust::Untrusted;
 /// How long to wait for git, and for the directory to settle.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A file changed so shortly before it was read may be changed again without
-/// another time stamp: two seconds is the grain of FAT, the coarsest.
+/// A file that changed this shortly before it was read may change again without a
+/// new time stamp: FAT, the coarsest file system, keeps times to two seconds.
 const AT_REST: Duration = Duration::from_secs(3);
 
-/// How long a directory may take to settle where somebody waits.
+/// How long a directory may take to settle while somebody waits.
 const SOON: Duration = Duration::from_millis(300);
 
 /// How long to wait before looking again.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Reads a directory of definitions again and again. What has not changed
-/// since the last time is not parsed again, but everything is looked at.
+/// Reads a directory of definitions again and again. It checks everything, but
+/// parses only what has changed since the last time.
 #[derive(Debug)]
 pub struct Loader {
     /// How long to wait for the directory to settle, and for git.
     patience: Duration,
     patience_with_git: Duration,
-    /// A file that was changed so shortly before it was read is read again.
+    /// A file that changed this shortly before it was read is read again.
     pub(super) at_rest: Duration,
     last: Option<Reading>,
 }
@@ -54,21 +53,22 @@ impl Default for Loader {
 }
 
 impl Loader {
-    /// A loader that waits `patience` for git and for the directory to settle.
+    /// Returns a loader that waits `patience` for git and for the directory to
+    /// settle.
     #[must_use]
     pub fn with_patience(patience: Duration) -> Self {
         Self { patience, patience_with_git: patience, at_rest: AT_REST, last: None }
     }
 
-    /// A loader for a pass that others wait for: git at work is an error at
-    /// once, a directory that does not settle soon is one.
+    /// Returns a loader for a pass that others wait for: it fails at once while git
+    /// changes the files, and soon while the directory keeps changing.
     #[must_use]
     pub fn impatient() -> Self {
         Self { patience_with_git: Duration::ZERO, ..Self::with_patience(SOON) }
     }
 
-    /// Whether the files in `dir`, absolute, still are what was last read;
-    /// `false` if nothing was.
+    /// Whether the files in `dir` (absolute) are still what was last read; `false`
+    /// if nothing was.
     #[must_use]
     pub fn is_still_so(&self, dir: &Path) -> bool {
         let read = self.last.as_ref();
@@ -76,8 +76,8 @@ impl Loader {
         read.is_some_and(|read| directory.list().is_ok_and(|now| now == *read.listing()) && read.is_still_so(directory))
     }
 
-    /// Refuses, as root, what was last read from `dir` if others can change a
-    /// file of it. Users in `owners` are trusted like root.
+    /// As root, refuses what was last read from `dir` if others can change one of
+    /// its files. Users in `owners` are trusted like root.
     ///
     /// # Errors
     /// [`Untrusted`] names the first such file.
@@ -86,16 +86,16 @@ impl Loader {
         files.try_for_each(|(name, access)| access.require(&dir.join(name), owners))
     }
 
-    /// Reads the definitions in `options.dir`, or those of a commit; the very same [`Desired`] if
-    /// nothing about them has changed.
+    /// Reads the definitions in `options.dir`, or those of a commit. Returns the
+    /// same [`Desired`] again if nothing about them has changed.
     ///
     /// # Errors
-    /// [`LoadError`] when the directory as a whole cannot be read. Whatever is
-    /// wrong with single files is in [`Desired::diagnostics`].
+    /// [`LoadError`] when the directory as a whole cannot be read. Problems of
+    /// single files are in [`Desired::diagnostics`].
     pub fn load(&mut self, options: &LoadOptions<'_>) -> Result<Arc<Desired>, LoadError> {
         let dir = paths::lexical(options.cwd, options.dir);
         dir.to_str().ok_or_else(|| LoadError::NotUnicode { dir: dir.clone() })?;
-        // What git does to the work tree changes no commit.
+        // Git's changes to the work tree do not matter to a commit.
         let directory = Directory::of(options.from, &dir);
         let lock = directory.on_disk().and_then(git::index_lock);
         let list = || list(directory, &dir);

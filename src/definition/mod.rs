@@ -1,4 +1,4 @@
-//! DESIRED: definition files, and the options llama-server knows.
+//! DESIRED: definition files, and the options of llama-server.
 //!
 //! ```text
 //!   directory, snapshot  which files, of the disk or a commit   load, reading
@@ -6,7 +6,7 @@
 //!        |                                                       |
 //!   text, source         one file's text, its lines              |
 //!        |                                                       |
-//!   syntax | draft       what it states, key by key (keys)       |
+//!   syntax | draft       what it sets, key by key (keys)         |
 //!        |                                                       |
 //!   options, defaults    what that means to its llama-server     |
 //!        |                                                       |
@@ -17,8 +17,8 @@
 //! ```
 //!
 //! Invariants:
-//! - Every problem of every file is found in one load, each with its place,
-//!   and nothing is written anywhere.
+//! - One load finds every problem of every file, each with its place, and writes
+//!   nothing.
 //! - A file with a problem gives no [`Definition`](crate::model::Definition),
 //!   only an [`Unresolved`](crate::model::Unresolved) that protects its model.
 //! - No secret's value is kept, and none reaches a diagnostic.
@@ -38,6 +38,7 @@ mod keys;
 mod load;
 pub(crate) mod names;
 mod options;
+mod outcome;
 mod paths;
 mod reading;
 mod render;
@@ -79,24 +80,24 @@ pub(crate) use suggest::closest;
 
 use crate::model::{Diagnostic, Unusable};
 
-/// What a load needs to know.
+/// What a load needs.
 #[derive(Clone, Copy)]
 pub struct LoadOptions<'a> {
     /// The directory of definitions.
     pub dir: &'a Path,
-    /// Where the files that lie there are read.
+    /// Where to read the files of that directory.
     pub from: ReadFrom<'a>,
-    /// The working directory, absolute: `dir` is relative to it, and paths
-    /// below it are shown so.
+    /// The working directory, absolute: `dir` is relative to it, and paths below it
+    /// are shown relative.
     pub cwd: &'a Path,
     /// Keys the digests of secrets; from the state id.
     pub state_key: [u8; 32],
-    /// The options each llama-server knows.
+    /// The options of each llama-server.
     pub catalogues: &'a dyn Catalogues,
 }
 
-/// Where the files of a directory of definitions are read. Paths in them are
-/// relative to that directory wherever it is.
+/// Where to read the files of a directory of definitions. Paths in them are
+/// relative to that directory in any case.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum ReadFrom<'a> {
     /// In the directory itself.
@@ -108,8 +109,8 @@ pub enum ReadFrom<'a> {
     Commit(&'a Snapshot),
 }
 
-/// What is known without asking any llama-server: the options of the pinned
-/// one, which stand in for those of a llama-server that a definition names.
+/// Uses only the options of the pinned llama-server, which stand in for those of a
+/// llama-server that a definition names.
 #[derive(Clone, Copy, Debug)]
 pub struct Embedded;
 
@@ -129,12 +130,12 @@ impl Catalogues for Embedded {
 
 /// Finds the catalogue of a llama-server.
 pub trait Catalogues: Sync {
-    /// The catalogue of the llama-server a definition names (an absolute path
-    /// or a command's name), or of the default one. Where there is none, the
-    /// embedded one: a load does not need a llama-server.
+    /// Returns the catalogue of the llama-server that a definition names (an
+    /// absolute path or a command name), or of the default one. If there is none,
+    /// returns the embedded one, because a load needs no llama-server.
     fn catalogue(&self, binary: Option<&str>) -> Arc<Catalogue>;
 
-    /// How much that catalogue says of this llama-server.
+    /// Returns how far that catalogue describes this llama-server.
     fn knowledge(&self, binary: Option<&str>) -> Knowledge {
         Knowledge::Its(self.catalogue(binary))
     }
@@ -149,26 +150,26 @@ pub trait Programs: Catalogues {
     fn wait_for_answers(&self);
 }
 
-/// What is known of the options of a llama-server.
+/// What herdsman knows about the options of a llama-server.
 #[derive(Clone, Debug)]
 pub enum Knowledge {
-    /// They are these: what is not among them is an error.
+    /// These are its options: any other is an error.
     Its(Arc<Catalogue>),
-    /// Those of another llama-server stand in for them. What a definition
-    /// states beyond these cannot be checked: with a reason the definition
-    /// waits, without one it counts as valid, with a warning.
+    /// Another llama-server's options stand in for its own. What a definition sets
+    /// beyond them cannot be checked: with a reason the definition waits, without
+    /// one it is valid, with a warning.
     StandIn {
         /// The options of that other one.
         catalogue: Arc<Catalogue>,
-        /// Why its own are not known.
+        /// Why its own options are unknown.
         because: Option<Unusable>,
     },
-    /// It was asked for them just now: its definitions wait for the answer.
+    /// It was asked just now: its definitions wait for the answer.
     Awaited(Unusable),
 }
 
 impl Knowledge {
-    /// The options to go by.
+    /// The options to use.
     #[must_use]
     pub fn catalogue(&self) -> Arc<Catalogue> {
         match self {
@@ -178,7 +179,7 @@ impl Knowledge {
     }
 }
 
-/// The order people read problems in: by file, from top to bottom, each once.
+/// Sorts problems as people read them: by file, from top to bottom, each once.
 pub(crate) fn in_order(mut problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
     let place = |problem: &Diagnostic| problem.snippet.as_ref().map(|(_, span)| span.start);
     problems.sort_by(|a, b| a.file.cmp(&b.file).then_with(|| place(a).cmp(&place(b))));

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// The names of options, variables, labels and fields, each kept once however
-/// many files state it. Every thread that reads has its own, so that none
-/// waits for another's reference counts.
+/// The names of options, variables, labels and fields, each kept once however many
+/// files use it. Every reading thread has its own, so that none waits for another's
+/// reference counts.
 #[derive(Debug, Default)]
 pub(crate) struct Names(HashSet<Arc<str>>);
 

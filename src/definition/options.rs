@@ -1,5 +1,5 @@
-//! `[parameters]`, `[env]` and the weights, as one llama-server understands
-//! them: every option by its canonical name, whatever spelling a file uses.
+//! `[parameters]`, `[env]` and the weights, as one llama-server understands them:
+//! every option under its canonical name, whatever spelling a file uses.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,35 +11,24 @@ use super::draft::{Draft, Weights};
 use super::paths;
 use super::suggest;
 use super::unchecked;
-use super::value::{Reader, Stated, Value};
-use crate::llama::catalogue::{Catalogue, Found, OptionSpec};
-use crate::model::{Diagnostic, OptionSetting, Origin, Table};
+use super::value::{Chosen, Located, Reader, Value};
+use crate::llama::catalogue::{Catalogue, OptionMatch, OptionSpec};
+use crate::model::{Diagnostic, Table};
 
-/// More files than this no option names: each is looked at in every pass.
+/// The most files that one option may name: every pass looks at each of them.
 const MOST_FILES: usize = 1000;
 
-/// One option a file states.
-#[derive(Clone, Debug)]
-pub(super) struct Chosen {
-    pub setting: OptionSetting,
-    /// The value as the row's `parameters` column holds it.
-    pub json: serde_json::Value,
-    /// The input files it names, absolute.
-    pub files: Vec<Arc<str>>,
-    pub origin: Origin,
-}
-
-/// What a file states that depends on the llama-server.
+/// What a file sets that depends on the llama-server.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Options {
     /// By canonical name.
     pub settings: Table<Arc<str>, Chosen>,
     /// `[env]`.
-    pub env: Table<Arc<str>, Stated<String>>,
+    pub env: Table<Arc<str>, Located<String>>,
 }
 
-/// Reads `[parameters]` and `[env]` of `draft` against what is known of the
-/// llama-server; `base` is the directory their paths are relative to.
+/// Reads `[parameters]` and `[env]` of `draft` against the options of the
+/// llama-server; their paths are relative to the directory `base`.
 pub(super) fn read(reader: &mut Reader<'_, '_>, draft: &Draft<'_, '_>, known: &Knowledge, base: &str) -> Options {
     let catalogue = known.catalogue();
     let is_stand_in = matches!(known, Knowledge::StandIn { .. });
@@ -57,7 +46,7 @@ fn parameters(
     base: &str,
 ) -> Table<Arc<str>, Chosen> {
     let mut settings = Table::default();
-    // A few dozen at most: looked through, not looked up.
+    // A few dozen at most, so a linear search is fine.
     let mut keys: Vec<(&str, Range<usize>)> = Vec::with_capacity(table.len());
     for (key, value) in table {
         if reader.is_full() {
@@ -65,19 +54,19 @@ fn parameters(
         }
         let name = key.get_ref().as_ref();
         let (option, negated) = match catalogue.find(name) {
-            Found::Option { option, negated } => (option, negated),
-            Found::Owned { instead } => {
+            OptionMatch::Option { option, negated } => (option, negated),
+            OptionMatch::Owned { instead } => {
                 let message = format!("`{name}` cannot be set under `[parameters]`");
                 reader.problem(key.span(), message, "", instead);
                 continue;
             }
-            Found::Unknown { .. } if is_stand_in => {
+            OptionMatch::Unknown { .. } if is_stand_in => {
                 if let Some((key, chosen)) = unchecked::option(reader, name, key.span(), value) {
                     settings.insert(reader.names.shared(&key), chosen);
                 }
                 continue;
             }
-            Found::Unknown { suggestion } => {
+            OptionMatch::Unknown { suggestion } => {
                 unknown(reader, name, key.span(), suggestion);
                 continue;
             }
@@ -99,7 +88,7 @@ fn parameters(
     settings
 }
 
-/// Turns the value of one option into what is kept of it.
+/// Converts the value of one option.
 fn choose(
     reader: &mut Reader<'_, '_>,
     option: &OptionSpec,
@@ -126,7 +115,7 @@ fn choose(
             value.span(),
             message,
             "",
-            "name the first file of a split model; is its number of parts right?",
+            "name the first file of the split model, and check its number of parts",
         );
         return None;
     }
@@ -138,16 +127,16 @@ fn unknown(reader: &mut Reader<'_, '_>, name: &str, span: Range<usize>, suggesti
     let help = match (suggest::elsewhere(name, "parameters"), suggestion) {
         (Some(elsewhere), _) => elsewhere,
         (None, Some(near)) => format!("did you mean `{near}`?"),
-        (None, None) => "see `llama-server --help` for the options it knows".to_owned(),
+        (None, None) => "`llama-server --help` lists its options".to_owned(),
     };
     reader.problem(span, format!("llama-server has no option `{name}`"), "", help);
 }
 
-/// Two spellings of one option: points at both, the later one first.
+/// Reports two spellings of one option: points at both, the later one first.
 fn stated_twice(reader: &mut Reader<'_, '_>, option: &str, one: Range<usize>, other: Range<usize>) {
     let (first, second) = if one.start < other.start { (one, other) } else { (other, one) };
-    let problem = reader.source.error(second, format!("the option `{option}` is stated twice"));
-    let problem = problem.label("the same option").also(first, "first stated here");
+    let problem = reader.source.error(second, format!("the option `{option}` is set twice"));
+    let problem = problem.label("the same option").also(first, "first set here");
     reader.problems.push(problem.help("remove one of the two"));
 }
 
@@ -155,7 +144,7 @@ fn environment(
     reader: &mut Reader<'_, '_>,
     table: &DeTable<'_>,
     catalogue: &Catalogue,
-) -> Table<Arc<str>, Stated<String>> {
+) -> Table<Arc<str>, Located<String>> {
     let mut env = Table::default();
     for (key, value) in table {
         if reader.is_full() {
@@ -163,19 +152,19 @@ fn environment(
         }
         let name = key.get_ref().as_ref();
         if name.is_empty() || name.contains(['=', '\0']) {
-            let help = "a variable's name is not empty and holds no `=` and no NUL";
-            reader.problem(key.span(), format!("{name:?} cannot be the name of a variable"), "", help);
+            let help = "a variable's name must not be empty, and must not contain `=` or NUL";
+            reader.problem(key.span(), format!("{name:?} is not a valid variable name"), "", help);
         } else if let Some(instead) = catalogue.owned_env(name) {
             reader.problem(key.span(), format!("`{name}` cannot be set under `[env]`"), "", instead);
         } else if let Some(text) = reader.string(name, value) {
-            let stated = reader.stated(text.to_owned(), value.span());
+            let stated = reader.located(text.to_owned(), value.span());
             env.insert(reader.names.shared(name), stated);
         }
     }
     env
 }
 
-/// The one key that says which weights to load, by canonical option name.
+/// Returns the one key that sets the weights, by canonical option name.
 pub(super) fn weights(
     reader: &mut Reader<'_, '_>,
     given: &[Weights<'_, '_>],
@@ -205,10 +194,8 @@ fn not_exactly_one(reader: &Reader<'_, '_>, given: &[Weights<'_, '_>]) -> Diagno
     match given[..] {
         [first, second, ..] => {
             let message = format!("`{}` and `{}` both say which weights to load", first.key, second.key);
-            let problem = reader.source.error(second.key_span.clone(), message).label("a second source");
-            problem
-                .also(first.key_span.clone(), "the first one")
-                .help("keep the one that is meant and remove the others")
+            let problem = reader.source.error(second.key_span.clone(), message).label("the second source");
+            problem.also(first.key_span.clone(), "the first source").help("keep the one you want and remove the others")
         }
         _ => Diagnostic::error(reader.source.file.clone(), "a definition needs `model`, `hf_repo` or `model_url`")
             .help(
@@ -221,11 +208,12 @@ fn not_exactly_one(reader: &Reader<'_, '_>, given: &[Weights<'_, '_>]) -> Diagno
 pub(crate) fn malformed(key: &str, text: &str) -> Option<(String, &'static str)> {
     match key {
         _ if text.trim().is_empty() => Some((format!("`{key}` is empty"), "say which weights to load")),
-        "hf_repo" if !is_repository(text) => {
-            Some((format!("{text:?} is not a repository"), "write it like `\"org/repo\"` or `\"org/repo:Q4_K_M\"`"))
-        }
+        "hf_repo" if !is_repository(text) => Some((
+            format!("{text:?} is not a Hugging Face repository"),
+            "write it like `\"org/repo\"` or `\"org/repo:Q4_K_M\"`",
+        )),
         "model_url" if !(text.starts_with("https://") || text.starts_with("http://")) => {
-            Some((format!("{text:?} is not a URL to download from"), "begin it with `https://`"))
+            Some((format!("{text:?} is not a download URL"), "start it with `https://`"))
         }
         _ => None,
     }

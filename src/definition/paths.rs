@@ -1,8 +1,9 @@
-//! Paths, lexically: `..` is taken away from the text, no link is followed.
+//! Paths, resolved lexically: `..` is removed from the text, and no link is
+//! followed.
 //!
-//! A definition's paths are relative to the definition itself. Following
-//! links would make a swapped symlink (`..data` of a mounted ConfigMap) look
-//! like other files although the content is the same.
+//! A definition's paths are relative to the definition itself. Following links
+//! would make a swapped symlink (`..data` of a mounted ConfigMap) look like other
+//! files although the content is the same.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -38,25 +39,25 @@ pub(super) fn resolve(base: &str, path: &str) -> String {
     follow(base, Path::new(path)).to_string_lossy().into_owned()
 }
 
-/// How people see `path`: below `cwd` relative to it, and never with a
-/// character that would move a terminal's cursor.
+/// Formats `path` for people: relative to `cwd` if it is below it, and without
+/// characters that would move a terminal's cursor.
 pub(super) fn shown(cwd: &Path, path: &Path) -> String {
     printable(path.strip_prefix(cwd).unwrap_or(path).as_os_str()).into_owned()
 }
 
-/// How people see a directory before the name of a file in it: with a final
-/// `/`, or empty for the working directory.
+/// Formats a directory for people, to be followed by a file name: with a final `/`,
+/// or empty for the working directory.
 pub(super) fn shown_dir(cwd: &Path, dir: &Path) -> String {
     let shown = shown(cwd, dir);
     if shown.is_empty() || shown.ends_with('/') { shown } else { shown + "/" }
 }
 
-/// How people see the file `name` in a directory seen as `shown_dir`.
+/// Formats the file `name` in a directory shown as `shown_dir`.
 pub(super) fn shown_in(shown_dir: &str, name: &OsStr) -> String {
     [shown_dir, &printable(name)].concat()
 }
 
-/// Without a character that would move a terminal's cursor.
+/// Escapes characters that would move a terminal's cursor.
 fn printable(text: &OsStr) -> Cow<'_, str> {
     let text = text.to_string_lossy();
     if text.contains(char::is_control) { text.escape_default().to_string().into() } else { text }
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_shown_as_its_whole_path_would_be() {
+    fn shows_a_file_like_its_whole_path() {
         for (cwd, dir, name) in [("/srv", "/srv/models.d", "a.toml"), ("/srv", "/srv", "a"), ("/", "/", "a\u{7}é")] {
             let (cwd, dir) = (Path::new(cwd), Path::new(dir));
             assert_eq!(shown_in(&shown_dir(cwd, dir), name.as_ref()), shown(cwd, &dir.join(name)));

@@ -1,9 +1,9 @@
-//! One reading of the directory: every file as it was, and what of the reading
-//! before can be used again.
+//! One reading of the directory: the state of every file, and what of the last
+//! reading can be reused.
 //!
-//! A file is parsed again unless everything its definition was made from is as
-//! it was: its own bytes, the defaults, the options its llama-server knows,
-//! the identity of every file and the digest of every secret it names.
+//! A file is parsed again unless everything its definition was made from is
+//! unchanged: its own bytes, the defaults, the options of its llama-server, the
+//! identity of every file and the digest of every secret it names.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -12,12 +12,13 @@ use std::time::{Duration, SystemTime};
 
 use toml::de::DeTable;
 
-use super::assemble::{self, Context, Outcome};
+use super::assemble::{self, Context};
 use super::defaults::{self, Bindings, Defaults};
 use super::directory::{Directory, Listing, Stamp};
 use super::draft::{self, Draft, FileKind};
 use super::files::FileCache;
 use super::names::Names;
+use super::outcome::Outcome;
 use super::secret::SecretCache;
 use super::source::Source;
 use super::text::TextProblem;
@@ -28,39 +29,37 @@ use crate::model::{Definition, Desired, Diagnostic};
 use crate::sys::parallel::shares;
 use crate::sys::trust::Access;
 
-/// From this many files on, two threads read; and so they do to look at many
-/// that are as they were.
+/// From this many files on, two threads read them, and check them for changes.
 const MANY: usize = 64;
 const MANY_KNOWN: usize = 2000;
 
-/// One reading of the directory, and what its files were like.
+/// One reading of the directory, and the state of its files.
 #[derive(Debug)]
 pub(super) struct Reading {
     pub desired: Arc<Desired>,
     listing: Listing,
-    /// As the listing orders them.
+    /// In the order of the listing.
     files: Vec<FileRead>,
     defaults: Option<Stamp>,
     defaults_text: String,
-    /// What is wrong with the defaults, and with the directory.
+    /// Problems of the defaults, and of the directory.
     problems: Vec<Diagnostic>,
 }
 
-/// What reading one file gave.
+/// The result of reading one file.
 #[derive(Clone, Debug)]
 struct FileRead {
     stamp: Option<Stamp>,
     outcome: Outcome,
     problems: Vec<Diagnostic>,
-    /// The options it was read with, if its stamp tells whether it is still
-    /// the same file.
+    /// The options it was read with, if its stamp is enough to detect a change.
     at_rest: Option<Arc<Catalogue>>,
 }
 
 impl Reading {
-    /// Reads what `listing` names; `last` is the reading before, if there was
-    /// one. Of a file changed less than `at_rest` ago the next reading must not
-    /// rely on its stamp.
+    /// Reads what `listing` names; `last` is the previous reading, if any. The next
+    /// reading must not rely on the stamp of a file that changed less than
+    /// `at_rest` ago.
     pub fn make(
         options: &LoadOptions<'_>,
         dir: &Path,
@@ -129,7 +128,7 @@ impl Reading {
         Self { desired, listing, files: reads, defaults: stamp, defaults_text, problems }
     }
 
-    /// Who can write to each file, of those on the disk.
+    /// Who can write to each file, for those on the disk.
     pub fn accesses(&self) -> impl Iterator<Item = (&OsStr, Access)> {
         let names = self.listing.definitions.iter().map(OsString::as_os_str);
         let stamps = names.zip(self.files.iter().map(|file| file.stamp));
@@ -137,12 +136,12 @@ impl Reading {
         all.filter_map(|(name, stamp)| Some((name, stamp?.access()?)))
     }
 
-    /// What was read.
+    /// The listing that was read.
     pub fn listing(&self) -> &Listing {
         &self.listing
     }
 
-    /// Whether every file still is what was read.
+    /// Whether every file is still what was read.
     pub fn is_still_so(&self, directory: Directory<'_>) -> bool {
         let defaults = self.listing.has_defaults.then(|| directory.stamp(OsStr::new(defaults::FILE_NAME))).flatten();
         let stamps = shares(&self.listing.definitions, MANY_KNOWN, |names| {
@@ -151,7 +150,7 @@ impl Reading {
         defaults == self.defaults && stamps.iter().flatten().eq(self.files.iter().map(|file| &file.stamp))
     }
 
-    /// What this reading has of the file `name`.
+    /// This reading's result for the file `name`.
     fn file(&self, name: &OsStr) -> Option<&FileRead> {
         let index = self.listing.definitions.binary_search_by(|known| known.as_os_str().cmp(name)).ok()?;
         self.files.get(index)
@@ -159,7 +158,7 @@ impl Reading {
 }
 
 impl FileRead {
-    /// Whether reading the file again would give the same.
+    /// Whether reading the file again would give the same result.
     fn still_holds(&self, context: &Context<'_>, stamp: impl FnOnce() -> Option<Stamp>) -> bool {
         let (Outcome::Good(definition), Some(catalogue)) = (&self.outcome, &self.at_rest) else { return false };
         let spec = &definition.spec;
@@ -170,7 +169,7 @@ impl FileRead {
     }
 }
 
-/// Every file a definition names, those that are not there included.
+/// Every file that a definition names, including missing ones.
 fn named_files(definition: &Definition) -> impl Iterator<Item = Arc<str>> {
     definition.origins.keys().filter_map(|field| field.strip_prefix("file ").map(Arc::from))
 }
@@ -181,13 +180,13 @@ fn read_defaults<'v, 't>(
     table: &'v DeTable<'t>,
     base: &str,
 ) -> Draft<'v, 't> {
-    // Only for hints about misplaced keys; which options the defaults may
-    // state is decided by the llama-servers in use.
+    // Only for hints about misplaced keys; the llama-servers in use decide which
+    // options the defaults may set.
     let hints = options.catalogues.catalogue(None);
     draft::read(reader, table, FileKind::Defaults, &hints, base)
 }
 
-/// Every file, and whether all of them are as they were in `last`.
+/// Reads every file; also returns whether all of them are as they were in `last`.
 fn read_files(
     context: &Context<'_>,
     cwd: &Path,
@@ -216,7 +215,7 @@ fn read_files(
     (reads.into_iter().map(|(read, _)| read).collect(), unchanged)
 }
 
-/// What is used again from file to file.
+/// Buffers reused from file to file.
 struct Scratch {
     buffer: Vec<u8>,
     names: Names,
@@ -235,7 +234,7 @@ fn read_file(
     let (stamp, text) = directory.read(name, buffer);
     let text = text.and_then(|text| match name.to_str() {
         Some(name) => Ok((Arc::from(format!("{}/{name}", context.base.trim_end_matches('/'))), text)),
-        None => Err(TextProblem { message: "the file's name is not UTF-8".to_owned(), help: "rename the file" }),
+        None => Err(TextProblem { message: "the file name is not valid UTF-8".to_owned(), help: "rename the file" }),
     });
     let stem = Path::new(name).file_stem().and_then(OsStr::to_str).unwrap_or_default();
     let (outcome, problems) = match text {
@@ -271,7 +270,8 @@ fn collect(dir: &Path, directory: Directory<'_>, reads: &[FileRead], mut problem
     }
     Desired {
         dir: dir.to_owned(),
-        // Collected, not inserted one by one: that leaves no node half empty.
+        // Collected rather than inserted one by one, which would leave nodes half
+        // empty.
         definitions: definitions.into_iter().collect(),
         unresolved,
         diagnostics: super::in_order(problems),

@@ -1,5 +1,5 @@
-//! Diagnostics as people read them: path, line, column, the source line with
-//! a caret, and the fix.
+//! Renders diagnostics for people: path, line, column, the source line with a
+//! caret, and the fix.
 
 use std::ops::Range;
 
@@ -7,8 +7,8 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet,
 
 use crate::model::{Diagnostic, Severity};
 
-/// Renders every diagnostic, a blank line between two; ends with a newline
-/// unless there is none. `color`: with terminal escapes.
+/// Renders every diagnostic, separated by blank lines; ends with a newline unless
+/// there is none. `color`: with terminal escapes.
 #[must_use]
 pub fn render(diagnostics: &[Diagnostic], color: bool) -> String {
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
@@ -39,7 +39,7 @@ fn group(diagnostic: &Diagnostic) -> Group<'_> {
     }
 }
 
-/// The lines between the two places, or the one line of the only place.
+/// Returns the lines from one place to the other, or the only line.
 fn snippet<'a>(
     diagnostic: &'a Diagnostic,
     text: &'a str,
@@ -48,7 +48,7 @@ fn snippet<'a>(
     let span = on_one_line(text, span);
     let also = diagnostic.also.as_ref().map(|(span, label)| (on_one_line(text, span), label.as_str()));
     let places = || std::iter::once(&span).chain(also.iter().map(|(span, _)| span));
-    // Only these lines: a file of a megabyte is not looked through per problem.
+    // Only these lines: rendering a problem must not scan a megabyte.
     let (start, end) =
         places().fold((span.start, span.end), |(start, end), place| (start.min(place.start), end.max(place.end)));
     let start = text[..start].rfind('\n').map_or(0, |at| at + 1);
@@ -56,14 +56,14 @@ fn snippet<'a>(
     let within = |span: &Range<usize>| span.start - start..span.end - start;
 
     let line = text[..start].matches('\n').count() + 1;
-    // Titles are made safe for a terminal by the crate, labels are not.
+    // The crate makes titles safe for a terminal, but not labels.
     let label = diagnostic.label.as_deref().map(normalize_untrusted_str);
     let primary = AnnotationKind::Primary.span(within(&span)).label(label);
     let context = also.map(|(span, label)| AnnotationKind::Context.span(within(&span)).label(label));
     Snippet::source(&text[start..end]).line_start(line).path(&*diagnostic.file).annotation(primary).annotations(context)
 }
 
-/// `span` cut to its first line and to whole characters of `text`.
+/// Cuts `span` to its first line and to whole characters of `text`.
 fn on_one_line(text: &str, span: &Range<usize>) -> Range<usize> {
     let boundary_from = |at: usize| (at..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
     let start = boundary_from(span.start);

@@ -1,6 +1,6 @@
-//! Secrets: read at every start from where the definition says, and known to
-//! the spec only by a keyed digest. No value outlives the call that reads it
-//! unless the caller keeps it.
+//! Secrets: read at every start from where the definition says. The spec has only a
+//! keyed digest, and no value outlives the call that reads it unless the caller
+//! keeps it.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -10,14 +10,14 @@ use std::sync::Mutex;
 use crate::model::{SecretRef, SecretSource};
 use crate::sys::regular;
 
-/// The longest secret read: keys and tokens are far shorter.
+/// The longest secret that is read, bytes: keys and tokens are far shorter.
 const LONGEST: u64 = 64 * 1024;
 
 /// Why a secret cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file cannot be read.
-    #[error("the secret file {path} cannot be read: {cause}")]
+    #[error("cannot read the secret file {path}: {cause}")]
     Unreadable {
         /// The file.
         path: String,
@@ -25,21 +25,21 @@ pub enum SecretError {
         cause: std::io::Error,
     },
     /// The variable is not set in herdsman's environment.
-    #[error("the environment variable {0} is not set for herdsman")]
+    #[error("the variable {0} is not set in herdsman's environment")]
     Unset(String),
-    /// There is nothing in it. An empty key would leave the server open.
-    #[error("the secret of {0} is empty")]
+    /// It is empty. An empty key would leave the server open.
+    #[error("the secret from {0} is empty")]
     Empty(SecretSource),
     /// It is longer than 64 KiB.
-    #[error("the secret of {0} is longer than 64 KiB")]
+    #[error("the secret from {0} is longer than 64 KiB")]
     TooLong(SecretSource),
-    /// It is not UTF-8, or holds a NUL, which no environment can carry, or
-    /// another control character, which no HTTP header can.
-    #[error("the secret of {0} is not one line of text")]
+    /// It is not UTF-8, or contains a NUL, which no environment can hold, or
+    /// another control character, which no HTTP header can hold.
+    #[error("the secret from {0} is not one line of text")]
     NotText(SecretSource),
 }
 
-/// Reads a secret's value; one trailing newline is not part of it.
+/// Reads a secret's value, without one trailing newline.
 ///
 /// # Errors
 /// [`SecretError`] says what is wrong and names the file or variable, never
@@ -71,7 +71,7 @@ pub fn read_secret(source: &SecretSource) -> Result<String, SecretError> {
     }
 }
 
-/// References with their digests, each source read once per load.
+/// References with their digests; each source is read once per load.
 pub(super) struct SecretCache {
     key: [u8; 32],
     known: Mutex<HashMap<String, String>>,
@@ -88,7 +88,7 @@ impl SecretCache {
         let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let digest = known.entry(name).or_insert_with(|| match read_secret(source) {
             Ok(value) => blake3::keyed_hash(&self.key, value.as_bytes()).to_hex()[..32].to_owned(),
-            // Reported by the host checks, and only for a model that is to run.
+            // The host checks report it, and only for a model that should run.
             Err(_) => String::new(),
         });
         SecretRef { source: source.clone(), digest: digest.clone() }
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_environment_could_carry_is_refused() {
+    fn refuses_variables_no_environment_can_hold() {
         let (_dir, empty) = file(b"\n");
         assert!(matches!(read_secret(&empty), Err(SecretError::Empty(_))));
         for content in [&b"a\0b"[..], b"\xff", b"k\n\n", b"a\nb"] {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_tells_a_changed_value_and_depends_on_the_key() {
+    fn the_digest_changes_with_value_and_key() {
         let digest = |content: &[u8], key| {
             let (_dir, source) = file(content);
             SecretCache::new([key; 32]).reference(&source).digest

@@ -1,5 +1,4 @@
-//! The files of a directory of definitions as a commit has them, read without
-//! the work tree.
+//! The files of a directory of definitions in a commit, read without the work tree.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -8,7 +7,7 @@ use super::directory::Stamp;
 use super::text::{self, TextProblem};
 use crate::git::Entry;
 
-/// Every file of a directory, in one commit.
+/// The files of a directory, in one commit.
 #[derive(Debug, Default)]
 pub struct Snapshot(BTreeMap<OsString, (Stamp, Entry)>);
 
@@ -24,7 +23,7 @@ impl Snapshot {
         self.0.keys()
     }
 
-    /// What tells this content of a file from another.
+    /// Identifies this content of a file.
     pub(super) fn stamp(&self, name: &OsStr) -> Option<Stamp> {
         self.0.get(name).map(|(stamp, _)| *stamp)
     }
@@ -37,10 +36,10 @@ impl Snapshot {
             Some(Entry::TooLarge(_)) => Err(text::too_large()),
             Some(Entry::Directory) => problem("the file is a directory", text::NOT_A_DIRECTORY),
             Some(Entry::LinkAway) => problem(
-                "the file is a link that leads to no file of the commit",
-                "commit the file itself, or a link to another file of the repository, written without `./`",
+                "the file is a symlink to something that is not in the commit",
+                "commit the file itself, or a symlink to another file in the repository, written without `./`",
             ),
-            None => problem("the commit has no such file", "add it"),
+            None => problem("the file is not in the commit", "commit it"),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! One definition file while it is read: its text, its names, and how a
+//! The source of one definition while it is read: its text, its names, and how a
 //! problem in it becomes a [`Diagnostic`].
 //!
-//! Invariant: what a diagnostic keeps of the text holds no secret
-//! ([`redact`]), because diagnostics end up in logs.
+//! Invariant: the text that a diagnostic keeps contains no secret ([`redact`]),
+//! because diagnostics end up in logs.
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -22,7 +22,7 @@ pub(crate) struct Source<'t> {
     pub text: &'t str,
     /// The byte each line begins at.
     lines: Vec<usize>,
-    /// Takes the secrets out of a text.
+    /// Removes the secrets from a text.
     redact: fn(&str) -> String,
     /// The text without secrets, made when the first problem needs it.
     shared: OnceLock<Arc<str>>,
@@ -36,7 +36,7 @@ impl<'t> Source<'t> {
         Self { path, file, text, lines, redact, shared: OnceLock::new() }
     }
 
-    /// The same, of a file in which any value may be a secret.
+    /// The same, for a file in which any value may be a secret.
     pub fn hiding_values(self) -> Self {
         Self { redact: redact_values, ..self }
     }
@@ -46,7 +46,7 @@ impl<'t> Source<'t> {
         u32::try_from(self.lines.partition_point(|start| *start <= offset)).unwrap_or(u32::MAX)
     }
 
-    /// The place a span begins at.
+    /// The origin of the start of a span.
     pub fn origin(&self, span: &Range<usize>) -> Origin {
         Origin::new(Arc::clone(&self.file), self.line(span.start))
     }
@@ -57,9 +57,9 @@ impl<'t> Source<'t> {
         Diagnostic::error(Arc::clone(&self.file), message).at(shared, span)
     }
 
-    /// An error at `line` (0: the file as a whole), for problems that are seen
-    /// only after the file was read. The caret goes to the value `needle` if
-    /// the key on that line has it, else to the whole line.
+    /// An error at `line` (0: the file as a whole), for problems found after the
+    /// file was read. The caret points at the value `needle` if the key on that
+    /// line has it, or else at the whole line.
     pub fn error_at_line(&self, line: u32, needle: &str, message: impl Into<String>) -> Diagnostic {
         let start = usize::try_from(line).ok().and_then(|line| self.lines.get(line.checked_sub(1)?)).copied();
         let Some((start, rest)) = start.and_then(|start| Some((start, self.text.get(start..)?))) else {
@@ -71,7 +71,7 @@ impl<'t> Source<'t> {
     }
 }
 
-/// Where the value `needle` stands, with its quotes or as the end of a path.
+/// Where the value `needle` is, with its quotes or as the end of a path.
 fn value_span(rest: &str, needle: &str) -> Option<Range<usize>> {
     if needle.is_empty() {
         return None;
@@ -82,8 +82,8 @@ fn value_span(rest: &str, needle: &str) -> Option<Range<usize>> {
     Some(value + at..value + at + form.len())
 }
 
-/// `text` with every value that may be a secret overwritten by as many `*`,
-/// so that positions stay. A reference (`{ file = "…" }`) is no secret.
+/// Overwrites every value of `text` that may be a secret with as many `*`, so that
+/// positions stay. A reference (`{ file = "…" }`) is not a secret.
 fn redact(text: &str) -> String {
     let is_secret = |line: &str, at: usize| names_a_secret(&line[..at]) && !is_reference(&line[at + 1..]);
     overwritten(text, |line| {
@@ -92,8 +92,8 @@ fn redact(text: &str) -> String {
     })
 }
 
-/// [`redact`] for a file in which any value may be a secret, under whatever
-/// key: only what certainly is none is kept.
+/// [`redact`] for a file in which any value may be a secret, under any key: it
+/// keeps only what is certainly not one.
 fn redact_values(text: &str) -> String {
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ' | '\t');
     let is_table = |line: &str| {
@@ -103,7 +103,7 @@ fn redact_values(text: &str) -> String {
     let is_harmless = |key: &str| matches!(key.trim(), "timeout" | "events" | "models");
     overwritten(text, |line| match line.split_once('=') {
         None if is_table(line) => line.len(),
-        // Perhaps a line of a text of several lines.
+        // It may be a line of a multi-line text.
         None => 0,
         Some((key, _)) if !key.chars().all(is_name) => 0,
         Some((key, value)) if is_harmless(key) || is_reference(value) => line.len(),
@@ -111,7 +111,7 @@ fn redact_values(text: &str) -> String {
     })
 }
 
-/// `text` with each line overwritten from where `kept` ends.
+/// Overwrites each line of `text` from where `kept` ends.
 fn overwritten(text: &str, kept: impl Fn(&str) -> usize) -> String {
     let hide = |byte: u8| if byte.is_ascii_whitespace() { char::from(byte) } else { '*' };
     let mut redacted = String::with_capacity(text.len());
@@ -123,8 +123,8 @@ fn overwritten(text: &str, kept: impl Fn(&str) -> usize) -> String {
     redacted
 }
 
-/// Whether a value under a key that ends so must not be shown. Only the end is
-/// looked at: a line may hold a sign of equality in every place.
+/// Whether a value under a key with this ending must be hidden. Only the ending
+/// matters, because a line may contain `=` anywhere.
 fn names_a_secret(before: &str) -> bool {
     let key = before.trim_end().trim_end_matches(['"', '\'']).as_bytes();
     ["api_key", "token", "secret", "password", "authorization", "webhook"].iter().any(|name| {
@@ -134,7 +134,7 @@ fn names_a_secret(before: &str) -> bool {
     })
 }
 
-/// Whether a value only says where a secret is.
+/// Whether a value only says where to find a secret.
 fn is_reference(value: &str) -> bool {
     let Ok(value) = DeValue::parse(value.trim()) else { return false };
     let table = value.get_ref().as_table();
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn where_any_value_may_be_a_secret_none_is_shown() {
+    fn hides_every_value_where_any_may_be_a_secret() {
         let text = "# SECRET\n[notify]\nwebhok = \"https://SECRET\"\n\"X-Auth\" = \"SECRET\"\ncommand = [\"/x\",\n  \"SECRET\"]\n\
                     webhook = \"\"\"\nhttps://x/?SECRET=SECRET\n\"\"\"\ntimeout = \"10x\"\nx-key = { file = \"k\" }\n[\"SECRET\"]\n";
         let redacted = redact_values(text);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_seen_later_points_at_the_value_or_at_its_line() {
+    fn a_late_problem_points_at_the_value_or_its_line() {
         let source = source("a = 1\nmodel = \"x.gguf\"\n");
         let position = |line, needle| source.error_at_line(line, needle, "m").position();
         assert_eq!(position(2, "x.gguf"), Some((2, 9)));

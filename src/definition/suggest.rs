@@ -2,25 +2,25 @@
 
 use super::keys::{Key, ReadyKey, SecretKey, UpdateKey};
 
-/// The candidate that `text` most likely was meant to be: at most a third of
-/// it mistyped, or one of them begins the other.
+/// The candidate that `text` most likely means: at most a third of it is mistyped,
+/// or one is a prefix of the other.
 pub(crate) fn nearest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     closest(&text.to_ascii_lowercase().replace('-', "_"), candidates)
 }
 
-/// [`nearest`] of words that are not spelt as keys are: names of models.
+/// [`nearest`] for words that are not spelled like keys, such as model names.
 pub(crate) fn closest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let distance = |candidate: &str| strsim::damerau_levenshtein(text, candidate);
     let (distance, best) = candidates.into_iter().map(|c| (distance(c), c)).min_by_key(|(distance, _)| *distance)?;
     (distance <= text.chars().count().max(best.len()).div_ceil(3)).then_some(best)
 }
 
-/// The place that knows `key`, in words, if it is not the place `here`.
+/// Says which table has `key`, if it is not the table `here`.
 pub(crate) fn elsewhere(key: &str, here: &str) -> Option<String> {
     let key = &*key.replace('-', "_");
     match Key::find(key) {
         Some(table) if table.is_table() && !here.is_empty() => {
-            return Some(format!("`[{key}]` is a table of its own, not part of `[{here}]`"));
+            return Some(format!("`[{key}]` is a separate table, not part of `[{here}]`"));
         }
         Some(_) if !here.is_empty() => {
             return Some(format!("`{key}` goes at the top of the file, before the first `[table]`"));
@@ -34,7 +34,7 @@ pub(crate) fn elsewhere(key: &str, here: &str) -> Option<String> {
         .map(|(table, _)| format!("put it under `[{table}]`"))
 }
 
-/// `a`, `b` or `c`, as values to choose from.
+/// `a`, `b` or `c`, as a choice of values.
 pub(crate) fn alternatives<'c>(words: impl Iterator<Item = &'c str>) -> String {
     let words: Vec<_> = words.map(|word| format!("`\"{word}\"`")).collect();
     match words.split_last() {
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_is_recognised_and_another_word_is_not() {
+    fn recognises_typos_but_not_other_words() {
         let near = |text| nearest(text, Key::NAMES.iter().copied());
         assert_eq!(near("prot"), Some("port"));
         assert_eq!(near("hf-repo"), Some("hf_repo"));
@@ -59,11 +59,11 @@ mod tests {
     }
 
     #[test]
-    fn a_key_at_the_wrong_place_is_told_its_own() {
+    fn points_a_misplaced_key_to_its_table() {
         assert_eq!(elsewhere("drain", "").as_deref(), Some("put it under `[update]`"));
         assert_eq!(elsewhere("drain", "update"), None);
         assert!(elsewhere("state", "parameters").is_some_and(|help| help.contains("top of the file")));
-        assert!(elsewhere("env", "parameters").is_some_and(|help| help.contains("table of its own")));
+        assert!(elsewhere("env", "parameters").is_some_and(|help| help.contains("separate table")));
         assert_eq!(elsewhere("colour", "ready"), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Errors of the TOML parser as diagnostics.
 //!
-//! A file with syntax errors is told about these alone: what the parser
-//! recovers may stand in the wrong table, and would be blamed for it.
+//! A file with syntax errors gets only these: what the parser recovers may be in
+//! the wrong table, and would be blamed for it.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue, Error};
 use super::source::Source;
 use crate::model::Diagnostic;
 
-/// More errors than this in one file are noise.
+/// The most errors reported for one file; more are noise.
 const MOST: usize = 20;
 
 /// The problems of a file that does not parse; `table` is what was recovered.
@@ -19,7 +19,7 @@ pub(crate) fn problems(source: &Source<'_>, table: &DeTable<'_>, errors: &[Error
         return vec![problem];
     }
     let mut problems: Vec<Diagnostic> = errors.iter().take(MOST).map(|error| problem(source, table, error)).collect();
-    // Each `\` of a path of Windows is one.
+    // Each `\` of a Windows path is one.
     problems.dedup_by(|next, first| {
         let line = |problem: &Diagnostic| problem.position().map(|(line, _)| line);
         next.message == first.message && line(next) == line(first)
@@ -27,19 +27,16 @@ pub(crate) fn problems(source: &Source<'_>, table: &DeTable<'_>, errors: &[Error
     problems
 }
 
-/// What Git leaves where two versions of a file do not fit together: one problem,
-/// though it breaks many lines.
+/// What Git leaves where two versions of a file conflict: one problem, though it
+/// breaks many lines.
 fn conflict(source: &Source<'_>) -> Option<Diagnostic> {
     let begin = if source.text.starts_with(MARK) { 0 } else { source.text.find(&format!("\n{MARK}"))? + 1 };
     let line = source.text[begin..].lines().next().unwrap_or_default();
-    let problem = source.error(begin..begin + line.len(), "not valid TOML: a merge conflict that is not resolved");
-    Some(
-        problem
-            .help("keep one of both versions, and remove the lines that begin with `<<<<<<<`, `=======` and `>>>>>>>`"),
-    )
+    let problem = source.error(begin..begin + line.len(), "not valid TOML: unresolved merge conflict");
+    Some(problem.help("keep one version, and remove the lines that start with `<<<<<<<`, `=======` and `>>>>>>>`"))
 }
 
-/// What the line begins with where a conflict does.
+/// What a line of a conflict starts with.
 const MARK: &str = "<<<<<<< ";
 
 fn problem(source: &Source<'_>, table: &DeTable<'_>, error: &Error) -> Diagnostic {
@@ -47,29 +44,29 @@ fn problem(source: &Source<'_>, table: &DeTable<'_>, error: &Error) -> Diagnosti
     let span = error.span().unwrap_or(end..end);
     if error.message().starts_with("duplicate key") {
         let key = source.text.get(span.clone()).unwrap_or_default();
-        let mut problem = source.error(span.clone(), format!("the key `{key}` is stated twice"));
+        let mut problem = source.error(span.clone(), format!("the key `{key}` is set twice"));
         problem.also =
-            first(table, key.trim_matches(['"', '\'']), span.start).map(|at| (at, "first stated here".to_owned()));
-        return problem.help("keep the one that is meant and remove the other");
+            first(table, key.trim_matches(['"', '\'']), span.start).map(|at| (at, "first set here".to_owned()));
+        return problem.help("keep the one you want and remove the other");
     }
     if error.message().starts_with("string values must be quoted") {
         return match source.text.get(span.clone()).is_none_or(|value| value.trim().is_empty()) {
             true => source.error(span, "not valid TOML: the value is missing").help("write a value after the `=`"),
-            false => source.error(span, "not valid TOML: a text needs quotes").help("put it in quotes: `\"…\"`"),
+            false => source.error(span, "not valid TOML: text needs quotes").help("put it in quotes: `\"…\"`"),
         };
     }
     if is_windows_path(source, span.start) {
-        let message = "not valid TOML: `\\` in double quotes begins an escape, and this looks like a path of Windows";
-        return source.error(span, message).help("write the path that the file has on this machine, with `/`");
+        let message = "not valid TOML: `\\` in double quotes starts an escape, and this looks like a Windows path";
+        return source.error(span, message).help("write the file's path on this machine, with `/`");
     }
-    // The first part says what is wrong, the rest what could stand there.
+    // The first part says what is wrong, the rest what was expected.
     let (wrong, expected) = error.message().split_once(", expected ").unwrap_or((error.message(), ""));
     let mut problem = source.error(span, format!("not valid TOML: {wrong}"));
     problem.label = (!expected.is_empty()).then(|| format!("expected {expected}"));
     problem.help("each line is `key = value` or `[table]`; see https://toml.io")
 }
 
-/// Whether the text in double quotes around `at` begins as `C:\` or `\\` does.
+/// Whether the text in double quotes around `at` starts like `C:\` or `\\`.
 fn is_windows_path(source: &Source<'_>, at: usize) -> bool {
     let line = source.text.get(..at).unwrap_or_default().rsplit('\n').next().unwrap_or_default();
     let Some((_, text)) = line.split_once('"') else { return false };

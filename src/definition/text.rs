@@ -6,20 +6,21 @@ use std::path::Path;
 
 use crate::sys::regular;
 
-/// The largest definition read, bytes. A real one has a few hundred, with a
-/// chat template in it some ten thousand; to parse one takes 350 times its size.
+/// The largest definition that is read, bytes. A real one has a few hundred, or
+/// some ten thousand with a chat template; parsing takes 350 times its size in
+/// memory.
 pub(super) const LARGEST: u64 = 256 * 1024;
 
-/// Why a definition has no text: one sentence, and the fix.
+/// Why a definition has no text: what is wrong, and the fix.
 #[derive(Debug)]
 pub(super) struct TextProblem {
     pub message: String,
     pub help: &'static str,
 }
 
-/// Reads the file into `buffer`, which is reused from file to file. The
-/// metadata are those of the file that was read, even if its name has since
-/// been given to another; they come with the problem, too, if it was opened.
+/// Reads the file into `buffer`, which is reused from file to file. The metadata
+/// belong to the file that was read, even if its name now leads to another; a
+/// problem has them too, if the file was opened.
 pub(super) fn read_into<'b>(path: &Path, buffer: &'b mut Vec<u8>) -> (Option<Metadata>, Result<&'b str, TextProblem>) {
     buffer.clear();
     let (file, metadata) = match regular::open(path) {
@@ -39,7 +40,7 @@ pub(super) fn checked(content: &[u8]) -> Result<&str, TextProblem> {
         return Err(too_large());
     }
     std::str::from_utf8(content).map_err(|error| TextProblem {
-        message: format!("the file is not UTF-8: byte {} begins no character", error.valid_up_to() + 1),
+        message: format!("the file is not valid UTF-8: byte {} starts no character", error.valid_up_to() + 1),
         help: "save it as UTF-8",
     })
 }
@@ -48,20 +49,20 @@ pub(super) fn checked(content: &[u8]) -> Result<&str, TextProblem> {
 pub(super) fn too_large() -> TextProblem {
     TextProblem {
         message: "the file is larger than 256 KiB".to_owned(),
-        help: "a definition has a few hundred bytes: is this another kind of file?",
+        help: "a definition is a few hundred bytes long; is this the right file?",
     }
 }
 
-/// What to do about a directory in the place of a definition.
+/// The help for a directory in place of a definition.
 pub(super) const NOT_A_DIRECTORY: &str =
-    "definitions are files: rename the directory so that it does not end in `.toml`";
+    "definitions are files; give the directory a name that does not end in `.toml`";
 
 fn unreadable(error: &io::Error) -> TextProblem {
     let help = match error.kind() {
-        io::ErrorKind::NotFound => "it is a link to a file that is not there: mend the link or remove it",
-        io::ErrorKind::PermissionDenied => "let herdsman's user read it",
+        io::ErrorKind::NotFound => "it is a broken symlink; fix it or remove it",
+        io::ErrorKind::PermissionDenied => "make it readable for herdsman's user",
         io::ErrorKind::IsADirectory => NOT_A_DIRECTORY,
         _ => "make it a readable file, or remove it",
     };
-    TextProblem { message: format!("the file cannot be read: {error}"), help }
+    TextProblem { message: format!("cannot read the file: {error}"), help }
 }

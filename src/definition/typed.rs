@@ -1,14 +1,14 @@
-//! Paths as people type them for a shell or for Windows: `~/a.gguf`,
-//! `$HOME/a.gguf`, `C:\models\a.gguf`. Here they would be odd names beside the
-//! definition, so whoever shows one shows it as it was typed, and says what to
-//! write instead.
+//! Paths typed for a shell or for Windows: `~/a.gguf`, `$HOME/a.gguf`,
+//! `C:\models\a.gguf`. Read literally, they would be odd names beside the
+//! definition, so messages show them as they were typed, and say what to write
+//! instead.
 
 use std::ops::Range;
 
-/// What makes a path one that nobody means as it stands.
+/// What makes a path one that nobody means literally.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Odd<'t> {
-    /// It begins with `~/`.
+    /// It starts with `~/`.
     Tilde {
         /// What follows.
         rest: &'t str,
@@ -20,12 +20,12 @@ pub(crate) enum Odd<'t> {
         /// The variable.
         name: &'t str,
     },
-    /// It is a path of Windows.
+    /// It is a Windows path.
     Windows,
 }
 
 impl<'t> Odd<'t> {
-    /// What is odd about the path `typed`.
+    /// Recognises what is odd about the path `typed`.
     pub fn of(typed: &'t str) -> Option<Self> {
         if let Some(rest) = typed.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/')) {
             return Some(Self::Tilde { rest });
@@ -42,21 +42,21 @@ impl<'t> Odd<'t> {
         match self {
             Self::Tilde { .. } => "only a shell expands `~`".to_owned(),
             Self::Variable { name, .. } => format!("only a shell expands `${name}`"),
-            Self::Windows => "that is a path of Windows, not of this machine".to_owned(),
+            Self::Windows => "this is a Windows path".to_owned(),
         }
     }
 
     /// What to write instead. `home` is the reader's, if it is known.
     pub fn help(self, typed: &str, home: Option<&str>) -> String {
         match (self.expanded(typed, home), self) {
-            (Some(path), Self::Windows) => format!("write the path it has here (in WSL it may be `{path}`)"),
+            (Some(path), Self::Windows) => format!("write its path on this machine (in WSL it may be `{path}`)"),
             (Some(path), _) => format!("write the absolute path: `{path}`"),
-            (None, Self::Windows) => "write the path it has on this machine".to_owned(),
+            (None, Self::Windows) => "write its path on this machine".to_owned(),
             (None, _) => "write the absolute path".to_owned(),
         }
     }
 
-    /// The path it probably means, if there is one.
+    /// The path that was probably meant, if there is one.
     pub fn expanded(self, typed: &str, home: Option<&str>) -> Option<String> {
         let home = home.filter(|home| home.starts_with('/')).map(|home| home.trim_end_matches('/'));
         match self {
@@ -73,7 +73,7 @@ pub(crate) fn home() -> Option<String> {
     std::env::var("HOME").ok().filter(|home| home.starts_with('/'))
 }
 
-/// Whether it has a drive, a server, or `\` alone between its parts.
+/// Whether it has a drive, a server, or only `\` between its parts.
 fn is_windows(typed: &str) -> bool {
     drive(typed).is_some() || (typed.contains('\\') && !typed.contains('/'))
 }
@@ -86,7 +86,7 @@ fn drive(typed: &str) -> Option<(char, &str)> {
     rest.starts_with(['\\', '/']).then_some((drive.to_ascii_lowercase(), rest))
 }
 
-/// Where WSL has a path of Windows.
+/// The path of a Windows path in WSL.
 fn in_wsl(typed: &str) -> Option<String> {
     let path = typed.replace('\\', "/");
     if let Some((drive, rest)) = drive(&path) {
@@ -95,12 +95,12 @@ fn in_wsl(typed: &str) -> Option<String> {
     let share = path.strip_prefix("//wsl$/").or_else(|| path.strip_prefix("//wsl.localhost/"));
     match share {
         Some(share) => share.split_once('/').map(|(_distribution, rest)| format!("/{rest}")),
-        // A path of some server, or one that only has other dashes.
+        // A path on a server, or one with other separators.
         None => (!path.starts_with("//")).then_some(path),
     }
 }
 
-/// The first `$NAME` or `${NAME}` that begins a part of the path, and its name.
+/// The first `$NAME` or `${NAME}` at the start of a part of the path, and its name.
 fn variable(typed: &str) -> Option<(Range<usize>, &str)> {
     typed.match_indices('$').filter(|(at, _)| *at == 0 || typed[..*at].ends_with('/')).find_map(|(at, _)| {
         let rest = &typed[at + 1..];
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_shell_or_windows_means_is_told() {
+    fn explains_paths_written_for_a_shell_or_windows() {
         for (typed, help) in [
             ("~/a.gguf", "`/home/me/a.gguf`"),
             ("$HOME/a.gguf", "`/home/me/a.gguf`"),
@@ -140,7 +140,7 @@ mod tests {
             ("D:/models/a.gguf", "`/mnt/d/models/a.gguf`"),
             (r"\\wsl$\Ubuntu\home\me\a.gguf", "`/home/me/a.gguf`"),
             (r"\\wsl.localhost\Debian\srv\a.gguf", "`/srv/a.gguf`"),
-            (r"\\nas\models\a.gguf", "the path it has on this machine"),
+            (r"\\nas\models\a.gguf", "its path on this machine"),
             (r"..\models\a.gguf", "`../models/a.gguf`"),
         ] {
             let odd = Odd::of(typed).unwrap_or_else(|| panic!("{typed}"));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_a_name_of_this_machine_is_let_alone() {
+    fn accepts_possible_names_of_this_machine() {
         for typed in
             ["a.gguf", "../w/a.gguf", "/srv/~/a.gguf", "~a.gguf", "a$b.gguf", "$", "c:a.gguf", "./~/a", "/a\\ b"]
         {

@@ -1,5 +1,5 @@
-//! Options that only a llama-server that cannot be asked understands: kept as
-//! they are written, with a warning.
+//! Options that only an unreachable llama-server understands: kept as they are
+//! written, with a warning.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,15 +7,14 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 use toml::de::DeValue;
 
-use super::options::Chosen;
-use super::value::{Reader, Value, kind};
+use super::value::{Chosen, Reader, Value, kind};
 use crate::llama::catalogue::OptionSpec;
 use crate::model::{Diagnostic, OptionSetting, OptionValue, Severity};
 
-const HELP: &str = "`herdsman validate --host` asks the llama-server that `binary` names";
+const HELP: &str = "`herdsman validate --host` checks it against the llama-server that `binary` names";
 
-/// An option that the llama-server which stands in does not have; `None`: no
-/// option can have this value.
+/// Reads an option that the stand-in llama-server does not have; `None`: no option
+/// can have this value.
 pub(super) fn option(
     reader: &mut Reader<'_, '_>,
     name: &str,
@@ -23,22 +22,21 @@ pub(super) fn option(
     value: &Value<'_>,
 ) -> Option<(String, Chosen)> {
     let Some((setting, json)) = setting(&format!("--{}", name.replace('_', "-")), value.get_ref()) else {
-        let message = format!("`{name}`: {} is no option's value", kind(value.get_ref()));
-        reader.problem(value.span(), message, "", "give a text, a number, `true` or `false`, or an array of texts");
+        let message = format!("`{name}`: {} cannot be an option's value", kind(value.get_ref()));
+        reader.problem(value.span(), message, "", "use a string, a number, `true`, `false` or an array of strings");
         return None;
     };
     note(reader, span, format!("`{name}` is not checked: whether it is an option depends on `binary`"));
     Some((name.replace('-', "_"), chosen(reader, value, setting, json)))
 }
 
-/// Whether `value` is a word that the llama-server which stands in does not
-/// take here.
+/// Whether `value` is a word that the stand-in llama-server does not accept here.
 pub(super) fn is_other_choice(option: &OptionSpec, value: &Value<'_>, negated: bool) -> bool {
     let is_word = value.get_ref().as_str().is_some_and(|text| !text.is_empty());
     !option.choices.is_empty() && is_word && option.setting(value.get_ref(), negated, &str::to_owned).is_err()
 }
 
-/// An option with such a word.
+/// Reads an option with such a word.
 pub(super) fn choice(reader: &mut Reader<'_, '_>, option: &OptionSpec, value: &Value<'_>) -> Chosen {
     let text = value.get_ref().as_str().unwrap_or_default();
     let message = format!("`{} = {text:?}` is not checked: which values it takes depends on `binary`", option.key);
@@ -57,8 +55,8 @@ fn note(reader: &mut Reader<'_, '_>, span: Range<usize>, message: String) {
     reader.unchecked.push(Diagnostic { severity: Severity::Warning, ..problem });
 }
 
-/// The setting that a value would be of an option of any kind; only to be
-/// shown and compared, for nothing is started with it.
+/// The setting that a value would be for an option of any kind. It is only shown
+/// and compared; nothing is started with it.
 fn setting(argument: &str, value: &DeValue<'_>) -> Option<(OptionSetting, Json)> {
     let argument: Arc<str> = argument.into();
     if let DeValue::Boolean(on) = value {

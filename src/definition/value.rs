@@ -1,7 +1,8 @@
-//! TOML values as what a key wants them to be, with errors that say what was
+//! Reads TOML values as the types that keys need, with errors that say what was
 //! expected and what was found.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -10,17 +11,29 @@ use super::names::Names;
 use super::source::Source;
 use super::suggest;
 use super::typed::{self, Odd};
-use crate::model::{Diagnostic, Origin};
+use crate::model::{Diagnostic, OptionSetting, Origin};
 
-/// More problems than this in one file are noise, and each takes time to find.
+/// The most problems reported for one file: more are noise, and each takes time to
+/// find.
 const MOST_PROBLEMS: usize = 50;
 
-/// A value and where it stands.
+/// A value, and where it was set.
 #[derive(Clone, Debug)]
-pub(crate) struct Stated<T> {
+pub(crate) struct Located<T> {
     pub value: T,
     pub origin: Origin,
     pub span: Range<usize>,
+}
+
+/// One option that a file sets.
+#[derive(Clone, Debug)]
+pub(crate) struct Chosen {
+    pub setting: OptionSetting,
+    /// The value as the row's `parameters` column holds it.
+    pub json: serde_json::Value,
+    /// The input files it names, absolute.
+    pub files: Vec<Arc<str>>,
+    pub origin: Origin,
 }
 
 /// A value of the file as the parser gives it.
@@ -31,7 +44,7 @@ pub(crate) struct Reader<'s, 't> {
     pub source: &'s Source<'t>,
     pub names: &'s mut Names,
     pub problems: Vec<Diagnostic>,
-    /// What only its llama-server, whose options are not known, can tell.
+    /// What only its llama-server can check, whose options are unknown.
     pub unchecked: Vec<Diagnostic>,
 }
 
@@ -40,8 +53,7 @@ impl<'s, 't> Reader<'s, 't> {
         Self { source, names, problems: Vec::new(), unchecked: Vec::new() }
     }
 
-    /// Whether the rest of the file is not worth reading: put right what has
-    /// been found, and read it again.
+    /// Whether to stop reading the file: fix these problems first.
     pub fn is_full(&self) -> bool {
         self.problems.len() >= MOST_PROBLEMS
     }
@@ -53,54 +65,54 @@ impl<'s, 't> Reader<'s, 't> {
         self.problems.push(problem);
     }
 
-    /// Whether the file cannot be used as it is.
+    /// Whether the file has errors, and so cannot be used.
     pub fn has_errors(&self) -> bool {
         self.problems.iter().any(Diagnostic::is_error)
     }
 
-    /// Warns of paths in `value` that are written for a shell or for Windows.
+    /// Warns of paths in `value` that were typed for a shell or for Windows.
     pub fn odd_paths(&mut self, value: &Value<'_>) {
         if let DeValue::Array(array) = value.get_ref() {
             return array.iter().for_each(|value| self.odd_paths(value));
         }
         let Some(text) = value.get_ref().as_str() else { return };
-        // Of `"C:\temp"` TOML makes a tab.
+        // TOML turns the `\t` of `"C:\temp"` into a tab.
         let escaped = text.contains(char::is_control).then(|| text.escape_default().to_string());
         let typed = escaped.as_deref().unwrap_or(text);
         if let Some(odd) = Odd::of(typed) {
-            let message = format!("the path is taken as it stands: {}", odd.problem());
+            let message = format!("the path is used literally: {}", odd.problem());
             let help = odd.help(typed, typed::home().as_deref());
             self.problems.push(self.source.error(value.span(), message).help(help).warning());
         }
     }
 
-    /// Notes that `key` holds another kind of value than it should.
+    /// Reports that `key` has a value of the wrong type.
     pub fn wrong_kind(&mut self, key: &str, value: &Value<'_>, expected: &str, help: impl Into<String>) {
         let found = kind(value.get_ref());
         let message = format!("`{key}`: expected {expected}, found {found}");
         self.problem(value.span(), message, &format!("expected {expected}"), help);
     }
 
-    /// A value that was found good.
-    pub fn stated<T>(&self, value: T, span: Range<usize>) -> Stated<T> {
-        Stated { value, origin: self.source.origin(&span), span }
+    /// A valid value.
+    pub fn located<T>(&self, value: T, span: Range<usize>) -> Located<T> {
+        Located { value, origin: self.source.origin(&span), span }
     }
 
     pub fn string<'v>(&mut self, key: &str, value: &'v Value<'_>) -> Option<&'v str> {
         self.text(key, value, true)
     }
 
-    /// A text in the array that `key` holds.
+    /// A string in the array of `key`.
     pub fn element<'v>(&mut self, key: &str, value: &'v Value<'_>) -> Option<&'v str> {
         self.text(key, value, false)
     }
 
-    /// `is_whole`: the key holds it, and no array of the key.
+    /// `is_whole`: the value of the key itself, not an element of its array.
     fn text<'v>(&mut self, key: &str, value: &'v Value<'_>, is_whole: bool) -> Option<&'v str> {
         let text = value.get_ref().as_str();
         if text.is_none() {
             let help = match value.get_ref() {
-                DeValue::Array(_) | DeValue::Table(_) => "give one text in quotes".to_owned(),
+                DeValue::Array(_) | DeValue::Table(_) => "write one string in quotes".to_owned(),
                 _ => {
                     let found = self.source.text.get(value.span()).unwrap_or("…");
                     let key = if is_whole { format!("{key} = ") } else { String::new() };
@@ -109,32 +121,32 @@ impl<'s, 't> Reader<'s, 't> {
             };
             self.wrong_kind(key, value, "a string", help);
         }
-        // A NUL ends a C string: neither argv, environ nor a path can hold it.
+        // A NUL ends a C string: argv, the environment and paths cannot hold it.
         if text.is_some_and(|text| text.contains('\0')) {
-            self.problem(value.span(), format!("`{key}` holds a NUL character"), "", "remove `\\u0000`");
+            self.problem(value.span(), format!("`{key}` contains a NUL character"), "", "remove `\\u0000`");
             return None;
         }
         text
     }
 
-    pub fn boolean(&mut self, key: &str, value: &Value<'_>) -> Option<Stated<bool>> {
+    pub fn boolean(&mut self, key: &str, value: &Value<'_>) -> Option<Located<bool>> {
         let Some(on) = value.get_ref().as_bool() else {
             self.wrong_kind(key, value, "a boolean", format!("write `{key} = true` or `{key} = false`"));
             return None;
         };
-        Some(self.stated(on, value.span()))
+        Some(self.located(on, value.span()))
     }
 
     /// One of a closed set of words.
-    pub fn word<T: Copy>(&mut self, key: &str, value: &Value<'_>, words: &[(&str, T)]) -> Option<Stated<T>> {
+    pub fn word<T: Copy>(&mut self, key: &str, value: &Value<'_>, words: &[(&str, T)]) -> Option<Located<T>> {
         let text = self.string(key, value)?;
         if let Some((_, word)) = words.iter().find(|(word, _)| *word == text) {
-            return Some(self.stated(*word, value.span()));
+            return Some(self.located(*word, value.span()));
         }
         let names = || words.iter().map(|(word, _)| *word);
         let help = match suggest::nearest(text, names()) {
             Some(near) => format!("did you mean `\"{near}\"`?"),
-            None => format!("give {}", suggest::alternatives(names())),
+            None => format!("use {}", suggest::alternatives(names())),
         };
         self.problem(value.span(), format!("`{key}` cannot be {text:?}"), "", help);
         None
@@ -143,13 +155,13 @@ impl<'s, 't> Reader<'s, 't> {
     pub fn table<'v, 'f>(&mut self, key: &str, value: &'v Value<'f>) -> Option<&'v DeTable<'f>> {
         let table = value.get_ref().as_table();
         if table.is_none() {
-            self.wrong_kind(key, value, "a table", format!("begin the table with a line `[{key}]`"));
+            self.wrong_kind(key, value, "a table", format!("start the table with a line `[{key}]`"));
         }
         table
     }
 }
 
-/// What a value is, with its article.
+/// The type of a value, with its article.
 pub(crate) fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",

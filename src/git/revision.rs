@@ -1,10 +1,10 @@
-//! Which files tell that a revision names another commit now.
+//! Which files show that a revision now names another commit.
 //!
-//! Git keeps a branch in a file of its own (`refs/heads/main`), together with
-//! others (`packed-refs`), or in tables (`reftable/`), and replaces whichever it
-//! is by a rename. Which file a name stands for is told by the order of
-//! gitrevisions(7); those that are not there may come. What only Git can tell,
-//! as that `@{upstream}` changed, is seen at the next resync.
+//! Git keeps a branch in its own file (`refs/heads/main`), together with others
+//! (`packed-refs`), or in tables (`reftable/`), and replaces each by a rename.
+//! gitrevisions(7) defines which file a name stands for; missing ones may appear
+//! later. What only Git knows, such as a changed `@{upstream}`, is noticed at the
+//! next resync.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,19 +12,20 @@ use std::path::{Path, PathBuf};
 use super::WorkTree;
 use crate::sys::regular;
 
-/// The longest file of a reference that is read, bytes: it holds one name.
+/// The longest reference file that is read, bytes: it contains one name.
 const LONGEST: u64 = 8 << 10;
 
-/// References that lead to another, at most: Git's own limit.
+/// The most references followed one after another: Git's own limit.
 const MOST_LINKS: usize = 5;
 
-/// The files that decide which commit `revision` names in the repository that
-/// holds `dir`; where there is none, where one would be.
+/// The files that decide which commit `revision` names in the repository around
+/// `dir`; without one, where it would be.
 #[must_use]
 pub fn revision_files(dir: &Path, revision: &str) -> BTreeSet<PathBuf> {
     match WorkTree::holding(dir) {
         Ok(Some(tree)) => tree.revision_files(revision),
-        // No repository, or one that is not read: it may be made, or mended.
+        // There is no repository, or none that can be read: it may be created, or
+        // fixed.
         _ => [dir.to_owned(), dir.join(".git")].into(),
     }
 }
@@ -38,7 +39,7 @@ impl WorkTree {
         for name in names(revision) {
             let mut name = name;
             for _ in 0..=MOST_LINKS {
-                // Only what lies at the top belongs to one work tree alone.
+                // Only top-level names belong to one work tree alone.
                 let file = if name.contains('/') { common.join(&name) } else { own.join(&name) };
                 let next = regular::read(&file, LONGEST).ok().and_then(|content| link(&content));
                 files.insert(file);
@@ -64,7 +65,7 @@ fn names(revision: &str) -> Vec<String> {
     names
 }
 
-/// The reference that one leads to.
+/// The reference that another one points to.
 fn link(content: &[u8]) -> Option<String> {
     let target = std::str::from_utf8(content).ok()?.strip_prefix("ref:")?.trim();
     target.starts_with("refs/").then(|| target.to_owned()).filter(|target| !target.contains(".."))
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_looked_for_where_git_does() {
+    fn looks_up_a_name_in_gits_order() {
         let all = |name: &str| {
             let places = ["", "refs/", "refs/tags/", "refs/heads/", "refs/remotes/"];
             let mut all: Vec<String> = places.map(|place| format!("{place}{name}")).into();

@@ -1,4 +1,4 @@
-//! One command of Git.
+//! Runs one Git command.
 
 use std::io;
 use std::path::Path;
@@ -9,11 +9,11 @@ use super::GitError;
 use crate::model::text::printable;
 use crate::sys::program::{self, End, Limits, Output, ProgramError};
 
-/// A command takes milliseconds; a status of a large work tree on a cold disk
-/// takes seconds.
+/// How long a command may take: usually milliseconds, but the status of a large
+/// work tree on a cold disk takes seconds.
 const TIME: Duration = Duration::from_secs(30);
 
-/// Names and states of the files of one directory.
+/// Enough for the names and states of one directory's files, bytes.
 pub(super) const OUTPUT: usize = 16 << 20;
 
 /// Runs `git SUBCOMMAND` in `dir`.
@@ -25,7 +25,7 @@ pub(super) fn git<'a>(
     git_reads(dir, subcommand, args, &[], OUTPUT)
 }
 
-/// [`git`], with `input` to read, of which `most` bytes of output are wanted.
+/// [`git`] with `input` on stdin, keeping at most `most` bytes of output.
 pub(super) fn git_reads<'a>(
     dir: &Path,
     subcommand: &'static str,
@@ -50,7 +50,7 @@ pub(super) fn git_reads<'a>(
     }
 }
 
-/// What a command that has to succeed wrote.
+/// The output of a command that has to succeed.
 pub(super) fn stdout(dir: &Path, subcommand: &'static str, output: Output) -> Result<Vec<u8>, GitError> {
     match output.end {
         End::Code(0) => Ok(output.stdout),
@@ -58,7 +58,7 @@ pub(super) fn stdout(dir: &Path, subcommand: &'static str, output: Output) -> Re
     }
 }
 
-/// The error for what cannot be understood.
+/// The error for output that herdsman does not understand.
 pub(super) fn unexpected(command: &'static str, said: &[u8]) -> GitError {
     let said = printable(&String::from_utf8_lossy(&said[..said.len().min(200)]));
     GitError::Unexpected { command, said }

@@ -1,8 +1,8 @@
 //! The files of one directory in a commit.
 //!
-//! Nothing is checked out and nothing written. Git follows links as long as they
-//! stay in the commit, which must not name files of the host; one that is written
-//! with `./` it does not follow.
+//! Nothing is checked out or written. Git follows links as long as they stay in the
+//! commit, so that they cannot name files of the host; it does not follow a link
+//! written with `./`.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -18,25 +18,25 @@ use crate::sys::program::End;
 /// The largest file that is read, bytes; a definition may have 256 KiB.
 const LARGEST: u64 = 1 << 20;
 
-/// All files together, bytes: a commit names one content under any number of
-/// names, so only this bounds the memory they take.
+/// The most bytes of all files together: a commit can give one content any number
+/// of names, so only this limits the memory they take.
 const LARGEST_OF_ALL: u64 = 64 << 20;
 
 /// What a commit has under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// A file, or a link to one of the same commit: what is in it.
+    /// A file, or a link to one in the same commit: its content.
     File(Arc<[u8]>),
-    /// A file too large to be read, of so many bytes.
+    /// A file that is too large to be read: its size, bytes.
     TooLarge(u64),
-    /// A link that leads out of the commit, to nothing, or in a circle.
+    /// A link out of the commit, to nothing, or in a loop.
     LinkAway,
     /// A directory or a submodule, or a link to one.
     Directory,
 }
 
-/// What lies in `dir` of the work tree at `top` under names that are `wanted`,
-/// in `commit`.
+/// Reads what `dir` of the work tree at `top` has in `commit`, under the names that
+/// are `wanted`.
 pub(super) fn read(
     top: &Path,
     dir: &Path,
@@ -53,28 +53,28 @@ pub(super) fn read(
     let names = said.split(|byte| *byte == 0).map(OsStr::from_bytes).filter(|name| !name.is_empty() && wanted(name));
     let names: Vec<&OsStr> = names.collect();
     let found = find(top, &tree, &names)?;
-    let small = |found: &Found| matches!(found, Found::Blob { size, .. } if *size <= LARGEST);
-    let objects: BTreeMap<&str, u64> = found.iter().filter(|found| small(found)).filter_map(Found::blob).collect();
+    let small = |found: &TreeEntry| matches!(found, TreeEntry::Blob { size, .. } if *size <= LARGEST);
+    let objects: BTreeMap<&str, u64> = found.iter().filter(|found| small(found)).filter_map(TreeEntry::blob).collect();
     let contents = contents(top, &objects)?;
-    let entry = |found: &Found| match found {
-        Found::Blob { object, size } => {
+    let entry = |found: &TreeEntry| match found {
+        TreeEntry::Blob { object, size } => {
             contents.get(object.as_str()).map_or(Entry::TooLarge(*size), |content| Entry::File(Arc::clone(content)))
         }
-        Found::Directory => Entry::Directory,
-        Found::Nothing => Entry::LinkAway,
+        TreeEntry::Directory => Entry::Directory,
+        TreeEntry::Nothing => Entry::LinkAway,
     };
     Ok(names.iter().map(|name| (*name).to_owned()).zip(found.iter().map(entry)).collect())
 }
 
-/// What is under a name, links followed.
+/// What is under a name, with links followed.
 #[derive(Debug, PartialEq, Eq)]
-enum Found {
+enum TreeEntry {
     Blob { object: String, size: u64 },
     Directory,
     Nothing,
 }
 
-impl Found {
+impl TreeEntry {
     fn blob(&self) -> Option<(&str, u64)> {
         match self {
             Self::Blob { object, size } => Some((object, *size)),
@@ -83,10 +83,10 @@ impl Found {
     }
 }
 
-/// What is under each of `names` in `tree`, in their order.
-fn find(top: &Path, tree: &str, names: &[&OsStr]) -> Result<Vec<Found>, GitError> {
+/// Looks up each of `names` in `tree`, in order.
+fn find(top: &Path, tree: &str, names: &[&OsStr]) -> Result<Vec<TreeEntry>, GitError> {
     const COMMAND: &str = "cat-file";
-    // Git reads a name a line, so one with a line end in it cannot be asked for.
+    // Git reads one name per line, so it cannot be asked for a name with a newline.
     let can_be_asked = |name: &OsStr| !name.as_bytes().contains(&b'\n');
     let prefix = if tree.ends_with(':') { tree.to_owned() } else { format!("{tree}/") };
     let asked = names.iter().filter(|name| can_be_asked(name));
@@ -99,23 +99,23 @@ fn find(top: &Path, tree: &str, names: &[&OsStr]) -> Result<Vec<Found>, GitError
         rest = after;
         Ok(found)
     };
-    names.iter().map(|name| if can_be_asked(name) { next() } else { Ok(Found::Nothing) }).collect()
+    names.iter().map(|name| if can_be_asked(name) { next() } else { Ok(TreeEntry::Nothing) }).collect()
 }
 
-/// `OBJECT TYPE SIZE`; or for a link that leads nowhere `WORD SIZE` and a line
-/// of so many bytes: git-cat-file(1). And what follows.
-fn parse_found(said: &[u8]) -> Option<(Found, &[u8])> {
+/// Parses `OBJECT TYPE SIZE`, or for a dangling link `WORD SIZE` and a line of that
+/// many bytes (git-cat-file(1)); also returns the rest.
+fn parse_found(said: &[u8]) -> Option<(TreeEntry, &[u8])> {
     let (line, rest) = split_line(said)?;
     let words: Vec<&str> = std::str::from_utf8(line).ok()?.split(' ').collect();
     match words[..] {
-        [object, "blob", size] => Some((Found::Blob { object: object.to_owned(), size: size.parse().ok()? }, rest)),
-        [_, "tree" | "commit", _] => Some((Found::Directory, rest)),
+        [object, "blob", size] => Some((TreeEntry::Blob { object: object.to_owned(), size: size.parse().ok()? }, rest)),
+        [_, "tree" | "commit", _] => Some((TreeEntry::Directory, rest)),
         ["symlink" | "dangling" | "loop" | "notdir", size] => {
             let (_, rest) = rest.split_at_checked(size.parse().ok()?)?;
-            Some((Found::Nothing, rest.strip_prefix(b"\n")?))
+            Some((TreeEntry::Nothing, rest.strip_prefix(b"\n")?))
         }
         // A submodule is a commit of another repository.
-        [.., "missing" | "submodule"] => Some((Found::Directory, rest)),
+        [.., "missing" | "submodule"] => Some((TreeEntry::Directory, rest)),
         _ => None,
     }
 }
@@ -125,10 +125,10 @@ fn split_line(said: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&said[..end], &said[end + 1..]))
 }
 
-/// The contents of `objects`, each with its size.
+/// Reads the contents of `objects`, each with its size.
 fn contents<'o>(top: &Path, objects: &BTreeMap<&'o str, u64>) -> Result<BTreeMap<&'o str, Arc<[u8]>>, GitError> {
     const COMMAND: &str = "cat-file";
-    // Beside each content: a line that names it, and a line end.
+    // Besides each content: a line that names it, and a newline.
     let most: u64 = objects.values().map(|size| size + 128).sum();
     let most = usize::try_from(most.min(LARGEST_OF_ALL)).unwrap_or(usize::MAX);
     let input: String = objects.keys().map(|object| format!("{object}\n")).collect();
@@ -142,7 +142,7 @@ fn contents<'o>(top: &Path, objects: &BTreeMap<&'o str, u64>) -> Result<BTreeMap
     read.collect()
 }
 
-/// `OBJECT blob SIZE<newline>CONTENT<newline>`, and what follows.
+/// Parses `OBJECT blob SIZE<newline>CONTENT<newline>`; also returns the rest.
 fn parse_content<'s>(said: &'s [u8], object: &str, size: u64) -> Option<(&'s [u8], &'s [u8])> {
     let rest = said.strip_prefix(format!("{object} blob {size}\n").as_bytes())?;
     let (content, rest) = rest.split_at_checked(usize::try_from(size).ok()?)?;
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_keeps_its_files_whatever_lies_in_the_directory_now() {
+    fn a_commit_keeps_its_files_whatever_is_in_the_directory() {
         let (_temp, models) = repository();
         std::fs::write(models.join("empty.toml"), "").unwrap();
         std::fs::write(models.join("same.toml"), "a = 1\n").unwrap();
@@ -214,7 +214,7 @@ mod tests {
         let of = |names: &[&str]| names.iter().map(|name| found[*name].clone()).collect::<Vec<_>>();
         assert_eq!(of(&["a.toml", "beside.toml", "twice.toml"]), [one.clone(), one.clone(), one]);
         assert_eq!(of(&["shared.toml"]), [Entry::File(b"b = 2\n"[..].into())]);
-        // Git takes `.` for a name: git 2.47, tree-walk.c.
+        // Git treats `.` as a name: git 2.47, tree-walk.c.
         let away = ["dot.toml", "host.toml", "out.toml", "gone.toml", "circle.toml", "through.toml", "a\nb.toml"];
         assert_eq!(of(&away), vec![Entry::LinkAway; away.len()]);
         assert_eq!(of(&["dir.toml", "sub.toml"]), [Entry::Directory, Entry::Directory]);
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_not_checked_out_has_its_files_all_the_same() {
+    fn a_directory_that_is_not_checked_out_still_has_its_files() {
         let (_temp, models) = repository();
         let before = all(&models);
         std::fs::remove_dir_all(&models).unwrap();

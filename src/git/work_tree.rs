@@ -15,15 +15,15 @@ use crate::sys::program::End;
 pub struct WorkTree {
     /// The top directory, with links resolved.
     top: PathBuf,
-    /// From there to the directory; empty if it is the top.
+    /// The path from there to the directory; empty if it is the top.
     dir: PathBuf,
-    /// Where Git keeps what belongs to this work tree alone, such as `HEAD`.
+    /// Git's directory for this work tree alone, for example for `HEAD`.
     pub(crate) own: PathBuf,
-    /// Where it keeps what belongs to the whole repository, such as branches.
+    /// Git's directory for the whole repository, for example for branches.
     pub(crate) common: PathBuf,
 }
 
-/// Which files of a directory are otherwise than in the commit.
+/// Which files of a directory differ from the commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changed {
     names: BTreeSet<OsString>,
@@ -32,14 +32,14 @@ pub struct Changed {
 }
 
 impl Changed {
-    /// Whether the file of this name in the directory is.
+    /// Whether the file of this name differs.
     #[must_use]
     pub fn contains(&self, name: &OsStr) -> bool {
         self.everything || self.names.contains(name)
     }
 
-    /// The first file that is and whose name is `wanted`; an empty path where
-    /// the directory as a whole is.
+    /// The first differing file whose name is `wanted`; an empty path if the whole
+    /// directory is not in Git.
     #[must_use]
     pub fn first(&self, wanted: impl Fn(&OsStr) -> bool) -> Option<&Path> {
         let named = self.names.iter().find(|name| wanted(name)).map(Path::new);
@@ -48,12 +48,13 @@ impl Changed {
 }
 
 impl WorkTree {
-    /// The work tree that holds `dir`; `None` where there is none. Links are
-    /// followed: what counts is where the files really lie. Where `dir` is not
-    /// there, it is the one that would hold it.
+    /// Finds the work tree around `dir`; `None` if there is none. Links are
+    /// followed, because what counts is where the files really are. A missing `dir`
+    /// belongs to the work tree that would contain it.
     ///
     /// # Errors
-    /// There is a repository that Git does not read: no Git, not trusted.
+    /// There is a repository, but Git does not read it: Git is missing, or does not
+    /// trust it.
     pub fn holding(dir: &Path) -> Result<Option<Self>, GitError> {
         let Some((there, below)) = nearest(dir) else { return Ok(None) };
         if !there.ancestors().any(|above| above.join(".git").exists()) {
@@ -71,29 +72,29 @@ impl WorkTree {
         Ok(Some(Self { top, dir, own: own.clone(), common: common.clone() }))
     }
 
-    /// Whether both are of the same work tree.
+    /// Whether both are in the same work tree.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.top == other.top
     }
 
-    /// Where it is decided what a revision names, and what is in a commit.
+    /// The directories that decide what a revision names, and what is in a commit.
     pub fn places(&self) -> impl Iterator<Item = PathBuf> {
         let names =
             ["", "HEAD", "config", "objects", "objects/pack", "packed-refs", "refs", "refs/heads", "refs/remotes"];
         std::iter::once(self.own.join("HEAD")).chain(names.map(|name| self.common.join(name)))
     }
 
-    /// The commit that `revision` names: a branch, a tag, digits, `HEAD~1`.
+    /// Resolves `revision` to a commit: a branch, a tag, a hash, `HEAD~1`.
     ///
     /// # Errors
-    /// It names none, or Git fails.
+    /// There is no such commit, or Git fails.
     pub fn resolve(&self, revision: &str) -> Result<Commit, GitError> {
         self.try_resolve(revision)?
             .ok_or_else(|| GitError::NoCommit { revision: revision.to_owned(), dir: self.top.clone() })
     }
 
-    /// The commit that is checked out; `None` before the first.
+    /// Returns the commit that is checked out; `None` before the first commit.
     ///
     /// # Errors
     /// Git fails.
@@ -104,7 +105,8 @@ impl WorkTree {
     fn try_resolve(&self, revision: &str) -> Result<Option<Commit>, GitError> {
         let commit = format!("{revision}^{{commit}}");
         let output = git(&self.top, "rev-parse", ["--verify", "--quiet", "--end-of-options", &commit])?;
-        // Quietly: there is no such thing. Loudly: it failed.
+        // With `--quiet`, no output means there is none; output means that it
+        // failed.
         if output.end == End::Code(1) && output.stderr.is_empty() {
             return Ok(None);
         }
@@ -113,9 +115,9 @@ impl WorkTree {
         name.map(Some).ok_or_else(|| unexpected("rev-parse", &said))
     }
 
-    /// What lies directly in the directory, or did in the commit that is
-    /// checked out, and is otherwise than there: edited, staged, removed,
-    /// ignored or not known to Git.
+    /// Lists what is directly in the directory, or was in the commit that is
+    /// checked out, and differs: edited, staged, removed, ignored or unknown to
+    /// Git.
     ///
     /// # Errors
     /// Git fails.
@@ -130,18 +132,18 @@ impl WorkTree {
             let path = entry.get(3..).ok_or_else(|| unexpected("status", entry))?;
             match Path::new(OsStr::from_bytes(path)).strip_prefix(&self.dir) {
                 Ok(name) if !name.as_os_str().is_empty() => changed.names.extend([name.as_os_str().to_owned()]),
-                // A directory above that is ignored as a whole, or this one.
+                // A parent directory that is ignored as a whole, or this one.
                 _ => changed.everything = true,
             }
         }
         Ok(changed)
     }
 
-    /// What lies directly in the directory in `commit`, under names that are
-    /// `wanted`; links followed within the commit.
+    /// Reads what is directly in the directory in `commit`, under names that are
+    /// `wanted`; links are followed within the commit.
     ///
     /// # Errors
-    /// It has no such directory, or Git fails.
+    /// The commit has no such directory, or Git fails.
     pub fn files(
         &self,
         commit: &Commit,
@@ -150,7 +152,7 @@ impl WorkTree {
         tree::read(&self.top, &self.dir, commit, wanted)
     }
 
-    /// Whether `commit` is `later`, or one that it came from.
+    /// Whether `commit` is `later`, or an ancestor of it.
     ///
     /// # Errors
     /// Git fails.
@@ -164,8 +166,8 @@ impl WorkTree {
     }
 }
 
-/// The nearest directory above `dir`, or `dir` itself, that is there, with links
-/// resolved, and the way from there.
+/// Returns the nearest existing directory above `dir`, or `dir` itself, with links
+/// resolved, and the path from there.
 fn nearest(dir: &Path) -> Option<(PathBuf, &Path)> {
     dir.ancestors().find_map(|above| Some((above.canonicalize().ok()?, dir.strip_prefix(above).ok()?)))
 }
@@ -187,11 +189,11 @@ pub(super) mod tests {
         (temp, models)
     }
 
-    /// Runs Git's commands as somebody would.
+    /// Runs Git commands as a user would.
     pub(in crate::git) fn commands(dir: &Path, commands: &[&str]) {
         for command in commands {
             let mut git = Command::new("git");
-            // Whatever is set on this machine, or by a hook that runs the tests.
+            // Ignores what this machine sets, or a hook that runs the tests.
             for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GIT_")) {
                 git.env_remove(name);
             }
@@ -239,7 +241,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_changed_is_told_file_by_file() {
+    fn lists_changes_file_by_file() {
         let (_temp, models) = repository();
         let top = models.parent().unwrap();
         for name in ["b.toml", "removed.toml", "staged.toml"] {

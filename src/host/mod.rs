@@ -29,7 +29,7 @@ pub use self::places::{HostError, Places};
 use self::provenance::Asker;
 use self::store::Store;
 use self::teller::Teller;
-use crate::database::{Applied, Database, DatabaseError, Place};
+use crate::database::{Applied, Database, DatabaseError, Location};
 use crate::definition::{self, Glance, Loader};
 use crate::instance::{self, Host as Processes};
 use crate::model::{Commit, Instance, Launch, ModelName, Records, Spec, SpecHash};
@@ -72,7 +72,7 @@ impl Host {
         places.state.create()?;
         let policy = trusted_policy(&places)?;
         places.state.tighten(&places.database)?;
-        let is_lost = places.state.id()?.is_none() && places.place() == Place::Own && places.database.exists();
+        let is_lost = places.state.id()?.is_none() && places.place() == Location::Own && places.database.exists();
         let id = places.state.id_or_new()?;
         let mut store = Store::open(&places)?;
         if is_lost {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{RevisionError, working_directory};
-use crate::database::{DatabaseError, Place};
+use crate::database::{DatabaseError, Location};
 use crate::definition::{self, LoadError};
 use crate::instance;
 use crate::owner::policy::{Policy, PolicyError, PolicySource};
@@ -39,10 +39,10 @@ impl Places {
 
     /// Whether the database is the one in the state directory.
     #[must_use]
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> Location {
         let absolute = |path: &Path| std::path::absolute(path).ok();
         let own = absolute(&self.state.database());
-        if own.is_some() && own == absolute(&self.database) { Place::Own } else { Place::Named }
+        if own.is_some() && own == absolute(&self.database) { Location::Own } else { Location::Named }
     }
 
     /// Refuses, as root, a state directory that others can change.

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{HostError, Places};
-use crate::database::{Database, DatabaseError, Place, SetAside};
+use crate::database::{Database, DatabaseError, Location, SetAside};
 use crate::model::{Change, Records, Timestamp};
 
 /// The database of one state directory.
 pub(super) struct Store {
     path: PathBuf,
-    place: Place,
+    place: Location,
     access: Access,
     recorded: LastRead,
     /// A commit failed because the file is damaged, or seemed so.
@@ -64,7 +64,7 @@ impl Store {
         }
     }
 
-    fn new(places: &Places, place: Place, access: Access, notices: Vec<String>) -> Self {
+    fn new(places: &Places, place: Location, access: Access, notices: Vec<String>) -> Self {
         let (path, recorded) = (places.database.clone(), LastRead::default());
         Self { path, place, access, recorded, suspect: false, notices }
     }

@@ -1,5 +1,5 @@
-//! What a router of llama-server serves besides its preset: the models of its
-//! `--models-dir`, and those of its cache. As b10434 finds and names them.
+//! What a llama-server router serves besides its preset: the models of its
+//! `--models-dir`, and those of its cache, as b10434 finds and names them.
 //!
 //! | file | model |
 //! |---|---|
@@ -7,14 +7,14 @@
 //! | `DIR/NAME/…gguf` | `NAME`; the first shard; with the `mmproj` beside it |
 //! | `CACHE/models--ORG--REPO/snapshots/…/…-QUANT.gguf` | `ORG/REPO:QUANT` |
 //!
-//! A section of the preset by that name adds to such a model. What lies deeper
-//! nobody serves.
+//! A section of the preset with that name adds to such a model. The router ignores
+//! anything deeper.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::ggufs::{is_projector, is_sound};
-use super::remark::{Place, Remark, Why};
+use super::remark::{Remark, SourceLocation, Why};
 use super::source::{Read, SourceError};
 
 /// The weights of one model.
@@ -22,22 +22,22 @@ use super::source::{Read, SourceError};
 pub(super) enum Weights {
     /// Files.
     Files { model: PathBuf, projector: Option<PathBuf> },
-    /// In this cache, by the name of the model.
+    /// In this cache, under the model's name.
     Cached { cache: PathBuf, place: PathBuf },
 }
 
 impl Weights {
     /// Where they are.
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> SourceLocation {
         match self {
             Self::Files { model: path, .. } | Self::Cached { place: path, .. } => {
-                Place::whole(&path.display().to_string())
+                SourceLocation::whole(&path.display().to_string())
             }
         }
     }
 }
 
-/// The models of a `--models-dir`.
+/// Finds the models of a `--models-dir`.
 pub(super) fn of_directory(dir: &Path, shown: &str, read: &mut Read) -> Result<BTreeMap<String, Weights>, SourceError> {
     let mut found = BTreeMap::new();
     for path in listed(dir, shown)? {
@@ -47,10 +47,9 @@ pub(super) fn of_directory(dir: &Path, shown: &str, read: &mut Read) -> Result<B
             let folder = folder(&path, &files, read);
             found.extend(folder.map(|weights| (name, weights)));
         } else if name.ends_with(".gguf") && is_projector(&name) {
-            let why = Why::NoCounterpart(
-                "a projector without a directory of its own: set `mmproj` in its model's definition",
-            );
-            read.remarks.push(Remark::new(&Place::whole(&path.display().to_string()), name, why));
+            let why =
+                Why::NoCounterpart("a projector that shares its directory: set `mmproj` in its model's definition");
+            read.remarks.push(Remark::new(&SourceLocation::whole(&path.display().to_string()), name, why));
         } else if let Some(stem) = name.strip_suffix(".gguf")
             && !is_later_shard(&name)
             && is_sound(dir, &name, read)
@@ -61,7 +60,7 @@ pub(super) fn of_directory(dir: &Path, shown: &str, read: &mut Read) -> Result<B
     Ok(found)
 }
 
-/// The one model of a directory.
+/// Picks the one model of a directory.
 fn folder(dir: &Path, files: &[PathBuf], read: &mut Read) -> Option<Weights> {
     let names: Vec<&str> = files.iter().filter_map(|path| path.file_name()?.to_str()).collect();
     let ggufs = names.iter().copied().filter(|name| name.ends_with(".gguf"));
@@ -75,15 +74,15 @@ fn folder(dir: &Path, files: &[PathBuf], read: &mut Read) -> Option<Weights> {
     let others = whole.iter().filter(|name| **name != model);
     read.remarks.extend(others.map(|other| {
         let why = format!(
-            "a router serves one model of a directory, and {model} is taken: is it the one? `import ggufs` takes all"
+            "a router serves one model per directory, and herdsman took {model}: is it the right one? `import ggufs` takes all"
         );
-        Remark::new(&Place::whole(&dir.join(other).display().to_string()), **other, Why::Check(why))
+        Remark::new(&SourceLocation::whole(&dir.join(other).display().to_string()), **other, Why::Check(why))
     }));
     let projector = projectors.into_iter().find(|name| is_sound(dir, name, read)).map(|name| dir.join(name));
     Some(Weights::Files { model: dir.join(model), projector })
 }
 
-/// The models of a cache of downloads.
+/// Finds the models of a download cache.
 pub(super) fn of_cache(cache: &Path, shown: &str) -> Result<BTreeMap<String, Weights>, SourceError> {
     let mut found = BTreeMap::new();
     for repository in listed(cache, shown)? {
@@ -101,8 +100,8 @@ pub(super) fn of_cache(cache: &Path, shown: &str) -> Result<BTreeMap<String, Wei
     Ok(found)
 }
 
-/// What a file of a cache is called after its repository: `x-Q4_K_M.gguf` is
-/// `Q4_K_M`. Projectors, later shards and what has no such end are no models.
+/// Names a cached file within its repository: `x-Q4_K_M.gguf` is `Q4_K_M`.
+/// Projectors, later shards and files without such an ending are not models.
 fn quant(name: &str) -> Option<String> {
     let stem = name.strip_suffix(".gguf")?;
     if is_projector(name) || name.starts_with("mtp-") || is_later_shard(name) {
@@ -119,12 +118,12 @@ fn is_later_shard(name: &str) -> bool {
     super::ggufs::part(name).is_some_and(|part| part > 1)
 }
 
-/// The paths in a directory, by name.
+/// Lists the paths in a directory, by name.
 fn listed(dir: &Path, shown: &str) -> Result<Vec<PathBuf>, SourceError> {
     let unreadable = |error: std::io::Error| SourceError::Unreadable {
         shown: shown.to_owned(),
         cause: error.to_string(),
-        help: "give a directory that you can read",
+        help: "pass a directory that you can read",
     };
     let entries = std::fs::read_dir(dir).map_err(unreadable)?;
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
@@ -137,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_of_a_cache_is_called_by_its_quantisation() {
+    fn names_a_cached_file_by_its_quantisation() {
         for (name, found) in [
             ("One-Q4_K_M.gguf", Some("Q4_K_M")),
             ("UD-Q4_K_XL.gguf", Some("Q4_K_XL")),

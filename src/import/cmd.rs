@@ -1,12 +1,11 @@
-//! The `cmd` of one of llama-swap's models: llama-server's command, or one
-//! with llama-server's inside.
+//! The `cmd` of a llama-swap model: llama-server's command, or one that wraps it.
 
 use std::path::{Path, PathBuf};
 
 use super::macros::{self, PORT};
 use super::model::Model;
 use super::options::Options;
-use super::remark::{Place, Reason, Why};
+use super::remark::{Reason, SourceLocation, Why};
 use super::secret::{may_begin, names_a_secret};
 use super::shell::UNKNOWN;
 use super::wrapped::{self, Inner, Layer, NotFound};
@@ -20,24 +19,24 @@ use crate::model::text::printable;
 /// The port llama-server listens on by default.
 pub(super) const DEFAULT_PORT: u16 = 8080;
 
-/// Where llama.cpp's images run their llama-server.
+/// Where llama.cpp's images have their llama-server.
 const IMAGE_DIRECTORY: &str = "/app";
 
-/// What a command is read with.
+/// The context for reading a command.
 pub(super) struct Reading<'a> {
     pub options: &'a Options<'a>,
-    /// Gives the environment's variables.
+    /// Returns the environment's variables.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
-    pub place: &'a Place,
+    pub place: &'a SourceLocation,
 }
 
 impl Reading<'_> {
-    /// States in `model` what its command states.
+    /// Adds to `model` what its command sets.
     pub fn read(&self, model: &mut Model, command: &str) -> Result<(), Reason> {
         if command.contains('\0') {
             return Err(Reason::Nul);
         }
-        // Of private use: it stands for something else here.
+        // A private-use character, which stands for something else here.
         let command = without_comments(command).replace(UNKNOWN, "\u{fffd}");
         let mut words = split(&command).ok_or(Reason::OpenQuote)?;
         let program = words.first_mut().ok_or(Reason::NoCommand)?;
@@ -64,7 +63,7 @@ impl Reading<'_> {
         if is_last_port_ours(&options, &inner.arguments)
             && let Some(port) = model.port.take()
         {
-            let why = Why::Overridden("stated again, and the last one counts".to_owned());
+            let why = Why::set_again();
             model.remark(self.place, format!("--port {port}"), why);
         }
         self.away(model, &inner);
@@ -90,25 +89,25 @@ impl Reading<'_> {
         }
     }
 
-    /// Tells what is around llama-server's command, which herdsman does without.
+    /// Notes what wraps llama-server's command, and herdsman leaves out.
     fn layers(&self, model: &mut Model, inner: &Inner) {
         for layer in &inner.around {
             let (what, why) = match layer {
                 Layer::Runner(shown) => (
                     shown.clone(),
-                    "herdsman runs llama-server itself, as its own user and without this: does it need it? A systemd unit has `Nice=`, `CPUAffinity=` and the like, llama-server `numa`",
+                    "herdsman starts llama-server itself, as its own user and without this: is it needed? A systemd unit has `Nice=`, `CPUAffinity=` and the like, and llama-server has `numa`",
                 ),
                 Layer::Away(shown) => (
                     shown.clone(),
-                    "herdsman runs llama-server on this machine, without it: install that, and check every path and which GPUs it is to use",
+                    "herdsman runs llama-server directly on this machine: install llama-server, then check every path and which GPUs to use",
                 ),
                 Layer::Shell => (
                     "a shell's command".to_owned(),
-                    "llama-server's command is taken from it: what else the shell does is left out",
+                    "herdsman took only llama-server's command from it, and nothing else the shell does",
                 ),
                 Layer::Script(path) => (
                     path.display().to_string(),
-                    "llama-server's command is taken from this script: what else it does is left out",
+                    "herdsman took only llama-server's command from this script, and nothing else it does",
                 ),
             };
             let shown = what.replace(UNKNOWN, "$");
@@ -120,14 +119,14 @@ impl Reading<'_> {
         }
     }
 
-    /// States a variable that the command or `env` gives llama-server.
+    /// Adds a variable that the command or `env` gives llama-server.
     pub fn variable(
         &self,
         options: &Options<'_>,
         model: &mut Model,
         name: &str,
         value: &str,
-        place: &Place,
+        place: &SourceLocation,
     ) -> Result<(), Reason> {
         if value.contains(UNKNOWN) {
             model.remark(place, unknown(&format!("{name}="), value), Why::Check(only_the_shell()));
@@ -145,14 +144,13 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// The words behind llama-server, with the variables of llama-swap in
-    /// their places.
+    /// The words after llama-server, with llama-swap's variables replaced.
     fn arguments(&self, options: &Options<'_>, model: &mut Model, words: &[String]) -> Result<Vec<String>, Reason> {
         let mut ready: Vec<String> = Vec::with_capacity(words.len());
         let mut before: Option<&OptionSpec> = None;
         for word in words {
             match before {
-                // A port of herdsman's choice.
+                // A port that herdsman chooses.
                 Some(option) if option.key == "port" && word == PORT => drop(ready.pop()),
                 Some(option) if word.contains(UNKNOWN) && is_path(option) => {
                     let typed = word.replace(UNKNOWN, "$");
@@ -173,7 +171,7 @@ impl Reading<'_> {
                 }
                 _ => match macros::secret_variable(word) {
                     Some(secret) => {
-                        // An option without its value says nothing.
+                        // An option without its value means nothing.
                         let option = before.filter(|option| option.kind != ValueKind::Flag).and_then(|_| ready.pop());
                         let what = option.unwrap_or_else(|| format!("${{env.{secret}}}"));
                         model.remark(self.place, what, Why::SecretReference(secret.to_owned()));
@@ -189,14 +187,14 @@ impl Reading<'_> {
     fn binary(&self, model: &mut Model, directory: &Path, program: &str) {
         let typed = program.replace(UNKNOWN, "$");
         if let Some(odd) = Odd::of(&typed) {
-            let why = format!("{}: herdsman's own llama-server is run, unless you write `binary`", odd.problem());
+            let why = format!("{}: herdsman runs its own llama-server unless you set `binary`", odd.problem());
             return model.remark(self.place, typed, Why::Check(why));
         }
         model.binary = Some(absolute(directory, Path::new(&typed)).to_string_lossy().into_owned());
     }
 
-    /// Puts right what a container's command says of addresses, and tells of
-    /// its paths.
+    /// Corrects what a container's command says about addresses, and notes its
+    /// paths.
     fn away(&self, model: &mut Model, inner: &Inner) {
         if !inner.is_away {
             return;
@@ -205,8 +203,8 @@ impl Reading<'_> {
         for path in model.paths.clone() {
             let here = inner.container.as_ref().and_then(|container| container.here(&path));
             let why = match here {
-                Some(here) => format!("a path inside: by its volumes it is {here} here"),
-                None => "a path inside: write where the file is on this machine".to_owned(),
+                Some(here) => format!("a path inside the container: its volumes map it to {here} here"),
+                None => "a path inside the container: set the file's path on this machine".to_owned(),
             };
             model.remark(self.place, path, Why::Check(why));
         }
@@ -219,13 +217,13 @@ impl Reading<'_> {
         if here != PORT
             && !address.as_deref().is_some_and(|address| address.starts_with("127.") || address == "localhost")
         {
-            let why = "other machines reach it, and here it is 127.0.0.1: write `host = \"0.0.0.0\"` if they are to";
+            let why = "other machines can reach it, but here it is 127.0.0.1: set `host = \"0.0.0.0\"` if they should";
             model.remark(self.place, format!("port {here}"), Why::Check(why.to_owned()));
         }
     }
 }
 
-/// Whether llama-swap chooses the port: of several, the last one counts.
+/// Whether llama-swap chooses the port: the last of several wins.
 fn is_last_port_ours(options: &Options<'_>, words: &[String]) -> bool {
     let is_port = |word: &str| options.catalogue.argument(word).is_some_and(|(option, _)| option.key == "port");
     words.windows(2).rev().find(|pair| is_port(&pair[0])).is_some_and(|pair| pair[1] == PORT)
@@ -239,15 +237,15 @@ fn unknown(name: &str, value: &str) -> String {
 }
 
 fn only_the_shell() -> String {
-    "only its shell knows that: write the value".to_owned()
+    "only its shell knows the value: set it yourself".to_owned()
 }
 
 fn is_path(option: &OptionSpec) -> bool {
     option.path.is_some() || option.key == "model"
 }
 
-/// The words of a command. One with paths of Windows is split as there, where
-/// a `\` is none of the shell's.
+/// Splits a command into words. One with Windows paths is split as on Windows,
+/// where `\` is not an escape.
 fn split(command: &str) -> Option<Vec<String>> {
     let is_windows =
         command.match_indices(":\\").any(|(at, _)| command[..at].ends_with(|c: char| c.is_ascii_alphabetic()))
@@ -277,8 +275,8 @@ fn split_as_windows(command: &str) -> Option<Vec<String>> {
     (!is_quoted).then_some(words)
 }
 
-/// The command as llama-swap reads it: lines that begin with `#` are comments,
-/// a `\` at the end of a line means nothing.
+/// Reads the command as llama-swap does: lines that start with `#` are comments,
+/// and a `\` at the end of a line is ignored.
 fn without_comments(command: &str) -> String {
     let lines = command.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     lines.map(|line| line.strip_suffix('\\').unwrap_or(line)).collect::<Vec<_>>().join("\n")

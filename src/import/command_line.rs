@@ -1,16 +1,17 @@
 //! The words of a llama-server's command line.
 
+use super::given::{Given, Occurrence};
 use super::model::Model;
-use super::options::{Given, Options};
-use super::remark::{Place, Why};
-use super::repeated::{self, Stated};
+use super::options::Options;
+use super::remark::{SourceLocation, Why};
+use super::repeated;
 use crate::llama::catalogue::{ListStyle, OptionSpec, Repeated, ValueKind};
 
-/// States in `model` what the words after the program's name state.
-pub fn read(options: &Options<'_>, model: &mut Model, words: &[String], place: &Place) {
+/// Adds to `model` what the words after the program's name set.
+pub fn read(options: &Options<'_>, model: &mut Model, words: &[String], place: &SourceLocation) {
     let catalogue = std::sync::Arc::clone(&options.catalogue);
-    // In the order in which each option is first stated.
-    let mut all: Vec<(&OptionSpec, Vec<Stated>)> = Vec::new();
+    // In the order in which each option is first set.
+    let mut all: Vec<(&OptionSpec, Vec<Occurrence>)> = Vec::new();
     let mut words = words.iter().peekable();
     while let Some(word) = words.next() {
         let Some((option, negated)) = catalogue.argument(word) else {
@@ -27,7 +28,7 @@ pub fn read(options: &Options<'_>, model: &mut Model, words: &[String], place: &
             Given::Text(text) if !super::names_a_secret(&option.key) => format!("{word} {text}"),
             _ => word.clone(),
         };
-        let stated = Stated { negated, spelt: word.clone(), given, place: place.clone(), shown };
+        let stated = Occurrence { negated, spelt: word.clone(), given, place: place.clone(), shown };
         match all.iter_mut().find(|(known, _)| known.key == option.key) {
             Some((_, before)) => before.push(stated),
             None => all.push((option, vec![stated])),
@@ -45,21 +46,21 @@ pub fn read(options: &Options<'_>, model: &mut Model, words: &[String], place: &
     }
 }
 
-/// Whether the word after `option` is not its value: llama-servers of before
-/// took `--flash-attn` without one.
+/// Whether the next word is not the option's value: older llama-servers took
+/// `--flash-attn` without one.
 fn is_no_value(option: &OptionSpec, next: &str) -> bool {
     let knows = |word: &str| option.choices.iter().any(|choice| choice == word);
     knows("on") && next.starts_with('-') && !(next == "-1" && knows("auto"))
 }
 
-/// A word that names no option, with what seems to be its value.
+/// Handles a word that names no option, with what seems to be its value.
 fn unknown<'a>(
     options: &Options<'_>,
     model: &mut Model,
     word: &str,
     words: &mut std::iter::Peekable<impl Iterator<Item = &'a String>>,
     is_option: impl Fn(&str) -> bool,
-    place: &Place,
+    place: &SourceLocation,
 ) {
     if !word.starts_with('-') {
         return model.remark(place, word, Why::StrayWord);
@@ -82,13 +83,13 @@ fn unknown<'a>(
     model.remark(place, what, options.unknown());
 }
 
-/// The name of a program without its directory.
+/// Returns the name of a program without its directory.
 pub fn program(word: &str) -> &str {
     word.rsplit(['/', '\\']).next().unwrap_or(word)
 }
 
-/// Whether a program is llama-server by its name: also `llama-server-b10434`
-/// and `llama-server.exe`, but no script.
+/// Whether a program is llama-server, judging by its name: also
+/// `llama-server-b10434` and `llama-server.exe`, but not a script.
 pub fn is_llama_server(word: &str) -> bool {
     let name = program(word);
     name.strip_prefix("llama-server").is_some_and(|rest| {

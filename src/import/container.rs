@@ -5,7 +5,7 @@ use super::shell::assignment;
 /// Programs that run a command in a container, all with docker's options.
 pub(super) const PROGRAMS: [&str; 3] = ["docker", "podman", "nerdctl"];
 
-/// Options of `run` and `exec` without a value; every other one has one.
+/// Options of `run` and `exec` without a value; all others take one.
 const FLAGS: [&str; 24] = [
     "detach",
     "disable-content-trust",
@@ -39,24 +39,23 @@ const SHORT_FLAGS: &str = "ditPqL";
 /// What a container runs, and what surrounds it.
 #[derive(Debug, Default)]
 pub(super) struct Container {
-    /// The program and its arguments; without one if the image has its own.
+    /// The program and its arguments; empty if the image's own program runs.
     pub command: Vec<String>,
-    /// How many words are its own, and none of the command's.
+    /// How many words belong to the wrapper rather than to the command.
     pub own_words: usize,
-    /// The image's own program is run, with these arguments.
+    /// The arguments of the image's own program.
     pub is_entrypoint: bool,
     pub env: Vec<(String, String)>,
-    /// Host ports and where they lead: the address, the port here, the port
-    /// inside.
+    /// Published ports: the address, the host port, and the container port.
     pub ports: Vec<(Option<String>, String, String)>,
-    /// Paths here and inside.
+    /// Paths on the host and inside.
     pub volumes: Vec<(String, String)>,
-    /// It has the ports of this machine.
+    /// It uses the host's network.
     pub is_on_host: bool,
     pub directory: Option<String>,
 }
 
-/// Reads the words after `docker`; `None`: it runs nothing.
+/// Parses the words after `docker`; `None`: it runs nothing.
 pub(super) fn read(words: &[String]) -> Option<Container> {
     let all = words.len();
     let mut words = words.iter().map(String::as_str);
@@ -122,7 +121,7 @@ impl Container {
         }
     }
 
-    /// Where a path inside is here, by the volume that holds it.
+    /// Maps a path inside to the host, by its volume.
     pub fn here(&self, path: &str) -> Option<String> {
         let below = |(here, inside): &(String, String)| {
             let rest = path.strip_prefix(inside.trim_end_matches('/'))?;
@@ -136,14 +135,14 @@ impl Container {
 /// `[ADDRESS:]HERE:INSIDE[/tcp]`.
 fn published(value: &str) -> Option<(Option<String>, String, String)> {
     let (rest, inside) = value.rsplit_once(':')?;
-    // A `${PORT}` has no colon, an IPv6 address has some.
+    // A `${PORT}` has no colon, but an IPv6 address does.
     let (address, here) = rest.rsplit_once(':').map_or((None, rest), |(address, here)| (Some(address), here));
     let inside = inside.split('/').next().unwrap_or(inside);
     Some((address.map(str::to_owned), here.to_owned(), inside.to_owned()))
 }
 
-/// Whether an image runs llama-server by itself: llama.cpp's `server` images
-/// do, and its `full` ones with `--server`.
+/// Whether an image runs llama-server itself: llama.cpp's `server` images do, and
+/// its `full` images with `--server`.
 fn is_server_image(image: &str, arguments: &[String]) -> bool {
     let (name, tag) = image.rsplit('/').next().unwrap_or(image).split_once(':').unwrap_or((image, ""));
     let is_llama = image.to_ascii_lowercase().contains("llama");
@@ -152,7 +151,7 @@ fn is_server_image(image: &str, arguments: &[String]) -> bool {
     is_llama && (names_it(tag) || names_it(name) || full)
 }
 
-/// What tells a `full` image to be a server.
+/// The argument that makes a `full` image run the server.
 fn is_server_mode(word: &str) -> bool {
     matches!(word, "--server" | "-s")
 }

@@ -1,35 +1,36 @@
-//! Rows of a models database: of another program, or of our own those that
-//! herdsman does not manage.
+//! Rows of a models database: another program's, or those of our own that herdsman
+//! does not manage.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Map, Value as Json};
 
+use super::given::Given;
+use super::model::LeftOut;
 use super::model::{Model, Secret};
-use super::options::{Given, Options};
-use super::remark::{LeftOut, Place, Reason, Why};
+use super::options::Options;
+use super::remark::{Reason, SourceLocation, Why};
 use super::secret::may_hold_one;
 use super::source::{Read, SourceError};
 use crate::database::{Database, DatabaseError, ModelFilter, ModelRow, Problem};
 use crate::model::{DesiredState, ModelType, Status};
 
-/// Reads the rows of the SQLite file `path`; `shown` is the same as it was
-/// given.
+/// Reads the rows of the SQLite file `path`; messages call it `shown`.
 pub(super) fn read(path: &Path, shown: &str, options: &Options<'_>) -> Result<Read, SourceError> {
     if let Err(error) = crate::sys::regular::open(path) {
-        let help = "give the path of an SQLite file with the table `models`";
+        let help = "pass the path of an SQLite file with the table `models`";
         return Err(SourceError::Unreadable { shown: shown.to_owned(), cause: error.to_string(), help });
     }
-    let empty = || SourceError::Wrong(format!("{shown} has no rows in its table `models`: there is nothing to import"));
+    let empty = || SourceError::Wrong(format!("nothing to import: the table `models` of {shown} has no rows"));
     let database = Database::open_read_only(path).map_err(refused)?.ok_or_else(empty)?;
     let rows = database.get_models(&ModelFilter::default()).map_err(refused)?;
     let records = database.records().map_err(refused)?;
     let managed: BTreeMap<i64, &str> = records.models.values().map(|m| (m.id, m.source.as_str())).collect();
     let mut read = Read::default();
-    // Oldest first, as they were made.
+    // Oldest first, in the order they were created.
     for row in rows.iter().rev() {
-        let place = Place::whole(&format!("{shown} row {}", row.id()));
+        let place = SourceLocation::whole(&format!("{shown} row {}", row.id()));
         if let Some(source) = managed.get(&row.id()) {
             let why = Reason::Managed((*source).to_owned());
             read.left_out.push(LeftOut::new(row.name(), place, why));
@@ -41,7 +42,7 @@ pub(super) fn read(path: &Path, shown: &str, options: &Options<'_>) -> Result<Re
     if rows.is_empty() { Err(empty()) } else { Ok(read) }
 }
 
-/// A database that cannot be read is no wrong one. Each says what to do.
+/// Classifies a database error: an unreadable database is not an invalid one.
 fn refused(error: DatabaseError) -> SourceError {
     match error.problem {
         Problem::CannotOpen(_) | Problem::Locked { .. } | Problem::Io(_) | Problem::ReadOnly | Problem::UncleanLog => {
@@ -51,7 +52,7 @@ fn refused(error: DatabaseError) -> SourceError {
     }
 }
 
-fn model(row: &ModelRow, stated: &Map<String, Json>, place: &Place, options: &Options<'_>) -> Model {
+fn model(row: &ModelRow, stated: &Map<String, Json>, place: &SourceLocation, options: &Options<'_>) -> Model {
     let state = match row.status() {
         Status::Running | Status::Loading => DesiredState::Running,
         Status::Idle | Status::Error => DesiredState::Stopped,
@@ -62,7 +63,7 @@ fn model(row: &ModelRow, stated: &Map<String, Json>, place: &Place, options: &Op
         model.secret("hf_token", Secret::ToFill, place);
     }
     if row.text("parameters").is_some_and(|text| serde_json::from_str::<Map<String, Json>>(text).is_err()) {
-        let why = Why::BadValue("it is no JSON object".to_owned());
+        let why = Why::BadValue("it is not a JSON object".to_owned());
         model.remark(place, "the column `parameters`", why);
     }
     for (key, value) in stated.iter().filter(|(_, value)| !value.is_null()) {
@@ -71,8 +72,8 @@ fn model(row: &ModelRow, stated: &Map<String, Json>, place: &Place, options: &Op
     model
 }
 
-fn state_one(model: &mut Model, key: &str, value: &Json, place: &Place, options: &Options<'_>) {
-    // Text that says nothing, as forms leave it behind.
+fn state_one(model: &mut Model, key: &str, value: &Json, place: &SourceLocation, options: &Options<'_>) {
+    // Text that means nothing, as forms leave it behind.
     if value.as_str() == Some("") {
         return;
     }

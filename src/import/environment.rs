@@ -1,17 +1,19 @@
-//! Variables of a llama-server: options, secrets, and the rest.
+//! A llama-server's variables: options, secrets, and the rest.
 
+use super::given::{Given, Occurrence};
+use super::lenient::{FALSY, TRUTHY};
 use super::model::Model;
-use super::options::{self, FALSY, Given, Options, TRUTHY};
-use super::remark::{Place, Why};
-use super::repeated::{self, Stated};
+use super::options::{self, Options};
+use super::remark::{SourceLocation, Why};
+use super::repeated;
 use crate::llama::catalogue::{OptionSpec, ValueKind};
 
 /// The secrets that have a key, by variable.
 const SECRETS: [(&str, &str); 2] = [("LLAMA_API_KEY", "api_key"), ("HF_TOKEN", "hf_token")];
 
-/// States in `model` what a variable states. Read the environment before the
-/// command line, which wins.
-pub fn read(options: &Options<'_>, model: &mut Model, name: &str, value: &str, place: &Place) {
+/// Adds to `model` what a variable sets. Read the environment before the command
+/// line, which wins.
+pub fn read(options: &Options<'_>, model: &mut Model, name: &str, value: &str, place: &SourceLocation) {
     if let Some((_, key)) = SECRETS.iter().find(|(variable, _)| *variable == name) {
         return model.secret(key, options::secret(&Given::Text(value.to_owned())), place);
     }
@@ -24,7 +26,7 @@ pub fn read(options: &Options<'_>, model: &mut Model, name: &str, value: &str, p
     }
     let shown = format!("{name}={value}");
     if name.is_empty() || name.contains('\0') || value.contains('\0') {
-        model.remark(place, shown, Why::BadValue("that is no variable".to_owned()));
+        model.remark(place, shown, Why::BadValue("this is not a variable".to_owned()));
     } else if let Some(instead) = options.catalogue.owned_env(name) {
         model.remark(place, shown, Why::Owned(instead));
     } else {
@@ -32,8 +34,8 @@ pub fn read(options: &Options<'_>, model: &mut Model, name: &str, value: &str, p
     }
 }
 
-/// States an option. `negated`: by the variable that turns it off, which does
-/// so by being there, and whatever the one that turns it on says.
+/// Sets an option. `negated`: by the variable that turns it off, which works by
+/// merely existing, whatever the one that turns it on says.
 fn state(
     options: &Options<'_>,
     model: &mut Model,
@@ -41,7 +43,7 @@ fn state(
     negated: bool,
     name: &str,
     value: &str,
-    place: &Place,
+    place: &SourceLocation,
 ) {
     let is_secret = super::names_a_secret(name);
     let shown = if is_secret { format!("{name}=…") } else { format!("{name}={value}") };
@@ -50,23 +52,23 @@ fn state(
         ValueKind::Flag if negated || (has_negation && FALSY.contains(&value)) => (true, Given::Bare),
         ValueKind::Flag if TRUTHY.contains(&value) => (false, Given::Bare),
         ValueKind::Flag if !has_negation && !FALSY.contains(&value) => {
-            let why = "left out: llama-server takes note only of `on`, `enabled`, `true` and `1`";
+            let why = "left out: llama-server reacts only to `on`, `enabled`, `true` and `1`";
             return model.remark(place, shown, Why::Became(why.to_owned()));
         }
         _ => (false, Given::Text(value.to_owned())),
     };
-    let stated = Stated { negated, spelt: name.to_owned(), given, place: place.clone(), shown };
-    let is_off = |one: &Stated| one.spelt.starts_with("LLAMA_ARG_NO_") && one.negated;
+    let stated = Occurrence { negated, spelt: name.to_owned(), given, place: place.clone(), shown };
+    let is_off = |one: &Occurrence| one.spelt.starts_with("LLAMA_ARG_NO_") && one.negated;
     let (stated, other) = match model.variables.remove(&option.key) {
         Some(other) if is_off(&other) => (other, Some(stated)),
         other => (stated, other),
     };
     if let Some(other) = other.filter(|other| !other.is_same(&stated)) {
         let why = match is_off(&stated) {
-            true => format!("`{}` counts, whatever it is set to", stated.spelt),
-            false => "stated again, and the last one counts".to_owned(),
+            true => Why::Overridden(format!("`{}` wins, whatever its value", stated.spelt)),
+            false => Why::set_again(),
         };
-        model.remark(&other.place, other.shown, Why::Overridden(why));
+        model.remark(&other.place, other.shown, why);
     }
     repeated::set(options, model, option, std::slice::from_ref(&stated));
     if !is_secret {

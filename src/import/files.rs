@@ -1,11 +1,11 @@
-//! Definitions onto the disk: checked first, then all of them or none.
+//! Writes definitions to disk: checks them first, then writes all of them or none.
 //!
 //! ```text
 //!   refuse if one is there -> check beside what is there -> write hidden -> give each its name
 //! ```
 //!
-//! Invariants: no file is ever replaced, not even one that appears meanwhile;
-//! what is left of an import that failed is nothing, or is named.
+//! Invariants: no file is ever replaced, not even one that appears meanwhile; a
+//! failed import leaves nothing behind, or names what it leaves.
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -25,42 +25,42 @@ pub struct File {
     pub text: String,
 }
 
-/// Why not all was written.
+/// Why not everything was written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// Files are there already; none is ever overwritten.
-    #[error("{} {}: nothing was written; move away what is there, or give another directory", there(.0), if .0.len() == 1 { "is there already" } else { "are there already" })]
+    /// Files already exist; none is ever overwritten.
+    #[error("{} {}: nothing was written; move it away, or choose another directory", there(.0), if .0.len() == 1 { "already exists" } else { "already exist" })]
     Exists(Vec<PathBuf>),
-    /// The definitions are not valid beside those that are there.
-    #[error("{} of the definitions would not be valid: nothing was written", .0.len())]
+    /// The definitions are invalid together with the existing ones.
+    #[error("{} of the definitions would be invalid; nothing was written", .0.len())]
     Invalid(Vec<Diagnostic>),
     /// The definitions could not be checked.
-    #[error("the definitions could not be checked: {0}")]
+    #[error("cannot check the definitions: {0}")]
     Check(#[from] LoadError),
     /// The disk refused.
-    #[error("{path} cannot be written: {cause}; nothing was written: is the disk full, or may you write there?", path = .path.display())]
+    #[error("cannot write {path}: {cause}; nothing was written; check the free space and the permissions", path = .path.display())]
     Disk {
-        /// What was to be written.
+        /// The file.
         path: PathBuf,
-        /// Why it was not.
+        /// Why writing failed.
         cause: io::Error,
     },
-    /// What is there cannot be read, so nothing was checked beside it.
-    #[error("{path} cannot be read, and the definitions are checked beside it: {cause}; nothing was written: may you read it?", path = .path.display())]
+    /// An existing definition cannot be read, so nothing could be checked with it.
+    #[error("cannot read {path}, which belongs to the same directory: {cause}; nothing was written; check its permissions", path = .path.display())]
     Unreadable {
-        /// What was to be read.
+        /// The file.
         path: PathBuf,
-        /// Why it was not.
+        /// Why reading failed.
         cause: io::Error,
     },
-    /// The import failed half way, and what it had written stays.
-    #[error("{path} cannot be written: {cause}; {} could not be taken back: remove that, then import again", there(left), path = .path.display())]
+    /// The import failed halfway, and could not remove what it had written.
+    #[error("cannot write {path}: {cause}; could not undo {}: remove that, then import again", there(left), path = .path.display())]
     Left {
-        /// What was to be written.
+        /// The file.
         path: PathBuf,
-        /// Why it was not.
+        /// Why writing failed.
         cause: io::Error,
-        /// What was written before and is there still.
+        /// What was written before and still exists.
         left: Vec<PathBuf>,
     },
 }
@@ -69,17 +69,17 @@ fn there(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// Refuses if one of the files is there already.
+/// Fails if one of the files already exists.
 ///
 /// # Errors
-/// [`WriteError::Exists`] names all that are.
+/// [`WriteError::Exists`] names every existing file.
 pub fn none_is_there(dir: &Path, files: &[File]) -> Result<(), WriteError> {
     let paths = files.iter().map(|file| dir.join(&file.name));
     let there: Vec<PathBuf> = paths.filter(|path| path.symlink_metadata().is_ok()).collect();
     if there.is_empty() { Ok(()) } else { Err(WriteError::Exists(there)) }
 }
 
-/// The definitions in `dir` by name; none if it is still to be made.
+/// Lists the definitions in `dir` by name; none if it does not exist yet.
 fn there_already(dir: &Path) -> Result<Vec<(OsString, PathBuf)>, WriteError> {
     let unreadable = |path: &Path, cause| WriteError::Unreadable { path: path.to_owned(), cause };
     let entries = match std::fs::read_dir(dir) {
@@ -97,7 +97,7 @@ fn there_already(dir: &Path) -> Result<Vec<(OsString, PathBuf)>, WriteError> {
         match std::fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => there.push((entry.file_name(), path)),
             Ok(_) => {}
-            // A link that leads nowhere, or somebody was faster.
+            // A dangling link, or somebody was faster.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(cause) => return Err(unreadable(&path, cause)),
         }
@@ -105,19 +105,19 @@ fn there_already(dir: &Path) -> Result<Vec<(OsString, PathBuf)>, WriteError> {
     Ok(there)
 }
 
-/// Checks the files as the next pass would read them in `dir` (absolute),
-/// beside the definitions that are there, in a directory of its own.
+/// Checks the files as the next pass would read them in `dir` (absolute), together
+/// with its definitions, in a temporary directory.
 ///
 /// # Errors
-/// [`WriteError::Invalid`] holds every problem that is one of theirs;
-/// [`WriteError::Unreadable`]: what is there cannot be read.
+/// [`WriteError::Invalid`] has every problem of the new files;
+/// [`WriteError::Unreadable`]: an existing definition cannot be read.
 pub fn check(dir: &Path, files: &[File], servers: &dyn Catalogues) -> Result<(), WriteError> {
     let disk = |path: &Path| {
         let path = path.to_owned();
         move |cause| WriteError::Disk { path, cause }
     };
     let scratch = tempfile::Builder::new().prefix("herdsman-import-").tempdir().map_err(disk(&std::env::temp_dir()))?;
-    // What relative paths in the definitions that are there lead to does not matter here.
+    // Where relative paths in the existing definitions lead does not matter here.
     let copy = scratch.path().join("models.d");
     std::fs::create_dir(&copy).map_err(disk(&copy))?;
     for (name, path) in there_already(dir)? {
@@ -144,7 +144,7 @@ pub fn check(dir: &Path, files: &[File], servers: &dyn Catalogues) -> Result<(),
         |problem: &&Diagnostic| files.iter().any(|file| problem.file.strip_prefix("models.d/") == Some(&file.name));
     let mut problems: Vec<Diagnostic> = desired.diagnostics.iter().filter(is_theirs).cloned().collect();
     if problems.is_empty() {
-        // The fault is in what they share: `_defaults.toml`.
+        // The problem is in `_defaults.toml`, which they share.
         problems = desired.diagnostics.clone();
     }
     for problem in &mut problems {
@@ -154,11 +154,11 @@ pub fn check(dir: &Path, files: &[File], servers: &dyn Catalogues) -> Result<(),
     Err(WriteError::Invalid(problems))
 }
 
-/// Writes the files into `dir`, which is made if it is not there.
+/// Writes the files into `dir`, creating it if necessary.
 ///
 /// # Errors
-/// One is there already, or the disk refuses; what was written is taken back,
-/// or named.
+/// A file already exists, or the disk fails; what was written is removed again, or
+/// named.
 pub fn write(dir: &Path, files: &[File]) -> Result<(), WriteError> {
     let disk = |path: PathBuf| move |cause| WriteError::Disk { path, cause };
     std::fs::create_dir_all(dir).map_err(disk(dir.to_owned()))?;
@@ -177,7 +177,7 @@ pub fn write(dir: &Path, files: &[File]) -> Result<(), WriteError> {
     Ok(())
 }
 
-/// Removes what was written before `path` could not be; what stays is named.
+/// Removes what was written before writing `path` failed, and names what stays.
 fn take_back(written: &[PathBuf], path: PathBuf, cause: io::Error) -> WriteError {
     let stays =
         |path: &&PathBuf| std::fs::remove_file(path).is_err_and(|error| error.kind() != io::ErrorKind::NotFound);
@@ -189,7 +189,7 @@ fn take_back(written: &[PathBuf], path: PathBuf, cause: io::Error) -> WriteError
     }
 }
 
-/// A file that no reader of the directory takes for a definition.
+/// A name that no reader of the directory takes for a definition.
 fn write_hidden(dir: &Path, text: &str) -> io::Result<NamedTempFile> {
     use std::os::unix::fs::PermissionsExt as _;
     let readable = std::fs::Permissions::from_mode(0o644);
@@ -206,7 +206,7 @@ mod tests {
     use crate::definition::Embedded;
 
     #[test]
-    fn what_cannot_be_taken_back_is_named() {
+    fn names_files_it_could_not_remove() {
         let dir = tempfile::tempdir().unwrap();
         let [a, b, gone, c] = ["a", "b", "gone", "c"].map(|name| dir.path().join(name));
         std::fs::write(&a, "").unwrap();
@@ -214,28 +214,28 @@ mod tests {
         std::fs::create_dir(&b).unwrap();
         let full = || io::Error::from(io::ErrorKind::StorageFull);
         let error = take_back(&[a.clone(), b.clone(), gone.clone()], c.clone(), full()).to_string();
-        assert!(error.contains(&format!("{} could not be taken back", b.display())), "{error}");
+        assert!(error.contains(&format!("could not undo {}", b.display())), "{error}");
         assert!(!error.contains("nothing was written") && !a.exists(), "{error}");
         assert!(take_back(&[a, gone], c, full()).to_string().contains("nothing was written"));
     }
 
     #[test]
-    fn a_directory_that_cannot_be_listed_is_told() {
+    fn reports_a_directory_that_cannot_be_listed() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("models.d");
         std::fs::write(&file, "").unwrap();
         let error = check(&file, &[], &Embedded).unwrap_err().to_string();
-        assert!(error.contains("models.d cannot be read"), "{error}");
+        assert!(error.contains("models.d, which belongs to the same directory"), "{error}");
         check(&dir.path().join("none"), &[], &Embedded).unwrap();
     }
 
     #[test]
-    fn a_definition_that_cannot_be_read_is_no_full_disk() {
+    fn an_unreadable_definition_is_not_reported_as_a_full_disk() {
         let dir = tempfile::tempdir().unwrap();
         // Not even root reads through a link to itself.
         std::os::unix::fs::symlink("loop.toml", dir.path().join("loop.toml")).unwrap();
         std::os::unix::fs::symlink("nowhere", dir.path().join("dangling.toml")).unwrap();
         let error = check(dir.path(), &[], &Embedded).unwrap_err().to_string();
-        assert!(error.contains("loop.toml cannot be read") && !error.contains("disk"), "{error}");
+        assert!(error.contains("loop.toml, which belongs to the same directory") && !error.contains("disk"), "{error}");
     }
 }

@@ -1,31 +1,33 @@
 //! A directory of GGUF files.
 //!
-//! A model is a file, or the first of its shards; an `mmproj` beside it is its
-//! projector. All are declared stopped: a directory says what there is, not
-//! what is to run.
+//! A model is a file, or the first of its shards; an `mmproj` in the same directory
+//! is its projector. All are declared stopped: a directory shows what exists, not
+//! what should run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::given::Given;
+use super::model::LeftOut;
 use super::model::Model;
-use super::options::{Given, Options};
-use super::remark::{LeftOut, Place, Reason, Remark, Why};
+use super::options::Options;
+use super::remark::{Reason, Remark, SourceLocation, Why};
 use super::source::{Read, SourceError};
 use crate::definition::check_gguf;
 use crate::model::DesiredState;
 
-/// Deeper than this it is not looked: no models are kept there.
+/// The deepest level that is searched: nobody keeps models below it.
 const DEEPEST: usize = 16;
 
-/// Looks through `dir`, absolute; `shown` is the same as it was given.
+/// Searches `dir`, absolute; messages call it `shown`.
 pub(super) fn read(dir: &Path, shown: &str, options: &Options<'_>) -> Result<Read, SourceError> {
     let unreadable = |cause: String| SourceError::Unreadable {
         shown: shown.to_owned(),
         cause,
-        help: "give a directory that you can read",
+        help: "pass a directory that you can read",
     };
     if !std::fs::metadata(dir).map_err(|error| unreadable(error.to_string()))?.is_dir() {
-        return Err(unreadable("it is no directory".to_owned()));
+        return Err(unreadable("it is not a directory".to_owned()));
     }
     let mut read = Read::default();
     let mut files: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
@@ -43,13 +45,13 @@ pub(super) fn read(dir: &Path, shown: &str, options: &Options<'_>) -> Result<Rea
                 }
                 // No definition can name it.
                 _ => {
-                    let cause = "its path is not UTF-8: rename it, or its directory".to_owned();
+                    let cause = "its path is not valid UTF-8: rename it or its directory".to_owned();
                     read.left_out.push(left_out(entry.path(), Reason::Unreadable(cause)));
                 }
             },
             Err(error) => {
                 let path = error.path().unwrap_or(dir).to_owned();
-                // Without an error of the disk it is a link that leads upwards.
+                // Without a disk error, it is a link to a parent directory.
                 let why = error.io_error().map_or(Reason::Loop, |error| Reason::Unreadable(error.to_string()));
                 read.left_out.push(left_out(&path, why));
             }
@@ -59,7 +61,9 @@ pub(super) fn read(dir: &Path, shown: &str, options: &Options<'_>) -> Result<Rea
         folder(parent, names, options, &mut read);
     }
     if read.models.is_empty() && read.left_out.is_empty() {
-        return Err(SourceError::Wrong(format!("{shown} holds no .gguf file: give the directory the weights are in")));
+        return Err(SourceError::Wrong(format!(
+            "{shown} contains no .gguf files: pass the directory that the weights are in"
+        )));
     }
     Ok(read)
 }
@@ -70,7 +74,7 @@ fn is_gguf(path: &Path) -> bool {
 
 fn left_out(path: &Path, why: Reason) -> LeftOut {
     let called = path.file_name().map_or_else(|| "/".to_owned(), |name| name.to_string_lossy().into_owned());
-    LeftOut::new(called, Place::whole(&shown(path)), why)
+    LeftOut::new(called, SourceLocation::whole(&shown(path)), why)
 }
 
 fn shown(path: &Path) -> String {
@@ -88,7 +92,7 @@ fn folder(parent: &Path, names: &[String], options: &Options<'_>, read: &mut Rea
             continue;
         };
         let path = shown(&parent.join(first));
-        let mut model = Model::new(called, Place::whole(&path), DesiredState::Stopped);
+        let mut model = Model::new(called, SourceLocation::whole(&path), DesiredState::Stopped);
         model.weights.insert("model", path);
         let own = projectors.iter().copied().filter(|projector| belongs(projector, &model.called)).collect::<Vec<_>>();
         used.extend(&own);
@@ -96,8 +100,10 @@ fn folder(parent: &Path, names: &[String], options: &Options<'_>, read: &mut Rea
         read.models.push(model);
     }
     for projector in projectors.into_iter().filter(|projector| !used.contains(projector)) {
-        let place = Place::whole(&shown(&parent.join(projector)));
-        let why = Why::NoCounterpart("a projector of no model beside it: set `mmproj` in the model's definition");
+        let place = SourceLocation::whole(&shown(&parent.join(projector)));
+        let why = Why::NoCounterpart(
+            "a projector that matches no model in its directory: set `mmproj` in its model's definition",
+        );
         read.remarks.push(Remark::new(&place, projector, why));
     }
 }
@@ -105,15 +111,14 @@ fn folder(parent: &Path, names: &[String], options: &Options<'_>, read: &mut Rea
 /// The files of one model.
 struct Set {
     called: String,
-    /// In order; the first is the one that llama-server is given.
+    /// In order; llama-server gets the first one.
     files: Vec<String>,
 }
 
-/// The models among the weights of one directory; what is incomplete is left
-/// out.
+/// Returns the models among the weights of one directory, without incomplete ones.
 fn sets(parent: &Path, weights: &[&str], read: &mut Read) -> Vec<Set> {
     let mut sets = Vec::with_capacity(weights.len());
-    let mut told: BTreeSet<String> = BTreeSet::new();
+    let mut reported: BTreeSet<String> = BTreeSet::new();
     for name in weights {
         let Some(shard) = shard(name) else {
             sets.push(Set { called: stem(name).to_owned(), files: vec![(*name).to_owned()] });
@@ -126,10 +131,10 @@ fn sets(parent: &Path, weights: &[&str], read: &mut Read) -> Vec<Set> {
                 sets.push(Set { called: shard.stem, files });
             }
             None => {}
-            // Each part that is there would tell of it.
-            Some(_) if !told.insert(shard.name(1)) => {}
+            // Every existing part would report it.
+            Some(_) if !reported.insert(shard.name(1)) => {}
             Some(part) => {
-                let place = Place::whole(&shown(&parent.join(name)));
+                let place = SourceLocation::whole(&shown(&parent.join(name)));
                 let why = Reason::MissingPart { part, of: shard.of };
                 read.left_out.push(LeftOut::new(shard.stem, place, why));
             }
@@ -145,11 +150,11 @@ fn project(parent: &Path, own: &[&str], options: &Options<'_>, model: &mut Model
     let path = shown(&parent.join(taken));
     options.set(model, option, false, &Given::Text(path), "mmproj", &place);
     for other in others {
-        model.remark(&place, *other, Why::Became(format!("{taken} is taken, the first by name")));
+        model.remark(&place, *other, Why::Became(format!("herdsman took {taken}, the first by name")));
     }
 }
 
-/// Whether the file is a whole GGUF file; if not, says so.
+/// Whether the file is a complete GGUF file; reports it if not.
 pub(super) fn is_sound(parent: &Path, name: &str, read: &mut Read) -> bool {
     let path = parent.join(name);
     match check_gguf(&path) {
@@ -165,16 +170,17 @@ fn stem(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
-/// Whether a file is a projector by its name, as everybody names them.
+/// Whether a file is a projector, judging by its usual name.
 pub(super) fn is_projector(name: &str) -> bool {
     name.to_ascii_lowercase().contains("mmproj")
 }
 
-/// Whether a projector belongs to the model beside it: it is named after the
-/// model, or after none.
+/// Whether a projector belongs to a model in the same directory: it is named after
+/// that model, or after none.
 fn belongs(projector: &str, model: &str) -> bool {
     let lower = stem(projector).to_ascii_lowercase();
-    // `mmproj-Qwen2.5-VL-7B-Q8_0`, `Qwen2.5-VL-7B.mmproj-f16`: the precision is its own.
+    // `mmproj-Qwen2.5-VL-7B-Q8_0`, `Qwen2.5-VL-7B.mmproj-f16`: the precision is the
+    // projector's own.
     let words: Vec<&str> = lower.split(['-', '.', '_']).filter(|word| !word.is_empty()).collect();
     let is_own = |word: &str| {
         word == "mmproj"
@@ -203,7 +209,7 @@ impl Shard {
     }
 }
 
-/// Which part of a split model a file is by its name.
+/// Which part of a split model a file is, judging by its name.
 pub(super) fn part(name: &str) -> Option<u32> {
     shard(name).map(|shard| shard.part)
 }
@@ -242,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_is_told_by_its_name() {
+    fn recognises_a_shard_by_its_name() {
         let known = |name: &str| shard(name).map(|s| (s.stem, s.part, s.of));
         assert_eq!(known("a-00002-of-00003.gguf"), Some(("a".to_owned(), 2, 3)));
         for no in ["a.gguf", "a-2-of-3.gguf", "a-00004-of-00003.gguf", "-00001-of-00001.gguf", "a-00000-of-00001.gguf"]

@@ -1,5 +1,5 @@
-//! Hostile sources: whatever a configuration or preset says, what is made of
-//! it is valid, and no secret is in it.
+//! Hostile sources: whatever a configuration or preset contains, the result is
+//! valid and contains no secret.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;
@@ -28,7 +28,7 @@ fn no_source_does_harm_and_all_that_is_made_of_it_is_valid() {
         b"\\\n",
         b"\xc2\x9b",
     ];
-    // What is made of a text repeats its names in files, comments and remarks.
+    // Names of the text are repeated in files, comments and remarks.
     let target = Target {
         name: "import",
         words,
@@ -41,7 +41,7 @@ fn no_source_does_harm_and_all_that_is_made_of_it_is_valid() {
     let _ = crate::definition::Catalogue::embedded();
     survives(target, |bytes| {
         let Ok(text) = std::str::from_utf8(bytes) else { return };
-        let place = Place::whole("source");
+        let place = SourceLocation::whole("source");
         let options = Options::pinned(Path::new("/base"), true, None);
         let variable = |name: &str| (name.len() < 5).then(|| format!("value of {name}"));
         let swap = llama_swap::read(&[(text, place.clone())], &options, &variable).map_err(|(_, problems)| problems);

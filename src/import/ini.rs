@@ -1,11 +1,11 @@
 //! The INI that llama-server reads presets from.
 //!
-//! Read here and not by a library, because llama-server's grammar
-//! (`common/preset.cpp`) is its own: `;` and `#` begin a comment anywhere, a
-//! value has neither quotes nor escapes, a section stated again starts over,
-//! and keys before the first section belong to the model `default`. Measured
-//! on b10434. What it refuses and can mean only one thing is taken here: blanks
-//! before a key, dashes at its front, `_` for `-`.
+//! Parsed here and not by a library, because llama-server's grammar
+//! (`common/preset.cpp`) is its own: `;` and `#` start a comment anywhere, a value
+//! has neither quotes nor escapes, a repeated section starts over, and keys before
+//! the first section belong to the model `default`. Measured on b10434. What it
+//! refuses although it can mean only one thing is accepted here: blanks before a
+//! key, leading dashes, `_` for `-`.
 
 use super::source::Problem;
 
@@ -19,23 +19,23 @@ pub(super) struct Section {
     /// From 1.
     pub line: u32,
     pub entries: Vec<Entry>,
-    /// What was stated and does not count, because the key is stated again.
+    /// Entries that do not count, because their key is set again.
     pub again: Vec<Entry>,
-    /// The lines of the sections of the same name before it, which it replaces.
+    /// The lines of earlier sections with the same name, which this one replaces.
     pub replaces: Vec<u32>,
 }
 
 /// `key = value`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// Without dashes at the front.
+    /// Without leading dashes.
     pub key: String,
     pub value: String,
     /// From 1.
     pub line: u32,
 }
 
-/// The sections, in the order in which they were first stated.
+/// Returns the sections, in the order in which they first appear.
 pub(super) fn parse(text: &str) -> Result<Vec<Section>, Vec<Problem>> {
     let mut sections: Vec<Section> = Vec::new();
     let mut current: Option<usize> = None;
@@ -50,27 +50,23 @@ pub(super) fn parse(text: &str) -> Result<Vec<Section>, Vec<Problem>> {
         }
         if let Some(rest) = line.strip_prefix('[') {
             let Some((name, after)) = rest.split_once(']').filter(|(name, _)| !name.trim().is_empty()) else {
-                problems.push(Problem::new(place, "the section has no name and `]`", "write `[name]`"));
+                problems.push(Problem::new(place, "the section header is incomplete", "write `[name]`"));
                 continue;
             };
             if !uncommented(after).is_empty() {
-                problems.push(Problem::new(
-                    place,
-                    "something follows the section's `]`",
-                    "put it on a line of its own",
-                ));
+                problems.push(Problem::new(place, "there is text after the section's `]`", "put it on its own line"));
                 continue;
             }
             current = Some(begin(&mut sections, name.trim(), number));
             continue;
         }
         let Some((key, value)) = line.split_once('=') else {
-            problems.push(Problem::new(place, "this is no `key = value`", "write `key = value`, or `[section]`"));
+            problems.push(Problem::new(place, "this is not `key = value`", "write `key = value`, or `[section]`"));
             continue;
         };
         let key = key.trim().trim_start_matches('-');
         if key.is_empty() || key.contains(|c: char| !(c.is_ascii_alphanumeric() || "_.-".contains(c))) {
-            problems.push(Problem::new(place, "that is no option's name", "write an option's name without dashes"));
+            problems.push(Problem::new(place, "this is not an option name", "write an option's name without dashes"));
             continue;
         }
         let index = *current.get_or_insert_with(|| begin(&mut sections, DEFAULT, number));
@@ -85,12 +81,12 @@ pub(super) fn parse(text: &str) -> Result<Vec<Section>, Vec<Problem>> {
 
 const COMMENT: [char; 2] = [';', '#'];
 
-/// The text before a comment, without the blanks around it.
+/// Returns the text before a comment, without blanks around it.
 fn uncommented(text: &str) -> &str {
     text.split(COMMENT).next().unwrap_or_default().trim()
 }
 
-/// Begins a section, or starts it over.
+/// Starts a section, or starts it over.
 fn begin(sections: &mut Vec<Section>, name: &str, line: u32) -> usize {
     let new = Section { name: name.to_owned(), line, entries: Vec::new(), again: Vec::new(), replaces: Vec::new() };
     if let Some(index) = sections.iter().position(|known| known.name == name) {
@@ -109,7 +105,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn it_reads_as_llama_server_does() {
+    fn parses_presets_as_llama_server_does() {
         let text = "c = 1\r\n; x\r\n[ a ] # y\r\nm = /a b.gguf ; z\r\n  --no_mmap= 1\r\n[b]\r\nm=/x#y\r\n[a]\r\nt = \"q\"\r\nt = \r\n";
         let sections = parse(text).unwrap();
         let shown: Vec<_> = sections
@@ -119,13 +115,13 @@ mod tests {
         assert_eq!(
             shown,
             [("default", 1, vec![("c", "1")]), ("a", 8, vec![("t", "")]), ("b", 6, vec![("m", "/x")])],
-            "a section that is stated again starts over, and `#` begins a comment anywhere"
+            "a repeated section starts over, and `#` starts a comment anywhere"
         );
         assert_eq!((&sections[1].replaces[..], sections[1].again[0].line), (&[3][..], 9), "both lines are reported");
     }
 
     #[test]
-    fn every_line_that_is_nothing_is_told() {
+    fn reports_every_invalid_line() {
         let problems = parse("[a\n[]\n[b] x\nhello\né = 1\n= 2\n").unwrap_err();
         assert_eq!(problems.len(), 6);
         assert_eq!(problems[3].span, 12..17);

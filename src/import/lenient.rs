@@ -1,24 +1,27 @@
-//! What llama-server makes of a value that a definition refuses: `64a` is 64,
-//! `--flash-attn 1` is on. Measured on b10434 (`tests/import/values.rs`).
+//! How llama-server reads a value that a definition refuses: `64a` is 64,
+//! `--flash-attn 1` is on. Measured on b10434 (`tests/real/import/values.rs`).
 //!
-//! It reads numbers with `stoi` and `stof`, which skip blanks, stop at the
-//! first character that they do not know, and want one that they do.
+//! It reads numbers with `stoi` and `stof`, which skip blanks, stop at the first
+//! character that they do not understand, and need at least one that they do.
 
 use serde_json::Value as Json;
 
-use super::options::{FALSY, TRUTHY};
 use crate::llama::catalogue::{ListStyle, OptionSpec, ValueKind};
 
-/// What becomes of a value.
+/// The words that turn a flag on and off, in a variable or in a line of a preset.
+pub(super) const TRUTHY: [&str; 4] = ["on", "enabled", "true", "1"];
+pub(super) const FALSY: [&str; 4] = ["off", "disabled", "false", "0"];
+
+/// How llama-server reads a value.
 #[derive(Debug, PartialEq)]
 pub(super) enum Made {
-    /// Another value.
+    /// As another value.
     Value(Json),
-    /// Nothing, for this reason: the option is as if it were not there.
+    /// As nothing, for this reason: the option might as well be missing.
     Nothing(&'static str),
 }
 
-/// Options that take an empty text, and are without a value then.
+/// Options that accept an empty text, which means no value.
 const EMPTY_IS_NONE: [&str; 11] = [
     "log_prompts_dir",
     "lookup_cache_dynamic",
@@ -33,13 +36,15 @@ const EMPTY_IS_NONE: [&str; 11] = [
     "ui_config",
 ];
 
-/// What becomes of `text`; `None`: llama-server refuses it, too, or what it
-/// makes of it no definition can say.
+/// Returns how llama-server reads `text`; `None`: it refuses it, too, or no
+/// definition can express the result.
 pub(super) fn made_of(option: &OptionSpec, text: &str) -> Option<Made> {
     if text.is_empty() {
         return match option.key.as_str() {
             "numa" => Some(Made::Value("distribute".into())),
-            key if EMPTY_IS_NONE.contains(&key) => Some(Made::Nothing("llama-server takes an empty value as none")),
+            key if EMPTY_IS_NONE.contains(&key) => {
+                Some(Made::Nothing("llama-server treats an empty value as no value"))
+            }
             _ => None,
         };
     }
@@ -55,12 +60,12 @@ pub(super) fn made_of(option: &OptionSpec, text: &str) -> Option<Made> {
     }
 }
 
-/// Whether llama-server leaves things as they are when it reads `text`.
+/// Whether llama-server changes nothing when it reads `text`.
 pub(super) fn ignores(option: &OptionSpec, text: &str) -> bool {
     option.key == "dry_base" && stof(text).is_some_and(|base| base < 1.0)
 }
 
-/// The whole number that `stoi` reads.
+/// Returns the whole number that `stoi` reads.
 pub(super) fn stoi(text: &str) -> Option<i64> {
     let text = text.trim_start_matches(BLANKS);
     let digits = text.strip_prefix(SIGNS).unwrap_or(text);
@@ -68,7 +73,7 @@ pub(super) fn stoi(text: &str) -> Option<i64> {
     text[..text.len() - digits.len() + end].parse().ok()
 }
 
-/// The elements of a list of numbers.
+/// Returns the elements of a list of numbers.
 pub(super) fn list(text: &str) -> Vec<&str> {
     text.split([',', '/']).enumerate().filter(|(at, part)| *at == 0 || !part.is_empty()).map(|(_, part)| part).collect()
 }
@@ -84,7 +89,7 @@ fn one(option: &OptionSpec, text: &str) -> Option<Json> {
     let knows = |word: &str| option.choices.iter().any(|choice| choice == word);
     match &option.kind {
         ValueKind::Integer(_) => match (option.key.as_str(), stoi(text)?) {
-            // It is kept in 32 bits.
+            // llama-server keeps it in 32 bits.
             ("seed", seed) => Some(Json::from(seed.rem_euclid(1 << 32))),
             (_, number) => Some(Json::from(number)),
         },
@@ -103,7 +108,7 @@ fn one(option: &OptionSpec, text: &str) -> Option<Json> {
     }
 }
 
-/// The number that `stof` reads, but for those that are none (`nan`, `inf`).
+/// Returns the number that `stof` reads, except for `nan` and `inf`.
 fn stof(text: &str) -> Option<f64> {
     let text = text.trim_start_matches(BLANKS);
     let digits = text.strip_prefix(SIGNS).unwrap_or(text);
@@ -116,13 +121,13 @@ fn stof(text: &str) -> Option<f64> {
     if digits.starts_with(SIGNS) {
         return None;
     }
-    // As many characters as make a number.
+    // The longest prefix that is a number.
     let end = digits.find(|c: char| !(c.is_ascii_digit() || ".eE+-".contains(c))).unwrap_or(digits.len());
     let number = |end: &usize| digits[..*end].parse::<f64>().ok();
     (1..=end.min(400)).rev().find_map(|end| number(&end)).map(|number| sign * number)
 }
 
-/// What follows `0x`: `10`, `1.8`, `1p3`.
+/// Parses what follows `0x`: `10`, `1.8`, `1p3`.
 fn hexadecimal(text: &str) -> Option<f64> {
     let digits = |text: &str| text.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(text.len());
     let (whole, rest) = text.split_at(digits(text));
@@ -137,7 +142,7 @@ fn hexadecimal(text: &str) -> Option<f64> {
     (!whole.is_empty() || !part.is_empty()).then(|| mantissa * 2_f64.powi(exponent))
 }
 
-/// The elements of a row of CSV, in which quotes may hold commas.
+/// Returns the elements of a CSV row, in which quotes may enclose commas.
 fn csv(text: &str) -> Vec<String> {
     let (mut elements, mut element, mut is_quoted) = (Vec::new(), String::new(), false);
     let mut chars = text.chars().peekable();
@@ -171,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_number_ends_at_the_first_character_that_is_no_digit() {
+    fn a_whole_number_ends_at_the_first_non_digit() {
         for (text, number) in [("64a", 64), ("0.0", 0), (" 5", 5), ("+5x", 5), ("0x10", 0), ("1e3", 1), ("-3.9", -3)] {
             assert_eq!(made("top_k", text), Some(json!(number)), "{text}");
         }
@@ -183,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_ends_where_it_makes_no_more_sense() {
+    fn a_number_ends_at_the_first_invalid_character() {
         for (text, number) in
             [(" .5", 0.5), (".5,7", 0.5), ("1e", 1.0), ("1e1x", 10.0), ("0x10", 16.0), ("-0x1.8p1", -3.0)]
         {
@@ -198,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_words() {
+    fn reads_lists_and_words_as_llama_server_does() {
         assert_eq!(made("tensor_split", "3x/,1"), Some(json!([3.0, 1.0])));
         assert_eq!(made("fit_target", "10,"), Some(json!([10])));
         assert_eq!(made("tensor_split", ",1"), None);

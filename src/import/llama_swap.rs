@@ -1,32 +1,34 @@
 //! llama-swap's `config.yaml`, or the files of its `-config-dir`.
 //!
-//! llama-swap starts a model when somebody asks for it and swaps it for
-//! another; herdsman keeps running what is declared running. So only what
-//! llama-swap loads at its own start (`hooks.on_startup.preload`) is declared
-//! running, and the others stopped: not all at once on a GPU that holds one.
+//! llama-swap starts a model on request and swaps it for another; herdsman keeps
+//! every declared model running. So only what llama-swap loads at its own start
+//! (`hooks.on_startup.preload`) is declared running, and the others stopped, rather
+//! than all at once on a GPU that fits one.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::cmd::Reading;
+use super::given::Given;
 use super::macros::{Macros, PORT};
+use super::model::LeftOut;
 use super::model::Model;
-use super::options::{Given, Options, seconds};
-use super::remark::{LeftOut, Place, Reason, Remark, Why};
+use super::options::{Options, seconds};
+use super::remark::{Reason, Remark, SourceLocation, Why};
 use super::secret::may_hold_one;
 use super::source::{Problem, Read};
 use super::yaml::{self, Node, Pair};
 use crate::model::DesiredState;
 
-/// Keys of the file that have no counterpart, and what there is instead.
+/// Keys of the file that have no counterpart, and what to know instead.
 const GLOBAL: [(&str, &str); 18] = [
-    ("startPort", "ports are allotted from `--port-range`"),
+    ("startPort", "herdsman picks ports from `--port-range`"),
     ("groups", SWAP),
     ("matrix", SWAP),
     ("routing", SWAP),
     ("profiles", SWAP),
-    ("peers", "herdsman runs the models of this machine alone"),
-    ("apiKeys", "herdsman is no proxy: a server's own key goes into `[secrets]` as `api_key`"),
+    ("peers", "herdsman runs only the models of this machine"),
+    ("apiKeys", "herdsman is not a proxy: a server's own key goes in `[secrets]` as `api_key`"),
     ("logLevel", LOGS),
     ("logRequests", LOGS),
     ("logTimeFormat", LOGS),
@@ -37,47 +39,46 @@ const GLOBAL: [(&str, &str); 18] = [
     ("captureBuffer", PROXY),
     ("store", PROXY),
     ("upstream", PROXY),
-    ("unloadTimeout", "`[update] drain` says how long requests in flight are waited for"),
+    ("unloadTimeout", "`[update] drain` sets how long herdsman waits for in-flight requests"),
 ];
 
-/// The same of a model.
+/// The same for keys of a model.
 const MODEL: [(&str, &str); 10] = [
-    ("cmdStop", "herdsman waits for requests in flight (`[update] drain`) and then stops the server itself"),
-    ("concurrencyLimit", "llama-server queues what its slots do not take; `parallel` says how many there are"),
-    ("filters", "herdsman is no proxy and changes no request"),
-    ("metadata", "not taken: `[labels]` holds notes for people"),
+    ("cmdStop", "herdsman waits for in-flight requests (`[update] drain`), then stops the server itself"),
+    ("concurrencyLimit", "llama-server queues requests beyond its slots; `parallel` sets how many slots it has"),
+    ("filters", "herdsman is not a proxy and does not change requests"),
+    ("metadata", "not imported: notes for people go in `[labels]`"),
     ("sendLoadingState", PROXY),
     ("timeouts", PROXY),
     ("unlisted", "herdsman lists every model"),
-    ("unloadTimeout", "`[update] drain` says how long requests in flight are waited for"),
+    ("unloadTimeout", "`[update] drain` sets how long herdsman waits for in-flight requests"),
     ("capabilities", PROXY),
     ("logToStdout", LOGS),
 ];
 
-const SWAP: &str = "herdsman swaps nothing: it keeps running whatever is declared running";
-const LOGS: &str = "each server has a log of its own in the state directory";
-const PROXY: &str = "herdsman is no proxy";
-const HOOKS: &str = "herdsman runs no hooks: of them only what is preloaded is taken";
-const ADDRESS: &str = "herdsman is no proxy: each model has an address of its own, which `herdsman status` shows";
+const SWAP: &str = "herdsman does not swap models: it keeps every declared model running";
+const LOGS: &str = "each server has its own log in the state directory";
+const PROXY: &str = "herdsman is not a proxy";
+const HOOKS: &str = "herdsman runs no hooks: it takes only the preloaded models from them";
+const ADDRESS: &str = "herdsman is not a proxy: each model has its own address, which `herdsman status` shows";
 
-/// What the whole file says of every model.
+/// What the whole file says about every model.
 struct Shared<'a> {
     options: &'a Options<'a>,
     variable: &'a dyn Fn(&str) -> Option<String>,
     macros: Macros,
-    /// What is loaded at its start, as the file names it, and where.
-    preload: Vec<(String, Place)>,
+    /// What it loads at its start, as the file names it, and where.
+    preload: Vec<(String, SourceLocation)>,
     /// `healthCheckTimeout`, seconds.
     ready_timeout: Option<u64>,
     /// `globalTTL`, seconds.
     ttl: Option<i64>,
 }
 
-/// Reads the files of one llama-swap, which are one configuration. `variable`
-/// gives the environment's variables. Problems come with the number of the
-/// file that has them.
+/// Reads the files of one llama-swap as one configuration. `variable` returns the
+/// environment's variables. Problems come with the number of their file.
 pub(super) fn read(
-    files: &[(&str, Place)],
+    files: &[(&str, SourceLocation)],
     options: &Options<'_>,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Read, (usize, Vec<Problem>)> {
@@ -86,12 +87,12 @@ pub(super) fn read(
         let root = root(text).map_err(|problem| (number, vec![problem]))?;
         roots.extend(root.map(|root| (number, root, place)));
     }
-    let whole = |message: &str| vec![Problem::new(0..0, message, "give the config.yaml of a llama-swap")];
+    let whole = |message: &str| vec![Problem::new(0..0, message, "pass llama-swap's config.yaml")];
     if roots.is_empty() {
         return Err((0, whole("the file is empty")));
     }
     if !roots.iter().any(|(_, root, _)| root.get("models").is_some()) {
-        return Err((0, whole("this is no configuration of llama-swap: it has no `models`")));
+        return Err((0, whole("this is not a llama-swap configuration: it has no `models`")));
     }
     let mut read = Read::default();
     let mut shared =
@@ -109,7 +110,7 @@ pub(super) fn read(
     let entries = |root: &Node| root.get("models").and_then(|models| models.entries().map(<[Pair]>::to_vec));
     let all: Vec<Pair> = roots.iter().filter_map(|(_, root, _)| entries(root)).flatten().collect();
     preloaded(&all, &mut shared, &mut read);
-    let mut known: BTreeMap<String, Place> = BTreeMap::new();
+    let mut known: BTreeMap<String, SourceLocation> = BTreeMap::new();
     for (number, root, place) in &roots {
         let mut problems = Vec::new();
         models(&shared, root, place, &mut known, &mut read, &mut problems);
@@ -120,46 +121,46 @@ pub(super) fn read(
     Ok(read)
 }
 
-/// The map that a file is; `None`: it is empty.
+/// Returns the map that a file contains; `None`: it is empty.
 fn root(text: &str) -> Result<Option<Rc<Node>>, Problem> {
     let root = yaml::parse(text).map_err(|p| Problem::new(p.span, p.message, "llama-swap cannot read it either"))?;
     match root.filter(|root| !root.is_null()) {
         Some(root) if root.entries().is_none() => {
-            let message = "this is no configuration of llama-swap: it is no map";
-            Err(Problem::new(0..0, message, "give the config.yaml of a llama-swap"))
+            let message = "this is not a llama-swap configuration: it is not a map";
+            Err(Problem::new(0..0, message, "pass llama-swap's config.yaml"))
         }
         root => Ok(root),
     }
 }
 
-/// Reads the models of one file; `known` are those of the files before.
+/// Reads the models of one file; `known` are those of earlier files.
 fn models(
     shared: &Shared<'_>,
     root: &Node,
-    place: &Place,
-    known: &mut BTreeMap<String, Place>,
+    place: &SourceLocation,
+    known: &mut BTreeMap<String, SourceLocation>,
     read: &mut Read,
     problems: &mut Vec<Problem>,
 ) {
     let Some(models) = root.get("models") else { return };
     let Some(entries) = models.entries() else {
-        let message = format!("`models` is to be a map of models, and is {}", models.kind());
-        return problems.push(Problem::new(models.span.clone(), message, "write one model a key"));
+        let message = format!("`models` must be a map of models, but is {}", models.kind());
+        return problems.push(Problem::new(models.span.clone(), message, "write one key per model"));
     };
     if entries.is_empty() {
-        problems.push(Problem::new(models.span.clone(), "`models` has no models", "write one model a key"));
+        problems.push(Problem::new(models.span.clone(), "`models` has no models", "write one key per model"));
     }
     for (key, node) in entries {
         let id = key.text().unwrap_or_default().to_owned();
         if let Some(before) = known.insert(id.clone(), place.line(key.line)) {
-            let message = format!("the model `{}` is defined in {before}, too", crate::model::text::printable(&id));
-            problems.push(Problem::new(key.span.clone(), message, "llama-swap refuses that: remove one of the two"));
+            let message = format!("the model `{}` is also defined in {before}", crate::model::text::printable(&id));
+            problems.push(Problem::new(key.span.clone(), message, "llama-swap refuses this: remove one of the two"));
         }
         one(shared, key, node, place, read, problems);
     }
 }
 
-fn globals(root: &Node, place: &Place, shared: &mut Shared<'_>, read: &mut Read, problems: &mut Vec<Problem>) {
+fn globals(root: &Node, place: &SourceLocation, shared: &mut Shared<'_>, read: &mut Read, problems: &mut Vec<Problem>) {
     for (key, value) in root.entries().unwrap_or_default() {
         let (name, place) = (key.text().unwrap_or_default(), place.line(key.line));
         match name {
@@ -179,8 +180,8 @@ fn globals(root: &Node, place: &Place, shared: &mut Shared<'_>, read: &mut Read,
     }
 }
 
-/// Takes what is preloaded; the other hooks have no counterpart.
-fn hooks(node: &Node, place: &Place, shared: &mut Shared<'_>, read: &mut Read, problems: &mut Vec<Problem>) {
+/// Imports what is preloaded; the other hooks have no counterpart.
+fn hooks(node: &Node, place: &SourceLocation, shared: &mut Shared<'_>, read: &mut Read, problems: &mut Vec<Problem>) {
     if node.entries().is_none() && !node.is_null() {
         read.remarks.push(Remark::new(place, shown("hooks", node), Why::NoCounterpart(HOOKS)));
     }
@@ -203,10 +204,10 @@ fn hooks(node: &Node, place: &Place, shared: &mut Shared<'_>, read: &mut Read, p
     }
 }
 
-/// Puts the models' own names in the place of aliases that are preloaded.
+/// Replaces preloaded aliases by the models' own names.
 fn preloaded(models: &[Pair], shared: &mut Shared<'_>, read: &mut Read) {
     let is_alias = |node: &Node, name: &str| {
-        // What is wrong with them is told with their model.
+        // Their problems are reported with their model.
         let aliases = node.get("aliases").map(|list| texts(list, "aliases", &mut Vec::new()));
         aliases.is_some_and(|aliases| aliases.iter().any(|alias| alias == name))
     };
@@ -217,7 +218,7 @@ fn preloaded(models: &[Pair], shared: &mut Shared<'_>, read: &mut Read) {
         match models.iter().find(|(_, node)| is_alias(node, name)).and_then(|(key, _)| key.text()) {
             Some(id) => *name = id.to_owned(),
             None => {
-                let why = Why::NoCounterpart("no model is called so: none is declared running for it");
+                let why = Why::NoCounterpart("no model has this name, so nothing is declared running for it");
                 read.remarks.push(Remark::new(place, format!("preload: {name}"), why));
             }
         }
@@ -226,10 +227,10 @@ fn preloaded(models: &[Pair], shared: &mut Shared<'_>, read: &mut Read) {
 
 fn instead(known: &[(&str, &'static str)], name: &str) -> Why {
     let found = known.iter().find(|(key, _)| *key == name);
-    Why::NoCounterpart(found.map_or("herdsman does not know the key", |(_, why)| why))
+    Why::NoCounterpart(found.map_or("herdsman does not know this key", |(_, why)| why))
 }
 
-/// A key with its value, where that is text and holds no secret.
+/// Formats a key with its value, if that is text without a secret.
 fn shown(name: &str, value: &Node) -> String {
     match value.text() {
         Some(text) if !may_hold_one(name, text) => format!("{name}: {}", text.trim()),
@@ -240,13 +241,13 @@ fn shown(name: &str, value: &Node) -> String {
 fn define(node: &Node, macros: &mut Macros, problems: &mut Vec<Problem>) {
     let Some(entries) = node.entries() else {
         if !node.is_null() {
-            let message = format!("`macros` is to be a map, and is {}", node.kind());
-            problems.push(Problem::new(node.span.clone(), message, "write one macro a key"));
+            let message = format!("`macros` must be a map, but is {}", node.kind());
+            problems.push(Problem::new(node.span.clone(), message, "write one key per macro"));
         }
         return;
     };
     for (key, value) in entries {
-        // Structured ones only ever fill `metadata`, which is not taken.
+        // Structured ones are only used in `metadata`, which is not imported.
         if let (Some(name), Some(text)) = (key.text(), value.text()) {
             macros.define(name, text.trim_end_matches('\n'));
         }
@@ -256,7 +257,7 @@ fn define(node: &Node, macros: &mut Macros, problems: &mut Vec<Problem>) {
 fn number(node: &Node, key: &str, problems: &mut Vec<Problem>) -> Option<i64> {
     let number = node.text().and_then(|text| text.parse().ok());
     if number.is_none() && !node.is_null() {
-        let message = format!("`{key}` is to be a whole number, and is not");
+        let message = format!("`{key}` must be a whole number");
         problems.push(Problem::new(node.span.clone(), message, "write a number of seconds"));
     }
     number
@@ -269,21 +270,28 @@ fn texts(node: &Node, key: &str, problems: &mut Vec<Problem>) -> Vec<String> {
     };
     let items: Option<Vec<String>> = node.items().map(|items| items.iter().map(one).collect()).unwrap_or_default();
     if items.is_none() && !node.is_null() {
-        let message = format!("`{key}` is to be a list of texts");
-        problems.push(Problem::new(node.span.clone(), message, "write `- text`, one a line"));
+        let message = format!("`{key}` must be a list of strings");
+        problems.push(Problem::new(node.span.clone(), message, "write one `- text` per line"));
     }
     items.unwrap_or_default()
 }
 
 /// Reads one model into `read`.
-fn one(shared: &Shared<'_>, key: &Node, node: &Node, place: &Place, read: &mut Read, problems: &mut Vec<Problem>) {
+fn one(
+    shared: &Shared<'_>,
+    key: &Node,
+    node: &Node,
+    place: &SourceLocation,
+    read: &mut Read,
+    problems: &mut Vec<Problem>,
+) {
     let (Some(id), place) = (key.text(), place.line(key.line)) else {
-        problems.push(Problem::new(key.span.clone(), "a model's name is to be a text", "name the model"));
+        problems.push(Problem::new(key.span.clone(), "a model's name must be a string", "name the model"));
         return;
     };
     if node.entries().is_none() && !node.is_null() {
-        let message = format!("the model `{id}` is to be a map, and is {}", node.kind());
-        problems.push(Problem::new(node.span.clone(), message, "write `cmd:` and what else it has below its name"));
+        let message = format!("the model `{id}` must be a map, but is {}", node.kind());
+        problems.push(Problem::new(node.span.clone(), message, "write `cmd:` and its other keys below its name"));
         return;
     }
     let before = problems.len();
@@ -298,7 +306,7 @@ fn model(
     shared: &Shared<'_>,
     id: &str,
     node: &Node,
-    place: &Place,
+    place: &SourceLocation,
     problems: &mut Vec<Problem>,
 ) -> Result<Model, Reason> {
     let mut macros = shared.macros.clone();
@@ -323,7 +331,7 @@ fn model(
             "ttl" => ttl = number(value, "ttl", problems).filter(|ttl| *ttl >= 0).or(ttl),
             "checkEndpoint" if value.text() == Some("/health") => {}
             "checkEndpoint" => {
-                model.remark(&place, shown("checkEndpoint", value), Why::NoCounterpart("herdsman asks `/health`"))
+                model.remark(&place, shown("checkEndpoint", value), Why::NoCounterpart("herdsman checks `/health`"))
             }
             name => model.remark(&place, shown(name, value), instead(&MODEL, name)),
         }
@@ -348,14 +356,14 @@ fn model(
     Ok(model)
 }
 
-/// A display name is a label: `description` is another key of llama-swap.
+/// A display name becomes a label: `description` is another key of llama-swap.
 fn label(model: &mut Model, name: Option<String>) {
     if let Some(name) = name {
         model.labels.insert("display_name".to_owned(), name);
     }
 }
 
-/// Whether a proxy's address is the one that the server of `port` has anyway.
+/// Whether a proxy's address is the one that the server on `port` has anyway.
 fn leads_here(url: &str, port: Option<u16>) -> bool {
     let address = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
     match address.rsplit_once(':') {
@@ -365,14 +373,14 @@ fn leads_here(url: &str, port: Option<u16>) -> bool {
     }
 }
 
-/// `ttl` unloads the model when it is idle; llama-server can do so by itself.
-fn sleep(shared: &Shared<'_>, model: &mut Model, ttl: Option<i64>, place: &Place) {
+/// `ttl` unloads the model when it is idle; llama-server can do that itself.
+fn sleep(shared: &Shared<'_>, model: &mut Model, ttl: Option<i64>, place: &SourceLocation) {
     let Some(ttl) = ttl.filter(|ttl| *ttl > 0) else { return };
     let Some(option) = shared.options.catalogue.get("sleep_idle_seconds") else { return };
     if model.parameters.contains_key("sleep_idle_seconds") {
         return;
     }
     shared.options.set(model, option, false, &Given::Text(ttl.to_string()), "ttl", place);
-    let became = "becomes `sleep_idle_seconds`: the server stays, frees its memory when idle and wakes at a request";
+    let became = "becomes `sleep_idle_seconds`: the server stays, frees its memory when idle and wakes up on a request";
     model.remark(place, format!("ttl: {ttl}"), Why::Became(became.to_owned()));
 }

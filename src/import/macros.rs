@@ -1,22 +1,22 @@
-//! llama-swap's macros: `${name}` stands for a text, which may hold others.
+//! llama-swap's macros: `${name}` stands for a text, which may contain others.
 //!
-//! `${PORT}` and `${env.NAME}` stay as they are: a definition has a port of
-//! its own, and a variable may be a secret.
+//! `${PORT}` and `${env.NAME}` stay as they are: a definition has its own port, and
+//! a variable may be a secret.
 
 use super::names_a_secret;
 use super::remark::Reason;
 
-/// Longer than this no command line is, and macros in macros grow fast.
+/// The longest expansion: macros in macros grow fast.
 const LONGEST: usize = 1 << 20;
 
-/// As many replacements no real text needs: llama-swap's macros hold only what
-/// was defined before them.
+/// The most replacements: llama-swap's macros contain only macros defined before
+/// them, so real texts need far fewer.
 const MOST: usize = 10_000;
 
-/// What stands for the port a definition is allotted.
+/// Stands for the port that herdsman picks.
 pub(super) const PORT: &str = "${PORT}";
 
-/// Macros by name; of several of one name the last counts.
+/// Macros by name; the last one of a name wins.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Macros(Vec<(String, String)>);
 
@@ -30,7 +30,7 @@ impl Macros {
         self.0.iter().rev().find(|(known, _)| known == name).map(|(_, text)| text.as_str())
     }
 
-    /// `text` with every macro in it replaced.
+    /// Expands every macro in `text`.
     pub fn expand(&self, text: &str) -> Result<String, Reason> {
         let mut done = String::new();
         let mut rest = text.to_owned();
@@ -54,8 +54,8 @@ impl Macros {
     }
 }
 
-/// `text` with each `${env.NAME}` replaced by what `variable` gives; never one
-/// that may be a secret.
+/// Replaces each `${env.NAME}` in `text` by what `variable` returns; never one that
+/// may be a secret.
 pub(super) fn variables(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<String, Reason> {
     let mut done = String::new();
     let mut rest = text;
@@ -72,14 +72,14 @@ pub(super) fn variables(text: &str, variable: &dyn Fn(&str) -> Option<String>) -
     Ok(done + rest)
 }
 
-/// The first `${env.NAME}` of a name that may be a secret's: that name.
+/// Returns the first `${env.NAME}` whose name suggests a secret.
 pub(super) fn secret_variable(text: &str) -> Option<&str> {
     let mut names = text.split("${env.").skip(1).filter_map(|rest| Some(rest.split_once('}')?.0));
     names.find(|name| names_a_secret(name))
 }
 
-/// The next macro: where it begins, and its name. What has another form is
-/// text, as it is to llama-swap.
+/// Finds the next macro: its start and its name. Anything of another form is plain
+/// text, as for llama-swap.
 fn next(text: &str) -> Option<(usize, String)> {
     text.match_indices("${").find_map(|(start, _)| {
         let name = text[start + 2..].split_once('}')?.0;
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn macros_hold_macros_and_the_last_of_a_name_counts() {
+    fn macros_nest_and_the_last_of_a_name_wins() {
         let mut macros = Macros::default();
         macros.define("ctx", "4096");
         macros.define("args", "-c ${ctx} --port ${PORT}");
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_may_be_a_secret_is_never_asked_for() {
+    fn never_reads_a_variable_that_may_be_a_secret() {
         let variable = |name: &str| panic!("asked for {name}");
         assert_eq!(variables("x${env.MY_KEY}", &variable), Err(Reason::SecretVariable("MY_KEY".to_owned())));
         assert_eq!(secret_variable("${env.A}/${env.MY_KEY}"), Some("MY_KEY"));

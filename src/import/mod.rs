@@ -1,10 +1,10 @@
-//! Moving in: definitions made of what others keep their models in.
+//! Import: makes definitions from other programs' configurations.
 //!
 //! ```text
 //!   config.yaml   preset.ini   database   a process   *.gguf
 //!   llama_swap     preset      database    process     ggufs       one file a kind
 //!         \           \           |          /          /
-//!          command_line, environment               what llama-server is told,
+//!          command_line, environment               llama-server's arguments,
 //!            repeated, options, lenient            as it reads it
 //!                           |
 //!                         Model                    in herdsman's words
@@ -15,11 +15,11 @@
 //! ```
 //!
 //! Invariants:
-//! - Nothing of a source is dropped silently: it is a key of the definition, or
-//!   a [`Remark`], or a model [`LeftOut`].
+//! - Nothing of a source is dropped silently: it becomes a key of the definition, a
+//!   [`Remark`], or a [`LeftOut`] model.
 //! - No secret's value leaves its source: not into a definition, a comment, a
 //!   remark or a diagnostic.
-//! - Nothing is guessed: a command that is not llama-server's is left out.
+//! - Nothing is guessed: a command that does not run llama-server is left out.
 //! - No file is overwritten.
 
 mod apart;
@@ -32,6 +32,7 @@ mod database;
 mod environment;
 mod files;
 mod ggufs;
+mod given;
 #[cfg(test)]
 mod hostile;
 mod ini;
@@ -58,9 +59,9 @@ use std::path::Path;
 
 pub use binary::Servers;
 pub use files::{File, WriteError, check, none_is_there, write};
-pub use model::{Model, Secret};
+pub use model::{LeftOut, Model, Secret};
 pub use names::Named;
-pub use remark::{Kind, LeftOut, Place, Reason, Remark, Why};
+pub use remark::{Kind, Reason, Remark, SourceLocation, Why};
 pub use source::SourceError;
 
 use crate::definition::absolute;
@@ -73,7 +74,7 @@ use source::{Read, TextFile};
 pub enum Source {
     /// llama-swap's configuration: files, and directories of them.
     LlamaSwap(Vec<String>),
-    /// What a router of llama-server serves.
+    /// What a llama-server router serves.
     Preset {
         /// Its preset, a file.
         file: Option<String>,
@@ -84,28 +85,28 @@ pub enum Source {
     },
     /// A models database, an SQLite file.
     Database(String),
-    /// A llama-server that runs, its pid.
+    /// A running llama-server, its pid.
     Process(i32),
     /// A directory of weights.
     Ggufs(String),
 }
 
-/// What a source became.
+/// The result of an import.
 #[derive(Debug)]
 pub struct Import {
     /// The models, each with its definition.
     pub definitions: Vec<(Named, File)>,
-    /// Models no definition was made of.
+    /// Models without a definition.
     pub left_out: Vec<LeftOut>,
-    /// What the source says of no model in particular.
+    /// Remarks about no model in particular.
     pub remarks: Vec<Remark>,
 }
 
-/// Reads a source and makes definitions of it; writes nothing. Paths are
-/// relative to `cwd`, absolute. `servers` tells of the llama-servers it names.
+/// Reads a source and makes definitions of it, without writing anything. Paths are
+/// relative to `cwd`, absolute. `servers` asks the llama-servers it names.
 ///
 /// # Errors
-/// The source cannot be read, or is not what it should be.
+/// The source cannot be read, or is invalid.
 pub fn import(source: &Source, cwd: &Path, servers: &Servers) -> Result<Import, SourceError> {
     let options = |base| Options::pinned(base, true, Some(servers));
     let variable = |name: &str| std::env::var(name).ok();
@@ -113,8 +114,8 @@ pub fn import(source: &Source, cwd: &Path, servers: &Servers) -> Result<Import, 
         Source::LlamaSwap(shown) => {
             let files = source::text_files(cwd, shown, &["yml", "yaml"])?;
             let base = files.first().map_or(cwd, |file| parent(&file.path));
-            let texts: Vec<(&str, Place)> =
-                files.iter().map(|file| (file.text.as_str(), Place::whole(&file.shown))).collect();
+            let texts: Vec<(&str, SourceLocation)> =
+                files.iter().map(|file| (file.text.as_str(), SourceLocation::whole(&file.shown))).collect();
             llama_swap::read(&texts, &options(base), &variable).map_err(|(number, problems)| {
                 SourceError::malformed(&files[number].shown, &files[number].text, problems)
             })?
@@ -133,21 +134,21 @@ pub fn import(source: &Source, cwd: &Path, servers: &Servers) -> Result<Import, 
     Ok(assemble(read))
 }
 
-/// What a router serves.
+/// Reads what a router serves.
 fn router(cwd: &Path, file: Option<&str>, dir: Option<&str>, cache: Option<&str>) -> Result<Read, SourceError> {
     let mut read = Read::default();
     let mut found = BTreeMap::new();
     if let Some(shown) = cache {
         found.extend(beside::of_cache(&absolute(cwd, Path::new(shown)), shown)?);
     }
-    // Of two of one name that of the directory counts.
+    // If two have the same name, the one in the directory wins.
     if let Some(shown) = dir {
         found.extend(beside::of_directory(&absolute(cwd, Path::new(shown)), shown, &mut read)?);
     }
     let shown = file.or(dir).or(cache).unwrap_or_default();
     let file = file.map(|shown| TextFile::read(cwd, shown)).transpose()?;
     let (text, base) = file.as_ref().map_or(("", cwd), |file| (&file.text, parent(&file.path)));
-    preset::read(text, &Place::whole(shown), &Options::pinned(base, true, None), found, read)
+    preset::read(text, &SourceLocation::whole(shown), &Options::pinned(base, true, None), found, read)
         .map_err(|problems| SourceError::malformed(shown, text, problems))
 }
 
@@ -155,12 +156,12 @@ fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
-/// Gives every model its one name and its text.
+/// Gives every model a unique name and its text.
 fn assemble(read: Read) -> Import {
     let Read { models, mut left_out, remarks } = read;
     let mut usable = Vec::with_capacity(models.len());
     for mut model in models {
-        // No string of a definition holds a NUL.
+        // No string in a definition can contain a NUL.
         model.description = model.description.map(|text| text.replace('\0', " "));
         model.labels.values_mut().for_each(|text| *text = text.replace('\0', " "));
         if one_source_of_weights(&mut model) {
@@ -177,8 +178,8 @@ fn assemble(read: Read) -> Import {
     Import { definitions, left_out, remarks }
 }
 
-/// Keeps one of the keys that say which weights to load, a file before what is
-/// downloaded; `false` if there is none.
+/// Keeps one of the keys that set the weights, preferring a file to a download;
+/// `false` if there is none.
 fn one_source_of_weights(model: &mut Model) -> bool {
     let Some(kept) = ["model", "hf_repo", "model_url"].into_iter().find(|key| model.weights.contains_key(key)) else {
         return false;
@@ -187,7 +188,7 @@ fn one_source_of_weights(model: &mut Model) -> bool {
         model.weights.iter().filter(|(key, _)| **key != kept).map(|(key, text)| format!("{key} {text}")).collect();
     let place = model.place.clone();
     for other in others {
-        let why = format!("a definition names its weights once, and `{kept}` does");
+        let why = format!("a definition names its weights only once, and herdsman kept `{kept}`");
         model.remark(&place, other, Why::Owned(why));
     }
     model.weights.retain(|key, _| *key == kept);

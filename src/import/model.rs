@@ -1,26 +1,26 @@
-//! What a source says of one model, in the words of a definition.
+//! A model of a source, in the words of a definition.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
-use super::remark::{Place, Remark, Why};
-use super::repeated::Stated;
+use super::given::Occurrence;
+use super::remark::{Kind, Reason, Remark, SourceLocation, Why};
 use crate::model::{DesiredState, ModelType};
 
-/// A model as its source has it: already in herdsman's words, not yet checked
-/// against the others.
+/// A model of a source: already in herdsman's words, not yet checked against the
+/// others.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// What the source calls it; any text.
+    /// Its name in the source; any text.
     pub called: String,
-    /// Where the source has it.
-    pub place: Place,
-    /// Whether it is to run.
+    /// Its place in the source.
+    pub place: SourceLocation,
+    /// The state to declare.
     pub state: DesiredState,
-    /// What kind of model it is, where the source says.
+    /// The type of model, if the source says so.
     pub model_type: Option<ModelType>,
-    /// What says which weights to load, by key: `model`, `hf_repo`, `model_url`.
+    /// The keys that set the weights: `model`, `hf_repo`, `model_url`.
     pub weights: BTreeMap<&'static str, String>,
     /// The address to listen on.
     pub host: Option<String>,
@@ -28,19 +28,19 @@ pub struct Model {
     pub port: Option<u16>,
     /// The llama-server to run, a path or a name.
     pub binary: Option<String>,
-    /// For people.
+    /// A note for people.
     pub description: Option<String>,
-    /// Further names.
+    /// More names.
     pub aliases: Vec<String>,
-    /// For people.
+    /// Labels for people.
     pub labels: BTreeMap<String, String>,
     /// Options by canonical key, checked.
     pub parameters: BTreeMap<String, Json>,
     /// The environment.
     pub env: BTreeMap<String, String>,
-    /// The options that the environment states, by key.
-    pub variables: BTreeMap<String, Stated>,
-    /// Where the secrets are, by key of `[secrets]`.
+    /// The options that the environment sets, by key.
+    pub variables: BTreeMap<String, Occurrence>,
+    /// Where to find the secrets, by key of `[secrets]`.
     pub secrets: BTreeMap<&'static str, Secret>,
     /// `[ready] timeout`, seconds.
     pub ready_timeout: Option<u64>,
@@ -48,25 +48,25 @@ pub struct Model {
     pub drain: Option<u64>,
     /// The files and directories it names, absolute.
     pub paths: BTreeSet<String>,
-    /// What the definition does not say, or says otherwise.
+    /// What the definition leaves out, or says differently.
     pub remarks: BTreeSet<Remark>,
 }
 
-/// Where a secret is. Its value is never kept.
+/// Where to find a secret. Its value is never kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Secret {
     /// In this file.
     File(String),
     /// In this variable of herdsman's environment.
     Env(String),
-    /// In the source alone: a person has to put it elsewhere.
+    /// Only in the source: a person has to put it elsewhere.
     ToFill,
 }
 
 impl Model {
-    /// A model of which only name and place are known.
+    /// A model with only a name and a place.
     #[must_use]
-    pub fn new(called: impl Into<String>, place: Place, state: DesiredState) -> Self {
+    pub fn new(called: impl Into<String>, place: SourceLocation, state: DesiredState) -> Self {
         Self {
             called: called.into(),
             place,
@@ -90,30 +90,60 @@ impl Model {
         }
     }
 
-    /// Notes what the definition does not say, or says otherwise.
-    pub fn remark(&mut self, place: &Place, what: impl Into<String>, why: Why) {
+    /// Notes what the definition leaves out, or says differently.
+    pub fn remark(&mut self, place: &SourceLocation, what: impl Into<String>, why: Why) {
         self.remarks.insert(Remark::new(place, what, why));
     }
 
-    /// Notes that a secret is to be had from `secret`.
-    pub fn secret(&mut self, key: &'static str, secret: Secret, place: &Place) {
+    /// Notes where to find a secret.
+    pub fn secret(&mut self, key: &'static str, secret: Secret, place: &SourceLocation) {
         if secret == Secret::ToFill {
             self.remark(place, format!("the value of `{key}`"), Why::SecretToFill);
         }
         let before = self.secrets.insert(key, secret.clone());
         if key == "api_key" && before.is_some_and(|before| before != secret || secret == Secret::ToFill) {
-            let several = "llama-server takes each of them: put all where `[secrets]` says, separated by commas";
+            let several = "llama-server accepts all of them: put them where `[secrets]` points, separated by commas";
             self.remark(place, "more than one API key", Why::BadValue(several.to_owned()));
         }
     }
 
-    /// Adds further names: the parts of `text` between commas, as
-    /// llama-server's `--alias` has them.
+    /// Adds names: the parts of `text` between commas, as in llama-server's
+    /// `--alias`.
     pub fn alias(&mut self, text: &str) {
         for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             if !self.aliases.iter().any(|known| known == name) {
                 self.aliases.push(name.to_owned());
             }
         }
+    }
+}
+
+/// A model of the source without a definition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Its name in the source.
+    pub called: String,
+    /// Its place in the source.
+    pub place: SourceLocation,
+    /// Why.
+    pub why: Reason,
+    /// The remarks that led to it.
+    pub remarks: BTreeSet<Remark>,
+}
+
+impl LeftOut {
+    /// A model about which nothing but the reason is known.
+    #[must_use]
+    pub fn new(called: impl Into<String>, place: SourceLocation, why: Reason) -> Self {
+        Self { called: called.into(), place, why, remarks: BTreeSet::new() }
+    }
+
+    /// A model as far as it was read. Without a definition there are no secrets to
+    /// fill in.
+    #[must_use]
+    pub fn of(model: Model, why: Reason) -> Self {
+        let Model { called, place, mut remarks, .. } = model;
+        remarks.retain(|remark| remark.why.kind() != Kind::Secret);
+        Self { called, place, why, remarks }
     }
 }

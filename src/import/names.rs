@@ -1,7 +1,8 @@
-//! Names that a definition can have, each once.
+//! Gives each definition a valid and unique name.
 //!
-//! Sources call models what they like (`org/Model:tag`, `Größe L`). What is no
-//! model name is made one, and stays an alias, so that clients find it.
+//! Sources call models what they like (`org/Model:tag`, `Größe L`). A name that is
+//! not valid becomes one, and the original stays as an alias, so that clients still
+//! find the model.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +10,10 @@ use super::model::Model;
 use super::remark::Why;
 use crate::model::ModelName;
 
-/// The longest name tried: room for a number that tells two apart.
+/// The longest name tried, which leaves room for a number to make it unique.
 const ROOM: usize = ModelName::MAX_LENGTH - 4;
 
-/// A model under the name its definition will have.
+/// A model with the name of its definition.
 #[derive(Clone, Debug)]
 pub struct Named {
     /// The definition's name, and its file's.
@@ -21,13 +22,13 @@ pub struct Named {
     pub model: Model,
 }
 
-/// Gives each model a name, and what only one model can have (aliases, ports,
+/// Gives each model a name, and gives what only one model can have (aliases, ports,
 /// sockets) to the first that asks for it.
 #[must_use]
 pub fn settle(models: Vec<Model>) -> Vec<Named> {
     let mut owners: BTreeMap<String, String> = BTreeMap::new();
     let mut named: Vec<Named> = Vec::with_capacity(models.len());
-    // A model that is called by its name already keeps it.
+    // A model whose name is already valid keeps it.
     let taken: Vec<String> =
         models.iter().filter(|m| ModelName::parse(&m.called).is_ok()).map(|m| m.called.clone()).collect();
     for model in models {
@@ -58,7 +59,7 @@ pub fn settle(models: Vec<Model>) -> Vec<Named> {
     named
 }
 
-/// Who has `thing` already; if nobody, `name` has it from now on.
+/// Returns who has `thing` already; if nobody, `name` has it from now on.
 fn claim<K: Ord>(owners: &mut BTreeMap<K, String>, thing: K, name: &ModelName) -> Option<String> {
     match owners.get(&thing) {
         Some(owner) => Some(format!("`{owner}`")),
@@ -69,8 +70,8 @@ fn claim<K: Ord>(owners: &mut BTreeMap<K, String>, thing: K, name: &ModelName) -
     }
 }
 
-/// Keeps the aliases that nobody else has; what the source calls the model is
-/// one, if it is not its name.
+/// Keeps the aliases that no other model has; the model's name in the source is
+/// one, unless it is the model's name.
 fn aliases(name: &ModelName, model: &mut Model, owners: &mut BTreeMap<String, String>) {
     let place = model.place.clone();
     let called = model.called.trim().to_owned();
@@ -83,7 +84,7 @@ fn aliases(name: &ModelName, model: &mut Model, owners: &mut BTreeMap<String, St
             continue;
         }
         if alias.trim().is_empty() || alias.contains(|c: char| c == ',' || c.is_control()) {
-            let problem = "an alias is not blank and holds no comma and no control character".to_owned();
+            let problem = "an alias must not be blank, and must not contain commas or control characters".to_owned();
             model.remark(&place, format!("the name `{alias}`"), Why::BadValue(problem));
         } else if let Some(owner) = claim(owners, alias.clone(), name) {
             model.remark(&place, format!("the alias `{alias}`"), Why::Taken(owner));
@@ -93,11 +94,11 @@ fn aliases(name: &ModelName, model: &mut Model, owners: &mut BTreeMap<String, St
     }
 }
 
-/// A name made of `called` that nobody has: `a`, `a-2`, `a-3`, …
+/// Makes a unique name from `called`: `a`, `a-2`, `a-3`, …
 fn free_name(called: &str, owners: &BTreeMap<String, String>, taken: &[String]) -> Option<ModelName> {
     let clean = cleaned(called);
     let numbered = (2..).map(|number| format!("{}-{number}", &clean[..clean.len().min(ROOM)]));
-    // Files of the same name but for the case of letters are one on some disks.
+    // On some disks, names that differ only in case are the same file.
     let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
     std::iter::once(clean.clone())
         .chain(numbered)
@@ -108,7 +109,7 @@ fn free_name(called: &str, owners: &BTreeMap<String, String>, taken: &[String]) 
         .and_then(|name| ModelName::parse(&name).ok())
 }
 
-/// `called` with a `-` for every run of characters a name cannot have.
+/// Replaces every run of invalid characters in `called` by a `-`.
 fn cleaned(called: &str) -> String {
     let mut clean = String::new();
     for c in called.chars() {
@@ -126,11 +127,11 @@ fn cleaned(called: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::import::remark::Place;
+    use crate::import::remark::SourceLocation;
     use crate::model::DesiredState;
 
     fn named(called: &[&str]) -> Vec<(String, Vec<String>)> {
-        let model = |called: &&str| Model::new(*called, Place::whole("x"), DesiredState::Running);
+        let model = |called: &&str| Model::new(*called, SourceLocation::whole("x"), DesiredState::Running);
         let settled = settle(called.iter().map(model).collect());
         settled.into_iter().map(|named| (named.name.to_string(), named.model.aliases)).collect()
     }
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_made_up_never_takes_one_that_is_given() {
+    fn a_generated_name_never_takes_a_given_one() {
         let names: Vec<String> = named(&["a b", "a-b", "A-B", "a:b"]).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["a-b-2", "a-b", "A-B-3", "a-b-4"]);
     }

@@ -1,9 +1,9 @@
-//! One option of llama-server as a source states it becomes a key of a
-//! definition: a top-level key where herdsman has one, else a parameter in the
-//! one spelling and type that the catalogue gives it.
+//! Converts one llama-server option of a source to a key of a definition: a
+//! top-level key if herdsman has one, or else a parameter in the catalogue's
+//! spelling and type.
 //!
-//! Invariants: a value is kept only if the catalogue takes it; what is not
-//! kept is a remark; no secret's value is in either.
+//! Invariants: a value is kept only if the catalogue accepts it; what is not kept
+//! becomes a remark; neither contains a secret's value.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,75 +12,96 @@ use serde_json::Value as Json;
 use toml::de::DeValue;
 
 use super::binary::Servers;
-use super::lenient::{self, Made};
+use super::given::Given;
+use super::lenient::{self, FALSY, Made, TRUTHY};
 use super::model::{Model, Secret};
-use super::remark::{Place, Why};
+use super::remark::{SourceLocation, Why};
 use super::toml_value;
 use crate::definition::typed::{self, Odd};
 use crate::definition::{Catalogue, absolute, malformed_weights, parse_host};
 use crate::llama::catalogue::{OptionSpec, ValueKind};
 
-/// Turns options of one source into keys.
+/// Converts a source's options to keys.
 #[derive(Clone)]
 pub struct Options<'a> {
-    /// The options llama-server knows.
+    /// The options of llama-server.
     pub catalogue: Arc<Catalogue>,
     /// What relative paths are relative to, absolute.
     pub base: &'a Path,
-    /// Whether that is a guess: a file does not say where its reader runs.
+    /// Whether `base` is a guess: a file does not say where its reader runs.
     pub is_guess: bool,
-    /// Who tells of the llama-servers that the source names; `None`: nobody.
+    /// The llama-servers that the source names; `None`: they are not asked.
     pub servers: Option<&'a Servers>,
-    /// Why the llama-server of a model could not be asked, so that the options
-    /// of another one stand in for its own.
+    /// Why the model's own llama-server could not be asked, so that another one's
+    /// options stand in.
     pub unchecked: Option<String>,
     /// The llama-server that was asked for these options.
     pub asked: Option<String>,
 }
 
 impl<'a> Options<'a> {
-    /// Those of the pinned llama-server.
+    /// Returns the options of the pinned llama-server.
     pub fn pinned(base: &'a Path, is_guess: bool, servers: Option<&'a Servers>) -> Self {
         Self { catalogue: Catalogue::embedded(), base, is_guess, servers, unchecked: None, asked: None }
     }
-}
 
-/// A value as a source gives it.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Given {
-    /// None: the name alone.
-    Bare,
-    /// Text, which may stand for anything.
-    Text(String),
-    /// Several words.
-    Words(Vec<String>),
-    /// Typed.
-    Json(Json),
-}
-
-impl Given {
-    /// As people read it.
-    fn shown(&self) -> String {
-        match self {
-            Self::Bare => String::new(),
-            Self::Text(text) => text.clone(),
-            Self::Words(words) => words.join(" "),
-            Self::Json(Json::String(text)) => text.clone(),
-            Self::Json(json) => json.to_string(),
+    /// Returns the options of the llama-server at `binary`.
+    pub fn of(&self, binary: &str) -> Self {
+        let Some(servers) = self.servers else { return self.clone() };
+        match servers.ask(binary) {
+            Ok(catalogue) => Self { catalogue, asked: Some(binary.to_owned()), ..self.clone() },
+            Err(problem) => Self { unchecked: Some(problem), ..self.clone() },
         }
+    }
+
+    /// Keeps an option as it is written if only an unreachable llama-server knows
+    /// it; `false`: it is not kept, because it may hold a secret, is set twice, or
+    /// has several values.
+    pub fn keep_unknown(&self, model: &mut Model, word: &str, values: &[String], place: &SourceLocation) -> bool {
+        let (Some(problem), Some(name)) = (&self.unchecked, word.strip_prefix("--")) else { return false };
+        let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') && !name.is_empty();
+        let json = match values {
+            [] => Json::Bool(true),
+            [value] => Json::from(value.as_str()),
+            _ => return false,
+        };
+        let key = name.replace('-', "_");
+        if !is_name
+            || model.parameters.contains_key(&key)
+            || super::names_a_secret(name)
+            || values.iter().any(|value| value.contains('\0'))
+        {
+            return false;
+        }
+        model.parameters.insert(key, json);
+        let what = [&[word.to_owned()], values].concat().join(" ");
+        model.remark(place, what, Why::NotChecked(problem.clone()));
+        true
+    }
+
+    /// Keeps a word that the pinned llama-server does not accept for this option,
+    /// if the model's own could not be asked; `false`: it is not kept.
+    pub fn keep_choice(&self, model: &mut Model, option: &OptionSpec, given: &Given, place: &SourceLocation) -> bool {
+        let (Some(problem), Given::Text(text)) = (&self.unchecked, given) else { return false };
+        if option.choices.is_empty() || text.is_empty() || option.choices.iter().any(|choice| choice == text) {
+            return false;
+        }
+        model.parameters.insert(option.key.clone(), Json::from(text.as_str()));
+        model.remark(place, format!("{} {text}", option.argument), Why::NotChecked(problem.clone()));
+        true
+    }
+
+    /// The reason for an unknown option.
+    pub fn unknown(&self) -> Why {
+        self.asked.clone().map_or(Why::UnknownOption, Why::UnknownTo)
     }
 }
 
-/// The words that turn a flag on and off, where it is a variable or a line of
-/// a preset.
-pub(super) const TRUTHY: [&str; 4] = ["on", "enabled", "true", "1"];
-pub(super) const FALSY: [&str; 4] = ["off", "disabled", "false", "0"];
-
-/// What llama-server makes of an empty text.
-const NONE: &str = "left out: llama-server takes an empty value as none";
+/// How llama-server reads an empty text.
+const NONE: &str = "left out: llama-server treats an empty value as no value";
 
 impl Options<'_> {
-    /// States `option` in `model`. `spelt`: its name as the source has it.
+    /// Sets `option` in `model`. `spelt`: its name in the source.
     pub fn set(
         &self,
         model: &mut Model,
@@ -88,11 +109,15 @@ impl Options<'_> {
         negated: bool,
         given: &Given,
         spelt: &str,
-        place: &Place,
+        place: &SourceLocation,
     ) {
         let text = given.shown();
         if text.contains('\0') {
-            return model.remark(place, spelt, bad("its value holds a NUL character, which no command line can", None));
+            return model.remark(
+                place,
+                spelt,
+                bad("its value contains a NUL character, which a command line cannot", None),
+            );
         }
         match option.key.as_str() {
             "api_key" => return model.secret("api_key", secret(given), place),
@@ -107,7 +132,7 @@ impl Options<'_> {
         let separator = if spelt.starts_with("LLAMA_ARG_") { '=' } else { ' ' };
         let what = format!("{spelt}{separator}{text}").trim_end().to_owned();
         let problem = match option.key.as_str() {
-            // As a variable that is there and not set.
+            // A variable that exists without a value.
             "model" | "hf_repo" | "model_url" if text.is_empty() => Err(Why::Became(NONE.to_owned())),
             "model" => {
                 let path = self.resolve(model, &text, place);
@@ -119,7 +144,8 @@ impl Options<'_> {
             "port" => port(model, &text),
             _ => match option.instead() {
                 Some(instead) if option.is_owned() => Err(Why::Owned(instead.to_owned())),
-                // It has been removed, or chooses the weights: the server was another one with it.
+                // llama-server removed it, or it chooses the weights, so the server
+                // would not be the same without it.
                 Some(instead) => Err(bad(instead, None)),
                 None => self.parameter(model, option, negated, given, &what, place),
             },
@@ -136,18 +162,18 @@ impl Options<'_> {
         negated: bool,
         given: &Given,
         what: &str,
-        place: &Place,
+        place: &SourceLocation,
     ) -> Result<(), Why> {
         let json = match given {
             Given::Bare if option.kind == ValueKind::Flag => Json::Bool(true),
             Given::Bare if option.choices.iter().any(|choice| choice == "on") => {
                 let became =
-                    format!("becomes `{} = \"on\"`: llama-servers of before took it without a value", option.key);
+                    format!("becomes `{} = \"on\"`: older llama-servers accepted it without a value", option.key);
                 model.remark(place, option.argument.to_string(), Why::Became(became));
                 Json::from("on")
             }
             Given::Bare => return Err(bad("its value is missing", None)),
-            // A number as 0 and 1, as a column or a line of a preset has it.
+            // A number as 0 and 1, as in a column or a line of a preset.
             Given::Text(_) | Given::Json(_) if option.kind == ValueKind::Flag => flag(&given.shown())?,
             Given::Text(text) => Json::from(text.as_str()),
             Given::Words(words) => Json::from(words.clone()),
@@ -162,8 +188,7 @@ impl Options<'_> {
             }
             (Err(refused), Some(Made::Value(made))) => {
                 let found = self.setting(option, &made, negated).map_err(|_| refused)?;
-                let became = format!("becomes `{} = {}`, which is what llama-server makes of it", option.key, found.0);
-                model.remark(place, what, Why::Became(became));
+                model.remark(place, what, Why::read_as(&option.key, &found.0));
                 found
             }
             (Err(refused), None) => return Err(refused),
@@ -175,9 +200,9 @@ impl Options<'_> {
         Ok(())
     }
 
-    /// The value as a definition has it, and the paths in it as they were given.
+    /// Returns the value for a definition, and the paths in it as they were given.
     fn setting(&self, option: &OptionSpec, json: &Json, negated: bool) -> Result<(Json, Vec<String>), Why> {
-        let Some(value) = toml_value::of(json) else { return Err(bad("null is no value", None)) };
+        let Some(value) = toml_value::of(json) else { return Err(bad("null is not a value", None)) };
         let written = value.to_string();
         let read = DeValue::parse(&written).map_err(|error| bad(error.message(), None))?;
         let named = std::cell::RefCell::new(Vec::new());
@@ -192,13 +217,13 @@ impl Options<'_> {
     }
 
     /// Makes a path absolute, and adds a remark if it is odd.
-    fn resolve(&self, model: &mut Model, path: &str, place: &Place) -> String {
+    fn resolve(&self, model: &mut Model, path: &str, place: &SourceLocation) -> String {
         self.note_path(model, path, place);
         self.resolved(path)
     }
 
-    /// A path, absolute. What is odd about one stays as it was typed: nobody
-    /// would know it again.
+    /// Makes a path absolute. An odd one stays as it was typed, so that people
+    /// recognise it.
     fn resolved(&self, path: &str) -> String {
         if path.is_empty() || self.odd(path).is_some() {
             return path.to_owned();
@@ -206,9 +231,9 @@ impl Options<'_> {
         absolute(self.base, Path::new(path)).to_string_lossy().into_owned()
     }
 
-    /// Notes that `model` names a path, and adds a remark if the path is odd or
-    /// relative to a base that is a guess.
-    fn note_path(&self, model: &mut Model, path: &str, place: &Place) {
+    /// Notes that `model` uses a path, and adds a remark if the path is odd or
+    /// relative to a guessed base.
+    fn note_path(&self, model: &mut Model, path: &str, place: &SourceLocation) {
         if path.is_empty() {
             return;
         }
@@ -217,24 +242,24 @@ impl Options<'_> {
             return model.remark(place, path, Why::Check(format!("{}: {help}", odd.problem())));
         }
         if self.is_guess && !path.starts_with('/') {
-            let became = format!("a relative path, taken from {}: is it meant there?", self.base.display());
+            let became = format!("a relative path, resolved against {}: is that right?", self.base.display());
             model.remark(place, path, Why::Became(became));
         }
         model.paths.insert(self.resolved(path));
     }
 
-    /// What is odd about a path of a text; a process had it as it is.
+    /// What is odd about a path in a text; a process used its paths as they are.
     fn odd<'p>(&self, path: &'p str) -> Option<Odd<'p>> {
         if self.is_guess { Odd::of(path) } else { None }
     }
 }
 
-/// What llama-server makes of a value that a definition refuses.
+/// Returns how llama-server reads a value that a definition refuses.
 fn made_of(option: &OptionSpec, json: &Json) -> Option<Made> {
     match json {
         Json::String(text) => lenient::made_of(option, text),
         Json::Number(number) => lenient::made_of(option, &number.to_string()),
-        // Of an option with several values.
+        // For an option with several values.
         Json::Array(items) => {
             let one = |item: &Json| lenient::stoi(item.as_str()?).map(Json::from);
             items.iter().map(one).collect::<Option<_>>().map(|all| Made::Value(Json::Array(all)))
@@ -251,7 +276,7 @@ fn weights(model: &mut Model, key: &'static str, text: &str) -> Result<(), Why> 
     Ok(())
 }
 
-/// Where a secret is, by what stands in its place.
+/// Where to find a secret, judging by its placeholder.
 pub(super) fn secret(given: &Given) -> Secret {
     match given {
         Given::Text(text) => match text.strip_prefix("${env.").and_then(|rest| rest.strip_suffix('}')) {
@@ -264,25 +289,23 @@ pub(super) fn secret(given: &Given) -> Secret {
     }
 }
 
-/// The port that llama-server binds: what does not fit into 16 bits is cut off.
+/// The port that llama-server binds: it keeps only the low 16 bits.
 fn port(model: &mut Model, text: &str) -> Result<(), Why> {
     let number = lenient::stoi(text).filter(|number| i32::try_from(*number).is_ok());
     let port = number.and_then(|number| u16::try_from(number.rem_euclid(1 << 16)).ok());
-    // Nor is it the one a variable states: the command line counts.
+    // A variable's port does not count either: the command line wins.
     model.port = port.filter(|port| *port != 0);
     match (port, text.parse::<u16>()) {
-        (Some(0), _) => Err(Why::Became("any port: one is allotted".to_owned())),
-        (Some(port), Err(_)) => {
-            Err(Why::Became(format!("becomes `port = {port}`, which is what llama-server makes of it")))
-        }
+        (Some(0), _) => Err(Why::Became("any port: herdsman picks one".to_owned())),
+        (Some(port), Err(_)) => Err(Why::read_as("port", port)),
         (Some(_), Ok(_)) => Ok(()),
-        (None, _) => Err(bad(&format!("`{text}` is no port: one is allotted"), None)),
+        (None, _) => Err(bad(&format!("`{text}` is not a port: herdsman picks one"), None)),
     }
 }
 
-/// A number of seconds that a definition can hold as a duration.
+/// Parses a number of seconds that a definition can express as a duration.
 pub(super) fn seconds(text: &str) -> Result<u64, Why> {
-    let number = text.parse().map_err(|_| bad("it is no number of seconds", None))?;
+    let number = text.parse().map_err(|_| bad("it is not a number of seconds", None))?;
     match crate::definition::parse_duration(&format!("{number}s")) {
         Ok(_) => Ok(number),
         Err(error) => Err(bad(&error.to_string(), None)),

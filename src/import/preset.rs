@@ -1,28 +1,30 @@
-//! A preset file of llama-server's router (`--models-preset`): each section is
-//! a model, `[*]` holds for all of them.
+//! A preset file of llama-server's router (`--models-preset`): each section is a
+//! model, and `[*]` applies to all of them.
 //!
-//! The router loads a model when somebody asks for it. Only what it loads by
-//! itself (`load-on-startup`) is declared running.
+//! The router loads a model on request. Only what it loads by itself
+//! (`load-on-startup`) is declared running.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::beside::Weights;
+use super::given::Given;
 use super::ini::{self, Entry, Section};
+use super::lenient::{FALSY, TRUTHY};
 use super::model::Model;
-use super::options::{FALSY, Given, Options, TRUTHY, seconds};
-use super::remark::{Place, Remark, Why};
+use super::options::{Options, seconds};
+use super::remark::{Remark, SourceLocation, Why};
 use super::secret::may_hold_one;
 use super::source::{Problem, Read};
 use crate::definition::{Catalogue, malformed_weights};
 use crate::llama::catalogue::{OptionSpec, ValueKind};
 use crate::model::DesiredState;
 
-/// Reads the file. `beside` are the models that the router serves besides; what
-/// there is to say of them is in `read` already.
+/// Reads the file. `beside` are the models that the router also serves; their
+/// remarks are already in `read`.
 pub(super) fn read(
     text: &str,
-    place: &Place,
+    place: &SourceLocation,
     options: &Options<'_>,
     mut beside: BTreeMap<String, Weights>,
     mut read: Read,
@@ -52,18 +54,17 @@ pub(super) fn read(
         read.models.push(model);
     }
     if read.models.is_empty() {
-        let help = "give a file of llama-server's `--models-preset`, with a `[section]` for each model";
+        let help = "pass a llama-server `--models-preset` file, with a `[section]` per model";
         return Err(vec![Problem::new(0..0, "the preset has no models", help)]);
     }
-    let why = Why::NoCounterpart(
-        "herdsman is no router: each model has an address of its own, which `herdsman status` shows",
-    );
+    let why =
+        Why::NoCounterpart("herdsman is not a router: each model has its own address, which `herdsman status` shows");
     read.remarks.push(Remark::new(place, "one address for all models", why));
     Ok(read)
 }
 
-/// Gives a model the weights that the router found by its name, unless its
-/// section states others.
+/// Gives a model the weights that the router found by its name, unless its section
+/// sets others.
 fn fill(model: &mut Model, weights: Weights, options: &Options<'_>) {
     let place = weights.place();
     match weights {
@@ -91,42 +92,41 @@ fn fill(model: &mut Model, weights: Weights, options: &Options<'_>) {
     }
 }
 
-fn model(section: &Section, global: Option<&Section>, place: &Place, options: &Options<'_>) -> Model {
+fn model(section: &Section, global: Option<&Section>, place: &SourceLocation, options: &Options<'_>) -> Model {
     let mut model = Model::new(&section.name, place.line(section.line), DesiredState::Stopped);
     model.remarks.extend(replaced(section, place));
     let own = counting(section, &mut model, place, options);
-    // What a section states itself, by whatever name, is not inherited.
+    // What a section sets itself, under any name, is not inherited.
     let mut inherited = global.map(|global| counting(global, &mut model, place, options)).unwrap_or_default();
     inherited.retain(|key, _| !own.contains_key(key));
     for entry in inherited.into_values().chain(own.into_values()) {
         state(&mut model, entry, &place.line(entry.line), options);
     }
-    // The name of a model in llama-server's cache.
+    // A model's name in llama-server's cache.
     if model.weights.is_empty() && malformed_weights("hf_repo", &section.name).is_none() {
         model.weights.insert("hf_repo", section.name.clone());
     }
     model
 }
 
-/// The sections that `section` replaces.
-fn replaced(section: &Section, place: &Place) -> Vec<Remark> {
-    let why = format!("replaced as a whole by the section of that name in line {}", section.line);
+/// Notes the sections that `section` replaces.
+fn replaced(section: &Section, place: &SourceLocation) -> Vec<Remark> {
+    let why = format!("replaced entirely by the section of the same name in line {}", section.line);
     let remark =
         |line: &u32| Remark::new(&place.line(*line), format!("[{}]", section.name), Why::Overridden(why.clone()));
     section.replaces.iter().map(remark).collect()
 }
 
-/// The entries of a section that count, by what they state. Of several names of
-/// one option that is the last one in the order of the alphabet, as llama-server
-/// reads them.
+/// Returns the entries of a section that count, by what they set. Of several names
+/// of one option, the one that sorts last wins, as in llama-server.
 fn counting<'s>(
     section: &'s Section,
     model: &mut Model,
-    place: &Place,
+    place: &SourceLocation,
     options: &Options<'_>,
 ) -> BTreeMap<String, &'s Entry> {
     for entry in &section.again {
-        let why = Why::Overridden("stated again, and the last one counts".to_owned());
+        let why = Why::set_again();
         model.remark(&place.line(entry.line), shown(entry), why);
     }
     let mut sorted: Vec<&Entry> = section.entries.iter().collect();
@@ -135,32 +135,32 @@ fn counting<'s>(
     for entry in sorted {
         let kept = *counting.entry(key(entry, options)).or_insert(entry);
         if kept.key != entry.key {
-            let why =
-                format!("`{}` is the same option and counts: a preset takes the last name of the alphabet", kept.key);
+            let why = format!("`{}` is the same option and wins: a preset uses the name that sorts last", kept.key);
             model.remark(&place.line(entry.line), shown(entry), Why::Overridden(why));
         }
     }
     counting
 }
 
-/// What `entry` states: an option by its one key, or what only presets have.
+/// Returns what `entry` sets: an option's canonical key, or a key that only presets
+/// have.
 fn key(entry: &Entry, options: &Options<'_>) -> String {
     find(&entry.key, &options.catalogue).map_or_else(|| entry.key.clone(), |(option, _)| option.key.clone())
 }
 
-/// The option that a key names, and whether as its negation. The variable that
-/// turns an option off is one more name of it here.
+/// Finds the option that a key names, and whether it is the negation. The variable
+/// that turns an option off is just another name here.
 fn find<'c>(key: &str, catalogue: &'c Catalogue) -> Option<(&'c OptionSpec, bool)> {
     let variable = catalogue.variable(key).map(|(option, _)| (option, false));
     variable.or_else(|| catalogue.argument(&format!("--{key}"))).or_else(|| catalogue.argument(&format!("-{key}")))
 }
 
-/// The entry as people read it, without a secret.
+/// Formats the entry for people, without a secret.
 fn shown(Entry { key, value, .. }: &Entry) -> String {
     if may_hold_one(key, value) { key.clone() } else { format!("{key} = {value}") }
 }
 
-fn state(model: &mut Model, entry: &Entry, place: &Place, options: &Options<'_>) {
+fn state(model: &mut Model, entry: &Entry, place: &SourceLocation, options: &Options<'_>) {
     let Entry { key, value, .. } = entry;
     match key.replace('_', "-").as_str() {
         "version" => return,
@@ -189,17 +189,16 @@ fn state(model: &mut Model, entry: &Entry, place: &Place, options: &Options<'_>)
     let on = is_on(negated, value);
     let is_word = TRUTHY.contains(&value.as_str()) || FALSY.contains(&value.as_str());
     if !is_word || catalogue.variable(key).is_some_and(|(_, negated)| negated) {
-        let became = format!("becomes `{} = {on}`, which is what llama-server makes of it", option.key);
-        model.remark(place, shown(entry), Why::Became(became));
+        model.remark(place, shown(entry), Why::read_as(&option.key, on));
     }
-    // llama-server leaves out what it has no word for.
+    // llama-server leaves out what it has no argument for.
     if on || option.negation.is_some() {
         options.set(model, option, false, &Given::Json(on.into()), key, place);
     }
 }
 
-/// Whether a line of a preset turns a flag on. Any word does, but for the four
-/// that turn it off; the other way round where the name is the negation.
+/// Whether a line of a preset turns a flag on. Any word does, except the four that
+/// turn it off; the reverse if the name is the negation.
 fn is_on(negated: bool, value: &str) -> bool {
     if negated { !TRUTHY.contains(&value) } else { !FALSY.contains(&value) }
 }

@@ -1,13 +1,14 @@
-//! A llama-server that runs: its command line, its environment, its working
-//! directory, all as they were when it started.
+//! A running llama-server: its command line, environment and working directory, all
+//! as they were when it started.
 
 use std::path::{Path, PathBuf};
 
 use super::binary::Servers;
 use super::cmd::DEFAULT_PORT;
+use super::model::LeftOut;
 use super::model::{Model, Secret};
 use super::options::Options;
-use super::remark::{LeftOut, Place, Reason, Why};
+use super::remark::{Reason, SourceLocation, Why};
 use super::source::{Read, SourceError};
 use super::{apart, command_line, environment};
 use crate::definition::Catalogue;
@@ -15,8 +16,8 @@ use crate::instance::{Look, look};
 use crate::llama::catalogue::OptionSpec;
 use crate::model::DesiredState;
 
-/// Variables that change what a server does, by how their names begin: its
-/// own, those of libraries that compute, of drivers, of downloads.
+/// Prefixes of variables that change what a server does: its own, and those of
+/// compute libraries, drivers and downloads.
 const TAKEN: [&str; 54] = [
     "AMDGPU_",
     "AMD_",
@@ -74,7 +75,7 @@ const TAKEN: [&str; 54] = [
     "__NV_",
 ];
 
-/// The same, by their whole names.
+/// The same, by full name.
 const TAKEN_WHOLE: [&str; 16] = [
     "ALL_PROXY",
     "CURL_CA_BUNDLE",
@@ -94,13 +95,13 @@ const TAKEN_WHOLE: [&str; 16] = [
     "no_proxy",
 ];
 
-/// Whether a variable may change what a llama-server does. The others (`PATH`,
-/// `HOME`, `LANG`, …) are herdsman's own for every server.
+/// Whether a variable may change what a llama-server does. herdsman sets the others
+/// (`PATH`, `HOME`, `LANG`, …) itself for every server.
 fn is_taken(name: &str) -> bool {
     TAKEN_WHOLE.contains(&name) || TAKEN.iter().any(|begin| name.starts_with(begin))
 }
 
-/// So many variables are named together.
+/// The most variables named together.
 const NAMES_A_LINE: usize = 10;
 
 /// Reads the process `pid`.
@@ -109,7 +110,7 @@ pub(super) fn read(pid: i32, servers: &Servers) -> Result<Read, SourceError> {
     let unreadable = |cause: String, help| SourceError::Unreadable { shown: shown.clone(), cause, help };
     let seen = look(pid).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
-            unreadable("there is no such process".to_owned(), "`pgrep -a llama-server` lists those that run")
+            unreadable("no such process".to_owned(), "`pgrep -a llama-server` lists those running")
         }
         std::io::ErrorKind::PermissionDenied => {
             unreadable("it belongs to another user".to_owned(), "import it as its user, or as root")
@@ -121,12 +122,12 @@ pub(super) fn read(pid: i32, servers: &Servers) -> Result<Read, SourceError> {
     if !is_server {
         let program = crate::model::text::printable(command_line::program(&seen.program));
         return Err(SourceError::Wrong(format!(
-            "pid {pid} runs {program}, not llama-server: `pgrep -a llama-server` lists those that run"
+            "pid {pid} runs {program}, not llama-server: `pgrep -a llama-server` lists those running"
         )));
     }
     if seen.environment.iter().any(|(name, _)| name == "HERDSMAN_INSTANCE") {
         return Err(SourceError::Wrong(format!(
-            "pid {pid} was started by herdsman, from a definition: `herdsman status` shows which"
+            "herdsman started pid {pid} from a definition: `herdsman status` shows which"
         )));
     }
     let mut read = Read::default();
@@ -138,7 +139,7 @@ pub(super) fn read(pid: i32, servers: &Servers) -> Result<Read, SourceError> {
 }
 
 fn model(pid: i32, shown: &str, seen: &Look, servers: &Servers) -> Result<Model, LeftOut> {
-    let place = Place::whole(shown);
+    let place = SourceLocation::whole(shown);
     let program = binary(seen);
     let options = Options::pinned(&seen.directory, false, Some(servers)).of(&program);
     let mut model = Model::new(shown, place.clone(), DesiredState::Running);
@@ -148,9 +149,9 @@ fn model(pid: i32, shown: &str, seen: &Look, servers: &Servers) -> Result<Model,
     }
     command_line::read(&options, &mut model, seen.words.get(1..).unwrap_or_default(), &place);
     let names: Vec<&str> = others.iter().map(|(name, _)| name.as_str()).collect();
-    // Few to a line, for none is to be cut off.
+    // A few per line, because none may be cut off.
     for names in names.chunks(NAMES_A_LINE) {
-        let why = "herdsman gives its servers `PATH`, `HOME` and the like of its own; add what is needed to `[env]`";
+        let why = "herdsman gives its servers its own `PATH`, `HOME` and the like; add what they need to `[env]`";
         model.remark(&place, format!("environment: {}", names.join(", ")), Why::NoCounterpart(why));
     }
     if model.weights.is_empty() {
@@ -163,20 +164,20 @@ fn model(pid: i32, shown: &str, seen: &Look, servers: &Servers) -> Result<Model,
         model.port = Some(DEFAULT_PORT);
     }
     downloads(seen, &mut model, &place);
-    apart::tell(pid, seen.apart, &mut model, &place);
-    // Later aliases are further names; without one, the weights name it.
+    apart::note(pid, seen.apart, &mut model, &place);
+    // Later aliases are more names; without one, the weights give the name.
     model.called = if model.aliases.is_empty() { weights_name(&model) } else { model.aliases.remove(0) };
-    // Keys in files are read by herdsman, too: the path it was given holds.
+    // herdsman reads keys from files, too: the path still applies.
     if let Some(Secret::File(path)) = model.secrets.get("api_key").cloned() {
-        let why = Why::Became(format!("`[secrets]` names {path}: let it hold one key"));
+        let why = Why::Became(format!("`[secrets]` names {path}: put exactly one key in it"));
         model.remark(&place, "--api-key-file", why);
     }
     Ok(model)
 }
 
-/// Tells where the downloads of a server are that has them below a home of its
-/// own: without a word they would be made again.
-fn downloads(seen: &Look, model: &mut Model, place: &Place) {
+/// Notes where a server with its own home keeps its downloads: otherwise they would
+/// silently be made again.
+fn downloads(seen: &Look, model: &mut Model, place: &SourceLocation) {
     let is_stated = ["LLAMA_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"]
         .iter()
         .any(|name| model.env.contains_key(*name));
@@ -185,12 +186,12 @@ fn downloads(seen: &Look, model: &mut Model, place: &Place) {
         return;
     }
     let became = format!(
-        "herdsman's own is another, and downloads are kept below it: set `XDG_CACHE_HOME = \"{home}/.cache\"` in `[env]` to use those of before"
+        "herdsman's own differs, and llama-server keeps downloads below it: set `XDG_CACHE_HOME = \"{home}/.cache\"` in `[env]` to reuse the existing downloads"
     );
     model.remark(place, format!("HOME={home}"), Why::Became(became));
 }
 
-/// Whether it was told a port, be it one that a definition cannot have.
+/// Whether it was given a port, even one that a definition cannot have.
 fn states_port(seen: &Look, catalogue: &Catalogue) -> bool {
     let is_port = |found: Option<(&OptionSpec, bool)>| found.is_some_and(|(option, _)| option.key == "port");
     seen.words.iter().any(|word| is_port(catalogue.argument(word)))
@@ -201,7 +202,7 @@ fn is_router(seen: &Look) -> bool {
     seen.words.iter().any(|word| word.starts_with("--models-"))
 }
 
-/// What imports the models of a router.
+/// Returns the command that imports a router's models.
 fn of_router(seen: &Look) -> String {
     let stated = |option: &str, variable: &str| {
         let word = seen.words.iter().skip_while(|word| *word != option).nth(1);
@@ -215,8 +216,8 @@ fn of_router(seen: &Look) -> String {
     format!("herdsman import preset{preset}{dir} --cache DIR --to models.d")
 }
 
-/// The program: as it was called if that is a path, which a link may lead to
-/// newer builds; else what runs.
+/// The program: as it was called if that is a path, because it may be a link to
+/// newer builds; or else what is running.
 fn binary(seen: &Look) -> String {
     let called = seen.words.first().filter(|word| word.contains('/') && command_line::is_llama_server(word));
     let path = called.map_or_else(

@@ -1,23 +1,20 @@
-//! What an import tells besides the definitions it makes: nothing of a source
-//! is dropped silently.
+//! An import's remarks: nothing of a source is dropped silently.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use super::model::Model;
 use crate::model::text::printable;
 
-/// A place in a source, as people read it: `config.yaml:14`, `pid 4711`,
-/// `models.db row 3`.
+/// A place in a source, for people: `config.yaml:14`, `pid 4711`, `models.db row
+/// 3`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct SourceLocation {
     source: Arc<str>,
     /// From 1; 0: the source as a whole.
     line: u32,
 }
 
-impl Place {
+impl SourceLocation {
     /// The source as a whole.
     #[must_use]
     pub fn whole(source: &str) -> Self {
@@ -31,7 +28,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             0 => f.write_str(&self.source),
@@ -40,71 +37,70 @@ impl fmt::Display for Place {
     }
 }
 
-/// Something a source says that a definition does not say, or says otherwise.
+/// Something in a source that the definition leaves out, or says differently.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Remark {
-    /// Where the source says it.
-    pub place: Place,
-    /// What it says, safe to print and without a secret's value.
+    /// Its place in the source.
+    pub place: SourceLocation,
+    /// The text, safe to print and without a secret's value.
     pub what: String,
-    /// What became of it.
+    /// What happened to it.
     pub why: Why,
 }
 
-/// What became of something that a definition does not say as the source did.
+/// What happened to something that a definition does not express as the source did.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
     /// llama-server has no such option.
     UnknownOption,
     /// The llama-server at this path has no such option.
     UnknownTo(String),
-    /// It was kept as it is, because the llama-server could not be asked: why.
+    /// Kept as it is, because the llama-server could not be asked: why.
     NotChecked(String),
     /// llama-server would refuse the value, or read something else from it.
     BadValue(String),
     /// herdsman decides it; what to do instead, as a sentence.
     Owned(String),
-    /// herdsman has nothing like it; what it does, or what there is to do.
+    /// herdsman has no counterpart; what it does instead, or what to do.
     NoCounterpart(&'static str),
     /// A word of a command line that belongs to no option.
     StrayWord,
-    /// Another model has it, too.
+    /// Another model already has it.
     Taken(String),
-    /// Stated more than once, and another one counts, as it says.
+    /// Set more than once, and another one wins, as it says.
     Overridden(String),
-    /// A variable, and the command line states the same option.
+    /// A variable, but the command line sets the same option.
     OnCommandLine,
     /// A secret that stays in the source.
     SecretToFill,
-    /// It looks like a secret, and definitions hold none.
+    /// It looks like a secret, which must not be in a definition.
     SecretVariable,
-    /// It stands for this variable, which may be a secret.
+    /// It refers to this variable, which may be a secret.
     SecretReference(String),
-    /// It was kept, in another form.
+    /// Kept in another form.
     Became(String),
-    /// It may mean something else here: what a person has to look at, as a
-    /// sentence.
+    /// It may mean something else here: what a person has to check, as a sentence.
     Check(String),
 }
 
-/// What a remark is, for its mark and the counts.
+/// The kind of a remark, for its mark and the counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The definition does not say it, and need not.
+    /// The definition leaves it out, and does not need it.
     Dropped,
-    /// The definition does not say it, and a server without it is another one:
-    /// a person has to see to it.
+    /// The definition leaves it out, and the server behaves differently without it:
+    /// a person has to decide.
     Lost,
-    /// A person has to say where the secret is.
+    /// A person has to say where to find the secret.
     Secret,
-    /// A person has to look at it before the model runs.
+    /// A person has to check it before the model runs.
     Check,
-    /// The definition says it in another form.
+    /// The definition expresses it differently.
     Changed,
 }
 
 impl Kind {
-    /// Whether a person has to do something.
+    /// Whether a person has to act.
     #[must_use]
     pub const fn needs_you(self) -> bool {
         matches!(self, Self::Lost | Self::Secret | Self::Check)
@@ -112,7 +108,19 @@ impl Kind {
 }
 
 impl Why {
-    /// What it is, for the counts.
+    /// The remark for a value that llama-server reads as another one.
+    #[must_use]
+    pub fn read_as(key: &str, value: impl fmt::Display) -> Self {
+        Self::Became(format!("becomes `{key} = {value}`, which is how llama-server reads it"))
+    }
+
+    /// The remark for an earlier occurrence of an option of which the last one wins.
+    #[must_use]
+    pub fn set_again() -> Self {
+        Self::Overridden("set again later, and the last one wins".to_owned())
+    }
+
+    /// Its kind, for the counts.
     #[must_use]
     pub const fn kind(&self) -> Kind {
         match self {
@@ -141,18 +149,18 @@ impl fmt::Display for Why {
             Self::BadValue(why) | Self::Overridden(why) => f.write_str(why),
             Self::Owned(instead) => f.write_str(instead),
             Self::NoCounterpart(instead) => f.write_str(instead),
-            Self::StrayWord => f.write_str("the word belongs to no option"),
-            Self::Taken(owner) => write!(f, "{owner} has it, too: choose another"),
-            Self::OnCommandLine => f.write_str("the command line states it, too, and counts"),
+            Self::StrayWord => f.write_str("this word belongs to no option"),
+            Self::Taken(owner) => write!(f, "{owner} already has it: choose another"),
+            Self::OnCommandLine => f.write_str("the command line sets it too, and wins"),
             Self::SecretToFill => {
-                f.write_str("a definition holds no secret: put it where `[secrets]` says, or say there where it is")
+                f.write_str("a definition must not contain secrets: put it where `[secrets]` points, or point `[secrets]` to where it is")
             }
             Self::SecretVariable => f.write_str(
-                "it looks like a secret, which a definition does not hold: llama-server's own (`api_key`, `hf_token`) go into `[secrets]`; if it is none, add it to `[env]`",
+                "it looks like a secret, which must not be in a definition: llama-server's own (`api_key`, `hf_token`) go in `[secrets]`; if it is not a secret, add it to `[env]`",
             ),
             Self::SecretReference(name) => write!(
                 f,
-                "`{name}` looks like a secret, which a definition does not hold: for `api_key` and `hf_token`, `[secrets]` takes `{{ env = \"{name}\" }}`; if it is none, add its value yourself"
+                "`{name}` looks like a secret, which must not be in a definition: for `api_key` and `hf_token`, `[secrets]` takes `{{ env = \"{name}\" }}`; if it is not a secret, add its value yourself"
             ),
             Self::Became(what) | Self::Check(what) => f.write_str(what),
         }
@@ -160,9 +168,9 @@ impl fmt::Display for Why {
 }
 
 impl Remark {
-    /// A remark. What belongs to others is made safe to print.
+    /// Returns a remark. Foreign text is made safe to print.
     #[must_use]
-    pub fn new(place: &Place, what: impl Into<String>, why: Why) -> Self {
+    pub fn new(place: &SourceLocation, what: impl Into<String>, why: Why) -> Self {
         Self { place: place.clone(), what: printable(&what.into()), why }
     }
 }
@@ -173,105 +181,69 @@ impl fmt::Display for Remark {
     }
 }
 
-/// A model of the source that no definition was made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftOut {
-    /// What the source calls it.
-    pub called: String,
-    /// Where the source has it.
-    pub place: Place,
-    /// Why.
-    pub why: Reason,
-    /// What led to it.
-    pub remarks: BTreeSet<Remark>,
-}
-
-impl LeftOut {
-    /// A model that nothing is told of but why.
-    #[must_use]
-    pub fn new(called: impl Into<String>, place: Place, why: Reason) -> Self {
-        Self { called: called.into(), place, why, remarks: BTreeSet::new() }
-    }
-
-    /// A model as far as it was read. Without a definition no secret is to be
-    /// filled in.
-    #[must_use]
-    pub fn of(model: Model, why: Reason) -> Self {
-        let Model { called, place, mut remarks, .. } = model;
-        remarks.retain(|remark| remark.why.kind() != Kind::Secret);
-        Self { called, place, why, remarks }
-    }
-}
-
-/// Why no definition was made of a model.
+/// Why a model has no definition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    /// Nothing says what to run.
-    #[error("it has no `cmd`: write one, or remove the model")]
+    /// There is no command to run.
+    #[error("it has no `cmd`: add one, or remove the model")]
     NoCommand,
-    /// A quote in the command line is not closed.
-    #[error("a quote in its `cmd` is not closed: close it")]
+    /// The command line has an unclosed quote.
+    #[error("its `cmd` has an unclosed quote: close it")]
     OpenQuote,
-    /// No command line can carry it.
-    #[error("its `cmd` holds a NUL character: remove it")]
+    /// A command line cannot contain it.
+    #[error("its `cmd` contains a NUL character: remove it")]
     Nul,
-    /// Another program is run.
-    #[error(
-        "its command runs `{0}`, not llama-server: write the definition by hand, with the options llama-server gets"
-    )]
+    /// It runs another program.
+    #[error("its command runs `{0}`, not llama-server: write the definition by hand, with llama-server's options")]
     OtherProgram(String),
-    /// A script is run that cannot be read.
-    #[error("its command runs the script {path}, which cannot be read: {cause}: is it there?", path = .0, cause = .1)]
+    /// It runs a script that cannot be read.
+    #[error("cannot read the script {path} that its command runs: {cause}", path = .0, cause = .1)]
     Script(String, String),
-    /// A macro nobody defined.
-    #[error("the macro `${{{0}}}` is not defined: define it before it is used")]
+    /// An undefined macro.
+    #[error("the macro `${{{0}}}` is not defined: define it before you use it")]
     UnknownMacro(String),
-    /// Macros in macros without an end.
-    #[error("its macros do not come to an end: does one contain itself?")]
+    /// Macros that expand forever.
+    #[error("its macros expand forever: does one contain itself?")]
     EndlessMacro,
-    /// A variable that is not set here.
-    #[error("`${{env.{0}}}` is not set here: set the variable and import again")]
+    /// A variable that is not set.
+    #[error("`${{env.{0}}}` is not set: set the variable and import again")]
     UnsetVariable(String),
     /// A variable that may be a secret, in the program's name.
-    #[error(
-        "`${{env.{0}}}` looks like a secret, which a definition does not hold: write what it stands for into `cmd`"
-    )]
+    #[error("`${{env.{0}}}` looks like a secret, which must not be in a definition: put its value into `cmd`")]
     SecretVariable(String),
-    /// Nothing says which weights to load.
+    /// Nothing sets the weights.
     #[error("nothing says which weights to load: a definition needs `model`, `hf_repo` or `model_url`")]
     NoWeights,
     /// It is a router for other models.
-    #[error("it is a router, not a server of one model: import what it serves with `{0}`")]
+    #[error("it is a router, not the server of one model: import its models with `{0}`")]
     Router(String),
-    /// The weights are no good; the sentence names the file.
+    /// The weights are unusable; the sentence names the file.
     #[error("{0}")]
     Weights(String),
-    /// A part of the weights is not there.
-    #[error("part {part} of {of} is not there: download it again")]
+    /// Part of the weights is missing.
+    #[error("part {part} of {of} is missing: download it again")]
     MissingPart {
-        /// The first that is missing.
+        /// The first missing part.
         part: u32,
-        /// How many there are to be.
+        /// How many parts there should be.
         of: u32,
     },
-    /// It may not be read.
+    /// It cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(String),
-    /// It is too deep in the directory for what may be in it to be looked for.
-    #[error(
-        "it is {0} directories down, and nothing so deep is looked through: import it by itself, if it holds weights"
-    )]
+    /// It is too deep in the directory to be searched.
+    #[error("it is {0} directories deep, which is too deep to search: if it contains weights, import it directly")]
     TooDeep(usize),
-    /// A link that leads to where one came from.
-    #[error("a link to a directory above it, which is looked through already")]
+    /// A link to a parent directory.
+    #[error("a symlink to a parent directory, which is already searched")]
     Loop,
-    /// A definition of herdsman's own has it.
-    #[error("herdsman manages it already, as {0} says")]
+    /// One of herdsman's own definitions has it.
+    #[error("herdsman already manages it, as {0} declares")]
     Managed(String),
 }
 
 impl Reason {
-    /// Whether something went wrong; if not, there was nothing to do.
+    /// Whether something went wrong, or there was simply nothing to do.
     #[must_use]
     pub const fn is_failure(&self) -> bool {
         !matches!(self, Self::Managed(_) | Self::Loop)

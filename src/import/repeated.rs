@@ -1,50 +1,22 @@
-//! An option that is stated more than once becomes one value, as llama-server
-//! makes one of it: see [`Repeated`].
+//! Merges an option that is set more than once into one value, as llama-server
+//! does: see [`Repeated`].
 
 use serde_json::{Map, Value as Json};
 
+use super::given::{Given, Occurrence};
 use super::lenient;
 use super::model::Model;
-use super::options::{Given, Options};
-use super::remark::{Place, Why};
+use super::options::Options;
+use super::remark::Why;
 use crate::llama::catalogue::{ListStyle, OptionSpec, Repeated};
 
-/// An option as it is stated once.
-#[derive(Clone, Debug)]
-pub struct Stated {
-    /// Whether its name is the negation.
-    pub negated: bool,
-    /// Its name as the source has it.
-    pub spelt: String,
-    /// Its value.
-    pub given: Given,
-    /// Where.
-    pub place: Place,
-    /// Name and value as people read them, without a secret.
-    pub shown: String,
-}
-
-impl Stated {
-    /// Whether it says what `other` says.
-    pub fn is_same(&self, other: &Self) -> bool {
-        self.negated == other.negated && self.given == other.given
-    }
-
-    fn text(&self) -> Option<&str> {
-        match &self.given {
-            Given::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-}
-
-/// States `option` in `model` as the source has `stated` it, in this order.
-pub fn set(options: &Options<'_>, model: &mut Model, option: &OptionSpec, stated: &[Stated]) {
-    let texts: Option<Vec<&str>> = stated.iter().map(Stated::text).collect();
+/// Sets `option` in `model` as the source has set it, in this order.
+pub fn set(options: &Options<'_>, model: &mut Model, option: &OptionSpec, stated: &[Occurrence]) {
+    let texts: Option<Vec<&str>> = stated.iter().map(Occurrence::text).collect();
     match (stated, texts) {
         ([], _) => {}
         ([one], _) => set_one(options, model, option, one),
-        // Its own key takes each of them: `aliases`, `[secrets]`.
+        // Its own key takes all of them: `aliases`, `[secrets]`.
         _ if option.repeated == Repeated::Adds && option.instead().is_some() => {
             stated.iter().for_each(|one| set_one(options, model, option, one));
         }
@@ -55,7 +27,7 @@ pub fn set(options: &Options<'_>, model: &mut Model, option: &OptionSpec, stated
                         model.remark(&other.place, other.shown.clone(), why.clone());
                     }
                 }
-                set_one(options, model, option, &Stated { given, ..one.clone() });
+                set_one(options, model, option, &Occurrence { given, ..one.clone() });
             }
             Err(why) => model.remark(&one.place, one.shown.clone(), why),
         },
@@ -63,26 +35,26 @@ pub fn set(options: &Options<'_>, model: &mut Model, option: &OptionSpec, stated
     }
 }
 
-fn set_one(options: &Options<'_>, model: &mut Model, option: &OptionSpec, one: &Stated) {
+fn set_one(options: &Options<'_>, model: &mut Model, option: &OptionSpec, one: &Occurrence) {
     options.set(model, option, one.negated, &one.given, &one.spelt, &one.place);
 }
 
-/// The last one counts, but for what llama-server does not take note of.
-fn last(options: &Options<'_>, model: &mut Model, option: &OptionSpec, stated: &[Stated]) {
-    let is_ignored = |one: &Stated| one.text().is_some_and(|text| lenient::ignores(option, text));
+/// The last one wins, except for values that llama-server ignores.
+fn last(options: &Options<'_>, model: &mut Model, option: &OptionSpec, stated: &[Occurrence]) {
+    let is_ignored = |one: &Occurrence| one.text().is_some_and(|text| lenient::ignores(option, text));
     stated.iter().filter(|one| is_ignored(one)).for_each(|one| set_one(options, model, option, one));
     let mut counting = stated.iter().filter(|one| !is_ignored(one)).rev();
     let Some(kept) = counting.next() else { return };
     for before in counting.filter(|before| !before.is_same(kept)) {
-        let why = Why::Overridden("stated again, and the last one counts".to_owned());
+        let why = Why::set_again();
         model.remark(&before.place, before.shown.clone(), why);
     }
     set_one(options, model, option, kept);
 }
 
-/// What several values are together, and what is to be said of each.
+/// Combines several values, and returns the remark for each.
 fn together(option: &OptionSpec, texts: &[&str]) -> Result<(Given, Option<Why>), Why> {
-    let one = |what: &str| Some(Why::Became(format!("is part of one {what}, as llama-server reads it")));
+    let one = |what: &str| Some(Why::Became(format!("becomes part of one {what}, as llama-server reads it")));
     let bad = |text: &str| Why::BadValue(format!("llama-server cannot read `{text}`"));
     match option.repeated {
         Repeated::Adds => Ok(match option.list {
@@ -92,7 +64,7 @@ fn together(option: &OptionSpec, texts: &[&str]) -> Result<(Given, Option<Why>),
         Repeated::Largest => {
             let numbers = texts.iter().map(|text| lenient::stoi(text).ok_or_else(|| bad(text)));
             let largest = numbers.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or_default();
-            let why = Why::Overridden("stated again, and the largest one counts".to_owned());
+            let why = Why::Overridden("set again, and the largest one wins".to_owned());
             Ok((Given::Text(largest.to_string()), Some(why)))
         }
         Repeated::Merges => {
@@ -107,15 +79,15 @@ fn together(option: &OptionSpec, texts: &[&str]) -> Result<(Given, Option<Why>),
     }
 }
 
-/// Lists on top of each other. A single value stands for every device, of which
-/// nobody here knows how many there are.
+/// Overlays lists. A single value applies to every device, and the number of
+/// devices is unknown here.
 fn overlaid(texts: &[&str]) -> Result<String, Why> {
     let mut values: Vec<&str> = Vec::new();
     for text in texts {
         let next = lenient::list(text);
         if next.len() > 1 && values.len() == 1 {
-            let why = "llama-server uses it for the first devices, and the value before for the others: \
-                       write a value for each device";
+            let why = "llama-server uses it for the first devices, and the earlier value for the others: \
+                       set a value for each device";
             return Err(Why::BadValue(why.to_owned()));
         }
         let kept = if next.len() == 1 { &[] } else { values.get(next.len()..).unwrap_or_default() };

@@ -1,6 +1,6 @@
-//! What may be a secret, by what it is called: a variable, an option, a key.
+//! What may be a secret, judging by its name: a variable, an option, a key.
 
-/// Words that stand for a secret, wherever in a name: `DB_PASS`, `API_KEY_2`,
+/// Words that suggest a secret, anywhere in a name: `DB_PASS`, `API_KEY_2`,
 /// `HF_TOKEN_READ`.
 const WORDS: [&str; 17] = [
     "auth",
@@ -22,18 +22,18 @@ const WORDS: [&str; 17] = [
     "tokens",
 ];
 
-/// Those that are also written together with what is before them: `HFTOKEN`.
+/// Those that are also written without a separator: `HFTOKEN`.
 const ENDS: [&str; 7] = ["apikey", "apikeys", "accesskey", "secretkey", "token", "secret", "password"];
 
-/// What ends so says where something is: `API_KEY_FILE`, `SSH_AUTH_SOCK`.
+/// Endings that say where something is: `API_KEY_FILE`, `SSH_AUTH_SOCK`.
 const PLACES: [&str; 4] = ["file", "path", "dir", "sock"];
 
-/// Such words that are none behind these: `IMAGE_MAX_TOKENS` counts,
-/// `CORS_CREDENTIALS` is a flag, `PWD` alone a directory.
+/// Harmless words in these contexts: `IMAGE_MAX_TOKENS` counts, `CORS_CREDENTIALS`
+/// is a flag, `PWD` alone is a directory.
 const HARMLESS: [(&str, &str); 6] =
     [("max", "tokens"), ("min", "tokens"), ("n", "tokens"), ("num", "tokens"), ("cors", "credentials"), ("", "pwd")];
 
-/// Whether what is called so may be a secret.
+/// Whether something with this name may be a secret.
 pub(super) fn names_a_secret(name: &str) -> bool {
     let words = words(name);
     if words.last().is_some_and(|last| PLACES.contains(&last.as_str())) {
@@ -46,7 +46,8 @@ pub(super) fn names_a_secret(name: &str) -> bool {
     })
 }
 
-/// The words of `API_KEY_2`, `--api-key` and `apiKey`, small, without numbers.
+/// The words of `API_KEY_2`, `--api-key` and `apiKey`, in lower case, without
+/// numbers.
 fn words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut before = ' ';
@@ -63,13 +64,13 @@ fn words(name: &str) -> Vec<String> {
     words
 }
 
-/// Whether a value under such a name may be or hold a secret.
+/// Whether a value under such a name may be or contain a secret.
 pub(super) fn may_hold_one(name: &str, value: &str) -> bool {
     names_a_secret(name) || may_begin(value).is_some()
 }
 
-/// Where in a text a secret may begin: behind the first name of one, or the
-/// `sk-` of a key.
+/// Where in a text a secret may start: after the first name of one, or at the `sk-`
+/// of a key.
 pub(super) fn may_begin(text: &str) -> Option<usize> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     let mut from = 0;
@@ -87,8 +88,8 @@ pub(super) fn may_begin(text: &str) -> Option<usize> {
     None
 }
 
-/// Whether a text is an address with a password in it, as those of proxies
-/// are: `http://user:password@proxy:3128`.
+/// Whether a text is a URL with a password in it, like those of proxies:
+/// `http://user:password@proxy:3128`.
 pub(super) fn is_in_url(text: &str) -> bool {
     let Some((_, rest)) = text.split_once("://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_told_by_a_word_of_its_name() {
+    fn recognises_a_secret_by_a_word_in_its_name() {
         let secrets = [
             "AUTH",
             "OPENAI_KEY",
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn of_llama_servers_options_two_are_secrets() {
+    fn exactly_two_options_are_secrets() {
         let catalogue = Catalogue::embedded();
         let keys = catalogue.options().map(|option| option.key.as_str());
         let variables = catalogue.options().filter_map(|option| option.env.as_deref());
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_may_hold_a_secret_behind_a_name_of_one() {
+    fn finds_a_possible_secret_after_its_name() {
         let behind = |text: &'static str| may_begin(text).map(|at| &text[at..]);
         assert_eq!(behind("é curl -H 'Authorization: x'"), Some(": x'"));
         assert_eq!(behind("- sk-2"), Some("2"));

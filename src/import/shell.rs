@@ -1,18 +1,18 @@
-//! The simple commands of a shell's text, as far as they can be told without
-//! running it: quotes, variables the text itself sets, arrays, arguments.
+//! Parses the simple commands of a shell text without running it: quotes, variables
+//! that the text itself sets, arrays, arguments.
 //!
-//! Invariant: nothing is run, and nothing is guessed. What only the running
-//! shell knows (`$(…)`, a variable set elsewhere) stays as it is written, with
-//! [`UNKNOWN`] in the place of its `$`.
+//! Invariant: nothing is run, and nothing is guessed. What only the running shell
+//! knows (`$(…)`, a variable set elsewhere) stays as it is written, with
+//! [`UNKNOWN`] in place of its `$`.
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// Stands for the `$` of what only the running shell knows.
+/// Stands for the `$` of something only the running shell knows.
 pub(super) const UNKNOWN: char = '\u{e000}';
 
-/// A text grows no longer than this by its variables, bytes.
+/// The most bytes that variables may add to a text.
 const LONGEST: usize = 1 << 20;
 
 /// One simple command.
@@ -24,7 +24,7 @@ pub(super) struct Command {
     pub env: BTreeMap<String, String>,
 }
 
-/// The commands of `text`, run with `arguments`, of which the first is `$1`.
+/// Parses the commands of `text`, run with `arguments`; the first one is `$1`.
 pub(super) fn commands(text: &str, arguments: &[String], home: Option<&str>) -> Vec<Command> {
     let mut shell = Shell {
         rest: text.chars().peekable(),
@@ -47,11 +47,11 @@ struct Shell<'t> {
     variables: BTreeMap<String, Vec<String>>,
     env: BTreeMap<String, String>,
     words: Vec<String>,
-    /// The word that is not complete.
+    /// The word being read.
     word: Option<String>,
     /// The next word is the file of a redirection.
     skips: bool,
-    /// How much variables have added, bytes.
+    /// How many bytes variables have added.
     grown: usize,
     commands: Vec<Command>,
 }
@@ -95,7 +95,7 @@ impl Shell<'_> {
         self.word.get_or_insert_default().push(c);
     }
 
-    /// Adds the value of a variable.
+    /// Appends the value of a variable.
     fn add(&mut self, text: &str) {
         self.grown += text.len();
         let word = self.word.get_or_insert_default();
@@ -120,7 +120,7 @@ impl Shell<'_> {
         }
     }
 
-    /// What follows a `$`. Without quotes its value is split into words.
+    /// Reads what follows a `$`. Without quotes its value is split into words.
     fn variable(&mut self, is_quoted: bool) {
         let name: String = match self.rest.peek() {
             Some('{') => {
@@ -145,7 +145,8 @@ impl Shell<'_> {
             return self.push('$');
         }
         let Some(values) = self.value(&name) else {
-            // llama-swap's own; where a script has a port of a variable it is llama-swap's, too.
+            // llama-swap's own: a script that has a port in a variable gets it from
+            // llama-swap, too.
             let is_macro = name == "PORT" || name.starts_with("env.");
             self.push(if is_macro { '$' } else { UNKNOWN });
             return self.add(&format!("{{{name}}}"));
@@ -164,7 +165,7 @@ impl Shell<'_> {
         }
     }
 
-    /// What `${inner}` stands for.
+    /// Expands `${inner}`.
     fn value(&self, inner: &str) -> Option<Vec<String>> {
         if matches!(inner, "@" | "*") {
             return Some(self.arguments.to_vec());
@@ -184,7 +185,7 @@ impl Shell<'_> {
         known.or_else(|| default.filter(is_plain).map(|text| vec![text.to_owned()]))
     }
 
-    /// `NAME=(` begins a list; what else is in parentheses is a command.
+    /// `NAME=(` starts a list; anything else in parentheses is a command.
     fn open(&mut self) {
         let is_list = self.word.as_ref().is_some_and(|word| word.ends_with('='));
         let Some(mut name) = self.word.take_if(|_| is_list) else { return self.end_command() };
@@ -203,14 +204,14 @@ impl Shell<'_> {
         known.extend(items);
     }
 
-    /// What stands behind a `\`: itself, or nothing at the end of a line.
+    /// Reads what follows a `\`: itself, or nothing at the end of a line.
     fn escaped(&mut self) {
         if let Some(escaped) = self.rest.next().filter(|c| *c != '\n') {
             self.push(escaped);
         }
     }
 
-    /// Text between `'`, which is taken as it is.
+    /// Reads text between `'`, which is literal.
     fn single_quoted(&mut self) {
         self.word.get_or_insert_default();
         while let Some(c) = self.rest.next().filter(|c| *c != '\'') {
@@ -234,7 +235,7 @@ impl Shell<'_> {
         self.end_word();
     }
 
-    /// A redirection is none of the command's words.
+    /// A redirection is not part of the command's words.
     fn redirect(&mut self) {
         self.word.take_if(|word| word.chars().all(|c| c.is_ascii_digit()));
         self.end_word();
@@ -267,7 +268,7 @@ impl Shell<'_> {
         let words: Vec<String> = words.collect();
         if words.is_empty() {
             for (name, value) in own {
-                // What was exported stays so.
+                // Exports stay in effect.
                 if let Some(exported) = self.env.get_mut(&name) {
                     exported.clone_from(&value);
                 }
@@ -282,7 +283,7 @@ impl Shell<'_> {
 }
 
 impl Shell<'_> {
-    /// `NAME=value` or `NAME` behind `export`.
+    /// Reads `NAME=value` or `NAME` after `export`.
     fn export(&mut self, word: &str) {
         if let Some((name, value)) = assignment(word) {
             self.env.insert(name.to_owned(), value.to_owned());
@@ -292,7 +293,7 @@ impl Shell<'_> {
         }
     }
 
-    /// `$(…)`, as it is written.
+    /// Reads `$(…)` as it is written.
     fn substitution(&mut self) {
         self.push(UNKNOWN);
         let mut depth = 0_u32;
@@ -308,7 +309,7 @@ impl Shell<'_> {
     }
 }
 
-/// The name and value of `NAME=value`.
+/// Splits `NAME=value` into name and value.
 pub(super) fn assignment(word: &str) -> Option<(&str, &str)> {
     let (name, value) = word.split_once('=')?;
     let is_name = !name.is_empty()
@@ -329,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_those_that_a_shell_would_make() {
+    fn splits_words_like_a_shell() {
         for (text, words) in [
             ("a 'b c' \"d e\" f\\ g # h", &["a", "b c", "d e", "f g"][..]),
             ("M=/w/x.gguf\na -m \"$M\" -c ${C:-512} \\\n  -t 1", &["a", "-m", "/w/x.gguf", "-c", "512", "-t", "1"]),
@@ -346,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_exported_is_in_the_environment() {
+    fn exports_become_environment_variables() {
         let found = commands("A=1\nB=2\nexport B C=3\nA=4 a\n", &[], None);
         let env: Vec<_> = found[0].env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(env, ["A=4", "B=2", "C=3"]);

@@ -1,27 +1,28 @@
-//! What reading a source gives, and why one cannot be read.
+//! The result of reading a source, and why one cannot be read.
 
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::model::LeftOut;
 use super::model::Model;
-use super::remark::{LeftOut, Remark};
+use super::remark::Remark;
 use super::secret::may_begin;
 use crate::database::DatabaseError;
 use crate::model::Diagnostic;
 
-/// What a source holds.
+/// The contents of a source.
 #[derive(Debug, Default)]
 pub struct Read {
-    /// Models a definition can be made of, in the order of the source.
+    /// Models that can become definitions, in the order of the source.
     pub models: Vec<Model>,
-    /// Models that none can be made of.
+    /// Models that cannot.
     pub left_out: Vec<LeftOut>,
-    /// What the source says of no model in particular.
+    /// Remarks about no model in particular.
     pub remarks: Vec<Remark>,
 }
 
-/// Something wrong with the text of a source, so that nothing is made of it.
+/// A problem with the text of a source, which makes all of it unusable.
 #[derive(Debug)]
 pub(super) struct Problem {
     /// Bytes of the text.
@@ -36,11 +37,11 @@ impl Problem {
     }
 }
 
-/// Why nothing can be made of a source as a whole.
+/// Why a source as a whole is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// It cannot be read.
-    #[error("{shown} cannot be read: {cause}: {help}")]
+    #[error("cannot read {shown}: {cause}: {help}")]
     Unreadable {
         /// The source as people see it.
         shown: String,
@@ -52,21 +53,21 @@ pub enum SourceError {
     /// A database that cannot be read.
     #[error("{0}")]
     UnreadableDatabase(DatabaseError),
-    /// It is not what it should be.
-    #[error("{shown} is not what it should be")]
+    /// It is invalid.
+    #[error("{shown} is invalid")]
     Malformed {
         /// The source as people see it.
         shown: String,
         /// Every problem, with its place.
         diagnostics: Vec<Diagnostic>,
     },
-    /// It is readable, and something else.
+    /// It is readable, but something else.
     #[error("{0}")]
     Wrong(String),
 }
 
 impl SourceError {
-    /// The problems of a text, each at its place, and no secret in any.
+    /// Builds the problems of a text, each at its place and without secrets.
     pub(super) fn malformed(shown: &str, text: &str, problems: Vec<Problem>) -> Self {
         let (file, text): (Arc<str>, Arc<str>) = (shown.into(), masked(text).into());
         let one = |problem: Problem| {
@@ -79,12 +80,12 @@ impl SourceError {
 /// The largest text read as a source, bytes.
 const LARGEST: u64 = 4 << 20;
 
-/// A file that is a source.
+/// A text file of a source.
 #[derive(Debug)]
 pub(super) struct TextFile {
     /// Its path, absolute.
     pub path: PathBuf,
-    /// The same as people see it.
+    /// The same for people.
     pub shown: String,
     pub text: String,
 }
@@ -96,11 +97,11 @@ impl TextFile {
         let unreadable = |cause: std::io::Error| SourceError::Unreadable {
             shown: shown.to_owned(),
             cause: cause.to_string(),
-            help: "give the path of a file that you can read",
+            help: "pass the path of a file that you can read",
         };
         let bytes = crate::sys::regular::read(&path, LARGEST).map_err(unreadable)?;
         match String::from_utf8(bytes) {
-            // What Windows editors begin a text with.
+            // Windows editors start a text with it.
             Ok(text) => Ok(Self {
                 path,
                 shown: shown.to_owned(),
@@ -109,15 +110,15 @@ impl TextFile {
             Err(error) => {
                 let at = error.utf8_error().valid_up_to() + 1;
                 Err(SourceError::Wrong(format!(
-                    "{shown} is not UTF-8: byte {at} begins no character: save it as UTF-8"
+                    "{shown} is not valid UTF-8: byte {at} starts no character: save it as UTF-8"
                 )))
             }
         }
     }
 }
 
-/// The files named, and those with such an end directly in the directories
-/// named, by name.
+/// Finds the named files, and the files with such an ending directly in the named
+/// directories, sorted by name.
 pub(super) fn text_files(cwd: &std::path::Path, shown: &[String], ends: &[&str]) -> Result<Vec<TextFile>, SourceError> {
     let mut files = Vec::new();
     for shown in shown {
@@ -129,7 +130,7 @@ pub(super) fn text_files(cwd: &std::path::Path, shown: &[String], ends: &[&str])
         let unreadable = |cause: String| SourceError::Unreadable {
             shown: shown.clone(),
             cause,
-            help: "give the path of a file, or of a directory of them, that you can read",
+            help: "pass the path of a file, or of a directory of such files, that you can read",
         };
         let entries = std::fs::read_dir(&path).map_err(|error| unreadable(error.to_string()))?;
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
@@ -137,7 +138,7 @@ pub(super) fn text_files(cwd: &std::path::Path, shown: &[String], ends: &[&str])
         let mut names: Vec<String> = names.filter(is_one).filter(|name| path.join(name).is_file()).collect();
         names.sort_unstable();
         if names.is_empty() {
-            return Err(unreadable(format!("it holds no file that ends in .{}", ends.join(" or ."))));
+            return Err(unreadable(format!("it contains no file that ends in .{}", ends.join(" or ."))));
         }
         for name in names {
             files.push(TextFile::read(cwd, &format!("{}/{name}", shown.trim_end_matches('/')))?);
@@ -146,9 +147,9 @@ pub(super) fn text_files(cwd: &std::path::Path, shown: &[String], ends: &[&str])
     Ok(files)
 }
 
-/// `text` with the rest of each line that may hold a secret overwritten, and
-/// the line or list below where only its name is there, so that positions
-/// stay: what is shown of a source ends in logs.
+/// Overwrites the rest of each line of `text` that may contain a secret, and the
+/// line or list below a name without a value. Positions stay. Excerpts of a source
+/// end up in logs.
 fn masked(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     let (mut is_named, mut is_listed) = (false, false);
@@ -160,7 +161,7 @@ fn masked(text: &str) -> String {
         let is_empty = hidden.chars().all(|c| c.is_whitespace() || ":=\\|>-\"'".contains(c));
         (is_named, is_listed) = (at.is_some() && !is_value && is_empty, is_value && is_item);
         masked.push_str(kept);
-        // A byte of several becomes that many `*`.
+        // Every byte of a character becomes a `*`.
         masked.extend(hidden.bytes().map(|byte| match byte {
             b'\n' | b'\r' | b' ' | b'\t' | b':' => char::from(byte),
             _ => '*',
@@ -174,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_be_a_secret_is_masked_in_place() {
+    fn masks_possible_secrets_in_place() {
         let text = "cmd: x --api-key sk-1 é\napiKeys: [a]\nplain: é\n- sk-2\n";
         let masked = masked(text);
         assert_eq!(masked.len(), text.len());

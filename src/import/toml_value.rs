@@ -3,8 +3,8 @@
 use serde_json::Value as Json;
 use toml_edit::{Array, InlineTable, Value};
 
-/// The TOML value that means the same; `None` for what TOML has not (`null`,
-/// also inside).
+/// Converts to the TOML value with the same meaning; `None` for what TOML lacks
+/// (`null`, also inside).
 pub(super) fn of(json: &Json) -> Option<Value> {
     Some(match json {
         Json::Null => return None,

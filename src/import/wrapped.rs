@@ -1,8 +1,8 @@
-//! llama-server's command inside the command of something else: a container, a
-//! shell, a script, `env`, `nice`, `numactl`.
+//! Finds llama-server's command inside another command: a container, a shell, a
+//! script, `env`, `nice`, `numactl`.
 //!
-//! Only programs that are known to run what follows them are looked through;
-//! of any other, what its words mean is not known.
+//! It looks only inside programs that are known to run what follows them; the words
+//! of any other program could mean anything.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use super::command_line::{is_llama_server, program};
 use super::container::{self, Container};
 use super::shell;
 
-/// Programs that run the command among their words.
+/// Programs that run a command given among their words.
 const RUNNERS: [&str; 26] = [
     "chrt",
     "conda",
@@ -40,62 +40,62 @@ const RUNNERS: [&str; 26] = [
     "timeout",
 ];
 
-/// Those of them that change nothing for a server that herdsman runs.
+/// Those that make no difference to a server that herdsman runs.
 const PLAIN: [&str; 4] = ["exec", "nohup", "setsid", "time"];
 
-/// Programs that run it where other files and ports are.
+/// Programs that run it with other files and ports.
 const AWAY: [&str; 9] = ["chroot", "distrobox", "flatpak", "lxc", "nsenter", "ssh", "toolbox", "wsl", "proot-distro"];
 
 const SHELLS: [&str; 6] = ["ash", "bash", "dash", "ksh", "sh", "zsh"];
 
-/// Deeper than this nobody nests commands.
+/// The deepest nesting of commands that is followed.
 const DEEPEST: usize = 8;
 
 /// The longest script that is read, bytes.
 const LONGEST_SCRIPT: u64 = 256 << 10;
 
-/// The command of a llama-server, and what was around it.
+/// A llama-server command, and what wraps it.
 #[derive(Debug, Default)]
 pub(super) struct Inner {
     /// The arguments of llama-server.
     pub arguments: Vec<String>,
-    /// How it is called; none: it is the program of an image.
+    /// The program as it is called; empty: the image's own program.
     pub program: Option<String>,
     /// Variables it is given, in order.
     pub env: Vec<(String, String)>,
-    /// What is around it, from the outside in: as people see it.
+    /// The wrappers from the outside in, for people.
     pub around: Vec<Layer>,
     /// The container it runs in.
     pub container: Option<Container>,
-    /// It runs where other files and ports are.
+    /// It runs with other files and ports.
     pub is_away: bool,
-    /// Where a shell goes before it runs it.
+    /// The directory that a shell changes to before running it.
     pub directory: Option<String>,
 }
 
-/// One command around another.
+/// One wrapper.
 #[derive(Debug)]
 pub(super) enum Layer {
     /// Programs and their options.
     Runner(String),
     /// A container, or another machine.
     Away(String),
-    /// The text of a shell.
+    /// A shell text.
     Shell,
     /// A script.
     Script(PathBuf),
 }
 
-/// Why no llama-server's command was found.
+/// Why no llama-server command was found.
 #[derive(Debug)]
 pub(super) enum NotFound {
-    /// This program is run.
+    /// It runs this program.
     Program(String),
     /// The script cannot be read.
     Script(PathBuf, std::io::Error),
 }
 
-/// Looks for llama-server's command in `words`; scripts are relative to `base`.
+/// Searches `words` for llama-server's command; scripts are relative to `base`.
 pub(super) fn find(words: &[String], base: &Path) -> Result<Inner, NotFound> {
     let mut inner = Inner::default();
     let home = crate::definition::typed::home();
@@ -138,8 +138,8 @@ impl Search<'_> {
         Err(NotFound::Program(first.clone()))
     }
 
-    /// Options of the runner are not known one by one: the first word that is
-    /// a command ends them.
+    /// The runner's options are not known one by one: the first word that is a
+    /// command ends them.
     fn runner(&self, name: &str, words: &[String], inner: &mut Inner, depth: usize) -> Result<(), NotFound> {
         let is_away = AWAY.contains(&name);
         let is_command = |word: &String| {
@@ -150,7 +150,7 @@ impl Search<'_> {
         };
         let start = words.iter().skip(1).position(is_command).map(|at| at + 1);
         let not_found = || NotFound::Program(words.first().cloned().unwrap_or_default());
-        // What `ssh HOST 'COMMAND'` has is a text.
+        // The words of `ssh HOST 'COMMAND'` are a text.
         let text = words.last().filter(|text| start.is_none() && is_away && text.contains("llama-server"));
         let end = start.or(text.map(|_| words.len() - 1)).ok_or_else(not_found)?;
         let assigned = || words[1..end].iter().filter_map(|word| shell::assignment(word));
@@ -159,7 +159,7 @@ impl Search<'_> {
         let shown = words[..end].join(" ");
         match (is_away, inner.around.last_mut()) {
             (true, _) => inner.around.push(Layer::Away(shown)),
-            // What it says a definition says as well.
+            // A definition says the same.
             _ if is_plain => {}
             (_, Some(Layer::Runner(before))) => *before = format!("{before} {shown}"),
             _ => inner.around.push(Layer::Runner(shown)),
@@ -210,7 +210,7 @@ impl Search<'_> {
     }
 
     fn script(&self, path: &str, arguments: &[String], inner: &mut Inner, depth: usize) -> Result<(), NotFound> {
-        // What a container or another machine has is not to be read here.
+        // Scripts in a container or on another machine cannot be read here.
         if inner.is_away {
             return Err(NotFound::Program(path.to_owned()));
         }
@@ -225,7 +225,7 @@ impl Search<'_> {
         self.text(&text, arguments, inner, depth)
     }
 
-    /// The first command of a shell's text that runs llama-server.
+    /// Returns the first command of a shell text that runs llama-server.
     fn text(&self, text: &str, arguments: &[String], inner: &mut Inner, depth: usize) -> Result<(), NotFound> {
         let mut directory = None;
         let mut why = NotFound::Program("sh".to_owned());
@@ -255,7 +255,7 @@ impl Search<'_> {
     }
 }
 
-/// Whether a text is a shell's: it says so in its first line or by its name.
+/// Whether a text is a shell script, judging by its first line or its name.
 fn is_shell_script(path: &str, text: &str) -> bool {
     let Some(line) = text.lines().next().and_then(|line| line.strip_prefix("#!")) else {
         return path.ends_with(".sh");
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_found_in_what_runs_it() {
+    fn finds_a_wrapped_command() {
         for line in [
             "env -u X A=b llama-server -m x",
             "sudo -u llm -E nice -n 5 numactl --cpunodebind=0 -m 0 /opt/llama-server -m x",
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_to_run_it_is_no_command_of_llama_server() {
+    fn recognises_only_known_launchers() {
         for line in [
             "python serve.py llama-server",
             "docker run vllm/vllm-openai --model x",

@@ -1,5 +1,5 @@
-//! A model as the text of a definition, with comments that say where it came
-//! from and what of its source is not in it.
+//! Writes a model as a definition, with comments that say where it came from and
+//! what of its source is missing.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use super::toml_value;
 use crate::model::DesiredState;
 use crate::model::text::printable;
 
-/// The definition's text.
+/// Returns the definition's text.
 #[must_use]
 pub fn definition(named: &Named) -> String {
     let Named { name, model } = named;
@@ -35,7 +35,7 @@ pub fn definition(named: &Named) -> String {
 fn top(root: &mut Table, model: &Model) {
     if model.state == DesiredState::Stopped {
         put(root, "state", "stopped".into());
-        comment(root, "state", "take this line out to have it run");
+        comment(root, "state", "remove this line to run it");
     }
     if let Some(model_type) = model.model_type {
         put(root, "type", model_type.as_str().into());
@@ -74,7 +74,7 @@ fn secrets(document: &mut DocumentMut, name: &str, model: &Model) {
     let Some(written) = document.get_mut("secrets").and_then(Item::as_table_mut) else { return };
     for (key, secret) in &model.secrets {
         if *secret == Secret::ToFill {
-            comment(written, key, "put it into this file, or say where it is; { env = \"NAME\" } is possible, too");
+            comment(written, key, "put it in this file, or say where it is; { env = \"NAME\" } works too");
         }
     }
 }
@@ -83,7 +83,7 @@ fn put(table: &mut Table, key: &str, value: Value) {
     table.insert(key, Item::Value(value));
 }
 
-/// A comment behind the value of `key`.
+/// Adds a comment after the value of `key`.
 fn comment(table: &mut Table, key: &str, text: &str) {
     if let Some(value) = table.get_mut(key).and_then(Item::as_value_mut) {
         value.decor_mut().set_suffix(format!("   # {text}"));
@@ -101,18 +101,18 @@ fn table<'a>(document: &mut DocumentMut, name: &str, entries: impl Iterator<Item
     }
 }
 
-/// The comment a definition begins with.
+/// Returns the comment that a definition starts with.
 fn head(Named { name, model }: &Named) -> String {
     let mut head = format!("# Imported by herdsman from {}", printable(&model.place.to_string()));
     if model.called != name.as_str() {
-        let _ = write!(head, ", where it is called {:?}", printable(&model.called));
+        let _ = write!(head, ", which calls it {:?}", printable(&model.called));
     }
     head.push_str(".\n");
-    section(&mut head, "To check before it runs:", model, |why| why.kind() == Kind::Check);
-    section(&mut head, "Said here in another form:", model, |why| why.kind() == Kind::Changed);
-    section(&mut head, "Not taken over, and yours to decide:", model, |why| why.kind() == Kind::Lost);
-    section(&mut head, "To fill in:", model, |why| why.kind() == Kind::Secret);
-    section(&mut head, "Without a counterpart here:", model, |why| why.kind() == Kind::Dropped);
+    section(&mut head, "Check before it runs:", model, |why| why.kind() == Kind::Check);
+    section(&mut head, "Written differently here:", model, |why| why.kind() == Kind::Changed);
+    section(&mut head, "Not imported, yours to decide:", model, |why| why.kind() == Kind::Lost);
+    section(&mut head, "Fill in:", model, |why| why.kind() == Kind::Secret);
+    section(&mut head, "No equivalent here:", model, |why| why.kind() == Kind::Dropped);
     head
 }
 

@@ -1,19 +1,19 @@
-//! A YAML document as a tree that knows its places.
+//! A YAML document as a tree with positions.
 //!
-//! The parser gives events; the tree is built of them here because no library
-//! gives all of: places of keys, merge keys (`<<`, which llama-swap's parser
-//! knows), keys stated twice, and aliases that are shared, not copied, so that
-//! a short text never becomes a large tree.
+//! The parser gives events; the tree is built here because no library provides all
+//! of: positions of keys, merge keys (`<<`, which llama-swap's parser supports),
+//! keys that are set twice, and aliases that are shared, not copied, so that a
+//! short text never becomes a large tree.
 
 use std::ops::Range;
 use std::rc::Rc;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
 
-/// Deeper than this nobody nests, and a tree is dropped recursively.
+/// The deepest nesting that is accepted: dropping a tree is recursive.
 const DEEPEST: usize = 64;
 
-/// A node and where it stands, in bytes of the text.
+/// A node, and where it is in the text, in bytes.
 #[derive(Debug)]
 pub(super) struct Node {
     pub value: Value,
@@ -24,17 +24,17 @@ pub(super) struct Node {
 
 #[derive(Debug)]
 pub(super) enum Value {
-    /// Text, and whether it stands without quotes.
+    /// Text, and whether it is unquoted.
     Scalar(String, bool),
     List(Vec<Rc<Node>>),
-    /// In the order of the text, what is merged in last.
+    /// In the order of the text, merged entries last.
     Map(Vec<Pair>),
 }
 
 /// A key and its value.
 pub(super) type Pair = (Rc<Node>, Rc<Node>);
 
-/// What is wrong with the text, and where.
+/// A problem of the text, and where it is.
 #[derive(Debug)]
 pub(super) struct Problem {
     pub message: String,
@@ -52,7 +52,7 @@ impl Node {
         }
     }
 
-    /// Whether it is null or not there to speak of.
+    /// Whether it is null or effectively missing.
     pub fn is_null(&self) -> bool {
         matches!(self.value, Value::Scalar(..)) && self.text().is_none()
     }
@@ -78,18 +78,18 @@ impl Node {
         self.entries()?.iter().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
     }
 
-    /// What it is, for messages.
+    /// Its kind, for messages.
     pub fn kind(&self) -> &'static str {
         match &self.value {
             Value::Scalar(..) if self.is_null() => "nothing",
-            Value::Scalar(..) => "a text or number",
+            Value::Scalar(..) => "a string or number",
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
         }
     }
 }
 
-/// The first document of the text; `None`: there is none.
+/// Parses the first document of the text; `None`: there is none.
 pub(super) fn parse(text: &str) -> Result<Option<Rc<Node>>, Problem> {
     let mut builder = Builder { text, lines: line_starts(text), open: Vec::new(), anchors: Vec::new(), root: None };
     for event in Parser::new_from_str(text) {
@@ -109,7 +109,7 @@ fn line_starts(text: &str) -> Vec<usize> {
     std::iter::once(0).chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1)).collect()
 }
 
-/// A list or map that is not complete.
+/// A list or map that is not complete yet.
 struct Open {
     start: usize,
     line: u32,
@@ -128,7 +128,7 @@ struct Builder<'t> {
 }
 
 impl Builder<'_> {
-    /// The byte of a place: the parser counts characters.
+    /// The byte of a position: the parser counts characters.
     fn offset(&self, marker: Marker) -> usize {
         let start = marker.line().checked_sub(1).and_then(|line| self.lines.get(line)).copied();
         let Some(rest) = start.and_then(|start| self.text.get(start..)) else { return self.text.len() };
@@ -152,7 +152,7 @@ impl Builder<'_> {
             Event::Alias(anchor) => match self.anchors.get(anchor).cloned().flatten() {
                 Some(node) => self.push(node),
                 None => {
-                    return Err(Problem { message: "the alias stands inside its own anchor".to_owned(), span: range });
+                    return Err(Problem { message: "the alias is inside its own anchor".to_owned(), span: range });
                 }
             },
             Event::SequenceStart(anchor, _) => self.begin(range, line, anchor, false)?,
@@ -198,7 +198,7 @@ impl Builder<'_> {
     }
 }
 
-/// Keys and values in turn as pairs, with what `<<` merges in. The map's own
+/// Pairs up alternating keys and values, with what `<<` merges in. The map's own
 /// keys win, then the first map merged.
 fn pairs(children: Vec<Rc<Node>>) -> Result<Vec<Pair>, Problem> {
     let mut own: Vec<Pair> = Vec::with_capacity(children.len() / 2);
@@ -215,14 +215,14 @@ fn pairs(children: Vec<Rc<Node>>) -> Result<Vec<Pair>, Problem> {
         if let Some(text) = key.text()
             && own.iter().any(|(known, _)| known.text() == Some(text))
         {
-            let message = format!("the key `{}` is stated twice", crate::model::text::printable(text));
+            let message = format!("the key `{}` is set twice", crate::model::text::printable(text));
             return Err(Problem { message, span: key.span.clone() });
         }
         own.push((key, value));
     }
     for map in merged {
         let Some(entries) = map.entries() else {
-            let message = format!("`<<` merges maps, and this is {}", map.kind());
+            let message = format!("`<<` merges maps, but this is {}", map.kind());
             return Err(Problem { message, span: map.span.clone() });
         };
         for (key, value) in entries {
@@ -255,11 +255,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_yaml_is_told_with_its_place() {
+    fn reports_invalid_yaml_with_its_place() {
         let problem = |text: &str| parse(text).unwrap_err();
         assert!(problem("a: [1\nb: 2\n").message.starts_with("not valid YAML"));
         let twice = problem("a: 1\nb: 2\na: 3\n");
-        assert_eq!((twice.message.as_str(), twice.span), ("the key `a` is stated twice", 10..11));
+        assert_eq!((twice.message.as_str(), twice.span), ("the key `a` is set twice", 10..11));
         assert!(problem(&"[".repeat(100)).message.contains("64 levels"));
         assert!(problem("a: &a [*a]").message.contains("inside its own anchor"));
         assert!(parse("").unwrap().is_none());

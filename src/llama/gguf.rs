@@ -1,9 +1,9 @@
-//! Whether a file is a whole GGUF file, from its header alone.
+//! Checks from its header alone that a file is a complete GGUF file.
 //!
-//! llama-server finds a text file in the weights' place, or a download that
-//! broke off, only after the old server was stopped. Reading the header first
-//! costs milliseconds and no memory: everything is streamed, and every count
-//! of a hostile file is checked against the size of the file.
+//! llama-server notices a text file in place of the weights, or an incomplete
+//! download, only after the old server was stopped. Reading the header first costs
+//! milliseconds and no memory: everything is streamed, and every count of a hostile
+//! file is checked against the file's size.
 //!
 //! Layout (`docs/gguf.md` of ggml): magic, u32 version, u64 tensors, u64
 //! key-values, the key-values, the tensor infos, padding to the alignment,
@@ -18,10 +18,10 @@ use std::path::Path;
 
 use crate::sys::regular;
 
-/// The longest key looked at, bytes; longer ones are skipped.
+/// The longest key that is read, bytes; longer ones are skipped.
 const LONGEST_KEY: usize = 256;
 
-/// The alignment of the data where the header states none.
+/// The alignment of the data if the header sets none.
 const DEFAULT_ALIGNMENT: u64 = 32;
 
 /// The most dimensions a tensor has (`GGML_MAX_DIMS`).
@@ -31,14 +31,14 @@ const MOST_DIMENSIONS: u32 = 4;
 #[derive(Debug, thiserror::Error)]
 pub enum GgufProblem {
     /// It cannot be read at all.
-    #[error("the weights {path} cannot be read: {cause}")]
+    #[error("cannot read the weights {path}: {cause}")]
     Unreadable {
         /// The file.
         path: String,
         /// Why.
         cause: io::Error,
     },
-    /// It does not begin as a GGUF file does.
+    /// It does not start like a GGUF file.
     #[error("{path} {looks}")]
     NotGguf {
         /// The file.
@@ -47,7 +47,7 @@ pub enum GgufProblem {
         looks: Looks,
     },
     /// A version of the format that llama.cpp does not read.
-    #[error("{path} is of GGUF version {version}, llama-server reads 2 and 3: convert it again")]
+    #[error("{path} has GGUF version {version}, but llama-server reads only 2 and 3; convert it again")]
     Version {
         /// The file.
         path: String,
@@ -61,7 +61,7 @@ pub enum GgufProblem {
         path: String,
         /// Its size, bytes.
         size: u64,
-        /// The least size that holds what its header announces, bytes.
+        /// The least size that fits its header, bytes.
         needed: u64,
     },
     /// Its header contradicts itself.
@@ -74,26 +74,26 @@ pub enum GgufProblem {
     },
 }
 
-/// What is found where weights should be.
+/// What was found instead of weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Looks {
     /// Nothing.
     #[error("is empty; download or copy it again")]
     Empty,
-    /// What Git keeps in the place of a large file.
+    /// What Git keeps in place of a large file.
     #[error("is a Git LFS pointer, not the weights; run `git lfs pull` in its repository")]
     LfsPointer,
-    /// What a hub answers in the place of a file.
+    /// What a hub sends in place of a file.
     #[error(
-        "is an HTML page, not a GGUF file: the download got a login or error page; download it again, with a token if it needs one"
+        "is an HTML page, not a GGUF file: the server sent a login or error page; download it again, with a token if it needs one"
     )]
     Html,
     /// Something else.
-    #[error("is not a GGUF file: it begins with {0}; give the path of a .gguf file")]
+    #[error("is not a GGUF file: it starts with {0}; use the path of a .gguf file")]
     Other(&'static str),
 }
 
-/// Checks that `path` is a GGUF file and holds all its header announces.
+/// Checks that `path` is a GGUF file, and as large as its header says.
 ///
 /// # Errors
 /// [`GgufProblem`] names the file, what is wrong and the next step.
@@ -130,7 +130,7 @@ fn check(input: impl Read, size: u64) -> Result<(), Flaw> {
         return Err(Flaw::Version(version));
     }
     let (tensors, key_values) = (header.u64()?, header.u64()?);
-    // Even an empty key-value takes 13 bytes, a tensor info 24.
+    // Even an empty key-value takes 13 bytes, and a tensor info 24.
     header.announces(key_values, 13)?;
     header.announces(tensors, 24)?;
     let mut alignment = DEFAULT_ALIGNMENT;
@@ -144,13 +144,14 @@ fn check(input: impl Read, size: u64) -> Result<(), Flaw> {
         data_end = tensor::info_end(&mut header)?.max(data_end);
     }
     let start = header.at.checked_next_multiple_of(alignment);
-    let needed =
-        start.and_then(|start| start.checked_add(data_end)).ok_or(Flaw::Damaged("a tensor lies beyond any file"))?;
+    let needed = start
+        .and_then(|start| start.checked_add(data_end))
+        .ok_or(Flaw::Damaged("a tensor's offset is larger than any file"))?;
     // A file without tensors (a vocabulary) need not be padded.
     if tensors > 0 && needed > size { Err(Flaw::Short { needed }) } else { Ok(()) }
 }
 
-/// How many bytes tell what a file is that is no GGUF file.
+/// How many bytes of a file are enough to say what it is instead.
 const TELLING: usize = 64;
 
 fn magic(header: &mut Header<impl Read>) -> Result<(), Flaw> {
@@ -165,7 +166,7 @@ fn magic(header: &mut Header<impl Read>) -> Result<(), Flaw> {
     Err(Flaw::NotGguf(looks(&start[..telling])))
 }
 
-/// What a file that begins so is, which is no GGUF file.
+/// Says what a file that starts like this is, if not a GGUF file.
 fn looks(start: &[u8]) -> Looks {
     let is_text = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace() || *byte == 0;
     let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
@@ -176,7 +177,9 @@ fn looks(start: &[u8]) -> Looks {
         [b'g', b'g', b'm', b'l', ..] | [b'g', b'g', b'j', b't', ..] => Looks::Other(BEFORE),
         [b'l', b'm', b'g', b'g', ..] | [b't', b'j', b'g', b'g', ..] => Looks::Other(BEFORE),
         _ if text.starts_with(b"<") => Looks::Html,
-        _ if start.iter().all(|byte| *byte == 0) => Looks::Other("zeros: the download reserved its room and broke off"),
+        _ if start.iter().all(|byte| *byte == 0) => {
+            Looks::Other("zeros: the download reserved the space and then broke off")
+        }
         _ if start.iter().all(is_text) => Looks::Other("text"),
         _ => Looks::Other("other bytes"),
     }
@@ -184,12 +187,12 @@ fn looks(start: &[u8]) -> Looks {
 
 const BEFORE: &str = "the magic of GGML, the format before GGUF";
 
-/// Walks over one key-value; returns the alignment if that is what it states.
+/// Skips one key-value; returns the alignment if that is what it sets.
 fn key_value(header: &mut Header<impl Read>) -> Result<Option<u64>, Flaw> {
     let mut key = [0; LONGEST_KEY];
     let key = header.text(&mut key)? == b"general.alignment";
     let kind = header.u32()?;
-    // llama.cpp reads the alignment as a u32 and refuses what is no power of two.
+    // llama.cpp reads the alignment as a u32 and accepts only powers of two.
     if key && kind == 4 {
         return match header.u32()? {
             alignment if alignment.is_power_of_two() => Ok(Some(u64::from(alignment))),
@@ -206,7 +209,7 @@ fn key_value(header: &mut Header<impl Read>) -> Result<Option<u64>, Flaw> {
     Ok(None)
 }
 
-/// Walks over `count` values of one type, arrays aside.
+/// Skips `count` values of one type other than arrays.
 fn values(header: &mut Header<impl Read>, kind: u32, count: u64) -> Result<(), Flaw> {
     let width = match kind {
         0 | 1 | 7 => 1,
@@ -221,12 +224,12 @@ fn values(header: &mut Header<impl Read>, kind: u32, count: u64) -> Result<(), F
             }
             return Ok(());
         }
-        _ => return Err(Flaw::Damaged("a value of its header has an unknown type")),
+        _ => return Err(Flaw::Damaged("a value in its header has an unknown type")),
     };
-    header.skip(count.checked_mul(width).ok_or(Flaw::Damaged("an array of its header is longer than any file"))?)
+    header.skip(count.checked_mul(width).ok_or(Flaw::Damaged("an array in its header is longer than any file"))?)
 }
 
-/// A reader that knows where it is and how long the file is.
+/// A reader that knows its position and the length of the file.
 struct Header<R> {
     input: R,
     at: u64,
@@ -238,7 +241,7 @@ impl<R: Read> Header<R> {
     fn announces(&self, count: u64, least: u64) -> Result<(), Flaw> {
         let needed = count.checked_mul(least).and_then(|bytes| bytes.checked_add(self.at));
         match needed {
-            None => Err(Flaw::Damaged("its header announces more than any file holds")),
+            None => Err(Flaw::Damaged("its header claims more than any file can hold")),
             Some(needed) if needed > self.size => Err(Flaw::Short { needed }),
             Some(_) => Ok(()),
         }

@@ -1,15 +1,15 @@
-//! Which of herdsman's own environment variables a llama-server inherits: the
-//! same ones for a dry run and for an instance, so that what the one accepts
-//! the other runs with.
+//! Which of herdsman's own environment variables a llama-server inherits: the same
+//! ones for a dry run and for an instance, so that a command line behaves the same
+//! in both.
 
 use std::ffi::OsStr;
 
-/// Variables inherited by name: finding programs, libraries, files and
-/// certificates, and the way out to where models are downloaded from.
+/// Variables inherited by name: they help to find programs, libraries, files and
+/// certificates, and to reach the servers that models are downloaded from.
 ///
-/// Not here on purpose: `LLAMA_*` (it configures the server behind the
-/// definition's back; `LLAMA_CACHE` belongs in `[env]`), `HF_TOKEN` (it
-/// belongs in `[secrets]`), `NOTIFY_SOCKET` and `WATCHDOG_*` (herdsman's own).
+/// Left out on purpose: `LLAMA_*` (configures the server behind the definition's
+/// back; `LLAMA_CACHE` belongs in `[env]`), `HF_TOKEN` (belongs in `[secrets]`),
+/// `NOTIFY_SOCKET` and `WATCHDOG_*` (herdsman's own).
 const INHERITED: &[&str] = &[
     "ALL_PROXY",
     "HF_ENDPOINT",
@@ -32,8 +32,7 @@ const INHERITED: &[&str] = &[
     "no_proxy",
 ];
 
-/// Variables inherited by how their name begins: the locale and the GPU
-/// stacks.
+/// Variables inherited by prefix: the locale and the GPU stacks.
 const INHERITED_PREFIXES: &[&str] = &[
     "AMD_", "CUDA_", "DRI_", "GGML_", "GPU_", "HIP_", "HSA_", "LC_", "MESA_", "NVIDIA_", "ONEAPI_", "RADV_", "ROCM_",
     "ROCR_", "ROC_", "SYCL_", "UR_", "VK_", "XDG_", "ZES_", "ZE_",

@@ -13,28 +13,28 @@ use super::{
 /// One fact to record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// A new model: a new row in `models`, or an unmanaged one taken over.
+    /// A new model: a new row in `models`, or an adopted unmanaged one.
     CreateModel {
-        /// What to write.
+        /// The configuration to write.
         config: ModelConfig,
-        /// The unmanaged row to take over.
+        /// The unmanaged row to adopt.
         adopt_row: Option<i64>,
     },
-    /// Writes the row's own columns again: a changed definition, drift put
-    /// back, or a row someone deleted (it returns with its id).
+    /// Rewrites the row's own columns: a changed definition, drift corrected, or a
+    /// row someone deleted (it returns with its id).
     UpdateModel {
-        /// What to write.
+        /// The configuration to write.
         config: ModelConfig,
     },
     /// The next generation of a model; it becomes the wanted one.
     AddGeneration(NewGeneration),
-    /// How a generation went.
+    /// The outcome of a generation.
     SetGenerationOutcome {
         /// The model.
         model: ModelName,
         /// The generation.
         number: u32,
-        /// How it went.
+        /// Its outcome.
         outcome: GenerationOutcome,
     },
     /// A llama-server's dry run accepted this generation's command line.
@@ -46,25 +46,25 @@ pub enum Change {
         /// Which llama-server.
         binary: BinaryIdentity,
     },
-    /// The model's port, no longer that of the model that had it; `None`
-    /// gives it up (a unix socket).
+    /// The model's port, taken from the model that had it; `None` gives it up (a
+    /// unix socket).
     SetPort {
         /// The model.
         model: ModelName,
         /// Its port.
         port: Option<PortRecord>,
     },
-    /// Inserts or replaces an instance, whole.
+    /// Inserts or replaces an instance as a whole.
     PutInstance(InstanceRecord),
-    /// Forgets an instance: only after it is confirmed gone.
+    /// Deletes an instance: only after it is confirmed gone.
     RemoveInstance(InstanceId),
-    /// The observed status, with the reason when it is `error`.
+    /// The observed status, with the reason if it is `error`.
     SetStatus {
         /// The model.
         model: ModelName,
         /// The status.
         status: Status,
-        /// Why, for people.
+        /// The reason, for people.
         message: Option<String>,
     },
     /// The crash history.
@@ -74,34 +74,34 @@ pub enum Change {
         /// Its crashes.
         crashes: Crashes,
     },
-    /// Deletes the model: its row and all herdsman keeps of it but events.
+    /// Deletes the model: its row and everything herdsman keeps about it except
+    /// events.
     DeleteModel {
         /// The model.
         model: ModelName,
     },
-    /// What somebody asked for by hand, in the place of another of its kind.
+    /// Records an override, replacing another of its kind.
     PutOverride {
         /// The model; it need not be recorded.
         model: ModelName,
-        /// What.
+        /// The override.
         what: Override,
     },
-    /// What was asked for by hand is over; one that is not there is over
-    /// already.
+    /// Ends an override; does nothing if there is none.
     EndOverride {
         /// The model.
         model: ModelName,
-        /// Which.
+        /// Its kind.
         kind: OverrideKind,
     },
-    /// A line of the history.
+    /// An event of the history.
     Event(EventRecord),
-    /// What others are to be told, and what they were told of.
+    /// A notification, and the troubles that others know about.
     Tell(Telling),
 }
 
-/// What a row of `models` and its herdsman record are written from: the part
-/// of a definition that is recorded.
+/// The recorded part of a definition, which a row of `models` and its herdsman
+/// record are written from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelConfig {
     /// The name.
@@ -110,16 +110,16 @@ pub struct ModelConfig {
     pub source: String,
     /// The type.
     pub model_type: ModelType,
-    /// What is wanted.
+    /// The wanted state.
     pub state: DesiredState,
-    /// For people.
+    /// A note for people.
     pub description: Option<String>,
-    /// For people.
+    /// Labels for people.
     pub labels: Table<Arc<str>, String>,
-    /// Further names.
+    /// More names.
     pub aliases: Vec<String>,
-    /// `[update] drain`, milliseconds: what is deleted or stopped by `down` has
-    /// no definition to ask.
+    /// `[update] drain`, milliseconds: a model that `down` deletes or stops may no
+    /// longer have a definition.
     pub drain_ms: u64,
     /// Size of the model file, bytes.
     pub file_size: Option<u64>,
@@ -135,10 +135,10 @@ impl ModelConfig {
         Self::digest_of(self)
     }
 
-    /// The digest of anything that serialises as a configuration does.
+    /// Digests anything that serialises like a configuration.
     pub(crate) fn digest_of(config: &impl Serialize) -> String {
-        // A struct of ordered maps serialises the same way every time, and
-        // writing to memory cannot fail.
+        // A struct of ordered maps always serialises the same way, and writing to
+        // memory cannot fail.
         let text = serde_json::to_vec(config).unwrap_or_default();
         blake3::hash(&text).to_hex()[..32].to_owned()
     }
@@ -157,27 +157,28 @@ pub struct NewGeneration {
     pub spec_json: String,
     /// The definition's path.
     pub source: String,
-    /// The places whose edit made it.
+    /// The places whose edits led to it.
     pub origins: Vec<Origin>,
-    /// Where each field is stated, by the names [`super::FieldChange::field`] uses.
+    /// Where each field is set, by the names that [`super::FieldChange::field`]
+    /// uses.
     pub lines: Table<Arc<str>, Origin>,
     /// The commit its definition was read from. `None`: not in Git, or Git does
     /// not say for certain.
     pub provenance: Option<Provenance>,
 }
 
-/// A line of the history: what was decided, why, and how it went; or what was
-/// found of a start (`plan::Found`).
+/// An event of the history: what herdsman decided, why, and how it went; or what it
+/// found out about a start (`plan::Found`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventRecord {
     /// When.
     pub at: Timestamp,
-    /// Which model.
+    /// The model.
     pub model: ModelName,
-    /// The action's word (`restart`); `drain` for one that only begins; or
-    /// `ready`, `start_failed`, `crashed`.
+    /// The action's word (`restart`); `drain` for one that only starts; or `ready`,
+    /// `start_failed`, `crashed`.
     pub action: String,
-    /// The generation it started, recorded, stopped or found.
+    /// The generation that it started, recorded, stopped or found.
     pub generation: Option<u32>,
     /// What caused the pass (`reconcile`, `watch: file event`).
     pub cause: String,
@@ -185,18 +186,18 @@ pub struct EventRecord {
     pub reasons: Value,
     /// How it went.
     pub outcome: EventOutcome,
-    /// How long it took, milliseconds; of what was found: since the start.
+    /// How long it took, milliseconds; for a finding: since the start.
     pub duration_ms: u64,
-    /// The commit that brought it, where a new generation or a deletion did.
+    /// The commit that brought it, for a new generation or a deletion.
     pub provenance: Option<Provenance>,
 }
 
-/// How an action went.
+/// The outcome of an action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "outcome", content = "message")]
 pub enum EventOutcome {
     /// Carried out.
     Done,
-    /// Not; why.
+    /// Failed, and why.
     Failed(String),
 }

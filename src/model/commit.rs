@@ -1,4 +1,4 @@
-//! Which version of a Git repository something came from.
+//! The version of a Git repository that something came from.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,21 +15,21 @@ pub struct Commit(Arc<str>);
 /// The version of a repository that something was read from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
-    /// What was checked out.
+    /// The commit that was checked out.
     pub commit: Commit,
-    /// Whether what was read is otherwise than in that commit.
+    /// Whether what was read differs from that commit.
     pub dirty: bool,
 }
 
 impl Provenance {
-    /// As many digits as a line has room for, and `+` where it was edited.
+    /// The short hash, with a `+` if files had been edited.
     #[must_use]
     pub fn short(&self) -> String {
         format!("{}{}", self.commit.short(), if self.dirty { "+" } else { "" })
     }
 }
 
-/// A text that names no commit.
+/// A text that is not a commit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not the full name of a commit: 40 (or 64) hexadecimal digits")]
 pub struct InvalidCommit(String);
@@ -41,7 +41,7 @@ impl Commit {
         &self.0
     }
 
-    /// As many digits as tell it from others, for people.
+    /// Enough digits to identify it, for people.
     #[must_use]
     pub fn short(&self) -> &str {
         &self.0[..10]

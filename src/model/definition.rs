@@ -1,4 +1,4 @@
-//! DESIRED: what the definition files say.
+//! DESIRED: what the definition files declare.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use super::{DesiredState, Diagnostic, ModelName, ModelType, Origin, Spec, SpecHa
 pub struct Definition {
     /// The model's name: the key `name`, or the file's stem.
     pub name: ModelName,
-    /// The file, absolute and lexically resolved: what a model is recorded under.
+    /// The file, absolute and lexically resolved: a model is recorded with it.
     pub path: Arc<str>,
     /// The file as people see it.
     pub file: Arc<str>,
@@ -22,10 +22,10 @@ pub struct Definition {
     pub model_type: ModelType,
     /// `state`.
     pub state: DesiredState,
-    /// What an instance of it would be.
+    /// The spec of its instances.
     pub spec: Spec,
-    /// `[parameters]` merged with the defaults, by canonical option name, as
-    /// typed values: what the row's `parameters` column holds.
+    /// `[parameters]` merged with the defaults, by canonical option name, as typed
+    /// values: the row's `parameters` column.
     pub parameters: Table<Arc<str>, Value>,
     /// `aliases`.
     pub aliases: Vec<String>,
@@ -37,25 +37,25 @@ pub struct Definition {
     pub ready: ReadyPolicy,
     /// `[update]`.
     pub update: UpdatePolicy,
-    /// Where each field was stated: by the names [`super::FieldChange::field`] uses
-    /// and `state`, `type`, `description`, `labels`, `aliases`, `name`.
+    /// Where each field was set: by the names that [`super::FieldChange::field`]
+    /// uses, and `state`, `type`, `description`, `labels`, `aliases`, `name`.
     pub origins: Table<Arc<str>, Origin>,
     /// The hash of [`Definition::spec`] on a port.
     pub spec_hash: Memo<(Option<u16>, SpecHash)>,
-    /// The digest of what is recorded of it.
+    /// The digest of its recorded part.
     pub config_digest: Memo<String>,
 }
 
-/// Something computed from a value that does not change, once. A watcher looks
-/// at thousands of definitions in every pass, nearly all of them as they were.
+/// Something computed once from a value that does not change. A watcher looks at
+/// thousands of definitions in every pass, and nearly all are unchanged.
 ///
-/// A copy may be changed, so it computes anew; and what is equal is equal
-/// whether or not it was computed.
+/// A copy may be changed, so it computes again; equality ignores whether it was
+/// computed.
 #[derive(Debug)]
 pub struct Memo<T>(OnceLock<T>);
 
 impl<T> Memo<T> {
-    /// The result, computed if it was not before.
+    /// Returns the result, computing it if necessary.
     pub fn get(&self, compute: impl FnOnce() -> T) -> &T {
         self.0.get_or_init(compute)
     }
@@ -80,7 +80,7 @@ impl<T> PartialEq for Memo<T> {
 }
 
 impl Definition {
-    /// The hash of what an instance on `port` would serve.
+    /// Returns the hash of what an instance on `port` would serve.
     #[must_use]
     pub fn hash_on(&self, port: Option<u16>) -> SpecHash {
         match self.spec_hash.get(|| (port, self.spec.hash(port))) {
@@ -89,28 +89,28 @@ impl Definition {
         }
     }
 
-    /// Where `field` was stated; the file as a whole where nothing states it.
+    /// Returns where `field` was set; the file as a whole if nothing sets it.
     #[must_use]
     pub fn origin(&self, field: &str) -> Origin {
         self.origins.get(field).cloned().unwrap_or_else(|| Origin::new(Arc::clone(&self.file), 0))
     }
 }
 
-/// `[ready]`: when an instance counts as ready, and when it is given up.
+/// `[ready]`: when an instance counts as ready, and when herdsman gives it up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadyPolicy {
-    /// How long a start may go on without progress; the hard limit is
+    /// How long a start may make no progress; the hard limit is
     /// [`ReadyPolicy::HARD_LIMIT`] times this.
     pub timeout: Duration,
-    /// How long a live server's `/health` may stay unanswered before it is
-    /// killed and started again; `None`: for ever.
+    /// How long a live server's `/health` may go unanswered before it is killed and
+    /// started again; `None`: forever.
     pub unhealthy_after: Option<Duration>,
-    /// Whether layers must really be on a GPU.
+    /// Whether it needs layers on a GPU.
     pub require_gpu: bool,
 }
 
 impl ReadyPolicy {
-    /// A start that makes progress is still given up after this many timeouts.
+    /// Even a start that makes progress is given up after this many timeouts.
     pub const HARD_LIMIT: u32 = 6;
 }
 
@@ -120,12 +120,12 @@ impl Default for ReadyPolicy {
     }
 }
 
-/// `[update]`: how one instance gives way to the next.
+/// `[update]`: how a new instance replaces the old one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpdatePolicy {
-    /// How long to wait at most for requests in flight before a stop.
+    /// How long to wait at most for in-flight requests before a stop.
     pub drain: Duration,
-    /// What to do when a new generation does not become ready.
+    /// What to do if a new generation does not become ready.
     pub on_failure: OnFailure,
 }
 
@@ -146,7 +146,7 @@ pub enum OnFailure {
 }
 
 impl OnFailure {
-    /// Every word, for did-you-mean and schemas.
+    /// Every word, for suggestions and schemas.
     pub const ALL: [Self; 2] = [Self::Rollback, Self::Stop];
 
     /// The word as definitions spell it.
@@ -159,22 +159,22 @@ impl OnFailure {
     }
 }
 
-/// Everything the directory says, good and bad.
+/// Everything in the directory, valid and invalid.
 #[derive(Clone, Debug, Default)]
 pub struct Desired {
     /// The directory, absolute and lexically resolved.
     pub dir: PathBuf,
     /// The valid definitions.
     pub definitions: BTreeMap<ModelName, Arc<Definition>>,
-    /// The files that are not: their models stay as they are.
+    /// The files that are invalid: their models stay as they are.
     pub unresolved: Vec<Unresolved>,
     /// Every problem found, in file order.
     pub diagnostics: Vec<Diagnostic>,
 }
 
 impl Desired {
-    /// The models that a file which cannot be used stands for: the one recorded
-    /// from it, and the one of its name unless another file declares that.
+    /// Returns the models that an unusable file stands for: the one recorded from
+    /// it, and the one with its name unless another file declares it.
     pub fn stands_for<'a>(
         &'a self,
         unresolved: &'a Unresolved,
@@ -192,13 +192,13 @@ pub struct Unresolved {
     pub path: Arc<str>,
     /// The file as people see it.
     pub file: Arc<str>,
-    /// The model it would declare, where that much can be read: the model
-    /// is protected by name as well as by path.
+    /// The model it would declare, if that much can be read: the model is protected
+    /// by name as well as by path.
     pub name: Option<ModelName>,
-    /// The first problem, in a few words.
+    /// The first problem, in short.
     pub problem: String,
-    /// Nothing is wrong with the file itself: what it says depends on a
-    /// llama-server whose options are not known.
+    /// The file itself is fine, but depends on a llama-server whose options are
+    /// unknown.
     pub llama_server: Option<Unusable>,
 }
 
@@ -207,12 +207,12 @@ pub struct Unresolved {
 pub struct Unusable {
     /// What is wrong, with the program's name and the next step.
     pub problem: String,
-    /// It has been asked and its answer is still to come.
+    /// It was asked, and has not answered yet.
     pub is_pending: bool,
 }
 
 impl From<String> for Unusable {
-    /// A llama-server that no wait makes usable.
+    /// A llama-server that waiting does not help.
     fn from(problem: String) -> Self {
         Self { problem, is_pending: false }
     }

@@ -1,4 +1,4 @@
-//! What is wrong, where, and what to do about it.
+//! Diagnostics: what is wrong, where, and what to do about it.
 
 use std::fmt;
 use std::ops::Range;
@@ -32,13 +32,13 @@ impl fmt::Display for Origin {
     }
 }
 
-/// How bad a [`Diagnostic`] is.
+/// The severity of a [`Diagnostic`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The definition cannot be used; its model stays as it is.
     Error,
-    /// The definition is used; a person should look.
+    /// The definition is used, but a person should look at it.
     Warning,
 }
 
@@ -49,13 +49,13 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// The file as people see it.
     pub file: Arc<str>,
-    /// The file's text and the bytes in it that are meant; `None` when the
-    /// problem is the file itself (unreadable, not UTF-8, a directory).
+    /// The file's text and the relevant bytes; `None` if the problem is the file
+    /// itself (unreadable, not UTF-8, a directory).
     pub snippet: Option<(Arc<str>, Range<usize>)>,
-    /// A second place in the same text that belongs to the problem, and a few
-    /// words under it (`first stated here`).
+    /// A second place in the same text that belongs to the problem, and a few words
+    /// under it (`first set here`).
     pub also: Option<(Range<usize>, String)>,
-    /// One sentence: what is wrong.
+    /// What is wrong, in one sentence.
     pub message: String,
     /// A few words under the caret.
     pub label: Option<String>,
@@ -78,13 +78,13 @@ impl Diagnostic {
         }
     }
 
-    /// The same as a warning: the definition is used all the same.
+    /// The same as a warning: the definition is still used.
     #[must_use]
     pub fn warning(self) -> Self {
         Self { severity: Severity::Warning, ..self }
     }
 
-    /// Whether the definition cannot be used for it.
+    /// Whether it makes the definition unusable.
     #[must_use]
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error

@@ -1,12 +1,12 @@
-//! What to start and what to stop: an instance as the host is told of it.
+//! What to start and what to stop.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{Handle, InstanceId, ModelName, SecretSource, SpecHash, Timestamp};
 
-/// Everything needed to start one instance. Holds no secret value: those are
-/// read at the start and go to the process alone.
+/// Everything needed to start one instance, except secret values: those are read at
+/// the start and go only to the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launch {
     /// The uuid recorded with the intent: `HERDSMAN_INSTANCE`.
@@ -15,8 +15,8 @@ pub struct Launch {
     pub model: ModelName,
     /// The hash of the spec it runs: `HERDSMAN_SPEC`.
     pub spec: SpecHash,
-    /// The definition's absolute path: `HERDSMAN_DEFINITION`, by which another
-    /// herdsman with another state id knows the model is taken.
+    /// The definition's absolute path: `HERDSMAN_DEFINITION`. It tells a herdsman
+    /// with another state id that the model is taken.
     pub definition: String,
     /// The llama-server, absolute (its working directory is `/`).
     pub binary: PathBuf,
@@ -57,8 +57,8 @@ pub struct StopTarget {
     pub id: InstanceId,
     /// Its model, for messages.
     pub model: ModelName,
-    /// SIGKILL at once: it was drained for as long as allowed and is still busy.
+    /// SIGKILL at once: its drain time is over and it is still busy.
     pub force: bool,
-    /// The unix socket to remove when it is gone.
+    /// The unix socket to remove once it is gone.
     pub socket: Option<PathBuf>,
 }

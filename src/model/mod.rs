@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Nothing here reads a file, a clock or a process: the planner and its tests
-//! depend on this module alone.
+//! depend only on this module.
 
 mod change;
 mod commit;

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// A model's name: `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`.
 ///
-/// The pattern keeps a name usable as a file name (the log), an HTTP value and
-/// a shell word, so no path separator, quote or newline ever gets that far.
+/// The pattern keeps a name usable as a file name (the log), an HTTP value and a
+/// shell word, so it never contains a path separator, quote or newline.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ModelName(Arc<str>);
@@ -24,10 +24,10 @@ pub enum NameError {
     #[error("a model name has at most 63 characters, this one has {0}")]
     TooLong(usize),
     /// The first character is not a letter or a digit.
-    #[error("a model name begins with a letter or a digit, not {0:?}")]
+    #[error("a model name starts with a letter or digit, not {0:?}")]
     Start(char),
     /// A later character is not allowed.
-    #[error("a model name holds letters, digits, `.`, `_` and `-`, not {0:?}")]
+    #[error("a model name contains only letters, digits, `.`, `_` and `-`, not {0:?}")]
     Character(char),
 }
 
@@ -37,7 +37,7 @@ impl ModelName {
 
     /// Checks `text` against the pattern.
     ///
-    /// # Errors
+    /// [`NameError`] says which part of the pattern it violates.
     /// [`NameError`] says which part of the pattern it breaks.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let mut characters = text.chars();

@@ -1,4 +1,4 @@
-//! What others are told: of troubles, and that they are over.
+//! Notifications: news of troubles, and of their end.
 
 use std::collections::BTreeMap;
 
@@ -6,19 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{ModelName, Timestamp};
 
-/// What there is to tell of a model.
+/// A kind of news about a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NewsKind {
-    /// What is declared does not start, and nothing serves in its place.
+    /// The declared generation does not start, and nothing serves in its place.
     Failed,
-    /// What is declared does not start; what served before serves again.
+    /// The declared generation does not start; the previous one serves again.
     RolledBack,
-    /// It ends again and again.
+    /// It keeps crashing.
     CrashLooping,
-    /// Another program changed or deleted its row, which is put back.
+    /// Another program changed or deleted its row, which herdsman restores.
     Drifted,
-    /// All that was told is over.
+    /// All reported troubles are over.
     Recovered,
 }
 
@@ -26,7 +26,7 @@ impl NewsKind {
     /// Every kind.
     pub const ALL: [Self; 5] = [Self::Failed, Self::RolledBack, Self::CrashLooping, Self::Drifted, Self::Recovered];
 
-    /// The word for it in settings, payloads and the database.
+    /// Its word in settings, payloads and the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -38,7 +38,7 @@ impl NewsKind {
         }
     }
 
-    /// What happened to the model, for people.
+    /// What the model did, for people.
     #[must_use]
     pub const fn in_words(self) -> &'static str {
         match self {
@@ -51,12 +51,12 @@ impl NewsKind {
     }
 }
 
-/// A way to tell it.
+/// A way to deliver news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Channel {
-    /// A program that is run.
+    /// A program to run.
     Command,
-    /// An address that is POSTed to.
+    /// A URL to POST to.
     Webhook,
 }
 
@@ -74,58 +74,58 @@ impl Channel {
     }
 }
 
-/// Something to be delivered, by each of its channels by itself.
+/// A notification, delivered separately by each of its channels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Letter {
-    /// The same on every try, so that a receiver can drop repeats.
+    /// The same id on every try, so that a receiver can drop duplicates.
     pub id: String,
-    /// When it came to be.
+    /// When it happened.
     pub at: Timestamp,
-    /// Of which model.
+    /// The model.
     pub model: ModelName,
-    /// What it tells.
+    /// The kind of news.
     pub kind: NewsKind,
     /// The payload, JSON.
     pub body: String,
-    /// How it is delivered.
+    /// The channels that deliver it.
     pub channels: Vec<Channel>,
 }
 
-/// What is recorded of the telling.
+/// What to record about notifications.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Telling {
-    /// From now on there is somebody to tell. What was so before is not news.
+    /// From now on there is a receiver. Earlier events are not news.
     Begin,
-    /// A trouble of a model has begun; without a letter it is only remembered.
+    /// A trouble of a model has begun; without a letter it is only recorded.
     Open {
         /// The model.
         model: ModelName,
-        /// What kind of trouble.
+        /// The kind of trouble.
         kind: NewsKind,
-        /// What tells it from another of its kind.
+        /// Distinguishes it from another of its kind.
         about: String,
         /// When.
         at: Timestamp,
-        /// What to tell.
+        /// The notification to send.
         letter: Option<Letter>,
     },
     /// All troubles of a model are over.
     Close {
         /// The model.
         model: ModelName,
-        /// What to tell.
+        /// The notification to send.
         letter: Option<Letter>,
     },
 }
 
-/// What is remembered of a trouble that has begun.
+/// A recorded trouble.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
     /// Its kind.
     pub kind: NewsKind,
-    /// What tells it from another of its kind.
+    /// Distinguishes it from another of its kind.
     pub about: String,
-    /// Whether anybody was told.
+    /// Whether anybody was notified.
     pub told: bool,
     /// Since when.
     pub since: Timestamp,

@@ -1,4 +1,4 @@
-//! OBSERVED: what really runs, in three values: known, absent, unknown.
+//! OBSERVED: what is really running, in three values: known, absent, unknown.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Handle, InstanceId, ModelName, SpecHash, Timestamp};
 
-/// A llama-server as identified by path, size, time and inode of its files.
+/// A llama-server, identified by path, size, time and inode of its files.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BinaryIdentity(pub String);
 
-/// Live processes that carry the markers of one start, and can serve. Its main
-/// process is the one herdsman started, or, where that has ended, the server it
+/// Live processes that carry the markers of one start, and can serve. The main
+/// process is the one that herdsman started, or if that has ended, the server it
 /// left behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
@@ -27,22 +27,22 @@ pub struct Instance {
     pub handle: Handle,
     /// When the kernel started that.
     pub started_at: Timestamp,
-    /// `--host` of its own command line.
+    /// `--host` on its command line.
     pub host: String,
-    /// `--port` of its own command line; `None` for a unix socket.
+    /// `--port` on its command line; `None` for a unix socket.
     pub port: Option<u16>,
-    /// Where it is reached from this machine; `None` for a unix socket.
+    /// Its address from this machine; `None` for a unix socket.
     pub url: Option<String>,
-    /// What it answers.
+    /// Its answer to a health check.
     pub health: Health,
-    /// How far its loading has come.
+    /// Its loading progress.
     pub progress: Progress,
     /// Resident memory, bytes.
     pub resident: u64,
 }
 
-/// What a live instance answers. Ready takes all three: the process lives,
-/// it owns the listening socket, and `/health` is 200.
+/// A live instance's answer. Ready takes all three: the process lives, it owns the
+/// listening socket, and `/health` is 200.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
     /// All three.
@@ -51,18 +51,18 @@ pub enum Health {
     Loading,
     /// It owns no listening socket yet.
     NotListening,
-    /// It owns none and is alive, while another process of the instance below
-    /// it answers 200: it is a wrapper that did not `exec` the server. Signals
-    /// and exits would be the wrapper's, so this is not ready.
+    /// It owns no socket and is alive, while another process of the instance below
+    /// it answers 200: it is a wrapper that did not `exec` the server. Signals and
+    /// exits would be the wrapper's, so this is not ready.
     Wrapped {
         /// The process that answers.
         child: i32,
     },
-    /// It owns the socket and gives no answer that can be read; why.
+    /// It owns the socket, but gives no valid answer; why.
     Unanswered(String),
 }
 
-/// Live processes that carry the markers of one start none of which can serve:
+/// Live processes that carry the markers of one start, none of which can serve:
 /// helpers of a server that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leftover {
@@ -74,18 +74,18 @@ pub struct Leftover {
     pub handle: Handle,
 }
 
-/// Bytes moved so far: read, written (a download) and resident. Only growth means
-/// anything.
+/// Bytes moved so far: read, written (a download) and resident. Only growth
+/// matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Progress(pub u64);
 
-/// Who listens on a TCP port of this machine.
+/// The listener on a TCP port of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listener {
-    /// A process of one of our instances, or what such a one left.
+    /// A process of one of our instances, or something it left behind.
     Ours(InstanceId),
-    /// Some other process; named only when [`super::Observed`] was asked to look.
+    /// Another process; named only if [`super::Observed`] was asked to look.
     Stranger(Option<String>),
 }
 
@@ -93,63 +93,63 @@ pub enum Listener {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Busy {
-    /// This many slots are at work.
+    /// This many slots are busy.
     Yes(usize),
-    /// None is, or the server sleeps.
+    /// None are, or the server sleeps.
     No,
-    /// It cannot be asked (no `/slots`, no answer): wait the whole drain time.
+    /// It cannot be asked (no `/slots`, no answer): wait for the whole drain time.
     Unknown,
 }
 
 impl Busy {
-    /// How often a server is asked while nothing about it changes. One that is
-    /// asked within a second of the last time does not notice that the client
-    /// of a plain request has left.
+    /// How often a server is asked while nothing about it changes. A server that is
+    /// asked within a second of the last time does not notice that the client of a
+    /// plain request has left.
     pub const ASKED_EVERY: Duration = Duration::from_millis(1100);
 }
 
-/// What a server whose `/health` is 200 says it serves. Without a model
+/// What a server whose `/health` is 200 says it serves. Without a model,
 /// llama-server becomes a router, which is just as healthy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Served {
-    /// The weights in this file; the path is as the server was given it.
+    /// The weights in this file; the path is as the server got it.
     File(String),
     /// No model.
     Nothing,
-    /// It does not say: not every build of llama-server does.
+    /// It does not say, like some builds of llama-server.
     Untold,
-    /// It gives no answer, so it is not known yet.
+    /// It gives no answer, so this is not known yet.
     Unanswered,
 }
 
-/// Why an instance failed, as far as its log tells: decides between rollback
-/// (the definition's fault) and backoff (the world's).
+/// Why an instance failed, judging by its log. This decides between rollback (the
+/// definition is the cause) and backoff (the environment is).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureCause {
     /// Its command line or its weights: the same spec will fail again.
     Spec,
-    /// Somebody else has the port.
+    /// Another program uses the port.
     PortBusy,
-    /// Memory ran out.
+    /// It ran out of memory.
     NoMemory,
-    /// Somebody ended it from outside: a person, or the kernel when memory ran
+    /// It was killed from outside: by a person, or by the kernel when memory ran
     /// out, which leaves no other trace.
     Killed,
     /// The disk is full.
     DiskFull,
     /// A download failed.
     Download,
-    /// It was started and could not be executed at all.
+    /// It could not be executed at all.
     Spawn,
-    /// It lived on and did not become ready in time.
+    /// It kept running but did not become ready in time.
     Deadline,
-    /// No layer is on a GPU although the definition requires it.
+    /// No layer is on a GPU, but the definition requires one.
     NoGpu,
 }
 
 impl FailureCause {
-    /// Whether another try may succeed with the very same spec.
+    /// Whether a retry with the same spec may succeed.
     #[must_use]
     pub const fn is_world(self) -> bool {
         match self {
@@ -159,29 +159,29 @@ impl FailureCause {
     }
 }
 
-/// How a recorded instance ended, read from its log.
+/// How a recorded instance ended, according to its log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Death {
-    /// Whose fault it seems.
+    /// The probable cause.
     pub cause: FailureCause,
-    /// The one line that says most.
+    /// The most telling line.
     pub message: String,
 }
 
-/// Everything seen of the machine in one look.
+/// Everything observed of the machine at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// This boot.
+    /// The current boot.
     pub boot_id: String,
-    /// Live instances under our state id, in order of model, then start.
+    /// Live instances with our state id, in order of model, then start.
     pub instances: Vec<Instance>,
-    /// What instances under our state id left, in order of model, then start.
+    /// What instances with our state id left behind, in order of model, then start.
     pub leftovers: Vec<Leftover>,
-    /// Recorded instances whose process lives but cannot be read: not absent.
+    /// Recorded instances whose process is alive but unreadable: not absent.
     pub unknown: Vec<InstanceId>,
     /// Recorded instances whose process is gone, and what their log says.
     pub deaths: BTreeMap<InstanceId, Death>,
-    /// TCP ports somebody listens on.
+    /// TCP ports with a listener.
     pub listeners: BTreeMap<u16, Listener>,
     /// Live instances of other state ids, by definition path: `(model, pid)`.
     pub foreign: BTreeMap<String, (String, i32)>,

@@ -1,13 +1,13 @@
-//! BY HAND: what somebody asked for on this machine, beside the definitions.
+//! BY HAND: overrides that somebody set on this machine, beside the definitions.
 //!
 //! | override | what it does | what ends it |
 //! |---|---|---|
-//! | [`Suspended`] | nothing at all is done to the model | `resume`, or its time |
-//! | [`StateByHand`] | the other state than the definition's is wanted | a change of what the definition says ([`meaning`]), its removal, the opposite command |
-//! | [`RestartByHand`] | this one instance is replaced | that instance is gone, however it went |
+//! | [`Suspended`] | herdsman does nothing to the model | `resume`, or its time |
+//! | [`StateByHand`] | a state other than the definition's is wanted | a change of what the definition says ([`meaning`]), its removal, the opposite command |
+//! | [`RestartByHand`] | this one instance is replaced | that instance is gone, for whatever reason |
 //!
-//! A restart names the instance it is to end, so it ends at most that one: no
-//! clock is asked, and a herdsman killed on the way cannot do it twice.
+//! A restart names the instance to end, so it ends at most that one: it needs no
+//! clock, and a herdsman killed on the way cannot do it twice.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{Definition, DesiredState, InstanceId, OnFailure, SecretRef, Spec, Timestamp};
 use crate::model::text::printable;
 
-/// Who asked for something, when and why.
+/// Who set an override, when and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Given {
     /// The user.
@@ -37,13 +37,13 @@ impl fmt::Display for Given {
     }
 }
 
-/// Nothing is done to the model.
+/// herdsman does nothing to the model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspended {
     /// By whom.
     #[serde(flatten)]
     pub given: Given,
-    /// Until then; `None`: until somebody resumes it.
+    /// Its end; `None`: until somebody resumes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
@@ -55,9 +55,9 @@ impl Suspended {
         self.until.is_some_and(|until| until <= now)
     }
 
-    /// The suspension as it is to be recorded when the clock was set back to
-    /// before it was given: that counts as now, or two hours would last until
-    /// the clock had caught up.
+    /// The suspension to record if the clock was set back to before it was given:
+    /// its start counts as now, or two hours would last until the clock had caught
+    /// up.
     #[must_use]
     pub fn anchored(&self, now: Timestamp) -> Option<Self> {
         let until = self.until?;
@@ -68,7 +68,7 @@ impl Suspended {
     }
 }
 
-/// Another state than the declared one is wanted.
+/// A state other than the declared one is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateByHand {
     /// By whom.
@@ -76,8 +76,8 @@ pub struct StateByHand {
     pub given: Given,
     /// The state wanted.
     pub state: DesiredState,
-    /// [`meaning`] of the definition as it was then: another one ends this.
-    /// Empty if it could not be read.
+    /// [`meaning`] of the definition at that time: a change ends this. Empty if it
+    /// could not be read.
     pub definition: String,
 }
 
@@ -87,15 +87,15 @@ pub struct RestartByHand {
     /// By whom.
     #[serde(flatten)]
     pub given: Given,
-    /// The instance to replace; once it is gone, this is done.
+    /// The instance to replace; this ends once it is gone.
     pub instance: InstanceId,
 }
 
-/// What was asked for by hand of one model: one of each kind at most.
+/// The overrides of one model: at most one of each kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Overrides {
-    /// Nothing is done to it.
+    /// herdsman does nothing to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<Suspended>,
     /// Another state is wanted.
@@ -106,10 +106,10 @@ pub struct Overrides {
     pub restart: Option<RestartByHand>,
 }
 
-/// One of them, to be recorded.
+/// One override, to be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Override {
-    /// Nothing is done to the model.
+    /// herdsman does nothing to the model.
     Suspended(Suspended),
     /// Another state is wanted.
     State(StateByHand),
@@ -156,7 +156,7 @@ impl OverrideKind {
 }
 
 impl Overrides {
-    /// Adds one, in the place of another of its kind.
+    /// Adds one, replacing another of its kind.
     pub fn put(&mut self, what: Override) {
         match what {
             Override::Suspended(suspended) => self.suspended = Some(suspended),
@@ -165,7 +165,7 @@ impl Overrides {
         }
     }
 
-    /// Takes one out.
+    /// Removes one.
     pub fn end(&mut self, kind: OverrideKind) {
         match kind {
             OverrideKind::Suspended => self.suspended = None,
@@ -174,36 +174,36 @@ impl Overrides {
         }
     }
 
-    /// The state wanted instead of the one that `definition` declares, unless
-    /// that says something else by now.
+    /// The wanted state in place of the one `definition` declares, unless the
+    /// definition has changed since.
     #[must_use]
     pub fn state_instead(&self, definition: &Definition) -> Option<&StateByHand> {
         let differs = |by_hand: &&StateByHand| by_hand.state != definition.state;
         self.state.as_ref().filter(differs).filter(|by_hand| by_hand.definition == meaning(definition))
     }
 
-    /// Those in force at a time: not a suspension whose time is over.
+    /// The overrides in force at a time: not an expired suspension.
     #[must_use]
     pub fn in_force(&self, now: Timestamp) -> Self {
         let suspended = self.suspended.clone().filter(|suspended| !suspended.is_over(now));
         Self { suspended, ..self.clone() }
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// A digest of what a definition says of how its model is served. What is only
-/// recorded of it (type, description, labels) is not part of it: no server
-/// starts or ends because of a text for people. Weights and secrets that are
-/// replaced where they are do not change it either: whoever stopped a model to
-/// do that does not want it back in the middle.
+/// A digest of how a definition's model is served. It leaves out what is only
+/// recorded (type, description, labels), so that no server starts or ends because
+/// of a note. It also ignores weights and secrets that are replaced in place:
+/// someone who stopped a model to do that does not want it back halfway through.
 #[must_use]
 pub fn meaning(definition: &Definition) -> String {
-    // Destructured, so that a new field does not compile until it is decided on.
+    // Destructured, so that a new field does not compile until someone decides
+    // about it.
     let Definition {
         name: _,
         path: _,
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspension_lasts_as_long_as_it_was_given_for_whatever_the_clock_is_set_to() {
+    fn a_suspension_keeps_its_length_when_the_clock_is_set_back() {
         let two_hours = suspended(1_000, Some(3_000));
         assert!(!two_hours.is_over(Timestamp(2_999)) && two_hours.is_over(Timestamp(3_000)));
         assert_eq!(two_hours.anchored(Timestamp(1_000)), None);

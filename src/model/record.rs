@@ -1,4 +1,4 @@
-//! RECORDED: what SQLite remembers.
+//! RECORDED: what SQLite has.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use super::{
     SpecHash, Status, Table, Timestamp,
 };
 
-/// The uuid of one instance, recorded before it is started and carried in its
+/// The uuid of one instance, recorded before it starts and carried in its
 /// environment.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -23,28 +23,28 @@ impl fmt::Display for InstanceId {
     }
 }
 
-/// Everything the planner needs of the database.
+/// Everything the planner needs from the database.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Records {
-    /// The models herdsman made or took over.
+    /// The models that herdsman created or adopted.
     pub models: BTreeMap<ModelName, ModelRecord>,
     /// Rows of other programs.
     pub unmanaged: Vec<UnmanagedRow>,
-    /// Instances recorded for a model that has no record any more.
+    /// Instances recorded for a model that is no longer recorded.
     pub orphans: Vec<InstanceRecord>,
-    /// What was asked for by hand; also of models that have no record.
+    /// Overrides by hand, also for models that are not recorded.
     pub overrides: BTreeMap<ModelName, Overrides>,
 }
 
 impl Records {
-    /// The state that a definition's model is to have: by hand, or as declared.
+    /// Returns the wanted state of a definition's model: by hand, or as declared.
     #[must_use]
     pub fn wanted_state(&self, definition: &Definition) -> DesiredState {
         let by_hand = self.overrides.get(&definition.name).and_then(|overrides| overrides.state_instead(definition));
         by_hand.map_or(definition.state, |by_hand| by_hand.state)
     }
 
-    /// The models by the file that each was last recorded from.
+    /// Returns the models by the file that each was last recorded from.
     #[must_use]
     pub fn by_source(&self) -> BTreeMap<&str, &ModelName> {
         self.models.iter().map(|(name, record)| (record.source.as_str(), name)).collect()
@@ -58,32 +58,32 @@ pub struct ModelRecord {
     pub id: i64,
     /// The definition's path it was last recorded from.
     pub source: String,
-    /// What was last wanted of it.
+    /// The last wanted state.
     pub state: DesiredState,
     /// Digest of the [`super::ModelConfig`] last written.
     pub config_digest: String,
     /// That [`super::ModelConfig`] as JSON; read with [`ModelRecord::config`].
     pub config_json: Box<str>,
-    /// Whether its row in `models` is still there and as written.
+    /// Whether its row in `models` still exists unchanged.
     pub row: Row,
     /// The row's status, and when herdsman last wrote it.
     pub status: Status,
-    /// Why, when the status is `error` (for people).
+    /// The reason for an `error`, for people.
     pub status_message: Option<String>,
     /// The newest generation: the one wanted.
     pub generation: Generation,
-    /// The last generation that was ready, when it is another one.
+    /// The last ready generation, if it is another one.
     pub last_ready: Option<Generation>,
     /// Its port, once it has one.
     pub port: Option<PortRecord>,
-    /// Its crashes in a row.
+    /// Its consecutive crashes.
     pub crashes: Crashes,
     /// Its instances, oldest first.
     pub instances: Vec<InstanceRecord>,
 }
 
 impl ModelRecord {
-    /// Reads the configuration last written.
+    /// Reads the configuration that was last written.
     ///
     /// # Errors
     /// The text is not the JSON of a [`super::ModelConfig`] (someone edited the
@@ -93,27 +93,27 @@ impl ModelRecord {
     }
 }
 
-/// The row of a managed model in the shared table.
+/// The state of a managed model's row in the shared table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Row {
-    /// There, and as herdsman wrote it but for these columns.
+    /// It exists, as herdsman wrote it except for these columns.
     Present(Vec<ColumnDrift>),
     /// Another client deleted it.
     Missing,
 }
 
-/// A column another client changed.
+/// A column that another client changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ColumnDrift {
     /// The column.
     pub column: String,
     /// What herdsman wrote, as text; `NULL` for null.
     pub recorded: String,
-    /// What it holds now.
+    /// Its current value.
     pub found: String,
 }
 
-/// A row herdsman did not make: shown, never changed.
+/// A row that herdsman did not create: shown, never changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnmanagedRow {
     /// Its id.
@@ -131,9 +131,9 @@ pub struct Generation {
     pub hash: SpecHash,
     /// Its spec as JSON; read with [`Generation::spec`].
     pub spec_json: Box<str>,
-    /// How it went.
+    /// Its outcome.
     pub outcome: GenerationOutcome,
-    /// The places whose edit made it.
+    /// The places whose edits led to it.
     pub origins: Vec<Origin>,
     /// The llama-server whose dry run accepted its command line.
     pub accepted_by: Option<BinaryIdentity>,
@@ -149,8 +149,7 @@ impl Generation {
     }
 }
 
-/// A generation as the history tells it: [`Generation`], and when and where it
-/// came from.
+/// A generation for the history: [`Generation`], with when and where it came from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GenerationRecord {
     /// From 1.
@@ -161,17 +160,17 @@ pub struct GenerationRecord {
     pub spec_json: Box<str>,
     /// The definition's absolute path.
     pub source: String,
-    /// The places whose edit made it.
+    /// The places whose edits led to it.
     pub origins: Vec<Origin>,
-    /// Where each field was stated; empty if an older herdsman recorded it.
+    /// Where each field was set; empty if an older herdsman recorded it.
     pub lines: Table<Arc<str>, Origin>,
-    /// How it went.
+    /// Its outcome.
     pub outcome: GenerationOutcome,
-    /// The commit it came from, if that is known.
+    /// Its commit, if known.
     pub provenance: Option<Provenance>,
 }
 
-/// How a generation went.
+/// The outcome of a generation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
 pub enum GenerationOutcome {
@@ -179,7 +178,7 @@ pub enum GenerationOutcome {
     Pending,
     /// An instance of it was ready.
     Ready,
-    /// It did not become ready, and will not be tried again as it is.
+    /// It did not become ready, and is not retried unchanged.
     Failed(Death),
 }
 
@@ -188,12 +187,12 @@ pub enum GenerationOutcome {
 pub struct PortRecord {
     /// The number.
     pub port: u16,
-    /// Whether an instance of this model was ever ready on it. Before that, a
-    /// bind conflict allots another; after, it is kept.
+    /// Whether an instance of this model was ever ready on it. Before that,
+    /// herdsman picks another port on a conflict; after, it keeps this one.
     pub proven: bool,
 }
 
-/// Crashes in a row, remembered so that cron runs obey the backoff too.
+/// Consecutive crashes, recorded so that cron runs obey the backoff too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Crashes {
     /// How many in a row.
@@ -213,21 +212,21 @@ pub struct InstanceRecord {
     pub generation: u32,
     /// The hash of that generation's spec.
     pub spec: SpecHash,
-    /// The address it was told to listen on.
+    /// The address to listen on.
     pub host: String,
-    /// The port it was told to listen on; `None` for a unix socket.
+    /// The port to listen on; `None` for a unix socket.
     pub port: Option<u16>,
-    /// Where it is in its life.
+    /// Its stage of life.
     pub state: InstanceState,
     /// Its process; `None` from the intent until the start is recorded.
     pub handle: Option<Handle>,
     /// When the start was intended.
     pub started_at: Timestamp,
-    /// Its loading progress when last seen to grow, and when that was.
+    /// Its last growth in loading progress, and when that was.
     pub progress: (Progress, Timestamp),
     /// When it was first and last seen ready.
     pub ready: Option<(Timestamp, Timestamp)>,
-    /// Since when its `/health` has not answered.
+    /// Since when `/health` has gone unanswered.
     pub unanswered_since: Option<Timestamp>,
     /// Where its lines begin, bytes, in a log that it shares with instances
     /// before it: one that an earlier version started. 0 in a log of its own.
@@ -236,8 +235,7 @@ pub struct InstanceRecord {
     pub binary: Option<BinaryIdentity>,
 }
 
-/// Where an instance is in its life; what each pass does with it is in
-/// `plan::model`.
+/// An instance's stage of life; `plan::settle` decides what each pass does with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum InstanceState {
@@ -247,11 +245,11 @@ pub enum InstanceState {
     Loading,
     /// Was ready.
     Ready,
-    /// To be stopped when no request is in flight, or at the deadline.
+    /// To be stopped once no request is in flight, or at the deadline.
     Draining {
         /// When the drain time is over.
         deadline: Timestamp,
     },
-    /// Being stopped: its death is no crash.
+    /// Being stopped: its death is not a crash.
     Stopping,
 }

@@ -1,11 +1,11 @@
-//! What a model does, by what is recorded of it and what was seen.
+//! What a model is doing, from its record and what was observed.
 
 use super::{DesiredState, GenerationOutcome, Health, Instance, ModelRecord, Status};
 
 impl Status {
-    /// What a model with this record and this live instance does; and whether
-    /// that is only what was last known, because it cannot be asked. `proven`
-    /// says whether one that answers is known to serve its model.
+    /// What a model with this record and this live instance is doing; and whether
+    /// that is only the last known state, because it cannot be asked. `proven`:
+    /// whether an instance that answers is known to serve its model.
     #[must_use]
     pub fn seen(record: Option<&ModelRecord>, live: Option<&Instance>, proven: bool) -> (Self, bool) {
         match live.map(|live| &live.health) {
@@ -19,7 +19,7 @@ impl Status {
     }
 }
 
-/// Nothing runs: whatever was recorded as running or loading is not any more.
+/// Nothing is running: whatever was recorded as running or loading no longer is.
 fn without_instance(record: Option<&ModelRecord>) -> Status {
     match record {
         Some(r) if r.state == DesiredState::Stopped => Status::Idle,

@@ -17,7 +17,7 @@ use super::Table;
 /// | `host`, `port` | the listening socket is opened once |
 /// | `files` | weights replaced on disk are not read again |
 /// | `secrets` | a key is read at start; only a keyed digest is kept |
-/// | `binary` | only the path the definition *states*: what `PATH` finds is not part of it |
+/// | `binary` | only the path that the definition sets: what `PATH` finds is not part of it |
 ///
 /// Left out on purpose: aliases and tags, labels and description, the
 /// inherited environment, the order and spelling of keys.
@@ -78,7 +78,7 @@ impl fmt::Display for OptionValue {
     }
 }
 
-/// What tells one content of a file from another without reading it.
+/// Identifies the content of a file without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileIdentity {
     /// Bytes.
@@ -89,13 +89,13 @@ pub struct FileIdentity {
     pub inode: u64,
 }
 
-/// A secret by reference: where it comes from, never what it is.
+/// A secret by reference: its source, never its value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretRef {
     /// Where the value is read at every start.
     pub source: SecretSource,
-    /// BLAKE3 of the value keyed with the state id, so that a changed secret
-    /// is seen and a leaked database tells nothing; empty when not readable.
+    /// BLAKE3 of the value keyed with the state id, so that a changed secret is
+    /// noticed and a leaked database reveals nothing; empty if it is unreadable.
     pub digest: String,
 }
 
@@ -105,7 +105,7 @@ pub struct SecretRef {
 pub enum SecretSource {
     /// A file, absolute; one trailing newline is not part of the value.
     File(String),
-    /// A variable of herdsman's own environment.
+    /// A variable in herdsman's own environment.
     Env(String),
 }
 
@@ -120,8 +120,8 @@ impl fmt::Display for SecretSource {
 
 /// The versioned hash of a [`Spec`]: `v1:` and 32 hexadecimal digits.
 ///
-/// The version changes when the recipe does, so that a newer herdsman can
-/// tell "another recipe" from "another spec".
+/// The version changes with the recipe, so that a newer herdsman can distinguish
+/// "another recipe" from "another spec".
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SpecHash(pub String);
@@ -132,15 +132,15 @@ impl fmt::Display for SpecHash {
     }
 }
 
-/// One difference between two specs. Values are as people see them; a secret
-/// shows only where it comes from.
+/// One difference between two specs. Values are formatted for people; a secret
+/// shows only its source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldChange {
     /// `ctx_size`, `env.CUDA_VISIBLE_DEVICES`, `port`, `weights`, `secrets.api_key`.
     pub field: String,
-    /// The value before; `None`: not stated.
+    /// The old value; `None`: it was not set.
     pub old: Option<String>,
-    /// The value after; `None`: no longer stated.
+    /// The new value; `None`: it is no longer set.
     pub new: Option<String>,
 }
 
@@ -151,17 +151,17 @@ impl Spec {
         self.host.contains('/')
     }
 
-    /// The weights among its files: those named so, and the model itself.
+    /// The weights among its files: shards and the model itself.
     pub fn gguf_files(&self) -> impl Iterator<Item = &str> {
         let model = self.options.get("model").map(|model| model.value.to_string());
         let is_gguf = move |path: &&str| path.ends_with(".gguf") || model.as_deref() == Some(path);
         self.files.keys().map(|path| &**path).filter(is_gguf)
     }
 
-    /// The hash of this spec served on `port`.
+    /// Returns the hash of this spec served on `port`.
     ///
-    /// The words of the command line are not hashed, only the values: another
-    /// spelling of the same option is the same spec.
+    /// Only values are hashed, not the words of the command line: another spelling
+    /// of the same option is the same spec.
     #[must_use]
     pub fn hash(&self, port: Option<u16>) -> SpecHash {
         // Destructured, so that a new field does not compile until someone
@@ -206,7 +206,7 @@ impl Spec {
         SpecHash(format!("v1:{}", &blake3::hash(&hasher.0).to_hex()[..32]))
     }
 
-    /// What differs from `old` to `self`, in a stable order.
+    /// Returns what differs from `old` to `self`, in a stable order.
     #[must_use]
     pub fn changes_from(&self, old: &Self) -> Vec<FieldChange> {
         let Self { host, port, options, env, binary, files, secrets } = self;
@@ -227,7 +227,7 @@ impl Spec {
             compare(format!("env.{key}"), old.env.get(key).cloned(), env.get(key).cloned());
         }
         for key in keys(&old.files, files) {
-            // A file that comes or goes is told by the option that names it.
+            // The option that names a file reports that it comes or goes.
             if let (Some(before), Some(after)) = (old.files.get(key), files.get(key)) {
                 compare(format!("file {key}"), Some(before.to_string()), Some(after.to_string()));
             }
@@ -261,8 +261,8 @@ fn keys<'a, V>(old: &'a Table<Arc<str>, V>, new: &'a Table<Arc<str>, V>) -> std:
     names(old).chain(names(new)).collect()
 }
 
-/// What is hashed, put together so that no two different sequences look alike: every text
-/// goes in with its length.
+/// The bytes to hash, assembled so that no two different sequences look alike:
+/// every text goes in with its length.
 struct Canonical(Vec<u8>);
 
 impl Canonical {

@@ -1,5 +1,5 @@
-//! A definition as one thing that can be compared: a digest of all that it
-//! says, and its fields as people read them, to tell what changed.
+//! A definition as one comparable value: a digest of everything it sets, and its
+//! fields for people, to say what changed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,17 +7,17 @@ use std::fmt::Write as _;
 use super::{Definition, ReadyPolicy, SecretRef, UpdatePolicy};
 use crate::model::text::duration;
 
-/// Longer values are told by their length and a digest.
+/// Longer values are shown as their length and a digest.
 const LONGEST: usize = 200;
 
 impl Definition {
-    /// Equal for definitions that say the same, however they are written. With
-    /// `secrets`, their values count too, by their keyed digests, which only
-    /// the same state directory makes alike.
+    /// Equal for definitions that mean the same, however they are written. With
+    /// `secrets`, their values count too, by keyed digests, which are comparable
+    /// only within one state directory.
     #[must_use]
     pub fn digest(&self, secrets: bool) -> String {
-        // Destructured, so that a new field does not compile until someone
-        // decides whether plans rest on it.
+        // Destructured, so that a new field does not compile until someone decides
+        // whether plans depend on it.
         let Self {
             name,
             path,
@@ -48,8 +48,8 @@ impl Definition {
         blake3::hash(&text).to_hex()[..32].to_owned()
     }
 
-    /// What it says, by the names that diagnostics and plans use. A secret
-    /// shows only where it comes from.
+    /// What it sets, by the names that diagnostics and plans use. A secret shows
+    /// only its source.
     #[must_use]
     pub fn stated(&self) -> BTreeMap<String, String> {
         let mut fields = BTreeMap::new();

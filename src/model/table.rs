@@ -8,10 +8,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An ordered map in one sorted allocation, for a handful of entries.
 ///
-/// A definition is made of maps with one to a dozen entries, and thousands of
-/// definitions are in memory at once; a `BTreeMap` takes room for eleven
+/// A definition consists of maps with one to a dozen entries, and thousands of
+/// definitions are in memory at once; a `BTreeMap` allocates room for eleven
 /// entries with its first. Lookup is a binary search; an insertion moves what
-/// follows it, and one at the end nothing.
+/// follows it, and one at the end moves nothing.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Table<K, V>(Vec<(K, V)>);
 
@@ -25,7 +25,7 @@ impl<K, V> Table<K, V> {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -46,7 +46,7 @@ impl<K, V> Table<K, V> {
         self.0.iter().map(|(_, value)| value)
     }
 
-    /// Gives back the room of entries yet to come.
+    /// Drops spare capacity.
     pub fn shrink_to_fit(&mut self) {
         self.0.shrink_to_fit();
     }
@@ -72,7 +72,7 @@ impl<K: Ord, V> Table<K, V> {
         self.position(key).is_ok()
     }
 
-    /// Sets the value of `key`, in place of the one it has.
+    /// Sets the value of `key`, replacing the current one.
     pub fn insert(&mut self, key: K, value: V) {
         match self.position(&key) {
             Ok(at) => self.0[at].1 = value,
@@ -80,7 +80,7 @@ impl<K: Ord, V> Table<K, V> {
         }
     }
 
-    /// Takes over the entries of `others` whose keys have no value here.
+    /// Inherits the entries of `others` whose keys have no value here.
     pub fn add_missing(&mut self, others: &Self)
     where
         K: Clone,
@@ -93,7 +93,7 @@ impl<K: Ord, V> Table<K, V> {
         }
     }
 
-    /// Where `key` is, or else belongs.
+    /// Where `key` is, or would be inserted.
     fn position<Q: Ord + ?Sized>(&self, key: &Q) -> Result<usize, usize>
     where
         K: Borrow<Q>,
@@ -129,7 +129,7 @@ impl<K: Ord + Borrow<Q>, V, Q: Ord + ?Sized> std::ops::Index<&Q> for Table<K, V>
 }
 
 impl<K: Ord, V> FromIterator<(K, V)> for Table<K, V> {
-    /// Of entries with equal keys the last counts.
+    /// The last of several entries with one key wins.
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
         let mut table = Self::default();
         entries.into_iter().for_each(|(key, value)| table.insert(key, value));

@@ -1,4 +1,4 @@
-//! Small things said the same way everywhere.
+//! Small formatters, so that things are said the same way everywhere.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
-/// `12 ms`, and from a second on as [`duration`].
+/// `12 ms`, and from one second on as [`duration`].
 #[must_use]
 pub fn short_duration(milliseconds: u64) -> String {
     match milliseconds {
@@ -26,7 +26,7 @@ pub fn short_duration(milliseconds: u64) -> String {
     }
 }
 
-/// A date and a time of day, where the reader is: `2026-11-24 08:03:10`.
+/// The local date and time: `2026-11-24 08:03:10`.
 #[must_use]
 pub fn local_time(at: crate::model::Timestamp) -> String {
     let Ok(at) = jiff::Timestamp::from_millisecond(at.0) else { return "?".to_owned() };
@@ -39,7 +39,7 @@ pub fn rfc3339(at: crate::model::Timestamp) -> Option<String> {
     Some(jiff::Timestamp::from_millisecond(at.0).ok()?.to_string())
 }
 
-/// Words laid out in columns, as words of a sentence.
+/// Joins columns of words into words of a sentence.
 #[must_use]
 pub fn squeezed(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -52,7 +52,7 @@ pub fn bytes(bytes: u64) -> String {
     if bytes < 1024 {
         return format!("{bytes} B");
     }
-    // Shown to one decimal: the rounding of a large u64 does not matter.
+    // Shown to one decimal, so the rounding of a large u64 does not matter.
     #[expect(clippy::cast_precision_loss, reason = "shown to one decimal")]
     let mut value = bytes as f64 / 1024.0;
     let mut unit = 0;
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_and_sizes_read_well() {
+    fn formats_durations_and_sizes() {
         let shown = |ms| duration(Duration::from_millis(ms));
         assert_eq!(
             [shown(312), shown(59_000), shown(200_000), shown(7_500_000), shown(360_000_000)],

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// Milliseconds since the Unix epoch, UTC.
 ///
-/// Wall time rather than a monotonic clock, because backoff and deadlines are
-/// remembered across runs. A clock may jump: see [`Timestamp::since`].
+/// Wall time rather than a monotonic clock, because backoff and deadlines must
+/// survive a restart. A clock may jump: see [`Timestamp::since`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(pub i64);
@@ -19,20 +19,20 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// The time so many milliseconds later, or earlier.
+    /// The time this many milliseconds later, or earlier.
     #[must_use]
     pub const fn shifted(self, ms: i64) -> Self {
         Self(self.0.saturating_add(ms))
     }
 
-    /// How long ago `earlier` was. A time in the future counts as now, so a
-    /// clock set back never makes anything wait longer than it should.
+    /// How long ago `earlier` was. A time in the future counts as now, so a clock
+    /// that was set back never causes a longer wait.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// How long until `later`; zero when it has come.
+    /// How long until `later`; zero if it has passed.
     #[must_use]
     pub fn until(self, later: Self) -> Duration {
         later.since(self)

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What family of model a definition declares (`type = "…"`).
+/// The model family that a definition declares (`type = "…"`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ModelType {
@@ -17,7 +17,7 @@ pub enum ModelType {
 }
 
 impl ModelType {
-    /// Every word, for did-you-mean and schemas.
+    /// Every word, for suggestions and schemas.
     pub const ALL: [Self; 3] = [Self::Llama, Self::Mistral, Self::Other];
 
     /// The word as definitions spell it.
@@ -42,7 +42,7 @@ pub enum Status {
     Loading,
     /// An instance is ready.
     Running,
-    /// An instance is wanted and there is none that works.
+    /// An instance is wanted, and none works.
     Error,
 }
 

@@ -1,5 +1,5 @@
-//! A file in which the host's owner decides something, outside the repository:
-//! the settings, the policy. Both are TOML, and are read alike.
+//! A file in which the host's owner decides something, outside the repository: the
+//! settings, the policy. Both are TOML, and are read the same way.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -15,42 +15,42 @@ use crate::model::Diagnostic;
 use crate::sys::regular;
 use crate::sys::trust::{self, Untrusted};
 
-/// The longest file that is read: such a file has a page or two.
+/// The longest file that is read, bytes: such a file is a page or two.
 const LONGEST: u64 = 256 * 1024;
 
-/// Why such a file tells nothing.
+/// Why such a file cannot be used.
 #[derive(Debug)]
 pub(crate) enum HostFileError {
-    /// It is not there.
+    /// It does not exist.
     Missing,
-    /// Others can write it, so it does not tell what the owner decided.
+    /// Others can write to it, so it may not be the owner's decision.
     Untrusted(Untrusted),
     /// It cannot be read.
     Unreadable(io::Error),
 }
 
-/// The text of the file at `path`, absolute.
+/// Reads the file at `path`, absolute.
 pub(crate) fn read(path: &Path) -> Result<String, HostFileError> {
     match path.symlink_metadata() {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Err(HostFileError::Missing);
         }
-        // What else is wrong with it, reading says. A link to nothing was meant
-        // to be something.
+        // Reading reports other problems. A dangling link was meant to be
+        // something.
         _ => {}
     }
     trust::require_file(path).map_err(HostFileError::Untrusted)?;
     let bytes = regular::read(path, LONGEST).map_err(HostFileError::Unreadable)?;
     String::from_utf8(bytes)
-        .map_err(|_| HostFileError::Unreadable(io::Error::new(ErrorKind::InvalidData, "it is not UTF-8")))
+        .map_err(|_| HostFileError::Unreadable(io::Error::new(ErrorKind::InvalidData, "it is not valid UTF-8")))
 }
 
-/// Hands every key of `text` to `take`, with its line and value; `take` says
-/// whether it knows it. `place` is what people call the file, and its keys;
-/// `hides_values`: no problem shows what may be a secret there.
+/// Hands every key of `text` to `take`, with its line and value; `take` returns
+/// whether it knows the key. `place` is the file's name in messages, and its keys;
+/// `hides_values`: no message shows a value, because any may be a secret.
 ///
 /// # Errors
-/// Everything that is wrong with the file at `path`, which people see as `shown`.
+/// Everything that is wrong with the file at `path`, which messages call `shown`.
 pub(crate) fn keys(
     path: &Path,
     shown: &Arc<str>,
@@ -79,7 +79,7 @@ pub(crate) fn keys(
     if reader.problems.is_empty() { Ok(()) } else { Err(in_order(reader.problems)) }
 }
 
-/// A key that `place` does not know, which knows `known`.
+/// Reports a key that `place` does not have; its keys are `known`.
 pub(crate) fn unknown(
     reader: &mut Reader<'_, '_>,
     key: &str,
@@ -88,7 +88,7 @@ pub(crate) fn unknown(
 ) {
     let help = match suggest::nearest(key, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("{place} know{} {}", if place == "the settings" { "" } else { "s" }, known.join(", ")),
+        None => format!("{place} take{} {}", if place == "the settings" { "" } else { "s" }, known.join(", ")),
     };
     reader.problem(span, format!("unknown key `{key}` in {place}"), "", help);
 }

@@ -1,4 +1,4 @@
-//! The state directory is for its user alone.
+//! Keeps the state directory private to its user.
 
 use std::ffi::OsStr;
 use std::fs::{DirEntry, Permissions};
@@ -8,22 +8,22 @@ use std::path::Path;
 
 use super::{StateDir, StateError};
 
-/// The files in it that are neither a database nor a log.
+/// The files in it, other than databases and logs.
 const FILES: [&str; 4] = ["id", "lock", "watch.lock", "notify.lock"];
 
 impl StateDir {
-    /// Takes from others what older versions, a copy or a service manager let
-    /// them read: the directory, and herdsman's own files in it. Only where there
-    /// is herdsman's id, or nothing but its locks: never a directory of other
-    /// things. A `database` that was given another name keeps its mode.
+    /// Removes the access that older versions, a copy or a service manager gave to
+    /// others: to the directory, and to herdsman's own files in it. Only if the
+    /// directory contains herdsman's id, or nothing but its locks: never a
+    /// directory of other things. A `database` with another name keeps its mode.
     ///
     /// # Errors
-    /// What is open to others cannot be closed.
+    /// The permissions cannot be changed.
     pub fn tighten(&self, database: &Path) -> Result<(), StateError> {
         if self.id()?.is_none() && !self.is_new()? {
             return Ok(());
         }
-        // It may be a link to where there is room.
+        // It may be a link to a larger disk.
         close(&self.path.canonicalize().unwrap_or_else(|_| self.path.clone()), 0o700)?;
         for name in FILES {
             close(&self.path.join(name), 0o600)?;
@@ -42,7 +42,7 @@ impl StateDir {
         })
     }
 
-    /// Whether nothing is in it but locks.
+    /// Whether it contains nothing but locks.
     fn is_new(&self) -> Result<bool, StateError> {
         let entries = std::fs::read_dir(&self.path).map_err(StateError::io("read", &self.path))?;
         let is_ours = |entry: std::io::Result<DirEntry>| {
@@ -52,13 +52,13 @@ impl StateDir {
     }
 }
 
-/// Whether two paths say the same, whatever is there.
+/// Whether two paths are the same, existing or not.
 fn is_same(one: &Path, other: &Path) -> bool {
     let absolute = |path: &Path| std::path::absolute(path).ok();
     absolute(one).is_some_and(|one| Some(one) == absolute(other))
 }
 
-/// Closes every regular file of `directory` whose name `is_ours`.
+/// Makes every regular file of `directory` private whose name `is_ours`.
 fn close_all(directory: &Path, is_ours: impl Fn(&OsStr) -> bool) -> Result<(), StateError> {
     let entries = match std::fs::read_dir(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -74,8 +74,8 @@ fn close_all(directory: &Path, is_ours: impl Fn(&OsStr) -> bool) -> Result<(), S
     Ok(())
 }
 
-/// Leaves `path` the permissions of `most` that it has. What is not there, is a
-/// link, or belongs to somebody else is left alone.
+/// Removes permissions of `path` beyond `most`. Leaves it alone if it is missing, a
+/// link, or somebody else's.
 fn close(path: &Path, most: u32) -> Result<(), StateError> {
     let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
     let mode = metadata.mode() & 0o7777;

@@ -10,7 +10,7 @@
 //! <state-dir>/cache/       option catalogues by llama-server
 //! ```
 //!
-//! The id is a file of its own, so that a lost database loses no server.
+//! The id has its own file, so that losing the database loses no server.
 
 mod closing;
 mod reads;
@@ -34,7 +34,7 @@ pub struct StateDir {
     path: PathBuf,
 }
 
-/// A held lock; dropping it releases it, and so does the death of the process.
+/// A held lock; dropping it, or the death of the process, releases it.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
@@ -43,37 +43,37 @@ pub struct Lock {
 /// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// It cannot be made or written.
-    #[error("cannot use the state directory: {action} {}: {source}; choose another with --state-dir", path.display())]
+    /// It cannot be created or written to.
+    #[error("cannot use the state directory: {action} {}: {source}; use another with --state-dir", path.display())]
     Io {
-        /// What was tried.
+        /// The attempted action.
         action: &'static str,
-        /// On what.
+        /// The path.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The id is not one.
+    /// The id is invalid.
     #[error(
-        "{} does not hold a state id; restore it, or delete it after stopping the servers it marked (their environment has HERDSMAN_STATE)",
+        "{} does not contain a state id; restore it, or stop the servers it marked (HERDSMAN_STATE in their environment) and delete it",
         .0.display()
     )]
     DamagedId(PathBuf),
-    /// The id is another one than that of the servers this watcher watches.
-    #[error("{} has another id than when this watcher started: it was replaced; start the watcher again", .0.display())]
+    /// The id is no longer that of the servers this watcher watches.
+    #[error("{} was replaced while this watcher was running; restart the watcher", .0.display())]
     OtherId(PathBuf),
-    /// A watcher lives already.
-    #[error("another watcher runs on {}; stop it first, or give this one another --state-dir", .0.display())]
+    /// Another watcher is running.
+    #[error("another watcher is running on {}; stop it first, or use another --state-dir", .0.display())]
     Watched(PathBuf),
     /// Others can change what is in it.
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
-    /// Somebody else holds the lock.
-    #[error("another pass holds {} since more than {}; try again, or raise --lock-timeout", path.display(), crate::model::text::duration(*waited))]
+    /// Another process holds the lock.
+    #[error("another pass has held {} for more than {}; try again, or raise --lock-timeout", path.display(), crate::model::text::duration(*waited))]
     Locked {
         /// The lock.
         path: PathBuf,
-        /// How long it was waited for.
+        /// How long herdsman waited for it.
         waited: Duration,
     },
 }
@@ -85,11 +85,11 @@ impl StateError {
     }
 }
 
-/// How often a held lock is tried again: `flock` has no wait with a limit.
+/// How often to try a held lock again: `flock` has no wait with a limit.
 const LOCK_POLL: Duration = Duration::from_millis(10);
 
 impl StateDir {
-    /// The directory at `path`, which need not exist.
+    /// Returns the directory at `path`, which need not exist.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
         Self { path }
@@ -109,7 +109,7 @@ impl StateDir {
         absolute("HOME").unwrap_or_default().join(".local/state/herdsman")
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -140,10 +140,10 @@ impl StateDir {
         self.path.join("cache")
     }
 
-    /// Makes it, for this user alone. Call it before anything is written there.
+    /// Creates it, private to this user. Call this before writing anything there.
     ///
     /// # Errors
-    /// It cannot be made; or, for root, others can change it.
+    /// It cannot be created; or, for root, others can change it.
     pub fn create(&self) -> Result<(), StateError> {
         let created = DirBuilder::new().recursive(true).mode(0o700).create(&self.path);
         reach(Point::StateDirMade);
@@ -152,7 +152,7 @@ impl StateDir {
         Ok(trust::require(&absolute, &[])?)
     }
 
-    /// The state id, if there is one.
+    /// Returns the state id, if there is one.
     ///
     /// # Errors
     /// It cannot be read, or is damaged.
@@ -173,10 +173,11 @@ impl StateDir {
         Ok(Some(id.to_owned()))
     }
 
-    /// The state id, made now if there is none. Call it under the lock.
+    /// Returns the state id, creating it if there is none. Call this under the
+    /// lock.
     ///
     /// # Errors
-    /// It can be neither read nor made.
+    /// It can neither be read nor created.
     pub fn id_or_new(&self) -> Result<String, StateError> {
         if let Some(id) = self.id()? {
             return Ok(id);
@@ -186,12 +187,11 @@ impl StateDir {
         Ok(id)
     }
 
-    /// Puts back what a watcher stands on, if somebody removed it under the
-    /// watcher: the directory and the id its servers are marked with. Whether
-    /// that was so.
+    /// Restores the directory and the id that a running watcher relies on, if somebody
+    /// removed them. Returns whether that was necessary.
     ///
     /// # Errors
-    /// It cannot be made, or belongs to other servers by now.
+    /// It cannot be created, or has become another herdsman's.
     pub fn restore(&self, id: &str) -> Result<bool, StateError> {
         match self.id()? {
             Some(found) if found == id => Ok(false),
@@ -221,9 +221,8 @@ impl StateDir {
 
     /// Takes the lock of a pass.
     ///
-    /// The descriptor is close-on-exec: no server inherits the lock, but a
-    /// child that was forked and has not executed its server yet still holds
-    /// it, so no other pass can miss that child.
+    /// The descriptor is close-on-exec, so no server inherits the lock; but a child that
+    /// has not executed its server yet still holds it, so no other pass can miss it.
     ///
     /// # Errors
     /// [`StateError::Locked`] after `timeout`.
@@ -235,12 +234,13 @@ impl StateDir {
         }
     }
 
-    /// Takes the lock of the watcher, for its life, and notes there what it reads.
+    /// Takes the watcher's lock for its lifetime, and writes into it what the
+    /// watcher reads.
     ///
     /// # Errors
-    /// [`StateError::Watched`] when another watcher lives.
+    /// [`StateError::Watched`] if another watcher is running.
     pub fn watch_lock(&self, reads: &Reads) -> Result<Lock, StateError> {
-        // Whoever asks whether there is a watcher holds it for a moment.
+        // A process that checks for a watcher holds it for a moment.
         const MOMENT: Duration = Duration::from_millis(500);
         let path = self.path.join("watch.lock");
         let lock = lock_within(&path, MOMENT)?.ok_or_else(|| StateError::Watched(self.path.clone()))?;
@@ -248,29 +248,29 @@ impl StateDir {
         Ok(lock)
     }
 
-    /// What the watcher that lives on this directory reads; `None`: there is
-    /// none, or it does not say.
+    /// Returns what the running watcher of this directory reads; `None`: there is
+    /// no watcher, or it does not say.
     ///
     /// # Errors
-    /// Its lock cannot be looked at.
+    /// Its lock cannot be checked.
     pub fn watched(&self) -> Result<Option<Reads>, StateError> {
         let noted = || regular::read(&self.path.join("watch.lock"), Reads::LONGEST).ok();
         Ok(if self.has_watcher()? { noted().and_then(|noted| serde_json::from_slice(&noted).ok()) } else { None })
     }
 
-    /// Takes the lock of whoever delivers notifications, if it is free.
+    /// Takes the lock for delivering notifications, if it is free.
     ///
     /// # Errors
-    /// [`StateError::Locked`] when another process delivers.
+    /// [`StateError::Locked`] if another process delivers them.
     pub fn notify_lock(&self) -> Result<Lock, StateError> {
         let path = self.path.join("notify.lock");
         lock_within(&path, Duration::ZERO)?.ok_or(StateError::Locked { path, waited: Duration::ZERO })
     }
 
-    /// Whether a watcher lives on this directory.
+    /// Whether a watcher is running on this directory.
     ///
     /// # Errors
-    /// Its lock cannot be looked at.
+    /// Its lock cannot be checked.
     pub fn has_watcher(&self) -> Result<bool, StateError> {
         let path = self.path.join("watch.lock");
         match regular::open(&path) {
@@ -285,7 +285,7 @@ impl StateDir {
     }
 }
 
-/// Takes a lock, if it can be had within `timeout`.
+/// Takes a lock, if it becomes free within `timeout`.
 fn lock_within(path: &Path, timeout: Duration) -> Result<Option<Lock>, StateError> {
     let begun = Instant::now();
     let file = open_lock(path)?;
@@ -310,7 +310,7 @@ fn open_lock(path: &Path) -> Result<File, StateError> {
         .create(true)
         .truncate(false)
         .mode(0o600)
-        // What leads elsewhere is not ours to write to.
+        // A link leads to something that is not ours to write to.
         .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(path)
         .map_err(StateError::io("open", path))
@@ -353,14 +353,14 @@ mod tests {
             std::fs::write(dir.path().join("id"), bytes).unwrap();
             let state = StateDir::new(dir.path().to_owned());
             if let Ok(id) = state.id() {
-                // It becomes a variable of every server's environment.
+                // It becomes a variable in every server's environment.
                 assert!(id.is_some_and(|id| id.len() <= 45 && id.bytes().all(|byte| byte.is_ascii_graphic())));
             }
         });
     }
 
     #[test]
-    fn a_pipe_in_the_place_of_a_file_is_an_error_and_no_wait() {
+    fn a_pipe_in_place_of_a_file_is_an_error_without_waiting() {
         use rustix::fs::{CWD, FileType, Mode, mknodat};
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::new(dir.path().to_owned());
@@ -388,7 +388,7 @@ mod tests {
         let state = StateDir::new(dir.path().to_owned());
         assert!(!state.has_watcher().unwrap());
         let file = open_lock(&dir.path().join("watch.lock")).unwrap();
-        assert!(!state.has_watcher().unwrap(), "a lock nobody holds is no watcher");
+        assert!(!state.has_watcher().unwrap(), "a lock nobody holds is not a watcher");
         file.lock().unwrap();
         assert!(state.has_watcher().unwrap());
     }

@@ -1,18 +1,18 @@
-//! Places at which herdsman can be told to die, so that a test can see what a
-//! death there leaves behind (`tests/crash_points/`).
+//! Points at which herdsman can be made to die, so that a test sees what a death
+//! there leaves behind (`tests/crash_points/`).
 //!
 //! In a debug build, and only there:
 //!
 //! | variable | effect |
 //! |---|---|
-//! | `HERDSMAN_FAILPOINT_LOG=FILE` | appends the name of each point to FILE, a line each, when it is reached |
-//! | `HERDSMAN_FAILPOINT=POINT:N` | SIGKILL to itself when POINT is reached for the N-th time, counted from 1 |
+//! | `HERDSMAN_FAILPOINT_LOG=FILE` | appends the name of each point that is reached to FILE, one per line |
+//! | `HERDSMAN_FAILPOINT=POINT:N` | kills herdsman with SIGKILL when it reaches POINT for the N-th time, counted from 1 |
 //!
 //! In a release build every call is empty. No server inherits either variable.
-//! What holds:
-//! - Each effect on the world outside has a point before and one after it; that
-//!   after one may be that before the next.
-//! - The set is closed: the test fails while a point of it was never died at.
+//! Rules:
+//! - Every effect on the outside world has a point before and one after it; the one
+//!   after may be the one before the next effect.
+//! - The set is closed: a test fails if herdsman was never killed at a point of it.
 
 macro_rules! points {
     ($($(#[doc = $doc:literal])+ $point:ident,)+) => {
@@ -24,7 +24,7 @@ macro_rules! points {
             /// Every one of them.
             pub const ALL: &[Self] = &[$(Self::$point,)+];
 
-            /// Its name, as it is logged.
+            /// Its name in the log.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$point => stringify!($point),)+ }
@@ -132,9 +132,9 @@ points! {
     LogFreed,
     /// A log that no server writes is deleted.
     LogDeleted,
-    /// Somebody is about to be told.
+    /// A notification is about to be sent.
     TellBegin,
-    /// They were told; not recorded.
+    /// It was sent; not recorded.
     TellEnd,
 }
 
@@ -179,70 +179,70 @@ mod switched {
     /// What the environment says.
     struct Switch {
         log: Option<File>,
-        die_at: Option<Place>,
+        die_at: Option<Fuse>,
     }
 
-    /// A point, and how often it has yet to be reached.
-    struct Place {
+    /// A point, and how many more times it must be reached.
+    struct Fuse {
         point: String,
         left: u64,
     }
 
-    impl Place {
+    impl Fuse {
         fn parse(text: &str) -> Result<Self, String> {
-            let place = || {
+            let fuse = || {
                 let (point, count) = text.split_once(':')?;
                 let is_one = Point::ALL.iter().any(|one| one.name() == point);
                 Some(Self { point: point.to_owned(), left: count.parse().ok().filter(|count| is_one && *count > 0)? })
             };
-            place().ok_or_else(|| format!("{text:?} is not POINT:N"))
+            fuse().ok_or_else(|| format!("{text:?} is not POINT:N"))
         }
     }
 
-    /// One lock for all threads: the log is in the order of the numbers.
+    /// One lock for all threads: the log is in the order of the counts.
     static SWITCH: LazyLock<Mutex<Switch>> = LazyLock::new(|| {
         let open = |path| OpenOptions::new().append(true).create(true).open(path);
         let log = std::env::var_os("HERDSMAN_FAILPOINT_LOG").map(|path| open(path).unwrap_or_else(refuse));
-        let die_at = std::env::var("HERDSMAN_FAILPOINT").ok().map(|text| Place::parse(&text).unwrap_or_else(refuse));
+        let die_at = std::env::var("HERDSMAN_FAILPOINT").ok().map(|text| Fuse::parse(&text).unwrap_or_else(refuse));
         Mutex::new(Switch { log, die_at })
     });
 
-    /// Ends herdsman: a test that kills nothing would pass.
+    /// Exits herdsman, because a test that kills nothing would pass.
     fn refuse<T>(why: impl std::fmt::Display) -> T {
         eprintln!("HERDSMAN_FAILPOINT or HERDSMAN_FAILPOINT_LOG: {why}");
         std::process::exit(64)
     }
 
-    /// A point is reached: dies here, if told so.
+    /// Marks that a point is reached; dies here if told to.
     pub fn reach(point: Point) {
         if ahead(point).dies {
             kill(Some(getpid()));
         }
     }
 
-    /// A point is about to be reached in a child that cannot log it itself.
+    /// Announces a point that a child will reach, which cannot log it itself.
     #[must_use]
     pub fn ahead(point: Point) -> Ahead {
         let mut switch = SWITCH.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(log) = &mut switch.log {
             writeln!(log, "{}", point.name()).unwrap_or_else(refuse);
         }
-        let Some(place) = switch.die_at.as_mut().filter(|place| place.point == point.name()) else {
+        let Some(fuse) = switch.die_at.as_mut().filter(|fuse| fuse.point == point.name()) else {
             return Ahead { dies: false };
         };
-        place.left = place.left.wrapping_sub(1);
-        Ahead { dies: place.left == 0 }
+        fuse.left = fuse.left.wrapping_sub(1);
+        Ahead { dies: fuse.left == 0 }
     }
 
-    /// Whether herdsman dies at the point to come.
+    /// Whether herdsman dies at the announced point.
     #[derive(Clone, Copy, Debug)]
     pub struct Ahead {
         dies: bool,
     }
 
     impl Ahead {
-        /// The point is reached in a child of herdsman: herdsman dies, the child
-        /// goes on. Async-signal-safe.
+        /// Marks that the point is reached in a child of herdsman: herdsman dies,
+        /// the child goes on. Async-signal-safe.
         pub fn reached_in_child(self) {
             if self.dies {
                 kill(getppid());
@@ -250,7 +250,7 @@ mod switched {
         }
     }
 
-    /// SIGKILL: nothing runs after it, no destructor, no handler.
+    /// SIGKILL: no destructor or handler runs after it.
     fn kill(process: Option<Pid>) {
         if let Some(pid) = process
             && kill_process(pid, Signal::KILL).is_err()

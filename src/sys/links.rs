@@ -1,4 +1,4 @@
-//! Following a path name by name, as the kernel does.
+//! Follows a path name by name, as the kernel does.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -7,10 +7,10 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-/// More links than this lead in a circle: what the kernel allows, too.
+/// More links than this are a loop: the kernel's own limit.
 pub(crate) const MOST_LINKS: usize = 40;
 
-/// The names on a path; `..` is kept, for after a link it leads elsewhere.
+/// The names of a path; `..` is kept, because after a link it leads elsewhere.
 pub(crate) fn names(path: &Path) -> VecDeque<OsString> {
     let name = |component: Component<'_>| match component {
         Component::Normal(name) => Some(name.to_owned()),
@@ -20,29 +20,29 @@ pub(crate) fn names(path: &Path) -> VecDeque<OsString> {
     path.components().filter_map(name).collect()
 }
 
-/// Where `path`, absolute, leads; the part of it that is not there stands as
-/// it is written, for that is where it would be made.
+/// Returns where `path`, absolute, leads. The missing part stays as written,
+/// because it would be created there.
 ///
 /// # Errors
-/// A directory on the way cannot be looked at, or links lead in a circle.
+/// A directory on the way cannot be read, or links form a loop.
 pub(crate) fn real(path: &Path) -> io::Result<PathBuf> {
     follow(path, |_, _, _| Ok(()))
 }
 
-/// Where `path`, absolute, leads for every process alike. What lies in `/proc`
-/// does not: `/proc/self/cwd` is one directory here and another for the
-/// llama-server that opens it.
+/// Returns where `path`, absolute, leads for every process alike. Paths in `/proc`
+/// do not: `/proc/self/cwd` is one directory here and another for the llama-server
+/// that opens it.
 ///
 /// # Errors
-/// As of [`real`], or the way leads through `/proc`, wherever that is mounted.
+/// Those of [`real`], or the path goes through `/proc`, wherever that is mounted.
 pub(crate) fn real_for_all(path: &Path) -> Result<PathBuf, NotForAll> {
-    // The last device that is known not to be it: a way crosses few.
+    // The last device known not to be it: a path crosses few devices.
     let mut known = None;
     follow(path, |place, metadata, _| {
         if place.starts_with("/proc") {
             return Err(NotForAll::Proc(place.to_owned()));
         }
-        // What is asked for a link is answered for what it leads to.
+        // The check on a link is made on what it leads to.
         let Some(metadata) = metadata.filter(|metadata| !metadata.is_symlink()) else { return Ok(()) };
         if known != Some(metadata.dev()) {
             if rustix::fs::statfs(place).map_err(io::Error::from)?.f_type == rustix::fs::PROC_SUPER_MAGIC {
@@ -54,10 +54,10 @@ pub(crate) fn real_for_all(path: &Path) -> Result<PathBuf, NotForAll> {
     })
 }
 
-/// Why it cannot be said where a path leads for every process.
+/// Why a path does not lead to one place for every process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NotForAll {
-    /// It leads through this place in `/proc`.
+    /// It goes through this place in `/proc`.
     Proc(PathBuf),
     /// It cannot be followed.
     Unknown(String),
@@ -70,7 +70,7 @@ impl From<io::Error> for NotForAll {
 }
 
 /// Follows `path`, absolute, and asks `may_pass` at every step, links included,
-/// with what is there and whether no name is left.
+/// with what is there and whether it is the last name.
 pub(crate) fn follow<E: From<io::Error>>(
     path: &Path,
     mut may_pass: impl FnMut(&Path, Option<&fs::Metadata>, bool) -> Result<(), E>,
@@ -89,7 +89,7 @@ pub(crate) fn follow<E: From<io::Error>>(
             Ok(metadata) if metadata.is_symlink() => {
                 links += 1;
                 if links > MOST_LINKS {
-                    return Err(io::Error::other("its links lead in a circle").into());
+                    return Err(io::Error::other("its symlinks form a loop").into());
                 }
                 let target = fs::read_link(&next)?;
                 if target.is_absolute() {
@@ -105,8 +105,8 @@ pub(crate) fn follow<E: From<io::Error>>(
     Ok(here)
 }
 
-/// Whether `path`, real, is `root` or lies in it, wherever that really is. A
-/// root that cannot be looked at holds nothing.
+/// Whether `path`, resolved, is `root` or is in it, wherever that really is. A root
+/// that cannot be read contains nothing.
 pub(crate) fn is_within(path: &Path, root: &Path) -> bool {
     real(root).is_ok_and(|root| path.starts_with(root))
 }
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_each_process_has_for_itself_is_no_place_for_all() {
+    fn refuses_paths_that_differ_per_process() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         fs::write(root.join("file"), "").unwrap();

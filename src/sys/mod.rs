@@ -1,4 +1,4 @@
-//! Small things of the operating system that several parts need.
+//! Small operating system helpers that several parts need.
 
 pub mod failpoint;
 pub(crate) mod links;

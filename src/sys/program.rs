@@ -1,5 +1,5 @@
-//! Runs another program to its end, or to a deadline, and leaves nothing
-//! behind: what it started ends with it.
+//! Runs another program to its end, or to a deadline, and leaves nothing behind:
+//! everything it started ends with it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,12 +19,12 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use super::text::printable;
 use crate::sys::failpoint::{Point, reach};
 
-/// What a program may take.
+/// Limits on a program.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// From its start to its end.
+    /// The longest run, from start to end.
     pub time: Duration,
-    /// Bytes kept of each output; what comes after is read and dropped.
+    /// Bytes kept of each output; the rest is read and dropped.
     pub output: usize,
 }
 
@@ -46,7 +46,7 @@ pub(crate) enum End {
 }
 
 impl fmt::Display for End {
-    /// As the end of a sentence that begins with the program.
+    /// As the end of a sentence that starts with the program.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Code(code) => write!(f, "ended with exit code {code}"),
@@ -56,7 +56,7 @@ impl fmt::Display for End {
 }
 
 impl Output {
-    /// How it ended, and the last thing it said.
+    /// How it ended, and its last line of output.
     pub fn complaint(&self) -> String {
         let said = String::from_utf8_lossy(&self.stderr);
         match said.lines().map(str::trim).rfind(|line| !line.is_empty()) {
@@ -66,40 +66,39 @@ impl Output {
     }
 }
 
-/// Why there is no [`Output`]: the end of a sentence that begins with the
-/// program.
+/// Why there is no [`Output`]: the end of a sentence that starts with the program.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProgramError {
-    /// It is not there, or cannot be executed.
-    #[error("cannot be started: {0}")]
+    /// It is missing, or cannot be executed.
+    #[error("failed to start: {0}")]
     Start(io::Error),
-    /// It was ended.
-    #[error("did not end within {} s", .0.as_secs_f32())]
+    /// It was killed.
+    #[error("did not finish within {} s", .0.as_secs_f32())]
     TooLong(Duration),
-    /// Out of descriptors, for one.
+    /// For example, out of descriptors.
     #[error("cannot be watched ({0})")]
     Watch(#[from] io::Error),
 }
 
-/// Runs `command` to its end, with `input` to read.
+/// Runs `command` to its end, with `input` on stdin.
 ///
 /// # Errors
-/// It does not start, or does not end in time.
+/// It fails to start, or does not finish in time.
 pub(crate) fn run(command: &mut Command, input: &[u8], limits: Limits) -> Result<Output, ProgramError> {
     run_until(command, input, limits, None)
 }
 
-/// [`run`], which also ends the program once `stop` can be read.
+/// [`run`], which also kills the program once `stop` is readable.
 ///
 /// # Errors
-/// As [`run`]: one that was stopped did not end in time.
+/// Those of [`run`]: a program that was stopped did not finish in time.
 pub(crate) fn run_until(
     command: &mut Command,
     input: &[u8],
     limits: Limits,
     stop: Option<BorrowedFd<'_>>,
 ) -> Result<Output, ProgramError> {
-    // A group of its own: whatever it starts ends with it.
+    // Its own group, so that everything it starts ends with it.
     command.stdin(stdin(input)?).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     reach(Point::ProgramStart);
     let running = Running::start(command).map_err(ProgramError::Start)?;
@@ -109,7 +108,7 @@ pub(crate) fn run_until(
     finished?.ok_or(ProgramError::TooLong(limits.time))
 }
 
-/// A file in memory: unlike a pipe, it needs nobody who goes on writing.
+/// A file in memory: unlike a pipe, it needs nobody to keep writing.
 fn stdin(input: &[u8]) -> io::Result<Stdio> {
     if input.is_empty() {
         return Ok(Stdio::null());
@@ -120,21 +119,21 @@ fn stdin(input: &[u8]) -> io::Result<Stdio> {
     Ok(file.into())
 }
 
-/// A child of ours: killed with its group, and reaped, when dropped.
+/// A child of ours: dropping it kills its group and reaps it.
 struct Running {
     child: Child,
     reaped: bool,
 }
 
-/// Programs that threads of this process wait for, by pid, and how many are being
-/// started just now.
+/// Programs that threads of this process wait for, by pid, and how many are
+/// starting right now.
 static WAITED_FOR: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 static STARTING: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether a dead child is, or may be, a program that a thread of this process
 /// waits for: nobody else may reap it.
 pub(crate) fn is_waited_for(pid: i32) -> bool {
-    // A start may hang in a file system, so it is not waited for.
+    // A start may hang in a file system, so this does not wait for it.
     let is_known = |pids: &BTreeSet<u32>| u32::try_from(pid).is_ok_and(|pid| pids.contains(&pid));
     STARTING.load(Ordering::SeqCst) > 0 || is_known(&waited_for())
 }
@@ -153,8 +152,8 @@ impl Running {
         Ok(Self { child: child?, reaped: false })
     }
 
-    /// Collects output until the program ends; `None`: it did not by `deadline`,
-    /// or until `stop`.
+    /// Collects output until the program ends; `None`: it did not end by
+    /// `deadline`, or before `stop`.
     fn finish(mut self, deadline: Instant, most: usize, stop: Option<BorrowedFd<'_>>) -> io::Result<Option<Output>> {
         let pidfd = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty())?;
         let mut stdout = Capture::new(self.child.stdout.take(), most)?;
@@ -180,7 +179,7 @@ impl Running {
             if stopped {
                 return Ok(None);
             }
-            // After the end too: what it wrote last is still in the pipe.
+            // After the end too: its last output is still in the pipe.
             stdout.read()?;
             stderr.read()?;
             if ended {
@@ -191,11 +190,11 @@ impl Running {
         }
     }
 
-    /// Ends the group and reaps the child, in this order: until it is reaped, no
-    /// other group can have its number.
+    /// Kills the group, then reaps the child: until it is reaped, no other group
+    /// can get its number.
     fn reap(&mut self) -> io::Result<ExitStatus> {
         self.reaped = true;
-        // It fails only when there is nobody left.
+        // It fails only if nobody is left.
         let _gone = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         let status = self.child.wait();
         waited_for().remove(&self.child.id());
@@ -218,7 +217,7 @@ fn end(status: ExitStatus) -> End {
     }
 }
 
-/// The beginning of what comes out of a pipe.
+/// The beginning of a pipe's output.
 struct Capture<P> {
     /// `None` once the other end is closed.
     pipe: Option<P>,
@@ -236,11 +235,12 @@ impl<P: Read + AsFd> Capture<P> {
         Ok(Self { pipe, kept: Vec::new(), most, is_cut: false })
     }
 
-    /// Reads what is there, at most one buffer, so that a program that never
-    /// stops writing still meets its deadline.
+    /// Reads what is there, at most one buffer, so that a program that never stops
+    /// writing still meets its deadline.
     fn read(&mut self) -> io::Result<()> {
         let Some(pipe) = &mut self.pipe else { return Ok(()) };
-        // As large as a pipe, so that one read takes all a program left in it.
+        // As large as a pipe, so that one read takes everything a program left in
+        // it.
         let mut buffer = [0; 1 << 16];
         match pipe.read(&mut buffer) {
             Ok(0) => self.pipe = None,

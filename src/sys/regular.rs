@@ -1,5 +1,5 @@
-//! Opening a file that somebody else named, or could put something else in the
-//! place of: never a wait, never more memory than was agreed.
+//! Opens files that somebody else named, or could replace: without waiting, and
+//! with bounded memory.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -7,8 +7,8 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-/// Opens a regular file for reading. Anything else is an error: opening must
-/// not wait for a pipe's writer, nor reading for ever go on at a device.
+/// Opens a regular file for reading. Anything else is an error, because opening
+/// must not wait for a pipe's writer, nor reading go on forever at a device.
 pub(crate) fn open(path: &Path) -> io::Result<(File, Metadata)> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
@@ -22,7 +22,7 @@ pub(crate) fn open(path: &Path) -> io::Result<(File, Metadata)> {
     Ok((file, metadata))
 }
 
-/// The whole of a regular file.
+/// Reads the whole of a regular file.
 ///
 /// # Errors
 /// It cannot be read, or is longer than `most` bytes.
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_read_than_was_agreed() {
+    fn reads_no_more_than_the_limit() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         std::fs::write(&path, "abc").unwrap();

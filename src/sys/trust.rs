@@ -1,9 +1,9 @@
-//! Whether others can change what herdsman goes by.
+//! Whether others can change what herdsman relies on.
 //!
-//! As root herdsman runs what definitions, records and llama-servers say. Who
-//! can write to one of those, or to a directory on the way there, could run
-//! anything as root: so root refuses them. A directory such as `/tmp`, where
-//! nobody can rename what belongs to another (sticky), may be on the way.
+//! As root, herdsman runs what definitions, records and llama-servers say. Someone
+//! who can write to one of those, or to a directory on the way there, could run
+//! anything as root, so root refuses them. The way may lead through a directory
+//! such as `/tmp`, where nobody can rename what belongs to others (sticky).
 
 use std::fs;
 use std::io;
@@ -15,11 +15,11 @@ use crate::sys::links;
 
 /// Others can change what is at a path.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", self.told())]
+#[error("{}", self.message())]
 pub struct Untrusted {
-    /// What was asked for.
+    /// The path that was checked.
     path: PathBuf,
-    /// What on the way there others can change; the same where it is that.
+    /// The path that others can change: the same one, or one on the way there.
     place: PathBuf,
     how: How,
 }
@@ -33,34 +33,35 @@ enum How {
     Owner(u32),
 }
 
-/// In a directory's mode: nobody can replace there what belongs to another.
+/// In a directory's mode: nobody can replace other people's files there.
 const STICKY: u32 = 0o1000;
 
-/// What to do with something in a directory that is for everybody.
-const ELSEWHERE: &str = "put it elsewhere, into a directory of its own that only root can write to";
+/// The fix for something in a directory that everybody can write to.
+const ELSEWHERE: &str = "move it to a directory that only root can write to";
 
 impl Untrusted {
-    fn told(&self) -> String {
+    fn message(&self) -> String {
         let Self { path, place, how } = self;
         let (path, shown) = (path.display(), place.display());
         let leads = if *place == self.path { String::new() } else { format!(", on the way to {path},") };
         let (what, fix) = match how {
             How::Mode(mode) => {
-                // Such as `/tmp`: everybody's on purpose, and closed it breaks the host.
+                // For example `/tmp`, which everybody can write to on purpose:
+                // closing it breaks the host.
                 let is_shared = mode & STICKY != 0;
                 let fix = if is_shared { ELSEWHERE.to_owned() } else { format!("`chmod go-w {shown}`") };
                 (format!("can be written by others (mode {mode:04o})"), fix)
             }
             How::Owner(uid) => (format!("belongs to user {uid}, not to root"), format!("`chown root {shown}`")),
         };
-        let or = if is_root() { ", or run herdsman as a user of its own" } else { "" };
-        format!("{shown}{leads} {what}, who could so make herdsman run anything: {fix}{or}")
+        let or = if is_root() { ", or run herdsman as its own user" } else { "" };
+        format!("{shown}{leads} {what}, who could make herdsman run anything: {fix}{or}")
     }
 }
 
-/// Refuses `path`, absolute, if this is root and others can change it, or what
-/// the way there leads through. Users in `owners` are trusted like root. What
-/// is not there cannot be changed: whoever needs it says that it is missing.
+/// As root, refuses `path` (absolute) if others can change it or anything on the
+/// way there. Users in `owners` are trusted like root. A missing file cannot be
+/// changed; the caller that needs it reports that it is missing.
 ///
 /// # Errors
 /// [`Untrusted`] names the first place that others can change.
@@ -71,7 +72,7 @@ pub fn require(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
     let followed = links::follow(path, |place, metadata, is_last| {
         let Some(metadata) = metadata else { return Err(Stop::Nothing) };
         let access = Access::of(metadata);
-        // Nobody writes to a link; who owns it can put another in its place.
+        // Nobody writes to a link, but its owner can replace it.
         let written = access.written_by_others().filter(|_| !metadata.is_symlink());
         let safe_on_the_way = access.is_sticky() && !is_last;
         match access.foreign(owners).or(written.filter(|_| !safe_on_the_way)) {
@@ -85,11 +86,11 @@ pub fn require(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
     }
 }
 
-/// What ends the way.
+/// What ends the walk.
 enum Stop {
     /// Others can change this.
     Untrusted(Untrusted),
-    /// There is nothing, or nothing that can be opened either.
+    /// There is nothing, or nothing that can be opened.
     Nothing,
 }
 
@@ -99,21 +100,21 @@ impl From<io::Error> for Stop {
     }
 }
 
-/// Refuses, as [`require`] does, the directory that the file at `path` really
-/// lies in.
+/// Refuses, as [`require`] does, the directory that really contains the file at
+/// `path`.
 ///
 /// # Errors
 /// [`Untrusted`] names the first place that others can change.
 pub fn require_directory_of(path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
     let directory = |path: &Path| path.parent().unwrap_or(Path::new("/")).to_owned();
     require(&directory(path), owners)?;
-    // Where it cannot be followed it cannot be opened either.
+    // If it cannot be followed, it cannot be opened either.
     let real = links::real(path).unwrap_or_else(|_| path.to_owned());
     require(&directory(&real), owners)
 }
 
-/// Refuses the file at `path`, absolute, in which the host's owner decides
-/// something: for root as [`require`] does, for others if every user can write it.
+/// Refuses a file (absolute `path`) in which the host's owner decides something:
+/// for root as [`require`] does, for others if every user can write to it.
 ///
 /// # Errors
 /// [`Untrusted`].
@@ -126,23 +127,23 @@ pub fn require_file(path: &Path) -> Result<(), Untrusted> {
     if mode & 0o002 == 0 { Ok(()) } else { Err(untrusted()) }
 }
 
-/// Whether this is root, and so would run what others write with more rights
-/// than theirs. Root of a user namespace that knows no other user (`unshare
-/// --map-root-user`) has the rights of whoever made it, and is not.
+/// Whether this is root, and so would run other people's files with more rights
+/// than theirs. Root of a user namespace that has no other user (`unshare
+/// --map-root-user`) has only the rights of its creator, and does not count.
 fn is_root() -> bool {
     static IS_ROOT: LazyLock<bool> = LazyLock::new(|| rustix::process::geteuid().is_root() && !is_alone(&UID_MAP));
     *IS_ROOT
 }
 
-/// `FIRST FIRST-OUTSIDE COUNT` of each range of users that this namespace knows;
-/// herdsman neither leaves it nor becomes another user.
+/// `FIRST FIRST-OUTSIDE COUNT` of each range of users of this namespace; herdsman
+/// neither leaves it nor changes its user.
 static UID_MAP: LazyLock<String> = LazyLock::new(|| fs::read_to_string("/proc/self/uid_map").unwrap_or_default());
 
 fn is_alone(map: &str) -> bool {
     map.split_whitespace().skip(2).step_by(3).eq(["1"])
 }
 
-/// Who can write to a file or directory, as far as its metadata tell.
+/// Who can write to a file or directory, according to its metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Access {
     uid: u32,
@@ -155,8 +156,8 @@ impl Access {
         Self { uid: metadata.uid(), gid: metadata.gid(), mode: metadata.mode() & 0o7777 }
     }
 
-    /// Refuses the file or directory at `path`, apart from the way there, if
-    /// this is root.
+    /// As root, refuses the file or directory at `path`, without checking the
+    /// directories above it.
     pub fn require(self, path: &Path, owners: &[u32]) -> Result<(), Untrusted> {
         if !is_root() {
             return Ok(());
@@ -167,8 +168,8 @@ impl Access {
         }
     }
 
-    /// The owner, if that is neither root nor trusted like it. A user of
-    /// another namespace, who has no number here, is the one who gave us ours.
+    /// The owner, unless it is root or trusted like root. A user without a number
+    /// in this namespace is the one who created it.
     fn foreign(self, owners: &[u32]) -> Option<How> {
         let trusted = self.uid == 0 || owners.contains(&self.uid) || self.uid == UNMAPPED && is_in_a_namespace();
         (!trusted).then_some(How::Owner(self.uid))
@@ -180,16 +181,16 @@ impl Access {
         (group || self.mode & 0o002 != 0).then_some(How::Mode(self.mode))
     }
 
-    /// Whether what lies in it is safe from those who can write to it.
+    /// Whether its contents are safe from others who can write to it.
     fn is_sticky(self) -> bool {
         self.mode & STICKY != 0
     }
 }
 
-/// What the kernel shows in place of a number that a namespace does not know.
+/// The kernel's stand-in for a user that the namespace does not have.
 const UNMAPPED: u32 = 65534;
 
-/// Whether this user namespace knows only some of the machine's users.
+/// Whether this user namespace has only some of the machine's users.
 fn is_in_a_namespace() -> bool {
     !UID_MAP.split_whitespace().eq(["0", "0", "4294967295"])
 }
@@ -199,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_who_calls_himself_root_is_not() {
+    fn root_of_its_own_namespace_is_not_root() {
         assert!(is_alone("         0       1000          1\n"));
         assert!(!is_alone("         0          0 4294967295\n"));
         assert!(!is_alone("         0     100000      65536\n"));
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn who_can_write_is_told_by_owner_group_and_mode() {
+    fn owner_group_and_mode_decide_who_can_write() {
         let access = |uid, gid, mode| Access { uid, gid, mode };
         assert_eq!(access(0, 0, 0o775).written_by_others(), None, "root's own group");
         assert_eq!(access(0, 7, 0o775).written_by_others(), Some(How::Mode(0o775)));

@@ -1,5 +1,5 @@
 //! Whatever is wrong with a definition or the directory of them: the exit code
-//! tells, the message names file and fix, and every other model is reconciled.
+//! says so, the message names file and fix, and every other model is reconciled.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -23,27 +23,27 @@ fn a_syntax_error_concerns_its_file_alone() {
 }
 
 #[test]
-fn an_unknown_key_is_told_with_the_one_meant() {
+fn validate_suggests_the_key_meant() {
     is_refused(&format!("{WEIGHTS}stat = \"stopped\"\n"), &["bad.toml:2:1", "did you mean `state`?"]);
 }
 
 #[test]
-fn a_wrong_type_is_told() {
+fn reports_a_wrong_type() {
     is_refused(&format!("{WEIGHTS}port = \"eighty\"\n"), &["bad.toml:2:8", "port"]);
 }
 
 #[test]
-fn a_value_out_of_range_is_told() {
+fn reports_a_value_out_of_range() {
     is_refused(&format!("{WEIGHTS}port = 99999\n"), &["bad.toml:2:8", "65535"]);
 }
 
 #[test]
-fn an_option_llama_server_does_not_know_is_told() {
+fn reports_an_option_unknown_to_llama_server() {
     is_refused(&format!("{WEIGHTS}[parameters]\nctx_sise = 512\n"), &["bad.toml:3:1", "did you mean `ctx_size`?"]);
 }
 
 #[test]
-fn a_value_llama_server_does_not_take_is_told_before_anything_stops() {
+fn reports_a_refused_value_before_stopping_anything() {
     let scene = Scene::new();
     let world = &scene.world;
     world.write_definition("good", &format!("{}n_gpu_layers = \"many\"\n", World::tiny_toml("good")));
@@ -71,7 +71,7 @@ fn names_that_are_none_are_refused() {
 }
 
 #[test]
-fn a_name_that_two_files_claim_is_nobodys_and_the_model_stays_as_it_is() {
+fn two_files_with_one_name_leave_its_model_alone() {
     let scene = Scene::new();
     scene.world.write_definition("twin", &format!("name = \"good\"\n{WEIGHTS}"));
     scene.world.run(&["reconcile"]).exits(65).says(&["models.d/twin.toml", "models.d/good.toml"]);
@@ -80,7 +80,7 @@ fn a_name_that_two_files_claim_is_nobodys_and_the_model_stays_as_it_is() {
 }
 
 #[test]
-fn a_port_that_two_definitions_claim_is_nobodys() {
+fn two_definitions_with_one_port_are_both_refused() {
     let scene = Scene::new();
     let port = crate::support::free_port();
     for name in ["b1", "b2"] {

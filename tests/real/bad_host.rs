@@ -40,7 +40,7 @@ fn a_text_called_gguf_is_not_taken_for_weights() {
         |path| fs::write(path, "version https://git-lfs\n").unwrap(),
         &["is a Git LFS pointer", "git lfs pull"],
     );
-    weights_are_refused(|path| fs::write(path, "hello\n").unwrap(), &["is not a GGUF file: it begins with text"]);
+    weights_are_refused(|path| fs::write(path, "hello\n").unwrap(), &["is not a GGUF file: it starts with text"]);
     weights_are_refused(|path| fs::write(path, "<!DOCTYPE html>").unwrap(), &["is an HTML page, not a GGUF file"]);
 }
 
@@ -59,13 +59,13 @@ fn truncated_weights_are_seen_before_anything_stops() {
 }
 
 #[test]
-fn a_directory_or_a_pipe_is_not_taken_for_weights() {
-    weights_are_refused(|path| fs::create_dir(path).unwrap(), &["cannot be read"]);
+fn refuses_a_directory_or_a_pipe_as_weights() {
+    weights_are_refused(|path| fs::create_dir(path).unwrap(), &["cannot read the"]);
     let pipe = |path: &Path| {
         let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
         rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, 0).unwrap();
     };
-    weights_are_refused(pipe, &["cannot be read"]);
+    weights_are_refused(pipe, &["cannot read the"]);
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn llama_server_is_refused(path: &Path, says: &[&str]) {
 }
 
 #[test]
-fn a_missing_llama_server_stops_nothing() {
+fn a_missing_llama_server_stops_no_server() {
     llama_server_is_refused(Path::new("/nowhere/llama-server"), &["no llama-server at", "--llama-server"]);
 }
 

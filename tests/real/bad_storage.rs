@@ -125,7 +125,7 @@ fn a_damaged_state_id_is_not_replaced() {
     let path = scene.world.state_dir().join("id");
     let id = fs::read_to_string(&path).unwrap();
     fs::write(&path, "").unwrap();
-    scene.world.run(&["reconcile"]).exits(1).says(&["state/id", "does not hold a state id"]);
+    scene.world.run(&["reconcile"]).exits(1).says(&["state/id", "does not contain a state id"]);
     assert_eq!(fs::read_to_string(&path).unwrap(), "");
     fs::write(&path, id).unwrap();
     scene.world.converges();
@@ -133,7 +133,7 @@ fn a_damaged_state_id_is_not_replaced() {
 }
 
 #[test]
-fn a_lost_state_id_doubles_nothing() {
+fn a_lost_state_id_duplicates_no_server() {
     let scene = Scene::new();
     let world = &scene.world;
     let (path, pid) = (world.state_dir().join("id"), world.pid("good"));

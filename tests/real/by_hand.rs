@@ -188,7 +188,7 @@ fn waits_for_another_pass_no_longer_than_the_timeout() {
     let lock = std::fs::File::open(world.state_dir().join("lock")).unwrap();
     lock.lock().unwrap();
     for command in [&["stop", "a"][..], &["reconcile"]] {
-        world.run(&[command, &["--timeout", "100ms"]].concat()).exits(75).says(&["since more than 0.1 s"]);
+        world.run(&[command, &["--timeout", "100ms"]].concat()).exits(75).says(&["for more than 0.1 s"]);
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::support::llama_server;
 use herdsman::definition::Catalogue;
 use herdsman::llama::catalogue::binary::{Verdict, catalogue, dry_run, identify};
-use herdsman::llama::catalogue::{Found, ListStyle, OptionSpec, ValueKind};
+use herdsman::llama::catalogue::{ListStyle, OptionMatch, OptionSpec, ValueKind};
 
 /// Dry runs, on every processor at once: there are hundreds.
 fn dry_runs(command_lines: &[Vec<String>]) -> Vec<Verdict> {
@@ -26,7 +26,7 @@ fn dry_runs(command_lines: &[Vec<String>]) -> Vec<Verdict> {
 
 /// The options a definition may use.
 fn usable(catalogue: &Catalogue) -> Vec<&OptionSpec> {
-    catalogue.options().filter(|option| matches!(catalogue.find(&option.key), Found::Option { .. })).collect()
+    catalogue.options().filter(|option| matches!(catalogue.find(&option.key), OptionMatch::Option { .. })).collect()
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn database(world: &World) -> PathBuf {
     world.state_dir().join("herdsman.db")
 }
 
-/// Overwrites the first page of each of `tables` with what is no page.
+/// Overwrites the first page of each of `tables` with garbage.
 fn damage(path: &Path, tables: &[&str]) {
     let client = Connection::open(path).unwrap();
     let root = |table: &&str| {
@@ -98,7 +98,7 @@ fn damage_found_while_recording_ends_only_that_pass() {
     let scene = Scene::new();
     damage(&database(&scene.world), &["herdsman_events"]);
     // The new model's server was started when the pass ended, and recorded.
-    scene.world.converges().says(&["was damaged", "all that herdsman knew", "2 models match"]);
+    scene.world.converges().says(&["was damaged", "all of herdsman's records", "2 models match"]);
     scene.others_are_reconciled();
     assert_eq!(scene.world.instances().len(), 2);
     assert_eq!(set_aside(&scene.world).len(), 1);
@@ -129,7 +129,7 @@ fn read_only_commands_report_damage_and_change_nothing() {
             tables => damage(&database(world), tables),
         }
         let (bytes, names) = (fs::read(database(world)).unwrap(), listing());
-        let said = ["herdsman.db", "damaged", "`herdsman reconcile`", "sets it aside"];
+        let said = ["herdsman.db", "damaged", "`herdsman reconcile`", "set it aside"];
         let plan = world.run(&["reconcile", "--dry-run"]).exits(0).says(&said);
         plan.says(&["< good  adopt", "+ new   create"]);
         world.run(&["status"]).exits(0).says(&said).says(&["good  running"]);
@@ -153,7 +153,7 @@ fn a_damaged_database_of_another_program_is_refused_and_left_as_it_is() {
     let bytes = fs::read(&theirs).unwrap();
     for command in ["reconcile", "down"] {
         let ran = scene.world.run(&["--database", "theirs.db", command]).exits(1);
-        ran.says(&["theirs.db", "stays as it is", "--database"]);
+        ran.says(&["theirs.db", "left it alone", "--database"]);
     }
     assert_eq!(fs::read(&theirs).unwrap(), bytes);
     scene.good_is_untouched();
@@ -249,7 +249,7 @@ fn a_model_that_was_rolled_back_stays_up_when_only_history_is_damaged() {
     damage(&database(&world), &["herdsman_events"]);
     // Nothing is to be done, so the damage is met by the next pass that does.
     world.tiny("new");
-    world.run(&["reconcile"]).exits(1).says(&["was damaged", "all that herdsman knew", "generation 1 serves"]);
+    world.run(&["reconcile"]).exits(1).says(&["was damaged", "all of herdsman's records", "generation 1 serves"]);
     assert_eq!((world.pid("m"), world.answer("m")), (rolled_back, "m m m ".to_owned()));
     assert_eq!(world.answer("new"), "new new new ");
 }

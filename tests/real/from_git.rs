@@ -66,10 +66,10 @@ fn what_cannot_be_read_is_an_error_that_stops_and_deletes_nothing() {
     let (world, repository, _) = committed();
     reconcile(&world, "HEAD").exits(0);
     let pid = world.pid("a");
-    reconcile(&world, "origin/main").exits(66).says(&["\"origin/main\" names no commit", "fetch it first"]);
+    reconcile(&world, "origin/main").exits(66).says(&["\"origin/main\" is not a commit", "git fetch"]);
     repository.git(&["rm", "--quiet", "-r", "models.d"]);
     repository.git(&["commit", "--quiet", "--message", "gone"]);
-    reconcile(&world, "HEAD").exits(66).says(&["models.d is no directory in commit", "git ls-tree"]);
+    reconcile(&world, "HEAD").exits(66).says(&["models.d is not a directory in commit", "git ls-tree"]);
     Ran::of(world.command().env("HERDSMAN_MODELS_DIR", "/nowhere/models.d").args(["reconcile", "--from-git", "HEAD"]))
         .exits(66)
         .says(&["/nowhere/models.d is not in a Git repository", "--from-git"]);
@@ -101,7 +101,7 @@ fn a_problem_is_shown_with_the_line_of_the_commit() {
         "3 | ctx_sizes = 512",
         "1 | model = \"gone.gguf\"",
         "2 | port = 8101",
-        "error: the file is a link that leads to no file of the commit",
+        "error: the file is a symlink to something that is not in the commit",
         "models.d/host.toml",
         "error: the file is a directory",
         "models.d/sub.toml",
@@ -124,7 +124,7 @@ fn a_dry_run_status_why_and_validate_read_the_same_commit_and_write_nothing() {
     run(&["status", "--exit-code"]).exits(0).says(&["running"]);
     run(&["why", "a"]).exits(0).says(&["models.d/a.toml declares it running", "as declared"]);
     world.run(&["validate"]).exits(65);
-    world.run(&["validate", "--from-git", "none"]).exits(66).says(&["\"none\" names no commit"]);
+    world.run(&["validate", "--from-git", "none"]).exits(66).says(&["\"none\" is not a commit"]);
     Ran::of(world.command().env("HERDSMAN_FROM_GIT", "HEAD").arg("reconcile")).exits(0).says(&["No changes."]);
     Ran::of(world.command().env("HERDSMAN_FROM_GIT", "").arg("reconcile")).exits(65);
 }
@@ -178,7 +178,7 @@ fn a_watcher_follows_a_branch_as_fetches_move_it() {
     // The branch, packed, is gone for a while: nothing is stopped for that.
     repository.git(&["-C", "deployed", "pack-refs", "--all"]);
     repository.git(&["-C", "deployed", "update-ref", "-d", "refs/remotes/origin/main"]);
-    watcher.eventually_says("\"origin/main\" names no commit");
+    watcher.eventually_says("\"origin/main\" is not a commit");
     watcher.eventually_says("nothing is deleted");
     assert_eq!(world.instances().len(), 1);
     fetch();
@@ -209,7 +209,7 @@ fn refuses_to_reconcile_other_definitions_than_the_watcher_reads() {
     let watcher = world.watch(&["--resync", "1h"]);
     watcher.eventually_says("ctx_size 512 -> 768");
     let ran = world.run(&["reconcile", "--from-git", "HEAD"]).exits(64);
-    ran.says(&["models.d and no --from-git, or stop the watcher first"]);
+    ran.says(&["models.d without --from-git, or stop it first"]);
     drop(watcher);
     world.converges();
 }

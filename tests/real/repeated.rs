@@ -1,6 +1,6 @@
-//! What the pinned llama-server makes of an option that is stated twice: each
-//! option with a value is seen here, or named in [`READ`]. So whoever pins
-//! another llama-server decides anew.
+//! What the pinned llama-server does with an option that is set twice: each
+//! option with a value is tested here, or named in [`READ`]. So pinning another
+//! llama-server requires a new decision.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -400,7 +400,7 @@ fn every_option_with_a_value_is_decided() {
         let is_read = READ.contains(&key);
         assert!(!(is_read && seen.contains(key)), "{key} is seen and need not be read");
         if option.instead().is_none() || option.repeated != Repeated::Last {
-            assert!(is_read || seen.contains(key), "nobody has decided what becomes of {key}, stated twice");
+            assert!(is_read || seen.contains(key), "nobody has decided what happens to {key} when it is set twice");
         }
         // What is only read and adds up would be a claim without proof.
         assert!(!is_read || option.repeated != Repeated::Adds, "{key}");

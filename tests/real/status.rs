@@ -185,7 +185,7 @@ fn a_look_that_fails_is_told_and_the_next_one_is_shown_again() {
     let kept = fs::read(&id).unwrap();
     fs::write(&id, "damaged").unwrap();
     terminal.shows("the error, and the model as it was seen last", |lines| {
-        lines.iter().any(|line| line.contains("error: ") && line.contains("does not hold a state id"))
+        lines.iter().any(|line| line.contains("error: ") && line.contains("does not contain a state id"))
             && lines.iter().any(|line| line.starts_with("a ") && line.contains(" running "))
     });
     fs::write(&id, kept).unwrap();

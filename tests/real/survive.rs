@@ -91,7 +91,7 @@ fn only_one_pass_runs_at_a_time_and_the_other_times_out() {
     let lock = fs::File::open(world.state_dir().join("lock")).unwrap();
     lock.lock().unwrap();
     for command in ["reconcile", "down"] {
-        world.run(&[command, "--lock-timeout", "0s"]).exits(75).says(&["another pass holds", "--lock-timeout"]);
+        world.run(&[command, "--lock-timeout", "0s"]).exits(75).says(&["another pass has held", "--lock-timeout"]);
     }
     world.run(&["status"]).exits(0);
     world.run(&["reconcile", "--dry-run"]).exits(0);

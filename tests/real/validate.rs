@@ -91,7 +91,7 @@ fn good_definitions_are_counted_and_bad_ones_exit_65_with_their_lines() {
 }
 
 #[test]
-fn only_what_is_asked_for_is_told() {
+fn validate_prints_only_what_was_asked_for() {
     let checkout = Checkout::new(&[("chat.toml", CHAT), ("odd.toml", "prot = 8100\n")]);
     assert_eq!(checkout.validate(&["models.d/chat.toml"]).exits(0).stdout, "1 definition is valid.\n");
     let odd = checkout.validate(&["models.d/odd.toml"]).exits(65);
@@ -109,7 +109,7 @@ fn only_what_is_asked_for_is_told() {
 }
 
 #[test]
-fn a_stated_llama_server_is_the_one_whose_options_count() {
+fn uses_the_options_of_the_named_llama_server() {
     let checkout = Checkout::new(&[("chat.toml", CHAT)]);
     let real = llama_server().display().to_string();
     checkout.validate(&["--llama-server", &real]).exits(0);
@@ -130,7 +130,7 @@ fn the_host_is_looked_at_only_when_asked() {
 }
 
 #[test]
-fn weights_that_are_none_are_told_by_the_host_as_by_a_start() {
+fn validate_reports_invalid_weights_as_a_start_would() {
     let checkout = Checkout::new(&[]);
     crate::support::gguf::TinyGguf::new("x ").write(&checkout.path().join("cut.gguf")).unwrap();
     fs::File::options().write(true).open(checkout.path().join("cut.gguf")).unwrap().set_len(20_000).unwrap();
@@ -148,7 +148,7 @@ fn weights_that_are_none_are_told_by_the_host_as_by_a_start() {
     ran.says(&[
         "/cut.gguf is truncated: it has 20000 of at least 2",
         "/lfs.gguf is a Git LFS pointer, not the weights; run `git lfs pull`",
-        "/page.gguf is an HTML page, not a GGUF file: the download got a login or error page",
+        "/page.gguf is an HTML page, not a GGUF file: the server sent a login or error page",
         "/empty.gguf is empty",
         "models.d/lfs.toml:1:13",
         "4 definitions invalid, 1 valid",
@@ -156,7 +156,7 @@ fn weights_that_are_none_are_told_by_the_host_as_by_a_start() {
 }
 
 #[test]
-fn what_looks_like_a_definition_and_is_not_read_is_told() {
+fn reports_lookalike_files_that_are_not_read() {
     let checkout = Checkout::new(&[("chat.toml", CHAT), ("A.TOML", CHAT), ("README.md", ""), ("_draft.TOML", "")]);
     for (dir, file) in [("team", "b.toml"), (".git", "c.toml"), ("_old", "d.toml"), ("docs", "e.md")] {
         fs::create_dir(checkout.path().join("models.d").join(dir)).unwrap();
@@ -165,13 +165,13 @@ fn what_looks_like_a_definition_and_is_not_read_is_told() {
     let ran = checkout.validate(&[]).exits(0);
     assert_eq!(ran.stdout, "1 definition is valid.\n");
     assert_snapshot!(ran.stderr, @r"
-    warning: not read: the name of a definition ends in `.toml`, in small letters
+    warning: not read: the name of a definition file must end in `.toml`, in lower case
     --> models.d/A.TOML
      = help: rename it to `A.toml`
 
-    warning: not read: b.toml in a directory below the definitions
+    warning: not read: b.toml in a subdirectory
     --> models.d/team
-     = help: move it up, or read that directory with `--models-dir models.d/team`; `_` before its name ends this warning
+     = help: move it up, or read that directory with `--models-dir models.d/team`; to silence this warning, start its name with `_`
     ");
     // A file that was asked for by name needs no such warning.
     assert_eq!(checkout.validate(&["models.d/chat.toml"]).exits(0).stderr, "");
@@ -196,8 +196,8 @@ fn a_path_that_is_written_for_a_shell_or_for_windows_is_shown_as_typed() {
     ];
     ran.says(&shell).says(&[
         "models.d/bad.toml:1:13",
-        "`\\` in double quotes begins an escape, and this looks like a path of Windows",
-        "that is a path of Windows, not of this machine",
+        "`\\` in double quotes starts an escape, and this looks like a Windows path",
+        "this is a Windows path",
         "(in WSL it may be `/mnt/c/models/a.gguf`)",
         "(in WSL it may be `/mnt/c/temp/new.gguf`)",
         "(in WSL it may be `/srv/a.gguf`)",
@@ -240,7 +240,7 @@ fn a_pull_request_shows_what_changes_from_the_branch_it_goes_to() {
 }
 
 #[test]
-fn a_declared_port_that_a_stranger_holds_is_told_and_ones_own_server_is_none() {
+fn reports_a_declared_port_in_use_but_not_by_our_own_server() {
     let world = World::new();
     world.weights("a", "a ");
     let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -285,12 +285,12 @@ fn a_file_that_is_broken_deletes_nothing_and_one_that_was_is_not_compared() {
     assert!(broken.stdout.contains("! chat  wait     left unchanged: models.d/chat.toml"), "{broken}");
     checkout.commit();
     checkout.write(&[("chat.toml", CHAT)]);
-    let mended = checkout.validate(&["--against", "HEAD"]).exits(0);
-    assert!(mended.stdout.contains(". models.d/chat.toml was invalid there; its model counts as new"), "{mended}");
+    let fixed = checkout.validate(&["--against", "HEAD"]).exits(0);
+    assert!(fixed.stdout.contains(". models.d/chat.toml was invalid there; its model counts as new"), "{fixed}");
 }
 
 #[test]
-fn a_rename_and_a_mass_deletion_are_told_before_they_are_merged() {
+fn shows_a_rename_and_a_mass_deletion_before_the_merge() {
     let checkout = repository();
     fs::rename(checkout.path().join("models.d/chat.toml"), checkout.path().join("models.d/talk.toml")).unwrap();
     fs::remove_file(checkout.path().join("models.d/embed.toml")).unwrap();
@@ -311,7 +311,7 @@ fn another_directory_may_be_compared_with_and_a_wrong_revision_is_named() {
 
     let wrong = checkout.validate(&["--against", "mian"]).exits(64);
     assert!(
-        wrong.stderr.starts_with("error: --against mian: not a directory, and \"mian\" names no commit"),
+        wrong.stderr.starts_with("error: --against mian: no such directory, and \"mian\" is not a commit"),
         "{wrong}"
     );
     checkout.validate(&["--against", "main", "models.d/chat.toml"]).exits(64);

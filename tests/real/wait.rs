@@ -39,7 +39,7 @@ fn waits_until_a_commit_is_fetched_applied_and_healthy_for_a_while() {
     world.write_definition("a", &World::tiny_toml("a").replace("512", "768"));
     let second = repository.commit();
     let ran = Ran::of(&mut wait(&second, &["--stable-for", "0s", "--timeout", "100ms"])).exits(1);
-    ran.says(&["gave up after 0.1 s", "names no commit of the repository", "fetch it first"]);
+    ran.says(&["gave up after 0.1 s", "is not a commit of the repository", "git fetch"]);
     let mut waiting = wait(&second, &["--stable-for", "1s"]);
     let waiting = std::thread::spawn(move || (Ran::of(&mut waiting), Instant::now()));
     let fetched = Instant::now();

@@ -1,10 +1,10 @@
 //! Saved plans that were applied.
 
 use super::*;
-use crate::database::{Applied, Place};
+use crate::database::{Applied, Location};
 
 #[test]
-fn a_plan_is_begun_once_and_a_damaged_database_does_not_forget_it() {
+fn a_plan_is_applied_once_even_after_damage() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     database.commit(&create(&config("a")), at(1)).unwrap();
@@ -17,12 +17,12 @@ fn a_plan_is_begun_once_and_a_damaged_database_does_not_forget_it() {
     assert_eq!(database.applied_plan("other").unwrap(), None);
     drop(database);
     super::damage::garble(&scratch.path(), [super::damage::root(&scratch, "herdsman_models")]);
-    let (database, _) = Database::replace(&scratch.path(), Place::Own).unwrap();
+    let (database, _) = Database::replace(&scratch.path(), Location::Own).unwrap();
     assert_eq!(database.applied_plan("one").unwrap(), Some(ended));
 }
 
 #[test]
-fn a_database_of_an_older_herdsman_knows_of_no_applied_plan() {
+fn reads_an_older_database_without_applied_plans() {
     let scratch = Scratch::new();
     drop(scratch.open());
     let client = scratch.client();

@@ -168,7 +168,7 @@ fn every_instance_state_is_read_back() {
 }
 
 #[test]
-fn the_last_ready_generation_is_the_newest_that_was_when_it_is_another() {
+fn finds_the_last_ready_generation() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     database.commit(&create(&config("a")), at(1)).unwrap();
@@ -219,11 +219,11 @@ fn a_status_that_does_not_change_does_not_touch_the_row() {
     assert_eq!(updated(&database), Some(at(1)));
     database.commit(&set(Status::Running), at(9)).unwrap();
     assert_eq!(updated(&database), Some(at(9)));
-    assert_eq!(record(&database, "a").row, Row::Present(Vec::new()), "status is no drift");
+    assert_eq!(record(&database, "a").row, Row::Present(Vec::new()), "status is not drift");
 }
 
 #[test]
-fn deleting_a_model_keeps_its_events_alone() {
+fn deleting_a_model_keeps_only_its_events() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     for model in ["a", "b"] {
@@ -239,7 +239,7 @@ fn deleting_a_model_keeps_its_events_alone() {
 }
 
 #[test]
-fn a_port_belongs_to_whom_it_was_given_last() {
+fn a_port_belongs_to_its_latest_owner() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     for (model, number) in [("a", 8101), ("b", 8102)] {
@@ -301,7 +301,7 @@ fn an_edited_record_is_an_error_that_names_it() {
 }
 
 #[test]
-fn restarts_are_the_deaths_and_hangs_of_each_model_that_were_dealt_with() {
+fn counts_restarts_after_deaths_and_hangs() {
     use crate::model::{EventOutcome, EventRecord, FieldChange};
     use crate::plan::{Impact, Reason};
     let event = |model: &str, action: &str, reasons: &[Reason], outcome: EventOutcome| {

@@ -119,7 +119,7 @@ fn unknown_ids_and_fields_are_errors_that_name_them() {
 }
 
 #[test]
-fn fields_that_are_not_to_be_set_are_refused() {
+fn refuses_fields_that_cannot_be_set() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     let id = database.save_model(&named("a"), at(1)).unwrap();
@@ -157,7 +157,7 @@ fn values_a_column_does_not_take_are_refused() {
 }
 
 #[test]
-fn a_taken_name_is_refused_and_named() {
+fn refuses_a_taken_name() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     let a = database.save_model(&named("a"), at(1)).unwrap();
@@ -172,7 +172,7 @@ fn a_taken_name_is_refused_and_named() {
 }
 
 #[test]
-fn ids_are_never_given_out_twice() {
+fn never_reuses_an_id() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     let first = database.save_model(&named("a"), at(1)).unwrap();

@@ -24,7 +24,7 @@ fn put_back(database: &mut Database) {
 }
 
 #[test]
-fn a_changed_column_is_reported_and_put_back() {
+fn reports_and_restores_a_changed_column() {
     let scratch = Scratch::new();
     let mut database = managed(&scratch);
     scratch.client().execute("UPDATE models SET ctx_size = 1, model_path = NULL, type = 'gpt'", []).unwrap();
@@ -59,7 +59,7 @@ fn columns_herdsman_does_not_own_never_drift() {
 }
 
 #[test]
-fn reformatting_json_or_numbers_is_no_drift_and_changing_them_is() {
+fn reformatting_json_or_numbers_is_not_drift() {
     let scratch = Scratch::new();
     let database = managed(&scratch);
     let client = scratch.client();
@@ -90,7 +90,7 @@ fn a_deleted_row_returns_with_its_id_and_status() {
 }
 
 #[test]
-fn a_row_someone_made_anew_under_the_name_is_the_models() {
+fn a_recreated_row_with_the_name_belongs_to_the_model() {
     let scratch = Scratch::new();
     let mut database = managed(&scratch);
     let client = scratch.client();
@@ -134,7 +134,7 @@ fn swapped_names_do_not_wedge_the_database() {
 }
 
 #[test]
-fn another_row_that_got_our_id_is_not_ours() {
+fn a_new_row_with_our_id_is_not_ours() {
     let scratch = Scratch::new();
     let mut database = managed(&scratch);
     let id = record(&database, "a").id;
@@ -171,7 +171,7 @@ fn an_adopted_row_keeps_what_herdsman_does_not_own() {
 }
 
 #[test]
-fn a_row_that_vanished_before_its_adoption_is_made_new() {
+fn recreates_a_row_that_vanished_before_adoption() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     database.commit(&adopt(&config("a"), 123), at(8)).unwrap();
@@ -179,7 +179,7 @@ fn a_row_that_vanished_before_its_adoption_is_made_new() {
 }
 
 #[test]
-fn of_what_another_program_wrote_no_more_is_told_than_a_person_reads_and_nothing_a_terminal_obeys() {
+fn shows_foreign_text_short_and_without_terminal_escapes() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     database.commit(&create(&config("a")), at(1)).unwrap();

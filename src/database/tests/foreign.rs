@@ -67,7 +67,7 @@ fn columns_another_client_adds_while_we_run_are_filled() {
 }
 
 #[test]
-fn a_table_that_is_not_the_contracts_is_refused_with_what_is_different() {
+fn refuses_a_table_against_the_contract_with_the_difference() {
     let rest = "name TEXT, type TEXT, status TEXT, created_at INTEGER, updated_at INTEGER";
     for (id, word) in [("id TEXT PRIMARY KEY", "TEXT"), ("id INT PRIMARY KEY", "INT"), ("id PRIMARY KEY", "untyped")] {
         let problem = refusal(&format!("{id}, {rest}"));
@@ -119,7 +119,7 @@ fn duplicate_names_are_reported_and_never_picked_from() {
     assert!(matches!(&error.problem, Problem::DuplicateName { ids, .. } if *ids == [1, 2]), "{error}");
     let error = database.commit(&create(&config("x")), at(1)).unwrap_err();
     assert!(matches!(error.problem, Problem::NameTaken { .. }), "{error}");
-    // Ours is told by its id, and returns although its name is ambiguous.
+    // Ours is identified by its id, and returns although its name is ambiguous.
     database.commit(&adopt(&config("x"), 2), at(1)).unwrap();
     assert_eq!(record(&database, "x").id, 2);
     client
@@ -131,7 +131,7 @@ fn duplicate_names_are_reported_and_never_picked_from() {
 }
 
 #[test]
-fn odd_values_in_other_peoples_rows_hide_nothing() {
+fn odd_values_in_foreign_rows_hide_no_others() {
     let scratch = Scratch::new();
     let client = foreign(&scratch, &format!("{REQUIRED}, parameters TEXT"));
     client
@@ -147,7 +147,7 @@ fn odd_values_in_other_peoples_rows_hide_nothing() {
 }
 
 #[test]
-fn triggers_that_forbid_a_write_are_named_and_nothing_is_written() {
+fn names_a_trigger_that_forbids_a_write() {
     let scratch = Scratch::new();
     let client = foreign(&scratch, &format!("{REQUIRED}, owner TEXT NOT NULL"));
     let mut database = scratch.open();

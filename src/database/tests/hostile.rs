@@ -7,8 +7,8 @@ use super::*;
 use crate::database::{ModelFilter, convert};
 use crate::hostile::{Target, survives};
 
-/// Everything that is read, in both ways of opening, and everything that is
-/// written. Any of it may be refused, none of it may do harm.
+/// Reads everything in both ways of opening, and writes everything. Any of it may
+/// be refused, none of it may do harm.
 fn use_all(path: &std::path::Path) {
     if let Ok(Some(database)) = Database::open_read_only(path) {
         read_all(&database);
@@ -90,7 +90,7 @@ fn no_schema_and_no_row_of_another_program_does_harm() {
         let path = scratch.directory.path().join(format!("{}.db", count.fetch_add(1, Relaxed)));
         let client = Connection::open(&path).unwrap();
         for statement in String::from_utf8_lossy(bytes).split(";\n") {
-            // Most mutations are no SQL.
+            // Most mutations are not SQL.
             let _ = client.execute_batch(statement);
         }
         drop(client);

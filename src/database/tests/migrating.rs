@@ -9,7 +9,7 @@ use crate::database::{DatabaseError, Problem};
 
 const NEXT: &str = "ALTER TABLE herdsman_models ADD COLUMN next TEXT; CREATE TABLE herdsman_next (a)";
 
-/// What a herdsman with further steps does when it opens the database.
+/// What a herdsman with more steps does when it opens the database.
 fn migrate(scratch: &Scratch, further: &[&str]) -> Result<(), DatabaseError> {
     let steps = [&STEPS[..], further].concat();
     let migrated = migrate_by(&steps, &scratch.client(), &scratch.path());
@@ -83,7 +83,7 @@ fn only_the_newest_backups_are_kept() {
 }
 
 #[test]
-fn a_database_that_is_up_to_date_or_not_herdsmans_yet_needs_no_backup() {
+fn makes_no_backup_of_a_current_or_new_database() {
     let scratch = Scratch::new();
     scratch
         .client()
@@ -96,11 +96,11 @@ fn a_database_that_is_up_to_date_or_not_herdsmans_yet_needs_no_backup() {
 }
 
 #[test]
-fn without_room_for_a_backup_nothing_is_migrated() {
+fn does_not_migrate_without_room_for_a_backup() {
     let scratch = Scratch::new();
     filled(&scratch);
     let connection = scratch.client();
-    // A directory that is gone stands for one that cannot be written.
+    // A missing directory simulates one that cannot be written to.
     let elsewhere = scratch.directory.path().join("gone/herdsman.db");
     let steps = [&STEPS[..], &[NEXT]].concat();
     let problem = migrate_by(&steps, &connection, &elsewhere).unwrap_err();

@@ -1,8 +1,8 @@
-//! What others were told, and what is still to be delivered.
+//! Notifications sent and pending.
 
 use super::damage::{filled, garble, root};
 use super::*;
-use crate::database::{Delivered, Place, Undelivered};
+use crate::database::{Delivered, Location, Undelivered};
 use crate::model::{Channel, Letter, NewsKind, Telling};
 
 fn letter(id: &str) -> Letter {
@@ -22,7 +22,7 @@ fn open(id: &str) -> Change {
 }
 
 #[test]
-fn each_channel_delivers_by_itself_in_order() {
+fn each_channel_delivers_in_order() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     assert!(!database.told().unwrap().begun);
@@ -59,7 +59,7 @@ fn each_channel_delivers_by_itself_in_order() {
 }
 
 #[test]
-fn what_is_recorded_of_deliveries_is_no_other_programs_write() {
+fn recording_deliveries_is_not_a_foreign_write() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     database.commit(&[open("x")], at(5)).unwrap();
@@ -70,7 +70,7 @@ fn what_is_recorded_of_deliveries_is_no_other_programs_write() {
 }
 
 #[test]
-fn what_is_told_is_recorded_with_what_it_tells_or_not_at_all() {
+fn a_notification_and_its_event_commit_together() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     let impossible = generation("nobody", 1);
@@ -79,15 +79,15 @@ fn what_is_told_is_recorded_with_what_it_tells_or_not_at_all() {
 }
 
 #[test]
-fn what_is_still_to_be_told_outlives_a_damaged_database() {
+fn pending_notifications_survive_a_damaged_database() {
     let scratch = Scratch::new();
     filled(&scratch, 1, 0);
     scratch.open().commit(&[Change::Tell(Telling::Begin), open("x")], at(5)).unwrap();
     garble(&scratch.path(), [root(&scratch, "herdsman_models")]);
-    let (database, _) = Database::replace(&scratch.path(), Place::Own).unwrap();
+    let (database, _) = Database::replace(&scratch.path(), Location::Own).unwrap();
     assert_eq!(database.next_delivery(Channel::Webhook).unwrap().unwrap().id, "x");
     garble(&scratch.path(), [root(&scratch, "herdsman_notifications")]);
     drop(database);
-    let (database, _) = Database::replace(&scratch.path(), Place::Own).unwrap();
+    let (database, _) = Database::replace(&scratch.path(), Location::Own).unwrap();
     assert_eq!(database.undelivered(at(9)).unwrap().pending, 0, "what cannot be read is lost");
 }

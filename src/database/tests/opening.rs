@@ -11,8 +11,8 @@ use rustix::process::Uid;
 use super::*;
 use crate::database::Problem;
 
-/// Runs `work` as a user to whom permissions apply: tests may run as root.
-/// Only the calling thread's identity changes, so it runs in one of its own.
+/// Runs `work` as a user to whom permissions apply, because tests may run as root.
+/// Only the calling thread's identity changes, so it runs in its own thread.
 fn unprivileged<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let worker = scope.spawn(|| {
@@ -74,7 +74,7 @@ fn many_processes_may_open_a_new_database_at_once() {
 }
 
 #[test]
-fn what_cannot_be_opened_is_named() {
+fn names_a_file_that_cannot_be_opened() {
     let scratch = Scratch::new();
     let missing = scratch.directory.path().join("no/such/herdsman.db");
     let error = Database::open(&missing).unwrap_err();
@@ -117,7 +117,7 @@ fn a_read_only_file_or_directory_is_refused_for_writing() {
 }
 
 #[test]
-fn another_writer_that_holds_the_lock_is_waited_for_and_then_named() {
+fn waits_for_another_writer_and_then_names_the_problem() {
     let scratch = Scratch::new();
     let mut database = Database::open_waiting(&scratch.path(), Duration::from_millis(60)).unwrap();
     let client = scratch.client();
@@ -143,7 +143,7 @@ fn reading_a_database_that_is_not_there_creates_nothing() {
     assert_eq!(scratch.listing(), ["herdsman.db"]);
 }
 
-/// Reads all there is, then says what the directory held while and after.
+/// Reads everything, and returns what the directory contained during and after it.
 fn read_without_trace(scratch: &Scratch, models: usize) {
     let before = scratch.listing();
     let path = scratch.path();
@@ -194,7 +194,7 @@ fn an_open_database_is_read_without_a_trace_and_as_last_committed() {
 }
 
 #[test]
-fn what_a_killed_writer_left_is_read_as_committed() {
+fn reads_what_a_killed_writer_committed() {
     let living = Scratch::new();
     let mut database = living.open();
     database.commit(&create(&config("a")), at(1)).unwrap();
@@ -259,7 +259,7 @@ fn a_database_that_is_refused_is_not_written_to() {
 }
 
 #[test]
-fn a_pipe_is_no_database_and_is_not_waited_for() {
+fn refuses_a_pipe_as_database_without_waiting() {
     let scratch = Scratch::new();
     rustix::fs::mknodat(rustix::fs::CWD, scratch.path(), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
         .unwrap();

@@ -1,7 +1,7 @@
 //! What people asked for by hand.
 
 use super::*;
-use crate::database::Place;
+use crate::database::Location;
 use crate::model::{
     DesiredState, Given, InstanceId, Override, OverrideKind, Overrides, RestartByHand, StateByHand, Suspended,
 };
@@ -29,7 +29,7 @@ fn end(model: &str, kind: OverrideKind) -> Change {
 }
 
 #[test]
-fn each_kind_is_read_back_once_and_goes_by_itself_or_with_its_model() {
+fn each_override_is_read_back_and_ends_alone_or_with_its_model() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     database.commit(&create(&config("a")), at(1)).unwrap();
@@ -50,19 +50,19 @@ fn each_kind_is_read_back_once_and_goes_by_itself_or_with_its_model() {
 }
 
 #[test]
-fn a_damaged_database_does_not_forget_what_can_be_read() {
+fn a_damaged_database_keeps_readable_overrides() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     database.commit(&create(&config("a")), at(1)).unwrap();
     database.commit(&put_all("a"), at(2)).unwrap();
     drop(database);
     super::damage::garble(&scratch.path(), [super::damage::root(&scratch, "herdsman_models")]);
-    let (database, _) = Database::replace(&scratch.path(), Place::Own).unwrap();
+    let (database, _) = Database::replace(&scratch.path(), Location::Own).unwrap();
     assert_eq!(database.records().unwrap().overrides.get(&name("a")), Some(&all()));
 }
 
 #[test]
-fn a_database_of_an_older_herdsman_knows_of_none_and_an_edited_one_is_told() {
+fn reads_an_older_database_and_reports_an_edited_override() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     database.commit(&put_all("a"), at(2)).unwrap();

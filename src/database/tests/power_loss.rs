@@ -1,5 +1,5 @@
-//! What a power loss leaves: a log that ends anywhere, pages that were written
-//! half. Every prefix of the commits is a state in which the database was.
+//! What a power loss leaves: a log that ends anywhere, half-written pages. Every
+//! prefix of the commits is a state that the database was in.
 
 use std::fs;
 
@@ -11,8 +11,8 @@ const PAGE: usize = 4096;
 const HEADER: usize = 32;
 const FRAME: usize = 24 + PAGE;
 
-/// The files of a database that many passes wrote to and nobody closed, with
-/// what was recorded after each commit.
+/// The files of a database that many passes wrote to and nobody closed, with the
+/// records after each commit.
 struct Image {
     file: Vec<u8>,
     log: Vec<u8>,
@@ -38,7 +38,7 @@ impl Image {
         Self { file: part(""), log: part("-wal"), index: part("-shm"), states }
     }
 
-    /// What is recorded when only so much of the log is left.
+    /// The records when only this much of the log is left.
     fn records_at(&self, length: usize) -> &Records {
         let (_, records) = self.states.iter().rev().find(|(end, _)| *end <= length).unwrap();
         records
@@ -61,7 +61,7 @@ fn changes(round: u32) -> Vec<Change> {
     changes
 }
 
-/// Opens what was left, as a pass does; what is recorded, when it is sound.
+/// Opens what was left, as a pass does; returns the records, if it is sound.
 fn opened(what: &str, file: &[u8], log: &[u8], index: Option<&[u8]>) -> Records {
     let scratch = Scratch::new();
     fs::write(scratch.path(), file).unwrap();
@@ -78,7 +78,7 @@ fn opened(what: &str, file: &[u8], log: &[u8], index: Option<&[u8]>) -> Records 
 }
 
 #[test]
-fn a_log_cut_off_anywhere_leaves_the_commits_before() {
+fn a_truncated_log_keeps_earlier_commits() {
     let image = Image::take();
     let frames = (image.log.len() - HEADER) / FRAME;
     assert!(frames > 60, "{frames}");
@@ -91,17 +91,17 @@ fn a_log_cut_off_anywhere_leaves_the_commits_before() {
 }
 
 #[test]
-fn a_log_that_ends_in_what_never_was_written_leaves_the_commits_before() {
+fn a_log_with_unwritten_frames_keeps_earlier_commits() {
     let image = Image::take();
     let frames = (image.log.len() - HEADER) / FRAME;
     for frame in (0..frames).step_by(3) {
-        // In the middle of a frame, whose checksum it spoils.
+        // In the middle of a frame, which breaks its checksum.
         let end = HEADER + frame * FRAME + 24 + 512;
         for (what, garbage) in [("zeroes", 0), ("garbage", 0xa5)] {
             let mut log = image.log.clone();
             log[end..].fill(garbage);
             let records = opened(&format!("{what} from {end}"), &image.file, &log, None);
-            // Where the end of that very frame is zeroes anyhow, it is whole.
+            // If the end of that frame is zeros anyway, it is whole.
             let whole = log[..HEADER + (frame + 1) * FRAME] == image.log[..HEADER + (frame + 1) * FRAME];
             let end = if whole { HEADER + (frame + 1) * FRAME } else { end };
             assert_eq!(records, *image.records_at(end), "{what} from {end}");
@@ -110,7 +110,7 @@ fn a_log_that_ends_in_what_never_was_written_leaves_the_commits_before() {
 }
 
 #[test]
-fn an_index_of_the_log_from_before_the_power_loss_is_not_believed() {
+fn ignores_a_stale_log_index_after_a_power_loss() {
     let image = Image::take();
     let frames = (image.log.len() - HEADER) / FRAME;
     for frame in (0..=frames).step_by(3) {
@@ -125,7 +125,7 @@ fn an_index_of_the_log_from_before_the_power_loss_is_not_believed() {
 }
 
 #[test]
-fn a_checkpoint_cut_off_anywhere_loses_nothing_that_the_log_holds() {
+fn an_interrupted_checkpoint_loses_nothing_in_the_log() {
     let image = Image::take();
     let after = {
         let scratch = Scratch::new();

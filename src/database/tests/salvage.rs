@@ -1,12 +1,12 @@
-//! What the new database has of the damaged one.
+//! What the new database keeps of the damaged one.
 
 use super::damage::{filled, garble, leaves, names, other_boot, root};
 use super::*;
-use crate::database::Place;
+use crate::database::Location;
 use crate::model::{EventOutcome, EventRecord};
 
 #[test]
-fn rows_before_and_after_the_damage_are_carried_over_with_their_ids_and_columns() {
+fn keeps_rows_before_and_after_the_damage() {
     let scratch = Scratch::new();
     filled(&scratch, 1, 60);
     scratch
@@ -18,7 +18,7 @@ fn rows_before_and_after_the_damage_are_carried_over_with_their_ids_and_columns(
     let leaves = leaves(&scratch, "models");
     assert!(leaves.len() > 6, "{leaves:?}");
     garble(&scratch.path(), [leaves[3]]);
-    let (database, aside) = Database::replace(&scratch.path(), Place::Own).unwrap();
+    let (database, aside) = Database::replace(&scratch.path(), Location::Own).unwrap();
     let names = names(&database);
     assert_eq!(
         (names.len(), names.first().unwrap().as_str(), names.last().unwrap().as_str()),
@@ -36,7 +36,7 @@ fn rows_before_and_after_the_damage_are_carried_over_with_their_ids_and_columns(
 }
 
 #[test]
-fn records_that_are_whole_are_carried_over_and_others_are_not() {
+fn keeps_complete_records_and_no_others() {
     for (damaged, whole) in [
         ("herdsman_events", true),
         ("herdsman_models_port", true),
@@ -50,7 +50,7 @@ fn records_that_are_whole_are_carried_over_and_others_are_not() {
         filled(&scratch, 3, 1);
         let before = scratch.open().records().unwrap();
         garble(&scratch.path(), [root(&scratch, damaged)]);
-        let (database, aside) = Database::replace(&scratch.path(), Place::Own).unwrap();
+        let (database, aside) = Database::replace(&scratch.path(), Location::Own).unwrap();
         assert_eq!(aside.records, whole, "{damaged}");
         assert_eq!(aside.to_string().contains("crash counts"), !whole, "{damaged}: {aside}");
         let after = database.records().unwrap();
@@ -60,7 +60,7 @@ fn records_that_are_whole_are_carried_over_and_others_are_not() {
 }
 
 #[test]
-fn history_is_carried_over_as_far_as_it_can_be_read() {
+fn keeps_the_readable_history() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
     let event = |number: i64| {
@@ -79,7 +79,7 @@ fn history_is_carried_over_as_far_as_it_can_be_read() {
     database.commit(&(0..40).map(event).collect::<Vec<_>>(), at(1)).unwrap();
     drop(database);
     garble(&scratch.path(), [leaves(&scratch, "herdsman_events")[2]]);
-    let (database, _) = Database::replace(&scratch.path(), Place::Own).unwrap();
+    let (database, _) = Database::replace(&scratch.path(), Location::Own).unwrap();
     let times: Vec<i64> = database.events(None, 100).unwrap().iter().map(|event| event.at.0).collect();
     assert!((30..40).contains(&times.len()), "{times:?}");
     assert_eq!((times.first(), times.last()), (Some(&39), Some(&0)));
@@ -90,14 +90,14 @@ fn a_managed_model_keeps_its_id_when_its_records_are_lost() {
     let scratch = Scratch::new();
     filled(&scratch, 3, 0);
     garble(&scratch.path(), [root(&scratch, "herdsman_models")]);
-    let (mut database, _) = Database::replace(&scratch.path(), Place::Own).unwrap();
+    let (mut database, _) = Database::replace(&scratch.path(), Location::Own).unwrap();
     let row = database.get_model_by_name("m2").unwrap().unwrap().id();
     database.commit(&adopt(&config("m2"), row), at(9)).unwrap();
     assert_eq!((record(&database, "m2").id, row), (3, 3));
 }
 
 #[test]
-fn what_of_the_table_breaks_its_rules_is_not_carried_over() {
+fn drops_rows_that_break_the_tables_rules() {
     let scratch = Scratch::new();
     filled(&scratch, 0, 3);
     let client = scratch.client();
@@ -108,6 +108,6 @@ fn what_of_the_table_breaks_its_rules_is_not_carried_over() {
     other_boot(&scratch);
     drop(scratch.open());
     garble(&scratch.path(), [root(&scratch, "herdsman_models")]);
-    let (database, aside) = Database::replace(&scratch.path(), Place::Own).unwrap();
+    let (database, aside) = Database::replace(&scratch.path(), Location::Own).unwrap();
     assert_eq!((names(&database), aside.rows), (vec!["theirs-0".to_owned(), "theirs-2".to_owned()], 2));
 }

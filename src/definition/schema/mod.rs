@@ -8,12 +8,11 @@
 //! ```
 //!
 //! Invariants:
-//! - What the loader takes satisfies the schema, so an editor never marks a
-//!   line that works. What no schema can say (which files there are, two
-//!   spellings of one option, a duration that is too long) it leaves to the
-//!   loader.
-//! - Same catalogue, same text. Patterns use what all regular expressions
-//!   know: no look-ahead.
+//! - The schema accepts everything the loader accepts, so an editor never marks a
+//!   line that works. What no schema can express (whether a file exists, two
+//!   spellings of one option, a duration that is too long) is left to the loader.
+//! - The same catalogue gives the same text. Patterns use only what every regular
+//!   expression engine supports: no look-ahead.
 
 mod option;
 mod parameters;
@@ -34,8 +33,8 @@ use crate::model::{DesiredState, ModelType};
 #[must_use]
 pub fn schema(catalogue: &Catalogue, kind: FileKind) -> Value {
     let (title, description) = match kind {
-        FileKind::Definition => ("Definition of a model", "One llama-server that herdsman keeps running."),
-        FileKind::Defaults => (FILE_NAME, "What all definitions beside it have in common."),
+        FileKind::Definition => ("Model definition", "One llama-server that herdsman keeps running."),
+        FileKind::Defaults => (FILE_NAME, "Defaults for every definition in the same directory."),
     };
     let keys = Key::ALL.iter().filter(|key| kind == FileKind::Definition || !key.is_of_one_model());
     let mut schema = object(keys.map(|key| (key.as_str(), of_key(*key, catalogue))), description);
@@ -49,28 +48,27 @@ pub fn schema(catalogue: &Catalogue, kind: FileKind) -> Value {
 
 fn of_key(key: Key, catalogue: &Catalogue) -> Value {
     match key {
-        Key::Type => words("What family of model it is; recorded only.", ModelType::ALL.map(ModelType::as_str)),
-        Key::State => {
-            words("`running`, or `stopped`: a record and no server.", DesiredState::ALL.map(DesiredState::as_str))
-        }
-        Key::Name => text("The model's name. Without it, the file's name less `.toml`.", text::NAME),
+        Key::Type => words("The model's family; only recorded.", ModelType::ALL.map(ModelType::as_str)),
+        Key::State => words(
+            "`running`, or `stopped` to keep the record without a server.",
+            DesiredState::ALL.map(DesiredState::as_str),
+        ),
+        Key::Name => text("The model's name; by default the file name without `.toml`.", text::NAME),
         Key::Model => text("The weights: a path relative to this file.", text::NOT_BLANK),
-        Key::HfRepo => {
-            text("The weights: a repository of Hugging Face, which llama-server downloads.", text::REPOSITORY)
-        }
-        Key::ModelUrl => text("The weights: an address that llama-server downloads.", text::URL),
+        Key::HfRepo => text("The weights: a Hugging Face repository, which llama-server downloads.", text::REPOSITORY),
+        Key::ModelUrl => text("The weights: a URL, which llama-server downloads.", text::URL),
         Key::Host => {
             let about = "The address to listen on, or a unix socket: an absolute path that ends in `.sock`.";
             with_default(text(about, text::HOST), host::DEFAULT)
         }
         Key::Port => json!({
-            "description": "A fixed port. Without it, one is allotted once and kept.",
+            "description": "A fixed port; by default herdsman picks one and keeps it.",
             "type": "integer",
             "minimum": 1,
             "maximum": u16::MAX,
         }),
         Key::Aliases => json!({
-            "description": "Further names, for /v1/models.",
+            "description": "More names that the server answers to.",
             "type": "array",
             "items": { "type": "string", "pattern": text::ALIAS },
             "default": [],
@@ -78,9 +76,9 @@ fn of_key(key: Key, catalogue: &Catalogue) -> Value {
         Key::Binary => {
             text("Another llama-server for this model: a path relative to this file, or a command.", text::NOT_BLANK)
         }
-        Key::Description => text("For people; recorded only.", ""),
+        Key::Description => text("A note for people; only recorded.", ""),
         Key::Labels => json!({
-            "description": "For people; recorded only.",
+            "description": "Labels for people; only recorded.",
             "type": "object",
             "additionalProperties": { "type": "string" },
         }),
@@ -92,7 +90,7 @@ fn of_key(key: Key, catalogue: &Catalogue) -> Value {
     }
 }
 
-/// A table that knows these keys and no other.
+/// A table with these keys and no others.
 fn object<'k>(keys: impl Iterator<Item = (&'k str, Value)>, description: &str) -> Value {
     let properties: Map<String, Value> = keys.map(|(key, value)| (key.to_owned(), value)).collect();
     json!({
@@ -103,7 +101,7 @@ fn object<'k>(keys: impl Iterator<Item = (&'k str, Value)>, description: &str) -
     })
 }
 
-/// A text; `pattern` may be empty: any text.
+/// A text; an empty `pattern` allows any text.
 fn text(description: &str, pattern: &str) -> Value {
     let mut schema = json!({ "description": description, "type": "string" });
     if !pattern.is_empty() {
@@ -112,7 +110,7 @@ fn text(description: &str, pattern: &str) -> Value {
     schema
 }
 
-/// One of these words, the first by default.
+/// One of these words; the first is the default.
 fn words<const N: usize>(description: &str, words: [&str; N]) -> Value {
     json!({ "description": description, "enum": words.as_slice(), "default": words.first() })
 }

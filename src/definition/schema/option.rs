@@ -1,24 +1,23 @@
-//! What an option's value may be: [`OptionSpec::setting`] as a schema.
+//! The schema of an option's value: [`OptionSpec::setting`] as a schema.
 //!
-//! Where an option takes several types, one schema lists them all with the
-//! limits of each (`minimum` speaks of numbers only, `pattern` of texts only),
-//! because editors tell what is wrong with a value of `type`, and of `anyOf`
-//! only that it is wrong.
+//! If an option takes several types, one schema lists them all with the limits of
+//! each (`minimum` applies only to numbers, `pattern` only to texts), because
+//! editors explain what is wrong with a `type`, but not with an `anyOf`.
 
 use serde_json::{Map, Value, json};
 
 use super::text;
 use crate::llama::catalogue::{ListStyle, OptionSpec, PathRole, ValueKind};
 
-/// One value that is no list.
+/// One value that is not a list.
 struct Element {
-    /// Values it may be besides those of `types`.
+    /// Values it may have besides those of `types`.
     words: Vec<Value>,
-    /// The types that others have; may be empty.
+    /// The types of other values; may be empty.
     types: Vec<&'static str>,
     /// The limits of those.
     limits: Map<String, Value>,
-    /// What the text is of those that are text; `None`: any.
+    /// The pattern of text values; `None`: any text.
     text: Option<String>,
 }
 
@@ -43,7 +42,7 @@ pub(super) fn schema(option: &OptionSpec) -> Value {
     schema
 }
 
-/// An element, or a list of them as the option takes it.
+/// An element, or a list of elements if the option takes one.
 fn listed(element: Element, option: &OptionSpec) -> Value {
     let items = element.schema();
     let mut either = match option.list {
@@ -102,7 +101,7 @@ impl Element {
         Self { words: words(&option.words), types, limits, text }
     }
 
-    /// The same, where a text may be several elements.
+    /// The same, if a text may contain several elements.
     fn joined(mut self, separator: char, option: &OptionSpec) -> Self {
         let separator = text::literally(&separator.to_string());
         let words: Vec<String> = self.words.iter().filter_map(Value::as_str).map(text::literally).collect();
@@ -110,7 +109,8 @@ impl Element {
         let element = match &self.text {
             Some(text) => Some(words.into_iter().chain([text.clone()]).collect::<Vec<_>>().join("|")),
             None if !words.is_empty() => Some(words.join("|")),
-            // A list of paths in one text is split at every comma, so it holds no quotes.
+            // A list of paths in one text is split at every comma, so it contains
+            // no quotes.
             None if option.path.is_some() => Some("[^\",]+".to_owned()),
             None if separator == ";" => Some("[^,]*".to_owned()),
             None => None,
@@ -143,7 +143,7 @@ impl Element {
     }
 }
 
-/// How else a choice may be written than as text.
+/// The other way to write a choice besides text.
 fn typed(choice: &str) -> Option<Value> {
     match choice {
         "on" => Some(true.into()),
@@ -152,9 +152,8 @@ fn typed(choice: &str) -> Option<Value> {
     }
 }
 
-/// What llama-server does without the option, where its help says so in a way
-/// that the option itself takes: `(default: 2048)`, but not `(default: same as
-/// --threads)`.
+/// llama-server's default, if its help gives one that the option itself accepts:
+/// `(default: 2048)`, but not `(default: same as --threads)`.
 fn default(option: &OptionSpec) -> Option<Value> {
     let (_, rest) = option.help.split_once("default: ")?;
     let word = rest.split([',', ')', ';']).next()?.trim_matches('\'');

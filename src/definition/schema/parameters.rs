@@ -1,7 +1,7 @@
 //! `[parameters]`: every option under every name.
 //!
-//! The name to write is a property, so that editors offer it; every other
-//! spelling is a pattern, so that they take it.
+//! The preferred name is a property, so that editors suggest it; every other
+//! spelling is a pattern, so that they accept it.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{option, text};
 use crate::llama::catalogue::{Catalogue, OptionSpec};
 
-/// An option, and the names it is found by, dashed.
+/// An option, and its names, dashed.
 struct Named<'c> {
     option: &'c OptionSpec,
     names: Vec<&'c str>,
@@ -30,13 +30,13 @@ pub(super) fn schema(catalogue: &Catalogue) -> Value {
         }
         if !negations.is_empty() {
             let spellings: Vec<String> = negations.iter().map(|name| any_spelling(name)).collect();
-            let about = format!("Turns `{key}` off: write `{key} = false`.");
+            let about = format!("Turns `{key}` off; prefer `{key} = false`.");
             others.insert(whole(&spellings), json!({ "description": about, "type": "boolean" }));
         }
         properties.insert(key, option::schema(option));
     }
     json!({
-        "description": "Options of llama-server, by any of their long names, `_` and `-` alike.",
+        "description": "llama-server options, by any of their long names; `_` and `-` are the same.",
         "type": "object",
         "properties": properties,
         "patternProperties": others,
@@ -62,8 +62,9 @@ fn options(catalogue: &Catalogue) -> impl Iterator<Item = Named<'_>> {
     options.into_values()
 }
 
-/// The spellings of `a-b-c` with at least one dash. All with underscores is the
-/// property itself, which must not match twice: a mistake would be told twice.
+/// The spellings of `a-b-c` with at least one dash. The one with underscores is the
+/// property itself, which must not match twice, or a mistake would be reported
+/// twice.
 fn dashed_spellings(name: &str) -> Vec<String> {
     let dashes = name.match_indices('-').map(|(at, _)| at);
     let spelling =
@@ -76,7 +77,7 @@ fn any_spelling(name: &str) -> String {
     name.split('-').map(text::literally).collect::<Vec<_>>().join("[_-]")
 }
 
-/// A pattern of texts that are one of `spellings`, and nothing more.
+/// A pattern that matches exactly one of `spellings`.
 fn whole(spellings: &[String]) -> String {
     format!("^({})$", spellings.join("|"))
 }

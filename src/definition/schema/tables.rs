@@ -1,4 +1,4 @@
-//! The tables of a definition but for `[parameters]`.
+//! The tables of a definition, except `[parameters]`.
 
 use serde_json::{Value, json};
 
@@ -9,11 +9,11 @@ use super::{object, text, with_default, words};
 use crate::llama::catalogue::Catalogue;
 use crate::model::{OnFailure, ReadyPolicy, UpdatePolicy};
 
-/// `[env]`: any variable but those that have a place of their own.
+/// `[env]`: any variable, except those that have their own key.
 pub(super) fn env(catalogue: &Catalogue) -> Value {
     let (beginnings, names) = catalogue.owned_variables();
     json!({
-        "description": "Environment of the process.",
+        "description": "Environment variables of the server process.",
         "type": "object",
         "propertyNames": {
             "pattern": text::VARIABLE,
@@ -28,10 +28,10 @@ pub(super) fn env(catalogue: &Catalogue) -> Value {
 
 /// `[secrets]`.
 pub(super) fn secrets() -> Value {
-    let about = "Where secrets are: never in a command line, the database, a log or a plan.";
+    let about = "Where to find secrets; they never appear in a command line, the database, a log or a plan.";
     let secret = |key: &SecretKey| match key {
         SecretKey::ApiKey => source("The key that clients must send."),
-        SecretKey::HfToken => source("The token that llama-server downloads with."),
+        SecretKey::HfToken => source("The token llama-server downloads with."),
     };
     object(SecretKey::ALL.iter().map(|key| (key.as_str(), secret(key))), about)
 }
@@ -39,8 +39,8 @@ pub(super) fn secrets() -> Value {
 /// Where one secret is.
 fn source(description: &str) -> Value {
     let place = |key: &SourceKey| match key {
-        SourceKey::File => text("A file: a path relative to this one.", "."),
-        SourceKey::Env => text("A variable of herdsman's own environment.", text::VARIABLE),
+        SourceKey::File => text("A file; its path is relative to this one.", "."),
+        SourceKey::Env => text("A variable in herdsman's own environment.", text::VARIABLE),
     };
     let mut schema = object(SourceKey::ALL.iter().map(|key| (key.as_str(), place(key))), description);
     schema["minProperties"] = 1.into();
@@ -53,18 +53,21 @@ pub(super) fn ready() -> Value {
     let default = ReadyPolicy::default();
     let key = |key: &ReadyKey| match key {
         ReadyKey::Timeout => {
-            let about = "A start without progress for this long has failed.";
+            let about = "How long a start may make no progress before it fails.";
             with_default(described(about, positive()), duration::text(default.timeout))
         }
         ReadyKey::UnhealthyAfter => {
-            let about = "Kill and restart a live server whose /health does not answer for this long.";
+            let about = "Kill and restart a server whose /health has not answered for this long.";
             let either = json!({ "anyOf": [{ "const": OFF }, positive()] });
             let default = default.unhealthy_after.map_or_else(|| OFF.to_owned(), duration::text);
             with_default(described(about, either), default)
         }
         ReadyKey::RequireGpu => {
             let flag = json!({ "type": "boolean" });
-            with_default(described("Ready only if layers really are on a GPU.", flag), default.require_gpu)
+            with_default(
+                described("Count the server as ready only if it really has layers on a GPU.", flag),
+                default.require_gpu,
+            )
         }
     };
     object(ReadyKey::ALL.iter().map(|name| (name.as_str(), key(name))), "When a server counts as ready.")
@@ -75,16 +78,16 @@ pub(super) fn update() -> Value {
     let default = UpdatePolicy::default();
     let key = |key: &UpdateKey| match key {
         UpdateKey::Drain => {
-            let about = "Wait at most this long for requests in flight before a stop.";
+            let about = "How long to wait for in-flight requests before stopping the server.";
             with_default(described(about, any_duration()), duration::text(default.drain))
         }
         UpdateKey::OnFailure => {
-            let about = "What to do when a new generation does not become ready: go back to the last one that did, \
+            let about = "What to do when a new generation does not become ready: roll back to the last one that did, \
                          or stop.";
             words(about, OnFailure::ALL.map(OnFailure::as_str))
         }
     };
-    object(UpdateKey::ALL.iter().map(|name| (name.as_str(), key(name))), "How a server gives way to the next.")
+    object(UpdateKey::ALL.iter().map(|name| (name.as_str(), key(name))), "How an update replaces a running server.")
 }
 
 fn any_duration() -> Value {

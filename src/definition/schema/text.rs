@@ -1,5 +1,5 @@
-//! What texts may be, as regular expressions. Each takes at least what its
-//! parser takes.
+//! What texts may be, as regular expressions. Each matches at least what its parser
+//! accepts.
 
 /// A name ([`ModelName`](crate::model::ModelName)).
 pub(super) const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$";
@@ -28,11 +28,11 @@ pub(super) const INTEGER: &str = "[+-]?[0-9]+";
 /// A number.
 pub(super) const FLOAT: &str = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([Ee][+-]?[0-9]+)?";
 
-/// `text` as a regular expression that matches nothing else.
+/// `text` as a regular expression that matches only it.
 pub(super) fn literally(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for character in text.chars() {
-        // No others: strict readers refuse an escape that is not needed.
+        // No others: strict engines refuse unnecessary escapes.
         if r"\^$.|?*+()[]{}".contains(character) {
             pattern.push('\\');
         }

@@ -33,17 +33,17 @@ fn defaults_are_merged_by_option_and_name_their_place() {
 }
 
 #[test]
-fn broken_defaults_leave_every_model_beside_them_as_it_is() {
+fn broken_defaults_leave_every_model_alone() {
     for text in ["x", "state = 1", "[parameters]\nnosuch = 1", "[env]\nA = 1"] {
         let dir = Dir::new(&[("_defaults.toml", text), ("a.toml", "model = \"a.gguf\""), ("b.toml", "prot = 1")]);
         let desired = dir.load();
         assert_eq!(names(&desired), [""; 0], "{text}");
         let unresolved: Vec<_> = desired.unresolved.iter().map(|u| u.name.as_ref().unwrap().as_str()).collect();
         assert_eq!(unresolved, ["a", "b"]);
-        assert_eq!(desired.unresolved[0].problem, "_defaults.toml beside it has errors");
+        assert_eq!(desired.unresolved[0].problem, "_defaults.toml in the same directory has errors");
         let about = |file: &str| desired.diagnostics.iter().filter(|d| &*d.file == file).count();
         assert_eq!(about("models.d/_defaults.toml"), 1, "{text}");
-        assert!(about("models.d/b.toml") > 0, "the other problems are told, too");
+        assert!(about("models.d/b.toml") > 0, "the other problems are reported, too");
     }
 }
 
@@ -57,7 +57,7 @@ fn defaults_are_checked_even_where_no_definition_uses_them() {
 fn a_socket_from_the_defaults_and_a_port_contradict_each_other() {
     let dir =
         Dir::new(&[("_defaults.toml", "host = \"/run/llama.sock\""), ("a.toml", "model = \"a.gguf\"\nport = 1\n")]);
-    assert!(dir.problems().contains("it is a socket in models.d/_defaults.toml:1"), "{}", dir.problems());
+    assert!(dir.problems().contains("models.d/_defaults.toml:1 sets it to a socket"), "{}", dir.problems());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn weights_that_are_missing_make_a_model_that_is_to_run_unresolved() {
+fn missing_weights_make_a_running_model_unresolved() {
     let dir = Dir::new(&[
         ("a.toml", "state = \"running\"\nmodel = \"w-00001-of-00002.gguf\"\n"),
         ("b.toml", "model = \"there.gguf\"\n"),
@@ -22,7 +22,7 @@ fn weights_that_are_missing_make_a_model_that_is_to_run_unresolved() {
 }
 
 #[test]
-fn a_directory_in_the_place_of_weights_is_told_at_its_line() {
+fn reports_a_directory_given_as_weights_at_its_line() {
     let dir = Dir::new(&[("a.toml", "model = \"a.gguf\"\n")]);
     std::fs::create_dir(dir.path().join("a.gguf")).unwrap();
     let mut desired = dir.load();
@@ -32,7 +32,7 @@ fn a_directory_in_the_place_of_weights_is_told_at_its_line() {
 }
 
 #[test]
-fn a_secret_that_cannot_be_read_is_told_once_though_all_models_share_it() {
+fn reports_a_shared_unreadable_secret_once() {
     let dir = Dir::new(&[
         ("_defaults.toml", "[secrets]\napi_key = { file = \"no\" }\n"),
         ("a.toml", "hf_repo = \"o/a\"\n"),
@@ -47,6 +47,6 @@ fn a_secret_that_cannot_be_read_is_told_once_though_all_models_share_it() {
     let shown: Vec<_> = desired.diagnostics.iter().map(|d| (&*d.file, d.position(), d.message.as_str())).collect();
     assert_eq!(shown.len(), 2, "{shown:?}");
     assert_eq!((shown[0].0, shown[0].1), ("models.d/_defaults.toml", Some((2, 1))));
-    assert!(shown[0].2.contains("cannot be read"));
+    assert!(shown[0].2.contains("cannot read"));
     assert!(shown[1].2.contains("is empty"), "an empty key would leave the server open");
 }

@@ -49,7 +49,7 @@ const WORDS: &[&[u8]] = &[
     b"lora = [",
 ];
 
-/// Loads `models.d` again and again, and does with the result what a pass does.
+/// Loads `models.d` repeatedly, and uses the result as a pass would.
 struct Directory {
     dir: Dir,
     input: &'static str,
@@ -98,7 +98,7 @@ fn no_defaults_file_does_harm() {
 /// The largest file that is read, of the worst of each kind. The times are those
 /// of a debug build: what is quadratic takes minutes.
 #[test]
-fn the_largest_file_of_anything_is_read_soon_and_in_little_memory() {
+fn reads_the_largest_files_quickly_in_little_memory() {
     const SOON: Duration = Duration::from_secs(10);
     const LITTLE: usize = 100 << 20;
     const SIZE: usize = super::super::text::LARGEST as usize;

@@ -26,7 +26,7 @@ fn a_directory_that_cannot_be_read_is_an_error_and_never_no_models() {
 }
 
 #[test]
-fn an_empty_directory_is_a_valid_wish_for_nothing() {
+fn an_empty_directory_is_valid() {
     let desired = Dir::new(&[]).load();
     assert!(desired.definitions.is_empty() && desired.unresolved.is_empty() && desired.diagnostics.is_empty());
 }
@@ -62,7 +62,7 @@ fn a_file_that_cannot_be_read_is_unresolved_under_its_stem() {
     let expected = [
         ("big", "larger than 256 KiB"),
         ("dir", "it is a directory"),
-        ("latin", "not UTF-8: byte 16"),
+        ("latin", "not valid UTF-8: byte 16"),
         ("link", "No such file"),
         ("pipe", "not a regular file"),
     ];
@@ -78,12 +78,12 @@ fn a_file_name_that_is_not_unicode_is_unresolved() {
     let dir = Dir::new(&[]);
     std::fs::write(dir.path().join(std::ffi::OsStr::from_bytes(b"\xff.toml")), "model = \"a.gguf\"").unwrap();
     let desired = dir.load();
-    assert_eq!(desired.unresolved[0].problem, "the file's name is not UTF-8");
+    assert_eq!(desired.unresolved[0].problem, "the file name is not valid UTF-8");
     assert_eq!(desired.unresolved[0].name, None);
 }
 
 #[test]
-fn a_broken_file_protects_the_name_it_states() {
+fn a_broken_file_protects_its_declared_name() {
     let dir = Dir::new(&[
         ("a.toml", "name = \"x\"\nport = ["),
         ("b.toml", "name = \"y\"\nprot = 1"),
@@ -94,13 +94,13 @@ fn a_broken_file_protects_the_name_it_states() {
 }
 
 #[test]
-fn a_broken_file_clashes_as_a_good_one_does() {
+fn a_broken_file_still_clashes_with_others() {
     let dir = Dir::new(&[("a.toml", "model = \"a\"\nport = 1"), ("b.toml", "prot = 2\nport = 1\nname = \"c\"")]);
     dir.write("c.toml", "model = \"c\"");
     let desired = dir.load();
     assert_eq!((desired.definitions.len(), desired.unresolved.len()), (0, 3));
     let shown = render(&desired.diagnostics, false);
-    assert!(shown.contains("port 1 is declared") && shown.contains("`c` is the name"), "{shown}");
+    assert!(shown.contains("port 1 is also declared") && shown.contains("`c` is also the name"), "{shown}");
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn an_alias_may_repeat_the_models_own_name() {
 }
 
 #[test]
-fn a_file_that_claims_a_name_twice_is_told_once_of_a_clash() {
+fn reports_one_clash_for_a_file_that_claims_a_name_twice() {
     let dir = Dir::one("aliases = [\"a\", \"a\"]\n");
     dir.write("b.toml", "model = \"b.gguf\"\naliases = [\"a\"]\n");
     let clashes: Vec<_> = dir.load().diagnostics.iter().map(|d| d.label.clone().unwrap()).collect();
@@ -117,7 +117,7 @@ fn a_file_that_claims_a_name_twice_is_told_once_of_a_clash() {
 }
 
 #[test]
-fn many_files_are_all_read_and_their_problems_told_in_order() {
+fn reads_many_files_and_reports_problems_in_order() {
     let dir = Dir::new(&[]);
     let all: Vec<_> = (100..300).map(|number| format!("m{number}")).collect();
     for name in &all {
@@ -130,8 +130,8 @@ fn many_files_are_all_read_and_their_problems_told_in_order() {
         dir.write(broken, "");
     }
     let desired = dir.load();
-    let told: Vec<_> = desired.unresolved.iter().map(|unresolved| &*unresolved.file).collect();
-    assert_eq!(told, ["models.d/m120.toml", "models.d/m280.toml"]);
+    let reported: Vec<_> = desired.unresolved.iter().map(|unresolved| &*unresolved.file).collect();
+    assert_eq!(reported, ["models.d/m120.toml", "models.d/m280.toml"]);
 }
 
 #[test]

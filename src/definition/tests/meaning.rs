@@ -7,7 +7,7 @@ use super::*;
 use crate::model::{DesiredState, FileIdentity, ModelType, OnFailure, OptionValue, Origin, SecretSource};
 
 #[test]
-fn a_definition_of_one_line_has_the_documented_defaults() {
+fn a_one_line_definition_has_the_documented_defaults() {
     let dir = Dir::one("");
     let definition = dir.definition();
     assert_eq!(definition.name.as_str(), "a");
@@ -169,10 +169,10 @@ fn malformed_weights_are_refused() {
     for (line, part) in [
         ("model = \" \"", "is empty"),
         ("model = \"a\\u0000b\"", "NUL"),
-        ("hf_repo = \"repo\"", "not a repository"),
-        ("hf_repo = \"a/b/c\"", "not a repository"),
-        ("hf_repo = \"a/b:\"", "not a repository"),
-        ("model_url = \"ftp://x/a.gguf\"", "not a URL"),
+        ("hf_repo = \"repo\"", "not a Hugging Face repository"),
+        ("hf_repo = \"a/b/c\"", "not a Hugging Face repository"),
+        ("hf_repo = \"a/b:\"", "not a Hugging Face repository"),
+        ("model_url = \"ftp://x/a.gguf\"", "not a download URL"),
     ] {
         let shown = problems(line);
         assert!(shown.contains(part), "{line}: {shown}");
@@ -181,17 +181,17 @@ fn malformed_weights_are_refused() {
 }
 
 #[test]
-fn small_rules_are_kept() {
+fn refuses_other_invalid_values() {
     for (line, part) in [
-        ("aliases = [\"a,b\"]", "cannot be an alias"),
-        ("aliases = [\"\"]", "cannot be an alias"),
+        ("aliases = [\"a,b\"]", "not a valid alias"),
+        ("aliases = [\"\"]", "not a valid alias"),
         ("aliases = [1]", "found an integer"),
         ("binary = \"\"", "is empty"),
-        ("env = { \"A=B\" = \"1\" }", "cannot be the name of a variable"),
+        ("env = { \"A=B\" = \"1\" }", "not a valid variable name"),
         ("env = { A = \"\\u0000\" }", "NUL"),
         ("secrets = { api_key = { file = \"a\", env = \"B\" } }", "exactly one"),
-        ("secrets = { api_key = { path = \"a\" } }", "no key `path`"),
-        ("secrets = { api_key = { file = \"\" } }", "names no file"),
+        ("secrets = { api_key = { path = \"a\" } }", "unknown key `path`"),
+        ("secrets = { api_key = { file = \"\" } }", "`api_key.file` cannot be"),
         ("secrets = { password = { file = \"a\" } }", "unknown key"),
         ("update = { timeout = \"1s\" }", "put it under `[ready]`"),
         ("ready = { require_gpu = \"yes\" }", "expected a boolean"),
@@ -208,14 +208,14 @@ fn small_rules_are_kept() {
 }
 
 #[test]
-fn every_key_that_is_suggested_is_known() {
+fn knows_every_key_it_suggests() {
     let places = [("", Key::NAMES), ("ready.", ReadyKey::NAMES), ("update.", UpdateKey::NAMES)];
     for (place, keys) in places.into_iter().chain([("secrets.", SecretKey::NAMES)]) {
         for key in keys {
             let shown = problems(&format!("{place}{key} = 1979-05-27\n"));
             assert!(!shown.contains("unknown key"), "{shown}");
             assert!(
-                shown.contains("found a date") || shown.contains("is given as a date"),
+                shown.contains("found a date") || shown.contains("is a date, but"),
                 "{key} is not looked at: {shown}"
             );
         }

@@ -3,29 +3,29 @@
 use super::*;
 
 #[test]
-fn syntax_errors_are_told_all_at_once() {
+fn reports_all_syntax_errors_at_once() {
     insta::assert_snapshot!(problems("model = a.gguf\nport = \n[parameters\nctx_size = 8192\n"));
 }
 
 #[test]
-fn a_merge_conflict_is_told_as_one_problem() {
+fn reports_a_merge_conflict_as_one_problem() {
     insta::assert_snapshot!(problems(
         "model = \"a.gguf\"\n<<<<<<< HEAD\nport = 8101\n=======\nport = 8102\n>>>>>>> theirs\n"
     ));
 }
 
 #[test]
-fn a_key_stated_twice_points_at_both() {
+fn a_key_set_twice_points_at_both() {
     insta::assert_snapshot!(problems("model = \"a.gguf\"\nport = 8101\nport = 8102\n"));
 }
 
 #[test]
-fn an_option_stated_twice_by_two_names_points_at_both() {
+fn an_option_set_under_two_names_points_at_both() {
     insta::assert_snapshot!(problems_of("[parameters]\ngpu_layers = 99\nctx_size = 1\nn-gpu-layers = 1\n"));
 }
 
 #[test]
-fn an_unknown_key_is_told_the_one_meant() {
+fn suggests_the_key_meant_for_an_unknown_key() {
     insta::assert_snapshot!(problems_of("prot = 8101\n[parameters]\nctx_sise = 8192\n[ready]\ntimeuot = \"1m\"\n"));
 }
 
@@ -38,18 +38,18 @@ fn a_wrong_type_says_what_was_expected_and_found() {
 }
 
 #[test]
-fn a_value_out_of_range_is_told_the_range() {
+fn reports_the_range_of_a_value_out_of_range() {
     insta::assert_snapshot!(problems_of("port = 99999\n[parameters]\nctx_size = -5\n"));
 }
 
 #[test]
-fn two_files_of_one_name_are_both_told() {
+fn reports_a_duplicate_name_in_both_files() {
     let dir = Dir::new(&[("a.toml", "model = \"a.gguf\"\n"), ("b.toml", "model = \"b.gguf\"\nname = \"a\"\n")]);
     insta::assert_snapshot!(dir.problems());
 }
 
 #[test]
-fn two_files_of_one_port_are_both_told() {
+fn reports_a_duplicate_port_in_both_files() {
     let dir = Dir::new(&[
         ("a.toml", "model = \"a.gguf\"\nport = 8101\n"),
         ("b.toml", "model = \"b.gguf\"\n# the port\nport = 8_101\n"),
@@ -58,7 +58,7 @@ fn two_files_of_one_port_are_both_told() {
 }
 
 #[test]
-fn an_alias_of_another_model_is_told_to_both() {
+fn reports_a_duplicate_alias_in_both_files() {
     let dir = Dir::new(&[
         ("a.toml", "model = \"a.gguf\"\naliases = [\n  \"x\",\n  \"b\",\n]\n"),
         ("b.toml", "model = \"b.gguf\"\n"),
@@ -67,28 +67,28 @@ fn an_alias_of_another_model_is_told_to_both() {
 }
 
 #[test]
-fn a_parameter_at_the_top_level_is_told_its_table_and_the_reverse() {
+fn points_misplaced_keys_to_their_table() {
     insta::assert_snapshot!(problems(
         "model = \"a.gguf\"\nctx_size = 1\ndrain = \"1s\"\n[parameters]\nport = 1\nstate = \"running\"\n"
     ));
 }
 
 #[test]
-fn what_herdsman_owns_is_refused_with_the_key_to_use() {
+fn refuses_owned_options_with_the_key_to_use() {
     insta::assert_snapshot!(problems_of(
         "[parameters]\nhost = \"0.0.0.0\"\n[env]\nLLAMA_ARG_PORT = \"1\"\nHERDSMAN_STATE = \"x\"\n"
     ));
 }
 
 #[test]
-fn a_bad_duration_is_told_the_form() {
+fn explains_the_form_of_a_duration() {
     insta::assert_snapshot!(problems_of(
         "[ready]\ntimeout = \"10 minutes\"\nunhealthy_after = \"0s\"\n[update]\ndrain = 30\n"
     ));
 }
 
 #[test]
-fn a_bad_name_is_told_what_a_name_is() {
+fn explains_what_a_name_may_be() {
     let bad = ["a/b", "..", "say \\\"hi\\\"", "two\\nlines"];
     let all: Vec<_> = bad.iter().map(|name| problems_of(&format!("name = \"{name}\"\n"))).collect();
     insta::assert_snapshot!(all.join("\n"));
@@ -96,24 +96,24 @@ fn a_bad_name_is_told_what_a_name_is() {
 }
 
 #[test]
-fn the_weights_are_given_exactly_once() {
+fn requires_exactly_one_source_of_weights() {
     insta::assert_snapshot!(problems("state = \"running\"\n") + "\n" + &problems_of("hf_repo = \"org/repo\"\n"));
 }
 
 #[test]
-fn a_bad_word_is_told_the_words() {
+fn lists_the_allowed_words_for_an_unknown_word() {
     insta::assert_snapshot!(problems_of("type = \"gpt\"\nstate = \"runing\"\n[update]\non_failure = \"rolback\"\n"));
 }
 
 #[test]
-fn a_bad_host_is_told_what_a_host_is() {
+fn explains_what_a_host_may_be() {
     insta::assert_snapshot!(
         problems_of("host = \"gpu-box\"\n") + "\n" + &problems_of("host = \"/run/a.sock\"\nport = 1\n")
     );
 }
 
 #[test]
-fn bad_defaults_are_told_once() {
+fn reports_bad_defaults_once() {
     let dir = Dir::new(&[
         ("_defaults.toml", "port = 1\nname = \"x\"\naliases = []\n[parameters]\nctx_sise = 1\n"),
         ("a.toml", "model = \"a.gguf\"\n"),
@@ -139,7 +139,7 @@ fn control_characters_of_a_file_do_not_reach_the_terminal() {
 }
 
 #[test]
-fn colour_is_used_only_on_request() {
+fn uses_colour_only_on_request() {
     let problems = Dir::one("prot = 1\n").load().diagnostics.clone();
     assert!(!render(&problems, false).contains('\u{1b}'));
     assert!(render(&problems, true).contains('\u{1b}'));

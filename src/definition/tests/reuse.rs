@@ -1,17 +1,17 @@
-//! A loader that has read the directory before gives what a new one would.
+//! A loader that has read the directory before returns what a new one would.
 
 use std::time::Duration;
 
 use super::*;
 
-/// A directory and a loader that knows it.
-struct Known {
+/// A directory, and a loader that has read it.
+struct Scene {
     dir: Dir,
     loader: Loader,
     last: Arc<Desired>,
 }
 
-impl Known {
+impl Scene {
     fn new(files: &[(&str, &str)]) -> Self {
         let (dir, mut loader) = (Dir::new(files), Loader::default());
         loader.at_rest = Duration::ZERO;
@@ -19,8 +19,8 @@ impl Known {
         Self { dir, loader, last }
     }
 
-    /// Loads again, which must give what a new loader gives; whether it is the
-    /// very same as before.
+    /// Loads again, which must give what a new loader gives; returns whether it is
+    /// the very same value as before.
     #[track_caller]
     fn is_same(&mut self) -> bool {
         self.is_same_with(&Pinned)
@@ -42,25 +42,25 @@ impl Known {
 const TWO: [(&str, &str); 2] = [("a.toml", "model = \"w.gguf\"\n"), ("b.toml", "model = \"w.gguf\"\nport = 1\n")];
 
 #[test]
-fn a_directory_as_it_was_gives_the_very_same_definitions() {
-    let mut known = Known::new(&TWO);
-    assert!(known.is_same());
-    assert!(known.is_same());
+fn an_unchanged_directory_returns_the_same_definitions() {
+    let mut scene = Scene::new(&TWO);
+    assert!(scene.is_same());
+    assert!(scene.is_same());
 }
 
 #[test]
-fn one_edit_leaves_the_other_definitions_the_very_same() {
-    let mut known = Known::new(&TWO);
-    let b = Arc::clone(&known.last.definitions[&ModelName::parse("b").unwrap()]);
-    known.dir.write("a.toml", "model = \"w.gguf\"\ndescription = \"x\"\n");
-    assert!(!known.is_same());
-    assert!(Arc::ptr_eq(&b, &known.last.definitions[&ModelName::parse("b").unwrap()]));
-    assert!(known.is_same());
+fn one_edit_keeps_the_other_definitions_identical() {
+    let mut scene = Scene::new(&TWO);
+    let b = Arc::clone(&scene.last.definitions[&ModelName::parse("b").unwrap()]);
+    scene.dir.write("a.toml", "model = \"w.gguf\"\ndescription = \"x\"\n");
+    assert!(!scene.is_same());
+    assert!(Arc::ptr_eq(&b, &scene.last.definitions[&ModelName::parse("b").unwrap()]));
+    assert!(scene.is_same());
 }
 
 #[test]
-fn files_that_come_go_break_and_clash_are_seen() {
-    let mut known = Known::new(&TWO);
+fn notices_files_that_appear_vanish_break_or_clash() {
+    let mut scene = Scene::new(&TWO);
     for (file, text) in [
         ("c.toml", Some("model = \"w.gguf\"\n")),
         ("c.toml", Some("model = \"w.gguf\"\nport = 1\n")),
@@ -73,35 +73,35 @@ fn files_that_come_go_break_and_clash_are_seen() {
         ("_defaults.toml", None),
     ] {
         match text {
-            Some(text) => known.dir.write(file, text),
-            None => std::fs::remove_file(known.dir.path().join(file)).unwrap(),
+            Some(text) => scene.dir.write(file, text),
+            None => std::fs::remove_file(scene.dir.path().join(file)).unwrap(),
         }
-        assert!(!known.is_same(), "{file} {text:?}");
+        assert!(!scene.is_same(), "{file} {text:?}");
     }
-    assert!(known.is_same(), "at rest again");
+    assert!(scene.is_same(), "at rest again");
 }
 
 #[test]
-fn a_broken_directory_is_read_anew_each_time_and_says_so_each_time() {
-    let mut known = Known::new(&[("a.toml", "prot = 1\n"), TWO[1]]);
-    known.is_same();
-    assert_eq!(known.last.unresolved.len(), 1);
-    assert_eq!(known.last.diagnostics.len(), 2);
+fn rereads_and_reports_a_broken_directory_each_time() {
+    let mut scene = Scene::new(&[("a.toml", "prot = 1\n"), TWO[1]]);
+    scene.is_same();
+    assert_eq!(scene.last.unresolved.len(), 1);
+    assert_eq!(scene.last.diagnostics.len(), 2);
 }
 
 #[test]
-fn what_a_definition_names_is_looked_at_though_its_file_is_not_read() {
+fn checks_named_files_of_unchanged_definitions() {
     let secret = "[secrets]\napi_key = { file = \"k\" }\n";
-    let mut known = Known::new(&[("a.toml", &format!("{}{secret}", TWO[0].1)), ("k", "one")]);
-    known.dir.write("w.gguf", "x");
-    assert!(!known.is_same(), "the weights came");
-    known.dir.write("w.gguf", "xy");
-    assert!(!known.is_same(), "the weights changed");
-    known.dir.write("k", "two");
-    assert!(!known.is_same(), "the secret changed");
-    std::fs::remove_file(known.dir.path().join("w.gguf")).unwrap();
-    assert!(!known.is_same(), "the weights are gone");
-    assert!(known.is_same());
+    let mut scene = Scene::new(&[("a.toml", &format!("{}{secret}", TWO[0].1)), ("k", "one")]);
+    scene.dir.write("w.gguf", "x");
+    assert!(!scene.is_same(), "the weights came");
+    scene.dir.write("w.gguf", "xy");
+    assert!(!scene.is_same(), "the weights changed");
+    scene.dir.write("k", "two");
+    assert!(!scene.is_same(), "the secret changed");
+    std::fs::remove_file(scene.dir.path().join("w.gguf")).unwrap();
+    assert!(!scene.is_same(), "the weights are gone");
+    assert!(scene.is_same());
 }
 
 #[test]
@@ -113,21 +113,21 @@ fn another_llama_server_knows_other_options() {
             Arc::new(Catalogue::from_help(&help).unwrap())
         }
     }
-    let mut known = Known::new(&[("a.toml", &format!("{}[parameters]\nmmap = true\n", TWO[0].1))]);
-    assert!(known.is_same());
-    assert!(!known.is_same_with(&Other));
-    assert_eq!(known.last.unresolved.len(), 1, "it has no --mmap");
+    let mut scene = Scene::new(&[("a.toml", &format!("{}[parameters]\nmmap = true\n", TWO[0].1))]);
+    assert!(scene.is_same());
+    assert!(!scene.is_same_with(&Other));
+    assert_eq!(scene.last.unresolved.len(), 1, "it has no --mmap");
 }
 
 #[test]
 fn a_file_written_twice_within_a_tick_of_the_clock_is_read_twice() {
-    let mut known = Known::new(&TWO);
-    known.loader.at_rest = Duration::from_secs(3600);
+    let mut scene = Scene::new(&TWO);
+    scene.loader.at_rest = Duration::from_secs(3600);
     for round in 0..200 {
         let label = ["x", "y"][round % 2];
-        known.dir.write("a.toml", &format!("model = \"w.gguf\"\ndescription = \"{label}\"\n"));
-        known.is_same();
-        let a = &known.last.definitions[&ModelName::parse("a").unwrap()];
+        scene.dir.write("a.toml", &format!("model = \"w.gguf\"\ndescription = \"{label}\"\n"));
+        scene.is_same();
+        let a = &scene.last.definitions[&ModelName::parse("a").unwrap()];
         assert_eq!(a.description.as_deref(), Some(label), "round {round}");
     }
 }

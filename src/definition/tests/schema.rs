@@ -1,4 +1,4 @@
-//! The schema against the loader: it refuses nothing that loads.
+//! The schema against the loader: the schema refuses nothing that loads.
 
 use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use toml::de::DeValue;
 
 use super::super::keys::{Key, ReadyKey, SecretKey, SourceKey, UpdateKey};
 use super::*;
-use crate::llama::catalogue::{Found, ListStyle, OptionSpec, ValueKind};
+use crate::llama::catalogue::{ListStyle, OptionMatch, OptionSpec, ValueKind};
 
 /// What a schema makes of TOML.
 struct Schema(Schemas, SchemaIndex);
@@ -189,7 +189,7 @@ fn the_schema_knows_the_keys_of_the_parser_and_no_others() {
     let defaults = schema(&Catalogue::embedded(), FileKind::Defaults);
     let loaded = Loaded::new(FileKind::Defaults);
     for key in Key::NAMES {
-        let is_refused = loaded.problems(&format!("{key} = 1979-05-27\n")).contains("cannot be a default");
+        let is_refused = loaded.problems(&format!("{key} = 1979-05-27\n")).contains("cannot have a default");
         assert_eq!(properties(&defaults, "/properties").iter().any(|name| name == key), !is_refused, "{key}");
     }
 }
@@ -246,7 +246,7 @@ fn every_option_takes_what_its_schema_says() {
     assert!(options.len() > 200);
     for (key, of_option) in options {
         let validator = Schema::from(of_option);
-        let Found::Option { option, negated: false } = catalogue.find(key) else { panic!("{key}") };
+        let OptionMatch::Option { option, negated: false } = catalogue.find(key) else { panic!("{key}") };
         for toml in FOR_OPTIONS {
             let (by_schema, by_option) = (validator.takes(&of_json(toml)), takes(option, toml));
             // Whether a text is JSON no schema can say.
@@ -279,13 +279,13 @@ fn an_option_is_known_by_every_spelling_that_the_loader_knows() {
         };
         let half = name.replacen('-', "_", 1);
         for spelling in [name, &name.replace('-', "_"), &half, &half.replacen("_", "-", 1)] {
-            let is_known = matches!(catalogue.find(spelling), Found::Option { .. });
+            let is_known = matches!(catalogue.find(spelling), OptionMatch::Option { .. });
             assert_eq!(is_valid(spelling, value.clone()), is_known, "{spelling}");
             assert!(!is_valid(spelling, Value::Null), "{spelling} may be anything");
             seen += usize::from(is_known);
         }
         for wrong in [format!("{name}x"), format!("x{name}"), format!("--{name}"), name.to_uppercase()] {
-            let is_known = matches!(catalogue.find(&wrong), Found::Option { .. });
+            let is_known = matches!(catalogue.find(&wrong), OptionMatch::Option { .. });
             assert_eq!(is_valid(&wrong, value.clone()), is_known, "{wrong}");
         }
     }
@@ -293,7 +293,7 @@ fn an_option_is_known_by_every_spelling_that_the_loader_knows() {
 }
 
 #[test]
-fn a_name_that_another_llama_server_has_is_known_as_it_has_it() {
+fn uses_another_llama_servers_own_names() {
     let pinned = crate::llama::catalogue::EMBEDDED_HELP;
     let help = pinned.replace("--gpu-layers, ", "").replace("--mirostat N", "--mi.ro/st-at N");
     let catalogue = Catalogue::from_help(&help).unwrap();
@@ -320,7 +320,7 @@ fn a_variable_is_refused_as_the_loader_refuses_it() {
 }
 
 #[test]
-fn patterns_are_what_every_regular_expression_knows() {
+fn patterns_use_only_common_syntax() {
     fn patterns(schema: &Value) -> Vec<&str> {
         match schema {
             Value::Object(fields) => {

@@ -1,12 +1,12 @@
-//! Options as they stand on a command line and in the environment, rather than
-//! in a definition: for whoever reads what others start llama-server with.
+//! Options as command lines and the environment spell them, rather than
+//! definitions: for code that reads how others start llama-server.
 
 use super::{Catalogue, Named, OptionSpec, owned};
 
 impl Catalogue {
-    /// The option that a word of a command line names, long or short, and
-    /// whether it is its negation (`--no-mmap`, `-nkvo`). As llama-server does,
-    /// takes `_` for `-` in long names.
+    /// Finds the option that a word of a command line names, long or short, and
+    /// whether it is its negation (`--no-mmap`, `-nkvo`). Like llama-server,
+    /// accepts `_` for `-` in long names.
     #[must_use]
     pub fn argument(&self, word: &str) -> Option<(&OptionSpec, bool)> {
         if let Some(long) = word.strip_prefix("--") {
@@ -14,11 +14,12 @@ impl Catalogue {
             return Some((self.options.get(index)?, negated));
         }
         let option = self.by_short(word.strip_prefix('-')?)?;
-        // The help lists short negations among the short names: each begins so.
+        // The help lists short negations among the short names; they start like
+        // this.
         Some((option, option.negation.is_some() && word.starts_with("-n")))
     }
 
-    /// The option that a variable sets, and whether it is its negation:
+    /// Finds the option that a variable sets, and whether it is its negation:
     /// `LLAMA_ARG_NO_MMAP` turns off what `LLAMA_ARG_MMAP` sets.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<(&OptionSpec, bool)> {
@@ -32,15 +33,15 @@ impl Catalogue {
 }
 
 impl OptionSpec {
-    /// Why it cannot be set in `[parameters]`, and what to do instead, as a
-    /// help sentence; `None`: it can.
+    /// Why it cannot be set in `[parameters]`, and what to do instead, as a help
+    /// sentence; `None`: it can.
     #[must_use]
     pub fn instead(&self) -> Option<&str> {
         self.refusal.as_deref()
     }
 
-    /// Whether it cannot because herdsman sees to it, or has another key for
-    /// it: a server without it is the same.
+    /// Whether the reason is that herdsman sets it itself, or has another key for
+    /// it, so that a server without it is the same.
     #[must_use]
     pub fn is_owned(&self) -> bool {
         owned::is_owned(&self.key)
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn short_names_that_begin_with_n_are_negations_just_where_there_is_one() {
+    fn short_names_starting_with_n_are_negations_only_beside_the_positive() {
         let catalogue = Catalogue::embedded();
         let shorts = catalogue.options().flat_map(|o| o.spellings.iter().map(move |s| (o, &s.0)));
         let negations: Vec<&str> = shorts

@@ -1,4 +1,4 @@
-//! Reads `llama-server --help` into entries, one an option, as printed.
+//! Parses `llama-server --help` into entries, one per option, as printed.
 //!
 //! ```text
 //! column 0                                40
@@ -8,10 +8,10 @@
 //!                                         target margin per device for --fit, …
 //! ```
 //!
-//! An entry begins with a `-` in column 0: its head is names joined by `, `
-//! and then the metavar. Its help begins in column 40, or on the next line when
-//! the head is too long. A line of five dashes heads a section. Text of any
-//! other shape is skipped: what to make of too few options is for the caller.
+//! An entry starts with a `-` in column 0: its head is the names joined by `, `,
+//! then the metavar. Its help starts in column 40, or on the next line if the head
+//! is too long. A line of five dashes starts a section. Text of any other shape is
+//! skipped; the caller judges whether there are too few options.
 
 /// One option as the help prints it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(super) struct Entry<'a> {
     pub lines: Vec<&'a str>,
 }
 
-/// Where the help text begins: fixed in llama.cpp's `common_arg::to_string`.
+/// Where the help text starts: fixed in llama.cpp's `common_arg::to_string`.
 const HELP_COLUMN: usize = 40;
 
 /// The entries of a help text, in order.
@@ -43,7 +43,7 @@ pub(super) fn entries(help: &str) -> Vec<Entry<'_>> {
     entries
 }
 
-/// The entry that begins on `line`.
+/// Parses the entry that starts on `line`.
 fn entry(line: &str) -> Option<Entry<'_>> {
     let (head, help) = match line.split_at_checked(HELP_COLUMN) {
         Some((head, help)) if head.ends_with("  ") && !help.is_empty() => (head, Some(help)),
@@ -69,27 +69,28 @@ fn names(head: &str) -> (Vec<&str>, &str) {
     (names, rest)
 }
 
-/// The help text of a continuation line.
+/// Returns the help text of a continuation line.
 fn continuation(line: &str) -> Option<&str> {
     let (indent, text) = line.split_at_checked(HELP_COLUMN)?;
-    // Bytes: this runs over every line, and every start of a pass reads a help.
+    // Bytes, because this runs over every line, and every start of a pass parses a
+    // help.
     let is_blank = |text: &str| text.bytes().all(|byte| byte == b' ');
     (is_blank(indent) && !is_blank(text)).then_some(text)
 }
 
 impl<'a> Entry<'a> {
-    /// Where the variable's name is, of a trailing `(env: LLAMA_ARG_X)`.
+    /// Where the variable's name is in a trailing `(env: LLAMA_ARG_X)`.
     pub fn env(&self) -> Option<&'a str> {
         self.lines.iter().rev().find_map(|line| line.trim().strip_prefix("(env: ")?.strip_suffix(')'))
     }
 
-    /// The help text as one line.
+    /// Returns the help text as one line.
     pub fn text(&self) -> String {
         self.lines.join(" ")
     }
 
-    /// The help text for people: without the variable, each bullet on a line of
-    /// its own.
+    /// Returns the help text for people: without the variable, and with each bullet
+    /// on its own line.
     pub fn paragraph(&self) -> String {
         let mut paragraph = String::new();
         for line in self.lines.iter().map(|line| line.trim()).filter(|line| !line.starts_with("(env: ")) {

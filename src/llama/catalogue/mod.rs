@@ -1,5 +1,5 @@
-//! The options llama-server knows, and how a TOML value becomes one of its
-//! arguments, normalised and checked.
+//! The options of llama-server, and how a TOML value becomes one of its arguments,
+//! normalised and checked.
 //!
 //! ```text
 //!   llama-server --help -> help    entries as printed
@@ -12,13 +12,12 @@
 //! ```
 //!
 //! Invariants:
-//! - An option has one canonical key however it is spelled, and keeps it when
-//!   another llama-server prints its names in another order: the spec hash
-//!   is made of keys.
+//! - An option has one canonical key in every spelling, and keeps it when another
+//!   llama-server prints its names in another order: the spec hash is made of keys.
 //! - Equal values are equal after normalising: `0.7` and `7e-1`, `8192` and
 //!   `8_192`, an array and its joined text.
-//! - A value passes only if llama-server reads it as it is written; where that
-//!   is not known, its own dry run decides ([`binary::dry_run`]).
+//! - A value passes only if llama-server reads it as it is written; if that is
+//!   unknown, its own dry run decides ([`binary::dry_run`]).
 
 mod argument;
 pub mod binary;
@@ -27,6 +26,7 @@ mod number;
 mod option;
 mod owned;
 mod path;
+mod problem;
 mod repeated;
 mod suggest;
 #[cfg(test)]
@@ -38,11 +38,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
 
 use option::Spelling;
-pub use option::{ListStyle, OptionSpec, PathRole, Range, ValueKind};
+pub use option::{ListStyle, OptionSpec, PathRole, ValueKind};
+pub use problem::ValueProblem;
 pub use repeated::Repeated;
-pub use value::{Setting, ValueProblem};
+pub use types::Range;
+pub use value::Setting;
 
-/// The help of llama-server b10434, used where no binary is present.
+/// The help of llama-server b10434, used if no binary is present.
 pub(crate) const EMBEDDED_HELP: &str = include_str!("help-b10434.txt");
 
 /// A help text with fewer options is not llama-server's: b10434 has 248.
@@ -67,12 +69,12 @@ struct Named {
     negated: bool,
 }
 
-/// What a key stands for.
+/// What a key matches.
 #[derive(Debug)]
-pub enum Found<'a> {
+pub enum OptionMatch<'a> {
     /// An option to set.
     Option {
-        /// Which.
+        /// The option.
         option: &'a OptionSpec,
         /// Whether the key is its negation (`no_mmap`).
         negated: bool,
@@ -82,9 +84,9 @@ pub enum Found<'a> {
         /// What to do instead, as a help sentence.
         instead: &'a str,
     },
-    /// No option.
+    /// No option has this name.
     Unknown {
-        /// The key probably meant.
+        /// The key that was probably meant.
         suggestion: Option<String>,
     },
 }
@@ -92,13 +94,13 @@ pub enum Found<'a> {
 /// Why a text is not the help of llama-server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HelpError {
-    /// Hardly any options.
-    #[error("its --help lists {found} options, llama-server's has over 200")]
+    /// It lists hardly any options.
+    #[error("its --help lists {found} options, llama-server's lists over 200")]
     TooFewOptions {
-        /// How many there are.
+        /// How many options it lists.
         found: usize,
     },
-    /// An option every llama-server has is missing.
+    /// It lacks an option that every llama-server has.
     #[error("its --help does not list --{name}")]
     Lacks {
         /// The option.
@@ -107,15 +109,15 @@ pub enum HelpError {
 }
 
 impl Catalogue {
-    /// The catalogue of the pinned llama-server, b10434.
+    /// Returns the catalogue of the pinned llama-server, b10434.
     #[must_use]
     pub fn embedded() -> Arc<Self> {
         static EMBEDDED: LazyLock<Arc<Catalogue>> = LazyLock::new(|| Arc::new(Catalogue::build(EMBEDDED_HELP, None)));
         Arc::clone(&EMBEDDED)
     }
 
-    /// The catalogue of the llama-server that printed `help`. Options the
-    /// pinned one has too, under any name, keep its keys and value types.
+    /// Builds the catalogue of the llama-server that printed `help`. Options that
+    /// the pinned one also has, under any name, keep its keys and value types.
     ///
     /// # Errors
     /// The text is not llama-server's help.
@@ -130,42 +132,43 @@ impl Catalogue {
         }
     }
 
-    /// What `key` stands for, as a person wrote it: any long name or negation,
-    /// `_` and `-` alike.
+    /// Finds what `key` means, as a person wrote it: any long name or negation,
+    /// with `_` or `-`.
     #[must_use]
-    pub fn find(&self, key: &str) -> Found<'_> {
+    pub fn find(&self, key: &str) -> OptionMatch<'_> {
         let name = key.replace('_', "-");
         let Some(Named { index, negated }) = self.long.get(&name).copied() else {
-            return Found::Unknown { suggestion: self.suggestion(name.trim_start_matches('-')) };
+            return OptionMatch::Unknown { suggestion: self.suggestion(name.trim_start_matches('-')) };
         };
         let option = &self.options[index];
         match &option.refusal {
-            Some(instead) => Found::Owned { instead },
-            None => Found::Option { option, negated },
+            Some(instead) => OptionMatch::Owned { instead },
+            None => OptionMatch::Option { option, negated },
         }
     }
 
-    /// The option of a canonical key, also one that [`Catalogue::find`] refuses.
+    /// Returns the option of a canonical key, even one that [`Catalogue::find`]
+    /// refuses.
     #[must_use]
     pub fn get(&self, canonical: &str) -> Option<&OptionSpec> {
         self.options.get(*self.keys.get(canonical)?)
     }
 
-    /// The canonical key of the option that is called `name`, `_` and `-`
-    /// alike; its negation, too.
+    /// Returns the canonical key of the option called `name` (with `_` or `-`), or
+    /// of the option that it negates.
     #[must_use]
     pub fn canonical(&self, name: &str) -> Option<&str> {
         let name = name.trim_start_matches('-').replace('_', "-");
         self.long.get(&name).map(|named| self.options[named.index].key.as_str())
     }
 
-    /// Every option, in the order of the help.
+    /// Iterates over every option, in the order of the help.
     pub fn options(&self) -> impl Iterator<Item = &OptionSpec> {
         self.options.iter()
     }
 
-    /// Every name that [`Catalogue::find`] finds, dashed, in order; `true`: it
-    /// is the negation of its option.
+    /// Returns every name that [`Catalogue::find`] finds, dashed and in order;
+    /// `true`: it is the negation of its option.
     #[must_use]
     pub fn names(&self) -> BTreeMap<&str, (&OptionSpec, bool)> {
         self.long.iter().map(|(name, named)| (name.as_str(), (&self.options[named.index], named.negated))).collect()
@@ -202,7 +205,7 @@ impl Catalogue {
         catalogue
     }
 
-    /// The canonical key: the pinned one where that is still free, else the
+    /// Returns the canonical key: the pinned one if it is still free, or else the
     /// first long name. `None` for an option with short names only.
     fn free_key(&self, pinned: Option<&OptionSpec>, names: &[&str]) -> Option<String> {
         if let Some(pinned) = pinned.filter(|pinned| !self.keys.contains_key(&pinned.key)) {

@@ -1,11 +1,11 @@
 //! Numbers as llama-server reads them: strictly, and each in one spelling.
 //!
 //! llama-server reads with `stoi` and `stof`, which stop at the first character
-//! they do not know: `512x` is 512. Nothing here is as lenient.
+//! that they do not understand: `512x` is 512. This module is stricter.
 
 use toml::de::DeValue;
 
-/// The whole number a TOML integer, or a string that is nothing else, stands for.
+/// Reads a whole number from a TOML integer, or from a string that is exactly one.
 pub(super) fn integer(value: &DeValue<'_>) -> Option<i64> {
     match value {
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok(),
@@ -14,22 +14,23 @@ pub(super) fn integer(value: &DeValue<'_>) -> Option<i64> {
     }
 }
 
-/// The finite number a TOML number, or a string that is nothing else, stands
-/// for, if a 32-bit float can hold it.
+/// Reads a finite number from a TOML number, or from a string that is exactly one,
+/// if a 32-bit float can hold it.
 pub(super) fn float(value: &DeValue<'_>) -> Option<f64> {
     let number: f64 = match value {
-        // Through text: the nearest f64 is what llama-server gets to read.
+        // Through text, because llama-server reads the nearest f64.
         DeValue::Integer(_) => integer(value)?.to_string().parse().ok()?,
         DeValue::Float(number) => number.as_str().parse().ok()?,
         DeValue::String(text) => text.parse().ok()?,
         _ => return None,
     };
-    // `stof` refuses what is too small as it refuses what is too large.
+    // `stof` refuses numbers that are too small as well as too large.
     let holds = number == 0.0 || number.abs() >= f64::from(f32::MIN_POSITIVE);
     (holds && number.abs() <= f64::from(f32::MAX)).then_some(number)
 }
 
-/// The one spelling of a number: `0.70`, `7e-1` and `.7` are `0.7`; `1.0` is `1`.
+/// Formats a number in its one spelling: `0.70`, `7e-1` and `.7` are `0.7`; `1.0`
+/// is `1`.
 pub(super) fn float_text(number: f64) -> String {
     // Rust prints the shortest digits that read back the same, never an exponent.
     if number == 0.0 { "0".to_owned() } else { number.to_string() }
@@ -52,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_string_is_a_whole_number_only_if_it_is_nothing_else() {
+    fn a_string_is_a_whole_number_only_if_it_is_exactly_one() {
         for wrong in ["512x", "512.7", "", " 5", "5 ", "0x10", "1_000", "1e3", "--5", "99999999999999999999"] {
             assert_eq!(integer(&text(wrong)), None, "{wrong}");
         }
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stof_refuses_or_misreads_is_no_float() {
+    fn refuses_floats_that_stof_misreads() {
         for wrong in ["nan", "inf", "-inf", "1e39", "-1e39", "1e-46", "0x1p3", "0.7x", ""] {
             assert_eq!(float(&text(wrong)), None, "{wrong}");
         }

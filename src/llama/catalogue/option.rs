@@ -1,12 +1,12 @@
-//! What is known of one option: its names from the help, its kind of value
-//! from the help where that tells it, else from the measured table.
+//! One option: its names from the help, and its kind of value from the help or else
+//! from the measured table.
 
 use std::sync::Arc;
 
 use super::help::Entry;
 use super::owned;
 use super::repeated::{self, Repeated};
-use super::types::ValueType;
+use super::types::{Range, ValueType};
 
 /// One option of llama-server.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,28 +17,28 @@ pub struct OptionSpec {
     pub names: Vec<String>,
     /// The long name that turns a flag off (`--no-mmap`).
     pub negation: Option<String>,
-    /// The name to write on the command line: the canonical one where this
-    /// llama-server knows it, else its first.
+    /// The name to write on the command line: the canonical one if this
+    /// llama-server knows it, or else its first.
     pub argument: Arc<str>,
-    /// What the help calls its value (`N`, `FNAME`); empty for a flag.
+    /// The help's name for its value (`N`, `FNAME`); empty for a flag.
     pub metavar: String,
     /// The variable llama-server also reads it from.
     pub env: Option<String>,
-    /// The only values it takes; empty: not a closed set.
+    /// The only values it accepts; empty: any value of its kind.
     pub choices: Vec<String>,
-    /// Words it takes beside numbers (`auto`, `all`).
+    /// Words it accepts besides numbers (`auto`, `all`).
     pub words: Vec<String>,
-    /// What a value is.
+    /// The kind of one value.
     pub kind: ValueKind,
     /// How many values it takes, and how they are written.
     pub list: ListStyle,
-    /// What becomes of it if it is stated more than once.
+    /// What llama-server does if it is set more than once.
     pub repeated: Repeated,
     /// Whether its value is a path, and of what.
     pub path: Option<PathRole>,
     /// Whether the help calls it deprecated.
     pub deprecated: bool,
-    /// What the help says of it: one line, but for bullets.
+    /// The help text: one line, except for bullets.
     pub help: String,
     /// Why it cannot be set in `[parameters]`, and what to do instead.
     pub(super) refusal: Option<String>,
@@ -46,7 +46,7 @@ pub struct OptionSpec {
     pub(super) spellings: Vec<(String, Spelling)>,
 }
 
-/// What a name other than a plain long one stands for.
+/// What a name other than a plain long one means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spelling {
     /// A long name that turns the flag off.
@@ -55,10 +55,10 @@ pub(super) enum Spelling {
     Short,
 }
 
-/// What one value of an option is.
+/// The kind of one value of an option.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ValueKind {
-    /// No value: there or not.
+    /// No value: it is present or not.
     Flag,
     /// A whole number.
     Integer(Range<i64>),
@@ -66,20 +66,8 @@ pub enum ValueKind {
     Float(Range<f64>),
     /// JSON, as text or as a TOML table.
     Json,
-    /// Anything: what it means only llama-server knows.
+    /// Anything: only llama-server knows what it means.
     Text,
-}
-
-/// The values that make sense, both ends included.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Range<T> {
-    /// The lowest.
-    pub min: T,
-    /// The highest.
-    pub max: T,
-    /// Why no other does, as the end of a help sentence; empty: llama-server
-    /// refuses it.
-    pub why: String,
 }
 
 /// How an option takes several values.
@@ -114,9 +102,9 @@ const WEIGHTS: [&str; 7] =
     ["model", "lora", "lora_scaled", "control_vector", "control_vector_scaled", "mmproj", "spec_draft_model"];
 
 impl OptionSpec {
-    /// Builds an option from its entry in the help. `known` is what the
-    /// measured table says about this key and metavar; `is_measured`: whether it is
-    /// an option with the value that was measured.
+    /// Builds an option from its entry in the help. `known` is the measured type of
+    /// this key and metavar; `is_measured`: whether the option and its value were
+    /// measured.
     pub(super) fn new(entry: &Entry<'_>, key: String, known: Option<&ValueType>, is_measured: bool) -> Self {
         let (names, spellings) = spellings(&entry.names);
         let text = entry.text();
@@ -144,7 +132,7 @@ impl OptionSpec {
     }
 }
 
-/// The canonical name if it is one of `names`, else the first of them.
+/// Returns the canonical name if it is one of `names`, or else the first of them.
 fn argument(key: &str, names: &[String]) -> String {
     let canonical = dashed(key);
     if names.contains(&canonical) {
@@ -158,8 +146,8 @@ pub(super) fn dashed(key: &str) -> String {
     format!("--{}", key.replace('_', "-"))
 }
 
-/// The long names, and every other spelling. `--no-x` is a negation only
-/// beside a positive name: `--no-host` stands alone and is a flag of its own.
+/// Splits the names into long ones and other spellings. `--no-x` is a negation only
+/// beside a positive name: `--no-host` has none and is a flag of its own.
 fn spellings(all: &[&str]) -> (Vec<String>, Vec<(String, Spelling)>) {
     let positive = |name: &str| name.starts_with("--") && !name.starts_with("--no-");
     let has_positive = all.iter().any(|name| positive(name));
@@ -175,8 +163,8 @@ fn spellings(all: &[&str]) -> (Vec<String>, Vec<(String, Spelling)>) {
     (names, others)
 }
 
-/// What one value is. The measured type counts only under the metavar it was
-/// measured with: in another version the same name may take something else.
+/// Returns the kind of one value. The measured type counts only for the metavar it
+/// was measured with: in another version the same name may take something else.
 fn kind(metavar: &str, known: Option<&ValueType>) -> ValueKind {
     if metavar.is_empty() {
         return ValueKind::Flag;
@@ -196,13 +184,13 @@ fn metavar_range(metavar: &str) -> Option<Range<i64>> {
     Some(Range {
         min: min.parse().ok()?,
         max: max.parse().ok()?,
-        why: "its help says so, and llama-server does not check it".to_owned(),
+        why: "its help gives this range, but llama-server does not check it".to_owned(),
     })
 }
 
-/// The closed set of values an option takes, where the help lists one: in the
-/// metavar (`{a,b}`, `[on|off]`, `<0|1>`, `a,b-c`), after `allowed values:`, or
-/// as bullets (`- distribute: …`), which leave out the default.
+/// The closed set of values an option accepts, if the help lists one: in the
+/// metavar (`{a,b}`, `[on|off]`, `<0|1>`, `a,b-c`), after `allowed values:`, or as
+/// bullets (`- distribute: …`), which omit the default.
 fn choices(entry: &Entry<'_>, text: &str, kind: &ValueKind) -> Vec<String> {
     let owned = |items: &mut dyn Iterator<Item = &str>| items.map(|item| item.trim().to_owned()).collect();
     let metavar = entry.metavar;
@@ -250,7 +238,7 @@ fn number_words(kind: &ValueKind, text: &str) -> Vec<String> {
     sentence.split('\'').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// How several values are written.
+/// Returns how several values are written.
 fn list_style(metavar: &str, kind: &ValueKind, text: &str, repeated: Repeated) -> ListStyle {
     let words = metavar.split(' ').count();
     if words > 1 && metavar.split(' ').all(|word| word.chars().all(|c| c.is_ascii_uppercase())) {
@@ -270,7 +258,7 @@ fn list_style(metavar: &str, kind: &ValueKind, text: &str, repeated: Repeated) -
     }
 }
 
-/// Whether an option's value is a path, told by its metavar.
+/// Whether an option's value is a path, judging by its metavar.
 fn path_role(key: &str, metavar: &str) -> Option<PathRole> {
     // The name of a file in a Hugging Face repository.
     if key == "hf_file" {
@@ -278,7 +266,7 @@ fn path_role(key: &str, metavar: &str) -> Option<PathRole> {
     }
     let scaled = metavar.starts_with("FNAME:");
     match metavar {
-        // Written by llama-server, so it need not exist.
+        // llama-server writes it, so it need not exist.
         _ if key == "lookup_cache_dynamic" || key == "log_file" => Some(PathRole::Other),
         "PATH" if !(key.ends_with("_file") || key.ends_with("_config")) => Some(PathRole::Other),
         "PATH" | "FNAME" | "FILE" => Some(PathRole::Input { weights: WEIGHTS.contains(&key), scaled }),

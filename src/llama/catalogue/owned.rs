@@ -1,11 +1,11 @@
-//! Options and variables a definition does not set in `[parameters]` and
+//! Options and variables that a definition must not set in `[parameters]` and
 //! `[env]`, each with what to do instead.
 
 use std::collections::BTreeSet;
 
 use super::{Catalogue, suggest};
 
-/// Options herdsman owns, or that make no sense for a server it keeps. The
+/// Options that herdsman owns, or that make no sense for a server it runs. The
 /// sentences follow "… cannot be set here:" and name the key to use.
 const OWNED: [(&str, &str); 23] = [
     ("model", "`model` goes at the top level of the file: `model = \"../weights/name.gguf\"`"),
@@ -13,12 +13,12 @@ const OWNED: [(&str, &str); 23] = [
     ("model_url", "`model_url` goes at the top level of the file: `model_url = \"https://…\"`"),
     ("host", "`host` goes at the top level of the file: `host = \"127.0.0.1\"`"),
     ("port", "`port` goes at the top level of the file: `port = 8101`"),
-    ("reuse_port", "herdsman gives each model a port of its own: remove it"),
-    ("alias", "further names go at the top level of the file: `aliases = [\"name\"]`"),
-    ("tags", "herdsman marks its servers with the tags: use `labels = { key = \"value\" }` at the top level"),
-    ("api_key", "secrets have a table of their own: `[secrets]` with `api_key = { file = \"/path\" }`"),
-    ("api_key_file", "secrets have a table of their own: `[secrets]` with `api_key = { file = \"/path\" }`"),
-    ("hf_token", "secrets have a table of their own: `[secrets]` with `hf_token = { file = \"/path\" }`"),
+    ("reuse_port", "herdsman gives each model its own port: remove it"),
+    ("alias", "more names go at the top level of the file: `aliases = [\"name\"]`"),
+    ("tags", "herdsman marks its servers with tags: use `labels = { key = \"value\" }` at the top level"),
+    ("api_key", "secrets have their own table: `[secrets]` with `api_key = { file = \"/path\" }`"),
+    ("api_key_file", "secrets have their own table: `[secrets]` with `api_key = { file = \"/path\" }`"),
+    ("hf_token", "secrets have their own table: `[secrets]` with `hf_token = { file = \"/path\" }`"),
     ("models_dir", ROUTER),
     ("models_preset", ROUTER),
     ("models_max", ROUTER),
@@ -33,8 +33,8 @@ const OWNED: [(&str, &str); 23] = [
     ("completion_bash", PRINTS),
 ];
 
-const ROUTER: &str = "herdsman runs one server for each definition, not a router: write one file for each model";
-const PRINTS: &str = "llama-server prints something for it and exits: remove it";
+const ROUTER: &str = "herdsman runs one server per definition, not a router: write one file per model";
+const PRINTS: &str = "with it llama-server prints something and exits: remove it";
 
 /// Variables of the process that are not options.
 const VARIABLES: [(&str, &str); 4] = [
@@ -44,30 +44,30 @@ const VARIABLES: [(&str, &str); 4] = [
     ("NOTIFY_SOCKET", "it belongs to the service manager that started herdsman: remove it"),
 ];
 
-/// How the variables of herdsman's own marks begin.
+/// The prefix of herdsman's own markers.
 const MARKS: &str = "HERDSMAN_";
-/// How the variables of a service manager's watchdog begin.
+/// The prefix of a service manager's watchdog variables.
 const WATCHDOG: &str = "WATCHDOG_";
-/// How the variables of llama-server's options begin.
+/// The prefix of llama-server's option variables.
 const OPTIONS: &str = "LLAMA_ARG_";
 
-/// Why option `key` cannot be set in `[parameters]`; `text` is its help.
+/// Returns why option `key` cannot be set in `[parameters]`; `text` is its help.
 pub(super) fn refusal(key: &str, is_flag: bool, text: &str) -> Option<String> {
     if let Some((_, instead)) = OWNED.iter().find(|(owned, _)| *owned == key) {
         return Some((*instead).to_owned());
     }
     if let Some(advice) = text.strip_prefix("the argument has been removed. ") {
-        return Some(format!("llama-server has removed it: {}", keys_of(advice)));
+        return Some(format!("llama-server no longer has it: {}", keys_of(advice)));
     }
-    // `--gpt-oss-20b-default` and its like also choose a port.
+    // `--gpt-oss-20b-default` and the like also choose a port.
     if is_flag && text.contains("can download weights from the internet") {
-        let instead = "it chooses weights and port by itself: write `hf_repo = \"org/repo:quant\"` at the top level";
+        let instead = "it picks its own weights and port: write `hf_repo = \"org/repo:quant\"` at the top level";
         return Some(instead.to_owned());
     }
     None
 }
 
-/// Whether herdsman owns option `key`, or it makes no sense for a server it keeps.
+/// Whether herdsman owns option `key`, or it makes no sense for a server it runs.
 pub(super) fn is_owned(key: &str) -> bool {
     OWNED.iter().any(|(owned, _)| *owned == key)
 }
@@ -78,7 +78,7 @@ pub(super) fn keys() -> impl Iterator<Item = &'static str> {
     OWNED.iter().map(|(key, _)| *key)
 }
 
-/// llama-server's advice with its options spelled as keys, without the
+/// Rewrites llama-server's advice with options spelled as keys, and without the
 /// trailing `(env: …)`.
 fn keys_of(advice: &str) -> String {
     let advice = advice.split(" (env:").next().unwrap_or(advice);
@@ -90,11 +90,11 @@ fn keys_of(advice: &str) -> String {
 }
 
 impl Catalogue {
-    /// Why the variable `name` cannot be set in `[env]`, as a help sentence;
-    /// `None` when it can.
+    /// Why the variable `name` cannot be set in `[env]`, as a help sentence; `None`
+    /// if it can.
     ///
-    /// Every variable of an option is refused, so that an option has one place:
-    /// llama-server also ignores an unknown `LLAMA_ARG_…` without a word.
+    /// Every variable of an option is refused, so that an option is set in one
+    /// place only; llama-server also silently ignores an unknown `LLAMA_ARG_…`.
     #[must_use]
     pub fn owned_env(&self, name: &str) -> Option<String> {
         if let Some((_, instead)) = VARIABLES.iter().find(|(owned, _)| *owned == name) {
@@ -112,13 +112,14 @@ impl Catalogue {
             return Some(option.refusal.clone().unwrap_or_else(here));
         }
         name.starts_with(OPTIONS).then(|| match suggest::nearest(name, self.variables()) {
-            Some(near) => format!("llama-server does not read it; `{near}` is near, and goes under `[parameters]`"),
+            Some(near) => format!(
+                "llama-server does not read it; the option `{near}` looks similar and goes under `[parameters]`"
+            ),
             None => "llama-server does not read it: options go under `[parameters]`".to_owned(),
         })
     }
 
-    /// What [`Catalogue::owned_env`] refuses: beginnings of names, and names
-    /// that begin otherwise.
+    /// What [`Catalogue::owned_env`] refuses: prefixes of names, and other names.
     #[must_use]
     pub fn owned_variables(&self) -> ([&'static str; 3], BTreeSet<&str>) {
         let beginnings = [MARKS, WATCHDOG, OPTIONS];

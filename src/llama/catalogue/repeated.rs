@@ -1,21 +1,21 @@
-//! What llama-server makes of an option that is stated more than once.
+//! What llama-server does with an option that is set more than once.
 //!
-//! Its warning ("specified multiple times, … only last value will be used")
-//! comes for every option and is wrong for those in the table. Measured on
-//! b10434; `repeated.rs` among the tests measures it again, and fails for an option
-//! that nobody has decided about. `n_cpu_moe` and `spec_draft_n_cpu_moe` show
-//! only with a mixture of experts: read in the source.
+//! It warns for every option ("specified multiple times, … only last value will be
+//! used"), and is wrong about those in the table. Measured on b10434;
+//! `tests/real/repeated.rs` measures it again, and fails for an option that nobody
+//! has decided about. `n_cpu_moe` and `spec_draft_n_cpu_moe` have an effect only
+//! with a mixture of experts, so they were read in the source.
 //!
-//! A variable (`LLAMA_ARG_…`) counts as stated before the command line.
+//! A variable (`LLAMA_ARG_…`) counts as set before the command line.
 
-/// What becomes of the values of an option that is stated more than once.
+/// What llama-server does with the values of an option that is set more than once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeated {
-    /// The last one counts.
+    /// The last one wins.
     Last,
     /// Each is added to those before.
     Adds,
-    /// The largest counts: the experts of the first N layers are kept.
+    /// The largest wins: the experts of the first N layers are kept.
     Largest,
     /// Each is a JSON object, and later keys replace earlier ones.
     Merges,
@@ -23,7 +23,7 @@ pub enum Repeated {
     Overlays,
 }
 
-/// All options but those of which the last one counts.
+/// All options, except those where the last one wins.
 const TABLE: [(&str, Repeated); 27] = [
     ("alias", Repeated::Adds),
     ("api_key", Repeated::Adds),
@@ -54,7 +54,7 @@ const TABLE: [(&str, Repeated); 27] = [
     ("tags", Repeated::Adds),
 ];
 
-/// What becomes of the option `key`.
+/// Returns what llama-server does with the option `key`.
 pub(super) fn of(key: &str) -> Repeated {
     TABLE.iter().find(|(known, _)| *known == key).map_or(Repeated::Last, |(_, repeated)| *repeated)
 }
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_joined_is_repeated_on_the_command_line() {
+    fn repeats_the_option_for_values_that_are_not_joined() {
         let catalogue = Catalogue::embedded();
         for option in catalogue.options() {
             let is_repeated = option.list == ListStyle::Repeated;

@@ -1,9 +1,9 @@
-//! Did-you-mean: the key or value somebody probably meant.
+//! Suggestions: the key or value that somebody probably meant.
 
 use super::Catalogue;
 
-/// What other programs call the same thing (Ollama, vLLM, the Python
-/// bindings, and llama.cpp's own API and source).
+/// The same things in other programs' words (Ollama, vLLM, the Python bindings, and
+/// llama.cpp's own API and source).
 const ELSEWHERE: [(&str, &str); 23] = [
     ("n-ctx", "ctx_size"),
     ("num-ctx", "ctx_size"),
@@ -30,12 +30,13 @@ const ELSEWHERE: [(&str, &str); 23] = [
     ("draft-model", "spec_draft_model"),
 ];
 
-/// The candidate nearest to `wanted`, if it is near enough to be a slip.
+/// Returns the candidate nearest to `wanted`, if it is near enough to be a typo.
 pub(super) fn nearest<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // One slip for each three characters: `ctx_sze` is `ctx_size`, `foo` is nothing.
+    // One typo per three characters: `ctx_sze` is `ctx_size`, `foo` is nothing.
     let limit = (wanted.chars().count() / 3).clamp(1, 3);
     candidates
-        // The distance is at least the difference in length, and that is quick to tell.
+        // The distance is at least the difference in length, which is quick to
+        // compute.
         .filter(|candidate| candidate.len().abs_diff(wanted.len()) <= limit * char::MAX.len_utf8())
         .map(|candidate| (strsim::damerau_levenshtein(wanted, candidate), candidate))
         .filter(|(distance, _)| *distance <= limit)
@@ -44,7 +45,8 @@ pub(super) fn nearest<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str
 }
 
 impl Catalogue {
-    /// The key meant by `name`, which is no key: dashed, without leading dashes.
+    /// Returns the key meant by `name`, which is not a key: dashed, without leading
+    /// dashes.
     pub(super) fn suggestion(&self, name: &str) -> Option<String> {
         let key_of = |key: &str| self.get(key).map(|option| option.key.clone());
         let name = name.to_lowercase();

@@ -18,7 +18,7 @@ fn set(key: &str, toml: &str) -> Result<Setting, ValueProblem> {
 }
 
 fn set_in(catalogue: &Catalogue, key: &str, toml: &str) -> Result<Setting, ValueProblem> {
-    let Found::Option { option, negated } = catalogue.find(key) else { panic!("no option {key}") };
+    let OptionMatch::Option { option, negated } = catalogue.find(key) else { panic!("no option {key}") };
     option.setting(DeValue::parse(toml).unwrap().get_ref(), negated, &resolve)
 }
 
@@ -39,21 +39,21 @@ fn problem(key: &str, toml: &str) -> ValueProblem {
 
 fn key_of(name: &str) -> String {
     match Catalogue::embedded().find(name) {
-        Found::Option { option, .. } => option.key.clone(),
+        OptionMatch::Option { option, .. } => option.key.clone(),
         other => panic!("{name}: {other:?}"),
     }
 }
 
 fn instead(name: &str) -> String {
     match Catalogue::embedded().find(name) {
-        Found::Owned { instead } => instead.to_owned(),
+        OptionMatch::Owned { instead } => instead.to_owned(),
         other => panic!("{name}: {other:?}"),
     }
 }
 
 fn suggestion(name: &str) -> Option<String> {
     match Catalogue::embedded().find(name) {
-        Found::Unknown { suggestion } => suggestion,
+        OptionMatch::Unknown { suggestion } => suggestion,
         other => panic!("{name}: {other:?}"),
     }
 }
@@ -81,7 +81,7 @@ fn a_flag_is_its_name_or_its_negation() {
 }
 
 #[test]
-fn a_flag_without_negation_needs_no_word_when_false() {
+fn a_flag_without_negation_needs_no_argument_when_false() {
     assert_eq!(args("metrics", "true"), ["--metrics"]);
     assert!(args("metrics", "false").is_empty());
     assert_eq!(args("no_host", "true"), ["--no-host"], "--no-host is a positive name");
@@ -89,7 +89,7 @@ fn a_flag_without_negation_needs_no_word_when_false() {
 }
 
 #[test]
-fn a_flag_takes_nothing_but_true_and_false() {
+fn a_flag_accepts_only_true_and_false() {
     for toml in ["1", "'true'", "'on'", "[true]"] {
         assert!(problem("metrics", toml).help.unwrap().contains("`true` or `false`"), "{toml}");
     }
@@ -120,7 +120,7 @@ fn a_number_llama_server_would_misread_is_refused() {
 fn a_value_out_of_range_is_refused_with_the_range_and_the_reason() {
     let problem = problem("ctx_size", "-5");
     assert_eq!(problem.message, "`ctx_size` cannot be -5");
-    assert_eq!(problem.label.unwrap(), "must be 0 to 268435456");
+    assert_eq!(problem.label.unwrap(), "must be from 0 to 268435456");
     assert!(problem.help.unwrap().contains("aborts"));
     for (key, toml) in [("batch_size", "0"), ("top_p", "1.5"), ("temp", "-1"), ("poll", "101"), ("n_cpu_moe", "-1")] {
         super::tests::problem(key, toml);
@@ -139,12 +139,12 @@ fn gpu_layers_is_a_number_or_one_of_its_words() {
 }
 
 #[test]
-fn a_closed_set_takes_its_values_only() {
+fn accepts_only_the_values_of_a_closed_set() {
     assert_eq!(args("cache_type_k", "'q8_0'"), ["--cache-type-k", "q8_0"]);
     assert_eq!(problem("cache_type_k", "'q8-0'").help.unwrap(), "did you mean `q8_0`?");
     assert_eq!(args("split_mode", "'row'")[1], "row");
     assert_eq!(args("numa", "'isolate'")[1], "isolate");
-    assert_eq!(args("reasoning_format", "'auto'")[1], "auto", "the default is no bullet");
+    assert_eq!(args("reasoning_format", "'auto'")[1], "auto", "the default is not a bullet");
     assert_eq!(args("cpu_strict", "1")[1], "1");
     assert_eq!(set("cpu_strict", "'1'").unwrap().json, json!(1));
     problem("cpu_strict", "2");
@@ -152,7 +152,7 @@ fn a_closed_set_takes_its_values_only() {
 }
 
 #[test]
-fn a_bool_is_on_or_off_where_an_option_takes_those() {
+fn a_bool_is_on_or_off_if_the_option_accepts_them() {
     assert_eq!(args("flash_attn", "true"), ["--flash-attn", "on"]);
     assert_eq!(args("fit", "false"), ["--fit", "off"]);
     assert!(problem("rope_scaling", "true").help.unwrap().contains("`yarn`"));
@@ -241,14 +241,14 @@ fn json_is_text_or_a_table() {
 }
 
 #[test]
-fn what_no_command_line_can_carry_is_refused() {
+fn refuses_values_no_command_line_can_hold() {
     problem("chat_template", "\"a\\u0000b\"");
     problem("chat_template", "1979-05-27");
     problem("chat_template", "{ a = 1 }");
 }
 
 #[test]
-fn what_herdsman_owns_is_refused_with_the_key_to_use() {
+fn refuses_owned_options_with_the_key_to_use() {
     assert!(instead("port").contains("`port = 8101`"));
     assert!(instead("alias").contains("`aliases"));
     assert!(instead("api_key").contains("[secrets]"));
@@ -258,13 +258,13 @@ fn what_herdsman_owns_is_refused_with_the_key_to_use() {
     }
     for key in owned::keys() {
         let known = Catalogue::embedded().get(key).is_some();
-        assert!(known || key == "license", "{key} is no option of the pinned version");
+        assert!(known || key == "license", "{key} is not an option of the pinned version");
     }
 }
 
 #[test]
-fn what_llama_server_removed_is_refused_with_its_advice() {
-    let advice = "llama-server has removed it: use `spec_draft_n_max` or `spec_ngram_mod_n_max`";
+fn refuses_removed_options_with_llama_servers_advice() {
+    let advice = "llama-server no longer has it: use `spec_draft_n_max` or `spec_ngram_mod_n_max`";
     assert_eq!(instead("draft_max"), advice);
     assert!(instead("gpt_oss_20b_default").contains("hf_repo"));
 }
@@ -283,7 +283,7 @@ fn an_unknown_key_gets_the_key_probably_meant() {
 }
 
 #[test]
-fn variables_of_options_and_of_herdsman_are_refused_in_env() {
+fn refuses_option_and_herdsman_variables_in_env() {
     let catalogue = Catalogue::embedded();
     let refused = |name| catalogue.owned_env(name).unwrap();
     assert!(refused("LLAMA_ARG_CTX_SIZE").contains("`ctx_size` under `[parameters]`"));
@@ -326,7 +326,7 @@ fn a_new_option_of_a_newer_binary_is_known() {
 }
 
 #[test]
-fn a_text_that_is_no_help_of_llama_server_is_refused() {
+fn refuses_text_that_is_not_llama_server_help() {
     assert_eq!(Catalogue::from_help("usage: ls\n--all  all\n").unwrap_err(), HelpError::TooFewOptions { found: 1 });
     let lacking = EMBEDDED_HELP.replace("--ctx-size", "--kontext");
     assert_eq!(Catalogue::from_help(&lacking).unwrap_err(), HelpError::Lacks { name: "ctx-size" });

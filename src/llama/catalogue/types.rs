@@ -1,11 +1,21 @@
-//! The measured table of value types (`value_types.txt`): what `--help` does
-//! not say about the pinned llama-server.
+//! The measured table of value types (`value_types.txt`): what the pinned
+//! llama-server's `--help` does not say.
 
 use std::collections::HashMap;
 
-use super::option::Range;
+/// The sensible values, both ends included.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Range<T> {
+    /// The lowest.
+    pub min: T,
+    /// The highest.
+    pub max: T,
+    /// Why others make no sense, as the end of a help sentence; empty: llama-server
+    /// refuses them.
+    pub why: String,
+}
 
-/// The type of an option's value, with the range that makes sense.
+/// The type of an option's value, with its sensible range.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum ValueType {
     /// A whole number.
@@ -19,8 +29,8 @@ pub(super) enum ValueType {
 /// The table's text.
 const TABLE: &str = include_str!("value_types.txt");
 
-/// The table by canonical key. A line of another shape is skipped; a test
-/// sees to it that there is none.
+/// Returns the table by canonical key. Lines of another shape are skipped; a test
+/// makes sure that there are none.
 pub(super) fn measured() -> HashMap<&'static str, ValueType> {
     lines().filter_map(row).collect()
 }

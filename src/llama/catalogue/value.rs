@@ -1,5 +1,5 @@
-//! A TOML value becomes an option's setting: checked, in its one spelling, and
-//! as words of the command line.
+//! Converts a TOML value to an option's setting: checked, normalised, and as words
+//! of the command line.
 
 use std::sync::Arc;
 
@@ -7,16 +7,18 @@ use serde_json::Value;
 use toml::de::DeValue;
 
 use super::number;
-use super::option::{ListStyle, OptionSpec, PathRole, Range, ValueKind};
+use super::option::{ListStyle, OptionSpec, PathRole, ValueKind};
+use super::problem::ValueProblem;
+use super::types::Range;
 use super::{path, suggest};
 use crate::model::{OptionSetting, OptionValue};
 
-/// An option with a value that llama-server reads as it is meant.
+/// An option with a value that llama-server reads as intended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
-    /// What is hashed, and what goes to the command line.
+    /// The part that is hashed and goes to the command line.
     pub setting: OptionSetting,
-    /// The value, typed: what the row's `parameters` column holds.
+    /// The typed value, for the row's `parameters` column.
     pub json: Value,
     /// The files llama-server will read for it, absolute.
     pub files: Vec<Arc<str>>,
@@ -24,36 +26,9 @@ pub struct Setting {
     pub weights: bool,
 }
 
-/// Why a value does not fit its option.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ValueProblem {
-    /// One sentence: what is wrong.
-    pub message: String,
-    /// A few words under the caret.
-    pub label: Option<String>,
-    /// The fix, in the imperative.
-    pub help: Option<String>,
-}
-
-impl ValueProblem {
-    pub(super) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), label: None, help: None }
-    }
-
-    pub(super) fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = Some(label.into());
-        self
-    }
-
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
-        self
-    }
-}
-
 /// One element of a value.
 struct Element {
-    /// Its one spelling.
+    /// Its normalised spelling.
     text: Arc<str>,
     /// The same, typed.
     json: Value,
@@ -67,9 +42,8 @@ impl Element {
 }
 
 impl OptionSpec {
-    /// The setting a definition's `value` makes. `negated`: the key was its
-    /// negation. `resolve` turns a path written in the definition into an
-    /// absolute one.
+    /// Returns the setting for a definition's `value`. `negated`: the key was the
+    /// option's negation. `resolve` makes a path from the definition absolute.
     ///
     /// # Errors
     /// llama-server would refuse the value, or read something else from it.
@@ -117,7 +91,7 @@ impl OptionSpec {
         Ok(Setting { setting, json: Value::Bool(on), files: Vec::new(), weights: false })
     }
 
-    /// The words of the command line for normalised values.
+    /// Returns the command-line words for normalised values.
     fn args(&self, elements: &[Element]) -> Vec<Arc<str>> {
         let argument = Arc::clone(&self.argument);
         let texts = elements.iter().map(|element| &element.text);
@@ -131,8 +105,8 @@ impl OptionSpec {
         }
     }
 
-    /// The elements of a value, each normalised: of an array, or of a text that
-    /// llama-server would split.
+    /// Returns the elements of a value, each normalised: of an array, or of a text
+    /// that llama-server would split.
     fn elements(&self, value: &DeValue<'_>) -> Result<Vec<Element>, ValueProblem> {
         let key = &self.key;
         match (value, self.list) {
@@ -145,8 +119,8 @@ impl OptionSpec {
                 Err(self.wrong(&format!("an array of {words} values"), value).help(self.example_array(words)))
             }
             (DeValue::String(text), ListStyle::Joined(_)) if self.path.is_some() && text.contains('"') => {
-                Err(ValueProblem::new(format!("`{key}` holds a quote"))
-                    .help(format!("write an array, one path an element: `{key} = [\"a\", \"b\"]`")))
+                Err(ValueProblem::new(format!("`{key}` contains a quote"))
+                    .help(format!("write an array with one path per element: `{key} = [\"a\", \"b\"]`")))
             }
             (DeValue::String(text), ListStyle::Joined(separator)) => text
                 .split(separator)
@@ -174,18 +148,19 @@ impl OptionSpec {
         }
     }
 
-    /// Whether elements are more than text, so that blanks around them mean nothing.
+    /// Whether elements are more than text, so that blanks around them do not
+    /// matter.
     fn is_typed(&self) -> bool {
         !self.choices.is_empty() || matches!(self.kind, ValueKind::Integer(_) | ValueKind::Float(_))
     }
 
-    /// One value that is no array, checked and normalised.
+    /// Checks and normalises one value that is not an array.
     fn element(&self, value: &DeValue<'_>) -> Result<Element, ValueProblem> {
         if let DeValue::String(text) = value
             && text.contains('\0')
         {
-            let problem = ValueProblem::new(format!("`{}` holds a NUL character", self.key));
-            return Err(problem.help("no command line can carry it: remove it"));
+            let problem = ValueProblem::new(format!("`{}` contains a NUL character", self.key));
+            return Err(problem.help("remove it: a command line cannot contain it"));
         }
         if !self.choices.is_empty() {
             return self.choice(value);
@@ -257,7 +232,7 @@ impl OptionSpec {
             },
             DeValue::Table(_) | DeValue::Array(_) => match to_json(value) {
                 Some(json) => Ok(Element::text(json.to_string())),
-                None => Err(ValueProblem::new(format!("`{}` holds a value that JSON cannot", self.key))),
+                None => Err(ValueProblem::new(format!("`{}` contains a value that JSON cannot express", self.key))),
             },
             _ => Err(self.wrong("JSON or a table", value)),
         }
@@ -280,12 +255,12 @@ impl OptionSpec {
             },
             DeValue::Boolean(_) => Err(self
                 .wrong("a value", value)
-                .help(format!("it is not a flag: write `{key} = \"…\"`, or remove it to leave it to llama-server"))),
+                .help(format!("it is not a flag: write `{key} = \"…\"`, or remove it to use llama-server's default"))),
             _ => Err(self.wrong("text or a number", value)),
         }
     }
 
-    /// The value has another type.
+    /// Reports a value of the wrong type.
     fn wrong(&self, expected: &str, value: &DeValue<'_>) -> ValueProblem {
         let found = match value {
             DeValue::Boolean(on) => format!("`{on}`"),
@@ -299,30 +274,30 @@ impl OptionSpec {
         ValueProblem::new(format!("`{}` takes {expected}, not {found}", self.key)).label(format!("expected {expected}"))
     }
 
-    /// A number was needed. Text shows as it is: `512x`.
+    /// Reports something other than a number. Text is shown as it is: `512x`.
     fn not_a_number(&self, expected: &str, value: &DeValue<'_>) -> ValueProblem {
         let words: Vec<_> = self.words.iter().map(|word| format!("`\"{word}\"`")).collect();
         let expected = [expected.to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" or ");
         let problem = self.wrong(&expected, value);
         let DeValue::String(text) = value else { return problem };
-        let found = if text.is_empty() { "an empty text".to_owned() } else { format!("`{text}`") };
+        let found = if text.is_empty() { "empty text".to_owned() } else { format!("`{text}`") };
         let problem = ValueProblem { message: format!("`{}` takes {expected}, not {found}", self.key), ..problem };
         match suggest::nearest(text, self.words.iter().map(String::as_str)) {
             Some(near) => problem.help(format!("did you mean `{near}`?")),
-            None => problem.help("write the number alone, without quotes or unit"),
+            None => problem.help("write just the number, without quotes or a unit"),
         }
     }
 
     fn out_of_range(&self, number: &str, min: &str, max: Option<impl ToString>, why: &str) -> ValueProblem {
-        let range = max.map_or_else(|| format!("at least {min}"), |max| format!("{min} to {}", max.to_string()));
-        let why = if why.is_empty() { "llama-server refuses others" } else { why };
+        let range = max.map_or_else(|| format!("at least {min}"), |max| format!("from {min} to {}", max.to_string()));
+        let why = if why.is_empty() { "llama-server refuses anything else" } else { why };
         ValueProblem::new(format!("`{}` cannot be {number}", self.key))
             .label(format!("must be {range}"))
-            .help(format!("write a value that is {range}: {why}"))
+            .help(format!("use a value that is {range}: {why}"))
     }
 
     fn one_of(&self) -> String {
-        format!("write one of {}", self.choices.iter().map(|c| format!("`{c}`")).collect::<Vec<_>>().join(", "))
+        format!("use one of {}", self.choices.iter().map(|c| format!("`{c}`")).collect::<Vec<_>>().join(", "))
     }
 
     fn example_array(&self, words: usize) -> String {
@@ -331,7 +306,8 @@ impl OptionSpec {
     }
 }
 
-/// A TOML value as JSON; `None` if it holds a number JSON cannot.
+/// Converts a TOML value to JSON; `None` if it contains a number that JSON cannot
+/// express.
 fn to_json(value: &DeValue<'_>) -> Option<Value> {
     Some(match value {
         DeValue::String(text) => Value::from(text.as_ref()),

@@ -1,4 +1,4 @@
-//! Where a tensor's data end.
+//! Computes where a tensor's data end.
 
 use std::io::Read;
 
@@ -42,9 +42,9 @@ const TYPES: [(u32, u64, u64); 32] = [
     (39, 32, 17),   // MXFP4
 ];
 
-/// Reads one tensor info and returns where its data end, counted from the
-/// begin of all data; where they begin, if the type is not known: a newer
-/// llama-server may know it.
+/// Reads one tensor info and returns where its data end, counted from the start of
+/// all data; or where they start, if the type is unknown: a newer llama-server may
+/// know it.
 pub(super) fn info_end(header: &mut Header<impl Read>) -> Result<u64, Flaw> {
     let name = header.u64()?;
     header.skip(name)?;
@@ -62,5 +62,5 @@ pub(super) fn info_end(header: &mut Header<impl Read>) -> Result<u64, Flaw> {
         Some((_, block, bytes)) => elements.and_then(|elements| elements.div_ceil(*block).checked_mul(*bytes)),
         None => Some(0),
     };
-    bytes.and_then(|bytes| bytes.checked_add(offset)).ok_or(Flaw::Damaged("a tensor lies beyond any file"))
+    bytes.and_then(|bytes| bytes.checked_add(offset)).ok_or(Flaw::Damaged("a tensor's offset is larger than any file"))
 }

@@ -72,7 +72,7 @@ fn whole() -> Writer {
 }
 
 #[test]
-fn a_whole_file_passes_and_one_byte_less_is_truncated() {
+fn a_complete_file_passes_and_one_byte_less_is_truncated() {
     whole().check().unwrap();
     let mut cut = whole();
     cut.0.pop();
@@ -89,7 +89,7 @@ fn a_file_cut_anywhere_is_refused() {
 }
 
 #[test]
-fn what_is_not_gguf_is_told_for_what_it_is() {
+fn says_what_a_file_that_is_not_gguf_looks_like() {
     for (bytes, looks) in [
         (&b""[..], "is empty"),
         (b"hi", "text"),
@@ -99,7 +99,7 @@ fn what_is_not_gguf_is_told_for_what_it_is() {
         (b"FUGG....", "big-endian"),
         (b"ggjt....", "before GGUF"),
         (b"\x7fELF", "other bytes"),
-        (&[0; 100], "the download reserved its room"),
+        (&[0; 100], "the download reserved the space"),
     ] {
         match check(bytes, bytes.len() as u64) {
             Err(Flaw::NotGguf(found)) => assert!(found.to_string().contains(looks), "{found}"),
@@ -115,7 +115,7 @@ fn another_version_is_refused() {
 }
 
 #[test]
-fn a_tensor_of_an_unknown_type_is_taken_to_fit() {
+fn assumes_that_a_tensor_of_unknown_type_fits() {
     Writer::header(1, 0).tensor(&[1 << 40], 9999, 0).pad(32, 0).check().unwrap();
 }
 
@@ -140,13 +140,13 @@ fn huge_counts_are_refused_before_anything_is_read() {
 }
 
 #[test]
-fn a_problem_names_the_file_and_the_next_step() {
+fn a_gguf_problem_names_the_file_and_the_next_step() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.gguf");
     let message = || check_gguf(&path).unwrap_err().to_string();
-    assert!(message().contains("a.gguf cannot be read"));
+    assert!(message().contains("cannot read the weights") && message().contains("a.gguf"));
     std::fs::write(&path, "hello").unwrap();
-    assert!(message().contains("it begins with text; give the path"), "{}", message());
+    assert!(message().contains("it starts with text; use the path"), "{}", message());
     let whole = whole().0;
     std::fs::write(&path, &whole).unwrap();
     check_gguf(&path).unwrap();

@@ -1,4 +1,4 @@
-//! A spec against the policy, and the definitions of a directory.
+//! Checks a spec against the policy, and the definitions of a directory.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,13 +16,13 @@ use crate::model::{Definition, Desired, Diagnostic, OptionSetting, OptionValue, 
 use crate::sys::links::{self, NotForAll};
 
 impl Policy {
-    /// Moves every definition that asks for more than the policy allows to the
-    /// unresolved ones, with a diagnostic at each line that does. Made before
-    /// anything of the host is looked at for it, so that a refusal tells
-    /// nothing of what is there. `from` is what was read.
+    /// Marks every definition that asks for more than the policy allows as
+    /// unresolved, with a diagnostic at each offending line. This runs before
+    /// herdsman looks at anything on the host for a definition, so that a refusal
+    /// reveals nothing about it. `from` is where the definitions were read.
     pub fn enforce(&self, desired: &mut Arc<Desired>, from: ReadFrom<'_>) {
         let check = Check::new(self);
-        // Links of a commit do not lead out of it.
+        // Links in a commit do not lead out of it.
         if !matches!(from, ReadFrom::Commit(_)) {
             self.keep_in(&check, desired);
         }
@@ -41,7 +41,7 @@ impl Policy {
         refuse(desired, refused);
     }
 
-    /// Why no instance of `spec` may be started, in one sentence.
+    /// Why no instance of `spec` may start, in one sentence.
     #[must_use]
     pub fn refusal(&self, spec: &Spec) -> Option<String> {
         if let Some(why) = &self.unknown {
@@ -65,7 +65,7 @@ impl Policy {
         }
     }
 
-    /// Files that cannot be read count, too: each protects a model.
+    /// Unreadable files count too, because each protects a model.
     fn too_many(&self, desired: &Desired) -> Option<Problem> {
         let models = desired.definitions.len() + desired.unresolved.len();
         let most = self.max_models?;
@@ -85,7 +85,7 @@ impl Policy {
     }
 }
 
-/// The directory as people see it, told from the files in it.
+/// The directory as people see it, derived from the files in it.
 pub(super) fn shown(desired: &Desired) -> String {
     let files = desired.definitions.values().map(|definition| &definition.file);
     let mut files = files.chain(desired.unresolved.iter().map(|unresolved| &unresolved.file));
@@ -106,8 +106,8 @@ impl<'p> Check<'p> {
 
     /// Everything that `spec` asks for and the policy does not allow.
     fn breaches(&self, spec: &Spec) -> Vec<Breach> {
-        // Destructured, so that a new field does not compile until someone
-        // decides what it can do to the host.
+        // Destructured, so that a new field does not compile until someone decides
+        // what it can do to the host.
         let Spec { host, port, options, env, binary, files: _, secrets } = spec;
         let mut breaches = Vec::new();
         let written = self.download_to(options);
@@ -154,7 +154,7 @@ impl<'p> Check<'p> {
         (!(from..=to).contains(&port)).then_some(Problem::Port { port })
     }
 
-    /// One that is not there is not run, whatever it is called.
+    /// A missing program is not run, whatever it is called.
     fn binary(&self, binary: &str) -> Option<Problem> {
         let path = match binary.contains('/') {
             true => PathBuf::from(binary),
@@ -189,10 +189,10 @@ impl<'p> Check<'p> {
         let what = format!("`{key}`");
         let mut problems = Vec::new();
         for text in texts(setting) {
-            // `PATH:0.5`; a path with another `:` is not taken.
+            // `PATH:0.5`; llama-server accepts no other `:` in the path.
             let path =
                 if key.ends_with("_scaled") { text.rsplit_once(':').map_or(&**text, |(path, _)| path) } else { text };
-            // One of many parts is enough to refuse them all.
+            // One bad part is enough to refuse the whole set.
             let problem = files::shards(&path.into())
                 .find_map(|part| Some((self.within(&what, Path::new(&*part), roots)?, part)));
             problems.extend(problem.map(|(problem, part)| (last_name(&part), problem)));
@@ -216,8 +216,7 @@ impl<'p> Check<'p> {
         problems
     }
 
-    /// Beside `mmproj_url`, `mmproj` is not what is read but where the download
-    /// is written to.
+    /// With `mmproj_url`, `mmproj` is not read: the download is written to it.
     fn download_to(&self, options: &Table<Arc<str>, OptionSetting>) -> Option<Problem> {
         let setting = options.get("mmproj").filter(|_| options.contains_key("mmproj_url"))?;
         let what = "`mmproj`, which `mmproj_url` is written to";
@@ -277,7 +276,7 @@ fn texts(setting: &OptionSetting) -> &[Arc<str>] {
     }
 }
 
-/// llama-server keeps what it downloads under that name.
+/// llama-server stores its download under that name.
 fn file_name(key: &str, setting: &OptionSetting) -> Vec<(String, Problem)> {
     let leads_out = |text: &&Arc<str>| text.starts_with('/') || text.split(['/', '\\']).any(|part| part == "..");
     let problem =

@@ -1,8 +1,8 @@
 //! What the variables of `[env]` can do to the host.
 //!
-//! Under a policy a variable is allowed if it is known to be harmless or the
-//! policy names it. One that is known to do harm must be named exactly: a
-//! pattern such as `GGML_*` was hardly meant to allow it.
+//! Under a policy, a variable is allowed if it is known to be harmless or if the
+//! policy names it. A variable that is known to do harm must be named exactly: a
+//! pattern such as `GGML_*` was hardly meant to include it.
 
 /// Variables that choose devices, threads and waiting, and nothing else.
 const HARMLESS: [&str; 20] = [
@@ -28,11 +28,11 @@ const HARMLESS: [&str; 20] = [
     "ROCR_VISIBLE_DEVICES",
 ];
 
-const LOADS: &str = "it makes the server load code from a place of its choice";
-const SHELL: &str = "it makes an interpreter or a shell run code of its choice";
-const CONFIGURES: &str = "it sets options of llama-server past the checks of `[parameters]`";
-const NETWORK: &str = "it sends what the server downloads through another host, or trusts another one";
-const PLACES: &str = "it moves where programs, libraries or files are looked for or written";
+const LOADS: &str = "it can make the server load arbitrary code";
+const SHELL: &str = "it can make an interpreter or a shell run arbitrary code";
+const CONFIGURES: &str = "it sets llama-server options that bypass the checks of `[parameters]`";
+const NETWORK: &str = "it can send the server's downloads through another host, or make it trust one";
+const PLACES: &str = "it changes where programs, libraries or files are looked up or written";
 
 /// Variables that do harm, and why.
 const HARMFUL: [(&str, &str); 54] = [
@@ -97,7 +97,7 @@ pub(super) fn is_harmless(name: &str) -> bool {
     HARMLESS.iter().any(|pattern| fits(pattern, name))
 }
 
-/// What harm the variable is known to do.
+/// The harm that the variable is known to do.
 pub(super) fn harm(name: &str) -> Option<&'static str> {
     HARMFUL.iter().find(|(pattern, _)| fits(pattern, name)).map(|(_, why)| *why)
 }
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_loads_code_is_harmful_and_what_chooses_a_gpu_is_not() {
+    fn loading_code_is_harmful_and_choosing_a_gpu_is_not() {
         for name in ["LD_PRELOAD", "LD_LIBRARY_PATH", "PATH", "GGML_BACKEND_PATH", "LLAMA_ARG_TOOLS", "PYTHONPATH"] {
             assert!(harm(name).is_some() && !is_harmless(name), "{name}");
         }
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_both() {
+    fn no_variable_is_both_harmless_and_harmful() {
         let both = HARMLESS.iter().find(|name| harm(name).is_some());
         assert_eq!(both, None);
     }

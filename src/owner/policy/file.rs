@@ -1,5 +1,5 @@
-//! The policy's file: keys and values, with a diagnostic for whatever is wrong,
-//! as definitions have.
+//! The policy's file: keys and values, with a diagnostic for every problem, as for
+//! definitions.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use crate::owner::host_file;
 /// A key of the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
-    /// Directories that weights may lie in.
+    /// Directories that weights may be in.
     ModelRoots,
-    /// Directories that other files to be read may lie in.
+    /// Directories that other input files may be in.
     FileRoots,
-    /// Directories that may be written to, by options that the policy allows.
+    /// Directories that options allowed by the policy may write to.
     WriteRoots,
-    /// Directories that unix sockets may lie in.
+    /// Directories that unix sockets may be in.
     SocketRoots,
-    /// Directories that files of secrets may lie in.
+    /// Directories that secret files may be in.
     SecretRoots,
     /// llama-servers that definitions may name, and directories of them.
     Binaries,
@@ -34,15 +34,15 @@ pub enum Key {
     MaxModels,
     /// Where llama-server may download from.
     Downloads,
-    /// Options allowed although they can do harm, or are not known.
+    /// Options allowed although they can do harm or are unknown.
     AllowOptions,
-    /// Options denied besides those.
+    /// Options denied in addition.
     DenyOptions,
     /// Variables that `[env]` may set.
     AllowEnv,
     /// Variables that `[env]` may not set.
     DenyEnv,
-    /// Variables of herdsman's own that `[secrets]` may name.
+    /// Variables in herdsman's environment that `[secrets]` may name.
     SecretEnv,
     /// Users besides root who may own the definitions.
     Owners,
@@ -69,7 +69,7 @@ impl Key {
         Self::Owners,
     ];
 
-    /// As it is written.
+    /// As files spell it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -93,7 +93,7 @@ impl Key {
     }
 }
 
-/// Reads the policy in `text`; `file` is its path, absolute.
+/// Parses the policy in `text`; `file` is its path, absolute.
 ///
 /// # Errors
 /// Everything that is wrong with it.
@@ -162,15 +162,15 @@ fn path(text: &str) -> Result<PathBuf, Wrong> {
     if text.starts_with('/') {
         return Ok(PathBuf::from(text));
     }
-    Err((format!("{text:?} is not an absolute path"), "begin it with `/`".to_owned()))
+    Err((format!("{text:?} is not an absolute path"), "start it with `/`".to_owned()))
 }
 
 fn address(text: &str) -> Result<String, Wrong> {
     match parse_host(text) {
         _ if text == "*" => Ok(text.to_owned()),
         Ok(host) if !host.contains('/') => Ok(host),
-        Ok(_) => Err(("unix sockets are told by their directory".to_owned(), "use `socket_roots`".to_owned())),
-        Err(problem) => Err((problem.message, "give an IP address, `\"localhost\"`, or `\"*\"` for any".to_owned())),
+        Ok(_) => Err(("unix sockets are allowed by directory".to_owned(), "use `socket_roots`".to_owned())),
+        Err(problem) => Err((problem.message, "use an IP address, `\"localhost\"`, or `\"*\"` for any".to_owned())),
     }
 }
 
@@ -179,7 +179,8 @@ fn download(text: &str) -> Result<Pattern, Wrong> {
     if text == "*" || ["hf:", "docker:"].into_iter().any(begins) {
         return Ok(Pattern::new(text));
     }
-    // The host ends at a `/`: `https://good*` would also be https://good.evil.org/.
+    // The host must end at a `/`: `https://good*` would also match
+    // https://good.evil.org/.
     let is_url = text
         .strip_prefix("https://")
         .or_else(|| text.strip_prefix("http://"))
@@ -188,13 +189,13 @@ fn download(text: &str) -> Result<Pattern, Wrong> {
         return Ok(Pattern::new(text));
     }
     let help = "write `\"hf:org/*\"`, `\"docker:ai/*\"`, `\"https://host/*\"`, or `\"*\"` for any".to_owned();
-    Err((format!("{text:?} is no place to download from"), help))
+    Err((format!("{text:?} is not a download source"), help))
 }
 
 fn allowed_option(text: &str) -> Result<String, Wrong> {
     match Catalogue::embedded().canonical(text) {
         Some(key) => Ok(key.to_owned()),
-        // Of a newer llama-server: allowed is what is named, and nothing else.
+        // From a newer llama-server: exactly the named options are allowed.
         None => option_name(text),
     }
 }
@@ -208,9 +209,9 @@ fn denied_option(text: &str) -> Result<String, Wrong> {
     let nearest = suggest::nearest(&name, catalogue.options().map(|option| option.key.as_str()));
     let help = match nearest {
         Some(near) => format!("did you mean `{near}`?"),
-        None => "remove it: what herdsman does not know is denied anyway".to_owned(),
+        None => "remove it: herdsman denies unknown options anyway".to_owned(),
     };
-    Err((format!("herdsman knows no option {text:?}"), help))
+    Err((format!("unknown option {text:?}"), help))
 }
 
 fn option_name(text: &str) -> Result<String, Wrong> {
@@ -218,18 +219,15 @@ fn option_name(text: &str) -> Result<String, Wrong> {
     if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(&byte)) {
         return Ok(name);
     }
-    Err((
-        format!("{text:?} is not the name of an option"),
-        "write it as in definitions: `\"slot_save_path\"`".to_owned(),
-    ))
+    Err((format!("{text:?} is not an option name"), "write it as in definitions: `\"slot_save_path\"`".to_owned()))
 }
 
 fn variable(text: &str) -> Result<Pattern, Wrong> {
     if !text.is_empty() && !text.contains(['=', ' ', '$']) {
         return Ok(Pattern::new(text));
     }
-    let help = "write its name alone, `*` for any text: `\"MY_*\"`".to_owned();
-    Err((format!("{text:?} cannot be the name of a variable"), help))
+    let help = "write only its name, with `*` for any text: `\"MY_*\"`".to_owned();
+    Err((format!("{text:?} is not a valid variable name"), help))
 }
 
 fn ports(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<(u16, u16)> {
@@ -239,7 +237,7 @@ fn ports(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<(u16, u16)> {
     match (port(from), port(to)) {
         (Some(from), Some(to)) if from <= to => Some((from, to)),
         _ => {
-            let message = format!("`ports`: {text:?} is not a range of ports");
+            let message = format!("`ports`: {text:?} is not a port range");
             reader.problem(value.span(), message, "", "write two numbers from 1 to 65535: `\"8000-8999\"`");
             None
         }
@@ -251,15 +249,15 @@ fn number(reader: &mut Reader<'_, '_>, key: Key, value: &Value<'_>) -> Option<us
     let found = value.get_ref().as_integer();
     let number = found.and_then(|integer| usize::from_str_radix(integer.as_str(), integer.radix()).ok());
     if number.is_none() {
-        reader.wrong_kind(key, value, "a number from 0 on", format!("write `{key} = 20`"));
+        reader.wrong_kind(key, value, "a number of at least 0", format!("write `{key} = 20`"));
     }
     number
 }
 
 fn owners(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Vec<u32> {
-    const HELP: &str = "write the numbers of users (`id -u NAME`): `owners = [1000]`";
+    const HELP: &str = "write user ids (`id -u NAME`): `owners = [1000]`";
     let Some(array) = value.get_ref().as_array() else {
-        reader.wrong_kind("owners", value, "an array of user numbers", HELP);
+        reader.wrong_kind("owners", value, "an array of user ids", HELP);
         return Vec::new();
     };
     let mut owners = Vec::new();
@@ -267,7 +265,7 @@ fn owners(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Vec<u32> {
         let found = element.get_ref().as_integer();
         match found.and_then(|integer| u32::from_str_radix(integer.as_str(), integer.radix()).ok()) {
             Some(owner) => owners.push(owner),
-            None => reader.wrong_kind("owners", element, "the number of a user", HELP),
+            None => reader.wrong_kind("owners", element, "a user id", HELP),
         }
     }
     owners

@@ -1,6 +1,6 @@
-//! Definitions that are links out of their directory. What they lead to may be
-//! anybody's file, and a message that shows a line of it would tell it: so
-//! nothing that was said of such a file is kept.
+//! Definitions that are links out of their directory. They may lead to anybody's
+//! file, and a message that shows a line of it would reveal it, so herdsman drops
+//! every message about such a file.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use crate::model::{Desired, Diagnostic};
 use crate::sys::links;
 
 impl Policy {
-    /// Refuses what leads out of the directory, unless into `file_roots`. Within
-    /// it there may be links, as in a mounted ConfigMap.
+    /// Refuses links out of the directory, unless they lead into `file_roots`.
+    /// Links within it are fine, as in a mounted ConfigMap.
     pub(super) fn keep_in(&self, check: &Check<'_>, desired: &mut Arc<Desired>) {
         let dir = desired.dir.clone();
         let problem = |path: &Path, file: &Arc<str>| {

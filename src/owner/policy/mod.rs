@@ -1,5 +1,5 @@
-//! The policy: what definitions may ask of this host. Whoever can push to the
-//! repository that holds the definitions must not own the host.
+//! The policy: what definitions may ask of this host. Someone who can push to the
+//! repository of definitions must not own the host.
 //!
 //! ```text
 //!   /etc/herdsman/policy.toml -> file   its keys, each with its line
@@ -22,10 +22,10 @@
 //! | `problem` | what is refused, in words |
 //!
 //! Invariants:
-//! - What a policy does not state is not allowed, where it could do harm: an
-//!   empty one is the strictest.
+//! - A policy allows nothing harmful that it does not mention: an empty one is the
+//!   strictest.
 //! - A policy that cannot be read is an error, never "no policy".
-//! - Every start passes [`Policy::refusal`], whatever wanted it.
+//! - Every start passes [`Policy::refusal`], whatever asked for it.
 
 mod check;
 mod environment;
@@ -53,11 +53,11 @@ use pattern::Pattern;
 pub struct Policy {
     /// The file, as people see it.
     file: Arc<str>,
-    /// The line of each key that is stated.
+    /// The line of each key that is set.
     lines: BTreeMap<Key, u32>,
-    /// The directories of each kind of path, as stated.
+    /// The directories of each kind of path.
     roots: BTreeMap<Key, Vec<PathBuf>>,
-    /// Addresses to listen on; `None`: those of loopback.
+    /// Addresses to listen on; `None`: loopback addresses.
     hosts: Option<Vec<String>>,
     /// Ports a definition may declare, both ends included.
     ports: (u16, u16),
@@ -71,20 +71,20 @@ pub struct Policy {
     /// Variables of `[env]`.
     allow_env: Vec<Pattern>,
     deny_env: Vec<Pattern>,
-    /// Variables of herdsman's own that `[secrets]` may name.
+    /// Variables in herdsman's environment that `[secrets]` may name.
     secret_env: Vec<Pattern>,
     /// Users besides root who may own the definitions.
     owners: Vec<u32>,
-    /// Why it is not known what it says.
+    /// Why the policy is unknown.
     unknown: Option<String>,
 }
 
-/// Ports a definition may declare where the policy states none: those below
-/// belong to services that others know by their number.
+/// Ports a definition may declare if the policy sets none: lower ones belong to
+/// well-known services.
 const PORTS: (u16, u16) = (1024, u16::MAX);
 
 impl Policy {
-    /// A policy that states nothing.
+    /// A policy that sets nothing.
     fn empty(file: Arc<str>) -> Self {
         Self {
             file,
@@ -104,7 +104,8 @@ impl Policy {
         }
     }
 
-    /// One that cannot be read: it allows nothing to be started, and why is told.
+    /// Returns the policy for an unreadable file: it lets nothing start, and says
+    /// why.
     #[must_use]
     pub fn unknown(why: &PolicyError) -> Self {
         Self { unknown: Some(why.to_string()), ..Self::empty("".into()) }
@@ -122,7 +123,7 @@ impl Policy {
         &self.owners
     }
 
-    /// The directories stated under `key`.
+    /// The directories listed under `key`.
     fn roots(&self, key: Key) -> &[PathBuf] {
         self.roots.get(&key).map_or(&[], Vec::as_slice)
     }

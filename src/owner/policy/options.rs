@@ -1,35 +1,35 @@
 //! What each option of llama-server can do to the host.
 //!
-//! An option is in the table below, or in `harmless.txt`, or herdsman refuses
-//! it in every definition; a test goes through the pinned llama-server's. One
-//! that is in none, of another llama-server, is refused until the policy
-//! allows it: nobody has looked at what it does.
+//! herdsman refuses an option in every definition unless it is in the table below
+//! or in `harmless.txt`; a test checks all options of the pinned llama-server. An
+//! option of another llama-server that is in neither is refused until the policy
+//! allows it, because nobody has reviewed it.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use super::Key;
 
-/// What an option does that the host has to agree to.
+/// What an option does that the host's owner has to agree to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Use {
     /// Nothing.
     Harmless,
-    /// Reads a file, which must lie in the directories of this key.
+    /// Reads a file, which must be in the directories of this key.
     Reads(Key),
     /// Downloads: its value must be one of `downloads`.
     Downloads,
     /// Names a file within a download.
     NamesDownload,
-    /// Does harm, and how. Where `allow_options` allows it, a path it takes
-    /// must still lie in the directories of this key.
+    /// Does harm, and how. Even where `allow_options` allows it, a path it takes
+    /// must be in the directories of this key.
     Denied(&'static str, Option<Key>),
 }
 
-const RUNS: &str = "it lets whoever reaches the server run programs and read and write files on this host";
+const RUNS: &str = "it lets anyone who can reach the server run programs and read and write files on this host";
 const WRITES: &str = "it opens files for writing";
-const SERVES: &str = "it serves files of this host to whoever reaches the server";
-const REACHES: &str = "it makes the server talk to other hosts";
+const SERVES: &str = "it serves this host's files to anyone who can reach the server";
+const REACHES: &str = "it makes the server connect to other hosts";
 
 /// Options that are not harmless.
 const OPTIONS: [(&str, Use); 33] = [
@@ -70,10 +70,10 @@ const OPTIONS: [(&str, Use); 33] = [
 ];
 
 /// The keys of options that take no path, no address and no code, and write
-/// nothing: looked at one by one.
+/// nothing: reviewed one by one.
 const HARMLESS: &str = include_str!("harmless.txt");
 
-/// What the option `key` does; `None`: nobody has looked at it.
+/// Returns what the option `key` does; `None`: nobody has reviewed it.
 pub(super) fn use_of(key: &str) -> Option<Use> {
     static KNOWN: LazyLock<HashSet<&str>> = LazyLock::new(|| harmless().collect());
     let listed = OPTIONS.iter().find(|(listed, _)| *listed == key).map(|(_, what)| *what);
@@ -88,12 +88,12 @@ fn harmless() -> impl Iterator<Item = &'static str> {
 mod tests {
     use super::*;
     use crate::definition::Catalogue;
-    use crate::llama::catalogue::{Found, PathRole};
+    use crate::llama::catalogue::{OptionMatch, PathRole};
 
     #[test]
     fn every_option_of_the_pinned_llama_server_is_decided_once() {
         for option in Catalogue::embedded().options() {
-            let refused = matches!(Catalogue::embedded().find(&option.key), Found::Owned { .. });
+            let refused = matches!(Catalogue::embedded().find(&option.key), OptionMatch::Owned { .. });
             let at_the_top = ["model", "hf_repo", "model_url"].contains(&option.key.as_str());
             assert!(
                 use_of(&option.key).is_some() || refused && !at_the_top,
@@ -109,23 +109,23 @@ mod tests {
 
     #[test]
     fn no_option_that_takes_a_path_or_an_address_counts_as_harmless() {
-        let tells = |metavar: &str| {
+        let takes_a_path = |metavar: &str| {
             let metavar = metavar.to_ascii_uppercase();
             ["PATH", "FNAME", "FILE", "URL", "REPO", "SERVERS", "<USER>", "DIR"]
                 .iter()
                 .any(|word| metavar.contains(word))
         };
         for option in Catalogue::embedded().options() {
-            let takes = option.path.is_some() || tells(&option.metavar);
+            let takes = option.path.is_some() || takes_a_path(&option.metavar);
             assert!(!takes || use_of(&option.key) != Some(Use::Harmless), "{} {}", option.key, option.metavar);
-            // A path that is written to, or a directory, is not only read.
+            // A path that is written to, or a directory, is not just read.
             let read = matches!(use_of(&option.key), Some(Use::Reads(_)));
             assert!(!read || matches!(option.path, Some(PathRole::Input { .. })), "{}", option.key);
         }
     }
 
     #[test]
-    fn what_is_harmless_is_an_option() {
+    fn every_harmless_entry_is_an_option() {
         let unknown = harmless().find(|key| Catalogue::embedded().get(key).is_none());
         assert_eq!(unknown, None);
     }

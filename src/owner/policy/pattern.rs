@@ -1,8 +1,8 @@
-//! Names with `*` in them, which stands for any text.
+//! Names with `*`, which matches any text.
 
 use std::fmt;
 
-/// A name, or a shape of names.
+/// A name, or a pattern of names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pattern(String);
 
@@ -11,17 +11,17 @@ impl Pattern {
         Self(text.to_owned())
     }
 
-    /// Whether it is that one name.
+    /// Whether it matches only that name.
     pub fn is_exactly(&self, name: &str) -> bool {
         self.0 == name
     }
 
-    /// Whether it fits the whole of `name`.
+    /// Whether it matches all of `name`.
     pub fn fits(&self, name: &str) -> bool {
         let Some((first, rest)) = self.0.split_once('*') else { return self.0 == name };
         let Some(mut left) = name.strip_prefix(first) else { return false };
         let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
-        // The leftmost place for each part leaves the most for those that follow.
+        // The leftmost match of each part leaves the most for the following parts.
         for part in middle.split('*') {
             let Some(at) = left.find(part) else { return false };
             left = &left[at + part.len()..];
@@ -41,7 +41,7 @@ mod tests {
     use super::Pattern;
 
     #[test]
-    fn a_star_stands_for_any_text_and_all_else_for_itself() {
+    fn a_star_matches_any_text_and_everything_else_itself() {
         let fits = |pattern, name| Pattern::new(pattern).fits(name);
         for (pattern, name) in
             [("A", "A"), ("*", ""), ("*", "x"), ("A_*", "A_"), ("A_*", "A_B"), ("*_B", "A_B"), ("A*B*C", "AxBBC")]

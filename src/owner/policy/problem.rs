@@ -1,4 +1,4 @@
-//! What a policy refuses, in words.
+//! The policy's refusals, in words.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ pub struct Breach {
     /// The field that asks for it, as [`crate::model::Definition::origin`]
     /// takes it.
     pub(super) field: String,
-    /// What stands there in the definition, to point at; empty: the line.
+    /// What to point at in the definition; empty: the whole line.
     pub(super) needle: String,
     /// What is wrong.
     pub(super) problem: Problem,
@@ -25,15 +25,15 @@ pub(super) enum Problem {
     Harmful { option: String, why: &'static str },
     /// An option that the policy denies by name.
     DeniedOption { option: String },
-    /// An option nobody has looked at.
+    /// An option that nobody has reviewed.
     UnknownOption { option: String },
     /// A path that leads out of the directories of `key`.
     Outside { what: String, path: PathBuf, real: PathBuf, key: Key },
     /// A path that cannot be followed.
     Unresolved { what: String, path: PathBuf, cause: String, key: Key },
-    /// A path through `place`, where each process finds something else.
+    /// A path through `place`, which is different for each process.
     OfAProcess { what: String, path: PathBuf, place: PathBuf, key: Key },
-    /// The name of a file in a download that is none.
+    /// A file name in a download that is not a plain name.
     NotAName { option: String, text: String },
     /// A place to download from.
     Download { source: String },
@@ -49,12 +49,12 @@ pub(super) enum Problem {
     UnknownVariable { name: String },
     /// A secret taken from a variable.
     SecretVariable { secret: String, name: String },
-    /// More models than there may be.
+    /// More models than the policy allows.
     TooMany { models: usize, most: usize },
 }
 
 impl Problem {
-    /// The key of the policy that decides it.
+    /// Returns the key of the policy that decides it.
     pub const fn key(&self) -> Key {
         match self {
             Self::Harmful { .. } | Self::UnknownOption { .. } => Key::AllowOptions,
@@ -78,28 +78,28 @@ impl fmt::Display for Problem {
             Self::Harmful { option, why } => write!(f, "the option `{option}`: {why}"),
             Self::DeniedOption { option } => write!(f, "the option `{option}`"),
             Self::UnknownOption { option } => {
-                write!(f, "the option `{option}`: what it does is not known to this herdsman")
+                write!(f, "the option `{option}`: this herdsman does not know what it does")
             }
             Self::Outside { what, path, real, .. } if path == real => write!(f, "{} for {what}", path.display()),
             Self::Outside { what, path, real, .. } => {
                 write!(f, "{} for {what}: it leads to {}", path.display(), real.display())
             }
             Self::Unresolved { what, path, cause, .. } => {
-                write!(f, "{} for {what}: where it leads cannot be told: {cause}", path.display())
+                write!(f, "{} for {what}: cannot follow it: {cause}", path.display())
             }
             Self::OfAProcess { what, path, place, .. } => {
                 let (path, place) = (path.display(), place.display());
-                write!(f, "{path} for {what}: it leads through {place}, where each process finds something else")
+                write!(f, "{path} for {what}: it goes through {place}, which is different for each process")
             }
-            Self::NotAName { option, text } => write!(f, "{text:?} for `{option}`: it leads out of the download"),
+            Self::NotAName { option, text } => write!(f, "{text:?} for `{option}`: it points outside the download"),
             Self::Download { source } => write!(f, "to download {source}"),
             Self::Host { host } => write!(f, "to listen on {host}"),
             Self::Port { port } => write!(f, "port {port}"),
             Self::HarmfulVariable { name, why } => write!(f, "the variable `{name}`: {why}"),
             Self::DeniedVariable { name } | Self::UnknownVariable { name } => write!(f, "the variable `{name}`"),
-            Self::SecretVariable { secret, name } => write!(f, "`{secret}` to come from the variable {name}"),
+            Self::SecretVariable { secret, name } => write!(f, "the variable {name} as the source of `{secret}`"),
             Self::TooMany { models, most } => {
-                write!(f, "more than {}, and here are {models}", count(*most, "model"))
+                write!(f, "more than {}: there are {models}", count(*most, "model"))
             }
         }
     }
@@ -110,41 +110,36 @@ impl Policy {
     pub(super) fn rule(&self, problem: &Problem) -> String {
         let rule = self.rule_of_its_key(problem);
         // No policy allows it as it is written.
-        if matches!(problem, Problem::OfAProcess { .. }) {
-            format!("name it where it really lies: {rule}")
-        } else {
-            rule
-        }
+        if matches!(problem, Problem::OfAProcess { .. }) { format!("use its real path: {rule}") } else { rule }
     }
 
     fn rule_of_its_key(&self, problem: &Problem) -> String {
         let key = problem.key();
         let Some(line) = self.lines.get(&key) else {
-            let so = self.unstated(problem).map_or_else(String::new, |allowed| format!(", so {allowed}"));
-            return format!("{} states no `{}`{so}", self.file, key.as_str());
+            let so = self.allowed_by_default(problem).map_or_else(String::new, |allowed| format!(", so {allowed}"));
+            return format!("{} does not set `{}`{so}", self.file, key.as_str());
         };
         let place = format!("{}:{line} (`{}`)", self.file, key.as_str());
-        match self.stated(problem) {
+        match self.allowed_instead(problem) {
             Some(allowed) => format!("{place} allows {allowed}"),
             None => format!("see {place}"),
         }
     }
 
-    /// What is allowed where nothing is stated.
-    fn unstated(&self, problem: &Problem) -> Option<String> {
+    /// What is allowed if the key is not set.
+    fn allowed_by_default(&self, problem: &Problem) -> Option<String> {
         match problem {
-            Problem::Host { .. } => Some("only addresses of loopback are allowed".to_owned()),
+            Problem::Host { .. } => Some("only loopback addresses are allowed".to_owned()),
             Problem::Port { .. } => Some(format!("{}-{} are allowed", self.ports.0, self.ports.1)),
             Problem::UnknownVariable { .. } => {
-                Some("only those that choose devices and threads are allowed".to_owned())
+                Some("only variables that choose devices and threads are allowed".to_owned())
             }
             _ => None,
         }
     }
 
-    /// What is stated to be allowed in place of what is refused, where that is
-    /// a short list.
-    fn stated(&self, problem: &Problem) -> Option<String> {
+    /// What the key allows instead, if that is a short list.
+    fn allowed_instead(&self, problem: &Problem) -> Option<String> {
         let joined = |items: Vec<String>| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
         let shown = |patterns: &[super::Pattern]| joined(patterns.iter().map(ToString::to_string).collect());
         match problem {
@@ -166,14 +161,14 @@ impl Policy {
         }
     }
 
-    /// What to do about it: who can, and where.
+    /// What to do about it, and who can.
     pub(super) fn help(&self, problem: &Problem) -> String {
         let fix = match problem {
             Problem::OfAProcess { .. } => return self.rule(problem),
-            Problem::TooMany { .. } => "remove as many",
+            Problem::TooMany { .. } => "remove some",
             Problem::Outside { .. } | Problem::Host { .. } | Problem::Port { .. } => "choose another",
             _ => "remove it",
         };
-        format!("{fix}, or ask whoever runs this host: {}", self.rule(problem))
+        format!("{fix}, or ask the owner of this host: {}", self.rule(problem))
     }
 }

@@ -1,5 +1,5 @@
-//! Where the policy is. It is read before every pass, so an edit counts from
-//! the next one on; what has not changed is not parsed again.
+//! Where the policy is. It is read before every pass, so an edit takes effect with
+//! the next one; an unchanged file is not parsed again.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,25 +11,25 @@ use crate::model::Diagnostic;
 use crate::owner::host_file::{self, HostFileError};
 use crate::sys::trust::Untrusted;
 
-/// Where it is if nothing else is said.
+/// Where it is by default.
 const DEFAULT: &str = "/etc/herdsman/policy.toml";
 
-/// Why there is no telling what is allowed: nothing may be done.
+/// Why herdsman does not know what is allowed, and so must do nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
-    /// The file that was named is not there.
-    #[error("there is no policy {}: write it, or name another with --policy or HERDSMAN_POLICY", .0.display())]
+    /// The named file does not exist.
+    #[error("the policy {} does not exist; create it, or set another with --policy or HERDSMAN_POLICY", .0.display())]
     Missing(PathBuf),
-    /// It cannot be read, or says what it cannot mean.
+    /// It cannot be read or is invalid.
     #[error("{}", invalid(.0))]
     Invalid(Vec<Diagnostic>),
-    /// Others could have written it.
+    /// Others can write to it.
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
 }
 
 impl PolicyError {
-    /// What is wrong with the file, each at its place.
+    /// The problems of the file, each at its place.
     #[must_use]
     pub fn diagnostics(&self) -> &[Diagnostic] {
         match self {
@@ -40,7 +40,7 @@ impl PolicyError {
 }
 
 fn invalid(problems: &[Diagnostic]) -> String {
-    let mut said = String::from("the policy cannot be read, so nothing is started or changed until it is mended");
+    let mut said = String::from("cannot read the policy, so herdsman starts and changes nothing until it is fixed");
     if let [first, more @ ..] = problems {
         let place = first.position().map_or_else(String::new, |(line, column)| format!(":{line}:{column}"));
         // Writing to a string cannot fail.
@@ -56,25 +56,25 @@ fn invalid(problems: &[Diagnostic]) -> String {
 #[derive(Debug)]
 pub struct PolicySource {
     path: PathBuf,
-    /// It was named, so it must be there.
+    /// It was named explicitly, so it must exist.
     named: bool,
-    /// What was read last, and from what.
+    /// The last policy read, and its text.
     last: Option<(String, Arc<Policy>)>,
 }
 
 impl PolicySource {
-    /// The policy at `named`, which must be there; `None`: at the default
-    /// place, if there is one. `cwd` is what a relative path is relative to.
+    /// Returns the policy at `named`, which must exist; `None`: at the default
+    /// place, if it exists. Relative paths start at `cwd`.
     #[must_use]
     pub fn new(named: Option<&Path>, cwd: &Path) -> Self {
         let path = definition::absolute(cwd, named.unwrap_or(Path::new(DEFAULT)));
         Self { path, named: named.is_some(), last: None }
     }
 
-    /// The policy as it is now; `None`: there is none.
+    /// Reads the current policy; `None`: there is none.
     ///
     /// # Errors
-    /// [`PolicyError`]: whether there is one, or what it says, is not known.
+    /// [`PolicyError`]: herdsman does not know what the policy is.
     pub fn current(&mut self) -> Result<Option<Arc<Policy>>, PolicyError> {
         let text = match host_file::read(&self.path) {
             Ok(text) => text,
@@ -84,8 +84,8 @@ impl PolicySource {
             }
             Err(HostFileError::Untrusted(untrusted)) => return Err(untrusted.into()),
             Err(HostFileError::Unreadable(cause)) => {
-                let problem = Diagnostic::error(self.shown(), format!("the file cannot be read: {cause}"));
-                let help = "let herdsman's user read it, as a text in UTF-8 of at most 256 KiB";
+                let problem = Diagnostic::error(self.shown(), format!("cannot read the file: {cause}"));
+                let help = "make it a UTF-8 text of at most 256 KiB that herdsman's user can read";
                 return Err(PolicyError::Invalid(vec![problem.help(help)]));
             }
         };

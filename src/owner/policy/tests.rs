@@ -59,7 +59,7 @@ impl Site {
             .unwrap_or_else(|problems| panic!("{}", render(&problems, false)))
     }
 
-    /// What is left of the definitions, and what is said.
+    /// What is left of the definitions, and the diagnostics.
     fn enforced(&self, policy: &str) -> (usize, String) {
         let mut desired = self.load();
         assert_eq!(desired.diagnostics, [], "wrong without a policy");
@@ -84,14 +84,14 @@ fn problems(policy: &str) -> String {
 }
 
 #[test]
-fn whatever_is_wrong_with_a_policy_is_told_at_once() {
+fn reports_all_problems_of_a_policy_at_once() {
     insta::assert_snapshot!(problems(
         "model_rots = []\nfile_roots = \"/srv\"\nbinaries = [\"llama-server\"]\nhosts = [\"example.org\", \"/run/a.sock\"]\n\
          ports = \"80-\"\nmax_models = -1\ndownloads = [\"ggml-org/x\", \"https://good.org*\"]\n\
          deny_options = [\"tolls\"]\nallow_env = [\"A=B\"]\nowners = [\"root\"]\n"
     ));
     insta::assert_snapshot!(problems("model_roots = [\n"));
-    // What is put right as the help says is right.
+    // Following the help fixes it.
     let said = problems("hosts = [1]\n");
     assert!(said.contains("= help: put it in quotes: `\"1\"`\n"), "{said}");
 }
@@ -106,7 +106,7 @@ fn the_example_is_a_policy_and_holds_every_key() {
 }
 
 #[test]
-fn what_the_policy_allows_is_left_alone() {
+fn leaves_allowed_definitions_alone() {
     let definition = format!(
         "{MODEL}host = \"::1\"\nport = 8101\n[parameters]\nctx_size = 1\nno_agent = true\n[env]\nCUDA_VISIBLE_DEVICES = \"0\"\n"
     );
@@ -114,12 +114,12 @@ fn what_the_policy_allows_is_left_alone() {
 }
 
 #[test]
-fn an_empty_policy_has_no_place_for_weights() {
+fn an_empty_policy_allows_no_weights() {
     insta::assert_snapshot!(Site::new(MODEL).refused(""));
 }
 
 #[test]
-fn everything_that_a_definition_must_not_ask_for_is_told_at_its_line() {
+fn reports_every_breach_at_its_line() {
     let definition = format!(
         "{MODEL}host = \"0.0.0.0\"\nport = 80\nbinary = \"/opt/evil/llama-server\"\n\
          [parameters]\ntools = \"all\"\nslot-save-path = \"/etc\"\nwebui_mcp_proxy = true\nprops = true\n\
@@ -133,7 +133,7 @@ fn everything_that_a_definition_must_not_ask_for_is_told_at_its_line() {
 }
 
 #[test]
-fn what_the_defaults_ask_for_is_told_at_the_defaults_line() {
+fn reports_a_breach_in_the_defaults_at_its_line() {
     let site = Site::new(MODEL).write("models.d/_defaults.toml", "[parameters]\nmedia_path = \"/etc\"\n");
     insta::assert_snapshot!(site.refused(ROOTS));
 }
@@ -156,7 +156,7 @@ fn a_link_or_dots_do_not_lead_out_of_a_root() {
 }
 
 #[test]
-fn a_path_that_each_process_has_for_itself_is_in_no_root() {
+fn a_path_through_proc_is_within_no_root() {
     // llama-server's `/proc/self` is not herdsman's: it would open another file.
     let own = format!("/proc/{}/root$/weights/a.gguf", std::process::id());
     let everywhere = "model_roots = [\"/\"]\nfile_roots = [\"/\"]\nsecret_roots = [\"/\"]\nsocket_roots = [\"/\"]\n\
@@ -178,12 +178,12 @@ fn a_path_that_each_process_has_for_itself_is_in_no_root() {
         let way = way.replace('$', site.0.path().to_str().unwrap());
         let site = site.write("models.d/a.toml", &format!("{}\n", field.replace('@', &way)));
         let said = site.refused(everywhere);
-        assert!(said.contains("it leads through /proc"), "{said}");
+        assert!(said.contains("it goes through /proc"), "{said}");
     }
     insta::assert_snapshot!(Site::new("model = \"/proc/self/cwd/a.gguf\"\n").refused(ROOTS));
     let spec = Spec { host: "/dev/fd/3/a.sock".into(), ..Spec::default() };
     let refusal = Site::new(MODEL).policy("socket_roots = [\"/run\"]").refusal(&spec).unwrap();
-    assert!(refusal.contains("name it where it really lies: "), "{refusal}");
+    assert!(refusal.contains("use its real path: "), "{refusal}");
     assert!(Site::new(MODEL).policy(everywhere).allows_binary(Path::new("/proc/self/exe")).is_err());
 }
 
@@ -196,7 +196,7 @@ fn a_definition_that_is_a_link_through_proc_is_refused() {
     assert_eq!(site.enforced(ROOTS).0, 1);
     fs::remove_file(models.join("a.toml")).unwrap();
     symlink(format!("/proc/self/root{}/kept", models.display()), models.join("a.toml")).unwrap();
-    assert!(site.refused(ROOTS).contains("for a definition: it leads through /proc"));
+    assert!(site.refused(ROOTS).contains("for a definition: it goes through /proc"));
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn a_download_is_allowed_by_its_source() {
 }
 
 #[test]
-fn an_option_nobody_has_looked_at_is_refused_until_it_is_allowed() {
+fn refuses_an_unreviewed_option_until_it_is_allowed() {
     let site = Site::new(MODEL);
     let setting = OptionSetting { value: OptionValue::One("x".into()), args: Vec::new() };
     let spec = Spec {
@@ -227,12 +227,12 @@ fn an_option_nobody_has_looked_at_is_refused_until_it_is_allowed() {
         ..Spec::default()
     };
     let refusal = site.policy("").refusal(&spec).unwrap();
-    assert!(refusal.contains("`brand_new`: what it does is not known"), "{refusal}");
+    assert!(refusal.contains("`brand_new`: this herdsman does not know"), "{refusal}");
     assert_eq!(site.policy("allow_options = [\"--brand-new\"]").refusal(&spec), None);
 }
 
 #[test]
-fn an_allowed_option_still_writes_only_where_it_may() {
+fn an_allowed_option_still_writes_only_to_write_roots() {
     let site = Site::new(&format!("{MODEL}[parameters]\nslot_save_path = \"../slots\"\n"));
     let allow = format!("{ROOTS}allow_options = [\"slot-save-path\"]\n");
     assert!(site.refused(&allow).contains("$/slots for `slot_save_path`"));
@@ -248,19 +248,19 @@ fn a_pattern_does_not_allow_what_does_harm_and_its_name_does() {
 }
 
 #[test]
-fn one_model_too_many_stops_changes_to_all() {
+fn one_model_too_many_blocks_all_changes() {
     let site = Site::new(MODEL).write("models.d/b.toml", MODEL);
     assert_eq!(site.enforced(&format!("{ROOTS}max_models = 2")).0, 2);
     insta::assert_snapshot!(site.refused(&format!("{ROOTS}max_models = 1")));
 }
 
 #[test]
-fn a_policy_that_was_named_must_be_there() {
+fn a_named_policy_must_exist() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("policy.toml");
     let current = |path: &Path| PolicySource::new(Some(path), dir.path()).current();
     assert!(matches!(current(&path), Err(PolicyError::Missing(_))));
-    // A link to nothing was meant to be a policy.
+    // A dangling link was meant to be a policy.
     symlink("nowhere", &path).unwrap();
     assert!(matches!(current(&path), Err(PolicyError::Invalid(_))));
     fs::remove_file(&path).unwrap();

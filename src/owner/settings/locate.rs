@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-/// A settings file, and whether somebody named it.
+/// A settings file, and whether it was named explicitly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Located {
-    /// By `--settings` or `HERDSMAN_SETTINGS`: it must be there.
-    Stated(PathBuf),
+    /// Set by `--settings` or `HERDSMAN_SETTINGS`: it must exist.
+    Located(PathBuf),
     /// At the usual place: it may be missing.
     Usual(PathBuf),
 }
@@ -15,23 +15,23 @@ impl Located {
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {
-        let (Self::Stated(path) | Self::Usual(path)) = self;
+        let (Self::Located(path) | Self::Usual(path)) = self;
         path
     }
 
-    /// Whether somebody named it.
+    /// Whether it was named explicitly.
     #[must_use]
     pub const fn is_stated(&self) -> bool {
-        matches!(self, Self::Stated(_))
+        matches!(self, Self::Located(_))
     }
 }
 
-/// The stated file; else `/etc/herdsman/herdsman.toml` for root, and
+/// The given file, or else `/etc/herdsman/herdsman.toml` for root, and
 /// `$XDG_CONFIG_HOME/herdsman/herdsman.toml` (`~/.config`) for everybody else.
 #[must_use]
 pub fn locate(stated: Option<&Path>) -> Located {
     if let Some(stated) = stated {
-        return Located::Stated(stated.to_owned());
+        return Located::Located(stated.to_owned());
     }
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     let config = if rustix::process::geteuid().is_root() {

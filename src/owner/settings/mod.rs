@@ -1,13 +1,14 @@
 //! What the owner of this host decides, whatever the definitions say: a file
-//! outside the repository, because whoever may push there must not own the host.
+//! outside the repository, because someone who can push there must not own the
+//! host.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `locate` | which file is read |
+//! | `locate` | which file to read |
 //! | `notify` | its table `[notify]` |
 //!
-//! Every problem of the file is a [`Diagnostic`], and one of them is enough for
-//! herdsman to refuse: half of the owner's decisions are none.
+//! Every problem of the file is a [`Diagnostic`], and one is enough for herdsman to
+//! refuse it: half of the owner's decisions are worse than none.
 
 mod locate;
 mod notify;
@@ -28,18 +29,18 @@ use crate::sys::trust::Untrusted;
 /// The tables of a settings file.
 const TABLES: [&str; 1] = ["notify"];
 
-/// What the file says. Without a file, nothing.
+/// The settings. Without a file, nothing is set.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// Whom to tell, and of what.
+    /// Whom to notify, and about what.
     pub notify: Option<Notify>,
 }
 
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// It was named and cannot be read, or is there and cannot.
-    #[error("the settings {} cannot be read: {cause}; {help}", path.display())]
+    /// It was named and cannot be read, or exists and cannot be read.
+    #[error("cannot read the settings {}: {cause}; {help}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -48,11 +49,11 @@ pub enum SettingsError {
         /// What to do about it.
         help: &'static str,
     },
-    /// Others may write what herdsman runs.
-    #[error("the settings cannot be relied on: {0}")]
+    /// Others can change what herdsman runs.
+    #[error("the settings cannot be trusted: {0}")]
     Writable(Untrusted),
     /// What it says is not valid.
-    #[error("the settings are not valid, so nothing is done\n\n{}", render(.0, false).trim_end())]
+    #[error("the settings are not valid, so herdsman does nothing\n\n{}", render(.0, false).trim_end())]
     Invalid(Vec<Diagnostic>),
 }
 
@@ -60,19 +61,19 @@ impl Settings {
     /// Reads the file that [`locate`] names.
     ///
     /// # Errors
-    /// It cannot be read, others may write it, or something in it is wrong. A
-    /// file at the usual place that is not there is no error.
+    /// It cannot be read, others can write to it, or something in it is wrong. A
+    /// missing file at the usual place is fine.
     pub fn load(located: &Located) -> Result<Self, SettingsError> {
         let (path, stated) = (located.path(), located.is_stated());
         let unreadable = |cause: std::io::Error| SettingsError::Unreadable {
             path: path.to_owned(),
-            help: if stated { "give the right one with --settings" } else { "let herdsman's user read it" },
+            help: if stated { "pass the right file with --settings" } else { "make it readable for herdsman's user" },
             cause,
         };
         match host_file::read(&absolute(path)) {
             Ok(text) => read(path, &text).map_err(SettingsError::Invalid),
             Err(HostFileError::Missing) if !stated => Ok(Self::default()),
-            Err(HostFileError::Missing) => Err(unreadable(std::io::ErrorKind::NotFound.into())),
+            Err(HostFileError::Missing) => Err(unreadable(std::io::Error::other("no such file"))),
             Err(HostFileError::Untrusted(untrusted)) => Err(SettingsError::Writable(untrusted)),
             Err(HostFileError::Unreadable(cause)) => Err(unreadable(cause)),
         }

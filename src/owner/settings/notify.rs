@@ -1,4 +1,4 @@
-//! `[notify]`: whom to tell, and of what.
+//! `[notify]`: whom to notify, and about what.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,40 +12,39 @@ use crate::definition::{SecretError, draft, read_secret};
 use crate::model::{ModelName, NewsKind, SecretSource};
 use crate::owner::host_file::unknown;
 
-/// How long a command or a receiver may take, unless said otherwise.
+/// How long a command or a receiver may take by default.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longer than this nobody waits for a receiver.
+/// The longest timeout allowed.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(300);
 
 pub(super) const KEYS: [&str; 6] = ["command", "webhook", "headers", "timeout", "events", "models"];
 
-/// Whom to tell, and of what: a command, a webhook, or both.
+/// Whom to notify, and about what: a command, a webhook, or both.
 #[derive(Clone, Debug)]
 pub struct Notify {
     /// A program and its arguments; no shell.
     pub command: Option<Vec<String>>,
-    /// An address to POST to.
+    /// A URL to POST to.
     pub webhook: Option<Webhook>,
     /// How long one try may take.
     pub timeout: Duration,
-    /// What is told.
+    /// The events to report.
     pub events: BTreeSet<NewsKind>,
-    /// Of which models; `None`: of all.
+    /// The models to report on; `None`: all.
     pub models: Option<BTreeSet<ModelName>>,
 }
 
 /// Where and how to POST.
 #[derive(Clone, Debug)]
 pub struct Webhook {
-    /// The address.
+    /// The URL.
     pub url: Text,
     /// Headers besides those that herdsman sets.
     pub headers: Vec<(HeaderName, Text)>,
 }
 
-/// A text that is given, or lies elsewhere; never shown, as either may be a
-/// secret.
+/// A text, or where to read it; never shown, because either may be a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Text {
     /// In the settings themselves.
@@ -55,7 +54,7 @@ pub enum Text {
 }
 
 impl Text {
-    /// The text, read now.
+    /// Returns the text, read now.
     ///
     /// # Errors
     /// Its file or variable cannot be read.
@@ -86,18 +85,18 @@ pub(super) fn read(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -
         events: NewsKind::ALL.into_iter().collect(),
         models: None,
     };
-    let (mut url, mut headers, mut headers_at, mut told) = (None, Vec::new(), None, false);
+    let (mut url, mut headers, mut headers_at, mut has_receiver) = (None, Vec::new(), None, false);
     for (key, value) in table {
         if reader.is_full() {
             break;
         }
         match key.get_ref().as_ref() {
             "command" => {
-                told = true;
+                has_receiver = true;
                 notify.command = command(reader, value);
             }
             "webhook" => {
-                told = true;
+                has_receiver = true;
                 url = webhook(reader, value, base);
             }
             "headers" => {
@@ -110,18 +109,18 @@ pub(super) fn read(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -
             other => unknown(reader, other, key.span(), ("`[notify]`", &KEYS)),
         }
     }
-    if !told {
-        let help = "give `command = [\"/path/to/program\"]`, `webhook = \"https://…\"`, or both";
-        reader.problem(value.span(), "`[notify]` does not say whom to tell", "", help);
+    if !has_receiver {
+        let help = "set `command = [\"/path/to/program\"]`, `webhook = \"https://…\"`, or both";
+        reader.problem(value.span(), "`[notify]` has neither `command` nor `webhook`", "", help);
     }
     if let (Some(span), false) = (headers_at, table.iter().any(|(key, _)| key.get_ref() == "webhook")) {
-        reader.problem(span, "`[notify.headers]` without a webhook", "", "give `webhook`, or remove the headers");
+        reader.problem(span, "`[notify.headers]` without a webhook", "", "set `webhook`, or remove the headers");
     }
     notify.webhook = url.map(|url| Webhook { url, headers });
     Some(notify)
 }
 
-/// The texts of an array that must not be empty.
+/// Returns the strings of an array that must not be empty.
 fn texts<'v>(
     reader: &mut Reader<'_, '_>,
     key: &str,
@@ -150,13 +149,13 @@ fn command(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Vec<String>
     let words = texts(reader, "command", value, EXAMPLE);
     let (program, span) = words.first()?;
     if !program.starts_with('/') {
-        let help = "give its absolute path: what runs must not depend on who starts herdsman, or where";
+        let help = "use its absolute path, so that it does not depend on who starts herdsman, or where";
         reader.problem(span.clone(), format!("`command`: {program:?} is not an absolute path"), "", help);
     }
     Some(words.into_iter().map(|(word, _)| word.to_owned()).collect())
 }
 
-/// A text, or `{ file = … }` or `{ env = … }`.
+/// Reads a text, or `{ file = … }` or `{ env = … }`.
 fn text(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>, base: &str) -> Option<Text> {
     match value.get_ref() {
         DeValue::Table(_) => draft::secret(reader, key, value, base).map(|stated| Text::Secret(stated.value)),
@@ -174,10 +173,10 @@ fn webhook(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -> Option
     Some(text)
 }
 
-/// Reads an address to POST to. What is wrong with it is said without it: it
-/// may hold a secret.
+/// Parses a URL to POST to. Messages never contain it, because it may hold a
+/// secret.
 pub(crate) fn address(text: &str) -> Result<reqwest::Url, String> {
-    let url = reqwest::Url::parse(text).map_err(|error| format!("is not an address: {error}"))?;
+    let url = reqwest::Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
     match url.scheme() {
         "http" | "https" => Ok(url),
         _ => Err("is neither http nor https".to_owned()),
@@ -193,16 +192,16 @@ fn read_headers(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -> V
         }
         let name = key.get_ref().as_ref();
         let Ok(header) = name.parse::<HeaderName>() else {
-            let help = "a header's name has letters, digits and `-`";
-            reader.problem(key.span(), format!("{name:?} is not the name of a header"), "", help);
+            let help = "a header name contains only letters, digits and `-`";
+            reader.problem(key.span(), format!("{name:?} is not a valid header name"), "", help);
             continue;
         };
         let Some(text) = text(reader, name, value, base) else { continue };
         if let Text::Given(given) = &text
             && HeaderValue::from_str(given).is_err()
         {
-            let help = "it is one line of text without control characters";
-            reader.problem(value.span(), format!("the value of `{name}` cannot be a header's"), "", help);
+            let help = "use one line of text without control characters";
+            reader.problem(value.span(), format!("the value of `{name}` is not a valid header value"), "", help);
         }
         headers.push((header, text));
     }
@@ -212,7 +211,7 @@ fn read_headers(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -> V
 fn timeout(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Duration> {
     let stated = draft::positive(reader, "timeout", value)?;
     if stated.value > LONGEST_TIMEOUT {
-        let help = "give at most `\"5m\"`; what fails is tried again later";
+        let help = "use at most `\"5m\"`; herdsman retries a failed delivery later";
         reader.problem(value.span(), "`timeout` is too long", "", help);
     }
     Some(stated.value)
@@ -243,8 +242,8 @@ fn models(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> BTreeSet<ModelName>
         match ModelName::parse(text) {
             Ok(name) => drop(models.insert(name)),
             Err(error) => {
-                let help = "give names of models, or leave the key out to be told of all";
-                reader.problem(span, format!("{text:?} is not a model name"), &error.to_string(), help);
+                let help = "list model names, or leave `models` out to get news of all models";
+                reader.problem(span, format!("{text:?} is not a valid model name"), &error.to_string(), help);
             }
         }
     }

@@ -15,7 +15,7 @@ fn problems(text: &str) -> String {
 #[test]
 fn the_example_is_valid_and_has_every_key() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/settings/herdsman.toml");
-    let notify = Settings::load(&Located::Stated(path)).unwrap().notify.unwrap();
+    let notify = Settings::load(&Located::Located(path)).unwrap().notify.unwrap();
     assert_eq!(notify.command.unwrap(), ["/usr/local/bin/tell", "--urgent"]);
     assert_eq!(notify.events, NewsKind::ALL.into_iter().collect());
     assert_eq!(notify.models.unwrap().len(), 2);
@@ -28,7 +28,7 @@ fn the_example_is_valid_and_has_every_key() {
 }
 
 #[test]
-fn every_problem_is_told_with_its_place_and_its_fix() {
+fn reports_every_problem_with_its_place_and_fix() {
     insta::assert_snapshot!(problems(
         r#"[notfy]
 [notify]
@@ -44,7 +44,7 @@ models = ["a b", 7]
 }
 
 #[test]
-fn who_is_told_of_nothing_or_nobody_is_a_problem() {
+fn refuses_notify_without_events_or_receivers() {
     let texts = [
         "[notify]\nevents = []\ncommand = []\nheaders = { A = \"b\" }\n",
         "[notify]\ntimeout = \"1s\"\n",
@@ -55,7 +55,7 @@ fn who_is_told_of_nothing_or_nobody_is_a_problem() {
 }
 
 #[test]
-fn what_may_be_a_secret_is_shown_nowhere() {
+fn never_shows_a_possible_secret() {
     let shown =
         problems("[notify]\nwebhook = \"ftp://example.org/s3cret\"\n[notify.headers]\nAuthorization = \"s3cret\\n\"\n");
     assert!(!shown.contains("s3cret"), "{shown}");
@@ -66,18 +66,18 @@ fn what_may_be_a_secret_is_shown_nowhere() {
 }
 
 #[test]
-fn only_a_file_that_somebody_named_must_be_there() {
+fn only_a_named_file_must_exist() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("herdsman.toml");
     assert!(Settings::load(&Located::Usual(path.clone())).unwrap().notify.is_none());
-    let missing = Settings::load(&Located::Stated(path.clone())).unwrap_err().to_string();
+    let missing = Settings::load(&Located::Located(path.clone())).unwrap_err().to_string();
     assert!(missing.contains("--settings") && missing.contains("herdsman.toml"), "{missing}");
     std::fs::write(&path, "").unwrap();
-    assert!(Settings::load(&Located::Stated(path.clone())).unwrap().notify.is_none());
+    assert!(Settings::load(&Located::Located(path.clone())).unwrap().notify.is_none());
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
     let error = Settings::load(&Located::Usual(path)).unwrap_err();
     assert!(matches!(error, SettingsError::Writable(_)), "{error}");
-    assert_eq!(locate(Some(Path::new("/x"))), Located::Stated("/x".into()));
+    assert_eq!(locate(Some(Path::new("/x"))), Located::Located("/x".into()));
     assert!(!locate(None).is_stated());
 }
 

@@ -48,7 +48,7 @@ fn a_database_that_cannot_be_read_as_it_is_is_66() {
     // What it holds is in its log, which nobody can read without the index beside it.
     fs::copy(&path, world.path().join("models.db")).unwrap();
     fs::copy(world.path().join("open.db-wal"), world.path().join("models.db-wal")).unwrap();
-    world.run(&["import", "database", "models.db", "--to", "out"]).exits(66).says(&["models.db", "cannot be read"]);
+    world.run(&["import", "database", "models.db", "--to", "out"]).exits(66).says(&["models.db", "write-ahead log"]);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn of_our_own_database_the_rows_that_are_not_managed_become_definitions() {
     database.execute(row, []).unwrap();
     drop(database);
     let ran = world.run(&["import", "database", "state/herdsman.db", "--to", "models.d"]).exits(0);
-    ran.says(&["mine: no definition: herdsman manages it already", "Wrote 1 definition, 1 model left out."]);
+    ran.says(&["mine: no definition: herdsman already manages it", "Wrote 1 definition, 1 model left out."]);
     let text = fs::read_to_string(world.models_dir().join("theirs.toml")).unwrap();
     assert!(text.contains("top_k = 20") && !text.contains("temperature") && text.contains("row 2"), "{text}");
     // The definition takes the row over.

@@ -43,7 +43,7 @@ fn a_directory_of_weights_becomes_definitions() {
 }
 
 #[test]
-fn a_directory_that_may_not_be_read_is_told() {
+fn reports_a_directory_without_read_permission() {
     let world = World::new();
     world.weights("m", "hi ");
     let locked = world.path().join("weights/locked");
@@ -60,7 +60,7 @@ fn a_directory_that_may_not_be_read_is_told() {
 }
 
 #[test]
-fn nothing_of_a_directory_is_left_out_silently() {
+fn accounts_for_every_file_of_a_directory() {
     let world = World::new();
     let m = world.weights("m", "hi ");
     let weights = world.path().join("weights");
@@ -80,7 +80,7 @@ fn nothing_of_a_directory_is_left_out_silently() {
 }
 
 #[test]
-fn a_directory_without_weights_is_no_source() {
+fn refuses_a_directory_without_weights() {
     let world = World::new();
-    world.run(&["import", "ggufs", "weights", "--to", "out"]).exits(65).says(&["holds no .gguf file"]);
+    world.run(&["import", "ggufs", "weights", "--to", "out"]).exits(65).says(&["contains no .gguf files"]);
 }

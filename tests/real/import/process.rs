@@ -35,7 +35,7 @@ fn a_running_server_is_imported_and_taken_over_with_one_restart() {
     let import = world.run(&["import", "process", &pid, "--to", "models.d"]).exits(0);
     import
         .says(&["hand-made.toml", &format!("kill {pid}"), "herdsman touches no server it did not start"])
-        .says(&["LLAMA_ARG_CTX_SIZE=2048", "the command line states it, too, and counts"]);
+        .says(&["LLAMA_ARG_CTX_SIZE=2048", "the command line sets it too, and wins"]);
     let text = fs::read_to_string(world.models_dir().join("hand-made.toml")).unwrap();
     let model = format!("model = \"{}/weights/m.gguf\"", world.path().display());
     let port_line = format!("port = {port}");
@@ -67,11 +67,11 @@ fn a_running_server_is_imported_and_taken_over_with_one_restart() {
     assert_eq!(world.port("hand-made"), port, "on the same port");
     world.is_settled();
     let ours = world.pid("hand-made").to_string();
-    world.run(&["import", "process", &ours, "--to", "out"]).exits(65).says(&["was started by herdsman"]);
+    world.run(&["import", "process", &ours, "--to", "out"]).exits(65).says(&["herdsman started pid"]);
 }
 
 #[test]
-fn a_secret_of_a_running_process_is_told_and_not_written() {
+fn reports_but_never_writes_a_process_secret() {
     let world = World::new();
     world.weights("m", "hi ");
     let server = Command::new(llama_server())
@@ -87,9 +87,9 @@ fn a_secret_of_a_running_process_is_told_and_not_written() {
     let mut server = Background::from(server);
     let pid = server.child().id().to_string();
     let ran = world.run(&["import", "process", &pid, "--to", "out", "--dry-run"]).exits(1);
-    // Nor is a port made up: it was told to take any.
+    // Nor is a port invented: it was started with any port.
     ran.does_not_say("verysecret").does_not_say("\nport = ").says(&[
-        "--port 0: any port: one is allotted",
+        "--port 0: any port: herdsman picks one",
         "api_key = { file = \"/run/secrets/m-api-key\" }",
         "hf_token = { file = \"/run/secrets/m-hf-token\" }",
         "2 secrets to fill in",
@@ -97,7 +97,7 @@ fn a_secret_of_a_running_process_is_told_and_not_written() {
 }
 
 #[test]
-fn what_led_to_no_definition_of_a_process_is_told() {
+fn reports_why_a_process_was_left_out() {
     let world = World::new();
     // It waits for its input, and looks like a llama-server.
     let shell = Command::new("sh")
@@ -115,7 +115,7 @@ fn what_led_to_no_definition_of_a_process_is_told() {
 }
 
 #[test]
-fn another_program_is_no_source() {
+fn refuses_to_import_another_program() {
     let world = World::new();
     let pid = std::process::id().to_string();
     world.run(&["import", "process", &pid, "--to", "out"]).exits(65).says(&["not llama-server"]);
@@ -143,7 +143,7 @@ fn in_namespaces(world: &World, options: &[&str], mounts: &str, arguments: &str)
     (unshare, pid.unwrap())
 }
 
-/// Imports it: what was told, and the definition.
+/// Imports it: the output, and the definition.
 fn imported(world: &World, pid: &str, exit: i32) -> (crate::support::Ran, String) {
     let ran = world.run(&["import", "process", pid, "--to", "out"]).exits(exit);
     let file = fs::read_dir(world.path().join("out")).unwrap().next().unwrap().unwrap().path();
@@ -153,7 +153,7 @@ fn imported(world: &World, pid: &str, exit: i32) -> (crate::support::Ran, String
 }
 
 #[test]
-fn what_means_something_else_here_of_a_server_in_a_container_is_told_and_not_taken() {
+fn flags_container_values_that_differ_on_this_machine() {
     let world = World::new();
     world.weights("m", "hi ");
     for dir in ["models", "cache", "programs"] {
@@ -169,11 +169,11 @@ fn what_means_something_else_here_of_a_server_in_a_container_is_told_and_not_tak
     let (ran, text) = imported(&world, &pid, 1);
     let root = world.path().display().to_string();
     ran.says(&[
-        &format!("! pid {pid}: m: {root}/models/m.gguf: a path of its own mount namespace, seen from here as /proc/{pid}/root{root}/models/m.gguf"),
-        &format!("! pid {pid}: m: port 8080: that is a port of its own network namespace"),
+        &format!("! pid {pid}: m: {root}/models/m.gguf: a path inside its mount namespace, visible from here as /proc/{pid}/root{root}/models/m.gguf"),
+        &format!("! pid {pid}: m: port 8080: this port is inside its network namespace"),
         &format!("! pid {pid}: m: host 0.0.0.0: "),
         &format!("! pid {pid}: m: XDG_CACHE_HOME={root}/cache: "),
-        &format!("! pid {pid}: m: it runs in a process namespace of its own"),
+        &format!("! pid {pid}: m: it runs in its own process namespace"),
         &format!("! pid {pid}: m: binary {root}/programs/llama-server: "),
         "HTTPS_PROXY=…",
         "ONLY_NAMED",
@@ -195,7 +195,7 @@ fn what_means_something_else_here_of_a_server_in_a_container_is_told_and_not_tak
 }
 
 #[test]
-fn of_a_server_with_mounts_of_its_own_and_the_same_files_all_is_taken() {
+fn imports_a_server_with_its_own_mounts_of_the_same_files() {
     // As a unit with `PrivateTmp=` has them.
     let world = World::new();
     world.weights("m", "hi ");
@@ -258,7 +258,7 @@ fn what_a_router_serves_is_imported_by_its_names_and_with_its_files() {
     eventually("it answers", PATIENCE, || matches!(get(port, "/models"), Ok((200, _))));
     let root = world.path().display().to_string();
     world.run(&["import", "process", &router.child().id().to_string(), "--to", "out"]).exits(1).says(&[&format!(
-        "import what it serves with `herdsman import preset {root}/p.ini --dir {root}/dir --cache DIR --to models.d`"
+        "import its models with `herdsman import preset {root}/p.ini --dir {root}/dir --cache DIR --to models.d`"
     )]);
 
     world.run(&["import", "preset", "p.ini", "--dir", "dir", "--cache", "cache", "--to", "out"]).exits(0);

@@ -34,7 +34,7 @@ fn an_odd_configuration_of_llama_swap_becomes_what_it_can() {
 }
 
 #[test]
-fn a_command_inside_another_is_offered_and_what_is_around_it_told() {
+fn finds_a_wrapped_command_and_notes_its_wrappers() {
     let world = World::new();
     sample(&world, "serve.sh");
     let ran = import(&world, "llama-swap", "wrapped.yaml").exits(1);
@@ -52,7 +52,7 @@ fn a_model_of_a_script_runs_once_it_is_looked_at() {
     fs::write(world.path().join("serve.sh"), script).unwrap();
     fs::write(world.path().join("config.yaml"), "models:\n  m:\n    cmd: sh serve.sh ${PORT}\n").unwrap();
     let ran = world.run(&["import", "llama-swap", "config.yaml", "--to", "models.d"]).exits(1);
-    ran.says(&["/serve.sh: llama-server's command is taken from this script", "1 to check"]);
+    ran.says(&["/serve.sh: herdsman took only llama-server's command from this script", "1 to check"]);
     let file = world.models_dir().join("m.toml");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("state = \"stopped\"", "")).unwrap();
@@ -84,11 +84,11 @@ fn a_configuration_of_several_files_is_one() {
     world
         .run(&["import", "llama-swap", "main.yaml", "conf.d", "--to", "other"])
         .exits(65)
-        .says(&["the model `b` is defined in conf.d/b.yml:2, too", "conf.d/c.yaml:2:3"]);
+        .says(&["the model `b` is also defined in conf.d/b.yml:2", "conf.d/c.yaml:2:3"]);
 }
 
 #[test]
-fn no_secret_of_a_configuration_is_told_or_written() {
+fn prints_and_writes_no_secret_of_a_configuration() {
     let world = World::new();
     let ran = import(&world, "llama-swap", "secrets.yaml").exits(1);
     let text = whole(&world, &ran, "out");
@@ -98,7 +98,7 @@ fn no_secret_of_a_configuration_is_told_or_written() {
 }
 
 #[test]
-fn a_hook_that_is_not_taken_and_what_led_to_no_definition_are_told() {
+fn reports_unsupported_hooks_and_models_left_out() {
     let world = World::new();
     let ran = import(&world, "llama-swap", "hooks.yaml").exits(1);
     insta::assert_snapshot!(whole(&world, &ran, "out"));
@@ -134,7 +134,7 @@ fn a_file_that_is_there_stops_all_and_stays_as_it_is() {
     fs::write(&mine, "mine").unwrap();
     let ran = import(&world, "preset", "preset.ini")
         .exits(1)
-        .says(&["out/Gr-e-M.toml is there already", "nothing was written"]);
+        .says(&["out/Gr-e-M.toml already exists", "nothing was written"]);
     assert_eq!(fs::read_to_string(&mine).unwrap(), "mine", "{ran}");
     assert_eq!(fs::read_dir(world.path().join("out")).unwrap().count(), 1, "nor is a hidden file left");
 }
@@ -147,7 +147,7 @@ fn a_dry_run_shows_the_definitions_also_if_a_file_is_there() {
     fs::write(world.path().join("out/Gr-e-M.toml"), "mine").unwrap();
     world.run(&["import", "preset", "preset.ini", "--to", "out", "--dry-run"]).exits(1).says(&[
         "==> out/Gr-e-M.toml <==",
-        "is there already",
+        "already exists",
         "nothing was written",
     ]);
 }
@@ -162,7 +162,7 @@ fn definitions_that_clash_with_those_that_are_there_are_not_written() {
 }
 
 #[test]
-fn a_source_that_is_not_what_it_should_be_is_told_with_its_places() {
+fn reports_an_invalid_source_with_its_places() {
     let world = World::new();
     let mut said = String::new();
     for (kind, text) in [
@@ -193,7 +193,7 @@ fn a_source_that_cannot_be_read_is_66_and_wrong_usage_64() {
         &["ggufs", "none"],
         &["process", "2147483646"],
     ] {
-        world.run(&[&["import"], source, &["--to", "out"]].concat()).exits(66).says(&["cannot be read"]);
+        world.run(&[&["import"], source, &["--to", "out"]].concat()).exits(66).says(&["cannot read"]);
     }
     world.run(&["import", "process", "self", "--to", "out"]).exits(64);
     world.run(&["import", "preset", "x"]).exits(64);

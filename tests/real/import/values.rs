@@ -135,7 +135,7 @@ fn a_value_is_what_llama_server_reads_from_it() {
 }
 
 #[test]
-fn what_is_stated_again_replaces_or_adds_as_llama_server_has_it() {
+fn a_repeated_option_replaces_or_adds_as_in_llama_server() {
     let ran = imported(
         &[
             "-r",
@@ -214,7 +214,7 @@ fn what_is_stated_again_replaces_or_adds_as_llama_server_has_it() {
 }
 
 #[test]
-fn what_no_definition_can_say_needs_you_and_exits_1() {
+fn reports_values_no_definition_can_express_and_exits_1() {
     let world = World::new();
     let one = |arguments: &str, env: &str| {
         let config = format!("models:\n  m:\n    cmd: llama-server -m /m.gguf {arguments}\n    env: [{env}]\n");
@@ -262,7 +262,7 @@ fn parameters(world: &World, dir: &str) -> BTreeMap<String, toml::Value> {
 }
 
 #[test]
-fn a_preset_says_what_the_router_makes_of_it() {
+fn imports_preset_values_as_the_router_reads_them() {
     let world = World::new();
     let preset = "[*]\nctx-size = 4096\nreverse-prompt = z\nr = a\n\
         [m]\nmodel = /a.gguf\nctx-size = 2048\nc = 512\nngl = 5\nn-gpu-layers = 6\nLLAMA_ARG_N_GPU_LAYERS = 7\n\

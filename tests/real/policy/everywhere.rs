@@ -8,7 +8,7 @@ use crate::support::policed::{ask_for, commit, policed, run, write_policy};
 use crate::support::{Ran, World, eventually, llama_server};
 
 #[test]
-fn validate_goes_by_a_policy_that_is_stated() {
+fn validate_applies_the_given_policy() {
     let world = policed("");
     ask_for(&world, "tools = \"all\"\n");
     world.run(&["validate"]).exits(0);
@@ -24,8 +24,8 @@ fn validate_goes_by_a_policy_that_is_stated() {
     assert!(github.stdout.contains("::error title=herdsman,file=models.d/a.toml,line=5,"), "{github}");
     let json = run(&world, &["validate", "--format", "json", "models.d/a.toml"]).exits(65);
     assert!(json.stdout.contains("does not allow the option `tools`"), "{json}");
-    // There is no telling what is allowed.
-    world.run(&["validate", "--policy", "nowhere.toml"]).exits(66).says(&["there is no policy"]);
+    // Without a policy, herdsman does not know what is allowed.
+    world.run(&["validate", "--policy", "nowhere.toml"]).exits(66).says(&["does not exist"]);
     write_policy(&world, "max_model = 3\n");
     run(&world, &["validate"]).exits(65).says(&["policy.toml:2:1", "max_models"]);
 }

@@ -95,7 +95,7 @@ fn a_llama_server_that_is_not_allowed_is_never_run() {
 }
 
 #[test]
-fn without_a_readable_policy_nothing_is_done() {
+fn does_nothing_without_a_readable_policy() {
     let world = policed("");
     run(&world, &["reconcile"]).exits(0);
     world.kill("a");
@@ -110,7 +110,7 @@ fn without_a_readable_policy_nothing_is_done() {
     write_policy(&world, "max_model = 3\n");
     nothing_is_done(65, &["policy.toml:2:1", "max_model"]);
     fs::remove_file(world.path().join("policy.toml")).unwrap();
-    nothing_is_done(66, &["there is no policy", "--policy"]);
+    nothing_is_done(66, &["does not exist", "--policy"]);
     // Servers may be stopped all the same.
     run(&world, &["down"]).exits(0);
 }
@@ -123,7 +123,7 @@ fn a_watcher_takes_up_a_new_policy_and_does_nothing_without_one() {
     let watcher = world.watch_by(command, &["--resync", "100ms"]);
     watcher.eventually_says("a is ready");
     write_policy(&world, "nonsense\n");
-    watcher.eventually_says("the policy cannot be read");
+    watcher.eventually_says("cannot read the policy");
     world.kill("a");
     // It is seen all the same, with what keeps it from coming back.
     eventually("its status is known", PATIENCE, || world.status("a")["status"] == "error");

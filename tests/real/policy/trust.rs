@@ -101,7 +101,7 @@ fn the_settings_are_the_hosts_owners() {
 }
 
 #[test]
-fn whoever_is_not_root_may_share_what_is_theirs() {
+fn an_ordinary_user_may_share_files() {
     let world = World::new();
     world.tiny("a");
     set_mode(&world.models_dir(), 0o777);

@@ -112,7 +112,7 @@ fn a_definition_that_is_a_link_is_watched_where_it_leads() {
     // It dangles for a while: an unresolved definition, and no removed one.
     let m = scene.world.pid("m");
     fs::rename(shared.join("m.toml"), shared.join("elsewhere")).unwrap();
-    scene.watcher.eventually_says("models.d/m.toml: the file cannot be read");
+    scene.watcher.eventually_says("models.d/m.toml: cannot read the file");
     assert_eq!(scene.world.pid("m"), m);
     fs::write(shared.join("m.toml"), World::tiny_toml("v4")).unwrap();
     scene.m_serves("v4");

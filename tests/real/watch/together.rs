@@ -13,7 +13,7 @@ fn refuses_a_second_watcher_and_names_the_first() {
     let scene = Scene::new();
     let mut second = watch(&scene.world, &[]);
     assert_eq!(second.ended(Instant::now()).code, Some(75));
-    second.eventually_says("another watcher runs on");
+    second.eventually_says("another watcher is running on");
     second.eventually_says("state; stop it first");
     scene.world.write_definition("m", &World::tiny_toml("v2"));
     scene.m_serves("v2");

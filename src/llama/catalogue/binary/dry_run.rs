@@ -1,5 +1,5 @@
-//! Whether a llama-server accepts a command line: it parses everything before
-//! `--version`, binds and loads nothing, and names the first bad argument.
+//! Whether a llama-server accepts a command line: with `--version` it parses
+//! everything, binds and loads nothing, and names the first bad argument.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,20 +10,20 @@ use super::process::{self, Leash};
 use crate::model::text::printable;
 use crate::sys::program::End;
 
-/// What llama-server says of a command line.
+/// llama-server's verdict on a command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It would start.
     Accepted,
-    /// It would not, or not with what is meant.
+    /// It would not start, or would not do what is meant.
     Refused {
-        /// Its own words, one line.
+        /// Its own message, one line.
         message: String,
     },
 }
 
-/// Asks the llama-server at `path` whether it accepts `args`, in an environment
-/// of `env` and a few inherited variables.
+/// Asks the llama-server at `path` whether it accepts `args`, in an environment of
+/// `env` and a few inherited variables.
 ///
 /// # Errors
 /// It does not run, does not end, crashes or lacks a library: nothing is known
@@ -32,7 +32,7 @@ pub fn dry_run(path: &Path, args: &[String], env: &BTreeMap<String, String>) -> 
     dry_run_on(path, args, env, None)
 }
 
-/// [`dry_run`], which ends with `leash`.
+/// [`dry_run`], ended by `leash`.
 ///
 /// # Errors
 /// As [`dry_run`].
@@ -54,11 +54,11 @@ pub fn dry_run_on(
     }
 }
 
-/// How its parser's complaints begin. One may stand behind the begin of a line of
-/// the log, which another thread writes at the same time, in three parts.
+/// How its parser's complaints start. One may be in the middle of a log line,
+/// because another thread writes the log at the same time, in three parts.
 const ERRORS: [&str; 2] = ["error while handling argument ", "error: invalid argument"];
 
-/// What the first line that says what is wrong says.
+/// The complaint in the first line that has one.
 fn complaint(stderr: &str) -> Option<String> {
     let behind = |line: &str| ERRORS.iter().find_map(|begin| line.find(begin));
     let error = |line: &str| if line.starts_with("error") { Some(0) } else { behind(line) };
@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(said(&format!("0.00.005.859 E {log}\n{error}\n\nusage:\n")), error);
         assert_eq!(said(&format!("0.00.005.859 E {error}\n\nusage:\n{log}\n")), error);
         assert_eq!(said("error: invalid argument: --x\n"), "error: invalid argument: --x");
-        assert_eq!(said("0.00.1 W gpu: error: none found\nversion: 1\n"), "", "which is no complaint of the parser");
+        assert_eq!(said("0.00.1 W gpu: error: none found\nversion: 1\n"), "", "which is not a complaint of the parser");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The llama-server on disk: found, told from another one, and asked.
+//! The llama-server on disk: finds it, identifies it, and asks it questions.
 //!
 //! ```text
 //! locate    a name or path            -> the file that would run
@@ -7,8 +7,8 @@
 //! dry_run   `… --version`             -> whether it accepts a command line (12 ms)
 //! ```
 //!
-//! Whatever is run here gets no standard input, a deadline and a bounded
-//! memory for its output, and is gone when the function returns.
+//! A program run here gets no standard input, a deadline and bounded memory for its
+//! output, and is gone when the function returns.
 
 mod cache;
 mod dry_run;
@@ -33,7 +33,7 @@ use super::{Catalogue, EMBEDDED_HELP};
 use crate::model::BinaryIdentity;
 use crate::sys::program::End;
 
-/// What is looked for in `PATH` when nothing names a llama-server.
+/// The program looked up in `PATH` when nothing names a llama-server.
 const DEFAULT_NAME: &str = "llama-server";
 
 /// Why there is no usable llama-server.
@@ -41,7 +41,7 @@ const DEFAULT_NAME: &str = "llama-server";
 pub enum BinaryProblem {
     /// No such file.
     #[error(
-        "no llama-server at {}; install llama.cpp, or name its llama-server with --llama-server or `binary`",
+        "no llama-server at {}; install llama.cpp, or set its llama-server with --llama-server or `binary`",
         path.display()
     )]
     NotFound {
@@ -49,25 +49,25 @@ pub enum BinaryProblem {
         path: PathBuf,
     },
     /// No such command.
-    #[error("there is no {name} in PATH; install llama.cpp, or name its llama-server with --llama-server or `binary`")]
+    #[error("{name} is not in PATH; install llama.cpp, or set its llama-server with --llama-server or `binary`")]
     NotInPath {
         /// The command's name.
         name: String,
     },
     /// A file that cannot be executed.
-    #[error("{} cannot be executed ({why}); make it executable, or name another llama-server", path.display())]
+    #[error("cannot run {} ({why}); make it executable, or set another llama-server", path.display())]
     NotExecutable {
         /// The file.
         path: PathBuf,
         /// Why.
         why: String,
     },
-    /// A program, but another one.
-    #[error("{} is not llama.cpp's llama-server: {why}; name the right one with --llama-server or `binary`", path.display())]
+    /// A program, but not llama-server.
+    #[error("{} is not llama.cpp's llama-server: {why}; set the right one with --llama-server or `binary`", path.display())]
     NotLlamaServer {
         /// The program.
         path: PathBuf,
-        /// How one can tell.
+        /// The evidence.
         why: String,
     },
     /// It did not answer in time.
@@ -78,25 +78,25 @@ pub enum BinaryProblem {
     Silent {
         /// The program.
         path: PathBuf,
-        /// What it was asked: an option.
+        /// The question: an option.
         question: &'static str,
         /// How long it had.
         after: Duration,
     },
-    /// It did not answer.
-    #[error("{} {why}; run it by hand with --version to see what it lacks", path.display())]
+    /// It failed to answer.
+    #[error("{} {why}; run it by hand with --version to see what is missing", path.display())]
     Failed {
         /// The program.
         path: PathBuf,
-        /// What happened, as the end of a sentence that begins with its path.
+        /// What happened, as the end of a sentence that starts with its path.
         why: String,
     },
 }
 
-/// Finds the llama-server to run: `explicit` as a path when it holds a `/`, else
-/// as a name in `path_var` (the value of `PATH`); `llama-server` by default.
-/// Relative entries of `PATH` are skipped, for they mean another file in
-/// every directory.
+/// Finds the llama-server to run: `explicit` is a path if it contains a `/`, or
+/// else a name in `path_var` (the value of `PATH`); `llama-server` by default.
+/// Relative entries of `PATH` are skipped, because they mean another file in every
+/// directory.
 ///
 /// # Errors
 /// There is no such file, or it cannot be executed.
@@ -119,7 +119,7 @@ pub fn locate(explicit: Option<&str>, path_var: Option<&OsStr>) -> Result<PathBu
     Err(problem)
 }
 
-/// The metadata of an executable file.
+/// Returns the metadata of an executable file.
 fn executable(path: &Path) -> Result<Metadata, BinaryProblem> {
     let not_executable = |why: String| BinaryProblem::NotExecutable { path: path.to_owned(), why };
     let metadata = match fs::metadata(path) {
@@ -136,9 +136,9 @@ fn executable(path: &Path) -> Result<Metadata, BinaryProblem> {
     Ok(metadata)
 }
 
-/// Tells one llama-server from another without running it: by path, size,
-/// modification time and inode of the program and of the shared libraries beside
-/// it (the pinned one is a stub of 14 KB over those).
+/// Identifies a llama-server without running it: by path, size, modification time
+/// and inode of the program and of the shared libraries beside it (the pinned one
+/// is a stub of 14 KB over those).
 ///
 /// # Errors
 /// The file is gone, cannot be executed, or its directory cannot be read.
@@ -154,14 +154,14 @@ pub fn identify(path: &Path) -> Result<BinaryIdentity, BinaryProblem> {
     Ok(BinaryIdentity(hasher.finalize().to_hex()[..32].to_owned()))
 }
 
-/// The shared libraries beside a program, by name.
+/// Lists the shared libraries beside a program, by name.
 fn libraries(program: &Path) -> io::Result<Vec<(OsString, Metadata)>> {
     let mut found = Vec::new();
     let Some(dir) = program.parent() else { return Ok(found) };
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
         if is_library(&name)
-            // A dangling link is no library.
+            // A dangling link is not a library.
             && let Ok(metadata) = fs::metadata(dir.join(&name))
         {
             found.push((name, metadata));
@@ -179,7 +179,7 @@ fn is_library(name: &OsStr) -> bool {
 
 fn add_file(hasher: &mut blake3::Hasher, name: &OsStr, metadata: &Metadata) {
     hasher.update(name.as_bytes());
-    // A name holds no NUL, so that no two files read as another one.
+    // A name contains no NUL, so two different lists never read the same.
     hasher.update(&[0]);
     hasher.update(&metadata.size().to_le_bytes());
     hasher.update(&metadata.mtime().to_le_bytes());
@@ -187,9 +187,9 @@ fn add_file(hasher: &mut blake3::Hasher, name: &OsStr, metadata: &Metadata) {
     hasher.update(&metadata.ino().to_le_bytes());
 }
 
-/// The options of the llama-server at `path`. Its help is taken from `cache`, a
-/// directory, where it is there for this identity, and kept there if `write`.
-/// The cache is only a cache: damaged or unwritable, the program is asked again.
+/// Returns the options of the llama-server at `path`. Its help comes from the
+/// directory `cache` if it is there for this identity, and is stored there if
+/// `write`. If the cache is damaged or unwritable, the program is asked again.
 ///
 /// # Errors
 /// The program does not run, or is not llama-server.
@@ -209,14 +209,14 @@ pub fn catalogue(
     Ok(heard.catalogue)
 }
 
-/// The options of the llama-server of this identity, if its help lies in the
-/// directory `cache`.
+/// Returns the options of the llama-server of this identity, if the directory
+/// `cache` has its help.
 #[must_use]
 pub fn recall(identity: &BinaryIdentity, cache: &Path) -> Option<Arc<Catalogue>> {
     parse(&cache::read(cache, identity)?).ok()
 }
 
-/// What a llama-server answered for `--help`.
+/// A llama-server's answer to `--help`.
 #[derive(Debug)]
 pub struct Heard {
     /// Its options.
@@ -225,14 +225,14 @@ pub struct Heard {
 }
 
 impl Heard {
-    /// Keeps it in the directory `cache`, for [`recall`]. Call it under the lock
+    /// Stores it in the directory `cache`, for [`recall`]. Call this under the lock
     /// of a pass.
     pub fn keep(&self, identity: &BinaryIdentity, cache: &Path) {
         cache::write(cache, identity, &self.help);
     }
 }
 
-/// Asks the llama-server at `path` for its options; it ends with `leash`.
+/// Asks the llama-server at `path` for its options; ended by `leash`.
 ///
 /// # Errors
 /// The program does not run, does not answer, or is not llama-server.
@@ -244,14 +244,15 @@ pub fn ask(path: &Path, leash: Option<&Leash>) -> Result<Heard, BinaryProblem> {
     Ok(Heard { catalogue, help })
 }
 
-/// Whether the llama-server of this identity left `question` unanswered, less
-/// than `within` ago.
+/// Whether the llama-server of this identity left `question` unanswered, less than
+/// `within` ago.
 #[must_use]
 pub fn was_silent(identity: &BinaryIdentity, question: &str, cache: &Path, within: Duration) -> bool {
     cache::silent_for(cache, identity, question).is_some_and(|ago| ago < within)
 }
 
-/// Keeps that it left `question` unanswered. Call it under the lock of a pass.
+/// Remembers that it left `question` unanswered. Call this under the lock of a
+/// pass.
 pub fn keep_silence(identity: &BinaryIdentity, question: &str, cache: &Path) {
     cache::write_silence(cache, identity, question);
 }
@@ -260,7 +261,7 @@ fn parse(help: &str) -> Result<Arc<Catalogue>, super::HelpError> {
     if help == EMBEDDED_HELP { Ok(Catalogue::embedded()) } else { Catalogue::from_help(help).map(Arc::new) }
 }
 
-/// What the program prints for `--help`.
+/// Returns what the program prints for `--help`.
 fn help(path: &Path, leash: Option<&Leash>) -> Result<String, BinaryProblem> {
     let mut command = Command::new(path);
     command.arg("--help");

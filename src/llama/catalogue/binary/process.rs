@@ -1,5 +1,4 @@
-//! Runs llama-server for what it says about itself, and ends it where it says
-//! nothing.
+//! Runs llama-server to ask it about itself, and kills it if it does not answer.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,26 +17,26 @@ use super::BinaryProblem;
 use crate::llama::inherited::is_inherited;
 use crate::sys::program::{self, Limits, Output, ProgramError};
 
-/// How long `--help` and `--version` may take: they take 12 ms, from a cold
-/// network file system seconds. The help is 56 KB.
+/// How long `--help` and `--version` may take: they take 12 ms, or seconds from a
+/// cold network file system. The help is 56 KB.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 const LIMITS: Limits = Limits { time: PATIENCE, output: 1 << 20 };
 
-/// The environment to run llama-server in, without what a definition adds.
+/// The environment to run llama-server in, before a definition adds to it.
 fn environment() -> BTreeMap<OsString, OsString> {
     let mut environment: BTreeMap<_, _> = std::env::vars_os().filter(|(name, _)| is_inherited(name)).collect();
-    // Else an abort starts gdb, which takes half a second.
+    // Without it, an abort starts gdb, which takes half a second.
     environment.insert("GGML_NO_BACKTRACE".into(), "1".into());
     environment
 }
 
-/// Ends what is run on it, with whatever that started, when it is pulled: a program that never ends must not outlive the
-/// herdsman that asked it.
+/// Ends the programs that run on it, and everything they started, when it is
+/// pulled: a program that never ends must not outlive the herdsman that asked it.
 #[derive(Clone, Debug)]
 pub struct Leash(Arc<OwnedFd>);
 
 impl Leash {
-    /// A leash that is not pulled.
+    /// Returns a leash that is not pulled.
     ///
     /// # Errors
     /// Out of descriptors.
@@ -52,8 +51,8 @@ impl Leash {
     }
 }
 
-/// Runs `command` (the llama-server at `path`, with variables to add) to its
-/// end, to ask it `question`.
+/// Runs `command` (the llama-server at `path`, with variables to add) to its end,
+/// to ask it `question`.
 ///
 /// # Errors
 /// It does not start, or does not end in time.
@@ -94,7 +93,7 @@ pub(super) fn run_within(
     })
 }
 
-/// That it ended as it should not have, with the last thing it said.
+/// Says how it failed, with its last line of output.
 pub(super) fn failed(path: &Path, output: &Output) -> BinaryProblem {
     BinaryProblem::Failed { path: path.to_owned(), why: output.complaint() }
 }

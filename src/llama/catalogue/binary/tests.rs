@@ -1,4 +1,5 @@
-//! Programs that stand for llama-server; `tests/catalogue.rs` asks the real one.
+//! Programs that stand in for llama-server; `tests/real/catalogue.rs` asks the real
+//! one.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeMap;
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::super::Found;
+use super::super::OptionMatch;
 use super::*;
 
 /// An executable script. A shell writes it: a descriptor that this process has
@@ -42,7 +43,7 @@ fn refused(stderr: &str, code: i32) -> Result<Verdict, BinaryProblem> {
 }
 
 #[test]
-fn a_bare_name_is_looked_up_in_path_and_a_path_is_taken_as_it_is() {
+fn looks_up_a_bare_name_in_path_and_uses_a_path_as_is() {
     let (first, second) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     fs::write(first.path().join("llama-server"), "not executable").unwrap();
     let path = script(&second, "llama-server", "exit 0");
@@ -53,7 +54,7 @@ fn a_bare_name_is_looked_up_in_path_and_a_path_is_taken_as_it_is() {
 }
 
 #[test]
-fn a_program_that_is_not_there_or_not_executable_is_named() {
+fn names_a_missing_or_unexecutable_program() {
     let dir = TempDir::new().unwrap();
     let message = locate(Some("/nowhere/llama-server"), None).unwrap_err().to_string();
     assert!(message.starts_with("no llama-server at /nowhere/llama-server; install"), "{message}");
@@ -80,7 +81,7 @@ fn an_identity_changes_with_the_program_and_with_the_libraries_beside_it_only() 
 }
 
 #[test]
-fn the_help_is_asked_for_once_an_identity() {
+fn asks_for_the_help_once_per_identity() {
     let (dir, cache) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let asked = dir.path().join("asked");
     let path = helpful(&dir, &asked);
@@ -90,7 +91,7 @@ fn the_help_is_asked_for_once_an_identity() {
     assert!(!cache.exists(), "a dry run writes nothing");
     for _ in 0..3 {
         let catalogue = catalogue(&path, &identity, Some(&cache), true).unwrap();
-        assert!(matches!(catalogue.find("lora_new"), Found::Option { .. }));
+        assert!(matches!(catalogue.find("lora_new"), OptionMatch::Option { .. }));
     }
     assert_eq!(times_asked(&asked), 2);
     catalogue(&path, &BinaryIdentity("other".into()), Some(&cache), true).unwrap();
@@ -98,7 +99,7 @@ fn the_help_is_asked_for_once_an_identity() {
 }
 
 #[test]
-fn a_damaged_or_unwritable_cache_is_no_error() {
+fn ignores_a_damaged_or_unwritable_cache() {
     let dir = TempDir::new().unwrap();
     let asked = dir.path().join("asked");
     let path = helpful(&dir, &asked);
@@ -116,7 +117,7 @@ fn a_damaged_or_unwritable_cache_is_no_error() {
 }
 
 #[test]
-fn another_program_is_not_taken_for_llama_server() {
+fn does_not_take_another_program_for_llama_server() {
     let dir = TempDir::new().unwrap();
     let path = script(&dir, "llama-server", "echo 'usage: something else'");
     let problem = catalogue(&path, &BinaryIdentity("x".into()), None, false).unwrap_err();
@@ -127,7 +128,7 @@ fn another_program_is_not_taken_for_llama_server() {
 }
 
 #[test]
-fn a_dry_run_tells_a_bad_command_line_from_a_bad_program() {
+fn a_dry_run_distinguishes_a_bad_command_line_from_a_bad_program() {
     let message = |message: &str| Verdict::Refused { message: message.to_owned() };
     assert_eq!(refused("version: 1", 0).unwrap(), Verdict::Accepted);
     assert_eq!(
@@ -153,7 +154,7 @@ fn a_dry_run_gets_its_arguments_its_variables_and_little_else() {
 }
 
 #[test]
-fn a_program_that_does_not_end_is_ended_with_all_it_started() {
+fn kills_an_endless_program_and_its_children() {
     let dir = TempDir::new().unwrap();
     let pids = dir.path().join("pids");
     let body = format!("sleep 1000 & echo $$ $! > '{}'; wait", pids.display());
@@ -170,14 +171,14 @@ fn a_program_that_does_not_end_is_ended_with_all_it_started() {
     }
 }
 
-/// Whether a process exists and is no zombie.
+/// Whether a process exists and is not a zombie.
 fn is_running(pid: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
 #[test]
-fn output_without_end_is_bounded_and_meets_the_deadline() {
+fn bounds_endless_output_and_meets_the_deadline() {
     let dir = TempDir::new().unwrap();
     let path = script(&dir, "llama-server", "head -c 3000000 /dev/zero; echo end >&2");
     let output = process::run_within(&path, Command::new(&path), "--help", None, Duration::from_secs(30)).unwrap();

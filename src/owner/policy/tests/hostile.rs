@@ -1,5 +1,5 @@
-//! What a committer with bad intent tries: each must be refused at its line,
-//! under a policy that is as generous as one for real use.
+//! What a malicious committer tries: each must be refused at its line, under a
+//! policy as generous as a real one.
 
 use super::*;
 
@@ -7,7 +7,7 @@ use super::*;
 const GENEROUS: &str = "model_roots = [\"$/weights\"]\nfile_roots = [\"$/weights\"]\nsocket_roots = [\"$/run\"]\n\
     downloads = [\"hf:good/*\", \"https://good.org/m/*\"]\nbinaries = [\"$/bin\"]\n";
 
-/// `text` with each of `more` is refused, or is no valid definition at all.
+/// `text` with each of `more` is refused, or is not a valid definition at all.
 fn is_refused(text: &str, more: &[&str]) {
     for more in more {
         let site = Site::new(&format!("{text}{more}\n"));
@@ -26,7 +26,7 @@ fn is_refused(text: &str, more: &[&str]) {
 }
 
 #[test]
-fn the_policy_of_these_tests_is_of_use() {
+fn the_test_policy_allows_normal_definitions() {
     let more = "host = \"127.0.0.1\"\n[parameters]\nchat_template_file = \"../weights/t.jinja\"\n\
                 lora = [\"../weights/a.gguf\"]\nlora_scaled = [\"../weights/a.gguf:0.5\"]\nmmproj_url = \"https://good.org/m/p.gguf\"\n";
     assert_eq!(Site::new(&format!("{MODEL}{more}")).enforced(GENEROUS), (1, String::new()));
@@ -51,7 +51,7 @@ fn an_option_by_any_of_its_names_is_the_same_option() {
             "ui-mcp-proxy = true",
             "log_prompts_dir = \"/etc\"",
             "lookup_cache_dynamic = \"../weights/x\"",
-            // What herdsman itself keeps for itself.
+            // What herdsman reserves for itself.
             "log_file = \"/etc/cron.d/x\"",
             "model = \"/etc/passwd\"",
             "models_dir = \"/\"",
@@ -93,7 +93,7 @@ fn a_path_leads_out_of_a_root_in_no_list_and_by_no_link() {
 }
 
 #[test]
-fn a_download_comes_from_where_it_may_and_is_written_nowhere_else() {
+fn a_download_comes_only_from_and_goes_only_to_allowed_places() {
     is_refused(
         "",
         &["hf_repo = \"evil/x\"", "model_url = \"https://evil.org/m/x\"", "model_url = \"https://good.org/x\""],
@@ -108,7 +108,7 @@ fn a_download_comes_from_where_it_may_and_is_written_nowhere_else() {
             "hf_file = \"../x\"",
         ],
     );
-    // Both are allowed, but together the one is written over the other.
+    // Each is allowed, but together one overwrites the other.
     let site = Site::new(&format!(
         "{MODEL}[parameters]\nmmproj = \"../weights/a.gguf\"\nmmproj_url = \"https://good.org/m/p.gguf\"\n"
     ));
@@ -161,7 +161,7 @@ fn no_variable_does_what_an_option_may_not() {
 }
 
 #[test]
-fn nobody_listens_where_the_policy_does_not_say() {
+fn listens_only_where_the_policy_allows() {
     is_refused(
         MODEL,
         &[
@@ -221,7 +221,7 @@ fn a_definition_that_links_to_another_file_shows_nothing_of_it() {
         assert_eq!(desired.definitions.len(), 0);
         assert_eq!(desired.unresolved.len(), 1);
     }
-    // Valid, and nobody's who pushes here.
+    // Valid, but it belongs to nobody who pushes here.
     let site = Site::new(MODEL).write("other.toml", MODEL);
     fs::remove_file(site.path("models.d/a.toml")).unwrap();
     symlink("../other.toml", site.path("models.d/a.toml")).unwrap();
