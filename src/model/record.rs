@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -233,6 +234,14 @@ pub struct InstanceRecord {
     pub log_offset: u64,
     /// The llama-server it runs.
     pub binary: Option<BinaryIdentity>,
+}
+
+impl InstanceRecord {
+    /// The unix socket it was told to listen on.
+    #[must_use]
+    pub fn socket(&self) -> Option<PathBuf> {
+        self.host.contains('/').then(|| PathBuf::from(&self.host))
+    }
 }
 
 /// Where an instance is in its life; what each pass does with it is in

@@ -276,6 +276,7 @@ impl<'a> World<'a> {
                 by_hand::suspended(self.input, &orphan.model).is_none()
                     && !observed.unknown.contains(&orphan.id)
                     && observed.instances.iter().all(|i| i.id != orphan.id)
+                    && observed.leftovers.iter().all(|leftover| leftover.id != orphan.id)
             })
             .map(|orphan| Change::RemoveInstance(orphan.id.clone()))
     }

@@ -194,6 +194,8 @@ impl World {
             Change::RemoveInstance(id) => {
                 let lives = self.machine.servers.iter().any(|s| s.id == *id);
                 assert!(!lives, "promise broken: instance {id} is forgotten and lives");
+                let left = self.machine.leftovers.iter().find(|leftover| leftover.id == *id);
+                assert!(left.is_none(), "promise broken: instance {id} is forgotten before what it left: {left:?}");
             }
             Change::DeleteModel { model } => self.check_deletion(model),
             Change::EndOverride { model, kind: OverrideKind::State } => {

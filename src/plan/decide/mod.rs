@@ -153,12 +153,15 @@ impl<'s> Decider<'s, '_> {
     /// port and the memory, and nobody else would ever end it.
     fn stop_leftovers(&mut self) {
         for Leftover { id, model, process } in self.s.leftovers.iter().copied() {
+            // A recorded one is recorded as stopping by now, and forgotten once
+            // this is done.
+            let recorded = self.record().and_then(|record| record.instances.iter().find(|i| i.id == *id));
             let target = StopTarget {
                 process: process.clone(),
                 id: id.clone(),
                 model: model.clone(),
                 force: false,
-                socket: None,
+                socket: recorded.and_then(InstanceRecord::socket),
             };
             self.d.reasons.push(Reason::Leftover { pid: process.pid });
             self.d.duplicates.push(StopWish { target, record: None, drain: None, failed: false });

@@ -115,12 +115,7 @@ impl<'a> Scheduler<'a> {
         Self {
             input,
             guarded,
-            holders: input
-                .observed
-                .instances
-                .iter()
-                .filter_map(|i| Some((i.port?, (i.id.clone(), i.model.clone()))))
-                .collect(),
+            holders: ports::holders(input.observed),
             failed: decisions
                 .iter()
                 .flat_map(|(name, d)| d.failed_origins.iter().map(|origin| (origin.clone(), name.clone())))

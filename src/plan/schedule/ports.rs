@@ -1,8 +1,10 @@
 //! Who is on a port, or will be.
 
+use std::collections::BTreeMap;
+
 use super::super::decide::StopWish;
 use super::Scheduler;
-use crate::model::{InstanceId, Listener, ModelName};
+use crate::model::{InstanceId, Listener, ModelName, Observed};
 
 /// Who is on a port a start needs.
 pub(super) enum PortState {
@@ -12,6 +14,18 @@ pub(super) enum PortState {
     /// One of ours that is not.
     Ours(ModelName),
     Stranger,
+}
+
+/// Who of ours is on which port: instances, and what listens on of those that
+/// are gone.
+pub(super) fn holders(observed: &Observed) -> BTreeMap<u16, (InstanceId, ModelName)> {
+    let left = observed.listeners.iter().filter_map(|(port, listener)| {
+        let Listener::Ours(id) = listener else { return None };
+        let leftover = observed.leftovers.iter().find(|leftover| leftover.id == *id)?;
+        Some((*port, (id.clone(), leftover.model.clone())))
+    });
+    let live = observed.instances.iter().filter_map(|i| Some((i.port?, (i.id.clone(), i.model.clone()))));
+    left.chain(live).collect()
 }
 
 impl Scheduler<'_> {

@@ -12,6 +12,7 @@ mod draining;
 mod drift;
 mod failing;
 mod kills;
+mod leftovers;
 mod limits;
 mod port_moves;
 mod ports;
