@@ -255,6 +255,17 @@ impl Found {
     }
 }
 
+/// What to say of its model: `crashed: out of memory`.
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ready { pid } => write!(f, "ready (pid {pid})"),
+            Self::StartFailed(death) => write!(f, "failed to start: {}", death.message),
+            Self::Crashed(death) => write!(f, "crashed: {}", death.message),
+        }
+    }
+}
+
 /// In one line.
 impl std::fmt::Display for GuardRefusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -178,8 +178,7 @@ fn findings(pass: &Pass) {
                 let duration_ms = milliseconds(took);
                 info!(%model, pid, port, duration_ms, "{model} is ready{at} after {} (pid {pid})", text::duration(took));
             }
-            Found::StartFailed(death) => warn!(%model, "{model} failed to start: {}", death.message),
-            Found::Crashed(death) => warn!(%model, "{model} crashed: {}", death.message),
+            ended @ (Found::StartFailed(_) | Found::Crashed(_)) => warn!(%model, "{model} {ended}"),
         }
     }
 }

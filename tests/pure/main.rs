@@ -11,3 +11,4 @@ mod mutated;
 mod plan;
 mod simulation;
 mod watch_logic;
+mod words;

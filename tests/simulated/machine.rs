@@ -151,7 +151,8 @@ pub struct Machine {
     pub bystanders: BTreeMap<i32, u64>,
     booted: Timestamp,
     last_pid: i32,
-    deaths: BTreeMap<InstanceId, Death>,
+    /// How recorded servers ended, as their logs say.
+    pub deaths: BTreeMap<InstanceId, Death>,
     /// The last process of ours that ended.
     ended: Option<ProcessId>,
 }

@@ -28,6 +28,7 @@ mod show;
 mod site;
 mod store;
 mod tally;
+mod variant;
 mod world;
 
 #[allow(unused_imports, reason = "each test program uses a part of it")]
@@ -41,5 +42,6 @@ pub use self::{
     site::{Happening, Site},
     store::Store,
     tally::Tally,
+    variant::variant,
     world::{Ended, World},
 };

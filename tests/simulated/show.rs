@@ -1,36 +1,31 @@
-//! A plan as text: everything a scenario is about, and no id.
+//! A plan as text: everything a scenario is about, and neither ids nor prose.
 
 use std::fmt::Write as _;
 
-use herdsman::model::{Change, GenerationOutcome, InstanceState, Timestamp};
-use herdsman::plan::{Found, Plan, Step, WaitFor};
+use herdsman::model::{Change, Death, GenerationOutcome, InstanceState, Timestamp};
+use herdsman::plan::{Found, Plan, Step};
+
+use super::variant::variant;
 
 /// Findings, bookkeeping, actions with steps, waits, refusal.
 pub fn show(plan: &Plan) -> String {
     let mut out = String::new();
     for finding in &plan.findings {
-        let what = match &finding.what {
-            Found::Ready { pid, .. } => format!("ready (pid {pid})"),
-            Found::StartFailed(death) => format!("start failed: {}", death.message),
-            Found::Crashed(death) => format!("crashed: {}", death.message),
-        };
-        let _ = writeln!(out, "found   {} {what}", finding.model);
+        let (what, facts) = (finding.what.as_str(), found(&finding.what));
+        let _ = writeln!(out, "found   {} {what}({facts})", finding.model);
     }
     for note in plan.bookkeeping.iter().map(change) {
         let _ = writeln!(out, "note    {note}");
     }
     for action in &plan.actions {
-        let reasons: Vec<String> = action.reasons.iter().map(ToString::to_string).collect();
+        let reasons: Vec<String> = action.reasons.iter().map(|reason| variant(reason, "reason")).collect();
         let _ = writeln!(out, "{:<7} {}: {}", action.kind.as_str(), action.model, reasons.join("; "));
         for step in action.steps.iter().map(step) {
             let _ = writeln!(out, "        - {step}");
         }
     }
     for waiting in &plan.waiting {
-        let _ = writeln!(out, "wait    {}: {}", waiting.model, waiting.on);
-        if let WaitFor::Backoff { until, .. } = &waiting.on {
-            let _ = writeln!(out, "        until {}", clock(*until));
-        }
+        let _ = writeln!(out, "wait    {}: {}", waiting.model, variant(&waiting.on, "waiting_for"));
     }
     if let Some(refusal) = &plan.guard {
         let names: Vec<_> = refusal.deletions.iter().map(|n| n.as_str()).collect();
@@ -43,6 +38,19 @@ pub fn show(plan: &Plan) -> String {
         let _ = writeln!(out, "nothing, {} matching", plan.matching);
     }
     out
+}
+
+/// The facts of a finding.
+fn found(what: &Found) -> String {
+    match what {
+        Found::Ready { pid } => format!("pid {pid}"),
+        Found::StartFailed(death) | Found::Crashed(death) => cause(death),
+    }
+}
+
+/// Whose fault a death is: what a plan turns on. What was said of it is prose.
+fn cause(death: &Death) -> String {
+    serde_json::to_value(death.cause).ok().and_then(|cause| Some(cause.as_str()?.to_owned())).unwrap_or_default()
 }
 
 fn step(step: &Step) -> String {
@@ -73,7 +81,7 @@ fn change(change: &Change) -> String {
             let outcome = match outcome {
                 GenerationOutcome::Pending => "pending".to_owned(),
                 GenerationOutcome::Ready => "ready".to_owned(),
-                GenerationOutcome::Failed(death) => format!("failed: {}", death.message),
+                GenerationOutcome::Failed(death) => format!("failed({})", cause(death)),
             };
             format!("{model} generation {number} {outcome}")
         }
@@ -92,8 +100,9 @@ fn change(change: &Change) -> String {
         }
         Change::RemoveInstance(_) => "instance gone".to_owned(),
         Change::SetStatus { model, status, message } => {
-            let why = message.as_ref().map_or_else(String::new, |m| format!(" ({m})"));
-            format!("{model} status {}{why}", status.as_str())
+            // What it says is prose.
+            let told = if message.is_some() { " and why" } else { "" };
+            format!("{model} status {}{told}", status.as_str())
         }
         Change::SetCrashes { model, crashes } => format!("{model} crashes {}", crashes.count),
         Change::DeleteModel { model } => format!("{model} deleted"),
@@ -105,7 +114,7 @@ fn change(change: &Change) -> String {
 }
 
 /// Seconds since the simulated world began.
-fn clock(time: Timestamp) -> String {
+pub(super) fn clock(time: Timestamp) -> String {
     let since = time.0 - 1_000_000_000;
     format!("{}.{:03} s", since / 1000, since % 1000)
 }

@@ -9,11 +9,11 @@ use crate::simulated::{Edit, Store, World, model, name};
 fn a_lost_database_loses_no_server() {
     let mut world = World::settled([model("a"), model("b").port(8200)]);
     world.store = Store::default();
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    adopt   a: models.d/a.toml; pid 101 carries our mark and was not recorded
+    adopt   a: definition_added(models.d/a.toml, state running); unrecorded(pid 101)
             - record row, a port 8100, generation 1, a instance ready
-    adopt   b: models.d/b.toml; pid 102 carries our mark and was not recorded
+    adopt   b: definition_added(models.d/b.toml, state running); unrecorded(pid 102)
             - record row, b port 8200, generation 1, b instance ready
     -- 0.000 s
     note    a generation 1 ready
@@ -33,11 +33,11 @@ fn a_lost_database_and_an_edit_are_a_restart_on_the_same_port() {
     let mut world = World::settled([model("a").option("ctx_size", "1"), model("b")]);
     world.store = Store::default();
     world.define(model("b").option("ctx_size", "2"));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    adopt   a: models.d/a.toml; pid 101 carries our mark and was not recorded
+    adopt   a: definition_added(models.d/a.toml, state running); unrecorded(pid 101)
             - record row, a port 8100, generation 1, a instance ready
-    adopt   b: models.d/b.toml; pid 102 carries our mark and was not recorded
+    adopt   b: definition_added(models.d/b.toml, state running); unrecorded(pid 102)
             - record row, b port 8101, generation 1, b instance ready
     -- 0.000 s
     note    a generation 1 ready
@@ -45,14 +45,14 @@ fn a_lost_database_and_an_edit_are_a_restart_on_the_same_port() {
     note    a status running
     note    b port 8101 proven
     note    b status running
-    restart b: serves spec v1:899b010c9cc4d237637c6b5777ce61b9, wanted is v1:b621216b0dfc556ac2c363d86329e291
+    restart b: other_spec
             - record generation 1 accepted by release 1
             - stop pid 102
             - start generation 1 of b on port 8101
     -- 0.000 s
-    wait    b: loading (pid 103)
+    wait    b: ready(deadline 601.000 s, pid 103)
     -- 1.000 s
-    found   b ready (pid 103)
+    found   b ready(pid 103)
     note    b generation 1 ready
     note    b instance ready
     note    b status running
@@ -70,15 +70,15 @@ fn an_intent_with_a_process_is_taken_up() {
     assert_eq!(world.machine.of("chat").len(), 1);
     let recorded = |world: &World| world.store.records().models["chat"].instances[0].process.clone();
     assert_eq!(recorded(&world), None);
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
     note    chat instance loading
     note    chat status loading
-    wait    chat: loading (pid 101)
+    wait    chat: ready(deadline 600.000 s, pid 101)
     -- 0.000 s
-    wait    chat: loading (pid 101)
+    wait    chat: ready(deadline 600.000 s, pid 101)
     -- 1.000 s
-    found   chat ready (pid 101)
+    found   chat ready(pid 101)
     note    chat generation 1 ready
     note    chat port 8100 proven
     note    chat instance ready
@@ -96,15 +96,15 @@ fn an_intent_without_a_process_is_void() {
     world.try_pass().unwrap_err();
     world.kill_after = None;
     assert_eq!(world.machine.of("chat").len(), 0);
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
     note    instance gone
-    start   chat: declared running, no instance
+    start   chat: not_running
             - start generation 1 of chat on port 8100
     -- 0.000 s
-    wait    chat: loading (pid 101)
+    wait    chat: ready(deadline 600.000 s, pid 101)
     -- 1.000 s
-    found   chat ready (pid 101)
+    found   chat ready(pid 101)
     note    chat generation 1 ready
     note    chat port 8100 proven
     note    chat instance ready
@@ -118,9 +118,9 @@ fn an_intent_without_a_process_is_void() {
 fn of_two_instances_the_one_with_the_wanted_spec_is_kept() {
     let mut world = World::settled([model("chat")]);
     world.stray(&model("chat").option("ctx_size", "old"), 8150);
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    stop    chat: pid 102 is a second instance, pid 101 is kept
+    stop    chat: duplicate(kept 101, pid 102)
             - stop pid 102 (status stays)
     -- 0.000 s
     nothing, 1 matching
@@ -131,18 +131,18 @@ fn of_two_instances_the_one_with_the_wanted_spec_is_kept() {
 fn of_two_instances_the_ready_one_is_kept_then_the_one_on_its_port() {
     let mut world = World::settled([model("chat")]);
     world.stray(&model("chat"), 8150);
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    stop    chat: pid 102 is a second instance, pid 101 is kept
+    stop    chat: duplicate(kept 101, pid 102)
             - stop pid 102 (status stays)
     -- 0.000 s
     nothing, 1 matching
     ");
     world.stray(&model("chat"), 8150);
     world.advance(10);
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    stop    chat: pid 103 is a second instance, pid 101 is kept
+    stop    chat: duplicate(kept 101, pid 103)
             - stop pid 103 (status stays)
     -- 0.000 s
     nothing, 1 matching
@@ -155,13 +155,13 @@ fn an_unrecorded_instance_with_the_wanted_spec_replaces_a_recorded_one_without()
     world.define(model("chat").port(8200));
     world.stray(&model("chat"), 8200);
     world.advance(10);
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    adopt   chat: pid 101 is a second instance, pid 102 is kept; pid 102 carries our mark and was not recorded
+    adopt   chat: duplicate(kept 102, pid 101); unrecorded(pid 102)
             - stop pid 101 (status stays)
             - record chat instance ready
     -- 0.000 s
-    update  chat: port 8100 -> 8200 (no restart)   models.d/chat.toml:2
+    update  chat: field_changed(port 8100 -> 8200, impact record, models.d/chat.toml:2)
             - record chat port 8200, generation 2
     -- 0.000 s
     note    chat generation 2 ready
@@ -176,17 +176,17 @@ fn a_second_instance_is_stopped_together_with_a_restart() {
     let mut world = World::settled([model("chat")]);
     world.stray(&model("chat").option("ctx_size", "old"), 8150);
     world.define(model("chat").option("ctx_size", "2"));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    restart chat: pid 102 is a second instance, pid 101 is kept; ctx_size set to 2   models.d/chat.toml:2
+    restart chat: duplicate(kept 101, pid 102); field_changed(ctx_size set to 2, impact restart, models.d/chat.toml:2)
             - stop pid 102 (status stays)
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of chat on port 8100
     -- 0.000 s
-    wait    chat: loading (pid 103)
+    wait    chat: ready(deadline 601.000 s, pid 103)
     -- 1.000 s
-    found   chat ready (pid 103)
+    found   chat ready(pid 103)
     note    chat generation 2 ready
     note    chat instance ready
     note    chat status running
@@ -202,13 +202,13 @@ fn a_second_instance_is_stopped_although_the_first_drains() {
     world.define(model("chat").option("ctx_size", "2"));
     world.pass();
     world.stray(&model("chat").option("ctx_size", "old"), 8150);
-    assert_snapshot!(world.story_of(2), @r"
+    assert_snapshot!(world.story_of(2), @"
     -- 0.000 s
-    stop    chat: pid 102 is a second instance, pid 101 is kept
+    stop    chat: duplicate(kept 101, pid 102)
             - stop pid 102 (status stays)
-    wait    chat: draining, 1 request in flight
+    wait    chat: drain(busy 1, deadline 31.000 s)
     -- 0.000 s
-    wait    chat: draining, 1 request in flight
+    wait    chat: drain(busy 1, deadline 31.000 s)
     ");
 }
 
@@ -217,15 +217,15 @@ fn an_unrecorded_instance_of_a_stopped_model_is_stopped() {
     let mut world = World::settled([model("chat").stopped()]);
     world.stray(&model("chat"), 8150);
     world.machine.server("chat").busy = herdsman::model::Busy::Yes(1);
-    assert_snapshot!(world.story(), @r#"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
     note    chat status loading
-    stop    chat: port set to 8150 (no restart)   models.d/chat.toml; state = "stopped"   models.d/chat.toml:2
+    stop    chat: field_changed(port set to 8150, impact record, models.d/chat.toml); state_wanted(models.d/chat.toml:2, state stopped)
             - record chat port 8150, generation 2
             - stop pid 101
     -- 0.000 s
     nothing, 1 matching
-    "#);
+    ");
 }
 
 #[test]
@@ -234,19 +234,19 @@ fn to_a_process_that_cannot_be_read_nothing_is_done() {
     world.machine.server("a").unreadable = true;
     world.define(model("a").option("ctx_size", "2"));
     world.define(model("b").stopped());
-    assert_snapshot!(world.story(), @r#"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    stop    b: state = "stopped"   models.d/b.toml:2
+    stop    b: state_wanted(models.d/b.toml:2, state stopped)
             - record row again
             - stop pid 102
-    wait    a: pid 101 may be its server and cannot be identified (does `binary` change its environment or user?); stop it with `kill 101`
+    wait    a: unknown_process(pid 101)
     -- 0.000 s
-    wait    a: pid 101 may be its server and cannot be identified (does `binary` change its environment or user?); stop it with `kill 101`
-    "#);
+    wait    a: unknown_process(pid 101)
+    ");
     world.goal = herdsman::pass::Goal::Down;
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    wait    a: pid 101 may be its server and cannot be identified (does `binary` change its environment or user?); stop it with `kill 101`
+    wait    a: unknown_process(pid 101)
     ");
     assert_eq!(world.machine.server("a").process.pid, 101);
 }
@@ -255,9 +255,9 @@ fn to_a_process_that_cannot_be_read_nothing_is_done() {
 fn an_instance_under_another_state_directory_is_named_and_left_alone() {
     let mut world = World::new([model("chat")]);
     world.machine.foreign.insert("/models.d/chat.toml".to_owned(), (name("chat").to_string(), 4711));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    wait    chat: pid 4711 serves this definition for another state directory; stop it there first
+    wait    chat: foreign_instance(pid 4711)
     ");
 }
 
@@ -271,19 +271,19 @@ fn what_serves_something_else_is_not_replaced_by_a_generation_that_failed() {
     world.stray(&model("chat").option("ctx_size", "7"), 8150);
     assert_snapshot!(world.story(), @"
     -- 0.000 s
-    note    chat status loading (generation 2 failed: invalid magic characters)
-    adopt   chat: pid 103 carries our mark and was not recorded
+    note    chat status loading and why
+    adopt   chat: unrecorded(pid 103)
             - record chat instance loading
     -- 0.000 s
-    wait    chat: generation 2 failed: invalid magic characters; waits for an edit (or --retry)
-    wait    chat: loading (pid 103)
+    wait    chat: edit(generation 2)
+    wait    chat: ready(deadline 602.000 s, pid 103)
     -- 1.000 s
-    found   chat ready (pid 103)
+    found   chat ready(pid 103)
     note    chat instance ready
-    note    chat status running (generation 2 failed: invalid magic characters)
-    wait    chat: generation 2 failed: invalid magic characters; waits for an edit (or --retry)
+    note    chat status running and why
+    wait    chat: edit(generation 2)
     -- 1.000 s
-    wait    chat: generation 2 failed: invalid magic characters; waits for an edit (or --retry)
+    wait    chat: edit(generation 2)
     ");
     assert_eq!(world.machine.of("chat").len(), 1);
 }
@@ -316,10 +316,10 @@ fn an_adopted_instance_that_loads_takes_a_start_slot_and_one_that_is_ready_none(
     world.store = Store::default();
     world.define(model("b"));
     world.limits.parallel = 1;
-    assert_snapshot!(world.planned(), @r"
-    adopt   a: models.d/a.toml; pid 101 carries our mark and was not recorded
+    assert_snapshot!(world.planned(), @"
+    adopt   a: definition_added(models.d/a.toml, state running); unrecorded(pid 101)
             - record row, a port 8100, generation 1, a instance ready
-    create  b: models.d/b.toml
+    create  b: definition_added(models.d/b.toml, state running)
             - record row, b port 8101, generation 1, generation 1 accepted by release 1
             - start generation 1 of b on port 8101
     ");
@@ -328,12 +328,12 @@ fn an_adopted_instance_that_loads_takes_a_start_slot_and_one_that_is_ready_none(
     world.store = Store::default();
     world.define(model("b"));
     world.limits.parallel = 1;
-    assert_snapshot!(world.planned(), @r"
-    adopt   a: models.d/a.toml; pid 101 carries our mark and was not recorded
+    assert_snapshot!(world.planned(), @"
+    adopt   a: definition_added(models.d/a.toml, state running); unrecorded(pid 101)
             - record row, a port 8100, generation 1, a instance loading
-    create  b: models.d/b.toml
+    create  b: definition_added(models.d/b.toml, state running)
             - record row, b port 8101, generation 1, generation 1 accepted by release 1
-    wait    b: waits for the starts before it (--parallel)
+    wait    b: start_slot
     ");
 }
 
@@ -348,9 +348,9 @@ fn of_two_instances_one_that_is_being_stopped_is_not_kept() {
     world.define(model("chat").port(8150));
     world.stray(&model("chat"), 8151);
     world.machine.servers[1].spec = world.machine.servers[0].spec.clone();
-    assert_snapshot!(world.planned(), @r"
+    assert_snapshot!(world.planned(), @"
     note    chat status loading
-    adopt   chat: pid 101 is a second instance, pid 102 is kept; pid 102 carries our mark and was not recorded
+    adopt   chat: duplicate(kept 102, pid 101); unrecorded(pid 102)
             - stop pid 101 (status stays)
             - record chat instance loading
     ");
@@ -362,8 +362,8 @@ fn of_two_instances_without_the_wanted_spec_the_one_on_the_recorded_port_is_kept
     world.stray(&model("chat").option("ctx_size", "old"), 8150);
     world.machine.servers[1].started_at = herdsman::model::Timestamp(0);
     world.define(model("chat").option("ctx_size", "2"));
-    assert_snapshot!(world.planned(), @r"
-    restart chat: pid 102 is a second instance, pid 101 is kept; ctx_size set to 2   models.d/chat.toml:2
+    assert_snapshot!(world.planned(), @"
+    restart chat: duplicate(kept 101, pid 102); field_changed(ctx_size set to 2, impact restart, models.d/chat.toml:2)
             - stop pid 102 (status stays)
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 101
@@ -378,9 +378,9 @@ fn of_two_recorded_instances_the_one_that_lives_stays_recorded_when_the_other_is
     let process = lives.process.clone().map(|process| ProcessId { pid: 99, ..process });
     let gone = InstanceRecord { id: InstanceId("gone".to_owned()), process, ..lives };
     world.store.commit(&[Change::PutInstance(gone)]);
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    found   chat crashed: it left no word in its log
+    found   chat crashed(spec)
     note    instance gone
     note    chat crashes 1
     -- 0.000 s

@@ -11,10 +11,10 @@ fn without_a_llama_server_what_runs_goes_on() {
     world.machine.binaries.insert(None, Err("no llama-server on PATH".to_owned()));
     world.define(model("a").option("ctx_size", "2"));
     world.define(model("c"));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    wait    a: no llama-server on PATH
-    wait    c: no llama-server on PATH
+    wait    a: binary
+    wait    c: binary
     ");
     assert_eq!(world.machine.servers.len(), 2);
 }
@@ -24,9 +24,9 @@ fn nothing_stops_for_a_command_line_that_llama_server_refuses() {
     let mut world = World::settled([model("chat").option("ctx_size", "1")]);
     world.machine.refused.insert("--ctx-size".to_owned());
     world.define(model("chat").option("ctx_size", "2x"));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    wait    chat: nothing is changed: error: invalid argument: --ctx-size   models.d/chat.toml:2
+    wait    chat: accepted(models.d/chat.toml:2)
     ");
     assert_eq!(world.machine.server("chat").process.pid, 101);
 }
@@ -35,34 +35,34 @@ fn nothing_stops_for_a_command_line_that_llama_server_refuses() {
 fn a_changed_llama_server_is_told_and_applied_on_demand() {
     let mut world = World::settled(["a", "b"].map(model));
     world.machine.install("release 2");
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    wait    a: llama-server is another one than it runs on; --upgrade-binary restarts it
-    wait    b: llama-server is another one than it runs on; --upgrade-binary restarts it
+    wait    a: binary_upgrade
+    wait    b: binary_upgrade
     ");
     world.limits.upgrade_binary = true;
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    restart a: llama-server is another one now
+    restart a: binary_changed
             - record generation 1 accepted by release 2
             - stop pid 101
             - start generation 1 of a on port 8100
-    wait    b: waits for the restart of a (--max-restarting)
+    wait    b: restart_slot(other a)
     -- 0.000 s
-    wait    a: loading (pid 103)
-    wait    b: waits for the restart of a (--max-restarting)
+    wait    a: ready(deadline 601.000 s, pid 103)
+    wait    b: restart_slot(other a)
     -- 1.000 s
-    found   a ready (pid 103)
+    found   a ready(pid 103)
     note    a instance ready
     note    a status running
-    restart b: llama-server is another one now
+    restart b: binary_changed
             - record generation 1 accepted by release 2
             - stop pid 102
             - start generation 1 of b on port 8101
     -- 1.000 s
-    wait    b: loading (pid 104)
+    wait    b: ready(deadline 602.000 s, pid 104)
     -- 2.000 s
-    found   b ready (pid 104)
+    found   b ready(pid 104)
     note    b instance ready
     note    b status running
     -- 2.000 s
@@ -84,8 +84,8 @@ fn a_llama_server_that_is_gone_is_nothing_to_a_model_that_runs() {
 fn another_binary_in_the_definition_is_a_restart() {
     let mut world = World::settled([model("chat")]);
     world.define(model("chat").binary("/opt/llama.cpp/llama-server"));
-    assert_snapshot!(world.planned(), @r"
-    restart chat: binary set to /opt/llama.cpp/llama-server   models.d/chat.toml:2
+    assert_snapshot!(world.planned(), @"
+    restart chat: field_changed(binary set to /opt/llama.cpp/llama-server, impact restart, models.d/chat.toml:2)
             - record generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of chat on port 8100
@@ -106,7 +106,7 @@ fn a_server_that_still_loads_is_not_restarted_for_another_llama_server() {
     world.pass();
     world.machine.install("release 2");
     world.limits.upgrade_binary = true;
-    assert_snapshot!(world.planned(), @"wait    chat: loading (pid 101)");
+    assert_snapshot!(world.planned(), @"wait    chat: ready(deadline 600.000 s, pid 101)");
 }
 
 #[test]
@@ -115,12 +115,12 @@ fn a_model_whose_file_cannot_be_read_is_not_restarted_for_another_llama_server()
     world.spoil("a", None);
     world.machine.install("release 2");
     world.limits.upgrade_binary = true;
-    assert_snapshot!(world.planned(), @r"
-    restart b: llama-server is another one now
+    assert_snapshot!(world.planned(), @"
+    restart b: binary_changed
             - record generation 1 accepted by release 2
             - stop pid 102
             - start generation 1 of b on port 8101
-    wait    a: nothing is changed: models.d/a.toml: expected `=`
+    wait    a: definition(file models.d/a.toml)
     ");
 }
 
@@ -131,7 +131,7 @@ fn a_refusal_is_blamed_on_the_line_of_the_option_it_names() {
     let mut world = World::settled([definition("1")]);
     world.machine.refused.insert("--zeta".to_owned());
     world.define(definition("2x"));
-    assert_snapshot!(world.planned(), @"wait    chat: nothing is changed: error: invalid argument: --zeta   models.d/chat.toml:4");
+    assert_snapshot!(world.planned(), @"wait    chat: accepted(models.d/chat.toml:4)");
 }
 
 #[test]
@@ -141,27 +141,27 @@ fn a_definition_whose_llama_server_has_not_answered_waits_alone() {
     world.withhold("new");
     world.remove("gone");
     // Its file can be read, so it is nobody else's.
-    assert_snapshot!(world.planned(), @r"
-    delete  gone: /models.d/gone.toml removed
+    assert_snapshot!(world.planned(), @"
+    delete  gone: definition_removed(file /models.d/gone.toml)
             - stop pid 102
             - record gone deleted
-    wait    fork: /fork has not answered --help yet
-    wait    new: /fork has not answered --help yet
+    wait    fork: binary(pending)
+    wait    new: binary(pending)
     ");
     assert!(world.plan().waiting.iter().all(|waiting| waiting.on.kind() == WaitKind::Progressing));
     // What crashes meanwhile comes back as it was.
     world.machine.kill("fork", herdsman::model::FailureCause::Spec, "segmentation fault");
-    assert_snapshot!(world.planned(), @r"
-    found   fork crashed: segmentation fault
+    assert_snapshot!(world.planned(), @"
+    found   fork crashed(spec)
     note    instance gone
     note    fork crashes 1
-    note    fork status error (segmentation fault)
-    start   fork: process gone: segmentation fault
+    note    fork status error and why
+    start   fork: process_gone(crashes 1, death(cause spec))
             - start generation 1 of fork on port 8100
-    delete  gone: /models.d/gone.toml removed
+    delete  gone: definition_removed(file /models.d/gone.toml)
             - stop pid 102
             - record gone deleted
-    wait    fork: /fork has not answered --help yet
-    wait    new: /fork has not answered --help yet
+    wait    fork: binary(pending)
+    wait    new: binary(pending)
     ");
 }

@@ -23,29 +23,29 @@ fn an_edit_of_a_suspended_model_waits_until_it_is_resumed() {
     let mut world = suspended([model("chat"), model("other")]);
     world.define(model("chat").option("ctx_size", "16384"));
     world.define(model("other").option("ctx_size", "16384"));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    restart other: ctx_size set to 16384   models.d/other.toml:2
+    restart other: field_changed(ctx_size set to 16384, impact restart, models.d/other.toml:2)
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 102
             - start generation 2 of other on port 8101
-    wait    chat: suspended (ann): nothing is done to it; what is edited is applied after that; `herdsman resume` ends it
+    wait    chat: suspended(by ann, edited)
     -- 0.000 s
-    wait    chat: suspended (ann): nothing is done to it; what is edited is applied after that; `herdsman resume` ends it
-    wait    other: loading (pid 103)
+    wait    chat: suspended(by ann, edited)
+    wait    other: ready(deadline 601.000 s, pid 103)
     -- 1.000 s
-    found   other ready (pid 103)
+    found   other ready(pid 103)
     note    other generation 2 ready
     note    other instance ready
     note    other status running
-    wait    chat: suspended (ann): nothing is done to it; what is edited is applied after that; `herdsman resume` ends it
+    wait    chat: suspended(by ann, edited)
     -- 1.000 s
-    wait    chat: suspended (ann): nothing is done to it; what is edited is applied after that; `herdsman resume` ends it
+    wait    chat: suspended(by ann, edited)
     ");
     world.by_hand("chat", Command::Resume).unwrap();
-    assert_snapshot!(world.story_of(1), @r"
+    assert_snapshot!(world.story_of(1), @"
     -- 0.000 s
-    restart chat: ctx_size set to 16384   models.d/chat.toml:2
+    restart chat: field_changed(ctx_size set to 16384, impact restart, models.d/chat.toml:2)
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of chat on port 8100
@@ -57,20 +57,20 @@ fn a_suspension_is_over_when_its_time_is() {
     let mut world = World::settled([model("chat")]);
     world.by_hand("chat", Command::Suspend(Some(Duration::from_secs(7200)))).unwrap();
     world.define(model("chat").option("ctx_size", "16384"));
-    assert_snapshot!(world.story_of(4), @r"
+    assert_snapshot!(world.story_of(4), @"
     -- 0.000 s
-    wait    chat: suspended (ann): nothing is done to it until its time is over; what is edited is applied after that; `herdsman resume` ends it
+    wait    chat: suspended(by ann, edited, until 7201.000 s)
     -- 7200.000 s
     note    chat suspended by hand is over
     note    chat instance ready
-    restart chat: ctx_size set to 16384   models.d/chat.toml:2
+    restart chat: field_changed(ctx_size set to 16384, impact restart, models.d/chat.toml:2)
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of chat on port 8100
     -- 7200.000 s
-    wait    chat: loading (pid 102)
+    wait    chat: ready(deadline 7801.000 s, pid 102)
     -- 7201.000 s
-    found   chat ready (pid 102)
+    found   chat ready(pid 102)
     note    chat generation 2 ready
     note    chat instance ready
     note    chat status running
@@ -89,21 +89,21 @@ fn a_crash_of_a_suspended_model_is_seen_and_it_is_started_after_that() {
     let mut world = suspended([model("chat")]);
     let id = world.machine.server("chat").id.clone();
     world.machine.die(&id, FailureCause::NoMemory, "killed");
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    found   chat crashed: killed
+    found   chat crashed(no_memory)
     note    instance gone
     note    chat crashes 1
-    note    chat status error (killed)
-    wait    chat: suspended (ann): nothing is done to it; it does not run, and is started after that; `herdsman resume` ends it
+    note    chat status error and why
+    wait    chat: suspended(by ann, missing)
     -- 0.000 s
-    wait    chat: suspended (ann): nothing is done to it; it does not run, and is started after that; `herdsman resume` ends it
+    wait    chat: suspended(by ann, missing)
     ");
     world.advance(60);
     world.by_hand("chat", Command::Resume).unwrap();
-    assert_snapshot!(world.story_of(1), @r"
+    assert_snapshot!(world.story_of(1), @"
     -- 0.000 s
-    start   chat: process gone
+    start   chat: process_gone(crashes 1)
             - start generation 1 of chat on port 8100
     ");
 }
@@ -121,7 +121,7 @@ fn one_that_is_loading_becomes_ready_or_is_given_up_after_the_suspension() {
         assert_eq!(world.machine.server("chat").process.pid, pid);
         world.by_hand("chat", Command::Resume).unwrap();
         let text = world.planned();
-        assert_eq!(text.contains("stop    chat: not ready in time"), fate == "hangs", "{text}");
+        assert_eq!(text.contains("stop    chat: not_ready_in_time"), fate == "hangs", "{text}");
     }
 }
 
@@ -133,24 +133,24 @@ fn a_drain_is_called_off_and_begins_anew_after_the_suspension() {
     world.pass();
     world.advance(20);
     world.by_hand("chat", SUSPEND).unwrap();
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
     note    chat instance ready
-    wait    chat: suspended (ann): nothing is done to it; what is edited is applied after that; `herdsman resume` ends it
+    wait    chat: suspended(by ann, edited)
     -- 0.000 s
-    wait    chat: suspended (ann): nothing is done to it; what is edited is applied after that; `herdsman resume` ends it
+    wait    chat: suspended(by ann, edited)
     ");
     world.advance(3600);
     world.by_hand("chat", Command::Resume).unwrap();
-    assert_snapshot!(world.story_of(3), @r"
+    assert_snapshot!(world.story_of(3), @"
     -- 0.000 s
     note    chat instance ready
-    restart chat: ctx_size set to 16384   models.d/chat.toml:2
+    restart chat: field_changed(ctx_size set to 16384, impact restart, models.d/chat.toml:2)
             - record chat instance draining until 3651.000 s
     -- 0.000 s
-    wait    chat: draining, 1 request in flight
+    wait    chat: drain(busy 1, deadline 3651.000 s)
     -- 30.000 s
-    restart chat: ctx_size set to 16384   models.d/chat.toml:2
+    restart chat: field_changed(ctx_size set to 16384, impact restart, models.d/chat.toml:2)
             - stop pid 101
             - start generation 2 of chat on port 8100
     ");
@@ -160,20 +160,20 @@ fn a_drain_is_called_off_and_begins_anew_after_the_suspension() {
 fn a_deleted_definition_of_a_suspended_model_is_shown_and_counts_for_the_guard() {
     let mut world = suspended(["chat", "b", "c", "d"].map(model));
     world.remove("chat");
-    assert_snapshot!(world.planned(), @"wait    chat: suspended (ann): nothing is done to it; its definition is gone, and it is deleted after that; `herdsman resume` ends it");
+    assert_snapshot!(world.planned(), @"wait    chat: suspended(by ann, removed)");
     // Two of four are no reason to refuse, three are.
     world.remove("b");
-    assert_snapshot!(world.planned(), @r"
-    delete  b: models.d/b.toml removed
+    assert_snapshot!(world.planned(), @"
+    delete  b: definition_removed(file models.d/b.toml)
             - stop pid 101
             - record b deleted
-    wait    chat: suspended (ann): nothing is done to it; its definition is gone, and it is deleted after that; `herdsman resume` ends it
+    wait    chat: suspended(by ann, removed)
     ");
     world.remove("c");
-    assert_snapshot!(world.planned(), @r"
-    wait    b: refused by the mass-delete guard (--max-deletes)
-    wait    c: refused by the mass-delete guard (--max-deletes)
-    wait    chat: suspended (ann): nothing is done to it; its definition is gone, and it is deleted after that; `herdsman resume` ends it
+    assert_snapshot!(world.planned(), @"
+    wait    b: guard
+    wait    c: guard
+    wait    chat: suspended(by ann, removed)
     refused: delete 2 of 4: b, c
     ");
     world.define(model("c"));
@@ -188,13 +188,13 @@ fn a_deleted_definition_of_a_suspended_model_is_shown_and_counts_for_the_guard()
 fn down_leaves_a_suspended_model_alone() {
     let mut world = suspended([model("chat"), model("other")]);
     world.goal = Goal::Down;
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    stop    other: herdsman down
+    stop    other: down
             - stop pid 102
-    wait    chat: suspended (ann): nothing is done to it; `herdsman resume` ends it
+    wait    chat: suspended(by ann)
     -- 0.000 s
-    wait    chat: suspended (ann): nothing is done to it; `herdsman resume` ends it
+    wait    chat: suspended(by ann)
     ");
     assert_eq!(world.machine.servers.len(), 1);
 }
@@ -226,10 +226,10 @@ fn what_was_asked_for_again_without_a_reason_keeps_the_one_it_had() {
 fn what_is_edited_of_a_suspended_model_is_told() {
     type Edited = fn() -> herdsman::model::Definition;
     let edits: [(&str, Edited, &str); 4] = [
-        ("option", || model("chat").option("ctx_size", "16384"), "; what is edited is applied after that"),
-        ("description", || model("chat").description("new"), "; what is edited is applied after that"),
-        ("state", || model("chat").stopped(), "; what is edited is applied after that"),
-        ("nothing", || model("chat"), "nothing is done to it; `herdsman resume`"),
+        ("option", || model("chat").option("ctx_size", "16384"), "suspended(by ann, edited)"),
+        ("description", || model("chat").description("new"), "suspended(by ann, edited)"),
+        ("state", || model("chat").stopped(), "suspended(by ann, edited)"),
+        ("nothing", || model("chat"), "suspended(by ann)"),
     ];
     for (what, edited, told) in edits {
         let mut world = suspended([model("chat")]);
@@ -241,18 +241,18 @@ fn what_is_edited_of_a_suspended_model_is_told() {
     world.define(model("chat").fate("dies"));
     world.settle();
     world.by_hand("chat", SUSPEND).unwrap();
-    assert!(!world.planned().contains("what is edited"), "{}", world.planned());
+    assert!(!world.planned().contains("edited"), "{}", world.planned());
     world.spoil("chat", Some("chat"));
-    assert!(!world.planned().contains("what is edited"), "{}", world.planned());
+    assert!(!world.planned().contains("edited"), "{}", world.planned());
 }
 
 #[test]
 fn one_that_is_not_recorded_yet_is_not_created() {
     let mut world = World::new([model("chat")]);
     world.by_hand("chat", SUSPEND).unwrap();
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    wait    chat: suspended (ann): nothing is done to it; it does not run, and is started after that; `herdsman resume` ends it
+    wait    chat: suspended(by ann, missing)
     ");
     world.remove("chat");
     assert_eq!(world.by_hand("chat", Command::Resume), Ok(()), "it is still suspended");
@@ -275,11 +275,11 @@ fn a_suspended_model_that_was_being_stopped_is_finished_with_after_that() {
     world.settle();
     assert_eq!(world.machine.servers.len(), 1);
     world.by_hand("chat", Command::Resume).unwrap();
-    assert_snapshot!(world.story_of(1), @r#"
+    assert_snapshot!(world.story_of(1), @"
     -- 0.000 s
-    stop    chat: state = "stopped"   models.d/chat.toml:2
+    stop    chat: state_wanted(models.d/chat.toml:2, state stopped)
             - stop pid 101
-    "#);
+    ");
 }
 
 #[test]

@@ -28,24 +28,24 @@ fn is_by_hand(world: &World) -> bool {
 fn a_model_is_stopped_by_hand_and_started_again() {
     let mut world = World::settled([model("chat")]);
     world.by_hand("chat", Command::Stop).unwrap();
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    stop    chat: by hand (ann)
+    stop    chat: by_hand(by ann)
             - stop pid 101
-    wait    chat: stopped by hand (ann); a change of its definition, or `herdsman start`, ends it
+    wait    chat: state_by_hand(by ann, state stopped)
     -- 0.000 s
-    wait    chat: stopped by hand (ann); a change of its definition, or `herdsman start`, ends it
+    wait    chat: state_by_hand(by ann, state stopped)
     ");
     let events = world.store.events.len();
     world.by_hand("chat", Command::Stop).unwrap();
     assert_eq!(world.store.events.len(), events, "it is stopped already");
     world.by_hand("chat", Command::Start).unwrap();
-    assert_snapshot!(world.story_of(2), @r"
+    assert_snapshot!(world.story_of(2), @"
     -- 0.000 s
-    start   chat: declared running, no instance
+    start   chat: not_running
             - start generation 1 of chat on port 8100
     -- 0.000 s
-    wait    chat: loading (pid 102)
+    wait    chat: ready(deadline 601.000 s, pid 102)
     ");
 }
 
@@ -64,7 +64,7 @@ fn a_start_after_a_stop_by_hand_is_no_restart_after_a_crash() {
         world.pass();
         world.by_hand("chat", Command::Start).unwrap();
         let text = world.planned();
-        assert!(text.contains("start   chat: declared running, no instance\n"), "crash seen {seen}: {text}");
+        assert!(text.contains("start   chat: not_running\n"), "crash seen {seen}: {text}");
         world.settle();
         assert_eq!(crashes(&world), 0, "crash seen {seen}");
     }
@@ -79,7 +79,7 @@ fn one_that_waits_after_crashes_is_tried_at_once_after_a_stop_by_hand_and_slows_
     }
     world.machine.kill("chat", FailureCause::Spec, "segmentation fault");
     world.pass();
-    assert!(world.planned().contains("crashed 5 times in a row"), "{}", world.planned());
+    assert!(world.planned().contains("backoff(crashes 5,"), "{}", world.planned());
     world.by_hand("chat", Command::Stop).unwrap();
     world.pass();
     world.by_hand("chat", Command::Start).unwrap();
@@ -98,24 +98,24 @@ fn a_model_declared_stopped_is_started_by_hand_and_stopped_again() {
     world.by_hand("chat", Command::Stop).unwrap();
     assert!(!is_by_hand(&world), "it is declared so");
     world.by_hand("chat", Command::Start).unwrap();
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    start   chat: port set to 8100   models.d/chat.toml; by hand (ann)
+    start   chat: field_changed(port set to 8100, impact restart, models.d/chat.toml); by_hand(by ann)
             - record chat port 8100, generation 2, generation 2 accepted by release 1
             - start generation 2 of chat on port 8100
-    wait    chat: started by hand (ann); a change of its definition, or `herdsman stop`, ends it
+    wait    chat: state_by_hand(by ann, state running)
     -- 0.000 s
-    wait    chat: started by hand (ann); a change of its definition, or `herdsman stop`, ends it
-    wait    chat: loading (pid 101)
+    wait    chat: state_by_hand(by ann, state running)
+    wait    chat: ready(deadline 600.000 s, pid 101)
     -- 1.000 s
-    found   chat ready (pid 101)
+    found   chat ready(pid 101)
     note    chat generation 2 ready
     note    chat port 8100 proven
     note    chat instance ready
     note    chat status running
-    wait    chat: started by hand (ann); a change of its definition, or `herdsman stop`, ends it
+    wait    chat: state_by_hand(by ann, state running)
     -- 1.000 s
-    wait    chat: started by hand (ann); a change of its definition, or `herdsman stop`, ends it
+    wait    chat: state_by_hand(by ann, state running)
     ");
     // Its crash is answered as that of any other.
     let id = world.machine.server("chat").id.clone();
@@ -123,14 +123,14 @@ fn a_model_declared_stopped_is_started_by_hand_and_stopped_again() {
     world.settle();
     assert!(runs(&world));
     world.by_hand("chat", Command::Stop).unwrap();
-    assert_snapshot!(world.story(), @r#"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
     note    chat crashes 0
-    stop    chat: state = "stopped"   models.d/chat.toml:2
+    stop    chat: state_wanted(models.d/chat.toml:2, state stopped)
             - stop pid 102
     -- 0.000 s
     nothing, 1 matching
-    "#);
+    ");
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn what_is_only_recorded_or_replaced_in_its_place_ends_no_stop() {
     let mut world = stopped(secret("1"));
     for edited in [secret("1").description("new"), secret("1").new_weights(), secret("2")] {
         world.define(edited);
-        assert!(world.planned().contains("stopped by hand (ann)"));
+        assert!(world.planned().contains("state_by_hand(by ann, state stopped)"));
         world.settle();
         assert!(!runs(&world) && is_by_hand(&world), "{}", world.planned());
     }
@@ -242,9 +242,13 @@ fn a_stop_of_before_the_file_broke_lasts_beyond_its_mending() {
 fn a_stop_with_another_reason_is_recorded_with_that() {
     let mut world = stopped(model("chat"));
     world.by_hand_because("chat", Command::Stop, Some("new driver")).unwrap();
-    assert!(world.planned().contains("stopped by hand (ann: new driver)"), "{}", world.planned());
+    assert!(
+        world.planned().contains("state_by_hand(because new driver, by ann, state stopped)"),
+        "{}",
+        world.planned()
+    );
     world.by_hand("chat", Command::Stop).unwrap();
-    assert!(world.planned().contains("(ann: new driver)"), "{}", world.planned());
+    assert!(world.planned().contains("(because new driver, by ann,"), "{}", world.planned());
 }
 
 #[test]
@@ -281,18 +285,18 @@ fn a_restart_ends_one_instance_whoever_looks_how_often() {
     world.settle();
     assert_eq!(world.machine.server("chat").process.pid, 101);
     world.limits = Limits::default();
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    restart chat: by hand (ann)
+    restart chat: by_hand(by ann)
             - stop pid 101
             - start generation 1 of chat on port 8100
     -- 0.000 s
     note    chat restart by hand is over
-    wait    chat: loading (pid 103)
+    wait    chat: ready(deadline 601.000 s, pid 103)
     -- 0.000 s
-    wait    chat: loading (pid 103)
+    wait    chat: ready(deadline 601.000 s, pid 103)
     -- 1.000 s
-    found   chat ready (pid 103)
+    found   chat ready(pid 103)
     note    chat instance ready
     note    chat status running
     -- 1.000 s
@@ -340,27 +344,27 @@ fn a_restart_of_what_serves_for_a_failed_generation_is_of_that_and_tries_nothing
     world.settle();
     let before = world.machine.server("chat").process.pid;
     world.by_hand("chat", Command::Restart).unwrap();
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    restart chat: by hand (ann)
+    restart chat: by_hand(by ann)
             - stop pid 103
             - start generation 1 of chat on port 8100
-    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: edit(generation 2, serving 1)
     -- 0.000 s
     note    chat restart by hand is over
-    note    chat status loading (generation 2 failed: invalid magic characters)
-    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
-    wait    chat: loading (pid 104)
+    note    chat status loading and why
+    wait    chat: edit(generation 2, serving 1)
+    wait    chat: ready(deadline 603.000 s, pid 104)
     -- 0.000 s
-    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
-    wait    chat: loading (pid 104)
+    wait    chat: edit(generation 2, serving 1)
+    wait    chat: ready(deadline 603.000 s, pid 104)
     -- 1.000 s
-    found   chat ready (pid 104)
+    found   chat ready(pid 104)
     note    chat instance ready
-    note    chat status running (generation 2 failed: invalid magic characters)
-    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    note    chat status running and why
+    wait    chat: edit(generation 2, serving 1)
     -- 1.000 s
-    wait    chat: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: edit(generation 2, serving 1)
     ");
     assert_ne!(world.machine.server("chat").process.pid, before);
     assert!(world.store.records().overrides.is_empty());
@@ -373,10 +377,10 @@ fn a_restart_beside_an_edit_that_goes_back_to_what_serves_is_of_a_new_generation
     world.settle();
     world.by_hand("chat", Command::Restart).unwrap();
     world.define(model("chat"));
-    assert_snapshot!(world.story_of(1), @r"
+    assert_snapshot!(world.story_of(1), @"
     -- 0.000 s
     note    chat status running
-    restart chat: fate no longer dies (no restart)   models.d/chat.toml; by hand (ann)
+    restart chat: field_changed(fate no longer dies, impact record, models.d/chat.toml); by_hand(by ann)
             - record row again, generation 3, generation 3 accepted by release 1
             - stop pid 103
             - start generation 3 of chat on port 8100
@@ -405,14 +409,14 @@ fn a_restart_in_the_midst_of_requests_drains() {
     let mut world = World::settled([model("chat").drain(30)]);
     world.machine.server("chat").busy = herdsman::model::Busy::Yes(1);
     world.by_hand("chat", Command::Restart).unwrap();
-    assert_snapshot!(world.story_of(3), @r"
+    assert_snapshot!(world.story_of(3), @"
     -- 0.000 s
-    restart chat: by hand (ann)
+    restart chat: by_hand(by ann)
             - record chat instance draining until 31.000 s
     -- 0.000 s
-    wait    chat: draining, 1 request in flight
+    wait    chat: drain(busy 1, deadline 31.000 s)
     -- 30.000 s
-    restart chat: by hand (ann)
+    restart chat: by_hand(by ann)
             - stop pid 101
             - start generation 1 of chat on port 8100
     ");

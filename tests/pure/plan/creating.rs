@@ -7,15 +7,15 @@ use crate::simulated::{Edit, World, model};
 #[test]
 fn a_new_definition_gets_a_record_a_port_and_an_instance() {
     let mut world = World::new([model("chat")]);
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    create  chat: models.d/chat.toml
+    create  chat: definition_added(models.d/chat.toml, state running)
             - record row, chat port 8100, generation 1, generation 1 accepted by release 1
             - start generation 1 of chat on port 8100
     -- 0.000 s
-    wait    chat: loading (pid 101)
+    wait    chat: ready(deadline 600.000 s, pid 101)
     -- 1.000 s
-    found   chat ready (pid 101)
+    found   chat ready(pid 101)
     note    chat generation 1 ready
     note    chat port 8100 proven
     note    chat instance ready
@@ -29,9 +29,9 @@ fn a_new_definition_gets_a_record_a_port_and_an_instance() {
 #[test]
 fn a_definition_that_wants_no_instance_gets_a_record_alone() {
     let mut world = World::new([model("chat").stopped()]);
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    create  chat: models.d/chat.toml (declared stopped)
+    create  chat: definition_added(models.d/chat.toml, state stopped)
             - record row, generation 1
     -- 0.000 s
     nothing, 1 matching
@@ -41,15 +41,15 @@ fn a_definition_that_wants_no_instance_gets_a_record_alone() {
 #[test]
 fn a_model_on_a_unix_socket_gets_no_port() {
     let mut world = World::new([model("chat").socket("/run/chat.sock")]);
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    create  chat: models.d/chat.toml
+    create  chat: definition_added(models.d/chat.toml, state running)
             - record row, generation 1, generation 1 accepted by release 1
             - start generation 1 of chat on /run/chat.sock
     -- 0.000 s
-    wait    chat: loading (pid 101)
+    wait    chat: ready(deadline 600.000 s, pid 101)
     -- 1.000 s
-    found   chat ready (pid 101)
+    found   chat ready(pid 101)
     note    chat generation 1 ready
     note    chat instance ready
     note    chat status running
@@ -62,28 +62,28 @@ fn a_model_on_a_unix_socket_gets_no_port() {
 fn starts_run_in_parallel_up_to_the_limit() {
     let mut world = World::new(["a", "b", "c", "d"].map(model));
     world.limits.parallel = 2;
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    create  a: models.d/a.toml
+    create  a: definition_added(models.d/a.toml, state running)
             - record row, a port 8100, generation 1, generation 1 accepted by release 1
             - start generation 1 of a on port 8100
-    create  b: models.d/b.toml
+    create  b: definition_added(models.d/b.toml, state running)
             - record row, b port 8101, generation 1, generation 1 accepted by release 1
             - start generation 1 of b on port 8101
-    create  c: models.d/c.toml
+    create  c: definition_added(models.d/c.toml, state running)
             - record row, c port 8102, generation 1, generation 1 accepted by release 1
-    create  d: models.d/d.toml
+    create  d: definition_added(models.d/d.toml, state running)
             - record row, d port 8103, generation 1, generation 1 accepted by release 1
-    wait    c: waits for the starts before it (--parallel)
-    wait    d: waits for the starts before it (--parallel)
+    wait    c: start_slot
+    wait    d: start_slot
     -- 0.000 s
-    wait    a: loading (pid 101)
-    wait    b: loading (pid 102)
-    wait    c: waits for the starts before it (--parallel)
-    wait    d: waits for the starts before it (--parallel)
+    wait    a: ready(deadline 600.000 s, pid 101)
+    wait    b: ready(deadline 600.000 s, pid 102)
+    wait    c: start_slot
+    wait    d: start_slot
     -- 1.000 s
-    found   a ready (pid 101)
-    found   b ready (pid 102)
+    found   a ready(pid 101)
+    found   b ready(pid 102)
     note    a generation 1 ready
     note    a port 8100 proven
     note    a instance ready
@@ -92,16 +92,16 @@ fn starts_run_in_parallel_up_to_the_limit() {
     note    b port 8101 proven
     note    b instance ready
     note    b status running
-    start   c: declared running, no instance
+    start   c: not_running
             - start generation 1 of c on port 8102
-    start   d: declared running, no instance
+    start   d: not_running
             - start generation 1 of d on port 8103
     -- 1.000 s
-    wait    c: loading (pid 103)
-    wait    d: loading (pid 104)
+    wait    c: ready(deadline 601.000 s, pid 103)
+    wait    d: ready(deadline 601.000 s, pid 104)
     -- 2.000 s
-    found   c ready (pid 103)
-    found   d ready (pid 104)
+    found   c ready(pid 103)
+    found   d ready(pid 104)
     note    c generation 1 ready
     note    c port 8102 proven
     note    c instance ready

@@ -9,9 +9,9 @@ fn a_changed_column_is_told_and_put_back() {
     let mut world = World::settled([model("chat")]);
     world.store.change_column("chat", "ctx_size", "8192", "512");
     world.store.change_column("chat", "threads", "4", "NULL");
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    update  chat: database drift: ctx_size was 8192, found 512; database drift: threads was 4, found NULL
+    update  chat: row_drift(ctx_size 8192 -> 512); row_drift(threads 4 -> NULL)
             - record row again
     -- 0.000 s
     nothing, 1 matching
@@ -34,9 +34,9 @@ fn a_changed_status_is_put_back() {
 fn a_deleted_row_returns_with_its_id() {
     let mut world = World::settled([model("a"), model("b")]);
     world.store.delete_row("a");
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    update  a: database drift: row 1 was deleted
+    update  a: row_deleted(id 1)
             - record row again
     -- 0.000 s
     nothing, 2 matching
@@ -61,15 +61,15 @@ fn a_row_that_nobody_declares_is_left_alone() {
 fn a_definition_takes_over_the_row_of_its_name() {
     let mut world = World::new([model("chat")]);
     world.store.add_row("chat");
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    create  chat: models.d/chat.toml; takes over row 1, which was not managed
+    create  chat: definition_added(models.d/chat.toml, state running); takes_over_row(id 1)
             - record row 1 taken over, chat port 8100, generation 1, generation 1 accepted by release 1
             - start generation 1 of chat on port 8100
     -- 0.000 s
-    wait    chat: loading (pid 101)
+    wait    chat: ready(deadline 600.000 s, pid 101)
     -- 1.000 s
-    found   chat ready (pid 101)
+    found   chat ready(pid 101)
     note    chat generation 1 ready
     note    chat port 8100 proven
     note    chat instance ready
@@ -94,8 +94,8 @@ fn of_two_rows_of_one_name_none_is_taken_over() {
     let mut world = World::new([model("chat")]);
     world.store.add_row("chat");
     world.store.add_row("chat");
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    wait    chat: rows [1, 2] share this name; rename or delete all but one
+    wait    chat: one_row(ids [1,2])
     ");
 }

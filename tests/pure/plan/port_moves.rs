@@ -9,24 +9,24 @@ fn two_models_exchange_their_declared_ports() {
     let mut world = World::settled([model("a").port(8200), model("b").port(8300)]);
     world.define(model("a").port(8300));
     world.define(model("b").port(8200));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
     note    a no port
     note    b no port
-    restart a: port 8200 -> 8300   models.d/a.toml:2
+    restart a: field_changed(port 8200 -> 8300, impact restart, models.d/a.toml:2)
             - record a port 8300, generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of a on port 8300, once its port is left
-    restart b: port 8300 -> 8200   models.d/b.toml:2
+    restart b: field_changed(port 8300 -> 8200, impact restart, models.d/b.toml:2)
             - record b port 8200, generation 2, generation 2 accepted by release 1
             - stop pid 102
             - start generation 2 of b on port 8200, once its port is left
     -- 0.000 s
-    wait    a: loading (pid 103)
-    wait    b: loading (pid 104)
+    wait    a: ready(deadline 601.000 s, pid 103)
+    wait    b: ready(deadline 601.000 s, pid 104)
     -- 1.000 s
-    found   a ready (pid 103)
-    found   b ready (pid 104)
+    found   a ready(pid 103)
+    found   b ready(pid 104)
     note    a generation 2 ready
     note    a port 8300 proven
     note    a instance ready
@@ -46,29 +46,29 @@ fn two_models_exchange_their_declared_ports_although_one_is_busy() {
     world.machine.server("a").busy = herdsman::model::Busy::Yes(1);
     world.define(model("a").port(8300));
     world.define(model("b").port(8200));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
     note    b no port
-    restart a: port 8200 -> 8300   models.d/a.toml:2
+    restart a: field_changed(port 8200 -> 8300, impact restart, models.d/a.toml:2)
             - record a port 8300, generation 2, generation 2 accepted by release 1, a instance draining until 31.000 s
-    wait    b: waits until a has left port 8200
+    wait    b: port_of(other a, port 8200)
     -- 0.000 s
-    wait    a: draining, 1 request in flight
-    wait    b: waits until a has left port 8200
+    wait    a: drain(busy 1, deadline 31.000 s)
+    wait    b: port_of(other a, port 8200)
     -- 30.000 s
-    restart a: port 8200 -> 8300   models.d/a.toml:2
+    restart a: field_changed(port 8200 -> 8300, impact restart, models.d/a.toml:2)
             - stop pid 101
             - start generation 2 of a on port 8300, once its port is left
-    restart b: port 8300 -> 8200   models.d/b.toml:2
+    restart b: field_changed(port 8300 -> 8200, impact restart, models.d/b.toml:2)
             - record b port 8200, generation 2, generation 2 accepted by release 1
             - stop pid 102
             - start generation 2 of b on port 8200, once its port is left
     -- 30.000 s
-    wait    a: loading (pid 103)
-    wait    b: loading (pid 104)
+    wait    a: ready(deadline 631.000 s, pid 103)
+    wait    b: ready(deadline 631.000 s, pid 104)
     -- 31.000 s
-    found   a ready (pid 103)
-    found   b ready (pid 104)
+    found   a ready(pid 103)
+    found   b ready(pid 104)
     note    a generation 2 ready
     note    a port 8300 proven
     note    a instance ready
@@ -87,22 +87,22 @@ fn a_port_moves_to_a_new_model_once_the_old_one_has_left_it() {
     let mut world = World::settled([model("z").port(8200)]);
     world.define(model("z").port(8300));
     world.define(model("a").port(8200));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
     note    z no port
-    create  a: models.d/a.toml
+    create  a: definition_added(models.d/a.toml, state running)
             - record row, a port 8200, generation 1, generation 1 accepted by release 1
             - start generation 1 of a on port 8200, once its port is left
-    restart z: port 8200 -> 8300   models.d/z.toml:2
+    restart z: field_changed(port 8200 -> 8300, impact restart, models.d/z.toml:2)
             - record z port 8300, generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of z on port 8300
     -- 0.000 s
-    wait    a: loading (pid 102)
-    wait    z: loading (pid 103)
+    wait    a: ready(deadline 601.000 s, pid 102)
+    wait    z: ready(deadline 601.000 s, pid 103)
     -- 1.000 s
-    found   a ready (pid 102)
-    found   z ready (pid 103)
+    found   a ready(pid 102)
+    found   z ready(pid 103)
     note    a generation 1 ready
     note    a port 8200 proven
     note    a instance ready
@@ -123,18 +123,18 @@ fn a_port_moves_from_a_removed_model_to_another() {
     world.define(model("new").port(8200));
     assert_snapshot!(world.story(), @"
     -- 0.000 s
-    delete  old: models.d/old.toml removed
+    delete  old: definition_removed(file models.d/old.toml)
             - stop pid 101
             - record old deleted
-    wait    new: port 8200 is held by model old; stop that, or choose another port
+    wait    new: port(holder model old, port 8200)
     -- 0.000 s
-    create  new: models.d/new.toml
+    create  new: definition_added(models.d/new.toml, state running)
             - record row, new port 8200, generation 1, generation 1 accepted by release 1
             - start generation 1 of new on port 8200
     -- 0.000 s
-    wait    new: loading (pid 102)
+    wait    new: ready(deadline 601.000 s, pid 102)
     -- 1.000 s
-    found   new ready (pid 102)
+    found   new ready(pid 102)
     note    new generation 1 ready
     note    new port 8200 proven
     note    new instance ready
@@ -160,19 +160,19 @@ fn a_port_moves_from_a_model_that_is_stopped_elsewhere() {
     world.define(model("z").port(8300).stopped());
     world.define(model("b").port(8200));
     world.define(model("c"));
-    assert_snapshot!(world.planned(), @r#"
+    assert_snapshot!(world.planned(), @"
     note    z no port
-    restart b: port 8100 -> 8200   models.d/b.toml:2
+    restart b: field_changed(port 8100 -> 8200, impact restart, models.d/b.toml:2)
             - record b port 8200, generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of b on port 8200, once its port is left
-    create  c: models.d/c.toml
+    create  c: definition_added(models.d/c.toml, state running)
             - record row, c port 8101, generation 1, generation 1 accepted by release 1
             - start generation 1 of c on port 8101
-    stop    z: port 8200 -> 8300 (no restart)   models.d/z.toml:2; state = "stopped"   models.d/z.toml:3
+    stop    z: field_changed(port 8200 -> 8300, impact record, models.d/z.toml:2); state_wanted(models.d/z.toml:3, state stopped)
             - record row again, z port 8300, generation 2
             - stop pid 102
-    "#);
+    ");
     world.settle();
     assert_eq!(world.machine.server("b").port, Some(8200));
 }
@@ -182,12 +182,12 @@ fn a_port_moves_from_a_model_that_changes_to_a_socket() {
     let mut world = World::settled([model("z")]);
     world.define(model("z").socket("/run/z.sock"));
     world.define(model("a").port(8100));
-    assert_snapshot!(world.planned(), @r"
+    assert_snapshot!(world.planned(), @"
     note    z no port
-    create  a: models.d/a.toml
+    create  a: definition_added(models.d/a.toml, state running)
             - record row, a port 8100, generation 1, generation 1 accepted by release 1
             - start generation 1 of a on port 8100, once its port is left
-    restart z: host 127.0.0.1 -> /run/z.sock   models.d/z.toml:2; port no longer 8100   models.d/z.toml
+    restart z: field_changed(host 127.0.0.1 -> /run/z.sock, impact restart, models.d/z.toml:2); field_changed(port no longer 8100, impact restart, models.d/z.toml)
             - record z no port, generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of z on /run/z.sock
@@ -207,8 +207,8 @@ fn a_model_that_loads_while_its_new_port_is_anothers_is_given_up_in_time() {
     world.define(model("d").port(8100));
     world.settle();
     assert!(world.machine.of("d").is_empty());
-    assert_snapshot!(world.planned(), @r"
-    wait    a: port 8101 is held by model b; stop that, or choose another port
-    wait    d: port 8100 is held by model a; stop that, or choose another port
+    assert_snapshot!(world.planned(), @"
+    wait    a: port(holder model b, port 8101)
+    wait    d: port(holder model a, port 8100)
     ");
 }

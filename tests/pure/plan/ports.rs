@@ -9,11 +9,11 @@ use crate::simulated::{Edit, Fate, World, model, name};
 fn a_port_somebody_holds_is_not_allotted() {
     let mut world = World::new([model("a"), model("b").port(8101)]);
     world.machine.strangers.insert(8100, "nginx (pid 7)".to_owned());
-    assert_snapshot!(world.planned(), @r"
-    create  a: models.d/a.toml
+    assert_snapshot!(world.planned(), @"
+    create  a: definition_added(models.d/a.toml, state running)
             - record row, a port 8102, generation 1, generation 1 accepted by release 1
             - start generation 1 of a on port 8102
-    create  b: models.d/b.toml
+    create  b: definition_added(models.d/b.toml, state running)
             - record row, b port 8101, generation 1, generation 1 accepted by release 1
             - start generation 1 of b on port 8101
     ");
@@ -24,19 +24,19 @@ fn a_conflict_before_the_first_readiness_allots_another_port() {
     let mut world = World::new([model("chat")]);
     world.pass();
     world.machine.kill("chat", FailureCause::PortBusy, "couldn't bind HTTP server socket");
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    found   chat start failed: couldn't bind HTTP server socket
+    found   chat start_failed(port_busy)
     note    instance gone
     note    chat crashes 1
-    note    chat status error (couldn't bind HTTP server socket)
-    start   chat: port 8100 -> 8101   models.d/chat.toml; process gone: couldn't bind HTTP server socket
+    note    chat status error and why
+    start   chat: field_changed(port 8100 -> 8101, impact restart, models.d/chat.toml); process_gone(crashes 1, death(cause port_busy))
             - record chat port 8101, generation 2, generation 2 accepted by release 1
             - start generation 2 of chat on port 8101
     -- 0.000 s
-    wait    chat: loading (pid 102)
+    wait    chat: ready(deadline 600.000 s, pid 102)
     -- 1.000 s
-    found   chat ready (pid 102)
+    found   chat ready(pid 102)
     note    chat generation 2 ready
     note    chat port 8101 proven
     note    chat instance ready
@@ -54,23 +54,23 @@ fn a_conflict_after_it_names_the_holder_and_waits() {
     world.advance(5);
     assert_snapshot!(world.story(), @"
     -- 0.000 s
-    found   chat crashed: segmentation fault
+    found   chat crashed(spec)
     note    instance gone
     note    chat crashes 1
-    note    chat status error (segmentation fault)
-    wait    chat: port 8100 is held by nginx (pid 7); stop that, or choose another port
+    note    chat status error and why
+    wait    chat: port(holder nginx (pid 7), port 8100)
     -- 0.000 s
-    wait    chat: port 8100 is held by nginx (pid 7); stop that, or choose another port
+    wait    chat: port(holder nginx (pid 7), port 8100)
     ");
     world.machine.strangers.clear();
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    start   chat: process gone
+    start   chat: process_gone(crashes 1)
             - start generation 1 of chat on port 8100
     -- 0.000 s
-    wait    chat: loading (pid 102)
+    wait    chat: ready(deadline 606.000 s, pid 102)
     -- 1.000 s
-    found   chat ready (pid 102)
+    found   chat ready(pid 102)
     note    chat instance ready
     note    chat status running
     -- 1.000 s
@@ -84,11 +84,11 @@ fn a_declared_port_that_a_stranger_holds_is_waited_for() {
     world.machine.strangers.insert(8200, "nginx (pid 7)".to_owned());
     assert_snapshot!(world.story(), @"
     -- 0.000 s
-    create  chat: models.d/chat.toml
+    create  chat: definition_added(models.d/chat.toml, state running)
             - record row, chat port 8200, generation 1, generation 1 accepted by release 1
-    wait    chat: port 8200 is held by nginx (pid 7); stop that, or choose another port
+    wait    chat: port(holder nginx (pid 7), port 8200)
     -- 0.000 s
-    wait    chat: port 8200 is held by nginx (pid 7); stop that, or choose another port
+    wait    chat: port(holder nginx (pid 7), port 8200)
     ");
 }
 
@@ -101,13 +101,13 @@ fn nothing_stops_for_a_port_that_a_stranger_holds() {
     assert_snapshot!(world.story(), @"
     -- 0.000 s
     note    a no port
-    create  b: models.d/b.toml
+    create  b: definition_added(models.d/b.toml, state running)
             - record row, b port 8200, generation 1, generation 1 accepted by release 1
-    wait    a: port 8300 is held by nginx (pid 7); stop that, or choose another port
-    wait    b: port 8200 is held by model a; stop that, or choose another port
+    wait    a: port(holder nginx (pid 7), port 8300)
+    wait    b: port(holder model a, port 8200)
     -- 0.000 s
-    wait    a: port 8300 is held by nginx (pid 7); stop that, or choose another port
-    wait    b: port 8200 is held by model a; stop that, or choose another port
+    wait    a: port(holder nginx (pid 7), port 8300)
+    wait    b: port(holder model a, port 8200)
     ");
     assert_eq!(world.machine.server("a").process.pid, 101);
 }
@@ -119,22 +119,22 @@ fn a_declared_port_that_was_allotted_to_another_and_not_proven_is_given_up() {
     world.pass();
     world.machine.fates.clear();
     world.define(model("a").port(8100));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
     note    b no port
-    create  a: models.d/a.toml
+    create  a: definition_added(models.d/a.toml, state running)
             - record row, a port 8100, generation 1, generation 1 accepted by release 1
             - start generation 1 of a on port 8100, once its port is left
-    restart b: port 8100 -> 8101   models.d/b.toml
+    restart b: field_changed(port 8100 -> 8101, impact restart, models.d/b.toml)
             - record b port 8101, generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of b on port 8101
     -- 0.000 s
-    wait    a: loading (pid 102)
-    wait    b: loading (pid 103)
+    wait    a: ready(deadline 600.000 s, pid 102)
+    wait    b: ready(deadline 600.000 s, pid 103)
     -- 1.000 s
-    found   a ready (pid 102)
-    found   b ready (pid 103)
+    found   a ready(pid 102)
+    found   b ready(pid 103)
     note    a generation 1 ready
     note    a port 8100 proven
     note    a instance ready
@@ -154,7 +154,7 @@ fn a_declared_port_that_was_allotted_to_another_and_proven_is_waited_for() {
     world.define(model("a").port(8100));
     assert_snapshot!(world.story(), @"
     -- 0.000 s
-    wait    a: port 8100 is held by model b; stop that, or choose another port
+    wait    a: port(holder model b, port 8100)
     ");
 }
 
@@ -162,24 +162,24 @@ fn a_declared_port_that_was_allotted_to_another_and_proven_is_waited_for() {
 fn a_full_range_is_told() {
     let mut world = World::new([model("a"), model("b")]);
     world.limits.port_range = (8100, 8100);
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    create  a: models.d/a.toml
+    create  a: definition_added(models.d/a.toml, state running)
             - record row, a port 8100, generation 1, generation 1 accepted by release 1
             - start generation 1 of a on port 8100
-    wait    b: no free port in 8100-8100; widen --port-range or stop a model
+    wait    b: free_port(range [8100,8100])
     -- 0.000 s
-    wait    a: loading (pid 101)
-    wait    b: no free port in 8100-8100; widen --port-range or stop a model
+    wait    a: ready(deadline 600.000 s, pid 101)
+    wait    b: free_port(range [8100,8100])
     -- 1.000 s
-    found   a ready (pid 101)
+    found   a ready(pid 101)
     note    a generation 1 ready
     note    a port 8100 proven
     note    a instance ready
     note    a status running
-    wait    b: no free port in 8100-8100; widen --port-range or stop a model
+    wait    b: free_port(range [8100,8100])
     -- 1.000 s
-    wait    b: no free port in 8100-8100; widen --port-range or stop a model
+    wait    b: free_port(range [8100,8100])
     ");
 }
 
@@ -205,22 +205,22 @@ fn a_restart_that_cannot_come_takes_no_slot_from_one_that_can() {
     world.limits.targets = ["a", "c"].map(name).into();
     assert_snapshot!(world.story(), @"
     -- 0.000 s
-    restart c: ctx_size set to 2   models.d/c.toml:2
+    restart c: field_changed(ctx_size set to 2, impact restart, models.d/c.toml:2)
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 103
             - start generation 2 of c on port 8102
-    wait    a: port 8300 is held by nginx (pid 7); stop that, or choose another port
+    wait    a: port(holder nginx (pid 7), port 8300)
     -- 0.000 s
-    wait    a: port 8300 is held by nginx (pid 7); stop that, or choose another port
-    wait    c: loading (pid 104)
+    wait    a: port(holder nginx (pid 7), port 8300)
+    wait    c: ready(deadline 601.000 s, pid 104)
     -- 1.000 s
-    found   c ready (pid 104)
+    found   c ready(pid 104)
     note    c generation 2 ready
     note    c instance ready
     note    c status running
-    wait    a: port 8300 is held by nginx (pid 7); stop that, or choose another port
+    wait    a: port(holder nginx (pid 7), port 8300)
     -- 1.000 s
-    wait    a: port 8300 is held by nginx (pid 7); stop that, or choose another port
+    wait    a: port(holder nginx (pid 7), port 8300)
     ");
 }
 
@@ -230,23 +230,23 @@ fn a_port_is_never_recorded_for_two_models_whichever_is_recorded_first() {
     world.machine.server("z").busy = herdsman::model::Busy::Yes(1);
     world.define(model("a").port(8200).stopped());
     world.define(model("z").port(8300));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
     note    z no port
-    create  a: models.d/a.toml (declared stopped)
+    create  a: definition_added(models.d/a.toml, state stopped)
             - record row, a port 8200, generation 1
-    restart z: port 8200 -> 8300   models.d/z.toml:2
+    restart z: field_changed(port 8200 -> 8300, impact restart, models.d/z.toml:2)
             - record z port 8300, generation 2, generation 2 accepted by release 1, z instance draining until 31.000 s
     -- 0.000 s
-    wait    z: draining, 1 request in flight
+    wait    z: drain(busy 1, deadline 31.000 s)
     -- 30.000 s
-    restart z: port 8200 -> 8300   models.d/z.toml:2
+    restart z: field_changed(port 8200 -> 8300, impact restart, models.d/z.toml:2)
             - stop pid 101
             - start generation 2 of z on port 8300
     -- 30.000 s
-    wait    z: loading (pid 102)
+    wait    z: ready(deadline 631.000 s, pid 102)
     -- 31.000 s
-    found   z ready (pid 102)
+    found   z ready(pid 102)
     note    z generation 2 ready
     note    z port 8300 proven
     note    z instance ready
@@ -264,20 +264,20 @@ fn a_model_whose_file_cannot_be_read_keeps_a_port_that_is_not_proven_yet() {
     world.define(model("a").port(8100));
     assert_snapshot!(world.story(), @"
     -- 0.000 s
-    wait    a: port 8100 is held by model b; stop that, or choose another port
-    wait    b: nothing is changed: models.d/b.toml: expected `=`
-    wait    b: loading (pid 101)
+    wait    a: port(holder model b, port 8100)
+    wait    b: definition(file models.d/b.toml)
+    wait    b: ready(deadline 600.000 s, pid 101)
     -- 60.000 s
-    found   b ready (pid 101)
+    found   b ready(pid 101)
     note    b generation 1 ready
     note    b port 8100 proven
     note    b instance ready
     note    b status running
-    wait    a: port 8100 is held by model b; stop that, or choose another port
-    wait    b: nothing is changed: models.d/b.toml: expected `=`
+    wait    a: port(holder model b, port 8100)
+    wait    b: definition(file models.d/b.toml)
     -- 60.000 s
-    wait    a: port 8100 is held by model b; stop that, or choose another port
-    wait    b: nothing is changed: models.d/b.toml: expected `=`
+    wait    a: port(holder model b, port 8100)
+    wait    b: definition(file models.d/b.toml)
     ");
 }
 
@@ -286,14 +286,13 @@ fn a_conflict_on_a_declared_port_is_a_crash() {
     let mut world = World::new([model("chat").port(8200)]);
     world.pass();
     world.machine.kill("chat", FailureCause::PortBusy, "couldn't bind HTTP server socket");
-    assert_snapshot!(world.story_of(1), @r"
+    assert_snapshot!(world.story_of(1), @"
     -- 0.000 s
-    found   chat start failed: couldn't bind HTTP server socket
+    found   chat start_failed(port_busy)
     note    instance gone
     note    chat crashes 1
-    note    chat status error (couldn't bind HTTP server socket)
-    wait    chat: failed to start once, waits for its next try: couldn't bind HTTP server socket
-            until 1.000 s
+    note    chat status error and why
+    wait    chat: backoff(crashes 1, until 1.000 s)
     ");
 }
 
@@ -301,8 +300,8 @@ fn a_conflict_on_a_declared_port_is_a_crash() {
 fn a_model_that_declares_its_port_restarts_on_it() {
     let mut world = World::settled([model("chat").port(8200)]);
     world.define(model("chat").port(8200).option("ctx_size", "2"));
-    assert_snapshot!(world.planned(), @r"
-    restart chat: ctx_size set to 2   models.d/chat.toml:3
+    assert_snapshot!(world.planned(), @"
+    restart chat: field_changed(ctx_size set to 2, impact restart, models.d/chat.toml:3)
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of chat on port 8200

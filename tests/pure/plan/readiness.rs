@@ -10,38 +10,38 @@ fn a_server_without_progress_is_given_up_after_the_timeout() {
     world.define(model("chat").ready_timeout(60).fate("hangs"));
     assert_snapshot!(world.story(), @"
     -- 0.000 s
-    restart chat: fate set to hangs   models.d/chat.toml:2
+    restart chat: field_changed(fate set to hangs, impact restart, models.d/chat.toml:2)
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of chat on port 8100
     -- 0.000 s
-    wait    chat: loading (pid 102)
+    wait    chat: ready(deadline 61.000 s, pid 102)
     -- 60.000 s
-    found   chat start failed: not ready after 60 s
-    note    chat generation 2 failed: not ready after 60 s
+    found   chat start_failed(deadline)
+    note    chat generation 2 failed(deadline)
     note    chat crashes 0
     note    chat instance stopping
-    note    chat status error (generation 2 failed: not ready after 60 s)
-    stop    chat: not ready in time
+    note    chat status error and why
+    stop    chat: not_ready_in_time
             - stop pid 102 by force (status stays)
     -- 60.000 s
-    start   chat: generation 2 failed, back to generation 1
+    start   chat: rolled_back(failed 2, to 1)
             - start generation 1 of chat on port 8100
-    wait    chat: generation 2 failed: not ready after 60 s; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: edit(generation 2, serving 1)
     -- 60.000 s
-    note    chat status loading (generation 2 failed: not ready after 60 s)
-    wait    chat: generation 2 failed: not ready after 60 s; generation 1 serves; waits for an edit (or --retry)
-    wait    chat: loading (pid 103)
+    note    chat status loading and why
+    wait    chat: edit(generation 2, serving 1)
+    wait    chat: ready(deadline 121.000 s, pid 103)
     -- 60.000 s
-    wait    chat: generation 2 failed: not ready after 60 s; generation 1 serves; waits for an edit (or --retry)
-    wait    chat: loading (pid 103)
+    wait    chat: edit(generation 2, serving 1)
+    wait    chat: ready(deadline 121.000 s, pid 103)
     -- 61.000 s
-    found   chat ready (pid 103)
+    found   chat ready(pid 103)
     note    chat instance ready
-    note    chat status running (generation 2 failed: not ready after 60 s)
-    wait    chat: generation 2 failed: not ready after 60 s; generation 1 serves; waits for an edit (or --retry)
+    note    chat status running and why
+    wait    chat: edit(generation 2, serving 1)
     -- 61.000 s
-    wait    chat: generation 2 failed: not ready after 60 s; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: edit(generation 2, serving 1)
     ");
 }
 
@@ -64,14 +64,14 @@ fn a_live_server_that_does_not_answer_is_left_alone_unless_told_otherwise() {
     assert_snapshot!(world.story(), @"
     -- 0.000 s
     note    chat instance ready, no answer
-    wait    chat: pid 101 lives and does not answer
+    wait    chat: answer(pid 101)
     -- 0.000 s
-    wait    chat: pid 101 lives and does not answer
+    wait    chat: answer(pid 101)
     ");
     world.advance(100_000);
     assert_snapshot!(world.story(), @"
     -- 0.000 s
-    wait    chat: pid 101 lives and does not answer
+    wait    chat: answer(pid 101)
     ");
 }
 
@@ -83,23 +83,23 @@ fn a_live_server_that_does_not_answer_is_killed_after_unhealthy_after() {
     world.advance(29);
     assert_snapshot!(world.story_of(1), @"
     -- 0.000 s
-    wait    chat: pid 101 lives and does not answer; it is restarted if it stays so (unhealthy_after)
+    wait    chat: answer(deadline 31.000 s, pid 101)
     ");
     world.advance(1);
     assert_snapshot!(world.story(), @"
     -- 0.000 s
     note    chat crashes 1
     note    chat instance stopping, no answer
-    note    chat status error (/health has not answered for 31 s)
-    stop    chat: /health has not answered for 31 s
+    note    chat status error and why
+    stop    chat: unhealthy(for_ms 31000)
             - stop pid 101 by force (status stays)
     -- 0.000 s
-    start   chat: process gone
+    start   chat: process_gone(crashes 1)
             - start generation 1 of chat on port 8100
     -- 0.000 s
-    wait    chat: loading (pid 102)
+    wait    chat: ready(deadline 632.000 s, pid 102)
     -- 1.000 s
-    found   chat ready (pid 102)
+    found   chat ready(pid 102)
     note    chat instance ready
     note    chat status running
     -- 1.000 s
@@ -115,7 +115,7 @@ fn an_answer_in_between_starts_the_count_anew() {
         world.pass();
         world.advance(20);
     }
-    assert_snapshot!(world.planned(), @"wait    chat: pid 101 lives and does not answer; it is restarted if it stays so (unhealthy_after)");
+    assert_snapshot!(world.planned(), @"wait    chat: answer(deadline 71.000 s, pid 101)");
 }
 
 #[test]
@@ -124,38 +124,38 @@ fn a_server_without_a_layer_on_a_gpu_is_not_ready_where_one_is_required() {
     world.define(model("chat").require_gpu().fate("no-gpu"));
     assert_snapshot!(world.story(), @"
     -- 0.000 s
-    restart chat: fate set to no-gpu   models.d/chat.toml:2
+    restart chat: field_changed(fate set to no-gpu, impact restart, models.d/chat.toml:2)
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of chat on port 8100
     -- 0.000 s
-    wait    chat: loading (pid 102)
+    wait    chat: ready(deadline 601.000 s, pid 102)
     -- 1.000 s
-    found   chat start failed: no layer is on a GPU, and [ready] require_gpu is true
-    note    chat generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true
+    found   chat start_failed(no_gpu)
+    note    chat generation 2 failed(no_gpu)
     note    chat crashes 0
     note    chat instance stopping
-    note    chat status error (generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true)
-    stop    chat: failed to start: no layer is on a GPU, and [ready] require_gpu is true
+    note    chat status error and why
+    stop    chat: failed_to_start
             - stop pid 102 by force (status stays)
     -- 1.000 s
-    start   chat: generation 2 failed, back to generation 1
+    start   chat: rolled_back(failed 2, to 1)
             - start generation 1 of chat on port 8100
-    wait    chat: generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: edit(generation 2, serving 1)
     -- 1.000 s
-    note    chat status loading (generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true)
-    wait    chat: generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true; generation 1 serves; waits for an edit (or --retry)
-    wait    chat: loading (pid 103)
+    note    chat status loading and why
+    wait    chat: edit(generation 2, serving 1)
+    wait    chat: ready(deadline 602.000 s, pid 103)
     -- 1.000 s
-    wait    chat: generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true; generation 1 serves; waits for an edit (or --retry)
-    wait    chat: loading (pid 103)
+    wait    chat: edit(generation 2, serving 1)
+    wait    chat: ready(deadline 602.000 s, pid 103)
     -- 2.000 s
-    found   chat ready (pid 103)
+    found   chat ready(pid 103)
     note    chat instance ready
-    note    chat status running (generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true)
-    wait    chat: generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true; generation 1 serves; waits for an edit (or --retry)
+    note    chat status running and why
+    wait    chat: edit(generation 2, serving 1)
     -- 2.000 s
-    wait    chat: generation 2 failed: no layer is on a GPU, and [ready] require_gpu is true; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: edit(generation 2, serving 1)
     ");
 }
 
@@ -163,17 +163,17 @@ fn a_server_without_a_layer_on_a_gpu_is_not_ready_where_one_is_required() {
 fn silence_is_waited_out_until_a_time_that_the_plan_tells() {
     let mut world = World::settled([model("chat").unhealthy_after(30)]);
     world.machine.server("chat").silent = true;
-    assert_snapshot!(world.story_of(3), @r"
+    assert_snapshot!(world.story_of(3), @"
     -- 0.000 s
     note    chat instance ready, no answer
-    wait    chat: pid 101 lives and does not answer; it is restarted if it stays so (unhealthy_after)
+    wait    chat: answer(deadline 31.000 s, pid 101)
     -- 0.000 s
-    wait    chat: pid 101 lives and does not answer; it is restarted if it stays so (unhealthy_after)
+    wait    chat: answer(deadline 31.000 s, pid 101)
     -- 30.000 s
     note    chat crashes 1
     note    chat instance stopping, no answer
-    note    chat status error (/health has not answered for 30 s)
-    stop    chat: /health has not answered for 30 s
+    note    chat status error and why
+    stop    chat: unhealthy(for_ms 30000)
             - stop pid 101 by force (status stays)
     ");
 }
@@ -218,38 +218,38 @@ fn a_server_that_answers_without_its_model_is_not_ready_and_is_rolled_back() {
     world.define(model("chat").fate("router"));
     assert_snapshot!(world.story(), @"
     -- 0.000 s
-    restart chat: fate set to router   models.d/chat.toml:2
+    restart chat: field_changed(fate set to router, impact restart, models.d/chat.toml:2)
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of chat on port 8100
     -- 0.000 s
-    wait    chat: loading (pid 102)
+    wait    chat: ready(deadline 601.000 s, pid 102)
     -- 1.000 s
-    found   chat start failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?
-    note    chat generation 2 failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?
+    found   chat start_failed(spec)
+    note    chat generation 2 failed(spec)
     note    chat crashes 0
     note    chat instance stopping
-    note    chat status error (generation 2 failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?)
-    stop    chat: failed to start: llama-server runs as a router, without a model: does `binary` pass on its arguments?
+    note    chat status error and why
+    stop    chat: failed_to_start
             - stop pid 102 by force (status stays)
     -- 1.000 s
-    start   chat: generation 2 failed, back to generation 1
+    start   chat: rolled_back(failed 2, to 1)
             - start generation 1 of chat on port 8100
-    wait    chat: generation 2 failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: edit(generation 2, serving 1)
     -- 1.000 s
-    note    chat status loading (generation 2 failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?)
-    wait    chat: generation 2 failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?; generation 1 serves; waits for an edit (or --retry)
-    wait    chat: loading (pid 103)
+    note    chat status loading and why
+    wait    chat: edit(generation 2, serving 1)
+    wait    chat: ready(deadline 602.000 s, pid 103)
     -- 1.000 s
-    wait    chat: generation 2 failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?; generation 1 serves; waits for an edit (or --retry)
-    wait    chat: loading (pid 103)
+    wait    chat: edit(generation 2, serving 1)
+    wait    chat: ready(deadline 602.000 s, pid 103)
     -- 2.000 s
-    found   chat ready (pid 103)
+    found   chat ready(pid 103)
     note    chat instance ready
-    note    chat status running (generation 2 failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?)
-    wait    chat: generation 2 failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?; generation 1 serves; waits for an edit (or --retry)
+    note    chat status running and why
+    wait    chat: edit(generation 2, serving 1)
     -- 2.000 s
-    wait    chat: generation 2 failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: edit(generation 2, serving 1)
     ");
 }
 
@@ -258,35 +258,34 @@ fn a_first_generation_that_answers_without_its_model_is_tried_again_ever_later()
     let mut world = World::new([model("chat").fate("router")]);
     assert_snapshot!(world.story_of(8), @"
     -- 0.000 s
-    create  chat: models.d/chat.toml
+    create  chat: definition_added(models.d/chat.toml, state running)
             - record row, chat port 8100, generation 1, generation 1 accepted by release 1
             - start generation 1 of chat on port 8100
     -- 0.000 s
-    wait    chat: loading (pid 101)
+    wait    chat: ready(deadline 600.000 s, pid 101)
     -- 1.000 s
-    found   chat start failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?
+    found   chat start_failed(spec)
     note    chat crashes 1
     note    chat instance stopping
-    note    chat status error (llama-server runs as a router, without a model: does `binary` pass on its arguments?)
-    stop    chat: failed to start: llama-server runs as a router, without a model: does `binary` pass on its arguments?
+    note    chat status error and why
+    stop    chat: failed_to_start
             - stop pid 101 by force (status stays)
     -- 1.000 s
-    start   chat: process gone
+    start   chat: process_gone(crashes 1)
             - start generation 1 of chat on port 8100
     -- 1.000 s
-    wait    chat: loading (pid 102)
+    wait    chat: ready(deadline 601.000 s, pid 102)
     -- 2.000 s
-    found   chat start failed: llama-server runs as a router, without a model: does `binary` pass on its arguments?
+    found   chat start_failed(spec)
     note    chat crashes 2
     note    chat instance stopping
-    note    chat status error (llama-server runs as a router, without a model: does `binary` pass on its arguments?)
-    stop    chat: failed to start: llama-server runs as a router, without a model: does `binary` pass on its arguments?
+    note    chat status error and why
+    stop    chat: failed_to_start
             - stop pid 102 by force (status stays)
     -- 2.000 s
-    wait    chat: failed to start 2 times in a row, waits for its next try: llama-server runs as a router, without a model: does `binary` pass on its arguments?
-            until 3.000 s
+    wait    chat: backoff(crashes 2, until 3.000 s)
     -- 3.000 s
-    start   chat: process gone
+    start   chat: process_gone(crashes 2)
             - start generation 1 of chat on port 8100
     ");
 }
@@ -299,19 +298,19 @@ fn a_server_with_other_weights_than_asked_for_is_not_ready() {
     world.machine.server("chat").weights = Some("/weights/other.gguf".to_owned());
     assert_snapshot!(world.story_of(3), @"
     -- 0.000 s
-    wait    chat: loading (pid 102)
+    wait    chat: ready(deadline 601.000 s, pid 102)
     -- 1.000 s
-    found   chat start failed: llama-server loaded /weights/other.gguf instead of /weights/chat.gguf: does `binary` pass on its arguments?
-    note    chat generation 2 failed: llama-server loaded /weights/other.gguf instead of /weights/chat.gguf: does `binary` pass on its arguments?
+    found   chat start_failed(spec)
+    note    chat generation 2 failed(spec)
     note    chat crashes 0
     note    chat instance stopping
-    note    chat status error (generation 2 failed: llama-server loaded /weights/other.gguf instead of /weights/chat.gguf: does `binary` pass on its arguments?)
-    stop    chat: failed to start: llama-server loaded /weights/other.gguf instead of /weights/chat.gguf: does `binary` pass on its arguments?
+    note    chat status error and why
+    stop    chat: failed_to_start
             - stop pid 102 by force (status stays)
     -- 1.000 s
-    start   chat: generation 2 failed, back to generation 1
+    start   chat: rolled_back(failed 2, to 1)
             - start generation 1 of chat on port 8100
-    wait    chat: generation 2 failed: llama-server loaded /weights/other.gguf instead of /weights/chat.gguf: does `binary` pass on its arguments?; generation 1 serves; waits for an edit (or --retry)
+    wait    chat: edit(generation 2, serving 1)
     ");
 }
 
@@ -321,14 +320,14 @@ fn a_server_that_does_not_say_yet_what_it_serves_goes_on_loading() {
     world.define(model("chat").fate("secretive"));
     assert_snapshot!(world.story(), @"
     -- 0.000 s
-    restart chat: fate set to secretive   models.d/chat.toml:2
+    restart chat: field_changed(fate set to secretive, impact restart, models.d/chat.toml:2)
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of chat on port 8100
     -- 0.000 s
-    wait    chat: loading (pid 102)
+    wait    chat: ready(deadline 601.000 s, pid 102)
     -- 5.000 s
-    found   chat ready (pid 102)
+    found   chat ready(pid 102)
     note    chat generation 2 ready
     note    chat instance ready
     note    chat status running
@@ -337,7 +336,7 @@ fn a_server_that_does_not_say_yet_what_it_serves_goes_on_loading() {
     ");
     world.define(model("chat").fate("secretive").ready_timeout(3).option("ctx_size", "512"));
     let text = world.story();
-    assert!(text.contains("generation 3 failed: not ready after 3 s"), "{text}");
+    assert!(text.contains("note    chat generation 3 failed(deadline)"), "{text}");
 }
 
 #[test]
@@ -347,9 +346,9 @@ fn a_build_that_does_not_say_what_it_serves_is_believed() {
     world.machine.server("chat").weights = None;
     assert_snapshot!(world.story(), @"
     -- 0.000 s
-    wait    chat: loading (pid 101)
+    wait    chat: ready(deadline 600.000 s, pid 101)
     -- 1.000 s
-    found   chat ready (pid 101)
+    found   chat ready(pid 101)
     note    chat generation 1 ready
     note    chat port 8100 proven
     note    chat instance ready

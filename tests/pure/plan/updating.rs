@@ -44,9 +44,9 @@ fn weights_dated_in_the_future_are_not_waited_for() {
 fn a_field_that_only_the_record_holds_restarts_nothing() {
     let mut world = World::settled([model("chat")]);
     world.define(model("chat").description("general chat"));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    update  chat: description (no restart)   models.d/chat.toml:2
+    update  chat: field_changed(description set to general chat, impact record, models.d/chat.toml:2)
             - record row again
     -- 0.000 s
     nothing, 1 matching
@@ -60,16 +60,16 @@ fn a_restart_names_every_change_and_the_line_it_stands_on() {
     let mut world = World::settled([before]);
     let after = model("chat").option("ctx_size", "16384").option("temp", "0.7").description("new");
     world.define(after.new_weights());
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    restart chat: ctx_size 8192 -> 16384   models.d/chat.toml:2; temp set to 0.7   models.d/chat.toml:3; threads no longer 4   models.d/chat.toml; file /weights/chat.gguf 1000 bytes of 1970-01-01T00:00:00.000Z, inode 1 -> 1000 bytes of 1970-01-01T00:00:00.000Z, inode 2   models.d/chat.toml; description (no restart)   models.d/chat.toml:4
+    restart chat: field_changed(ctx_size 8192 -> 16384, impact restart, models.d/chat.toml:2); field_changed(temp set to 0.7, impact restart, models.d/chat.toml:3); field_changed(threads no longer 4, impact restart, models.d/chat.toml); field_changed(file /weights/chat.gguf 1000 bytes of 1970-01-01T00:00:00.000Z, inode 1 -> 1000 bytes of 1970-01-01T00:00:00.000Z, inode 2, impact restart, models.d/chat.toml); field_changed(description set to new, impact record, models.d/chat.toml:4)
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of chat on port 8100
     -- 0.000 s
-    wait    chat: loading (pid 102)
+    wait    chat: ready(deadline 601.000 s, pid 102)
     -- 1.000 s
-    found   chat ready (pid 102)
+    found   chat ready(pid 102)
     note    chat generation 2 ready
     note    chat instance ready
     note    chat status running
@@ -90,44 +90,44 @@ fn a_line_of_the_defaults_restarts_one_model_at_a_time() {
     let defaults = |value: &'static str| ["a", "b", "c"].map(|n| model(n).default_option("threads", value, 4));
     let mut world = World::settled(defaults("4"));
     defaults("8").into_iter().for_each(|d| world.define(d));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    restart a: threads 4 -> 8   models.d/_defaults.toml:4
+    restart a: field_changed(threads 4 -> 8, impact restart, models.d/_defaults.toml:4)
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of a on port 8100
-    wait    b: waits for the restart of a (--max-restarting)
-    wait    c: waits for the restart of a (--max-restarting)
+    wait    b: restart_slot(other a)
+    wait    c: restart_slot(other a)
     -- 0.000 s
-    wait    a: loading (pid 104)
-    wait    b: waits for the restart of a (--max-restarting)
-    wait    c: waits for the restart of a (--max-restarting)
+    wait    a: ready(deadline 601.000 s, pid 104)
+    wait    b: restart_slot(other a)
+    wait    c: restart_slot(other a)
     -- 1.000 s
-    found   a ready (pid 104)
+    found   a ready(pid 104)
     note    a generation 2 ready
     note    a instance ready
     note    a status running
-    restart b: threads 4 -> 8   models.d/_defaults.toml:4
+    restart b: field_changed(threads 4 -> 8, impact restart, models.d/_defaults.toml:4)
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 102
             - start generation 2 of b on port 8101
-    wait    c: waits for the restart of b (--max-restarting)
+    wait    c: restart_slot(other b)
     -- 1.000 s
-    wait    b: loading (pid 105)
-    wait    c: waits for the restart of b (--max-restarting)
+    wait    b: ready(deadline 602.000 s, pid 105)
+    wait    c: restart_slot(other b)
     -- 2.000 s
-    found   b ready (pid 105)
+    found   b ready(pid 105)
     note    b generation 2 ready
     note    b instance ready
     note    b status running
-    restart c: threads 4 -> 8   models.d/_defaults.toml:4
+    restart c: field_changed(threads 4 -> 8, impact restart, models.d/_defaults.toml:4)
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 103
             - start generation 2 of c on port 8102
     -- 2.000 s
-    wait    c: loading (pid 106)
+    wait    c: ready(deadline 603.000 s, pid 106)
     -- 3.000 s
-    found   c ready (pid 106)
+    found   c ready(pid 106)
     note    c generation 2 ready
     note    c instance ready
     note    c status running
@@ -143,49 +143,49 @@ fn siblings_of_a_failed_restart_keep_serving_what_they_serve() {
     defaults("dies").into_iter().for_each(|d| world.define(d));
     assert_snapshot!(world.story(), @"
     -- 0.000 s
-    restart a: fate ready -> dies   models.d/_defaults.toml:4
+    restart a: field_changed(fate ready -> dies, impact restart, models.d/_defaults.toml:4)
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of a on port 8100
-    wait    b: waits for the restart of a (--max-restarting)
-    wait    c: waits for the restart of a (--max-restarting)
+    wait    b: restart_slot(other a)
+    wait    c: restart_slot(other a)
     -- 0.000 s
-    wait    a: loading (pid 104)
-    wait    b: waits for the restart of a (--max-restarting)
-    wait    c: waits for the restart of a (--max-restarting)
+    wait    a: ready(deadline 601.000 s, pid 104)
+    wait    b: restart_slot(other a)
+    wait    c: restart_slot(other a)
     -- 1.000 s
-    found   a start failed: invalid magic characters
+    found   a start_failed(spec)
     note    instance gone
-    note    a generation 2 failed: invalid magic characters
+    note    a generation 2 failed(spec)
     note    a crashes 0
-    note    a status error (generation 2 failed: invalid magic characters)
-    start   a: generation 2 failed, back to generation 1
+    note    a status error and why
+    start   a: rolled_back(failed 2, to 1)
             - start generation 1 of a on port 8100
-    wait    a: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
-    wait    b: waits: the same edit failed on a   models.d/_defaults.toml:4
-    wait    c: waits: the same edit failed on a   models.d/_defaults.toml:4
+    wait    a: edit(generation 2, serving 1)
+    wait    b: sibling(models.d/_defaults.toml:4, other a)
+    wait    c: sibling(models.d/_defaults.toml:4, other a)
     -- 1.000 s
-    note    a status loading (generation 2 failed: invalid magic characters)
-    wait    a: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
-    wait    a: loading (pid 105)
-    wait    b: waits: the same edit failed on a   models.d/_defaults.toml:4
-    wait    c: waits: the same edit failed on a   models.d/_defaults.toml:4
+    note    a status loading and why
+    wait    a: edit(generation 2, serving 1)
+    wait    a: ready(deadline 602.000 s, pid 105)
+    wait    b: sibling(models.d/_defaults.toml:4, other a)
+    wait    c: sibling(models.d/_defaults.toml:4, other a)
     -- 1.000 s
-    wait    a: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
-    wait    a: loading (pid 105)
-    wait    b: waits: the same edit failed on a   models.d/_defaults.toml:4
-    wait    c: waits: the same edit failed on a   models.d/_defaults.toml:4
+    wait    a: edit(generation 2, serving 1)
+    wait    a: ready(deadline 602.000 s, pid 105)
+    wait    b: sibling(models.d/_defaults.toml:4, other a)
+    wait    c: sibling(models.d/_defaults.toml:4, other a)
     -- 2.000 s
-    found   a ready (pid 105)
+    found   a ready(pid 105)
     note    a instance ready
-    note    a status running (generation 2 failed: invalid magic characters)
-    wait    a: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
-    wait    b: waits: the same edit failed on a   models.d/_defaults.toml:4
-    wait    c: waits: the same edit failed on a   models.d/_defaults.toml:4
+    note    a status running and why
+    wait    a: edit(generation 2, serving 1)
+    wait    b: sibling(models.d/_defaults.toml:4, other a)
+    wait    c: sibling(models.d/_defaults.toml:4, other a)
     -- 2.000 s
-    wait    a: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
-    wait    b: waits: the same edit failed on a   models.d/_defaults.toml:4
-    wait    c: waits: the same edit failed on a   models.d/_defaults.toml:4
+    wait    a: edit(generation 2, serving 1)
+    wait    b: sibling(models.d/_defaults.toml:4, other a)
+    wait    c: sibling(models.d/_defaults.toml:4, other a)
     ");
 }
 
@@ -196,29 +196,29 @@ fn an_old_crash_does_not_make_a_restart_that_loads_a_failed_one() {
     world.machine.kill("a", herdsman::model::FailureCause::Spec, "segmentation fault");
     world.settle();
     defaults("8").into_iter().for_each(|d| world.define(d));
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    restart a: threads 4 -> 8   models.d/_defaults.toml:4
+    restart a: field_changed(threads 4 -> 8, impact restart, models.d/_defaults.toml:4)
             - record row again, generation 2, a crashes 0, generation 2 accepted by release 1
             - stop pid 103
             - start generation 2 of a on port 8100
-    wait    b: waits for the restart of a (--max-restarting)
+    wait    b: restart_slot(other a)
     -- 0.000 s
-    wait    a: loading (pid 104)
-    wait    b: waits for the restart of a (--max-restarting)
+    wait    a: ready(deadline 602.000 s, pid 104)
+    wait    b: restart_slot(other a)
     -- 1.000 s
-    found   a ready (pid 104)
+    found   a ready(pid 104)
     note    a generation 2 ready
     note    a instance ready
     note    a status running
-    restart b: threads 4 -> 8   models.d/_defaults.toml:4
+    restart b: field_changed(threads 4 -> 8, impact restart, models.d/_defaults.toml:4)
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 102
             - start generation 2 of b on port 8101
     -- 1.000 s
-    wait    b: loading (pid 105)
+    wait    b: ready(deadline 603.000 s, pid 105)
     -- 2.000 s
-    found   b ready (pid 105)
+    found   b ready(pid 105)
     note    b generation 2 ready
     note    b instance ready
     note    b status running
@@ -247,31 +247,31 @@ fn an_edit_did_not_fail_on_a_model_that_it_stops() {
 fn a_stopped_model_is_started_when_its_definition_says_so_and_the_reverse() {
     let mut world = World::settled([model("chat").stopped()]);
     world.define(model("chat"));
-    assert_snapshot!(world.story(), @r#"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    start   chat: port set to 8100   models.d/chat.toml; state = "running"   models.d/chat.toml
+    start   chat: field_changed(port set to 8100, impact restart, models.d/chat.toml); state_wanted(models.d/chat.toml, state running)
             - record row again, chat port 8100, generation 2, generation 2 accepted by release 1
             - start generation 2 of chat on port 8100
     -- 0.000 s
-    wait    chat: loading (pid 101)
+    wait    chat: ready(deadline 600.000 s, pid 101)
     -- 1.000 s
-    found   chat ready (pid 101)
+    found   chat ready(pid 101)
     note    chat generation 2 ready
     note    chat port 8100 proven
     note    chat instance ready
     note    chat status running
     -- 1.000 s
     nothing, 1 matching
-    "#);
+    ");
     world.define(model("chat").stopped());
-    assert_snapshot!(world.story(), @r#"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    stop    chat: state = "stopped"   models.d/chat.toml:2
+    stop    chat: state_wanted(models.d/chat.toml:2, state stopped)
             - record row again
             - stop pid 101
     -- 0.000 s
     nothing, 1 matching
-    "#);
+    ");
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn a_value_that_serves_the_same_as_another_type_is_recorded_and_told() {
     world.define(edited);
     assert_snapshot!(world.story(), @r#"
     -- 0.000 s
-    update  chat: ctx_size "8192" -> 8192 (no restart)   models.d/chat.toml:2; threads set to 4 (no restart)   models.d/chat.toml
+    update  chat: field_changed(ctx_size "8192" -> 8192, impact record, models.d/chat.toml:2); field_changed(threads set to 4, impact record, models.d/chat.toml)
             - record row again
     -- 0.000 s
     nothing, 1 matching
@@ -309,15 +309,14 @@ fn an_edit_that_fails_for_the_world_holds_its_siblings_back() {
     defaults("8").into_iter().for_each(|d| world.define(d));
     world.pass();
     world.machine.kill("a", herdsman::model::FailureCause::NoMemory, "out of memory");
-    assert_snapshot!(world.story_of(1), @r"
+    assert_snapshot!(world.story_of(1), @"
     -- 0.000 s
-    found   a start failed: out of memory
+    found   a start_failed(no_memory)
     note    instance gone
     note    a crashes 1
-    note    a status error (out of memory)
-    wait    a: failed to start once, waits for its next try: out of memory
-            until 2.000 s
-    wait    b: waits: the same edit failed on a   models.d/_defaults.toml:4
+    note    a status error and why
+    wait    a: backoff(crashes 1, until 2.000 s)
+    wait    b: sibling(models.d/_defaults.toml:4, other a)
     ");
 }
 
@@ -331,8 +330,8 @@ fn an_edit_did_not_fail_on_a_model_that_ran_on_it_and_crashed_later() {
     world.machine.kill("a", herdsman::model::FailureCause::Spec, "segmentation fault");
     world.settle();
     world.define(b);
-    assert_snapshot!(world.planned(), @r"
-    restart b: threads 4 -> 8   models.d/_defaults.toml:4
+    assert_snapshot!(world.planned(), @"
+    restart b: field_changed(threads 4 -> 8, impact restart, models.d/_defaults.toml:4)
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 102
             - start generation 2 of b on port 8101
@@ -347,11 +346,11 @@ fn siblings_share_a_line_and_not_a_whole_file() {
     world.define(a);
     world.settle();
     world.define(b);
-    assert_snapshot!(world.planned(), @r"
-    restart b: fate ready -> dies   models.d/_defaults.toml
+    assert_snapshot!(world.planned(), @"
+    restart b: field_changed(fate ready -> dies, impact restart, models.d/_defaults.toml)
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 102
             - start generation 2 of b on port 8101
-    wait    a: generation 2 failed: invalid magic characters; generation 1 serves; waits for an edit (or --retry)
+    wait    a: edit(generation 2, serving 1)
     ");
 }

@@ -20,37 +20,36 @@ fn helped<const N: usize>(models: [&str; N]) -> World {
 #[test]
 fn a_wrapper_whose_child_answers_has_failed_and_is_tried_again_ever_later_on_the_same_port() {
     let mut world = World::new([model("chat").fate("wraps")]);
-    assert_snapshot!(world.story_of(8), @r"
+    assert_snapshot!(world.story_of(8), @"
     -- 0.000 s
-    create  chat: models.d/chat.toml
+    create  chat: definition_added(models.d/chat.toml, state running)
             - record row, chat port 8100, generation 1, generation 1 accepted by release 1
             - start generation 1 of chat on port 8100
     -- 0.000 s
-    wait    chat: loading (pid 101)
+    wait    chat: ready(deadline 600.000 s, pid 101)
     -- 1.000 s
-    found   chat start failed: pid 1101, a child of the wrapper (pid 101), answers in its place; the wrapper must start llama-server with `exec`
+    found   chat start_failed(spec)
     note    chat crashes 1
     note    chat instance stopping
-    note    chat status error (pid 1101, a child of the wrapper (pid 101), answers in its place; the wrapper must start llama-server with `exec`)
-    stop    chat: pid 1101, a child of the wrapper (pid 101), answers in its place
+    note    chat status error and why
+    stop    chat: wrapped(child 1101, pid 101)
             - stop pid 101 (status stays)
     -- 1.000 s
-    start   chat: process gone
+    start   chat: process_gone(crashes 1)
             - start generation 1 of chat on port 8100
     -- 1.000 s
-    wait    chat: loading (pid 102)
+    wait    chat: ready(deadline 601.000 s, pid 102)
     -- 2.000 s
-    found   chat start failed: pid 1102, a child of the wrapper (pid 102), answers in its place; the wrapper must start llama-server with `exec`
+    found   chat start_failed(spec)
     note    chat crashes 2
     note    chat instance stopping
-    note    chat status error (pid 1102, a child of the wrapper (pid 102), answers in its place; the wrapper must start llama-server with `exec`)
-    stop    chat: pid 1102, a child of the wrapper (pid 102), answers in its place
+    note    chat status error and why
+    stop    chat: wrapped(child 1102, pid 102)
             - stop pid 102 (status stays)
     -- 2.000 s
-    wait    chat: failed to start 2 times in a row, waits for its next try: pid 1102, a child of the wrapper (pid 102), answers in its place; the wrapper must start llama-server with `exec`
-            until 3.000 s
+    wait    chat: backoff(crashes 2, until 3.000 s)
     -- 3.000 s
-    start   chat: process gone
+    start   chat: process_gone(crashes 2)
             - start generation 1 of chat on port 8100
     ");
     assert_eq!(world.store.records().models["chat"].port.map(|port| port.port), Some(8100));
@@ -61,29 +60,27 @@ fn an_edit_to_a_wrapper_whose_child_answers_is_rolled_back() {
     let mut world = World::settled([model("chat")]);
     world.define(model("chat").fate("wraps"));
     world.settle();
-    assert_snapshot!(world.planned(), @r"
-    wait    chat: generation 2 failed: pid 1102, a child of the wrapper (pid 102), answers in its place; the wrapper must start llama-server with `exec`; generation 1 serves; waits for an edit (or --retry)
-    ");
+    assert_snapshot!(world.planned(), @"wait    chat: edit(generation 2, serving 1)");
     assert!(!world.machine.of("chat").is_empty());
 }
 
 #[test]
 fn what_a_wrapper_left_behind_is_the_instance_from_then_on() {
     let mut world = World::new([model("chat").fate("leaves")]);
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    create  chat: models.d/chat.toml
+    create  chat: definition_added(models.d/chat.toml, state running)
             - record row, chat port 8100, generation 1, generation 1 accepted by release 1
             - start generation 1 of chat on port 8100
     -- 0.000 s
-    wait    chat: loading (pid 101)
+    wait    chat: ready(deadline 600.000 s, pid 101)
     -- 1.000 s
     note    chat instance loading
-    wait    chat: loading (pid 102)
+    wait    chat: ready(deadline 600.000 s, pid 102)
     -- 1.000 s
-    wait    chat: loading (pid 102)
+    wait    chat: ready(deadline 600.000 s, pid 102)
     -- 2.000 s
-    found   chat ready (pid 102)
+    found   chat ready(pid 102)
     note    chat generation 1 ready
     note    chat port 8100 proven
     note    chat instance ready
@@ -102,13 +99,13 @@ fn what_a_wrapper_left_behind_is_the_instance_from_then_on() {
 fn what_an_instance_left_ends_before_the_next_starts() {
     let mut world = helped(["chat"]);
     world.advance(10);
-    assert_snapshot!(world.story_of(1), @r"
+    assert_snapshot!(world.story_of(1), @"
     -- 0.000 s
-    found   chat crashed: segmentation fault
+    found   chat crashed(spec)
     note    instance gone
     note    chat crashes 1
-    note    chat status error (segmentation fault)
-    start   chat: pid 102 is left over from an instance that has ended; process gone: segmentation fault
+    note    chat status error and why
+    start   chat: leftover(pid 102); process_gone(crashes 1, death(cause spec))
             - stop pid 102 (status stays)
             - start generation 1 of chat on port 8100
     ");
@@ -121,28 +118,28 @@ fn what_an_instance_left_ends_with_down_too_and_with_a_definition_that_is_gone()
     world.machine.kill("a", FailureCause::Spec, "segmentation fault");
     world.remove("a");
     world.limits.targets = [name("a")].into();
-    assert_snapshot!(world.story_of(1), @r"
+    assert_snapshot!(world.story_of(1), @"
     -- 0.000 s
-    found   a crashed: segmentation fault
+    found   a crashed(spec)
     note    instance gone
     note    a crashes 1
-    delete  a: pid 104 is left over from an instance that has ended; models.d/a.toml removed
+    delete  a: leftover(pid 104); definition_removed(file models.d/a.toml)
             - stop pid 104 (status stays)
             - record a deleted
     ");
     world.limits.targets.clear();
     world.machine.kill("b", FailureCause::Spec, "segmentation fault");
     world.goal = Goal::Down;
-    assert_snapshot!(world.story_of(1), @r"
+    assert_snapshot!(world.story_of(1), @"
     -- 0.000 s
-    found   b crashed: segmentation fault
+    found   b crashed(spec)
     note    instance gone
     note    b crashes 1
     note    b crashes 0
     note    b status idle
-    stop    b: pid 105 is left over from an instance that has ended
+    stop    b: leftover(pid 105)
             - stop pid 105 (status stays)
-    stop    c: herdsman down
+    stop    c: down
             - stop pid 103
     ");
     assert!(world.machine.leftovers.is_empty());
@@ -154,13 +151,13 @@ fn nothing_starts_beside_what_does_not_end() {
     world.advance(10);
     // The records, then the stop.
     world.fail_at = Some(1);
-    assert_snapshot!(world.story_of(1), @r"
+    assert_snapshot!(world.story_of(1), @"
     -- 0.000 s
-    found   chat crashed: segmentation fault
+    found   chat crashed(spec)
     note    instance gone
     note    chat crashes 1
-    note    chat status error (segmentation fault)
-    start   chat: pid 102 is left over from an instance that has ended; process gone: segmentation fault
+    note    chat status error and why
+    start   chat: leftover(pid 102); process_gone(crashes 1, death(cause spec))
             - stop pid 102 (status stays)
             - start generation 1 of chat on port 8100
     failed: chat: it does not end
@@ -186,9 +183,9 @@ fn another_port_does_not_make_a_failure_be_forgotten() {
     world.settle();
     // Never ready, so the port may be exchanged, and is.
     world.machine.strangers.insert(8100, "nginx (pid 7)".to_owned());
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    wait    chat: generation 1 failed: invalid magic characters; waits for an edit (or --retry)
+    wait    chat: edit(generation 1)
     ");
 }
 
@@ -201,18 +198,16 @@ fn ports_are_not_exchanged_again_and_again() {
         world.machine.kill("chat", FailureCause::PortBusy, "couldn't bind HTTP server socket");
         world.machine.strangers.insert(port, "llama-server (pid 7)".to_owned());
     }
-    assert_snapshot!(world.story(), @r"
+    assert_snapshot!(world.story(), @"
     -- 0.000 s
-    found   chat start failed: couldn't bind HTTP server socket
+    found   chat start_failed(port_busy)
     note    instance gone
     note    chat crashes 4
-    note    chat status error (couldn't bind HTTP server socket)
-    wait    chat: failed to start 4 times in a row, waits for its next try: couldn't bind HTTP server socket
-            until 8.000 s
+    note    chat status error and why
+    wait    chat: backoff(crashes 4, until 8.000 s)
     -- 0.000 s
-    wait    chat: failed to start 4 times in a row, waits for its next try: couldn't bind HTTP server socket
-            until 8.000 s
+    wait    chat: backoff(crashes 4, until 8.000 s)
     -- 8.000 s
-    wait    chat: port 8103 is held by llama-server (pid 7); stop that, or choose another port
+    wait    chat: port(holder llama-server (pid 7), port 8103)
     ");
 }

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use herdsman::model::{DesiredState, FailureCause, GenerationOutcome, Status};
-use herdsman::plan::{Command, MaxDeletes};
+use herdsman::plan::{Command, MaxDeletes, WaitFor};
 
 use super::deed::{Deed, MODELS, Try};
 use super::watched::Watched;
-use crate::simulated::{Edit, Fate, World, name};
+use crate::simulated::{Edit, Fate, World, name, show};
 
 /// Stops faults and inputs, and holds herdsman to its first promise.
 pub fn ends_well(world: &mut World) {
@@ -83,14 +83,15 @@ fn mend(world: &mut World) {
 }
 
 fn assert_as_declared(world: &mut World) {
-    let text = world.planned();
+    let plan = world.plan();
+    let text = show(&plan);
     let records = world.store.records();
     let undeclared = records.models.keys().find(|name| !world.desired.definitions.contains_key(*name));
     assert_eq!(undeclared, None, "promise broken: recorded and not declared: {text}");
     assert!(records.orphans.is_empty(), "promise broken: {:?}", records.orphans);
     for (name, definition) in &world.desired.definitions {
         // A declared port that another model had before, and proved, stays with it.
-        if text.contains(&format!("wait    {name}: port ")) {
+        if plan.waiting.iter().any(|w| w.model == *name && matches!(w.on, WaitFor::Port { .. })) {
             continue;
         }
         let (record, live) = (records.models.get(name), world.machine.of(name.as_str()));
