@@ -219,6 +219,7 @@ pub fn meaning(definition: &Definition) -> String {
         update,
         origins: _,
         spec_hash: _,
+        former_hash: _,
         config_digest: _,
     } = definition;
     let secret = |secret: &SecretRef| SecretRef { source: secret.source.clone(), digest: String::new() };
@@ -227,7 +228,9 @@ pub fn meaning(definition: &Definition) -> String {
     let ms = |duration: Duration| duration.as_millis();
     let ready = (ms(ready.timeout), ready.unhealthy_after.map(ms), ready.require_gpu);
     let update = (ms(update.drain), update.on_failure == OnFailure::Stop);
-    let said = (state, spec.hash(spec.port), aliases, ready, update);
+    // The first recipe, whatever the present one is: an upgrade of herdsman ends
+    // nothing that was asked for by hand.
+    let said = (state, spec.hash_v1(spec.port), aliases, ready, update);
     // Ordered maps and plain values: serialising to memory cannot fail.
     let text = serde_json::to_vec(&said).unwrap_or_default();
     blake3::hash(&text).to_hex()[..32].to_owned()

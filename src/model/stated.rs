@@ -33,6 +33,7 @@ impl Definition {
             update: UpdatePolicy { drain, on_failure },
             origins: _,
             spec_hash: _,
+            former_hash: _,
             config_digest: _,
         } = self;
         let mut spec = spec.clone();
@@ -44,7 +45,9 @@ impl Definition {
         let recorded = (name, path, model_type, state, parameters, aliases, description, labels);
         let policy = (timeout, unhealthy_after, require_gpu, drain, format!("{on_failure:?}"));
         // Strings, numbers and ordered maps: writing them to memory cannot fail.
-        let text = serde_json::to_vec(&(recorded, policy, sources, spec.hash(spec.port))).unwrap_or_default();
+        // The first recipe, whatever the present one is: a plan that an older
+        // herdsman saved can still be applied.
+        let text = serde_json::to_vec(&(recorded, policy, sources, spec.hash_v1(spec.port))).unwrap_or_default();
         blake3::hash(&text).to_hex()[..32].to_owned()
     }
 

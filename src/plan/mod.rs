@@ -229,8 +229,8 @@ impl<'a> World<'a> {
         let record = self.input.records.models.get(name);
         let unresolved = self.unresolved.get(name).copied();
         let port = self.ports.get(name);
-        let wanted = self.wanted(name, record, unresolved);
         let mut live = self.live.get(name).cloned().unwrap_or_default();
+        let wanted = self.wanted(name, record, unresolved, &live);
         live.sort_by_key(|instance| preference(instance, wanted.as_ref().map(|w| &w.hash), record));
         // What an unreadable file says of patience is not known.
         let definition = wanted.as_ref().map(|w| &*w.definition).filter(|_| unresolved.is_none());
@@ -255,12 +255,13 @@ impl<'a> World<'a> {
         name: &ModelName,
         record: Option<&'a ModelRecord>,
         unresolved: Option<&'a Unresolved>,
+        live: &[&Instance],
     ) -> Option<Wanted<'a>> {
         match (unresolved, self.input.desired?.definitions.get(name)) {
             // The model recorded from a broken file keeps that record, even if
             // another file now claims its name.
             (Some(unresolved), _) => Wanted::recorded(record?, unresolved.file.clone()),
-            (None, Some(definition)) => Some(Wanted::of(definition, self.ports.get(name))),
+            (None, Some(definition)) => Some(Wanted::of(definition, self.ports.get(name), record, live)),
             (None, None) => None,
         }
     }

@@ -83,6 +83,13 @@ pub fn decide(input: &Input<'_>, mut situation: Situation<'_>) -> Decision {
     decision
 }
 
+/// Whether the port to serve on is recorded with the rest.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Port {
+    Recorded,
+    Kept,
+}
+
 /// The situation outlives the decision (`'s`), so what it holds can be looked
 /// at while the decision is written.
 struct Decider<'s, 'd> {
@@ -108,8 +115,9 @@ impl<'s> Decider<'s, '_> {
                     DesiredState::Running => self.want_running(wanted, record),
                 }
                 if matches!(self.d.wish, Wish::Nothing) && record.generation.hash == wanted.hash {
-                    // Whatever it waits for, its record does not have to.
-                    self.change_record(wanted, record, Impact::Record);
+                    // Whatever it waits for, its record does not have to: but for
+                    // its port, which is whose instance serves there.
+                    self.change_record(wanted, record, Impact::Record, Port::Kept);
                 }
                 if matches!(self.d.wish, Wish::Record) && self.d.reasons.is_empty() {
                     let (state, origin) = (wanted.definition.state, wanted.definition.origin("state"));
@@ -277,7 +285,7 @@ impl<'s> Decider<'s, '_> {
     }
 
     fn want_stopped(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
-        self.change_record(wanted, record, Impact::Record);
+        self.change_record(wanted, record, Impact::Record, Port::Recorded);
         self.end_crashes(record);
         if let Some((live, recorded)) = self.kept() {
             let is_told = self.s.unresolved.is_none() || self.s.by_hand.state.is_some();
@@ -308,10 +316,13 @@ impl<'s> Decider<'s, '_> {
 
     /// Brings the record to what is wanted, as an action of its own unless a
     /// larger one follows.
-    fn change_record(&mut self, wanted: &Wanted<'_>, record: &ModelRecord, impact: Impact) {
-        let (changes, reasons) = wanted.record_changes(record);
+    fn change_record(&mut self, wanted: &Wanted<'_>, record: &ModelRecord, impact: Impact, port: Port) {
+        let (mut changes, reasons) = wanted.record_changes(record);
+        if port == Port::Kept {
+            changes.retain(|change| !matches!(change, Change::SetPort { .. }));
+        }
         if record.generation.hash != wanted.hash {
-            let differences = wanted.differences(&record.generation, impact);
+            let differences = wanted.differences(record, impact);
             self.d.reasons.extend(differences);
         }
         self.d.reasons.extend(reasons);

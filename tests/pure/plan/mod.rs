@@ -11,6 +11,7 @@ mod creating;
 mod draining;
 mod drift;
 mod failing;
+mod former_hashes;
 mod kills;
 mod leftovers;
 mod limits;
