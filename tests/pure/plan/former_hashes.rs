@@ -1,6 +1,6 @@
 //! Upgrades from a herdsman whose spec hashes are of the first recipe.
 
-use herdsman::model::FailureCause;
+use herdsman::model::{FailureCause, Spec};
 use insta::assert_snapshot;
 
 use crate::simulated::{Edit, World, model};
@@ -145,4 +145,23 @@ fn a_rollback_serves_on_the_port_that_the_model_has() {
     world.settle();
     assert_eq!(world.machine.server("chat").port, Some(8300));
     assert!(world.planned().starts_with("wait    chat: "), "{}", world.planned());
+}
+
+/// As a herdsman of the first recipe wrote it, and what that made of it.
+const FORMER_SPEC: &str = r#"{"host":"127.0.0.1","port":8101,
+    "options":{"ctx_size":{"value":{"one":"8192"},"args":["--ctx-size","8192"]},
+        "mmap":{"value":{"flag":false},"args":["--no-mmap"]},
+        "model":{"value":{"one":"/models/a.gguf"},"args":["--model","/models/a.gguf"]},
+        "tensor_split":{"value":{"many":["1","2"]},"args":["--tensor-split","1,2"]}},
+    "env":{"CUDA_VISIBLE_DEVICES":"0"},
+    "binary":"/opt/llama.cpp/bin/llama-server",
+    "files":{"/models/a.gguf":{"size":4096,"mtime_ns":1700000000123456789,"inode":42}},
+    "secrets":{"LLAMA_API_KEY":{"source":{"file":"/run/secrets/llama"},"digest":"0123456789abcdef"}}}"#;
+
+#[test]
+fn the_first_recipe_is_what_it_was() {
+    let spec: Spec = serde_json::from_str(FORMER_SPEC).unwrap();
+    assert_eq!(spec.hash_v1(spec.port).0, "v1:8a4dd4c0fa8cf84c5750ddaf9cdaaf8a");
+    assert_eq!(spec.hash_v1(None).0, "v1:408693fc537335b1218dd6a59ac56643");
+    assert_eq!(spec.hash_v1(Some(8105)).0, "v1:77b123063a3c36485d8db10929792e0a");
 }
