@@ -150,7 +150,7 @@ impl<'a> World<'a> {
     /// Makes one plan of the decisions.
     fn plan(&self, decisions: Decisions) -> Plan {
         let input = self.input;
-        let mut plan = schedule::schedule(input, decisions.needs);
+        let mut plan = schedule::schedule(input, &self.ports, decisions.needs);
         plan.matching += decisions.matching;
         if let Some(approved) = &input.limits.approved {
             plan.actions.retain(|action| approved.permits(action));

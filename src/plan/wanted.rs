@@ -354,14 +354,6 @@ pub fn config_differences(definition: &Definition, old: &ModelConfig, by_spec: b
     reasons
 }
 
-/// Reads a port choice: the port to serve on, or why there is none.
-pub fn port_of(choice: Option<&PortChoice>) -> Result<Option<u16>, &PortChoice> {
-    match choice {
-        Some(PortChoice::On(port)) => Ok(*port),
-        Some(other) => Err(other),
-        None => Ok(None),
-    }
-}
 /// Whether a model is recorded as this definition says, on the port it has.
 #[must_use]
 pub fn is_recorded_as(definition: &Definition, record: &ModelRecord) -> bool {

@@ -5,7 +5,7 @@ use super::super::backoff;
 use super::super::reason::{Impact, Reason};
 use super::super::waiting::WaitFor;
 use super::super::wanted::Wanted;
-use super::wish::Wish;
+use super::wish::{Lease, Wish};
 use super::{Decider, Port};
 use crate::model::{Change, Crashes, DesiredState, FailureCause, GenerationOutcome, ModelRecord, OnFailure};
 
@@ -50,7 +50,7 @@ impl<'s> Decider<'s, '_> {
         }
         // One that declared none serves where its model is to be found now.
         let own = record.port.map(|port| port.port).or(wanted.port).filter(|_| !spec.is_unix_socket());
-        let port = spec.port.or(own);
+        let port = Lease::On(spec.port.or(own));
         if let Some(start) = self.start_spec(wanted, &spec, &generation.hash, port, generation.number, Some(generation))
         {
             if record.crashes.count > 0 {

@@ -30,7 +30,7 @@ use crate::model::{
     StopTarget, Unresolved, UpdatePolicy,
 };
 pub use suspended::hold_still;
-pub use wish::{Decision, StartWish, StopWish, Wish};
+pub use wish::{Decision, Lease, StartWish, StopWish, Wish};
 use wish::{stop, target};
 
 /// Everything known about one model.

@@ -5,7 +5,7 @@ use super::super::reason::{Impact, Reason};
 use super::super::settle::{GivenUp, deadline};
 use super::super::waiting::WaitFor;
 use super::super::wanted::Wanted;
-use super::wish::{StopWish, Wish, stop, target};
+use super::wish::{Lease, StopWish, Wish, stop, target};
 use super::{Decider, Port};
 use crate::model::{Change, GenerationOutcome, Instance, InstanceRecord, InstanceState, ModelRecord, OverrideKind};
 
@@ -73,7 +73,7 @@ impl<'s> Decider<'s, '_> {
                 return false;
             };
             self.wait_for_edit(record, Some(served.number));
-            self.start_spec(wanted, &spec, &served.hash, recorded.port, served.number, Some(served))
+            self.start_spec(wanted, &spec, &served.hash, Lease::On(recorded.port), served.number, Some(served))
         };
         let Some(start) = start else {
             self.cancel_drain(recorded);

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::super::decide::StopWish;
+use super::super::decide::{Lease, StartWish, StopWish};
+use super::super::ports::PortChoice;
 use super::Scheduler;
 use crate::model::{InstanceId, Listener, ModelName, Observed};
 
@@ -29,6 +30,16 @@ pub(super) fn holders(observed: &Observed) -> BTreeMap<u16, (InstanceId, ModelNa
 }
 
 impl Scheduler<'_> {
+    /// The port that a start gets; `None`: it listens on a unix socket.
+    pub(super) fn leased(&self, model: &ModelName, start: &StartWish) -> Option<u16> {
+        match (start.port, self.ports.get(model)) {
+            (Lease::On(port), _) => port,
+            (Lease::Own, Some(PortChoice::On(port))) => *port,
+            // Without a port there is no wish.
+            (Lease::Own, Some(PortChoice::TakenBy(..) | PortChoice::Exhausted) | None) => None,
+        }
+    }
+
     pub(super) fn is_strangers(&self, port: u16) -> bool {
         !self.holders.contains_key(&port)
             && matches!(self.input.observed.listeners.get(&port), Some(Listener::Stranger(_)))
