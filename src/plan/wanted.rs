@@ -5,12 +5,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::ports::PortChoice;
 use crate::model::{
-    Change, Definition, DesiredState, FieldChange, Generation, Instance, Memo, ModelConfig, ModelName, ModelRecord,
-    ModelType, NewGeneration, PortRecord, ReadyPolicy, Row, Spec, SpecHash, Table, Timestamp, UpdatePolicy,
+    Change, Definition, FieldChange, Generation, Instance, Memo, ModelConfig, ModelRecord, NewGeneration, PortRecord,
+    ReadyPolicy, Row, Spec, SpecHash, Table, Timestamp, UpdatePolicy,
 };
 use crate::plan::reason::{Impact, Reason};
 
@@ -167,7 +165,7 @@ impl<'a> Wanted<'a> {
         let definition = &self.definition;
         let mut changes = Vec::new();
         let mut reasons = Vec::new();
-        let differs = recorded_digest(definition) != record.config_digest;
+        let differs = definition.config_digest() != record.config_digest;
         if differs {
             // The spec does not tell of the same value, written as another type.
             let by_spec = !definition.spec.is_hashed_as(&record.generation.hash, record.port.map(|p| p.port));
@@ -179,7 +177,7 @@ impl<'a> Wanted<'a> {
             Row::Present(drift) => reasons.extend(drift.iter().cloned().map(|drift| Reason::RowDrift { drift })),
         }
         if differs || record.row != Row::Present(Vec::new()) {
-            changes.push(Change::UpdateModel { config: config(definition) });
+            changes.push(Change::UpdateModel { config: definition.config() });
         }
         if self.port != record.port.map(|p| p.port) && (self.port.is_some() || definition.spec.is_unix_socket()) {
             changes.extend(self.set_port());
@@ -192,7 +190,7 @@ impl<'a> Wanted<'a> {
 
     /// The first record of a model.
     pub fn creation(&self, adopt_row: Option<i64>) -> Vec<Change> {
-        let mut changes = vec![Change::CreateModel { config: config(&self.definition), adopt_row }];
+        let mut changes = vec![Change::CreateModel { config: self.definition.config(), adopt_row }];
         changes.extend(self.set_port().filter(|_| self.port.is_some()));
         changes.push(self.generation(1, vec![self.definition.origin("name")]));
         changes
@@ -242,80 +240,6 @@ fn hash_in_use<'a>(
     running.chain(kept).find(|hash| definition.is_served_as(hash, port))
 }
 
-/// The part of a definition that is recorded: [`ModelConfig`] without the
-/// copying, for the comparison that every model of every pass needs.
-#[derive(Serialize)]
-struct Recorded<'a> {
-    name: &'a ModelName,
-    source: &'a str,
-    model_type: ModelType,
-    state: DesiredState,
-    description: Option<&'a str>,
-    labels: &'a Table<Arc<str>, String>,
-    aliases: &'a [String],
-    drain_ms: u64,
-    file_size: Option<u64>,
-    parameters: &'a Table<Arc<str>, serde_json::Value>,
-}
-
-impl<'a> Recorded<'a> {
-    fn of(definition: &'a Definition) -> Self {
-        let Definition {
-            name,
-            path,
-            file: _,
-            model_type,
-            state,
-            spec,
-            parameters,
-            aliases,
-            description,
-            labels,
-            ready: _,
-            update,
-            origins: _,
-            spec_hash: _,
-            former_hash: _,
-            config_digest: _,
-        } = definition;
-        let model_file = parameters.get("model").and_then(|path| spec.files.get(path.as_str()?));
-        Self {
-            name,
-            source: path,
-            model_type: *model_type,
-            state: *state,
-            description: description.as_deref(),
-            labels,
-            aliases,
-            drain_ms: u64::try_from(update.drain.as_millis()).unwrap_or(u64::MAX),
-            file_size: model_file.map(|file| file.size),
-            parameters,
-        }
-    }
-
-    /// Equal to [`ModelConfig::digest`] of [`config`].
-    fn digest(&self) -> String {
-        ModelConfig::digest_of(self)
-    }
-}
-
-/// The part of a definition that is recorded.
-pub fn config(definition: &Definition) -> ModelConfig {
-    let recorded = Recorded::of(definition);
-    ModelConfig {
-        name: recorded.name.clone(),
-        source: recorded.source.to_owned(),
-        model_type: recorded.model_type,
-        state: recorded.state,
-        description: recorded.description.map(str::to_owned),
-        labels: recorded.labels.clone(),
-        aliases: recorded.aliases.to_vec(),
-        drain_ms: recorded.drain_ms,
-        file_size: recorded.file_size,
-        parameters: recorded.parameters.iter().map(|(key, value)| (key.to_string(), value.clone())).collect(),
-    }
-}
-
 /// Which recorded fields of `definition` are not as in `old`. Parameters are told
 /// by the spec, if it changed (`by_spec`).
 pub fn config_differences(definition: &Definition, old: &ModelConfig, by_spec: bool) -> Vec<Reason> {
@@ -330,7 +254,7 @@ pub fn config_differences(definition: &Definition, old: &ModelConfig, by_spec: b
         drain_ms,
         file_size: _,
         parameters,
-    } = &config(definition);
+    } = &definition.config();
     let mut reasons = Vec::new();
     let mut compare = |field: &str, old: Option<String>, new: Option<String>| {
         if old != new {
@@ -359,9 +283,5 @@ pub fn config_differences(definition: &Definition, old: &ModelConfig, by_spec: b
 pub fn is_recorded_as(definition: &Definition, record: &ModelRecord) -> bool {
     record.state == definition.state
         && definition.is_served_as(&record.generation.hash, record.port.map(|port| port.port))
-        && record.config_digest == recorded_digest(definition)
-}
-
-fn recorded_digest(definition: &Definition) -> &str {
-    definition.config_digest.get(|| Recorded::of(definition).digest())
+        && record.config_digest == definition.config_digest()
 }
