@@ -48,6 +48,6 @@ pub use record::{
 };
 pub use spec::{FieldChange, FileIdentity, OptionSetting, OptionValue, SecretRef, SecretSource, Spec, SpecHash};
 pub use table::Table;
-pub use time::Timestamp;
+pub use time::{Timestamp, backoff};
 pub(crate) use uses::{ForRecord, ForService, Uses};
 pub use words::{DesiredState, ModelType, Status};

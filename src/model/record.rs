@@ -242,6 +242,21 @@ impl InstanceRecord {
     pub fn socket(&self) -> Option<PathBuf> {
         self.host.contains('/').then(|| PathBuf::from(&self.host))
     }
+
+    /// Moves every time in it by so many milliseconds.
+    pub(crate) fn shift(&mut self, ms: i64) {
+        let shift = |time: &mut Timestamp| *time = time.shifted(ms);
+        shift(&mut self.started_at);
+        shift(&mut self.progress.1);
+        if let Some((first, last)) = &mut self.ready {
+            shift(first);
+            shift(last);
+        }
+        self.unanswered_since.iter_mut().for_each(shift);
+        if let InstanceState::Draining { deadline } = &mut self.state {
+            shift(deadline);
+        }
+    }
 }
 
 /// Where an instance is in its life; what each pass does with it is in

@@ -310,8 +310,7 @@ impl Settled<'_> {
     fn keep_until_cleared(&mut self, was: &InstanceRecord) {
         let stopping = InstanceRecord { state: InstanceState::Stopping, ..was.clone() };
         self.changes.push(Change::PutInstance(stopping.clone()));
-        let instances = &mut self.record.to_mut().instances;
-        instances.iter_mut().filter(|i| i.id == was.id).for_each(|i| *i = stopping.clone());
+        self.record.to_mut().instances.iter_mut().filter(|i| i.id == was.id).for_each(|i| *i = stopping.clone());
     }
 
     /// A start that came to nothing: the generation has failed if the fault
@@ -375,17 +374,7 @@ fn follow_clock(is: &mut InstanceRecord, seen: &Instance) {
     if moved.unsigned_abs() < CLOCK_SET {
         return;
     }
-    let shift = |time: &mut Timestamp| *time = time.shifted(moved);
-    shift(&mut is.started_at);
-    shift(&mut is.progress.1);
-    if let Some((first, last)) = &mut is.ready {
-        shift(first);
-        shift(last);
-    }
-    is.unanswered_since.iter_mut().for_each(shift);
-    if let InstanceState::Draining { deadline } = &mut is.state {
-        shift(deadline);
-    }
+    is.shift(moved);
 }
 
 /// Who else is on the port of one that does not listen there.

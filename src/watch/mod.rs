@@ -43,7 +43,7 @@ pub use cause::{Cause, Causes};
 pub use last_good::LastGood;
 pub use report::Reporter;
 
-use crate::model::{Busy, DesiredState, Health, Instance, ModelName};
+use crate::model::{Busy, DesiredState, Health, Instance, ModelName, backoff};
 use crate::pass::apply::World;
 use crate::pass::{Pass, pass_over};
 use crate::plan::{Limits, WaitFor};
@@ -135,11 +135,6 @@ struct Streak {
 /// another program undoes what they do, and they slow down.
 const BUSY: u32 = 20;
 
-/// How long until another try, after so many failures in a row.
-fn backoff(failures: u32, first: Duration, longest: Duration) -> Duration {
-    first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(longest)
-}
-
 impl<S: Surroundings> Watcher<'_, S> {
     fn run(&mut self) {
         loop {
@@ -218,7 +213,7 @@ impl<S: Surroundings> Watcher<'_, S> {
         if !due.files_restless {
             self.streak.unread += 1;
         }
-        Some((Cause::Files, backoff(self.streak.unread, Duration::from_millis(50), Duration::from_secs(1))))
+        Some((Cause::Files, backoff(self.streak.unread.max(1), Duration::from_millis(50), Duration::from_secs(1))))
     }
 }
 
