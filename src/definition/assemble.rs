@@ -270,6 +270,7 @@ fn build(
         },
         origins: origins.table,
         spec_hash: Memo::default(),
+        former_hash: Memo::default(),
         config_digest: Memo::default(),
     };
     give_back_spare_room(&mut definition);

@@ -1,7 +1,12 @@
 //! The keys of definitions and of `_defaults.toml`.
 //!
-//! One table for the parser, its suggestions and the schema. Each matches on these
-//! enums, so a new key does not compile until all three handle it.
+//! One table for the parser, its did-you-mean and the schema: each matches on
+//! these enums, so a new key does not compile until all three know it.
+//!
+//! What a change of each key does is decided here as well ([`Purpose`]): a new
+//! one does not compile without it. How it comes about is written where the
+//! fields are, in `model::uses` and `model::spec`; a test changes the value of
+//! every key and holds them, the schema and the documentation to this table.
 
 /// Declares the keys of one table: an enum, with its words in order.
 macro_rules! keys {
@@ -105,7 +110,87 @@ impl Key {
     }
 }
 
+/// What a key is for, and with it what a change of its value does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Purpose {
+    /// Part of the spec: a change makes a generation and restarts the server.
+    pub restarts: bool,
+    /// Part of the model's row and record: a change is written there.
+    pub recorded: bool,
+    /// Part of how the model is served: a change ends a state by hand.
+    pub ends_override: bool,
+    /// Shown where people read what a definition says; a change of it is named.
+    pub shown: bool,
+    /// What it says may be more than the owner of the host allows.
+    pub policy: bool,
+}
+
+impl Purpose {
+    const SPEC: Self = Self { restarts: true, recorded: false, ends_override: true, shown: true, policy: true };
+    /// Whoever stopped a model to change its key does not want it back in the
+    /// middle.
+    const SECRET: Self = Self { ends_override: false, ..Self::SPEC };
+    const RECORDED_SPEC: Self = Self { recorded: true, ..Self::SPEC };
+    const SERVICE: Self = Self { restarts: false, recorded: false, ends_override: true, shown: true, policy: false };
+    const RECORDED_SERVICE: Self = Self { recorded: true, ..Self::SERVICE };
+    const FOR_PEOPLE: Self = Self { ends_override: false, ..Self::RECORDED_SERVICE };
+    /// Another name is another model.
+    const NAME: Self = Self { shown: false, ..Self::FOR_PEOPLE };
+}
+
+impl Key {
+    /// What it is for; `None`: a table whose keys say it each by itself.
+    pub const fn purpose(self) -> Option<Purpose> {
+        Some(match self {
+            Self::Host | Self::Port | Self::Binary | Self::Env => Purpose::SPEC,
+            Self::Model | Self::HfRepo | Self::ModelUrl | Self::Parameters => Purpose::RECORDED_SPEC,
+            Self::State | Self::Aliases => Purpose::RECORDED_SERVICE,
+            Self::Type | Self::Description | Self::Labels => Purpose::FOR_PEOPLE,
+            Self::Name => Purpose::NAME,
+            Self::Secrets | Self::Ready | Self::Update => return None,
+        })
+    }
+}
+
+impl ReadyKey {
+    /// What it is for.
+    pub const fn purpose(self) -> Purpose {
+        match self {
+            Self::Timeout | Self::UnhealthyAfter | Self::RequireGpu => Purpose::SERVICE,
+        }
+    }
+}
+
+impl UpdateKey {
+    /// What it is for.
+    pub const fn purpose(self) -> Purpose {
+        match self {
+            // `down` and a deletion have no definition to ask.
+            Self::Drain => Purpose::RECORDED_SERVICE,
+            Self::OnFailure => Purpose::SERVICE,
+        }
+    }
+}
+
+/// Every key of a definition by its table (empty: the top of the file) and its
+/// name, and what it is for.
+#[must_use]
+pub fn purposes() -> Vec<(&'static str, &'static str, Purpose)> {
+    let top = Key::ALL.iter().filter_map(|key| Some(("", key.as_str(), key.purpose()?)));
+    let secrets = SecretKey::ALL.iter().map(|key| (Key::Secrets.as_str(), key.as_str(), key.purpose()));
+    let ready = ReadyKey::ALL.iter().map(|key| (Key::Ready.as_str(), key.as_str(), key.purpose()));
+    let update = UpdateKey::ALL.iter().map(|key| (Key::Update.as_str(), key.as_str(), key.purpose()));
+    top.chain(secrets).chain(ready).chain(update).collect()
+}
+
 impl SecretKey {
+    /// What it is for.
+    pub const fn purpose(self) -> Purpose {
+        match self {
+            Self::ApiKey | Self::HfToken => Purpose::SECRET,
+        }
+    }
+
     /// The variable that carries the secret to the process.
     pub const fn variable(self) -> &'static str {
         match self {

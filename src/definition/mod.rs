@@ -69,6 +69,7 @@ pub use files::identity_now;
 pub(crate) use host::parse as parse_host;
 pub(crate) use host_checks::{Refused, problem_at, refuse};
 pub use host_checks::{binary_checks, host_checks, port_checks, weights_checks};
+pub use keys::{Purpose, purposes};
 pub use load::Loader;
 pub(crate) use options::malformed as malformed_weights;
 pub use paths::lexical as absolute;

@@ -4,6 +4,7 @@
 mod defaults;
 mod host;
 mod hostile;
+mod keys;
 mod loading;
 mod meaning;
 mod rendered;

@@ -40,9 +40,11 @@ pub struct Definition {
     /// Where each field was set: by the names that [`super::FieldChange::field`]
     /// uses, and `state`, `type`, `description`, `labels`, `aliases`, `name`.
     pub origins: Table<Arc<str>, Origin>,
-    /// The hash of [`Definition::spec`] on a port.
-    pub spec_hash: Memo<(Option<u16>, SpecHash)>,
-    /// The digest of its recorded part.
+    /// The hash of [`Definition::spec`].
+    pub spec_hash: Memo<SpecHash>,
+    /// The hash that v1 gave it on a port.
+    pub former_hash: Memo<(Option<u16>, SpecHash)>,
+    /// The digest of what is recorded of it.
     pub config_digest: Memo<String>,
 }
 
@@ -80,12 +82,39 @@ impl<T> PartialEq for Memo<T> {
 }
 
 impl Definition {
-    /// Returns the hash of what an instance on `port` would serve.
+    /// The hash of its spec.
     #[must_use]
-    pub fn hash_on(&self, port: Option<u16>) -> SpecHash {
-        match self.spec_hash.get(|| (port, self.spec.hash(port))) {
+    pub fn hash(&self) -> &SpecHash {
+        self.spec_hash.get(|| self.spec.hash())
+    }
+
+    /// Whether what was recorded or started under `hash`, and serves on `port`,
+    /// is what this definition wants there.
+    ///
+    /// Besides [`Definition::hash`] that holds for the hash that v1 gave the
+    /// same spec on that port, and for one that differs only in whether the
+    /// port is declared: to declare the port that a model has, or to declare it
+    /// no longer, changes nothing about how it is served.
+    #[must_use]
+    pub fn is_served_as(&self, hash: &SpecHash, port: Option<u16>) -> bool {
+        if hash == self.hash() {
+            return true;
+        }
+        if self.spec.port.is_some_and(|declared| port != Some(declared)) {
+            return false;
+        }
+        if hash.is_v1() {
+            return *hash == self.hash_v1(port);
+        }
+        self.spec.is_hashed_as(hash, port)
+    }
+
+    /// The hash that v1 gave its spec on `port`.
+    #[must_use]
+    pub fn hash_v1(&self, port: Option<u16>) -> SpecHash {
+        match self.former_hash.get(|| (port, self.spec.hash_v1(port))) {
             (on, hash) if *on == port => hash.clone(),
-            _ => self.spec.hash(port),
+            _ => self.spec.hash_v1(port),
         }
     }
 

@@ -28,6 +28,7 @@ mod stated;
 mod table;
 pub mod text;
 mod time;
+mod uses;
 mod words;
 
 pub use change::{Change, EventOutcome, EventRecord, ModelConfig, NewGeneration};
@@ -48,5 +49,6 @@ pub use record::{
 };
 pub use spec::{FieldChange, FileIdentity, OptionSetting, OptionValue, SecretRef, SecretSource, Spec, SpecHash};
 pub use table::Table;
-pub use time::Timestamp;
+pub use time::{Timestamp, backoff};
+pub(crate) use uses::{ForRecord, ForService, Uses};
 pub use words::{DesiredState, ModelType, Status};

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Definition, DesiredState, InstanceId, OnFailure, SecretRef, Spec, Timestamp};
+use super::{Definition, DesiredState, ForService, InstanceId, OnFailure, SecretRef, Spec, Timestamp};
 use crate::model::text::printable;
 
 /// Who set an override, when and why.
@@ -202,32 +202,17 @@ impl Overrides {
 /// someone who stopped a model to do that does not want it back halfway through.
 #[must_use]
 pub fn meaning(definition: &Definition) -> String {
-    // Destructured, so that a new field does not compile until someone decides
-    // about it.
-    let Definition {
-        name: _,
-        path: _,
-        file: _,
-        model_type: _,
-        state,
-        spec,
-        parameters: _,
-        aliases,
-        description: _,
-        labels: _,
-        ready,
-        update,
-        origins: _,
-        spec_hash: _,
-        config_digest: _,
-    } = definition;
+    let ForService { state, spec, aliases, timeout, unhealthy_after, require_gpu, drain, on_failure } =
+        definition.uses().service;
     let secret = |secret: &SecretRef| SecretRef { source: secret.source.clone(), digest: String::new() };
     let secrets = spec.secrets.iter().map(|(name, is)| (name.clone(), secret(is))).collect();
     let spec = Spec { files: Default::default(), secrets, ..spec.clone() };
     let ms = |duration: Duration| duration.as_millis();
-    let ready = (ms(ready.timeout), ready.unhealthy_after.map(ms), ready.require_gpu);
-    let update = (ms(update.drain), update.on_failure == OnFailure::Stop);
-    let said = (state, spec.hash(spec.port), aliases, ready, update);
+    let ready = (ms(timeout), unhealthy_after.map(ms), require_gpu);
+    let update = (ms(drain), on_failure == OnFailure::Stop);
+    // The first recipe, whatever the present one is: an upgrade of herdsman ends
+    // nothing that was asked for by hand.
+    let said = (state, spec.hash_v1(spec.port), aliases, ready, update);
     // Ordered maps and plain values: serialising to memory cannot fail.
     let text = serde_json::to_vec(&said).unwrap_or_default();
     blake3::hash(&text).to_hex()[..32].to_owned()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -235,7 +236,31 @@ pub struct InstanceRecord {
     pub binary: Option<BinaryIdentity>,
 }
 
-/// An instance's stage of life; `plan::settle` decides what each pass does with it.
+impl InstanceRecord {
+    /// The unix socket it was told to listen on.
+    #[must_use]
+    pub fn socket(&self) -> Option<PathBuf> {
+        self.host.contains('/').then(|| PathBuf::from(&self.host))
+    }
+
+    /// Moves every time in it by so many milliseconds.
+    pub(crate) fn shift(&mut self, ms: i64) {
+        let shift = |time: &mut Timestamp| *time = time.shifted(ms);
+        shift(&mut self.started_at);
+        shift(&mut self.progress.1);
+        if let Some((first, last)) = &mut self.ready {
+            shift(first);
+            shift(last);
+        }
+        self.unanswered_since.iter_mut().for_each(shift);
+        if let InstanceState::Draining { deadline } = &mut self.state {
+            shift(deadline);
+        }
+    }
+}
+
+/// Where an instance is in its life; what each pass does with it is in
+/// `plan::model`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum InstanceState {

@@ -14,19 +14,21 @@ use super::Table;
 /// |---|---|
 /// | `options` | one llama-server reads its command line once, at start |
 /// | `env` | `/proc/PID/environ` never changes after exec |
-/// | `host`, `port` | the listening socket is opened once |
+/// | `host`, the declared `port` | the listening socket is opened once |
 /// | `files` | weights replaced on disk are not read again |
 /// | `secrets` | a key is read at start; only a keyed digest is kept |
 /// | `binary` | only the path that the definition sets: what `PATH` finds is not part of it |
 ///
 /// Left out on purpose: aliases and tags, labels and description, the
-/// inherited environment, the order and spelling of keys.
+/// inherited environment, the order and spelling of keys, and a port that was
+/// allotted: an instance leases it, and the model keeps it whoever serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
     /// Address to listen on, or the path of a unix socket (it contains `/`).
     pub host: String,
-    /// TCP port. In a definition: the declared one. In a recorded generation:
-    /// the one it serves on. `None` there only for a unix socket.
+    /// The declared TCP port. `None`: instances lease one, or listen on a unix
+    /// socket. A generation whose hash is [`SpecHash::is_v1`] holds the port it
+    /// served on, declared or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// llama-server options by canonical name (`ctx_size`), aliases unified.
@@ -118,13 +120,30 @@ impl fmt::Display for SecretSource {
     }
 }
 
-/// The versioned hash of a [`Spec`]: `v1:` and 32 hexadecimal digits.
+/// The versioned hash of a [`Spec`]: `v2:` and 32 hexadecimal digits.
 ///
-/// The version changes with the recipe, so that a newer herdsman can distinguish
-/// "another recipe" from "another spec".
+/// The version changes when the recipe does, so that a newer herdsman can
+/// tell "another recipe" from "another spec".
+///
+/// | version | the port in it |
+/// |---|---|
+/// | `v1` | the one the instance serves on, declared or allotted |
+/// | `v2` | the declared one |
+///
+/// Records and processes keep the hash they were given: a generation hashed by
+/// v1 stays the wanted one until its definition is edited
+/// ([`Definition::is_served_as`](super::Definition::is_served_as)).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SpecHash(pub String);
+
+impl SpecHash {
+    /// Whether a herdsman of the first recipe wrote it.
+    #[must_use]
+    pub fn is_v1(&self) -> bool {
+        self.0.starts_with("v1:")
+    }
+}
 
 impl fmt::Display for SpecHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -158,12 +177,38 @@ impl Spec {
         self.files.keys().map(|path| &**path).filter(is_gguf)
     }
 
-    /// Returns the hash of this spec served on `port`.
+    /// The hash of this spec.
     ///
     /// Only values are hashed, not the words of the command line: another spelling
     /// of the same option is the same spec.
     #[must_use]
-    pub fn hash(&self, port: Option<u16>) -> SpecHash {
+    pub fn hash(&self) -> SpecHash {
+        self.hash_declaring(self.port)
+    }
+
+    /// The hash of this spec if it declared `port` instead of its own.
+    pub(crate) fn hash_declaring(&self, port: Option<u16>) -> SpecHash {
+        SpecHash(format!("v2:{}", self.digest(port)))
+    }
+
+    /// The hash that the first recipe gave this spec on `port`, the one that an
+    /// instance serves on.
+    #[must_use]
+    pub fn hash_v1(&self, port: Option<u16>) -> SpecHash {
+        SpecHash(format!("v1:{}", self.digest(port)))
+    }
+
+    /// Whether `hash` is of this spec but for the port, on which an instance
+    /// serves `port`: taken with the port declared, or allotted, or by v1.
+    pub(crate) fn is_hashed_as(&self, hash: &SpecHash, port: Option<u16>) -> bool {
+        if hash.is_v1() {
+            return *hash == self.hash_v1(port);
+        }
+        [None, port].into_iter().any(|declared| *hash == self.hash_declaring(declared))
+    }
+
+    /// What every version hashes, with that port.
+    fn digest(&self, port: Option<u16>) -> String {
         // Destructured, so that a new field does not compile until someone
         // decides whether its change needs a restart.
         let Self { host, port: _, options, env, binary, files, secrets } = self;
@@ -203,7 +248,7 @@ impl Spec {
             hasher.text(name);
             hasher.text(digest);
         }
-        SpecHash(format!("v1:{}", &blake3::hash(&hasher.0).to_hex()[..32]))
+        blake3::hash(&hasher.0).to_hex()[..32].to_owned()
     }
 
     /// Returns what differs from `old` to `self`, in a stable order.

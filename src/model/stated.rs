@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{Definition, ReadyPolicy, SecretRef, UpdatePolicy};
+use super::{Definition, ForRecord, ForService, SecretRef, Spec, Uses};
 use crate::model::text::duration;
 
 /// Longer values are shown as their length and a digest.
@@ -16,35 +16,34 @@ impl Definition {
     /// only within one state directory.
     #[must_use]
     pub fn digest(&self, secrets: bool) -> String {
-        // Destructured, so that a new field does not compile until someone decides
-        // whether plans depend on it.
-        let Self {
+        // Plans rest on all of it: whatever is for something is here.
+        let Uses { record, service } = self.uses();
+        let ForRecord {
             name,
-            path,
-            file: _,
+            source,
             model_type,
             state,
-            spec,
-            parameters,
-            aliases,
             description,
             labels,
-            ready: ReadyPolicy { timeout, unhealthy_after, require_gpu },
-            update: UpdatePolicy { drain, on_failure },
-            origins: _,
-            spec_hash: _,
-            config_digest: _,
-        } = self;
+            aliases,
+            parameters,
+            drain_ms: _,
+            file_size: _,
+        } = record;
+        let ForService { spec, timeout, unhealthy_after, require_gpu, drain, on_failure, state: _, aliases: _ } =
+            service;
         let mut spec = spec.clone();
         if !secrets {
             let blank = |secret: &SecretRef| SecretRef { digest: String::new(), ..secret.clone() };
             spec.secrets = spec.secrets.iter().map(|(key, secret)| (key.clone(), blank(secret))).collect();
         }
         let sources: Vec<_> = spec.secrets.iter().map(|(key, secret)| (key, &secret.source)).collect();
-        let recorded = (name, path, model_type, state, parameters, aliases, description, labels);
+        let recorded = (name, source, model_type, state, parameters, aliases, description, labels);
         let policy = (timeout, unhealthy_after, require_gpu, drain, format!("{on_failure:?}"));
         // Strings, numbers and ordered maps: writing them to memory cannot fail.
-        let text = serde_json::to_vec(&(recorded, policy, sources, spec.hash(spec.port))).unwrap_or_default();
+        // The first recipe, whatever the present one is: a plan that an older
+        // herdsman saved can still be applied.
+        let text = serde_json::to_vec(&(recorded, policy, sources, spec.hash_v1(spec.port))).unwrap_or_default();
         blake3::hash(&text).to_hex()[..32].to_owned()
     }
 
@@ -56,27 +55,29 @@ impl Definition {
         let mut add = |field: &str, value: &str| {
             fields.insert(field.to_owned(), told(value));
         };
-        let spec = &self.spec;
-        add("type", self.model_type.as_str());
-        add("state", self.state.as_str());
-        add("host", &spec.host);
-        spec.port.iter().for_each(|port| add("port", &port.to_string()));
-        spec.binary.iter().for_each(|binary| add("binary", binary));
-        self.description.iter().for_each(|text| add("description", text));
-        if !self.aliases.is_empty() {
-            add("aliases", &self.aliases.join(", "));
+        let Uses { record, service } = self.uses();
+        // A model's name and file say which model it is, not how it is.
+        let ForRecord { model_type, description, labels, .. } = record;
+        let ForService { state, spec, aliases, timeout, unhealthy_after, require_gpu, drain, on_failure } = service;
+        let Spec { host, port, options, env, binary, files, secrets } = spec;
+        add("type", model_type.as_str());
+        add("state", state.as_str());
+        add("host", host);
+        port.iter().for_each(|port| add("port", &port.to_string()));
+        binary.iter().for_each(|binary| add("binary", binary));
+        description.iter().for_each(|text| add("description", text));
+        if !aliases.is_empty() {
+            add("aliases", &aliases.join(", "));
         }
-        spec.options.iter().for_each(|(key, option)| add(key, &option.value.to_string()));
-        spec.env.iter().for_each(|(key, value)| add(&format!("env.{key}"), value));
-        spec.secrets.iter().for_each(|(key, secret)| add(&format!("secrets.{key}"), &secret.source.to_string()));
-        spec.files.iter().for_each(|(path, file)| add(&format!("file {path}"), &file.to_string()));
-        self.labels.iter().for_each(|(key, value)| add(&format!("labels.{key}"), value));
-        let ReadyPolicy { timeout, unhealthy_after, require_gpu } = &self.ready;
-        add("ready.timeout", &duration(*timeout));
+        options.iter().for_each(|(key, option)| add(key, &option.value.to_string()));
+        env.iter().for_each(|(key, value)| add(&format!("env.{key}"), value));
+        secrets.iter().for_each(|(key, secret)| add(&format!("secrets.{key}"), &secret.source.to_string()));
+        files.iter().for_each(|(path, file)| add(&format!("file {path}"), &file.to_string()));
+        labels.iter().for_each(|(key, value)| add(&format!("labels.{key}"), value));
+        add("ready.timeout", &duration(timeout));
         add("ready.unhealthy_after", &unhealthy_after.map_or_else(|| "off".to_owned(), duration));
         add("ready.require_gpu", &require_gpu.to_string());
-        let UpdatePolicy { drain, on_failure } = &self.update;
-        add("update.drain", &duration(*drain));
+        add("update.drain", &duration(drain));
         add("update.on_failure", &format!("{on_failure:?}").to_lowercase());
         fields
     }

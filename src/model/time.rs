@@ -38,3 +38,13 @@ impl Timestamp {
         later.since(self)
     }
 }
+
+/// How long to wait after so many failures in a row: not at all after none,
+/// `first` after one, and twice as long after each more, to `longest`.
+#[must_use]
+pub fn backoff(failures: u32, first: Duration, longest: Duration) -> Duration {
+    match failures {
+        0 => Duration::ZERO,
+        n => first.saturating_mul(1 << (n - 1).min(16)).min(longest),
+    }
+}

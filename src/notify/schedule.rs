@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::Timestamp;
+use crate::model::{Timestamp, backoff};
 
 /// The pause after the first failure.
 const FIRST: Duration = Duration::from_secs(5);
@@ -27,8 +27,7 @@ pub fn next(failures: u32, since: Timestamp, now: Timestamp) -> Next {
     if now.since(since) >= GIVEN_UP_AFTER {
         return Next::GiveUp;
     }
-    let pause = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST);
-    Next::Try(now.plus(pause))
+    Next::Try(now.plus(backoff(failures, FIRST, LONGEST)))
 }
 
 /// How long to wait for a try that is due at `at`. No pause is longer than

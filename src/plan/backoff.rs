@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Crashes, InstanceRecord, Timestamp};
+use crate::model::{Crashes, InstanceRecord, Timestamp, backoff};
 
 /// The delay after the first crash.
 const FIRST: Duration = Duration::from_secs(1);
@@ -15,10 +15,7 @@ pub const RECOVERED_AFTER: Duration = Duration::from_secs(600);
 /// The delay between a start and the next try after `crashes` in a row.
 #[must_use]
 pub fn delay(crashes: u32) -> Duration {
-    match crashes {
-        0 => Duration::ZERO,
-        n => FIRST.saturating_mul(1 << (n - 1).min(16)).min(LONGEST),
-    }
+    backoff(crashes, FIRST, LONGEST)
 }
 
 /// When the next try is due; `None`: now.

@@ -11,7 +11,7 @@ use super::action::{Action, ActionKind, GuardRefusal, Plan, Waiting};
 use super::guard;
 use super::reason::{Impact, Reason};
 use super::waiting::WaitFor;
-use super::wanted::{config, config_differences};
+use super::wanted::config_differences;
 use crate::model::{Definition, Desired, DesiredState, FieldChange, ModelName, SecretRef, Spec, Unresolved};
 
 /// The plan that leads from `old` to `new`; its actions have no steps.
@@ -67,7 +67,7 @@ fn changed(old: &Definition, new: &Definition) -> Option<(ActionKind, Vec<Reason
     let spec = spec_changes(&old.spec, &new.spec).into_iter();
     reasons.extend(spec.map(|change| Reason::FieldChanged { origin: new.origin(&change.field), change, impact }));
     let restarts = !reasons.is_empty();
-    reasons.extend(config_differences(new, &config(old), restarts));
+    reasons.extend(config_differences(new, &old.config(), restarts));
     let kind = if restarts { kind } else { ActionKind::Update };
     (!reasons.is_empty()).then_some((kind, reasons))
 }

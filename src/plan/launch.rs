@@ -1,43 +1,49 @@
-//! The command line of an instance.
+//! How an instance is started: its command line, and the record made before.
 
 use std::path::{Path, PathBuf};
 
-use super::input::Binary;
+use super::decide::StartWish;
 use super::{Input, Site};
-use crate::model::{InstanceId, Launch, ModelName, Spec, SpecHash, log_path};
+use crate::model::{InstanceId, InstanceRecord, InstanceState, Launch, ModelName, Progress, Spec, log_path};
 
-/// What an instance is called besides its options.
-#[derive(Clone, Copy, Debug)]
-pub struct Identity<'a> {
-    /// The model.
-    pub model: &'a ModelName,
-    /// Further names it answers to.
-    pub aliases: &'a [String],
-    /// The definition's absolute path.
-    pub definition: &'a str,
-    /// The hash of the spec it serves.
-    pub hash: &'a SpecHash,
-    /// Its log must say how many layers are on a GPU.
-    pub tells_layers: bool,
-}
-
-/// Puts together how an instance of `spec` on `port` is started.
-pub fn launch(input: &Input<'_>, who: Identity<'_>, spec: &Spec, port: Option<u16>, binary: &Binary) -> Launch {
-    let id: InstanceId = input.instance_id(who.model);
+/// Puts together how an instance is started on `port`.
+pub fn launch(input: &Input<'_>, model: &ModelName, start: &StartWish, port: Option<u16>) -> Launch {
+    let spec = &start.spec;
+    let id: InstanceId = input.instance_id(model);
     let socket = spec.is_unix_socket().then(|| PathBuf::from(&spec.host));
-    let download = download_path(input.site, who.model, spec);
+    let download = download_path(input.site, model, spec);
     Launch {
-        args: arguments(who, spec, port, download.as_deref()),
-        model: who.model.clone(),
-        spec: who.hash.clone(),
-        definition: who.definition.to_owned(),
-        binary: binary.path.clone(),
+        args: arguments(model, start, port, download.as_deref()),
+        model: model.clone(),
+        spec: start.hash.clone(),
+        definition: start.definition.to_string(),
+        binary: start.binary.path.clone(),
         env: spec.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
         secrets: spec.secrets.iter().map(|(name, secret)| (name.to_string(), secret.source.clone())).collect(),
-        log: log_path(&input.site.logs, who.model, &id, input.now),
+        log: log_path(&input.site.logs, model, &id, input.now),
         id,
         download,
         socket,
+    }
+}
+
+/// The record of an instance that is about to be started so.
+pub fn intent(input: &Input<'_>, launch: &Launch, start: &StartWish, port: Option<u16>) -> InstanceRecord {
+    InstanceRecord {
+        id: launch.id.clone(),
+        model: launch.model.clone(),
+        generation: start.generation,
+        spec: start.hash.clone(),
+        host: start.spec.host.clone(),
+        port,
+        state: InstanceState::Intent,
+        handle: None,
+        started_at: input.now,
+        progress: (Progress::default(), input.now),
+        ready: None,
+        unanswered_since: None,
+        log_offset: 0,
+        binary: Some(start.binary.identity.clone()),
     }
 }
 
@@ -68,7 +74,8 @@ fn file_name(url: &str) -> &str {
 
 /// The definition's options, then what herdsman owns: address, names, and the
 /// spec hash as a tag, which `GET /v1/models` shows without a key.
-fn arguments(who: Identity<'_>, spec: &Spec, port: Option<u16>, download: Option<&Path>) -> Vec<String> {
+fn arguments(model: &ModelName, start: &StartWish, port: Option<u16>, download: Option<&Path>) -> Vec<String> {
+    let StartWish { spec, hash, aliases, tells_layers, .. } = start;
     let mut args: Vec<String> =
         spec.options.values().flat_map(|option| option.args.iter().map(ToString::to_string)).collect();
     if let Some(path) = download {
@@ -78,10 +85,10 @@ fn arguments(who: Identity<'_>, spec: &Spec, port: Option<u16>, download: Option
     if let Some(port) = port {
         args.extend(["--port".to_owned(), port.to_string()]);
     }
-    let names: Vec<&str> = std::iter::once(who.model.as_str()).chain(who.aliases.iter().map(String::as_str)).collect();
-    args.extend(["--alias".to_owned(), names.join(","), "--tags".to_owned(), who.hash.to_string()]);
+    let names: Vec<&str> = std::iter::once(model.as_str()).chain(aliases.iter().map(String::as_str)).collect();
+    args.extend(["--alias".to_owned(), names.join(","), "--tags".to_owned(), hash.to_string()]);
     // llama-server says "offloaded N/M layers to GPU" from this level on.
-    if who.tells_layers && !["verbosity", "verbose"].iter().any(|key| spec.options.contains_key(*key)) {
+    if *tells_layers && !["verbosity", "verbose"].iter().any(|key| spec.options.contains_key(*key)) {
         args.extend(["--verbosity".to_owned(), "4".to_owned()]);
     }
     args

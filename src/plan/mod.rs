@@ -154,7 +154,7 @@ impl<'a> World<'a> {
     /// Makes one plan of the decisions.
     fn plan(&self, decisions: Decisions) -> Plan {
         let input = self.input;
-        let mut plan = schedule::schedule(input, decisions.needs);
+        let mut plan = schedule::schedule(input, &self.ports, decisions.needs);
         plan.matching += decisions.matching;
         if let Some(approved) = &input.limits.approved {
             plan.actions.retain(|action| approved.permits(action));
@@ -224,8 +224,8 @@ impl<'a> World<'a> {
         let record = self.input.records.models.get(name);
         let unresolved = self.unresolved.get(name).copied();
         let port = self.ports.get(name);
-        let wanted = self.wanted(name, record, unresolved);
         let mut live = self.live.get(name).cloned().unwrap_or_default();
+        let wanted = self.wanted(name, record, unresolved, &live);
         live.sort_by(|a, b| {
             let of = |instance| preference(instance, wanted.as_ref().map(|w| &w.hash), record);
             of(a).cmp(&of(b))
@@ -253,12 +253,13 @@ impl<'a> World<'a> {
         name: &ModelName,
         record: Option<&'a ModelRecord>,
         unresolved: Option<&'a Unresolved>,
+        live: &[&Instance],
     ) -> Option<Wanted<'a>> {
         match (unresolved, self.input.desired?.definitions.get(name)) {
             // The model recorded from a broken file keeps that record, even if
             // another file now claims its name.
             (Some(unresolved), _) => Wanted::recorded(record?, unresolved.file.clone()),
-            (None, Some(definition)) => Some(Wanted::of(definition, self.ports.get(name))),
+            (None, Some(definition)) => Some(Wanted::of(definition, self.ports.get(name), record, live)),
             (None, None) => None,
         }
     }
@@ -274,6 +275,7 @@ impl<'a> World<'a> {
                 by_hand::suspended(self.input, &orphan.model).is_none()
                     && !observed.unknown.contains(&orphan.id)
                     && observed.instances.iter().all(|i| i.id != orphan.id)
+                    && observed.leftovers.iter().all(|leftover| leftover.id != orphan.id)
             })
             .map(|orphan| Change::RemoveInstance(orphan.id.clone()))
     }

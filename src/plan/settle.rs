@@ -16,6 +16,7 @@
 //! | ready | no answer | noted since when; given up after `unhealthy_after` |
 //! | draining | gone | forgotten: it was about to end |
 //! | stopping | gone | forgotten, with what it left: we did that |
+//! | any | gone, and left helpers | stopping, until those are gone too |
 //! | any | gone with an earlier boot | forgotten: that was the reboot |
 //! | any | cannot be read | unknown: nothing is done to the model |
 //!
@@ -24,7 +25,6 @@
 //! that was being stopped stays recorded so, for what it left is still to go.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::proof::{self, Proof, proof};
@@ -269,12 +269,17 @@ impl Settled<'_> {
     }
 
     fn gone(&mut self, input: &Input<'_>, definition: Option<&Definition>, was: &InstanceRecord) {
-        if self.hands_off && was.state == InstanceState::Stopping {
+        let rebooted = was.handle.as_ref().is_some_and(|handle| handle.is_of_an_earlier_boot(&input.observed.boot_id));
+        let leaves = !rebooted && input.observed.leftovers.iter().any(|leftover| leftover.id == was.id);
+        if was.state == InstanceState::Stopping && (self.hands_off || leaves) {
             return;
         }
-        self.changes.push(Change::RemoveInstance(was.id.clone()));
-        self.record.to_mut().instances.retain(|i| i.id != was.id);
-        let rebooted = was.handle.as_ref().is_some_and(|handle| handle.is_of_an_earlier_boot(&input.observed.boot_id));
+        if leaves {
+            self.keep_until_cleared(was);
+        } else {
+            self.changes.push(Change::RemoveInstance(was.id.clone()));
+            self.record.to_mut().instances.retain(|i| i.id != was.id);
+        }
         if rebooted {
             self.rebooted = true;
             return;
@@ -298,6 +303,15 @@ impl Settled<'_> {
                 self.death = Some(death);
             }
         }
+    }
+
+    /// Keeps the record of an instance that is gone until what it left is gone
+    /// too: without a record, a helper that carries its command line looks like
+    /// a server that loads.
+    fn keep_until_cleared(&mut self, was: &InstanceRecord) {
+        let stopping = InstanceRecord { state: InstanceState::Stopping, ..was.clone() };
+        self.changes.push(Change::PutInstance(stopping.clone()));
+        self.record.to_mut().instances.iter_mut().filter(|i| i.id == was.id).for_each(|i| *i = stopping.clone());
     }
 
     /// A start that came to nothing: the generation has failed if the fault
@@ -361,17 +375,7 @@ fn follow_clock(is: &mut InstanceRecord, seen: &Instance) {
     if moved.unsigned_abs() < CLOCK_SET {
         return;
     }
-    let shift = |time: &mut Timestamp| *time = time.shifted(moved);
-    shift(&mut is.started_at);
-    shift(&mut is.progress.1);
-    if let Some((first, last)) = &mut is.ready {
-        shift(first);
-        shift(last);
-    }
-    is.unanswered_since.iter_mut().for_each(shift);
-    if let InstanceState::Draining { deadline } = &mut is.state {
-        shift(deadline);
-    }
+    is.shift(moved);
 }
 
 /// Who else is on the port of one that does not listen there.
@@ -385,8 +389,7 @@ fn elsewhere(input: &Input<'_>, seen: &Instance) -> String {
 /// finds it gone and does the rest.
 fn remains(was: &InstanceRecord) -> Option<StopTarget> {
     let (id, model) = (was.id.clone(), was.model.clone());
-    let socket = was.host.contains('/').then(|| PathBuf::from(&was.host));
-    Some(StopTarget { handle: was.handle.clone()?, id, model, force: false, socket })
+    Some(StopTarget { handle: was.handle.clone()?, id, model, force: false, socket: was.socket() })
 }
 
 /// When a loading instance is given up unless it makes progress.

@@ -5,41 +5,47 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::ports::PortChoice;
 use crate::model::{
-    Change, Definition, DesiredState, FieldChange, Generation, Memo, ModelConfig, ModelName, ModelRecord, ModelType,
-    NewGeneration, PortRecord, ReadyPolicy, Row, Spec, SpecHash, Table, Timestamp, UpdatePolicy,
+    Change, Definition, FieldChange, Generation, Instance, Memo, ModelConfig, ModelRecord, NewGeneration, PortRecord,
+    ReadyPolicy, Row, Spec, SpecHash, Table, Timestamp, UpdatePolicy,
 };
 use crate::plan::reason::{Impact, Reason};
 
 /// Weights count as they are once they have not changed for this long.
 const AT_REST_AFTER: Duration = Duration::from_secs(10);
 
-/// A definition on its port, with the hash of what an instance would serve.
+/// A definition on its port, with the hash of what an instance serves.
 #[derive(Debug)]
 pub struct Wanted<'a> {
     /// The definition, or a stand-in made from the record.
     pub definition: Cow<'a, Definition>,
     /// The port to serve on.
     pub port: Option<u16>,
-    /// The hash of the spec on that port.
+    /// The hash that the generation and the instance have if they are as wanted:
+    /// the definition's, or the one they were given for the same before.
     pub hash: SpecHash,
     /// Whether the port may be recorded as this model's.
     claims_port: bool,
 }
 
 impl<'a> Wanted<'a> {
-    /// What a readable definition wants.
-    pub fn of(definition: &'a Definition, choice: Option<&PortChoice>) -> Self {
+    /// What a readable definition wants of a model with that record and those
+    /// live instances.
+    pub fn of(
+        definition: &'a Definition,
+        choice: Option<&PortChoice>,
+        record: Option<&ModelRecord>,
+        live: &[&Instance],
+    ) -> Self {
         let (port, claims_port) = match choice {
             Some(PortChoice::On(port)) => (*port, true),
             None => (None, true),
             Some(PortChoice::TakenBy(port, _)) => (Some(*port), false),
             Some(PortChoice::Exhausted) => (None, false),
         };
-        Self { hash: definition.hash_on(port), definition: Cow::Borrowed(definition), port, claims_port }
+        let hash = hash_in_use(definition, port, record, live).unwrap_or_else(|| definition.hash()).clone();
+        Self { hash, definition: Cow::Borrowed(definition), port, claims_port }
     }
 
     /// What an unreadable definition wanted when it was last recorded; `None`
@@ -61,52 +67,80 @@ impl<'a> Wanted<'a> {
             update: UpdatePolicy { drain: Duration::from_millis(config.drain_ms), ..UpdatePolicy::default() },
             origins: Table::default(),
             spec_hash: Memo::default(),
+            former_hash: Memo::default(),
             config_digest: Memo::default(),
             spec,
         };
+        let leased = || record.port.map(|port| port.port).filter(|_| !definition.spec.is_unix_socket());
         Some(Self {
             hash: record.generation.hash.clone(),
-            port: definition.spec.port,
+            port: definition.spec.port.or_else(leased),
             definition: Cow::Owned(definition),
             claims_port: false,
         })
     }
 
     /// Whether the definition is another one than recorded. Another port that
-    /// was allotted to it is no edit: whatever failed before, failed on this.
+    /// was allotted to it is no edit, though it changes a hash of v1: whatever
+    /// failed before, failed on this.
     pub fn is_edit_of(&self, record: &ModelRecord) -> bool {
-        if self.hash == record.generation.hash {
+        let Generation { hash, .. } = &record.generation;
+        if self.hash == *hash {
             return false;
         }
-        let is_allotted = self.definition.spec.port.is_none();
+        let is_allotted = hash.is_v1() && self.definition.spec.port.is_none();
         let before = if is_allotted { record.generation.spec().ok().and_then(|spec| spec.port) } else { None };
-        before.is_none_or(|port| self.definition.hash_on(Some(port)) != record.generation.hash)
+        before.is_none_or(|port| self.definition.hash_v1(Some(port)) != *hash)
     }
 
-    /// The spec as an instance on this port serves it.
-    pub fn spec(&self) -> Spec {
-        Spec { port: self.port, ..self.definition.spec.clone() }
+    /// Whether an instance serves what is wanted, where it is wanted.
+    pub fn is_served_by(&self, spec: &SpecHash, port: Option<u16>) -> bool {
+        self.hash == *spec && self.port == port
     }
 
-    /// Why `old` is not what is wanted, field by field.
-    pub fn differences(&self, old: &Generation, impact: Impact) -> Vec<Reason> {
-        let Ok(before) = old.spec() else {
+    /// The spec that [`Wanted::hash`] is of.
+    fn spec(&self) -> Spec {
+        let spec = &self.definition.spec;
+        let is_of = |declared: &Option<u16>| spec.hash_declaring(*declared) == self.hash;
+        let port = match self.hash.is_v1() {
+            true => self.port,
+            false => [spec.port, None, self.port].into_iter().find(is_of).unwrap_or(spec.port),
+        };
+        Spec { port, ..spec.clone() }
+    }
+
+    /// Why the recorded generation is not what is wanted, field by field.
+    pub fn differences(&self, record: &ModelRecord, impact: Impact) -> Vec<Reason> {
+        let leased = record.port.map(|port| port.port);
+        self.differences_on(&record.generation, |declared| declared.or(leased), impact)
+    }
+
+    /// Why an instance that serves `served` on `port` is replaced.
+    pub fn differences_to(&self, served: &SpecHash, port: Option<u16>, record: &ModelRecord) -> Vec<Reason> {
+        let known = [Some(&record.generation), record.last_ready.as_ref()];
+        match known.into_iter().flatten().find(|generation| generation.hash == *served) {
+            Some(generation) => self.differences_on(generation, |_| port, Impact::Restart),
+            None => vec![Reason::OtherSpec { found: served.to_string(), wanted: self.hash.to_string() }],
+        }
+    }
+
+    /// What differs from `old`, which serves on the port that `port` makes of
+    /// its declared one.
+    fn differences_on(
+        &self,
+        old: &Generation,
+        port: impl FnOnce(Option<u16>) -> Option<u16>,
+        impact: Impact,
+    ) -> Vec<Reason> {
+        let Ok(mut before) = old.spec() else {
             return vec![Reason::OtherSpec { found: old.hash.to_string(), wanted: self.hash.to_string() }];
         };
-        self.spec()
+        before.port = port(before.port).filter(|_| !before.is_unix_socket());
+        Spec { port: self.port, ..self.definition.spec.clone() }
             .changes_from(&before)
             .into_iter()
             .map(|change| Reason::FieldChanged { origin: self.definition.origin(&change.field), change, impact })
             .collect()
-    }
-
-    /// Why an instance that serves `served` is replaced.
-    pub fn differences_to(&self, served: &SpecHash, record: &ModelRecord) -> Vec<Reason> {
-        let known = [Some(&record.generation), record.last_ready.as_ref()];
-        match known.into_iter().flatten().find(|generation| generation.hash == *served) {
-            Some(generation) => self.differences(generation, Impact::Restart),
-            None => vec![Reason::OtherSpec { found: served.to_string(), wanted: self.hash.to_string() }],
-        }
     }
 
     /// A file that is not what `record` knows and changed a moment ago: it may
@@ -131,10 +165,10 @@ impl<'a> Wanted<'a> {
         let definition = &self.definition;
         let mut changes = Vec::new();
         let mut reasons = Vec::new();
-        let differs = recorded_digest(definition) != record.config_digest;
+        let differs = definition.config_digest() != record.config_digest;
         if differs {
             // The spec does not tell of the same value, written as another type.
-            let by_spec = definition.spec.hash(record.port.map(|p| p.port)) != record.generation.hash;
+            let by_spec = !definition.spec.is_hashed_as(&record.generation.hash, record.port.map(|p| p.port));
             let old = record.config();
             reasons.extend(old.iter().flat_map(|old| config_differences(definition, old, by_spec)));
         }
@@ -143,7 +177,7 @@ impl<'a> Wanted<'a> {
             Row::Present(drift) => reasons.extend(drift.iter().cloned().map(|drift| Reason::RowDrift { drift })),
         }
         if differs || record.row != Row::Present(Vec::new()) {
-            changes.push(Change::UpdateModel { config: config(definition) });
+            changes.push(Change::UpdateModel { config: definition.config() });
         }
         if self.port != record.port.map(|p| p.port) && (self.port.is_some() || definition.spec.is_unix_socket()) {
             changes.extend(self.set_port());
@@ -156,7 +190,7 @@ impl<'a> Wanted<'a> {
 
     /// The first record of a model.
     pub fn creation(&self, adopt_row: Option<i64>) -> Vec<Change> {
-        let mut changes = vec![Change::CreateModel { config: config(&self.definition), adopt_row }];
+        let mut changes = vec![Change::CreateModel { config: self.definition.config(), adopt_row }];
         changes.extend(self.set_port().filter(|_| self.port.is_some()));
         changes.push(self.generation(1, vec![self.definition.origin("name")]));
         changes
@@ -168,7 +202,7 @@ impl<'a> Wanted<'a> {
     }
 
     fn add_generation(&self, number: u32, record: &ModelRecord) -> Change {
-        let reasons = self.differences(&record.generation, Impact::Restart);
+        let reasons = self.differences(record, Impact::Restart);
         let mut origins: Vec<_> = reasons.iter().filter_map(Reason::origin).cloned().collect();
         origins.sort();
         origins.dedup();
@@ -190,77 +224,20 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// The part of a definition that is recorded: [`ModelConfig`] without the
-/// copying, for the comparison that every model of every pass needs.
-#[derive(Serialize)]
-struct Recorded<'a> {
-    name: &'a ModelName,
-    source: &'a str,
-    model_type: ModelType,
-    state: DesiredState,
-    description: Option<&'a str>,
-    labels: &'a Table<Arc<str>, String>,
-    aliases: &'a [String],
-    drain_ms: u64,
-    file_size: Option<u64>,
-    parameters: &'a Table<Arc<str>, serde_json::Value>,
-}
-
-impl<'a> Recorded<'a> {
-    fn of(definition: &'a Definition) -> Self {
-        let Definition {
-            name,
-            path,
-            file: _,
-            model_type,
-            state,
-            spec,
-            parameters,
-            aliases,
-            description,
-            labels,
-            ready: _,
-            update,
-            origins: _,
-            spec_hash: _,
-            config_digest: _,
-        } = definition;
-        let model_file = parameters.get("model").and_then(|path| spec.files.get(path.as_str()?));
-        Self {
-            name,
-            source: path,
-            model_type: *model_type,
-            state: *state,
-            description: description.as_deref(),
-            labels,
-            aliases,
-            drain_ms: u64::try_from(update.drain.as_millis()).unwrap_or(u64::MAX),
-            file_size: model_file.map(|file| file.size),
-            parameters,
-        }
-    }
-
-    /// Equal to [`ModelConfig::digest`] of [`config`].
-    fn digest(&self) -> String {
-        ModelConfig::digest_of(self)
-    }
-}
-
-/// The part of a definition that is recorded.
-pub fn config(definition: &Definition) -> ModelConfig {
-    let recorded = Recorded::of(definition);
-    ModelConfig {
-        name: recorded.name.clone(),
-        source: recorded.source.to_owned(),
-        model_type: recorded.model_type,
-        state: recorded.state,
-        description: recorded.description.map(str::to_owned),
-        labels: recorded.labels.clone(),
-        aliases: recorded.aliases.to_vec(),
-        drain_ms: recorded.drain_ms,
-        file_size: recorded.file_size,
-        parameters: recorded.parameters.iter().map(|(key, value)| (key.to_string(), value.clone())).collect(),
-    }
+/// The hash under which what `definition` wants on `port` is already served or
+/// recorded, if it is. What runs comes first: a record can be made to agree with
+/// it, and not the other way round.
+fn hash_in_use<'a>(
+    definition: &Definition,
+    port: Option<u16>,
+    record: Option<&'a ModelRecord>,
+    live: &[&'a Instance],
+) -> Option<&'a SpecHash> {
+    let recorded = record.map(|record| &record.generation.hash);
+    let kept = recorded.filter(|_| record.is_some_and(|record| record.port.map(|port| port.port) == port));
+    let running = || live.iter().filter(|instance| instance.port == port).map(|instance| &instance.spec);
+    let running = running().filter(|spec| recorded == Some(spec)).chain(running());
+    running.chain(kept).find(|hash| definition.is_served_as(hash, port))
 }
 
 /// Which recorded fields of `definition` are not as in `old`. Parameters are told
@@ -277,7 +254,7 @@ pub fn config_differences(definition: &Definition, old: &ModelConfig, by_spec: b
         drain_ms,
         file_size: _,
         parameters,
-    } = &config(definition);
+    } = &definition.config();
     let mut reasons = Vec::new();
     let mut compare = |field: &str, old: Option<String>, new: Option<String>| {
         if old != new {
@@ -301,22 +278,10 @@ pub fn config_differences(definition: &Definition, old: &ModelConfig, by_spec: b
     reasons
 }
 
-/// Reads a port choice: the port to serve on, or why there is none.
-pub fn port_of(choice: Option<&PortChoice>) -> Result<Option<u16>, &PortChoice> {
-    match choice {
-        Some(PortChoice::On(port)) => Ok(*port),
-        Some(other) => Err(other),
-        None => Ok(None),
-    }
-}
 /// Whether a model is recorded as this definition says, on the port it has.
 #[must_use]
 pub fn is_recorded_as(definition: &Definition, record: &ModelRecord) -> bool {
     record.state == definition.state
-        && record.generation.hash == definition.spec.hash(record.port.map(|port| port.port))
-        && record.config_digest == recorded_digest(definition)
-}
-
-fn recorded_digest(definition: &Definition) -> &str {
-    definition.config_digest.get(|| Recorded::of(definition).digest())
+        && definition.is_served_as(&record.generation.hash, record.port.map(|port| port.port))
+        && record.config_digest == definition.config_digest()
 }

@@ -44,6 +44,7 @@ pub use inbox::{Envelope, Inbox};
 pub use last_good::LastGood;
 pub use report::Reporter;
 
+use crate::model::backoff;
 use crate::pass::next::{Awaited, Look, looks};
 use crate::pass::{Fallible, Fleet, Ledger, Order, Pass, Source, World, by_hand, pass_if};
 use crate::plan::Limits;
@@ -127,11 +128,6 @@ struct Streak {
 /// After so many passes in a row that each change something, another program is
 /// probably undoing them, and passes slow down.
 const BUSY: u32 = 20;
-
-/// Returns how long to wait for the next attempt after `failures` in a row.
-fn backoff(failures: u32, first: Duration, longest: Duration) -> Duration {
-    first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(longest)
-}
 
 impl<S: Surroundings> Watcher<'_, S> {
     fn run(&mut self) {
@@ -221,7 +217,7 @@ impl<S: Surroundings> Watcher<'_, S> {
         if !due.files_restless {
             self.streak.unread += 1;
         }
-        Some((Cause::Files, backoff(self.streak.unread, Duration::from_millis(50), Duration::from_secs(1))))
+        Some((Cause::Files, backoff(self.streak.unread.max(1), Duration::from_millis(50), Duration::from_secs(1))))
     }
 }
 

@@ -41,6 +41,7 @@ mod service;
 mod status;
 mod support_itself;
 mod survive;
+mod upgrade;
 mod validate;
 mod wait;
 mod watch;

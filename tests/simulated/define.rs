@@ -31,6 +31,7 @@ pub fn model(text: &str) -> Definition {
         ready: ReadyPolicy::default(),
         update: UpdatePolicy::default(),
         spec_hash: Memo::default(),
+        former_hash: Memo::default(),
         config_digest: Memo::default(),
     };
     definition.weights(&format!("/weights/{text}.gguf"))

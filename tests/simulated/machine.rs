@@ -128,6 +128,11 @@ pub struct Machine {
     pub servers: Vec<Server>,
     /// What those left that have ended.
     pub leftovers: Vec<Leftover>,
+    /// The server that left each of them: they carry its markers and its
+    /// command line.
+    left_by: BTreeMap<InstanceId, Server>,
+    /// Ports that leftovers listen on.
+    pub left_ports: BTreeMap<u16, InstanceId>,
     /// Ports other programs hold, and who.
     pub strangers: BTreeMap<u16, String>,
     /// Instances under another state id, by definition path.
@@ -158,6 +163,8 @@ impl Default for Machine {
             boot: 1,
             servers: Vec::new(),
             leftovers: Vec::new(),
+            left_by: BTreeMap::new(),
+            left_ports: BTreeMap::new(),
             strangers: BTreeMap::new(),
             foreign: BTreeMap::new(),
             fates: BTreeMap::new(),
@@ -196,11 +203,20 @@ impl Machine {
     pub fn die(&mut self, id: &InstanceId, cause: FailureCause, message: &str) {
         self.deaths.insert(id.clone(), Death { cause, message: message.to_owned() });
         let helped = self.servers.iter().find(|s| s.id == *id && matches!(s.fate, Fate::LeavesHelper(_)));
-        if let Some(Server { id, model, handle, .. }) = helped.cloned() {
-            let handle = ProcessId { pid: self.next_pid(), ..handle.process().clone() }.into();
+        if let Some(mut server) = helped.cloned() {
+            server.handle = ProcessId { pid: self.next_pid(), ..server.handle.process().clone() }.into();
+            let Server { id, model, handle, .. } = server.clone();
+            self.left_by.insert(id.clone(), server);
             self.leftovers.push(Leftover { id, model, handle });
         }
         self.end(id);
+    }
+
+    /// What an instance left ends.
+    pub fn clear(&mut self, id: &InstanceId) {
+        self.leftovers.retain(|leftover| leftover.id != *id);
+        self.left_ports.retain(|_, by| by != id);
+        self.left_by.remove(id);
     }
 
     fn next_pid(&mut self) -> i32 {
@@ -216,6 +232,8 @@ impl Machine {
         self.boot += 1;
         self.servers.clear();
         self.leftovers.clear();
+        self.left_by.clear();
+        self.left_ports.clear();
         self.strangers.clear();
         self.bystanders.clear();
         (self.booted, self.last_pid, self.ended) = (now, 100, None);
@@ -344,10 +362,16 @@ impl Machine {
         let mut observed = Observed {
             boot_id: self.boot_id(),
             instances: readable().map(|s| s.instance(now)).collect(),
-            leftovers: self.leftovers.clone(),
             foreign: self.foreign.clone(),
             ..Observed::default()
         };
+        // Only a record tells that a helper that carries the command line is
+        // no server that loads.
+        let is_known = |leftover: &&Leftover| recorded.iter().any(|record| record.id == leftover.id);
+        let (known, others): (Vec<_>, Vec<_>) = self.leftovers.iter().partition(is_known);
+        observed.leftovers = known.into_iter().cloned().collect();
+        let alike = others.into_iter().filter_map(|leftover| self.left_by.get(&leftover.id));
+        observed.instances.extend(alike.map(|s| Instance { health: Health::NotListening, ..s.instance(now) }));
         observed.instances.sort_by(|a, b| (&a.model, a.started_at).cmp(&(&b.model, b.started_at)));
         for record in recorded.iter().filter(|r| !readable().any(|s| s.id == r.id)) {
             if self.servers.iter().any(|s| s.unreadable && s.may_be(record)) {
@@ -357,6 +381,7 @@ impl Machine {
             }
         }
         let ports = self.strangers.keys().copied().chain(self.servers.iter().filter_map(|s| s.port));
+        let ports = ports.chain(self.left_ports.keys().copied());
         observed.listeners = ports.filter_map(|port| Some((port, self.listener(port)?))).collect();
         observed
     }
@@ -365,7 +390,10 @@ impl Machine {
         match self.servers.iter().find(|s| s.port == Some(port)) {
             Some(server) if server.unreadable => Some(Listener::Stranger(None)),
             Some(server) => Some(Listener::Ours(server.id.clone())),
-            None => self.strangers.contains_key(&port).then_some(Listener::Stranger(None)),
+            None => match self.left_ports.get(&port) {
+                Some(id) => Some(Listener::Ours(id.clone())),
+                None => self.strangers.contains_key(&port).then_some(Listener::Stranger(None)),
+            },
         }
     }
 

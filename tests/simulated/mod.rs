@@ -20,6 +20,7 @@
 mod by_hand;
 mod define;
 mod effects;
+mod former;
 pub mod history;
 mod machine;
 mod promises;

@@ -59,6 +59,7 @@ struct Start {
     id: InstanceId,
     generation: u32,
     spec: SpecHash,
+    port: Option<u16>,
     at: Timestamp,
     /// That it came about was recorded: what dies before is no crash to anyone.
     recorded: bool,
@@ -194,6 +195,8 @@ impl World {
             Change::RemoveInstance(id) => {
                 let lives = self.machine.servers.iter().any(|s| s.id == *id);
                 assert!(!lives, "promise broken: instance {id} is forgotten and lives");
+                let left = self.machine.leftovers.iter().find(|leftover| leftover.id == *id);
+                assert!(left.is_none(), "promise broken: instance {id} is forgotten before what it left: {left:?}");
             }
             Change::DeleteModel { model } => self.check_deletion(model),
             Change::EndOverride { model, kind: OverrideKind::State } => {
@@ -270,11 +273,11 @@ impl World {
             panic!("promise broken: {model} starts unrecorded");
         };
         // The clock may have been set since the intent was recorded.
-        let (generation, at) = (intent.generation, intent.started_at.min(self.now));
+        let (generation, port, at) = (intent.generation, intent.port, intent.started_at.min(self.now));
         let failed = matches!(self.store.generation_state(model, generation), Some((GenerationOutcome::Failed(_), _)));
         assert!(!failed, "promise broken: generation {generation} of {model} failed and is started as it is");
         if let Some(last) = self.promises.starts.get(model)
-            && (last.generation, &last.spec) == (generation, &launch.spec)
+            && (last.generation, &last.spec, last.port) == (generation, &launch.spec, port)
             && last.recorded
             && self.machine.death(&last.id).is_some()
             && !self.promises.draining.contains_key(&last.id)
@@ -284,7 +287,7 @@ impl World {
             assert!(after >= BACKOFF, "promise broken: {model} crashed and is started again after {after:?}");
         }
         let (id, spec) = (launch.id.clone(), launch.spec.clone());
-        let start = Start { id, generation, spec, at, recorded: false };
+        let start = Start { id, generation, spec, port, at, recorded: false };
         self.promises.starts.insert(model.clone(), start);
     }
 
@@ -334,7 +337,8 @@ impl World {
         let Some(definition) = self.promises.read.definitions.get(model) else { return false };
         let port = self.store.records().models.get(model).and_then(|record| record.port).map(|port| port.port);
         self.wanted(model) == Some(DesiredState::Running)
-            && server.spec == definition.spec.hash(port)
+            && server.port == port
+            && definition.is_served_as(&server.spec, port)
             && server.weights.as_ref().is_none_or(|weights| definition.spec.files.contains_key(weights.as_str()))
             && !self.limits.upgrade_binary
             && !definition.ready.require_gpu

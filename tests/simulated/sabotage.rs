@@ -246,7 +246,7 @@ impl World {
         }
         let harmed = self.machine.foreign.values().any(|(_, theirs)| *theirs == pid);
         assert!(!harmed, "promise broken: pid {pid} is of another state directory and stopped");
-        self.machine.leftovers.retain(|leftover| leftover.id != target.id);
+        self.machine.clear(&target.id);
         // What a wrapper left meanwhile carries the markers, too.
         let is_its = |s: &&Server| s.id == target.id && (s.handle == target.handle || s.left_at.is_some());
         match self.machine.servers.iter().find(is_its) {

@@ -19,10 +19,10 @@ pub struct Store {
     /// The shared table, by id.
     rows: BTreeMap<i64, SharedRow>,
     /// The records as last read, until somebody writes.
-    read: OnceLock<Arc<Records>>,
+    pub(super) read: OnceLock<Arc<Records>>,
     last_id: i64,
-    models: BTreeMap<ModelName, Managed>,
-    instances: Vec<InstanceRecord>,
+    pub(super) models: BTreeMap<ModelName, Managed>,
+    pub(super) instances: Vec<InstanceRecord>,
     overrides: BTreeMap<ModelName, Overrides>,
 }
 
@@ -38,7 +38,7 @@ pub struct SharedRow {
 }
 
 #[derive(Clone, Debug)]
-struct Managed {
+pub(super) struct Managed {
     row: i64,
     config: ModelConfig,
     /// Computed once, for records are read again and again.
@@ -46,8 +46,8 @@ struct Managed {
     config_digest: String,
     status: Status,
     message: Option<String>,
-    generations: BTreeMap<u32, Generation>,
-    port: Option<PortRecord>,
+    pub(super) generations: BTreeMap<u32, Generation>,
+    pub(super) port: Option<PortRecord>,
     crashes: Crashes,
 }
 

@@ -90,7 +90,7 @@ pub struct World {
     pub(super) first_read: Option<Arc<Desired>>,
     /// How often this pass has read them.
     pub(super) loads: usize,
-    in_pass: bool,
+    pub(super) in_pass: bool,
     /// The database was deleted in the midst of a pass.
     doomed: bool,
     /// Something happened in the midst of this pass.
@@ -179,7 +179,7 @@ impl World {
         let launch = Launch {
             id: herdsman::model::InstanceId(format!("stray {}", self.seed)),
             model: definition.name.clone(),
-            spec: definition.spec.hash(Some(port)),
+            spec: definition.hash().clone(),
             definition: definition.path.to_string(),
             binary: "/bin/llama-server".into(),
             args: ["--host", "127.0.0.1", "--port", &port.to_string()].map(str::to_owned).into(),

@@ -5,8 +5,8 @@ use super::super::backoff;
 use super::super::reason::{Impact, Reason};
 use super::super::waiting::WaitFor;
 use super::super::wanted::Wanted;
-use super::Decider;
-use super::wish::Wish;
+use super::wish::{Lease, Wish};
+use super::{Decider, Port};
 use crate::model::{Change, Crashes, DesiredState, FailureCause, GenerationOutcome, ModelRecord, OnFailure};
 
 impl<'s> Decider<'s, '_> {
@@ -29,7 +29,7 @@ impl<'s> Decider<'s, '_> {
         }
         let number = self.next_number(wanted, record);
         let Some(start) = self.start_wanted(wanted, number, Some(record)) else { return };
-        self.change_record(wanted, record, Impact::Restart);
+        self.change_record(wanted, record, Impact::Restart, Port::Recorded);
         self.revive(record);
         self.forget_crashes(wanted, record);
         if !edited || record.state != wanted.definition.state || self.s.by_hand.state.is_some() {
@@ -48,8 +48,10 @@ impl<'s> Decider<'s, '_> {
         if self.backs_off(record) {
             return;
         }
-        if let Some(start) =
-            self.start_spec(wanted, &spec, &generation.hash, spec.port, generation.number, Some(generation))
+        // One that declared none serves where its model is to be found now.
+        let own = record.port.map(|port| port.port).or(wanted.port).filter(|_| !spec.is_unix_socket());
+        let port = Lease::On(spec.port.or(own));
+        if let Some(start) = self.start_spec(wanted, &spec, &generation.hash, port, generation.number, Some(generation))
         {
             if record.crashes.count > 0 {
                 // Not the rollback itself, which begins without crashes: what
@@ -127,7 +129,8 @@ impl<'s> Decider<'s, '_> {
     /// conflict is not to be waited out.
     fn leaves_port(&self, wanted: &Wanted<'_>, record: &ModelRecord) -> bool {
         let death = self.s.settled.as_ref().and_then(|settled| settled.death.as_ref());
-        record.generation.hash != wanted.hash && death.is_some_and(|death| death.cause == FailureCause::PortBusy)
+        record.port.map(|port| port.port) != wanted.port
+            && death.is_some_and(|death| death.cause == FailureCause::PortBusy)
     }
 
     /// Waits out the delay after a crash; whether it does.

@@ -30,7 +30,7 @@ use crate::model::{
     Served, StopTarget, Unresolved, UpdatePolicy,
 };
 pub use suspended::hold_still;
-pub use wish::{Decision, StartWish, StopWish, Wish};
+pub use wish::{Decision, Lease, StartWish, StopWish, Wish};
 use wish::{stop, target};
 
 /// Everything known about one model.
@@ -83,6 +83,13 @@ pub fn decide(input: &Input<'_>, mut situation: Situation<'_>) -> Decision {
     decision
 }
 
+/// Whether the port to serve on is recorded with the rest.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Port {
+    Recorded,
+    Kept,
+}
+
 /// The situation outlives the decision (`'s`), so what it holds can be looked
 /// at while the decision is written.
 struct Decider<'s, 'd> {
@@ -108,8 +115,9 @@ impl<'s> Decider<'s, '_> {
                     DesiredState::Running => self.want_running(wanted, record),
                 }
                 if matches!(self.d.wish, Wish::Nothing) && record.generation.hash == wanted.hash {
-                    // Whatever it waits for, its record does not have to.
-                    self.change_record(wanted, record, Impact::Record);
+                    // Whatever it waits for, its record does not have to: but for
+                    // its port, which is whose instance serves there.
+                    self.change_record(wanted, record, Impact::Record, Port::Kept);
                 }
                 if matches!(self.d.wish, Wish::Record) && self.d.reasons.is_empty() {
                     let (state, origin) = (wanted.definition.state, wanted.definition.origin("state"));
@@ -154,8 +162,16 @@ impl<'s> Decider<'s, '_> {
     fn stop_leftovers(&mut self) {
         for leftover in &self.s.leftovers {
             let Leftover { id, model, handle } = leftover;
-            let target =
-                StopTarget { handle: handle.clone(), id: id.clone(), model: model.clone(), force: false, socket: None };
+            // A recorded one is recorded as stopping by now, and forgotten once
+            // this is done.
+            let recorded = self.record().and_then(|record| record.instances.iter().find(|i| i.id == *id));
+            let target = StopTarget {
+                handle: handle.clone(),
+                id: id.clone(),
+                model: model.clone(),
+                force: false,
+                socket: recorded.and_then(InstanceRecord::socket),
+            };
             self.d.reasons.push(Reason::Leftover { pid: handle.pid() });
             self.d.duplicates.push(StopWish { target, record: None, drain: None, failed: false });
         }
@@ -270,7 +286,7 @@ impl<'s> Decider<'s, '_> {
     }
 
     fn want_stopped(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
-        self.change_record(wanted, record, Impact::Record);
+        self.change_record(wanted, record, Impact::Record, Port::Recorded);
         self.end_crashes(record);
         if let Some((live, recorded)) = self.kept() {
             let is_told = self.s.unresolved.is_none() || self.s.by_hand.state.is_some();
@@ -301,10 +317,13 @@ impl<'s> Decider<'s, '_> {
 
     /// Brings the record to what is wanted, as an action of its own unless a
     /// larger one follows.
-    fn change_record(&mut self, wanted: &Wanted<'_>, record: &ModelRecord, impact: Impact) {
-        let (changes, reasons) = wanted.record_changes(record);
+    fn change_record(&mut self, wanted: &Wanted<'_>, record: &ModelRecord, impact: Impact, port: Port) {
+        let (mut changes, reasons) = wanted.record_changes(record);
+        if port == Port::Kept {
+            changes.retain(|change| !matches!(change, Change::SetPort { .. }));
+        }
         if record.generation.hash != wanted.hash {
-            let differences = wanted.differences(&record.generation, impact);
+            let differences = wanted.differences(record, impact);
             self.d.reasons.extend(differences);
         }
         self.d.reasons.extend(reasons);

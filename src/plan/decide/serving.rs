@@ -5,8 +5,8 @@ use super::super::reason::{Impact, Reason};
 use super::super::settle::{GivenUp, deadline};
 use super::super::waiting::WaitFor;
 use super::super::wanted::Wanted;
-use super::Decider;
-use super::wish::{StopWish, Wish, stop, target};
+use super::wish::{Lease, StopWish, Wish, stop, target};
+use super::{Decider, Port};
 use crate::model::{Change, GenerationOutcome, Instance, InstanceRecord, InstanceState, ModelRecord, OverrideKind};
 
 impl<'s> Decider<'s, '_> {
@@ -32,7 +32,7 @@ impl<'s> Decider<'s, '_> {
             self.end(live, recorded, Reason::StopUnfinished);
         } else if self.restarts_by_hand(wanted, record, live, recorded) {
             // Whatever else is to be done follows with the next one.
-        } else if live.spec == wanted.hash {
+        } else if wanted.is_served_by(&live.spec, recorded.port) {
             self.keep(wanted, record, live, recorded);
         } else if self.s.unresolved.is_some() {
             // Whatever was to follow it cannot be read: it stays.
@@ -73,14 +73,14 @@ impl<'s> Decider<'s, '_> {
                 return false;
             };
             self.wait_for_edit(record, Some(served.number));
-            self.start_spec(wanted, &spec, &served.hash, spec.port, served.number, Some(served))
+            self.start_spec(wanted, &spec, &served.hash, Lease::On(recorded.port), served.number, Some(served))
         };
         let Some(start) = start else {
             self.cancel_drain(recorded);
             return true;
         };
         if live.spec == wanted.hash {
-            self.change_record(wanted, record, Impact::Record);
+            self.change_record(wanted, record, Impact::Record, Port::Recorded);
             self.forget_crashes(wanted, record);
             self.revive(record);
         }
@@ -101,7 +101,7 @@ impl<'s> Decider<'s, '_> {
 
     /// The instance serves what is wanted.
     fn keep(&mut self, wanted: &Wanted<'_>, record: &ModelRecord, live: &Instance, recorded: &InstanceRecord) {
-        self.change_record(wanted, record, Impact::Record);
+        self.change_record(wanted, record, Impact::Record, Port::Recorded);
         if self.upgrades(wanted, record, live, recorded) {
             return;
         }
@@ -184,7 +184,7 @@ impl<'s> Decider<'s, '_> {
         self.d.changes.extend(changes);
         self.forget_crashes(wanted, record);
         self.revive(record);
-        self.d.reasons.extend(wanted.differences_to(&live.spec, record));
+        self.d.reasons.extend(wanted.differences_to(&live.spec, recorded.port, record));
         self.d.reasons.extend(reasons);
         self.d.held_back_waits = until_ready(wanted, live, recorded);
         self.d.wish = Wish::Restart(stop(live, Some(recorded), Some(wanted.definition.update.drain)), start);

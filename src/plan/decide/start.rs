@@ -2,18 +2,16 @@
 //! that is accepted.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::super::backoff;
 use super::super::input::{Binary, Objection, Question};
-use super::super::launch::{Identity, launch};
+use super::super::launch::launch;
 use super::super::ports::PortChoice;
 use super::super::waiting::WaitFor;
-use super::super::wanted::{Wanted, port_of};
+use super::super::wanted::Wanted;
 use super::Decider;
-use super::wish::StartWish;
-use crate::model::{
-    Change, Generation, InstanceRecord, InstanceState, Launch, ModelRecord, Origin, Progress, Spec, SpecHash, Unusable,
-};
+use super::wish::{Lease, StartWish};
+use crate::model::{Change, Generation, ModelRecord, Origin, Spec, SpecHash, Unusable};
 
 impl<'s> Decider<'s, '_> {
     pub(super) fn start_wanted(
@@ -22,19 +20,21 @@ impl<'s> Decider<'s, '_> {
         number: u32,
         record: Option<&ModelRecord>,
     ) -> Option<Box<StartWish>> {
-        let port = match port_of(self.s.port.as_ref()) {
-            Ok(_) => wanted.port,
-            Err(PortChoice::TakenBy(port, model)) => {
+        match &self.s.port {
+            Some(PortChoice::TakenBy(port, model)) => {
                 let holder = format!("model {model}");
                 self.d.waits.push(WaitFor::Port { port: *port, holder });
                 return None;
             }
-            Err(_) => {
+            Some(PortChoice::Exhausted) => {
                 self.d.waits.push(WaitFor::FreePort { range: self.input.site.port_range });
                 return None;
             }
-        };
+            Some(PortChoice::On(_)) | None => {}
+        }
         let generation = record.map(|r| &r.generation).filter(|g| g.hash == wanted.hash);
+        // What stands in for a file that cannot be read is allotted nothing.
+        let port = if self.s.unresolved.is_some() { Lease::On(wanted.port) } else { Lease::Own };
         self.start_spec(wanted, &wanted.definition.spec, &wanted.hash, port, number, generation)
     }
 
@@ -45,14 +45,18 @@ impl<'s> Decider<'s, '_> {
         wanted: &Wanted<'_>,
         spec: &Spec,
         hash: &SpecHash,
-        port: Option<u16>,
+        port: Lease,
         number: u32,
         generation: Option<&Generation>,
     ) -> Option<Box<StartWish>> {
         if self.is_served_elsewhere(wanted) {
             return None;
         }
-        let (allowed, binary) = (self.is_allowed(spec, hash, port), self.binary(spec));
+        let on = match port {
+            Lease::Own => wanted.port,
+            Lease::On(port) => port,
+        };
+        let (allowed, binary) = (self.is_allowed(spec, hash, on), self.binary(spec));
         if !allowed? {
             return None;
         }
@@ -63,37 +67,19 @@ impl<'s> Decider<'s, '_> {
                 return None;
             }
         };
-        let who = Identity {
-            model: self.s.name,
-            aliases: &wanted.definition.aliases,
-            definition: &wanted.definition.path,
-            hash,
-            tells_layers: wanted.definition.ready.require_gpu,
-        };
-        let launch = launch(self.input, who, spec, port, binary);
-        let known = generation.and_then(|g| g.accepted_by.as_ref()) == Some(&binary.identity);
-        if !known && !self.accepted(wanted, &launch, spec, number, binary) {
-            return None;
-        }
-        let record = InstanceRecord {
-            id: launch.id.clone(),
-            model: launch.model.clone(),
+        let start = StartWish {
+            spec: spec.clone(),
+            hash: hash.clone(),
             generation: number,
-            spec: hash.clone(),
-            host: spec.host.clone(),
             port,
-            state: InstanceState::Intent,
-            handle: None,
-            started_at: self.input.now,
-            progress: (Progress::default(), self.input.now),
-            ready: None,
-            unanswered_since: None,
-            log_offset: 0,
-            binary: Some(binary.identity.clone()),
+            aliases: wanted.definition.aliases.clone(),
+            definition: Arc::clone(&wanted.definition.path),
+            tells_layers: wanted.definition.ready.require_gpu,
+            binary: binary.clone(),
+            crashes: self.record().map(|r| r.crashes).unwrap_or_default(),
         };
-        let crashes = self.record().map(|r| r.crashes).unwrap_or_default();
-        let if_failed = backoff::after_crash(crashes, &record, self.input.now);
-        Some(Box::new(StartWish { launch, record, if_failed }))
+        let known = generation.and_then(|g| g.accepted_by.as_ref()) == Some(&binary.identity);
+        (known || self.accepted(wanted, &start)).then(|| Box::new(start))
     }
 
     /// Whether a herdsman of another state directory serves this definition.
@@ -142,12 +128,13 @@ impl<'s> Decider<'s, '_> {
 
     /// Whether llama-server's own dry run takes the command line; asked once
     /// per spec and llama-server, before anything stops for it.
-    fn accepted(&mut self, wanted: &Wanted<'_>, launch: &Launch, spec: &Spec, number: u32, binary: &Binary) -> bool {
-        let key = (launch.model.clone(), launch.spec.clone());
+    fn accepted(&mut self, wanted: &Wanted<'_>, start: &StartWish) -> bool {
+        let StartWish { spec, hash, generation, binary, .. } = start;
+        let key = (self.s.name.clone(), hash.clone());
         match self.input.answers.checks.get(&key) {
             Some(Ok(())) => {
-                let (model, binary) = (launch.model.clone(), binary.identity.clone());
-                self.d.accepted = Some(Change::SetAccepted { model, number, binary });
+                let (model, binary) = (self.s.name.clone(), binary.identity.clone());
+                self.d.accepted = Some(Change::SetAccepted { model, number: *generation, binary });
                 true
             }
             Some(Err(Objection::Unanswered(unusable))) => {
@@ -161,7 +148,9 @@ impl<'s> Decider<'s, '_> {
             }
             None => {
                 let weights = spec.gguf_files().map(PathBuf::from).collect();
-                self.d.questions.push(Question::Check(Box::new(launch.clone()), weights));
+                // Which port is allotted makes no difference to what is accepted.
+                let launch = launch(self.input, self.s.name, start, spec.port);
+                self.d.questions.push(Question::Check(Box::new(launch), weights));
                 false
             }
         }

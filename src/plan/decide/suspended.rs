@@ -55,14 +55,17 @@ fn edits(situation: &Situation<'_>, state: Option<DesiredState>) -> Vec<Reason> 
         return Vec::new();
     };
     let record = &settled.record;
-    let served = situation.live.first().map_or(&record.generation.hash, |live| &live.spec);
+    let kept = situation.live.first();
+    let served = kept.map_or(&record.generation.hash, |live| &live.spec);
+    let leased = kept.and_then(|live| record.instances.iter().find(|i| i.id == live.id)).map(|recorded| recorded.port);
+    let moves = leased.is_some_and(|port| port != wanted.port);
     let of_record = record.generation.hash == wanted.hash;
     // What stands in for a failed generation stays.
     let failed = of_record && matches!(record.generation.outcome, GenerationOutcome::Failed(_));
-    let mut reasons = if state == Some(DesiredState::Running) && *served != wanted.hash && !failed {
-        wanted.differences_to(served, record)
+    let mut reasons = if state == Some(DesiredState::Running) && (*served != wanted.hash || moves) && !failed {
+        wanted.differences_to(served, leased.unwrap_or(wanted.port), record)
     } else if !of_record {
-        wanted.differences(&record.generation, Impact::Record)
+        wanted.differences(record, Impact::Record)
     } else {
         Vec::new()
     };

@@ -1,13 +1,16 @@
 //! The outcome of looking at one model.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::Finding;
-use super::super::input::Question;
+use super::super::input::{Binary, Question};
 use super::super::reason::Reason;
 use super::super::waiting::WaitFor;
-use crate::model::{Change, Crashes, Health, Instance, InstanceRecord, InstanceState, Launch, Origin, StopTarget};
+use crate::model::{
+    Change, Crashes, Health, Instance, InstanceRecord, InstanceState, Origin, Spec, SpecHash, StopTarget,
+};
 
 /// What one model needs.
 #[derive(Clone, Debug, Default)]
@@ -116,15 +119,38 @@ pub struct StopWish {
     pub failed: bool,
 }
 
-/// An instance to start.
+/// An instance to start: of what. Its port and its command line are made with
+/// all models in sight, by `schedule`.
 #[derive(Clone, Debug)]
 pub struct StartWish {
-    /// What.
-    pub launch: Launch,
-    /// Its record.
-    pub record: InstanceRecord,
-    /// The crash history if it cannot even be executed.
-    pub if_failed: Crashes,
+    /// The spec it serves.
+    pub spec: Spec,
+    /// The hash it is known by.
+    pub hash: SpecHash,
+    /// The generation it serves.
+    pub generation: u32,
+    /// Where it serves.
+    pub port: Lease,
+    /// Further names it answers to.
+    pub aliases: Vec<String>,
+    /// The definition's absolute path.
+    pub definition: Arc<str>,
+    /// Its log must say how many layers are on a GPU.
+    pub tells_layers: bool,
+    /// The llama-server it runs.
+    pub binary: Binary,
+    /// The crashes before it.
+    pub crashes: Crashes,
+}
+
+/// The port that an instance is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lease {
+    /// The one that its model has or is allotted.
+    Own,
+    /// This one, which its generation or the instance before it has; `None`: a
+    /// unix socket.
+    On(Option<u16>),
 }
 
 pub(super) fn target(live: &Instance, force: bool) -> StopTarget {

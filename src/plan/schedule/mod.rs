@@ -21,16 +21,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::action::{Plan, Waiting};
 use super::decide::Decision;
 use super::input::Input;
+use super::ports::PortChoice;
 use super::waiting::WaitFor;
 use super::{WaitKind, guard};
 use crate::model::{InstanceId, ModelName, Origin};
 
 /// Turns decisions, in order of name, into a plan.
-pub fn schedule(input: &Input<'_>, decisions: Vec<(ModelName, Decision)>) -> Plan {
+///
+/// `ports` says who serves where, among all models.
+pub fn schedule(
+    input: &Input<'_>,
+    ports: &BTreeMap<ModelName, PortChoice>,
+    decisions: Vec<(ModelName, Decision)>,
+) -> Plan {
     let mut plan = Plan { unmanaged: input.records.unmanaged.clone(), ..Plan::default() };
     plan.unmanaged.sort_by_key(|row| row.id);
     plan.guard = guard::check(&decisions, input.desired, input.records, input.limits.max_deletes);
-    let mut scheduler = Scheduler::new(input, &decisions, plan.guard.is_some());
+    let mut scheduler = Scheduler::new(input, ports, &decisions, plan.guard.is_some());
     scheduler.permit_restarts(&decisions);
     scheduler.settle_stops(&decisions);
     for (model, mut decision) in decisions {
@@ -91,6 +98,8 @@ fn tell_stuck_ports(plan: &mut Plan) {
 
 struct Scheduler<'a> {
     input: &'a Input<'a>,
+    /// Which port is whose, or will be.
+    ports: &'a BTreeMap<ModelName, PortChoice>,
     guarded: bool,
     /// Who of ours is, or will be, on which port.
     holders: BTreeMap<u16, (InstanceId, ModelName)>,
@@ -109,18 +118,19 @@ struct Scheduler<'a> {
 }
 
 impl<'a> Scheduler<'a> {
-    fn new(input: &'a Input<'a>, decisions: &[(ModelName, Decision)], guarded: bool) -> Self {
+    fn new(
+        input: &'a Input<'a>,
+        ports: &'a BTreeMap<ModelName, PortChoice>,
+        decisions: &[(ModelName, Decision)],
+        guarded: bool,
+    ) -> Self {
         let under_way = || decisions.iter().filter(|(_, d)| d.restarting);
         let loading = decisions.iter().filter(|(_, d)| d.loading).count();
         Self {
             input,
+            ports,
             guarded,
-            holders: input
-                .observed
-                .instances
-                .iter()
-                .filter_map(|i| Some((i.port?, (i.id.clone(), i.model.clone()))))
-                .collect(),
+            holders: ports::holders(input.observed),
             failed: decisions
                 .iter()
                 .flat_map(|(name, d)| d.failed_origins.iter().map(|origin| (origin.clone(), name.clone())))

@@ -1,8 +1,11 @@
 //! Who is on a port, or will be.
 
-use super::super::decide::StopWish;
+use std::collections::BTreeMap;
+
+use super::super::decide::{Lease, StartWish, StopWish};
+use super::super::ports::PortChoice;
 use super::Scheduler;
-use crate::model::{InstanceId, Listener, ModelName};
+use crate::model::{InstanceId, Listener, ModelName, Observed};
 
 /// Who is on a port a start needs.
 pub(super) enum PortState {
@@ -14,7 +17,29 @@ pub(super) enum PortState {
     Stranger,
 }
 
+/// Who of ours is on which port: instances, and what listens on of those that
+/// are gone.
+pub(super) fn holders(observed: &Observed) -> BTreeMap<u16, (InstanceId, ModelName)> {
+    let left = observed.listeners.iter().filter_map(|(port, listener)| {
+        let Listener::Ours(id) = listener else { return None };
+        let leftover = observed.leftovers.iter().find(|leftover| leftover.id == *id)?;
+        Some((*port, (id.clone(), leftover.model.clone())))
+    });
+    let live = observed.instances.iter().filter_map(|i| Some((i.port?, (i.id.clone(), i.model.clone()))));
+    left.chain(live).collect()
+}
+
 impl Scheduler<'_> {
+    /// The port that a start gets; `None`: it listens on a unix socket.
+    pub(super) fn leased(&self, model: &ModelName, start: &StartWish) -> Option<u16> {
+        match (start.port, self.ports.get(model)) {
+            (Lease::On(port), _) => port,
+            (Lease::Own, Some(PortChoice::On(port))) => *port,
+            // Without a port there is no wish.
+            (Lease::Own, Some(PortChoice::TakenBy(..) | PortChoice::Exhausted) | None) => None,
+        }
+    }
+
     pub(super) fn is_strangers(&self, port: u16) -> bool {
         !self.holders.contains_key(&port)
             && matches!(self.input.observed.listeners.get(&port), Some(Listener::Stranger(_)))

@@ -1,8 +1,10 @@
 //! What is done to one model, step by step, if nothing has to be waited for.
 
 use super::super::action::{Action, ActionKind, Step};
+use super::super::backoff;
 use super::super::decide::{Decision, StartWish, StopWish, Wish};
 use super::super::input::Question;
+use super::super::launch::{intent, launch};
 use super::super::reason::Reason;
 use super::super::waiting::WaitFor;
 use super::Scheduler;
@@ -152,7 +154,8 @@ impl Scheduler<'_> {
         questions: &mut Vec<Question>,
     ) -> Option<Step> {
         let mut after = Vec::new();
-        if let Some(port) = start.record.port {
+        let leased = self.leased(model, &start);
+        if let Some(port) = leased {
             match self.port_state(port, replaces) {
                 PortState::Free => {}
                 PortState::After(id) => after.push(id),
@@ -174,17 +177,16 @@ impl Scheduler<'_> {
             }
             self.start_slots -= 1;
         }
-        Some(Step::Start {
-            launch: Box::new(start.launch),
-            record: Box::new(start.record),
-            after,
-            if_failed: start.if_failed,
-        })
+        let launch = launch(self.input, model, &start, leased);
+        let record = intent(self.input, &launch, &start, leased);
+        // It may not even be executed.
+        let if_failed = backoff::after_crash(start.crashes, &record, self.input.now);
+        Some(Step::Start { launch: Box::new(launch), record: Box::new(record), after, if_failed })
     }
 
     /// Says who is on the port of a restart that waits for nothing else.
     fn wait_for_port(&mut self, model: &ModelName, start: &StartWish, questions: &mut Vec<Question>) {
-        let Some(port) = start.record.port.filter(|_| !self.waits.contains_key(model)) else { return };
+        let Some(port) = self.leased(model, start).filter(|_| !self.waits.contains_key(model)) else { return };
         if self.is_strangers(port) {
             self.wait_for_stranger(model, port, questions);
         } else if let Some((_, other)) = self.holders.get(&port).filter(|(_, other)| other != model) {

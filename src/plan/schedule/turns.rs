@@ -26,7 +26,8 @@ impl Scheduler<'_> {
         // to wait for its port, for who knows how long.
         for (name, decision) in decisions {
             let Wish::Start(start) = &decision.wish else { continue };
-            let free = start.record.port.is_none_or(|port| matches!(self.port_state(port, None), PortState::Free));
+            let free =
+                self.leased(name, start).is_none_or(|port| matches!(self.port_state(port, None), PortState::Free));
             if decision.missing && free {
                 self.restart_slots = self.restart_slots.saturating_sub(1);
                 self.restarting.get_or_insert_with(|| name.clone());
@@ -78,7 +79,7 @@ impl Scheduler<'_> {
         while let Some(Wish::Restart(_, start)) = wish(current)
             && passed.insert(current)
         {
-            let Some(port) = start.record.port else { return true };
+            let Some(port) = self.leased(current, start) else { return true };
             match self.holders.get(&port) {
                 None => return !self.is_strangers(port),
                 Some((_, holder)) => current = holder,
@@ -92,7 +93,7 @@ impl Scheduler<'_> {
     fn port_holder_of(&self, name: &ModelName, decisions: &[(ModelName, Decision)]) -> Option<ModelName> {
         let (_, decision) = decisions.iter().find(|(n, _)| n == name)?;
         let Wish::Restart(_, start) = &decision.wish else { return None };
-        let (_, holder) = self.holders.get(&start.record.port?)?;
+        let (_, holder) = self.holders.get(&self.leased(name, start)?)?;
         Some(holder.clone())
     }
 
@@ -129,7 +130,7 @@ impl Scheduler<'_> {
             }
         }
         // Taking one out may take the port from under another: until stable.
-        while let Some(at) = replaced.iter().position(|(_, stop, start)| self.blocked_port(stop, start)) {
+        while let Some(at) = replaced.iter().position(|(name, stop, start)| self.blocked_port(name, stop, start)) {
             let (_, stop, _) = replaced.remove(at);
             self.stopping.remove(&stop.target.id);
             self.start_slots += 1;
@@ -144,8 +145,8 @@ impl Scheduler<'_> {
 
     /// Whether a stranger, or one of ours that stays, is on the port this
     /// start needs.
-    fn blocked_port(&self, stop: &StopWish, start: &StartWish) -> bool {
-        let Some(port) = start.record.port else { return false };
+    fn blocked_port(&self, model: &ModelName, stop: &StopWish, start: &StartWish) -> bool {
+        let Some(port) = self.leased(model, start) else { return false };
         match self.holders.get(&port) {
             Some((holder, _)) => *holder != stop.target.id && !self.stopping.contains(holder),
             None => self.is_strangers(port),

@@ -53,7 +53,10 @@ pub fn differences(model: &ModelName, all: &[GenerationRecord], from: u32, to: u
         };
         serde_json::from_str::<Spec>(&of.spec_json).map_err(unreadable)
     };
-    let changes = spec(new)?.changes_from(&spec(old)?);
+    let mut changes = spec(new)?.changes_from(&spec(old)?);
+    // A port that is no longer declared is kept. The first recipe recorded every
+    // port as if it were declared.
+    changes.retain(|change| change.field != "port" || change.new.is_some());
     Ok(changes
         .into_iter()
         .map(|change| {

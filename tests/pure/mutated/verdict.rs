@@ -109,7 +109,7 @@ fn unexplained(action: &Action, record: &ModelRecord, desired: &Desired, mutated
         }
         (ActionKind::Restart, Some(definition)) => {
             let port = record.port.map(|port| port.port);
-            let same = definition.spec.hash(definition.spec.port.or(port)) == record.generation.hash;
+            let same = definition.is_served_as(&record.generation.hash, port);
             same.then(|| "nothing that needs a restart has changed".to_owned())
         }
         (ActionKind::Update, Some(_)) => stops.then(|| "an update stops it".to_owned()),

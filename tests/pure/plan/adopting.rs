@@ -220,8 +220,8 @@ fn an_unrecorded_instance_of_a_stopped_model_is_stopped() {
     assert_snapshot!(world.story(), @"
     -- 0.000 s
     note    chat status loading
-    stop    chat: field_changed(port set to 8150, impact record, models.d/chat.toml); state_wanted(models.d/chat.toml:2, state stopped)
-            - record chat port 8150, generation 2
+    stop    chat: state_wanted(models.d/chat.toml:2, state stopped)
+            - record chat port 8150
             - stop pid 101
     -- 0.000 s
     nothing, 1 matching

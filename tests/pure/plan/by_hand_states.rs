@@ -100,16 +100,16 @@ fn a_model_declared_stopped_is_started_by_hand_and_stopped_again() {
     world.by_hand("chat", Command::Start).unwrap();
     assert_snapshot!(world.story(), @"
     -- 0.000 s
-    start   chat: field_changed(port set to 8100, impact restart, models.d/chat.toml); by_hand(by ann)
-            - record chat port 8100, generation 2, generation 2 accepted by release 1
-            - start generation 2 of chat on port 8100
+    start   chat: by_hand(by ann)
+            - record chat port 8100, generation 1 accepted by release 1
+            - start generation 1 of chat on port 8100
     wait    chat: state_by_hand(by ann, state running)
     -- 0.000 s
     wait    chat: state_by_hand(by ann, state running)
     wait    chat: ready(deadline 600.000 s, pid 101)
     -- 1.000 s
     found   chat ready(pid 101)
-    note    chat generation 2 ready
+    note    chat generation 1 ready
     note    chat port 8100 proven
     note    chat instance ready
     note    chat status running

@@ -101,9 +101,9 @@ fn what_never_ran_and_what_waits_for_its_port_hold_up_no_restart() {
             - record row again, generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of a on port 8100
-    start   b: field_changed(port set to 8102, impact restart, models.d/b.toml); state_wanted(models.d/b.toml, state running)
-            - record row again, b port 8102, generation 2, generation 2 accepted by release 1
-            - start generation 2 of b on port 8102
+    start   b: state_wanted(models.d/b.toml, state running)
+            - record row again, b port 8102, generation 1 accepted by release 1
+            - start generation 1 of b on port 8102
     wait    c: port(holder nginx (pid 7), port 8101)
     ");
 }

@@ -30,14 +30,14 @@ fn a_conflict_before_the_first_readiness_allots_another_port() {
     note    instance gone
     note    chat crashes 1
     note    chat status error and why
-    start   chat: field_changed(port 8100 -> 8101, impact restart, models.d/chat.toml); process_gone(crashes 1, death(cause port_busy))
-            - record chat port 8101, generation 2, generation 2 accepted by release 1
-            - start generation 2 of chat on port 8101
+    start   chat: process_gone(crashes 1, death(cause port_busy))
+            - record chat port 8101
+            - start generation 1 of chat on port 8101
     -- 0.000 s
     wait    chat: ready(deadline 600.000 s, pid 102)
     -- 1.000 s
     found   chat ready(pid 102)
-    note    chat generation 2 ready
+    note    chat generation 1 ready
     note    chat port 8101 proven
     note    chat instance ready
     note    chat status running
@@ -126,9 +126,9 @@ fn a_declared_port_that_was_allotted_to_another_and_not_proven_is_given_up() {
             - record row, a port 8100, generation 1, generation 1 accepted by release 1
             - start generation 1 of a on port 8100, once its port is left
     restart b: field_changed(port 8100 -> 8101, impact restart, models.d/b.toml)
-            - record b port 8101, generation 2, generation 2 accepted by release 1
+            - record b port 8101
             - stop pid 101
-            - start generation 2 of b on port 8101
+            - start generation 1 of b on port 8101
     -- 0.000 s
     wait    a: ready(deadline 600.000 s, pid 102)
     wait    b: ready(deadline 600.000 s, pid 103)
@@ -139,7 +139,7 @@ fn a_declared_port_that_was_allotted_to_another_and_not_proven_is_given_up() {
     note    a port 8100 proven
     note    a instance ready
     note    a status running
-    note    b generation 2 ready
+    note    b generation 1 ready
     note    b port 8101 proven
     note    b instance ready
     note    b status running

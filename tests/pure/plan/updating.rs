@@ -249,14 +249,14 @@ fn a_stopped_model_is_started_when_its_definition_says_so_and_the_reverse() {
     world.define(model("chat"));
     assert_snapshot!(world.story(), @"
     -- 0.000 s
-    start   chat: field_changed(port set to 8100, impact restart, models.d/chat.toml); state_wanted(models.d/chat.toml, state running)
-            - record row again, chat port 8100, generation 2, generation 2 accepted by release 1
-            - start generation 2 of chat on port 8100
+    start   chat: state_wanted(models.d/chat.toml, state running)
+            - record row again, chat port 8100, generation 1 accepted by release 1
+            - start generation 1 of chat on port 8100
     -- 0.000 s
     wait    chat: ready(deadline 600.000 s, pid 101)
     -- 1.000 s
     found   chat ready(pid 101)
-    note    chat generation 2 ready
+    note    chat generation 1 ready
     note    chat port 8100 proven
     note    chat instance ready
     note    chat status running

@@ -102,7 +102,7 @@ fn what_an_instance_left_ends_before_the_next_starts() {
     assert_snapshot!(world.story_of(1), @"
     -- 0.000 s
     found   chat crashed(spec)
-    note    instance gone
+    note    chat instance stopping
     note    chat crashes 1
     note    chat status error and why
     start   chat: leftover(pid 102); process_gone(crashes 1, death(cause spec))
@@ -121,7 +121,7 @@ fn what_an_instance_left_ends_with_down_too_and_with_a_definition_that_is_gone()
     assert_snapshot!(world.story_of(1), @"
     -- 0.000 s
     found   a crashed(spec)
-    note    instance gone
+    note    a instance stopping
     note    a crashes 1
     delete  a: leftover(pid 104); definition_removed(file models.d/a.toml)
             - stop pid 104 (status stays)
@@ -133,7 +133,7 @@ fn what_an_instance_left_ends_with_down_too_and_with_a_definition_that_is_gone()
     assert_snapshot!(world.story_of(1), @"
     -- 0.000 s
     found   b crashed(spec)
-    note    instance gone
+    note    b instance stopping
     note    b crashes 1
     note    b crashes 0
     note    b status idle
@@ -154,7 +154,7 @@ fn nothing_starts_beside_what_does_not_end() {
     assert_snapshot!(world.story_of(1), @"
     -- 0.000 s
     found   chat crashed(spec)
-    note    instance gone
+    note    chat instance stopping
     note    chat crashes 1
     note    chat status error and why
     start   chat: leftover(pid 102); process_gone(crashes 1, death(cause spec))

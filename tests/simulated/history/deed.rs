@@ -70,6 +70,9 @@ pub enum Deed {
     Install(bool),
     /// There is no llama-server, or there is again.
     Missing(bool),
+    /// All that is there was recorded and started by a herdsman whose spec hashes
+    /// are of the first recipe.
+    Former,
     /// Somebody suspends a model, resumes, starts, stops or restarts it.
     ByHand(usize, Command),
 }
@@ -187,6 +190,7 @@ impl Deed {
             Self::ReusePid => world.machine.reuse_pid(),
             Self::Reboot => world.reboot(),
             Self::LoseDatabase => world.lose_database(),
+            Self::Former => world.by_a_former_herdsman(),
             Self::DeleteRow(index) => world.store.delete_row(MODELS[*index]),
             Self::Drift(index) => world.store.change_column(MODELS[*index], "ctx_size", "1", "2"),
             Self::ForeignRow(index) => {
@@ -236,6 +240,7 @@ impl Deed {
             Self::ReusePid => "pid used again",
             Self::Reboot => "reboot",
             Self::LoseDatabase => "database deleted",
+            Self::Former => "herdsman upgraded",
             Self::DeleteRow(_) => "row deleted",
             Self::Drift(_) => "row changed",
             Self::ForeignRow(_) => "row of another program",

@@ -59,7 +59,8 @@ impl Dice {
     /// Something that is neither a pass nor time.
     fn incident(&mut self) -> Deed {
         let (model, on) = (self.model(), self.rng.bool());
-        match self.rng.u8(..34) {
+        match self.rng.u8(..35) {
+            34 => Deed::Former,
             32 | 33 => self.by_hand(),
             0..4 => Deed::Define(self.written(model)),
             4 | 5 => Deed::Remove(model),
