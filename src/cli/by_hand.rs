@@ -12,7 +12,6 @@ use clap::Args;
 use super::open::{Refused, look_and_tell};
 use super::output::{complain, print};
 use super::reconcile::{PlanFormat, ReconcileArgs, Wait, converge};
-use super::status::at;
 use super::{Exit, Format, Places, duration};
 use crate::definition::closest;
 use crate::host::{Host, HostError};
@@ -21,6 +20,7 @@ use crate::model::{Change, Given, ModelName, OverrideKind, Timestamp};
 use crate::pass::apply::World;
 use crate::pass::{Goal, Pass, look};
 use crate::plan::{Command, Known, Limits, Refusal, WaitKind, request};
+use crate::view::words::at;
 
 /// Arguments of `suspend`.
 #[derive(Debug, Args)]

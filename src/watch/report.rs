@@ -7,10 +7,11 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::cause::Causes;
+use crate::model::Diagnostic;
 use crate::model::text;
-use crate::model::{Diagnostic, ModelName};
 use crate::pass::Pass;
-use crate::plan::{Action, Found, GuardRefusal, WaitFor, WaitKind};
+use crate::plan::{Found, GuardRefusal, WaitFor, WaitKind};
+use crate::view::{ModelView, Totals, View};
 
 /// Definitions that cannot be read for a shorter time go unmentioned: git
 /// takes its lock for moments.
@@ -184,10 +185,14 @@ fn findings(pass: &Pass) {
 }
 
 fn decisions(pass: &Pass, causes: &Causes) {
-    let actions: BTreeMap<&ModelName, &Action> = pass.plan.actions.iter().map(|a| (&a.model, a)).collect();
+    // A view costs more than a quiet pass is worth.
+    if pass.outcomes.is_empty() {
+        return;
+    }
+    let view = View::of(pass);
     for outcome in &pass.outcomes {
         let model = &outcome.model;
-        let reasons = actions.get(model).into_iter().flat_map(|action| &action.reasons);
+        let reasons = view.model(model).map(ModelView::reasons).unwrap_or_default().iter();
         let reasons = reasons.map(|reason| text::squeezed(&reason.to_string())).collect::<Vec<_>>().join("; ");
         let (word, duration_ms) = (outcome.kind.as_str(), milliseconds(outcome.took));
         let head = if outcome.only_begun { format!("drains before {word}") } else { word.to_owned() };
@@ -203,21 +208,7 @@ fn decisions(pass: &Pass, causes: &Causes) {
 /// How things stand, in one line: for the log when the watcher starts, and for
 /// `systemctl status`.
 pub(super) fn summary(pass: &Pass) -> String {
-    let others = pass.plan.not_as_wanted();
-    let is = |number: usize| if number == 1 { "is" } else { "are" };
-    let mut text = format!("{} {} as declared", text::count(pass.plan.matching, "model"), is(pass.plan.matching));
-    for (how, number) in pass.plan.by_hand().into_iter().filter(|(_, number)| *number > 0) {
-        text += &format!(", {number} {} {how}", is(number));
-    }
-    match others.len() {
-        0 => {}
-        1..=5 => {
-            let names: Vec<&str> = others.into_iter().map(ModelName::as_str).collect();
-            text += &format!(", not (yet): {}", names.join(", "));
-        }
-        more => text += &format!(", {more} are not (yet)"),
-    }
-    text
+    Totals::of(&pass.plan).with_names()
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -41,7 +41,7 @@ fn a_suspended_model_is_left_alone_and_everybody_is_told() {
     world.run(&["reconcile", "--dry-run"]).exits(0).says(&[
         "a  by hand  suspended until",
         "new driver",
-        "; what is edited is applied after that",
+        "; resuming applies the edits to its definition",
         "\n                ctx_size 512 -> 1024   models.d/a.toml:3\n",
         "-/+ b",
     ]);
@@ -152,7 +152,7 @@ fn a_restart_that_is_still_to_come_is_told_once() {
     assert!(!told.contains("asked for by hand"), "{told}");
     assert_eq!(by_hand(&world, "a"), ["restart"]);
     world.run(&["suspend", "a"]).exits(0);
-    world.run(&["status"]).exits(0).says(&["a restart is asked for by hand (ann)"]);
+    world.run(&["status"]).exits(0).says(&["waiting for a restart by hand (ann)"]);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn what_serves_for_a_failed_generation_is_restarted_as_it_is() {
     world.run(&["reconcile"]).exits(1);
     for command in ["restart", "start"] {
         let before = world.pid("a");
-        world.run(&[command, "a"]).exits(1).says(&["generation 2 failed", "generation 1 serves"]);
+        world.run(&[command, "a"]).exits(1).says(&["generation 2 failed", "generation 1 is serving"]);
         assert_eq!(world.pid("a") == before, command == "start", "{command}");
     }
 }
@@ -214,7 +214,7 @@ fn what_cannot_be_is_told_with_the_next_step() {
     assert!(lives(&world, "chat"));
     world.run(&["suspend", "chat"]).exits(0);
     world.remove_definition("chat");
-    world.run(&["reconcile"]).exits(0).says(&["its definition is gone, and it is deleted after that"]);
+    world.run(&["reconcile"]).exits(0).says(&["its definition is gone, so resuming deletes it"]);
     assert!(lives(&world, "chat"));
     world.run(&["resume", "chat"]).exits(0).says(&["deletes it, for its definition is gone"]);
     // Hands are taken off also where no definition can be read.
@@ -252,7 +252,7 @@ fn a_watcher_follows_at_once() {
     ["a", "b"].iter().for_each(|name| world.tiny(name));
     // It looks by itself once an hour.
     let watcher = world.watch(&["--resync", "1h"]);
-    watcher.eventually_says("2 models are as declared");
+    watcher.eventually_says("2 models match their definitions");
     let before = world.pid("a");
     world.run(&["restart", "a"]).exits(0);
     assert_ne!(world.pid("a"), before);
@@ -263,7 +263,7 @@ fn a_watcher_follows_at_once() {
     watcher.eventually_says("b is suspended");
     world.kill("b");
     watcher.eventually_says("b crashed");
-    watcher.eventually_says("it does not run, and is started after that");
+    watcher.eventually_says("it is not running, and resuming starts it");
     assert!(!watcher.log().contains("b is no longer"), "{}", watcher.log());
     world.run(&["resume", "b"]).exits(0).says(&["b is resumed; the watcher takes it up."]);
     eventually("b runs again", PATIENCE, || lives(&world, "b"));

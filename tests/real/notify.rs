@@ -144,7 +144,7 @@ fn whoever_cannot_be_told_is_told_later_also_by_the_next_watcher() {
     // It is told before it is recorded.
     eventually("it is recorded", PATIENCE, || world.run(&["status"]).stdout.contains("answers 500"));
     watcher.end_by(Signal::KILL);
-    world.run(&["status"]).exits(0).says(&["1 notification is still to be delivered", "answers 500"]);
+    world.run(&["status"]).exits(0).says(&["1 notification pending", "answers 500"]);
     let watcher = watch(&world);
     let again = receiver.eventually_got(2);
     assert_eq!(first.body["id"], again.body["id"]);
@@ -186,13 +186,13 @@ fn a_command_that_hangs_is_ended_with_what_it_started_and_tried_again_later() {
         .exits(1)
         .says(&["not told by command that a was rolled back", "did not end within 0.3 s"]);
     assert_eq!(processes(|process| process.arguments.iter().any(|word| word == "1000.125")), []);
-    world.run(&["status"]).exits(0).says(&["1 notification is still to be delivered", "did not end within"]);
+    world.run(&["status"]).exits(0).says(&["1 notification pending", "did not end within"]);
     let status = world.run(&["status", "--format", "json"]).json();
     assert_eq!(status["notifications"]["pending"], 1, "{status:#}");
     is_as_schema("status", &status);
     tells_webhook(&world, &Receiver::answering(&[]));
     world.run(&["reconcile"]).exits(1);
-    world.run(&["status"]).exits(0).says(&["1 notification could not be delivered: [notify] has no command any more"]);
+    world.run(&["status"]).exits(0).says(&["1 notification failed: [notify] has no command any more"]);
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn what_a_receiver_refuses_is_not_sent_again_and_status_says_so() {
     world.converges();
     break_it(&world, "a", "");
     world.run(&["reconcile"]).exits(1).says(&["refuses it (422)"]);
-    world.run(&["status"]).exits(0).says(&["1 notification could not be delivered", "refuses it (422)"]);
+    world.run(&["status"]).exits(0).says(&["1 notification failed", "refuses it (422)"]);
     mend(&world, "a");
     world.converges();
     assert_eq!(receiver.events(), ["rolled_back", "recovered"], "what comes after is not held up");

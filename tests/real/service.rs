@@ -45,7 +45,7 @@ fn a_service_manager_is_told_when_it_is_ready_reloads_lives_and_ends() {
     let pid = Pid::from_child(&watch);
 
     manager.hears("READY=1");
-    manager.hears("STATUS=1 model is as declared");
+    manager.hears("STATUS=1 model matches its definition");
     manager.hears("WATCHDOG=1");
     manager.hears("WATCHDOG=1");
     kill_process(pid, Signal::HUP).unwrap();

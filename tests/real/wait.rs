@@ -64,7 +64,7 @@ fn a_generation_that_fails_ends_the_wait_at_once_with_the_reason() {
     world.run(&["reconcile"]).exits(1);
     // By itself it gives up only after five minutes, and says so otherwise.
     let ran = world.run(&["wait", "--commit", &commit]).exits(1);
-    ran.says(&["will not be as declared without you", "generation 2 failed", "generation 1 serves"]);
+    ran.says(&["will not be as declared without you", "generation 2 failed", "generation 1 is serving"]);
 
     world.write_definition("a", "model = 5\n");
     let commit = repository.commit();

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::*;
 use crate::model::{
-    Desired, FailureCause, Generation, InstanceId, InstanceState, Observed, PortRecord, ProcessId, Progress, Records,
-    Row, SpecHash, Status,
+    Change, Crashes, Desired, FailureCause, Generation, Health, Instance, InstanceId, InstanceRecord, InstanceState,
+    Observed, PortRecord, ProcessId, Progress, Records, Row, SpecHash, Status,
 };
-use crate::plan::{Answers, Finding, Plan};
+use crate::plan::{Answers, Finding, Found, Plan, Reason, Waiting};
 
 const NOW: Timestamp = Timestamp(100_000_000);
 
@@ -230,7 +230,7 @@ fn what_somebody_stopped_by_hand_is_as_wanted_and_of_a_suspended_model_nothing_i
     let stopped = waits(failed(), WaitFor::StateByHand { given: given(), state: DesiredState::Stopped });
     assert_eq!(kinds(&stopped, &known(&[])), [], "it is not to run");
     let over = news(&stopped, &BTreeSet::new(), &told);
-    assert_eq!((over[0].kind, &*over[0].reason), (NewsKind::Recovered, "it is stopped, by hand"));
+    assert_eq!((over[0].kind, &*over[0].reason), (NewsKind::Recovered, "it is stopped by hand"));
 
     assert_eq!(kinds(&failed(), &known(&[])), [NewsKind::Failed]);
     let on = WaitFor::Suspended { given: given(), until: None, removed: false, missing: true, edited: false };

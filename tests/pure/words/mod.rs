@@ -48,7 +48,7 @@ fn every_reason_has_its_words() {
     state_wanted(models.d/chat.toml:7, state running) -> state = "running"   models.d/chat.toml:7
     state_wanted(models.d/chat.toml:7, state stopped) -> state = "stopped"   models.d/chat.toml:7
     definition_removed(file models.d/chat.toml) -> models.d/chat.toml removed
-    not_running -> should be running, but no server is
+    not_running -> not running
     process_gone(crashes 1, death(cause no_memory)) -> process gone: out of memory
     process_gone(crashes 2) -> process gone
     rebooted -> the machine rebooted

@@ -24,7 +24,7 @@ fn an_adopted_server_that_is_killed_comes_back() {
     let world = world();
     world.converges();
     let watcher = watch(&world, &[]);
-    watcher.eventually_says("2 models are as declared");
+    watcher.eventually_says("2 models match their definitions");
     kill_and_see_it_return(&world, "m");
     causes_are(&world, "m", "start", &["server of m exited"]);
 }
@@ -104,7 +104,7 @@ fn with_nothing_to_do_nothing_is_said_and_the_resync_goes_on() {
     let toml = format!("{}[secrets]\napi_key = {{ file = \"../key\" }}\n", World::tiny_toml("m"));
     world.write_definition("keyed", &toml);
     let scene = Scene::of(watch(&world, &["--resync", "200ms"]), world);
-    scene.watcher.eventually_says("3 models are as declared");
+    scene.watcher.eventually_says("3 models match their definitions");
     let (log, begun) = (scene.watcher.log(), std::time::Instant::now());
     eventually("some resyncs are over", PATIENCE, || begun.elapsed() > Duration::from_secs(2));
     assert_eq!(scene.watcher.log(), log);
