@@ -36,15 +36,15 @@ impl NewsKind {
         }
     }
 
-    /// What a model that it is told of did, for people.
+    /// Returns what the model did, for people: `webhook for m (rolled back)`.
     #[must_use]
     pub const fn in_words(self) -> &'static str {
         match self {
             Self::Failed => "failed",
-            Self::RolledBack => "was rolled back",
-            Self::CrashLooping => "crashes again and again",
-            Self::Drifted => "was changed by another program",
-            Self::Recovered => "is well again",
+            Self::RolledBack => "rolled back",
+            Self::CrashLooping => "keeps crashing",
+            Self::Drifted => "changed by another program",
+            Self::Recovered => "recovered",
         }
     }
 }

@@ -71,7 +71,7 @@ impl Couriers {
         }
         let problem = looks.iter().find_map(|look| Some(look.as_ref().err()?.to_string()));
         if let Some(error) = problem.as_ref().filter(|_| problem != self.problem) {
-            tracing::warn!("what is to be told cannot be read or recorded: {error}; it is tried again");
+            tracing::warn!("cannot read or record notifications: {error}; will retry");
         }
         self.problem = problem;
         let soonest = looks.into_iter().filter_map(|look| look.unwrap_or(Some(AGAIN))).min();
@@ -171,7 +171,7 @@ impl Courier {
             Err(TryRecvError::Disconnected) if !self.is_lost => {
                 (self.is_away, self.is_lost) = (true, true);
                 let by = self.channel.as_str();
-                tracing::error!("nobody is told by {by} until herdsman is started again; please report this");
+                tracing::error!("{by} delivers nothing until herdsman restarts; please report this bug");
             }
             Err(TryRecvError::Disconnected) => {}
         }
@@ -182,13 +182,13 @@ impl Courier {
 fn report(delivery: &Delivery, how: &Delivered, by: Channel) {
     let (model, did, by) = (delivery.model.as_str(), delivery.kind.in_words(), by.as_str());
     match how {
-        Delivered::Yes if delivery.failures > 0 => tracing::info!(model, "told by {by} that {model} {did}"),
+        Delivered::Yes if delivery.failures > 0 => tracing::info!(model, "{by} for {model} ({did}) delivered"),
         Delivered::Later { error, .. } if delivery.failures == 0 => {
-            tracing::warn!(model, "not told by {by} that {model} {did}: {error}; it is tried again");
+            tracing::warn!(model, "{by} for {model} ({did}) failed; will retry: {error}");
         }
         Delivered::Yes | Delivered::Later { .. } => {}
         Delivered::Never { error } => {
-            tracing::error!(model, "not told by {by} that {model} {did}: {error}; it is not tried again");
+            tracing::error!(model, "{by} for {model} ({did}) failed; will not retry: {error}");
         }
     }
 }

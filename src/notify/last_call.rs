@@ -46,7 +46,7 @@ pub fn deliver(
             let result = carrier.deliver(&delivery, left);
             if let Err(Failure::Now(error) | Failure::Forever(error)) = &result {
                 let (by, did) = (carrier.channel().as_str(), delivery.kind.in_words());
-                notices.push(format!("not told by {by} that {} {did}: {error}", delivery.model));
+                notices.push(format!("{by} for {} ({did}) failed: {error}", delivery.model));
             }
             database.settle_delivery(delivery.number, &outcome(&delivery, result, now()), now())?;
         }

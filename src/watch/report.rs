@@ -1,5 +1,5 @@
-//! What the watcher logs: a line per decision, and each state of affairs that
-//! a person should know of once, when it begins. Nothing when nothing happens.
+//! What the watcher logs: a line per decision, and each state that a person should
+//! know of, once, when it begins. Nothing while nothing happens.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,30 +13,30 @@ use crate::pass::Pass;
 use crate::plan::{Found, GuardRefusal, WaitFor, WaitKind};
 use crate::view::{ModelView, Totals, View};
 
-/// Definitions that cannot be read for a shorter time go unmentioned: git
-/// takes its lock for moments.
+/// Unreadable definitions are worth a line once they last this long: git takes
+/// its lock for moments.
 const WORTH_A_LINE: Duration = Duration::from_secs(2);
 
 /// Remembers what was said.
 #[derive(Debug, Default)]
 pub struct Reporter {
-    /// Everything that was to be done at the start is done, which was said.
+    /// Whether the log said that everything pending at the start is done.
     at_rest: bool,
     waits: BTreeSet<(String, String)>,
-    /// What was said by model and by what is so: `suspended`, `stopped by hand`.
+    /// What the log said, by model and state: `suspended`, `stopped by hand`.
     by_hand: BTreeMap<(String, String), String>,
     diagnostics: Vec<Diagnostic>,
     refused: Option<String>,
     failure: Option<String>,
-    /// Since when the definitions cannot be read, and what was said of it.
+    /// Since when the definitions cannot be read, and what the log said of it.
     unread: Option<(Duration, Option<String>)>,
 }
 
 impl Reporter {
-    /// Says what a pass found and did, and what it could not do.
+    /// Logs what a pass found and did, and what it could not do.
     pub fn pass(&mut self, pass: &Pass, causes: &Causes, definitions_are_read: bool) {
         if self.failure.take().is_some() {
-            info!("passes work again");
+            info!("passes succeed again");
         }
         self.invalid_definitions(pass);
         findings(pass);
@@ -51,16 +51,16 @@ impl Reporter {
         }
     }
 
-    /// Says that a pass failed, unless the one before failed alike.
+    /// Logs that a pass failed, unless the one before failed alike.
     pub fn failure(&mut self, message: &str) {
         if self.failure.as_deref() != Some(message) {
-            error!("the pass failed: {message}; it is tried again");
+            error!("the pass failed: {message}; will retry");
             self.failure = Some(message.to_owned());
         }
     }
 
-    /// Says that the definitions cannot be read: at once if they never were,
-    /// else once that has lasted.
+    /// Logs that the definitions cannot be read: at once if they never were, else
+    /// once that lasts.
     pub fn definitions(&mut self, problem: Option<&str>, known: bool, now: Duration) {
         let Some(problem) = problem else {
             if matches!(self.unread.take(), Some((_, Some(_)))) {
@@ -72,8 +72,8 @@ impl Reporter {
         let lasts = !known || now.saturating_sub(*since) >= WORTH_A_LINE;
         if lasts && said.as_deref() != Some(problem) {
             error!(
-                "{problem}. Until the definitions can be read they count as they were when last read: \
-                 nothing is deleted, running models are kept running"
+                "{problem}; until it can read the definitions again, herdsman follows those it read last: it deletes \
+                 nothing and keeps running models running"
             );
             *said = Some(problem.to_owned());
         }
@@ -150,7 +150,7 @@ impl Reporter {
         let told: BTreeSet<&str> = now.iter().map(|(model, _)| model.as_str()).chain(done).collect();
         let waited = self.waits.iter().map(|(model, _)| model.as_str());
         let over: BTreeSet<&str> = waited.filter(|model| !told.contains(model)).collect();
-        over.iter().for_each(|model| info!(%model, "{model} waits no longer"));
+        over.iter().for_each(|model| info!(%model, "{model} no longer waits"));
         self.waits = now;
     }
 
@@ -162,7 +162,7 @@ impl Reporter {
         }
         match &now {
             Some(refusal) => warn!("{refusal}"),
-            None => info!("the guard against mass deletion refuses nothing any more"),
+            None => info!("the mass-delete guard no longer refuses anything"),
         }
         self.refused = now;
     }

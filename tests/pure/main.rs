@@ -10,5 +10,6 @@ mod simulated;
 mod mutated;
 mod plan;
 mod simulation;
+mod view;
 mod watch_logic;
 mod words;

@@ -61,7 +61,7 @@ fn a_suspended_model_is_left_alone_and_everybody_is_told() {
 
     // A crash is seen, and not answered.
     world.kill("a");
-    world.run(&["reconcile"]).exits(0).says(&["does not run, and is started after that"]);
+    world.run(&["reconcile"]).exits(0).says(&["it is not running, and resuming starts it"]);
     assert!(!lives(&world, "a"));
     world.run(&["history", "a"]).says(&["crashed"]);
     for command in ["start", "stop", "restart"] {

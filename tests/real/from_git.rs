@@ -179,7 +179,7 @@ fn a_watcher_follows_a_branch_as_fetches_move_it() {
     repository.git(&["-C", "deployed", "pack-refs", "--all"]);
     repository.git(&["-C", "deployed", "update-ref", "-d", "refs/remotes/origin/main"]);
     watcher.eventually_says("\"origin/main\" names no commit");
-    watcher.eventually_says("they count as they were when last read");
+    watcher.eventually_says("herdsman follows those it read last");
     assert_eq!(world.instances().len(), 1);
     fetch();
     watcher.eventually_says("the definitions can be read again");

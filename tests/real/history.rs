@@ -179,7 +179,7 @@ fn why_tells_the_chain_of_a_model_that_runs_fails_and_is_rolled_back() {
     world.run(&["why", "a"]).exits(0).says(&["a is not recorded yet.", "the next pass will create: models.d/a.toml"]);
     world.converges();
     std::fs::rename(world.models_dir(), world.path().join("away")).unwrap();
-    world.run(&["why", "a"]).exits(66).says(&["models.d does not exist", "is not known, for the definitions"]);
+    world.run(&["why", "a"]).exits(66).says(&["models.d does not exist", "unknown, because the definitions"]);
     std::fs::rename(world.path().join("away"), world.models_dir()).unwrap();
     let ran = world.run(&["why", "a"]).exits(0);
     let generation = format!("generation  1, of commit {}, ", &first[..10]);

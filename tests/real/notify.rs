@@ -139,7 +139,7 @@ fn whoever_cannot_be_told_is_told_later_also_by_the_next_watcher() {
     watcher.eventually_says("a is ready");
     break_it(&world, "a", "");
     let first = receiver.eventually_got(1);
-    watcher.eventually_says("not told by webhook that a was rolled back: http://127.0.0.1");
+    watcher.eventually_says("webhook for a (rolled back) failed; will retry: http://127.0.0.1");
     watcher.has_not_said("s3cret");
     // It is told before it is recorded.
     eventually("it is recorded", PATIENCE, || world.run(&["status"]).stdout.contains("answers 500"));
@@ -184,7 +184,7 @@ fn a_command_that_hangs_is_ended_with_what_it_started_and_tried_again_later() {
     world
         .run(&["reconcile"])
         .exits(1)
-        .says(&["not told by command that a was rolled back", "did not end within 0.3 s"]);
+        .says(&["command for a (rolled back) failed", "did not end within 0.3 s"]);
     assert_eq!(processes(|process| process.arguments.iter().any(|word| word == "1000.125")), []);
     world.run(&["status"]).exits(0).says(&["1 notification pending", "did not end within"]);
     let status = world.run(&["status", "--format", "json"]).json();

@@ -10,7 +10,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use super::scene::{PATIENCE, Scene, kill_and_see_it_return, serves, watch, watch_by, world};
 use crate::support::{World, eventually};
 
-const UNREAD: &str = "Until the definitions can be read they count as they were when last read: nothing is deleted";
+const UNREAD: &str = "until it can read the definitions again, herdsman follows those it read last: it deletes nothing";
 
 /// A directory beside `models.d` with both definitions, `m` with other weights.
 fn other_directory(world: &World, name: &str, m: &str) -> std::path::PathBuf {

@@ -98,7 +98,7 @@ fn while_git_is_at_work_nothing_is_applied_and_a_killed_server_comes_back() {
     world.write_definition("m", &World::tiny_toml("v2"));
     world.remove_definition("killed");
     scene.watcher.eventually_says(".git/index.lock");
-    scene.watcher.eventually_says("they count as they were when last read");
+    scene.watcher.eventually_says("herdsman follows those it read last");
     kill_and_see_it_return(world, "killed");
     assert_eq!(world.pid("m"), m);
     fs::remove_file(&lock).unwrap();
