@@ -198,7 +198,7 @@ fn why_tells_the_chain_of_a_model_that_runs_fails_and_is_rolled_back() {
     world.run(&["reconcile"]).exits(1);
     let ran = world.run(&["why", "a"]).exits(0).says_why_it_died();
     let generation = format!("generation  2, of commit {} with uncommitted edits, ", &first[..10]);
-    ran.says(&["a is running.", &generation, ": failed: ", "dies.gguf   models.d/a.toml:1", "serves generation 1"])
+    ran.says(&["a is running.", &generation, ": failed: ", "dies.gguf   models.d/a.toml:1", "serving generation 1"])
         .says(&[
             "action      start, ",
             "generation 2 failed; rolls back to generation 1",

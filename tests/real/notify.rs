@@ -148,7 +148,7 @@ fn whoever_cannot_be_told_is_told_later_also_by_the_next_watcher() {
     let watcher = watch(&world);
     let again = receiver.eventually_got(2);
     assert_eq!(first.body["id"], again.body["id"]);
-    watcher.eventually_says("told by webhook that a was rolled back");
+    watcher.eventually_says("webhook for a (rolled back) delivered");
     eventually("it is done", PATIENCE, || recorded(&world) == 0);
     assert_eq!(receiver.events(), ["rolled_back"; 2]);
 }

@@ -42,7 +42,7 @@ fn a_crashed_model_is_shown_with_its_next_try_and_the_last_words_of_its_log() {
     assert!(row.contains(" error ") && row.contains(&told), "{ran}");
     let said_at = row.split_once("(at ").unwrap().1.split_once(')').unwrap().0;
     assert!(said_at.len() == 8 && said_at.split(':').all(|part| part.parse::<u8>().is_ok()), "{said_at}");
-    let after: Vec<&str> = ran.stdout.lines().skip_while(|line| !line.contains("last words of a in")).collect();
+    let after: Vec<&str> = ran.stdout.lines().skip_while(|line| !line.contains("last lines of a in")).collect();
     assert!(after[0].contains(&*log.to_string_lossy()), "{ran}");
     assert_eq!(after[5], "  0.01 E its last words", "{ran}");
     assert!(!ran.stdout.contains("instance") && !ran.stdout.contains("words of b"), "{ran}");
