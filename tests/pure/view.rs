@@ -22,7 +22,9 @@ fn shown(pass: &Pass) -> String {
 fn one(model: &ModelView<'_>, view: &View<'_>) -> String {
     let mut out = format!("{}: {}", model.name, model.status.as_str());
     let mut add = |what: &str, value: Option<String>| {
-        value.iter().for_each(|value| drop(write!(out, ", {what} {value}")));
+        if let Some(value) = value {
+            let _ = write!(out, ", {what} {value}");
+        }
     };
     add("wanted", model.wanted.state().map(|state| state.as_str().to_owned()));
     add("declared", model.wanted.declared.map(|state| state.as_str().to_owned()));

@@ -181,10 +181,7 @@ fn a_command_that_hangs_is_ended_with_what_it_started_and_tried_again_later() {
     world.tiny("a");
     world.converges();
     break_it(&world, "a", "");
-    world
-        .run(&["reconcile"])
-        .exits(1)
-        .says(&["command for a (rolled back) failed", "did not end within 0.3 s"]);
+    world.run(&["reconcile"]).exits(1).says(&["command for a (rolled back) failed", "did not end within 0.3 s"]);
     assert_eq!(processes(|process| process.arguments.iter().any(|word| word == "1000.125")), []);
     world.run(&["status"]).exits(0).says(&["1 notification pending", "did not end within"]);
     let status = world.run(&["status", "--format", "json"]).json();
