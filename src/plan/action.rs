@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Question, Reason, WaitFor, WaitKind};
 use crate::model::text::count;
 use crate::model::{
-    Change, Crashes, Death, DesiredState, InstanceId, InstanceRecord, Launch, ModelName, StopTarget, Timestamp,
-    UnmanagedRow,
+    Change, Crashes, Death, InstanceId, InstanceRecord, Launch, ModelName, StopTarget, Timestamp, UnmanagedRow,
 };
 
 /// The outcome of planning: every action with its reasons, every non-action
@@ -57,13 +56,10 @@ impl Plan {
     #[must_use]
     pub fn by_hand(&self) -> [(&'static str, usize); 3] {
         let others = self.not_as_wanted();
-        let count =
-            |is: fn(&WaitFor) -> bool| self.waiting.iter().filter(|w| is(&w.on) && !others.contains(&w.model)).count();
-        [
-            ("suspended", count(|on| matches!(on, WaitFor::Suspended { .. }))),
-            ("stopped by hand", count(|on| matches!(on, WaitFor::StateByHand { state: DesiredState::Stopped, .. }))),
-            ("started by hand", count(|on| matches!(on, WaitFor::StateByHand { state: DesiredState::Running, .. }))),
-        ]
+        ["suspended", "stopped by hand", "started by hand"].map(|how| {
+            let is = |w: &&Waiting| w.on.by_hand() == Some(how) && !others.contains(&w.model);
+            (how, self.waiting.iter().filter(is).count())
+        })
     }
 }
 

@@ -151,6 +151,12 @@ impl<'p> ModelView<'p> {
         self.live.map(|live| live.process.pid)
     }
 
+    /// Returns the host that the live instance listens on, or the path of its socket.
+    #[must_use]
+    pub fn host(&self) -> Option<&'p str> {
+        self.live.map(|live| live.host.as_str())
+    }
+
     /// Returns the port it listens on or, if it does not run, the recorded one.
     #[must_use]
     pub fn port(&self) -> Option<u16> {

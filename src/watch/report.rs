@@ -99,12 +99,8 @@ impl Reporter {
 
     /// What was asked for by hand, once, and its end.
     fn by_hand(&mut self, pass: &Pass) {
-        let waiting = pass.plan.waiting.iter().filter(|w| w.on.kind() == WaitKind::ByHand);
-        let told = waiting.map(|w| {
-            let text = w.on.to_string();
-            let word = text.split(" (").next().unwrap_or_default().to_owned();
-            ((w.model.to_string(), word), text)
-        });
+        let by_hand = pass.plan.waiting.iter().filter_map(|w| Some((w, w.on.by_hand()?)));
+        let told = by_hand.map(|(w, how)| ((w.model.to_string(), how.to_owned()), w.on.to_string()));
         let mut now: BTreeMap<_, _> = told.collect();
         for (key, text) in &now {
             if self.by_hand.get(key) != Some(text) {

@@ -14,7 +14,7 @@ use crate::host::{Host, HostError};
 use crate::instance::last_lines;
 use crate::model::text::rfc3339;
 use crate::model::{DesiredState, Diagnostic, ModelName, Status, Timestamp};
-use crate::pass::{Goal, Pass, look};
+use crate::pass::{Goal, look};
 use crate::plan::{WaitFor, WaitKind};
 use crate::view::{self, ModelView, View};
 
@@ -158,7 +158,7 @@ impl Look {
             ) => (look(&mut host, Goal::Down, &limits)?, Some(error)),
             Err(error) => return Err(error.into()),
         };
-        let mut models = models(&host, &seen, unreadable.is_none())?;
+        let mut models = models(&host, &View::of(&seen))?;
         if let Some(only) = only {
             models.retain(|m| m.name == only.as_str());
             if models.is_empty() {
@@ -195,9 +195,7 @@ impl Look {
     }
 }
 
-/// `explained`: the plan is one for the definitions, and says why.
-fn models(host: &Host, seen: &Pass, explained: bool) -> Result<Vec<ModelStatus>, HostError> {
-    let view = View::of(seen);
+fn models(host: &Host, view: &View<'_>) -> Result<Vec<ModelStatus>, HostError> {
     let restarts = host.database().map(Database::restarts).transpose()?.unwrap_or_default();
     let managed = view.models().map(|model| {
         let recorded_at = || host.database().and_then(|d| d.status_recorded_at(model.name).ok().flatten());
@@ -207,7 +205,8 @@ fn models(host: &Host, seen: &Pass, explained: bool) -> Result<Vec<ModelStatus>,
             status_age_ms: age.and_then(|ms| u64::try_from(ms).ok()),
             ..status_of(model, view.now)
         };
-        if explained { explain(status, model, view.now) } else { status }
+        // A plan to stop everything says nothing of the definitions.
+        if view.follows_definitions { explain(status, model, view.now) } else { status }
     });
     let unmanaged = view.totals.unmanaged.iter().map(|row| ModelStatus {
         name: row.name.clone(),
@@ -237,7 +236,7 @@ fn status_of(model: &ModelView<'_>, now: Timestamp) -> ModelStatus {
         generation: model.generation(),
         serving: model.serving(),
         pid: model.pid(),
-        host: model.live.map(|live| live.host.clone()),
+        host: model.host().map(str::to_owned),
         port: model.port(),
         url: model.url().map(str::to_owned),
         resident_bytes: model.live.map(|live| live.resident),

@@ -125,8 +125,8 @@ fn every_wait_has_its_words() {
 #[test]
 fn a_wait_that_somebody_reads_now_says_when() {
     let (waits, now) = (examples::waits(), examples::at(20));
-    let view = World::settled([model("chat")]).look();
-    let view = View::of(&view);
+    let pass = World::settled([model("chat")]).look();
+    let view = View::of(&pass);
     let chat = view.model(&name("chat")).unwrap();
     let timed = waits.iter().filter(|on| words::wait(on, chat, now) != on.to_string());
     // The time of day is that of wherever the test runs.
