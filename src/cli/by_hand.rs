@@ -12,7 +12,6 @@ use clap::Args;
 use super::open::look_and_tell;
 use super::output::{complain, print};
 use super::reconcile::{PlanFormat, ReconcileArgs, Wait, converge};
-use super::status::at;
 use super::{Exit, Format, Places, Refused, duration};
 use crate::definition::closest;
 use crate::host::HostError;
@@ -21,6 +20,7 @@ use crate::model::{Change, Desired, Given, ModelName, OverrideKind, Timestamp};
 use crate::pass::by_hand::{self, Asked};
 use crate::pass::{Fleet, Goal, Ledger, Read, read};
 use crate::plan::{Command, Limits, Refusal, WaitKind};
+use crate::view::words::at;
 
 /// Arguments of `suspend`.
 #[derive(Debug, Args)]

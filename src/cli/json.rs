@@ -12,6 +12,7 @@ use super::{Exit, output};
 use crate::model::{Diagnostic, ModelName, Severity};
 use crate::pass::Pass;
 use crate::plan::{ActionKind, Found, GuardRefusal, Reason, Waiting};
+use crate::view::View;
 
 /// The version of every JSON document.
 pub(super) const FORMAT_VERSION: u32 = 1;
@@ -119,12 +120,11 @@ impl Document {
             let message = finding.what.death().map(|death| death.message.clone());
             JsonFinding { model: finding.model.clone(), finding: finding.what.as_str(), pid, message }
         }));
-        let mut reasons: BTreeMap<&ModelName, &Vec<Reason>> =
-            pass.plan.actions.iter().map(|a| (&a.model, &a.reasons)).collect();
+        let view = View::of(pass);
         self.actions.extend(pass.outcomes.iter().map(|outcome| JsonAction {
             model: outcome.model.clone(),
             action: outcome.kind,
-            reasons: reasons.remove(&outcome.model).cloned().unwrap_or_default(),
+            reasons: view.model(&outcome.model).map(|model| model.reasons().to_vec()).unwrap_or_default(),
             outcome: Some(match &outcome.result {
                 Err(why) => JsonOutcome::Failed(why.clone()),
                 Ok(()) if outcome.only_begun => JsonOutcome::Draining,

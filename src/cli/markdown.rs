@@ -14,10 +14,10 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::render::{self, match_summary};
-use super::status::by_hand;
 use crate::model::text::count;
 use crate::model::{Diagnostic, Severity, Timestamp};
 use crate::plan::{Action, ActionKind, GuardRefusal, Plan, Reason, WaitKind, Waiting};
+use crate::view::words;
 
 /// The first line, by which CI finds the comment to update. It must never change:
 /// existing comments carry it.
@@ -86,8 +86,7 @@ fn action(action: &Action) -> String {
 }
 
 fn waiting(waiting: &Waiting, now: Timestamp) -> String {
-    let on = by_hand(&waiting.on, now).unwrap_or_else(|| waiting.on.to_string());
-    let on = code(&shortened(&on, LONGEST_LINE));
+    let on = code(&shortened(&words::wait_at(&waiting.on, now), LONGEST_LINE));
     entry(waiting.model.as_str(), std::iter::once(on).chain(waiting.reasons.iter().map(reason)).collect())
 }
 
@@ -143,14 +142,11 @@ fn problem(diagnostic: &Diagnostic) -> String {
 }
 
 fn refused(refusal: &GuardRefusal) -> String {
-    let (deletions, managed) = (refusal.deletions.len(), count(refusal.managed, "managed model"));
-    let mut entry = format!(
-        "- This would delete {deletions} of {managed}. herdsman deletes and creates nothing without `--max-deletes {deletions}`."
-    );
-    for (old, new) in refusal.renames.iter().take(MOST_REASONS) {
-        let (old, new) = (code(old.as_str()), code(new.as_str()));
-        let _ =
-            write!(entry, "\n  - {new} uses the weights of {old}. If it is a rename, set `name` to {old} in its file.");
+    let help = refusal.help();
+    let mut entry = format!("- {}", refusal.headline());
+    // The last one says how to insist, and stays.
+    for help in &help[help.len().saturating_sub(MOST_REASONS)..] {
+        let _ = write!(entry, "\n  - help: {}", code(&shortened(help, LONGEST_LINE)));
     }
     entry
 }

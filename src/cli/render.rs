@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 
 use super::json::Document;
-use super::status::by_hand;
 use crate::model::text::count;
 use crate::model::{ModelName, Timestamp};
 use crate::plan::{Action, ActionKind, GuardRefusal, Plan, WaitFor, WaitKind, Waiting};
+use crate::view::{Totals, words};
 
 /// Unmanaged rows shown by name; of more, only the number.
 const UNMANAGED_SHOWN: usize = 10;
@@ -99,18 +99,7 @@ fn waits_its_turn(waiting: &Waiting) -> bool {
 
 /// Renders `12 models match their definitions.`, and how many do not.
 pub(super) fn match_summary(plan: &Plan) -> String {
-    let verb = if plan.matching == 1 { "matches its definition" } else { "match their definitions" };
-    let mut text = format!("{} {verb}", count(plan.matching, "model"));
-    for (how, number) in plan.by_hand().into_iter().filter(|(_, number)| *number > 0) {
-        let _ = write!(text, ", {number} {} {how}", if number == 1 { "is" } else { "are" });
-    }
-    let others = plan.not_as_wanted();
-    if !others.is_empty() {
-        let verb = if others.len() == 1 { "does" } else { "do" };
-        let _ = write!(text, ", {} {verb} not (yet)", others.len());
-    }
-    text.push('.');
-    text
+    format!("{}.", Totals::of(plan))
 }
 
 fn action_lines(out: &mut String, action: &Action, width: usize) {
@@ -137,11 +126,8 @@ fn waiting_line(out: &mut String, waiting: &Waiting, width: usize, now: Timestam
         WaitKind::Note | WaitKind::ByHand => ("  .", Style::new().dimmed()),
         _ => ("  !", AnsiColor::Red.on_default()),
     };
-    let (word, text) = match by_hand(&waiting.on, now) {
-        Some(text) => ("by hand", text),
-        None => ("wait", waiting.on.to_string()),
-    };
-    line(out, style, symbol, waiting.model.as_str(), width, word, &text);
+    let word = if waiting.on.kind() == WaitKind::ByHand { "by hand" } else { "wait" };
+    line(out, style, symbol, waiting.model.as_str(), width, word, &words::wait_at(&waiting.on, now));
     for reason in &waiting.reasons {
         line(out, Style::new(), "   ", "", width, "", &reason.to_string());
     }
@@ -158,17 +144,10 @@ fn styled(style: Style, text: &str) -> String {
 }
 
 fn guard(out: &mut String, refusal: &GuardRefusal) {
-    let _ = writeln!(
-        out,
-        "\nRefused: this would delete {} of {}. herdsman deletes and creates nothing until you confirm.",
-        refusal.deletions.len(),
-        count(refusal.managed, "managed model")
-    );
-    for (old, new) in &refusal.renames {
-        let _ =
-            writeln!(out, "  {new} uses the weights of {old}. If it is a rename, set name = \"{old}\" in its file.");
+    let _ = writeln!(out, "\n{}", refusal.headline());
+    for help in refusal.help() {
+        let _ = writeln!(out, "  help: {help}");
     }
-    let _ = writeln!(out, "  To confirm: --max-deletes {}", refusal.deletions.len());
 }
 
 fn name_width(plan: &Plan) -> usize {
@@ -313,9 +292,9 @@ mod tests {
           ! b  wait     refused by the mass-delete guard (--max-deletes)
           ! c  wait     refused by the mass-delete guard (--max-deletes)
 
-        Refused: this would delete 2 of 2 managed models. herdsman deletes and creates nothing until you confirm.
-          c uses the weights of a. If it is a rename, set name = "a" in its file.
-          To confirm: --max-deletes 2
+        refused to delete 2 of 2 managed models; nothing is deleted or created
+          help: c uses the weights of a: if you renamed it, set name = "a" in its file
+          help: to delete them anyway: herdsman reconcile --max-deletes 2
 
         No changes. 0 models match their definitions, 3 do not (yet).
         "#);

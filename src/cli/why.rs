@@ -1,4 +1,4 @@
-//! `herdsman why`: the chain that made a model what it is, in plain words.
+//! `herdsman why`: the chain of events that made a model what it is, in plain words.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub struct WhyArgs {
     name: ModelName,
 }
 
-/// So many events back, the last action is found.
+/// How many events back to look for the last action.
 const LOOKED_THROUGH: u32 = 1000;
 
 /// What a name stands for.
@@ -38,18 +38,18 @@ const LOOKED_THROUGH: u32 = 1000;
 enum Known {
     /// A recorded model.
     Managed,
-    /// A definition that was not recorded yet.
+    /// A definition without a record yet.
     New,
     /// A row of another program.
     Unmanaged,
-    /// A model that was deleted.
+    /// A deleted model.
     Deleted,
 }
 
-/// Everything there is to tell.
+/// Everything there is to say of one name.
 struct Told {
     now: Timestamp,
-    /// The definitions could be read, so it is known what is to be done.
+    /// Whether the definitions could be read, so that there is a plan.
     is_planned: bool,
     name: ModelName,
     known: Known,
@@ -116,7 +116,7 @@ pub(super) fn run(places: &Places, args: &WhyArgs) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// `None`: nothing has this name, nor ever had.
+/// Returns `None` if nothing has this name or ever had it.
 fn tell(look: Look, database: Option<&Database>, name: &ModelName) -> Result<Option<Told>, DatabaseError> {
     let (now, is_planned) = (look.now, look.unreadable.is_none());
     let status = look.models.into_iter().find(|model| model.name == name.as_str());
@@ -198,15 +198,15 @@ impl Told {
         let name = &self.name;
         match (self.known, self.status.status) {
             (Known::Unmanaged, _) => format!(
-                "{name} is a row of another program in the table `models`: herdsman leaves it alone. \
-                 A definition of that name would take it over."
+                "{name} is not managed: another program owns its row in the table `models`. \
+                 A definition of that name would adopt it."
             ),
-            (Known::Deleted, _) => format!("{name} is no more."),
+            (Known::Deleted, _) => format!("{name} is deleted."),
             (Known::New, _) => format!("{name} is not recorded yet."),
             (Known::Managed, Status::Running) => format!("{name} is running."),
             (Known::Managed, Status::Loading) => format!("{name} is loading."),
-            (Known::Managed, Status::Idle) => format!("{name} does not run, and is not meant to."),
-            (Known::Managed, Status::Error) => format!("{name} does not run, and should."),
+            (Known::Managed, Status::Idle) => format!("{name} is stopped, as it should be."),
+            (Known::Managed, Status::Error) => format!("{name} is not running, but should be."),
         }
     }
 
@@ -214,13 +214,13 @@ impl Told {
         const HEAD: &str = "definition";
         match &self.status.definition {
             Some(DefinitionFile { problem: Some(problem), .. }) => {
-                out.item(HEAD, &format!("{problem}; until that is mended the model stays as it is"));
+                out.item(HEAD, &format!("{problem}; the model stays as it is until that is fixed"));
             }
             Some(DefinitionFile { file, problem: None }) => {
                 let state = self.status.state.unwrap_or_default();
                 out.item(HEAD, &format!("{file} declares it {}", state.as_str()));
             }
-            None if self.known == Known::Managed => out.item(HEAD, "none, or none that can be read"),
+            None if self.known == Known::Managed => out.item(HEAD, "none, or none that is valid"),
             None => out.item(HEAD, "none"),
         }
     }
@@ -233,7 +233,7 @@ impl Told {
             GenerationOutcome::Pending if self.status.state == Some(DesiredState::Stopped) => {
                 "never started".to_owned()
             }
-            GenerationOutcome::Pending => "not known yet whether it works".to_owned(),
+            GenerationOutcome::Pending => "not ready yet".to_owned(),
             GenerationOutcome::Ready => "it became ready".to_owned(),
             GenerationOutcome::Failed(death) => format!("failed: {}", death.message),
         };
@@ -282,7 +282,7 @@ impl Told {
                 parts.extend(port.map(|port| format!("port {port}")));
                 parts.extend(uptime.map(|uptime| format!("up for {}", text::duration(uptime))));
                 parts.extend(resident_bytes.map(text::bytes));
-                parts.extend(serving.filter(|number| number != generation).map(|n| format!("serves generation {n}")));
+                parts.extend(serving.filter(|number| number != generation).map(|n| format!("serving generation {n}")));
                 out.item("process", &parts.join(", "));
             }
             None => out.item("process", "none"),
@@ -294,8 +294,8 @@ impl Told {
                 out.item("now", first);
                 rest.iter().for_each(|line| out.more(line));
             }
-            None if self.is_planned => out.item("now", "as declared, nothing is to be done"),
-            None => out.item("now", "what is to be done is not known, for the definitions cannot be read"),
+            None if self.is_planned => out.item("now", "matches its definition; nothing to do"),
+            None => out.item("now", "unknown, because the definitions cannot be read"),
         }
     }
 
@@ -309,7 +309,7 @@ impl Told {
 }
 
 fn commit(from: &Provenance) -> String {
-    let edited = if from.dirty { " with edits that are not committed" } else { "" };
+    let edited = if from.dirty { " with uncommitted edits" } else { "" };
     format!("of commit {}{edited}", from.commit.short())
 }
 

@@ -33,6 +33,13 @@ pub fn local_time(at: crate::model::Timestamp) -> String {
     at.to_zoned(jiff::tz::TimeZone::system()).strftime("%F %T").to_string()
 }
 
+/// The time of day where the reader is: `08:03:10`.
+#[must_use]
+pub fn clock(at: crate::model::Timestamp) -> String {
+    let Ok(at) = jiff::Timestamp::from_millisecond(at.0) else { return "?".to_owned() };
+    at.to_zoned(jiff::tz::TimeZone::system()).strftime("%T").to_string()
+}
+
 /// For programs: RFC 3339, UTC.
 #[must_use]
 pub fn rfc3339(at: crate::model::Timestamp) -> Option<String> {

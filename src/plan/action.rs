@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{Question, Reason, WaitFor, WaitKind};
+use crate::model::text::count;
 use crate::model::{
-    Change, Crashes, Death, DesiredState, InstanceId, InstanceRecord, Launch, ModelName, Provenance, StopTarget,
-    Timestamp, UnmanagedRow,
+    Change, Crashes, Death, InstanceId, InstanceRecord, Launch, ModelName, Provenance, StopTarget, Timestamp,
+    UnmanagedRow,
 };
 
 /// The outcome of planning: every action with its reasons, every non-action
@@ -56,13 +57,10 @@ impl Plan {
     #[must_use]
     pub fn by_hand(&self) -> [(&'static str, usize); 3] {
         let others = self.not_as_wanted();
-        let count =
-            |is: fn(&WaitFor) -> bool| self.waiting.iter().filter(|w| is(&w.on) && !others.contains(&w.model)).count();
-        [
-            ("suspended", count(|on| matches!(on, WaitFor::Suspended { .. }))),
-            ("stopped by hand", count(|on| matches!(on, WaitFor::StateByHand { state: DesiredState::Stopped, .. }))),
-            ("started by hand", count(|on| matches!(on, WaitFor::StateByHand { state: DesiredState::Running, .. }))),
-        ]
+        ["suspended", "stopped by hand", "started by hand"].map(|how| {
+            let is = |w: &&Waiting| w.on.by_hand() == Some(how) && !others.contains(&w.model);
+            (how, self.waiting.iter().filter(is).count())
+        })
     }
 }
 
@@ -272,12 +270,8 @@ impl std::fmt::Display for Found {
 /// In one line.
 impl std::fmt::Display for GuardRefusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (deletions, managed) = (self.deletions.len(), crate::model::text::count(self.managed, "managed model"));
-        write!(f, "refused to delete {deletions} of {managed}; nothing is deleted or created")?;
-        for (old, new) in &self.renames {
-            write!(f, "; {new} uses the weights of {old}: if you renamed it, set name = \"{old}\" in its file")?;
-        }
-        write!(f, "; to delete them anyway: herdsman reconcile --max-deletes {deletions}")
+        f.write_str(&self.headline())?;
+        self.help().iter().try_for_each(|help| write!(f, "; {help}"))
     }
 }
 
@@ -291,4 +285,24 @@ pub struct GuardRefusal {
     /// Likely renames, as (old, new): a deleted and a created model that use the
     /// same weights.
     pub renames: Vec<(ModelName, ModelName)>,
+}
+
+impl GuardRefusal {
+    /// Returns what it refused.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        let managed = count(self.managed, "managed model");
+        format!("refused to delete {} of {managed}; nothing is deleted or created", self.deletions.len())
+    }
+
+    /// Returns what a person can do about it: a line for each likely rename, and
+    /// how to insist.
+    #[must_use]
+    pub fn help(&self) -> Vec<String> {
+        let renamed = |(old, new): &(ModelName, ModelName)| {
+            format!("{new} uses the weights of {old}: if you renamed it, set name = \"{old}\" in its file")
+        };
+        let insist = format!("to delete them anyway: herdsman reconcile --max-deletes {}", self.deletions.len());
+        self.renames.iter().map(renamed).chain([insist]).collect()
+    }
 }

@@ -187,7 +187,7 @@ impl fmt::Display for Reason {
             Self::OtherSpec { found, wanted } => write!(f, "serves spec {found} instead of {wanted}"),
             Self::StateWanted { state, origin } => write!(f, "state = \"{}\"   {origin}", state.as_str()),
             Self::DefinitionRemoved { file } => write!(f, "{file} removed"),
-            Self::NotRunning => f.write_str("should be running, but no server is"),
+            Self::NotRunning => f.write_str("not running"),
             Self::ProcessGone { death: Some(death), .. } => write!(f, "process gone: {}", death.message),
             Self::ProcessGone { death: None, .. } => f.write_str("process gone"),
             Self::Rebooted => f.write_str("the machine rebooted"),

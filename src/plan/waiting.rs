@@ -211,6 +211,18 @@ impl WaitFor {
         }
     }
 
+    /// Returns in which way somebody has the model by hand: `suspended`,
+    /// `stopped by hand`, `started by hand`; `None`: the wait is for something else.
+    #[must_use]
+    pub const fn by_hand(&self) -> Option<&'static str> {
+        match self {
+            Self::Suspended { .. } => Some("suspended"),
+            Self::StateByHand { state: DesiredState::Stopped, .. } => Some("stopped by hand"),
+            Self::StateByHand { state: DesiredState::Running, .. } => Some("started by hand"),
+            _ => None,
+        }
+    }
+
     /// Returns what happened before the next try: `crashed once`, `failed to
     /// start 3 times in a row`.
     #[must_use]

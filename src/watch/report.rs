@@ -7,10 +7,11 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::cause::Causes;
+use crate::model::Diagnostic;
 use crate::model::text;
-use crate::model::{Diagnostic, ModelName};
 use crate::pass::Pass;
-use crate::plan::{Action, Found, GuardRefusal, WaitFor, WaitKind};
+use crate::plan::{Found, GuardRefusal, WaitFor, WaitKind};
+use crate::view::{ModelView, Totals, View};
 
 /// Definitions that cannot be read for a shorter time are not mentioned: git holds
 /// its lock only for moments.
@@ -98,12 +99,8 @@ impl Reporter {
 
     /// Logs each manual override once, and its end.
     fn by_hand(&mut self, pass: &Pass) {
-        let waiting = pass.plan.waiting.iter().filter(|w| w.on.kind() == WaitKind::ByHand);
-        let entries = waiting.map(|w| {
-            let text = w.on.to_string();
-            let word = text.split(" (").next().unwrap_or_default().to_owned();
-            ((w.model.to_string(), word), text)
-        });
+        let by_hand = pass.plan.waiting.iter().filter_map(|w| Some((w, w.on.by_hand()?)));
+        let entries = by_hand.map(|(w, how)| ((w.model.to_string(), how.to_owned()), w.on.to_string()));
         let mut now: BTreeMap<_, _> = entries.collect();
         for (key, text) in &now {
             if self.by_hand.get(key) != Some(text) {
@@ -184,10 +181,14 @@ fn findings(pass: &Pass) {
 }
 
 fn decisions(pass: &Pass, causes: &Causes) {
-    let actions: BTreeMap<&ModelName, &Action> = pass.plan.actions.iter().map(|a| (&a.model, a)).collect();
+    // A view costs more than a quiet pass is worth.
+    if pass.outcomes.is_empty() {
+        return;
+    }
+    let view = View::of(pass);
     for outcome in &pass.outcomes {
         let model = &outcome.model;
-        let reasons = actions.get(model).into_iter().flat_map(|action| &action.reasons);
+        let reasons = view.model(model).map(ModelView::reasons).unwrap_or_default().iter();
         let reasons = reasons.map(|reason| text::squeezed(&reason.to_string())).collect::<Vec<_>>().join("; ");
         let (word, duration_ms) = (outcome.kind.as_str(), milliseconds(outcome.took));
         let head = if outcome.only_begun { format!("draining before {word}") } else { word.to_owned() };
@@ -203,23 +204,7 @@ fn decisions(pass: &Pass, causes: &Causes) {
 /// Sums up in one line how things stand: for the log when the watcher starts, and
 /// for `systemctl status`.
 pub(super) fn summary(pass: &Pass) -> String {
-    let others = pass.plan.not_as_wanted();
-    let is = |number: usize| if number == 1 { "is" } else { "are" };
-    let matching = text::count(pass.plan.matching, "model");
-    let verb = if pass.plan.matching == 1 { "matches its definition" } else { "match their definitions" };
-    let mut text = format!("{matching} {verb}");
-    for (how, number) in pass.plan.by_hand().into_iter().filter(|(_, number)| *number > 0) {
-        text += &format!(", {number} {} {how}", is(number));
-    }
-    match others.len() {
-        0 => {}
-        1..=5 => {
-            let names: Vec<&str> = others.into_iter().map(ModelName::as_str).collect();
-            text += &format!(", not (yet): {}", names.join(", "));
-        }
-        more => text += &format!(", {more} do not (yet)"),
-    }
-    text
+    Totals::of(&pass.plan).with_names()
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -12,5 +12,6 @@ mod floors;
 mod mutated;
 mod plan;
 mod simulation;
+mod view;
 mod watch_logic;
 mod words;

@@ -177,7 +177,7 @@ fn an_empty_directory_is_taken_for_an_accident() {
     for name in ["good", "new"] {
         world.remove_definition(name);
     }
-    world.run(&["reconcile"]).exits(3).says(&["Refused", "2 of 2", "--max-deletes 2"]);
+    world.run(&["reconcile"]).exits(3).says(&["refused to delete", "2 of 2", "--max-deletes 2"]);
     scene.others_are_reconciled();
     world.run(&["reconcile", "--max-deletes", "2"]).exits(0);
     assert_eq!(world.instances(), []);

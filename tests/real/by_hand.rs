@@ -41,7 +41,7 @@ fn leaves_a_suspended_model_alone_and_shows_it_everywhere() {
     world.run(&["reconcile", "--dry-run"]).exits(0).says(&[
         "a  by hand  suspended until",
         "new driver",
-        "; what is edited is applied after that",
+        "; resuming applies the edits to its definition",
         "\n                ctx_size 512 -> 1024   models.d/a.toml:3\n",
         "-/+ b",
     ]);
@@ -61,7 +61,7 @@ fn leaves_a_suspended_model_alone_and_shows_it_everywhere() {
 
     // A crash is seen, and not answered.
     world.kill("a");
-    world.run(&["reconcile"]).exits(0).says(&["does not run, and is started after that"]);
+    world.run(&["reconcile"]).exits(0).says(&["it is not running, and resuming starts it"]);
     assert!(!lives(&world, "a"));
     world.run(&["history", "a"]).says(&["crashed"]);
     for command in ["start", "stop", "restart"] {
@@ -152,7 +152,7 @@ fn shows_a_pending_restart_once() {
     assert!(!table.contains("asked for by hand"), "{table}");
     assert_eq!(by_hand(&world, "a"), ["restart"]);
     world.run(&["suspend", "a"]).exits(0);
-    world.run(&["status"]).exits(0).says(&["a restart is asked for by hand (ann)"]);
+    world.run(&["status"]).exits(0).says(&["waiting for a restart by hand (ann)"]);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn restarts_the_rolled_back_generation_that_serves() {
     world.run(&["reconcile"]).exits(1);
     for command in ["restart", "start"] {
         let before = world.pid("a");
-        world.run(&[command, "a"]).exits(1).says(&["generation 2 failed", "generation 1 serves"]);
+        world.run(&[command, "a"]).exits(1).says(&["generation 2 failed", "generation 1 is serving"]);
         assert_eq!(world.pid("a") == before, command == "start", "{command}");
     }
 }
@@ -214,7 +214,7 @@ fn refusals_name_the_next_step() {
     assert!(lives(&world, "chat"));
     world.run(&["suspend", "chat"]).exits(0);
     world.remove_definition("chat");
-    world.run(&["reconcile"]).exits(0).says(&["its definition is gone, and it is deleted after that"]);
+    world.run(&["reconcile"]).exits(0).says(&["its definition is gone, so resuming deletes it"]);
     assert!(lives(&world, "chat"));
     world.run(&["resume", "chat"]).exits(0).says(&["deletes it, because its definition is gone"]);
     // An override works even where no definition can be read.
@@ -263,7 +263,7 @@ fn a_watcher_follows_at_once() {
     watcher.eventually_says("b is suspended");
     world.kill("b");
     watcher.eventually_says("b crashed");
-    watcher.eventually_says("it does not run, and is started after that");
+    watcher.eventually_says("it is not running, and resuming starts it");
     assert!(!watcher.log().contains("b is no longer"), "{}", watcher.log());
     world.run(&["resume", "b"]).exits(0).says(&["resumed b; the watcher manages it again"]);
     eventually("b runs again", PATIENCE, || lives(&world, "b"));

@@ -180,7 +180,7 @@ fn too_many_deletions_are_refused_and_the_rest_of_the_pass_happens() {
     let before = world.instances();
     fs::rename(world.models_dir().join("a.toml"), world.models_dir().join("z.toml")).unwrap();
     world.remove_definition("b");
-    world.run(&["reconcile"]).exits(3).says(&["Refused", "--max-deletes 2", "name = \"a\""]);
+    world.run(&["reconcile"]).exits(3).says(&["refused to delete", "--max-deletes 2", "name = \"a\""]);
     assert_eq!(world.instances(), before);
     world.run(&["reconcile", "--max-deletes", "1"]).exits(3);
     assert_eq!(world.instances(), before);

@@ -244,12 +244,12 @@ fn a_model_that_was_rolled_back_stays_up_when_only_history_is_damaged() {
     world.converges();
     world.weights_that_die("bad");
     world.write_definition("m", &World::tiny_toml("bad"));
-    world.run(&["reconcile"]).exits(1).says(&["generation 2 failed", "generation 1 serves"]);
+    world.run(&["reconcile"]).exits(1).says(&["generation 2 failed", "generation 1 is serving"]);
     let rolled_back = world.pid("m");
     damage(&database(&world), &["herdsman_events"]);
     // Nothing is to be done, so the damage is met by the next pass that does.
     world.tiny("new");
-    world.run(&["reconcile"]).exits(1).says(&["was damaged", "all of herdsman's records", "generation 1 serves"]);
+    world.run(&["reconcile"]).exits(1).says(&["was damaged", "all of herdsman's records", "generation 1 is serving"]);
     assert_eq!((world.pid("m"), world.answer("m")), (rolled_back, "m m m ".to_owned()));
     assert_eq!(world.answer("new"), "new new new ");
 }

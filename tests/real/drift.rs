@@ -89,7 +89,7 @@ fn a_deleted_row_returns_with_its_id() {
     let id = client.number("id", "a");
     client.run("DELETE FROM models WHERE name = 'a'", []);
     client.add_unmanaged("meanwhile");
-    world.converges().says(&["~ a          update", &format!("row {id} was deleted")]);
+    world.converges().says(&["~ a          update", &format!("another program deleted row {id}")]);
     assert_eq!(client.number("id", "a"), id);
     assert_eq!(client.text("status", "a"), "running");
     assert_eq!(world.pid("a"), pid);

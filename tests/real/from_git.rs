@@ -122,7 +122,7 @@ fn a_dry_run_status_why_and_validate_read_the_same_commit_and_write_nothing() {
     assert!(!world.state_dir().exists());
     run(&["reconcile"]).exits(0);
     run(&["status", "--exit-code"]).exits(0).says(&["running"]);
-    run(&["why", "a"]).exits(0).says(&["models.d/a.toml declares it running", "as declared"]);
+    run(&["why", "a"]).exits(0).says(&["models.d/a.toml declares it running", "matches its definition"]);
     world.run(&["validate"]).exits(65);
     world.run(&["validate", "--from-git", "none"]).exits(66).says(&["\"none\" is not a commit"]);
     Ran::of(world.command().env("HERDSMAN_FROM_GIT", "HEAD").arg("reconcile")).exits(0).says(&["No changes."]);

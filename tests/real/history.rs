@@ -76,7 +76,7 @@ fn a_generation_knows_its_commit_and_whether_its_own_files_were_edited() {
     let deletion = &history(&world, "b")["events"][0];
     assert_eq!((&deletion["event"], &deletion["commit"]), (&json!("delete"), &json!(gone)));
     assert_eq!(deletion["dirty"], false, "{deletion:#}");
-    world.run(&["why", "b"]).exits(0).says(&["b is no more.", "delete, ", &gone[..10], "models.d/b.toml removed"]);
+    world.run(&["why", "b"]).exits(0).says(&["b is deleted.", "delete, ", &gone[..10], "models.d/b.toml removed"]);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn why_explains_a_model_that_runs_fails_and_is_rolled_back() {
     world.run(&["why", "a"]).exits(0).says(&["a is not recorded yet.", "the next pass will create: models.d/a.toml"]);
     world.converges();
     std::fs::rename(world.models_dir(), world.path().join("away")).unwrap();
-    world.run(&["why", "a"]).exits(66).says(&["models.d does not exist", "is not known, for the definitions"]);
+    world.run(&["why", "a"]).exits(66).says(&["models.d does not exist", "unknown, because the definitions"]);
     std::fs::rename(world.path().join("away"), world.models_dir()).unwrap();
     let ran = world.run(&["why", "a"]).exits(0);
     let generation = format!("generation  1, of commit {}, ", &first[..10]);
@@ -191,14 +191,14 @@ fn why_explains_a_model_that_runs_fails_and_is_rolled_back() {
             "ready after ",
             &format!("process     pid {pid}, port "),
         ])
-        .says(&["now         as declared, nothing is to be done"]);
+        .says(&["now         matches its definition; nothing to do"]);
 
     world.weights_that_die("dies");
     world.write_definition("a", &World::tiny_toml("a").replace("/a.gguf", "/dies.gguf"));
     world.run(&["reconcile"]).exits(1);
     let ran = world.run(&["why", "a"]).exits(0).says_why_it_died();
-    let generation = format!("generation  2, of commit {} with edits that are not committed, ", &first[..10]);
-    ran.says(&["a is running.", &generation, ": failed: ", "dies.gguf   models.d/a.toml:1", "serves generation 1"])
+    let generation = format!("generation  2, of commit {} with uncommitted edits, ", &first[..10]);
+    ran.says(&["a is running.", &generation, ": failed: ", "dies.gguf   models.d/a.toml:1", "serving generation 1"])
         .says(&[
             "action      start, ",
             "generation 2 failed; rolls back to generation 1",
@@ -222,7 +222,7 @@ fn why_explains_a_model_that_runs_fails_and_is_rolled_back() {
     world.write_definition("a", &World::tiny_toml("a").replace("ctx_size", "ctx_sizes"));
     let ran = world.run(&["why", "a"]).exits(0);
     ran.says(&[
-        "models.d/a.toml:3: llama-server has no option `ctx_sizes`; until that is mended the model stays as it is",
+        "models.d/a.toml:3: llama-server has no option `ctx_sizes`; the model stays as it is until that is fixed",
     ]);
 }
 
@@ -233,7 +233,7 @@ fn why_explains_stopped_models_and_unmanaged_rows() {
     world.tiny("off");
     world.write_definition("off", &format!("state = \"stopped\"\n{}", World::tiny_toml("off")));
     world.converges();
-    world.run(&["why", "off"]).exits(0).says(&["off does not run, and is not meant to.", "declares it stopped"]);
+    world.run(&["why", "off"]).exits(0).says(&["off is stopped, as it should be.", "declares it stopped"]);
 
     world.logs_that_it_listens("a");
     world.kill("a");
@@ -241,13 +241,13 @@ fn why_explains_stopped_models_and_unmanaged_rows() {
     // By how long it had run.
     let now = ["now         crashed once, next try in ", "now         the next pass will start: process gone"];
     assert!(now.iter().any(|now| ran.stdout.contains(now)), "{ran}");
-    ran.says(&["a does not run, and should.", "process     none", "The last words of a in ", "listening on"]);
+    ran.says(&["a is not running, but should be.", "process     none", "last lines of a in ", "listening on"]);
 
     let database = rusqlite::Connection::open(world.state_dir().join("herdsman.db")).unwrap();
     let row =
         "INSERT INTO models (name, type, status, created_at, updated_at) VALUES ('hand', 'llama', 'stopped', 1, 1)";
     database.execute(row, []).unwrap();
-    world.run(&["why", "hand"]).exits(0).says(&["hand is a row of another program"]);
+    world.run(&["why", "hand"]).exits(0).says(&["hand is not managed: another program owns its row"]);
     for command in ["why", "history", "logs"] {
         world.run(&[command, "of"]).exits(64).says(&["there is no model named of\nhelp: did you mean off?"]);
     }

@@ -45,7 +45,7 @@ fn a_generation_that_dies_gives_way_to_the_last_good_one() {
         "-/+ a  restart",
         "a: failed to start",
         "generation 2 failed",
-        "generation 1 serves",
+        "generation 1 is serving",
     ]);
     assert_eq!(ask(port), "a a a ");
     assert_eq!(world.pid("b"), b);
@@ -95,7 +95,7 @@ fn retries_a_failed_generation_on_request() {
     let mark = world.path().join("fixed");
     fs::write(&binary, script.replace("/proc/self/cwd/fixed", mark.to_str().unwrap())).unwrap();
     world.write_definition("a", &format!("binary = \"{binary}\"\n{}", World::tiny_toml("a")));
-    world.run(&["reconcile"]).exits(1).says(&["the cat sat on it", "generation 1 serves"]);
+    world.run(&["reconcile"]).exits(1).says(&["the cat sat on it", "generation 1 is serving"]);
     fs::write(&mark, "").unwrap();
     world.run(&["reconcile"]).exits(1).says(&["No changes.", "--retry"]);
     world.run(&["reconcile", "--retry"]).exits(0).says(&["-/+ a  restart", "retries after an earlier failure"]);
@@ -170,7 +170,7 @@ fn a_model_that_never_becomes_ready_is_given_up_and_the_old_one_serves() {
     let binary = llama_server_that(&world, "exec sleep 1000");
     let never = format!("binary = \"{binary}\"\n{}[ready]\ntimeout = \"1s\"\n", World::tiny_toml("a"));
     world.write_definition("a", &never);
-    world.run(&["reconcile"]).exits(1).says(&["generation 2 failed: not ready after", "generation 1 serves"]);
+    world.run(&["reconcile"]).exits(1).says(&["generation 2 failed: not ready after", "generation 1 is serving"]);
     assert_eq!(world.answer("a"), "a a a ");
     assert_eq!(world.servers().len(), 1, "{:?}", world.servers());
 }

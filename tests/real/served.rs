@@ -152,7 +152,7 @@ fn a_repository_with_a_preset_leaves_no_model_and_is_rolled_back() {
     world.run(&["reconcile"]).exits(1).says(&[
         "llama-server runs as a router without a model: does org/preset hold a preset.ini?",
         "generation 2 failed",
-        "generation 1 serves",
+        "generation 1 is serving",
     ]);
     assert_eq!(ask(port), "hub hub hub ");
     world.run(&["reconcile"]).exits(1).says(&["waiting for an edit"]);

@@ -42,11 +42,11 @@ fn a_crashed_model_is_shown_with_its_next_try_and_the_last_words_of_its_log() {
     assert!(row.contains(" error ") && row.contains(&expected), "{ran}");
     let said_at = row.split_once("(at ").unwrap().1.split_once(')').unwrap().0;
     assert!(said_at.len() == 8 && said_at.split(':').all(|part| part.parse::<u8>().is_ok()), "{said_at}");
-    let after: Vec<&str> = ran.stdout.lines().skip_while(|line| !line.contains("last words of a in")).collect();
+    let after: Vec<&str> = ran.stdout.lines().skip_while(|line| !line.contains("last lines of a in")).collect();
     assert!(after[0].contains(&*log.to_string_lossy()), "{ran}");
     assert_eq!(after[5], "  0.01 E its last words", "{ran}");
     assert!(!ran.stdout.contains("instance") && !ran.stdout.contains("words of b"), "{ran}");
-    assert!(after.last().unwrap().starts_with("No watcher runs"), "{ran}");
+    assert!(after.last().unwrap().starts_with("No watcher is running"), "{ran}");
 
     let report = world.run(&["status", "--format", "json"]).exits(0).json();
     let [a, b] = &report["models"].as_array().unwrap()[..] else { panic!("{report:#}") };
@@ -59,7 +59,7 @@ fn a_crashed_model_is_shown_with_its_next_try_and_the_last_words_of_its_log() {
 
     let watcher = fs::File::create(world.state_dir().join("watch.lock")).unwrap();
     watcher.lock().unwrap();
-    world.run(&["status"]).exits(0).does_not_say("No watcher runs");
+    world.run(&["status"]).exits(0).does_not_say("No watcher is running");
     assert_eq!(world.run(&["status", "--format", "json"]).json()["watcher"], true);
 }
 
@@ -106,10 +106,10 @@ fn a_failed_generation_shows_why_it_failed_and_a_named_model_its_log() {
     let ran = world.run(&["status"]).exits(0);
     let ran = ran.says(&["generation 1 failed", "waiting for an edit"]).does_not_say("words of good");
     // Now and then llama-server ends before it has written a word.
-    let heads = ["The last words of bad in", "bad left no word in"];
+    let heads = ["last lines of bad in", "bad wrote nothing to"];
     assert!(heads.iter().any(|head| ran.stdout.contains(head)), "{ran}");
     world.logs_that_it_listens("good");
-    world.run(&["status", "good"]).exits(0).says(&["The last words of good in", "listening on"]);
+    world.run(&["status", "good"]).exits(0).says(&["last lines of good in", "listening on"]);
     assert!(world.status("good").get("log").is_none());
     let named = world.run(&["status", "good", "--format", "json"]).json();
     assert!(named["models"][0]["log_tail"].to_string().contains("listening on"), "{named:#}");
@@ -124,7 +124,7 @@ fn a_broken_definition_is_named_with_its_line_and_its_model_keeps_running() {
     world.write_definition("new", "model = 7\n");
     let ran = world.run(&["status"]).exits(0);
     let row = |name: &str| ran.stdout.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
-    let kept = "keeps running as it is: models.d/a.toml:3: llama-server has no option `ctx_sizes`";
+    let kept = "keeps running unchanged: models.d/a.toml:3: llama-server has no option `ctx_sizes`";
     assert!(row("a ").contains(" running ") && row("a ").ends_with(kept), "{ran}");
     assert!(row("new ").contains("left unchanged: models.d/new.toml:1: "), "{ran}");
 }
@@ -180,7 +180,7 @@ fn a_look_that_fails_is_told_and_the_next_one_is_shown_again() {
     world.tiny("a");
     world.converges();
     let mut terminal = Terminal::run(world.command().args(["status", "--watch", "--interval", "100ms", "a"]), 24, 120);
-    terminal.shows("its log", |lines| lines.iter().any(|line| line.contains("The last words of a in")));
+    terminal.shows("its log", |lines| lines.iter().any(|line| line.contains("last lines of a in")));
     let (id, aside) = (world.state_dir().join("id"), world.path().join("aside"));
     let kept = fs::read(&id).unwrap();
     fs::write(&id, "damaged").unwrap();

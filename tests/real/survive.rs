@@ -63,7 +63,7 @@ fn a_lost_database_loses_no_server() {
         // There is no -wal after the last connection closed.
         let _ = fs::remove_file(world.state_dir().join(file));
     }
-    world.converges().says(&["< a  adopt", "was not recorded"]);
+    world.converges().says(&["< a  adopt", "is missing from the database"]);
     assert_eq!(world.instances(), before);
     assert_eq!(world.port("a"), port);
     world.is_settled();

@@ -295,8 +295,8 @@ fn shows_a_rename_and_a_mass_deletion_before_the_merge() {
     fs::rename(checkout.path().join("models.d/chat.toml"), checkout.path().join("models.d/talk.toml")).unwrap();
     fs::remove_file(checkout.path().join("models.d/embed.toml")).unwrap();
     let refused = checkout.validate(&["--against", "main"]).exits(0);
-    assert!(refused.stdout.contains("Refused: this would delete 2 of 2 managed models"), "{refused}");
-    assert!(refused.stdout.contains("talk uses the weights of chat. If it is a rename"), "{refused}");
+    assert!(refused.stdout.contains("refused to delete 2 of 2 managed models"), "{refused}");
+    assert!(refused.stdout.contains("talk uses the weights of chat: if you renamed it"), "{refused}");
 }
 
 #[test]

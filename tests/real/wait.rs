@@ -65,7 +65,7 @@ fn a_generation_that_fails_ends_the_wait_at_once_with_the_reason() {
     world.run(&["reconcile"]).exits(1);
     // By itself it gives up only after five minutes, and says so otherwise.
     let ran = world.run(&["wait", "--commit", &commit]).exits(1);
-    ran.says(&["is not in sync, and waiting does not help", "generation 2 failed", "generation 1 serves"]);
+    ran.says(&["is not in sync, and waiting does not help", "generation 2 failed", "generation 1 is serving"]);
 
     world.write_definition("a", "model = 5\n");
     let commit = repository.commit();

@@ -25,7 +25,7 @@ pub mod history;
 mod machine;
 mod promises;
 mod sabotage;
-mod show;
+pub mod show;
 mod site;
 mod store;
 mod tally;

@@ -114,7 +114,7 @@ fn change(change: &Change) -> String {
 }
 
 /// Seconds since the simulated world began.
-pub(super) fn clock(time: Timestamp) -> String {
+pub fn clock(time: Timestamp) -> String {
     let since = time.0 - 1_000_000_000;
     format!("{}.{:03} s", since / 1000, since % 1000)
 }

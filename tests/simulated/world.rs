@@ -309,14 +309,19 @@ impl World {
         show(&self.plan())
     }
 
-    /// A dry run.
+    /// The plan of a dry run.
     pub fn plan(&mut self) -> Plan {
+        self.look().plan
+    }
+
+    /// A dry run.
+    pub fn look(&mut self) -> Pass {
         let (goal, limits, seed) = (self.goal, self.limits.clone(), self.seed);
         self.pass_begins();
         self.in_pass = false;
-        let plan = look(self, goal, &limits).unwrap().plan;
+        let pass = look(self, goal, &limits).unwrap();
         self.seed = seed;
-        plan
+        pass
     }
 
     /// Passes until nothing is left to do or to wait for; what they did.

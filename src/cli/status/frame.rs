@@ -3,10 +3,9 @@
 use anstyle::{AnsiColor, Style};
 use console::truncate_str;
 
-use super::note::clock;
 use super::report::Look;
 use super::table::{Table, log, one_line, style, unattended, undelivered};
-use crate::model::text::count;
+use crate::model::text::{clock, count};
 use crate::model::{Diagnostic, Severity, Status};
 
 const BY_URGENCY: [Status; 4] = [Status::Error, Status::Loading, Status::Running, Status::Idle];
@@ -52,7 +51,7 @@ fn title(look: &Look) -> String {
     }
     let colon = if parts.is_empty() { "" } else { ": " };
     let (at, models) = (clock(look.now), count(look.models.len(), "model"));
-    format!("{at}   {models}{colon}{}   (Ctrl-C ends)", parts.join(", "))
+    format!("{at}   {models}{colon}{}   (Ctrl-C to quit)", parts.join(", "))
 }
 
 fn table(look: &Look, columns: usize, room: usize) -> Vec<String> {
@@ -175,7 +174,7 @@ mod tests {
             ModelStatus { name: "not\nours".to_owned(), ..ModelStatus::default() },
         ]);
         insta::assert_snapshot!(drawn(&known, 24, 200), @"
-        3 models: 1 error, 1 running, 1 idle   (Ctrl-C ends)
+        3 models: 1 error, 1 running, 1 idle   (Ctrl-C to quit)
 
         NAME       STATUS   GEN    PORT  PID    UPTIME  MEMORY   RESTARTS  NOTE
         chat       running  11<12  8100  31170  2h 5m   5.0 GiB  3
@@ -183,7 +182,7 @@ mod tests {
         not?ours   idle     -      -     -      -       -        -
         ");
         insta::assert_snapshot!(drawn(&known, 24, 80), @"
-        3 models: 1 error, 1 running, 1 idle   (Ctrl-C ends)
+        3 models: 1 error, 1 running, 1 idle   (Ctrl-C to quit)
 
         NAME       STATUS   GEN    PORT  PID    UPTIME  MEMORY   RESTARTS
         chat       running  11<12  8100  31170  2h 5m   5.0 GiB  3
@@ -213,7 +212,7 @@ mod tests {
         known.look.needs_a_pass = true;
         known.error = Some("the database is busy".to_owned());
         insta::assert_snapshot!(drawn(&known, 20, 80), @"
-        21 models: 1 error, 20 running   (Ctrl-C ends)
+        21 models: 1 error, 20 running   (Ctrl-C to quit)
 
         NAME   STATUS   GEN    PORT  PID    UPTIME  MEMORY   RESTARTS
         worst  error    12     8100  -      -       -        3
@@ -232,7 +231,7 @@ mod tests {
         error: models.d/3.toml:2: bad key
         … 5 more problems, see `herdsman status`
 
-        No watcher runs: what is to be done waits for the next `herdsman reconcile`.
+        No watcher is running; run `herdsman reconcile` to apply this.
         ");
         for (rows, columns) in [(1, 1), (2, 5), (5, 20), (9, 300)] {
             let lines = frame(&known, Size { rows, columns });
@@ -248,12 +247,12 @@ mod tests {
         assert!(!drawn(&known, 24, 80).contains("two"));
         known.one = true;
         insta::assert_snapshot!(drawn(&known, 24, 80), @"
-        1 model: 1 running   (Ctrl-C ends)
+        1 model: 1 running   (Ctrl-C to quit)
 
         NAME  STATUS   GEN    PORT  PID    UPTIME  MEMORY   RESTARTS  NOTE
         chat  running  11<12  8100  31170  2h 5m   5.0 GiB  3
 
-        The last words of chat in /state/logs/chat.log:
+        last lines of chat in /state/logs/chat.log:
           one
           two
         ");

@@ -3,12 +3,10 @@
 //! | file | holds |
 //! |---|---|
 //! | `report` | one look, as data |
-//! | `note` | why a model is as it is, in words |
 //! | `table` | a look as people read it |
 //! | `frame`, `screen`, `watch` | look after look, on a terminal |
 
 mod frame;
-mod note;
 pub(super) mod report;
 mod screen;
 pub(super) mod table;
@@ -26,7 +24,6 @@ use super::output::{complain, print};
 use super::{Exit, Format, Places, duration};
 use crate::database::Undelivered;
 use crate::model::ModelName;
-pub(super) use note::{at, by_hand};
 use report::{Look, ModelStatus};
 
 /// Arguments of `status`.
@@ -35,7 +32,7 @@ pub struct StatusArgs {
     /// How to write it.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// Exit as `reconcile` would if it changed nothing: 0 only if all is as declared.
+    /// Exit as `reconcile` would without changes: 0 only if every model matches its definition.
     #[arg(long)]
     exit_code: bool,
     /// Look again and again, on a terminal, until Ctrl-C.
@@ -65,8 +62,8 @@ struct Report<'a> {
 pub(super) fn run(places: &Places, args: &StatusArgs) -> anyhow::Result<Exit> {
     if args.watch {
         if !std::io::stdout().is_terminal() {
-            let message = "--watch draws on a terminal, and standard output is none; \
-                           call `herdsman status` as often as needed, with --format json for programs";
+            let message = "--watch needs a terminal on standard output; \
+                           programs call `herdsman status --format json` as often as they need";
             return Err(Refused { exit: Exit::Usage, message: message.to_owned() }.into());
         }
         return watch::run(places, args.name.as_ref(), args.interval);

@@ -1,6 +1,5 @@
 //! One look at desired, recorded and observed, as data.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
@@ -9,15 +8,15 @@ use serde::Serialize;
 
 use super::super::open::Refused;
 use super::super::{Exit, Places};
-use super::note;
 use crate::database::{Database, Undelivered};
 use crate::definition::Loader;
 use crate::host::{Host, HostError};
 use crate::instance::{last_lines, newest_log};
 use crate::model::text::rfc3339;
-use crate::model::{DesiredState, Diagnostic, Given, Instance, ModelName, ModelRecord, Status, Timestamp};
-use crate::pass::{Goal, Pass, look};
-use crate::plan::{Limits, Reason, WaitFor, WaitKind};
+use crate::model::{DesiredState, Diagnostic, ModelName, Status, Timestamp};
+use crate::pass::{Goal, look};
+use crate::plan::{Limits, WaitFor, WaitKind};
+use crate::view::{self, ModelView, View};
 
 /// How many lines of a log are shown.
 const LOG_LINES: usize = 5;
@@ -114,17 +113,15 @@ pub(in crate::cli) struct ByHand {
 }
 
 impl ByHand {
-    fn of(wait: &WaitFor) -> Option<Self> {
-        let (what, given, until) = match wait {
-            WaitFor::Suspended { given, until, .. } => ("suspended", given, until.and_then(rfc3339)),
-            WaitFor::StateByHand { given, state } => (WaitFor::words_by_hand(*state).0, given, None),
-            _ => return None,
-        };
-        Some(Self::new(what, given, until))
-    }
-
-    fn new(what: &'static str, given: &Given, until: Option<String>) -> Self {
-        Self { what, by: given.by.clone(), at: rfc3339(given.at), until, reason: given.because.clone() }
+    fn of(asked: view::ByHand<'_>) -> Self {
+        let view::ByHand { what, given, until } = asked;
+        Self {
+            what,
+            by: given.by.clone(),
+            at: rfc3339(given.at),
+            until: until.and_then(rfc3339),
+            reason: given.because.clone(),
+        }
     }
 }
 
@@ -161,7 +158,7 @@ impl Look {
             ) => (look(&mut host, Goal::Down, &limits)?, Some(error)),
             Err(error) => return Err(error.into()),
         };
-        let mut models = models(&host, &seen, unreadable.is_none())?;
+        let mut models = models(&host, &View::of(&seen))?;
         if let Some(only) = only {
             models.retain(|m| m.name == only.as_str());
             if models.is_empty() {
@@ -199,110 +196,61 @@ impl Look {
     }
 }
 
-/// `explained`: the plan is one for the definitions, and tells why.
-fn models(host: &Host, seen: &Pass, explained: bool) -> Result<Vec<ModelStatus>, HostError> {
-    let mut names: BTreeSet<&ModelName> = seen.records.models.keys().collect();
-    names.extend(seen.desired.iter().flat_map(|d| d.definitions.keys()));
-    names.extend(seen.desired.iter().flat_map(|d| &d.unresolved).filter_map(|u| u.name.as_ref()));
-    names.extend(seen.observed.instances.iter().map(|i| &i.model));
-    names.extend(seen.records.overrides.keys());
+fn models(host: &Host, view: &View<'_>) -> Result<Vec<ModelStatus>, HostError> {
     let restarts = host.database().map(Database::restarts).transpose()?.unwrap_or_default();
-    let status = |name: &ModelName| ModelStatus {
-        restarts: restarts.get(name.as_str()).copied().unwrap_or_default(),
-        ..status_of(host, seen, name)
-    };
-    let mut models: BTreeMap<&ModelName, ModelStatus> = names.into_iter().map(|name| (name, status(name))).collect();
-    if explained {
-        explain(seen, &mut models);
-    }
-    let unmanaged = seen.plan.unmanaged.iter().map(|row| ModelStatus {
+    let managed = view.models().map(|model| {
+        let recorded_at = || host.database().and_then(|d| d.status_recorded_at(model.name).ok().flatten());
+        let age = model.is_last_known.then(recorded_at).flatten().map(|at| view.now.since(at).as_millis());
+        let status = ModelStatus {
+            restarts: restarts.get(model.name.as_str()).copied().unwrap_or_default(),
+            status_age_ms: age.and_then(|ms| u64::try_from(ms).ok()),
+            ..status_of(model, view.now)
+        };
+        // A plan to stop everything says nothing of the definitions.
+        if view.follows_definitions { explain(status, model, view.now) } else { status }
+    });
+    let unmanaged = view.totals.unmanaged.iter().map(|row| ModelStatus {
         name: row.name.clone(),
         waiting_for: vec!["not managed".to_owned()],
         ..ModelStatus::default()
     });
-    Ok(models.into_values().chain(unmanaged).collect())
+    Ok(managed.chain(unmanaged).collect())
 }
 
-/// Adds what the plan says of each.
-fn explain(seen: &Pass, models: &mut BTreeMap<&ModelName, ModelStatus>) {
-    for action in &seen.plan.actions {
-        if let Some(model) = models.get_mut(&action.model) {
-            let kind = action.kind.as_str();
-            model.reasons.extend(action.reasons.iter().map(|reason| format!("{kind}: {reason}")));
-        }
-    }
-    for (name, overrides) in &seen.records.overrides {
-        let asked = overrides.restart.as_ref().filter(|asked| {
-            seen.observed.instances.iter().any(|live| live.model == *name && live.id == asked.instance)
-        });
-        if let (Some(asked), Some(model)) = (asked, models.get_mut(name)) {
-            model.by_hand.push(ByHand::new("restart", &asked.given, None));
-            let says_so = |reason: &Reason| matches!(reason, Reason::ByHand { given } if *given == asked.given);
-            if !seen.plan.actions.iter().any(|a| a.model == *name && a.reasons.iter().any(says_so)) {
-                model.waiting_for.push(format!("a restart is asked for by hand ({})", asked.given));
-            }
-        }
-    }
-    for waiting in &seen.plan.waiting {
-        let Some(model) = models.get_mut(&waiting.model) else { continue };
-        model.waiting_for.push(note::of_wait(&waiting.on, seen, model.pid.is_some()));
-        model.by_hand.extend(ByHand::of(&waiting.on));
-        if matches!(waiting.on, WaitFor::StateByHand { state: DesiredState::Stopped, .. }) && model.pid.is_none() {
-            model.status = Status::Idle;
-        }
-        if let WaitFor::Backoff { until, crashes, .. } = waiting.on {
-            // The last crash may be one that no pass has recorded yet.
-            model.crashes = crashes;
-            model.next_try = rfc3339(until);
-        }
-    }
-}
-
-fn status_of(host: &Host, seen: &Pass, name: &ModelName) -> ModelStatus {
-    let record = seen.records.models.get(name);
-    let definition = seen.desired.as_ref().and_then(|d| d.definitions.get(name));
-    let live = seen.observed.instances.iter().find(|i| i.model == *name);
-    let (status, stale) = Status::seen(record, live, live.is_some_and(|live| seen.has_proven(live)));
-    let recorded_at = host.database().and_then(|d| d.status_recorded_at(name).ok().flatten());
-    let age = recorded_at.filter(|_| stale).map(|at| seen.now.since(at).as_millis());
+/// Adds what the plan says of it.
+fn explain(status: ModelStatus, model: &ModelView<'_>, now: Timestamp) -> ModelStatus {
     ModelStatus {
-        name: name.to_string(),
-        status,
-        state: definition.map(|d| d.state).or(record.map(|r| r.state)),
-        generation: record.map_or(0, |r| r.generation.number),
-        serving: live.and_then(|i| serving(record?, i)),
-        pid: live.map(|i| i.handle.pid()),
-        host: live.map(|i| i.host.clone()),
-        port: live.and_then(|i| i.port).or_else(|| Some(record?.port?.port)),
-        url: live.and_then(|live| live.url.clone()),
-        resident_bytes: live.map(|i| i.resident),
-        started_at: live.and_then(|i| rfc3339(i.started_at)),
-        uptime: live.map(|i| seen.now.since(i.started_at)),
-        status_age_ms: age.and_then(|ms| u64::try_from(ms).ok()),
-        crashes: record.map_or(0, |r| r.crashes.count),
+        next_try: model.next_try().and_then(rfc3339),
+        by_hand: model.by_hand().map(ByHand::of).collect(),
+        reasons: model.reasons_in_words(),
+        waiting_for: model.waits_in_words(now),
+        ..status
+    }
+}
+
+/// What it is now.
+fn status_of(model: &ModelView<'_>, now: Timestamp) -> ModelStatus {
+    ModelStatus {
+        name: model.name.to_string(),
+        status: model.status,
+        state: model.wanted.declared,
+        generation: model.generation(),
+        serving: model.serving(),
+        pid: model.pid(),
+        host: model.host().map(str::to_owned),
+        port: model.port(),
+        url: model.url().map(str::to_owned),
+        resident_bytes: model.live.map(|live| live.resident),
+        started_at: model.live.and_then(|live| rfc3339(live.started_at)),
+        uptime: model.uptime(now),
+        crashes: model.crashes.count,
         managed: true,
-        definition: definition_of(seen, name, record),
+        definition: model.file().map(|file| DefinitionFile {
+            file: file.to_owned(),
+            problem: model.invalid.map(|invalid| format!("{}: {}", invalid.place(), invalid.problem)),
+        }),
         ..ModelStatus::default()
     }
-}
-
-/// The definition of a model, or the file that stands for it and is not valid.
-fn definition_of(seen: &Pass, name: &ModelName, record: Option<&ModelRecord>) -> Option<DefinitionFile> {
-    let desired = seen.desired.as_ref()?;
-    let is_of_it = |path: &str| record.is_some_and(|record| record.source == path);
-    let broken = desired.unresolved.iter().find(|u| u.name.as_ref() == Some(name) || is_of_it(&u.path));
-    match (broken, desired.definitions.get(name)) {
-        (Some(broken), _) => Some(DefinitionFile {
-            file: broken.file.to_string(),
-            problem: Some(format!("{}: {}", note::place(&broken.file, seen), broken.problem)),
-        }),
-        (None, definition) => Some(DefinitionFile { file: definition?.file.to_string(), problem: None }),
-    }
-}
-
-fn serving(record: &ModelRecord, live: &Instance) -> Option<u32> {
-    let generations = std::iter::once(&record.generation).chain(&record.last_ready);
-    generations.into_iter().find(|g| g.hash == live.spec).map(|g| g.number)
 }
 
 /// The end of the log at `path`; `None`: nothing was ever started.

@@ -21,8 +21,8 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Lays `models` out for a terminal of `width`; without one, for whatever
-    /// reads standard output, each model has just one line.
+    /// Lays `models` out for a terminal of `width` columns; without a width, for
+    /// whatever reads standard output, each model has one line.
     pub(super) fn new(models: &[ModelStatus], width: Option<usize>) -> Self {
         let rows: Vec<[String; COLUMNS.len()]> = models.iter().map(row).collect();
         let mut widths = COLUMNS.map(str::len);
@@ -69,29 +69,28 @@ pub(in crate::cli) fn log(model: &ModelStatus) -> Option<Vec<String>> {
     let log = model.log.as_ref()?;
     let (name, path) = (one_line(&model.name), one_line(&log.path));
     Some(match &log.problem {
-        Some(problem) => vec![format!("The log of {name}, {path}, cannot be read: {problem}")],
-        None if log.lines.is_empty() => vec![format!("{name} left no word in {path}")],
+        Some(problem) => vec![format!("cannot read the log of {name}, {path}: {problem}")],
+        None if log.lines.is_empty() => vec![format!("{name} wrote nothing to {path}")],
         None => {
-            let mut lines = vec![format!("The last words of {name} in {path}:")];
+            let mut lines = vec![format!("last lines of {name} in {path}:")];
             lines.extend(log.lines.iter().map(|line| format!("  {line}")));
             lines
         }
     })
 }
 
-/// That nobody does what is to be done.
+/// Says that nobody applies what is pending.
 pub(super) fn unattended(look: &Look) -> Option<String> {
-    let message = "No watcher runs: what is to be done waits for the next `herdsman reconcile`.";
+    let message = "No watcher is running; run `herdsman reconcile` to apply this.";
     (look.needs_a_pass && !look.watcher).then(|| message.to_owned())
 }
 
-/// What others could not be told, and why.
+/// Says which notifications are not delivered, and why.
 pub(super) fn undelivered(look: &Look) -> Option<String> {
     let Undelivered { pending, given_up, last_error } = &look.undelivered;
     let number = |count: u32| text::count(usize::try_from(count).unwrap_or(usize::MAX), "notification");
-    let given_up = (*given_up > 0).then(|| format!("{} could not be delivered", number(*given_up)));
-    let verb = if *pending == 1 { "is" } else { "are" };
-    let pending = (*pending > 0).then(|| format!("{} {verb} still to be delivered", number(*pending)));
+    let given_up = (*given_up > 0).then(|| format!("{} failed", number(*given_up)));
+    let pending = (*pending > 0).then(|| format!("{} pending", number(*pending)));
     let parts: Vec<String> = given_up.into_iter().chain(pending).collect();
     let why = last_error.as_ref().map_or_else(String::new, |error| format!(": {}", one_line(error)));
     (!parts.is_empty()).then(|| format!("{}{why}", parts.join(", ")))
@@ -134,6 +133,6 @@ fn row(model: &ModelStatus) -> [String; COLUMNS.len()] {
 fn notes(model: &ModelStatus) -> Vec<String> {
     let silent = model
         .status_age_ms
-        .map(|age| format!("does not answer; its status is of {} ago", text::duration(Duration::from_millis(age))));
+        .map(|age| format!("alive but not responding; status of {} ago", text::duration(Duration::from_millis(age))));
     silent.iter().chain(&model.reasons).chain(&model.waiting_for).map(|note| one_line(note)).collect()
 }

@@ -1,13 +1,14 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
 use crate::model::{
-    Desired, FailureCause, Generation, InstanceId, InstanceState, Observed, PortRecord, ProcessId, Progress, Records,
-    Row, SpecHash, Status,
+    Change, Crashes, Desired, FailureCause, Generation, Health, Instance, InstanceId, InstanceRecord, InstanceState,
+    Observed, PortRecord, ProcessId, Progress, Records, Row, SpecHash, Status,
 };
-use crate::plan::{Answers, Finding, Plan};
+use crate::plan::{Answers, Finding, Found, Plan, Reason, Waiting};
 
 const NOW: Timestamp = Timestamp(100_000_000);
 

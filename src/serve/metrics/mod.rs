@@ -9,7 +9,7 @@
 
 mod server;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -21,9 +21,10 @@ use prometheus::{
 pub use server::{ListenError, listen};
 
 use crate::database::Undelivered;
-use crate::model::{DesiredState, Instance, ModelName, Status};
+use crate::model::{DesiredState, ModelName, Status};
 use crate::pass::Pass;
-use crate::plan::{ActionKind, Found, Reason, WaitFor, WaitKind};
+use crate::plan::{ActionKind, Found, Reason};
+use crate::view::{Drift, View};
 use crate::watch::machine::Observer;
 
 /// Buckets for the duration of a pass, in seconds: a pass with nothing to do takes
@@ -169,12 +170,13 @@ impl Counted {
         let Some(pass) = pass else { return self.passes.with_label_values(&["failed"]).inc() };
         let failed = pass.outcomes.iter().any(|outcome| outcome.result.is_err());
         self.passes.with_label_values(&[if failed { "action_failed" } else { "ok" }]).inc();
-        self.events(pass);
-        self.states(pass);
+        let view = View::of(pass);
+        self.events(pass, &view);
+        self.states(pass, &view);
     }
 
     /// What happened.
-    fn events(&self, pass: &Pass) {
+    fn events(&self, pass: &Pass, view: &View<'_>) {
         for finding in &pass.plan.findings {
             let counter = match finding.what {
                 Found::Crashed(_) => &self.crashes,
@@ -183,14 +185,13 @@ impl Counted {
             };
             counter.with_label_values(&[finding.model.as_str()]).inc();
         }
-        let actions: BTreeMap<_, _> = pass.plan.actions.iter().map(|action| (&action.model, action)).collect();
         for outcome in pass.outcomes.iter().filter(|outcome| outcome.result.is_ok() && !outcome.only_begun) {
-            let reasons = actions.get(&outcome.model).map_or(&[][..], |action| &action.reasons);
-            if reasons.iter().any(|reason| matches!(reason, Reason::RowDrift { .. } | Reason::RowDeleted { .. })) {
+            let Some(model) = view.model(&outcome.model) else { continue };
+            if model.drift() != Drift::default() {
                 self.drift.with_label_values(&[outcome.model.as_str()]).inc();
             }
             if matches!(outcome.kind, ActionKind::Restart | ActionKind::Start)
-                && let Some(why) = reasons.iter().filter_map(why_again).min()
+                && let Some(why) = model.reasons().iter().filter_map(why_again).min()
             {
                 self.restarts.with_label_values(&[outcome.model.as_str(), why.1]).inc();
             }
@@ -198,50 +199,36 @@ impl Counted {
     }
 
     /// How things stand.
-    fn states(&mut self, pass: &Pass) {
+    fn states(&mut self, pass: &Pass, view: &View<'_>) {
         for family in [&self.desired, &self.observed, &self.generation] {
             family.reset();
         }
         let Some(desired) = &pass.desired else { return };
         self.invalid.set(i64::try_from(desired.unresolved.len()).unwrap_or(i64::MAX));
-        let live: BTreeMap<&ModelName, &Instance> = pass.observed.instances.iter().map(|i| (&i.model, i)).collect();
-        let names: BTreeSet<&ModelName> = desired.definitions.keys().chain(pass.records.models.keys()).collect();
-        for name in &names {
-            let record = pass.records.models.get(*name);
-            let wanted = desired.definitions.get(*name).map(|d| d.state).or(record.map(|record| record.state));
-            for state in DesiredState::ALL {
-                let is = i64::from(wanted == Some(state));
-                self.desired.with_label_values(&[name.as_str(), state.as_str()]).set(is);
-            }
-            let live = live.get(name).copied();
-            let (now, _) = Status::seen(record, live, live.is_some_and(|live| pass.has_proven(live)));
-            for status in Status::ALL {
-                self.observed.with_label_values(&[name.as_str(), status.as_str()]).set(i64::from(now == status));
-            }
-            let number = record.map_or(0, |record| record.generation.number);
-            self.generation.with_label_values(&[name.as_str()]).set(number.into());
-        }
         self.by_hand.reset();
-        for waiting in &pass.plan.waiting {
-            let what = match waiting.on {
-                WaitFor::Suspended { .. } => "suspended",
-                WaitFor::StateByHand { state, .. } => WaitFor::words_by_hand(state).0,
-                _ => continue,
-            };
-            self.by_hand.with_label_values(&[waiting.model.as_str(), what]).set(1);
-        }
-        // A manual override must not raise an alarm.
-        let waits = pass.plan.waiting.iter().filter(|w| !matches!(w.on.kind(), WaitKind::Note | WaitKind::ByHand));
-        let acts = pass.plan.actions.iter().map(|action| &action.model);
-        let out: BTreeSet<&ModelName> = waits.map(|waiting| &waiting.model).chain(acts).collect();
         let before = std::mem::take(&mut self.since);
-        self.since = names
-            .into_iter()
-            .map(|name| {
-                let since = before.get(name).copied().flatten();
-                (name.clone(), out.contains(name).then(|| since.unwrap_or_else(Instant::now)))
-            })
-            .collect();
+        for model in view.models() {
+            let name = model.name.as_str();
+            // A restart is over at once: what lasts is told.
+            for asked in model.by_hand().filter(|asked| asked.what != "restart") {
+                self.by_hand.with_label_values(&[name, asked.what]).set(1);
+            }
+            if !model.is_managed() {
+                continue;
+            }
+            for state in DesiredState::ALL {
+                let is = i64::from(model.wanted.declared == Some(state));
+                self.desired.with_label_values(&[name, state.as_str()]).set(is);
+            }
+            for status in Status::ALL {
+                self.observed.with_label_values(&[name, status.as_str()]).set(i64::from(model.status == status));
+            }
+            self.generation.with_label_values(&[name]).set(model.generation().into());
+            // What somebody wants by hand is nothing to raise an alarm for.
+            let since = before.get(model.name).copied().flatten();
+            let since = model.is_out_of_sync().then(|| since.unwrap_or_else(Instant::now));
+            self.since.insert(model.name.clone(), since);
+        }
     }
 
     fn set_out_of_sync(&self) {

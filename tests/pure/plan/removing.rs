@@ -313,11 +313,17 @@ fn a_file_that_cannot_be_read_changes_nothing_of_what_was_recorded_from_it() {
 }
 
 #[test]
-fn a_refusal_says_what_it_refuses_and_what_may_be_meant() {
+fn a_refusal_names_what_it_refuses_and_a_likely_rename() {
     let mut world = World::settled(["a", "b"].map(model));
     ["a", "b"].into_iter().for_each(|name| world.remove(name));
     world.define(model("new").weights("/weights/b.gguf"));
-    assert_snapshot!(world.plan().guard.unwrap().to_string(), @r#"refused: this would delete 2 of 2 managed models; nothing is deleted or created. new uses the weights of b: a rename? Then set name = "b" in its file. If it is meant: herdsman reconcile --max-deletes 2"#);
+    assert_snapshot!(world.planned(), @"
+    wait    a: guard
+    wait    b: guard
+    wait    new: guard
+    refused: delete 2 of 2: a, b
+            rename b to new?
+    ");
 }
 
 #[test]

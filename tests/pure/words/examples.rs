@@ -6,7 +6,7 @@ use herdsman::plan::{Impact, Reason, Refusal, WaitFor};
 use crate::simulated::name;
 
 /// Seconds after the simulated world began.
-fn at(seconds: i64) -> Timestamp {
+pub fn at(seconds: i64) -> Timestamp {
     Timestamp(1_000_000_000 + seconds * 1000)
 }
 

@@ -7,8 +7,10 @@
 
 mod examples;
 
+use herdsman::model::text::clock;
 use herdsman::model::{Death, FailureCause, ModelName};
 use herdsman::plan::{Found, GuardRefusal, Reason, Refusal, WaitFor};
+use herdsman::view::{View, words};
 use insta::assert_snapshot;
 
 use crate::simulated::{Edit, World, model, name, variant};
@@ -48,7 +50,7 @@ fn every_reason_has_its_words() {
     state_wanted(models.d/chat.toml:7, state running) -> state = "running"   models.d/chat.toml:7
     state_wanted(models.d/chat.toml:7, state stopped) -> state = "stopped"   models.d/chat.toml:7
     definition_removed(file models.d/chat.toml) -> models.d/chat.toml removed
-    not_running -> should be running, but no server is
+    not_running -> not running
     process_gone(crashes 1, death(cause no_memory)) -> process gone: out of memory
     process_gone(crashes 2) -> process gone
     rebooted -> the machine rebooted
@@ -116,6 +118,38 @@ fn every_wait_has_its_words() {
     suspended(because new driver, by ann, edited) -> suspended (ann: new driver); resuming applies the edits to its definition; ends with `herdsman resume`
     state_by_hand(by ann, state stopped) -> stopped by hand (ann); ends with an edit of its definition or `herdsman start`
     state_by_hand(by ann, state running) -> started by hand (ann); ends with an edit of its definition or `herdsman stop`
+    ");
+}
+
+/// Where somebody reads it now, a wait says when: `view::words` adds it.
+#[test]
+fn a_wait_that_somebody_reads_now_says_when() {
+    let (waits, now) = (examples::waits(), examples::at(20));
+    let pass = World::settled([model("chat")]).look();
+    let view = View::of(&pass);
+    let chat = view.model(&name("chat")).unwrap();
+    let timed = waits.iter().filter(|on| words::wait(on, chat, now) != on.to_string());
+    // The time of day is that of wherever the test runs.
+    let zoneless = |text: String| {
+        let clocks = [10, 30, 60, 600, 7200].map(|seconds| clock(examples::at(seconds)));
+        clocks.iter().fold(text, |text, clock| text.replace(clock, "HH:MM:SS"))
+    };
+    let table = timed.map(|on| format!("{}\n", zoneless(words::wait(on, chat, now)))).collect::<String>();
+    assert_snapshot!(table, @"
+    draining (1 request in flight), at most 10 s more
+    draining (2 requests in flight), at most 10 s more
+    draining (in-flight requests unknown), at most 10 s more
+    crashed once, next try in 40 s (at HH:MM:SS): out of memory
+    crashed 3 times in a row, next try in 40 s (at HH:MM:SS): out of memory
+    failed to start 3 times in a row, next try in 40 s (at HH:MM:SS): out of memory
+    keeps running unchanged: models.d/chat.toml: expected `=`
+    suspended (ann, 20 s ago: new driver); ends with `herdsman resume`
+    suspended until HH:MM:SS (in 119m 40s) (ann, 20 s ago: new driver); ends with `herdsman resume`
+    suspended (ann, 20 s ago: new driver); its definition is gone, so resuming deletes it; ends with `herdsman resume`
+    suspended (ann, 20 s ago: new driver); it is not running, and resuming starts it; ends with `herdsman resume`
+    suspended (ann, 20 s ago: new driver); resuming applies the edits to its definition; ends with `herdsman resume`
+    stopped by hand (ann, 20 s ago); ends with an edit of its definition or `herdsman start`
+    started by hand (ann, 20 s ago); ends with an edit of its definition or `herdsman stop`
     ");
 }
 

@@ -1,0 +1,70 @@
+//! The prose of a wait where a person reads it now: how long it still takes, when
+//! somebody asked for it, on which line the problem is. Without a clock, a wait
+//! has the prose of its `Display`.
+
+use std::time::Duration;
+
+use super::{Invalid, ModelView};
+use crate::model::text::{self, clock, local_time, printable};
+use crate::model::{Given, Timestamp};
+use crate::plan::WaitFor;
+
+/// Returns what `model` waits for. The cause comes last, because a terminal may
+/// have no room for it.
+#[must_use]
+pub fn wait(on: &WaitFor, model: &ModelView<'_>, now: Timestamp) -> String {
+    match on {
+        WaitFor::Backoff { until, crashes, was_ready, message } => {
+            let failed = WaitFor::words_of_failures(*crashes, *was_ready);
+            let (left, at) = (text::duration(now.until(*until)), clock(*until));
+            format!("{failed}, next try in {left} (at {at}): {message}")
+        }
+        WaitFor::Drain { deadline, .. } => {
+            format!("{on}, at most {} more", text::duration(now.until(*deadline)))
+        }
+        WaitFor::Definition { file, problem } => {
+            let consequence = if model.live.is_some() { "keeps running unchanged" } else { "left unchanged" };
+            let place = model.invalid.filter(|invalid| invalid.file == file);
+            let place = place.as_ref().map_or_else(|| file.clone(), Invalid::place);
+            format!("{consequence}: {place}: {problem}")
+        }
+        _ => wait_at(on, now),
+    }
+}
+
+/// Returns what a model waits for, with the time that what was asked for by hand
+/// has lasted.
+#[must_use]
+pub fn wait_at(on: &WaitFor, now: Timestamp) -> String {
+    by_hand(on, now).unwrap_or_else(|| on.to_string())
+}
+
+/// Returns what somebody asked for by hand, and when; `None`: the wait is for
+/// something else.
+#[must_use]
+pub fn by_hand(on: &WaitFor, now: Timestamp) -> Option<String> {
+    let who = |given: &Given| {
+        let by = format!("{}, {} ago", printable(&given.by), text::duration(now.since(given.at)));
+        given.because.as_ref().map_or_else(|| by.clone(), |because| format!("{by}: {}", printable(because)))
+    };
+    match on {
+        WaitFor::Suspended { given, until, removed, missing, edited } => {
+            let until = until.map_or_else(String::new, |until| {
+                format!(" until {} (in {})", at(until, now), text::duration(now.until(until)))
+            });
+            let held_up = WaitFor::words_suspended(*removed, *missing, *edited);
+            Some(format!("suspended{until} ({}){held_up}; ends with `herdsman resume`", who(given)))
+        }
+        WaitFor::StateByHand { given, state } => {
+            let (word, back) = WaitFor::words_by_hand(*state);
+            Some(format!("{word} by hand ({}); ends with an edit of its definition or `herdsman {back}`", who(given)))
+        }
+        _ => None,
+    }
+}
+
+/// Returns a time where the reader is, with its date unless it is within half a day.
+#[must_use]
+pub fn at(at: Timestamp, now: Timestamp) -> String {
+    if now.until(at) < Duration::from_secs(12 * 3600) { clock(at) } else { local_time(at) }
+}
