@@ -35,7 +35,7 @@ const LONGEST_PATH: usize = 4096;
 /// The client; built when the first instance is to be asked.
 #[derive(Debug)]
 pub(super) struct Http {
-    runtime: &'static tokio::runtime::Runtime,
+    runtime: tokio::runtime::Runtime,
     client: Client,
 }
 

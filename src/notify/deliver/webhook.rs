@@ -20,7 +20,7 @@ use crate::sys::runtime::runtime;
 #[derive(Debug)]
 pub(super) struct Webhook {
     settings: Settings,
-    runtime: &'static tokio::runtime::Runtime,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl Webhook {
