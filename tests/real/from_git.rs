@@ -209,7 +209,7 @@ fn refuses_to_reconcile_other_definitions_than_the_watcher_reads() {
     let watcher = world.watch(&["--resync", "1h"]);
     watcher.eventually_says("ctx_size 512 -> 768");
     let ran = world.run(&["reconcile", "--from-git", "HEAD"]).exits(64);
-    ran.says(&["models.d without --from-git, or stop it first"]);
+    ran.says(&["models.d without --from-git, or stop the watcher first"]);
     drop(watcher);
     world.converges();
 }

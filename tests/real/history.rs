@@ -116,7 +116,7 @@ fn a_failure_of_git_costs_only_the_commit_and_is_reported_once() {
     world.write_definition("a", &stopped("a", 1024));
     let nowhere = world.path().join("nowhere");
     let ran = Ran::of(world.command().env("PATH", nowhere).arg("reconcile")).exits(0);
-    ran.says(&["the history is without commits: git is not in PATH; install Git"]);
+    ran.says(&["the history records no commits: git is not in PATH; install Git"]);
     world.is_settled();
 }
 

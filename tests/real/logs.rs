@@ -18,7 +18,7 @@ fn shows_the_end_of_a_log_and_the_previous_server_alone() {
     world.tiny("a");
     world.converges();
     world.logs_that_it_listens("a");
-    world.run(&["logs", "a", "--previous"]).exits(1).says(&["tells of one server only"]);
+    world.run(&["logs", "a", "--previous"]).exits(1).says(&["has no previous server"]);
     let first = fs::read_to_string(world.log("a")).unwrap();
     world.kill("a");
     world.run(&["reconcile", "--retry"]).exits(0);

@@ -144,7 +144,7 @@ fn retries_a_failed_delivery_even_in_the_next_watcher() {
     // The watcher logs the failure before it records it.
     eventually("it is recorded", PATIENCE, || world.run(&["status"]).stdout.contains("answered 500"));
     watcher.end_by(Signal::KILL);
-    world.run(&["status"]).exits(0).says(&["1 notification is still to be delivered", "answered 500"]);
+    world.run(&["status"]).exits(0).says(&["1 notification pending", "answered 500"]);
     let watcher = watch(&world);
     let again = receiver.eventually_got(2);
     assert_eq!(first.body["id"], again.body["id"]);
@@ -181,15 +181,15 @@ fn kills_a_hanging_command_with_its_children_and_retries_later() {
     world.tiny("a");
     world.converges();
     break_it(&world, "a", "");
-    world.run(&["reconcile"]).exits(1).says(&["command for a (rolled back) failed", "did not end within 0.3 s"]);
+    world.run(&["reconcile"]).exits(1).says(&["command for a (rolled back) failed", "did not finish within 0.3 s"]);
     assert_eq!(processes(|process| process.arguments.iter().any(|word| word == "1000.125")), []);
-    world.run(&["status"]).exits(0).says(&["1 notification is still to be delivered", "did not finish within"]);
+    world.run(&["status"]).exits(0).says(&["1 notification pending", "did not finish within"]);
     let status = world.run(&["status", "--format", "json"]).json();
     assert_eq!(status["notifications"]["pending"], 1, "{status:#}");
     is_as_schema("status", &status);
     tells_webhook(&world, &Receiver::answering(&[]));
     world.run(&["reconcile"]).exits(1);
-    world.run(&["status"]).exits(0).says(&["1 notification could not be delivered: [notify] no longer has a command"]);
+    world.run(&["status"]).exits(0).says(&["1 notification failed: [notify] no longer has a command"]);
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn does_not_retry_what_a_receiver_rejects_and_status_shows_it() {
     world.converges();
     break_it(&world, "a", "");
     world.run(&["reconcile"]).exits(1).says(&["rejected it (422)"]);
-    world.run(&["status"]).exits(0).says(&["1 notification could not be delivered", "rejected it (422)"]);
+    world.run(&["status"]).exits(0).says(&["1 notification failed", "rejected it (422)"]);
     mend(&world, "a");
     world.converges();
     assert_eq!(receiver.events(), ["rolled_back", "recovered"], "what comes after is not held up");

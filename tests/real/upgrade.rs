@@ -143,7 +143,7 @@ fn restarts_nothing_writes_nothing_and_goes_on_from_there() {
     // What fails gives way to a generation of the former herdsman.
     world.weights_that_die("bad");
     world.write_definition("edited", &World::tiny_toml("bad"));
-    world.run(&["reconcile"]).exits(1).says(&["generation 3 failed", "generation 2 serves"]);
+    world.run(&["reconcile"]).exits(1).says(&["generation 3 failed", "generation 2 is serving"]);
     assert!(former.hash_of("edited").starts_with("v1:"));
     answers(world, "edited");
     world.write_definition("edited", &World::tiny_toml("edited").replace("512", "1024"));

@@ -311,7 +311,7 @@ fn another_directory_may_be_compared_with_and_a_wrong_revision_is_named() {
 
     let wrong = checkout.validate(&["--against", "mian"]).exits(64);
     assert!(
-        wrong.stderr.starts_with("error: --against mian: no such directory, and \"mian\" is not a commit"),
+        wrong.stderr.starts_with("error: --against mian: not a directory, and \"mian\" is not a commit"),
         "{wrong}"
     );
     checkout.validate(&["--against", "main", "models.d/chat.toml"]).exits(64);

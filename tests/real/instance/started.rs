@@ -118,7 +118,7 @@ fn a_missing_secret_stops_the_start_and_is_named_by_its_source() {
     locked.secrets.insert("LLAMA_API_KEY".into(), SecretSource::File("/no/such/key".into()));
     assert_eq!(
         refusal(&mut bench, &locked).0,
-        "cannot set LLAMA_API_KEY: the secret file /no/such/key cannot be read: No such file or directory (os error 2)"
+        "cannot set LLAMA_API_KEY: cannot read the secret file /no/such/key: No such file or directory (os error 2)"
     );
     assert!(bench.observe().instances.is_empty());
 }
