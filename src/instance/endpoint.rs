@@ -14,19 +14,14 @@ use std::path::{Path, PathBuf};
 
 use super::marker::Environment;
 use super::socket::Listening;
+use crate::model::Address;
 use crate::sys::regular;
 
 /// The address options that a server was started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
-    /// `--host`.
-    pub host: String,
-    /// `--port`; `None` for a unix socket.
-    pub port: Option<u16>,
-    /// `--api-prefix`: every path begins with it.
-    prefix: String,
-    /// Whether it was given a key and a certificate.
-    tls: bool,
+    /// Where it listens.
+    pub address: Address,
     /// A key it accepts.
     key: Option<String>,
 }
@@ -35,7 +30,7 @@ pub(super) struct Endpoint {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
     /// The socket it owns.
-    pub address: Address,
+    pub socket: Socket,
     /// What every path begins with.
     pub prefix: String,
     /// Whether it speaks TLS.
@@ -46,7 +41,7 @@ pub(super) struct Target {
 
 /// Where to connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Address {
+pub(super) enum Socket {
     Tcp(SocketAddr),
     Unix(PathBuf),
 }
@@ -72,44 +67,35 @@ impl Endpoint {
         let keys = text("--api-key", "LLAMA_API_KEY")
             .or_else(|| first_key(&PathBuf::from(option("--api-key-file", "LLAMA_ARG_API_KEY_FILE")?)));
         Self {
-            host,
-            port,
-            prefix: text("--api-prefix", "LLAMA_ARG_API_PREFIX").unwrap_or_default(),
-            tls: option("--ssl-key-file", "LLAMA_ARG_SSL_KEY_FILE").is_some()
-                && option("--ssl-cert-file", "LLAMA_ARG_SSL_CERT_FILE").is_some(),
+            address: Address {
+                host,
+                port,
+                prefix: text("--api-prefix", "LLAMA_ARG_API_PREFIX").unwrap_or_default(),
+                tls: option("--ssl-key-file", "LLAMA_ARG_SSL_KEY_FILE").is_some()
+                    && option("--ssl-cert-file", "LLAMA_ARG_SSL_CERT_FILE").is_some(),
+            },
             // Several keys are separated by commas; any will do.
             key: keys.and_then(|keys| keys.split(',').next().map(str::to_owned)),
         }
     }
 
-    /// Where it is reached from this machine; `None` for a unix socket.
-    pub fn url(&self) -> Option<String> {
-        let host = match self.host.as_str() {
-            "0.0.0.0" => "127.0.0.1".to_owned(),
-            "::" => "[::1]".to_owned(),
-            host if host.contains(':') => format!("[{host}]"),
-            host => host.to_owned(),
-        };
-        let scheme = if self.tls { "https" } else { "http" };
-        Some(format!("{scheme}://{host}:{}{}", self.port?, self.prefix))
-    }
-
     /// Whether its address is a unix socket.
     pub fn is_unix(&self) -> bool {
-        self.host.contains('/')
+        self.address.socket().is_some()
     }
 
     /// Returns the target, if the process that holds `sockets` owns the listening
     /// socket of this endpoint.
     pub fn target(&self, sockets: &BTreeSet<u64>, listening: &Listening) -> Option<Target> {
         let mut owned = sockets.iter();
-        let address = if self.is_unix() {
-            owned.find_map(|inode| listening.unix.get(inode)).cloned().map(Address::Unix)
+        let socket = if self.is_unix() {
+            owned.find_map(|inode| listening.unix.get(inode)).cloned().map(Socket::Unix)
         } else {
-            let ours = |address: &&SocketAddr| Some(address.port()) == self.port;
-            owned.find_map(|inode| listening.tcp.get(inode).filter(ours)).copied().map(reachable).map(Address::Tcp)
+            let ours = |address: &&SocketAddr| Some(address.port()) == self.address.port;
+            owned.find_map(|inode| listening.tcp.get(inode).filter(ours)).copied().map(reachable).map(Socket::Tcp)
         };
-        Some(Target { address: address?, prefix: self.prefix.clone(), tls: self.tls, key: self.key.clone() })
+        let Address { prefix, tls, .. } = &self.address;
+        Some(Target { socket: socket?, prefix: prefix.clone(), tls: *tls, key: self.key.clone() })
     }
 }
 
@@ -154,12 +140,15 @@ mod tests {
     #[test]
     fn of_an_option_given_twice_the_last_counts() {
         let endpoint = read("llama-server --port 1 --host 0.0.0.0 --port 8101 --api-prefix /v", "");
-        assert_eq!((endpoint.host.as_str(), endpoint.port, endpoint.prefix.as_str()), ("0.0.0.0", Some(8101), "/v"));
+        assert_eq!(
+            (endpoint.address.host.as_str(), endpoint.address.port, endpoint.address.prefix.as_str()),
+            ("0.0.0.0", Some(8101), "/v")
+        );
     }
 
     #[test]
     fn a_url_is_one_that_can_be_asked() {
-        let url = |words: &str| read(words, "").url().unwrap_or_default();
+        let url = |words: &str| read(words, "").address.url().unwrap_or_default();
         assert_eq!(url("x --host 0.0.0.0 --port 1 --api-prefix /v"), "http://127.0.0.1:1/v");
         assert_eq!(url("x --host :: --port 1"), "http://[::1]:1");
         assert_eq!(url("x --host fd00::1 --port 1 --ssl-key-file k --ssl-cert-file c"), "https://[fd00::1]:1");
@@ -171,26 +160,32 @@ mod tests {
         let endpoint = read("llama-server", "");
         assert_eq!(
             endpoint,
-            Endpoint { host: "127.0.0.1".into(), port: Some(8080), prefix: String::new(), tls: false, key: None }
+            Endpoint {
+                address: Address { host: "127.0.0.1".into(), port: Some(8080), ..Address::default() },
+                key: None
+            }
         );
     }
 
     #[test]
     fn the_command_line_wins_over_the_environment() {
         let endpoint = read("x --api-prefix /a", "LLAMA_ARG_API_PREFIX=/b LLAMA_ARG_PORT=9 LLAMA_API_KEY=k1,k2");
-        assert_eq!((endpoint.prefix.as_str(), endpoint.port, endpoint.key.as_deref()), ("/a", Some(9), Some("k1")));
+        assert_eq!(
+            (endpoint.address.prefix.as_str(), endpoint.address.port, endpoint.key.as_deref()),
+            ("/a", Some(9), Some("k1"))
+        );
     }
 
     #[test]
     fn a_unix_socket_has_no_port_and_tls_takes_both_files() {
-        assert_eq!(read("x --host /run/m.sock --port 8101", "").port, None);
-        assert!(!read("x --ssl-key-file k", "").tls);
-        assert!(read("x --ssl-key-file k", "LLAMA_ARG_SSL_CERT_FILE=c").tls);
+        assert_eq!(read("x --host /run/m.sock --port 8101", "").address.port, None);
+        assert!(!read("x --ssl-key-file k", "").address.tls);
+        assert!(read("x --ssl-key-file k", "LLAMA_ARG_SSL_CERT_FILE=c").address.tls);
     }
 
     #[test]
     fn a_port_that_is_none_matches_no_socket() {
-        assert_eq!(read("x --port 99999", "").port, None);
+        assert_eq!(read("x --port 99999", "").address.port, None);
     }
 
     #[test]

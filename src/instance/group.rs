@@ -70,7 +70,7 @@ pub(super) fn groups(members: Vec<Member>) -> Vec<Vec<Member>> {
 /// its processes owns the socket: a process that only waits does not hide a crash.
 pub(super) fn roles(group: &[Member], recorded: Option<&InstanceRecord>) -> Option<Roles> {
     let order = |index: &usize| {
-        let is_elsewhere = recorded.is_some_and(|record| group[*index].endpoint.port != record.port);
+        let is_elsewhere = recorded.is_some_and(|record| group[*index].endpoint.address.port != record.port);
         (top(group, *index) != *index, is_elsewhere, *index)
     };
     let serving = (0..group.len()).filter(|index| group[*index].target.is_some()).min_by_key(order);

@@ -38,7 +38,7 @@ fn no_line_of_proc_and_no_datagram_does_harm() {
         sock_diag::hostile(bytes);
         let environment = Environment::new(bytes.to_vec());
         let endpoint = Endpoint::read(bytes, &environment);
-        assert!(endpoint.port.is_none() || !endpoint.is_unix());
+        assert!(endpoint.address.port.is_none() || !endpoint.is_unix());
         let _ = environment.text("HERDSMAN_MODEL");
     });
 }

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::HostError;
-use super::endpoint::{Address, Target};
+use super::endpoint::{Socket, Target};
 use crate::model::{Busy, Health, Served};
 use crate::sys::failpoint::{Point, reach};
 use crate::sys::runtime::runtime;
@@ -172,9 +172,9 @@ struct Slot {
 
 async fn get(client: &Client, target: &Target, path: &str) -> Result<Response, reqwest::Error> {
     let scheme = if target.tls { "https" } else { "http" };
-    let (client, authority) = match &target.address {
-        Address::Tcp(address) => (client.clone(), address.to_string()),
-        Address::Unix(path) => (builder().unix_socket(path.as_path()).build()?, "localhost".to_owned()),
+    let (client, authority) = match &target.socket {
+        Socket::Tcp(address) => (client.clone(), address.to_string()),
+        Socket::Unix(path) => (builder().unix_socket(path.as_path()).build()?, "localhost".to_owned()),
     };
     let request = client.get(format!("{scheme}://{authority}{}{path}", target.prefix));
     match &target.key {

@@ -11,6 +11,7 @@
 //! Nothing here reads a file, a clock or a process: the planner and its tests
 //! depend only on this module.
 
+mod address;
 mod change;
 mod commit;
 mod definition;
@@ -31,6 +32,7 @@ mod time;
 mod uses;
 mod words;
 
+pub use address::Address;
 pub use change::{Change, EventOutcome, EventRecord, ModelConfig, NewGeneration};
 pub use commit::{Commit, InvalidCommit, Provenance};
 pub use definition::{Definition, Desired, Memo, OnFailure, ReadyPolicy, Unresolved, Unusable, UpdatePolicy};

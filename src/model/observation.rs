@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Handle, InstanceId, ModelName, SpecHash, Timestamp};
+use super::{Address, Handle, InstanceId, ModelName, SpecHash, Timestamp};
 
 /// A llama-server, identified by path, size, time and inode of its files.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -27,12 +27,8 @@ pub struct Instance {
     pub handle: Handle,
     /// When the kernel started that.
     pub started_at: Timestamp,
-    /// `--host` on its command line.
-    pub host: String,
-    /// `--port` on its command line; `None` for a unix socket.
-    pub port: Option<u16>,
-    /// Its address from this machine; `None` for a unix socket.
-    pub url: Option<String>,
+    /// Where it listens.
+    pub address: Address,
     /// Its answer to a health check.
     pub health: Health,
     /// Its loading progress.

@@ -293,7 +293,7 @@ fn preference<'i>(
         recorded.is_some_and(|r| r.state == crate::model::InstanceState::Stopping),
         Reverse(wanted == Some(&instance.spec)),
         Reverse(instance.health == Health::Ready),
-        Reverse(instance.port.is_some() && instance.port == record.and_then(|r| Some(r.port?.port))),
+        Reverse(instance.address.port.is_some() && instance.address.port == record.and_then(|r| Some(r.port?.port))),
         instance.started_at,
         &instance.handle,
     )

@@ -54,7 +54,7 @@ pub fn allot(input: &Input<'_>) -> BTreeMap<ModelName, PortChoice> {
     let mut instances: Vec<_> = input.observed.instances.iter().collect();
     instances.sort_by_key(|i| (&i.model, i.started_at, &i.handle));
     for instance in instances {
-        if let Some(port) = instance.port
+        if let Some(port) = instance.address.port
             && !kept.contains_key(&instance.model)
             && !taken.contains_key(&port)
         {
@@ -103,7 +103,7 @@ fn standing_port(
     let is_to_run = |d: &Definition| d.spec.port.is_none() && input.records.wanted_state(d) == DesiredState::Running;
     // While an instance lives that was told this port, it is the one to say
     // that it cannot have it.
-    let is_told = |instance: &Instance| instance.model == *name && instance.port == Some(recorded.port);
+    let is_told = |instance: &Instance| instance.model == *name && instance.address.port == Some(recorded.port);
     let movable = !recorded.proven
         && record.crashes.count < MOST_FAILURES
         && definition.is_some_and(is_to_run)

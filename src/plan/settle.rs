@@ -382,7 +382,11 @@ fn follow_clock(is: &mut InstanceRecord, seen: &Instance) {
 fn elsewhere(input: &Input<'_>, seen: &Instance) -> String {
     let held = |port: &u16| matches!(input.observed.listeners.get(port), Some(Listener::Stranger(_)));
     let words = "a wrapper must start llama-server with `exec` and keep its environment";
-    seen.port.filter(held).map(|port| format!("; another process listens on port {port}: {words}")).unwrap_or_default()
+    seen.address
+        .port
+        .filter(held)
+        .map(|port| format!("; another process listens on port {port}: {words}"))
+        .unwrap_or_default()
 }
 
 /// What may be left of an instance that was being stopped: its stop again, which

@@ -235,7 +235,7 @@ fn hash_in_use<'a>(
 ) -> Option<&'a SpecHash> {
     let recorded = record.map(|record| &record.generation.hash);
     let kept = recorded.filter(|_| record.is_some_and(|record| record.port.map(|port| port.port) == port));
-    let running = || live.iter().filter(|instance| instance.port == port).map(|instance| &instance.spec);
+    let running = || live.iter().filter(|instance| instance.address.port == port).map(|instance| &instance.spec);
     let running = running().filter(|spec| recorded == Some(spec)).chain(running());
     running.chain(kept).find(|hash| definition.is_served_as(hash, port))
 }

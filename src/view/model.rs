@@ -154,19 +154,19 @@ impl<'p> ModelView<'p> {
     /// Returns the host that the live instance listens on, or the path of its socket.
     #[must_use]
     pub fn host(&self) -> Option<&'p str> {
-        self.live.map(|live| live.host.as_str())
+        self.live.map(|live| live.address.host.as_str())
     }
 
     /// Returns the port it listens on or, if it does not run, the recorded one.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
-        self.live.and_then(|live| live.port).or_else(|| Some(self.record?.port?.port))
+        self.live.and_then(|live| live.address.port).or_else(|| Some(self.record?.port?.port))
     }
 
     /// Returns where the live instance is reached from this machine.
     #[must_use]
-    pub fn url(&self) -> Option<&'p str> {
-        self.live.and_then(|live| live.url.as_deref())
+    pub fn url(&self) -> Option<String> {
+        self.live.and_then(|live| live.address.url())
     }
 
     /// Returns how long the live instance has run at `now`.

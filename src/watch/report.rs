@@ -170,7 +170,7 @@ fn findings(pass: &Pass) {
         match &finding.what {
             Found::Ready { pid } => {
                 let took = pass.now.since(finding.started_at);
-                let port = pass.observed.instances.iter().find(|i| i.handle.pid() == *pid).and_then(|i| i.port);
+                let port = pass.observed.instances.iter().find(|i| i.handle.pid() == *pid).and_then(|i| i.address.port);
                 let at = port.map_or_else(String::new, |port| format!(" on port {port}"));
                 let duration_ms = milliseconds(took);
                 info!(%model, pid, port, duration_ms, "{model} is ready{at} after {} (pid {pid})", text::duration(took));

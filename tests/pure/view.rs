@@ -32,7 +32,7 @@ fn one(model: &ModelView<'_>, view: &View<'_>) -> String {
     add("serving", model.serving().map(|number| number.to_string()));
     add("pid", model.pid().map(|pid| pid.to_string()));
     add("port", model.port().map(|port| port.to_string()));
-    add("url", model.url().map(str::to_owned));
+    add("url", model.url());
     add("up", model.uptime(view.now).map(|up| format!("{} s", up.as_secs())));
     add("file", model.file().map(str::to_owned));
     add("origin", model.origin().map(|origin| origin.to_string()));
@@ -67,7 +67,7 @@ fn a_model_that_matches_its_definition_needs_no_words() {
     let mut world = World::settled([model("chat"), model("spare").stopped()]);
     world.advance(60);
     assert_snapshot!(shown(&world.look()), @"
-    chat: running, wanted running, declared running, generation 1, serving 1, pid 101, port 8100, up 61 s, file models.d/chat.toml, origin models.d/chat.toml, in sync
+    chat: running, wanted running, declared running, generation 1, serving 1, pid 101, port 8100, url http://127.0.0.1:8100, up 61 s, file models.d/chat.toml, origin models.d/chat.toml, in sync
     spare: idle, wanted stopped, declared stopped, generation 1, file models.d/spare.toml, origin models.d/spare.toml, in sync
     2 models match their definitions
     ");
@@ -82,7 +82,7 @@ fn a_model_is_loading_until_its_deadline() {
     0 models match their definitions
     ");
     assert_snapshot!(shown(&world.pass()), @"
-    chat: loading, wanted running, declared running, generation 1, serving 1, pid 101, port 8100, up 0 s, file models.d/chat.toml, origin models.d/chat.toml, deadline 600.000 s
+    chat: loading, wanted running, declared running, generation 1, serving 1, pid 101, port 8100, url http://127.0.0.1:8100, up 0 s, file models.d/chat.toml, origin models.d/chat.toml, deadline 600.000 s
       waits for ready(deadline 600.000 s, pid 101)
     0 models match their definitions, 1 does not (yet): chat
     ");
@@ -93,7 +93,7 @@ fn an_edit_names_its_line_and_a_rollback_names_both_generations() {
     let mut world = World::settled([model("chat")]);
     world.define(model("chat").fate("dies"));
     assert_snapshot!(shown(&world.look()), @"
-    chat: running, wanted running, declared running, generation 1, serving 1, pid 101, port 8100, up 1 s, file models.d/chat.toml, origin models.d/chat.toml:2
+    chat: running, wanted running, declared running, generation 1, serving 1, pid 101, port 8100, url http://127.0.0.1:8100, up 1 s, file models.d/chat.toml, origin models.d/chat.toml:2
       restart: field_changed(fate set to dies, impact restart, models.d/chat.toml:2)
     0 models match their definitions
     ");
@@ -140,13 +140,13 @@ fn what_somebody_wants_by_hand_is_wanted() {
     world.by_hand("c", Command::Restart).unwrap();
     world.pass();
     assert_snapshot!(shown(&world.look()), @"
-    a: running, wanted running, declared running, generation 1, serving 1, pid 101, port 8100, up 1 s, file models.d/a.toml, origin models.d/a.toml, deadline 7201.000 s, by hand suspended (ann), in sync
+    a: running, wanted running, declared running, generation 1, serving 1, pid 101, port 8100, url http://127.0.0.1:8100, up 1 s, file models.d/a.toml, origin models.d/a.toml, deadline 7201.000 s, by hand suspended (ann), in sync
       waits for suspended(by ann, edited, until 7201.000 s)
     b: idle, wanted stopped, declared running, generation 1, port 8101, file models.d/b.toml, origin models.d/b.toml, by hand stopped (ann), in sync
       waits for state_by_hand(by ann, state stopped)
-    c: running, wanted running, declared running, generation 1, serving 1, pid 103, port 8102, up 1 s, file models.d/c.toml, origin models.d/c.toml, deadline 31.000 s, by hand restart (ann)
+    c: running, wanted running, declared running, generation 1, serving 1, pid 103, port 8102, url http://127.0.0.1:8102, up 1 s, file models.d/c.toml, origin models.d/c.toml, deadline 31.000 s, by hand restart (ann)
       waits for drain(busy 1, deadline 31.000 s)
-    d: running, wanted running, declared running, generation 1, serving 1, pid 104, port 8103, up 1 s, file models.d/d.toml, origin models.d/d.toml, in sync
+    d: running, wanted running, declared running, generation 1, serving 1, pid 104, port 8103, url http://127.0.0.1:8103, up 1 s, file models.d/d.toml, origin models.d/d.toml, in sync
     1 model matches its definition, 1 is suspended, 1 is stopped by hand, 1 does not (yet): c
     ");
 }
@@ -169,9 +169,9 @@ fn an_invalid_file_stands_for_the_model_it_names_and_the_one_recorded_from_it() 
     world.spoil("b", None);
     world.spoil("new", Some("new"));
     assert_snapshot!(shown(&world.look()), @"
-    a: running, wanted running, declared running, generation 1, serving 1, pid 101, port 8100, up 1 s, file models.d/a.toml, origin models.d/a.toml
+    a: running, wanted running, declared running, generation 1, serving 1, pid 101, port 8100, url http://127.0.0.1:8100, up 1 s, file models.d/a.toml, origin models.d/a.toml
       waits for definition(file models.d/a.toml)
-    b: running, wanted running, declared running, generation 1, serving 1, pid 102, port 8101, up 1 s, file models.d/b.toml, origin models.d/b.toml
+    b: running, wanted running, declared running, generation 1, serving 1, pid 102, port 8101, url http://127.0.0.1:8101, up 1 s, file models.d/b.toml, origin models.d/b.toml
       waits for definition(file models.d/b.toml)
     new: idle, generation 0, file models.d/new.toml, origin models.d/new.toml
       waits for definition(file models.d/new.toml)
@@ -185,9 +185,9 @@ fn drift_is_told_by_column() {
     world.store.change_column("a", "ctx_size", "8192", "512");
     world.store.delete_row("b");
     assert_snapshot!(shown(&world.pass()), @"
-    a: running, wanted running, declared running, generation 1, serving 1, pid 101, port 8100, up 1 s, file models.d/a.toml, origin models.d/a.toml, drift of ctx_size, outcome update Ok(())
+    a: running, wanted running, declared running, generation 1, serving 1, pid 101, port 8100, url http://127.0.0.1:8100, up 1 s, file models.d/a.toml, origin models.d/a.toml, drift of ctx_size, outcome update Ok(())
       update: row_drift(ctx_size 8192 -> 512)
-    b: running, wanted running, declared running, generation 1, serving 1, pid 102, port 8101, up 1 s, file models.d/b.toml, origin models.d/b.toml, deleted row 2, outcome update Ok(())
+    b: running, wanted running, declared running, generation 1, serving 1, pid 102, port 8101, url http://127.0.0.1:8101, up 1 s, file models.d/b.toml, origin models.d/b.toml, deleted row 2, outcome update Ok(())
       update: row_deleted(id 2)
     0 models match their definitions
     ");
@@ -215,7 +215,7 @@ fn a_pass_that_stops_everything_follows_no_definition() {
     let pass = world.look();
     assert!(!View::of(&pass).follows_definitions);
     assert_snapshot!(shown(&pass), @"
-    chat: running, wanted running, declared running, generation 1, serving 1, pid 101, port 8100, up 1 s, origin models.d/chat.toml
+    chat: running, wanted running, declared running, generation 1, serving 1, pid 101, port 8100, url http://127.0.0.1:8100, up 1 s, origin models.d/chat.toml
       stop: down
     0 models match their definitions
     ");

@@ -57,11 +57,13 @@ fn the_pinned_llama_server_accepts_what_the_catalogue_takes() {
 fn the_pinned_llama_server_reads_numbers_just_where_the_table_says_so() {
     let catalogue = Catalogue::embedded();
     let options: Vec<_> = usable(&catalogue).into_iter().filter(|o| o.kind != ValueKind::Flag).collect();
+    let dir = tempfile::tempdir().unwrap();
+    let no_number = dir.path().join("zz").display().to_string();
     let command_lines: Vec<Vec<String>> = options
         .iter()
         .map(|option| {
             let values = if matches!(option.list, ListStyle::Words(_)) { 2 } else { 1 };
-            std::iter::once(option.argument.to_string()).chain(vec!["zz".to_owned(); values]).collect()
+            std::iter::once(option.argument.to_string()).chain(vec![no_number.clone(); values]).collect()
         })
         .collect();
     let mut wrong = Vec::new();
@@ -81,6 +83,7 @@ fn the_pinned_llama_server_reads_numbers_just_where_the_table_says_so() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!(dir.path().read_dir().unwrap().count(), 0, "a check creates nothing, whatever an option names");
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use herdsman::model::{
-    BinaryIdentity, Busy, Death, FailureCause, Handle, Health, Instance, InstanceId, InstanceRecord, Launch, Leftover,
-    Listener, ModelName, Observed, ProcessId, Progress, Served, SpecHash, Timestamp,
+    Address, BinaryIdentity, Busy, Death, FailureCause, Handle, Health, Instance, InstanceId, InstanceRecord, Launch,
+    Leftover, Listener, ModelName, Observed, ProcessId, Progress, Served, SpecHash, Timestamp,
 };
 use herdsman::plan::Binary;
 
@@ -444,9 +444,7 @@ impl Server {
             spec: self.spec.clone(),
             handle: self.handle.clone(),
             started_at: self.left_at.unwrap_or(self.started_at),
-            host: self.host.clone(),
-            port: self.port,
-            url: None,
+            address: Address { host: self.host.clone(), port: self.port, ..Address::default() },
             health,
             progress: Progress(progress),
             resident: 0,

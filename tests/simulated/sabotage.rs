@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use herdsman::model::{
-    Busy, Change, Crashes, Desired, GenerationOutcome, Handle, Health, Instance, InstanceId, InstanceRecord,
+    Address, Busy, Change, Crashes, Desired, GenerationOutcome, Handle, Health, Instance, InstanceId, InstanceRecord,
     InstanceState, ModelName, OverrideKind, ProcessId, Progress, Records, Served, SpecHash, StopTarget, meaning,
 };
 use herdsman::plan::{Limits, MaxDeletes};
@@ -178,9 +178,7 @@ impl World {
             spec: SpecHash("v1:theirs".to_owned()),
             handle: process.into(),
             started_at: self.now,
-            host: "127.0.0.1".to_owned(),
-            port: None,
-            url: None,
+            address: Address { host: "127.0.0.1".to_owned(), port: None, ..Address::default() },
             health: Health::Ready,
             progress: Progress(0),
             resident: 0,
@@ -274,9 +272,7 @@ fn instance_of(record: &InstanceRecord) -> Option<Instance> {
         spec: record.spec.clone(),
         handle: record.handle.clone()?,
         started_at: record.started_at,
-        host: record.host.clone(),
-        port: record.port,
-        url: None,
+        address: Address { host: record.host.clone(), port: record.port, ..Address::default() },
         health: Health::NotListening,
         progress: Progress(0),
         resident: 0,

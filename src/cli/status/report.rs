@@ -239,7 +239,7 @@ fn status_of(model: &ModelView<'_>, now: Timestamp) -> ModelStatus {
         pid: model.pid(),
         host: model.host().map(str::to_owned),
         port: model.port(),
-        url: model.url().map(str::to_owned),
+        url: model.url(),
         resident_bytes: model.live.map(|live| live.resident),
         started_at: model.live.and_then(|live| rfc3339(live.started_at)),
         uptime: model.uptime(now),

@@ -33,7 +33,7 @@ fn serve(manner: Manner) -> Target {
 }
 
 fn target(address: SocketAddr) -> Target {
-    Target { address: Address::Tcp(address), prefix: String::new(), tls: false, key: Some("k".to_owned()) }
+    Target { socket: Socket::Tcp(address), prefix: String::new(), tls: false, key: Some("k".to_owned()) }
 }
 
 fn read_request(connection: &mut TcpStream) -> std::io::Result<()> {
@@ -121,7 +121,7 @@ fn no_answer_does_harm() {
 fn whatever_a_server_does_it_is_asked_for_no_longer_than_the_timeout_and_never_counted_as_idle() {
     const SLOWLY: Duration = Duration::from_millis(50);
     let elsewhere = serve(says(ok("[]")));
-    let Address::Tcp(other) = &elsewhere.address else { panic!("a TCP socket") };
+    let Socket::Tcp(other) = &elsewhere.socket else { panic!("a TCP socket") };
     let deep = |open: &str, close: &str| ok(&[open.repeat(1_000_000), close.repeat(1_000_000)].concat());
     let manners: Vec<(&str, Manner)> = vec![
         ("silence", says("")),

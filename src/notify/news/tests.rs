@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::model::{
-    Change, Crashes, Desired, FailureCause, Generation, Health, Instance, InstanceId, InstanceRecord, InstanceState,
-    Observed, PortRecord, ProcessId, Progress, Records, Row, SpecHash, Status,
+    Address, Change, Crashes, Desired, FailureCause, Generation, Health, Instance, InstanceId, InstanceRecord,
+    InstanceState, Observed, PortRecord, ProcessId, Progress, Records, Row, SpecHash, Status,
 };
 use crate::plan::{Answers, Finding, Found, Plan, Reason, Waiting};
 
@@ -75,9 +75,7 @@ fn ready_for(mut pass: Pass, time: Duration) -> Pass {
         spec: spec.clone(),
         handle: process.clone().into(),
         started_at,
-        host: "127.0.0.1".to_owned(),
-        port: Some(8100),
-        url: None,
+        address: Address { host: "127.0.0.1".to_owned(), port: Some(8100), ..Address::default() },
         health: Health::Ready,
         progress: Progress::default(),
         resident: 0,

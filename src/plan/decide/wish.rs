@@ -154,7 +154,7 @@ pub enum Lease {
 }
 
 pub(super) fn target(live: &Instance, force: bool) -> StopTarget {
-    let socket = live.host.contains('/').then(|| PathBuf::from(&live.host));
+    let socket = live.address.socket().map(PathBuf::from);
     StopTarget { id: live.id.clone(), model: live.model.clone(), handle: live.handle.clone(), force, socket }
 }
 

@@ -25,7 +25,7 @@ pub(super) fn holders(observed: &Observed) -> BTreeMap<u16, (InstanceId, ModelNa
         let leftover = observed.leftovers.iter().find(|leftover| leftover.id == *id)?;
         Some((*port, (id.clone(), leftover.model.clone())))
     });
-    let live = observed.instances.iter().filter_map(|i| Some((i.port?, (i.id.clone(), i.model.clone()))));
+    let live = observed.instances.iter().filter_map(|i| Some((i.address.port?, (i.id.clone(), i.model.clone()))));
     left.chain(live).collect()
 }
 

@@ -21,7 +21,7 @@ fn a_stranger_on_the_port_makes_nothing_ready() {
     launch.args.extend(["--port".to_owned(), port.to_string()]);
     bench.spawn(&launch);
     let observed = bench.observe();
-    assert_eq!(observed.instances[0].port, Some(port));
+    assert_eq!(observed.instances[0].address.port, Some(port));
     assert_eq!(observed.instances[0].health, Health::NotListening);
     assert_eq!(observed.listeners.get(&port), Some(&Listener::Stranger(None)));
     assert_eq!(bench.host.busy(&[&observed.instances[0]]), [Busy::Unknown]);

@@ -35,7 +35,10 @@ fn a_server_is_started_gets_ready_works_and_is_stopped() {
 
     let ready = bench.until_ready();
     assert_eq!((&ready.id, &ready.model, &ready.spec), (&launch.id, &launch.model, &launch.spec));
-    assert_eq!((ready.host.as_str(), ready.port, ready.handle.process()), ("127.0.0.1", Some(port), &process));
+    assert_eq!(
+        (ready.address.host.as_str(), ready.address.port, ready.handle.process()),
+        ("127.0.0.1", Some(port), &process)
+    );
     assert!(ready.resident > 1 << 20 && ready.progress.0 >= ready.resident, "{ready:?}");
     let now = Timestamp(i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap());
     assert!(ready.started_at <= now && now.since(ready.started_at) < Duration::from_secs(60), "{ready:?}");
@@ -156,7 +159,7 @@ fn a_unix_socket_is_asked_and_removed_and_a_stale_one_is_no_obstacle() {
     launch.socket = Some(socket.clone());
     bench.spawn(&launch);
     let ready = bench.until_ready();
-    assert_eq!((ready.host.as_str(), ready.port), (socket.to_str().unwrap(), None));
+    assert_eq!((ready.address.host.as_str(), ready.address.port), (socket.to_str().unwrap(), None));
     assert_eq!(bench.host.busy(&[&ready]), [Busy::No]);
     assert!(bench.stop()[0].is_ok());
     assert!(!socket.exists());
@@ -203,7 +206,7 @@ fn reports_a_child_that_answers_for_its_wrapper_and_owns_its_port() {
     let process = bench.spawn(&launch);
     let seen = bench.until("wrapped", |seen| matches!(seen.instances[0].health, Health::Wrapped { .. }));
     let [wrapper] = &seen.instances[..] else { panic!("{seen:?}") };
-    assert_eq!((wrapper.handle.process(), wrapper.port), (&process, Some(port)));
+    assert_eq!((wrapper.handle.process(), wrapper.address.port), (&process, Some(port)));
     let Health::Wrapped { child } = wrapper.health else { panic!("{wrapper:?}") };
     assert_ne!(child, process.pid);
     assert_eq!(seen.listeners.get(&port), Some(&Listener::Ours(launch.id.clone())));

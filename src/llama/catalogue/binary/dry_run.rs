@@ -43,7 +43,10 @@ pub fn dry_run_on(
     leash: Option<&Leash>,
 ) -> Result<Verdict, BinaryProblem> {
     let mut command = Command::new(path);
-    command.args(args).arg("--version").envs(env);
+    command
+        .args(harmless(args))
+        .arg("--version")
+        .envs(env.iter().filter(|(name, _)| !WRITERS.iter().any(|(_, v)| v == name)));
     let output = process::run(path, command, "--version", leash)?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     match (output.end, complaint(&stderr)) {
@@ -52,6 +55,22 @@ pub fn dry_run_on(
         // 127: a shared library is missing. A signal: it crashed.
         _ => Err(process::failed(path, &output)),
     }
+}
+
+/// Options, and the variables that stand for them, which llama-server obeys while
+/// it parses its command line: it creates what they name. A check leaves them out,
+/// for it must write nothing.
+const WRITERS: [(&str, &str); 2] =
+    [("--log-file", "LLAMA_ARG_LOG_FILE"), ("--log-prompts-dir", "LLAMA_ARG_LOG_PROMPTS_DIR")];
+
+/// The arguments without those that write.
+fn harmless(args: &[String]) -> impl Iterator<Item = &String> {
+    let mut is_value = false;
+    args.iter().filter(move |arg| {
+        let is_left_out = is_value || WRITERS.iter().any(|(option, _)| option == arg);
+        is_value = is_left_out && !is_value;
+        !is_left_out
+    })
 }
 
 /// How its parser's complaints start. One may be in the middle of a log line,
@@ -80,6 +99,13 @@ mod tests {
         assert_eq!(said(&format!("0.00.005.859 E {error}\n\nusage:\n{log}\n")), error);
         assert_eq!(said("error: invalid argument: --x\n"), "error: invalid argument: --x");
         assert_eq!(said("0.00.1 W gpu: error: none found\nversion: 1\n"), "", "which is not a complaint of the parser");
+    }
+
+    #[test]
+    fn leaves_out_the_options_that_write() {
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let args = words("--ctx-size 1 --log-file --log-file --log-prompts-dir /d --mmap");
+        assert_eq!(harmless(&args).collect::<Vec<_>>(), ["--ctx-size", "1", "--mmap"]);
     }
 
     #[test]
