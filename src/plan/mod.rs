@@ -10,12 +10,12 @@ mod action;
 mod approved;
 mod backoff;
 mod by_hand;
-mod compare;
 mod decide;
+mod definition_diff;
 mod guard;
 mod input;
 mod launch;
-mod ports;
+mod port_choice;
 mod proof;
 mod provenance;
 mod reason;
@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 pub use action::{Action, ActionKind, Finding, Found, GuardRefusal, Plan, Step, Waiting};
 pub use approved::{Approved, Task};
 pub use backoff::RECOVERED_AFTER;
-pub use compare::compare;
+pub use definition_diff::compare;
 pub use input::{Answers, Binary, Input, Limits, MaxDeletes, Objection, Question, Site};
 pub use reason::{Impact, Reason};
 pub use request::{Command, Known, Refusal, request};
@@ -42,7 +42,7 @@ use crate::model::{Change, Handle, Health, Instance, Leftover, ModelName, ModelR
 use crate::sys::parallel::shares;
 use by_hand::ByHand;
 use decide::{Decision, Situation};
-use ports::PortChoice;
+use port_choice::PortChoice;
 use wanted::Wanted;
 
 /// Makes the plan.
@@ -115,7 +115,7 @@ impl<'a> World<'a> {
         }
         rows.values_mut().for_each(|ids| ids.sort_unstable());
         let mut world = Self {
-            ports: ports::allot(input),
+            ports: port_choice::allot(input),
             input,
             live,
             leftovers,
@@ -162,7 +162,7 @@ impl<'a> World<'a> {
         let taken: Vec<i64> = plan.actions.iter().flat_map(|a| &a.reasons).filter_map(Reason::taken_row).collect();
         plan.unmanaged.retain(|row| !taken.contains(&row.id));
         plan.bookkeeping.extend(self.dead_orphans());
-        plan.bookkeeping.extend(ports::released(input, &plan));
+        plan.bookkeeping.extend(port_choice::released(input, &plan));
         plan
     }
 

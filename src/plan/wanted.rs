@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ports::PortChoice;
+use super::port_choice::PortChoice;
 use crate::model::{
     Change, Definition, FieldChange, Generation, Instance, Memo, ModelConfig, ModelRecord, NewGeneration, PortRecord,
     ReadyPolicy, Row, Spec, SpecHash, Table, Timestamp, UpdatePolicy,

@@ -7,7 +7,7 @@
 //!
 //! - No file is renamed, copied or rewritten, so a byte keeps its position for
 //!   ever, and a reader needs no lock: `read`.
-//! - `limit` frees the oldest bytes of a model: it deletes files that nobody
+//! - `shorten` frees the oldest bytes of a model: it deletes files that nobody
 //!   writes, and frees whole blocks at the head of others. That leaves a hole,
 //!   which takes no space. Readers skip it, with the line that its end cuts.
 //! - Nothing has to be finished after a kill: each step stands by itself.
@@ -18,8 +18,8 @@
 //! older lines to `.log.1`, `.log.2` and so on. A server that was started then
 //! still writes there. Those files count as the oldest ones of their model.
 
-mod limit;
 mod read;
+mod shorten;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -31,8 +31,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-pub use limit::{LogError, LogLimits, limit};
 pub use read::{LogReader, Part};
+pub use shorten::{LogError, LogLimits, limit};
 
 use crate::model::{InstanceId, ModelName, log_suffix};
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 
 use tempfile::TempDir;
 
-use super::limit::limit_by;
+use super::shorten::limit_by;
 use super::*;
 use crate::model::{Timestamp, log_path};
 

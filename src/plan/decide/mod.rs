@@ -4,15 +4,15 @@
 //! | definition | instance | where |
 //! |---|---|---|
 //! | none | any | here: delete, or `down` |
-//! | wanted running | lives | `serving`: keep, restart, wait |
-//! | wanted running | none | `missing`: start, back off, roll back |
+//! | wanted running | lives | `keep_or_restart`: keep, restart, wait |
+//! | wanted running | none | `start_or_wait`: start, back off, roll back |
 //! | wanted stopped | any | here |
 //! | any, suspended | any | `suspended`: nothing |
 
-mod missing;
-mod serving;
+mod keep_or_restart;
 mod start;
-mod status;
+mod start_or_wait;
+mod status_column;
 mod suspended;
 mod wish;
 
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use super::by_hand::ByHand;
 use super::input::{Input, Question};
-use super::ports::PortChoice;
+use super::port_choice::PortChoice;
 use super::reason::{Impact, Reason};
 use super::settle::Settled;
 use super::waiting::WaitFor;

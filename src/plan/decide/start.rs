@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::super::input::{Binary, Objection, Question};
 use super::super::launch::launch;
-use super::super::ports::PortChoice;
+use super::super::port_choice::PortChoice;
 use super::super::waiting::WaitFor;
 use super::super::wanted::Wanted;
 use super::Decider;

@@ -10,9 +10,9 @@
 //! | whose turn it is | [`turns`] |
 //! |---|---|
 //! | what is done then, step by step | [`steps`] |
-//! | who is on a port | [`ports`] |
+//! | who is on a port | [`port_holders`] |
 
-mod ports;
+mod port_holders;
 mod steps;
 mod turns;
 
@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::action::{Plan, Waiting};
 use super::decide::Decision;
 use super::input::Input;
-use super::ports::PortChoice;
+use super::port_choice::PortChoice;
 use super::waiting::WaitFor;
 use super::{WaitKind, guard};
 use crate::model::{InstanceId, ModelName, Origin};
@@ -130,7 +130,7 @@ impl<'a> Scheduler<'a> {
             input,
             ports,
             guarded,
-            holders: ports::holders(input.observed),
+            holders: port_holders::holders(input.observed),
             failed: decisions
                 .iter()
                 .flat_map(|(name, d)| d.failed_origins.iter().map(|origin| (origin.clone(), name.clone())))

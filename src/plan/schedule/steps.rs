@@ -8,7 +8,7 @@ use super::super::launch::{intent, launch};
 use super::super::reason::Reason;
 use super::super::waiting::WaitFor;
 use super::Scheduler;
-use super::ports::PortState;
+use super::port_holders::PortState;
 use super::turns::StopNow;
 use crate::model::{Change, InstanceRecord, InstanceState, ModelName};
 

@@ -7,7 +7,7 @@ use super::super::decide::{Decision, StartWish, StopWish, Wish};
 use super::super::reason::Reason;
 use super::super::waiting::WaitFor;
 use super::Scheduler;
-use super::ports::PortState;
+use super::port_holders::PortState;
 use crate::model::{Busy, InstanceState, ModelName, Origin, Timestamp};
 
 /// Whether an instance can be stopped now.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::decide::{Lease, StartWish, StopWish};
-use super::super::ports::PortChoice;
+use super::super::port_choice::PortChoice;
 use super::Scheduler;
 use crate::model::{InstanceId, Listener, ModelName, Observed};
 
