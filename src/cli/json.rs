@@ -114,7 +114,7 @@ impl Document {
     pub(super) fn add(&mut self, pass: &Pass) {
         self.findings.extend(pass.plan.findings.iter().map(|finding| {
             let pid = match &finding.what {
-                Found::Ready { pid } => Some(*pid),
+                Found::Ready { pid, .. } => Some(*pid),
                 Found::StartFailed(_) | Found::Crashed(_) => None,
             };
             let message = finding.what.death().map(|death| death.message.clone());

@@ -50,9 +50,7 @@ impl Progress {
     pub(super) fn report(&mut self, pass: &Pass) {
         for finding in &pass.plan.findings {
             match &finding.what {
-                Found::Ready { pid } => {
-                    let port =
-                        pass.observed.instances.iter().find(|i| i.handle.pid() == *pid).and_then(|i| i.address.port);
+                Found::Ready { pid, port } => {
                     let at = port.map_or_else(String::new, |port| format!(", port {port}"));
                     let took = text::duration(pass.now.since(finding.started_at));
                     self.line(&finding.model, &format!("ready after {took} (pid {pid}{at})"));

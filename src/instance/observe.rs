@@ -87,7 +87,7 @@ impl Host {
     }
 
     fn death(&self, record: &InstanceRecord, logs: &Path, listeners: &BTreeMap<u16, Listener>) -> Death {
-        let is_taken = |port: &u16| matches!(listeners.get(port), Some(Listener::Stranger(_)));
+        let is_taken = |port: &u16| matches!(listeners.get(port), Some(Listener::Stranger));
         let known = Known {
             exit: self.exits.get(&record.id).copied(),
             taken_port: record.port.filter(is_taken),
@@ -264,7 +264,7 @@ pub(super) fn endpoint(pid: i32) -> io::Result<Endpoint> {
 /// Every TCP port in use: ours when a process of ours owns a socket on it.
 fn listeners(listening: &Listening, ours: &[Member]) -> BTreeMap<u16, Listener> {
     let mut listeners: BTreeMap<u16, Listener> =
-        listening.ports().into_iter().map(|port| (port, Listener::Stranger(None))).collect();
+        listening.ports().into_iter().map(|port| (port, Listener::Stranger)).collect();
     for member in ours {
         for address in member.sockets.iter().filter_map(|inode| listening.tcp.get(inode)) {
             listeners.insert(address.port(), Listener::Ours(member.marked.id.clone()));

@@ -81,8 +81,8 @@ pub struct Progress(pub u64);
 pub enum Listener {
     /// A process of one of our instances, or something it left behind.
     Ours(InstanceId),
-    /// Another process; named only if [`super::Observed`] was asked to look.
-    Stranger(Option<String>),
+    /// Another process; the planner asks which where it matters.
+    Stranger,
 }
 
 /// Whether requests are in flight.

@@ -226,8 +226,10 @@ pub struct Finding {
 pub enum Found {
     /// It became ready.
     Ready {
-        /// Its process.
+        /// Its process, to print.
         pid: i32,
+        /// The port it serves on; `None` for a unix socket.
+        port: Option<u16>,
     },
     /// It did not become ready.
     StartFailed(Death),
@@ -260,7 +262,7 @@ impl Found {
 impl std::fmt::Display for Found {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Ready { pid } => write!(f, "ready (pid {pid})"),
+            Self::Ready { pid, .. } => write!(f, "ready (pid {pid})"),
             Self::StartFailed(death) => write!(f, "failed to start: {}", death.message),
             Self::Crashed(death) => write!(f, "crashed: {}", death.message),
         }

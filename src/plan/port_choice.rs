@@ -116,7 +116,7 @@ fn standing_port(
 
 /// Whether a process that is not ours listens there.
 fn held_by_stranger(input: &Input<'_>, port: u16) -> bool {
-    matches!(input.observed.listeners.get(&port), Some(Listener::Stranger(_)))
+    matches!(input.observed.listeners.get(&port), Some(Listener::Stranger))
 }
 
 /// Whether an instance just died because it could not bind that port.

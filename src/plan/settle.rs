@@ -166,7 +166,7 @@ impl Settled<'_> {
             Proof::Ready => {
                 is.state = InstanceState::Ready;
                 is.ready = Some((input.now, input.now));
-                self.found(is, Found::Ready { pid: seen.handle.pid() });
+                self.found(is, Found::Ready { pid: seen.handle.pid(), port: seen.address.port });
             }
             Proof::Ask(question) => self.questions.push(question),
             Proof::NotYet => self.still_loading(input, definition, is, seen),
@@ -380,7 +380,7 @@ fn follow_clock(is: &mut InstanceRecord, seen: &Instance) {
 
 /// Who else is on the port of one that does not listen there.
 fn elsewhere(input: &Input<'_>, seen: &Instance) -> String {
-    let held = |port: &u16| matches!(input.observed.listeners.get(port), Some(Listener::Stranger(_)));
+    let held = |port: &u16| matches!(input.observed.listeners.get(port), Some(Listener::Stranger));
     let words = "a wrapper must start llama-server with `exec` and keep its environment";
     seen.address
         .port

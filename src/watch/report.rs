@@ -168,9 +168,8 @@ fn findings(pass: &Pass) {
     for finding in &pass.plan.findings {
         let model = &finding.model;
         match &finding.what {
-            Found::Ready { pid } => {
+            Found::Ready { pid, port } => {
                 let took = pass.now.since(finding.started_at);
-                let port = pass.observed.instances.iter().find(|i| i.handle.pid() == *pid).and_then(|i| i.address.port);
                 let at = port.map_or_else(String::new, |port| format!(" on port {port}"));
                 let duration_ms = milliseconds(took);
                 info!(%model, pid, port, duration_ms, "{model} is ready{at} after {} (pid {pid})", text::duration(took));

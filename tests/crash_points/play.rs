@@ -191,7 +191,7 @@ impl<'s> Stage<'s> {
                 return Ok(if status.success() { Ended::Lived } else { Ended::Killed });
             }
             // Before it says that it watches, a signal would just kill it.
-            if !told && said().contains("watches ") && checks::is_over(&self.world, self.story, &self.before) {
+            if !told && said().contains("watching ") && checks::is_over(&self.world, self.story, &self.before) {
                 told = true;
                 // It has not been waited for: the pid is its own.
                 kill_process(Pid::from_child(watcher.child()), Signal::TERM).unwrap();

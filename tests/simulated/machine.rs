@@ -388,11 +388,11 @@ impl Machine {
 
     fn listener(&self, port: u16) -> Option<Listener> {
         match self.servers.iter().find(|s| s.port == Some(port)) {
-            Some(server) if server.unreadable => Some(Listener::Stranger(None)),
+            Some(server) if server.unreadable => Some(Listener::Stranger),
             Some(server) => Some(Listener::Ours(server.id.clone())),
             None => match self.left_ports.get(&port) {
                 Some(id) => Some(Listener::Ours(id.clone())),
-                None => self.strangers.contains_key(&port).then_some(Listener::Stranger(None)),
+                None => self.strangers.contains_key(&port).then_some(Listener::Stranger),
             },
         }
     }

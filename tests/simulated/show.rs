@@ -43,7 +43,7 @@ pub fn show(plan: &Plan) -> String {
 /// The facts of a finding.
 fn found(what: &Found) -> String {
     match what {
-        Found::Ready { pid } => format!("pid {pid}"),
+        Found::Ready { pid, .. } => format!("pid {pid}"),
         Found::StartFailed(death) | Found::Crashed(death) => cause(death),
     }
 }

@@ -42,7 +42,7 @@ impl Scheduler<'_> {
 
     pub(super) fn is_strangers(&self, port: u16) -> bool {
         !self.holders.contains_key(&port)
-            && matches!(self.input.observed.listeners.get(&port), Some(Listener::Stranger(_)))
+            && matches!(self.input.observed.listeners.get(&port), Some(Listener::Stranger))
     }
 
     pub(super) fn port_state(&self, port: u16, replaces: Option<&StopWish>) -> PortState {
@@ -53,7 +53,7 @@ impl Scheduler<'_> {
             (Some((id, _)), _) if replaces.is_some_and(|stop| stop.target.id == *id) => PortState::Free,
             (Some((id, _)), _) if self.stopping.contains(id) => PortState::After(id.clone()),
             (Some((_, model)), _) => PortState::Ours(model.clone()),
-            (None, Some(Listener::Stranger(_))) => PortState::Stranger,
+            (None, Some(Listener::Stranger)) => PortState::Stranger,
             (None, _) => PortState::Free,
         }
     }

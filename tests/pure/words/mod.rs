@@ -156,7 +156,8 @@ fn a_wait_that_somebody_reads_now_says_when() {
 #[test]
 fn every_finding_has_its_words() {
     let death = || Death { cause: FailureCause::Spec, message: "invalid magic characters".to_owned() };
-    let examples = vec![Found::Ready { pid: 101 }, Found::StartFailed(death()), Found::Crashed(death())];
+    let examples =
+        vec![Found::Ready { pid: 101, port: Some(8100) }, Found::StartFailed(death()), Found::Crashed(death())];
     let table = table! {
         Found, examples, |found, _| found.as_str().to_owned();
         Ready, StartFailed, Crashed

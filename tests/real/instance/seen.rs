@@ -23,7 +23,7 @@ fn a_stranger_on_the_port_makes_nothing_ready() {
     let observed = bench.observe();
     assert_eq!(observed.instances[0].address.port, Some(port));
     assert_eq!(observed.instances[0].health, Health::NotListening);
-    assert_eq!(observed.listeners.get(&port), Some(&Listener::Stranger(None)));
+    assert_eq!(observed.listeners.get(&port), Some(&Listener::Stranger));
     assert_eq!(bench.host.busy(&[&observed.instances[0]]), [Busy::Unknown]);
     let holder = bench.host.port_holder(port).unwrap();
     assert!(holder.contains("(python3"), "{holder}");
