@@ -11,13 +11,13 @@
 //! loads. `reconcile`, `down` and the commands by hand end at rest; the watcher
 //! goes on, with the same looks ([`super::next`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Pass;
 use super::next::{Awaited, Look, awaits_llama_server, looks, waits};
 use crate::model::ModelName;
-use crate::plan::{ActionKind, WaitKind};
+use crate::plan::{ActionKind, Found, WaitKind, Waiting};
 
 /// Passes that each change something and never come to rest mean that another
 /// program undoes them; better to say so than to fight it.
@@ -26,6 +26,11 @@ const MOST_BUSY: usize = 100;
 /// Passes in a row in which every action failed: one may fail for what the next
 /// finds gone.
 const MOST_FUTILE: usize = 2;
+
+/// A model that fails to start so often in one run is left to the next: its third
+/// try may take as long as the first two, and so on. One failure may be made good
+/// by a rollback.
+const MOST_FAILED_STARTS: u32 = 2;
 
 /// The longest time between two looks: what gives no sign is seen then.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -111,6 +116,8 @@ struct Run {
     busy: usize,
     /// Passes in a row in which nothing worked.
     futile: usize,
+    /// Failed starts, by model.
+    failed: BTreeMap<ModelName, u32>,
 }
 
 impl Run {
@@ -121,10 +128,20 @@ impl Run {
         // `--retry` means once, not until it works.
         let started = pass.outcomes.iter().filter(|o| matches!(o.kind, ActionKind::Start | ActionKind::Restart));
         self.tried.extend(started.map(|outcome| outcome.model.clone()));
+        for finding in pass.plan.findings.iter().filter(|finding| matches!(finding.what, Found::StartFailed(_))) {
+            *self.failed.entry(finding.model.clone()).or_default() += 1;
+        }
+    }
+
+    /// Whether the run goes on for this model.
+    fn is_for(&self, model: &ModelName) -> bool {
+        self.failed.get(model).is_none_or(|failed| *failed < MOST_FAILED_STARTS)
     }
 
     fn ends_with(&self, pass: &Pass, no_wait: bool, is_out_of_time: bool) -> bool {
-        let (did_nothing, progressing) = (pass.outcomes.is_empty(), waits(pass, WaitKind::Progressing));
+        let did_nothing = pass.outcomes.iter().all(|outcome| !self.is_for(&outcome.model));
+        let is_awaited = |waiting: &Waiting| waiting.on.kind() == WaitKind::Progressing && self.is_for(&waiting.model);
+        let progressing = pass.plan.waiting.iter().any(is_awaited);
         // Out of time it ends with a pass that only looked: what it did last
         // is not known to have worked.
         no_wait && !awaits_llama_server(pass)

@@ -17,6 +17,7 @@ struct Clocked {
     began: Timestamp,
     passes: usize,
     starts: usize,
+    creations: usize,
     waits: Vec<Duration>,
     /// What another program does after each pass.
     undo: fn(&mut World),
@@ -24,7 +25,7 @@ struct Clocked {
 
 impl Clocked {
     fn new(world: World) -> Self {
-        Self { began: world.now, world, passes: 0, starts: 0, waits: Vec::new(), undo: |_| () }
+        Self { began: world.now, world, passes: 0, starts: 0, creations: 0, waits: Vec::new(), undo: |_| () }
     }
 
     fn run(&mut self, patience: Patience) -> Converged {
@@ -42,6 +43,7 @@ impl Ground for Clocked {
     }
 
     fn made(&mut self, pass: &Pass) -> Result<(), Ended> {
+        self.creations += pass.outcomes.iter().filter(|outcome| outcome.kind == ActionKind::Create).count();
         self.starts += pass.outcomes.iter().filter(|outcome| outcome.kind == ActionKind::Start).count();
         (self.undo)(&mut self.world);
         Ok(())
@@ -105,4 +107,23 @@ fn retries_each_model_once() {
     let end = clocked.run(Patience::default());
     assert!(end.last.outcomes.is_empty());
     assert_eq!(clocked.starts, 1, "the retry, and no more");
+}
+
+#[test]
+fn leaves_a_model_that_failed_to_start_twice_to_the_next_run() {
+    let mut clocked = Clocked::new(World::new([model("hangs").fate("hangs"), model("slow").fate("slow")]));
+    let end = clocked.run(Patience::default());
+    assert!(end.is_unfinished);
+    assert_eq!(clocked.starts + clocked.creations, 3, "one hangs twice, the other starts once");
+    assert!(clocked.uptime() > Duration::from_secs(1200), "two starts had their ten minutes");
+}
+
+#[test]
+fn waits_for_a_rollback() {
+    let mut world = World::settled([model("chat").option("ctx_size", "1")]);
+    world.define(model("chat").option("ctx_size", "2").fate("hangs"));
+    let mut clocked = Clocked::new(world);
+    let end = clocked.run(Patience::default());
+    assert!(!end.is_unfinished);
+    assert_eq!(clocked.world.machine.servers.len(), 1);
 }
