@@ -58,7 +58,7 @@ pub(super) fn run(places: &Places, args: &DownArgs) -> anyhow::Result<Exit> {
         return Err(Refused { exit: Exit::Failed, message }.into());
     }
     let mut ground = OnHost::new(places, args.lock_timeout, Down);
-    let last = converge(&mut ground, Patience::default())?.last;
+    let last = converge(&mut ground, Patience { ends_at_failure: true, ..Patience::default() })?.last;
     ground.finish_progress();
     let document = ground.document;
     let mut exit = Exit::of_pass(&last);

@@ -120,6 +120,9 @@ impl Document {
             let message = finding.what.death().map(|death| death.message.clone());
             JsonFinding { model: finding.model.clone(), finding: finding.what.as_str(), pid, message }
         }));
+        if pass.outcomes.is_empty() {
+            return;
+        }
         let view = View::of(pass);
         self.actions.extend(pass.outcomes.iter().map(|outcome| JsonAction {
             model: outcome.model.clone(),

@@ -184,7 +184,10 @@ pub(super) fn converge(
     let run =
         Run { args, logs: places.state().logs(), notify, limits, review, cause, before: None, began_waiting: false };
     let mut ground = OnHost::new(places, wait.lock_timeout(args.limits.lock_timeout), run);
-    let end = converge::converge(&mut ground, Patience { no_wait: wait.no_wait, timeout: wait.timeout })?;
+    let end = converge::converge(
+        &mut ground,
+        Patience { no_wait: wait.no_wait, timeout: wait.timeout, ends_at_failure: false },
+    )?;
     ground.finish_progress();
     let OnHost { passes: run, mut host, document, .. } = ground;
     if let Some(host) = &mut host {

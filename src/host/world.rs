@@ -10,8 +10,7 @@ use super::check::Check;
 use super::{FromGit, Host, HostError, Places, working_directory};
 use crate::definition::{self, LoadOptions, Loader, ReadFrom};
 use crate::model::{
-    Change, Death, Desired, FailureCause, Handle, Instance, Launch, ModelName, Observed, Provenance, Records,
-    StopTarget, Timestamp,
+    Change, Desired, Handle, Instance, Launch, ModelName, Observed, Provenance, Records, StopTarget, Timestamp,
 };
 use crate::owner::policy::Policy;
 use crate::pass::{Fallible, Fleet, Ledger, Pass, Source};
@@ -26,6 +25,7 @@ impl Source for Host {
     /// Reads the records beside the definitions, for [`Ledger::records`] to return:
     /// of thousands of models both take their time.
     fn definitions(&mut self) -> Result<Arc<Desired>, HostError> {
+        self.records_beside = None;
         self.read_policy()?;
         let Self { places, store, state_key, binaries, loader, from_git, .. } = self;
         let (desired, records) = std::thread::scope(|scope| {
@@ -53,6 +53,7 @@ impl Ledger for Host {
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), HostError> {
+        self.records_beside = None;
         let now = self.now();
         self.store.commit(changes, now)
     }
@@ -141,14 +142,11 @@ impl Fleet for Host {
         Ok(())
     }
 
-    fn start(&mut self, launch: &Launch) -> Result<Handle, Death> {
-        if let Some(message) = self.refusal(launch) {
-            return Err(Death { cause: FailureCause::Spawn, message });
+    fn start(&mut self, launch: &Launch) -> Result<Handle, String> {
+        match self.refusal(launch) {
+            Some(why) => Err(why),
+            None => self.processes.spawn(launch).map(Handle::from).map_err(|error| error.to_string()),
         }
-        self.processes
-            .spawn(launch)
-            .map(Handle::from)
-            .map_err(|error| Death { cause: error.cause(), message: error.to_string() })
     }
 
     fn stop(&mut self, targets: &[StopTarget]) -> Vec<Result<(), String>> {

@@ -14,7 +14,7 @@ use rustix::io::FdFlags;
 use super::marker::Environment;
 use super::{Host, HostError, death, environment, process};
 use crate::definition::SecretError;
-use crate::model::{FailureCause, Launch, ProcessId};
+use crate::model::{Launch, ProcessId};
 use crate::sys::failpoint::{Point, ahead, reach};
 
 /// An instance was not started: no process of it is left.
@@ -73,18 +73,6 @@ pub enum SpawnError {
     /// Nothing can be asked on this machine.
     #[error(transparent)]
     Host(#[from] HostError),
-}
-
-impl SpawnError {
-    /// Returns the cause: never the spec, so the same start may be retried.
-    #[must_use]
-    pub fn cause(&self) -> FailureCause {
-        match self {
-            Self::Log { source, .. } | Self::Download { source, .. } if is_full(source) => FailureCause::DiskFull,
-            Self::Execute { source, .. } if source.kind() == ErrorKind::OutOfMemory => FailureCause::NoMemory,
-            _ => FailureCause::Spawn,
-        }
-    }
 }
 
 impl Host {

@@ -175,12 +175,12 @@ impl<W: Ledger + Fleet> Pass<'_, W> {
                 run.pending.push(Change::SetStatus { model, status: Status::Loading, message: None });
                 self.world.commit(&std::mem::take(&mut run.pending))
             }
-            Err(death) => {
+            Err(why) => {
                 run.pending.push(Change::RemoveInstance(intent.id));
                 run.pending.push(Change::SetCrashes { model: model.clone(), crashes: if_failed });
-                let message = Some(death.message.clone());
+                let message = Some(why.clone());
                 run.pending.push(Change::SetStatus { model, status: Status::Error, message });
-                run.fail(death.message);
+                run.fail(why);
                 Ok(())
             }
         }

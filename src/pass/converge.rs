@@ -42,6 +42,8 @@ pub struct Patience {
     pub no_wait: bool,
     /// Stop waiting after this time; `None`: never.
     pub timeout: Option<Duration>,
+    /// End with the first action that fails: trying it again is left to a person.
+    pub ends_at_failure: bool,
 }
 
 /// What a convergence needs around it.
@@ -93,7 +95,7 @@ pub fn converge<G: Ground>(ground: &mut G, patience: Patience) -> Result<Converg
         ground.made(&pass)?;
         let left = patience.timeout.map(|timeout| timeout.saturating_sub(ground.uptime().saturating_sub(began)));
         let is_out_of_time = left == Some(Duration::ZERO);
-        if run.ends_with(&pass, patience.no_wait, is_out_of_time) {
+        if run.ends_with(&pass, patience, is_out_of_time) {
             let progressing = waits(&pass, WaitKind::Progressing);
             return Ok(Converged {
                 is_unfinished: progressing || !pass.outcomes.is_empty(),
@@ -138,13 +140,14 @@ impl Run {
         self.failed.get(model).is_none_or(|failed| *failed < MOST_FAILED_STARTS)
     }
 
-    fn ends_with(&self, pass: &Pass, no_wait: bool, is_out_of_time: bool) -> bool {
+    fn ends_with(&self, pass: &Pass, patience: Patience, is_out_of_time: bool) -> bool {
         let did_nothing = pass.outcomes.iter().all(|outcome| !self.is_for(&outcome.model));
         let is_awaited = |waiting: &Waiting| waiting.on.kind() == WaitKind::Progressing && self.is_for(&waiting.model);
         let progressing = pass.plan.waiting.iter().any(is_awaited);
         // Out of time it ends with a pass that only looked: what it did last
         // is not known to have worked.
-        no_wait && !awaits_llama_server(pass)
+        patience.no_wait && !awaits_llama_server(pass)
+            || patience.ends_at_failure && pass.outcomes.iter().any(|outcome| outcome.result.is_err())
             || did_nothing && (!progressing || is_out_of_time)
             || self.busy > MOST_BUSY
             || self.futile >= MOST_FUTILE

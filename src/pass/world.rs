@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use super::Pass;
-use crate::model::{Change, Death, Desired, Handle, Launch, Observed, Records, StopTarget, Timestamp};
+use crate::model::{Change, Desired, Handle, Launch, Observed, Records, StopTarget, Timestamp};
 use crate::plan::{Answers, Limits, Question, Site};
 
 /// How the outside fails: a failure ends the pass, for nothing can be read, or
@@ -83,8 +83,8 @@ pub trait Fleet: Fallible {
     /// Starts an instance.
     ///
     /// # Errors
-    /// It could not be started; there is nothing to stop.
-    fn start(&mut self, launch: &Launch) -> Result<Handle, Death>;
+    /// Says why it could not be started; there is nothing to stop.
+    fn start(&mut self, launch: &Launch) -> Result<Handle, String>;
 
     /// Stops instances, all at once, and waits until they are gone (seconds at
     /// most). The results are in the order of `targets`.

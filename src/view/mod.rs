@@ -46,7 +46,10 @@ impl<'p> View<'p> {
             names(pass).into_iter().map(|name| (name, ModelView::new(name, pass))).collect();
         add_live(&mut models, pass);
         add_plan(&mut models, pass);
-        add_bookkeeping(&mut models, pass);
+        // What a pass that stops everything records says nothing about how models are.
+        if pass.desired.is_some() {
+            add_bookkeeping(&mut models, pass);
+        }
         add_invalid(&mut models, pass);
         models.values_mut().for_each(|model| model.conclude(pass));
         Self { now: pass.now, follows_definitions: pass.desired.is_some(), totals: Totals::of(&pass.plan), models }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::pass::by_hand::{Answer, Asked};
 
@@ -27,7 +27,8 @@ impl Envelope {
 pub struct Inbox(Arc<Inner>);
 
 struct Inner {
-    waiting: Mutex<VecDeque<Envelope>>,
+    /// `None` once the watcher has ended.
+    waiting: Mutex<Option<VecDeque<Envelope>>>,
     /// Wakes the watcher.
     ring: Box<dyn Fn() + Send + Sync>,
 }
@@ -35,15 +36,17 @@ struct Inner {
 impl Inbox {
     /// Makes an inbox that calls `ring` for every command.
     pub fn new(ring: impl Fn() + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Inner { waiting: Mutex::default(), ring: Box::new(ring) }))
+        Self(Arc::new(Inner { waiting: Mutex::new(Some(VecDeque::new())), ring: Box::new(ring) }))
     }
 
     /// Leaves a command. Its answer comes once it is recorded or refused; if the
-    /// watcher ends first, the receiver is disconnected and nothing was recorded.
+    /// receiver is disconnected instead, it could not be recorded.
     #[must_use]
     pub fn put(&self, asked: Asked) -> Receiver<Answer> {
         let (reply, answer) = channel();
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_back(Envelope { asked, reply });
+        if let Some(waiting) = &mut *self.waiting() {
+            waiting.push_back(Envelope { asked, reply });
+        }
         (self.0.ring)();
         answer
     }
@@ -51,7 +54,16 @@ impl Inbox {
     /// Takes the oldest command out.
     #[must_use]
     pub fn take(&self) -> Option<Envelope> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        self.waiting().as_mut()?.pop_front()
+    }
+
+    /// Drops what is left, and from now on every command at once: the watcher ends.
+    pub fn close(&self) {
+        *self.waiting() = None;
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Option<VecDeque<Envelope>>> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -100,8 +100,10 @@ pub struct Woken {
 pub fn run<S: Surroundings>(outside: &mut S, pace: Pace, limits: &Limits) {
     let agenda = Agenda::new(pace, outside.uptime());
     let (reporter, last_good) = (Reporter::default(), LastGood::default());
+    let inbox = outside.inbox();
     Watcher { outside, agenda, limits, reporter, last_good, awaited: Awaited::default(), streak: Streak::default() }
         .run();
+    inbox.close();
 }
 
 struct Watcher<'a, S> {
@@ -193,13 +195,16 @@ impl<S: Surroundings> Watcher<'_, S> {
             let reading = (!due.files_restless).then(|| world.definitions());
             let records = world.records()?;
             let mut read = (Some(last_good.take_in(reading, &records, &dir)), records);
-            // Whoever waits for an answer to a command that cannot be recorded sees
-            // its envelope dropped.
+            let mut observed = None;
             while let Some(envelope) = inbox.take() {
-                let observed = world.observe(&read.1)?;
-                let answer = by_hand::record(world, &envelope.asked, &read, &observed)?;
-                read.1 = world.records()?;
+                let observed = match &observed {
+                    Some(observed) => observed,
+                    None => observed.insert(world.observe(&read.1)?),
+                };
+                // Answered as soon as it is recorded, whatever comes then.
+                let answer = by_hand::record(world, &envelope.asked, &read, observed)?;
                 envelope.answer(answer);
+                read.1 = world.records()?;
             }
             Ok(read)
         };

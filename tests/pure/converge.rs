@@ -74,7 +74,7 @@ fn ends_once_every_model_is_ready_and_looks_at_least_once_a_second_until_then() 
 #[test]
 fn makes_one_pass_without_waiting() {
     let mut clocked = Clocked::new(World::new([model("chat")]));
-    let end = clocked.run(Patience { no_wait: true, timeout: None });
+    let end = clocked.run(Patience { no_wait: true, ..Patience::default() });
     assert_eq!((clocked.passes, clocked.waits.len()), (1, 0));
     assert!(end.is_unfinished, "it loads");
 }
@@ -82,7 +82,7 @@ fn makes_one_pass_without_waiting() {
 #[test]
 fn ends_with_a_look_when_its_time_is_over() {
     let mut clocked = Clocked::new(World::new([model("chat").fate("hangs")]));
-    let end = clocked.run(Patience { no_wait: false, timeout: Some(Duration::from_secs(30)) });
+    let end = clocked.run(Patience { timeout: Some(Duration::from_secs(30)), ..Patience::default() });
     assert!(end.is_out_of_time && end.is_unfinished);
     assert!(end.last.outcomes.is_empty());
     assert_eq!(clocked.uptime(), Duration::from_secs(30));

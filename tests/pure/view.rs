@@ -99,7 +99,7 @@ fn an_edit_names_its_line_and_a_rollback_names_both_generations() {
     ");
     world.settle();
     assert_snapshot!(shown(&world.look()), @"
-    chat: running, wanted running, declared running, generation 2, serving 1, pid 103, port 8100, up 1 s, file models.d/chat.toml, origin models.d/chat.toml:2, failed of Spec
+    chat: running, wanted running, declared running, generation 2, serving 1, pid 103, port 8100, url http://127.0.0.1:8100, up 1 s, file models.d/chat.toml, origin models.d/chat.toml:2, failed of Spec
       waits for edit(generation 2, serving 1)
     0 models match their definitions, 1 does not (yet): chat
     ");
@@ -206,6 +206,17 @@ fn totals_hold_the_guards_refusal_and_the_rows_of_other_programs() {
     assert!(view.model(&name("a")).unwrap().is_managed(), "its record stays");
     assert_eq!(view.totals.to_string(), "0 models match their definitions, 2 do not (yet)");
     assert_eq!(view.totals.with_names(), "0 models match their definitions, 2 do not (yet): a, b");
+}
+
+#[test]
+fn a_look_without_definitions_says_how_often_a_model_crashed() {
+    let mut world = World::new([model("chat").fate("dies")]);
+    world.story_of(5);
+    world.goal = Goal::Down;
+    let pass = world.look();
+    let recorded = pass.records.models[&name("chat")].crashes.count;
+    assert!(recorded > 0);
+    assert_eq!(View::of(&pass).model(&name("chat")).unwrap().crashes.count, recorded);
 }
 
 #[test]

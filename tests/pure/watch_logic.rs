@@ -366,4 +366,6 @@ fn the_next_pass_takes_a_command_in_and_answers_it() {
     assert_snapshot!(site.story(), @"   1.500 command: stop a");
     assert!(stopped.recv().unwrap().is_ok_and(|changes| !changes.is_empty()));
     assert_eq!(unknown.recv().unwrap(), Err(Refusal::Unknown));
+    let late = site.leave("b", Command::Stop);
+    assert!(late.recv().is_err(), "a watcher that has ended answers nobody, and keeps nobody waiting");
 }

@@ -93,7 +93,15 @@ fn a_scrape_shows_wanted_states_actual_states_and_events() {
     assert!(passes >= 1.0);
     assert_eq!(seen["herdsman_pass_duration_seconds_count"], passes);
     assert!(seen["process_start_time_seconds"] > 1e9);
-    assert!(!seen.keys().any(|series| series.starts_with("herdsman_restarts_total")), "{seen:#?}");
+    // From 0 on, so that `increase()` sees the first event.
+    let counters = [
+        "crashes_total{model=\"a\"}",
+        "failed_starts_total{model=\"a\"}",
+        "restarts_total{model=\"a\",reason=\"crash\"}",
+    ];
+    for series in counters {
+        assert_eq!(seen.get(&*format!("herdsman_{series}")), Some(&0.0), "{series} in {seen:#?}");
+    }
 
     world.kill("a");
     eventually("the crash is counted", PATIENCE, || has("herdsman_crashes_total{model=\"a\"}", 1.0));

@@ -5,8 +5,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use herdsman::model::{
-    Busy, Change, Death, Desired, FailureCause, Handle, InstanceRecord, Launch, Observed, Records, Served, StopTarget,
-    Timestamp, Unusable,
+    Busy, Change, Desired, Handle, InstanceRecord, Launch, Observed, Records, Served, StopTarget, Timestamp, Unusable,
 };
 use herdsman::pass::{Fallible, Fleet, Ledger, Source};
 use herdsman::plan::{self, Answers, Objection, Question};
@@ -306,14 +305,13 @@ impl Fleet for World {
         Ok(())
     }
 
-    fn start(&mut self, launch: &Launch) -> Result<Handle, Death> {
+    fn start(&mut self, launch: &Launch) -> Result<Handle, String> {
         let spawn = |world: &mut Self| {
             world.check_spawn(launch);
             Ok(world.machine.spawn(launch, world.now))
         };
         self.carry_out(Call::Spawn, spawn, |next| {
-            let message = if next == Next::Killed { "killed" } else { "permission denied" };
-            Err(Death { cause: FailureCause::Spawn, message: message.to_owned() })
+            Err(if next == Next::Killed { "killed" } else { "permission denied" }.to_owned())
         })
     }
 

@@ -71,6 +71,12 @@ impl Site {
         answers
     }
 
+    /// Leaves a command now.
+    pub fn leave(&self, model: &str, command: Command) -> Receiver<Answer> {
+        let given = Given { by: "ann".to_owned(), at: self.began, because: None };
+        self.inbox.put(Asked { model: name(model), command, given })
+    }
+
     /// Watches for so long. A watcher that is killed is started again.
     pub fn watch(&mut self, seconds: u64) {
         self.until = self.began.plus(Duration::from_secs(seconds));

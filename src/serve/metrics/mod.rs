@@ -224,11 +224,30 @@ impl Counted {
                 self.observed.with_label_values(&[name, status.as_str()]).set(i64::from(model.status == status));
             }
             self.generation.with_label_values(&[name]).set(model.generation().into());
+            // A counter that begins at its first event hides that event from `increase()`.
+            for (counter, labels) in self.begun_at_zero(name) {
+                counter.with_label_values(&labels);
+            }
             // What somebody wants by hand is nothing to raise an alarm for.
             let since = before.get(model.name).copied().flatten();
             let since = model.is_out_of_sync().then(|| since.unwrap_or_else(Instant::now));
             self.since.insert(model.name.clone(), since);
         }
+        // A model that is gone keeps only what happened to it.
+        for gone in before.keys().filter(|name| !self.since.contains_key(*name)) {
+            for (counter, labels) in self.begun_at_zero(gone.as_str()) {
+                if counter.with_label_values(&labels).get() == 0 {
+                    // It was there a line ago.
+                    let _removed = counter.remove_label_values(&labels);
+                }
+            }
+        }
+    }
+
+    /// The counters that each model has from the beginning.
+    fn begun_at_zero<'n>(&self, name: &'n str) -> [(&IntCounterVec, Vec<&'n str>); 4] {
+        let Self { crashes, failed_starts, drift, restarts, .. } = self;
+        [(crashes, vec![name]), (failed_starts, vec![name]), (drift, vec![name]), (restarts, vec![name, "crash"])]
     }
 
     fn set_out_of_sync(&self) {

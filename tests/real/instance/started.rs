@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use herdsman::instance::{LogPart, LogReader, SpawnError};
-use herdsman::model::{FailureCause, Health, InstanceId, Launch, SecretSource, Timestamp, log_path};
+use herdsman::model::{Health, InstanceId, Launch, SecretSource, Timestamp, log_path};
 use rustix::io::FdFlags;
 use rustix::process::{Pid, getsid};
 
@@ -64,37 +64,35 @@ fn two_live_servers_of_one_model_write_two_files_that_are_read_as_one() {
     assert_eq!(String::from_utf8(whole).unwrap(), format!("{}{}", log(&one), log(&two)));
 
     two.id = one.id.clone();
-    let (message, _) = refusal(&mut bench, &two);
+    let message = refusal(&mut bench, &two);
     assert!(message.starts_with("cannot write the log") && message.contains("File exists"), "{message}");
 }
 
-/// The error of a start, and whose fault it is.
-fn refusal(bench: &mut Bench, launch: &Launch) -> (String, FailureCause) {
-    let error = bench.host.spawn(launch).unwrap_err();
-    (error.to_string(), error.cause())
+/// The error of a start.
+fn refusal(bench: &mut Bench, launch: &Launch) -> String {
+    bench.host.spawn(launch).unwrap_err().to_string()
 }
 
 #[test]
 fn a_program_that_cannot_be_executed_is_named_with_the_next_step() {
     let mut bench = Bench::new();
     let missing = bench.launch("m", "/no/such/llama-server", &[]);
-    let (message, cause) = refusal(&mut bench, &missing);
+    let message = refusal(&mut bench, &missing);
     assert_eq!(
         message,
         "cannot execute /no/such/llama-server: No such file or directory (os error 2); \
          set `binary`, --llama-server or HERDSMAN_LLAMA_SERVER"
     );
-    assert_eq!(cause, FailureCause::Spawn);
 
     std::fs::write(bench.path("plain"), "text").unwrap();
     let plain = bench.launch("m", bench.path("plain"), &[]);
-    assert!(refusal(&mut bench, &plain).0.ends_with("is it an executable file?"));
+    assert!(refusal(&mut bench, &plain).ends_with("is it an executable file?"));
 
     let script = bench.path("script");
     std::fs::write(&script, "#!/no/such/interpreter\n").unwrap();
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
     let script = bench.launch("m", script, &[]);
-    assert!(refusal(&mut bench, &script).0.ends_with("the loader or interpreter it needs does not"));
+    assert!(refusal(&mut bench, &script).ends_with("the loader or interpreter it needs does not"));
     assert!(bench.observe().instances.is_empty());
 }
 
@@ -103,11 +101,10 @@ fn a_log_that_cannot_be_written_stops_the_start() {
     let mut bench = Bench::new();
     let full = SpawnError::Log { path: "m.log".into(), source: std::io::ErrorKind::StorageFull.into() };
     assert_eq!(full.to_string(), "cannot write the log m.log: no storage space; free some space");
-    assert_eq!(full.cause(), FailureCause::DiskFull);
 
     std::fs::write(bench.path("file"), "").unwrap();
     let nowhere = Launch { log: bench.path("file").join("m.log"), ..bench.sleeper("m") };
-    assert_eq!(refusal(&mut bench, &nowhere).1, FailureCause::Spawn);
+    assert!(refusal(&mut bench, &nowhere).starts_with("cannot write the log"));
     assert!(bench.observe().instances.is_empty());
 }
 
@@ -117,7 +114,7 @@ fn a_missing_secret_stops_the_start_and_is_named_by_its_source() {
     let mut locked = bench.sleeper("m");
     locked.secrets.insert("LLAMA_API_KEY".into(), SecretSource::File("/no/such/key".into()));
     assert_eq!(
-        refusal(&mut bench, &locked).0,
+        refusal(&mut bench, &locked),
         "cannot set LLAMA_API_KEY: cannot read the secret file /no/such/key: No such file or directory (os error 2)"
     );
     assert!(bench.observe().instances.is_empty());
