@@ -11,6 +11,7 @@ use super::json::{self, Document};
 use super::limits::LimitArgs;
 use super::open::{look_patiently, pass_and_tell_if, report_diagnostics};
 use super::output::{complain, print};
+use super::render::Scope;
 use super::review::{self, Review};
 use super::{Exit, Places, Refused, duration, markdown, render};
 use crate::definition::closest;
@@ -82,10 +83,10 @@ pub enum PlanFormat {
 /// How long to wait for models.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Wait {
-    /// Make one pass and exit; the next pass takes care of models that load or drain.
+    /// Make one pass and exit, without waiting for models to load or drain.
     #[arg(long)]
     no_wait: bool,
-    /// Stop waiting after this time, such as 10m; models go on loading [default: no limit].
+    /// Stop waiting after this time, such as 10m; models keep loading [default: no limit].
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
 }
@@ -191,7 +192,7 @@ pub(super) fn converge(
         tell(host, notify, &places.state());
     }
     if end.is_out_of_time {
-        complain("gave up waiting (--timeout); what was begun goes on, and the next reconcile takes it up");
+        complain("gave up waiting (--timeout); models keep loading, and the next `herdsman reconcile` continues");
     }
     if let (Some(review), Some(host)) = (&run.review, &mut host) {
         review.end(host)?;
@@ -200,8 +201,12 @@ pub(super) fn converge(
     let exit = run.exit(&end, &document);
     match args.format {
         PlanFormat::Text | PlanFormat::Markdown => {
-            let is_all = run.review.is_none();
-            print(render::result(&document, &last.plan, run.began_waiting, is_all, last.now))?;
+            let scope = match (&run.review, &*args.target) {
+                (Some(_), _) => Scope::SavedPlan,
+                (None, []) => Scope::All,
+                (None, targets) => Scope::Targets(targets),
+            };
+            print(render::result(&document, &last.plan, run.began_waiting, scope, last.now))?;
         }
         PlanFormat::Json => json::print(&document.finish(last, exit))?,
     }

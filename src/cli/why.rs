@@ -1,7 +1,6 @@
 //! `herdsman why`: the chain of events that made a model what it is, in plain words.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
@@ -22,7 +21,7 @@ use crate::view::history::{LastAction, last_action, made_by};
 /// Arguments of `why`.
 #[derive(Debug, Args)]
 pub struct WhyArgs {
-    /// How to write it.
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// The model.
@@ -301,10 +300,7 @@ impl Told {
 
     /// `12 s ago, at 2026-11-24 08:03:10`.
     fn when(&self, at: Timestamp) -> String {
-        let ago = self.now.since(at);
-        let ago =
-            if ago < Duration::from_secs(1) { "just now".to_owned() } else { format!("{} ago", text::duration(ago)) };
-        format!("{ago}, at {}", local_time(at))
+        format!("{}, at {}", text::ago(self.now.since(at)), local_time(at))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The llama-servers of this machine: which there are, and which options they have.
+//! Finds the llama-servers of this machine and learns their options.
 //!
 //! ```text
 //!   look   a `binary`    -> file and identity     every pass

@@ -1,6 +1,6 @@
-//! Whether command lines would start: the weights exist, and llama-server accepts the
-//! options. Each check is a dry run of llama-server beside the passes: one that
-//! does not end delays only its own model.
+//! Checks whether a command line would start: the weights exist, and llama-server
+//! accepts the options in a dry run. The dry runs run beside the passes, so one that
+//! hangs delays only its own model.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Commands by hand, recorded under the lock, so that no pass runs meanwhile:
-//! by the command itself, or by the watcher before its next pass.
+//! Records commands by hand. The command itself does so while it holds the lock, or
+//! the watcher before its next pass.
 
 use super::{Read, World};
 use crate::model::{Change, Given, ModelName, Observed};

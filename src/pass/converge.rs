@@ -1,4 +1,4 @@
-//! Passes until nothing is left to wait for.
+//! Repeats passes until nothing is left to wait for.
 //!
 //! ```text
 //!   pass --- did something -----------------------+
@@ -7,9 +7,9 @@
 //!    +--------------------------------------------+
 //! ```
 //!
-//! Between two passes the lock is free, so nobody queues behind a model that
-//! loads. `reconcile`, `down` and the commands by hand end at rest; the watcher
-//! goes on, with the same looks ([`super::next`]).
+//! The lock is free between two passes, so nobody queues behind a loading model.
+//! `reconcile`, `down` and the commands by hand end at rest. The watcher carries on
+//! and decides when to look again in the same way ([`super::next`]).
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! When another pass is worth it: what a pass leaves to wait for.
+//! Decides when another pass is worthwhile: what a pass still waits for.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

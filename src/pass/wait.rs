@@ -1,7 +1,7 @@
-//! `wait`: until the machine is as a commit declares, and has stayed so.
+//! `wait`: until the machine is in sync with a commit, and stays so for a while.
 //!
-//! Nothing is recorded for it. Whether a commit was observed and applied is seen
-//! in the plan that its definitions give: there is nothing left in it to do.
+//! It records nothing. A commit is deployed when the plan for its definitions has
+//! nothing left to do.
 //!
 //! | what is seen | verdict |
 //! |---|---|

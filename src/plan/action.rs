@@ -1,4 +1,4 @@
-//! What a plan consists of.
+//! The parts of a plan.
 
 use std::collections::BTreeSet;
 

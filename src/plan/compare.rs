@@ -1,8 +1,8 @@
-//! What a change of the definitions means, without a machine: the plan of a
-//! pass where everything is as the old version says.
+//! Shows what a change of the definitions would do, without a machine: the plan of
+//! a pass where everything matches the old version.
 //!
-//! What only a machine can tell is not in it: drift, crashes, ports that are
-//! allotted, weights that changed on disk, a generation that failed before.
+//! It leaves out what only a machine knows: drift, crashes, assigned ports, weights
+//! that changed on disk, a generation that failed before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Everything a plan is made from. The clock, ids, free ports and answers
-//! about the world come in as data, so equal inputs give equal plans.
+//! The input of a plan. The clock, ids, free ports and answers about the world are
+//! data, so equal inputs give equal plans.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -83,7 +83,7 @@ impl Default for Limits {
 /// What the place is like where instances run, whatever a person permits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
-    /// Ports to allot, both ends included.
+    /// Ports to assign, both ends included.
     pub port_range: (u16, u16),
     /// The directory of the servers' logs.
     pub logs: PathBuf,
@@ -118,7 +118,7 @@ pub enum MaxDeletes {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// May this be started on this host, as the host's policy is now? A port
-    /// that herdsman allotted itself is left out of the spec.
+    /// that herdsman assigned itself is left out of the spec.
     Allowed {
         /// The model.
         model: ModelName,

@@ -1,10 +1,10 @@
 //! The plan: what to do so that definitions, records and instances agree.
 //!
-//! [`plan`] is a pure function. It settles what has become of the recorded
-//! instances (`settle`), decides for each model by itself (`decide`), then
-//! applies limits, ports and the guard across models (`schedule`). Where it
-//! must know more it returns [`Question`]s; the caller answers and plans
-//! again. What it returns leaves nothing to decide: a [`Plan`] is steps.
+//! [`plan`] is a pure function. It settles what became of the recorded instances
+//! (`settle`), decides what each model needs (`decide`), then applies limits, ports
+//! and the guard across models (`schedule`). If it needs to know more, it returns
+//! [`Question`]s; the caller answers them and plans again. A finished [`Plan`] is a
+//! list of steps and leaves nothing to decide.
 
 mod action;
 mod approved;
@@ -115,7 +115,7 @@ impl<'a> World<'a> {
         }
         rows.values_mut().for_each(|ids| ids.sort_unstable());
         let mut world = Self {
-            ports: ports::allot(input),
+            ports: ports::assign(input),
             input,
             live,
             leftovers,
@@ -181,8 +181,7 @@ impl<'a> World<'a> {
         decisions
     }
 
-    /// What every model needs, without those that are as declared: only their
-    /// number.
+    /// What every model needs; models that match their definitions are only counted.
     fn decisions(&self) -> Decisions {
         let names: Vec<_> = self.names().into_iter().filter(|name| self.input.targets(name)).collect();
         let shares = shares(&names, MANY, |names| self.decide(names));
@@ -208,7 +207,7 @@ impl<'a> World<'a> {
         decisions
     }
 
-    /// Every model anybody speaks of, in order.
+    /// Every model that a definition, record, instance or override names, in order.
     fn names(&self) -> Vec<&'a ModelName> {
         let defined = self.input.desired.into_iter().flat_map(|d| d.definitions.keys());
         let recorded = self.input.records.models.keys();

@@ -1,6 +1,6 @@
 //! Why an action is in a plan: an enum with the old value, the new value and the
-//! place that caused it. Programs read it as JSON. People read its `Display`, the
-//! only prose there is of a reason; `tests/pure/words` lists it.
+//! line that caused it. Programs read it as JSON, people read its `Display`;
+//! `tests/pure/words` pins every wording.
 
 use std::fmt;
 
@@ -176,7 +176,7 @@ impl fmt::Display for Reason {
         match self {
             Self::DefinitionAdded { origin, state: DesiredState::Running } => write!(f, "{origin}"),
             Self::DefinitionAdded { origin, state: DesiredState::Stopped } => write!(f, "{origin} (declared stopped)"),
-            Self::TakesOverRow { id } => write!(f, "adopts row {id}, which was not managed"),
+            Self::TakesOverRow { id } => write!(f, "adopting unmanaged row {id}"),
             Self::FieldChanged { change, impact, origin } => {
                 write!(f, "{}", shown(change))?;
                 if *impact == Impact::Record {
@@ -191,15 +191,15 @@ impl fmt::Display for Reason {
             Self::ProcessGone { death: Some(death), .. } => write!(f, "process gone: {}", death.message),
             Self::ProcessGone { death: None, .. } => f.write_str("process gone"),
             Self::Rebooted => f.write_str("the machine rebooted"),
-            Self::RolledBack { failed, to } => write!(f, "generation {failed} failed; rolls back to generation {to}"),
-            Self::TriedAgain => f.write_str("retries after an earlier failure"),
+            Self::RolledBack { failed, to } => write!(f, "generation {failed} failed; rolling back to generation {to}"),
+            Self::TriedAgain => f.write_str("retrying after an earlier failure"),
             Self::RowDrift { drift } => {
                 write!(f, "database drift: {} changed from {} to {}", drift.column, drift.recorded, drift.found)
             }
             Self::RowDeleted { id } => write!(f, "database drift: another program deleted row {id}"),
             Self::Unrecorded { pid } => write!(f, "pid {pid} belongs to herdsman but is missing from the database"),
-            Self::Duplicate { pid, kept } => write!(f, "pid {pid} is a second instance; keeps pid {kept}"),
-            Self::Leftover { pid } => write!(f, "pid {pid} is left over from an instance that has exited"),
+            Self::Duplicate { pid, kept } => write!(f, "pid {pid} is a second server; keeping pid {kept}"),
+            Self::Leftover { pid } => write!(f, "pid {pid} is left over from a server that has exited"),
             Self::Wrapped { pid, child } => {
                 write!(f, "pid {child} answers instead of its parent, the wrapper (pid {pid})")
             }
@@ -207,7 +207,7 @@ impl fmt::Display for Reason {
             Self::FailedToStart { message } => write!(f, "failed to start: {}", printable(message)),
             Self::Unhealthy { for_ms } => write!(f, "/health has not answered for {} s", for_ms / 1000),
             Self::BinaryChanged => f.write_str("the llama-server binary changed on disk"),
-            Self::StopUnfinished => f.write_str("finishes an interrupted stop"),
+            Self::StopUnfinished => f.write_str("finishing an interrupted stop"),
             Self::Down => f.write_str("herdsman down"),
             Self::ByHand { given } => write!(f, "by hand ({})", given),
         }

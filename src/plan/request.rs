@@ -1,4 +1,4 @@
-//! What a command by hand records, or why it is refused. Pure, like the plan.
+//! Decides what a command by hand records, or why it is refused. Pure, like the plan.
 //!
 //! | command | records |
 //! |---|---|
@@ -8,11 +8,11 @@
 //! | start | of a model declared stopped: the wish that it runs; of one stopped by hand: the end of that wish |
 //! | restart | the instance to replace; nothing if none is alive |
 //!
-//! A command records nothing twice: stopping a stopped model changes nothing,
-//! unless the reason differs. A model whose file is invalid counts as declared
-//! what its record says, so that a stop does not have to wait for a fix. Each
-//! command that has an effect is an event of the history, with who and why, even
-//! if it records nothing else (the start of a crashed model, for example).
+//! A command records nothing twice: stopping a stopped model changes nothing unless
+//! the reason is new. If a definition is invalid, the record stands in for it, so
+//! that a stop need not wait for a fix. Every command with an effect becomes an
+//! event in the history, with who and why, even if it records nothing else (such as
+//! the start of a crashed model).
 
 use std::fmt;
 use std::time::Duration;
@@ -113,7 +113,7 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown => f.write_str("no definition declares it; `herdsman status` lists all models"),
+            Self::Unknown => f.write_str("no definition has this name; `herdsman status` lists all models"),
             Self::Unmanaged => f.write_str("another program owns its row; add a definition of that name to adopt it"),
             Self::Unresolved { file, problem } => write!(f, "{file}: {problem}"),
             Self::Removed => {

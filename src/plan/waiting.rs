@@ -1,6 +1,6 @@
 //! What a model without an action waits for, and what that means for the command
-//! that reports it. Programs read it as JSON. People read its `Display`, or what
-//! `view::words` adds to it that needs a clock; `tests/pure/words` lists both.
+//! that reports it. Programs read it as JSON, people read its `Display`, or
+//! `view::words` where a clock is at hand; `tests/pure/words` pins both.
 
 use std::fmt;
 
@@ -295,7 +295,7 @@ impl fmt::Display for WaitFor {
             Self::Drain { busy: None, .. } => f.write_str("draining (in-flight requests unknown)"),
             Self::Answer { pid, deadline: None } => write!(f, "pid {pid} is alive but not responding"),
             Self::Answer { pid, deadline: Some(_) } => {
-                write!(f, "pid {pid} is alive but not responding; restarts if that lasts (unhealthy_after)")
+                write!(f, "pid {pid} is alive but not responding; will restart if this persists (unhealthy_after)")
             }
             Self::StartSlot => f.write_str("waiting for earlier starts (--parallel)"),
             Self::Weights { file, .. } => write!(f, "waiting for {file} to stay unchanged for 10 s"),
@@ -312,7 +312,7 @@ impl fmt::Display for WaitFor {
                 }
                 f.write_str("waiting for an edit (or --retry)")
             }
-            Self::Sibling { model, origin } => write!(f, "waiting: the same edit failed on {model}   {origin}"),
+            Self::Sibling { model, origin } => write!(f, "not restarted: the same edit failed on {model}   {origin}"),
             Self::Port { port, holder } => {
                 write!(f, "port {port} is in use by {holder}; stop it or choose another port")
             }
@@ -346,14 +346,13 @@ impl fmt::Display for WaitFor {
                 f.write_str("the llama-server binary changed on disk; restart with --upgrade-binary")
             }
             Self::Suspended { given, until, removed, missing, edited } => {
-                write!(f, "suspended ({given})")?;
-                f.write_str(if until.is_some() { " for a limited time" } else { "" })?;
-                f.write_str(Self::words_suspended(*removed, *missing, *edited))?;
-                f.write_str("; ends with `herdsman resume`")
+                let until = if until.is_some() { "for a limited time or until" } else { "until" };
+                write!(f, "suspended ({given}) {until} `herdsman resume`")?;
+                f.write_str(Self::words_suspended(*removed, *missing, *edited))
             }
             Self::StateByHand { given, state } => {
                 let (word, back) = Self::words_by_hand(*state);
-                write!(f, "{word} by hand ({given}); ends with an edit of its definition or `herdsman {back}`")
+                write!(f, "{word} by hand ({given}) until `herdsman {back}` or an edit of its definition")
             }
         }
     }

@@ -1,5 +1,5 @@
-//! What is wanted of a model: its definition, or, while that cannot be read,
-//! what was last recorded of it.
+//! What a model should be: its definition or, while that cannot be read, its
+//! record.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -81,15 +81,15 @@ impl<'a> Wanted<'a> {
     }
 
     /// Whether the definition is another one than recorded. Another port that
-    /// was allotted to it is no edit, though it changes a hash of v1: whatever
+    /// was assigned to it is no edit, though it changes a hash of v1: whatever
     /// failed before, failed on this.
     pub fn is_edit_of(&self, record: &ModelRecord) -> bool {
         let Generation { hash, .. } = &record.generation;
         if self.hash == *hash {
             return false;
         }
-        let is_allotted = hash.is_v1() && self.definition.spec.port.is_none();
-        let before = if is_allotted { record.generation.spec().ok().and_then(|spec| spec.port) } else { None };
+        let is_assigned = hash.is_v1() && self.definition.spec.port.is_none();
+        let before = if is_assigned { record.generation.spec().ok().and_then(|spec| spec.port) } else { None };
         before.is_none_or(|port| self.definition.hash_v1(Some(port)) != *hash)
     }
 

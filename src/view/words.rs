@@ -44,20 +44,20 @@ pub fn wait_at(on: &WaitFor, now: Timestamp) -> String {
 #[must_use]
 pub fn by_hand(on: &WaitFor, now: Timestamp) -> Option<String> {
     let who = |given: &Given| {
-        let by = format!("{}, {} ago", printable(&given.by), text::duration(now.since(given.at)));
+        let by = format!("{}, {}", printable(&given.by), text::ago(now.since(given.at)));
         given.because.as_ref().map_or_else(|| by.clone(), |because| format!("{by}: {}", printable(because)))
     };
     match on {
         WaitFor::Suspended { given, until, removed, missing, edited } => {
             let until = until.map_or_else(String::new, |until| {
-                format!(" until {} (in {})", at(until, now), text::duration(now.until(until)))
+                format!("{} (in {}) or ", at(until, now), text::duration(now.until(until)))
             });
             let held_up = WaitFor::words_suspended(*removed, *missing, *edited);
-            Some(format!("suspended{until} ({}){held_up}; ends with `herdsman resume`", who(given)))
+            Some(format!("suspended ({}) until {until}`herdsman resume`{held_up}", who(given)))
         }
         WaitFor::StateByHand { given, state } => {
             let (word, back) = WaitFor::words_by_hand(*state);
-            Some(format!("{word} by hand ({}); ends with an edit of its definition or `herdsman {back}`", who(given)))
+            Some(format!("{word} by hand ({}) until `herdsman {back}` or an edit of its definition", who(given)))
         }
         _ => None,
     }

@@ -14,17 +14,16 @@
 //!                             Reporter: a line per decision
 //! ```
 //!
-//! The loop is one thread: it waits ([`Surroundings::wait`]) or it makes a
-//! pass, the same as `reconcile` makes. An event only says "look again", so an
-//! event that is lost, doubled or late costs time and no correctness: the
-//! resync looks at everything.
+//! The loop is one thread: it either waits ([`Surroundings::wait`]) or makes the same
+//! pass as `reconcile`. An event only says "look again", so a lost, doubled or late
+//! event costs time but not correctness: the resync looks at everything.
 //!
 //! Invariants:
-//! - What happens during a pass starts another one.
-//! - A failed pass is reported and tried again; it never ends the watcher.
-//! - While the definitions cannot be read, or are being changed, passes go on
-//!   with the last good ones ([`LastGood`]) and delete nothing.
-//! - Ending the watcher touches no server.
+//! - Whatever happens during a pass triggers another one.
+//! - A failed pass is reported and retried; it never ends the watcher.
+//! - While the definitions cannot be read or are changing, passes use the last good
+//!   ones ([`LastGood`]) and delete nothing.
+//! - Servers keep running when the watcher ends.
 
 pub mod agenda;
 pub mod cause;

@@ -201,7 +201,7 @@ fn why_explains_a_model_that_runs_fails_and_is_rolled_back() {
     ran.says(&["a is running.", &generation, ": failed: ", "dies.gguf   models.d/a.toml:1", "serving generation 1"])
         .says(&[
             "action      start, ",
-            "generation 2 failed; rolls back to generation 1",
+            "generation 2 failed; rolling back to generation 1",
             "waiting for an edit (or --retry)",
         ]);
     let events: Vec<String> = history(&world, "a")["events"]
@@ -216,7 +216,7 @@ fn why_explains_a_model_that_runs_fails_and_is_rolled_back() {
         "WHEN ",
         "start failed",
         &format!("{}+", &first[..10]),
-        "generation 2 failed; rolls back to generation 1 (reconcile)",
+        "generation 2 failed; rolling back to generation 1 (reconcile)",
     ]);
 
     world.write_definition("a", &World::tiny_toml("a").replace("ctx_size", "ctx_sizes"));

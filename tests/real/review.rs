@@ -166,7 +166,7 @@ fn later_changes_stay_out_and_an_interrupted_plan_is_not_applied_again() {
     eventually("a loads", PATIENCE, || world.instances().len() == 2);
     herdsman.child().kill().unwrap();
     herdsman.child().wait().unwrap();
-    is_refused(&world, &["was begun at", "interrupted", "applied only once"]);
+    is_refused(&world, &["was already started at", "interrupted", "applied only once"]);
 
     // The next plan has what it had begun; what happens to b meanwhile is not its business.
     save(&world).says(&[": a  wait     loading"]);

@@ -162,7 +162,7 @@ impl Look {
         if let Some(only) = only {
             models.retain(|m| m.name == only.as_str());
             if models.is_empty() {
-                let message = format!("no definition, record or row is named {only}; `herdsman status` lists all");
+                let message = format!("there is no model named {only}\nhelp: `herdsman status` lists all models");
                 return Err(Refused { exit: Exit::Usage, message }.into());
             }
         }

@@ -41,10 +41,8 @@ pub(super) fn annotations(problems: &[Diagnostic], changes: Option<&Plan>) -> St
         }
     }
     for refusal in changes.iter().filter_map(|plan| plan.guard.as_ref()) {
-        let (deletions, managed) = (refusal.deletions.len(), refusal.managed);
-        let message = format!(
-            "this would delete {deletions} of {managed} models; herdsman refuses that without --max-deletes {deletions}"
-        );
+        let help = refusal.help().into_iter().map(|help| format!("\nhelp: {help}"));
+        let message = format!("this would be {}{}", refusal.headline(), help.collect::<String>());
         annotation(&mut lines, "warning", "", &[], "herdsman", &message);
     }
     lines

@@ -1,4 +1,4 @@
-//! A suspended model: what is seen of it is recorded, and nothing is done.
+//! A suspended model: records what happens to it and does nothing else.
 
 use super::super::input::Input;
 use super::super::reason::{Impact, Reason};
