@@ -193,5 +193,5 @@ fn gone(path: &Path) -> String {
 }
 
 fn without(error: &DatabaseError) -> String {
-    format!("{error}; until then herdsman changes nothing and shows what it finds without the database")
+    format!("{error}; until that is fixed, herdsman changes nothing and shows what it finds without the database")
 }

@@ -20,8 +20,8 @@ use super::Table;
 /// | `binary` | only the path that the definition sets: what `PATH` finds is not part of it |
 ///
 /// Left out on purpose: aliases and tags, labels and description, the
-/// inherited environment, the order and spelling of keys, and a port that was
-/// assigned: an instance leases it, and the model keeps it whoever serves.
+/// inherited environment, the order and spelling of keys, and an
+/// assigned port: an instance leases it, and the model keeps it for all its instances.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
     /// Address to listen on, or the path of a unix socket (it contains `/`).

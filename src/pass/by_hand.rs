@@ -5,7 +5,7 @@ use super::{Read, World};
 use crate::model::{Change, Given, ModelName, Observed};
 use crate::plan::{Command, Known, Refusal, request};
 
-/// A command by hand, and whose it is.
+/// A command by hand, and who gave it.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// The model it is about.
@@ -16,8 +16,8 @@ pub struct Asked {
     pub given: Given,
 }
 
-/// What was recorded for a command (nothing if it is so already), or why it was
-/// refused.
+/// What was recorded for a command (nothing if that is already the state), or why it
+/// was refused.
 pub type Answer = Result<Vec<Change>, Refusal>;
 
 /// Decides a command over what was read and observed, and records what it changes.

@@ -52,8 +52,7 @@ impl Plan {
         self.waiting.iter().filter(|w| !is_wanted(&w.on)).map(|w| &w.model).collect()
     }
 
-    /// Returns how many models are as somebody wants them by hand: suspended,
-    /// stopped and started.
+    /// Counts the overrides in force: suspended, stopped and started by hand.
     #[must_use]
     pub fn by_hand(&self) -> [(&'static str, usize); 3] {
         let others = self.not_as_wanted();

@@ -51,7 +51,7 @@ fn action(model: &ModelName, kind: ActionKind, reasons: Vec<Reason>) -> Action {
     Action { model: model.clone(), kind, reasons, steps: Vec::new(), provenance: None }
 }
 
-/// What becomes of a model that is declared in both versions.
+/// Returns what happens to a model that both versions define.
 fn changed(old: &Definition, new: &Definition) -> Option<(ActionKind, Vec<Reason>)> {
     use DesiredState::{Running, Stopped};
     let (kind, impact) = match (old.state, new.state) {

@@ -18,7 +18,7 @@ use crate::model::{
 pub struct Input<'a> {
     /// Now.
     pub now: Timestamp,
-    /// What the files say; `None` when everything is to be stopped (`down`).
+    /// The definitions; `None`: stop everything (`down`).
     pub desired: Option<&'a Desired>,
     /// What SQLite remembers.
     pub records: &'a Records,
@@ -185,7 +185,7 @@ pub struct Answers {
     pub busy: BTreeMap<InstanceId, Busy>,
     /// By instance.
     pub served: BTreeMap<InstanceId, Served>,
-    /// By port; `None`: it cannot be told.
+    /// By port; `None`: unknown.
     pub holders: BTreeMap<u16, Option<String>>,
     /// By instance: layers on a GPU.
     pub gpu_layers: BTreeMap<InstanceId, u32>,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::text::printable;
 use crate::model::{ColumnDrift, Death, DesiredState, FieldChange, Given, Origin};
 
-/// What a changed field needs.
+/// What a change of a field needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Impact {
@@ -44,18 +44,17 @@ pub enum Reason {
         change: FieldChange,
         /// What it needs.
         impact: Impact,
-        /// Where the definition states it now.
+        /// Its line in the definition.
         origin: Origin,
     },
-    /// The instance serves another spec than the wanted one, and no record says
-    /// where they differ.
+    /// The instance serves a different spec, and no record says where they differ.
     OtherSpec {
         /// The hash in the instance's environment.
         found: String,
         /// The hash wanted.
         wanted: String,
     },
-    /// The definition wants the other state.
+    /// The definition changed its `state`.
     StateWanted {
         /// That state.
         state: DesiredState,
@@ -64,7 +63,7 @@ pub enum Reason {
     },
     /// The definition is gone.
     DefinitionRemoved {
-        /// The file it was.
+        /// Its former file.
         file: String,
     },
     /// The model should run, and no instance is recorded.
@@ -86,7 +85,7 @@ pub enum Reason {
         /// The one that serves instead.
         to: u32,
     },
-    /// `--retry`, or another llama-server than the one that failed.
+    /// `--retry`, or a llama-server that differs from the one that failed.
     TriedAgain,
     /// Another client changed a column.
     RowDrift {
@@ -125,7 +124,7 @@ pub enum Reason {
         /// The child that answers in its place.
         child: i32,
     },
-    /// The instance answers, but serves something else than its definition says.
+    /// The instance answers, but does not serve what its definition asks for.
     FailedToStart {
         /// The difference.
         message: String,
@@ -137,7 +136,7 @@ pub enum Reason {
     },
     /// Its llama-server changed on disk, and `--upgrade-binary` allows a restart.
     BinaryChanged,
-    /// An earlier pass began to stop it and did not finish.
+    /// An earlier pass started to stop it and did not finish.
     StopUnfinished,
     /// `herdsman down`.
     Down,

@@ -283,8 +283,8 @@ impl<'a> Known<'a> {
         Ok(Some(Override::Restart(RestartByHand { given: given.clone(), instance: live.id.clone() })))
     }
 
-    /// The instance that serves and is not leaving already: the oldest of those
-    /// recorded, or one that is to be taken up.
+    /// Returns the serving instance that is not stopping already: the oldest recorded
+    /// one, or one to be adopted.
     fn to_replace(self, model: &ModelName) -> Option<&'a Instance> {
         let recorded = self.records.models.get(model).map_or(&[][..], |record| &record.instances);
         let stays = recorded.iter().filter(|i| i.state != InstanceState::Stopping);

@@ -39,9 +39,9 @@ const PROGRESS: u64 = 1 << 20;
 /// Progress is written down at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
-/// A start told otherwise than recorded, by so many milliseconds: the clock was
-/// set. The kernel tells it to the second, from the boot, and an intent is
-/// recorded a little before its start.
+/// If the start time differs from the recorded one by this much (milliseconds), the
+/// clock was set. The kernel reports it to the second, counted from boot, and an
+/// intent is recorded a little before its start.
 const CLOCK_SET: u64 = 5_000;
 
 /// A record brought up to what was observed.

@@ -121,8 +121,8 @@ pub enum WaitFor {
         #[serde(default)]
         pending: bool,
     },
-    /// A policy that allows the start. herdsman starts nothing against it, not
-    /// even what was recorded before it said so.
+    /// A policy that allows the start. herdsman starts nothing against it, not even
+    /// what was recorded under an earlier policy.
     Policy {
         /// What it forbids, and where it says so.
         problem: String,
@@ -134,7 +134,7 @@ pub enum WaitFor {
         /// The definition.
         origin: Origin,
     },
-    /// An end of a process that herdsman cannot identify and that may be its server.
+    /// The end of an unidentified process that may be its server.
     UnknownProcess {
         /// Its pid.
         pid: Option<i32>,
@@ -156,7 +156,7 @@ pub enum WaitFor {
         /// Who, when and why.
         #[serde(flatten)]
         given: Given,
-        /// When the suspension ends by itself; `None`: never.
+        /// When the suspension expires; `None`: never.
         until: Option<Timestamp>,
         /// Its definition is gone, so herdsman deletes it once resumed.
         removed: bool,
@@ -171,7 +171,7 @@ pub enum WaitFor {
         /// Who, when and why.
         #[serde(flatten)]
         given: Given,
-        /// The state wanted instead of the declared one.
+        /// The state set by hand, instead of the declared one.
         state: DesiredState,
     },
 }
@@ -179,7 +179,7 @@ pub enum WaitFor {
 /// What a wait means for the command that reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitKind {
-    /// It ends by itself soon, so `reconcile` makes another pass.
+    /// It ends soon without help, so `reconcile` makes another pass.
     Progressing,
     /// The model stays out of sync until something else happens.
     Stuck,
@@ -191,7 +191,7 @@ pub enum WaitKind {
     Guard,
     /// The model matches its definition.
     Note,
-    /// The model is as somebody wants it, by hand.
+    /// An override is in force.
     ByHand,
 }
 

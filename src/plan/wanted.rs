@@ -80,9 +80,8 @@ impl<'a> Wanted<'a> {
         })
     }
 
-    /// Whether the definition is another one than recorded. Another port that
-    /// was assigned to it is no edit, though it changes a hash of v1: whatever
-    /// failed before, failed on this.
+    /// Whether the definition differs from the recorded one. A newly assigned port is
+    /// not an edit, though it changes a v1 hash: it does not fix an earlier failure.
     pub fn is_edit_of(&self, record: &ModelRecord) -> bool {
         let Generation { hash, .. } = &record.generation;
         if self.hash == *hash {
@@ -240,8 +239,8 @@ fn hash_in_use<'a>(
     running.chain(kept).find(|hash| definition.is_served_as(hash, port))
 }
 
-/// Which recorded fields of `definition` are not as in `old`. Parameters are told
-/// by the spec, if it changed (`by_spec`).
+/// Returns the recorded fields of `definition` that differ from `old`. If the spec
+/// changed, it accounts for the parameters (`by_spec`).
 pub fn config_differences(definition: &Definition, old: &ModelConfig, by_spec: bool) -> Vec<Reason> {
     let ModelConfig {
         name: _,

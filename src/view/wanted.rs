@@ -21,7 +21,7 @@ pub struct Wanted<'p> {
 pub struct Suspension<'p> {
     /// Who, when and why.
     pub given: &'p Given,
-    /// When it ends by itself; `None`: never.
+    /// When it expires; `None`: never.
     pub until: Option<Timestamp>,
 }
 
@@ -32,7 +32,7 @@ pub struct ByHand<'p> {
     pub what: &'static str,
     /// Who, when and why.
     pub given: &'p Given,
-    /// When a suspension ends by itself.
+    /// When a suspension expires.
     pub until: Option<Timestamp>,
 }
 

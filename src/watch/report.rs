@@ -13,14 +13,14 @@ use crate::pass::Pass;
 use crate::plan::{Found, GuardRefusal, WaitFor, WaitKind};
 use crate::view::{ModelView, Totals, View};
 
-/// Definitions that cannot be read for a shorter time are not mentioned: git holds
-/// its lock only for moments.
+/// Shorter periods of unreadable definitions are not logged: git holds its lock only
+/// for moments.
 const WORTH_A_LINE: Duration = Duration::from_secs(2);
 
 /// Remembers what was logged, so that nothing is logged twice.
 #[derive(Debug, Default)]
 pub struct Reporter {
-    /// Whether the actions of the start are over, and the log says so.
+    /// Whether the first actions are done and the summary is logged.
     at_rest: bool,
     waits: BTreeSet<(String, String)>,
     /// What was logged by model and override: `suspended`, `stopped by hand`.
