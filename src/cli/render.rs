@@ -10,7 +10,7 @@ use crate::model::{ModelName, Timestamp};
 use crate::plan::{Action, ActionKind, GuardRefusal, Plan, WaitFor, WaitKind, Waiting};
 use crate::view::{Totals, words};
 
-/// Unmanaged rows shown by name; of more, only the number.
+/// How many unmanaged rows to show by name; the rest is only counted.
 const UNMANAGED_SHOWN: usize = 10;
 
 /// Renders a plan: a line per model, every reason, and a summary.
@@ -52,7 +52,7 @@ pub(super) enum Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// Returns the sentence about how its models are in the end, after a space.
+    /// Returns the sentence about the final state of its models, after a space.
     fn summary(self, last: &Plan) -> String {
         match self {
             Self::All => format!(" {}", match_summary(last)),
@@ -86,8 +86,8 @@ pub(super) fn result(document: &Document, last: &Plan, waited: bool, scope: Scop
     out
 }
 
-/// Renders a line for each model that is not as wanted in the end. The first plan
-/// has already shown what somebody wants by hand.
+/// Renders a line for each model that is out of sync in the end. The first plan has
+/// already shown the overrides.
 fn unfinished(last: &Plan, now: Timestamp) -> String {
     waiting_lines(last, now, |kind| !matches!(kind, WaitKind::Note | WaitKind::ByHand))
 }

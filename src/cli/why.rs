@@ -100,7 +100,7 @@ pub(super) fn run(places: &Places, args: &WhyArgs) -> anyhow::Result<Exit> {
     }
     let at = places.resolve();
     let database = match Database::open_read_only(&at.database).map_err(|error| error.at(at.place())) {
-        // That it is damaged was told.
+        // The damage has been reported already.
         Err(error) if error.is_damage() => None,
         opened => opened?,
     };
@@ -198,7 +198,7 @@ impl Told {
         match (self.known, self.status.status) {
             (Known::Unmanaged, _) => format!(
                 "{name} is not managed: another program owns its row in the table `models`. \
-                 A definition of that name would adopt it."
+                 To adopt it, add a definition with that name."
             ),
             (Known::Deleted, _) => format!("{name} is deleted."),
             (Known::New, _) => format!("{name} is not recorded yet."),
@@ -219,7 +219,7 @@ impl Told {
                 let state = self.status.state.unwrap_or_default();
                 out.item(HEAD, &format!("{file} declares it {}", state.as_str()));
             }
-            None if self.known == Known::Managed => out.item(HEAD, "none, or none that is valid"),
+            None if self.known == Known::Managed => out.item(HEAD, "none, or an invalid one"),
             None => out.item(HEAD, "none"),
         }
     }
@@ -306,7 +306,7 @@ impl Told {
 
 fn commit(from: &Provenance) -> String {
     let edited = if from.dirty { " with uncommitted edits" } else { "" };
-    format!("of commit {}{edited}", from.commit.short())
+    format!("commit {}{edited}", from.commit.short())
 }
 
 /// Lines under heads.

@@ -23,11 +23,11 @@ use crate::plan::{ActionKind, WaitKind};
 /// program undoes them; better to say so than to fight it.
 const MOST_BUSY: usize = 100;
 
-/// Passes in a row in which every action failed: one may fail for what the next
-/// finds gone.
+/// How many passes in a row may fail in every action: the cause may be gone by the
+/// next.
 const MOST_FUTILE: usize = 2;
 
-/// The longest time between two looks: what gives no sign is seen then.
+/// The longest time between two looks, for changes that send no signal.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// How long to go on.
@@ -44,8 +44,8 @@ pub trait Ground {
     /// Why a pass fails.
     type Error;
 
-    /// Makes a pass under the lock. `tried` are the models that this run has
-    /// tried again already (`--retry`).
+    /// Makes a pass under the lock. `tried` are the models that this run has already
+    /// retried (`--retry`).
     ///
     /// # Errors
     /// The pass failed: the run ends.
@@ -69,9 +69,9 @@ pub trait Ground {
 pub struct Converged {
     /// Its last pass.
     pub last: Pass,
-    /// Something is still to be done or waited for.
+    /// Something is left to do or to wait for.
     pub is_unfinished: bool,
-    /// The time was over while something was still waited for.
+    /// The time ran out while models were still waiting.
     pub is_out_of_time: bool,
 }
 

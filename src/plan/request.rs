@@ -77,7 +77,7 @@ pub enum Refusal {
     Unknown,
     /// Another program owns its row.
     Unmanaged,
-    /// Its definition is invalid, so there is nothing to depart from.
+    /// Its definition is invalid, so there is nothing to override.
     Unresolved {
         /// The file.
         file: String,
@@ -128,18 +128,18 @@ impl fmt::Display for Refusal {
 /// What herdsman knows when somebody gives a command.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
-    /// What the files say.
+    /// The definitions.
     pub desired: &'a Desired,
-    /// What SQLite remembers.
+    /// The records.
     pub records: &'a Records,
-    /// What really runs.
+    /// The running instances.
     pub observed: &'a Observed,
 }
 
-/// Returns what `command` records of `model`; nothing if it is so already.
+/// Returns what `command` records for `model`; nothing if that is already the state.
 ///
 /// # Errors
-/// The reason of the refusal.
+/// The reason for the refusal.
 pub fn request(command: Command, model: &ModelName, given: &Given, known: Known<'_>) -> Result<Vec<Change>, Refusal> {
     let overrides = known.records.overrides.get(model).cloned().unwrap_or_default();
     if !known.knows(model) && (command != Command::Resume || overrides.is_empty()) {
@@ -176,7 +176,7 @@ pub fn request(command: Command, model: &ModelName, given: &Given, known: Known<
     Ok(changes)
 }
 
-/// What a model is declared to be.
+/// What the definition of a model says.
 struct Declared {
     state: DesiredState,
     /// [`meaning`] of the definition; `None`: its file cannot be used.
@@ -251,8 +251,8 @@ impl<'a> Known<'a> {
         self.desired.definitions.get(model).map(|definition| &**definition).ok_or(Refusal::Removed)
     }
 
-    /// What it is declared to be; of a file that cannot be used, what was
-    /// recorded of it, if that is enough to give it this `state`.
+    /// Returns what its definition says. For an unusable file, the record stands in, if
+    /// it is enough to give the model this `state`.
     fn declared(self, model: &ModelName, state: DesiredState) -> Result<Declared, Refusal> {
         match (self.definition(model), self.records.models.get(model)) {
             (Ok(definition), _) => Ok(Declared { state: definition.state, meaning: Some(meaning(definition)) }),

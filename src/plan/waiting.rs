@@ -346,13 +346,13 @@ impl fmt::Display for WaitFor {
                 f.write_str("the llama-server binary changed on disk; restart with --upgrade-binary")
             }
             Self::Suspended { given, until, removed, missing, edited } => {
-                let until = if until.is_some() { "for a limited time or until" } else { "until" };
-                write!(f, "suspended ({given}) {until} `herdsman resume`")?;
+                let limit = if until.is_some() { "for a limited time or until" } else { "until" };
+                write!(f, "suspended {limit} `herdsman resume` ({given})")?;
                 f.write_str(Self::words_suspended(*removed, *missing, *edited))
             }
             Self::StateByHand { given, state } => {
                 let (word, back) = Self::words_by_hand(*state);
-                write!(f, "{word} by hand ({given}) until `herdsman {back}` or an edit of its definition")
+                write!(f, "{word} by hand until `herdsman {back}` or an edit of its definition ({given})")
             }
         }
     }

@@ -16,8 +16,8 @@ const NAMED: usize = 5;
 pub struct Totals<'p> {
     /// How many models match their definitions.
     pub matching: usize,
-    /// How many models are as somebody wants them by hand, by what that is:
-    /// `suspended`, `stopped by hand`, `started by hand`.
+    /// How many models have an override in force, by what it is: `suspended`, `stopped
+    /// by hand`, `started by hand`.
     pub by_hand: [(&'static str, usize); 3],
     /// The models that are neither.
     pub out_of_sync: BTreeSet<&'p ModelName>,
@@ -51,7 +51,7 @@ impl<'p> Totals<'p> {
 
 impl Totals<'_> {
     /// Returns how the only model of a plan is: `matches its definition`, `is
-    /// stopped by hand`, `does not match its definition (yet)`, `is deleted`.
+    /// stopped by hand`, `does not match its definition (yet)`, `is gone`.
     #[must_use]
     pub fn of_one(&self) -> String {
         match self.by_hand.into_iter().find(|(_, number)| *number > 0) {

@@ -25,7 +25,7 @@ pub struct Suspension<'p> {
     pub until: Option<Timestamp>,
 }
 
-/// Something that somebody asked for by hand and that is in force.
+/// An override in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByHand<'p> {
     /// `suspended`, `stopped`, `started`, or `restart`: one that is still to come.
@@ -37,7 +37,7 @@ pub struct ByHand<'p> {
 }
 
 impl<'p> Wanted<'p> {
-    /// Returns the state that the model should have: by hand, else as declared.
+    /// Returns the state that the model should have: set by hand, else declared.
     #[must_use]
     pub fn state(&self) -> Option<DesiredState> {
         self.by_hand.map(|(state, _)| state).or(self.declared)

@@ -67,10 +67,10 @@ pub trait Surroundings {
     /// Returns the queue of commands that the next pass takes in.
     fn inbox(&self) -> Inbox;
 
-    /// Prepares for a pass: from here on no change of the files may go unnoticed.
+    /// Prepares for a pass: from now on, no change of the files may go unnoticed.
     fn prepare(&mut self, causes: &Causes);
 
-    /// Whether the files are others than those that were last read.
+    /// Returns whether the files differ from those that were last read.
     fn files_changed(&self) -> bool;
 
     /// Excludes other passes.
@@ -79,7 +79,7 @@ pub trait Surroundings {
     /// Another pass takes too long.
     fn lock(&mut self) -> Result<Self::Lock, <Self::World as Fallible>::Error>;
 
-    /// Takes the result of a pass, and one line on how things stand.
+    /// Takes the result of a pass, and a one-line summary.
     fn done(&mut self, pass: Result<&Pass, &<Self::World as Fallible>::Error>, status: String);
 
     /// Blocks until something happens, `timeout` at most.
@@ -113,14 +113,14 @@ struct Watcher<'a, S> {
     streak: Streak,
 }
 
-/// Counts of passes in a row with the same result.
+/// Counts passes in a row with the same result.
 #[derive(Debug, Default)]
 struct Streak {
-    /// That changed something.
+    /// Passes that changed something.
     busy: u32,
-    /// That failed.
+    /// Passes that failed.
     failed: u32,
-    /// That could not read the definitions.
+    /// Passes that could not read the definitions.
     unread: u32,
 }
 

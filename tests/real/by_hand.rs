@@ -77,7 +77,9 @@ fn leaves_a_suspended_model_alone_and_shows_it_everywhere() {
 #[test]
 fn a_model_is_stopped_until_its_definition_changes() {
     let world = running(&["a", "b"]);
-    world.run(&["stop", "a"]).exits(0).says(&["x a  stop     by hand (", "Done: 1 stopped. a is stopped by hand."]);
+    let stopped = world.run(&["stop", "a"]).exits(0).says(&["x a  stop     by hand ("]);
+    assert!(stopped.stdout.ends_with("Done: 1 stopped. a is stopped by hand.\n"), "{}", stopped.stdout);
+    assert_eq!(stopped.stdout.matches("until `herdsman start`").count(), 1, "{}", stopped.stdout);
     assert!(!lives(&world, "a") && lives(&world, "b"));
     world.run(&["reconcile"]).exits(0).says(&["1 model matches its definition, 1 is stopped by hand."]);
     world.run(&["stop", "a"]).exits(0).says(&["No changes."]);

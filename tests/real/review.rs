@@ -25,7 +25,7 @@ fn edit(world: &World, model: &str, ctx_size: u32) {
 
 #[track_caller]
 fn save(world: &World) -> Ran {
-    world.run(&["reconcile", "--dry-run", "--out", "plan.json"]).exits(0).says(&["saved the plan as plan.json"])
+    world.run(&["reconcile", "--dry-run", "--out", "plan.json"]).exits(0).says(&["saved the plan to plan.json"])
 }
 
 fn apply(world: &World) -> Ran {

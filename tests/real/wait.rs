@@ -110,7 +110,7 @@ fn an_override_counts_as_in_sync_and_a_suspension_does_not() {
     world.converges();
     let wait = || world.run(&["wait", "--commit", &commit, "--stable-for", "0s", "--timeout", "100ms"]);
     world.run(&["stop", "a"]).exits(0);
-    wait().exits(0).says(&["1 is stopped by hand"]);
+    wait().exits(0).says(&["1 model is stopped by hand"]);
     world.run(&["start", "a"]).exits(0);
     wait().exits(0);
     world.run(&["suspend", "a"]).exits(0);

@@ -111,13 +111,13 @@ fn every_wait_has_its_words() {
     foreign_instance(pid 4711) -> pid 4711 serves this definition for another state directory; stop it there first
     one_row(ids [1,2]) -> database rows 1, 2 share this name; rename or delete all but one
     binary_upgrade -> the llama-server binary changed on disk; restart with --upgrade-binary
-    suspended(because new driver, by ann) -> suspended (ann: new driver) until `herdsman resume`
-    suspended(because new driver, by ann, until 7200.000 s) -> suspended (ann: new driver) for a limited time or until `herdsman resume`
-    suspended(because new driver, by ann, removed) -> suspended (ann: new driver) until `herdsman resume`; its definition is gone, so resuming deletes it
-    suspended(because new driver, by ann, missing) -> suspended (ann: new driver) until `herdsman resume`; it is not running, and resuming starts it
-    suspended(because new driver, by ann, edited) -> suspended (ann: new driver) until `herdsman resume`; resuming applies the edits to its definition
-    state_by_hand(by ann, state stopped) -> stopped by hand (ann) until `herdsman start` or an edit of its definition
-    state_by_hand(by ann, state running) -> started by hand (ann) until `herdsman stop` or an edit of its definition
+    suspended(because new driver, by ann) -> suspended until `herdsman resume` (ann: new driver)
+    suspended(because new driver, by ann, until 7200.000 s) -> suspended for a limited time or until `herdsman resume` (ann: new driver)
+    suspended(because new driver, by ann, removed) -> suspended until `herdsman resume` (ann: new driver); its definition is gone, so resuming deletes it
+    suspended(because new driver, by ann, missing) -> suspended until `herdsman resume` (ann: new driver); it is not running, and resuming starts it
+    suspended(because new driver, by ann, edited) -> suspended until `herdsman resume` (ann: new driver); resuming applies the edits to its definition
+    state_by_hand(by ann, state stopped) -> stopped by hand until `herdsman start` or an edit of its definition (ann)
+    state_by_hand(by ann, state running) -> started by hand until `herdsman stop` or an edit of its definition (ann)
     ");
 }
 
@@ -143,13 +143,13 @@ fn a_wait_that_somebody_reads_now_says_when() {
     crashed 3 times in a row, next try in 40 s (at HH:MM:SS): out of memory
     failed to start 3 times in a row, next try in 40 s (at HH:MM:SS): out of memory
     keeps running unchanged: models.d/chat.toml: expected `=`
-    suspended (ann, 20 s ago: new driver) until `herdsman resume`
-    suspended (ann, 20 s ago: new driver) until HH:MM:SS (in 119m 40s) or `herdsman resume`
-    suspended (ann, 20 s ago: new driver) until `herdsman resume`; its definition is gone, so resuming deletes it
-    suspended (ann, 20 s ago: new driver) until `herdsman resume`; it is not running, and resuming starts it
-    suspended (ann, 20 s ago: new driver) until `herdsman resume`; resuming applies the edits to its definition
-    stopped by hand (ann, 20 s ago) until `herdsman start` or an edit of its definition
-    started by hand (ann, 20 s ago) until `herdsman stop` or an edit of its definition
+    suspended until `herdsman resume` (ann, 20 s ago: new driver)
+    suspended until HH:MM:SS (in 119m 40s) or `herdsman resume` (ann, 20 s ago: new driver)
+    suspended until `herdsman resume` (ann, 20 s ago: new driver); its definition is gone, so resuming deletes it
+    suspended until `herdsman resume` (ann, 20 s ago: new driver); it is not running, and resuming starts it
+    suspended until `herdsman resume` (ann, 20 s ago: new driver); resuming applies the edits to its definition
+    stopped by hand until `herdsman start` or an edit of its definition (ann, 20 s ago)
+    started by hand until `herdsman stop` or an edit of its definition (ann, 20 s ago)
     ");
 }
 
