@@ -321,6 +321,6 @@ fn reject_unknown_targets(pass: &Pass, args: &ReconcileArgs) -> Result<(), Refus
     let Some(unknown) = args.target.iter().find(|name| !known(name)) else { return Ok(()) };
     let nearest = closest(unknown.as_str(), desired.definitions.keys().map(ModelName::as_str));
     let hint = nearest.map_or_else(String::new, |name| format!("\nhelp: did you mean {name}?"));
-    let message = format!("--target {unknown}: no definition has this name{hint}");
+    let message = format!("--target {unknown}: there is no model of this name{hint}");
     Err(Refused { exit: Exit::Usage, message })
 }

@@ -113,7 +113,7 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown => f.write_str("no definition has this name; `herdsman status` lists all models"),
+            Self::Unknown => f.write_str("there is no model of this name; `herdsman status` lists all models"),
             Self::Unmanaged => f.write_str("another program owns its row; add a definition of that name to adopt it"),
             Self::Unresolved { file, problem } => write!(f, "{file}: {problem}"),
             Self::Removed => {

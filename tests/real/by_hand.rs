@@ -195,7 +195,7 @@ fn waits_for_another_pass_no_longer_than_the_timeout() {
 fn refusals_name_the_next_step() {
     let world = running(&["chat", "other"]);
     for command in ["suspend", "resume", "start", "stop", "restart"] {
-        world.run(&[command, "chatt"]).exits(64).says(&["no definition has this name\nhelp: did you mean chat?"]);
+        world.run(&[command, "chatt"]).exits(64).says(&["there is no model named chatt\nhelp: did you mean chat?"]);
     }
     world.run(&["suspend", "chat", "--for", "0s"]).exits(64).says(&["expected a time above zero"]);
     world.run(&["suspend", "chat", "--for", "-1h"]).exits(64);

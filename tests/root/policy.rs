@@ -12,7 +12,7 @@ const SOMEBODY: u32 = 12_345;
 
 /// What to do about a file or directory of this mode. `/tmp` is not to be closed.
 fn advice(mode: u32) -> &'static str {
-    if mode & 0o1000 == 0 { "chmod go-w" } else { "put it elsewhere, into a directory of its own" }
+    if mode & 0o1000 == 0 { "chmod go-w" } else { "move it to a directory that only root can write to" }
 }
 
 /// Refused while `path` has this mode, and not after.

@@ -175,7 +175,7 @@ fn every_refusal_of_a_command_has_its_words() {
         Unknown, Unmanaged, Unresolved, Removed, Suspended, NotToRun
     };
     assert_snapshot!(table, @"
-    Unknown -> no definition has this name; `herdsman status` lists all models
+    Unknown -> there is no model of this name; `herdsman status` lists all models
     Unmanaged -> another program owns its row; add a definition of that name to adopt it
     Unresolved -> models.d/chat.toml: expected `=`
     Removed -> its definition is gone; `herdsman reconcile --dry-run` shows what happens to it
