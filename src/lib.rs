@@ -8,7 +8,7 @@
 //!         \                 |                  /
 //!          +----------->  plan (pure)  <------+
 //!                           |
-//!                         pass    applies it through the traits at the edge of effects
+//!                         pass    carries it out through three traits
 //!                           |
 //!                         record
 //! ```
@@ -16,22 +16,22 @@
 //! | module | part |
 //! |---|---|
 //! | [`cli`] | one file per command: arguments and rendering, no decisions |
-//! | [`serve`] | everything that listens |
-//! | [`watch`] | triggers only: when to make the next pass |
-//! | [`view`] | what there is to say about every model, pure |
-//! | [`host`] | this machine at the edge of effects |
-//! | [`notify`], [`import`] | notifications; definitions made from other tools' configurations |
-//! | [`pass`] | the pass on one screen; [`pass::apply`], [`pass::review`] (saved plans), [`pass::wait`] |
-//! | [`owner`] | what the owner of the host decides: settings and policy |
-//! | [`instance`] | OBSERVED and acted on: processes, sockets, health, start, stop, logs |
-//! | [`definition`] | DESIRED: definition files found, parsed, checked, resolved |
-//! | [`llama`] | what is known of llama-server: its options, its model files |
+//! | [`serve`] | everything that listens on a port |
+//! | [`watch`] | when to make the next pass, and nothing else |
+//! | [`view`] | the state of every model, ready to show; pure |
+//! | [`host`] | this machine, behind those traits |
+//! | [`notify`], [`import`] | notifications; definitions for the models of other tools |
+//! | [`pass`] | one pass, on one screen; [`pass::apply`], [`pass::review`] (saved plans), [`pass::wait`] |
+//! | [`owner`] | the host owner's settings and policy |
+//! | [`instance`] | OBSERVED: processes, sockets, health; start, stop, logs |
+//! | [`definition`] | DESIRED: finds, parses, checks and resolves definition files |
+//! | [`llama`] | llama-server's options and model files |
 //! | [`database`] | RECORDED: the shared table, herdsman's own tables, one transaction per commit |
-//! | [`git`] | the repository that holds the definitions: commits, and their files |
+//! | [`git`] | the repository of the definitions: commits and their files |
 //! | [`state`] | the state directory: id, locks, logs |
-//! | [`plan`] | pure: settle, decide, schedule; every action with its reasons |
-//! | [`model`] | the vocabulary as plain data |
-//! | [`sys`] | small things of the operating system: programs, files, links, trust, failpoints |
+//! | [`plan`] | pure: settles, decides and schedules; gives every action its reasons |
+//! | [`model`] | plain data that all the others share |
+//! | [`sys`] | operating system helpers: programs, files, links, trust, failpoints |
 
 pub mod cli;
 pub mod database;

@@ -190,7 +190,7 @@ fn record(
     let changes = by_hand::record(&mut host, &asked, &read, &observed)?.map_err(|refusal| Refused {
         exit: exit_of(&refusal),
         message: match refusal {
-            Refusal::Unknown => unknown(command, name, &read),
+            Refusal::Unknown => unknown(name, &read),
             refusal => format!("{} {name}: {refusal}", command.as_str()),
         },
     })?;
@@ -203,14 +203,14 @@ fn record(
     })
 }
 
-fn unknown(command: Command, name: &ModelName, (desired, records): &Read) -> String {
+fn unknown(name: &ModelName, (desired, records): &Read) -> String {
     let defined = desired.iter().flat_map(|desired| desired.definitions.keys());
     let names = defined.chain(records.models.keys()).map(ModelName::as_str);
     let next = match closest(name.as_str(), names) {
         Some(near) => format!("did you mean {near}?"),
         None => "`herdsman status` lists all models".to_owned(),
     };
-    format!("{} {name}: no definition has this name\nhelp: {next}", command.as_str())
+    format!("there is no model named {name}\nhelp: {next}")
 }
 
 const fn exit_of(refusal: &Refusal) -> Exit {

@@ -136,7 +136,7 @@ impl Exit {
             WaitKind::NoBinary => Self::NoLlamaServer,
             WaitKind::InvalidDefinition => Self::InvalidDefinition,
             WaitKind::Stuck => Self::Failed,
-            // A manual override is not a failure to report every minute.
+            // An override is not a failure to report every minute.
             WaitKind::Progressing | WaitKind::Note | WaitKind::ByHand => Self::Converged,
         }
     }

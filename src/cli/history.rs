@@ -214,7 +214,7 @@ fn row(event: &EventRecord) -> [String; 7] {
 
 /// Returns the action or the finding, and whether it failed.
 pub(super) fn what(event: &EventRecord) -> String {
-    let word = event.action.replace('_', " ");
+    let word = event.action.replace("_asked", " requested").replace('_', " ");
     match event.outcome {
         EventOutcome::Failed(_) if !matches!(&*event.action, "start_failed" | "crashed") => format!("{word} failed"),
         _ => word,

@@ -147,7 +147,7 @@ fn refuse(error: &SourceError) -> anyhow::Result<Exit> {
 fn tell(import: &Import) {
     for LeftOut { called, place, why, remarks } in &import.left_out {
         let (called, sign) = (printable(called), if why.is_failure() { '!' } else { '.' });
-        complain(format_args!("{sign} {place}: {called}: no definition: {}", printable(&why.to_string())));
+        complain(format_args!("{sign} {place}: {called}: not imported: {}", printable(&why.to_string())));
         for remark in remarks {
             complain(format_args!("{} {}: {called}: {remark}", mark(remark.why.kind()), remark.place));
         }
@@ -207,9 +207,9 @@ fn summary(import: &Import, dry_run: bool) -> String {
     let (changed, dropped) = (of(Kind::Changed), of(Kind::Dropped));
     let (lost, secrets, check) = (of(Kind::Lost), of(Kind::Secret), of(Kind::Check));
     part(left_out, format!("{} left out", count(left_out, "model")));
-    part(changed, format!("{changed} expressed differently"));
+    part(changed, format!("{changed} written differently"));
     part(dropped, format!("{dropped} dropped"));
-    part(lost, format!("{lost} not taken over"));
+    part(lost, format!("{lost} not imported"));
     part(secrets, format!("{} to fill in", count(secrets, "secret")));
     part(check, format!("{check} to check"));
     let mut summary = parts.join(", ") + ".\n";

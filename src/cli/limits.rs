@@ -31,7 +31,7 @@ pub(super) struct LimitArgs {
     /// Keep at least this much of a running server's log.
     #[arg(long, value_name = "SIZE", default_value = LOG_MAX_SIZE, value_parser = log_size)]
     log_max_size: ByteSize,
-    /// Of each model, keep this many times as much of older lines.
+    /// Keep this many times --log-max-size of older lines per model.
     #[arg(long, value_name = "N", default_value_t = LOG_KEEP)]
     log_keep: u32,
 }

@@ -174,7 +174,7 @@ pub enum Command {
     Completions(completions::CompletionsArgs),
     /// Print the manual page, or write one page per command.
     Man(man::ManArgs),
-    /// Show help for a command or a topic, such as `definitions`; list them all without a name.
+    /// Show help for a command or a topic, such as `definitions`; without a name, list them all.
     Help(help::HelpArgs),
 }
 

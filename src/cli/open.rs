@@ -93,7 +93,7 @@ impl Places {
             && !watched.agrees_with(&self.reads())
         {
             let message = format!(
-                "the watcher on {} (pid {}) reads other definitions and would undo this\nhelp: give {}, or stop the watcher first",
+                "the watcher on {} (pid {}) reads other definitions and would undo this\nhelp: pass {}, or stop the watcher first",
                 self.state().path().display(),
                 watched.pid,
                 watched.options()

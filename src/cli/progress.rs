@@ -55,8 +55,7 @@ impl Progress {
                     let took = text::duration(pass.now.since(finding.started_at));
                     self.line(&finding.model, &format!("ready after {took} (pid {pid}{at})"));
                 }
-                Found::StartFailed(death) => self.line(&finding.model, &format!("failed to start: {}", death.message)),
-                Found::Crashed(death) => self.line(&finding.model, &format!("crashed: {}", death.message)),
+                ended @ (Found::StartFailed(_) | Found::Crashed(_)) => self.line(&finding.model, &ended.to_string()),
             }
         }
         self.announce(pass);

@@ -11,6 +11,7 @@ use super::json::{self, Document};
 use super::limits::LimitArgs;
 use super::open::{look_patiently, pass_and_tell_if, report_diagnostics};
 use super::output::{complain, print};
+use super::render::Scope;
 use super::review::{self, Review};
 use super::{Exit, Places, Refused, duration, markdown, render};
 use crate::definition::closest;
@@ -82,10 +83,10 @@ pub enum PlanFormat {
 /// How long to wait for models.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Wait {
-    /// Make one pass and exit; the next pass takes care of models that load or drain.
+    /// Make one pass and exit, without waiting for models to load or drain.
     #[arg(long)]
     no_wait: bool,
-    /// Stop waiting after this time, such as 10m; models go on loading [default: no limit].
+    /// Stop waiting after this time, such as 10m; models keep loading [default: no limit].
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
 }
@@ -194,7 +195,7 @@ pub(super) fn converge(
         tell(host, notify, &places.state());
     }
     if end.is_out_of_time {
-        complain("gave up waiting (--timeout); what was begun goes on, and the next reconcile takes it up");
+        complain("gave up waiting (--timeout); models keep loading, and the next `herdsman reconcile` continues");
     }
     if let (Some(review), Some(host)) = (&run.review, &mut host) {
         review.end(host)?;
@@ -203,8 +204,12 @@ pub(super) fn converge(
     let exit = run.exit(&end, &document);
     match args.format {
         PlanFormat::Text | PlanFormat::Markdown => {
-            let is_all = run.review.is_none();
-            print(render::result(&document, &last.plan, run.began_waiting, is_all, last.now))?;
+            let scope = match (&run.review, &*args.target) {
+                (Some(_), _) => Scope::SavedPlan,
+                (None, []) => Scope::All,
+                (None, targets) => Scope::Targets(targets),
+            };
+            print(render::result(&document, &last.plan, run.began_waiting, scope, last.now))?;
         }
         PlanFormat::Json => json::print(&document.finish(last, exit))?,
     }
@@ -319,6 +324,6 @@ fn reject_unknown_targets(pass: &Pass, args: &ReconcileArgs) -> Result<(), Refus
     let Some(unknown) = args.target.iter().find(|name| !known(name)) else { return Ok(()) };
     let nearest = closest(unknown.as_str(), desired.definitions.keys().map(ModelName::as_str));
     let hint = nearest.map_or_else(String::new, |name| format!("\nhelp: did you mean {name}?"));
-    let message = format!("--target {unknown}: no definition has this name{hint}");
+    let message = format!("--target {unknown}: there is no model of this name{hint}");
     Err(Refused { exit: Exit::Usage, message })
 }

@@ -10,7 +10,7 @@ use crate::model::{ModelName, Timestamp};
 use crate::plan::{Action, ActionKind, GuardRefusal, Plan, WaitFor, WaitKind, Waiting};
 use crate::view::{Totals, words};
 
-/// Unmanaged rows shown by name; of more, only the number.
+/// How many unmanaged rows to show by name; the rest is only counted.
 const UNMANAGED_SHOWN: usize = 10;
 
 /// Renders a plan: a line per model, every reason, and a summary.
@@ -40,15 +40,37 @@ pub(super) fn plan(plan: &Plan, now: Timestamp) -> String {
     out
 }
 
+/// What the last plan of a run covers.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Scope<'a> {
+    /// Every model.
+    All,
+    /// The models of `--target`, or of a command by hand.
+    Targets(&'a [ModelName]),
+    /// The rest of a saved plan, which says nothing of the other models.
+    SavedPlan,
+}
+
+impl Scope<'_> {
+    /// Returns the sentence about the final state of its models, after a space.
+    fn summary(self, last: &Plan) -> String {
+        match self {
+            Self::All => format!(" {}", match_summary(last)),
+            Self::Targets([only]) => format!(" {only} {}.", Totals::of(last).of_one()),
+            Self::Targets(_) => format!(" {}", match_summary(last)),
+            Self::SavedPlan => String::new(),
+        }
+    }
+}
+
 /// Renders what a whole `reconcile` did, and how it ended. `waited`: the first
-/// plan had nothing to do, but models were still loading or draining. `is_all`:
-/// the last plan covers every model, not only the rest of a saved plan.
-pub(super) fn result(document: &Document, last: &Plan, waited: bool, is_all: bool, now: Timestamp) -> String {
-    let matching = if is_all { format!(" {}", match_summary(last)) } else { String::new() };
+/// plan had nothing to do, but models were still loading or draining.
+pub(super) fn result(document: &Document, last: &Plan, waited: bool, scope: Scope<'_>, now: Timestamp) -> String {
+    let matching = scope.summary(last);
     let mut out = String::new();
     let done = document.done();
     if done.is_empty() && !document.has_failures() {
-        return if waited { format!("Done: nothing to change.{matching}\n{}", stuck(last, now)) } else { out };
+        return if waited { format!("Done: nothing to change.{matching}\n{}", unfinished(last, now)) } else { out };
     }
     for failure in document.failures() {
         let _ = writeln!(out, "{} {failure}", styled(AnsiColor::Red.on_default(), "failed:"));
@@ -60,15 +82,25 @@ pub(super) fn result(document: &Document, last: &Plan, waited: bool, is_all: boo
         let _ = write!(line, "; {} failed to start", count(document.failed_starts(), "model"));
     }
     let _ = writeln!(out, "{line}.{matching}");
-    out.push_str(&stuck(last, now));
+    out.push_str(&unfinished(last, now));
     out
+}
+
+/// Renders a line for each model that is out of sync in the end. The first plan has
+/// already shown the overrides.
+fn unfinished(last: &Plan, now: Timestamp) -> String {
+    waiting_lines(last, now, |kind| !matches!(kind, WaitKind::Note | WaitKind::ByHand))
 }
 
 /// Renders a line for each model that does not match its definition in the end.
 pub(super) fn stuck(last: &Plan, now: Timestamp) -> String {
+    waiting_lines(last, now, |kind| kind != WaitKind::Note)
+}
+
+fn waiting_lines(last: &Plan, now: Timestamp, shown: impl Fn(WaitKind) -> bool) -> String {
     let mut out = String::new();
     let width = name_width(last);
-    for waiting in last.waiting.iter().filter(|w| w.on.kind() != WaitKind::Note) {
+    for waiting in last.waiting.iter().filter(|w| shown(w.on.kind())) {
         waiting_line(&mut out, waiting, width, now);
     }
     out

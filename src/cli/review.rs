@@ -21,7 +21,7 @@ pub(super) fn save(places: &Places, path: &Path, seen: &Pass, limits: &Limits) -
     saved_plan::write(path, &saved)?;
     let path = path.display();
     complain(format_args!(
-        "saved the plan as {path}; with the same options, `herdsman reconcile --plan {path}` applies exactly this plan"
+        "saved the plan to {path}; apply exactly this plan with `herdsman reconcile --plan {path}` and the same options"
     ));
     Ok(())
 }
@@ -55,7 +55,7 @@ impl Review {
         self.saved.limits()
     }
 
-    /// The ports that the dry run allotted from.
+    /// The ports that the dry run assigned from.
     pub(super) fn port_range(&self) -> (u16, u16) {
         self.saved.port_range()
     }
@@ -125,7 +125,7 @@ impl Review {
         let when = match ended_at {
             Some(ended) => format!("was already applied at {:.0}", time(ended)),
             None => format!(
-                "was begun at {:.0} and is still running or was interrupted; a new plan shows what is left",
+                "was already started at {:.0}, and is still being applied or was interrupted; a new plan shows what is left",
                 time(begun_at)
             ),
         };

@@ -73,7 +73,7 @@ pub(super) fn run(places: &Places, args: &WaitArgs) -> anyhow::Result<Exit> {
             }
             (Verdict::Never, Standing::Machine { what, pass, .. }) => {
                 report_diagnostics(pass);
-                return Err(given_up(&format!("{what} is not in sync, and waiting does not help"), Some(pass)));
+                return Err(given_up(&format!("{what} is not in sync, and waiting will not help"), Some(pass)));
             }
             _ if begun.elapsed() >= args.timeout => {
                 let waited = text::duration(args.timeout);
@@ -159,7 +159,7 @@ fn look(places: &Places, args: &WaitArgs) -> anyhow::Result<Standing> {
 /// Describes how things stand.
 fn state(verdict: &Verdict, pass: &Pass) -> String {
     match verdict {
-        Verdict::Reached | Verdict::Settling(_) => "in sync; checking that it stays so".to_owned(),
+        Verdict::Reached | Verdict::Settling(_) => "in sync; checking that it stays healthy".to_owned(),
         Verdict::NotYet | Verdict::Never if pass.plan.actions.is_empty() => {
             let waits = pass.plan.waiting.iter().filter(|waiting| waiting.on.kind() != WaitKind::Note);
             let waits: Vec<String> = waits.map(|waiting| format!("{}: {}", waiting.model, waiting.on)).collect();

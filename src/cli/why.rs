@@ -1,7 +1,6 @@
 //! `herdsman why`: the chain of events that made a model what it is, in plain words.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
@@ -22,7 +21,7 @@ use crate::view::history::{LastAction, last_action, made_by};
 /// Arguments of `why`.
 #[derive(Debug, Args)]
 pub struct WhyArgs {
-    /// How to write it.
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// The model.
@@ -101,7 +100,7 @@ pub(super) fn run(places: &Places, args: &WhyArgs) -> anyhow::Result<Exit> {
     }
     let at = places.resolve();
     let database = match Database::open_read_only(&at.database).map_err(|error| error.at(at.place())) {
-        // That it is damaged was told.
+        // The damage has been reported already.
         Err(error) if error.is_damage() => None,
         opened => opened?,
     };
@@ -199,7 +198,7 @@ impl Told {
         match (self.known, self.status.status) {
             (Known::Unmanaged, _) => format!(
                 "{name} is not managed: another program owns its row in the table `models`. \
-                 A definition of that name would adopt it."
+                 To adopt it, add a definition with that name."
             ),
             (Known::Deleted, _) => format!("{name} is deleted."),
             (Known::New, _) => format!("{name} is not recorded yet."),
@@ -220,7 +219,7 @@ impl Told {
                 let state = self.status.state.unwrap_or_default();
                 out.item(HEAD, &format!("{file} declares it {}", state.as_str()));
             }
-            None if self.known == Known::Managed => out.item(HEAD, "none, or none that is valid"),
+            None if self.known == Known::Managed => out.item(HEAD, "none, or an invalid one"),
             None => out.item(HEAD, "none"),
         }
     }
@@ -301,16 +300,13 @@ impl Told {
 
     /// `12 s ago, at 2026-11-24 08:03:10`.
     fn when(&self, at: Timestamp) -> String {
-        let ago = self.now.since(at);
-        let ago =
-            if ago < Duration::from_secs(1) { "just now".to_owned() } else { format!("{} ago", text::duration(ago)) };
-        format!("{ago}, at {}", local_time(at))
+        format!("{}, at {}", text::ago(self.now.since(at)), local_time(at))
     }
 }
 
 fn commit(from: &Provenance) -> String {
     let edited = if from.dirty { " with uncommitted edits" } else { "" };
-    format!("of commit {}{edited}", from.commit.short())
+    format!("commit {}{edited}", from.commit.short())
 }
 
 /// Lines under heads.

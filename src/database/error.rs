@@ -71,7 +71,7 @@ pub enum Problem {
     )]
     DamagedForeign,
     #[error(
-        "SQLite reports the database as damaged ({0}), but a full check found no fault, so herdsman left it alone; if this persists, its schema may be damaged or a newer SQLite may have written it: move it away, herdsman finds its running servers without it"
+        "SQLite reports the database as damaged ({0}), but a full check found nothing wrong, so herdsman left it alone; if this persists, its schema may be damaged or a newer SQLite may have written it: move it away, herdsman finds its running servers without it"
     )]
     Misread(String),
     #[error(
@@ -138,9 +138,9 @@ pub enum Problem {
     DuplicateName { name: String, ids: Vec<i64> },
     #[error("the next id would be {id}, beyond 2^53; renumber the table")]
     IdTooLarge { id: i64 },
-    #[error("the database has no model `{0}`; run the pass again")]
+    #[error("the database has no model `{0}`; run `herdsman reconcile` again")]
     UnknownModel(String),
-    #[error("the database has no generation {number} of `{model}`; run the pass again")]
+    #[error("the database has no generation {number} of `{model}`; run `herdsman reconcile` again")]
     UnknownGeneration { model: String, number: u32 },
     #[error("the model `{0}` was recorded without a generation; this is a bug in herdsman, please report it")]
     NoGeneration(String),

@@ -127,8 +127,7 @@ pub struct Purpose {
 
 impl Purpose {
     const SPEC: Self = Self { restarts: true, recorded: false, ends_override: true, shown: true, policy: true };
-    /// Whoever stopped a model to change its key does not want it back in the
-    /// middle.
+    /// If you stop a model to change its key, it must not come back halfway.
     const SECRET: Self = Self { ends_override: false, ..Self::SPEC };
     const RECORDED_SPEC: Self = Self { recorded: true, ..Self::SPEC };
     const SERVICE: Self = Self { restarts: false, recorded: false, ends_override: true, shown: true, policy: false };

@@ -1,4 +1,4 @@
-//! Questions that may take long, asked in their own threads beside the passes.
+//! Answers slow questions in threads of their own, so that no pass waits for them.
 //!
 //! ```text
 //!   get(key) ----- known, or soon known ------------------> the answer
@@ -7,8 +7,8 @@
 //!                        thread ---- answer, rings the bell ---+
 //! ```
 //!
-//! Invariants: a question is asked once at a time; the bell wakes those who went on
-//! without its answer.
+//! Invariants: each question is asked by one thread at a time, and the bell wakes the
+//! passes that went on without its answer.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};

@@ -1,4 +1,4 @@
-//! The llama-servers of this machine: which there are, and which options they have.
+//! Finds the llama-servers of this machine and learns their options.
 //!
 //! ```text
 //!   look   a `binary`    -> file and identity     every pass
@@ -24,16 +24,16 @@ use crate::owner::policy::Policy;
 use crate::plan::Binary;
 use crate::sys::trust;
 
-/// How long a pass waits for a llama-server: it answers in 12 ms. Each is waited
-/// for once; from then on the pass that follows its answer goes by it.
+/// How long a pass waits for a llama-server, which usually answers in 12 ms. A pass
+/// waits for each only once; the pass after the answer uses it.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long it counts that a program did not answer. A stalled disk is over
-/// some day, and asking again costs others nothing.
+/// How long herdsman remembers that a program did not answer. A stalled disk may
+/// recover, and asking again does not delay other models.
 pub(super) const SILENCE: Duration = Duration::from_secs(5 * 60);
 
-/// How long any other refusal counts: it may lack a library that is put there
-/// in a moment.
+/// How long herdsman remembers any other failure: a missing library may appear at
+/// any moment.
 const REFUSAL: Duration = Duration::from_secs(5);
 
 const HELP: &str = "help";
@@ -43,8 +43,7 @@ pub(super) struct Binaries {
     default: Option<String>,
     write: bool,
     cache: PathBuf,
-    /// `false`: a command that only shows how things stand, and goes by what is
-    /// remembered.
+    /// `false`: the command only shows the state, and uses what is cached.
     pub asks: bool,
     /// Silence that others remember does not count.
     pub retries: bool,
@@ -197,8 +196,8 @@ impl Binaries {
         Some(catalogue)
     }
 
-    /// Takes an answer, and keeps it for others: here, under the lock of a pass,
-    /// and not in the thread that asked.
+    /// Takes an answer and caches it for other commands. The thread that asked cannot,
+    /// because only a pass holds the lock.
     fn take(&self, binary: &Binary, answer: &Answer) -> Result<Arc<Catalogue>, Unusable> {
         let (said, kept) = &**answer;
         let is_first = self.write && !kept.swap(true, Ordering::Relaxed);
@@ -225,7 +224,7 @@ impl Binaries {
 }
 
 impl Drop for Binaries {
-    /// Nothing that was asked outlives it.
+    /// Ends every question that is still running.
     fn drop(&mut self) {
         if let Some(leash) = &self.leash {
             leash.pull();
@@ -251,8 +250,8 @@ fn look(declared: Option<&str>, default: Option<&str>, policy: Option<&Policy>) 
     Ok(Binary { path, identity })
 }
 
-/// Asks a llama-server for its options. A program that is not llama-server is
-/// found so before anything stops for it.
+/// Asks a llama-server for its options. This finds a program that is not llama-server
+/// before any server stops for it.
 fn ask(binary: &Binary, leash: Option<&Leash>) -> Result<Heard, BinaryProblem> {
     let heard = binary::ask(&binary.path, leash);
     match binary::identify(&binary.path) {
@@ -269,8 +268,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Catalogues for Binaries {
-    /// The options of the llama-server that will run; where there is none,
-    /// those of the pinned one.
+    /// Returns the options of the llama-server that will run, or of the pinned one.
     fn catalogue(&self, binary: Option<&str>) -> Arc<Catalogue> {
         self.knowledge(binary).catalogue()
     }

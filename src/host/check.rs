@@ -1,6 +1,6 @@
-//! Whether command lines would start: the weights exist, and llama-server accepts the
-//! options. Each check is a dry run of llama-server beside the passes: one that
-//! does not end delays only its own model.
+//! Checks whether a command line would start: the weights exist, and llama-server
+//! accepts the options in a dry run. The dry runs run beside the passes, so one that
+//! hangs delays only its own model.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,7 +79,7 @@ impl Checks {
         }
     }
 
-    /// Waits until none is under way.
+    /// Waits until no check is running.
     pub fn settle(&self, deadline: Instant) {
         self.0.settle(deadline);
     }
@@ -113,8 +113,8 @@ fn question(launch: &Launch, weights: &[PathBuf]) -> String {
     format!("version-{}", &hasher.finalize().to_hex()[..16])
 }
 
-/// Whether llama-server takes a command line, and its weights are GGUF files
-/// that are all there.
+/// Checks that llama-server accepts a command line and that its weights are complete
+/// GGUF files.
 fn check(launch: &Launch, weights: &[PathBuf], leash: Option<&Leash>) -> Result<(), Problem> {
     let is_gguf = |file: &PathBuf| definition::check_gguf(Path::new(file));
     weights.iter().try_for_each(is_gguf).map_err(|problem| Problem::Refused(problem.to_string()))?;

@@ -1,5 +1,5 @@
-//! Whether the definitions that herdsman reads are those of a commit, or of one
-//! that came after it.
+//! Checks whether herdsman reads the definitions of a commit, or of a later one that
+//! contains it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

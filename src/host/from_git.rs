@@ -1,8 +1,8 @@
 //! Definitions from a commit instead of the work tree.
 //!
-//! Every look asks Git which commit the revision names now, and reads the files
-//! of another one only. Uncommitted edits, a half-done checkout or a directory
-//! that is not checked out make no difference.
+//! Every look asks Git for the commit that the revision names now, and reads its
+//! files if it is a new one. Uncommitted edits, a half-done checkout and a missing
+//! work tree make no difference.
 
 use std::path::{Path, PathBuf};
 

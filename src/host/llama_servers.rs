@@ -1,5 +1,4 @@
-//! The llama-servers of this machine, for commands that make no pass: they ask
-//! directly and wait for each.
+//! Asks llama-servers for commands that make no pass and can wait for the answers.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The paths that herdsman uses on this machine, and the errors that end a pass.
+//! The paths of this machine, and the errors that end a pass.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ pub struct Places {
     /// The policy, as the user named it; `None`: at the default place, if there
     /// is one.
     pub policy: Option<PathBuf>,
-    /// Ports to allot, both ends included.
+    /// Ports to assign, both ends included.
     pub port_range: (u16, u16),
 }
 

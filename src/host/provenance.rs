@@ -1,12 +1,11 @@
-//! Which commit definitions were read from.
+//! Finds the commit that definitions were read from.
 //!
-//! Git is asked after the files were read, so what it says must be shown to be
-//! of the same moment: the commit is the same before and after the question
-//! which files differ from it, and the files are still those that were read.
-//! Where that is not so, nothing is known.
+//! herdsman asks Git after it has read the files, so it must prove that the answer
+//! is about the same moment: HEAD is the same before and after `git status`, and
+//! the files are still those that were read. Otherwise the commit stays unknown.
 //!
-//! A failure of Git is reported once, and delays at most one pass: after a slow
-//! failure Git is left alone for a while.
+//! A failure of Git is reported once and delays at most one pass: after a slow
+//! failure, herdsman does not ask Git for a while.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Reading and writing saved plans.
+//! Reads and writes saved plans.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};

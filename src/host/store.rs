@@ -1,8 +1,8 @@
-//! The database as passes use it: read again after a write of another program, and
-//! created anew if it was deleted or is damaged.
+//! The database as passes use it: reloaded when another program has written to it,
+//! and created again if it was deleted or is damaged.
 //!
-//! A damaged one ends the pass that meets it while it records. The next pass
-//! sets it aside first, and finds in the living processes what it lost.
+//! Damage that shows while a pass records ends that pass. The next one sets the
+//! file aside first and recovers the instances from the running processes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -193,5 +193,5 @@ fn gone(path: &Path) -> String {
 }
 
 fn without(error: &DatabaseError) -> String {
-    format!("{error}; until then herdsman changes nothing and shows what it finds without the database")
+    format!("{error}; until that is fixed, herdsman changes nothing and shows what it finds without the database")
 }

@@ -1,5 +1,4 @@
-//! What a pass asks of this machine and does to it: [`Source`], [`Ledger`] and
-//! [`Fleet`].
+//! Implements [`Source`], [`Ledger`] and [`Fleet`] for this machine.
 
 use std::collections::BTreeMap;
 use std::path::Path;

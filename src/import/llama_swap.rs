@@ -47,7 +47,7 @@ const MODEL: [(&str, &str); 10] = [
     ("cmdStop", "herdsman waits for in-flight requests (`[update] drain`), then stops the server itself"),
     ("concurrencyLimit", "llama-server queues requests beyond its slots; `parallel` sets how many slots it has"),
     ("filters", "herdsman is not a proxy and does not change requests"),
-    ("metadata", "not imported: notes for people go in `[labels]`"),
+    ("metadata", "not imported: notes go in `[labels]`"),
     ("sendLoadingState", PROXY),
     ("timeouts", PROXY),
     ("unlisted", "herdsman lists every model"),

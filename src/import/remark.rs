@@ -238,7 +238,7 @@ pub enum Reason {
     #[error("a symlink to a parent directory, which is already searched")]
     Loop,
     /// One of herdsman's own definitions has it.
-    #[error("herdsman already manages it, as {0} declares")]
+    #[error("herdsman already manages it (defined in {0})")]
     Managed(String),
 }
 

@@ -30,7 +30,7 @@ pub(super) const START_LINE: &str = "herdsman: instance ";
 /// Said where a log holds no error. llama-server writes its log from a thread
 /// and at times exits before the last lines, or any, are out: of 900 starts on
 /// a busy machine (b10434), one left none and five a part.
-const OFTEN_LOST: &str = "llama-server can exit before its last lines are written; another try may tell";
+const OFTEN_LOST: &str = "llama-server can exit before its last lines are written; a retry may show the cause";
 
 /// What else is known of a death, where the log does not tell.
 #[derive(Clone, Copy, Debug, Default)]
@@ -189,7 +189,7 @@ fn silent(context: &str, known: Known) -> Death {
             return Death { cause: FailureCause::Spec, message };
         }
         if let Some(port) = known.taken_port {
-            let message = format!("port {port} is taken by another process; {context}");
+            let message = format!("port {port} is in use by another process; {context}");
             return Death { cause: FailureCause::PortBusy, message };
         }
         let code = known.exit.and_then(|status| status.code()).map(|code| format!("exit status {code}; "));

@@ -4,9 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What an instance runs as, and by which it is found again. Whoever starts
-/// instances gives them out and takes them back; everybody else compares and
-/// prints them.
+/// Identifies what an instance runs as, so that it can be found again. The part that
+/// starts instances creates and consumes handles; all others compare and print them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Handle {
     /// A process of this machine.

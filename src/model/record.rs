@@ -237,7 +237,7 @@ pub struct InstanceRecord {
 }
 
 impl InstanceRecord {
-    /// The unix socket it was told to listen on.
+    /// Returns the unix socket that it listens on.
     #[must_use]
     pub fn socket(&self) -> Option<PathBuf> {
         self.host.contains('/').then(|| PathBuf::from(&self.host))

@@ -20,8 +20,8 @@ use super::Table;
 /// | `binary` | only the path that the definition sets: what `PATH` finds is not part of it |
 ///
 /// Left out on purpose: aliases and tags, labels and description, the
-/// inherited environment, the order and spelling of keys, and a port that was
-/// allotted: an instance leases it, and the model keeps it whoever serves.
+/// inherited environment, the order and spelling of keys, and an
+/// assigned port: an instance leases it, and the model keeps it for all its instances.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
     /// Address to listen on, or the path of a unix socket (it contains `/`).
@@ -127,7 +127,7 @@ impl fmt::Display for SecretSource {
 ///
 /// | version | the port in it |
 /// |---|---|
-/// | `v1` | the one the instance serves on, declared or allotted |
+/// | `v1` | the one the instance serves on, declared or assigned |
 /// | `v2` | the declared one |
 ///
 /// Records and processes keep the hash they were given: a generation hashed by
@@ -199,7 +199,7 @@ impl Spec {
     }
 
     /// Whether `hash` is of this spec but for the port, on which an instance
-    /// serves `port`: taken with the port declared, or allotted, or by v1.
+    /// serves `port`: taken with the port declared, or assigned, or by v1.
     pub(crate) fn is_hashed_as(&self, hash: &SpecHash, port: Option<u16>) -> bool {
         if hash.is_v1() {
             return *hash == self.hash_v1(port);

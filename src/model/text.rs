@@ -17,6 +17,12 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
+/// `just now`, and from one second on `12 s ago`.
+#[must_use]
+pub fn ago(since: Duration) -> String {
+    if since < Duration::from_secs(1) { "just now".to_owned() } else { format!("{} ago", duration(since)) }
+}
+
 /// `12 ms`, and from one second on as [`duration`].
 #[must_use]
 pub fn short_duration(milliseconds: u64) -> String {

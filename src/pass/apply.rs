@@ -2,15 +2,15 @@
 //!
 //! A plan leaves nothing to decide, only order and recording:
 //!
-//! 1. What is left of instances whose stop was cut short.
-//! 2. Bookkeeping and every record-only action: one transaction.
-//! 3. Starts that depend on no stop.
-//! 4. All stops, at once.
-//! 5. What was to follow them: starts on their ports, deletions.
+//! 1. Clean up after instances whose stop was interrupted.
+//! 2. Write bookkeeping and every record-only action in one transaction.
+//! 3. Start what depends on no stop.
+//! 4. Stop everything that has to stop, in parallel.
+//! 5. Do what had to wait for that: starts on freed ports, deletions.
 //!
-//! Each effect stands between two transactions, its intent and its outcome,
-//! so herdsman may die at any point and the next pass knows where to go on. A
-//! step that fails ends its own action and no other.
+//! Every effect is enclosed by two transactions, its intent and its outcome, so
+//! herdsman may die at any point and the next pass knows where to continue. A
+//! failed step ends only its own action.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;

@@ -1,11 +1,11 @@
-//! Commands by hand, recorded under the lock, so that no pass runs meanwhile:
-//! by the command itself, or by the watcher before its next pass.
+//! Records commands by hand. The command itself does so while it holds the lock, or
+//! the watcher before its next pass.
 
 use super::{Read, World};
 use crate::model::{Change, Given, ModelName, Observed};
 use crate::plan::{Command, Known, Refusal, request};
 
-/// A command by hand, and whose it is.
+/// A command by hand, and who gave it.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// The model it is about.
@@ -16,8 +16,8 @@ pub struct Asked {
     pub given: Given,
 }
 
-/// What was recorded for a command (nothing if it is so already), or why it was
-/// refused.
+/// What was recorded for a command (nothing if that is already the state), or why it
+/// was refused.
 pub type Answer = Result<Vec<Change>, Refusal>;
 
 /// Decides a command over what was read and observed, and records what it changes.

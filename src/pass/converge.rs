@@ -1,4 +1,4 @@
-//! Passes until nothing is left to wait for.
+//! Repeats passes until nothing is left to wait for.
 //!
 //! ```text
 //!   pass --- did something -----------------------+
@@ -7,9 +7,9 @@
 //!    +--------------------------------------------+
 //! ```
 //!
-//! Between two passes the lock is free, so nobody queues behind a model that
-//! loads. `reconcile`, `down` and the commands by hand end at rest; the watcher
-//! goes on, with the same looks ([`super::next`]).
+//! The lock is free between two passes, so nobody queues behind a loading model.
+//! `reconcile`, `down` and the commands by hand end at rest. The watcher carries on
+//! and decides when to look again in the same way ([`super::next`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,8 +23,8 @@ use crate::plan::{ActionKind, Found, WaitKind, Waiting};
 /// program undoes them; better to say so than to fight it.
 const MOST_BUSY: usize = 100;
 
-/// Passes in a row in which every action failed: one may fail for what the next
-/// finds gone.
+/// How many passes in a row may fail in every action: the cause may be gone by the
+/// next.
 const MOST_FUTILE: usize = 2;
 
 /// A model that fails to start so often in one run is left to the next: its third
@@ -32,7 +32,7 @@ const MOST_FUTILE: usize = 2;
 /// by a rollback.
 const MOST_FAILED_STARTS: u32 = 2;
 
-/// The longest time between two looks: what gives no sign is seen then.
+/// The longest time between two looks, for changes that send no signal.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// How long to go on.
@@ -51,8 +51,8 @@ pub trait Ground {
     /// Why a pass fails.
     type Error;
 
-    /// Makes a pass under the lock. `tried` are the models that this run has
-    /// tried again already (`--retry`).
+    /// Makes a pass under the lock. `tried` are the models that this run has already
+    /// retried (`--retry`).
     ///
     /// # Errors
     /// The pass failed: the run ends.
@@ -76,9 +76,9 @@ pub trait Ground {
 pub struct Converged {
     /// Its last pass.
     pub last: Pass,
-    /// Something is still to be done or waited for.
+    /// Something is left to do or to wait for.
     pub is_unfinished: bool,
-    /// The time was over while something was still waited for.
+    /// The time ran out while models were still waiting.
     pub is_out_of_time: bool,
 }
 

@@ -32,23 +32,23 @@ pub enum Goal {
     Down,
 }
 
-/// What a pass is made from: definitions (`None`: everything is to be stopped)
-/// and records. Shared, for most of it is the same from pass to pass.
+/// The input of a pass: definitions (`None`: stop everything) and records. Shared,
+/// because most of it stays the same from pass to pass.
 pub type Read = (Option<Arc<Desired>>, Arc<Records>);
 
-/// What a pass is asked for, besides its goal.
+/// The options of a pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Order<'a> {
     /// What it may do.
     pub limits: &'a Limits,
-    /// Models that an earlier pass of the same run has tried again (`--retry`).
+    /// Models that an earlier pass of the same run has retried (`--retry`).
     pub tried: &'a BTreeSet<ModelName>,
-    /// What makes it, for the history.
+    /// What triggered it, for the history.
     pub cause: &'a str,
 }
 
 impl<'a> Order<'a> {
-    /// A pass that no other pass of the same run precedes.
+    /// Returns the order for the first pass of a run.
     #[must_use]
     pub const fn new(limits: &'a Limits, cause: &'a str) -> Self {
         static NONE: BTreeSet<ModelName> = BTreeSet::new();

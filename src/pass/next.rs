@@ -1,4 +1,4 @@
-//! When another pass is worth it: what a pass leaves to wait for.
+//! Decides when another pass is worthwhile: what a pass still waits for.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use crate::plan::{WaitFor, WaitKind};
 /// The instances whose changes are worth another look.
 #[derive(Clone, Debug, Default)]
 pub struct Awaited {
-    /// Those that may exit.
+    /// Instances that may exit.
     pub instances: Vec<Instance>,
-    /// The models among them that are loading: they may begin to answer, too.
+    /// The models among them that are loading, whose health may change too.
     pub loading: BTreeSet<ModelName>,
 }
 
@@ -42,11 +42,11 @@ pub enum Look {
     Changed,
     /// Requests in flight may have ended.
     Draining,
-    /// The time comes that a model waits for.
+    /// A model waits for a point in time.
     Deadline,
     /// A server may have stopped answering.
     Health,
-    /// A server answers, and may say by now what it serves.
+    /// A server answers, and may say what it serves by now.
     Unproven,
     /// A llama-server may have answered a question.
     LlamaServer,
@@ -54,11 +54,11 @@ pub enum Look {
 
 /// Returns when to look again at the latest, and why, from the end of the pass.
 pub fn looks(pass: &Pass) -> impl Iterator<Item = (Look, Duration)> {
-    /// A deadline that is over already and still waited for.
+    /// For a deadline that has passed while something still waits for it.
     const SOONEST: Duration = Duration::from_millis(20);
-    /// A server without an answer takes up to a second to ask.
+    /// Asking a silent server takes up to a second.
     const UNPROVEN: Duration = Duration::from_millis(500);
-    /// It answers in 12 ms, or hangs.
+    /// A llama-server answers in 12 ms, or hangs.
     const LLAMA_SERVER: Duration = Duration::from_millis(100);
     let waits = || pass.plan.waiting.iter().map(|waiting| &waiting.on);
     let changed = (!pass.outcomes.is_empty()).then_some((Look::Changed, Duration::ZERO));

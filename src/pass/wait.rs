@@ -1,7 +1,7 @@
-//! `wait`: until the machine is as a commit declares, and has stayed so.
+//! `wait`: until the machine is in sync with a commit, and stays so for a while.
 //!
-//! Nothing is recorded for it. Whether a commit was observed and applied is seen
-//! in the plan that its definitions give: there is nothing left in it to do.
+//! It records nothing. A commit is deployed when the plan for its definitions has
+//! nothing left to do.
 //!
 //! | what is seen | verdict |
 //! |---|---|
@@ -39,7 +39,7 @@ pub struct Vigil {
 }
 
 impl Vigil {
-    /// Everything has to be as declared for `stable_for`.
+    /// Requires everything to be in sync for `stable_for`.
     #[must_use]
     pub fn new(stable_for: Duration) -> Self {
         Self { stable_for, well: None }
@@ -54,7 +54,7 @@ impl Vigil {
         if is_for_a_person(seen) { Verdict::Never } else { Verdict::NotYet }
     }
 
-    /// All is as declared, by these servers.
+    /// Everything is in sync, with these servers.
     fn well(&mut self, servers: BTreeSet<InstanceId>, now: Duration) -> Verdict {
         let since = match self.well.take() {
             Some((since, before)) if before == servers => since,

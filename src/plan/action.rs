@@ -1,4 +1,4 @@
-//! What a plan consists of.
+//! The parts of a plan.
 
 use std::collections::BTreeSet;
 
@@ -11,27 +11,27 @@ use crate::model::{
     UnmanagedRow,
 };
 
-/// The outcome of planning: every action with its reasons, every non-action
-/// with what it waits for. Applying a plan takes no further decision.
+/// The outcome of planning: every action with its reasons, and what every other model
+/// waits for. Applying a plan takes no further decisions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// What to do, in order of model.
     pub actions: Vec<Action>,
-    /// Models without an action that do not, or not yet, match their definitions.
+    /// Models that get no action but do not match their definitions (yet).
     pub waiting: Vec<Waiting>,
     /// What happened since the last pass; [`Plan::bookkeeping`] records it.
     pub findings: Vec<Finding>,
     /// Instances that herdsman was stopping when it died, and that have exited
-    /// since. What they may have left (the rest of their session, the file of
-    /// their socket) goes before their record does.
+    /// since. Their leftovers (processes of their session, the file of their socket)
+    /// are removed before their records.
     pub remains: Vec<StopTarget>,
-    /// Observed facts to record; they change SQLite only.
+    /// Observed facts to record in SQLite.
     pub bookkeeping: Vec<Change>,
     /// Rows of other programs.
     pub unmanaged: Vec<UnmanagedRow>,
     /// The mass-delete guard's refusal.
     pub guard: Option<GuardRefusal>,
-    /// What the planner has to know before the plan is complete.
+    /// What the planner must know to complete the plan.
     pub questions: Vec<Question>,
     /// How many models match their definitions.
     pub matching: usize,
@@ -44,16 +44,15 @@ impl Plan {
         self.actions.is_empty() && self.waiting.iter().all(|w| matches!(w.on.kind(), WaitKind::Note | WaitKind::ByHand))
     }
 
-    /// Returns the models out of sync, in order: they wait for more than a note
-    /// says or somebody wants by hand.
+    /// Returns the models that are out of sync, in order. Notes and overrides do not
+    /// count.
     #[must_use]
     pub fn not_as_wanted(&self) -> BTreeSet<&ModelName> {
         let is_wanted = |on: &WaitFor| matches!(on.kind(), WaitKind::Note | WaitKind::ByHand);
         self.waiting.iter().filter(|w| !is_wanted(&w.on)).map(|w| &w.model).collect()
     }
 
-    /// Returns how many models are as somebody wants them by hand: suspended,
-    /// stopped and started.
+    /// Counts the overrides in force: suspended, stopped and started by hand.
     #[must_use]
     pub fn by_hand(&self) -> [(&'static str, usize); 3] {
         let others = self.not_as_wanted();
@@ -69,14 +68,14 @@ impl Plan {
 pub struct Action {
     /// The model.
     pub model: ModelName,
-    /// What is done.
+    /// Its kind.
     pub kind: ActionKind,
     /// Every reason.
     pub reasons: Vec<Reason>,
-    /// How, in order; a step that fails ends the action.
+    /// Its steps, in order; a failed step ends the action.
     pub steps: Vec<Step>,
-    /// The commit that brought a new generation or a deletion. `None`: something
-    /// else is the cause, it is not in Git, or nobody asked.
+    /// The commit behind a new generation or a deletion. `None`: the cause is something
+    /// else or not in Git, or nobody asked.
     pub provenance: Option<Provenance>,
 }
 
@@ -104,7 +103,7 @@ impl Action {
         started.or_else(recorded).or_else(ended).filter(|number| *number > 0)
     }
 
-    /// Returns everything it records by itself.
+    /// Returns everything that it records.
     pub fn changes(&self) -> impl Iterator<Item = &Change> {
         self.steps
             .iter()
@@ -115,7 +114,7 @@ impl Action {
             .flatten()
     }
 
-    /// Returns whether it only begins a drain, and a later pass does the rest.
+    /// Returns whether it only starts a drain and a later pass does the rest.
     #[must_use]
     pub fn only_begins(&self) -> bool {
         let ends = |step: &Step| match step {
@@ -202,8 +201,7 @@ pub struct Waiting {
     /// What it waits for.
     #[serde(flatten)]
     pub on: WaitFor,
-    /// Why it restarts or starts when its turn comes; of a suspended model, its
-    /// edits.
+    /// Why it will restart or start later, or the edits of a suspended model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Reason>,
 }
@@ -213,7 +211,7 @@ pub struct Waiting {
 pub struct Finding {
     /// The model.
     pub model: ModelName,
-    /// The generation of the instance; 0 if it was adopted and nobody knows.
+    /// The generation of the instance; 0 if unknown because it was adopted.
     pub generation: u32,
     /// When that instance started.
     pub started_at: Timestamp,

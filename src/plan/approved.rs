@@ -1,9 +1,9 @@
 //! What a person has approved: the scope of a run that applies a saved plan.
 //!
-//! It is input to every plan of the run, like `--target`. A model is in it only
-//! while its definition says what it said when the plan was saved, and leaves it
-//! once it is where the plan leads; so a run carries on what it began, and takes
-//! up nothing else, whatever happens meanwhile.
+//! Every plan of the run gets it as input, like `--target`. A model stays in scope
+//! while its definition is the same as when the plan was saved, and until it has
+//! reached what the plan promises. So a run finishes what it started and does
+//! nothing else, whatever happens meanwhile.
 
 use std::collections::BTreeMap;
 

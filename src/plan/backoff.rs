@@ -1,4 +1,4 @@
-//! When a crashed model is tried again.
+//! When to retry a crashed model.
 
 use std::time::Duration;
 

@@ -1,9 +1,8 @@
-//! What was asked for by hand, as far as it is in force.
+//! The overrides in force.
 //!
-//! Of a suspended model nothing is decided ([`suspended`]). The state wanted by
-//! hand takes the place of the declared one, as long as the definition says what
-//! it said then; what one says that cannot be read nobody knows, so it stays in
-//! force. A restart names its instance, and is over when that is gone.
+//! A suspended model gets no decision ([`suspended`]). A state set by hand replaces
+//! the declared one until the definition changes; an unreadable definition does not
+//! count as a change. A restart names its instance and is over when that is gone.
 
 use super::Input;
 use crate::model::{

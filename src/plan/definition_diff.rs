@@ -1,8 +1,8 @@
-//! What a change of the definitions means, without a machine: the plan of a
-//! pass where everything is as the old version says.
+//! Shows what a change of the definitions would do, without a machine: the plan of
+//! a pass where everything matches the old version.
 //!
-//! What only a machine can tell is not in it: drift, crashes, ports that are
-//! allotted, weights that changed on disk, a generation that failed before.
+//! It leaves out what only a machine knows: drift, crashes, assigned ports, weights
+//! that changed on disk, a generation that failed before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -51,7 +51,7 @@ fn action(model: &ModelName, kind: ActionKind, reasons: Vec<Reason>) -> Action {
     Action { model: model.clone(), kind, reasons, steps: Vec::new(), provenance: None }
 }
 
-/// What becomes of a model that is declared in both versions.
+/// Returns what happens to a model that both versions define.
 fn changed(old: &Definition, new: &Definition) -> Option<(ActionKind, Vec<Reason>)> {
     use DesiredState::{Running, Stopped};
     let (kind, impact) = match (old.state, new.state) {

@@ -1,5 +1,5 @@
-//! The mass-delete guard: an empty or half-checked-out directory must not delete
-//! the models of a machine.
+//! The mass-delete guard: an empty or half-checked-out directory must not wipe a
+//! machine.
 
 use super::action::GuardRefusal;
 use super::decide::{Decision, Wish};

@@ -1,5 +1,5 @@
-//! Everything a plan is made from. The clock, ids, free ports and answers
-//! about the world come in as data, so equal inputs give equal plans.
+//! The input of a plan. The clock, ids, free ports and answers about the world are
+//! data, so equal inputs give equal plans.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use crate::model::{
 pub struct Input<'a> {
     /// Now.
     pub now: Timestamp,
-    /// What the files say; `None` when everything is to be stopped (`down`).
+    /// The definitions; `None`: stop everything (`down`).
     pub desired: Option<&'a Desired>,
     /// What SQLite remembers.
     pub records: &'a Records,
@@ -83,7 +83,7 @@ impl Default for Limits {
 /// What the place is like where instances run, whatever a person permits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
-    /// Ports to allot, both ends included.
+    /// Ports to assign, both ends included.
     pub port_range: (u16, u16),
     /// The directory of the servers' logs.
     pub logs: PathBuf,
@@ -118,7 +118,7 @@ pub enum MaxDeletes {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// May this be started on this host, as the host's policy is now? A port
-    /// that herdsman allotted itself is left out of the spec.
+    /// that herdsman assigned itself is left out of the spec.
     Allowed {
         /// The model.
         model: ModelName,
@@ -185,7 +185,7 @@ pub struct Answers {
     pub busy: BTreeMap<InstanceId, Busy>,
     /// By instance.
     pub served: BTreeMap<InstanceId, Served>,
-    /// By port; `None`: it cannot be told.
+    /// By port; `None`: unknown.
     pub holders: BTreeMap<u16, Option<String>>,
     /// By instance: layers on a GPU.
     pub gpu_layers: BTreeMap<InstanceId, u32>,

@@ -1,4 +1,4 @@
-//! How an instance is started: its command line, and the record made before.
+//! How to start an instance: its command line, and the record to write first.
 
 use std::path::{Path, PathBuf};
 

@@ -1,10 +1,10 @@
 //! The plan: what to do so that definitions, records and instances agree.
 //!
-//! [`plan`] is a pure function. It settles what has become of the recorded
-//! instances (`settle`), decides for each model by itself (`decide`), then
-//! applies limits, ports and the guard across models (`schedule`). Where it
-//! must know more it returns [`Question`]s; the caller answers and plans
-//! again. What it returns leaves nothing to decide: a [`Plan`] is steps.
+//! [`plan`] is a pure function. It settles what became of the recorded instances
+//! (`settle`), decides what each model needs (`decide`), then applies limits, ports
+//! and the guard across models (`schedule`). If it needs to know more, it returns
+//! [`Question`]s; the caller answers them and plans again. A finished [`Plan`] is a
+//! list of steps and leaves nothing to decide.
 
 mod action;
 mod approved;
@@ -51,15 +51,15 @@ pub fn plan(input: &Input<'_>) -> Plan {
     Planner::default().plan(input)
 }
 
-/// Makes a plan in rounds: what was asked is decided again once it is
-/// answered, the rest stays as decided.
+/// Makes a plan in rounds: it decides again only for the models whose questions have
+/// been answered since.
 #[derive(Debug, Default)]
 pub struct Planner {
     /// The decisions of the round before.
     before: Option<Decisions>,
 }
 
-/// What every model needs, in order of name, and how many need nothing.
+/// What each model needs, by name, and how many need nothing.
 #[derive(Clone, Debug, Default)]
 struct Decisions {
     needs: Vec<(ModelName, Decision)>,
@@ -67,7 +67,7 @@ struct Decisions {
 }
 
 impl Planner {
-    /// The next round. Only the answers may differ from the input of the last.
+    /// Plans the next round. Its input may differ from the last only in the answers.
     #[must_use]
     pub fn plan(&mut self, input: &Input<'_>) -> Plan {
         let world = World::new(input);
@@ -77,7 +77,7 @@ impl Planner {
         };
         let mut plan = world.plan(decisions.clone());
         self.before = Some(decisions);
-        // Only of what will be done is it worth knowing whose commit it was.
+        // Commits are only worth a look for actions that will happen.
         if input.acts && plan.questions.is_empty() {
             provenance::add(input, &mut plan);
         }
@@ -115,7 +115,7 @@ impl<'a> World<'a> {
         }
         rows.values_mut().for_each(|ids| ids.sort_unstable());
         let mut world = Self {
-            ports: port_choice::allot(input),
+            ports: port_choice::assign(input),
             input,
             live,
             leftovers,
@@ -136,8 +136,8 @@ impl<'a> World<'a> {
         let sources = input.records.by_source();
         for unresolved in &desired.unresolved {
             let recorded = sources.get(&*unresolved.path).copied();
-            // Of a file that only waits for its llama-server it is known what
-            // it declares.
+            // A file that only waits for its llama-server is known to define its
+            // own model.
             if recorded.is_none() && unresolved.llama_server.is_none() {
                 self.deletions_blocked.get_or_insert(unresolved);
             }
@@ -166,7 +166,7 @@ impl<'a> World<'a> {
         plan
     }
 
-    /// Decides again for those that asked something.
+    /// Decides again for the models that asked something.
     fn decide_again(&self, before: Decisions) -> Decisions {
         let mut decisions = Decisions { matching: before.matching, needs: Vec::with_capacity(before.needs.len()) };
         for (name, decision) in before.needs {
@@ -181,8 +181,7 @@ impl<'a> World<'a> {
         decisions
     }
 
-    /// What every model needs, without those that are as declared: only their
-    /// number.
+    /// What every model needs; models that match their definitions are only counted.
     fn decisions(&self) -> Decisions {
         let names: Vec<_> = self.names().into_iter().filter(|name| self.input.targets(name)).collect();
         let shares = shares(&names, MANY, |names| self.decide(names));
@@ -208,7 +207,7 @@ impl<'a> World<'a> {
         decisions
     }
 
-    /// Every model anybody speaks of, in order.
+    /// Every model that a definition, record, instance or override names, in order.
     fn names(&self) -> Vec<&'a ModelName> {
         let defined = self.input.desired.into_iter().flat_map(|d| d.definitions.keys());
         let recorded = self.input.records.models.keys();
@@ -230,7 +229,7 @@ impl<'a> World<'a> {
             let of = |instance| preference(instance, wanted.as_ref().map(|w| &w.hash), record);
             of(a).cmp(&of(b))
         });
-        // What an unreadable file says of patience is not known.
+        // An unreadable file sets no timeouts.
         let definition = wanted.as_ref().map(|w| &*w.definition).filter(|_| unresolved.is_none());
         let settled = record.map(|record| settle::settle(self.input, name, definition, record, &live));
         let by_hand = ByHand::of(self.input, name, definition, unresolved.is_some());
@@ -264,7 +263,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Records of instances whose model is not recorded and that are gone.
+    /// Removes the records of instances that are gone and whose model has no record.
     fn dead_orphans(&self) -> impl Iterator<Item = Change> {
         let observed = self.input.observed;
         self.input
@@ -281,8 +280,8 @@ impl<'a> World<'a> {
     }
 }
 
-/// Which of several instances of one model is kept: one that is not being
-/// stopped, with the wanted spec, ready, on the recorded port, the oldest.
+/// Ranks the instances of one model: keep one that is not stopping, then one with the
+/// wanted spec, ready, on the recorded port, and finally the oldest.
 fn preference<'i>(
     instance: &'i Instance,
     wanted: Option<&SpecHash>,

@@ -1,10 +1,10 @@
 //! Which port each model serves on.
 //!
-//! A declared port is taken as it is. Any other is allotted once, recorded and
-//! kept: the record first, then the port a live instance already has, then the
-//! lowest free one. Until an instance was ready on it, a port somebody else
-//! turns out to hold is exchanged for another, but not again and again: what
-//! fails on one port after another may itself leave there what holds them.
+//! A declared port is used as it is. Any other is assigned once, recorded and kept:
+//! the recorded one, else the port of a live instance, else the lowest free one. If
+//! a new port turns out to be in use before an instance was ready on it, the model
+//! gets another, but only a few times: a model that fails on one port after another
+//! may itself leave behind what uses them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ pub enum PortChoice {
 }
 
 /// Chooses a port for every definition that has one, in order of name.
-pub fn allot(input: &Input<'_>) -> BTreeMap<ModelName, PortChoice> {
+pub fn assign(input: &Input<'_>) -> BTreeMap<ModelName, PortChoice> {
     let Some(desired) = input.desired else { return BTreeMap::new() };
     let declared: BTreeMap<u16, &ModelName> =
         desired.definitions.values().filter_map(|d| Some((d.spec.port?, &d.name))).collect();

@@ -1,8 +1,8 @@
-//! Whether an instance whose `/health` is 200 is ready in every other respect:
-//! it serves the model that was asked for, on a GPU where that is required.
+//! Checks that an instance whose `/health` is 200 is really ready: it serves the
+//! requested model, and on a GPU if that is required.
 //!
-//! Both are asked only of an instance that is about to become ready. A server
-//! that gives no answer is not known to be wrong: it goes on loading.
+//! Only an instance that is about to become ready is checked. No answer proves
+//! nothing, so the instance keeps loading.
 
 use std::path::Path;
 

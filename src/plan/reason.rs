@@ -1,6 +1,6 @@
 //! Why an action is in a plan: an enum with the old value, the new value and the
-//! place that caused it. Programs read it as JSON. People read its `Display`, the
-//! only prose there is of a reason; `tests/pure/words` lists it.
+//! line that caused it. Programs read it as JSON, people read its `Display`;
+//! `tests/pure/words` pins every wording.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::text::printable;
 use crate::model::{ColumnDrift, Death, DesiredState, FieldChange, Given, Origin};
 
-/// What a changed field needs.
+/// What a change of a field needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Impact {
@@ -44,18 +44,17 @@ pub enum Reason {
         change: FieldChange,
         /// What it needs.
         impact: Impact,
-        /// Where the definition states it now.
+        /// Its line in the definition.
         origin: Origin,
     },
-    /// The instance serves another spec than the wanted one, and no record says
-    /// where they differ.
+    /// The instance serves a different spec, and no record says where they differ.
     OtherSpec {
         /// The hash in the instance's environment.
         found: String,
         /// The hash wanted.
         wanted: String,
     },
-    /// The definition wants the other state.
+    /// The definition changed its `state`.
     StateWanted {
         /// That state.
         state: DesiredState,
@@ -64,7 +63,7 @@ pub enum Reason {
     },
     /// The definition is gone.
     DefinitionRemoved {
-        /// The file it was.
+        /// Its former file.
         file: String,
     },
     /// The model should run, and no instance is recorded.
@@ -86,7 +85,7 @@ pub enum Reason {
         /// The one that serves instead.
         to: u32,
     },
-    /// `--retry`, or another llama-server than the one that failed.
+    /// `--retry`, or a llama-server that differs from the one that failed.
     TriedAgain,
     /// Another client changed a column.
     RowDrift {
@@ -125,7 +124,7 @@ pub enum Reason {
         /// The child that answers in its place.
         child: i32,
     },
-    /// The instance answers, but serves something else than its definition says.
+    /// The instance answers, but does not serve what its definition asks for.
     FailedToStart {
         /// The difference.
         message: String,
@@ -137,7 +136,7 @@ pub enum Reason {
     },
     /// Its llama-server changed on disk, and `--upgrade-binary` allows a restart.
     BinaryChanged,
-    /// An earlier pass began to stop it and did not finish.
+    /// An earlier pass started to stop it and did not finish.
     StopUnfinished,
     /// `herdsman down`.
     Down,
@@ -176,7 +175,7 @@ impl fmt::Display for Reason {
         match self {
             Self::DefinitionAdded { origin, state: DesiredState::Running } => write!(f, "{origin}"),
             Self::DefinitionAdded { origin, state: DesiredState::Stopped } => write!(f, "{origin} (declared stopped)"),
-            Self::TakesOverRow { id } => write!(f, "adopts row {id}, which was not managed"),
+            Self::TakesOverRow { id } => write!(f, "adopting unmanaged row {id}"),
             Self::FieldChanged { change, impact, origin } => {
                 write!(f, "{}", shown(change))?;
                 if *impact == Impact::Record {
@@ -191,15 +190,15 @@ impl fmt::Display for Reason {
             Self::ProcessGone { death: Some(death), .. } => write!(f, "process gone: {}", death.message),
             Self::ProcessGone { death: None, .. } => f.write_str("process gone"),
             Self::Rebooted => f.write_str("the machine rebooted"),
-            Self::RolledBack { failed, to } => write!(f, "generation {failed} failed; rolls back to generation {to}"),
-            Self::TriedAgain => f.write_str("retries after an earlier failure"),
+            Self::RolledBack { failed, to } => write!(f, "generation {failed} failed; rolling back to generation {to}"),
+            Self::TriedAgain => f.write_str("retrying after an earlier failure"),
             Self::RowDrift { drift } => {
                 write!(f, "database drift: {} changed from {} to {}", drift.column, drift.recorded, drift.found)
             }
             Self::RowDeleted { id } => write!(f, "database drift: another program deleted row {id}"),
             Self::Unrecorded { pid } => write!(f, "pid {pid} belongs to herdsman but is missing from the database"),
-            Self::Duplicate { pid, kept } => write!(f, "pid {pid} is a second instance; keeps pid {kept}"),
-            Self::Leftover { pid } => write!(f, "pid {pid} is left over from an instance that has exited"),
+            Self::Duplicate { pid, kept } => write!(f, "pid {pid} is a second server; keeping pid {kept}"),
+            Self::Leftover { pid } => write!(f, "pid {pid} is left over from a server that has exited"),
             Self::Wrapped { pid, child } => {
                 write!(f, "pid {child} answers instead of its parent, the wrapper (pid {pid})")
             }
@@ -207,7 +206,7 @@ impl fmt::Display for Reason {
             Self::FailedToStart { message } => write!(f, "failed to start: {}", printable(message)),
             Self::Unhealthy { for_ms } => write!(f, "/health has not answered for {} s", for_ms / 1000),
             Self::BinaryChanged => f.write_str("the llama-server binary changed on disk"),
-            Self::StopUnfinished => f.write_str("finishes an interrupted stop"),
+            Self::StopUnfinished => f.write_str("finishing an interrupted stop"),
             Self::Down => f.write_str("herdsman down"),
             Self::ByHand { given } => write!(f, "by hand ({})", given),
         }

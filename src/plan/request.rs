@@ -1,4 +1,4 @@
-//! What a command by hand records, or why it is refused. Pure, like the plan.
+//! Decides what a command by hand records, or why it is refused. Pure, like the plan.
 //!
 //! | command | records |
 //! |---|---|
@@ -8,11 +8,11 @@
 //! | start | of a model declared stopped: the wish that it runs; of one stopped by hand: the end of that wish |
 //! | restart | the instance to replace; nothing if none is alive |
 //!
-//! A command records nothing twice: stopping a stopped model changes nothing,
-//! unless the reason differs. A model whose file is invalid counts as declared
-//! what its record says, so that a stop does not have to wait for a fix. Each
-//! command that has an effect is an event of the history, with who and why, even
-//! if it records nothing else (the start of a crashed model, for example).
+//! A command records nothing twice: stopping a stopped model changes nothing unless
+//! the reason is new. If a definition is invalid, the record stands in for it, so
+//! that a stop need not wait for a fix. Every command with an effect becomes an
+//! event in the history, with who and why, even if it records nothing else (such as
+//! the start of a crashed model).
 
 use std::fmt;
 use std::time::Duration;
@@ -77,7 +77,7 @@ pub enum Refusal {
     Unknown,
     /// Another program owns its row.
     Unmanaged,
-    /// Its definition is invalid, so there is nothing to depart from.
+    /// Its definition is invalid, so there is nothing to override.
     Unresolved {
         /// The file.
         file: String,
@@ -113,7 +113,7 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown => f.write_str("no definition declares it; `herdsman status` lists all models"),
+            Self::Unknown => f.write_str("there is no model of this name; `herdsman status` lists all models"),
             Self::Unmanaged => f.write_str("another program owns its row; add a definition of that name to adopt it"),
             Self::Unresolved { file, problem } => write!(f, "{file}: {problem}"),
             Self::Removed => {
@@ -128,18 +128,18 @@ impl fmt::Display for Refusal {
 /// What herdsman knows when somebody gives a command.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
-    /// What the files say.
+    /// The definitions.
     pub desired: &'a Desired,
-    /// What SQLite remembers.
+    /// The records.
     pub records: &'a Records,
-    /// What really runs.
+    /// The running instances.
     pub observed: &'a Observed,
 }
 
-/// Returns what `command` records of `model`; nothing if it is so already.
+/// Returns what `command` records for `model`; nothing if that is already the state.
 ///
 /// # Errors
-/// The reason of the refusal.
+/// The reason for the refusal.
 pub fn request(command: Command, model: &ModelName, given: &Given, known: Known<'_>) -> Result<Vec<Change>, Refusal> {
     let overrides = known.records.overrides.get(model).cloned().unwrap_or_default();
     if !known.knows(model) && (command != Command::Resume || overrides.is_empty()) {
@@ -176,7 +176,7 @@ pub fn request(command: Command, model: &ModelName, given: &Given, known: Known<
     Ok(changes)
 }
 
-/// What a model is declared to be.
+/// What the definition of a model says.
 struct Declared {
     state: DesiredState,
     /// [`meaning`] of the definition; `None`: its file cannot be used.
@@ -251,8 +251,8 @@ impl<'a> Known<'a> {
         self.desired.definitions.get(model).map(|definition| &**definition).ok_or(Refusal::Removed)
     }
 
-    /// What it is declared to be; of a file that cannot be used, what was
-    /// recorded of it, if that is enough to give it this `state`.
+    /// Returns what its definition says. For an unusable file, the record stands in, if
+    /// it is enough to give the model this `state`.
     fn declared(self, model: &ModelName, state: DesiredState) -> Result<Declared, Refusal> {
         match (self.definition(model), self.records.models.get(model)) {
             (Ok(definition), _) => Ok(Declared { state: definition.state, meaning: Some(meaning(definition)) }),
@@ -283,8 +283,8 @@ impl<'a> Known<'a> {
         Ok(Some(Override::Restart(RestartByHand { given: given.clone(), instance: live.id.clone() })))
     }
 
-    /// The instance that serves and is not leaving already: the oldest of those
-    /// recorded, or one that is to be taken up.
+    /// Returns the serving instance that is not stopping already: the oldest recorded
+    /// one, or one to be adopted.
     fn to_replace(self, model: &ModelName) -> Option<&'a Instance> {
         let recorded = self.records.models.get(model).map_or(&[][..], |record| &record.instances);
         let stays = recorded.iter().filter(|i| i.state != InstanceState::Stopping);

@@ -1,7 +1,7 @@
-//! What has become of the recorded instances, before anything is decided.
+//! Settles what became of the recorded instances, before anything is decided.
 //!
-//! Observed facts are folded into a copy of the record, and written down as
-//! bookkeeping. What each state of an instance turns into:
+//! Observed facts are folded into a copy of the record and written as bookkeeping.
+//! What each state of an instance turns into:
 //!
 //! | recorded | process | becomes |
 //! |---|---|---|
@@ -20,9 +20,9 @@
 //! | any | gone with an earlier boot | forgotten: that was the reboot |
 //! | any | cannot be read | unknown: nothing is done to the model |
 //!
-//! Of a suspended model facts are recorded all the same, and nothing is given
-//! up: a deadline that passes meanwhile counts once the suspension is over. One
-//! that was being stopped stays recorded so, for what it left is still to go.
+//! Facts about a suspended model are recorded as usual, but no start is given up: a
+//! deadline that passes meanwhile counts once the suspension is over. An instance
+//! that was being stopped stays recorded as such, because its leftovers must go.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -39,9 +39,9 @@ const PROGRESS: u64 = 1 << 20;
 /// Progress is written down at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
-/// A start told otherwise than recorded, by so many milliseconds: the clock was
-/// set. The kernel tells it to the second, from the boot, and an intent is
-/// recorded a little before its start.
+/// If the start time differs from the recorded one by this much (milliseconds), the
+/// clock was set. The kernel reports it to the second, counted from boot, and an
+/// intent is recorded a little before its start.
 const CLOCK_SET: u64 = 5_000;
 
 /// A record brought up to what was observed.

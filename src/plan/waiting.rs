@@ -1,6 +1,6 @@
 //! What a model without an action waits for, and what that means for the command
-//! that reports it. Programs read it as JSON. People read its `Display`, or what
-//! `view::words` adds to it that needs a clock; `tests/pure/words` lists both.
+//! that reports it. Programs read it as JSON, people read its `Display`, or
+//! `view::words` where a clock is at hand; `tests/pure/words` pins both.
 
 use std::fmt;
 
@@ -121,8 +121,8 @@ pub enum WaitFor {
         #[serde(default)]
         pending: bool,
     },
-    /// A policy that allows the start. herdsman starts nothing against it, not
-    /// even what was recorded before it said so.
+    /// A policy that allows the start. herdsman starts nothing against it, not even
+    /// what was recorded under an earlier policy.
     Policy {
         /// What it forbids, and where it says so.
         problem: String,
@@ -134,7 +134,7 @@ pub enum WaitFor {
         /// The definition.
         origin: Origin,
     },
-    /// An end of a process that herdsman cannot identify and that may be its server.
+    /// The end of an unidentified process that may be its server.
     UnknownProcess {
         /// Its pid.
         pid: Option<i32>,
@@ -156,7 +156,7 @@ pub enum WaitFor {
         /// Who, when and why.
         #[serde(flatten)]
         given: Given,
-        /// When the suspension ends by itself; `None`: never.
+        /// When the suspension expires; `None`: never.
         until: Option<Timestamp>,
         /// Its definition is gone, so herdsman deletes it once resumed.
         removed: bool,
@@ -171,7 +171,7 @@ pub enum WaitFor {
         /// Who, when and why.
         #[serde(flatten)]
         given: Given,
-        /// The state wanted instead of the declared one.
+        /// The state set by hand, instead of the declared one.
         state: DesiredState,
     },
 }
@@ -179,7 +179,7 @@ pub enum WaitFor {
 /// What a wait means for the command that reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitKind {
-    /// It ends by itself soon, so `reconcile` makes another pass.
+    /// It ends soon without help, so `reconcile` makes another pass.
     Progressing,
     /// The model stays out of sync until something else happens.
     Stuck,
@@ -191,7 +191,7 @@ pub enum WaitKind {
     Guard,
     /// The model matches its definition.
     Note,
-    /// The model is as somebody wants it, by hand.
+    /// An override is in force.
     ByHand,
 }
 
@@ -295,7 +295,7 @@ impl fmt::Display for WaitFor {
             Self::Drain { busy: None, .. } => f.write_str("draining (in-flight requests unknown)"),
             Self::Answer { pid, deadline: None } => write!(f, "pid {pid} is alive but not responding"),
             Self::Answer { pid, deadline: Some(_) } => {
-                write!(f, "pid {pid} is alive but not responding; restarts if that lasts (unhealthy_after)")
+                write!(f, "pid {pid} is alive but not responding; will restart if this persists (unhealthy_after)")
             }
             Self::StartSlot => f.write_str("waiting for earlier starts (--parallel)"),
             Self::Weights { file, .. } => write!(f, "waiting for {file} to stay unchanged for 10 s"),
@@ -312,7 +312,7 @@ impl fmt::Display for WaitFor {
                 }
                 f.write_str("waiting for an edit (or --retry)")
             }
-            Self::Sibling { model, origin } => write!(f, "waiting: the same edit failed on {model}   {origin}"),
+            Self::Sibling { model, origin } => write!(f, "not restarted: the same edit failed on {model}   {origin}"),
             Self::Port { port, holder } => {
                 write!(f, "port {port} is in use by {holder}; stop it or choose another port")
             }
@@ -346,14 +346,13 @@ impl fmt::Display for WaitFor {
                 f.write_str("the llama-server binary changed on disk; restart with --upgrade-binary")
             }
             Self::Suspended { given, until, removed, missing, edited } => {
-                write!(f, "suspended ({given})")?;
-                f.write_str(if until.is_some() { " for a limited time" } else { "" })?;
-                f.write_str(Self::words_suspended(*removed, *missing, *edited))?;
-                f.write_str("; ends with `herdsman resume`")
+                let limit = if until.is_some() { "for a limited time or until" } else { "until" };
+                write!(f, "suspended {limit} `herdsman resume` ({given})")?;
+                f.write_str(Self::words_suspended(*removed, *missing, *edited))
             }
             Self::StateByHand { given, state } => {
                 let (word, back) = Self::words_by_hand(*state);
-                write!(f, "{word} by hand ({given}); ends with an edit of its definition or `herdsman {back}`")
+                write!(f, "{word} by hand until `herdsman {back}` or an edit of its definition ({given})")
             }
         }
     }

@@ -1,5 +1,5 @@
-//! What is wanted of a model: its definition, or, while that cannot be read,
-//! what was last recorded of it.
+//! What a model should be: its definition or, while that cannot be read, its
+//! record.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -80,16 +80,15 @@ impl<'a> Wanted<'a> {
         })
     }
 
-    /// Whether the definition is another one than recorded. Another port that
-    /// was allotted to it is no edit, though it changes a hash of v1: whatever
-    /// failed before, failed on this.
+    /// Whether the definition differs from the recorded one. A newly assigned port is
+    /// not an edit, though it changes a v1 hash: it does not fix an earlier failure.
     pub fn is_edit_of(&self, record: &ModelRecord) -> bool {
         let Generation { hash, .. } = &record.generation;
         if self.hash == *hash {
             return false;
         }
-        let is_allotted = hash.is_v1() && self.definition.spec.port.is_none();
-        let before = if is_allotted { record.generation.spec().ok().and_then(|spec| spec.port) } else { None };
+        let is_assigned = hash.is_v1() && self.definition.spec.port.is_none();
+        let before = if is_assigned { record.generation.spec().ok().and_then(|spec| spec.port) } else { None };
         before.is_none_or(|port| self.definition.hash_v1(Some(port)) != *hash)
     }
 
@@ -240,8 +239,8 @@ fn hash_in_use<'a>(
     running.chain(kept).find(|hash| definition.is_served_as(hash, port))
 }
 
-/// Which recorded fields of `definition` are not as in `old`. Parameters are told
-/// by the spec, if it changed (`by_spec`).
+/// Returns the recorded fields of `definition` that differ from `old`. If the spec
+/// changed, it accounts for the parameters (`by_spec`).
 pub fn config_differences(definition: &Definition, old: &ModelConfig, by_spec: bool) -> Vec<Reason> {
     let ModelConfig {
         name: _,

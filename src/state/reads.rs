@@ -1,5 +1,5 @@
-//! What a watcher reads, written into its lock: a herdsman that reads other
-//! definitions would undo the watcher's work, and the watcher its work.
+//! The definitions that a watcher reads, noted in its lock. A herdsman that reads
+//! others must not act: each would undo what the other does.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -22,13 +22,13 @@ impl Reads {
     /// The longest note that is read, bytes.
     pub(super) const LONGEST: u64 = 16 << 10;
 
-    /// Of this process.
+    /// Returns what this process reads.
     #[must_use]
     pub fn new(models_dir: PathBuf, revision: Option<&str>) -> Self {
         Self { pid: std::process::id(), models_dir, revision: revision.map(str::to_owned) }
     }
 
-    /// Whether both read the same, in whichever process.
+    /// Returns whether both read the same definitions.
     #[must_use]
     pub fn agrees_with(&self, other: &Self) -> bool {
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());

@@ -213,7 +213,7 @@ mod switched {
         std::process::exit(64)
     }
 
-    /// Marks that a point is reached; dies here if told to.
+    /// Marks that a point is reached, and dies here if the environment says so.
     pub fn reach(point: Point) {
         if ahead(point).dies {
             kill(Some(getpid()));

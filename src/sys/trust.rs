@@ -50,9 +50,9 @@ impl Untrusted {
                 // closing it breaks the host.
                 let is_shared = mode & STICKY != 0;
                 let fix = if is_shared { ELSEWHERE.to_owned() } else { format!("`chmod go-w {shown}`") };
-                (format!("can be written by others (mode {mode:04o})"), fix)
+                (format!("is writable by other users (mode {mode:04o})"), fix)
             }
-            How::Owner(uid) => (format!("belongs to user {uid}, not to root"), format!("`chown root {shown}`")),
+            How::Owner(uid) => (format!("belongs to user {uid}"), format!("`chown root {shown}`")),
         };
         let or = if is_root() { ", or run herdsman as its own user" } else { "" };
         format!("{shown}{leads} {what}, who could make herdsman run anything: {fix}{or}")

@@ -13,17 +13,17 @@ use crate::pass::Outcome;
 use crate::pass::Pass;
 use crate::plan::{Action, ActionKind, Reason, WaitFor, WaitKind, Waiting};
 
-/// One model of a pass. Where a pass found something that is not recorded yet,
-/// this is how the records will be once it is.
+/// One model of a pass. It includes what the pass found, as if that were recorded
+/// already.
 #[derive(Clone, Debug)]
 pub struct ModelView<'p> {
     /// Its name.
     pub name: &'p ModelName,
     /// What it does.
     pub status: Status,
-    /// Whether that is what was recorded last, because its server does not respond.
+    /// Whether that status is the last recorded one, because its server is not responding.
     pub is_last_known: bool,
-    /// What is wanted of it, and by whom.
+    /// Its desired state, and who wants it.
     pub wanted: Wanted<'p>,
     /// Its valid definition.
     pub definition: Option<&'p Definition>,
@@ -72,7 +72,7 @@ impl Invalid<'_> {
     }
 }
 
-/// What another program did to the row of a model, and the pass puts back.
+/// What another program did to the row of a model, which the pass undoes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Drift<'p> {
     /// The columns it changed.
@@ -175,7 +175,7 @@ impl<'p> ModelView<'p> {
         self.live.map(|live| now.since(live.started_at))
     }
 
-    /// Returns the file that declares it, or that may and is invalid.
+    /// Returns its file, or the invalid file that may be its definition.
     #[must_use]
     pub fn file(&self) -> Option<&'p str> {
         self.invalid.map(|invalid| invalid.file).or_else(|| self.definition.map(|is| &*is.file))
@@ -216,20 +216,20 @@ impl<'p> ModelView<'p> {
         restart.into_iter().chain(self.waits.iter().map(|waiting| words::wait(&waiting.on, self, now))).collect()
     }
 
-    /// Returns everything that somebody asked for by hand and that is in force.
+    /// Returns the overrides in force.
     pub fn by_hand(&self) -> impl Iterator<Item = ByHand<'p>> {
         let restart = self.restart_by_hand.map(|given| ByHand { what: "restart", given, until: None });
         restart.into_iter().chain(self.wanted.all_by_hand())
     }
 
-    /// Returns when something happens by itself: a try, a deadline, the end of a
-    /// suspension.
+    /// Returns the next time at which something happens: a retry, a deadline, the end
+    /// of a suspension.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
         self.waits.iter().filter_map(|waiting| waiting.on.deadline()).min()
     }
 
-    /// Returns when herdsman tries it again after crashes.
+    /// Returns when herdsman retries it after crashes.
     #[must_use]
     pub fn next_try(&self) -> Option<Timestamp> {
         self.waits.iter().find_map(|waiting| match waiting.on {
@@ -259,7 +259,7 @@ impl<'p> ModelView<'p> {
         self.last_failure().map(|death| death.message.as_str()).or_else(backoff)
     }
 
-    /// Returns what another program did to its row, and its action puts back.
+    /// Returns what another program did to its row, which its action undoes.
     #[must_use]
     pub fn drift(&self) -> Drift<'p> {
         let mut drift = Drift::default();
@@ -279,15 +279,14 @@ impl<'p> ModelView<'p> {
         self.is_proven && self.live.is_some_and(|live| live.health == Health::Ready)
     }
 
-    /// Returns whether something keeps it from being as wanted: an action or a
-    /// wait, but neither a note nor what somebody wants by hand.
+    /// Returns whether it is out of sync: it has an action or a wait, other than a note
+    /// or an override.
     #[must_use]
     pub fn is_out_of_sync(&self) -> bool {
         self.action.is_some() || self.waits_for_more_than_a_note()
     }
 
-    /// Returns whether the model is what is wanted, and nothing is to be done to
-    /// its server.
+    /// Returns whether the model is in sync and its server needs no action.
     #[must_use]
     pub fn is_as_wanted(&self) -> bool {
         let keeps_server = |action: &Action| matches!(action.kind, ActionKind::Update | ActionKind::Adopt);

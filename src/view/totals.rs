@@ -16,8 +16,8 @@ const NAMED: usize = 5;
 pub struct Totals<'p> {
     /// How many models match their definitions.
     pub matching: usize,
-    /// How many models are as somebody wants them by hand, by what that is:
-    /// `suspended`, `stopped by hand`, `started by hand`.
+    /// How many models have an override in force, by what it is: `suspended`, `stopped
+    /// by hand`, `started by hand`.
     pub by_hand: [(&'static str, usize); 3],
     /// The models that are neither.
     pub out_of_sync: BTreeSet<&'p ModelName>,
@@ -49,13 +49,36 @@ impl<'p> Totals<'p> {
     }
 }
 
-/// `12 models match their definitions, 1 is suspended, 2 do not (yet)`.
+impl Totals<'_> {
+    /// Returns how the only model of a plan is: `matches its definition`, `is
+    /// stopped by hand`, `does not match its definition (yet)`, `is gone`.
+    #[must_use]
+    pub fn of_one(&self) -> String {
+        match self.by_hand.into_iter().find(|(_, number)| *number > 0) {
+            _ if !self.out_of_sync.is_empty() => "does not match its definition (yet)".to_owned(),
+            Some((how, _)) => format!("is {how}"),
+            None if self.matching > 0 => "matches its definition".to_owned(),
+            None => "is gone".to_owned(),
+        }
+    }
+}
+
+/// `12 models match their definitions, 1 is suspended, 2 do not (yet)`, or `1 model
+/// is stopped by hand`.
 impl fmt::Display for Totals<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verb = if self.matching == 1 { "matches its definition" } else { "match their definitions" };
-        write!(f, "{} {verb}", count(self.matching, "model"))?;
-        for (how, number) in self.by_hand.into_iter().filter(|(_, number)| *number > 0) {
-            write!(f, ", {number} {} {how}", if number == 1 { "is" } else { "are" })?;
+        let mut by_hand = self.by_hand.into_iter().filter(|(_, number)| *number > 0).peekable();
+        let be = |number: usize| if number == 1 { "is" } else { "are" };
+        // Nobody expects a definition to match a model that they stopped.
+        let first = by_hand.next_if(|_| self.matching == 0 && self.out_of_sync.is_empty());
+        if let Some((how, number)) = first {
+            write!(f, "{} {} {how}", count(number, "model"), be(number))?;
+        } else {
+            let verb = if self.matching == 1 { "matches its definition" } else { "match their definitions" };
+            write!(f, "{} {verb}", count(self.matching, "model"))?;
+        }
+        for (how, number) in by_hand {
+            write!(f, ", {number} {} {how}", be(number))?;
         }
         match self.out_of_sync.len() {
             0 => Ok(()),

@@ -21,23 +21,23 @@ pub struct Wanted<'p> {
 pub struct Suspension<'p> {
     /// Who, when and why.
     pub given: &'p Given,
-    /// When it ends by itself; `None`: never.
+    /// When it expires; `None`: never.
     pub until: Option<Timestamp>,
 }
 
-/// Something that somebody asked for by hand and that is in force.
+/// An override in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByHand<'p> {
     /// `suspended`, `stopped`, `started`, or `restart`: one that is still to come.
     pub what: &'static str,
     /// Who, when and why.
     pub given: &'p Given,
-    /// When a suspension ends by itself.
+    /// When a suspension expires.
     pub until: Option<Timestamp>,
 }
 
 impl<'p> Wanted<'p> {
-    /// Returns the state that the model should have: by hand, else as declared.
+    /// Returns the state that the model should have: set by hand, else declared.
     #[must_use]
     pub fn state(&self) -> Option<DesiredState> {
         self.by_hand.map(|(state, _)| state).or(self.declared)

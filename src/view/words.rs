@@ -1,6 +1,6 @@
-//! The prose of a wait where a person reads it now: how long it still takes, when
-//! somebody asked for it, on which line the problem is. Without a clock, a wait
-//! has the prose of its `Display`.
+//! The prose of a wait for a person who reads it now: how long it will take, who asked
+//! for it and when, and which line is wrong. Where there is no clock, the `Display` of
+//! the wait is the prose.
 
 use std::time::Duration;
 
@@ -32,32 +32,30 @@ pub fn wait(on: &WaitFor, model: &ModelView<'_>, now: Timestamp) -> String {
     }
 }
 
-/// Returns what a model waits for, with the time that what was asked for by hand
-/// has lasted.
+/// Returns what a model waits for, with the age of an override.
 #[must_use]
 pub fn wait_at(on: &WaitFor, now: Timestamp) -> String {
     by_hand(on, now).unwrap_or_else(|| on.to_string())
 }
 
-/// Returns what somebody asked for by hand, and when; `None`: the wait is for
-/// something else.
+/// Returns the override and its age; `None`: the wait is for something else.
 #[must_use]
 pub fn by_hand(on: &WaitFor, now: Timestamp) -> Option<String> {
     let who = |given: &Given| {
-        let by = format!("{}, {} ago", printable(&given.by), text::duration(now.since(given.at)));
+        let by = format!("{}, {}", printable(&given.by), text::ago(now.since(given.at)));
         given.because.as_ref().map_or_else(|| by.clone(), |because| format!("{by}: {}", printable(because)))
     };
     match on {
         WaitFor::Suspended { given, until, removed, missing, edited } => {
             let until = until.map_or_else(String::new, |until| {
-                format!(" until {} (in {})", at(until, now), text::duration(now.until(until)))
+                format!("{} (in {}) or ", at(until, now), text::duration(now.until(until)))
             });
             let held_up = WaitFor::words_suspended(*removed, *missing, *edited);
-            Some(format!("suspended{until} ({}){held_up}; ends with `herdsman resume`", who(given)))
+            Some(format!("suspended until {until}`herdsman resume` ({}){held_up}", who(given)))
         }
         WaitFor::StateByHand { given, state } => {
             let (word, back) = WaitFor::words_by_hand(*state);
-            Some(format!("{word} by hand ({}); ends with an edit of its definition or `herdsman {back}`", who(given)))
+            Some(format!("{word} by hand until `herdsman {back}` or an edit of its definition ({})", who(given)))
         }
         _ => None,
     }

@@ -1,11 +1,11 @@
 //! When to make the next pass: pure, so that a test covers hours in no time.
 //!
-//! - What comes in bursts (files, another program's writes) is waited out: a
-//!   pass comes once it has been quiet for the debounce time, or
+//! - Bursts (of file events, or of another program's writes) are debounced: the pass
+//!   comes once they have been quiet for the debounce time, or
 //!   [`Pace::longest_burst`] after the first event.
-//! - Everything else is due at once, or at a time that the last pass named.
-//! - A pass that comes in the middle of a burst of file events must not read
-//!   the files: [`Due::files_restless`].
+//! - Everything else is due at once, or when the last pass said.
+//! - A pass in the middle of a burst of file events must not read the files:
+//!   [`Due::files_restless`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Why the watcher looks again.
+//! What makes the watcher look again.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -51,8 +51,8 @@ impl fmt::Display for Cause {
             Self::Database => f.write_str("database changed by another process"),
             Self::Command => f.write_str("command"),
             Self::Exited(model) => write!(f, "server of {model} exited"),
-            Self::Answered(model) => write!(f, "{model} began to answer"),
-            Self::LlamaServer => f.write_str("a llama-server answered"),
+            Self::Answered(model) => write!(f, "health of {model} changed"),
+            Self::LlamaServer => f.write_str("a llama-server responded"),
             Self::Changed => f.write_str("follow-up"),
             Self::Draining => f.write_str("draining"),
             Self::Deadline => f.write_str("deadline"),

@@ -1,4 +1,4 @@
-//! Commands for the watcher: the next pass takes them in.
+//! Commands for the watcher, which its next pass carries out.
 
 use std::collections::VecDeque;
 use std::fmt;

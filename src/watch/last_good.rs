@@ -1,15 +1,14 @@
-//! What the definitions said when they could last be read.
+//! The definitions as they were when they could last be read.
 //!
-//! While they cannot be read (git holds its lock, the directory is not mounted, a
-//! burst of changes goes on), a crashed server must still come back, and nothing
-//! may be deleted. So the pass uses what was read last, and the records for what
-//! was never read. The directory itself counts as an unresolved file, which
+//! While they are unreadable (git holds its lock, the directory is not mounted, a
+//! burst of changes goes on), a crashed server must still come back and nothing may
+//! be deleted. So the pass uses the last definitions it read, and the records for
+//! models it never read. The directory itself counts as an unresolved file, which
 //! blocks every deletion.
 //!
-//! Another pass, by hand or by cron, may read newer definitions meanwhile: then
-//! its records count, not what was read here before. What was read last is not
-//! enough to create a model, or to start one that the last pass left alone:
-//! the reason for that may still apply.
+//! Another pass, started by a person or cron, may read newer definitions meanwhile;
+//! its records then take precedence. Old definitions never create a model, nor start
+//! one that the last pass left alone, because its reason may still apply.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -14,17 +14,16 @@
 //!                             Reporter: a line per decision
 //! ```
 //!
-//! The loop is one thread: it waits ([`Surroundings::wait`]) or it makes a
-//! pass, the same as `reconcile` makes. An event only says "look again", so an
-//! event that is lost, doubled or late costs time and no correctness: the
-//! resync looks at everything.
+//! The loop is one thread: it either waits ([`Surroundings::wait`]) or makes the same
+//! pass as `reconcile`. An event only says "look again", so a lost, doubled or late
+//! event costs time but not correctness: the resync looks at everything.
 //!
 //! Invariants:
-//! - What happens during a pass starts another one.
-//! - A failed pass is reported and tried again; it never ends the watcher.
-//! - While the definitions cannot be read, or are being changed, passes go on
-//!   with the last good ones ([`LastGood`]) and delete nothing.
-//! - Ending the watcher touches no server.
+//! - Whatever happens during a pass triggers another one.
+//! - A failed pass is reported and retried; it never ends the watcher.
+//! - While the definitions cannot be read or are changing, passes use the last good
+//!   ones ([`LastGood`]) and delete nothing.
+//! - Servers keep running when the watcher ends.
 
 pub mod agenda;
 pub mod cause;
@@ -68,10 +67,10 @@ pub trait Surroundings {
     /// Returns the queue of commands that the next pass takes in.
     fn inbox(&self) -> Inbox;
 
-    /// Prepares for a pass: from here on no change of the files may go unnoticed.
+    /// Prepares for a pass: from now on, no change of the files may go unnoticed.
     fn prepare(&mut self, causes: &Causes);
 
-    /// Whether the files are others than those that were last read.
+    /// Returns whether the files differ from those that were last read.
     fn files_changed(&self) -> bool;
 
     /// Excludes other passes.
@@ -80,7 +79,7 @@ pub trait Surroundings {
     /// Another pass takes too long.
     fn lock(&mut self) -> Result<Self::Lock, <Self::World as Fallible>::Error>;
 
-    /// Takes the result of a pass, and one line on how things stand.
+    /// Takes the result of a pass, and a one-line summary.
     fn done(&mut self, pass: Result<&Pass, &<Self::World as Fallible>::Error>, status: String);
 
     /// Blocks until something happens, `timeout` at most.
@@ -116,14 +115,14 @@ struct Watcher<'a, S> {
     streak: Streak,
 }
 
-/// Counts of passes in a row with the same result.
+/// Counts passes in a row with the same result.
 #[derive(Debug, Default)]
 struct Streak {
-    /// That changed something.
+    /// Passes that changed something.
     busy: u32,
-    /// That failed.
+    /// Passes that failed.
     failed: u32,
-    /// That could not read the definitions.
+    /// Passes that could not read the definitions.
     unread: u32,
 }
 

@@ -1,5 +1,5 @@
 //! What the watcher logs: a line per decision, and a line when a lasting problem
-//! begins or ends. Nothing when nothing happens.
+//! begins or ends. It stays silent when nothing happens.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,14 +13,14 @@ use crate::pass::Pass;
 use crate::plan::{Found, GuardRefusal, WaitFor, WaitKind};
 use crate::view::{ModelView, Totals, View};
 
-/// Definitions that cannot be read for a shorter time are not mentioned: git holds
-/// its lock only for moments.
+/// Shorter periods of unreadable definitions are not logged: git holds its lock only
+/// for moments.
 const WORTH_A_LINE: Duration = Duration::from_secs(2);
 
 /// Remembers what was logged, so that nothing is logged twice.
 #[derive(Debug, Default)]
 pub struct Reporter {
-    /// Whether the actions of the start are over, and the log says so.
+    /// Whether the first actions are done and the summary is logged.
     at_rest: bool,
     waits: BTreeSet<(String, String)>,
     /// What was logged by model and override: `suspended`, `stopped by hand`.
@@ -97,7 +97,7 @@ impl Reporter {
         self.diagnostics = now.to_vec();
     }
 
-    /// Logs each manual override once, and its end.
+    /// Logs each override once, and its end.
     fn by_hand(&mut self, pass: &Pass) {
         let by_hand = pass.plan.waiting.iter().filter_map(|w| Some((w, w.on.by_hand()?)));
         let entries = by_hand.map(|(w, how)| ((w.model.to_string(), how.to_owned()), w.on.to_string()));
@@ -133,11 +133,14 @@ impl Reporter {
             let entry = (waiting.model.to_string(), waiting.on.to_string());
             if !self.waits.contains(&entry) {
                 let (model, what) = &entry;
-                let when = match waiting.on {
-                    WaitFor::Backoff { until, .. } => format!(" (in {})", text::duration(pass.now.until(until))),
-                    _ => String::new(),
-                };
-                warn!(%model, "{model} is waiting: {what}{when}");
+                match &waiting.on {
+                    WaitFor::Backoff { until, crashes, was_ready, message } => {
+                        let failed = WaitFor::words_of_failures(*crashes, *was_ready);
+                        let left = text::duration(pass.now.until(*until));
+                        warn!(%model, "{model} {failed}, next try in {left}: {message}");
+                    }
+                    _ => warn!(%model, "{model} is waiting: {what}"),
+                }
             }
             now.insert(entry);
         }

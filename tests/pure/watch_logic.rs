@@ -23,7 +23,7 @@ fn everything_is_created_and_its_readiness_is_noticed_without_a_resync() {
     let mut site = Site::new(World::new([model("a"), model("b").fate("slow")]));
     site.watch(100);
     assert_snapshot!(site.story(), @"   0.000 watch started: create a, create b");
-    assert_eq!((site.passes_for("a began to answer"), site.passes_for("b began to answer")), (1, 1));
+    assert_eq!((site.passes_for("health of a changed"), site.passes_for("health of b changed")), (1, 1));
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_change_whose_event_is_still_on_its_way_has_its_debounce_first() {
     site.watch(20);
     assert_snapshot!(site.story(), @"
     11.000 server of b exited: start b
-    12.000 b began to answer: restart a
+    12.000 health of b changed: restart a
     ");
 }
 
@@ -255,8 +255,8 @@ fn a_change_of_the_defaults_goes_from_model_to_model_as_each_becomes_ready() {
     site.watch(20);
     assert_snapshot!(site.story(), @"
     1.200 files changed: restart a
-    2.200 a began to answer: restart b
-    3.200 b began to answer: restart c
+    2.200 health of a changed: restart b
+    3.200 health of b changed: restart c
     ");
 }
 
@@ -314,7 +314,7 @@ fn a_suspension_expires_and_a_command_wakes_the_watcher() {
 fn a_server_that_does_not_say_yet_what_it_serves_is_asked_again_soon() {
     let mut site = Site::new(World::new([model("a").fate("secretive")]));
     site.watch(20);
-    assert_eq!((site.passes_for("a began to answer"), site.passes_for("health check")), (1, 8));
+    assert_eq!((site.passes_for("health of a changed"), site.passes_for("health check")), (1, 8));
     assert_eq!(site.passes_for("resync"), 0);
     assert!(site.world.store.records().models["a"].instances[0].ready.is_some());
 }

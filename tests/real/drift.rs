@@ -130,7 +130,7 @@ fn a_definition_takes_over_the_row_of_its_name_and_says_so() {
     client.add_unmanaged("b");
     let id = client.number("id", "b");
     world.tiny("b");
-    world.converges().says(&["+ b  create", &format!("adopts row {id}, which was not managed")]);
+    world.converges().says(&["+ b  create", &format!("adopting unmanaged row {id}")]);
     assert_eq!((client.number("id", "b"), client.number("created_at", "b")), (id, 1));
     assert_eq!((client.number("ctx_size", "b"), client.text("status", "b")), (512, "running".to_owned()));
     assert_eq!(world.answer("b"), "b b b ");

@@ -182,7 +182,7 @@ fn why_explains_a_model_that_runs_fails_and_is_rolled_back() {
     world.run(&["why", "a"]).exits(66).says(&["models.d does not exist", "unknown, because the definitions"]);
     std::fs::rename(world.path().join("away"), world.models_dir()).unwrap();
     let ran = world.run(&["why", "a"]).exits(0);
-    let generation = format!("generation  1, of commit {}, ", &first[..10]);
+    let generation = format!("generation  1, commit {}, ", &first[..10]);
     let pid = world.pid("a");
     ran.says(&["a is running.", "definition  models.d/a.toml declares it running", &generation, "it became ready"])
         .says(&[
@@ -197,11 +197,11 @@ fn why_explains_a_model_that_runs_fails_and_is_rolled_back() {
     world.write_definition("a", &World::tiny_toml("a").replace("/a.gguf", "/dies.gguf"));
     world.run(&["reconcile"]).exits(1);
     let ran = world.run(&["why", "a"]).exits(0).says_why_it_died();
-    let generation = format!("generation  2, of commit {} with uncommitted edits, ", &first[..10]);
+    let generation = format!("generation  2, commit {} with uncommitted edits, ", &first[..10]);
     ran.says(&["a is running.", &generation, ": failed: ", "dies.gguf   models.d/a.toml:1", "serving generation 1"])
         .says(&[
             "action      start, ",
-            "generation 2 failed; rolls back to generation 1",
+            "generation 2 failed; rolling back to generation 1",
             "waiting for an edit (or --retry)",
         ]);
     let events: Vec<String> = history(&world, "a")["events"]
@@ -216,7 +216,7 @@ fn why_explains_a_model_that_runs_fails_and_is_rolled_back() {
         "WHEN ",
         "start failed",
         &format!("{}+", &first[..10]),
-        "generation 2 failed; rolls back to generation 1 (reconcile)",
+        "generation 2 failed; rolling back to generation 1 (reconcile)",
     ]);
 
     world.write_definition("a", &World::tiny_toml("a").replace("ctx_size", "ctx_sizes"));

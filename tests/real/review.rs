@@ -25,7 +25,7 @@ fn edit(world: &World, model: &str, ctx_size: u32) {
 
 #[track_caller]
 fn save(world: &World) -> Ran {
-    world.run(&["reconcile", "--dry-run", "--out", "plan.json"]).exits(0).says(&["saved the plan as plan.json"])
+    world.run(&["reconcile", "--dry-run", "--out", "plan.json"]).exits(0).says(&["saved the plan to plan.json"])
 }
 
 fn apply(world: &World) -> Ran {
@@ -166,7 +166,7 @@ fn later_changes_stay_out_and_an_interrupted_plan_is_not_applied_again() {
     eventually("a loads", PATIENCE, || world.instances().len() == 2);
     herdsman.child().kill().unwrap();
     herdsman.child().wait().unwrap();
-    is_refused(&world, &["was begun at", "interrupted", "applied only once"]);
+    is_refused(&world, &["was already started at", "interrupted", "applied only once"]);
 
     // The next plan has what it had begun; what happens to b meanwhile is not its business.
     save(&world).says(&[": a  wait     loading"]);

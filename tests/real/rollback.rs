@@ -98,7 +98,7 @@ fn retries_a_failed_generation_on_request() {
     world.run(&["reconcile"]).exits(1).says(&["the cat sat on it", "generation 1 is serving"]);
     fs::write(&mark, "").unwrap();
     world.run(&["reconcile"]).exits(1).says(&["No changes.", "--retry"]);
-    world.run(&["reconcile", "--retry"]).exits(0).says(&["-/+ a  restart", "retries after an earlier failure"]);
+    world.run(&["reconcile", "--retry"]).exits(0).says(&["-/+ a  restart", "retrying after an earlier failure"]);
     assert_eq!(world.answer("a"), "a a a ");
     assert_eq!(world.status("a")["serving"], 2);
     world.is_settled();

@@ -60,7 +60,7 @@ fn an_adopted_row_is_not_also_shown_as_unmanaged() {
     let insert = "INSERT INTO models (name, type, status, created_at, updated_at) VALUES ('a', 'gpt', 'stopped', 1, 1)";
     assert_eq!(database(&world).execute(insert, []).unwrap(), 1);
     world.tiny("a");
-    world.run(&["reconcile", "--dry-run"]).exits(0).says(&["adopts row 1"]).does_not_say("ignore");
+    world.run(&["reconcile", "--dry-run"]).exits(0).says(&["adopting unmanaged row 1"]).does_not_say("ignore");
     world.converges();
     world.is_settled();
 }

@@ -65,14 +65,14 @@ fn a_generation_that_fails_ends_the_wait_at_once_with_the_reason() {
     world.run(&["reconcile"]).exits(1);
     // By itself it gives up only after five minutes, and says so otherwise.
     let ran = world.run(&["wait", "--commit", &commit]).exits(1);
-    ran.says(&["is not in sync, and waiting does not help", "generation 2 failed", "generation 1 is serving"]);
+    ran.says(&["is not in sync, and waiting will not help", "generation 2 failed", "generation 1 is serving"]);
 
     world.write_definition("a", "model = 5\n");
     let commit = repository.commit();
     world
         .run(&["wait", "--commit", &commit])
         .exits(65)
-        .says(&["models.d/a.toml:1:9", "is not in sync, and waiting does not help"]);
+        .says(&["models.d/a.toml:1:9", "is not in sync, and waiting will not help"]);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn an_override_counts_as_in_sync_and_a_suspension_does_not() {
     world.converges();
     let wait = || world.run(&["wait", "--commit", &commit, "--stable-for", "0s", "--timeout", "100ms"]);
     world.run(&["stop", "a"]).exits(0);
-    wait().exits(0).says(&["1 is stopped by hand"]);
+    wait().exits(0).says(&["1 model is stopped by hand"]);
     world.run(&["start", "a"]).exits(0);
     wait().exits(0);
     world.run(&["suspend", "a"]).exits(0);
@@ -126,7 +126,7 @@ fn a_crash_restarts_the_wait_for_health() {
     watcher.eventually_says("a is ready");
     let mut waiting = world.start(&["wait", "--commit", &commit, "--stable-for", "6s"]);
     let said = || std::fs::read_to_string(world.path().join("stderr.log")).unwrap();
-    eventually("it looks on", PATIENCE, || said().contains("checking that it stays so"));
+    eventually("it looks on", PATIENCE, || said().contains("checking that it stays healthy"));
     let mut last = Instant::now();
     for crash in 1..=2 {
         world.kill("a");

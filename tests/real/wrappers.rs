@@ -111,7 +111,7 @@ fn helpers_that_a_server_leaves_end_before_the_next_start_and_with_down() {
     let first = helpers();
     assert_eq!(first.len(), 1, "{first:?}");
     kill();
-    world.run(&["reconcile", "--retry"]).exits(0).says(&["is left over from an instance that has exited"]);
+    world.run(&["reconcile", "--retry"]).exits(0).says(&["is left over from a server that has exited"]);
     let second = helpers();
     assert!(second.len() == 1 && second != first, "{first:?} {second:?}");
     kill();

@@ -23,7 +23,7 @@ fn is_refused_while_others_can_write(path: impl Fn(&World) -> PathBuf, bad: u32,
     let good = mode(&path);
     ask_for(&world, "seed = 1\n");
     set_mode(&path, bad);
-    run(&world, &["reconcile"]).exits(code).says(says).says(&["can be written by others", advice(bad)]);
+    run(&world, &["reconcile"]).exits(code).says(says).says(&["is writable by other users", advice(bad)]);
     assert_eq!(world.pid("a"), pid);
     set_mode(&path, good);
     run(&world, &["reconcile"]).exits(0);
@@ -72,19 +72,19 @@ fn root_takes_no_database_beside_which_others_can_make_files() {
     for mode in [0o777, 0o1777, 0o775] {
         chown(&shared, None, Some(SOMEBODY)).unwrap();
         set_mode(&shared, mode);
-        let told = ["shared can be written by others", advice(mode)];
+        let told = ["shared is writable by other users", advice(mode)];
         let ran = run(&world, &["reconcile", "--database", "shared/models.db"]).exits(66).says(&told);
         assert_eq!(ran.stderr.contains("chmod"), mode & 0o1000 == 0, "{}", ran.stderr);
         run(&world, &["reconcile", "--dry-run", "--database", "shared/models.db"]).exits(66).says(&told);
     }
     // The file may lie elsewhere than its name.
     symlink("shared/models.db", world.path().join("link.db")).unwrap();
-    run(&world, &["reconcile", "--database", "link.db"]).exits(66).says(&["shared can be written by others"]);
+    run(&world, &["reconcile", "--database", "link.db"]).exits(66).says(&["shared is writable by other users"]);
     assert!(!shared.join("models.db").exists());
     // And whoever can replace the link leads it elsewhere.
     set_mode(&shared, 0o777);
     symlink("../kept.db", shared.join("link.db")).unwrap();
-    run(&world, &["reconcile", "--database", "shared/link.db"]).exits(66).says(&["shared can be written by others"]);
+    run(&world, &["reconcile", "--database", "shared/link.db"]).exits(66).says(&["shared is writable by other users"]);
     // A directory of a program that shares it, if the policy trusts its user.
     set_mode(&shared, 0o755);
     chown(&shared, Some(SOMEBODY), None).unwrap();
@@ -102,7 +102,7 @@ fn root_refuses_a_state_directory_of_others_wherever_the_database_is() {
         set_mode(&world.state_dir(), mode);
         for arguments in [&["reconcile"][..], &["reconcile", "--dry-run"], &["status"], &["down"]] {
             let ran = run(&world, &[&["--database", "kept.db"], arguments].concat()).exits(66);
-            ran.says(&["state can be written by others", advice(mode)]);
+            ran.says(&["state is writable by other users", advice(mode)]);
         }
     }
 }
@@ -116,7 +116,7 @@ fn root_writes_nothing_where_a_link_of_another_leads() {
     set_mode(&world.state_dir(), 0o777);
     for (lock, command) in [("watch.lock", &["watch"][..]), ("lock", &["reconcile"]), ("lock", &["stop", "a"])] {
         symlink(&kept, world.state_dir().join(lock)).unwrap();
-        run(&world, command).exits(66).says(&["state can be written by others"]);
+        run(&world, command).exits(66).says(&["state is writable by other users"]);
         // Nor where the link was made in time.
         set_mode(&world.state_dir(), 0o700);
         run(&world, command).exits(1).says(&[&format!("open state/{lock}: Too many levels")]);
@@ -149,12 +149,12 @@ fn root_takes_no_definitions_from_a_repository_that_others_can_write_to() {
     git(world.path(), &["tag", "deployed/now"]);
     reconcile_tag().exits(0);
     set_mode(&world.path().join(".git/refs/tags/deployed"), 0o777);
-    reconcile_tag().exits(66).says(&[".git/refs/tags/deployed, on the way", "can be written by others"]);
+    reconcile_tag().exits(66).says(&[".git/refs/tags/deployed, on the way", "is writable by other users"]);
     for name in [".git", ".git/HEAD", ".git/refs/heads", ".git/objects"] {
         let path = world.path().join(name);
         let good = mode(&path);
         set_mode(&path, 0o777);
-        reconcile().exits(66).says(&[name, "can be written by others"]);
+        reconcile().exits(66).says(&[name, "is writable by other users"]);
         set_mode(&path, good);
     }
     reconcile().exits(0);

@@ -72,7 +72,8 @@ impl Ran {
     /// what the server said, unless it died before it had.
     #[track_caller]
     pub fn says_why_it_died(self) -> Self {
-        let said = |text: &str| text.contains("unknown model architecture") || text.contains("another try may tell");
+        let said =
+            |text: &str| text.contains("unknown model architecture") || text.contains("a retry may show the cause");
         assert!(said(&self.stdout) || said(&self.stderr), "no cause of death in {self}");
         self
     }

@@ -198,11 +198,11 @@ const fn exit_code(exit: Exit) -> &'static str {
         Exit::Failed => "an action failed, or a model does not match its definition; herdsman carried out the rest",
         Exit::Changes => "changes are pending or were made (only with `--detailed-exitcode`)",
         Exit::Refused => {
-            "herdsman refused and did nothing of it: the mass-delete guard stopped a deletion, or a saved plan no longer \
-             applies"
+            "herdsman refused: the mass-delete guard stopped deletions, or a saved plan no longer applies and nothing \
+             changed"
         }
         Exit::Usage => {
-            "wrong usage, such as an unknown option or model, or a `--metrics` address in use; or the watcher reads other \
+            "wrong usage, such as an unknown option or model, or a `--metrics` address in use; or a watcher reads other \
              definitions than this command"
         }
         Exit::InvalidDefinition => {

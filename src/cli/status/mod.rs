@@ -29,17 +29,17 @@ use report::{Look, ModelStatus};
 /// Arguments of `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// How to write it.
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// Exit as `reconcile` would without changes: 0 only if every model matches its definition.
     #[arg(long)]
     exit_code: bool,
-    /// Look again and again, on a terminal, until Ctrl-C.
+    /// Keep the table up to date on the terminal until Ctrl-C.
     #[arg(long, conflicts_with_all = ["format", "exit_code"])]
     watch: bool,
-    /// How often to look.
-    #[arg(long, value_name = "T", requires = "watch", default_value = "1s", value_parser = duration)]
+    /// How often to refresh the table.
+    #[arg(long, value_name = "DURATION", requires = "watch", default_value = "1s", value_parser = duration)]
     interval: Duration,
     /// Only this model, with the last lines of its log.
     name: Option<ModelName>,

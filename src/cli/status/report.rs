@@ -30,15 +30,15 @@ pub(in crate::cli) struct Look {
     pub models: Vec<ModelStatus>,
     /// Every problem of the definitions.
     pub diagnostics: Vec<Diagnostic>,
-    /// What is to be told of the database.
+    /// Notices about the database.
     pub notices: Vec<String>,
     /// Why the definitions cannot be read at all.
     pub unreadable: Option<String>,
     /// Whether a watcher lives.
     pub watcher: bool,
-    /// What others could not be told.
+    /// Notifications that were not delivered.
     pub undelivered: Undelivered,
-    /// Whether something is to be done that only a pass does.
+    /// Whether a pass is needed.
     pub needs_a_pass: bool,
     /// The exit code of `--exit-code`.
     pub exit: Exit,
@@ -162,7 +162,7 @@ impl Look {
         if let Some(only) = only {
             models.retain(|m| m.name == only.as_str());
             if models.is_empty() {
-                let message = format!("no definition, record or row is named {only}; `herdsman status` lists all");
+                let message = format!("there is no model named {only}\nhelp: `herdsman status` lists all models");
                 return Err(Refused { exit: Exit::Usage, message }.into());
             }
         }

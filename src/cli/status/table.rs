@@ -133,6 +133,6 @@ fn row(model: &ModelStatus) -> [String; COLUMNS.len()] {
 fn notes(model: &ModelStatus) -> Vec<String> {
     let silent = model
         .status_age_ms
-        .map(|age| format!("alive but not responding; status of {} ago", text::duration(Duration::from_millis(age))));
+        .map(|age| format!("alive but not responding; last status {} ago", text::duration(Duration::from_millis(age))));
     silent.iter().chain(&model.reasons).chain(&model.waiting_for).map(|note| one_line(note)).collect()
 }

@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use crate::model::text::count;
 use crate::model::{Diagnostic, Origin, Severity};
 use crate::plan::{Plan, Reason};
 
@@ -41,10 +42,10 @@ pub(super) fn annotations(problems: &[Diagnostic], changes: Option<&Plan>) -> St
         }
     }
     for refusal in changes.iter().filter_map(|plan| plan.guard.as_ref()) {
-        let (deletions, managed) = (refusal.deletions.len(), refusal.managed);
-        let message = format!(
-            "this would delete {deletions} of {managed} models; herdsman refuses that without --max-deletes {deletions}"
-        );
+        let help = refusal.help().into_iter().map(|help| format!("\nhelp: {help}"));
+        let (deletions, managed) = (refusal.deletions.len(), count(refusal.managed, "managed model"));
+        let help: String = help.collect();
+        let message = format!("the mass-delete guard would refuse to delete {deletions} of {managed}{help}");
         annotation(&mut lines, "warning", "", &[], "herdsman", &message);
     }
     lines
@@ -88,4 +89,18 @@ fn escaped(text: &str) -> String {
 
 fn property(text: &str) -> String {
     escaped(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ModelName;
+    use crate::plan::GuardRefusal;
+
+    #[test]
+    fn a_refusal_of_the_guard_is_a_warning_that_says_how_to_insist() {
+        let deletions = ["a", "b"].iter().filter_map(|name| ModelName::parse(name).ok()).collect();
+        let guard = Some(GuardRefusal { deletions, managed: 2, renames: Vec::new() });
+        insta::assert_snapshot!(annotations(&[], Some(&Plan { guard, ..Plan::default() })), @"::warning title=herdsman::the mass-delete guard would refuse to delete 2 of 2 managed models%0Ahelp: to delete them anyway: herdsman reconcile --max-deletes 2");
+    }
 }

@@ -140,7 +140,7 @@ fn directories(places: &Places, args: &ValidateArgs) -> anyhow::Result<BTreeMap<
         match std::fs::metadata(path) {
             Err(error) => {
                 let message =
-                    format!("cannot read {}: {error}\nhelp: give a definition file or a directory", path.display());
+                    format!("cannot read {}: {error}\nhelp: pass a definition file or a directory", path.display());
                 return refused(Exit::NoModelsDir, message);
             }
             Ok(metadata) if metadata.is_dir() => {
@@ -171,7 +171,10 @@ fn directories(places: &Places, args: &ValidateArgs) -> anyhow::Result<BTreeMap<
         directories.insert(places.models_dir.clone(), Vec::new());
     }
     if args.against.is_some() && (directories.len() > 1 || directories.values().any(|files| !files.is_empty())) {
-        return refused(Exit::Usage, "--against compares one whole directory; give no other path".to_owned());
+        return refused(
+            Exit::Usage,
+            "--against compares one whole directory; pass at most one directory and no files".to_owned(),
+        );
     }
     Ok(directories)
 }

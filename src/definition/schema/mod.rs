@@ -76,9 +76,9 @@ fn of_key(key: Key, catalogue: &Catalogue) -> Value {
         Key::Binary => {
             text("Another llama-server for this model: a path relative to this file, or a command.", text::NOT_BLANK)
         }
-        Key::Description => text("A note for people; only recorded.", ""),
+        Key::Description => text("A free-text note; only recorded.", ""),
         Key::Labels => json!({
-            "description": "Labels for people; only recorded.",
+            "description": "Labels of your own; only recorded.",
             "type": "object",
             "additionalProperties": { "type": "string" },
         }),

@@ -27,7 +27,7 @@ fn a_log_cut_short_does_not_hide_that_the_port_was_taken() {
     let known = Known { taken_port: Some(8101), ..exited(1 << 8) };
     let death = from_log("0.00.1 I srv    load_model: loading\n", known);
     assert_eq!(death.cause, FailureCause::PortBusy);
-    assert!(death.message.starts_with("port 8101 is taken"), "{death:?}");
+    assert!(death.message.starts_with("port 8101 is in use"), "{death:?}");
     assert_eq!(from_log("error: invalid argument: --x", known).cause, FailureCause::Spec, "an error in the log wins");
     assert_eq!(from_log("", Known { taken_port: Some(8101), ..exited(9) }).cause, FailureCause::Killed);
 }

@@ -38,8 +38,7 @@ impl Webhook {
         let to = address_of(&url);
         let failed = |why: String| Failure::Now(format!("{to} {why}"));
         let headers = self.headers(delivery).map_err(failed)?;
-        let client =
-            client(&url, timeout).map_err(|error| failed(format!("cannot be requested: {}", reason(error))))?;
+        let client = client(&url, timeout).map_err(|error| failed(format!("cannot be called: {}", reason(error))))?;
         let answer = self.runtime.block_on(async { client.post(url).headers(headers).body(body).send().await });
         let status = answer.map_err(|error| failed(describe(error, timeout)))?.status();
         match status {
@@ -68,9 +67,9 @@ impl Webhook {
             headers.insert("idempotency-key", id);
         }
         for (name, text) in &self.settings.headers {
-            let value = text.read().map_err(|error| format!("was not requested: header {name}: {error}"))?;
+            let value = text.read().map_err(|error| format!("was not called: header {name}: {error}"))?;
             let mut value = HeaderValue::from_str(&value)
-                .map_err(|_| format!("was not requested: the value of header {name} is not one line of text"))?;
+                .map_err(|_| format!("was not called: the value of header {name} is not one line of text"))?;
             value.set_sensitive(true);
             headers.insert(name.clone(), value);
         }

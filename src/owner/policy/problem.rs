@@ -78,7 +78,7 @@ impl fmt::Display for Problem {
             Self::Harmful { option, why } => write!(f, "the option `{option}`: {why}"),
             Self::DeniedOption { option } => write!(f, "the option `{option}`"),
             Self::UnknownOption { option } => {
-                write!(f, "the option `{option}`: this herdsman does not know what it does")
+                write!(f, "the option `{option}`: this version of herdsman does not know it")
             }
             Self::Outside { what, path, real, .. } if path == real => write!(f, "{} for {what}", path.display()),
             Self::Outside { what, path, real, .. } => {

@@ -227,7 +227,7 @@ fn refuses_an_unreviewed_option_until_it_is_allowed() {
         ..Spec::default()
     };
     let refusal = site.policy("").refusal(&spec).unwrap();
-    assert!(refusal.contains("`brand_new`: this herdsman does not know"), "{refusal}");
+    assert!(refusal.contains("`brand_new`: this version of herdsman does not know"), "{refusal}");
     assert_eq!(site.policy("allow_options = [\"--brand-new\"]").refusal(&spec), None);
 }
 

@@ -242,7 +242,7 @@ fn models(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> BTreeSet<ModelName>
         match ModelName::parse(text) {
             Ok(name) => drop(models.insert(name)),
             Err(error) => {
-                let help = "list model names, or leave `models` out to get news of all models";
+                let help = "list model names, or leave `models` out to be notified about all models";
                 reader.problem(span, format!("{text:?} is not a valid model name"), &error.to_string(), help);
             }
         }

@@ -1,4 +1,4 @@
-//! Whether a saved plan is still up to date: what changed of what it rests on.
+//! Finds what has changed since a plan was saved.
 
 use std::collections::BTreeMap;
 
@@ -107,14 +107,14 @@ pub enum Difference {
     Gone(Live),
     /// A server of it is new.
     New(Live),
-    /// There is a new manual override.
+    /// There is a new override.
     ByHand {
         /// What, in words.
         what: &'static str,
         /// By whom.
         given: Given,
     },
-    /// A manual override is over.
+    /// An override is over.
     ByHandIsOver {
         /// What.
         what: &'static str,
@@ -206,7 +206,7 @@ fn differences(seen: &Pass, model: &ModelName, then: &Fingerprint, now: &Fingerp
     found
 }
 
-/// Returns each manual override, in words, and who gave it.
+/// Returns each override, in words, and who gave it.
 fn by_hand(all: &Overrides) -> Vec<(&'static str, Given)> {
     let Overrides { suspended, state, restart } = all;
     let suspended = suspended.as_ref().map(|suspended| ("suspended", suspended.given.clone()));

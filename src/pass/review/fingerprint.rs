@@ -1,4 +1,4 @@
-//! What a plan rests on, model by model.
+//! Fingerprints of everything a plan depends on, model by model.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +30,7 @@ pub struct Fingerprint {
     /// that should not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub llama_server: Option<String>,
-    /// The manual overrides in force.
+    /// The overrides in force.
     #[serde(default, skip_serializing_if = "Overrides::is_empty")]
     pub by_hand: Overrides,
 }

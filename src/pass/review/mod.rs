@@ -1,13 +1,13 @@
 //! Saved plans: a person reviews the file, and herdsman applies it once, and only
-//! while nothing it rests on has changed.
+//! if nothing it depends on has changed.
 //!
 //! ```text
 //!   reconcile --dry-run --out    look -> plan --+--> shown
 //!                                               +--> Saved: actions, options, fingerprints
 //!   reconcile --plan             look, fingerprints again, plan again with the saved options
 //!                                  |  differs: list every difference, change nothing
-//!                                  v  the same: recorded as begun, then applied
-//!                                further passes, which carry on what was begun
+//!                                  v  the same: recorded as started, then applied
+//!                                further passes finish what it started
 //! ```
 //!
 //! | part | |
@@ -18,14 +18,14 @@
 //!
 //! `host::saved_plan` reads and writes it.
 //!
-//! A change is what somebody did, or what happened to a server: another
-//! definition, another generation, an edited row, a process that is gone or new.
-//! Expected progress is no change: a loading server becomes ready, a drain ends, a
-//! backoff after a crash is over. A model that can start now, but could not when
-//! the plan was saved, is left to the next `reconcile`.
+//! What somebody did, or what happened to a server, counts as a change: a new
+//! definition or generation, an edited row, a process that is gone or new. Expected
+//! progress does not: a loading server becomes ready, a drain or a backoff ends. If
+//! a model could not start when the plan was saved and now can, the next
+//! `reconcile` starts it.
 //!
-//! The file holds no secret: only digests of secret values and of the state id,
-//! keyed or derived so that nobody can guess values.
+//! The file holds no secrets, only digests of them and of the state id, keyed or
+//! derived so that nobody can guess the values.
 
 mod compare;
 mod fingerprint;

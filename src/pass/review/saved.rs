@@ -1,4 +1,4 @@
-//! What a saved plan consists of. Its schema is `schema/plan.v1.json`.
+//! The parts of a saved plan. Its schema is `schema/plan.v1.json`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -143,7 +143,7 @@ impl Saved {
         }
     }
 
-    /// The ports that the dry run allotted from.
+    /// The ports that the dry run assigned from.
     #[must_use]
     pub const fn port_range(&self) -> (u16, u16) {
         self.options.port_range

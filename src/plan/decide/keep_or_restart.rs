@@ -1,4 +1,4 @@
-//! An instance lives and one is wanted: it is kept, replaced, or left alone
+//! An instance is alive and one should be: keeps it, replaces it, or leaves it alone
 //! until something else happens.
 
 use super::super::reason::{Impact, Reason};

@@ -1,5 +1,5 @@
-//! What one model needs, looked at by itself. How many may have it at once is
-//! `schedule`'s business.
+//! Decides what one model needs, regardless of all others. `schedule` then limits
+//! how many get it at once.
 //!
 //! | definition | instance | where |
 //! |---|---|---|

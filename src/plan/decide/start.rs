@@ -1,5 +1,5 @@
-//! What a start needs: a port, a llama-server, no rival, and a command line
-//! that is accepted.
+//! Checks what a start needs: a port, a llama-server, no rival, and a command line
+//! that llama-server accepts.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ impl<'s> Decider<'s, '_> {
             Some(PortChoice::On(_)) | None => {}
         }
         let generation = record.map(|r| &r.generation).filter(|g| g.hash == wanted.hash);
-        // What stands in for a file that cannot be read is allotted nothing.
+        // What stands in for a file that cannot be read is assigned nothing.
         let port = if self.s.unresolved.is_some() { Lease::On(wanted.port) } else { Lease::Own };
         self.start_spec(wanted, &wanted.definition.spec, &wanted.hash, port, number, generation)
     }
@@ -148,7 +148,7 @@ impl<'s> Decider<'s, '_> {
             }
             None => {
                 let weights = spec.gguf_files().map(PathBuf::from).collect();
-                // Which port is allotted makes no difference to what is accepted.
+                // Which port is assigned makes no difference to what is accepted.
                 let launch = launch(self.input, self.s.name, start, spec.port);
                 self.d.questions.push(Question::Check(Box::new(launch), weights));
                 false

@@ -1,5 +1,5 @@
-//! No instance lives and one is wanted: it is started, now or after a delay,
-//! or the last one that worked is.
+//! No instance is alive but one should be: starts it, now or after a delay, or
+//! rolls back to the last generation that worked.
 
 use super::super::backoff;
 use super::super::reason::{Impact, Reason};

@@ -1,5 +1,4 @@
-//! What is noted of a model whatever becomes of it: its status, and how far
-//! along it is.
+//! Records the status and progress of a model, whatever is decided about it.
 
 use super::super::settle::GivenUp;
 use super::super::wanted::Wanted;

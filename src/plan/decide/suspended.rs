@@ -1,4 +1,4 @@
-//! A suspended model: what is seen of it is recorded, and nothing is done.
+//! A suspended model: records what happens to it and does nothing else.
 
 use super::super::input::Input;
 use super::super::reason::{Impact, Reason};
@@ -47,9 +47,8 @@ fn is_removed(input: &Input<'_>, situation: &Situation<'_>) -> bool {
         && situation.settled.is_some()
 }
 
-/// What its definition says otherwise than its record, which is applied once it
-/// is resumed. Nothing is asked for it: no command line is tried of a model that
-/// hands are off.
+/// Returns the edits that wait until the model is resumed. They cause no questions:
+/// herdsman dry-runs no command line of a suspended model.
 fn edits(situation: &Situation<'_>, state: Option<DesiredState>) -> Vec<Reason> {
     let (Some(wanted), Some(settled), None) = (&situation.wanted, &situation.settled, situation.unresolved) else {
         return Vec::new();

@@ -146,7 +146,7 @@ pub struct StartWish {
 /// The port that an instance is to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lease {
-    /// The one that its model has or is allotted.
+    /// The one that its model has or is assigned.
     Own,
     /// This one, which its generation or the instance before it has; `None`: a
     /// unix socket.

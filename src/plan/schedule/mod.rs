@@ -1,10 +1,9 @@
-//! How many models may have what they need at once: limits, ports and the
-//! guard turn decisions about single models into one plan.
+//! Turns decisions about single models into one plan, with limits, ports and the
+//! mass-delete guard.
 //!
-//! - A restart needs a restart slot, a start needs a start slot. What is
-//!   already under way keeps its slot.
-//! - A start waits for the port it needs; two models that exchange their
-//!   ports stop together.
+//! - A restart needs a restart slot, a start needs a start slot. Whatever is already
+//!   in progress keeps its slot.
+//! - A start waits for its port; two models that swap ports stop together.
 //! - Nothing stops for a start that cannot follow in the same pass.
 //!
 //! | whose turn it is | [`turns`] |

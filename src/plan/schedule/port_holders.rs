@@ -1,4 +1,4 @@
-//! Who is on a port, or will be.
+//! Which models use a port, now or soon.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What is done to one model, step by step, if nothing has to be waited for.
+//! The steps for one model, once it has nothing left to wait for.
 
 use super::super::action::{Action, ActionKind, Step};
 use super::super::backoff;

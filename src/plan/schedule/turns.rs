@@ -1,5 +1,5 @@
-//! Whose turn it is: which restarts have their slot, and which instances stop
-//! in this pass.
+//! Whose turn it is: which restarts get a slot, and which instances stop in this
+//! pass.
 
 use std::collections::BTreeSet;
 

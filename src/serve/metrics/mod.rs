@@ -122,7 +122,7 @@ impl Counted {
             )?,
             by_hand: gauges(
                 "herdsman_model_by_hand",
-                "1 for each manual override in force: suspended, stopped, started.",
+                "1 for each override in force: suspended, stopped, started.",
                 &["model", "what"],
             )?,
             out_of_sync: known(&registry, GaugeVec::new(out_of_sync, &["model"])?)?,

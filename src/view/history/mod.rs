@@ -1,4 +1,4 @@
-//! What was recorded, told to people: pure, from records to data.
+//! The history, ready to show: pure, from records to data.
 //!
 //! | file | tells |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! How other threads wake the watcher: they ring, and its wait ends.
+//! The bell that other threads ring to wake the watcher.
 
 use std::collections::BTreeSet;
 use std::io;

@@ -1,9 +1,9 @@
-//! Events of the file system: which directories to watch, and what to do where
-//! there are no events.
+//! Watches directories for changes, and polls them where the file system sends no
+//! events.
 //!
-//! An event only says that something changed. Every pass works out anew which
-//! directories to watch ([`places`]), so that a replaced directory is watched
-//! again before it is read.
+//! An event only says that something changed. Every pass works out again which
+//! directories to watch ([`places`]), so a replaced directory is watched before it is
+//! read.
 
 use std::collections::BTreeMap;
 use std::io;

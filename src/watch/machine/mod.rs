@@ -2,9 +2,8 @@
 //!
 //! One wait is one `poll(2)` over everything: a bell that other threads ring
 //! (file events, writes to the database, signals), a pidfd of every instance, the
-//! kernel's table of mounts. It polls only what sends no events: now and then
-//! whether a log has become too long, and where the file system gives no events
-//! whether files or the database changed.
+//! kernel's table of mounts. It polls only what sends no events: the sizes of logs
+//! and, on file systems without events, the files and the database.
 
 mod bell;
 mod files;

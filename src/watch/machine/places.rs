@@ -1,12 +1,11 @@
 //! Which directories to watch for changes of the definitions, or of the revision
-//! they are read from.
+//! they come from.
 //!
-//! Files are not watched, directories are: editors and git replace files,
-//! Kubernetes swaps a link (`..data`). On the way to the directory and to each
-//! definition that is a link, every directory that holds a link is watched for
-//! that name, and so is the parent of the directory itself: it may be renamed
-//! away, deleted, made again. Where the way ends, in a name that is not there,
-//! the name is waited for.
+//! The watcher watches directories, not files: editors and git replace files, and
+//! Kubernetes swaps a link (`..data`). Along the path to the directory, and to each
+//! definition that is a link, it watches every directory that holds a link for that
+//! name. It also watches the parent of the directory, which may be renamed, deleted
+//! or created again. If a name on the path is missing, it waits for that name.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};

@@ -39,7 +39,7 @@ fn every_reason_has_its_words() {
     assert_snapshot!(table, @r#"
     definition_added(models.d/chat.toml, state running) -> models.d/chat.toml
     definition_added(models.d/chat.toml, state stopped) -> models.d/chat.toml (declared stopped)
-    takes_over_row(id 3) -> adopts row 3, which was not managed
+    takes_over_row(id 3) -> adopting unmanaged row 3
     field_changed(ctx_size 8192 -> 16384, impact restart, models.d/chat.toml:7) -> ctx_size 8192 -> 16384   models.d/chat.toml:7
     field_changed(mmap set to false, impact restart, models.d/chat.toml:7) -> mmap set to false   models.d/chat.toml:7
     field_changed(mmap no longer false, impact restart, models.d/chat.toml:7) -> mmap no longer false   models.d/chat.toml:7
@@ -54,19 +54,19 @@ fn every_reason_has_its_words() {
     process_gone(crashes 1, death(cause no_memory)) -> process gone: out of memory
     process_gone(crashes 2) -> process gone
     rebooted -> the machine rebooted
-    rolled_back(failed 2, to 1) -> generation 2 failed; rolls back to generation 1
-    tried_again -> retries after an earlier failure
+    rolled_back(failed 2, to 1) -> generation 2 failed; rolling back to generation 1
+    tried_again -> retrying after an earlier failure
     row_drift(ctx_size 8192 -> NULL) -> database drift: ctx_size changed from 8192 to NULL
     row_deleted(id 3) -> database drift: another program deleted row 3
     unrecorded(pid 101) -> pid 101 belongs to herdsman but is missing from the database
-    duplicate(kept 101, pid 102) -> pid 102 is a second instance; keeps pid 101
-    leftover(pid 102) -> pid 102 is left over from an instance that has exited
+    duplicate(kept 101, pid 102) -> pid 102 is a second server; keeping pid 101
+    leftover(pid 102) -> pid 102 is left over from a server that has exited
     not_ready_in_time -> not ready in time
     wrapped(child 1101, pid 101) -> pid 1101 answers instead of its parent, the wrapper (pid 101)
     failed_to_start -> failed to start: llama-server runs as a router
     unhealthy(for_ms 31000) -> /health has not answered for 31 s
     binary_changed -> the llama-server binary changed on disk
-    stop_unfinished -> finishes an interrupted stop
+    stop_unfinished -> finishing an interrupted stop
     down -> herdsman down
     by_hand(by ann) -> by hand (ann)
     by_hand(because new driver, by ann) -> by hand (ann: new driver)
@@ -87,7 +87,7 @@ fn every_wait_has_its_words() {
     drain(busy 2, deadline 30.000 s) -> draining (2 requests in flight)
     drain(deadline 30.000 s) -> draining (in-flight requests unknown)
     answer(pid 101) -> pid 101 is alive but not responding
-    answer(deadline 30.000 s, pid 101) -> pid 101 is alive but not responding; restarts if that lasts (unhealthy_after)
+    answer(deadline 30.000 s, pid 101) -> pid 101 is alive but not responding; will restart if this persists (unhealthy_after)
     start_slot -> waiting for earlier starts (--parallel)
     weights(file /weights/chat.gguf, until 10.000 s) -> waiting for /weights/chat.gguf to stay unchanged for 10 s
     restart_slot(other coder) -> waiting for coder to restart (--max-restarting)
@@ -97,7 +97,7 @@ fn every_wait_has_its_words() {
     backoff(crashes 3, until 60.000 s) -> failed to start 3 times in a row, waiting to retry: out of memory
     edit(generation 2) -> generation 2 failed: invalid magic characters; waiting for an edit (or --retry)
     edit(generation 2, serving 1) -> generation 2 failed: invalid magic characters; generation 1 is serving; waiting for an edit (or --retry)
-    sibling(models.d/chat.toml:7, other coder) -> waiting: the same edit failed on coder   models.d/chat.toml:7
+    sibling(models.d/chat.toml:7, other coder) -> not restarted: the same edit failed on coder   models.d/chat.toml:7
     port(holder nginx (pid 7), port 8100) -> port 8100 is in use by nginx (pid 7); stop it or choose another port
     free_port(range [8100,8999]) -> no free port in 8100-8999; widen --port-range or stop a model
     definition(file models.d/chat.toml) -> left unchanged: models.d/chat.toml: expected `=`
@@ -111,13 +111,13 @@ fn every_wait_has_its_words() {
     foreign_instance(pid 4711) -> pid 4711 serves this definition for another state directory; stop it there first
     one_row(ids [1,2]) -> database rows 1, 2 share this name; rename or delete all but one
     binary_upgrade -> the llama-server binary changed on disk; restart with --upgrade-binary
-    suspended(because new driver, by ann) -> suspended (ann: new driver); ends with `herdsman resume`
-    suspended(because new driver, by ann, until 7200.000 s) -> suspended (ann: new driver) for a limited time; ends with `herdsman resume`
-    suspended(because new driver, by ann, removed) -> suspended (ann: new driver); its definition is gone, so resuming deletes it; ends with `herdsman resume`
-    suspended(because new driver, by ann, missing) -> suspended (ann: new driver); it is not running, and resuming starts it; ends with `herdsman resume`
-    suspended(because new driver, by ann, edited) -> suspended (ann: new driver); resuming applies the edits to its definition; ends with `herdsman resume`
-    state_by_hand(by ann, state stopped) -> stopped by hand (ann); ends with an edit of its definition or `herdsman start`
-    state_by_hand(by ann, state running) -> started by hand (ann); ends with an edit of its definition or `herdsman stop`
+    suspended(because new driver, by ann) -> suspended until `herdsman resume` (ann: new driver)
+    suspended(because new driver, by ann, until 7200.000 s) -> suspended for a limited time or until `herdsman resume` (ann: new driver)
+    suspended(because new driver, by ann, removed) -> suspended until `herdsman resume` (ann: new driver); its definition is gone, so resuming deletes it
+    suspended(because new driver, by ann, missing) -> suspended until `herdsman resume` (ann: new driver); it is not running, and resuming starts it
+    suspended(because new driver, by ann, edited) -> suspended until `herdsman resume` (ann: new driver); resuming applies the edits to its definition
+    state_by_hand(by ann, state stopped) -> stopped by hand until `herdsman start` or an edit of its definition (ann)
+    state_by_hand(by ann, state running) -> started by hand until `herdsman stop` or an edit of its definition (ann)
     ");
 }
 
@@ -143,13 +143,13 @@ fn a_wait_that_somebody_reads_now_says_when() {
     crashed 3 times in a row, next try in 40 s (at HH:MM:SS): out of memory
     failed to start 3 times in a row, next try in 40 s (at HH:MM:SS): out of memory
     keeps running unchanged: models.d/chat.toml: expected `=`
-    suspended (ann, 20 s ago: new driver); ends with `herdsman resume`
-    suspended until HH:MM:SS (in 119m 40s) (ann, 20 s ago: new driver); ends with `herdsman resume`
-    suspended (ann, 20 s ago: new driver); its definition is gone, so resuming deletes it; ends with `herdsman resume`
-    suspended (ann, 20 s ago: new driver); it is not running, and resuming starts it; ends with `herdsman resume`
-    suspended (ann, 20 s ago: new driver); resuming applies the edits to its definition; ends with `herdsman resume`
-    stopped by hand (ann, 20 s ago); ends with an edit of its definition or `herdsman start`
-    started by hand (ann, 20 s ago); ends with an edit of its definition or `herdsman stop`
+    suspended until `herdsman resume` (ann, 20 s ago: new driver)
+    suspended until HH:MM:SS (in 119m 40s) or `herdsman resume` (ann, 20 s ago: new driver)
+    suspended until `herdsman resume` (ann, 20 s ago: new driver); its definition is gone, so resuming deletes it
+    suspended until `herdsman resume` (ann, 20 s ago: new driver); it is not running, and resuming starts it
+    suspended until `herdsman resume` (ann, 20 s ago: new driver); resuming applies the edits to its definition
+    stopped by hand until `herdsman start` or an edit of its definition (ann, 20 s ago)
+    started by hand until `herdsman stop` or an edit of its definition (ann, 20 s ago)
     ");
 }
 
@@ -176,7 +176,7 @@ fn every_refusal_of_a_command_has_its_words() {
         Unknown, Unmanaged, Unresolved, Removed, Suspended, NotToRun
     };
     assert_snapshot!(table, @"
-    Unknown -> no definition declares it; `herdsman status` lists all models
+    Unknown -> there is no model of this name; `herdsman status` lists all models
     Unmanaged -> another program owns its row; add a definition of that name to adopt it
     Unresolved -> models.d/chat.toml: expected `=`
     Removed -> its definition is gone; `herdsman reconcile --dry-run` shows what happens to it

@@ -66,7 +66,7 @@ fn of_our_own_database_the_rows_that_are_not_managed_become_definitions() {
     database.execute(row, []).unwrap();
     drop(database);
     let ran = world.run(&["import", "database", "state/herdsman.db", "--to", "models.d"]).exits(0);
-    ran.says(&["mine: no definition: herdsman already manages it", "Wrote 1 definition, 1 model left out."]);
+    ran.says(&["mine: not imported: herdsman already manages it", "Wrote 1 definition, 1 model left out."]);
     let text = fs::read_to_string(world.models_dir().join("theirs.toml")).unwrap();
     assert!(text.contains("top_k = 20") && !text.contains("temperature") && text.contains("row 2"), "{text}");
     // The definition takes the row over.

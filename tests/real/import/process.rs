@@ -109,7 +109,7 @@ fn reports_why_a_process_was_left_out() {
     let mut shell = Background::from(shell);
     let pid = shell.child().id().to_string();
     world.run(&["import", "process", &pid, "--to", "out"]).exits(1).says(&[
-        &format!("pid {pid}: no definition: nothing says which weights to load"),
+        &format!("pid {pid}: not imported: nothing says which weights to load"),
         &format!("! pid {pid}: pid {pid}: -hf not-a-repo: "),
     ]);
 }
@@ -205,7 +205,7 @@ fn imports_a_server_with_its_own_mounts_of_the_same_files() {
     let (server, pid) = in_namespaces(&world, &["--mount"], "true", &arguments);
     // The address of the proxy holds a password.
     let (ran, text) = imported(&world, &pid, 1);
-    ran.says(&["HTTPS_PROXY", "1 not taken over"]).does_not_say("namespace");
+    ran.says(&["HTTPS_PROXY", "1 not imported"]).does_not_say("namespace");
     let root = world.path().display().to_string();
     let cache = format!("XDG_CACHE_HOME = \"{root}/cache\"");
     for taken in ["weights/m.gguf\"", &format!("port = {port}"), "binary = ", &cache] {

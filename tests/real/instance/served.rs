@@ -132,7 +132,7 @@ fn what_a_server_says_last_explains_its_death() {
     ] {
         // Unless it ended before it had said so.
         let message = &dead[&launch.id].message;
-        assert!(message.starts_with(why) || message.contains("another try may tell"), "{message}");
+        assert!(message.starts_with(why) || message.contains("a retry may show the cause"), "{message}");
     }
     assert!(dead.values().all(|death| death.cause == FailureCause::Spec), "{dead:?}");
 }

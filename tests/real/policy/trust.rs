@@ -97,7 +97,7 @@ fn the_settings_are_the_hosts_owners() {
     fs::write(world.settings(), "").unwrap();
     world.run(&["reconcile"]).exits(0);
     set_mode(&world.settings(), 0o666);
-    world.run(&["reconcile"]).exits(65).says(&["herdsman.toml can be written by others", "chmod go-w"]);
+    world.run(&["reconcile"]).exits(65).says(&["herdsman.toml is writable by other users", "chmod go-w"]);
 }
 
 #[test]
