@@ -103,7 +103,8 @@ pub(super) fn suspend(places: &Places, args: &SuspendArgs) -> anyhow::Result<Exi
         format!(" for {}, until {}", text::duration(lasts), at(done.at.plus(lasts), done.at))
     });
     let name = &args.name;
-    print(format_args!("suspended {name}{until}; herdsman leaves it alone until `herdsman resume {name}`\n"))?;
+    let or = if args.lasts.is_some() { "then, or until " } else { "" };
+    print(format_args!("suspended {name}{until}; herdsman leaves it alone until {or}`herdsman resume {name}`\n"))?;
     Ok(Exit::Converged)
 }
 

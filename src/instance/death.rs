@@ -193,7 +193,9 @@ fn silent(context: &str, known: Known) -> Death {
             return Death { cause: FailureCause::PortBusy, message };
         }
         let code = known.exit.and_then(|status| status.code()).map(|code| format!("exit status {code}; "));
-        let message = format!("{}{context} ({OFTEN_LOST})", code.unwrap_or_default());
+        // One that served for a while had its words written long ago.
+        let hint = if known.was_ready { String::new() } else { format!(" ({OFTEN_LOST})") };
+        let message = format!("{}{context}{hint}", code.unwrap_or_default());
         return Death { cause: FailureCause::Spec, message };
     };
     let (name, cause) = match signal {
