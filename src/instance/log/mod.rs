@@ -206,7 +206,7 @@ fn ask_lease(file: &File) -> io::Result<bool> {
 fn leases_come_from_a_server(file: &File) -> io::Result<bool> {
     let kind = rustix::fs::fstatfs(file)?.f_type;
     // The magic numbers of statfs(2); the type of the field differs by platform.
-    Ok([0x6969, 0xff53_4d42, 0xfe53_4d42_u32].iter().any(|network| kind as u32 == *network))
+    Ok([0x6969, 0xff53_4d42, 0xfe53_4d42].contains(&(kind as u32)))
 }
 
 /// Whether a process has the file as its standard output or standard error.
