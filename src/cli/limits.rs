@@ -28,10 +28,10 @@ pub(super) struct LimitArgs {
     /// Wait this long for another pass to finish.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     pub(super) lock_timeout: Duration,
-    /// Keep at least this much of a running server's log.
+    /// Size of log to keep per model for the running server.
     #[arg(long, value_name = "SIZE", default_value = LOG_MAX_SIZE, value_parser = log_size)]
     log_max_size: ByteSize,
-    /// Of each model, keep this many times as much of older lines.
+    /// Keep N times that size of older lines.
     #[arg(long, value_name = "N", default_value_t = LOG_KEEP)]
     log_keep: u32,
 }
