@@ -28,7 +28,7 @@ pub(super) struct LimitArgs {
     /// Wait this long for another pass to finish.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     pub(super) lock_timeout: Duration,
-    /// Keep at least this much of a running server's log.
+    /// Size of log to keep per model for the running server.
     #[arg(long, value_name = "SIZE", default_value = LOG_MAX_SIZE, value_parser = log_size)]
     log_max_size: ByteSize,
     /// Keep this many times --log-max-size of older lines per model.

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::io::FdFlags;
 
 use super::marker::Environment;
-use super::{Host, HostError, death, environment, process};
+use super::{Host, HostError, death, environment, log, process};
 use crate::definition::SecretError;
 use crate::model::{Launch, ProcessId};
 use crate::sys::failpoint::{Point, ahead, reach};
@@ -175,7 +175,7 @@ fn make_parent(file: &Path) -> io::Result<()> {
 /// line of our own, which also shows that the disk has room.
 fn open_log(launch: &Launch) -> io::Result<File> {
     reach(Point::LogOpen);
-    make_parent(&launch.log)?;
+    launch.log.parent().map_or(Ok(()), log::make_directory)?;
     let mut log = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&launch.log)?;
     reach(Point::LogOpened);
     let Launch { id, spec, binary, .. } = launch;

@@ -3,12 +3,13 @@
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::support::{Background, World, eventually, llama_server};
+use crate::support::{Background, Ran, World, eventually, llama_server};
 use herdsman::instance::{LogLimits, limit_logs};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -85,6 +86,29 @@ fn follow_prints_each_line_once_across_rotations_until_ctrl_c() {
     let numbers: Vec<usize> = whole.lines().map(|line| line[..8].parse().unwrap()).collect();
     assert!(numbers.windows(2).all(|two| two[0] + 1 == two[1]), "none is missing, and none comes twice");
     assert!(numbers.len() > 1500 && numbers.last() == Some(&(number - 1)), "{}", numbers.len());
+}
+
+#[test]
+fn a_model_with_more_logs_than_a_process_may_open_is_read_and_shortened() {
+    const LOGS: usize = 300;
+    let world = World::new();
+    let logs = world.state_dir().join("logs");
+    fs::create_dir_all(logs.join("m")).unwrap();
+    for number in 0..LOGS {
+        fs::write(logs.join(format!("m/2026-01-01T000000.000Z-{number:08x}.log")), format!("{number}\n")).unwrap();
+    }
+    let run = |arguments: &[&str]| {
+        let mut command = world.command();
+        let few = Rlimit { current: Some(64), maximum: Some(64) };
+        // SAFETY: setrlimit(2) is one system call.
+        unsafe { command.pre_exec(move || Ok(setrlimit(Resource::Nofile, few)?)) };
+        Ran::of(command.args(arguments)).exits(0).stdout
+    };
+    let numbers = |from: usize| (from..LOGS).map(|number| format!("{number}\n")).collect::<String>();
+    assert_eq!(run(&["logs", "m", "-n", "3"]), numbers(LOGS - 3));
+    assert_eq!(run(&["logs", "m", "-n", "all"]), numbers(0));
+    run(&["reconcile"]);
+    assert_eq!(run(&["logs", "m", "-n", "all"]), numbers(LOGS - 128), "with the usual limits");
 }
 
 #[test]

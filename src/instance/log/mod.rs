@@ -13,6 +13,7 @@
 //! - Nothing has to be finished after a kill: each step stands by itself.
 //! - The kernel tells whether a server still writes a file ([`is_written`]), so
 //!   this needs no records.
+//! - A model may have more files than a process may open, so few are open at once.
 //!
 //! Earlier versions kept one log per model, `<logs>/<model>.log`, and copied its
 //! older lines to `.log.1`, `.log.2` and so on. A server that was started then
@@ -25,7 +26,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::SeekFrom;
@@ -35,6 +36,7 @@ pub use read::{LogReader, Part};
 pub use shorten::{LogError, LogLimits, limit};
 
 use crate::model::{InstanceId, ModelName, log_suffix};
+use crate::sys::regular;
 
 /// Where an instance writes.
 #[derive(Clone, Debug)]
@@ -59,7 +61,12 @@ pub(super) fn of_instance(logs: &Path, model: &ModelName, id: &InstanceId) -> In
 /// # Errors
 /// There is none ([`ErrorKind::NotFound`]), or the directory cannot be read.
 pub fn newest(logs: &Path, model: &ModelName) -> io::Result<PathBuf> {
-    files(logs, model.as_str())?.pop().ok_or_else(|| ErrorKind::NotFound.into())
+    if let Some(own) = own(logs, model.as_str())?.pop() {
+        return Ok(own);
+    }
+    // Of the files of an earlier version, this one goes last.
+    let earlier = logs.join(format!("{model}.log"));
+    if earlier.is_file() { Ok(earlier) } else { Err(ErrorKind::NotFound.into()) }
 }
 
 /// Returns every model that has a log, with the files that an earlier version
@@ -157,21 +164,86 @@ fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
     }
 }
 
+/// How to ask whether any process has a file open for writing. The file is open
+/// for reading only.
+type AskLease = fn(&File) -> io::Result<bool>;
+
 /// Whether any process has a file open for writing, which `file` is for reading
-/// only. The kernel grants a read lease (`fcntl(2)`) on a file that nobody has.
+/// only. Where the kernel cannot tell, only those count that have it as their
+/// output, as servers do.
+///
+/// # Errors
+/// The file belongs to another user, whose processes cannot be seen either.
+fn is_written(file: &File) -> io::Result<bool> {
+    is_written_by(ask_lease, file)
+}
+
+fn is_written_by(ask: AskLease, file: &File) -> io::Result<bool> {
+    match ask(file) {
+        Err(error) if error.kind() != ErrorKind::PermissionDenied => is_an_output(file),
+        known => known,
+    }
+}
+
+/// The kernel grants a read lease (`fcntl(2)`) on a file that nobody writes.
 ///
 /// # Errors
 /// The file system grants no leases, or the file belongs to another user.
-fn is_written(file: &File) -> io::Result<bool> {
+fn ask_lease(file: &File) -> io::Result<bool> {
     const F_SETSIG: libc::c_int = 10;
     // Whoever opens it for writing meanwhile breaks the lease; the signal that
     // tells would be SIGIO, which kills. This one is ignored by default.
     fcntl(file, F_SETSIG, libc::SIGURG)?;
     match fcntl(file, libc::F_SETLEASE, libc::F_RDLCK) {
         Ok(()) => fcntl(file, libc::F_SETLEASE, libc::F_UNLCK).map(|()| false),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(true),
+        Err(error) if error.kind() == ErrorKind::WouldBlock && !leases_come_from_a_server(file)? => Ok(true),
         Err(error) => Err(error),
     }
+}
+
+/// Whether the file is on NFS, CIFS or SMB. Their servers lend leases as they
+/// please, so that a refusal says nothing.
+fn leases_come_from_a_server(file: &File) -> io::Result<bool> {
+    let kind = rustix::fs::fstatfs(file)?.f_type;
+    // The magic numbers of statfs(2); the type of the field differs by platform.
+    Ok([0x6969, 0xff53_4d42, 0xfe53_4d42].contains(&(kind as u32)))
+}
+
+/// Whether a process has the file as its standard output or standard error.
+fn is_an_output(file: &File) -> io::Result<bool> {
+    let wanted = file.metadata()?;
+    for entry in std::fs::read_dir("/proc")? {
+        let process = entry?.path();
+        // Other users' processes do not show theirs. The file is of this user.
+        let is_wanted = |output: &str| {
+            std::fs::metadata(process.join(output))
+                .is_ok_and(|found| (found.dev(), found.ino()) == (wanted.dev(), wanted.ino()))
+        };
+        if is_wanted("fd/1") || is_wanted("fd/2") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Creates the directory for the logs of a model. A file may be in its place:
+/// the log that an earlier version kept of a model `x`, where this one is called
+/// `x.log`. It goes when nobody writes it.
+pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
+    let make = || std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    let in_the_way = match make() {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => error,
+        made => return made,
+    };
+    if !directory.symlink_metadata()?.is_file() {
+        return Err(in_the_way);
+    }
+    if is_written(&regular::open(directory)?.0)? {
+        let said = format!("a server of an earlier version still writes to {}; stop it first", directory.display());
+        return Err(io::Error::new(ErrorKind::AlreadyExists, said));
+    }
+    std::fs::remove_file(directory)?;
+    make()
 }
 
 fn fcntl(file: &File, command: libc::c_int, argument: libc::c_int) -> io::Result<()> {

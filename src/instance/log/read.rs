@@ -1,6 +1,6 @@
 //! Reads the logs of all instances of a model as one text, and goes on in it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -27,21 +27,39 @@ pub enum Part {
 
 /// Reads lines, those of older instances first. Lines of instances that write at
 /// the same time are not mixed up within a line.
+///
+/// It opens a file when it gets there, and closes it when no more will follow:
+/// there may be more files than a process may open.
 #[derive(Debug)]
 pub struct LogReader {
     logs: PathBuf,
     model: String,
+    /// What comes after the sources.
+    unread: VecDeque<Unopened>,
+    /// Files before the first line that is wanted. Their servers may go on.
+    skipped: Vec<Unopened>,
+    /// Those that are read now, or that more may follow in.
     sources: Vec<Source>,
     /// Files that are or were read.
     known: BTreeSet<PathBuf>,
 }
 
-/// A file.
+/// A file that is not open.
+#[derive(Debug)]
+struct Unopened {
+    path: PathBuf,
+    /// Where to begin; `None`: with its first line.
+    at: Option<u64>,
+    /// Where it ended when the reader began.
+    end: u64,
+}
+
+/// A file that is open.
 #[derive(Debug)]
 struct Source {
     file: File,
     at: u64,
-    /// Up to where it is read: where it ended when it was opened.
+    /// Up to where it is read.
     end: u64,
 }
 
@@ -53,22 +71,24 @@ impl LogReader {
     /// The model has no log ([`ErrorKind::NotFound`]), or it cannot be read.
     pub fn open(logs: &Path, model: &ModelName, part: Part, lines: Option<u64>) -> io::Result<Option<Self>> {
         let paths = files(logs, model.as_str())?;
-        let opened: Vec<Option<Source>> = paths.iter().map(|path| Source::open(path)).collect::<io::Result<_>>()?;
-        let mut sources: Vec<Source> = opened.into_iter().flatten().collect();
-        if sources.is_empty() {
+        let known = paths.iter().cloned().collect();
+        let is_own = paths.last().is_some_and(|last| last.parent() != Some(logs));
+        let found: Vec<Option<Unopened>> = paths.into_iter().map(Unopened::find).collect::<io::Result<_>>()?;
+        let mut skipped: Vec<Unopened> = found.into_iter().flatten().collect();
+        if skipped.is_empty() {
             return Err(ErrorKind::NotFound.into());
         }
         if part == Part::Previous {
-            let is_own = paths.last().is_some_and(|last| last.parent() != Some(logs));
-            let Some(previous) = sources.len().checked_sub(2).filter(|_| is_own) else { return Ok(None) };
-            sources = vec![sources.swap_remove(previous)];
+            let Some(previous) = skipped.len().checked_sub(2).filter(|_| is_own) else { return Ok(None) };
+            skipped = vec![skipped.swap_remove(previous)];
         }
-        let mut left = lines.unwrap_or(u64::MAX);
-        for source in sources.iter_mut().rev() {
-            left -= source.begin_with_last(left)?;
+        let mut unread = VecDeque::new();
+        match lines {
+            None => unread.extend(skipped.drain(..)),
+            Some(lines) => unread.extend(take_last(lines, &mut skipped)?),
         }
-        let known = paths.into_iter().collect();
-        Ok(Some(Self { logs: logs.to_owned(), model: model.to_string(), sources, known }))
+        let (logs, model) = (logs.to_owned(), model.to_string());
+        Ok(Some(Self { logs, model, unread, skipped, sources: Vec::new(), known }))
     }
 
     /// Returns the next lines of those there were when it was opened; nothing
@@ -77,13 +97,17 @@ impl LogReader {
     /// # Errors
     /// The log cannot be read.
     pub fn read(&mut self) -> io::Result<Vec<u8>> {
-        for source in &mut self.sources {
-            let lines = source.lines(false)?;
-            if !lines.is_empty() {
-                return Ok(lines);
+        loop {
+            if let Some(source) = self.sources.last_mut() {
+                let lines = source.lines(false)?;
+                if !lines.is_empty() {
+                    return Ok(lines);
+                }
             }
+            let Some(next) = self.unread.pop_front() else { return Ok(Vec::new()) };
+            self.sources.pop_if(|source| source.is_over_at(source.at));
+            self.sources.extend(next.open()?);
         }
-        Ok(Vec::new())
     }
 
     /// Returns what was written since, also by instances started since; nothing
@@ -92,6 +116,15 @@ impl LogReader {
     /// # Errors
     /// The log cannot be read. One that is gone has nothing new.
     pub fn read_on(&mut self) -> io::Result<Vec<u8>> {
+        while !self.unread.is_empty() {
+            let lines = self.read()?;
+            if !lines.is_empty() {
+                return Ok(lines);
+            }
+        }
+        for skipped in std::mem::take(&mut self.skipped) {
+            self.sources.extend(skipped.open()?.filter(|source| !source.is_over_at(source.at)));
+        }
         for path in own(&self.logs, &self.model)? {
             if self.known.contains(&path) {
                 continue;
@@ -120,6 +153,38 @@ impl LogReader {
             lines.extend(source.lines(true)?);
         }
         Ok(lines)
+    }
+}
+
+/// Takes those of the files that hold the last `count` lines, and leaves the rest.
+/// Each begins where it is to be read, or ends.
+fn take_last(count: u64, files: &mut Vec<Unopened>) -> io::Result<VecDeque<Unopened>> {
+    let (mut left, mut last) = (count, VecDeque::new());
+    while left > 0 {
+        let Some(mut file) = files.pop() else { break };
+        let Some(mut source) = file.open()? else { continue };
+        left -= source.begin_with_last(left)?;
+        file.at = Some(source.at);
+        last.push_front(file);
+    }
+    files.iter_mut().for_each(|file| file.at = Some(file.end));
+    Ok(last)
+}
+
+impl Unopened {
+    /// `None`: it is gone.
+    fn find(path: PathBuf) -> io::Result<Option<Self>> {
+        match path.metadata() {
+            Ok(metadata) => Ok(Some(Self { path, at: None, end: metadata.len() })),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `None`: it is gone.
+    fn open(&self) -> io::Result<Option<Source>> {
+        let opened = Source::open(&self.path)?;
+        Ok(opened.map(|source| Source { at: self.at.unwrap_or(source.at), end: self.end, ..source }))
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 
 use tempfile::TempDir;
 
-use super::shorten::limit_by;
+use super::shorten::{Kernel, limit_by};
 use super::*;
 use crate::model::{Timestamp, log_path};
 
@@ -105,7 +105,13 @@ fn each_instance_has_a_file_and_an_instance_of_an_earlier_version_the_old_one() 
     let of = |second| of_instance(logs.0.path(), &model(), &id(second));
     assert_eq!((of(1).path, of(1).shared), (logs.path(1), false));
     assert_eq!((of(3).path, of(3).shared), (logs.0.path().join("m.log"), true));
-    assert_eq!(newest(logs.0.path(), &model()).unwrap(), logs.path(2));
+    let newest = || newest(logs.0.path(), &model());
+    logs.earlier("m.log", "older\n");
+    assert_eq!(newest().unwrap(), logs.path(2));
+    fs::remove_dir_all(logs.0.path().join("m")).unwrap();
+    assert_eq!(newest().unwrap(), logs.0.path().join("m.log"));
+    fs::remove_file(logs.0.path().join("m.log")).unwrap();
+    assert_eq!(newest().unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[test]
@@ -141,8 +147,42 @@ fn a_model_that_crashes_again_and_again_has_a_bounded_number_of_files() {
     let logs = Logs::new();
     (0..400).for_each(|second| logs.server(second).write_all(b"crashed\n").unwrap());
     logs.limit(0);
-    assert_eq!(own(logs.0.path(), "m").unwrap().len(), 256);
+    assert_eq!(own(logs.0.path(), "m").unwrap().len(), 32);
     assert!(logs.path(399).exists() && !logs.path(0).exists());
+}
+
+#[test]
+fn where_the_kernel_cannot_tell_who_writes_only_the_log_of_a_process_is_kept() {
+    let logs = Logs::new();
+    let refused = Kernel { ask: |_| Err(Errno::INVAL.into()), ..Kernel::REAL };
+    let mut server = std::process::Command::new("sleep").arg("60").stdout(logs.server(0)).spawn().unwrap();
+    (1..100).for_each(|second| logs.server(second).write_all(b"crashed\n").unwrap());
+    let problems = limit_by(refused, logs.0.path(), &LogLimits { max_bytes: MAX, keep: 0 });
+    let (ended, left) = (server.kill(), own(logs.0.path(), "m").unwrap());
+    server.wait().unwrap();
+    ended.unwrap();
+    assert!(problems.is_empty(), "{problems:?}");
+    assert!(left.len() == 32 && left.contains(&logs.path(0)) && left.contains(&logs.path(99)), "{left:?}");
+
+    let of_another_user = Kernel { ask: |_| Err(Errno::ACCESS.into()), ..Kernel::REAL };
+    (100..200).for_each(|second| logs.server(second).write_all(b"crashed\n").unwrap());
+    let problems = limit_by(of_another_user, logs.0.path(), &LogLimits { max_bytes: MAX, keep: 0 });
+    assert!(problems.len() == 1 && problems[0].to_string().contains("cannot tell whether"), "{problems:?}");
+    assert_eq!(own(logs.0.path(), "m").unwrap().len(), 132);
+}
+
+#[test]
+fn an_earlier_log_in_the_place_of_a_directory_goes_unless_its_server_writes() {
+    let logs = Logs::new();
+    let directory = logs.0.path().join("x.log");
+    let old_server = File::create(&directory).unwrap();
+    let said = make_directory(&directory).unwrap_err().to_string();
+    assert!(said.contains("still writes to") && directory.is_file(), "{said}");
+    drop(old_server);
+    make_directory(&directory).unwrap();
+    make_directory(&directory).unwrap();
+    assert!(directory.is_dir());
+    assert_eq!(newest(logs.0.path(), &ModelName::parse("x").unwrap()).unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[test]
@@ -173,7 +213,7 @@ fn what_an_earlier_version_left_is_the_oldest_and_goes_only_when_its_server_is_g
 #[test]
 fn where_no_hole_can_be_punched_a_running_servers_log_grows_and_that_is_said() {
     let logs = Logs::new();
-    let unable = |_: &File, _| Err(Errno::OPNOTSUPP);
+    let unable = Kernel { free: |_, _| Err(Errno::OPNOTSUPP), ..Kernel::REAL };
     let limit = |keep| limit_by(unable, logs.0.path(), &LogLimits { max_bytes: MAX, keep });
     logs.server(1).write_all(&lines(0..2000)).unwrap();
     let running = logs.server(2);
@@ -222,6 +262,20 @@ fn whoever_follows_reads_whole_lines_of_all_servers_and_of_new_ones() {
     three.set_len(0).unwrap();
     (&three).write_all(b"g\n").unwrap();
     assert_eq!(all(|| reader.read_on()), "g\n", "somebody emptied it");
+}
+
+#[test]
+fn whoever_follows_from_the_last_line_reads_on_in_the_logs_before_it() {
+    let logs = Logs::new();
+    let (one, two) = (logs.server(1), logs.server(2));
+    (&one).write_all(b"a\n").unwrap();
+    (&two).write_all(b"b\n").unwrap();
+    let mut reader = logs.reader(Part::Whole, Some(1));
+    assert_eq!(all(|| reader.read()), "b\n");
+    (&one).write_all(b"c\n").unwrap();
+    assert_eq!(all(|| reader.read_on()), "c\n");
+    (&two).write_all(b"d\n").unwrap();
+    assert_eq!(all(|| reader.read_on()), "d\n");
 }
 
 #[test]
