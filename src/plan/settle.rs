@@ -192,10 +192,18 @@ impl Settled<'_> {
             });
             self.record.to_mut().generation.outcome = GenerationOutcome::Ready;
         }
-        if let (Some(port), Some(recorded)) = (is.port, self.record.port)
-            && recorded == (PortRecord { port, proven: false })
-        {
-            let port = Some(PortRecord { port, proven: true });
+        self.prove_port(is);
+    }
+
+    /// The port of the model moves only now, to where its generation declares it:
+    /// had the generation failed, the one before would serve where it did.
+    fn prove_port(&mut self, is: &InstanceRecord) {
+        let Some(recorded) = self.record.port else { return };
+        let port = is.port.map(|port| PortRecord { port, proven: true });
+        let generation = &self.record.generation;
+        let declares_it =
+            || generation.hash == is.spec && generation.spec().is_ok_and(|s| s.is_unix_socket() || s.port == is.port);
+        if Some(recorded) != port && (Some(recorded.port) == is.port || declares_it()) {
             self.changes.push(Change::SetPort { model: is.model.clone(), port });
             self.record.to_mut().port = port;
         }
