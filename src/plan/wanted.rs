@@ -242,7 +242,9 @@ fn hash_in_use<'a>(
     live: &[&'a Instance],
 ) -> Option<&'a SpecHash> {
     let recorded = record.map(|record| &record.generation.hash);
-    let kept = recorded.filter(|_| record.is_some_and(|record| record.port.map(|port| port.port) == port));
+    let is_there = || record.is_some_and(|record| record.port.map(|port| port.port) == port);
+    // A hash of v1 tells its port itself.
+    let kept = recorded.filter(|hash| hash.is_v1() || is_there());
     let running = || live.iter().filter(|instance| instance.address.port == port).map(|instance| &instance.spec);
     let running = running().filter(|spec| recorded == Some(spec)).chain(running());
     running.chain(kept).find(|hash| definition.is_served_as(hash, port))
