@@ -99,7 +99,7 @@ fn an_edit_names_its_line_and_a_rollback_names_both_generations() {
     ");
     world.settle();
     assert_snapshot!(shown(&world.look()), @"
-    chat: running, wanted running, declared running, generation 2, serving 1, pid 103, port 8100, up 1 s, file models.d/chat.toml, origin models.d/chat.toml:2, failed of Spec
+    chat: running, wanted running, declared running, generation 2, serving 1, pid 103, port 8100, url http://127.0.0.1:8100, up 1 s, file models.d/chat.toml, origin models.d/chat.toml:2, failed of Spec
       waits for edit(generation 2, serving 1)
     0 models match their definitions, 1 does not (yet): chat
     ");
