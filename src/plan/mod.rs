@@ -12,6 +12,7 @@ mod backoff;
 mod by_hand;
 mod decide;
 mod definition_diff;
+mod download;
 mod guard;
 mod input;
 mod launch;

@@ -1,7 +1,9 @@
 //! Which port each model serves on.
 //!
 //! A declared port is used as it is. Any other is assigned once, recorded and kept:
-//! the recorded one, else the port of a live instance, else the lowest free one. If
+//! the recorded one, else the port of a live instance, else the lowest free one. The
+//! record follows a definition to another port, or to a socket, once an instance was
+//! ready there. If
 //! a new port turns out to be in use before an instance was ready on it, the model
 //! gets another, but only a few times: a model that fails on one port after another
 //! may itself leave behind what uses them.
@@ -9,7 +11,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Input, Plan, Step};
-use crate::model::{Change, Definition, DesiredState, FailureCause, Instance, Listener, ModelName, ModelRecord};
+use crate::model::{
+    Change, Definition, DesiredState, FailureCause, Instance, Listener, ModelName, ModelRecord, PortRecord,
+};
 
 /// So many failures in a row end the exchange of ports: then its holder is named.
 const MOST_FAILURES: u32 = 3;
@@ -131,20 +135,32 @@ fn bind_failed(input: &Input<'_>, record: &ModelRecord, port: u16) -> bool {
 /// those that leave them: no port is ever recorded for two models, whichever
 /// action is recorded first.
 pub fn released(input: &Input<'_>, plan: &Plan) -> Vec<Change> {
-    let records = plan.actions.iter().flat_map(|action| &action.steps);
-    let given: BTreeMap<u16, &ModelName> = records
-        .filter_map(|step| if let Step::Record(changes) = step { Some(changes) } else { None })
-        .flatten()
-        .filter_map(|change| match change {
-            Change::SetPort { model, port: Some(port) } => Some((port.port, model)),
-            _ => None,
-        })
-        .collect();
+    let steps = plan.actions.iter().flat_map(|action| &action.steps);
+    let records =
+        steps.filter_map(|step| if let Step::Record(changes) = step { Some(changes) } else { None }).flatten();
+    let moved: BTreeMap<&ModelName, Option<PortRecord>> = plan.bookkeeping.iter().filter_map(set_port).collect();
+    let set = moved.iter().map(|(model, port)| (*model, *port)).chain(records.filter_map(set_port));
+    let given: BTreeMap<u16, &ModelName> = set.filter_map(|(model, port)| Some((port?.port, model))).collect();
     let leaves = |(name, record): (&ModelName, &ModelRecord)| {
-        let to = given.get(&record.port?.port)?;
+        let has = moved.get(name).copied().unwrap_or(record.port)?;
+        let to = given.get(&has.port)?;
         (*to != name).then(|| Change::SetPort { model: name.clone(), port: None })
     };
     input.records.models.iter().filter_map(leaves).collect()
+}
+
+fn set_port(change: &Change) -> Option<(&ModelName, Option<PortRecord>)> {
+    if let Change::SetPort { model, port } = change { Some((model, *port)) } else { None }
+}
+
+/// A port for a start that has none although no definition in sight needs one:
+/// of a rollback from a socket, or while the definition cannot be read. `taken`:
+/// who gets a port in this pass.
+pub fn spare(input: &Input<'_>, taken: impl Iterator<Item = u16>) -> Option<u16> {
+    let declared = input.desired.into_iter().flat_map(|desired| desired.definitions.values());
+    let live = input.observed.instances.iter().filter_map(|instance| instance.address.port);
+    FreePorts::new(input, declared.filter_map(|definition| definition.spec.port).chain(live).chain(taken).collect())
+        .next()
 }
 
 /// Hands out the range's free ports, lowest first.

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use super::launch::download_path;
+use super::download::download_path;
 use super::{Input, Question};
 use crate::model::text::printable;
 use crate::model::{Death, Definition, FailureCause, InstanceRecord, ModelRecord, Served, Spec};

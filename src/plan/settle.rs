@@ -31,7 +31,7 @@ use super::proof::{self, Proof, proof};
 use super::{Finding, Found, Input, Question, Reason, backoff, by_hand};
 use crate::model::{
     Change, Crashes, Death, Definition, FailureCause, GenerationOutcome, Health, Instance, InstanceId, InstanceRecord,
-    InstanceState, Listener, ModelName, ModelRecord, OnFailure, PortRecord, ReadyPolicy, StopTarget, Timestamp,
+    InstanceState, Listener, ModelName, ModelRecord, OnFailure, PortRecord, ReadyPolicy, Spec, StopTarget, Timestamp,
 };
 
 /// Growth that counts as progress, bytes: more than a server that only logs.
@@ -146,6 +146,7 @@ impl Settled<'_> {
         }
         if now_is.state == InstanceState::Ready {
             self.prove_generation(&now_is);
+            self.prove_port(input, definition, &now_is);
         }
         if now_is != *recorded {
             self.changes.push(Change::PutInstance(now_is.clone()));
@@ -192,10 +193,27 @@ impl Settled<'_> {
             });
             self.record.to_mut().generation.outcome = GenerationOutcome::Ready;
         }
-        if let (Some(port), Some(recorded)) = (is.port, self.record.port)
-            && recorded == (PortRecord { port, proven: false })
-        {
-            let port = Some(PortRecord { port, proven: true });
+    }
+
+    /// The port of the model moves only now, to where its instance was told to
+    /// be: had that failed, the generation before would serve where it did.
+    fn prove_port(&mut self, input: &Input<'_>, definition: Option<&Definition>, is: &InstanceRecord) {
+        let port = is.port.map(|port| PortRecord { port, proven: true });
+        let recorded = self.record.port;
+        if recorded == port {
+            return;
+        }
+        let generation = &self.record.generation;
+        let declares_it = |spec: &Spec| spec.is_unix_socket() || spec.port == is.port;
+        let moves = || {
+            generation.hash == is.spec
+                && (definition.is_some_and(|d| declares_it(&d.spec))
+                    || generation.spec().is_ok_and(|s| declares_it(&s)))
+        };
+        // One that lost its port to another model does not take it back.
+        let is_lost = || recorded.is_none() && input.records.models.values().any(|r| r.port.map(|p| p.port) == is.port);
+        let is_there = recorded.is_some_and(|recorded| Some(recorded.port) == is.port);
+        if is_there || (moves() && !is_lost()) {
             self.changes.push(Change::SetPort { model: is.model.clone(), port });
             self.record.to_mut().port = port;
         }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::port_choice::PortChoice;
 use crate::model::{
-    Change, Definition, FieldChange, Generation, Instance, Memo, ModelConfig, ModelRecord, NewGeneration, PortRecord,
-    ReadyPolicy, Row, Spec, SpecHash, Table, Timestamp, UpdatePolicy,
+    Change, Definition, FieldChange, Generation, GenerationOutcome, Instance, Memo, ModelConfig, ModelRecord,
+    NewGeneration, PortRecord, ReadyPolicy, Row, Spec, SpecHash, Table, Timestamp, UpdatePolicy,
 };
 use crate::plan::reason::{Impact, Reason};
 
@@ -167,7 +167,8 @@ impl<'a> Wanted<'a> {
         let differs = definition.config_digest() != record.config_digest;
         if differs {
             // The spec does not tell of the same value, written as another type.
-            let by_spec = !definition.spec.is_hashed_as(&record.generation.hash, record.port.map(|p| p.port));
+            let hash = &record.generation.hash;
+            let by_spec = self.hash != *hash && !definition.spec.is_hashed_as(hash, record.port.map(|p| p.port));
             let old = record.config();
             reasons.extend(old.iter().flat_map(|old| config_differences(definition, old, by_spec)));
         }
@@ -178,13 +179,20 @@ impl<'a> Wanted<'a> {
         if differs || record.row != Row::Present(Vec::new()) {
             changes.push(Change::UpdateModel { config: definition.config() });
         }
-        if self.port != record.port.map(|p| p.port) && (self.port.is_some() || definition.spec.is_unix_socket()) {
+        if self.port.is_some() && self.port != record.port.map(|p| p.port) && !self.keeps_port(record) {
             changes.extend(self.set_port());
         }
         if self.hash != record.generation.hash {
             changes.push(self.add_generation(record.generation.number + 1, record));
         }
         (changes, reasons)
+    }
+
+    /// Whether the recorded port stays until an instance was ready on the one
+    /// that is wanted: a rollback serves on it.
+    fn keeps_port(&self, record: &ModelRecord) -> bool {
+        let is_ready = self.hash == record.generation.hash && record.generation.outcome == GenerationOutcome::Ready;
+        record.port.is_some_and(|port| port.proven) && !is_ready
     }
 
     /// The first record of a model.
@@ -233,7 +241,9 @@ fn hash_in_use<'a>(
     live: &[&'a Instance],
 ) -> Option<&'a SpecHash> {
     let recorded = record.map(|record| &record.generation.hash);
-    let kept = recorded.filter(|_| record.is_some_and(|record| record.port.map(|port| port.port) == port));
+    let is_there = || record.is_some_and(|record| record.port.map(|port| port.port) == port);
+    // A hash of v1 tells its port itself.
+    let kept = recorded.filter(|hash| hash.is_v1() || is_there());
     let running = || live.iter().filter(|instance| instance.address.port == port).map(|instance| &instance.spec);
     let running = running().filter(|spec| recorded == Some(spec)).chain(running());
     running.chain(kept).find(|hash| definition.is_served_as(hash, port))

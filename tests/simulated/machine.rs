@@ -315,6 +315,12 @@ impl Machine {
         });
         let after = |flag: &str| launch.args.iter().skip_while(|a| *a != flag).nth(1).cloned();
         let port = after("--port").map(|port| port.parse().unwrap());
+        assert_eq!(
+            port.is_some(),
+            launch.socket.is_none(),
+            "llama-server would listen where it likes: {:?}",
+            launch.args
+        );
         let fate = self.fates.get(&launch.model).cloned();
         let server = Server {
             id: launch.id.clone(),

@@ -101,7 +101,9 @@ impl<'s> Decider<'s, '_> {
 
     /// The instance serves what is wanted.
     fn keep(&mut self, wanted: &Wanted<'_>, record: &ModelRecord, live: &Instance, recorded: &InstanceRecord) {
-        self.change_record(wanted, record, Impact::Record, Port::Recorded);
+        // Where it loads counts once it was ready there.
+        let port = if recorded.state == InstanceState::Loading { Port::Kept } else { Port::Recorded };
+        self.change_record(wanted, record, Impact::Record, port);
         if self.upgrades(wanted, record, live, recorded) {
             return;
         }

@@ -33,7 +33,7 @@ impl<'s> Decider<'s, '_> {
             Some(PortChoice::On(_)) | None => {}
         }
         let generation = record.map(|r| &r.generation).filter(|g| g.hash == wanted.hash);
-        // What stands in for a file that cannot be read is assigned nothing.
+        // What stands in for a file that cannot be read has no choice of its own.
         let port = if self.s.unresolved.is_some() { Lease::On(wanted.port) } else { Lease::Own };
         self.start_spec(wanted, &wanted.definition.spec, &wanted.hash, port, number, generation)
     }

@@ -48,7 +48,7 @@ impl<'s> Decider<'s, '_> {
         if self.backs_off(record) {
             return;
         }
-        // One that declared none serves where its model is to be found now.
+        // One that declared none serves where its model was ready before.
         let own = record.port.map(|port| port.port).or(wanted.port).filter(|_| !spec.is_unix_socket());
         let port = Lease::On(spec.port.or(own));
         if let Some(start) = self.start_spec(wanted, &spec, &generation.hash, port, generation.number, Some(generation))
@@ -129,7 +129,10 @@ impl<'s> Decider<'s, '_> {
     /// conflict is not to be waited out.
     fn leaves_port(&self, wanted: &Wanted<'_>, record: &ModelRecord) -> bool {
         let death = self.s.settled.as_ref().and_then(|settled| settled.death.as_ref());
-        record.port.map(|port| port.port) != wanted.port
+        let spec = &wanted.definition.spec;
+        let is_allotted = spec.port.is_none() && !spec.is_unix_socket();
+        is_allotted
+            && record.port.map(|port| port.port) != wanted.port
             && death.is_some_and(|death| death.cause == FailureCause::PortBusy)
     }
 

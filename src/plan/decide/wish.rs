@@ -149,7 +149,7 @@ pub enum Lease {
     /// The one that its model has or is assigned.
     Own,
     /// This one, which its generation or the instance before it has; `None`: a
-    /// unix socket.
+    /// unix socket, or a free one that `schedule` finds.
     On(Option<u16>),
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::decide::{Lease, StartWish, StopWish};
-use super::super::port_choice::PortChoice;
+use super::super::port_choice::{PortChoice, spare};
 use super::Scheduler;
 use crate::model::{InstanceId, Listener, ModelName, Observed};
 
@@ -30,7 +30,8 @@ pub(super) fn holders(observed: &Observed) -> BTreeMap<u16, (InstanceId, ModelNa
 }
 
 impl Scheduler<'_> {
-    /// The port that a start gets; `None`: it listens on a unix socket.
+    /// The port that a start has; `None`: it listens on a unix socket, or has
+    /// yet to be given one ([`Scheduler::spare_port`]).
     pub(super) fn leased(&self, model: &ModelName, start: &StartWish) -> Option<u16> {
         match (start.port, self.ports.get(model)) {
             (Lease::On(port), _) => port,
@@ -38,6 +39,12 @@ impl Scheduler<'_> {
             // Without a port there is no wish.
             (Lease::Own, Some(PortChoice::TakenBy(..) | PortChoice::Exhausted) | None) => None,
         }
+    }
+
+    /// A free port that nobody in this pass is about to use.
+    pub(super) fn spare_port(&self) -> Option<u16> {
+        let chosen = self.ports.values().filter_map(|c| if let PortChoice::On(port) = c { *port } else { None });
+        spare(self.input, chosen.chain(self.starting.keys().copied()))
     }
 
     pub(super) fn is_strangers(&self, port: u16) -> bool {

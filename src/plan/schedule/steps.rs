@@ -10,7 +10,7 @@ use super::super::waiting::WaitFor;
 use super::Scheduler;
 use super::port_holders::PortState;
 use super::turns::StopNow;
-use crate::model::{Change, InstanceRecord, InstanceState, ModelName};
+use crate::model::{Change, InstanceRecord, InstanceState, ModelName, PortRecord};
 
 impl Scheduler<'_> {
     /// The action of one model, or `None` with what it waits for noted.
@@ -63,15 +63,15 @@ impl Scheduler<'_> {
             }
             Wish::Create(start) => {
                 // The record is made even while the start has to wait.
-                let start = start.and_then(|start| self.start_step(model, start, None, questions));
+                let start = start.and_then(|start| self.start_steps(model, start, None, questions));
                 steps.extend(record(changes));
-                steps.extend(start);
+                steps.extend(start.into_iter().flatten());
                 ActionKind::Create
             }
             Wish::Start(start) => {
-                let start = self.start_step(model, start, None, questions)?;
+                let start = self.start_steps(model, start, None, questions)?;
                 steps.extend(record(changes));
-                steps.push(start);
+                steps.extend(start);
                 ActionKind::Start
             }
             Wish::Stop(stop) => {
@@ -98,7 +98,7 @@ impl Scheduler<'_> {
                     return None;
                 }
                 if self.stop_steps(model, &stop, changes, &mut steps, questions)? {
-                    steps.push(self.start_step(model, start, Some(&stop), questions)?);
+                    steps.extend(self.start_steps(model, start, Some(&stop), questions)?);
                 }
                 ActionKind::Restart
             }
@@ -146,15 +146,37 @@ impl Scheduler<'_> {
         }
     }
 
-    fn start_step(
+    /// The start, after the record of its port if it has none yet: without
+    /// `--port`, llama-server would listen where it likes.
+    fn start_steps(
         &mut self,
         model: &ModelName,
         start: Box<StartWish>,
         replaces: Option<&StopWish>,
         questions: &mut Vec<Question>,
+    ) -> Option<Vec<Step>> {
+        let leased = self.leased(model, &start);
+        if leased.is_some() || start.spec.is_unix_socket() {
+            return Some(vec![self.start_step(model, start, leased, replaces, questions)?]);
+        }
+        let Some(port) = self.spare_port() else {
+            self.waits.insert(model.clone(), WaitFor::FreePort { range: self.input.site.port_range });
+            return None;
+        };
+        let start = self.start_step(model, start, Some(port), replaces, questions)?;
+        let port = Some(PortRecord { port, proven: false });
+        Some(vec![Step::Record(vec![Change::SetPort { model: model.clone(), port }]), start])
+    }
+
+    fn start_step(
+        &mut self,
+        model: &ModelName,
+        start: Box<StartWish>,
+        leased: Option<u16>,
+        replaces: Option<&StopWish>,
+        questions: &mut Vec<Question>,
     ) -> Option<Step> {
         let mut after = Vec::new();
-        let leased = self.leased(model, &start);
         if let Some(port) = leased {
             match self.port_state(port, replaces) {
                 PortState::Free => {}

@@ -162,7 +162,7 @@ fn an_unrecorded_instance_with_the_wanted_spec_replaces_a_recorded_one_without()
             - record chat instance ready
     -- 0.000 s
     update  chat: field_changed(port 8100 -> 8200, impact record, models.d/chat.toml:2)
-            - record chat port 8200, generation 2
+            - record generation 2
     -- 0.000 s
     note    chat generation 2 ready
     note    chat port 8200 proven

@@ -138,15 +138,6 @@ fn another_allotted_port_makes_no_generation() {
     assert_eq!(record.instances[0].spec, *model("chat").hash());
 }
 
-#[test]
-fn a_rollback_serves_on_the_port_that_the_model_has() {
-    let mut world = World::settled([model("chat")]);
-    world.define(model("chat").port(8300).fate("dies"));
-    world.settle();
-    assert_eq!(world.machine.server("chat").port, Some(8300));
-    assert!(world.planned().starts_with("wait    chat: "), "{}", world.planned());
-}
-
 /// As a herdsman of the first recipe wrote it, and what that made of it.
 const FORMER_SPEC: &str = r#"{"host":"127.0.0.1","port":8101,
     "options":{"ctx_size":{"value":{"one":"8192"},"args":["--ctx-size","8192"]},

@@ -168,9 +168,8 @@ fn a_restart_whose_port_is_not_left_in_this_pass_gives_its_start_slot_back() {
     world.define(model("c"));
     world.limits.parallel = 1;
     assert_snapshot!(world.planned(), @"
-    note    a no port
     restart b: field_changed(port 8300 -> 8200, impact restart, models.d/b.toml:2)
-            - record b port 8200, generation 2, generation 2 accepted by release 1, b instance draining until 31.000 s
+            - record generation 2, generation 2 accepted by release 1, b instance draining until 31.000 s
     create  c: definition_added(models.d/c.toml, state running)
             - record row, c port 8100, generation 1, generation 1 accepted by release 1
             - start generation 1 of c on port 8100

@@ -21,5 +21,6 @@ mod properties;
 mod readiness;
 mod remains;
 mod removing;
+mod rollback_ports;
 mod updating;
 mod wrappers;

@@ -11,14 +11,12 @@ fn two_models_exchange_their_declared_ports() {
     world.define(model("b").port(8200));
     assert_snapshot!(world.story(), @"
     -- 0.000 s
-    note    a no port
-    note    b no port
     restart a: field_changed(port 8200 -> 8300, impact restart, models.d/a.toml:2)
-            - record a port 8300, generation 2, generation 2 accepted by release 1
+            - record generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of a on port 8300, once its port is left
     restart b: field_changed(port 8300 -> 8200, impact restart, models.d/b.toml:2)
-            - record b port 8200, generation 2, generation 2 accepted by release 1
+            - record generation 2, generation 2 accepted by release 1
             - stop pid 102
             - start generation 2 of b on port 8200, once its port is left
     -- 0.000 s
@@ -48,9 +46,8 @@ fn two_models_exchange_their_declared_ports_although_one_is_busy() {
     world.define(model("b").port(8200));
     assert_snapshot!(world.story(), @"
     -- 0.000 s
-    note    b no port
     restart a: field_changed(port 8200 -> 8300, impact restart, models.d/a.toml:2)
-            - record a port 8300, generation 2, generation 2 accepted by release 1, a instance draining until 31.000 s
+            - record generation 2, generation 2 accepted by release 1, a instance draining until 31.000 s
     wait    b: port_of(other a, port 8200)
     -- 0.000 s
     wait    a: drain(busy 1, deadline 31.000 s)
@@ -60,7 +57,7 @@ fn two_models_exchange_their_declared_ports_although_one_is_busy() {
             - stop pid 101
             - start generation 2 of a on port 8300, once its port is left
     restart b: field_changed(port 8300 -> 8200, impact restart, models.d/b.toml:2)
-            - record b port 8200, generation 2, generation 2 accepted by release 1
+            - record generation 2, generation 2 accepted by release 1
             - stop pid 102
             - start generation 2 of b on port 8200, once its port is left
     -- 30.000 s
@@ -94,7 +91,7 @@ fn a_port_moves_to_a_new_model_once_the_old_one_has_left_it() {
             - record row, a port 8200, generation 1, generation 1 accepted by release 1
             - start generation 1 of a on port 8200, once its port is left
     restart z: field_changed(port 8200 -> 8300, impact restart, models.d/z.toml:2)
-            - record z port 8300, generation 2, generation 2 accepted by release 1
+            - record generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of z on port 8300
     -- 0.000 s
@@ -161,16 +158,15 @@ fn a_port_moves_from_a_model_that_is_stopped_elsewhere() {
     world.define(model("b").port(8200));
     world.define(model("c"));
     assert_snapshot!(world.planned(), @"
-    note    z no port
     restart b: field_changed(port 8100 -> 8200, impact restart, models.d/b.toml:2)
-            - record b port 8200, generation 2, generation 2 accepted by release 1
+            - record generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of b on port 8200, once its port is left
     create  c: definition_added(models.d/c.toml, state running)
             - record row, c port 8101, generation 1, generation 1 accepted by release 1
             - start generation 1 of c on port 8101
     stop    z: field_changed(port 8200 -> 8300, impact record, models.d/z.toml:2); state_wanted(models.d/z.toml:3, state stopped)
-            - record row again, z port 8300, generation 2
+            - record row again, generation 2
             - stop pid 102
     ");
     world.settle();
@@ -188,7 +184,7 @@ fn a_port_moves_from_a_model_that_changes_to_a_socket() {
             - record row, a port 8100, generation 1, generation 1 accepted by release 1
             - start generation 1 of a on port 8100, once its port is left
     restart z: field_changed(host 127.0.0.1 -> /run/z.sock, impact restart, models.d/z.toml:2); field_changed(port no longer 8100, impact restart, models.d/z.toml)
-            - record z no port, generation 2, generation 2 accepted by release 1
+            - record generation 2, generation 2 accepted by release 1
             - stop pid 101
             - start generation 2 of z on /run/z.sock
     ");

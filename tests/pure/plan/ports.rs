@@ -236,11 +236,12 @@ fn a_port_is_never_recorded_for_two_models_whichever_is_recorded_first() {
     create  a: definition_added(models.d/a.toml, state stopped)
             - record row, a port 8200, generation 1
     restart z: field_changed(port 8200 -> 8300, impact restart, models.d/z.toml:2)
-            - record z port 8300, generation 2, generation 2 accepted by release 1, z instance draining until 31.000 s
+            - record generation 2, generation 2 accepted by release 1, z instance draining until 31.000 s
     -- 0.000 s
     wait    z: drain(busy 1, deadline 31.000 s)
     -- 30.000 s
     restart z: field_changed(port 8200 -> 8300, impact restart, models.d/z.toml:2)
+            - record z port 8300
             - stop pid 101
             - start generation 2 of z on port 8300
     -- 30.000 s

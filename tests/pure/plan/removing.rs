@@ -353,7 +353,7 @@ fn what_the_guard_keeps_keeps_its_port() {
     delete  c: definition_removed(file definition of c)
             - stop pid 103 (status stays)
     restart d: field_changed(port 8103 -> 8100, impact restart, models.d/d.toml:2)
-            - record d port 8100, generation 2, generation 2 accepted by release 1
+            - record generation 2, generation 2 accepted by release 1
             - stop pid 104
             - start generation 2 of d on port 8100, once its port is left
     ");
