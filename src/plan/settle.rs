@@ -24,6 +24,8 @@
 //! deadline that passes meanwhile counts once the suspension is over. An instance
 //! that was being stopped stays recorded as such, because its leftovers must go.
 
+mod failed_start;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -31,7 +33,7 @@ use super::proof::{self, Proof, proof};
 use super::{Finding, Found, Input, Question, Reason, backoff, by_hand};
 use crate::model::{
     Change, Crashes, Death, Definition, FailureCause, GenerationOutcome, Health, Instance, InstanceId, InstanceRecord,
-    InstanceState, Listener, ModelName, ModelRecord, OnFailure, PortRecord, ReadyPolicy, Spec, StopTarget, Timestamp,
+    InstanceState, Listener, ModelName, ModelRecord, PortRecord, ReadyPolicy, Spec, StopTarget, Timestamp,
 };
 
 /// Growth that counts as progress, bytes: more than a server that only logs.
@@ -330,47 +332,6 @@ impl Settled<'_> {
         let stopping = InstanceRecord { state: InstanceState::Stopping, ..was.clone() };
         self.changes.push(Change::PutInstance(stopping.clone()));
         self.record.to_mut().instances.iter_mut().filter(|i| i.id == was.id).for_each(|i| *i = stopping.clone());
-    }
-
-    /// A start that came to nothing: the generation has failed if the fault
-    /// is its own and there is something better to do than to try it again.
-    fn start_failed(&mut self, input: &Input<'_>, definition: Option<&Definition>, was: &InstanceRecord, death: Death) {
-        self.found(was, Found::StartFailed(death.clone()));
-        self.death = Some(death.clone());
-        let record = &self.record;
-        let own_fault = record.generation.number == was.generation
-            && record.generation.outcome == GenerationOutcome::Pending
-            && !death.cause.is_world();
-        if own_fault && self.gives_way(input, definition, was) {
-            self.changes.push(Change::SetGenerationOutcome {
-                model: was.model.clone(),
-                number: was.generation,
-                outcome: GenerationOutcome::Failed(death.clone()),
-            });
-            self.record.to_mut().generation.outcome = GenerationOutcome::Failed(death);
-            self.set_crashes(Crashes::default());
-        } else {
-            self.set_crashes(backoff::after_crash(self.record.crashes, was, input.now));
-        }
-    }
-
-    /// Whether a failed generation is given up for good: to stop, or for an
-    /// earlier one whose files are still what they were.
-    fn gives_way(&mut self, input: &Input<'_>, definition: Option<&Definition>, was: &InstanceRecord) -> bool {
-        match definition.map_or(OnFailure::Rollback, |d| d.update.on_failure) {
-            OnFailure::Stop => true,
-            OnFailure::Rollback => {
-                let Some(Ok(spec)) = self.record.last_ready.as_ref().map(|g| g.spec()) else { return false };
-                if spec.files.is_empty() {
-                    return true;
-                }
-                let answer = input.answers.files_intact.get(&was.model).copied();
-                if answer.is_none() {
-                    self.questions.push(Question::FilesIntact { model: was.model.clone(), files: spec.files });
-                }
-                answer.unwrap_or(false)
-            }
-        }
     }
 
     fn found(&mut self, of: &InstanceRecord, what: Found) {

@@ -235,7 +235,8 @@ pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => error,
         made => return made,
     };
-    if !directory.symlink_metadata()?.is_file() {
+    let is_earlier_log = directory.extension().is_some_and(|extension| extension == "log");
+    if !is_earlier_log || !directory.symlink_metadata()?.is_file() {
         return Err(in_the_way);
     }
     if is_written(&regular::open(directory)?.0)? {
