@@ -7,8 +7,12 @@ use std::thread::{self, ScopedJoinHandle};
 /// and returns the results in order. Fewer than `many` items are one share, for
 /// threads would cost more than they save.
 pub(crate) fn shares<T: Sync, R: Send>(items: &[T], many: usize, work: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
+    if items.len() < many.max(2) {
+        return vec![work(items)];
+    }
+    // It reads files of the kernel: not for a handful of items.
     let processors = thread::available_parallelism().map_or(1, usize::from);
-    if items.len() < many.max(2) || processors == 1 {
+    if processors == 1 {
         return vec![work(items)];
     }
     let mut chunks = items.chunks(items.len().div_ceil(processors));
