@@ -2,11 +2,11 @@
 //! again, while another process writes lines as fast as a server would.
 
 use std::collections::hash_map::RandomState;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
-use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,35 +17,45 @@ use herdsman::instance::{LogLimits, LogPart, LogReader, limit_logs};
 use herdsman::model::ModelName;
 use tempfile::TempDir;
 
-/// What this test program is to be when it runs itself: the name of one of the
-/// ignored tests at the end.
-const ROLE: &str = "HERDSMAN_TEST_ROLE";
-
 /// 8 MiB: more than is written while a reader that follows does not look.
 const LIMITS: LogLimits = LogLimits { max_bytes: 128 << 10, keep: 63 };
 const KEPT: u64 = 8 << 20;
 
-/// This test program in a role, with `argument`; killed when dropped.
-struct Role(Child);
+/// Writes numbered lines to stderr, each with one write(2) (llama-server takes
+/// three), some MB a second, until its stdin ends. Then it says in a file how many
+/// and how long the slowest took, in microseconds.
+const WRITER: &str = r#"
+import os, select, sys, time
+count = longest = 0
+while not select.select([0], [], [], 0.001)[0]:
+    # A limiter that is seldom scheduled would let it fill the disk.
+    for _ in range(0 if os.fstat(2).st_blocks * 512 > 14 << 20 else 100):
+        line = b"%08d %s\n" % (count, b"x" * (count * 7919 % 300))
+        start = time.monotonic_ns()
+        assert os.write(2, line) == len(line)
+        longest = max(longest, time.monotonic_ns() - start)
+        count += 1
+open(sys.argv[1], "w").write(f"{count} {longest // 1000}")
+"#;
 
-impl Role {
-    fn start(name: &str, argument: &Path, log: Stdio) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args([&format!("log_limits::{name}"), "--exact", "--ignored", "--nocapture"]).env(ROLE, argument);
-        Self(command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).spawn().unwrap())
-    }
+/// A process that is killed when dropped.
+struct Running(Child);
 
-    fn argument() -> Option<PathBuf> {
-        std::env::var_os(ROLE).map(PathBuf::from)
-    }
-}
-
-impl Drop for Role {
+impl Drop for Running {
     fn drop(&mut self) {
         // Fails only for a process that has been waited for already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// One `herdsman reconcile`, which shortens the logs of `state`; it dies at `point`.
+fn limiter(directory: &Path, point: Option<&str>) -> Running {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_herdsman"));
+    command.args(["reconcile", "--log-max-size", "128KiB", "--log-keep", "63"]).current_dir(directory);
+    command.env("HERDSMAN_MODELS_DIR", "models.d").env("HERDSMAN_STATE_DIR", "state");
+    command.envs(point.map(|point| ("HERDSMAN_FAILPOINT", point)));
+    Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
 }
 
 /// Up to `longest`, at random.
@@ -57,14 +67,18 @@ fn some_time(longest: Duration) -> Duration {
 /// Shortens a log under load in `place`, by a process that does not live long.
 fn survives_load_and_kills(place: &Path) {
     const KILLS: usize = 60;
+    const POINTS: [Option<&str>; 3] = [Some("LogFree:1"), Some("LogFreed:1"), None];
     const WRITTEN: u64 = 40 << 20;
     let directory = TempDir::with_prefix_in("herdsman-test-", place).unwrap();
     let stalls = directory.path().join("stalls");
-    let logs = directory.path().join("logs");
+    let logs = directory.path().join("state/logs");
+    fs::create_dir(directory.path().join("models.d")).unwrap();
     fs::create_dir_all(logs.join("m")).unwrap();
     let log = logs.join("m/2026-01-01T000000.000Z-00000000.log");
     let appending = OpenOptions::new().append(true).create(true).open(&log).unwrap();
-    let mut writer = Role::start("writes_until_its_stdin_ends", &stalls, appending.into());
+    let mut writer = Command::new("python3");
+    writer.args(["-c", WRITER]).arg(&stalls).stdin(Stdio::piped()).stderr(appending);
+    let mut writer = Running(writer.spawn().unwrap());
 
     let over = Arc::new(AtomicBool::new(false));
     let follower = std::thread::spawn({
@@ -75,15 +89,20 @@ fn survives_load_and_kills(place: &Path) {
         let (logs, over) = (logs.clone(), Arc::clone(&over));
         move || read_again_and_again(&logs, &over)
     });
-    let (start, mut kills) = (Instant::now(), 0);
+    let (start, mut kills, mut deaths) = (Instant::now(), 0, 0);
     let length = || fs::metadata(&log).unwrap().len();
     while kills < KILLS || length() < WRITTEN {
         assert!(start.elapsed() < Duration::from_secs(120), "{} bytes were written in two minutes", length());
-        let limiter = Role::start("limits_until_killed", &logs, Stdio::inherit());
-        std::thread::sleep(some_time(Duration::from_millis(150)));
+        let mut limiter = limiter(directory.path(), POINTS[kills % POINTS.len()]);
+        match POINTS[kills % POINTS.len()] {
+            // It dies there, or ends because nothing was too long.
+            Some(_) => deaths += usize::from(limiter.0.wait().unwrap().signal().is_some()),
+            None => std::thread::sleep(some_time(Duration::from_millis(150))),
+        }
         drop(limiter);
         kills += 1;
     }
+    assert!(deaths > KILLS / 3, "only {deaths} of {kills} died while they shortened it");
     drop(writer.0.stdin.take());
     assert!(writer.0.wait().unwrap().success());
     let problems = limit_logs(&logs, &LIMITS);
@@ -93,18 +112,18 @@ fn survives_load_and_kills(place: &Path) {
     let begun = beginner.join().unwrap();
 
     let stalls = fs::read_to_string(stalls).unwrap();
-    let (written, longest) = stalls.split_once(" lines; longest write ").unwrap();
+    let (written, longest) = stalls.split_once(' ').unwrap();
     println!(
-        "{}: {} bytes in {:?}, {kills} kills, {begun} readings; {stalls}",
+        "{}: {} bytes in {:?}, {kills} kills, {begun} readings; {written} lines, longest write {longest} us",
         place.display(),
         length(),
         start.elapsed()
     );
     let written: usize = written.parse().unwrap();
     for (number, line) in followed.lines().enumerate() {
-        assert!(line == written_line(number), "of whoever follows, line {number} is {line:?}");
+        assert!(line == written_line(number), "followed line {number} is {line:?}");
     }
-    assert_eq!(followed.lines().count(), written, "lines that whoever follows has read");
+    assert_eq!(followed.lines().count(), written, "lines that were followed");
 
     // What is kept is the end, as much of it as the limits say.
     let kept = String::from_utf8(whole(&logs)).unwrap();
@@ -114,7 +133,7 @@ fn survives_load_and_kills(place: &Path) {
     }
     let (held, on_disk) = (kept.len() as u64, fs::metadata(&log).unwrap().blocks() * 512);
     assert!((KEPT - 400..KEPT + 4096).contains(&held) && on_disk <= KEPT + 8192, "{held} bytes, {on_disk} on the disk");
-    let longest: u64 = longest.strip_suffix(" us").unwrap().parse().unwrap();
+    let longest: u64 = longest.parse().unwrap();
     // Room for a slow disk, and for a writer that is not scheduled.
     assert!(longest < 10_000_000, "a write took {longest} us");
 }
@@ -133,22 +152,24 @@ fn whole(logs: &Path) -> Vec<u8> {
     }
 }
 
-/// Reads the log from its beginning, which is being removed, until it is `over`:
-/// no line is cut or missing. Returns how often.
+/// Reads the log from its beginning until it is `over`, and returns how often. The
+/// beginning is being removed meanwhile, and may overtake the reader: it goes on
+/// behind the gap, and cuts no line.
 fn read_again_and_again(logs: &Path, over: &AtomicBool) -> usize {
     let mut times = 0;
     while !over.load(Ordering::Relaxed) {
-        let text = String::from_utf8(whole(logs)).unwrap();
-        let first = text.get(..8).map_or(0, |number| number.parse().unwrap());
-        for (line, number) in text.lines().zip(first..) {
-            assert!(line == written_line(number), "of whoever reads, line {number} is {line:?}");
+        let (text, mut next) = (String::from_utf8(whole(logs)).unwrap(), 0);
+        for line in text.lines() {
+            let number = line.get(..8).and_then(|number| number.parse().ok()).unwrap_or_default();
+            assert!(number >= next && line == written_line(number), "line {next} or a later one is {line:?}");
+            next = number + 1;
         }
         times += 1;
     }
     times
 }
 
-/// What somebody reads who follows the log until it is `over`.
+/// Follows the log until it is `over`, and returns what it read.
 fn followed(logs: &Path, over: &AtomicBool) -> String {
     let (mut reader, mut text) = (reader(logs), Vec::new());
     loop {
@@ -168,12 +189,12 @@ fn written_line(number: usize) -> String {
 }
 
 #[test]
-fn only_the_oldest_lines_go_while_whoever_removes_them_is_killed_at_random() {
+fn removes_only_the_oldest_lines_though_it_is_killed_again_and_again() {
     survives_load_and_kills(&std::env::temp_dir());
 }
 
 #[test]
-fn so_in_shared_memory() {
+fn does_the_same_in_shared_memory() {
     survives_load_and_kills(Path::new("/dev/shm"));
 }
 
@@ -207,38 +228,4 @@ fn a_real_server_answers_and_logs_on_while_its_log_is_shortened() {
     assert_eq!(ask(port), "a a a ");
     eventually("the last line is written", Duration::from_secs(30), || answered() == before + 1);
     world.is_settled();
-}
-
-#[test]
-#[ignore = "a role of this program, not a test"]
-fn limits_until_killed() {
-    let Some(logs) = Role::argument() else { return };
-    loop {
-        let problems = limit_logs(&logs, &LIMITS);
-        assert!(problems.is_empty(), "{problems:?}");
-    }
-}
-
-/// Writes numbered lines to stderr, each with one write(2) (llama-server takes
-/// three), some MB a second; then says how many and how long the slowest took.
-#[test]
-#[ignore = "a role of this program, not a test"]
-fn writes_until_its_stdin_ends() {
-    let Some(result) = Role::argument() else { return };
-    let end = std::thread::spawn(|| std::io::stdin().read_to_end(&mut Vec::new()));
-    let mut log = File::from(rustix::io::dup(std::io::stderr()).unwrap());
-    let (mut count, mut longest) = (0, Duration::ZERO);
-    while !end.is_finished() {
-        // A limiter that is seldom scheduled would let it fill the disk.
-        let on_disk = log.metadata().unwrap().blocks() * 512;
-        for _ in 0..if on_disk > 14 << 20 { 0 } else { 100 } {
-            let line = format!("{}\n", written_line(count));
-            let start = Instant::now();
-            assert_eq!(log.write(line.as_bytes()).unwrap(), line.len());
-            longest = longest.max(start.elapsed());
-            count += 1;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    fs::write(result, format!("{count} lines; longest write {} us", longest.as_micros())).unwrap();
 }

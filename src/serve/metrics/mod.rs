@@ -175,7 +175,7 @@ impl Counted {
         self.states(pass, &view);
     }
 
-    /// What happened.
+    /// Counts what happened.
     fn events(&self, pass: &Pass, view: &View<'_>) {
         for finding in &pass.plan.findings {
             let counter = match finding.what {
@@ -198,7 +198,7 @@ impl Counted {
         }
     }
 
-    /// How things stand.
+    /// Sets the gauges to the state of each model.
     fn states(&mut self, pass: &Pass, view: &View<'_>) {
         for family in [&self.desired, &self.observed, &self.generation] {
             family.reset();
@@ -209,7 +209,7 @@ impl Counted {
         let before = std::mem::take(&mut self.since);
         for model in view.models() {
             let name = model.name.as_str();
-            // A restart is over at once: what lasts is told.
+            // A restart by hand is over in a moment; the gauge shows what stays in force.
             for asked in model.by_hand().filter(|asked| asked.what != "restart") {
                 self.by_hand.with_label_values(&[name, asked.what]).set(1);
             }
@@ -228,7 +228,7 @@ impl Counted {
             for (counter, labels) in self.begun_at_zero(name) {
                 counter.with_label_values(&labels);
             }
-            // What somebody wants by hand is nothing to raise an alarm for.
+            // A manual override must not raise an alarm.
             let since = before.get(model.name).copied().flatten();
             let since = model.is_out_of_sync().then(|| since.unwrap_or_else(Instant::now));
             self.since.insert(model.name.clone(), since);
