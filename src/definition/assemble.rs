@@ -19,7 +19,8 @@ use super::source::Source;
 use super::syntax;
 use super::value::{Chosen, Located, Reader};
 use crate::model::{
-    Definition, Diagnostic, Memo, ModelName, Origin, ReadyPolicy, Spec, Table, Unresolved, Unusable, UpdatePolicy,
+    Definition, Diagnostic, IdlePolicy, Memo, ModelName, Origin, Placement, ReadyPolicy, ServePolicy, Spec, Table,
+    Unresolved, Unusable, UpdatePolicy,
 };
 
 /// What all definitions of a directory share.
@@ -268,6 +269,9 @@ fn build(
             drain: common.drain.map_or(update.drain, |stated| stated.value),
             on_failure: common.on_failure.map_or(update.on_failure, |stated| stated.value),
         },
+        idle: IdlePolicy::default(),
+        placement: Placement::default(),
+        serve: ServePolicy::default(),
         origins: origins.table,
         spec_hash: Memo::default(),
         former_hash: Memo::default(),

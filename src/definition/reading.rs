@@ -5,6 +5,7 @@
 //! unchanged: its own bytes, the defaults, the options of its llama-server, the
 //! identity of every file and the digest of every secret it names.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::Arc;
@@ -273,6 +274,7 @@ fn collect(dir: &Path, directory: Directory<'_>, reads: &[FileRead], mut problem
         // Collected rather than inserted one by one, which would leave nodes half
         // empty.
         definitions: definitions.into_iter().collect(),
+        groups: BTreeMap::new(),
         unresolved,
         diagnostics: super::in_order(problems),
     }

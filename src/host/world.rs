@@ -75,7 +75,12 @@ impl Fleet for Host {
 
     fn site(&self) -> Site {
         let state = &self.places.state;
-        Site { port_range: self.places.port_range, logs: state.logs(), downloads: state.downloads() }
+        Site {
+            port_range: self.places.port_range,
+            has_gateway: false,
+            logs: state.logs(),
+            downloads: state.downloads(),
+        }
     }
 
     fn observe(&mut self, records: &Records) -> Result<Observed, HostError> {

@@ -37,6 +37,12 @@ pub struct Definition {
     pub ready: ReadyPolicy,
     /// `[update]`.
     pub update: UpdatePolicy,
+    /// `[idle]`.
+    pub idle: IdlePolicy,
+    /// `group`, `priority` and `evict`.
+    pub placement: Placement,
+    /// `[serve]`.
+    pub serve: ServePolicy,
     /// Where each field was set: by the names that [`super::FieldChange::field`]
     /// uses, and `state`, `type`, `description`, `labels`, `aliases`, `name`.
     pub origins: Table<Arc<str>, Origin>,
@@ -188,6 +194,79 @@ impl OnFailure {
     }
 }
 
+/// `[idle]`: when a model that runs on demand stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdlePolicy {
+    /// How long it runs without a request; `None`: for good.
+    pub stop_after: Option<Duration>,
+}
+
+impl Default for IdlePolicy {
+    fn default() -> Self {
+        Self { stop_after: Some(Duration::from_secs(600)) }
+    }
+}
+
+/// Which models it shares room with, and who goes first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Placement {
+    /// `group`: the groups it belongs to, in order and without repetition.
+    pub groups: Vec<Arc<str>>,
+    /// `priority`: of the members of a full group, the lowest is stopped first.
+    pub priority: i32,
+    /// `evict`.
+    pub evict: Evict,
+}
+
+/// `evict`: whether an idle instance may be stopped to make room for another model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Evict {
+    /// It may, once its requests have ended.
+    #[default]
+    Idle,
+    /// Never.
+    Never,
+}
+
+impl Evict {
+    /// Every word, for suggestions and schemas.
+    pub const ALL: [Self; 2] = [Self::Idle, Self::Never];
+
+    /// The word as definitions spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Never => "never",
+        }
+    }
+}
+
+/// `[serve]`: how the gateway offers the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServePolicy {
+    /// Whether `GET /v1/models` lists it. A request that names it is answered anyway.
+    pub listed: bool,
+    /// Requests that its instance answers at once; more of them wait. `None`: any
+    /// number, and llama-server queues them.
+    pub max_in_flight: Option<u32>,
+}
+
+impl Default for ServePolicy {
+    fn default() -> Self {
+        Self { listed: true, max_in_flight: None }
+    }
+}
+
+/// One table of `_groups.toml`: models that share room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// How many of its members run at once, at most.
+    pub max_running: usize,
+    /// Where that is set.
+    pub origin: Origin,
+}
+
 /// Everything in the directory, valid and invalid.
 #[derive(Clone, Debug, Default)]
 pub struct Desired {
@@ -195,6 +274,8 @@ pub struct Desired {
     pub dir: PathBuf,
     /// The valid definitions.
     pub definitions: BTreeMap<ModelName, Arc<Definition>>,
+    /// The groups of `_groups.toml`, by name.
+    pub groups: BTreeMap<Arc<str>, Group>,
     /// The files that are invalid: their models stay as they are.
     pub unresolved: Vec<Unresolved>,
     /// Every problem found, in file order.

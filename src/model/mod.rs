@@ -15,6 +15,7 @@ mod address;
 mod change;
 mod commit;
 mod definition;
+mod demand;
 mod diagnostic;
 mod handle;
 mod launch;
@@ -35,7 +36,11 @@ mod words;
 pub use address::Address;
 pub use change::{Change, EventOutcome, EventRecord, ModelConfig, NewGeneration};
 pub use commit::{Commit, InvalidCommit, Provenance};
-pub use definition::{Definition, Desired, Memo, OnFailure, ReadyPolicy, Unresolved, Unusable, UpdatePolicy};
+pub use definition::{
+    Definition, Desired, Evict, Group, IdlePolicy, Memo, OnFailure, Placement, ReadyPolicy, ServePolicy, Unresolved,
+    Unusable, UpdatePolicy,
+};
+pub use demand::{Demand, Traffic};
 pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use handle::{Handle, ProcessId};
 pub use launch::{Launch, StopTarget, log_path, log_suffix};

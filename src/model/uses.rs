@@ -12,7 +12,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Definition, DesiredState, ModelConfig, ModelName, ModelType, OnFailure, ReadyPolicy, Spec, Table, UpdatePolicy,
+    Definition, DesiredState, IdlePolicy, ModelConfig, ModelName, ModelType, OnFailure, Placement, ReadyPolicy,
+    ServePolicy, Spec, Table, UpdatePolicy,
 };
 
 /// The fields of a definition by what they are for. A field may be in both.
@@ -71,6 +72,10 @@ impl Definition {
             labels,
             ready: ReadyPolicy { timeout, unhealthy_after, require_gpu },
             update: UpdatePolicy { drain, on_failure },
+            // Who gets room, and when, is decided anew by every pass.
+            idle: IdlePolicy { stop_after: _ },
+            placement: Placement { groups: _, priority: _, evict: _ },
+            serve: ServePolicy { listed: _, max_in_flight: _ },
             // Where things are said changes nothing.
             origins: _,
             // Computed from the others.

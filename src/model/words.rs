@@ -71,11 +71,15 @@ pub enum DesiredState {
     Running,
     /// A record, and no instance.
     Stopped,
+    /// An instance once a request asks for one, until no request has for a while.
+    /// Where no gateway serves, it is right whether it runs or not.
+    #[serde(rename = "on_demand")]
+    OnDemand,
 }
 
 impl DesiredState {
     /// Every word.
-    pub const ALL: [Self; 2] = [Self::Running, Self::Stopped];
+    pub const ALL: [Self; 3] = [Self::Running, Self::Stopped, Self::OnDemand];
 
     /// The word as definitions spell it.
     #[must_use]
@@ -83,6 +87,7 @@ impl DesiredState {
         match self {
             Self::Running => "running",
             Self::Stopped => "stopped",
+            Self::OnDemand => "on_demand",
         }
     }
 }

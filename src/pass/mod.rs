@@ -15,7 +15,7 @@ pub use apply::{Outcome, apply};
 pub use world::{Fallible, Fleet, Ledger, Source, World};
 
 use crate::model::{
-    Change, Definition, Desired, DesiredState, Instance, InstanceState, ModelName, Observed, Records, Timestamp,
+    Change, Definition, Demand, Desired, DesiredState, Instance, InstanceState, ModelName, Observed, Records, Timestamp,
 };
 use crate::plan::{Action, Answers, Input, Limits, Plan, Planner, Question};
 
@@ -67,6 +67,8 @@ pub struct Pass {
     pub records: Arc<Records>,
     /// The running instances.
     pub observed: Observed,
+    /// What clients asked for; `None`: no gateway of this process serves.
+    pub demand: Option<Demand>,
     /// What the planner asked, with the answers.
     pub answers: Answers,
     /// The plan.
@@ -150,6 +152,7 @@ fn see<W: World>(
     let (desired, records) = read(world)?;
     let observed = world.observe(&records)?;
     let (site, now, id_seed) = (world.site(), world.now(), world.seed());
+    let demand = world.demand();
     let mut answers = Answers::default();
     // Nearly every plan asks this first.
     world.answer(&llama_servers(desired.as_deref(), &records), &observed, &mut answers)?;
@@ -162,6 +165,7 @@ fn see<W: World>(
             desired: desired.as_deref(),
             records: &records,
             observed: &observed,
+            demand: demand.as_ref(),
             answers: &answers,
             limits: order.limits,
             tried: order.tried,
@@ -174,7 +178,7 @@ fn see<W: World>(
         }
         world.answer(&plan.questions, &observed, &mut answers)?;
     };
-    Ok(Pass { now: world.now(), desired, records, observed, answers, plan, outcomes: Vec::new() })
+    Ok(Pass { now: world.now(), desired, records, observed, demand, answers, plan, outcomes: Vec::new() })
 }
 
 /// Which llama-server each definition that is to run runs on.

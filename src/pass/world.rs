@@ -3,7 +3,7 @@
 //! ```text
 //!   Source   DESIRED    definitions
 //!   Ledger   RECORDED   records, commit, notifications
-//!   Fleet    OBSERVED   site, observe, answer, start, stop
+//!   Fleet    OBSERVED   site, observe, demand, answer, start, withdraw, stop
 //! ```
 //!
 //! `host::Host` is this machine. The simulated world of the tests implements
@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use super::Pass;
-use crate::model::{Change, Desired, Handle, Launch, Observed, Records, StopTarget, Timestamp};
+use crate::model::{Change, Demand, Desired, Handle, InstanceId, Launch, Observed, Records, StopTarget, Timestamp};
 use crate::plan::{Answers, Limits, Question, Site};
 
 /// How the outside fails: a failure ends the pass, for nothing can be read, or
@@ -79,6 +79,21 @@ pub trait Fleet: Fallible {
     /// As [`Fleet::observe`]. "Unknown" is an answer.
     fn answer(&mut self, questions: &[Question], observed: &Observed, answers: &mut Answers)
     -> Result<(), Self::Error>;
+
+    /// Returns what clients ask for; `None` if no gateway of this process serves.
+    fn demand(&self) -> Option<Demand> {
+        None
+    }
+
+    /// Takes instances out of rotation: once this returns, the gateway sends them no
+    /// request that has not begun. It sends requests again to one that a later pass
+    /// finds ready and not draining.
+    ///
+    /// # Errors
+    /// A gateway serves and does not confirm: nothing may be stopped.
+    fn withdraw(&mut self, _instances: &[InstanceId]) -> Result<(), String> {
+        Ok(())
+    }
 
     /// Starts an instance.
     ///

@@ -53,12 +53,12 @@ fn action(model: &ModelName, kind: ActionKind, reasons: Vec<Reason>) -> Action {
 
 /// Returns what happens to a model that both versions define.
 fn changed(old: &Definition, new: &Definition) -> Option<(ActionKind, Vec<Reason>)> {
-    use DesiredState::{Running, Stopped};
+    use DesiredState::{OnDemand, Running, Stopped};
     let (kind, impact) = match (old.state, new.state) {
         (Running, Running) => (ActionKind::Restart, Impact::Restart),
-        (Stopped, Running) => (ActionKind::Start, Impact::Restart),
-        (Running, Stopped) => (ActionKind::Stop, Impact::Record),
-        (Stopped, Stopped) => (ActionKind::Update, Impact::Record),
+        (Stopped | OnDemand, Running) => (ActionKind::Start, Impact::Restart),
+        (Running | OnDemand, Stopped) => (ActionKind::Stop, Impact::Record),
+        (Stopped, Stopped) | (_, OnDemand) => (ActionKind::Update, Impact::Record),
     };
     let mut reasons = Vec::new();
     if old.state != new.state {

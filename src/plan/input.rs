@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Approved;
 use crate::model::{
-    BinaryIdentity, Busy, Desired, FileIdentity, InstanceId, Launch, ModelName, Observed, Provenance, Records, Served,
-    Spec, SpecHash, Table, Timestamp, Unusable,
+    BinaryIdentity, Busy, Demand, Desired, FileIdentity, InstanceId, Launch, ModelName, Observed, Provenance, Records,
+    Served, Spec, SpecHash, Table, Timestamp, Unusable,
 };
 
 /// The input of [`super::plan`].
@@ -24,6 +24,8 @@ pub struct Input<'a> {
     pub records: &'a Records,
     /// What really runs.
     pub observed: &'a Observed,
+    /// What clients ask for; `None`: no gateway serves, or another process does.
+    pub demand: Option<&'a Demand>,
     /// Answers to the questions of an earlier round.
     pub answers: &'a Answers,
     /// What the caller allows.
@@ -85,6 +87,9 @@ impl Default for Limits {
 pub struct Site {
     /// Ports to assign, both ends included.
     pub port_range: (u16, u16),
+    /// Whether a gateway sends requests to the instances, from this process or from
+    /// another: it is asked to withdraw an instance before that drains.
+    pub has_gateway: bool,
     /// The directory of the servers' logs.
     pub logs: PathBuf,
     /// The directory that servers download weights to when a URL names them.
@@ -98,7 +103,12 @@ impl Site {
 
 impl Default for Site {
     fn default() -> Self {
-        Self { port_range: Self::PORT_RANGE, logs: PathBuf::from("logs"), downloads: PathBuf::from("downloads") }
+        Self {
+            port_range: Self::PORT_RANGE,
+            has_gateway: false,
+            logs: PathBuf::from("logs"),
+            downloads: PathBuf::from("downloads"),
+        }
     }
 }
 

@@ -175,6 +175,7 @@ impl fmt::Display for Reason {
         match self {
             Self::DefinitionAdded { origin, state: DesiredState::Running } => write!(f, "{origin}"),
             Self::DefinitionAdded { origin, state: DesiredState::Stopped } => write!(f, "{origin} (declared stopped)"),
+            Self::DefinitionAdded { origin, state: DesiredState::OnDemand } => write!(f, "{origin} (runs on demand)"),
             Self::TakesOverRow { id } => write!(f, "adopting unmanaged row {id}"),
             Self::FieldChanged { change, impact, origin } => {
                 write!(f, "{}", shown(change))?;

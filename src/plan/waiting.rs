@@ -206,7 +206,7 @@ impl WaitFor {
     #[must_use]
     pub const fn words_by_hand(state: DesiredState) -> (&'static str, &'static str) {
         match state {
-            DesiredState::Running => ("started", "stop"),
+            DesiredState::Running | DesiredState::OnDemand => ("started", "stop"),
             DesiredState::Stopped => ("stopped", "start"),
         }
     }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::port_choice::PortChoice;
 use crate::model::{
-    Change, Definition, FieldChange, Generation, GenerationOutcome, Instance, Memo, ModelConfig, ModelRecord,
-    NewGeneration, PortRecord, ReadyPolicy, Row, Spec, SpecHash, Table, Timestamp, UpdatePolicy,
+    Change, Definition, FieldChange, Generation, GenerationOutcome, IdlePolicy, Instance, Memo, ModelConfig,
+    ModelRecord, NewGeneration, Placement, PortRecord, ReadyPolicy, Row, ServePolicy, Spec, SpecHash, Table, Timestamp,
+    UpdatePolicy,
 };
 use crate::plan::reason::{Impact, Reason};
 
@@ -65,6 +66,9 @@ impl<'a> Wanted<'a> {
             labels: config.labels,
             ready: ReadyPolicy::default(),
             update: UpdatePolicy { drain: Duration::from_millis(config.drain_ms), ..UpdatePolicy::default() },
+            idle: IdlePolicy::default(),
+            placement: Placement::default(),
+            serve: ServePolicy::default(),
             origins: Table::default(),
             spec_hash: Memo::default(),
             former_hash: Memo::default(),

@@ -1,3 +1,11 @@
 //! Everything that listens.
+//!
+//! ```text
+//!  clients ──► gateway   one request: which model, may it, wait, forward
+//!                 ▲ Routes (published by every pass)    │ Demand (read by every pass)
+//!                 │                                     ▼
+//!               watch ── pass: load → observe → plan → apply → record
+//! ```
 
+pub mod gateway;
 pub mod metrics;

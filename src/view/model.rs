@@ -298,6 +298,7 @@ impl<'p> ModelView<'p> {
         };
         match self.wanted.state() {
             Some(DesiredState::Running) => self.record.is_some_and(serves),
+            Some(DesiredState::OnDemand) => self.live.is_none() || self.record.is_some_and(serves),
             Some(DesiredState::Stopped) | None => self.live.is_none(),
         }
     }

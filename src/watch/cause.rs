@@ -20,6 +20,8 @@ pub enum Cause {
     Database,
     /// Someone left a command in the inbox.
     Command,
+    /// Clients ask for a model that does not run, or no longer ask for one.
+    Demand,
     /// A server exited.
     Exited(ModelName),
     /// The answer of a loading server changed.
@@ -50,6 +52,7 @@ impl fmt::Display for Cause {
             Self::Files => f.write_str("files changed"),
             Self::Database => f.write_str("database changed by another process"),
             Self::Command => f.write_str("command"),
+            Self::Demand => f.write_str("requests"),
             Self::Exited(model) => write!(f, "server of {model} exited"),
             Self::Answered(model) => write!(f, "health of {model} changed"),
             Self::LlamaServer => f.write_str("a llama-server responded"),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herdsman::model::{
-    Definition, DesiredState, FileIdentity, Memo, ModelName, ModelType, OnFailure, OptionSetting, OptionValue, Origin,
-    ReadyPolicy, Spec, Table, UpdatePolicy,
+    Definition, DesiredState, FileIdentity, IdlePolicy, Memo, ModelName, ModelType, OnFailure, OptionSetting,
+    OptionValue, Origin, Placement, ReadyPolicy, ServePolicy, Spec, Table, UpdatePolicy,
 };
 
 /// A model name.
@@ -30,6 +30,9 @@ pub fn model(text: &str) -> Definition {
         labels: Table::default(),
         ready: ReadyPolicy::default(),
         update: UpdatePolicy::default(),
+        idle: IdlePolicy::default(),
+        placement: Placement::default(),
+        serve: ServePolicy::default(),
         spec_hash: Memo::default(),
         former_hash: Memo::default(),
         config_digest: Memo::default(),

@@ -22,6 +22,7 @@ fn no_saved_plan_does_harm() {
         desired: Some(Arc::new(Desired::default())),
         records: Arc::new(Records::default()),
         observed: Observed::default(),
+        demand: None,
         answers: Answers::default(),
         plan: Plan::default(),
         outcomes: Vec::new(),

@@ -50,6 +50,7 @@ fn pass(record: ModelRecord) -> Pass {
     let desired = Desired {
         dir: "/models.d".into(),
         definitions: BTreeMap::new(),
+        groups: BTreeMap::new(),
         unresolved: Vec::new(),
         diagnostics: Vec::new(),
     };
@@ -58,6 +59,7 @@ fn pass(record: ModelRecord) -> Pass {
         desired: Some(Arc::new(desired)),
         records: Arc::new(Records { models: [(name(), record)].into(), ..Records::default() }),
         observed: Observed::default(),
+        demand: None,
         answers: Answers::default(),
         plan: Plan::default(),
         outcomes: Vec::new(),

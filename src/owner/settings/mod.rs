@@ -6,12 +6,14 @@
 //! |---|---|
 //! | `locate` | which file to read |
 //! | `notify` | its table `[notify]` |
+//! | [`serve`] | its table `[serve]` |
 //!
 //! Every problem of the file is a [`Diagnostic`], and one is enough for herdsman to
 //! refuse it: half of the owner's decisions are worse than none.
 
 mod locate;
 mod notify;
+pub mod serve;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +36,8 @@ const TABLES: [&str; 1] = ["notify"];
 pub struct Settings {
     /// Whom to notify, and about what.
     pub notify: Option<Notify>,
+    /// Where the gateway listens, and for whom.
+    pub serve: serve::Serve,
 }
 
 /// Why the settings cannot be used.

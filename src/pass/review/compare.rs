@@ -214,6 +214,7 @@ fn by_hand(all: &Overrides) -> Vec<(&'static str, Given)> {
         let what = match by_hand.state {
             DesiredState::Running => "started by hand",
             DesiredState::Stopped => "stopped by hand",
+            DesiredState::OnDemand => "on demand by hand",
         };
         (what, by_hand.given.clone())
     });

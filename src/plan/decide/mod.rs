@@ -113,6 +113,8 @@ impl<'s> Decider<'s, '_> {
                 match self.state(wanted) {
                     DesiredState::Stopped => self.want_stopped(wanted, record),
                     DesiredState::Running => self.want_running(wanted, record),
+                    DesiredState::OnDemand if s.live.is_empty() => self.want_stopped(wanted, record),
+                    DesiredState::OnDemand => self.want_running(wanted, record),
                 }
                 if matches!(self.d.wish, Wish::Nothing) && record.generation.hash == wanted.hash {
                     // Whatever it waits for, its record does not have to: but for
@@ -231,7 +233,7 @@ impl<'s> Decider<'s, '_> {
             return;
         }
         let start = match self.state(wanted) {
-            DesiredState::Stopped => Some(None),
+            DesiredState::Stopped | DesiredState::OnDemand => Some(None),
             DesiredState::Running => self.start_wanted(wanted, 1, None).map(Some),
         };
         if let Some(start) = start {

@@ -16,6 +16,8 @@ pub(super) enum Ring {
     Database,
     /// Someone left a command in the inbox.
     Command,
+    /// Clients ask for something else than before.
+    Demand,
     /// SIGHUP.
     Hangup,
     /// A child of process 1 exited: it must be reaped.

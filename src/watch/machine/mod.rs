@@ -167,6 +167,12 @@ impl Machine {
         Ok(self)
     }
 
+    /// Returns what a gateway calls when clients ask for something else than before.
+    pub fn demand_bell(&self) -> impl Fn() + Send + Sync + 'static {
+        let bell = self.bell.clone();
+        move || bell.ring(Ring::Demand)
+    }
+
     /// Adds someone who follows the passes.
     #[must_use]
     pub fn observed_by(mut self, observer: Option<impl Observer + 'static>) -> Self {
@@ -280,6 +286,7 @@ impl Machine {
                 Ring::Database => self.database_look = Some((Instant::now(), FIRST_LOOK)),
                 Ring::LlamaServer => woken.causes.push(Cause::LlamaServer),
                 Ring::Command => woken.causes.push(Cause::Command),
+                Ring::Demand => woken.causes.push(Cause::Demand),
                 Ring::Hangup => woken.causes.push(Cause::Hangup),
                 Ring::Child => self.host.reap(),
                 Ring::Delivered => self.tell(),

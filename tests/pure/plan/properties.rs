@@ -51,6 +51,7 @@ impl Asked {
             desired: Some(&self.world.desired),
             records,
             observed,
+            demand: None,
             answers: &self.answers,
             limits: &self.world.limits,
             tried: &self.world.tried,

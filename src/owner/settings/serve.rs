@@ -1,0 +1,76 @@
+//! `[serve]`: where the gateway listens, who may use it, and how long it waits.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Text;
+
+/// `[serve]`.
+#[derive(Clone, Debug)]
+pub struct Serve {
+    /// `listen`: `HOST:PORT`, or `unix:/PATH` for a socket.
+    pub listen: Vec<String>,
+    /// `default_model`: the model of requests that name none.
+    pub default_model: Option<String>,
+    /// `hold`: how long a request waits for its model, from its arrival; `None`
+    /// (`0`): for as long as its client.
+    pub hold: Option<Duration>,
+    /// `max_wait`: how long a request waits for a busy group to make room.
+    pub max_wait: Duration,
+    /// `max_waiting`: how many requests may wait for one model; more of them are
+    /// refused (429).
+    pub max_waiting: usize,
+    /// `max_body`: the largest request body, decoded, bytes; `None` (`0`): any.
+    pub max_body: Option<u64>,
+    /// `keep_alive_comments`: how often a waiting event stream gets a comment;
+    /// `None`: never.
+    pub keep_alive_comments: Option<Duration>,
+    /// `open`: listen on any address without keys.
+    pub open: bool,
+    /// `[[serve.keys]]`.
+    pub keys: Vec<Key>,
+    /// `cors_origins`: origins whose pages may use `/v1`.
+    pub cors_origins: Vec<String>,
+    /// `tls`.
+    pub tls: Option<Tls>,
+}
+
+impl Default for Serve {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            default_model: None,
+            hold: Some(Duration::from_secs(600)),
+            max_wait: Duration::from_secs(60),
+            max_waiting: 1000,
+            max_body: Some(256 << 20),
+            keep_alive_comments: None,
+            open: false,
+            keys: Vec::new(),
+            cors_origins: Vec::new(),
+            tls: None,
+        }
+    }
+}
+
+/// `[[serve.keys]]`: what one client may use.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// `name`: what metrics and the activity list call the client.
+    pub name: String,
+    /// `key`: where the key is read from.
+    pub key: Text,
+    /// `models`: patterns of the models it may use, with `*`.
+    pub models: Vec<String>,
+    /// `admin`: whether it may change what runs.
+    pub admin: bool,
+}
+
+/// `tls`: the files of the certificate, read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate chain, PEM.
+    pub cert: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+}

@@ -1,0 +1,171 @@
+//! A request's right to use an instance, and the wait for it.
+//!
+//! ```text
+//!   Gateway::ask ──► Asker ── lease ──► Lease ── dropped: the request is over
+//!                      │  ▲               │
+//!              dropped: │  └── failed ─────┘  before a byte of an answer: again
+//!              it left  ▼
+//! ```
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Gateway;
+use super::routes::{Backend, Routes, Standing};
+use super::traffic::Entry;
+use crate::model::{InstanceId, ModelName};
+
+/// Why a request gets no instance.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such model (any more).
+    #[error("there is no model {0:?}")]
+    Unknown(String),
+    /// herdsman will not start it: why.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It waited as long as it may (`[serve] hold`).
+    #[error("the model was not ready within {}", crate::model::text::duration(*.0))]
+    TimedOut(Duration),
+    /// Too many requests wait for this model (`[serve] max_waiting`).
+    #[error("{0} requests are waiting for this model already")]
+    TooMany(usize),
+    /// The request starts nothing, and the model is not running.
+    #[error("the model is not running")]
+    NotRunning,
+}
+
+/// A request that asks for a model: it counts as waiting until it has a [`Lease`],
+/// and when it is dropped it has left.
+#[derive(Debug)]
+pub struct Asker {
+    gateway: Gateway,
+    model: ModelName,
+    /// Its place in the queue.
+    number: u64,
+    arrived: Instant,
+    /// Whether it is a use of the model, and not a poll.
+    uses: bool,
+    /// The instance that failed it, and when.
+    failed: Option<(InstanceId, Instant)>,
+}
+
+impl Gateway {
+    /// Registers a request for `model` that arrived at `arrived`. One that does not
+    /// use the model (`uses`: a poll) neither starts it nor keeps it awake.
+    ///
+    /// # Errors
+    /// The model is unknown, or too many requests wait for it already.
+    pub fn ask(&self, model: &ModelName, arrived: Instant, uses: bool) -> Result<Asker, Refusal> {
+        let number = self.0.traffics.arrive(model, arrived, uses, self.settings().max_waiting)?;
+        Ok(Asker { gateway: self.clone(), model: model.clone(), number, arrived, uses, failed: None })
+    }
+}
+
+impl Asker {
+    /// Returns the model that it asks for.
+    #[must_use]
+    pub const fn model(&self) -> &ModelName {
+        &self.model
+    }
+
+    /// Waits for an instance, `[serve] hold` at most from the request's arrival.
+    ///
+    /// # Errors
+    /// Says why the request cannot be answered.
+    pub async fn lease(&self) -> Result<Lease, Refusal> {
+        let hold = self.gateway.settings().hold;
+        let Some(hold) = hold else { return self.wait().await };
+        let deadline = tokio::time::Instant::from_std(self.arrived + hold);
+        tokio::time::timeout_at(deadline, self.wait()).await.unwrap_or(Err(Refusal::TimedOut(hold)))
+    }
+
+    /// Notes that the leased instance failed before a byte of its answer: the next
+    /// lease is for another one, or for this one once a later pass finds it ready.
+    /// The request is waiting again.
+    pub fn failed(&mut self, lease: Lease) {
+        self.failed = Some((lease.backend.instance.clone(), Instant::now()));
+        self.gateway.0.traffics.wait_again(&self.model, self.number, self.arrived);
+        drop(lease);
+        (self.gateway.0.ring)();
+    }
+
+    async fn wait(&self) -> Result<Lease, Refusal> {
+        let traffics = &self.gateway.0.traffics;
+        let mut has_rung = false;
+        loop {
+            let notify = traffics.notify(&self.model);
+            let mut notified = std::pin::pin!(notify.notified());
+            // From here on, no change goes unnoticed.
+            notified.as_mut().enable();
+            let routes = self.gateway.routes();
+            let backend = self.backend(&routes)?;
+            let entry = backend.map(|backend| traffics.enter(&self.model, self.number, backend));
+            match entry {
+                Some(Entry::Enter(backend)) => {
+                    return Ok(Lease {
+                        gateway: self.gateway.clone(),
+                        model: self.model.clone(),
+                        backend,
+                        uses: self.uses,
+                    });
+                }
+                Some(Entry::Wait) => {}
+                None if !self.uses => return Err(Refusal::NotRunning),
+                None if !has_rung => {
+                    has_rung = true;
+                    (self.gateway.0.ring)();
+                }
+                None => {}
+            }
+            notified.await;
+        }
+    }
+
+    /// Returns the instance to go to; `None`: there is none yet.
+    fn backend(&self, routes: &Routes) -> Result<Option<Arc<Backend>>, Refusal> {
+        let route = routes.find(self.model.as_str()).ok_or_else(|| Refusal::Unknown(self.model.to_string()))?;
+        match &route.standing {
+            Standing::Ready(backend) if self.may_use(backend, routes) => Ok(Some(Arc::clone(backend))),
+            Standing::Unavailable(why) => Err(Refusal::Unavailable(why.clone())),
+            Standing::Ready(_) | Standing::Coming | Standing::OnDemand => Ok(None),
+        }
+    }
+
+    fn may_use(&self, backend: &Backend, routes: &Routes) -> bool {
+        self.failed.as_ref().is_none_or(|(id, at)| *id != backend.instance || routes.began > *at)
+    }
+}
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        if self.gateway.0.traffics.leave(&self.model, self.number) {
+            (self.gateway.0.ring)();
+        }
+    }
+}
+
+/// A request's right to use an instance: it is in flight until this is dropped.
+#[derive(Debug)]
+pub struct Lease {
+    gateway: Gateway,
+    model: ModelName,
+    backend: Arc<Backend>,
+    uses: bool,
+}
+
+impl Lease {
+    /// Returns the instance.
+    #[must_use]
+    pub const fn backend(&self) -> &Arc<Backend> {
+        &self.backend
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.gateway.0.traffics.end(&self.model, &self.backend.instance, self.uses) {
+            (self.gateway.0.ring)();
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The gateway: one address for all models.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`routes`] | where requests may go, as of the last pass |
+//! | [`traffic`] | what is asked for, as of now: the demand |
+//! | [`lease`] | a request's right to use an instance, and the wait for it |
+//!
+//! Requests and passes share only this: a pass publishes [`Routes`] and reads the
+//! [`Demand`]; a request takes a [`Lease`]. Neither waits for the other, but for
+//! [`Gateway::withdraw`], which takes no longer than a lock.
+
+pub mod lease;
+pub mod routes;
+pub mod traffic;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+pub use lease::{Asker, Lease, Refusal};
+pub use routes::{Backend, Route, Routes, Standing};
+
+use self::traffic::Traffics;
+use crate::model::{Demand, InstanceId, Timestamp};
+use crate::owner::settings::serve::Serve;
+
+/// The gateway, shared by all that serve and by the watcher.
+#[derive(Clone)]
+pub struct Gateway(Arc<Inner>);
+
+struct Inner {
+    settings: ArcSwap<Serve>,
+    routes: ArcSwap<Routes>,
+    traffics: Traffics,
+    /// Asks the watcher for a pass.
+    ring: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Gateway {
+    /// Returns a gateway without a route yet. `ring` is called when the demand
+    /// changes in a way that a pass should see.
+    #[must_use]
+    pub fn new(settings: Serve, ring: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Inner {
+            settings: ArcSwap::from_pointee(settings),
+            routes: ArcSwap::from_pointee(Routes::default()),
+            traffics: Traffics::new(),
+            ring: Box::new(ring),
+        }))
+    }
+
+    /// Returns the owner's settings as they are now.
+    #[must_use]
+    pub fn settings(&self) -> Arc<Serve> {
+        self.0.settings.load_full()
+    }
+
+    /// Replaces the owner's settings.
+    pub fn set_settings(&self, settings: Serve) {
+        self.0.settings.store(Arc::new(settings));
+    }
+
+    /// Returns where requests may go now.
+    #[must_use]
+    pub fn routes(&self) -> Arc<Routes> {
+        self.0.routes.load_full()
+    }
+
+    /// Publishes the routes of a pass, and wakes the requests that wait for one. An
+    /// instance that was withdrawn after the pass began stays withdrawn.
+    pub fn publish(&self, routes: Routes) {
+        let routes = Arc::new(routes);
+        self.0.traffics.published(&routes);
+        self.0.routes.store(routes);
+        self.0.traffics.wake_all();
+    }
+
+    /// Takes instances out of rotation: once this returns, no request that has not
+    /// taken its [`Lease`] gets one.
+    pub fn withdraw(&self, instances: &[InstanceId]) {
+        self.0.traffics.withdraw(instances);
+    }
+
+    /// Counts the requests that an instance is answering.
+    #[must_use]
+    pub fn in_flight(&self, instance: &InstanceId) -> u32 {
+        self.0.traffics.in_flight(instance)
+    }
+
+    /// Returns what is asked for, at `now`.
+    #[must_use]
+    pub fn demand(&self, now: Timestamp) -> Demand {
+        self.0.traffics.demand(now, &self.settings())
+    }
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").finish_non_exhaustive()
+    }
+}

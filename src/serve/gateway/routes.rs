@@ -1,0 +1,117 @@
+//! Where requests may go: immutable, published by every pass.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::model::{Address, InstanceId, ModelName};
+
+/// Every model that requests may name.
+#[derive(Debug)]
+pub struct Routes {
+    /// When the pass began that found them.
+    pub began: Instant,
+    models: BTreeMap<ModelName, Arc<Route>>,
+    /// Names and aliases.
+    names: HashMap<String, ModelName>,
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Self::new(Instant::now(), Vec::new())
+    }
+}
+
+impl Routes {
+    /// Returns the routes of a pass that began at `began`. A model's own name goes
+    /// before another's alias.
+    #[must_use]
+    pub fn new(began: Instant, routes: Vec<Route>) -> Self {
+        let models: BTreeMap<_, _> = routes.into_iter().map(|route| (route.model.clone(), Arc::new(route))).collect();
+        let mut names = HashMap::new();
+        for route in models.values() {
+            names.extend(route.aliases.iter().map(|alias| (alias.clone(), route.model.clone())));
+        }
+        names.extend(models.keys().map(|name| (name.to_string(), name.clone())));
+        Self { began, models, names }
+    }
+
+    /// Returns the model with this name or alias.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Arc<Route>> {
+        self.models.get(self.names.get(name)?)
+    }
+
+    /// Returns every model, in order of name.
+    pub fn all(&self) -> impl ExactSizeIterator<Item = &Arc<Route>> {
+        self.models.values()
+    }
+}
+
+/// One model, as requests see it.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its name.
+    pub model: ModelName,
+    /// Its other names.
+    pub aliases: Vec<String>,
+    /// Whether lists show it.
+    pub listed: bool,
+    /// Whether it starts when asked for.
+    pub on_demand: bool,
+    /// Where its requests go.
+    pub standing: Standing,
+    /// What lists say about it besides.
+    pub about: About,
+}
+
+/// What lists say about a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// `description`.
+    pub description: Option<String>,
+    /// When its row was created, seconds since 1970.
+    pub created: i64,
+    /// Its context size, tokens, once a server has said it.
+    pub n_ctx: Option<u64>,
+    /// The arguments of its server: the last one's, or those of the next.
+    pub args: Vec<String>,
+}
+
+/// Where the requests for a model go.
+#[derive(Clone, Debug)]
+pub enum Standing {
+    /// To this instance.
+    Ready(Arc<Backend>),
+    /// They wait: an instance loads, drains, or is about to start.
+    Coming,
+    /// They wait, and their waiting starts it.
+    OnDemand,
+    /// They fail: herdsman will not start it, and here is why.
+    Unavailable(String),
+}
+
+/// A ready instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Which one.
+    pub instance: InstanceId,
+    /// The generation it serves.
+    pub generation: u32,
+    /// Where it listens.
+    pub address: Address,
+    /// How many requests it answers at once; `None`: any number.
+    pub max_in_flight: Option<u32>,
+    /// The key it asks for; clients never see it.
+    pub api_key: Option<ApiKey>,
+}
+
+/// A server's own key, never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiKey(pub String);
+
+impl std::fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
+}
