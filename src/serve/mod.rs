@@ -7,5 +7,7 @@
 //!               watch ── pass: load → observe → plan → apply → record
 //! ```
 
+pub mod access;
+pub mod body;
 pub mod gateway;
 pub mod metrics;
