@@ -10,4 +10,5 @@
 pub mod access;
 pub mod body;
 pub mod gateway;
+pub mod handover;
 pub mod metrics;

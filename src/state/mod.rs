@@ -15,9 +15,9 @@
 mod closing;
 mod reads;
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,16 @@ pub struct StateDir {
 #[derive(Debug)]
 pub struct Lock {
     file: File,
+}
+
+impl Lock {
+    /// Returns another descriptor of the lock, for a process that takes it over.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn share(&self) -> std::io::Result<File> {
+        self.file.try_clone()
+    }
 }
 
 /// Why the state directory cannot be used.
@@ -246,6 +256,22 @@ impl StateDir {
         let lock = lock_within(&path, MOMENT)?.ok_or_else(|| StateError::Watched(self.path.clone()))?;
         reads.note(&lock.file).map_err(StateError::io("write", &path))?;
         Ok(lock)
+    }
+
+    /// Takes over the lock of the watcher before this one: `file` is its open file, and
+    /// with it the lock.
+    ///
+    /// # Errors
+    /// It is not the lock of this directory, or cannot be written.
+    pub fn inherit_watch_lock(&self, file: File, reads: &Reads) -> Result<Lock, StateError> {
+        let path = self.path.join("watch.lock");
+        let is_same = |a: Metadata, b: Metadata| a.dev() == b.dev() && a.ino() == b.ino();
+        let found = file.metadata().and_then(|given| Ok(is_same(given, std::fs::metadata(&path)?)));
+        if !found.map_err(StateError::io("look at", &path))? {
+            return Err(StateError::Watched(self.path.clone()));
+        }
+        reads.note(&file).map_err(StateError::io("write", &path))?;
+        Ok(Lock { file })
     }
 
     /// Returns what the running watcher of this directory reads; `None`: there is

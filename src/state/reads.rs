@@ -2,7 +2,7 @@
 //! others must not act: each would undo what the other does.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,7 @@ impl Reads {
     pub(super) fn note(&self, mut lock: &File) -> io::Result<()> {
         // A partly written note is not JSON, so it does not count.
         lock.set_len(0)?;
+        lock.rewind()?;
         lock.write_all(&serde_json::to_vec(self)?)
     }
 }

@@ -26,6 +26,10 @@ pub(super) enum Ring {
     LlamaServer,
     /// An attempt to deliver a notification is over.
     Delivered,
+    /// SIGUSR2: another herdsman is to take over.
+    HandOver,
+    /// That one is ready, or will not be.
+    Successor,
     /// SIGTERM or SIGINT.
     Stop,
 }

@@ -72,6 +72,10 @@ pub trait Observer {
     fn undelivered(&self, undelivered: &Undelivered);
 }
 
+/// Starts another herdsman that takes over, without blocking: it is given the
+/// watcher's lock, and what to call once that herdsman is ready.
+pub type HandOver = Box<dyn Fn(File, Box<dyn FnOnce() + Send>)>;
+
 /// This machine.
 pub struct Machine {
     host: Host,
@@ -103,6 +107,8 @@ pub struct Machine {
     /// The notification channels; `None` without notifications.
     couriers: Option<Couriers>,
     observers: Vec<Box<dyn Observer>>,
+    /// `None`: SIGUSR2 does nothing.
+    hand_over: Option<HandOver>,
     /// When the running pass began.
     pass_began: Instant,
 }
@@ -141,6 +147,7 @@ impl Machine {
             next_tick: now,
             couriers: None,
             observers: Vec::new(),
+            hand_over: None,
             pass_began: now,
             bell: bell.clone(),
             models_dir: models_dir.clone(),
@@ -178,6 +185,22 @@ impl Machine {
     pub fn observed_by(mut self, observer: Option<impl Observer + 'static>) -> Self {
         self.observers.extend(observer.map(|observer| Box::new(observer) as Box<dyn Observer>));
         self
+    }
+
+    /// Has SIGUSR2 start another herdsman that takes over.
+    #[must_use]
+    pub fn handing_over(self, hand_over: HandOver) -> Self {
+        Self { hand_over: Some(hand_over), ..self }
+    }
+
+    /// Starts the herdsman that takes over. This one goes on until that is ready.
+    fn begin_handover(&mut self) {
+        let Some(hand_over) = &self.hand_over else { return };
+        let bell = self.bell.clone();
+        match self.watch_lock.share() {
+            Ok(lock) => hand_over(lock, Box::new(move || bell.ring(Ring::Successor))),
+            Err(error) => tracing::error!("cannot hand over: {error}; too many open files?"),
+        }
     }
 
     /// Hands out pending notifications, and records the delivered ones.
@@ -290,11 +313,13 @@ impl Machine {
                 Ring::Hangup => woken.causes.push(Cause::Hangup),
                 Ring::Child => self.host.reap(),
                 Ring::Delivered => self.tell(),
-                Ring::Stop => woken.stop = true,
+                Ring::HandOver => self.begin_handover(),
+                Ring::Successor => woken.stop = true,
+                Ring::Stop => {
+                    woken.stop = true;
+                    self.service.stopping();
+                }
             }
-        }
-        if woken.stop {
-            self.service.stopping();
         }
     }
 

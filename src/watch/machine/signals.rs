@@ -1,11 +1,12 @@
 //! Signals, in a thread of their own: SIGTERM and SIGINT end the watcher,
-//! SIGHUP makes it look, SIGCHLD makes process 1 reap.
+//! SIGHUP makes it look, SIGUSR2 makes it hand over, SIGCHLD makes process 1
+//! reap.
 
 use std::io;
 use std::thread;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use super::bell::{Bell, Ring};
@@ -17,7 +18,7 @@ const GRACE: Duration = Duration::from_secs(4);
 
 /// Begins to listen.
 pub(super) fn listen(bell: &Bell) -> io::Result<()> {
-    let mut wanted = vec![SIGTERM, SIGINT, SIGHUP];
+    let mut wanted = vec![SIGTERM, SIGINT, SIGHUP, SIGUSR2];
     if std::process::id() == 1 {
         wanted.push(SIGCHLD);
     }
@@ -28,6 +29,7 @@ pub(super) fn listen(bell: &Bell) -> io::Result<()> {
         for signal in signals.forever() {
             match signal {
                 SIGHUP => bell.ring(Ring::Hangup),
+                SIGUSR2 => bell.ring(Ring::HandOver),
                 SIGCHLD => bell.ring(Ring::Child),
                 // A second signal means: at once.
                 _ if stopping => end(),

@@ -1,0 +1,76 @@
+//! An upgrade without a gap: a watcher starts its successor, and gives it the
+//! sockets it listens on and the lock that it holds.
+//!
+//! ```text
+//!   this watcher                            its successor
+//!   SIGUSR2
+//!   starts the program again ────────────►  opens everything, binds nothing
+//!                            ◄── ready ───  waits
+//!   ends its last pass
+//!   sends its waiting requests there
+//!   accepts no more          ──── go ────►  accepts; makes its first pass
+//!   answers what is in flight, exits
+//! ```
+//!
+//! Nobody is refused: the sockets listen all the time. If the successor does not
+//! become ready, this watcher goes on as if nothing had happened.
+
+mod heir;
+mod predecessor;
+mod successor;
+
+pub use heir::Heir;
+pub use predecessor::{Inherited, inherited};
+pub use successor::{Gifts, Successor};
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+/// The variable that says what the successor was given, and where.
+const VARIABLE: &str = "HERDSMAN_HANDOVER";
+
+/// The first descriptor that the successor is given: 0 to 2 are its standard ones.
+const FIRST: i32 = 3;
+
+/// The version of [`Note`].
+const VERSION: u32 = 1;
+
+/// What the successor was given: descriptors from [`FIRST`] on, in this order.
+#[derive(Debug, Serialize, Deserialize)]
+struct Note {
+    version: u32,
+    /// The watcher before it.
+    from: u32,
+    /// What each listener is for, after the socket to talk over and the lock.
+    listeners: Vec<String>,
+}
+
+/// Why a handover does not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum HandoverError {
+    /// The successor cannot be started.
+    #[error("cannot start {program}: {cause}")]
+    Start {
+        /// The program.
+        program: String,
+        /// Why.
+        cause: io::Error,
+    },
+    /// The successor ended, or did not become ready in time.
+    #[error("{program} (pid {pid}) did not take over: {cause}; its own messages say why")]
+    NotReady {
+        /// The program.
+        program: String,
+        /// Its process.
+        pid: u32,
+        /// What went wrong.
+        cause: io::Error,
+    },
+    /// What this process was given is not a handover of this version.
+    #[error("{VARIABLE} does not describe a handover: {0}; start herdsman without it")]
+    Note(String),
+    /// The predecessor ended before it let this process begin.
+    #[error("the herdsman before this one ended during the handover: {0}")]
+    Abandoned(io::Error),
+}

@@ -1,0 +1,72 @@
+//! The side that takes.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+
+use super::{FIRST, HandoverError, Note, VARIABLE, VERSION};
+
+/// What the watcher before this one gave.
+#[derive(Debug)]
+pub struct Inherited {
+    /// Its process.
+    pub from: u32,
+    /// The watcher's lock, held.
+    pub watch_lock: File,
+    /// The listening sockets, and what each is for.
+    pub listeners: Vec<(String, OwnedFd)>,
+    line: UnixStream,
+}
+
+/// Takes what the watcher before this one gave; `None`: this process was started
+/// in the ordinary way. Call it once, before anything opens a descriptor.
+///
+/// # Errors
+/// The variable is set, and does not describe a handover.
+pub fn inherited() -> Result<Option<Inherited>, HandoverError> {
+    let Ok(text) = std::env::var(VARIABLE) else { return Ok(None) };
+    let note: Note = serde_json::from_str(&text).map_err(|error| HandoverError::Note(error.to_string()))?;
+    if note.version != VERSION {
+        return Err(HandoverError::Note(format!("its version is {}, not {VERSION}", note.version)));
+    }
+    let line = UnixStream::from(take(FIRST)?);
+    let watch_lock = File::from(take(FIRST + 1)?);
+    let listeners = note.listeners.into_iter().zip(FIRST + 2..);
+    let listeners = listeners.map(|(what, number)| Ok((what, take(number)?))).collect::<Result<_, HandoverError>>()?;
+    Ok(Some(Inherited { from: note.from, watch_lock, listeners, line }))
+}
+
+/// Takes a descriptor that this process was started with.
+fn take(number: RawFd) -> Result<OwnedFd, HandoverError> {
+    let missing = |cause: rustix::io::Errno| HandoverError::Note(format!("descriptor {number}: {cause}"));
+    // SAFETY: only looked at; a number that is not open is an error of the call.
+    let borrowed = unsafe { rustix::fd::BorrowedFd::borrow_raw(number) };
+    let flags = fcntl_getfd(borrowed).map_err(missing)?;
+    fcntl_setfd(borrowed, flags | FdFlags::CLOEXEC).map_err(missing)?;
+    // SAFETY: it is open, and nothing else in this process knows of it: it was
+    // given by the predecessor, and this is called once.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+impl Inherited {
+    /// Takes the listening socket that is for `what`.
+    pub fn take_listener(&mut self, what: &str) -> Option<OwnedFd> {
+        let at = self.listeners.iter().position(|(is_for, _)| is_for == what)?;
+        Some(self.listeners.swap_remove(at).1)
+    }
+
+    /// Says that this process is ready, and waits until it may begin.
+    ///
+    /// # Errors
+    /// The predecessor has ended: nobody gave leave.
+    pub fn wait_for_go(mut self) -> Result<(), HandoverError> {
+        let waits = |line: &mut UnixStream| -> io::Result<()> {
+            line.write_all(b"r")?;
+            line.read_exact(&mut [0])
+        };
+        waits(&mut self.line).map_err(HandoverError::Abandoned)
+    }
+}

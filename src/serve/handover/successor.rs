@@ -1,0 +1,103 @@
+//! The side that gives.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use command_fds::{CommandFdExt, FdMapping};
+
+use super::{FIRST, HandoverError, Note, VARIABLE, VERSION};
+
+/// How long a successor may take until it is ready.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// What the successor is given.
+#[derive(Debug)]
+pub struct Gifts {
+    /// The watcher's lock.
+    pub watch_lock: File,
+    /// The listening sockets, and what each is for.
+    pub listeners: Vec<(String, OwnedFd)>,
+}
+
+/// The herdsman that takes over, ready to begin.
+#[derive(Debug)]
+pub struct Successor {
+    child: Child,
+    line: UnixStream,
+}
+
+impl Successor {
+    /// Starts the program that this process was started from, as it is on disk now,
+    /// with the same arguments, and waits until it is ready. Blocks for some 100 ms,
+    /// a minute at most.
+    ///
+    /// # Errors
+    /// It cannot be started, ends, or takes too long; then it was ended.
+    pub fn start(gifts: Gifts) -> Result<Self, HandoverError> {
+        let program = program();
+        let shown = program.display().to_string();
+        let failed = |cause| HandoverError::Start { program: shown.clone(), cause };
+        let (mut line, theirs) = UnixStream::pair().map_err(failed)?;
+        let note = Note {
+            version: VERSION,
+            from: std::process::id(),
+            listeners: gifts.listeners.iter().map(|(what, _)| what.clone()).collect(),
+        };
+        let given = [OwnedFd::from(theirs), OwnedFd::from(gifts.watch_lock)];
+        let given = given.into_iter().chain(gifts.listeners.into_iter().map(|(_, fd)| fd));
+        let mappings = given.zip(FIRST..).map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd }).collect();
+        let mut command = Command::new(&program);
+        command.args(std::env::args_os().skip(1));
+        command.env(VARIABLE, serde_json::to_string(&note).map_err(|error| failed(error.into()))?);
+        // They name this process: without them, the successor may speak for itself.
+        command.env_remove("WATCHDOG_PID").env_remove("LISTEN_PID").env_remove("LISTEN_FDS");
+        command.fd_mappings(mappings).map_err(|collision| failed(io::Error::other(collision.to_string())))?;
+        let mut child = command.spawn().map_err(failed)?;
+        // The command holds our copies of what was given: closed here, a successor
+        // that ends also ends the line.
+        drop(command);
+        let ready = line.set_read_timeout(Some(READY_WITHIN)).and_then(|()| line.read_exact(&mut [0]));
+        match ready {
+            Ok(()) => Ok(Self { child, line }),
+            Err(cause) => {
+                let pid = child.id();
+                // It may be gone already.
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(HandoverError::NotReady { program: shown, pid, cause })
+            }
+        }
+    }
+
+    /// Returns its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Lets it begin. From here on it owns what it was given.
+    ///
+    /// # Errors
+    /// It has ended in the meantime.
+    pub fn go(mut self) -> io::Result<()> {
+        self.line.write_all(b"g")
+    }
+}
+
+/// The program as it is on disk now, by the name that this process was started with:
+/// what the kernel says this process runs may be the version before, by its own path.
+fn program() -> PathBuf {
+    let named = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    let found = if named.components().count() > 1 { Some(named).filter(|path| path.exists()) } else { on_path(&named) };
+    found.or_else(|| std::env::current_exe().ok()).unwrap_or_else(|| PathBuf::from("herdsman"))
+}
+
+fn on_path(name: &Path) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|program| program.is_file())
+}
