@@ -9,7 +9,8 @@ use super::limits::LimitArgs;
 use super::{Exit, Places, duration};
 use crate::definition::Loader;
 use crate::host::HostError;
-use crate::serve::metrics::{Metrics, listen};
+use crate::serve::handover::{self, HandoverError, Heir, Inherited, Successor};
+use crate::serve::metrics::{self, Metrics};
 use crate::watch::machine::{Machine, Settings};
 use crate::watch::{self, Pace};
 
@@ -39,6 +40,9 @@ pub struct WatchArgs {
     limits: LimitArgs,
 }
 
+/// What a successor knows the listener of metrics by.
+const METRICS: &str = "metrics";
+
 /// The format of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -49,14 +53,18 @@ pub enum LogFormat {
     Json,
 }
 
-/// Runs the command until SIGTERM or SIGINT.
+/// Runs the command until SIGTERM, SIGINT or a successor.
 pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
+    let mut inherited = handover::inherited()?;
     let host_settings = places.settings()?;
     let notify = host_settings.notify.as_ref();
     log_to_stderr(args.log_format);
     let state = places.state();
     state.create()?;
-    let watch_lock = state.watch_lock(&places.reads())?;
+    let watch_lock = match inherited.as_mut().and_then(|inherited| inherited.watch_lock.take()) {
+        Some(lock) => state.inherit_watch_lock(lock, &places.reads())?,
+        None => state.watch_lock(&places.reads())?,
+    };
     let host = {
         let _lock = state.lock(args.limits.lock_timeout)?;
         // A pass must not wait for git: other models may need it meanwhile.
@@ -64,13 +72,19 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
         host.read_policy().map_err(HostError::from)?;
         host
     };
-    let metrics = args.metrics.as_deref().map(serve_metrics).transpose()?;
+    let heir = Heir::default();
+    let metrics = args.metrics.as_deref().map(|at| serve_metrics(at, inherited.as_mut(), &heir)).transpose()?;
     let LimitArgs { lock_timeout, .. } = args.limits;
     let settings = Settings { poll: args.poll, lock_timeout, logs: args.limits.logs() };
     let mut machine = Machine::new(host, state, watch_lock, settings)
-        .and_then(|machine| machine.observed_by(metrics).telling(notify))
+        .and_then(|machine| machine.observed_by(metrics).handing_over(heir.starter()).telling(notify))
         .map_err(|error| anyhow::anyhow!("cannot start watching: {error}; too many open files or threads?"))?;
     let pace = Pace { resync: args.resync.max(Duration::from_millis(100)), debounce: args.debounce };
+    if let Some(inherited) = inherited {
+        let from = inherited.from;
+        inherited.wait_for_go()?;
+        tracing::info!("took over from pid {from}");
+    }
     tracing::info!(
         version = env!("HERDSMAN_VERSION"),
         "watching {}{} (Ctrl-C stops the watcher; servers keep running)",
@@ -78,7 +92,9 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
         places.revision().map(|revision| format!(" at {revision}")).unwrap_or_default(),
     );
     watch::run(&mut machine, pace, &args.limits.limits());
-    if std::process::id() == 1 {
+    if let Some(successor) = heir.take() {
+        hand_over(machine, successor)?;
+    } else if std::process::id() == 1 {
         tracing::info!("stopping; the watcher is process 1, so every server stops too");
     } else {
         tracing::info!("stopping; servers keep running");
@@ -86,9 +102,21 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Converged)
 }
 
-fn serve_metrics(address: &str) -> anyhow::Result<Metrics> {
+/// Lets the successor begin, once this watcher has let go of everything.
+fn hand_over(machine: Machine, successor: Successor) -> anyhow::Result<()> {
+    let pid = successor.pid();
+    machine.succeeded_by(pid);
+    successor.go().map_err(|cause| HandoverError::Gone { pid, cause })?;
+    tracing::info!("pid {pid} took over; servers keep running");
+    Ok(())
+}
+
+fn serve_metrics(address: &str, inherited: Option<&mut Inherited>, heir: &Heir) -> anyhow::Result<Metrics> {
+    let given = inherited.and_then(|inherited| inherited.take_listener(METRICS));
+    let listener = given.map_or_else(|| metrics::bind(address), |given| Ok(given.into()))?;
+    heir.add(METRICS.to_owned(), &listener)?;
     let metrics = Metrics::new()?;
-    let at = listen(address, metrics.clone())?;
+    let at = metrics::listen(listener, metrics.clone())?;
     tracing::info!("serving metrics at http://{at}/metrics");
     Ok(metrics)
 }

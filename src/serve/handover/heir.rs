@@ -1,11 +1,12 @@
 //! Starts the successor beside the running watcher.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::{Gifts, Successor};
+use crate::watch::machine::HandOver;
 
 /// The sockets that a successor gets, and the successor once it is ready.
 #[derive(Clone, Debug, Default)]
@@ -21,13 +22,25 @@ struct Inner {
 
 impl Heir {
     /// Adds a listening socket, and what it is for.
-    pub fn add(&self, what: String, listener: OwnedFd) {
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn add(&self, what: String, listener: &impl AsFd) -> std::io::Result<()> {
+        let listener = listener.as_fd().try_clone_to_owned()?;
         self.lock().listeners.push((what, listener));
+        Ok(())
+    }
+
+    /// Returns what a watcher calls to hand over.
+    #[must_use]
+    pub fn starter(&self) -> HandOver {
+        let heir = self.clone();
+        Box::new(move |watch_lock, done| heir.start(watch_lock, done))
     }
 
     /// Starts a successor in a thread of its own, unless one is on its way; calls
     /// `done` once it is ready. If it fails, that is logged, and this watcher goes on.
-    pub fn call(&self, watch_lock: File, done: impl FnOnce() + Send + 'static) {
+    fn start(&self, watch_lock: File, done: Box<dyn FnOnce() + Send>) {
         let listeners = {
             let mut inner = self.lock();
             if std::mem::replace(&mut inner.is_coming, true) {

@@ -70,6 +70,14 @@ pub enum HandoverError {
     /// What this process was given is not a handover of this version.
     #[error("{VARIABLE} does not describe a handover: {0}; start herdsman without it")]
     Note(String),
+    /// The successor ended when it was to begin.
+    #[error("pid {pid}, which was to take over, is gone: {cause}; start herdsman again")]
+    Gone {
+        /// Its process.
+        pid: u32,
+        /// What went wrong.
+        cause: io::Error,
+    },
     /// The predecessor ended before it let this process begin.
     #[error("the herdsman before this one ended during the handover: {0}")]
     Abandoned(io::Error),

@@ -15,7 +15,7 @@ pub struct Inherited {
     /// Its process.
     pub from: u32,
     /// The watcher's lock, held.
-    pub watch_lock: File,
+    pub watch_lock: Option<File>,
     /// The listening sockets, and what each is for.
     pub listeners: Vec<(String, OwnedFd)>,
     line: UnixStream,
@@ -36,7 +36,7 @@ pub fn inherited() -> Result<Option<Inherited>, HandoverError> {
     let watch_lock = File::from(take(FIRST + 1)?);
     let listeners = note.listeners.into_iter().zip(FIRST + 2..);
     let listeners = listeners.map(|(what, number)| Ok((what, take(number)?))).collect::<Result<_, HandoverError>>()?;
-    Ok(Some(Inherited { from: note.from, watch_lock, listeners, line }))
+    Ok(Some(Inherited { from: note.from, watch_lock: Some(watch_lock), listeners, line }))
 }
 
 /// Takes a descriptor that this process was started with.

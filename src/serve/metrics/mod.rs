@@ -18,7 +18,7 @@ use prometheus::{
     GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-pub use server::{ListenError, listen};
+pub use server::{ListenError, bind, listen};
 
 use crate::database::Undelivered;
 use crate::model::{DesiredState, ModelName, Status};

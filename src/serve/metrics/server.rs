@@ -51,14 +51,20 @@ pub enum ListenError {
     Begin(#[from] io::Error),
 }
 
-/// Answers for `metrics` on `address` until the process ends; returns the
-/// address, in which a port 0 is the one that was found free.
+/// Takes the address that metrics are to be served on.
 ///
 /// # Errors
 /// The address is invalid or in use.
-pub fn listen(address: &str, metrics: Metrics) -> Result<SocketAddr, ListenError> {
-    let bind = |cause| ListenError::Bind { address: address.to_owned(), cause };
-    let listener = TcpListener::bind(address).map_err(bind)?;
+pub fn bind(address: &str) -> Result<TcpListener, ListenError> {
+    TcpListener::bind(address).map_err(|cause| ListenError::Bind { address: address.to_owned(), cause })
+}
+
+/// Answers for `metrics` on `listener` until the process ends; returns its address,
+/// in which a port 0 is the one that was found free.
+///
+/// # Errors
+/// The system gives no thread.
+pub fn listen(listener: TcpListener, metrics: Metrics) -> Result<SocketAddr, ListenError> {
     let local = listener.local_addr()?;
     listener.set_nonblocking(true)?;
     let runtime = runtime()?;

@@ -193,6 +193,11 @@ impl Machine {
         Self { hand_over: Some(hand_over), ..self }
     }
 
+    /// Lets go of everything: another herdsman, with this pid, goes on from here.
+    pub fn succeeded_by(self, pid: u32) {
+        self.service.succeeded_by(pid);
+    }
+
     /// Starts the herdsman that takes over. This one goes on until that is ready.
     fn begin_handover(&mut self) {
         let Some(hand_over) = &self.hand_over else { return };

@@ -58,6 +58,11 @@ impl Service {
         }
     }
 
+    /// Reports that another process is the service from now on.
+    pub fn succeeded_by(&self, pid: u32) {
+        tell(&[NotifyState::MainPid(pid)]);
+    }
+
     pub fn stopping(&self) {
         tell(&[NotifyState::Stopping, NotifyState::Status("stopping; servers keep running")]);
     }

@@ -10,6 +10,7 @@ mod edits;
 mod ends;
 mod events_lost;
 mod git;
+mod handover;
 mod last_good;
 mod links;
 mod scene;
