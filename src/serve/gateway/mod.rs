@@ -12,17 +12,21 @@
 
 pub mod lease;
 pub mod routes;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests;
 pub mod traffic;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 
 pub use lease::{Asker, Lease, Refusal};
 pub use routes::{Backend, Route, Routes, Standing};
 
 use self::traffic::Traffics;
-use crate::model::{Demand, InstanceId, Timestamp};
+use crate::model::{Demand, InstanceId, ModelName, Timestamp};
 use crate::owner::settings::serve::Serve;
 
 /// The gateway, shared by all that serve and by the watcher.
@@ -31,7 +35,8 @@ pub struct Gateway(Arc<Inner>);
 
 struct Inner {
     settings: ArcSwap<Serve>,
-    routes: ArcSwap<Routes>,
+    /// Wakes those who wait for the first routes.
+    published: Notify,
     traffics: Traffics,
     /// Asks the watcher for a pass.
     ring: Box<dyn Fn() + Send + Sync>,
@@ -44,7 +49,7 @@ impl Gateway {
     pub fn new(settings: Serve, ring: impl Fn() + Send + Sync + 'static) -> Self {
         Self(Arc::new(Inner {
             settings: ArcSwap::from_pointee(settings),
-            routes: ArcSwap::from_pointee(Routes::default()),
+            published: Notify::new(),
             traffics: Traffics::new(),
             ring: Box::new(ring),
         }))
@@ -64,16 +69,29 @@ impl Gateway {
     /// Returns where requests may go now.
     #[must_use]
     pub fn routes(&self) -> Arc<Routes> {
-        self.0.routes.load_full()
+        self.0.traffics.routes()
+    }
+
+    /// Returns where requests may go, once that is known: the first pass of a watcher
+    /// takes a moment.
+    pub async fn known_routes(&self) -> Arc<Routes> {
+        loop {
+            let mut published = std::pin::pin!(self.0.published.notified());
+            // From here on, no publication goes unnoticed.
+            published.as_mut().enable();
+            let routes = self.routes();
+            if routes.are_known() {
+                return routes;
+            }
+            published.await;
+        }
     }
 
     /// Publishes the routes of a pass, and wakes the requests that wait for one. An
     /// instance that was withdrawn after the pass began stays withdrawn.
     pub fn publish(&self, routes: Routes) {
-        let routes = Arc::new(routes);
-        self.0.traffics.published(&routes);
-        self.0.routes.store(routes);
-        self.0.traffics.wake_all();
+        self.0.traffics.publish(routes);
+        self.0.published.notify_waiters();
     }
 
     /// Takes instances out of rotation: once this returns, no request that has not
@@ -86,6 +104,12 @@ impl Gateway {
     #[must_use]
     pub fn in_flight(&self, instance: &InstanceId) -> u32 {
         self.0.traffics.in_flight(instance)
+    }
+
+    /// Asks to stop an on-demand model until it is asked for again.
+    pub fn unload(&self, model: &ModelName) {
+        self.0.traffics.unload(model);
+        (self.0.ring)();
     }
 
     /// Returns what is asked for, at `now`.
