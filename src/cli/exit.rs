@@ -10,6 +10,7 @@ use crate::owner::policy::PolicyError;
 use crate::owner::settings::SettingsError;
 use crate::pass::Pass;
 use crate::plan::{WaitFor, WaitKind};
+use crate::serve;
 use crate::serve::metrics::ListenError;
 use crate::state::StateError;
 
@@ -79,6 +80,9 @@ impl Exit {
         if let Some(ListenError::Bind { .. }) = error.downcast_ref() {
             return Self::Usage;
         }
+        if error.is::<serve::listen::ListenError>() {
+            return Self::Usage;
+        }
         if let Some(file) = error.downcast_ref::<PlanFileError>() {
             return Self::of_plan_file(file);
         }
@@ -97,7 +101,9 @@ impl Exit {
             | HostError::Policy(PolicyError::Missing(_)) => Self::NoModelsDir,
             HostError::Policy(_) => Self::InvalidDefinition,
             HostError::State(error) => Self::of_state(error),
-            HostError::Database(_) | HostError::Processes(_) | HostError::ReadOnly => Self::Failed,
+            HostError::Database(_) | HostError::Processes(_) | HostError::Gateway(_) | HostError::ReadOnly => {
+                Self::Failed
+            }
         }
     }
 

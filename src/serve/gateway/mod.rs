@@ -4,13 +4,17 @@
 //! |---|---|
 //! | [`routes`] | where requests may go, as of the last pass |
 //! | [`traffic`] | what is asked for, as of now: the demand |
+//! | [`publish`], [`publisher`] | the routes of a pass |
 //! | [`lease`] | a request's right to use an instance, and the wait for it |
 //!
 //! Requests and passes share only this: a pass publishes [`Routes`] and reads the
 //! [`Demand`]; a request takes a [`Lease`]. Neither waits for the other, but for
 //! [`Gateway::withdraw`], which takes no longer than a lock.
 
+mod fleet;
 pub mod lease;
+pub mod publish;
+pub mod publisher;
 pub mod routes;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]

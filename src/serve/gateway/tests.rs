@@ -302,7 +302,7 @@ fn no_request_is_in_flight_at_an_instance_that_a_pass_stops() {
             let mut generation = 0_u32;
             while !is_over.load(Ordering::SeqCst) {
                 let instance = id(&generation.to_string());
-                scene.publish(ready(&instance.0, (generation % 2 == 0).then_some(LIMIT)));
+                scene.publish(ready(&instance.0, (generation.is_multiple_of(2)).then_some(LIMIT)));
                 std::thread::yield_now();
                 let began = Instant::now();
                 gateway.withdraw(std::slice::from_ref(&instance));
@@ -329,7 +329,7 @@ fn no_request_is_in_flight_at_an_instance_that_a_pass_stops() {
                             Err(_) => tokio::task::yield_now().await,
                         }
                     };
-                    if number % 7 == 0 {
+                    if number.is_multiple_of(7) {
                         // A client that leaves.
                         let _gone = tokio::time::timeout(Duration::from_micros(50), asker.lease()).await;
                         return;
@@ -367,7 +367,7 @@ fn a_limit_holds_and_no_turn_is_lost() {
             .map(|number: u32| {
                 let (asker, inside) = (scene.ask(), Arc::clone(&inside));
                 tokio::spawn(async move {
-                    if number % 5 == 0 {
+                    if number.is_multiple_of(5) {
                         let _gone = tokio::time::timeout(Duration::from_micros(30), asker.lease()).await;
                         return;
                     }
