@@ -179,7 +179,7 @@ impl fmt::Display for Reason {
             Self::TakesOverRow { id } => write!(f, "adopting unmanaged row {id}"),
             Self::FieldChanged { change, impact, origin } => {
                 write!(f, "{}", shown(change))?;
-                if *impact == Impact::Record {
+                if *impact != Impact::Restart {
                     f.write_str(" (no restart)")?;
                 }
                 write!(f, "   {origin}")
