@@ -23,4 +23,5 @@ mod remains;
 mod removing;
 mod rollback_ports;
 mod updating;
+mod withdraw;
 mod wrappers;
