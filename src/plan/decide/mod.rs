@@ -6,10 +6,12 @@
 //! | none | any | here: delete, or `down` |
 //! | wanted running | lives | `keep_or_restart`: keep, restart, wait |
 //! | wanted running | none | `start_or_wait`: start, back off, roll back |
+//! | on demand | any | `on_demand`: as one of these, or stop until it is asked for |
 //! | wanted stopped | any | here |
 //! | any, suspended | any | `suspended`: nothing |
 
 mod keep_or_restart;
+mod on_demand;
 mod start;
 mod start_or_wait;
 mod status_column;
@@ -54,6 +56,8 @@ pub struct Situation<'a> {
     pub leftovers: Vec<&'a Leftover>,
     /// Rows of other programs with its name.
     pub rows: Vec<i64>,
+    /// Why it has to stop although it may run.
+    pub makes_room: Option<Reason>,
     /// Why nothing is deleted in this pass.
     pub deletions_blocked: Option<&'a Unresolved>,
 }
@@ -113,9 +117,9 @@ impl<'s> Decider<'s, '_> {
                 match self.state(wanted) {
                     DesiredState::Stopped => self.want_stopped(wanted, record),
                     DesiredState::Running => self.want_running(wanted, record),
-                    DesiredState::OnDemand if s.live.is_empty() => self.want_stopped(wanted, record),
-                    DesiredState::OnDemand => self.want_running(wanted, record),
+                    DesiredState::OnDemand => self.want_on_demand(wanted, record),
                 }
+                self.note_restart(wanted);
                 if matches!(self.d.wish, Wish::Nothing) && record.generation.hash == wanted.hash {
                     // Whatever it waits for, its record does not have to: but for
                     // its port, which is whose instance serves there.

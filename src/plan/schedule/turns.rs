@@ -171,7 +171,7 @@ impl Scheduler<'_> {
     /// The requests of the gateway that an instance has not answered yet, also those
     /// that it has not begun to.
     fn in_flight(&self, stop: &StopWish) -> usize {
-        let traffic = self.input.demand.and_then(|demand| demand.models.get(&stop.target.model));
+        let traffic = self.input.traffic(&stop.target.model);
         traffic.map_or(0, |traffic| usize::try_from(traffic.in_flight).unwrap_or(usize::MAX))
     }
 

@@ -15,6 +15,7 @@ mod former_hashes;
 mod kills;
 mod leftovers;
 mod limits;
+mod on_demand;
 mod port_moves;
 mod ports;
 mod properties;
