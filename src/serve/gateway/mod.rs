@@ -5,12 +5,14 @@
 //! | [`routes`] | where requests may go, as of the last pass |
 //! | [`traffic`] | what is asked for, as of now: the demand |
 //! | [`lease`] | a request's right to use an instance, and the wait for it |
+//! | [`naming`] | which model a request names, and its body |
 //!
 //! Requests and passes share only this: a pass publishes [`Routes`] and reads the
 //! [`Demand`]; a request takes a [`Lease`]. Neither waits for the other, but for
 //! [`Gateway::withdraw`], which takes no longer than a lock.
 
 pub mod lease;
+pub mod naming;
 pub mod routes;
 pub mod traffic;
 
