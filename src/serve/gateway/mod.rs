@@ -6,6 +6,7 @@
 //! | [`traffic`] | what is asked for, as of now: the demand |
 //! | [`publish`], [`publisher`] | the routes of a pass |
 //! | [`lease`] | a request's right to use an instance, and the wait for it |
+//! | [`naming`] | which model a request names, and its body |
 //!
 //! Requests and passes share only this: a pass publishes [`Routes`] and reads the
 //! [`Demand`]; a request takes a [`Lease`]. Neither waits for the other, but for
@@ -13,6 +14,7 @@
 
 mod fleet;
 pub mod lease;
+pub mod naming;
 pub mod publish;
 pub mod publisher;
 pub mod routes;
