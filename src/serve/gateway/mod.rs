@@ -5,12 +5,14 @@
 //! | [`routes`] | where requests may go, as of the last pass |
 //! | [`traffic`] | what is asked for, as of now: the demand |
 //! | [`lease`] | a request's right to use an instance, and the wait for it |
+//! | [`own`] | what the gateway answers itself |
 //!
 //! Requests and passes share only this: a pass publishes [`Routes`] and reads the
 //! [`Demand`]; a request takes a [`Lease`]. Neither waits for the other, but for
 //! [`Gateway::withdraw`], which takes no longer than a lock.
 
 pub mod lease;
+pub mod own;
 pub mod routes;
 pub mod traffic;
 
@@ -33,6 +35,7 @@ struct Inner {
     settings: ArcSwap<Serve>,
     routes: ArcSwap<Routes>,
     traffics: Traffics,
+    own: own::State,
     /// Asks the watcher for a pass.
     ring: Box<dyn Fn() + Send + Sync>,
 }
@@ -46,6 +49,7 @@ impl Gateway {
             settings: ArcSwap::from_pointee(settings),
             routes: ArcSwap::from_pointee(Routes::default()),
             traffics: Traffics::new(),
+            own: own::State::default(),
             ring: Box::new(ring),
         }))
     }
@@ -74,6 +78,7 @@ impl Gateway {
         self.0.traffics.published(&routes);
         self.0.routes.store(routes);
         self.0.traffics.wake_all();
+        self.0.own.published();
     }
 
     /// Takes instances out of rotation: once this returns, no request that has not

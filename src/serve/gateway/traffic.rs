@@ -95,6 +95,11 @@ impl Traffics {
         Ok(traffic.next)
     }
 
+    /// Notes that a client asked to unload the model.
+    pub fn unload(&self, model: &ModelName) {
+        self.lock().models.entry(model.clone()).or_default().unload = Some(Instant::now());
+    }
+
     /// Registers a request again whose instance failed.
     pub fn wait_again(&self, model: &ModelName, number: u64, arrived: Instant) {
         self.lock().models.entry(model.clone()).or_default().waiting.insert(number, arrived);
