@@ -146,7 +146,8 @@ where
     let path = decoded(parts.uri.path()).into_owned();
     match path.as_str() {
         "/v1/stream" => return conversations::stream(gateway, caller, parts, body).await,
-        "/health" | "/v1/health" | "/models" | "/v1/models" | "/models/sse" | "/running" | "/logs" | "/unload" => {}
+        "/health" | "/v1/health" | "/models" | "/v1/models" | "/models/sse" => {}
+        "/running" | "/unload" | "/logs" | "/logs/stream" => {}
         "/models/load" | "/models/unload" | "/v1/streams/lookup" | "/api/models/unload" => {}
         // These are a model's where one is named.
         "/metrics" | "/props" | "/tools" if parameter(&parts.uri, "model").is_none() => {}
@@ -169,7 +170,7 @@ where
 }
 
 /// What names something below it.
-const BELOW: [&str; 3] = ["/v1/models/", "/api/models/unload/", "/logs/stream"];
+const BELOW: [&str; 3] = ["/v1/models/", "/api/models/unload/", "/logs/stream/"];
 
 /// Answers what can be read; `None`: this path cannot.
 async fn read(gateway: &Gateway, caller: &Caller, parts: &Parts, path: &str) -> Option<Answer> {
