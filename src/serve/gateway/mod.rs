@@ -7,6 +7,7 @@
 //! | [`publish`], [`publisher`] | the routes of a pass |
 //! | [`lease`] | a request's right to use an instance, and the wait for it |
 //! | [`naming`] | which model a request names, and its body |
+//! | [`own`] | what the gateway answers itself |
 //!
 //! Requests and passes share only this: a pass publishes [`Routes`] and reads the
 //! [`Demand`]; a request takes a [`Lease`]. Neither waits for the other, but for
@@ -15,6 +16,7 @@
 mod fleet;
 pub mod lease;
 pub mod naming;
+pub mod own;
 pub mod publish;
 pub mod publisher;
 pub mod routes;
@@ -32,7 +34,7 @@ pub use lease::{Asker, Lease, Refusal};
 pub use routes::{Backend, Route, Routes, Standing};
 
 use self::traffic::Traffics;
-use crate::model::{Demand, InstanceId, ModelName, Timestamp};
+use crate::model::{Demand, InstanceId, Timestamp};
 use crate::owner::settings::serve::Serve;
 
 /// The gateway, shared by all that serve and by the watcher.
@@ -44,6 +46,7 @@ struct Inner {
     /// Wakes those who wait for the first routes.
     published: Notify,
     traffics: Traffics,
+    own: own::State,
     /// Asks the watcher for a pass.
     ring: Box<dyn Fn() + Send + Sync>,
 }
@@ -57,6 +60,7 @@ impl Gateway {
             settings: ArcSwap::from_pointee(settings),
             published: Notify::new(),
             traffics: Traffics::new(),
+            own: own::State::default(),
             ring: Box::new(ring),
         }))
     }
@@ -98,6 +102,7 @@ impl Gateway {
     pub fn publish(&self, routes: Routes) {
         self.0.traffics.publish(routes);
         self.0.published.notify_waiters();
+        self.0.own.published();
     }
 
     /// Takes instances out of rotation: once this returns, no request that has not
@@ -110,12 +115,6 @@ impl Gateway {
     #[must_use]
     pub fn in_flight(&self, instance: &InstanceId) -> u32 {
         self.0.traffics.in_flight(instance)
-    }
-
-    /// Asks to stop an on-demand model until it is asked for again.
-    pub fn unload(&self, model: &ModelName) {
-        self.0.traffics.unload(model);
-        (self.0.ring)();
     }
 
     /// Returns what is asked for, at `now`.
