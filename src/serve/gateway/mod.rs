@@ -5,15 +5,32 @@
 //! | [`routes`] | where requests may go, as of the last pass |
 //! | [`traffic`] | what is asked for, as of now: the demand |
 //! | [`lease`] | a request's right to use an instance, and the wait for it |
+//! | [`dispatch`] | a request, from its arrival to where it goes |
+//! | `forward`, `comments` | waiting for an instance, sending, sending again |
+//! | `headers`, `passing`, `tunnel` | what passes, there and back |
+//! | `upstream` | the connections to instances |
+//! | [`errors`] | why a request fails, in the shape that its client expects |
+//! | [`record`] | what is noted of each request |
 //!
 //! Requests and passes share only this: a pass publishes [`Routes`] and reads the
 //! [`Demand`]; a request takes a [`Lease`]. Neither waits for the other, but for
 //! [`Gateway::withdraw`], which takes no longer than a lock.
 
+mod comments;
+pub mod dispatch;
+pub mod errors;
+mod forward;
+mod headers;
 pub mod lease;
+mod passing;
+mod provisional;
+pub mod record;
 pub mod routes;
 pub mod traffic;
+mod tunnel;
+mod upstream;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -22,6 +39,7 @@ pub use lease::{Asker, Lease, Refusal};
 pub use routes::{Backend, Route, Routes, Standing};
 
 use self::traffic::Traffics;
+use self::upstream::Pools;
 use crate::model::{Demand, InstanceId, Timestamp};
 use crate::owner::settings::serve::Serve;
 
@@ -33,6 +51,7 @@ struct Inner {
     settings: ArcSwap<Serve>,
     routes: ArcSwap<Routes>,
     traffics: Traffics,
+    pools: Pools,
     /// Asks the watcher for a pass.
     ring: Box<dyn Fn() + Send + Sync>,
 }
@@ -46,6 +65,7 @@ impl Gateway {
             settings: ArcSwap::from_pointee(settings),
             routes: ArcSwap::from_pointee(Routes::default()),
             traffics: Traffics::new(),
+            pools: Pools::default(),
             ring: Box::new(ring),
         }))
     }
@@ -72,7 +92,9 @@ impl Gateway {
     pub fn publish(&self, routes: Routes) {
         let routes = Arc::new(routes);
         self.0.traffics.published(&routes);
+        let ready: HashSet<_> = routes.ready().map(|backend| backend.instance.clone()).collect();
         self.0.routes.store(routes);
+        self.0.pools.close(|instance| !ready.contains(instance));
         self.0.traffics.wake_all();
     }
 
@@ -80,6 +102,12 @@ impl Gateway {
     /// taken its [`Lease`] gets one.
     pub fn withdraw(&self, instances: &[InstanceId]) {
         self.0.traffics.withdraw(instances);
+        self.0.pools.close(|instance| instances.contains(instance));
+    }
+
+    /// Returns the connections to instances.
+    fn pools(&self) -> &Pools {
+        &self.0.pools
     }
 
     /// Counts the requests that an instance is answering.
