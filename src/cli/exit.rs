@@ -10,8 +10,8 @@ use crate::owner::policy::PolicyError;
 use crate::owner::settings::SettingsError;
 use crate::pass::Pass;
 use crate::plan::{WaitFor, WaitKind};
-use crate::serve;
 use crate::serve::metrics::ListenError;
+use crate::serve::server::BindError;
 use crate::state::StateError;
 
 /// The meaning of the exit code. If several apply, the first in this list wins.
@@ -80,7 +80,7 @@ impl Exit {
         if let Some(ListenError::Bind { .. }) = error.downcast_ref() {
             return Self::Usage;
         }
-        if error.is::<serve::listen::ListenError>() {
+        if error.is::<BindError>() {
             return Self::Usage;
         }
         if let Some(file) = error.downcast_ref::<PlanFileError>() {

@@ -1,6 +1,6 @@
 //! `herdsman watch --listen`: the gateway beside the watcher.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Places;
@@ -8,57 +8,70 @@ use crate::owner::settings::Settings;
 use crate::owner::settings::serve::Serve;
 use crate::pass::Pass;
 use crate::serve::gateway::Gateway;
+use crate::serve::gateway::dispatch::App;
 use crate::serve::gateway::publisher::Publisher;
-use crate::serve::listen::{ListenError, Listener};
-use crate::serve::server;
+use crate::serve::server::{self, BindError, Listener};
 use crate::serve::socket::Socket;
 use crate::state::StateDir;
 use crate::watch::machine::{Machine, Observer};
 
-/// Where to listen, and for whom.
-pub(super) struct Serving {
+/// Bound addresses, on which nobody answers yet.
+pub(super) struct Bound {
     listeners: Vec<Listener>,
     settings: Serve,
 }
 
-impl Serving {
+/// The gateway, which ends with this.
+pub(super) struct Serving {
+    server: server::Serving,
+    /// Other processes find the gateway for as long as it has requests in flight.
+    socket: Socket,
+}
+
+impl Bound {
     /// Binds the addresses of the command line or, if it names none, of the settings;
     /// `None`: neither names one.
-    pub(super) fn bind(listen: &[String], settings: Serve) -> Result<Option<Self>, ListenError> {
+    pub(super) fn new(listen: &[String], settings: Serve) -> Result<Option<Self>, BindError> {
         let addresses = if listen.is_empty() { &settings.listen } else { listen };
         if addresses.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Self { listeners: Listener::all(addresses)?, settings }))
+        let listeners = addresses.iter().map(|address| server::bind(address)).collect::<Result<_, _>>()?;
+        Ok(Some(Self { listeners, settings }))
     }
 
-    /// Connects the gateway with the watcher, and serves. The socket for other
-    /// processes goes with what this returns.
-    pub(super) fn begin(
+    /// Connects a gateway with the watcher, and serves.
+    pub(super) fn serve(
         self,
-        machine: Machine,
+        mut machine: Machine,
         places: &Places,
         state: &StateDir,
-    ) -> anyhow::Result<(Machine, Socket)> {
+    ) -> anyhow::Result<(Machine, Serving)> {
         let scheme = if self.settings.tls.is_some() { "https" } else { "http" };
         let gateway = Gateway::new(self.settings, machine.demand_bell());
-        let mut machine = machine;
         machine.set_gateway(gateway.clone());
         let socket = Socket::serve(state, gateway.clone())
             .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", state.socket().display()))?;
-        let reread = Reread { places: places.clone(), gateway: gateway.clone(), problem: Mutex::default() };
-        let machine = machine.observed_by(Some(reread)).observed_by(Some(Publisher::new(gateway.clone())));
-        let at: Vec<String> = self.listeners.iter().map(|listener| place(listener, scheme)).collect();
-        server::serve(gateway, self.listeners)?;
-        at.iter().for_each(|at| tracing::info!("serving at {at}"));
-        Ok((machine, socket))
+        let settings = Reread { places: places.clone(), gateway: gateway.clone(), problem: Mutex::default() };
+        let machine = machine.observed_by(Some(settings)).observed_by(Some(Publisher::new(gateway.clone())));
+        for listener in &self.listeners {
+            match (listener, listener.address()?) {
+                (Listener::Tcp(_), address) => tracing::info!("serving at {scheme}://{address}/v1"),
+                (Listener::Unix(_), address) => tracing::info!("serving at {address}"),
+            }
+        }
+        let server = server::serve(App { gateway, observer: None }, self.listeners, None)?;
+        Ok((machine, Serving { server, socket }))
     }
 }
 
-fn place(listener: &Listener, scheme: &str) -> String {
-    match listener.address() {
-        Some(address) => format!("{scheme}://{address}/v1"),
-        None => listener.to_string(),
+impl Serving {
+    /// Ends: new connections are refused, and requests in flight are cut off after
+    /// `limit`.
+    pub(super) fn finish(self, limit: Duration) {
+        let Self { server, socket } = self;
+        let _all_were_over = server.finish(limit);
+        drop(socket);
     }
 }
 
@@ -78,7 +91,7 @@ impl Observer for Reread {
         if let Ok(Settings { serve, .. }) = read {
             self.gateway.set_settings(serve);
         }
-        let mut problem = self.problem.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
         match &now {
             Some(now) if problem.as_ref() != Some(now) => {
                 tracing::error!("{now}; the gateway keeps the settings that it read last");

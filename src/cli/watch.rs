@@ -6,13 +6,16 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::limits::LimitArgs;
-use super::serving::Serving;
+use super::serving::Bound;
 use super::{Exit, Places, duration};
 use crate::definition::Loader;
 use crate::host::HostError;
 use crate::serve::metrics::{Metrics, listen};
 use crate::watch::machine::{Machine, Settings};
 use crate::watch::{self, Pace};
+
+/// How long the requests in flight have when the watcher ends.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// Arguments of `watch`.
 #[derive(Debug, Args)]
@@ -69,7 +72,7 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
         host.read_policy().map_err(HostError::from)?;
         host
     };
-    let serving = Serving::bind(&args.listen, host_settings.serve.clone())?;
+    let bound = Bound::new(&args.listen, host_settings.serve.clone())?;
     let metrics = args.metrics.as_deref().map(serve_metrics).transpose()?;
     let LimitArgs { lock_timeout, .. } = args.limits;
     let settings = Settings { poll: args.poll, lock_timeout, logs: args.limits.logs() };
@@ -77,10 +80,10 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     let mut machine = Machine::new(host, state, watch_lock, settings)
         .and_then(|machine| machine.observed_by(metrics).telling(notify))
         .map_err(|error| anyhow::anyhow!("cannot start watching: {error}; too many open files or threads?"))?;
-    let mut socket = None;
-    if let Some(serving) = serving {
-        let (served, opened) = serving.begin(machine, places, &state_dir)?;
-        (machine, socket) = (served, Some(opened));
+    let mut serving = None;
+    if let Some(bound) = bound {
+        let (served, begun) = bound.serve(machine, places, &state_dir)?;
+        (machine, serving) = (served, Some(begun));
     }
     let pace = Pace { resync: args.resync.max(Duration::from_millis(100)), debounce: args.debounce };
     tracing::info!(
@@ -90,7 +93,7 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
         places.revision().map(|revision| format!(" at {revision}")).unwrap_or_default(),
     );
     watch::run(&mut machine, pace, &args.limits.limits());
-    drop(socket);
+    serving.into_iter().for_each(|serving| serving.finish(LAST_REQUESTS));
     if std::process::id() == 1 {
         tracing::info!("stopping; the watcher is process 1, so every server stops too");
     } else {

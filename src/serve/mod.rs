@@ -10,7 +10,6 @@
 pub mod access;
 pub mod body;
 pub mod gateway;
-pub mod listen;
 pub mod metrics;
 pub mod server;
 pub mod socket;

@@ -8,23 +8,40 @@
 //! | [`lease`] | a request's right to use an instance, and the wait for it |
 //! | [`naming`] | which model a request names, and its body |
 //! | [`own`] | what the gateway answers itself |
+//! | [`dispatch`] | a request, from its arrival to where it goes |
+//! | `forward`, `comments` | waiting for an instance, sending, sending again |
+//! | `headers`, `passing`, `tunnel` | what passes, there and back |
+//! | `upstream` | the connections to instances |
+//! | [`errors`] | why a request fails, in the shape that its client expects |
+//! | [`record`] | what is noted of each request |
 //!
 //! Requests and passes share only this: a pass publishes [`Routes`] and reads the
 //! [`Demand`]; a request takes a [`Lease`]. Neither waits for the other, but for
 //! [`Gateway::withdraw`], which takes no longer than a lock.
 
+mod comments;
+pub mod dispatch;
+pub mod errors;
 mod fleet;
+mod forward;
+mod headers;
 pub mod lease;
 pub mod naming;
 pub mod own;
+mod passing;
+mod provisional;
 pub mod publish;
 pub mod publisher;
+pub mod record;
 pub mod routes;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests;
 pub mod traffic;
+mod tunnel;
+mod upstream;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -34,6 +51,7 @@ pub use lease::{Asker, Lease, Refusal};
 pub use routes::{Backend, Route, Routes, Standing};
 
 use self::traffic::Traffics;
+use self::upstream::Pools;
 use crate::model::{Demand, InstanceId, Timestamp};
 use crate::owner::settings::serve::Serve;
 
@@ -47,6 +65,7 @@ struct Inner {
     published: Notify,
     traffics: Traffics,
     own: own::State,
+    pools: Pools,
     /// Asks the watcher for a pass.
     ring: Box<dyn Fn() + Send + Sync>,
 }
@@ -61,6 +80,7 @@ impl Gateway {
             published: Notify::new(),
             traffics: Traffics::new(),
             own: own::State::default(),
+            pools: Pools::default(),
             ring: Box::new(ring),
         }))
     }
@@ -100,7 +120,9 @@ impl Gateway {
     /// Publishes the routes of a pass, and wakes the requests that wait for one. An
     /// instance that was withdrawn after the pass began stays withdrawn.
     pub fn publish(&self, routes: Routes) {
+        let ready: HashSet<_> = routes.ready().map(|backend| backend.instance.clone()).collect();
         self.0.traffics.publish(routes);
+        self.0.pools.close(|instance| !ready.contains(instance));
         self.0.published.notify_waiters();
         self.0.own.published();
     }
@@ -109,6 +131,12 @@ impl Gateway {
     /// taken its [`Lease`] gets one.
     pub fn withdraw(&self, instances: &[InstanceId]) {
         self.0.traffics.withdraw(instances);
+        self.0.pools.close(|instance| instances.contains(instance));
+    }
+
+    /// Returns the connections to instances.
+    fn pools(&self) -> &Pools {
+        &self.0.pools
     }
 
     /// Counts the requests that an instance is answering.
