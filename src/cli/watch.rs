@@ -6,19 +6,24 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::limits::LimitArgs;
+use super::serving::{Bound, Serving};
 use super::{Exit, Places, duration};
 use crate::definition::Loader;
 use crate::host::HostError;
-use crate::serve::handover::{self, HandoverError, Heir, Inherited, Successor};
+use crate::serve::handover::{self, Hall, HandoverError, Heir, Inherited, Successor};
 use crate::serve::metrics::{self, Metrics};
 use crate::watch::machine::{Machine, Settings};
 use crate::watch::{self, Pace};
+
+/// How long the requests in flight have when the watcher ends.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// Arguments of `watch`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   herdsman watch
+  herdsman watch --listen 127.0.0.1:8080
   herdsman watch --from-git origin/main --metrics 127.0.0.1:9090")]
 pub struct WatchArgs {
     /// Check everything at least this often.
@@ -30,6 +35,9 @@ pub struct WatchArgs {
     /// Check the files every DURATION (default 2s) instead of waiting for events, for network file systems.
     #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "2s", value_parser = duration)]
     poll: Option<Duration>,
+    /// Serve all models at this address, HOST:PORT or unix:/PATH, instead of `[serve] listen`; repeat the option for several.
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<String>,
     /// Serve Prometheus metrics at http://ADDR/metrics; ADDR is HOST:PORT, such as 127.0.0.1:9090.
     #[arg(long, value_name = "ADDR")]
     metrics: Option<String>,
@@ -72,18 +80,22 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
         host.read_policy().map_err(HostError::from)?;
         host
     };
-    let heir = Heir::default();
+    let heir = Heir::new(state.clone());
+    let bound = Bound::new(&args.listen, host_settings.serve.clone(), inherited.as_mut())?;
     let metrics = args.metrics.as_deref().map(|at| serve_metrics(at, inherited.as_mut(), &heir)).transpose()?;
     let LimitArgs { lock_timeout, .. } = args.limits;
     let settings = Settings { poll: args.poll, lock_timeout, logs: args.limits.logs() };
+    let state_dir = state.clone();
     let mut machine = Machine::new(host, state, watch_lock, settings)
         .and_then(|machine| machine.observed_by(metrics).handing_over(heir.starter()).telling(notify))
         .map_err(|error| anyhow::anyhow!("cannot start watching: {error}; too many open files or threads?"))?;
     let pace = Pace { resync: args.resync.max(Duration::from_millis(100)), debounce: args.debounce };
-    if let Some(inherited) = inherited {
-        let from = inherited.from;
-        inherited.wait_for_go()?;
-        tracing::info!("took over from pid {from}");
+    // Until then, the herdsman before this one watches and serves.
+    inherited.map(take_over).transpose()?;
+    let mut serving = None;
+    if let Some(bound) = bound {
+        let (served, begun) = bound.serve(machine, places, &state_dir, &heir)?;
+        (machine, serving) = (served, Some(begun));
     }
     tracing::info!(
         version = env!("HERDSMAN_VERSION"),
@@ -92,9 +104,11 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
         places.revision().map(|revision| format!(" at {revision}")).unwrap_or_default(),
     );
     watch::run(&mut machine, pace, &args.limits.limits());
-    if let Some(successor) = heir.take() {
-        hand_over(machine, successor)?;
-    } else if std::process::id() == 1 {
+    if let Some((successor, hall)) = heir.take() {
+        return hand_over(machine, serving, successor, &hall);
+    }
+    serving.into_iter().for_each(|serving| serving.finish(LAST_REQUESTS));
+    if std::process::id() == 1 {
         tracing::info!("stopping; the watcher is process 1, so every server stops too");
     } else {
         tracing::info!("stopping; servers keep running");
@@ -102,13 +116,22 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Converged)
 }
 
-/// Lets the successor begin, once this watcher has let go of everything.
-fn hand_over(machine: Machine, successor: Successor) -> anyhow::Result<()> {
+fn take_over(inherited: Inherited) -> Result<(), HandoverError> {
+    let from = inherited.from;
+    inherited.wait_for_go()?;
+    tracing::info!("took over from pid {from}");
+    Ok(())
+}
+
+/// Lets the successor begin, once this watcher has let go of everything, and ends
+/// with the last request that this process answers.
+fn hand_over(machine: Machine, serving: Option<Serving>, successor: Successor, hall: &Hall) -> anyhow::Result<Exit> {
     let pid = successor.pid();
     machine.succeeded_by(pid);
     successor.go().map_err(|cause| HandoverError::Gone { pid, cause })?;
-    tracing::info!("pid {pid} took over; servers keep running");
-    Ok(())
+    tracing::info!("pid {pid} takes over; servers keep running");
+    serving.into_iter().for_each(|serving| serving.hand_over(hall));
+    Ok(Exit::Converged)
 }
 
 fn serve_metrics(address: &str, inherited: Option<&mut Inherited>, heir: &Heir) -> anyhow::Result<Metrics> {

@@ -12,3 +12,5 @@ pub mod body;
 pub mod gateway;
 pub mod handover;
 pub mod metrics;
+pub mod server;
+pub mod socket;

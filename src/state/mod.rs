@@ -5,6 +5,7 @@
 //! <state-dir>/herdsman.db  the database, unless --database says otherwise
 //! <state-dir>/lock         held during a pass
 //! <state-dir>/watch.lock   held while a watcher lives
+//! <state-dir>/herdsman.sock where the watcher's gateway answers other processes
 //! <state-dir>/notify.lock  held by the process that delivers notifications
 //! <state-dir>/logs/MODEL/  a log per instance
 //! <state-dir>/cache/       option catalogues by llama-server
@@ -14,6 +15,7 @@
 
 mod closing;
 mod reads;
+mod socket;
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
@@ -24,6 +26,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::OFlags;
 
 pub use self::reads::Reads;
+pub use self::socket::Directory;
 use crate::sys::failpoint::{Point, reach};
 use crate::sys::regular;
 use crate::sys::trust::{self, Untrusted};

@@ -14,11 +14,14 @@ pub struct Routes {
     models: BTreeMap<ModelName, Arc<Route>>,
     /// Names and aliases.
     names: HashMap<String, ModelName>,
+    /// Whether a pass has found them.
+    are_known: bool,
 }
 
 impl Default for Routes {
+    /// Those before the first pass: nothing is known of any model.
     fn default() -> Self {
-        Self::new(Instant::now(), Vec::new())
+        Self { are_known: false, ..Self::new(Instant::now(), Vec::new()) }
     }
 }
 
@@ -33,7 +36,26 @@ impl Routes {
             names.extend(route.aliases.iter().map(|alias| (alias.clone(), route.model.clone())));
         }
         names.extend(models.keys().map(|name| (name.to_string(), name.clone())));
-        Self { began, models, names }
+        Self { began, models, names, are_known: true }
+    }
+
+    /// Returns routes that lead every request to another gateway, which listens on the
+    /// unix socket at `hall`: it knows where to go from there.
+    #[must_use]
+    pub fn leading_to(&self, hall: &str) -> Self {
+        let led = |route: &Arc<Route>| {
+            let address = Address { host: hall.to_owned(), prefix: format!("/upstream/{}", route.model), ..Address::default() };
+            let instance = InstanceId(format!("{hall} {}", route.model));
+            let backend = Backend { instance, generation: 0, address, max_in_flight: None, api_key: None };
+            Route { standing: Standing::Ready(Arc::new(backend)), ..Route::clone(route) }
+        };
+        Self::new(Instant::now(), self.all().map(led).collect())
+    }
+
+    /// Whether a pass has found them; before the first one, every name is unknown.
+    #[must_use]
+    pub const fn are_known(&self) -> bool {
+        self.are_known
     }
 
     /// Returns the model with this name or alias.
@@ -45,6 +67,14 @@ impl Routes {
     /// Returns every model, in order of name.
     pub fn all(&self) -> impl ExactSizeIterator<Item = &Arc<Route>> {
         self.models.values()
+    }
+
+    /// Returns the instances that are ready.
+    pub fn ready(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.all().filter_map(|route| match &route.standing {
+            Standing::Ready(backend) => Some(backend),
+            _ => None,
+        })
     }
 }
 

@@ -5,22 +5,32 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use super::{Gifts, Successor};
+use super::{Gifts, HALL, Hall, HandoverError, Successor};
+use crate::state::StateDir;
 use crate::watch::machine::HandOver;
 
 /// The sockets that a successor gets, and the successor once it is ready.
-#[derive(Clone, Debug, Default)]
-pub struct Heir(Arc<Mutex<Inner>>);
+#[derive(Clone, Debug)]
+pub struct Heir {
+    state: StateDir,
+    inner: Arc<Mutex<Inner>>,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
     listeners: Vec<(String, OwnedFd)>,
-    ready: Option<Successor>,
+    ready: Option<(Successor, Hall)>,
     /// One is being started.
     is_coming: bool,
 }
 
 impl Heir {
+    /// Returns the heir of the watcher of this state directory.
+    #[must_use]
+    pub fn new(state: StateDir) -> Self {
+        Self { state, inner: Arc::default() }
+    }
+
     /// Adds a listening socket, and what it is for.
     ///
     /// # Errors
@@ -41,23 +51,16 @@ impl Heir {
     /// Starts a successor in a thread of its own, unless one is on its way; calls
     /// `done` once it is ready. If it fails, that is logged, and this watcher goes on.
     fn start(&self, watch_lock: File, done: Box<dyn FnOnce() + Send>) {
-        let listeners = {
-            let mut inner = self.lock();
-            if std::mem::replace(&mut inner.is_coming, true) {
-                return;
-            }
-            let copies = inner.listeners.iter().map(|(what, fd)| Ok((what.clone(), fd.try_clone()?)));
-            copies.collect::<std::io::Result<Vec<_>>>()
-        };
+        if std::mem::replace(&mut self.lock().is_coming, true) {
+            return;
+        }
         let heir = self.clone();
         let start = move || {
-            let started = listeners.map_err(|error| error.to_string()).and_then(|listeners| {
-                Successor::start(Gifts { watch_lock, listeners }).map_err(|error| error.to_string())
-            });
+            let started = heir.successor(watch_lock);
             let mut inner = heir.lock();
             inner.is_coming = false;
             match started {
-                Ok(successor) => inner.ready = Some(successor),
+                Ok(ready) => inner.ready = Some(ready),
                 Err(error) => return tracing::error!("not handed over, this herdsman goes on: {error}"),
             }
             drop(inner);
@@ -69,12 +72,26 @@ impl Heir {
         }
     }
 
-    /// Takes the successor that is ready to begin.
-    pub fn take(&self) -> Option<Successor> {
+    fn successor(&self, watch_lock: File) -> Result<(Successor, Hall), HandoverError> {
+        let hall = Hall::open(&self.state).map_err(HandoverError::Hall)?;
+        let copies: std::io::Result<Vec<_>> = {
+            let inner = self.lock();
+            let all = inner.listeners.iter().map(|(what, fd)| (what.as_str(), fd.as_fd()));
+            let all = all.chain([(HALL, hall.listener().as_fd())]);
+            all.map(|(what, fd)| Ok((what.to_owned(), fd.try_clone_to_owned()?))).collect()
+        };
+        let listeners = copies.map_err(HandoverError::Hall)?;
+        Ok((Successor::start(Gifts { watch_lock, listeners })?, hall))
+    }
+
+    /// Takes the successor that is ready to begin, and where this process sends what
+    /// it cannot answer any more.
+    #[must_use]
+    pub fn take(&self) -> Option<(Successor, Hall)> {
         self.lock().ready.take()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

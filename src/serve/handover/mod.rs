@@ -15,10 +15,14 @@
 //! Nobody is refused: the sockets listen all the time. If the successor does not
 //! become ready, this watcher goes on as if nothing had happened.
 
+mod given;
+mod hall;
 mod heir;
 mod predecessor;
 mod successor;
 
+pub use given::Given;
+pub use hall::{HALL, Hall};
 pub use heir::Heir;
 pub use predecessor::{Inherited, inherited};
 pub use successor::{Gifts, Successor};
@@ -49,6 +53,9 @@ struct Note {
 /// Why a handover does not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum HandoverError {
+    /// There is no socket for the requests that wait here.
+    #[error("cannot listen in the state directory: {0}")]
+    Hall(io::Error),
     /// The successor cannot be started.
     #[error("cannot start {program}: {cause}")]
     Start {
