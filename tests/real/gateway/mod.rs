@@ -1,0 +1,3 @@
+//! The gateway, with real llama-servers behind it.
+
+mod upgrade;
