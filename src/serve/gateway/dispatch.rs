@@ -10,9 +10,10 @@ use percent_encoding::percent_decode_str;
 
 use super::errors::{Error, Shape};
 use super::forward::{self, Outgoing};
+use super::naming::Spool;
 use super::record::{Observer, Record};
 use super::routes::Route;
-use super::{Gateway, headers, provisional};
+use super::{Gateway, headers, naming, provisional};
 use crate::serve::access::Caller;
 use crate::serve::body::{Answer, empty};
 
@@ -23,6 +24,8 @@ pub struct App {
     pub gateway: Gateway,
     /// What sees each request that is over.
     pub observer: Option<Observer>,
+    /// Where bodies of requests are kept.
+    pub spool: Spool,
 }
 
 /// Answers a request.
@@ -40,8 +43,12 @@ pub async fn answer(app: &App, mut request: Request<Incoming>) -> Answer {
     };
     let shape = Shape::of(&target.path);
     let outgoing = async {
-        let named = provisional::name(&parts, body, &app.gateway.settings()).await?;
-        let asked = target.model.or(named.model);
+        let settings = app.gateway.settings();
+        let mut named = match target.model {
+            None => naming::name(&parts, body, &settings, &app.spool).await?,
+            Some(_) => naming::as_it_is(&parts, body, &settings, &app.spool)?,
+        };
+        let asked = target.model.or(named.model.take());
         let (asked, route) = find(&app.gateway, &caller, asked)?;
         record.model(&route.model);
         Ok(Outgoing {
@@ -50,8 +57,8 @@ pub async fn answer(app: &App, mut request: Request<Incoming>) -> Answer {
             uses: provisional::is_use(&parts),
             path: target.path,
             shape,
-            expects_events: named.stream || headers::accepts_events(&parts),
-            body: named.body,
+            expects_events: named.streams || headers::accepts_events(&parts),
+            named,
             upgrade: headers::asks_for_upgrade(&parts).then_some(upgrade),
             parts,
         })
@@ -82,7 +89,11 @@ impl Target {
         }
         let Some(rest) = path.strip_prefix("/upstream/") else {
             let is_api = path.starts_with("/v1/") && headers::asks_for_upgrade(parts);
-            return if is_api { Err(Box::new(no_web_sockets())) } else { Ok(Self { model: None, path: path.to_owned() }) };
+            return if is_api {
+                Err(Box::new(no_web_sockets()))
+            } else {
+                Ok(Self { model: None, path: path.to_owned() })
+            };
         };
         let (name, below) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         if !below.starts_with('/') {
@@ -130,8 +141,7 @@ fn moved(to: &str) -> Answer {
 /// The API has none, and a client that waits for one should not wait for a model.
 fn no_web_sockets() -> Answer {
     let message = "this path does not speak web socket; send an HTTP request";
-    let mut answer =
-        Error::new(StatusCode::UPGRADE_REQUIRED, "invalid_request_error", message).answer(Shape::OpenAi);
+    let mut answer = Error::new(StatusCode::UPGRADE_REQUIRED, "invalid_request_error", message).answer(Shape::OpenAi);
     answer.headers_mut().insert(SEC_WEBSOCKET_VERSION, 13.into());
     answer
 }

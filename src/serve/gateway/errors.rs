@@ -6,6 +6,7 @@ use hyper::{Response, StatusCode};
 use serde_json::json;
 
 use super::lease::Refusal;
+use super::naming::NamingError;
 use crate::serve::body::{Answer, BodyError, full};
 
 /// Whose errors a client expects.
@@ -20,26 +21,29 @@ pub enum Shape {
 impl Shape {
     /// Returns the shape for a path below an instance's root.
     pub fn of(path: &str) -> Self {
-        let is_messages = path.strip_prefix("/v1/messages").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let is_messages =
+            path.strip_prefix("/v1/messages").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if is_messages { Self::Anthropic } else { Self::OpenAi }
     }
 }
 
 /// Why a request fails.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
+    /// The status of the answer.
     pub status: StatusCode,
     /// `type`, in OpenAI's words.
     pub kind: &'static str,
     /// `code`, for programs.
     pub code: Option<&'static str>,
+    /// What happened, and what to do.
     pub message: String,
     /// When to try again, seconds.
     pub retry_after: Option<u32>,
 }
 
 impl Error {
+    /// Returns an error without a code.
     pub fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
         Self { status, kind, code: None, message: message.into(), retry_after: None }
     }
@@ -54,6 +58,7 @@ impl Error {
         Self::new(StatusCode::BAD_GATEWAY, "server_error", message).with_code("upstream_failed")
     }
 
+    /// Adds a code.
     pub const fn with_code(mut self, code: &'static str) -> Self {
         self.code = Some(code);
         self
@@ -72,9 +77,9 @@ impl Error {
 
     /// Says why a request did not arrive whole.
     pub fn from_body(error: BodyError) -> Self {
-        match error.downcast::<Self>() {
-            Ok(error) => *error,
-            Err(error) => Self::invalid(format!("the request ended early: {error}")),
+        match error.downcast::<NamingError>() {
+            Ok(error) => (*error).into(),
+            Err(error) => Self::invalid(format!("the request body ended early: {error}")),
         }
     }
 
@@ -96,9 +101,9 @@ impl Error {
             Refusal::TimedOut(_) => {
                 Self::new(StatusCode::GATEWAY_TIMEOUT, "server_error", "").with_code("model_not_ready").after(10)
             }
-            Refusal::TooMany(_) => Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "")
-                .with_code("too_many_waiting")
-                .after(1),
+            Refusal::TooMany(_) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "").with_code("too_many_waiting").after(1)
+            }
         };
         Self { message: format!("model {asked:?}: {refusal}"), ..error }
     }
@@ -142,6 +147,14 @@ impl Error {
             503 => "overloaded_error",
             _ => "api_error",
         }
+    }
+}
+
+impl From<NamingError> for Error {
+    fn from(error: NamingError) -> Self {
+        let status = error.status();
+        let kind = if status.is_server_error() { "server_error" } else { "invalid_request_error" };
+        Self::new(status, kind, error.to_string())
     }
 }
 

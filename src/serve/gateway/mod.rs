@@ -11,6 +11,7 @@
 //! | `upstream` | the connections to instances |
 //! | [`errors`] | why a request fails, in the shape that its client expects |
 //! | [`record`] | what is noted of each request |
+//! | [`naming`] | which model a request names, and its body |
 //!
 //! Requests and passes share only this: a pass publishes [`Routes`] and reads the
 //! [`Demand`]; a request takes a [`Lease`]. Neither waits for the other, but for
@@ -22,6 +23,7 @@ pub mod errors;
 mod forward;
 mod headers;
 pub mod lease;
+pub mod naming;
 mod passing;
 mod provisional;
 pub mod record;

@@ -38,8 +38,7 @@ struct Broken {
 
 impl Passing {
     pub fn new(incoming: Incoming, lease: Lease, record: Record, events: Option<Shape>) -> Self {
-        let mut passing =
-            Self { incoming, lease: Some(lease), record, events, is_between_events: true, broken: None };
+        let mut passing = Self { incoming, lease: Some(lease), record, events, is_between_events: true, broken: None };
         passing.end_if_done();
         passing
     }

@@ -73,7 +73,9 @@ impl Head {
         let mut response = httparse::Response::new(&mut parsed);
         let end = match response.parse(input) {
             Ok(httparse::Status::Complete(end)) => end,
-            Ok(httparse::Status::Partial) if input.len() > LARGEST_HEAD => return Err(Malformed("its head is too long")),
+            Ok(httparse::Status::Partial) if input.len() > LARGEST_HEAD => {
+                return Err(Malformed("its head is too long"));
+            }
             Ok(httparse::Status::Partial) => return Ok(None),
             Err(httparse::Error::TooManyHeaders) => return Err(Malformed("it has too many headers")),
             Err(_) => return Err(Malformed("its head cannot be read")),
