@@ -10,9 +10,10 @@ use percent_encoding::percent_decode_str;
 
 use super::errors::{Error, Shape};
 use super::forward::{self, Outgoing};
+use super::naming::Spool;
 use super::record::{Observer, Record};
 use super::routes::Route;
-use super::{Gateway, headers, provisional};
+use super::{Gateway, headers, naming, provisional};
 use crate::serve::access::Caller;
 use crate::serve::body::{Answer, empty};
 
@@ -23,6 +24,8 @@ pub struct App {
     pub gateway: Gateway,
     /// What sees each request that is over.
     pub observer: Option<Observer>,
+    /// Where bodies of requests are kept.
+    pub spool: Spool,
 }
 
 /// Answers a request.
@@ -40,8 +43,12 @@ pub async fn answer(app: &App, mut request: Request<Incoming>) -> Answer {
     };
     let shape = Shape::of(&target.path);
     let outgoing = async {
-        let named = provisional::name(&parts, body, &app.gateway.settings()).await?;
-        let asked = target.model.or(named.model);
+        let settings = app.gateway.settings();
+        let mut named = match target.model {
+            None => naming::name(&parts, body, &settings, &app.spool).await?,
+            Some(_) => naming::as_it_is(&parts, body, &settings, &app.spool)?,
+        };
+        let asked = target.model.or(named.model.take());
         app.gateway.known_routes().await;
         let (asked, route) = find(&app.gateway, &caller, asked)?;
         record.model(&route.model);
@@ -51,8 +58,8 @@ pub async fn answer(app: &App, mut request: Request<Incoming>) -> Answer {
             uses: provisional::is_use(&parts),
             path: target.path,
             shape,
-            expects_events: named.stream || headers::accepts_events(&parts),
-            body: named.body,
+            expects_events: named.streams || headers::accepts_events(&parts),
+            named,
             upgrade: headers::asks_for_upgrade(&parts).then_some(upgrade),
             parts,
         })

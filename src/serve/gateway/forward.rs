@@ -10,10 +10,10 @@ use hyper::{Response, StatusCode};
 use super::dispatch::App;
 use super::errors::{Error, Shape};
 use super::lease::Lease;
+use super::naming::Named;
 use super::passing::Passing;
-use super::provisional::ForwardBody;
 use super::record::{End, Record};
-use super::upstream::{Exchange, Failure};
+use super::upstream::{Exchange, Failure, Request};
 use super::{Gateway, comments, headers, tunnel};
 use crate::model::ModelName;
 use crate::serve::body::Answer;
@@ -35,7 +35,8 @@ pub struct Outgoing {
     pub shape: Shape,
     /// Whether the client expects an event stream.
     pub expects_events: bool,
-    pub body: ForwardBody,
+    /// Its body.
+    pub named: Named,
     /// The client's connection, if it asks to use it for another protocol.
     pub upgrade: Option<OnUpgrade>,
 }
@@ -51,28 +52,30 @@ pub async fn answer(app: &App, outgoing: Outgoing, record: Record) -> Answer {
     }
 }
 
-async fn forward(gateway: Gateway, mut outgoing: Outgoing, mut record: Record) -> Result<Answer, Error> {
-    let sent = send(&gateway, &mut outgoing, &mut record).await;
+async fn forward(gateway: Gateway, outgoing: Outgoing, mut record: Record) -> Result<Answer, Error> {
+    let sent = send(&gateway, &outgoing, &mut record).await;
     let (exchange, lease) = sent.inspect_err(|error| {
         record.answered(error.status.as_u16());
         record.ends(End::Complete);
     })?;
+    // The body need not be kept for another try any more.
+    let Outgoing { upgrade, shape, .. } = outgoing;
     let status = exchange.head.status;
     record.answered(status.as_u16());
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        return tunnel::begin(exchange, lease, outgoing.upgrade.take(), record);
+        return tunnel::begin(exchange, lease, upgrade, record);
     }
     let (mut head, incoming) = exchange.into_parts();
     headers::clean(&mut head.headers);
-    let events = headers::is_event_stream(&head.headers).then_some(outgoing.shape);
+    let events = headers::is_event_stream(&head.headers).then_some(shape);
     let mut answer = Response::new(Passing::new(incoming, lease, record, events).boxed());
     *answer.status_mut() = head.status;
     *answer.headers_mut() = head.headers;
     Ok(answer)
 }
 
-async fn send(gateway: &Gateway, outgoing: &mut Outgoing, record: &mut Record) -> Result<(Exchange, Lease), Error> {
-    let Outgoing { model, asked, uses, parts, path, body, .. } = outgoing;
+async fn send(gateway: &Gateway, outgoing: &Outgoing, record: &mut Record) -> Result<(Exchange, Lease), Error> {
+    let Outgoing { model, asked, uses, parts, path, named, .. } = outgoing;
     let refused = |refusal| Error::refused(asked, &refusal);
     let mut asker = gateway.ask(model, record.started(), *uses).map_err(refused)?;
     for retries in 0.. {
@@ -81,14 +84,15 @@ async fn send(gateway: &Gateway, outgoing: &mut Outgoing, record: &mut Record) -
         record.waited(since);
         let lease = lease.map_err(refused)?;
         let backend = lease.backend();
-        let head = headers::request(parts, path, backend, body);
-        let failure = match gateway.pools().send(backend, &parts.method, head, body).await {
+        let head = headers::request(parts, path, backend, named);
+        let request = Request { method: &parts.method, head: &head, is_chunked: named.length.is_none() };
+        let failure = match gateway.pools().send(backend, request, &named.body).await {
             Ok(exchange) => return Ok((exchange, lease)),
             Err(failure) => failure,
         };
         match failure {
             Failure::Request(error) => return Err(Error::from_body(error)),
-            Failure::Gone(_) if retries < RETRIES && body.rewind() => {
+            Failure::Gone(_) if retries < RETRIES && named.body.is_replayable() => {
                 record.retried();
                 asker.failed(lease);
             }

@@ -1,0 +1,5 @@
+//! The gateway, between raw sockets on one side and real llama-servers on the other;
+//! where exact bytes or faults matter, a server of raw sockets.
+
+mod bench;
+mod path;
