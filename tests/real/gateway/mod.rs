@@ -1,0 +1,7 @@
+//! The gateway, over real llama-servers.
+
+mod chat;
+mod conversations;
+mod front;
+mod llama_swap;
+mod router;
