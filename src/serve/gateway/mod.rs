@@ -6,16 +6,35 @@
 //! | [`traffic`] | what is asked for, as of now: the demand |
 //! | [`lease`] | a request's right to use an instance, and the wait for it |
 //! | [`own`] | what the gateway answers itself |
+//! | [`dispatch`] | a request, from its arrival to where it goes |
+//! | `forward`, `comments` | waiting for an instance, sending, sending again |
+//! | `headers`, `passing`, `tunnel` | what passes, there and back |
+//! | `upstream` | the connections to instances |
+//! | [`errors`] | why a request fails, in the shape that its client expects |
+//! | [`record`] | what is noted of each request |
+//! | [`naming`] | which model a request names, and its body |
 //!
 //! Requests and passes share only this: a pass publishes [`Routes`] and reads the
 //! [`Demand`]; a request takes a [`Lease`]. Neither waits for the other, but for
 //! [`Gateway::withdraw`], which takes no longer than a lock.
 
+mod comments;
+pub mod dispatch;
+pub mod errors;
+mod forward;
+mod headers;
 pub mod lease;
+pub mod naming;
 pub mod own;
+mod passing;
+mod provisional;
+pub mod record;
 pub mod routes;
 pub mod traffic;
+mod tunnel;
+mod upstream;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -24,6 +43,7 @@ pub use lease::{Asker, Lease, Refusal};
 pub use routes::{Backend, Route, Routes, Standing};
 
 use self::traffic::Traffics;
+use self::upstream::Pools;
 use crate::model::{Demand, InstanceId, Timestamp};
 use crate::owner::settings::serve::Serve;
 
@@ -36,6 +56,7 @@ struct Inner {
     routes: ArcSwap<Routes>,
     traffics: Traffics,
     own: own::State,
+    pools: Pools,
     /// Asks the watcher for a pass.
     ring: Box<dyn Fn() + Send + Sync>,
 }
@@ -50,6 +71,7 @@ impl Gateway {
             routes: ArcSwap::from_pointee(Routes::default()),
             traffics: Traffics::new(),
             own: own::State::default(),
+            pools: Pools::default(),
             ring: Box::new(ring),
         }))
     }
@@ -76,7 +98,9 @@ impl Gateway {
     pub fn publish(&self, routes: Routes) {
         let routes = Arc::new(routes);
         self.0.traffics.published(&routes);
+        let ready: HashSet<_> = routes.ready().map(|backend| backend.instance.clone()).collect();
         self.0.routes.store(routes);
+        self.0.pools.close(|instance| !ready.contains(instance));
         self.0.traffics.wake_all();
         self.0.own.published();
     }
@@ -85,6 +109,12 @@ impl Gateway {
     /// taken its [`Lease`] gets one.
     pub fn withdraw(&self, instances: &[InstanceId]) {
         self.0.traffics.withdraw(instances);
+        self.0.pools.close(|instance| instances.contains(instance));
+    }
+
+    /// Returns the connections to instances.
+    fn pools(&self) -> &Pools {
+        &self.0.pools
     }
 
     /// Counts the requests that an instance is answering.

@@ -46,6 +46,14 @@ impl Routes {
     pub fn all(&self) -> impl ExactSizeIterator<Item = &Arc<Route>> {
         self.models.values()
     }
+
+    /// Returns the instances that are ready.
+    pub fn ready(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.all().filter_map(|route| match &route.standing {
+            Standing::Ready(backend) => Some(backend),
+            _ => None,
+        })
+    }
 }
 
 /// One model, as requests see it.

@@ -1,7 +1,10 @@
-//! The gateway, over real llama-servers.
+//! The gateway, between raw sockets on one side and real llama-servers on the other;
+//! where exact bytes or faults matter, a server of raw sockets.
 
+mod bench;
 mod chat;
 mod conversations;
 mod front;
 mod llama_swap;
+mod path;
 mod router;
