@@ -27,7 +27,6 @@ pub mod lease;
 pub mod naming;
 pub mod own;
 mod passing;
-mod provisional;
 pub mod record;
 pub mod routes;
 pub mod traffic;

@@ -12,17 +12,13 @@ use std::time::{Duration, Instant};
 
 use herdsman::model::{Address, InstanceId, ModelName, Timestamp};
 use herdsman::owner::settings::serve::Serve;
-use herdsman::serve::access::Caller;
-use herdsman::serve::body::Answer;
-use herdsman::serve::gateway::own::{self, Host, Own};
+use herdsman::serve::gateway::dispatch::App;
+use herdsman::serve::gateway::naming::Spool;
+use herdsman::serve::gateway::own::Host;
 use herdsman::serve::gateway::routes::About;
 use herdsman::serve::gateway::{Backend, Gateway, Route, Routes, Standing};
+use herdsman::serve::server::{Serving, bind, serve};
 use herdsman::state::StateDir;
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
 
 use crate::support::gguf::TinyGguf;
@@ -37,8 +33,8 @@ pub struct Front {
     pub gateway: Gateway,
     stage: Arc<Stage>,
     bell: Sender<Wake>,
-    threads: Vec<thread::JoinHandle<()>>,
-    end: Option<tokio::sync::oneshot::Sender<()>>,
+    watcher: Option<thread::JoinHandle<()>>,
+    serving: Option<Serving>,
 }
 
 enum Wake {
@@ -110,21 +106,12 @@ impl Front {
                 watched.look(&of_watcher);
             }
         });
-        let (end, ended) = tokio::sync::oneshot::channel();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let served = gateway.clone();
-        let server = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                tokio::select! {
-                    () = serve(listener, served) => {}
-                    _ = ended => {}
-                }
-            });
-            runtime.shutdown_timeout(Duration::from_secs(5));
-        });
-        Self { port, gateway, stage, bell, threads: vec![watcher, server], end: Some(end) }
+        let listener = bind("127.0.0.1:0").unwrap();
+        let port = listener.address().unwrap().rsplit_once(':').unwrap().1.parse().unwrap();
+        let spool = Spool::new(16 << 20, stage.directory.path().to_owned());
+        let app = App { gateway: gateway.clone(), observer: None, spool };
+        let serving = serve(app, vec![listener], None).unwrap();
+        Self { port, gateway, stage, bell, watcher: Some(watcher), serving: Some(serving) }
     }
 
     /// Starts a model and waits until it is ready.
@@ -165,10 +152,8 @@ impl Front {
 impl Drop for Front {
     fn drop(&mut self) {
         let _ended = self.bell.send(Wake::End);
-        let _ended = self.end.take().unwrap().send(());
-        for thread in self.threads.drain(..) {
-            let _panicked = thread.join();
-        }
+        let _panicked = self.watcher.take().unwrap().join();
+        drop(self.serving.take());
         let models = std::mem::take(&mut *self.stage.models());
         for (mut child, _, _) in models.into_values().filter_map(|model| model.server) {
             child.kill().unwrap();
@@ -264,28 +249,5 @@ impl Stage {
             }
         });
         gateway.publish(Routes::new(began, routes.collect()));
-    }
-}
-
-async fn serve(listener: std::net::TcpListener, gateway: Gateway) {
-    listener.set_nonblocking(true).unwrap();
-    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-    while let Ok((stream, _)) = listener.accept().await {
-        let gateway = gateway.clone();
-        tokio::spawn(async move {
-            let service = service_fn(|request| {
-                let gateway = gateway.clone();
-                async move { Ok::<_, std::convert::Infallible>(answer(&gateway, request).await) }
-            });
-            http1::Builder::new().serve_connection(TokioIo::new(stream), service).await
-        });
-    }
-}
-
-async fn answer(gateway: &Gateway, request: Request<Incoming>) -> Answer {
-    let (mut parts, body) = request.into_parts();
-    match own::answer(gateway, &Caller::anyone(), &mut parts, body).await {
-        Own::Answer(answer) => answer,
-        Own::To(..) | Own::NotOurs(_) => panic!("no forwarding here: {}", parts.uri),
     }
 }
