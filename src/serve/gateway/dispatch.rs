@@ -11,9 +11,10 @@ use percent_encoding::percent_decode_str;
 use super::errors::{Error, Shape};
 use super::forward::{self, Outgoing};
 use super::naming::Spool;
+use super::own::{self, Own};
 use super::record::{Observer, Record};
 use super::routes::Route;
-use super::{Gateway, headers, naming, provisional};
+use super::{Gateway, headers, naming};
 use crate::serve::access::Caller;
 use crate::serve::body::{Answer, empty};
 
@@ -31,11 +32,13 @@ pub struct App {
 /// Answers a request.
 pub async fn answer(app: &App, mut request: Request<Incoming>) -> Answer {
     let upgrade = hyper::upgrade::on(&mut request);
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let caller = Caller::anyone();
-    if let Some(answer) = provisional::own(&app.gateway, &caller, &parts).await {
-        return answer;
-    }
+    let body = match own::answer(&app.gateway, &caller, &mut parts, body).await {
+        Own::Answer(answer) => return answer,
+        Own::To(lease, body) => return forward::to_holder(app, lease, &parts, body, &caller).await,
+        Own::NotOurs(body) => body,
+    };
     let mut record = Record::new(&parts, &caller, app.observer.clone());
     let target = match Target::of(&parts) {
         Ok(target) => target,
@@ -55,7 +58,7 @@ pub async fn answer(app: &App, mut request: Request<Incoming>) -> Answer {
         Ok(Outgoing {
             model: route.model.clone(),
             asked,
-            uses: provisional::is_use(&parts),
+            uses: own::uses(&parts),
             path: target.path,
             shape,
             expects_events: named.streams || headers::accepts_events(&parts),

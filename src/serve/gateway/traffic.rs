@@ -221,6 +221,13 @@ impl Traffics {
         Ok(Entry::Enter(Arc::clone(backend)))
     }
 
+    /// Counts a request in flight at an instance, whether that takes others or not.
+    pub fn enter_regardless(&self, model: &ModelName, instance: &InstanceId) {
+        let mut inner = self.lock();
+        *inner.in_flight.entry(instance.clone()).or_default() += 1;
+        inner.models.entry(model.clone()).or_default().in_flight += 1;
+    }
+
     /// Ends a request in flight; returns whether a pass should see it: it was the
     /// last one of an instance that is withdrawn, or that others wait to replace.
     pub fn end(&self, model: &ModelName, instance: &InstanceId, uses: bool) -> bool {

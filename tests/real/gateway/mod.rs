@@ -2,4 +2,9 @@
 //! where exact bytes or faults matter, a server of raw sockets.
 
 mod bench;
+mod chat;
+mod conversations;
+mod front;
+mod llama_swap;
 mod path;
+mod router;
