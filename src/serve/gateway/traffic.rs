@@ -222,10 +222,9 @@ impl Traffics {
     }
 
     /// Counts a request in flight at an instance, whether that takes others or not.
-    pub fn enter_regardless(&self, model: &ModelName, instance: &InstanceId) {
-        let mut inner = self.lock();
-        *inner.in_flight.entry(instance.clone()).or_default() += 1;
-        inner.models.entry(model.clone()).or_default().in_flight += 1;
+    /// It is no use of its model.
+    pub fn enter_regardless(&self, instance: &InstanceId) {
+        self.lock().instances.entry(instance.clone()).or_default().all += 1;
     }
 
     /// Ends a request in flight; returns whether a pass should see it: it was the
