@@ -9,6 +9,7 @@ use crate::owner::settings::serve::Serve;
 use crate::pass::Pass;
 use crate::serve::gateway::Gateway;
 use crate::serve::gateway::dispatch::App;
+use crate::serve::gateway::naming::Spool;
 use crate::serve::gateway::publisher::Publisher;
 use crate::serve::handover::{Given, HALL, Hall, Heir, Inherited};
 use crate::serve::server::{self, BindError, Listener};
@@ -83,7 +84,8 @@ impl Bound {
             }
         }
         let listeners = self.listeners.into_iter().map(|(_, listener)| listener).chain(self.hall).collect();
-        let server = server::serve(App { gateway: gateway.clone(), observer: None }, listeners, None)?;
+        let app = App { gateway: gateway.clone(), observer: None, spool: Spool::default() };
+        let server = server::serve(app, listeners, None)?;
         Ok((machine, Serving { server, socket, gateway }))
     }
 }

@@ -1,3 +1,15 @@
-//! The gateway, with real llama-servers behind it.
+//! The gateway, between raw sockets on one side and real llama-servers on the other;
+//! where exact bytes or faults matter, a server of raw sockets.
 
+mod bench;
+mod chat;
+mod conversations;
+mod front;
+mod llama_swap;
+mod edits;
+mod on_demand;
+mod path;
+mod served;
+mod router;
+mod swap;
 mod upgrade;
