@@ -19,6 +19,9 @@ pub const CONNECTIONS: usize = 32;
 /// How many events a stream at full speed has before the connection asks for the next.
 const EVENTS: usize = 1_000;
 
+/// Longer than any measurement takes that does not hang.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Where completions are asked for.
 const COMPLETIONS: &str = "/v1/chat/completions";
 
@@ -51,7 +54,7 @@ impl Driver {
     /// # Errors
     /// An answer was not 200, or not complete.
     pub fn one_by_one(&self, wire: &mut Wire, request: &[u8], time: Duration) -> io::Result<Vec<Duration>> {
-        self.runtime.block_on(async {
+        self.run(async {
             let start = Instant::now();
             let mut took = Vec::new();
             while took.is_empty() || start.elapsed() < time {
@@ -155,13 +158,21 @@ impl Driver {
         T: Send + 'static,
         F: Future<Output = io::Result<T>> + Send + 'static,
     {
-        self.runtime.block_on(async {
+        self.run(async {
             let mut running: JoinSet<io::Result<T>> = clients.collect();
             let mut results = Vec::with_capacity(running.len());
             while let Some(ended) = running.join_next().await {
                 results.push(ended.expect("a client does not panic")?);
             }
             Ok(results)
+        })
+    }
+
+    /// Runs this to its end, but not for ever: a proxy that does not answer fails.
+    fn run<T>(&self, clients: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        self.runtime.block_on(async {
+            let ended = tokio::time::timeout(PATIENCE, clients).await;
+            ended.unwrap_or_else(|_| Err(broken(&format!("not all answers came within {} s", PATIENCE.as_secs()))))
         })
     }
 }

@@ -30,7 +30,7 @@ mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use driver::Driver;
 use on_demand::OnDemand;
@@ -137,15 +137,22 @@ impl Bench {
         }
     }
 
-    /// Lets everything rest at once: what rests does not disturb the others.
-    fn idle(&self) -> Samples {
+    /// Lets everything rest at once: what rests does not disturb the others. A server
+    /// runs behind each.
+    fn idle(&mut self) -> Samples {
+        if let Some((_, router)) = self.on_demand.iter_mut().find(|(name, _)| *name == "router") {
+            // Where that fails, the rows that start servers say so.
+            let _ = router.ready("a");
+        }
         let router = self.on_demand.iter().filter(|(name, _)| *name == "router");
         let proxies: Vec<&Proxy> = self.front.iter().chain(router.filter_map(|(_, servers)| servers.proxy())).collect();
         self.sleep(SETTLES);
+        let start = Instant::now();
         let before: Vec<Duration> = proxies.iter().map(|proxy| process::cpu(&proxy.pids)).collect();
         self.sleep(self.options.time * 30);
+        let minutes = start.elapsed().as_secs_f64() / 60.0;
         let sample = |proxy: &Proxy, before| {
-            let used = (process::cpu(&proxy.pids) - before).as_secs_f64() * 1e3;
+            let used = (process::cpu(&proxy.pids) - before).as_secs_f64() * 1e3 / minutes;
             let memory = process::memory(&proxy.pids).map_err(|error| error.to_string())?;
             let is_there = !proxy.pids.is_empty();
             Ok(vec![is_there.then_some(used), is_there.then_some(memory)])
@@ -154,7 +161,7 @@ impl Bench {
     }
 
     fn sleep(&self, time: Duration) {
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         while start.elapsed() < time && !self.interrupted.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(100).min(time));
         }

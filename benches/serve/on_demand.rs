@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::measure::clock::Ending;
 use crate::process::{PATIENCE, signal};
 use crate::proxies::bare::Bare;
 use crate::proxies::{Proxy, Started, completion, herdsman, llama_swap, router};
@@ -17,7 +16,7 @@ use crate::support::{Stat, processes};
 /// Writes the weights of model `name` into `dir`: they say its name for ever.
 pub fn weights(dir: &Path, name: &str) -> PathBuf {
     let path = dir.join(format!("{name}.gguf"));
-    TinyGguf::new(&format!("{name} ")).name(name).write(&path).expect("the weights");
+    TinyGguf::new(format!("{name} ")).name(name).write(&path).expect("the weights");
     path
 }
 
@@ -54,7 +53,8 @@ pub fn swap(servers: &mut OnDemand) -> Sample {
     Ok(vec![Some(milliseconds(servers.ask("b")?))])
 }
 
-/// The next answer after the server was killed, ms.
+/// The next answer after the server was killed, ms. It is asked for at once: before the
+/// proxy can know.
 pub fn killed(servers: &mut OnDemand) -> Sample {
     if matches!(servers, OnDemand::Bare(_)) {
         return Ok(vec![None]);
@@ -91,7 +91,10 @@ impl OnDemand {
     }
 
     /// Asks `model` until it answers.
-    fn ready(&mut self, model: &str) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// It does not answer at all.
+    pub fn ready(&mut self, model: &str) -> Result<(), String> {
         let start = Instant::now();
         while let Err(problem) = self.ask(model) {
             if start.elapsed() > PATIENCE {
@@ -110,7 +113,7 @@ impl OnDemand {
         Ok(())
     }
 
-    /// Kills the server of `model`, a child of the proxy, and waits for its end.
+    /// Kills the server of `model`, a child of the proxy.
     fn kill(&self, model: &str) -> Result<(), String> {
         let proxy = self.proxy().and_then(|proxy| proxy.pids.first()).ok_or("nothing to kill a server of")?;
         let file = format!("/{model}.gguf");
@@ -119,9 +122,7 @@ impl OnDemand {
             is_child && process.arguments.iter().any(|argument| argument.ends_with(&file))
         });
         let [server] = &servers[..] else { return Err(format!("{} servers of {model}", servers.len())) };
-        let ending = Ending::of(server.pid);
         signal(server.pid.unsigned_abs(), Signal::KILL);
-        ending.wait();
         Ok(())
     }
 }

@@ -60,7 +60,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "idle",
         figures: &[
-            Figure { title: "idle for 60 s: CPU, ms", aim: Aim::Within(15.0) },
+            Figure { title: "idle: CPU in 60 s, ms", aim: Aim::Within(15.0) },
             Figure { title: "… memory, MB", aim: Aim::Within(20.0) },
         ],
         measure: Measure::Idle,

@@ -1,4 +1,6 @@
 //! HAProxy: one thread, connections to the server reused, events sent at once.
+//!
+//! Without `http-no-delay` an event that comes alone waits 80 ms.
 
 use std::fs;
 

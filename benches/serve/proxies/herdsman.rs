@@ -36,19 +36,21 @@ fn start(world: World, ready: bool) -> Started {
     let port = free_port();
     let mut watcher = world.start(&["watch", "--listen", &format!("127.0.0.1:{port}")]);
     let pid = watcher.child().id();
-    let log = world.path().join("stderr.log");
-    let mut ended = || {
-        let status = watcher.child().try_wait().expect("wait")?;
-        let said = fs::read_to_string(&log).unwrap_or_default();
-        Some(format!("{status}: {}", said.lines().next().unwrap_or_default()))
-    };
-    if ready {
-        until_ready(port, "herdsman watch", ended)?;
+    let mut ended = || watcher.child().try_wait().expect("wait").map(|status| status.to_string());
+    let started = if ready {
+        until_ready(port, "herdsman watch", ended)
     } else {
-        until(|| get(port, "/health").is_ok()).ok_or_else(|| {
-            let how = ended().unwrap_or_else(|| "it does not answer".to_owned());
-            format!("herdsman watch: {how}")
-        })?;
-    }
+        until(|| get(port, "/health").is_ok() || ended().is_some());
+        ended().map_or(Ok(()), |how| Err(format!("herdsman watch ended: {how}")))
+    };
+    started.map_err(|problem| format!("{problem}; {}", said(&world)))?;
     Ok(Proxy::new("herdsman", port, vec![pid], vec![Box::new(watcher), Box::new(world)]))
+}
+
+/// Its error, or else the last that it said.
+fn said(world: &World) -> String {
+    let log = fs::read_to_string(world.path().join("stderr.log")).unwrap_or_default();
+    let mut lines = log.lines().filter(|line| !line.is_empty());
+    let error = lines.clone().find(|line| line.starts_with("error"));
+    error.or_else(|| lines.next_back()).unwrap_or("it said nothing").to_owned()
 }

@@ -117,7 +117,7 @@ fn until_unloaded(port: u16, model: &str) -> Result<(), String> {
 }
 
 /// Waits until `done` holds, looking each millisecond; `None` if it does not.
-fn until(done: impl Fn() -> bool) -> Option<()> {
+fn until(mut done: impl FnMut() -> bool) -> Option<()> {
     let start = Instant::now();
     while !done() {
         (start.elapsed() < PATIENCE).then_some(())?;
