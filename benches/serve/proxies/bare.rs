@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::completion;
+use super::{completion, temporary};
 use crate::measure::bare::until_ready;
 use crate::on_demand::weights;
 use crate::process::Running;
@@ -22,7 +22,7 @@ pub struct Bare {
 impl Bare {
     /// None runs.
     pub fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
+        let dir = temporary().expect("a temporary directory");
         ["a", "b"].iter().for_each(|name| drop(weights(dir.path(), name)));
         Self { running: None, dir }
     }

@@ -4,14 +4,14 @@
 
 use std::fs;
 
-use super::{Proxy, Started, find, until_ready};
+use super::{Proxy, Started, find, temporary, until_ready};
 use crate::process::Running;
 use crate::support::free_port;
 
 /// Starts it in front of the stub on port `stub`.
 pub fn start(stub: u16) -> Started {
     let program = find("haproxy")?;
-    let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let dir = temporary()?;
     let port = free_port();
     let file = dir.path().join("haproxy.cfg");
     fs::write(&file, configuration(port, stub)).map_err(|error| error.to_string())?;

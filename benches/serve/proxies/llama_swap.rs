@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Proxy, Started, find, until, until_ready};
+use super::{Proxy, Started, find, temporary, until, until_ready};
 use crate::on_demand::weights;
 use crate::process::Running;
 use crate::stub;
@@ -15,7 +15,7 @@ use crate::support::{PortBlock, get, llama_server, post};
 /// Starts it in front of the stub, which it starts itself.
 pub fn in_front_of_a_stub() -> Started {
     find("llama-swap")?;
-    let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let dir = temporary()?;
     let server = stub::wrapper(dir.path());
     let models = definition("a", &server, Path::new("a.gguf"));
     start(dir, &models, true)
@@ -24,7 +24,7 @@ pub fn in_front_of_a_stub() -> Started {
 /// Starts it for the models `a` and `b`, of which one runs at a time.
 pub fn on_demand() -> Started {
     find("llama-swap")?;
-    let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let dir = temporary()?;
     let models = ["a", "b"].map(|name| definition(name, &llama_server(), &weights(dir.path(), name)));
     start(dir, &models.concat(), false)
 }

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::process::{PATIENCE, Running};
 use crate::support::{free_port, get, post};
@@ -65,6 +66,12 @@ fn stub_on(port: u16) -> Started {
     let mut running = Running::start(&mut super::stub::command(port))?;
     until_ready(port, "the stub", || running.ended().map(|status| status.to_string()))?;
     Ok(Proxy::new("direct", port, Vec::new(), vec![Box::new(running)]))
+}
+
+/// A directory that is deleted when dropped.
+fn temporary() -> Result<TempDir, String> {
+    let dir = tempfile::Builder::new().prefix("herdsman-serve-").tempdir();
+    dir.map_err(|error| format!("cannot make a temporary directory: {error}"))
 }
 
 /// A program of this name on PATH, or where Debian has those of administrators.

@@ -2,14 +2,14 @@
 
 use std::fs;
 
-use super::{Proxy, Started, find, until_ready};
+use super::{Proxy, Started, find, temporary, until_ready};
 use crate::process::{Running, with_children};
 use crate::support::free_port;
 
 /// Starts it in front of the stub on port `stub`.
 pub fn start(stub: u16) -> Started {
     let program = find("nginx")?;
-    let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let dir = temporary()?;
     let port = free_port();
     let file = dir.path().join("nginx.conf");
     fs::write(&file, configuration(port, stub)).map_err(|error| error.to_string())?;

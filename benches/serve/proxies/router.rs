@@ -4,14 +4,14 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::{Proxy, Started, until, until_unloaded};
+use super::{Proxy, Started, temporary, until, until_unloaded};
 use crate::on_demand::weights;
 use crate::process::Running;
 use crate::support::{free_port, get, llama_server, post};
 
 /// Starts it for the models `a` and `b`, of which one runs at a time.
 pub fn on_demand() -> Started {
-    let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let dir = temporary()?;
     let models = dir.path().join("models");
     std::fs::create_dir(&models).map_err(|error| error.to_string())?;
     ["a", "b"].iter().for_each(|name| drop(weights(&models, name)));
