@@ -1,7 +1,7 @@
 //! The gateway beside other proxies, all of them addresses:
 //! `cargo bench --bench serve [-- [ROW…] [--rounds N] [--seconds S]]`.
 //!
-//! Rows: idle, open, one, many, stream, paced, upload, body (in front of a stub that
+//! Rows: idle, one, many, stream, paced, upload, body, open (in front of a stub that
 //! answers at once), cold, swap, killed (real llama-servers). Beside herdsman run
 //! nginx and HAProxy, which `apt-get install nginx-light haproxy` installs,
 //! llama-server's router mode, and llama-swap where it is on PATH.
