@@ -90,7 +90,11 @@ pub(super) fn group(read: &mut Read, called: &str, members: &[usize], max_runnin
     let is_free = |name: &String| read.groups.iter().all(|group| group.name != *name);
     let numbered = (2..).map(|number| format!("{}-{number}", &clean[..clean.len().min(names::ROOM)]));
     let Some(name) = std::iter::once(clean.clone()).chain(numbered).find(is_free) else { return };
-    members.iter().filter_map(|index| read.models.get_mut(*index)?.groups.push(name.clone()).into()).for_each(drop);
+    for index in members {
+        if let Some(model) = read.models.get_mut(*index) {
+            model.groups.push(name.clone());
+        }
+    }
     read.groups.push(Group { name, max_running, place: place.clone() });
 }
 

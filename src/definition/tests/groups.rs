@@ -49,6 +49,18 @@ fn reads_every_key_of_a_model_on_demand() {
 }
 
 #[test]
+fn the_example_of_models_on_demand_is_valid() {
+    let files: Vec<_> = ["_groups.toml", "chat.toml", "coder.toml", "embed.toml"]
+        .map(|name| (name, concat!(env!("CARGO_MANIFEST_DIR"), "/examples/on-demand/").to_owned() + name))
+        .map(|(name, path)| (name, std::fs::read_to_string(path).unwrap()))
+        .into();
+    let dir = Dir::new(&files.iter().map(|(name, text)| (*name, text.as_str())).collect::<Vec<_>>());
+    let desired = dir.load();
+    assert_eq!(render(&desired.diagnostics, false), "");
+    assert_eq!((desired.definitions.len(), desired.groups.len()), (3, 1));
+}
+
+#[test]
 fn broken_groups_leave_their_members_alone_and_nobody_else() {
     for text in ["x", "[chat]\nmax_running = 0", "[chat]\nmax_running = 1\n[other]\n", "[chat]\nmax_runing = 1\n"] {
         let dir = Dir::new(&[("_groups.toml", text), MEMBER, ("b.toml", "model = \"b.gguf\"\n")]);

@@ -184,7 +184,7 @@ fn a_matrix_allows_its_sets_and_nothing_else() {
         );
         for running in subsets(&MODELS) {
             let is_in = |set: &&str| running.iter().all(|name| set.split(' ').any(|member| member == name));
-            assert_eq!(allows(&read, &running), allowed.iter().any(|set| is_in(&set)), "{running:?} {sets}");
+            assert_eq!(allows(&read, &running), allowed.iter().any(is_in), "{running:?} {sets}");
         }
         let priorities: Vec<_> = read.models.iter().map(|model| model.priority).collect();
         assert_eq!(priorities, [Some(50), None, Some(30), None, None, None], "the dearest stays longest");

@@ -207,7 +207,7 @@ fn the_defaults_are_bound_like_every_definition() {
 #[test]
 fn a_definition_that_links_to_another_file_shows_nothing_of_it() {
     let secret = "root:hunter2:20000:0:99999:7:::\n";
-    for name in ["a.toml", "_defaults.toml"] {
+    for name in ["a.toml", "_defaults.toml", "_groups.toml"] {
         let site = Site::new(MODEL).write("secret", secret);
         let _missing = fs::remove_file(site.path("models.d").join(name));
         symlink("../secret", site.path("models.d").join(name)).unwrap();
