@@ -11,3 +11,4 @@ pub mod access;
 pub mod body;
 pub mod gateway;
 pub mod metrics;
+pub mod tls;
