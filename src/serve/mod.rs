@@ -14,3 +14,4 @@ pub mod handover;
 pub mod metrics;
 pub mod server;
 pub mod socket;
+pub mod tls;

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod bodies;
+mod connections;
 mod encodings;
 mod hostile;
 mod scanners;
