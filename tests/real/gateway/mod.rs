@@ -2,4 +2,10 @@
 //! where exact bytes or faults matter, a server of raw sockets.
 
 mod bench;
+mod cancel;
+mod connections;
+mod faults;
+mod headers;
 mod path;
+mod serving;
+mod waiting;
