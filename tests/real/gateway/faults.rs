@@ -1,6 +1,6 @@
 //! Servers that die, before and after the first byte of their answer.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -153,4 +153,42 @@ fn a_stuck_model_and_an_unknown_one_say_why() {
     assert!(answer.contains(r#""type":"not_found_error"},"type":"error"}"#), "{answer}");
     let answer = gate.post("/v1/completions", "{}");
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("default_model"), "{answer}");
+}
+
+#[test]
+fn a_large_body_is_sent_again_whole() {
+    let body = format!(r#"{{"prompt": "{}", "model": "m"}}"#, "0123456789abcdef".repeat(1 << 20));
+    let (dying, next) = (Fake::new(), Fake::new());
+    let gate = Gate::to(dying.port);
+    let mut client = gate.connect();
+    let request = post("/completion", "", &body);
+    let sending = std::thread::spawn(move || {
+        client.write_all(request.as_bytes()).unwrap();
+        client
+    });
+    let (mut server, _) = dying.request();
+    let mut part = vec![0; 1 << 20];
+    server.read_exact(&mut part).unwrap();
+    drop(server);
+    later(&gate, vec![ready("m", next.port)]);
+    let (mut server, head) = next.request();
+    assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
+    let mut received = vec![0; body.len()];
+    server.read_exact(&mut received).unwrap();
+    assert!(received == body.as_bytes(), "other bytes");
+    server.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+    read_until(&mut sending.join().unwrap(), "ok");
+}
+
+#[test]
+fn a_server_may_answer_before_it_has_read_the_request() {
+    let fake = Fake::new();
+    let gate = Gate::to(fake.port);
+    let mut client = gate.connect();
+    client.write_all(b"POST /upstream/m/x HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nabc").unwrap();
+    let (mut server, _) = fake.request();
+    server.write_all(b"HTTP/1.1 415 Unsupported Media Type\r\nContent-Length: 2\r\n\r\nno").unwrap();
+    assert!(read_until(&mut client, "no").starts_with("HTTP/1.1 415 "));
+    read_until(&mut server, "abc");
+    assert_eq!(text(&mut server), "", "the connection is not used again");
 }
