@@ -1,21 +1,31 @@
 //! `herdsman watch --listen`: the gateway beside the watcher.
 
-use std::sync::{Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Places;
+use super::{Exit, Places, Refused};
+use crate::llama::catalogue::binary;
+use crate::model::{Given, ModelName, Timestamp};
 use crate::owner::settings::Settings;
-use crate::owner::settings::serve::Serve;
+use crate::owner::settings::serve::{Listen, Serve};
 use crate::pass::Pass;
+use crate::pass::by_hand::Asked;
+use crate::plan::Command;
+use crate::serve::access::refuse_open;
 use crate::serve::gateway::Gateway;
 use crate::serve::gateway::dispatch::App;
 use crate::serve::gateway::naming::Spool;
+use crate::serve::gateway::own;
 use crate::serve::gateway::publisher::Publisher;
-use crate::serve::handover::{Given, HALL, Hall, Heir, Inherited};
-use crate::serve::server::{self, BindError, Listener};
+use crate::serve::handover::{HALL, Hall, Heir, Inherited, Sockets};
+use crate::serve::metrics::Metrics;
+use crate::serve::server::{self, Listener};
 use crate::serve::socket::Socket;
+use crate::serve::tls::Acceptor;
 use crate::state::StateDir;
 use crate::watch::machine::{Machine, Observer};
+use crate::watch::{Inbox, Surroundings as _};
 
 /// Bound addresses, on which nobody answers yet.
 pub(super) struct Bound {
@@ -24,6 +34,8 @@ pub(super) struct Bound {
     /// Where the herdsman before this one sends the requests that wait there.
     hall: Option<Listener>,
     settings: Serve,
+    /// The text of the settings file, at the latest as it was read.
+    text: Option<Vec<u8>>,
 }
 
 /// The gateway, which ends with this.
@@ -42,14 +54,18 @@ impl Bound {
     pub(super) fn new(
         listen: &[String],
         settings: Serve,
+        text: Option<Vec<u8>>,
         inherited: Option<&mut Inherited>,
-    ) -> Result<Option<Self>, BindError> {
+    ) -> anyhow::Result<Option<Self>> {
         let addresses = if listen.is_empty() { &settings.listen } else { listen };
         let (mut given, hall) = match inherited {
-            Some(inherited) => (Given::inherited(inherited)?, inherited.take_listener(HALL)),
-            None => (Given::by_service_manager()?, None),
+            Some(inherited) => (Sockets::inherited(inherited)?, inherited.take_listener(HALL)),
+            None => (Sockets::by_service_manager()?, None),
         };
         let mut listeners: Vec<(String, Listener)> = Vec::new();
+        let asked = addresses.iter().map(String::as_str).chain(given.addresses().filter(|_| addresses.is_empty()));
+        let asked = asked.map(str::parse).collect::<Result<Vec<Listen>, _>>().map_err(usage)?;
+        refuse_open(&asked, &settings).map_err(usage)?;
         for address in addresses {
             let listener = given.take(address).map_or_else(|| server::bind(address), Ok)?;
             listeners.push((address.clone(), listener));
@@ -57,8 +73,11 @@ impl Bound {
         if addresses.is_empty() {
             listeners = given.all();
         }
+        if listeners.is_empty() {
+            return Ok(None);
+        }
         let hall = hall.map(|hall| Listener::Unix(hall.into()));
-        Ok((!listeners.is_empty()).then_some(Self { listeners, hall, settings }))
+        Ok(Some(Self { listeners, hall, settings, text }))
     }
 
     /// Connects a gateway with the watcher, and serves.
@@ -67,14 +86,16 @@ impl Bound {
         mut machine: Machine,
         places: &Places,
         state: &StateDir,
+        metrics: Metrics,
         heir: &Heir,
     ) -> anyhow::Result<(Machine, Serving)> {
         let scheme = if self.settings.tls.is_some() { "https" } else { "http" };
+        let tls = self.settings.tls.as_ref().map(Acceptor::new).transpose().map_err(usage)?;
         let gateway = Gateway::new(self.settings, machine.demand_bell());
         machine.set_gateway(gateway.clone());
         let socket = Socket::serve(state, gateway.clone())
             .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", state.socket().display()))?;
-        let settings = Reread { places: places.clone(), gateway: gateway.clone(), problem: Mutex::default() };
+        let settings = Reread { places: places.clone(), gateway: gateway.clone(), text: Mutex::new(self.text) };
         let machine = machine.observed_by(Some(settings)).observed_by(Some(Publisher::new(gateway.clone())));
         for (asked, listener) in &self.listeners {
             heir.add(asked.clone(), listener)?;
@@ -83,11 +104,18 @@ impl Bound {
                 (Listener::Unix(_), address) => tracing::info!("serving at {address}"),
             }
         }
+        let watched = Watched { inbox: machine.inbox(), metrics, state: state.clone(), places: places.clone() };
+        gateway.attach(Arc::new(watched));
         let listeners = self.listeners.into_iter().map(|(_, listener)| listener).chain(self.hall).collect();
         let app = App { gateway: gateway.clone(), observer: None, spool: Spool::default() };
-        let server = server::serve(app, listeners, None)?;
+        let server = server::serve(app, listeners, tls)?;
         Ok((machine, Serving { server, socket, gateway }))
     }
+}
+
+/// What the owner or the command line asks for cannot be done.
+fn usage(error: impl std::fmt::Display) -> Refused {
+    Refused { exit: Exit::Usage, message: error.to_string() }
 }
 
 impl Serving {
@@ -109,30 +137,62 @@ impl Serving {
     }
 }
 
-/// Reads the settings again with every pass, so that a key that was removed stops
-/// working. While they cannot be read, the last ones hold.
+/// The watcher, as the gateway asks it.
+struct Watched {
+    inbox: Inbox,
+    metrics: Metrics,
+    state: StateDir,
+    places: Places,
+}
+
+impl own::Host for Watched {
+    fn start(&self, model: &ModelName, by: Option<&str>) -> Result<(), String> {
+        let at = Timestamp(jiff::Timestamp::now().as_millisecond());
+        let given = Given { by: by.unwrap_or("a client of the gateway").to_owned(), at, because: None };
+        let asked = Asked { model: model.clone(), command: Command::Start, given };
+        match self.inbox.put(asked).recv() {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(refusal)) => Err(refusal.to_string()),
+            Err(_) => Err("the watcher could not record it; its log says why".to_owned()),
+        }
+    }
+
+    fn llama_server(&self) -> Option<PathBuf> {
+        binary::locate(self.places.stated_llama_server(), std::env::var_os("PATH").as_deref()).ok()
+    }
+
+    fn state(&self) -> &StateDir {
+        &self.state
+    }
+
+    fn metrics(&self) -> Result<String, String> {
+        self.metrics.render().map_err(|error| error.to_string())
+    }
+}
+
+/// Reads the settings again when their text has changed, at the latest with the next
+/// pass, so that a key that was removed stops working. While they cannot be read, the
+/// last ones hold.
 struct Reread {
     places: Places,
     gateway: Gateway,
-    /// What was logged about them.
-    problem: Mutex<Option<String>>,
+    text: Mutex<Option<Vec<u8>>>,
 }
 
 impl Observer for Reread {
     fn passed(&self, _pass: Option<&Pass>, _looked: Instant, _took: Duration) {
-        let read = self.places.settings();
-        let now = read.as_ref().err().map(ToString::to_string);
-        if let Ok(Settings { serve, .. }) = read {
-            self.gateway.set_settings(serve);
+        let now = self.places.settings_text();
+        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        if *text == now {
+            return;
         }
-        let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
-        match &now {
-            Some(now) if problem.as_ref() != Some(now) => {
-                tracing::error!("{now}; the gateway keeps the settings that it read last");
+        *text = now;
+        match self.places.settings() {
+            Ok(Settings { serve, .. }) => {
+                self.gateway.set_settings(serve);
+                tracing::info!("the gateway obeys the changed settings");
             }
-            None if problem.is_some() => tracing::info!("the settings can be read again"),
-            _ => {}
+            Err(error) => tracing::error!("{error}; the gateway keeps the settings that it read last"),
         }
-        *problem = now;
     }
 }

@@ -64,6 +64,8 @@ pub enum LogFormat {
 /// Runs the command until SIGTERM, SIGINT or a successor.
 pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     let mut inherited = handover::inherited()?;
+    // Read first: what changes in between is read again.
+    let settings_text = places.settings_text();
     let host_settings = places.settings()?;
     let notify = host_settings.notify.as_ref();
     log_to_stderr(args.log_format);
@@ -81,20 +83,25 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
         host
     };
     let heir = Heir::new(state.clone());
-    let bound = Bound::new(&args.listen, host_settings.serve.clone(), inherited.as_mut())?;
-    let metrics = args.metrics.as_deref().map(|at| serve_metrics(at, inherited.as_mut(), &heir)).transpose()?;
+    let bound = Bound::new(&args.listen, host_settings.serve.clone(), settings_text, inherited.as_mut())?;
+    let serve_metrics = |at| serve_metrics(at, inherited.as_mut(), &heir);
+    let metrics = match args.metrics.as_deref().map(serve_metrics).transpose()? {
+        // The gateway shows them, too.
+        None if bound.is_some() => Some(Metrics::new()?),
+        metrics => metrics,
+    };
     let LimitArgs { lock_timeout, .. } = args.limits;
     let settings = Settings { poll: args.poll, lock_timeout, logs: args.limits.logs() };
     let state_dir = state.clone();
     let mut machine = Machine::new(host, state, watch_lock, settings)
-        .and_then(|machine| machine.observed_by(metrics).handing_over(heir.starter()).telling(notify))
+        .and_then(|machine| machine.observed_by(metrics.clone()).handing_over(heir.starter()).telling(notify))
         .map_err(|error| anyhow::anyhow!("cannot start watching: {error}; too many open files or threads?"))?;
     let pace = Pace { resync: args.resync.max(Duration::from_millis(100)), debounce: args.debounce };
     // Until then, the herdsman before this one watches and serves.
     inherited.map(take_over).transpose()?;
     let mut serving = None;
-    if let Some(bound) = bound {
-        let (served, begun) = bound.serve(machine, places, &state_dir, &heir)?;
+    if let Some((bound, metrics)) = bound.zip(metrics) {
+        let (served, begun) = bound.serve(machine, places, &state_dir, metrics, &heir)?;
         (machine, serving) = (served, Some(begun));
     }
     tracing::info!(

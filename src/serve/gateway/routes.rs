@@ -44,7 +44,8 @@ impl Routes {
     #[must_use]
     pub fn leading_to(&self, hall: &str) -> Self {
         let led = |route: &Arc<Route>| {
-            let address = Address { host: hall.to_owned(), prefix: format!("/upstream/{}", route.model), ..Address::default() };
+            let address =
+                Address { host: hall.to_owned(), prefix: format!("/upstream/{}", route.model), ..Address::default() };
             let instance = InstanceId(format!("{hall} {}", route.model));
             let backend = Backend { instance, generation: 0, address, max_in_flight: None, api_key: None };
             Route { standing: Standing::Ready(Arc::new(backend)), ..Route::clone(route) }

@@ -15,16 +15,16 @@
 //! Nobody is refused: the sockets listen all the time. If the successor does not
 //! become ready, this watcher goes on as if nothing had happened.
 
-mod given;
 mod hall;
 mod heir;
 mod predecessor;
+mod sockets;
 mod successor;
 
-pub use given::Given;
 pub use hall::{HALL, Hall};
 pub use heir::Heir;
 pub use predecessor::{Inherited, inherited};
+pub use sockets::Sockets;
 pub use successor::{Gifts, Successor};
 
 use std::io;

@@ -61,7 +61,8 @@ impl Inherited {
     /// Takes the listening sockets of addresses, and leaves those of other purposes.
     pub(super) fn take_addresses(&mut self) -> Vec<(String, OwnedFd)> {
         // An address has a colon: `HOST:PORT` or `unix:/PATH`.
-        let (addresses, others) = std::mem::take(&mut self.listeners).into_iter().partition(|(what, _)| what.contains(':'));
+        let (addresses, others) =
+            std::mem::take(&mut self.listeners).into_iter().partition(|(what, _)| what.contains(':'));
         self.listeners = others;
         addresses
     }

@@ -2,14 +2,20 @@
 //! where exact bytes or faults matter, a server of raw sockets.
 
 mod bench;
+mod cancel;
 mod chat;
+mod connections;
 mod conversations;
-mod front;
-mod llama_swap;
 mod edits;
+mod faults;
+mod front;
+mod headers;
+mod llama_swap;
 mod on_demand;
 mod path;
-mod served;
 mod router;
+mod served;
+mod serving;
 mod swap;
 mod upgrade;
+mod waiting;

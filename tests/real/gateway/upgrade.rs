@@ -36,7 +36,9 @@ impl Kept {
     fn ask(&mut self, model: &str) -> Result<(), String> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
-            none => none.insert(BufReader::new(TcpStream::connect(("127.0.0.1", self.port)).map_err(|e| e.to_string())?)),
+            none => {
+                none.insert(BufReader::new(TcpStream::connect(("127.0.0.1", self.port)).map_err(|e| e.to_string())?))
+            }
         };
         let sent = connection.get_mut().write_all(request(model, 2, false, "keep-alive").as_bytes());
         sent.map_err(|error| format!("sending: {error}"))?;

@@ -11,9 +11,9 @@ use crate::serve::server::{BindError, Listener};
 
 /// Sockets that listen already, and where, as they were asked for.
 #[derive(Debug, Default)]
-pub struct Given(Vec<(String, Listener)>);
+pub struct Sockets(Vec<(String, Listener)>);
 
-impl Given {
+impl Sockets {
     /// Takes the sockets of the service manager: `sd_listen_fds(3)`.
     ///
     /// # Errors
@@ -46,6 +46,11 @@ impl Given {
     pub fn take(&mut self, address: &str) -> Option<Listener> {
         let at = self.0.iter().position(|(listens, _)| listens == address)?;
         Some(self.0.swap_remove(at).1)
+    }
+
+    /// Returns where they listen.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(address, _)| address.as_str())
     }
 
     /// Returns those that were not taken.
