@@ -84,7 +84,7 @@ pub fn request(parts: &Parts, target: &str, backend: &Backend, named: &Named) ->
     }
     match named.length {
         None => header(&mut head, "transfer-encoding", b"chunked"),
-        // Whoever sends no body need not say so, but may.
+        // A request without a body need not say so, but may.
         Some(0) if !sends_body(parts) => {}
         Some(length) => header(&mut head, "content-length", length.to_string().as_bytes()),
     }

@@ -29,7 +29,7 @@ pub struct Gate {
     pub port: u16,
     pub serving: Option<Serving>,
     pub finished: Arc<Mutex<Vec<Finished>>>,
-    spool: tempfile::TempDir,
+    _spool: tempfile::TempDir,
 }
 
 impl Gate {
@@ -52,7 +52,7 @@ impl Gate {
         let listener = bind("127.0.0.1:0").unwrap();
         let port = listener.address().unwrap().rsplit_once(':').unwrap().1.parse().unwrap();
         let serving = serve(app, vec![listener], None).unwrap();
-        Self { gateway, port, serving: Some(serving), finished, spool }
+        Self { gateway, port, serving: Some(serving), finished, _spool: spool }
     }
 
     /// Publishes what these models are.

@@ -93,6 +93,7 @@ fn an_answer_that_breaks_off_looks_broken() {
         let mut client = gate.connect();
         client.write_all(post("/completion", "", "{}").as_bytes()).unwrap();
         let (mut server, _) = fake.request();
+        read_until(&mut server, "{}");
         server.write_all(format!("HTTP/1.1 200 OK\r\n{head}").as_bytes()).unwrap();
         let mut answer = read_until(&mut client, end);
         drop(server);
@@ -113,6 +114,7 @@ fn an_event_stream_that_breaks_off_ends_with_an_error_event() {
         let mut client = gate.connect();
         client.write_all(post(path, "", "{}").as_bytes()).unwrap();
         let (mut server, _) = fake.request();
+        read_until(&mut server, "{}");
         let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
         server.write_all(format!("{head}a\r\ndata: ab\n\n\r\n").as_bytes()).unwrap();
         read_until(&mut client, "data: ab\n\n\r\n");

@@ -16,7 +16,7 @@ use crate::model::InstanceId;
 const KEEP: Duration = Duration::from_secs(2);
 
 /// How many connections may stay idle that long, those in use included: fewer than
-/// the threads of any llama-server, so that one is free for whoever asks it directly.
+/// the threads of any llama-server, so that one is free for requests to its own port.
 const FEW: usize = 4;
 
 /// How long an idle connection is kept beyond those: clients that ask again at once
