@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub use bind::{BindError, Listener, bind};
 
+use super::gateway::Gateway;
 use super::gateway::dispatch::{self, App};
 
 /// How long a client may take for the head of a request, and be silent between two
@@ -39,6 +40,7 @@ pub type Tls = Arc<dyn Fn() -> TlsAcceptor + Send + Sync>;
 #[derive(Debug)]
 pub struct Serving {
     phase: watch::Sender<Phase>,
+    gateway: Gateway,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -67,6 +69,7 @@ pub fn serve(app: App, listeners: Vec<Listener>, tls: Option<Tls>) -> io::Result
         listeners.into_iter().map(Listener::listen).collect::<io::Result<Vec<_>>>()?
     };
     let (phase, phases) = watch::channel(Phase::Accepting);
+    let gateway = app.gateway.clone();
     let thread = std::thread::Builder::new().name("herdsman-serve".to_owned()).spawn(move || {
         let mut over = phases.clone();
         for listener in listeners {
@@ -77,7 +80,7 @@ pub fn serve(app: App, listeners: Vec<Listener>, tls: Option<Tls>) -> io::Result
         let _ = runtime.block_on(over.wait_for(|phase| *phase == Phase::Over));
         runtime.shutdown_background();
     })?;
-    Ok(Serving { phase, thread: Some(thread) })
+    Ok(Serving { phase, gateway, thread: Some(thread) })
 }
 
 impl Serving {
@@ -85,6 +88,7 @@ impl Serving {
     /// those they have.
     pub fn stop_accepting(&self) {
         self.phase.send_replace(Phase::Finishing);
+        self.gateway.end_streams();
     }
 
     /// Stops accepting, waits until the requests in flight are over, for `limit` at

@@ -98,7 +98,7 @@ fn a_conversation_goes_on_without_its_client_and_is_found_again() {
     assert_eq!(busy(&front, "beta"), 1);
 
     // The server drains: it takes no request, but still has its conversation.
-    front.gateway.withdraw(&[front.instance("beta")]);
+    front.withdraw("beta");
     assert_eq!(lookup(front.port, &["c%2F1::beta"]), ["c%2F1::beta"]);
     assert!(stream(front.port, "GET", "c%252F1::beta").starts_with("HTTP/1.1 200 "));
     assert!(stream(front.port, "DELETE", "c%252F1::beta").starts_with("HTTP/1.1 204 "));

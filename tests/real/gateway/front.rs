@@ -124,6 +124,12 @@ impl Front {
         self.stage.start(&self.gateway, model);
     }
 
+    /// Takes a model's server out of rotation, as before a stop.
+    pub fn withdraw(&self, model: &str) {
+        self.gateway.withdraw(&[self.instance(model)]);
+        self.stage.publish_with(&self.gateway, Some(model));
+    }
+
     /// Kills a model's server.
     pub fn stop(&self, model: &str) {
         self.stage.stop(&self.gateway, model);

@@ -55,6 +55,7 @@ pub(super) fn follow(gateway: &Gateway, caller: &Caller, name: &str, history: bo
 }
 
 async fn write(mut follower: Follower, writer: Writer) -> Result<(), Left> {
+    let mut end = follower.gateway.stream_end();
     loop {
         let read = tokio::task::spawn_blocking(move || {
             let lines = follower.next();
@@ -69,6 +70,7 @@ async fn write(mut follower: Follower, writer: Writer) -> Result<(), Left> {
         }
         tokio::select! {
             () = tokio::time::sleep(POLL) => {}
+            _ = end.changed() => return Ok(()),
             () = writer.left() => return Err(Left),
         }
     }
