@@ -218,6 +218,11 @@ impl Fake {
         self.connections.recv_timeout(PATIENCE).expect("a connection")
     }
 
+    /// Returns the next connection, if it comes soon.
+    pub fn accept_within(&self, time: Duration) -> Option<TcpStream> {
+        self.connections.recv_timeout(time).ok()
+    }
+
     /// Whether no further connection comes.
     pub fn is_left_alone(&self) -> bool {
         self.connections.recv_timeout(Duration::from_millis(200)).is_err()

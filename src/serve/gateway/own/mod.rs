@@ -222,10 +222,8 @@ where
         "/models/unload" => router::unload(gateway, caller, body).await,
         "/tools" => router::tools(),
         "/v1/streams/lookup" => conversations::lookup(gateway, caller, body).await,
-        "/unload" => llama_swap::unload_all(gateway, caller).err().unwrap_or_else(|| text(StatusCode::OK, "OK")),
-        "/api/models/unload" => {
-            llama_swap::unload_all(gateway, caller).err().unwrap_or_else(|| json(StatusCode::OK, &json!({"msg": "ok"})))
-        }
+        "/unload" => llama_swap::unload_all(gateway, caller, text(StatusCode::OK, "OK")),
+        "/api/models/unload" => llama_swap::unload_all(gateway, caller, json(StatusCode::OK, &json!({"msg": "ok"}))),
         _ => llama_swap::unload(gateway, caller, path.strip_prefix("/api/models/unload/")?),
     })
 }
