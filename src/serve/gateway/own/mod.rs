@@ -74,6 +74,8 @@ pub(super) struct State {
     host: OnceLock<Arc<dyn Host>>,
     /// Wakes who waits for new routes.
     changed: watch::Sender<()>,
+    /// Ends the streams of events and logs.
+    end: watch::Sender<()>,
     conversations: conversations::Conversations,
     page: chat::Page,
     client: ask::Client,
@@ -84,6 +86,7 @@ impl Default for State {
         Self {
             host: OnceLock::new(),
             changed: watch::Sender::new(()),
+            end: watch::Sender::new(()),
             conversations: conversations::Conversations::default(),
             page: chat::Page::default(),
             client: ask::Client::default(),
@@ -110,6 +113,17 @@ impl Gateway {
     pub fn unload(&self, model: &ModelName) {
         self.0.traffics.unload(model);
         (self.0.ring)();
+    }
+
+    /// Ends the streams of events and logs that are open now: they would outlast a
+    /// server that finishes what it has begun. Their clients connect again.
+    pub fn end_streams(&self) {
+        self.0.own.end.send_replace(());
+    }
+
+    /// Returns what changes when the streams that are open now have to end.
+    fn stream_end(&self) -> watch::Receiver<()> {
+        self.0.own.end.subscribe()
     }
 
     /// Returns what changes whenever routes are published.
@@ -208,10 +222,8 @@ where
         "/models/unload" => router::unload(gateway, caller, body).await,
         "/tools" => router::tools(),
         "/v1/streams/lookup" => conversations::lookup(gateway, caller, body).await,
-        "/unload" => llama_swap::unload_all(gateway, caller).err().unwrap_or_else(|| text(StatusCode::OK, "OK")),
-        "/api/models/unload" => {
-            llama_swap::unload_all(gateway, caller).err().unwrap_or_else(|| json(StatusCode::OK, &json!({"msg": "ok"})))
-        }
+        "/unload" => llama_swap::unload_all(gateway, caller, text(StatusCode::OK, "OK")),
+        "/api/models/unload" => llama_swap::unload_all(gateway, caller, json(StatusCode::OK, &json!({"msg": "ok"}))),
         _ => llama_swap::unload(gateway, caller, path.strip_prefix("/api/models/unload/")?),
     })
 }

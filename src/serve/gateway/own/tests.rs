@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -325,6 +327,10 @@ fn events_say_what_loads_and_what_is_loaded() {
     assert_snapshot!(next(), @r#"data: {"data":{"exit_code":0,"status":"unloaded"},"event":"status_change","model":"eyes"}"#);
     scene.gateway.publish(Routes::default());
     assert_snapshot!(next(), @r#"data: {"data":{},"event":"models_reload","model":"*"}"#);
+    // Before the server ends, the stream does.
+    scene.gateway.end_streams();
+    let end = scene.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(5), body.frame()).await });
+    assert!(end.expect("an end within 5 s").is_none());
 }
 
 #[test]
