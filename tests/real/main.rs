@@ -19,6 +19,7 @@ mod documents;
 mod drain;
 mod drift;
 mod from_git;
+mod gateway;
 mod history;
 mod import;
 mod instance;
