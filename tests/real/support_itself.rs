@@ -142,7 +142,9 @@ fn a_panicking_test_leaves_no_browser_and_no_profile_behind() {
     let page = "data:text/html,<textarea aria-label='Type a message...'></textarea>";
     let of_world = {
         let here = world.path().to_path_buf();
-        move || processes(|process| process.variable("HERDSMAN_TEST_WORLD").is_some_and(|world| here == Path::new(world)))
+        move || {
+            processes(|process| process.variable("HERDSMAN_TEST_WORLD").is_some_and(|world| here == Path::new(world)))
+        }
     };
     let there = world.path().to_path_buf();
     let mut started = Vec::new();

@@ -2,8 +2,7 @@
 
 use insta::assert_snapshot;
 
-use super::stand_in::StandIn;
-use super::{embeds, slow};
+use super::{embeds_on_demand, on_demand, slow};
 use crate::support::World;
 
 const OPENAI: &str = "openai_client.py";
@@ -12,82 +11,93 @@ const ANTHROPIC: &str = "anthropic_client.py";
 #[test]
 fn openai_gets_answers_of_each_kind_from_models_that_did_not_run() {
     let world = World::new();
-    world.tiny("chat");
-    embeds(&world, "embed");
-    let gateway = StandIn::new(&world, &[]);
-    assert_snapshot!(world.client(OPENAI, &["answers", &gateway.url, "chat", "embed"]), @"
-    models: chat embed
-    chat: chat 'chat chat chat ' length 3
-    stream: ['chat ', 'chat ', 'chat '] 3
-    completion: 'chat chat '
-    response: 'chat chat '
-    response stream: ['chat ', 'chat ']
-    embeddings: [0, 1] 16 True
-    ");
+    on_demand(&world, "chat");
+    embeds_on_demand(&world, "embed");
+    let (_watcher, url) = world.serve(&[]);
+    assert_eq!(world.instances(), []);
+    assert_snapshot!(world.client(OPENAI, &["answers", &url, "chat", "embed"]), @"");
+    world.pid("chat");
+    world.pid("embed");
 }
 
 #[test]
 fn anthropic_gets_answers_of_each_kind_from_a_model_that_did_not_run() {
     let world = World::new();
-    world.tiny("chat");
-    let gateway = StandIn::new(&world, &[]);
-    assert_snapshot!(world.client(ANTHROPIC, &["answers", &gateway.url, "chat"]), @"
-    message: chat ['chat chat chat '] max_tokens 3
-    stream: ['chat ', 'chat ', 'chat '] max_tokens 3
-    tokens: True
-    ");
+    on_demand(&world, "chat");
+    let (_watcher, url) = world.serve(&[]);
+    assert_eq!(world.instances(), []);
+    assert_snapshot!(world.client(ANTHROPIC, &["answers", &url, "chat"]), @"");
+    world.pid("chat");
 }
 
 #[test]
-fn an_unknown_model_is_the_clients_own_error() {
+fn an_unknown_model_is_not_found_to_either_client() {
     let world = World::new();
-    world.tiny("chat");
-    let gateway = StandIn::new(&world, &[]);
-    assert_snapshot!(world.client(OPENAI, &["refused", &gateway.url, "chatt"]), @"
-    BadRequestError 400 invalid_request_error 400
-    model 'chatt' not found
-    BadRequestError 400 invalid_request_error 400
-    model 'chatt' not found
-    ");
-    assert_snapshot!(world.client(ANTHROPIC, &["refused", &gateway.url, "chatt"]), @"
-    BadRequestError 400 None invalid_request_error
-    model 'chatt' not found
-    BadRequestError 400 None invalid_request_error
-    model 'chatt' not found
-    ");
+    on_demand(&world, "chat");
+    let (_watcher, url) = world.serve(&[]);
+    assert_snapshot!(world.client(OPENAI, &["refused", &url, "chatt"]), @"");
+    assert_snapshot!(world.client(ANTHROPIC, &["refused", &url, "chatt"]), @"");
 }
 
 #[test]
-fn a_wrong_key_is_the_clients_own_error() {
+fn a_model_that_cannot_start_is_an_error_that_says_why() {
     let world = World::new();
-    world.tiny("chat");
-    let gateway = StandIn::new(&world, &["--api-key", "sesame"]);
-    assert_snapshot!(world.client(OPENAI, &["refused", &gateway.url, "chat"]), @"
-    AuthenticationError 401 authentication_error 401
-    Invalid API Key
-    AuthenticationError 401 authentication_error 401
-    Invalid API Key
-    ");
-    assert_snapshot!(world.client(ANTHROPIC, &["refused", &gateway.url, "chat"]), @"
-    AuthenticationError 401 None authentication_error
-    Invalid API Key
-    AuthenticationError 401 None authentication_error
-    Invalid API Key
-    ");
-    let mut right = world.client_command(OPENAI, &["one", &gateway.url, "chat"]);
-    right.env("OPENAI_API_KEY", "sesame");
-    assert_eq!(world.start_client(right).ends(), "chat: 'chat chat '\n");
+    on_demand(&world, "broken");
+    world.weights_that_die("broken");
+    let (_watcher, url) = world.serve(&[]);
+    let printed = world.client(OPENAI, &["refused", &url, "broken"]);
+    assert!(printed.starts_with("InternalServerError 503 "), "{printed}");
+    assert!(printed.contains("unknown model architecture"), "{printed}");
+}
+
+#[test]
+fn a_wrong_key_is_an_authentication_error_to_either_client() {
+    let world = World::new();
+    on_demand(&world, "chat");
+    std::fs::write(world.path().join("ann"), "sesame\n").unwrap();
+    let key = world.path().join("ann").display().to_string();
+    std::fs::write(world.settings(), format!("[[serve.keys]]\nname = \"ann\"\nkey = {{ file = \"{key}\" }}\n"))
+        .unwrap();
+    let (_watcher, url) = world.serve(&[]);
+    assert_snapshot!(world.client(OPENAI, &["refused", &url, "chat"]), @"");
+    assert_snapshot!(world.client(ANTHROPIC, &["refused", &url, "chat"]), @"");
+    assert_eq!(world.instances(), []);
+
+    let mut openai = world.client_command(OPENAI, &["one", &url, "chat"]);
+    openai.env("OPENAI_API_KEY", "sesame");
+    assert_eq!(world.start_client(openai).ends(), "chat: 'chat chat '\n");
+    let mut anthropic = world.client_command(ANTHROPIC, &["answers", &url, "chat"]);
+    anthropic.env("ANTHROPIC_API_KEY", "sesame");
+    assert!(world.start_client(anthropic).ends().starts_with("message: chat "));
 }
 
 #[test]
 fn a_client_that_gives_up_breaks_nothing() {
     let world = World::new();
     slow(&world, "slow");
-    let gateway = StandIn::new(&world, &[]);
-    world.client(OPENAI, &["one", &gateway.url, "slow"]);
-    assert_snapshot!(world.client(OPENAI, &["gives_up", &gateway.url, "slow"]), @"
+    let (_watcher, url) = world.serve(&[]);
+    assert_eq!(world.client(OPENAI, &["one", &url, "slow"]), "chat: 'slow slow '\n");
+    let pid = world.pid("slow");
+    assert_snapshot!(world.client(OPENAI, &["gives_up", &url, "slow"]), @r"
     APITimeoutError
     left the stream after its first event: True
     chat: 'slow slow '
     ");
+    assert_eq!(world.pid("slow"), pid);
+}
+
+#[test]
+fn a_stream_whose_server_is_killed_is_an_error_and_the_next_request_succeeds() {
+    let world = World::new();
+    slow(&world, "slow");
+    let (_watcher, url) = world.serve(&[]);
+    for (script, next) in [(OPENAI, "one"), (ANTHROPIC, "answers")] {
+        let mut client = world.start_client(world.client_command(script, &["broken", &url, "slow"]));
+        client.eventually_prints("streaming");
+        world.kill("slow");
+        let printed = client.ends();
+        assert!(printed.contains("\nbroken: API"), "{printed}");
+        let printed = world.client(script, &[next, &url, "slow"]);
+        assert!(printed.contains("'slow slow "), "{printed}");
+    }
 }

@@ -2,21 +2,30 @@
 
 mod browser;
 mod clients;
-mod stand_in;
 
 use crate::support::World;
 use crate::support::gguf::TinyGguf;
 
-/// A model that says its name slowly, about 2,000 times: there is time to do
-/// something while it answers.
+/// A tiny model that starts when it is asked for.
+fn on_demand(world: &World, name: &str) {
+    world.tiny(name);
+    define_on_demand(world, name, &World::tiny_toml(name));
+}
+
+/// A model for embeddings that starts when it is asked for.
+fn embeds_on_demand(world: &World, name: &str) {
+    world.weights(name, &format!("{name} "));
+    define_on_demand(world, name, &format!("{}embedding = true\npooling = \"mean\"\n", World::tiny_toml(name)));
+}
+
+fn define_on_demand(world: &World, name: &str, toml: &str) {
+    world.write_definition(name, &format!("state = \"on_demand\"\n{toml}"));
+}
+
+/// A model that says its name about 2,000 times, slowly: there is time to do
+/// something while it answers. It runs from the start.
 fn slow(world: &World, name: &str) {
     let path = world.path().join(format!("weights/{name}.gguf"));
     TinyGguf::new(format!("{name} ")).zero_layers(5).write(&path).unwrap();
     world.write_definition(name, &format!("model = \"../weights/{name}.gguf\"\n[parameters]\nctx_size = 2048\n"));
-}
-
-/// A model for embeddings.
-fn embeds(world: &World, name: &str) {
-    world.weights(name, &format!("{name} "));
-    world.write_definition(name, &format!("{}embedding = true\npooling = \"mean\"\n", World::tiny_toml(name)));
 }
