@@ -11,6 +11,7 @@ use crate::owner::settings::SettingsError;
 use crate::pass::Pass;
 use crate::plan::{WaitFor, WaitKind};
 use crate::serve::metrics::ListenError;
+use crate::serve::server::BindError;
 use crate::state::StateError;
 
 /// The meaning of the exit code. If several apply, the first in this list wins.
@@ -79,6 +80,9 @@ impl Exit {
         if let Some(ListenError::Bind { .. }) = error.downcast_ref() {
             return Self::Usage;
         }
+        if error.is::<BindError>() {
+            return Self::Usage;
+        }
         if let Some(file) = error.downcast_ref::<PlanFileError>() {
             return Self::of_plan_file(file);
         }
@@ -97,7 +101,9 @@ impl Exit {
             | HostError::Policy(PolicyError::Missing(_)) => Self::NoModelsDir,
             HostError::Policy(_) => Self::InvalidDefinition,
             HostError::State(error) => Self::of_state(error),
-            HostError::Database(_) | HostError::Processes(_) | HostError::ReadOnly => Self::Failed,
+            HostError::Database(_) | HostError::Processes(_) | HostError::Gateway(_) | HostError::ReadOnly => {
+                Self::Failed
+            }
         }
     }
 

@@ -22,6 +22,7 @@ mod reconcile;
 mod render;
 mod review;
 mod schema;
+mod serving;
 mod status;
 mod validate;
 mod wait;

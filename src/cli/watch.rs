@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::limits::LimitArgs;
+use super::serving::Bound;
 use super::{Exit, Places, duration};
 use crate::definition::Loader;
 use crate::host::HostError;
@@ -13,11 +14,15 @@ use crate::serve::metrics::{Metrics, listen};
 use crate::watch::machine::{Machine, Settings};
 use crate::watch::{self, Pace};
 
+/// How long the requests in flight have when the watcher ends.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
+
 /// Arguments of `watch`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   herdsman watch
+  herdsman watch --listen 127.0.0.1:8080
   herdsman watch --from-git origin/main --metrics 127.0.0.1:9090")]
 pub struct WatchArgs {
     /// Check everything at least this often.
@@ -29,6 +34,9 @@ pub struct WatchArgs {
     /// Check the files every DURATION (default 2s) instead of waiting for events, for network file systems.
     #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "2s", value_parser = duration)]
     poll: Option<Duration>,
+    /// Serve all models at this address, HOST:PORT or unix:/PATH, instead of `[serve] listen`; repeat the option for several.
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<String>,
     /// Serve Prometheus metrics at http://ADDR/metrics; ADDR is HOST:PORT, such as 127.0.0.1:9090.
     #[arg(long, value_name = "ADDR")]
     metrics: Option<String>,
@@ -64,12 +72,19 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
         host.read_policy().map_err(HostError::from)?;
         host
     };
+    let bound = Bound::new(&args.listen, host_settings.serve.clone())?;
     let metrics = args.metrics.as_deref().map(serve_metrics).transpose()?;
     let LimitArgs { lock_timeout, .. } = args.limits;
     let settings = Settings { poll: args.poll, lock_timeout, logs: args.limits.logs() };
+    let state_dir = state.clone();
     let mut machine = Machine::new(host, state, watch_lock, settings)
         .and_then(|machine| machine.observed_by(metrics).telling(notify))
         .map_err(|error| anyhow::anyhow!("cannot start watching: {error}; too many open files or threads?"))?;
+    let mut serving = None;
+    if let Some(bound) = bound {
+        let (served, begun) = bound.serve(machine, places, &state_dir)?;
+        (machine, serving) = (served, Some(begun));
+    }
     let pace = Pace { resync: args.resync.max(Duration::from_millis(100)), debounce: args.debounce };
     tracing::info!(
         version = env!("HERDSMAN_VERSION"),
@@ -78,6 +93,7 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
         places.revision().map(|revision| format!(" at {revision}")).unwrap_or_default(),
     );
     watch::run(&mut machine, pace, &args.limits.limits());
+    serving.into_iter().for_each(|serving| serving.finish(LAST_REQUESTS));
     if std::process::id() == 1 {
         tracing::info!("stopping; the watcher is process 1, so every server stops too");
     } else {

@@ -36,6 +36,7 @@ pub(super) fn owned_values(config: &ModelConfig, type_word: Option<&str>) -> Fie
         description: _,
         labels: _,
         aliases: _,
+        groups: _,
     } = config;
     let mut fields: Fields =
         PARAMETERS.iter().map(|column| (column.name.to_owned(), column.value_from(parameters))).collect();

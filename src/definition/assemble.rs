@@ -6,9 +6,10 @@ use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 use super::Knowledge;
-use super::defaults::{Bindings, Defaults, FILE_NAME};
+use super::defaults::{Binding, Bindings, Defaults, FILE_NAME};
 use super::draft::{self, Common, Draft, FileKind};
 use super::files::FileCache;
+use super::groups::{self, Groups};
 use super::host;
 use super::names::Names;
 use super::options::{self, Options};
@@ -30,6 +31,7 @@ pub(super) struct Context<'a> {
     pub defaults: Option<&'a Defaults<'a, 'a>>,
     /// Whether the defaults file itself has errors.
     pub defaults_broken: bool,
+    pub groups: &'a Groups,
     pub bindings: &'a Bindings<'a>,
     pub files: &'a FileCache,
     pub secrets: &'a SecretCache,
@@ -56,7 +58,7 @@ pub(super) fn definition(
     if !errors.is_empty() {
         reader.problems = syntax::problems(source, table, &errors);
         let draft = Draft { name: readable_name(&reader, table), ..Draft::default() };
-        return (bad(source, &draft, stem, &reader.problems), reader.problems);
+        return (bad(source, &draft, stem, first(&reader.problems)), reader.problems);
     }
     let binding = context.bindings.of(binary(context, table).as_deref());
     let draft = draft::read(&mut reader, table, FileKind::Definition, &binding.catalogue, context.base);
@@ -68,16 +70,19 @@ pub(super) fn definition(
     let weights = options::weights(&mut reader, &draft.weights, &binding.catalogue, context.base);
     let name = name(&mut reader, table, &draft, stem);
     socket_without_port(&mut reader, context, &draft);
+    context.groups.check(&mut reader, draft.common.groups.as_ref());
     reader.problems.sort_by_key(|problem| problem.snippet.as_ref().map(|(_, span)| span.start));
 
     let (Some(name), Some((key, weights)), true) = (name, weights, !reader.has_errors()) else {
-        return (bad(source, &draft, stem, &reader.problems), reader.problems);
+        return (bad(source, &draft, stem, first(&reader.problems)), reader.problems);
     };
-    if context.defaults_broken || binding.is_broken() {
-        return (bad(source, &draft, stem, &[]), reader.problems);
+    if let Some(shared) = broken(context, &binding, &draft) {
+        let problem = format!("{shared} in the same directory has errors");
+        return (bad(source, &draft, stem, problem), reader.problems);
     }
     if let Some(unusable) = binding.awaits(!reader.unchecked.is_empty()) {
-        return (awaiting(bad(source, &draft, stem, &[]), unusable), reader.problems);
+        let outcome = bad(source, &draft, stem, unusable.problem.clone());
+        return (awaiting(outcome, unusable), reader.problems);
     }
     let unchecked = std::mem::take(&mut reader.unchecked);
     reader.problems.extend(unchecked);
@@ -129,11 +134,23 @@ fn socket_without_port(reader: &mut Reader<'_, '_>, context: &Context<'_>, draft
     }
 }
 
-fn bad(source: &Source<'_>, draft: &Draft<'_, '_>, stem: &str, problems: &[Diagnostic]) -> Outcome {
-    let problem = match problems.iter().find(|problem| problem.is_error()) {
-        None => format!("{FILE_NAME} in the same directory has errors"),
-        Some(first) => first.message.clone(),
-    };
+/// The broken file of the directory that this definition depends on, if any.
+fn broken(context: &Context<'_>, binding: &Binding, draft: &Draft<'_, '_>) -> Option<&'static str> {
+    if context.defaults_broken || binding.is_broken() {
+        return Some(FILE_NAME);
+    }
+    let default = || context.defaults?.draft.common.groups.as_ref();
+    let named = draft.common.groups.as_ref().or_else(default);
+    let is_member = named.is_some_and(|named| !named.value.is_empty());
+    (is_member && context.groups.is_broken).then_some(groups::FILE_NAME)
+}
+
+/// The first error, in short.
+fn first(problems: &[Diagnostic]) -> String {
+    problems.iter().find(|problem| problem.is_error()).map(|problem| problem.message.clone()).unwrap_or_default()
+}
+
+fn bad(source: &Source<'_>, draft: &Draft<'_, '_>, stem: &str, problem: String) -> Outcome {
     let line = |stated: &Origin| stated.line;
     let mut claims = Claims::default();
     let name = draft.name.as_ref().map(|stated| (stated.value.clone(), line(&stated.origin)));
@@ -154,8 +171,7 @@ fn bad(source: &Source<'_>, draft: &Draft<'_, '_>, stem: &str, problems: &[Diagn
 fn awaiting(outcome: Outcome, unusable: &Unusable) -> Outcome {
     match outcome {
         Outcome::Bad(unresolved, claims) => {
-            let (problem, llama_server) = (unusable.problem.clone(), Some(unusable.clone()));
-            Outcome::Bad(Unresolved { problem, llama_server, ..unresolved }, claims)
+            Outcome::Bad(Unresolved { llama_server: Some(unusable.clone()), ..unresolved }, claims)
         }
         good @ Outcome::Good(_) => good,
     }
@@ -177,6 +193,12 @@ fn merge_common(mut stated: Common, defaults: &Common) -> Common {
         require_gpu,
         drain,
         on_failure,
+        groups,
+        priority,
+        evict,
+        stop_after,
+        listed,
+        max_in_flight,
     } = defaults;
     stated.labels.add_missing(labels);
     stated.secrets.add_missing(secrets);
@@ -191,6 +213,12 @@ fn merge_common(mut stated: Common, defaults: &Common) -> Common {
         require_gpu: stated.require_gpu.or_else(|| require_gpu.clone()),
         drain: stated.drain.or_else(|| drain.clone()),
         on_failure: stated.on_failure.or_else(|| on_failure.clone()),
+        groups: stated.groups.or_else(|| groups.clone()),
+        priority: stated.priority.or_else(|| priority.clone()),
+        evict: stated.evict.or_else(|| evict.clone()),
+        stop_after: stated.stop_after.or_else(|| stop_after.clone()),
+        listed: stated.listed.or_else(|| listed.clone()),
+        max_in_flight: stated.max_in_flight.or_else(|| max_in_flight.clone()),
         labels: stated.labels,
         secrets: stated.secrets,
     }
@@ -249,6 +277,7 @@ fn build(
         origins.note("labels", origin);
     }
     let (ready, update) = (ReadyPolicy::default(), UpdatePolicy::default());
+    let (idle, serve) = (IdlePolicy::default(), ServePolicy::default());
     let mut definition = Definition {
         name,
         path: Arc::clone(&source.path),
@@ -269,9 +298,16 @@ fn build(
             drain: common.drain.map_or(update.drain, |stated| stated.value),
             on_failure: common.on_failure.map_or(update.on_failure, |stated| stated.value),
         },
-        idle: IdlePolicy::default(),
-        placement: Placement::default(),
-        serve: ServePolicy::default(),
+        idle: IdlePolicy { stop_after: origins.take("idle.stop_after", common.stop_after).unwrap_or(idle.stop_after) },
+        placement: Placement {
+            groups: origins.take("group", common.groups).map_or_else(Vec::new, groups::Named::into_names),
+            priority: origins.take("priority", common.priority).unwrap_or_default(),
+            evict: origins.take("evict", common.evict).unwrap_or_default(),
+        },
+        serve: ServePolicy {
+            listed: origins.take("serve.listed", common.listed).unwrap_or(serve.listed),
+            max_in_flight: origins.take("serve.max_in_flight", common.max_in_flight).unwrap_or(serve.max_in_flight),
+        },
         origins: origins.table,
         spec_hash: Memo::default(),
         former_hash: Memo::default(),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::text::{self, TextProblem};
-use super::{ReadFrom, Snapshot, defaults, paths};
+use super::{ReadFrom, Snapshot, defaults, groups, paths};
 use crate::model::{Commit, Diagnostic};
 use crate::sys::trust::Access;
 
@@ -97,9 +97,9 @@ impl Glance {
     #[must_use]
     pub fn at(dir: &Path) -> Self {
         let look = |listing: Listing| {
-            let defaults = listing.has_defaults.then(|| OsString::from(defaults::FILE_NAME));
-            let names = listing.definitions.iter().chain(&defaults);
-            let stamps = names.map(|name| Stamp::of(&dir.join(name))).collect();
+            let of = |name: &OsStr| Stamp::of(&dir.join(name));
+            let definitions = listing.definitions.iter().map(|name| of(name));
+            let stamps = definitions.chain(listing.shared().map(of)).collect();
             Stamps(listing, stamps)
         };
         Self::Directory(Listing::read(dir).ok().map(look))
@@ -107,11 +107,12 @@ impl Glance {
 }
 
 /// The names of the definition files directly in a directory, sorted, and whether
-/// there is a defaults file.
+/// there are the files that they share.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Listing {
     pub definitions: Vec<OsString>,
     pub has_defaults: bool,
+    pub has_groups: bool,
     /// Files that only their names keep from being definitions, sorted.
     pub misnamed: Vec<OsString>,
     /// Subdirectories, which may contain definitions that herdsman does not read,
@@ -134,6 +135,8 @@ impl Listing {
         for (name, is_directory) in names {
             if name == defaults::FILE_NAME {
                 listing.has_defaults = true;
+            } else if name == groups::FILE_NAME {
+                listing.has_groups = true;
             } else if is_definition(&name) {
                 listing.definitions.push(name);
             } else if matches!(name.as_bytes().first(), None | Some(b'_' | b'.')) {
@@ -148,6 +151,12 @@ impl Listing {
         listing.misnamed.sort_unstable();
         listing.directories.sort_unstable();
         listing
+    }
+
+    /// The files there that all definitions share.
+    fn shared(&self) -> impl Iterator<Item = &'static OsStr> + use<> {
+        let defaults = self.has_defaults.then(|| OsStr::new(defaults::FILE_NAME));
+        defaults.into_iter().chain(self.has_groups.then(|| OsStr::new(groups::FILE_NAME)))
     }
 
     /// Warns about entries of `dir` that look like definitions but are not read;
@@ -175,10 +184,10 @@ impl Listing {
 }
 
 /// Whether a file of this name counts in a directory of definitions: a definition,
-/// or the defaults.
+/// the defaults, or the groups.
 #[must_use]
 pub fn is_part(name: &OsStr) -> bool {
-    name == defaults::FILE_NAME || is_definition(name)
+    name == defaults::FILE_NAME || name == groups::FILE_NAME || is_definition(name)
 }
 
 /// The most subdirectories searched for definitions.

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
-use super::keys::{Key, ReadyKey, SecretKey, SourceKey, UpdateKey};
+use super::keys::{Key, SecretKey, SourceKey};
 use super::value::{Located, Reader, Value};
-use super::{duration, host, paths, suggest};
+use super::{duration, groups, host, paths, policies, suggest};
 use crate::llama::catalogue::{Catalogue, OptionMatch};
-use crate::model::{DesiredState, ModelName, ModelType, OnFailure, SecretSource, Table};
+use crate::model::{DesiredState, Evict, ModelName, ModelType, OnFailure, SecretSource, Table};
 
 /// What a file sets.
 #[derive(Default)]
@@ -63,6 +63,13 @@ pub(super) struct Common {
     pub require_gpu: Option<Located<bool>>,
     pub drain: Option<Located<Duration>>,
     pub on_failure: Option<Located<OnFailure>>,
+    pub groups: Option<Located<groups::Named>>,
+    pub priority: Option<Located<i32>>,
+    pub evict: Option<Located<Evict>>,
+    /// `Some(None)` is an explicit `"off"`, here and below.
+    pub stop_after: Option<Located<Option<Duration>>>,
+    pub listed: Option<Located<bool>>,
+    pub max_in_flight: Option<Located<Option<u32>>>,
 }
 
 /// The two kinds of file.
@@ -74,7 +81,8 @@ pub enum FileKind {
     Defaults,
 }
 
-/// `unhealthy_after = "off"`: never.
+/// `unhealthy_after = "off"`, `stop_after = "off"`: never. `max_in_flight = "off"`:
+/// no limit.
 pub(super) const OFF: &str = "off";
 
 /// Reads the whole file; `base` is the directory its paths are relative to.
@@ -108,6 +116,9 @@ pub(super) fn read<'v, 't>(
             }
             Key::Port => draft.port = port(reader, value),
             Key::Aliases => draft.aliases = aliases(reader, value),
+            Key::Group => common.groups = groups::named(reader, value),
+            Key::Priority => common.priority = policies::priority(reader, value),
+            Key::Evict => common.evict = reader.word(name, value, &Evict::ALL.map(|e| (e.as_str(), e))),
             Key::Type => common.model_type = reader.word(name, value, &ModelType::ALL.map(|t| (t.as_str(), t))),
             Key::State => common.state = reader.word(name, value, &DesiredState::ALL.map(|s| (s.as_str(), s))),
             Key::Host => common.host = listen(reader, value),
@@ -117,8 +128,10 @@ pub(super) fn read<'v, 't>(
             Key::Parameters => draft.parameters = reader.table(name, value),
             Key::Env => draft.env = reader.table(name, value),
             Key::Secrets => secrets(reader, value, base, common),
-            Key::Ready => ready(reader, value, common),
-            Key::Update => update(reader, value, common),
+            Key::Ready => policies::ready(reader, value, common),
+            Key::Update => policies::update(reader, value, common),
+            Key::Idle => policies::idle(reader, value, common),
+            Key::Serve => policies::serve(reader, value, common),
         }
     }
     draft
@@ -142,18 +155,8 @@ fn model_name(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Located<
 }
 
 fn port(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Located<u16>> {
-    const HELP: &str = "set a port from 1 to 65535, or leave `port` out and herdsman picks one";
-    let Some(integer) = value.get_ref().as_integer() else {
-        reader.wrong_kind("port", value, "an integer", HELP);
-        return None;
-    };
-    match u16::from_str_radix(integer.as_str(), integer.radix()) {
-        Ok(port) if port > 0 => Some(reader.located(port, value.span())),
-        _ => {
-            reader.problem(value.span(), format!("`port` cannot be {integer}"), "out of range", HELP);
-            None
-        }
-    }
+    let help = "set a port from 1 to 65535, or leave `port` out and herdsman picks one";
+    reader.integer("port", value, 1..=u16::MAX, help)
 }
 
 fn aliases(reader: &mut Reader<'_, '_>, value: &Value<'_>) -> Option<Located<Vec<String>>> {
@@ -266,52 +269,6 @@ pub(crate) fn secret(
     Some(reader.located(source, value.span()))
 }
 
-fn ready(reader: &mut Reader<'_, '_>, value: &Value<'_>, common: &mut Common) {
-    let Some(table) = reader.table("ready", value) else { return };
-    for (key, value) in table {
-        if reader.is_full() {
-            break;
-        }
-        let Some(known) = ReadyKey::find(key.get_ref()) else {
-            unknown(reader, key.get_ref(), key.span(), Key::Ready, ReadyKey::NAMES);
-            continue;
-        };
-        let name = known.as_str();
-        match known {
-            ReadyKey::Timeout => common.timeout = positive(reader, name, value),
-            ReadyKey::UnhealthyAfter if value.get_ref().as_str() == Some(OFF) => {
-                common.unhealthy_after = Some(reader.located(None, value.span()));
-            }
-            ReadyKey::UnhealthyAfter => {
-                let stated = positive(reader, name, value);
-                common.unhealthy_after =
-                    stated.map(|s| Located { value: Some(s.value), origin: s.origin, span: s.span });
-            }
-            ReadyKey::RequireGpu => common.require_gpu = reader.boolean(name, value),
-        }
-    }
-}
-
-fn update(reader: &mut Reader<'_, '_>, value: &Value<'_>, common: &mut Common) {
-    let Some(table) = reader.table("update", value) else { return };
-    for (key, value) in table {
-        if reader.is_full() {
-            break;
-        }
-        let Some(known) = UpdateKey::find(key.get_ref()) else {
-            unknown(reader, key.get_ref(), key.span(), Key::Update, UpdateKey::NAMES);
-            continue;
-        };
-        let name = known.as_str();
-        match known {
-            UpdateKey::Drain => common.drain = duration(reader, name, value),
-            UpdateKey::OnFailure => {
-                common.on_failure = reader.word(name, value, &OnFailure::ALL.map(|o| (o.as_str(), o)));
-            }
-        }
-    }
-}
-
 pub(crate) fn duration(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>) -> Option<Located<Duration>> {
     let Some(text) = value.get_ref().as_str() else {
         reader.wrong_kind(key, value, "a duration", duration::EXAMPLES);
@@ -338,7 +295,7 @@ pub(crate) fn positive(reader: &mut Reader<'_, '_>, key: &str, value: &Value<'_>
 }
 
 /// Reports a key that the table `place` does not have.
-fn unknown(reader: &mut Reader<'_, '_>, key: &str, span: Range<usize>, place: Key, known: &[&str]) {
+pub(super) fn unknown(reader: &mut Reader<'_, '_>, key: &str, span: Range<usize>, place: Key, known: &[&str]) {
     let place = place.as_str();
     let help = match (suggest::nearest(key, known.iter().copied()), suggest::elsewhere(key, place)) {
         (_, Some(elsewhere)) => elsewhere,

@@ -18,14 +18,14 @@ use crate::sys::regular;
 /// The problem found with each file, by path; `None`: it is fine.
 type Checked = BTreeMap<String, Option<String>>;
 
-/// Marks every definition that should run as unresolved if its weights or secrets
+/// Marks every definition that should or may run as unresolved if its weights or secrets
 /// cannot be read, with a diagnostic at the line that names the file. `from` is
 /// where the definitions were read. Stopped definitions are left alone.
 pub fn host_checks(desired: &mut Arc<Desired>, from: ReadFrom<'_>) {
     let mut checked = Checked::new();
     let mut refused = Refused::default();
     for definition in desired.definitions.values() {
-        if definition.state == DesiredState::Running {
+        if definition.state != DesiredState::Stopped {
             refused.add(definition, problems(definition, desired, from, &mut checked));
         }
     }
@@ -103,7 +103,7 @@ pub fn binary_checks(
 pub fn weights_checks(desired: &Desired, from: ReadFrom<'_>) -> Vec<Diagnostic> {
     let mut checked = Checked::new();
     let mut problems = Vec::new();
-    let running = desired.definitions.values().filter(|definition| definition.state == DesiredState::Running);
+    let running = desired.definitions.values().filter(|definition| definition.state != DesiredState::Stopped);
     for definition in running {
         for path in definition.spec.gguf_files() {
             let found = checked.entry(path.to_owned());
@@ -124,7 +124,7 @@ fn file_name(path: &str) -> &str {
 /// Reports declared ports that another program uses; `stranger` names it.
 #[must_use]
 pub fn port_checks(desired: &Desired, from: ReadFrom<'_>, stranger: impl Fn(u16) -> Option<String>) -> Vec<Diagnostic> {
-    let running = desired.definitions.values().filter(|definition| definition.state == DesiredState::Running);
+    let running = desired.definitions.values().filter(|definition| definition.state != DesiredState::Stopped);
     let problem = |definition: &Arc<Definition>| {
         let port = definition.spec.port?;
         let message = format!("port {port} is in use by {}", stranger(port)?);

@@ -1,4 +1,4 @@
-//! The keys of definitions and of `_defaults.toml`.
+//! The keys of definitions, of `_defaults.toml` and of `_groups.toml`.
 //!
 //! One table for the parser, its did-you-mean and the schema: each matches on
 //! these enums, so a new key does not compile until all three know it.
@@ -51,6 +51,9 @@ keys! {
         Host = "host",
         Port = "port",
         Aliases = "aliases",
+        Group = "group",
+        Priority = "priority",
+        Evict = "evict",
         Binary = "binary",
         Description = "description",
         Labels = "labels",
@@ -59,6 +62,8 @@ keys! {
         Secrets = "secrets",
         Ready = "ready",
         Update = "update",
+        Idle = "idle",
+        Serve = "serve",
     }
 }
 
@@ -95,13 +100,45 @@ keys! {
     }
 }
 
+keys! {
+    /// Keys of `[idle]`.
+    IdleKey {
+        StopAfter = "stop_after",
+    }
+}
+
+keys! {
+    /// Keys of `[serve]`.
+    ServeKey {
+        Listed = "listed",
+        MaxInFlight = "max_in_flight",
+    }
+}
+
+keys! {
+    /// Keys of a group in `_groups.toml`.
+    GroupKey {
+        MaxRunning = "max_running",
+    }
+}
+
 impl Key {
     /// The keys that say which weights to load: a definition has exactly one.
     pub const WEIGHTS: [Self; 3] = [Self::Model, Self::HfRepo, Self::ModelUrl];
 
     /// Whether it is a table.
     pub const fn is_table(self) -> bool {
-        matches!(self, Self::Labels | Self::Parameters | Self::Env | Self::Secrets | Self::Ready | Self::Update)
+        matches!(
+            self,
+            Self::Labels
+                | Self::Parameters
+                | Self::Env
+                | Self::Secrets
+                | Self::Ready
+                | Self::Update
+                | Self::Idle
+                | Self::Serve
+        )
     }
 
     /// Whether it is specific to one model, so that the defaults cannot set it.
@@ -133,6 +170,11 @@ impl Purpose {
     const SERVICE: Self = Self { restarts: false, recorded: false, ends_override: true, shown: true, policy: false };
     const RECORDED_SERVICE: Self = Self { recorded: true, ..Self::SERVICE };
     const FOR_PEOPLE: Self = Self { ends_override: false, ..Self::RECORDED_SERVICE };
+    /// Who gets room, and when, is decided anew by every pass: a change counts at
+    /// once and needs nothing. It is no reason to start a model that someone
+    /// stopped.
+    const SHARING: Self = Self { ends_override: false, ..Self::SERVICE };
+    const RECORDED_SHARING: Self = Self { recorded: true, ..Self::SHARING };
     /// Another name is another model.
     const NAME: Self = Self { shown: false, ..Self::FOR_PEOPLE };
 }
@@ -146,7 +188,11 @@ impl Key {
             Self::State | Self::Aliases => Purpose::RECORDED_SERVICE,
             Self::Type | Self::Description | Self::Labels => Purpose::FOR_PEOPLE,
             Self::Name => Purpose::NAME,
-            Self::Secrets | Self::Ready | Self::Update => return None,
+            // An instance takes its place in its groups even while its definition
+            // cannot be read.
+            Self::Group => Purpose::RECORDED_SHARING,
+            Self::Priority | Self::Evict => Purpose::SHARING,
+            Self::Secrets | Self::Ready | Self::Update | Self::Idle | Self::Serve => return None,
         })
     }
 }
@@ -171,6 +217,24 @@ impl UpdateKey {
     }
 }
 
+impl IdleKey {
+    /// What it is for.
+    pub const fn purpose(self) -> Purpose {
+        match self {
+            Self::StopAfter => Purpose::SHARING,
+        }
+    }
+}
+
+impl ServeKey {
+    /// What it is for.
+    pub const fn purpose(self) -> Purpose {
+        match self {
+            Self::Listed | Self::MaxInFlight => Purpose::SHARING,
+        }
+    }
+}
+
 /// Every key of a definition by its table (empty: the top of the file) and its
 /// name, and what it is for.
 #[must_use]
@@ -179,7 +243,9 @@ pub fn purposes() -> Vec<(&'static str, &'static str, Purpose)> {
     let secrets = SecretKey::ALL.iter().map(|key| (Key::Secrets.as_str(), key.as_str(), key.purpose()));
     let ready = ReadyKey::ALL.iter().map(|key| (Key::Ready.as_str(), key.as_str(), key.purpose()));
     let update = UpdateKey::ALL.iter().map(|key| (Key::Update.as_str(), key.as_str(), key.purpose()));
-    top.chain(secrets).chain(ready).chain(update).collect()
+    let idle = IdleKey::ALL.iter().map(|key| (Key::Idle.as_str(), key.as_str(), key.purpose()));
+    let serve = ServeKey::ALL.iter().map(|key| (Key::Serve.as_str(), key.as_str(), key.purpose()));
+    top.chain(secrets).chain(ready).chain(update).chain(idle).chain(serve).collect()
 }
 
 impl SecretKey {

@@ -9,6 +9,7 @@
 //!   syntax | draft       what it sets, key by key (keys)         |
 //!        |                                                       |
 //!   options, defaults    what that means to its llama-server     |
+//!   groups               whom it shares room with                |
 //!        |                                                       |
 //!   assemble             the definition, defaults merged in      |
 //!        |                                                       |
@@ -32,6 +33,7 @@ mod duration;
 mod error;
 pub(crate) mod files;
 mod git;
+mod groups;
 mod host;
 mod host_checks;
 mod keys;
@@ -40,6 +42,7 @@ pub(crate) mod names;
 mod options;
 mod outcome;
 mod paths;
+mod policies;
 mod reading;
 mod render;
 mod schema;
@@ -66,6 +69,7 @@ pub use draft::FileKind;
 pub use duration::{DurationError, parse as parse_duration};
 pub use error::LoadError;
 pub use files::identity_now;
+pub(crate) use groups::FILE_NAME as GROUPS_FILE;
 pub(crate) use host::parse as parse_host;
 pub(crate) use host_checks::{Refused, problem_at, refuse};
 pub use host_checks::{binary_checks, host_checks, port_checks, weights_checks};
@@ -74,7 +78,7 @@ pub use load::Loader;
 pub(crate) use options::malformed as malformed_weights;
 pub use paths::lexical as absolute;
 pub use render::render;
-pub use schema::schema;
+pub use schema::{groups_schema, schema};
 pub use secret::{SecretError, read_secret};
 pub use snapshot::Snapshot;
 pub(crate) use suggest::closest;

@@ -5,7 +5,6 @@
 //! unchanged: its own bytes, the defaults, the options of its llama-server, the
 //! identity of every file and the digest of every secret it names.
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use super::defaults::{self, Bindings, Defaults};
 use super::directory::{Directory, Listing, Stamp};
 use super::draft::{self, Draft, FileKind};
 use super::files::FileCache;
+use super::groups::{self, Groups};
 use super::names::Names;
 use super::outcome::Outcome;
 use super::secret::SecretCache;
@@ -43,7 +43,8 @@ pub(super) struct Reading {
     files: Vec<FileRead>,
     defaults: Option<Stamp>,
     defaults_text: String,
-    /// Problems of the defaults, and of the directory.
+    groups: Groups,
+    /// Problems of the defaults, of the groups, and of the directory.
     problems: Vec<Diagnostic>,
 }
 
@@ -69,7 +70,8 @@ impl Reading {
         last: Option<&Self>,
         at_rest: Duration,
     ) -> Self {
-        let mut problems = Vec::new();
+        let (groups, mut problems) = Groups::read(directory, dir, options.cwd, listing.has_groups);
+        let mut of_defaults = Vec::new();
         let mut buffer = Vec::new();
         let base = &*dir.to_string_lossy();
         let (stamp, text) = if listing.has_defaults {
@@ -88,32 +90,36 @@ impl Reading {
         let mut reader = Reader::new(&source, &mut names);
         let defaults = match text {
             Err(problem) => {
-                problems.push(whole_file(&source.file, problem));
+                of_defaults.push(whole_file(&source.file, problem));
                 None
             }
             Ok(_) if !listing.has_defaults => None,
             Ok(_) if !errors.is_empty() => {
-                problems.extend(syntax::problems(&source, table.get_ref(), &errors));
+                of_defaults.extend(syntax::problems(&source, table.get_ref(), &errors));
                 None
             }
             Ok(_) => {
                 let draft = read_defaults(options, &mut reader, table.get_ref(), base);
+                groups.check(&mut reader, draft.common.groups.as_ref());
                 Some(Defaults { source: &source, draft })
             }
         };
-        problems.append(&mut reader.problems);
+        of_defaults.append(&mut reader.problems);
 
         let bindings = Bindings::new(options.catalogues, defaults.as_ref(), base);
         let (files, secrets) = (FileCache::default(), SecretCache::new(options.state_key));
         let context = Context {
             base,
             defaults: defaults.as_ref(),
-            defaults_broken: problems.iter().any(Diagnostic::is_error),
+            defaults_broken: of_defaults.iter().any(Diagnostic::is_error),
+            groups: &groups,
             bindings: &bindings,
             files: &files,
             secrets: &secrets,
         };
-        let last = last.filter(|last| !context.defaults_broken && last.defaults_text == source.text);
+        problems.append(&mut of_defaults);
+        let says_the_same = |last: &&Self| last.defaults_text == source.text && last.groups.says_the_same(&groups);
+        let last = last.filter(|_| !context.defaults_broken).filter(says_the_same);
         let (reads, unchanged) = read_files(&context, options.cwd, directory, &listing, last, at_rest);
         problems.append(&mut bindings.into_problems());
         if let Some(dir) = directory.on_disk() {
@@ -123,17 +129,18 @@ impl Reading {
             Some(last) if unchanged && last.problems == problems && last.listing == listing => {
                 Arc::clone(&last.desired)
             }
-            _ => Arc::new(collect(dir, directory, &reads, problems.clone())),
+            _ => Arc::new(collect(dir, directory, &reads, &groups, problems.clone())),
         };
         let defaults_text = source.text.to_owned();
-        Self { desired, listing, files: reads, defaults: stamp, defaults_text, problems }
+        Self { desired, listing, files: reads, defaults: stamp, defaults_text, groups, problems }
     }
 
     /// Who can write to each file, for those on the disk.
     pub fn accesses(&self) -> impl Iterator<Item = (&OsStr, Access)> {
         let names = self.listing.definitions.iter().map(OsString::as_os_str);
         let stamps = names.zip(self.files.iter().map(|file| file.stamp));
-        let all = stamps.chain([(OsStr::new(defaults::FILE_NAME), self.defaults)]);
+        let shared = [(defaults::FILE_NAME, self.defaults), (groups::FILE_NAME, self.groups.stamp)];
+        let all = stamps.chain(shared.map(|(name, stamp)| (OsStr::new(name), stamp)));
         all.filter_map(|(name, stamp)| Some((name, stamp?.access()?)))
     }
 
@@ -144,11 +151,15 @@ impl Reading {
 
     /// Whether every file is still what was read.
     pub fn is_still_so(&self, directory: Directory<'_>) -> bool {
-        let defaults = self.listing.has_defaults.then(|| directory.stamp(OsStr::new(defaults::FILE_NAME))).flatten();
+        let stamp = |is_there: bool, name: &str| is_there.then(|| directory.stamp(OsStr::new(name))).flatten();
+        let defaults = stamp(self.listing.has_defaults, defaults::FILE_NAME);
+        let groups = stamp(self.listing.has_groups, groups::FILE_NAME);
         let stamps = shares(&self.listing.definitions, MANY_KNOWN, |names| {
             names.iter().map(|name| directory.stamp(name)).collect::<Vec<_>>()
         });
-        defaults == self.defaults && stamps.iter().flatten().eq(self.files.iter().map(|file| &file.stamp))
+        defaults == self.defaults
+            && groups == self.groups.stamp
+            && stamps.iter().flatten().eq(self.files.iter().map(|file| &file.stamp))
     }
 
     /// This reading's result for the file `name`.
@@ -258,7 +269,13 @@ fn whole_file(file: &Arc<str>, problem: TextProblem) -> Diagnostic {
     Diagnostic::error(Arc::clone(file), problem.message).help(problem.help)
 }
 
-fn collect(dir: &Path, directory: Directory<'_>, reads: &[FileRead], mut problems: Vec<Diagnostic>) -> Desired {
+fn collect(
+    dir: &Path,
+    directory: Directory<'_>,
+    reads: &[FileRead],
+    groups: &Groups,
+    mut problems: Vec<Diagnostic>,
+) -> Desired {
     problems.extend(reads.iter().flat_map(|read| read.problems.iter().cloned()));
     let mut outcomes: Vec<Outcome> = reads.iter().map(|read| read.outcome.clone()).collect();
     problems.append(&mut claims::check(&mut outcomes, directory));
@@ -269,12 +286,13 @@ fn collect(dir: &Path, directory: Directory<'_>, reads: &[FileRead], mut problem
             Outcome::Bad(file, _) => unresolved.push(file),
         }
     }
+    problems.append(&mut groups.overfull(definitions.iter().map(|(_, definition)| definition)));
     Desired {
         dir: dir.to_owned(),
         // Collected rather than inserted one by one, which would leave nodes half
         // empty.
         definitions: definitions.into_iter().collect(),
-        groups: BTreeMap::new(),
+        groups: groups.known.clone(),
         unresolved,
         diagnostics: super::in_order(problems),
     }

@@ -1,6 +1,6 @@
 //! Did-you-mean for keys and words.
 
-use super::keys::{Key, ReadyKey, SecretKey, UpdateKey};
+use super::keys::{IdleKey, Key, ReadyKey, SecretKey, ServeKey, UpdateKey};
 
 /// The candidate that `text` most likely means: at most a third of it is mistyped,
 /// or one is a prefix of the other.
@@ -27,7 +27,14 @@ pub(crate) fn elsewhere(key: &str, here: &str) -> Option<String> {
         }
         _ => {}
     }
-    [(Key::Secrets, SecretKey::NAMES), (Key::Ready, ReadyKey::NAMES), (Key::Update, UpdateKey::NAMES)]
+    let tables = [
+        (Key::Secrets, SecretKey::NAMES),
+        (Key::Ready, ReadyKey::NAMES),
+        (Key::Update, UpdateKey::NAMES),
+        (Key::Idle, IdleKey::NAMES),
+        (Key::Serve, ServeKey::NAMES),
+    ];
+    tables
         .into_iter()
         .map(|(table, keys)| (table.as_str(), keys))
         .find(|(table, keys)| *table != here && keys.contains(&key))
@@ -62,6 +69,8 @@ mod tests {
     fn points_a_misplaced_key_to_its_table() {
         assert_eq!(elsewhere("drain", "").as_deref(), Some("put it under `[update]`"));
         assert_eq!(elsewhere("drain", "update"), None);
+        assert_eq!(elsewhere("stop_after", "").as_deref(), Some("put it under `[idle]`"));
+        assert_eq!(elsewhere("max-in-flight", "update").as_deref(), Some("put it under `[serve]`"));
         assert!(elsewhere("state", "parameters").is_some_and(|help| help.contains("top of the file")));
         assert!(elsewhere("env", "parameters").is_some_and(|help| help.contains("separate table")));
         assert_eq!(elsewhere("colour", "ready"), None);

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod defaults;
+mod groups;
 mod host;
 mod hostile;
 mod keys;

@@ -1,7 +1,7 @@
 //! Reads TOML values as the types that keys need, with errors that say what was
 //! expected and what was found.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use toml::Spanned;
@@ -135,6 +135,28 @@ impl<'s, 't> Reader<'s, 't> {
             return None;
         };
         Some(self.located(on, value.span()))
+    }
+
+    /// A whole number in `range`.
+    pub fn integer<T: TryFrom<i64> + PartialOrd>(
+        &mut self,
+        key: &str,
+        value: &Value<'_>,
+        range: RangeInclusive<T>,
+        help: &str,
+    ) -> Option<Located<T>> {
+        let Some(integer) = value.get_ref().as_integer() else {
+            self.wrong_kind(key, value, "an integer", help);
+            return None;
+        };
+        let number = i64::from_str_radix(integer.as_str(), integer.radix()).ok();
+        match number.and_then(|number| T::try_from(number).ok()).filter(|number| range.contains(number)) {
+            Some(number) => Some(self.located(number, value.span())),
+            None => {
+                self.problem(value.span(), format!("`{key}` cannot be {integer}"), "out of range", help);
+                None
+            }
+        }
     }
 
     /// One of a closed set of words.

@@ -6,6 +6,7 @@ mod binaries;
 mod check;
 mod deployed;
 mod from_git;
+pub mod gateway;
 mod llama_servers;
 mod places;
 mod provenance;
@@ -23,6 +24,8 @@ use self::check::Checks;
 pub use self::deployed::{Deployed, deployed};
 pub(crate) use self::from_git::FromGit;
 pub use self::from_git::RevisionError;
+use self::gateway::Beside;
+pub use self::gateway::Gateway;
 pub use self::llama_servers::LlamaServers;
 use self::places::trusted_policy;
 pub use self::places::{HostError, Places};
@@ -56,6 +59,8 @@ pub struct Host {
     /// Problems of Git that were not reported yet.
     git_notice: Option<String>,
     policy: PolicySource,
+    /// `None`: nobody serves beside this process.
+    gateway: Option<Box<dyn Gateway>>,
     /// What the policy allows to be started, as of this pass.
     allowed: BTreeMap<(ModelName, SpecHash), Spec>,
     /// The records as they were read beside the definitions of this pass.
@@ -101,6 +106,7 @@ impl Host {
         let processes = Processes::new(state_id)?.sharing(places.state.cache().join("slots.json"), looks_on);
         let (loader, git) = (Loader::default(), Asker::default());
         let from_git = places.from_git.clone().map(FromGit::new);
+        let gateway: Box<dyn Gateway> = Box::new(Beside::new(places.state.clone()));
         Ok(Self {
             places,
             store,
@@ -114,6 +120,7 @@ impl Host {
             git,
             git_notice: None,
             policy,
+            gateway: Some(gateway),
             allowed: BTreeMap::new(),
             records_beside: None,
         })
@@ -210,6 +217,12 @@ impl Host {
     #[must_use]
     pub fn with_loader(self, loader: Loader) -> Self {
         Self { loader, ..self }
+    }
+
+    /// Speaks with `gateway` instead of the one of another process; `None`: nobody
+    /// serves, as a watcher knows that holds the only lock of its kind.
+    pub fn set_gateway(&mut self, gateway: Option<Box<dyn Gateway>>) {
+        self.gateway = gateway;
     }
 
     /// Sends notifications about what passes find, as `notify` says.

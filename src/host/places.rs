@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::gateway::GatewayError;
 use super::{RevisionError, working_directory};
 use crate::database::{DatabaseError, Location};
 use crate::definition::{self, LoadError};
@@ -80,6 +81,9 @@ pub enum HostError {
     /// The processes cannot be listed.
     #[error(transparent)]
     Processes(#[from] instance::HostError),
+    /// The gateway of another process serves, and does not say what is in flight.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] StateError),

@@ -9,7 +9,8 @@ use super::check::Check;
 use super::{FromGit, Host, HostError, Places, working_directory};
 use crate::definition::{self, LoadOptions, Loader, ReadFrom};
 use crate::model::{
-    Change, Desired, Handle, Instance, Launch, ModelName, Observed, Provenance, Records, StopTarget, Timestamp,
+    Change, Demand, Desired, Handle, Instance, InstanceId, Launch, ModelName, Observed, Provenance, Records,
+    StopTarget, Timestamp,
 };
 use crate::owner::policy::Policy;
 use crate::pass::{Fallible, Fleet, Ledger, Pass, Source};
@@ -77,7 +78,7 @@ impl Fleet for Host {
         let state = &self.places.state;
         Site {
             port_range: self.places.port_range,
-            has_gateway: false,
+            has_gateway: self.gateway.as_ref().is_some_and(|gateway| gateway.serves()),
             logs: state.logs(),
             downloads: state.downloads(),
         }
@@ -127,7 +128,8 @@ impl Fleet for Host {
                 }
             }
         }
-        for (instance, answer) in busy.iter().zip(self.processes.busy(&busy)) {
+        let in_flight = self.in_flight(&busy)?;
+        for (instance, answer) in busy.iter().zip(self.processes.busy(&busy, &in_flight)) {
             answers.busy.insert(instance.id.clone(), answer);
         }
         for (instance, answer) in served.iter().zip(self.processes.served(&served)) {
@@ -146,6 +148,15 @@ impl Fleet for Host {
         Ok(())
     }
 
+    fn demand(&self) -> Option<Demand> {
+        self.gateway.as_ref()?.demand(self.now())
+    }
+
+    fn withdraw(&mut self, instances: &[InstanceId]) -> Result<(), String> {
+        let Some(gateway) = &self.gateway else { return Ok(()) };
+        gateway.withdraw(instances).map_err(|error| error.to_string())
+    }
+
     fn start(&mut self, launch: &Launch) -> Result<Handle, String> {
         match self.refusal(launch) {
             Some(why) => Err(why),
@@ -160,6 +171,17 @@ impl Fleet for Host {
 }
 
 impl Host {
+    /// Returns what the gateway has in flight at these instances.
+    fn in_flight(&self, instances: &[&Instance]) -> Result<BTreeMap<InstanceId, u32>, HostError> {
+        let Some(gateway) = self.gateway.as_ref().filter(|_| !instances.is_empty()) else { return Ok(BTreeMap::new()) };
+        let ids: Vec<InstanceId> = instances.iter().map(|instance| instance.id.clone()).collect();
+        match gateway.in_flight(&ids) {
+            // Who only looks on stops nothing.
+            Err(_) if !self.store.is_for_writing() => Ok(BTreeMap::new()),
+            in_flight => Ok(in_flight?),
+        }
+    }
+
     /// Returns the commits of these definition files, present or deleted.
     fn provenance(&mut self, sources: &BTreeMap<ModelName, &Path>) -> BTreeMap<ModelName, Provenance> {
         if let Some(commit) = self.read_commit() {

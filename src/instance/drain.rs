@@ -7,6 +7,9 @@
 //! - at once, when it has closed a connection that it held when it was asked:
 //!   a request may be over, whether it was answered or its client left. The
 //!   slot is free a little later, so it is asked again soon, then ever later;
+//! - at once, when the last request that a gateway has sent to it is over, and again
+//!   as above;
+//! - not at all while a gateway has requests in flight there: that is answer enough;
 //! - else every [`Busy::ASKED_EVERY`].
 //!
 //! In between, the last answer stands. Every other herdsman of the state directory
@@ -49,6 +52,8 @@ pub(super) struct Drains {
     /// Others ask, this one looks on and leaves the file alone.
     looks_on: bool,
     asked: BTreeMap<InstanceId, Asked>,
+    /// Those that a gateway had requests in flight at when it was asked last.
+    of_gateway: BTreeSet<InstanceId>,
     /// The sockets of each instance at the last look, before it was asked
     /// anything: none is of a connection of ours.
     sockets: BTreeMap<InstanceId, BTreeSet<u64>>,
@@ -143,7 +148,11 @@ impl Drains {
     }
 
     fn remember(&mut self, id: &InstanceId, busy: Busy, sockets: BTreeSet<u64>, now: Timestamp) {
-        let pause = self.asked.get(id).map_or(Busy::ASKED_EVERY, |before| before.next_pause(&sockets));
+        let pause = if self.of_gateway.remove(id) {
+            SOON
+        } else {
+            self.asked.get(id).map_or(Busy::ASKED_EVERY, |before| before.next_pause(&sockets))
+        };
         match busy {
             // It is stopped, or comes back as one that was never asked.
             Busy::No => drop(self.asked.remove(id)),
@@ -163,8 +172,8 @@ impl Host {
 
     /// Whether each instance has requests in flight, in the order given; all
     /// that are due are asked at once. One that is gone or owns no socket is
-    /// unknown.
-    pub fn busy(&mut self, instances: &[&Instance]) -> Vec<Busy> {
+    /// unknown. `in_flight` are the requests that a gateway has sent to them.
+    pub fn busy(&mut self, instances: &[&Instance], in_flight: &BTreeMap<InstanceId, u32>) -> Vec<Busy> {
         if instances.is_empty() {
             return Vec::new();
         }
@@ -175,11 +184,16 @@ impl Host {
             at_the_look.cloned().unwrap_or_else(|| sockets_of(instance.handle.pid()))
         };
         let sockets: Vec<BTreeSet<u64>> = instances.iter().map(sockets).collect();
+        let sent = |instance: &Instance| in_flight.get(&instance.id).copied().filter(|sent| *sent > 0);
         let looks_on = self.drains.looks_on;
         let due: Vec<bool> = instances
             .iter()
             .zip(&sockets)
-            .map(|(instance, held)| !self.drains.asked.get(&instance.id).is_some_and(|a| a.stands(held, now, looks_on)))
+            .map(|(instance, held)| {
+                let stands = |asked: &Asked| asked.stands(held, now, looks_on);
+                let is_over = self.drains.of_gateway.contains(&instance.id);
+                sent(instance).is_none() && (is_over || !self.drains.asked.get(&instance.id).is_some_and(stands))
+            })
             .collect();
         let targets = self.targets(instances).into_iter().zip(&due).map(|(target, due)| target.filter(|_| *due));
         let answers = self
@@ -191,11 +205,27 @@ impl Host {
             }
         }
         let are_asked = |id: &InstanceId| instances.iter().any(|instance| instance.id == *id);
+        self.drains.of_gateway.retain(are_asked);
         self.drains.asked.retain(|id, asked| are_asked(id) || now.since(asked.at) < LOOKING_ON);
         if due.contains(&true) {
             self.drains.write();
         }
-        instances.iter().map(|instance| self.await_end(instance, now)).collect()
+        instances
+            .iter()
+            .map(|instance| match sent(instance) {
+                Some(sent) => self.await_gateway(instance, sent),
+                None => self.await_end(instance, now),
+            })
+            .collect()
+    }
+
+    /// Waits for requests that a gateway has sent: it rings when they are over, unless
+    /// it is that of another process.
+    fn await_gateway(&mut self, instance: &Instance, sent: u32) -> Busy {
+        self.drains.of_gateway.insert(instance.id.clone());
+        let until = Instant::now() + Busy::ASKED_EVERY;
+        self.drains.awaited.push((instance.handle.process().clone(), BTreeSet::new(), until));
+        Busy::Yes(usize::try_from(sent).unwrap_or(usize::MAX))
     }
 
     /// What an instance answered last, which is waited out unless it is idle.

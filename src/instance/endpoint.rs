@@ -23,7 +23,7 @@ pub(super) struct Endpoint {
     /// Where it listens.
     pub address: Address,
     /// A key it accepts.
-    key: Option<String>,
+    pub key: Option<String>,
 }
 
 /// A server that accepts requests.

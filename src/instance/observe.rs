@@ -261,6 +261,16 @@ pub(super) fn endpoint(pid: i32) -> io::Result<Endpoint> {
     Ok(Endpoint::read(&process::command_line_of_instance(pid)?, &Environment::of(pid)?))
 }
 
+/// Returns a key that a running instance accepts, if it asks for one.
+#[must_use]
+pub fn api_key(instance: &Instance) -> Option<String> {
+    let &ProcessId { pid, start_ticks, .. } = instance.handle.process();
+    let endpoint = endpoint(pid).ok()?;
+    // Read first, then checked: the pid may be somebody else's by now.
+    process::is_alive(pid, start_ticks).ok().filter(|alive| *alive)?;
+    endpoint.key
+}
+
 /// Every TCP port in use: ours when a process of ours owns a socket on it.
 fn listeners(listening: &Listening, ours: &[Member]) -> BTreeMap<u16, Listener> {
     let mut listeners: BTreeMap<u16, Listener> =

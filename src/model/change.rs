@@ -126,6 +126,11 @@ pub struct ModelConfig {
     /// Every parameter of the definition by canonical option name (`ctx_size`,
     /// `model`, `hf_repo`, …), typed. Columns are filled from here.
     pub parameters: Map<String, Value>,
+    /// `group`: an instance takes its place in its groups even while its
+    /// definition cannot be read. Left out if there is none, so that records of
+    /// an older herdsman still match.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Arc<str>>,
 }
 
 impl ModelConfig {

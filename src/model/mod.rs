@@ -57,5 +57,5 @@ pub use record::{
 pub use spec::{FieldChange, FileIdentity, OptionSetting, OptionValue, SecretRef, SecretSource, Spec, SpecHash};
 pub use table::Table;
 pub use time::{Timestamp, backoff};
-pub(crate) use uses::{ForRecord, ForService, Uses};
+pub(crate) use uses::{ForRecord, ForService, ForSharing, Uses};
 pub use words::{DesiredState, ModelType, Status};

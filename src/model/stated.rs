@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{Definition, ForRecord, ForService, SecretRef, Spec, Uses};
+use super::{Definition, ForRecord, ForService, ForSharing, SecretRef, Spec, Uses};
 use crate::model::text::duration;
 
 /// Longer values are shown as their length and a digest.
@@ -17,7 +17,7 @@ impl Definition {
     #[must_use]
     pub fn digest(&self, secrets: bool) -> String {
         // Plans rest on all of it: whatever is for something is here.
-        let Uses { record, service } = self.uses();
+        let Uses { record, service, sharing } = self.uses();
         let ForRecord {
             name,
             source,
@@ -29,6 +29,8 @@ impl Definition {
             parameters,
             drain_ms: _,
             file_size: _,
+            // Part of what it shares.
+            groups: _,
         } = record;
         let ForService { spec, timeout, unhealthy_after, require_gpu, drain, on_failure, state: _, aliases: _ } =
             service;
@@ -43,7 +45,12 @@ impl Definition {
         // Strings, numbers and ordered maps: writing them to memory cannot fail.
         // The first recipe, whatever the present one is: a plan that an older
         // herdsman saved can still be applied.
-        let text = serde_json::to_vec(&(recorded, policy, sources, spec.hash_v1(spec.port))).unwrap_or_default();
+        let first = (recorded, policy, sources, spec.hash_v1(spec.port));
+        let text = match sharing == ForSharing::unstated() {
+            true => serde_json::to_vec(&first),
+            false => serde_json::to_vec(&(first, sharing.keys())),
+        }
+        .unwrap_or_default();
         blake3::hash(&text).to_hex()[..32].to_owned()
     }
 
@@ -55,7 +62,7 @@ impl Definition {
         let mut add = |field: &str, value: &str| {
             fields.insert(field.to_owned(), told(value));
         };
-        let Uses { record, service } = self.uses();
+        let Uses { record, service, sharing } = self.uses();
         // A model's name and file say which model it is, not how it is.
         let ForRecord { model_type, description, labels, .. } = record;
         let ForService { state, spec, aliases, timeout, unhealthy_after, require_gpu, drain, on_failure } = service;
@@ -79,6 +86,8 @@ impl Definition {
         add("ready.require_gpu", &require_gpu.to_string());
         add("update.drain", &duration(drain));
         add("update.on_failure", &format!("{on_failure:?}").to_lowercase());
+        // Only what differs from an older herdsman's definitions, which had none.
+        sharing.keys().into_iter().for_each(|(key, value)| value.iter().for_each(|value| add(key, value)));
         fields
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Definition, DesiredState, IdlePolicy, ModelConfig, ModelName, ModelType, OnFailure, Placement, ReadyPolicy,
+    Definition, DesiredState, Evict, IdlePolicy, ModelConfig, ModelName, ModelType, OnFailure, Placement, ReadyPolicy,
     ServePolicy, Spec, Table, UpdatePolicy,
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct Uses<'a> {
     pub record: ForRecord<'a>,
     /// How the model is served.
     pub service: ForService<'a>,
+    /// How it shares the machine with others, and its gateway.
+    pub sharing: ForSharing<'a>,
 }
 
 /// What is recorded of a definition beside its spec: a [`ModelConfig`] without
@@ -39,6 +41,8 @@ pub(crate) struct ForRecord<'a> {
     pub drain_ms: u64,
     pub file_size: Option<u64>,
     pub parameters: &'a Table<Arc<str>, Value>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub groups: &'a [Arc<str>],
 }
 
 /// How a model is served: a change of any of it ends a state by hand, and one of
@@ -53,6 +57,58 @@ pub(crate) struct ForService<'a> {
     pub require_gpu: bool,
     pub drain: Duration,
     pub on_failure: OnFailure,
+}
+
+/// How a model shares room and requests with others: every pass decides anew by
+/// it, so a change of it needs nothing and ends nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ForSharing<'a> {
+    /// `None`: never.
+    pub stop_after: Option<Duration>,
+    pub groups: &'a [Arc<str>],
+    pub priority: i32,
+    pub evict: Evict,
+    pub listed: bool,
+    pub max_in_flight: Option<u32>,
+}
+
+impl<'a> ForSharing<'a> {
+    fn of(idle: &IdlePolicy, placement: &'a Placement, serve: &ServePolicy) -> Self {
+        let IdlePolicy { stop_after } = *idle;
+        let Placement { groups, priority, evict } = placement;
+        let ServePolicy { listed, max_in_flight } = *serve;
+        Self { stop_after, groups, priority: *priority, evict: *evict, listed, max_in_flight }
+    }
+
+    /// What a definition says that has none of these keys.
+    pub fn unstated() -> Self {
+        let IdlePolicy { stop_after } = IdlePolicy::default();
+        let Placement { groups: _, priority, evict } = Placement::default();
+        let ServePolicy { listed, max_in_flight } = ServePolicy::default();
+        Self { stop_after, groups: &[], priority, evict, listed, max_in_flight }
+    }
+
+    /// Each key with its value as definitions write it; `None`: not set, or set to
+    /// what it is anyway.
+    pub fn keys(&self) -> [(&'static str, Option<String>); 6] {
+        let Self { stop_after, groups, priority, evict, listed, max_in_flight } = *self;
+        let unstated = Self::unstated();
+        let off = || "off".to_owned();
+        [
+            (
+                "idle.stop_after",
+                (stop_after != unstated.stop_after).then(|| stop_after.map_or_else(off, crate::model::text::duration)),
+            ),
+            ("group", (!groups.is_empty()).then(|| groups.join(", "))),
+            ("priority", (priority != unstated.priority).then(|| priority.to_string())),
+            ("evict", (evict != unstated.evict).then(|| evict.as_str().to_owned())),
+            ("serve.listed", (listed != unstated.listed).then(|| listed.to_string())),
+            (
+                "serve.max_in_flight",
+                (max_in_flight != unstated.max_in_flight).then(|| max_in_flight.map_or_else(off, |n| n.to_string())),
+            ),
+        ]
+    }
 }
 
 impl Definition {
@@ -72,10 +128,9 @@ impl Definition {
             labels,
             ready: ReadyPolicy { timeout, unhealthy_after, require_gpu },
             update: UpdatePolicy { drain, on_failure },
-            // Who gets room, and when, is decided anew by every pass.
-            idle: IdlePolicy { stop_after: _ },
-            placement: Placement { groups: _, priority: _, evict: _ },
-            serve: ServePolicy { listed: _, max_in_flight: _ },
+            idle,
+            placement,
+            serve,
             // Where things are said changes nothing.
             origins: _,
             // Computed from the others.
@@ -96,6 +151,7 @@ impl Definition {
                 drain_ms: u64::try_from(drain.as_millis()).unwrap_or(u64::MAX),
                 file_size: model_file.map(|file| file.size),
                 parameters,
+                groups: &placement.groups,
             },
             service: ForService {
                 state: *state,
@@ -107,6 +163,7 @@ impl Definition {
                 drain: *drain,
                 on_failure: *on_failure,
             },
+            sharing: ForSharing::of(idle, placement, serve),
         }
     }
 
@@ -124,6 +181,7 @@ impl Definition {
             drain_ms,
             file_size,
             parameters,
+            groups,
         } = self.uses().record;
         ModelConfig {
             name: name.clone(),
@@ -136,6 +194,7 @@ impl Definition {
             drain_ms,
             file_size,
             parameters: parameters.iter().map(|(key, value)| (key.to_string(), value.clone())).collect(),
+            groups: groups.to_vec(),
         }
     }
 

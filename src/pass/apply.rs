@@ -4,9 +4,10 @@
 //!
 //! 1. Clean up after instances whose stop was interrupted.
 //! 2. Write bookkeeping and every record-only action in one transaction.
-//! 3. Start what depends on no stop.
-//! 4. Stop everything that has to stop, in parallel.
-//! 5. Do what had to wait for that: starts on freed ports, deletions.
+//! 3. Take out of the gateway's rotation what is to drain or to stop.
+//! 4. Start what depends on no stop.
+//! 5. Stop everything that has to stop, in parallel.
+//! 6. Do what had to wait for that: starts on freed ports, deletions.
 //!
 //! Every effect is enclosed by two transactions, its intent and its outcome, so
 //! herdsman may die at any point and the next pass knows where to continue. A
@@ -48,6 +49,7 @@ pub fn apply<W: Ledger + Fleet>(world: &mut W, plan: &Plan, cause: &str) -> Resu
     let remaining = pass.clear(&plan.remains);
     pass.record(plan, &record_only, &remaining)?;
     let mut runs: Vec<Run<'_>> = effectful.into_iter().map(|action| Run::new(action, pass.world.now())).collect();
+    pass.withdraw(&mut runs);
     for run in &mut runs {
         pass.advance(run, Reach::IndependentStarts)?;
     }
@@ -135,10 +137,26 @@ impl<W: Ledger + Fleet> Pass<'_, W> {
         if changes.is_empty() { Ok(()) } else { self.world.commit(&changes) }
     }
 
+    /// Withdraws all instances at once: a gateway that does not answer keeps the pass
+    /// waiting once, not for each of them. An action whose withdrawal is not confirmed
+    /// ends, so its instance neither drains nor stops.
+    fn withdraw(&mut self, runs: &mut [Run<'_>]) {
+        let ids: Vec<InstanceId> = runs.iter().flat_map(|run| run.action.withdrawn()).cloned().collect();
+        if ids.is_empty() {
+            return;
+        }
+        if let Err(why) = self.world.withdraw(&ids) {
+            let concerned = runs.iter_mut().filter(|run| run.action.withdrawn().next().is_some());
+            concerned.for_each(|run| run.fail(format!("cannot take it out of rotation: {why}")));
+        }
+    }
+
     fn advance(&mut self, run: &mut Run<'_>, reach: Reach) -> Result<(), W::Error> {
         while let Some(step) = run.left.front().copied() {
             match step {
                 Step::Record(changes) => run.pending.extend(changes.iter().cloned()),
+                // All were withdrawn before.
+                Step::Withdraw(_) => {}
                 Step::Stop { .. } => return Ok(()),
                 Step::Start { after, .. } if reach == Reach::IndependentStarts && !after.is_empty() => return Ok(()),
                 Step::Start { launch, record, after, if_failed } => {
@@ -201,6 +219,7 @@ impl<W: Ledger + Fleet> Pass<'_, W> {
                         run.pending.extend(changes.iter().cloned());
                         continue;
                     }
+                    Step::Withdraw(_) => continue,
                     Step::Start { .. } => break,
                 };
                 let mut changes = std::mem::take(&mut run.pending);

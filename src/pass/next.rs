@@ -97,7 +97,12 @@ fn has_unproven(pass: &Pass) -> bool {
 /// times within the shortest time that one may be silent.
 fn health_interval(pass: &Pass) -> Option<Duration> {
     let definitions = pass.desired.iter().flat_map(|desired| desired.definitions.values());
-    let running = definitions.filter(|definition| pass.records.wanted_state(definition) == DesiredState::Running);
+    let lives = |model: &ModelName| pass.observed.instances.iter().any(|live| live.model == *model);
+    let running = definitions.filter(|definition| match pass.records.wanted_state(definition) {
+        DesiredState::Running => true,
+        DesiredState::OnDemand => lives(&definition.name),
+        DesiredState::Stopped => false,
+    });
     let shortest = running.filter_map(|definition| definition.ready.unhealthy_after).min()?;
     Some((shortest / 3).max(Duration::from_secs(1)))
 }

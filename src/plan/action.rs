@@ -109,15 +109,21 @@ impl Action {
             .iter()
             .filter_map(|step| match step {
                 Step::Record(changes) => Some(changes),
-                Step::Stop { .. } | Step::Start { .. } => None,
+                Step::Withdraw(_) | Step::Stop { .. } | Step::Start { .. } => None,
             })
             .flatten()
+    }
+
+    /// Returns the instances that it takes out of rotation.
+    pub fn withdrawn(&self) -> impl Iterator<Item = &InstanceId> {
+        self.steps.iter().filter_map(|step| if let Step::Withdraw(id) = step { Some(id) } else { None })
     }
 
     /// Returns whether it only starts a drain and a later pass does the rest.
     #[must_use]
     pub fn only_begins(&self) -> bool {
         let ends = |step: &Step| match step {
+            Step::Withdraw(_) => false,
             Step::Stop { .. } | Step::Start { .. } => true,
             Step::Record(changes) => changes.iter().any(|change| matches!(change, Change::DeleteModel { .. })),
         };
@@ -170,6 +176,9 @@ impl ActionKind {
 pub enum Step {
     /// One transaction.
     Record(Vec<Change>),
+    /// Take an instance out of the gateway's rotation. If the gateway does not confirm,
+    /// the action ends here: nothing is stopped.
+    Withdraw(InstanceId),
     /// Record `stopping`, stop, confirm, forget.
     Stop {
         /// The instance.

@@ -2,11 +2,12 @@
 //!
 //! A suspended model gets no decision ([`suspended`]). A state set by hand replaces
 //! the declared one until the definition changes; an unreadable definition does not
-//! count as a change. A restart names its instance and is over when that is gone.
+//! count as a change. A client that unloads an on-demand model ends an earlier start. A restart names its instance and is over when that is gone.
 
 use super::Input;
 use crate::model::{
-    Change, Definition, Instance, ModelName, OverrideKind, Overrides, RestartByHand, StateByHand, Suspended,
+    Change, Definition, DesiredState, Instance, ModelName, OverrideKind, Overrides, RestartByHand, StateByHand,
+    Suspended,
 };
 
 /// The suspension in force of a model.
@@ -31,7 +32,16 @@ impl<'a> ByHand<'a> {
     pub fn of(input: &Input<'a>, name: &ModelName, definition: Option<&Definition>, unresolved: bool) -> Self {
         let all = input.records.overrides.get(name);
         let given = all.and_then(|all| all.state.as_ref());
+        let unloaded = || {
+            let unload = input.traffic(name).and_then(|traffic| traffic.unload);
+            let is_on_demand = definition.is_some_and(|d| d.state == DesiredState::OnDemand);
+            is_on_demand.then_some(unload).flatten()
+        };
+        let is_unloaded = |by_hand: &&StateByHand| {
+            by_hand.state == DesiredState::Running && unloaded().is_some_and(|at| at >= by_hand.given.at)
+        };
         let state = if unresolved { given } else { all.zip(definition).and_then(|(all, d)| all.state_instead(d)) };
+        let state = state.filter(|by_hand| !is_unloaded(by_hand));
         // A recorded model without a definition keeps it until it is deleted.
         let nothing_left = || {
             let readable = input.desired.is_some_and(|desired| desired.unresolved.is_empty());

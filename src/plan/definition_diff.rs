@@ -12,7 +12,7 @@ use super::guard;
 use super::reason::{Impact, Reason};
 use super::waiting::WaitFor;
 use super::wanted::config_differences;
-use crate::model::{Definition, Desired, DesiredState, FieldChange, ModelName, SecretRef, Spec, Unresolved};
+use crate::model::{Definition, Desired, DesiredState, FieldChange, Group, ModelName, SecretRef, Spec, Unresolved};
 
 /// The plan that leads from `old` to `new`; its actions have no steps.
 ///
@@ -36,7 +36,7 @@ pub fn compare(old: &Desired, new: &Desired) -> Plan {
                     plan.actions.push(action(name, ActionKind::Delete, vec![reason]));
                 }
             },
-            (Some(old), Some(new)) => match changed(old, new) {
+            (Some(before), Some(after)) => match changed((old, before), (new, after)) {
                 Some((kind, reasons)) => plan.actions.push(action(name, kind, reasons)),
                 None => plan.matching += 1,
             },
@@ -52,7 +52,10 @@ fn action(model: &ModelName, kind: ActionKind, reasons: Vec<Reason>) -> Action {
 }
 
 /// Returns what happens to a model that both versions define.
-fn changed(old: &Definition, new: &Definition) -> Option<(ActionKind, Vec<Reason>)> {
+fn changed(
+    (old_files, old): (&Desired, &Definition),
+    (new_files, new): (&Desired, &Definition),
+) -> Option<(ActionKind, Vec<Reason>)> {
     use DesiredState::{OnDemand, Running, Stopped};
     let (kind, impact) = match (old.state, new.state) {
         (Running, Running) => (ActionKind::Restart, Impact::Restart),
@@ -68,8 +71,36 @@ fn changed(old: &Definition, new: &Definition) -> Option<(ActionKind, Vec<Reason
     reasons.extend(spec.map(|change| Reason::FieldChanged { origin: new.origin(&change.field), change, impact }));
     let restarts = !reasons.is_empty();
     reasons.extend(config_differences(new, &old.config(), restarts));
+    reasons.extend(sharing_changes(old, new));
+    reasons.extend(room_changes((old_files, old), (new_files, new)));
     let kind = if restarts { kind } else { ActionKind::Update };
     (!reasons.is_empty()).then_some((kind, reasons))
+}
+
+/// What changes about how a model shares room and requests; its groups are
+/// recorded, so [`config_differences`] has them.
+fn sharing_changes(old: &Definition, new: &Definition) -> impl Iterator<Item = Reason> {
+    let pairs = old.uses().sharing.keys().into_iter().zip(new.uses().sharing.keys());
+    let changed = pairs.filter(|((field, old), (_, new))| *field != "group" && old != new);
+    changed.map(|((field, old), (_, value))| {
+        let change = FieldChange { field: field.to_owned(), old, new: value };
+        Reason::FieldChanged { change, impact: Impact::None, origin: new.origin(field) }
+    })
+}
+
+/// How the room changes in the groups that a model stays in.
+fn room_changes<'a>(
+    (old_files, old): (&'a Desired, &'a Definition),
+    (new_files, new): (&'a Desired, &'a Definition),
+) -> impl Iterator<Item = Reason> {
+    let stays = move |name: &&Arc<str>| old.placement.groups.contains(name);
+    new.placement.groups.iter().filter(stays).filter_map(move |name| {
+        let (was, is) = (old_files.groups.get(name)?, new_files.groups.get(name)?);
+        let room = |group: &Group| Some(group.max_running.to_string());
+        let change = FieldChange { field: format!("groups.{name}.max_running"), old: room(was), new: room(is) };
+        let reason = Reason::FieldChanged { change, impact: Impact::None, origin: is.origin.clone() };
+        (was.max_running != is.max_running).then_some(reason)
+    })
 }
 
 /// What of a spec changes wherever it runs.

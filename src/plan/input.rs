@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Approved;
 use crate::model::{
     BinaryIdentity, Busy, Demand, Desired, FileIdentity, InstanceId, Launch, ModelName, Observed, Provenance, Records,
-    Served, Spec, SpecHash, Table, Timestamp, Unusable,
+    Served, Spec, SpecHash, Table, Timestamp, Traffic, Unusable,
 };
 
 /// The input of [`super::plan`].
@@ -212,6 +212,12 @@ impl Input<'_> {
         let Limits { targets, approved, .. } = self.limits;
         (targets.is_empty() || targets.contains(name))
             && approved.as_ref().is_none_or(|approved| approved.includes(name, self.desired))
+    }
+
+    /// The requests for a model; `None`: nobody counts them.
+    #[must_use]
+    pub(super) fn traffic(&self, name: &ModelName) -> Option<Traffic> {
+        Some(self.demand?.models.get(name).copied().unwrap_or_default())
     }
 
     /// A new instance id: the same for the same seed and model.

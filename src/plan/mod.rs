@@ -241,6 +241,7 @@ impl<'a> World<'a> {
             unresolved,
             port: port.cloned(),
             by_hand,
+            makes_room: None,
             live,
             leftovers: self.leftovers.get(name).cloned().unwrap_or_default(),
             rows: self.rows.get(name.as_str()).cloned().unwrap_or_default(),

@@ -104,7 +104,7 @@ fn standing_port(
     if definition.is_some_and(|d| d.spec.is_unix_socket() || d.spec.port.is_some_and(|p| p != recorded.port)) {
         return None;
     }
-    let is_to_run = |d: &Definition| d.spec.port.is_none() && input.records.wanted_state(d) == DesiredState::Running;
+    let is_to_run = |d: &Definition| d.spec.port.is_none() && input.records.wanted_state(d) != DesiredState::Stopped;
     // While an instance lives that was told this port, it is the one to say
     // that it cannot have it.
     let is_told = |instance: &Instance| instance.model == *name && instance.address.port == Some(recorded.port);

@@ -3,11 +3,12 @@
 //! `tests/pure/words` pins every wording.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::text::printable;
-use crate::model::{ColumnDrift, Death, DesiredState, FieldChange, Given, Origin};
+use crate::model::text::{duration, printable};
+use crate::model::{ColumnDrift, Death, DesiredState, FieldChange, Given, ModelName, Origin};
 
 /// What a change of a field needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -68,6 +69,26 @@ pub enum Reason {
     },
     /// The model should run, and no instance is recorded.
     NotRunning,
+    /// Requests wait for the model, which runs on demand.
+    AskedFor {
+        /// How many.
+        waiting: u32,
+    },
+    /// Nobody has used the model, which runs on demand, for `[idle] stop_after`.
+    Idle {
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// A client unloaded the model, which runs on demand.
+    Unloaded,
+    /// Another model starts in its place.
+    MakesRoom {
+        /// That model.
+        #[serde(rename = "other")]
+        model: ModelName,
+        /// The full group that both belong to.
+        group: String,
+    },
     /// The instance died.
     ProcessGone {
         /// Its cause of death, if its log names one.
@@ -179,7 +200,7 @@ impl fmt::Display for Reason {
             Self::TakesOverRow { id } => write!(f, "adopting unmanaged row {id}"),
             Self::FieldChanged { change, impact, origin } => {
                 write!(f, "{}", shown(change))?;
-                if *impact == Impact::Record {
+                if *impact != Impact::Restart {
                     f.write_str(" (no restart)")?;
                 }
                 write!(f, "   {origin}")
@@ -188,6 +209,10 @@ impl fmt::Display for Reason {
             Self::StateWanted { state, origin } => write!(f, "state = \"{}\"   {origin}", state.as_str()),
             Self::DefinitionRemoved { file } => write!(f, "{file} removed"),
             Self::NotRunning => f.write_str("not running"),
+            Self::AskedFor { waiting } => write!(f, "asked for ({waiting} waiting)"),
+            Self::Idle { for_ms } => write!(f, "idle for {}", duration(Duration::from_millis(*for_ms))),
+            Self::Unloaded => f.write_str("unloaded by a client"),
+            Self::MakesRoom { model, group } => write!(f, "makes room for {model} in group {}", printable(group)),
             Self::ProcessGone { death: Some(death), .. } => write!(f, "process gone: {}", death.message),
             Self::ProcessGone { death: None, .. } => f.write_str("process gone"),
             Self::Rebooted => f.write_str("the machine rebooted"),

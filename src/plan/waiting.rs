@@ -3,10 +3,11 @@
 //! `view::words` where a clock is at hand; `tests/pure/words` pins both.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::text::printable;
+use crate::model::text::{duration, printable};
 use crate::model::{DesiredState, Given, ModelName, Origin, Timestamp, Unusable};
 
 /// What a model waits for before a pass acts on it.
@@ -48,6 +49,30 @@ pub enum WaitFor {
         /// The model that restarts first.
         #[serde(rename = "other")]
         model: ModelName,
+    },
+    /// Room in a full group: another member will stop for it.
+    Room {
+        /// The group.
+        group: String,
+        /// The members that it waits for.
+        busy: Vec<ModelName>,
+        /// When one of them gives way even if it is busy; `None`: once it has answered
+        /// what it was started for, or it is stopping already.
+        deadline: Option<Timestamp>,
+    },
+    /// Room in a full group whose members never give way.
+    NoRoom {
+        /// The group.
+        group: String,
+        /// Those members.
+        holders: Vec<ModelName>,
+    },
+    /// A request, or else it stops: it runs on demand.
+    IdleStop {
+        /// When it stops.
+        until: Timestamp,
+        /// How long it runs without a request, in milliseconds (`[idle] stop_after`).
+        after_ms: u64,
     },
     /// A port that another managed model is about to release.
     PortOf {
@@ -247,8 +272,8 @@ impl WaitFor {
     pub const fn deadline(&self) -> Option<Timestamp> {
         match self {
             Self::Ready { deadline, .. } | Self::Drain { deadline, .. } => Some(*deadline),
-            Self::Backoff { until, .. } | Self::Weights { until, .. } => Some(*until),
-            Self::Answer { deadline, .. } => *deadline,
+            Self::Backoff { until, .. } | Self::Weights { until, .. } | Self::IdleStop { until, .. } => Some(*until),
+            Self::Answer { deadline, .. } | Self::Room { deadline, .. } => *deadline,
             Self::Suspended { until, .. } => *until,
             _ => None,
         }
@@ -264,6 +289,7 @@ impl WaitFor {
             | Self::Weights { .. }
             | Self::RestartSlot { .. }
             | Self::PortOf { .. }
+            | Self::Room { .. }
             | Self::Binary { pending: true, .. } => WaitKind::Progressing,
             Self::Backoff { .. }
             | Self::Edit { .. }
@@ -273,13 +299,14 @@ impl WaitFor {
             | Self::UnknownProcess { .. }
             | Self::ForeignInstance { .. }
             | Self::OneRow { .. }
+            | Self::NoRoom { .. }
             | Self::Answer { .. } => WaitKind::Stuck,
             Self::Definition { .. } | Self::DeletionBlocked { .. } | Self::Policy { .. } | Self::Accepted { .. } => {
                 WaitKind::InvalidDefinition
             }
             Self::Guard => WaitKind::Guard,
             Self::Binary { pending: false, .. } => WaitKind::NoBinary,
-            Self::BinaryUpgrade => WaitKind::Note,
+            Self::BinaryUpgrade | Self::IdleStop { .. } => WaitKind::Note,
             Self::Suspended { .. } | Self::StateByHand { .. } => WaitKind::ByHand,
         }
     }
@@ -301,6 +328,21 @@ impl fmt::Display for WaitFor {
             Self::Weights { file, .. } => write!(f, "waiting for {file} to stay unchanged for 10 s"),
             Self::RestartSlot { model } => write!(f, "waiting for {model} to restart (--max-restarting)"),
             Self::PortOf { port, model } => write!(f, "waiting for {model} to release port {port}"),
+            Self::Room { group, busy, .. } => {
+                let (busy, are) = (names(busy), if busy.len() == 1 { "is" } else { "are" });
+                write!(f, "waiting for room in group {} ({busy} {are} busy)", printable(group))
+            }
+            Self::NoRoom { group, holders } => {
+                let holders = names(holders);
+                write!(
+                    f,
+                    "no room in group {}: {holders} never stop for it; stop one or raise max_running",
+                    printable(group)
+                )
+            }
+            Self::IdleStop { after_ms, .. } => {
+                write!(f, "stops after {} without requests", duration(Duration::from_millis(*after_ms)))
+            }
             Self::Backoff { crashes, was_ready, message, .. } => {
                 let failed = Self::words_of_failures(*crashes, *was_ready);
                 write!(f, "{failed}, waiting to retry: {message}")
@@ -354,6 +396,18 @@ impl fmt::Display for WaitFor {
                 let (word, back) = Self::words_by_hand(*state);
                 write!(f, "{word} by hand until `herdsman {back}` or an edit of its definition ({given})")
             }
+        }
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn names(models: &[ModelName]) -> String {
+    match models {
+        [] => "nobody".to_owned(),
+        [one] => one.to_string(),
+        [first @ .., last] => {
+            let first: Vec<String> = first.iter().map(ToString::to_string).collect();
+            format!("{} and {last}", first.join(", "))
         }
     }
 }

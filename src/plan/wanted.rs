@@ -267,6 +267,7 @@ pub fn config_differences(definition: &Definition, old: &ModelConfig, by_spec: b
         drain_ms,
         file_size: _,
         parameters,
+        groups,
     } = &definition.config();
     let mut reasons = Vec::new();
     let mut compare = |field: &str, old: Option<String>, new: Option<String>| {
@@ -279,6 +280,8 @@ pub fn config_differences(definition: &Definition, old: &ModelConfig, by_spec: b
     compare("type", Some(old.model_type.as_str().into()), Some(model_type.as_str().into()));
     compare("description", old.description.clone(), description.clone());
     compare("labels", Some(format!("{:?}", old.labels)), Some(format!("{labels:?}")));
+    let named = |groups: &[Arc<str>]| (!groups.is_empty()).then(|| groups.join(", "));
+    compare("group", named(&old.groups), named(groups));
     compare("aliases", Some(old.aliases.join(", ")), Some(aliases.join(", ")));
     let drain = |ms: u64| Some(crate::model::text::duration(Duration::from_millis(ms)));
     compare("drain", drain(old.drain_ms), drain(*drain_ms));

@@ -11,3 +11,5 @@ pub mod access;
 pub mod body;
 pub mod gateway;
 pub mod metrics;
+pub mod server;
+pub mod socket;

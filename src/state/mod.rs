@@ -5,6 +5,7 @@
 //! <state-dir>/herdsman.db  the database, unless --database says otherwise
 //! <state-dir>/lock         held during a pass
 //! <state-dir>/watch.lock   held while a watcher lives
+//! <state-dir>/herdsman.sock where the watcher's gateway answers other processes
 //! <state-dir>/notify.lock  held by the process that delivers notifications
 //! <state-dir>/logs/MODEL/  a log per instance
 //! <state-dir>/cache/       option catalogues by llama-server
@@ -14,6 +15,7 @@
 
 mod closing;
 mod reads;
+mod socket;
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};

@@ -22,6 +22,12 @@ pub fn wait(on: &WaitFor, model: &ModelView<'_>, now: Timestamp) -> String {
         WaitFor::Drain { deadline, .. } => {
             format!("{on}, at most {} more", text::duration(now.until(*deadline)))
         }
+        WaitFor::Room { deadline: Some(deadline), .. } => {
+            format!("{on}, until {} at the latest", clock(*deadline))
+        }
+        WaitFor::IdleStop { until, .. } => {
+            format!("{on}, in {} unless one comes", text::duration(now.until(*until)))
+        }
         WaitFor::Definition { file, problem } => {
             let consequence = if model.live.is_some() { "keeps running unchanged" } else { "left unchanged" };
             let place = model.invalid.filter(|invalid| invalid.file == file);

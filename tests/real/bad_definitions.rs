@@ -104,6 +104,37 @@ fn bad_defaults_concern_everything_and_stop_nothing() {
 }
 
 #[test]
+fn broken_groups_concern_their_members_and_stop_nothing() {
+    let scene = Scene::new();
+    let world = &scene.world;
+    world.write_definition("_groups", "[gpu]\nmax_running = 1\n");
+    world.write_definition("m", &format!("group = \"gpu\"\n{WEIGHTS}"));
+    world.converges();
+    let pid = world.pid("m");
+    world.write_definition("_groups", "[gpu]\nmax_running = 0\n");
+    world.run(&["reconcile"]).exits(65).says(&["models.d/_groups.toml:2:15", "m  wait", "left unchanged"]);
+    world.remove_definition("_groups");
+    world.run(&["reconcile"]).exits(65).says(&["models.d/m.toml:1:9", "there is no group `gpu`", "m  wait"]);
+    scene.others_are_reconciled();
+    assert_eq!(world.pid("m"), pid);
+}
+
+#[test]
+fn joining_a_group_is_recorded_and_restarts_nothing() {
+    let scene = Scene::new();
+    let world = &scene.world;
+    world.write_definition("m", WEIGHTS);
+    world.converges();
+    let pid = world.pid("m");
+    world.write_definition("_groups", "[gpu]\nmax_running = 2\n");
+    let shared = "group = \"gpu\"\npriority = 3\nevict = \"never\"\n";
+    world.write_definition("m", &format!("{shared}{WEIGHTS}[serve]\nmax_in_flight = 2\n"));
+    world.run(&["reconcile"]).exits(0).says(&["~ m", "group set to gpu (no restart)   models.d/m.toml:1", "1 updated"]);
+    world.run(&["reconcile"]).exits(0).says(&["No changes."]);
+    assert_eq!(world.pid("m"), pid);
+}
+
+#[test]
 fn a_definition_that_becomes_unreadable_stops_nothing_until_it_is_really_gone() {
     let scene = Scene::new();
     let world = &scene.world;

@@ -82,7 +82,7 @@ fn printed_schema(arguments: &[&str]) -> String {
 
 #[test]
 fn the_schemas_of_definitions_are_what_herdsman_prints() {
-    for (name, arguments) in [("definition", &[][..]), ("defaults", &["--defaults"])] {
+    for (name, arguments) in [("definition", &[][..]), ("defaults", &["--defaults"]), ("groups", &["--groups"])] {
         let file = format!("schema/{name}.v1.json");
         let path = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
         let is_same = std::fs::read_to_string(path).unwrap_or_default() == printed_schema(arguments);

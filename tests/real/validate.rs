@@ -346,6 +346,57 @@ fn github_shows_problems_and_changes_at_their_lines() {
 }
 
 #[test]
+fn a_pull_request_shows_who_shares_room_and_that_nothing_restarts() {
+    let groups = "[gpu]\nmax_running = 2\n";
+    let checkout = repository();
+    checkout.write(&[("_groups.toml", groups), ("chat.toml", &format!("group = \"gpu\"\n{CHAT}"))]);
+    checkout.commit();
+    let shared = "state = \"on_demand\"\ngroup = \"gpu\"\npriority = 5\nevict = \"never\"\n";
+    let policies = "[idle]\nstop_after = \"off\"\n[serve]\nlisted = false\nmax_in_flight = 4\n";
+    checkout.write(&[
+        ("_groups.toml", &groups.replace('2', "1")),
+        ("embed.toml", &format!("{shared}model = \"../weights/embed.gguf\"\n{policies}")),
+    ]);
+    let changed = checkout.validate(&["--against", "HEAD"]).exits(0);
+    let (_, changes) = changed.stdout.split_once("):\n").unwrap();
+    assert_snapshot!(changes, @r#"
+      ~ chat   update   groups.gpu.max_running 2 -> 1 (no restart)   models.d/_groups.toml:2
+      ~ embed  update   state = "on_demand"   models.d/embed.toml:1
+                        group set to gpu (no restart)   models.d/embed.toml:2
+                        idle.stop_after set to off (no restart)   models.d/embed.toml:7
+                        priority set to 5 (no restart)   models.d/embed.toml:3
+                        evict set to never (no restart)   models.d/embed.toml:4
+                        serve.listed set to false (no restart)   models.d/embed.toml:9
+                        serve.max_in_flight set to 4 (no restart)   models.d/embed.toml:10
+
+    Plan: 2 to update.
+    "#);
+    let json = checkout.validate(&["--against", "HEAD", "--format", "json"]).exits(0).json();
+    let reason = &json["against"]["actions"][0]["reasons"][0];
+    assert_eq!((&reason["field"], &reason["impact"]), (&"groups.gpu.max_running".into(), &"none".into()));
+}
+
+#[test]
+fn a_broken_file_of_groups_changes_nothing_and_is_reported_with_every_member() {
+    let checkout = repository();
+    checkout.write(&[("_groups.toml", "[gpu]\nmax_running = 1\n"), ("chat.toml", &format!("group = \"gpu\"\n{CHAT}"))]);
+    checkout.commit();
+    checkout.write(&[("_groups.toml", "[gpu]\nmax_runing = 1\n")]);
+    let broken = checkout.validate(&["--against", "HEAD"]).exits(65);
+    assert!(broken.stdout.contains("! chat  wait     left unchanged: models.d/chat.toml"), "{broken}");
+    assert!(!broken.stdout.contains("embed"), "it is in no group: {broken}");
+    for file in ["models.d/_groups.toml", "models.d/chat.toml", "models.d/embed.toml"] {
+        let ran = checkout.validate(&[file]).exits(65);
+        assert!(ran.stderr.contains("models.d/_groups.toml:2:1"), "{ran}");
+    }
+    let github = checkout.validate(&["--format", "github"]).exits(65);
+    assert!(github.stdout.starts_with("::error title=herdsman,file=models.d/_groups.toml,line=2,col=1,"), "{github}");
+    // Without the file there is no such group.
+    fs::remove_file(checkout.path().join("models.d/_groups.toml")).unwrap();
+    checkout.validate(&[]).exits(65).says(&["there is no group `gpu`", "models.d/chat.toml:1:9"]);
+}
+
+#[test]
 fn a_validation_beside_a_running_herdsman_touches_nothing() {
     let world = World::new();
     world.tiny("a");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herdsman::model::{
-    Definition, DesiredState, FileIdentity, IdlePolicy, Memo, ModelName, ModelType, OnFailure, OptionSetting,
+    Definition, DesiredState, Evict, FileIdentity, IdlePolicy, Memo, ModelName, ModelType, OnFailure, OptionSetting,
     OptionValue, Origin, Placement, ReadyPolicy, ServePolicy, Spec, Table, UpdatePolicy,
 };
 
@@ -64,6 +64,16 @@ pub trait Edit: Sized {
     fn socket(self, path: &str) -> Self;
     /// `state = "stopped"`.
     fn stopped(self) -> Self;
+    /// `state = "on_demand"`.
+    fn on_demand(self) -> Self;
+    /// `[idle] stop_after`; `None`: `off`.
+    fn stop_after(self, seconds: Option<u64>) -> Self;
+    /// `group`, once for each.
+    fn group(self, name: &str) -> Self;
+    /// `priority`.
+    fn priority(self, priority: i32) -> Self;
+    /// `evict = "never"`.
+    fn never_evicted(self) -> Self;
     /// `description`.
     fn description(self, text: &str) -> Self;
     /// `binary`.
@@ -131,6 +141,31 @@ impl Edit for Definition {
     fn stopped(mut self) -> Self {
         self.state = DesiredState::Stopped;
         self.here("state")
+    }
+
+    fn on_demand(mut self) -> Self {
+        self.state = DesiredState::OnDemand;
+        self.here("state")
+    }
+
+    fn stop_after(mut self, seconds: Option<u64>) -> Self {
+        self.idle.stop_after = seconds.map(Duration::from_secs);
+        self
+    }
+
+    fn group(mut self, name: &str) -> Self {
+        self.placement.groups.push(name.into());
+        self.here("group")
+    }
+
+    fn priority(mut self, priority: i32) -> Self {
+        self.placement.priority = priority;
+        self
+    }
+
+    fn never_evicted(mut self) -> Self {
+        self.placement.evict = Evict::Never;
+        self
     }
 
     fn description(mut self, text: &str) -> Self {

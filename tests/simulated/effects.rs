@@ -5,7 +5,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use herdsman::model::{
-    Busy, Change, Desired, Handle, InstanceRecord, Launch, Observed, Records, Served, StopTarget, Timestamp, Unusable,
+    Busy, Change, Demand, Desired, Handle, InstanceId, InstanceRecord, Launch, Observed, Records, Served, StopTarget,
+    Timestamp, Unusable,
 };
 use herdsman::pass::{Fallible, Fleet, Ledger, Source};
 use herdsman::plan::{self, Answers, Objection, Question};
@@ -51,6 +52,7 @@ enum Call {
     Answer,
     Commit,
     Spawn,
+    Withdraw,
     Stop,
 }
 
@@ -63,12 +65,13 @@ impl Call {
             Self::Answer => "asking",
             Self::Commit => "a transaction",
             Self::Spawn => "a start",
+            Self::Withdraw => "a withdrawal",
             Self::Stop => "a stop",
         }
     }
 
     const fn is_effect(self) -> bool {
-        matches!(self, Self::Commit | Self::Spawn | Self::Stop)
+        matches!(self, Self::Commit | Self::Spawn | Self::Withdraw | Self::Stop)
     }
 }
 
@@ -303,6 +306,22 @@ impl Fleet for World {
         self.reading(Call::Answer, Ended::Unseen)?;
         questions.iter().for_each(|question| self.answer_one(question, answers));
         Ok(())
+    }
+
+    fn demand(&self) -> Option<Demand> {
+        self.gateway.as_ref().map(|gateway| gateway.demand.clone())
+    }
+
+    fn withdraw(&mut self, instances: &[InstanceId]) -> Result<(), String> {
+        let withdraw = |world: &mut Self| {
+            let gateway = world.gateway.as_mut().unwrap();
+            gateway.rotation.retain(|id| !instances.contains(id));
+            world.promises.withdrawn(instances);
+            Ok(())
+        };
+        self.carry_out(Call::Withdraw, withdraw, |next| {
+            Err(if next == Next::Killed { "killed" } else { "the gateway does not answer" }.to_owned())
+        })
     }
 
     fn start(&mut self, launch: &Launch) -> Result<Handle, String> {

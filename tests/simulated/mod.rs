@@ -21,6 +21,7 @@ mod by_hand;
 mod define;
 mod effects;
 mod former;
+mod gateway;
 pub mod history;
 mod machine;
 mod promises;
@@ -36,6 +37,7 @@ mod world;
 pub use self::{
     define::{Edit, model, name},
     effects::Interference,
+    gateway::Gateway,
     machine::{Fate, Machine, Server},
     promises::Promises,
     sabotage::Sabotage,

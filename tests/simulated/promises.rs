@@ -35,6 +35,8 @@ pub struct Promises {
     ready: BTreeSet<InstanceId>,
     /// Those that could not be read at the last look.
     unreadable: BTreeSet<InstanceId>,
+    /// Those taken out of rotation in this pass, and not before.
+    withdrawn: BTreeSet<InstanceId>,
     /// Those really with requests in flight when this pass asked.
     busy: BTreeSet<InstanceId>,
     /// Those that were to be stopped before this pass began.
@@ -71,6 +73,7 @@ impl Promises {
         let ends = |i: &&InstanceRecord| matches!(i.state, InstanceState::Draining { .. } | InstanceState::Stopping);
         self.ending = instances.iter().filter(ends).map(|i| i.id.clone()).collect();
         (self.deleted, self.busy) = (0, BTreeSet::new());
+        self.withdrawn.clear();
     }
 
     /// The files were read.
@@ -109,6 +112,11 @@ impl Promises {
         if matches!(busy, Busy::Yes(_)) {
             self.busy.insert(id.clone());
         }
+    }
+
+    /// Instances were taken out of rotation.
+    pub fn withdrawn(&mut self, instances: &[InstanceId]) {
+        self.withdrawn.extend(instances.iter().cloned());
     }
 
     /// A plan is about to be made.
@@ -299,6 +307,14 @@ impl World {
         assert!(recorded, "promise broken: {model} is stopped while recorded as {state:?}");
         assert!(!self.promises.is_suspended(model), "promise broken: {model} is suspended and stopped");
         let Some(server) = self.machine.servers.iter().find(|s| s.id == target.id) else { return };
+        if let Some(gateway) = &self.gateway {
+            let routed = gateway.rotation.contains(&target.id);
+            assert!(!routed, "promise broken: {model} is stopped while the gateway sends it requests");
+            // One that does not answer has nothing to say about its requests.
+            let was_ending = self.promises.ending.contains(&target.id) || server.silent;
+            let is_late = was_ending || !self.promises.withdrawn.contains(&target.id);
+            assert!(is_late, "promise broken: {model} is stopped by the look that was before its withdrawal");
+        }
         let unknown = self.promises.unreadable.contains(&target.id);
         assert!(!unknown, "promise broken: {model} is unknown and stopped");
         let only = self.machine.of(model.as_str()).len() == 1;

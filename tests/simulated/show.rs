@@ -58,6 +58,7 @@ fn step(step: &Step) -> String {
         Step::Record(changes) => {
             format!("record {}", changes.iter().map(change).collect::<Vec<_>>().join(", "))
         }
+        Step::Withdraw(_) => "withdraw".to_owned(),
         Step::Stop { target, keeps_status, .. } => {
             let how = if target.force { " by force" } else { "" };
             let which = if *keeps_status { " (status stays)" } else { "" };

@@ -8,7 +8,7 @@ use herdsman::model::{Definition, Desired, Launch, ModelName, Timestamp, Unresol
 use herdsman::pass::{Goal, Order, Pass, look, pass};
 use herdsman::plan::{Limits, Plan, Site, WaitFor, WaitKind};
 
-use super::{Interference, Machine, Promises, Sabotage, Store, Tally, name, show};
+use super::{Gateway, Interference, Machine, Promises, Sabotage, Store, Tally, name, show};
 
 /// Why a pass ended before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct World {
     pub store: Store,
     /// The machine.
     pub machine: Machine,
+    /// The gateway, if one serves.
+    pub gateway: Option<Gateway>,
     /// The time.
     pub now: Timestamp,
     /// What passes may do.
@@ -107,6 +109,7 @@ impl World {
             unreadable: false,
             store: Store::default(),
             machine: Machine::default(),
+            gateway: None,
             now: Timestamp(1_000_000_000),
             limits: Limits::default(),
             tried: BTreeSet::new(),
@@ -279,6 +282,7 @@ impl World {
         self.tally.add("passes", passed.map_or_else(|ended| ended.name(), |_| "to their end"));
         match passed {
             Ok(pass) => {
+                self.publish(pass);
                 let unexplained = pass.plan.actions.iter().find(|action| action.reasons.is_empty());
                 assert!(unexplained.is_none(), "promise broken: no reason for {unexplained:?}");
                 self.check_forgotten(&self.limits.targets);

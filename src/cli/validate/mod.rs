@@ -16,8 +16,8 @@ use super::json::{self, FORMAT_VERSION, JsonDiagnostic};
 use super::output::{complain, print};
 use super::{Exit, Places, Refused, render};
 use crate::definition::{
-    Catalogue, Catalogues, DEFAULTS_FILE, Knowledge, LoadError, LoadOptions, Loader, Programs as _, ReadFrom, absolute,
-    binary_checks, host_checks, is_part, port_checks, weights_checks,
+    Catalogue, Catalogues, DEFAULTS_FILE, GROUPS_FILE, Knowledge, LoadError, LoadOptions, Loader, Programs as _,
+    ReadFrom, absolute, binary_checks, host_checks, is_part, port_checks, weights_checks,
 };
 use crate::host::{FromGit, HostError, LlamaServers};
 use crate::instance::stranger_on;
@@ -183,9 +183,9 @@ fn directories(places: &Places, args: &ValidateArgs) -> anyhow::Result<BTreeMap<
 /// problems are.
 fn is_about(problem: &Diagnostic, files: &[Arc<str>], cwd: &Path) -> bool {
     let path = absolute(cwd, Path::new(&*problem.file));
-    let is_defaults = path.file_name().is_some_and(|name| name == OsStr::new(DEFAULTS_FILE));
-    // What is wrong with the defaults is wrong with every file beside them.
-    files.is_empty() || is_defaults || files.iter().any(|file| path == Path::new(&**file))
+    let is_shared = path.file_name().is_some_and(|name| [DEFAULTS_FILE, GROUPS_FILE].map(OsStr::new).contains(&name));
+    // What is wrong with a shared file is wrong with every file beside it.
+    files.is_empty() || is_shared || files.iter().any(|file| path == Path::new(&**file))
 }
 
 /// Reads the directory, and again once every llama-server that was asked has answered.

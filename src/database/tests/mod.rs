@@ -107,6 +107,7 @@ fn config(model: &str) -> ModelConfig {
         labels: [("team".into(), "search".to_owned())].into_iter().collect(),
         aliases: Vec::new(),
         file_size: Some(1234),
+        groups: Vec::new(),
         parameters: object(json!({
             "ctx_size": 8192, "model": "/w/m.gguf", "gpu_layers": "auto", "temperature": 0.7,
             "parallel": 4, "cont_batching": true, "prio": 2, "rope_scale": 1.5,

@@ -23,10 +23,10 @@ use serde_json::{Map, Value, json};
 
 use super::defaults::FILE_NAME;
 use super::draft::FileKind;
-use super::host;
 use super::keys::Key;
+use super::{groups, host};
 use crate::llama::catalogue::Catalogue;
-use crate::model::{DesiredState, ModelType};
+use crate::model::{DesiredState, Evict, ModelType, Placement};
 
 /// The schema (JSON Schema, 2020-12) of a definition or of `_defaults.toml`,
 /// with the options of one llama-server.
@@ -46,11 +46,25 @@ pub fn schema(catalogue: &Catalogue, kind: FileKind) -> Value {
     schema
 }
 
+/// The schema (JSON Schema, 2020-12) of `_groups.toml`.
+#[must_use]
+pub fn groups_schema() -> Value {
+    let mut schema = json!({
+        "description": "Groups of models that share room: a definition names its own with `group`.",
+        "type": "object",
+        "propertyNames": { "pattern": text::NAME },
+        "additionalProperties": tables::group(),
+    });
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    schema["title"] = groups::FILE_NAME.into();
+    schema
+}
+
 fn of_key(key: Key, catalogue: &Catalogue) -> Value {
     match key {
         Key::Type => words("The model's family; only recorded.", ModelType::ALL.map(ModelType::as_str)),
         Key::State => words(
-            "`running`, or `stopped` to keep the record without a server.",
+            "`running`; `on_demand` to start with the first request; `stopped` to keep the record without a server.",
             DesiredState::ALL.map(DesiredState::as_str),
         ),
         Key::Name => text("The model's name; by default the file name without `.toml`.", text::NAME),
@@ -73,6 +87,26 @@ fn of_key(key: Key, catalogue: &Catalogue) -> Value {
             "items": { "type": "string", "pattern": text::ALIAS },
             "default": [],
         }),
+        Key::Group => {
+            let name = json!({ "type": "string", "pattern": text::NAME });
+            let names = json!({ "type": "array", "items": name });
+            json!({
+                "description": "The group, or groups, of `_groups.toml` that it shares room with.",
+                "anyOf": [name, names],
+                "default": [],
+            })
+        }
+        Key::Priority => json!({
+            "description": "In a full group, the idle model with the lowest priority stops first.",
+            "type": "integer",
+            "minimum": i32::MIN,
+            "maximum": i32::MAX,
+            "default": Placement::default().priority,
+        }),
+        Key::Evict => words(
+            "Whether herdsman may stop it to make room for another model: `idle`, once its requests have ended, or `never`.",
+            Evict::ALL.map(Evict::as_str),
+        ),
         Key::Binary => {
             text("Another llama-server for this model: a path relative to this file, or a command.", text::NOT_BLANK)
         }
@@ -87,6 +121,8 @@ fn of_key(key: Key, catalogue: &Catalogue) -> Value {
         Key::Secrets => tables::secrets(),
         Key::Ready => tables::ready(),
         Key::Update => tables::update(),
+        Key::Idle => tables::idle(),
+        Key::Serve => tables::serve(),
     }
 }
 

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::super::draft::OFF;
 use super::super::duration;
-use super::super::keys::{ReadyKey, SecretKey, SourceKey, UpdateKey};
+use super::super::keys::{GroupKey, IdleKey, ReadyKey, SecretKey, ServeKey, SourceKey, UpdateKey};
 use super::{object, text, with_default, words};
 use crate::llama::catalogue::Catalogue;
-use crate::model::{OnFailure, ReadyPolicy, UpdatePolicy};
+use crate::model::{IdlePolicy, OnFailure, ReadyPolicy, ServePolicy, UpdatePolicy};
 
 /// `[env]`: any variable, except those that have their own key.
 pub(super) fn env(catalogue: &Catalogue) -> Value {
@@ -58,9 +58,8 @@ pub(super) fn ready() -> Value {
         }
         ReadyKey::UnhealthyAfter => {
             let about = "Kill and restart a server whose /health has not answered for this long.";
-            let either = json!({ "anyOf": [{ "const": OFF }, positive()] });
             let default = default.unhealthy_after.map_or_else(|| OFF.to_owned(), duration::text);
-            with_default(described(about, either), default)
+            with_default(described(about, or_off(positive())), default)
         }
         ReadyKey::RequireGpu => {
             let flag = json!({ "type": "boolean" });
@@ -88,6 +87,56 @@ pub(super) fn update() -> Value {
         }
     };
     object(UpdateKey::ALL.iter().map(|name| (name.as_str(), key(name))), "How an update replaces a running server.")
+}
+
+/// `[idle]`.
+pub(super) fn idle() -> Value {
+    let default = IdlePolicy::default();
+    let key = |key: &IdleKey| match key {
+        IdleKey::StopAfter => {
+            let about = "Stop an `on_demand` model that had no request for this long.";
+            let default = default.stop_after.map_or_else(|| OFF.to_owned(), duration::text);
+            with_default(described(about, or_off(positive())), default)
+        }
+    };
+    object(IdleKey::ALL.iter().map(|name| (name.as_str(), key(name))), "When a model that runs on demand stops.")
+}
+
+/// `[serve]`.
+pub(super) fn serve() -> Value {
+    let default = ServePolicy::default();
+    let key = |key: &ServeKey| match key {
+        ServeKey::Listed => {
+            let about = "List the model in `GET /v1/models`; requests that name it work anyway.";
+            with_default(described(about, json!({ "type": "boolean" })), default.listed)
+        }
+        ServeKey::MaxInFlight => {
+            let about = "How many requests the server answers at once; further ones wait.";
+            let limit = json!({ "type": "integer", "minimum": 1, "maximum": u32::MAX });
+            with_default(described(about, or_off(limit)), default.max_in_flight.map_or(OFF.into(), Value::from))
+        }
+    };
+    object(ServeKey::ALL.iter().map(|name| (name.as_str(), key(name))), "How `herdsman watch --listen` offers it.")
+}
+
+/// A group of `_groups.toml`.
+pub(super) fn group() -> Value {
+    let key = |key: &GroupKey| match key {
+        GroupKey::MaxRunning => json!({
+            "description": "How many of its members run at once, at most.",
+            "type": "integer",
+            "minimum": 1,
+            "maximum": u32::MAX,
+        }),
+    };
+    let mut schema = object(GroupKey::ALL.iter().map(|name| (name.as_str(), key(name))), "Models that share room.");
+    schema["required"] = json!([GroupKey::MaxRunning.as_str()]);
+    schema
+}
+
+/// What `schema` takes, or `"off"`.
+fn or_off(schema: Value) -> Value {
+    json!({ "anyOf": [{ "const": OFF }, schema] })
 }
 
 fn any_duration() -> Value {

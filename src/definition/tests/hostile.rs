@@ -47,6 +47,13 @@ const WORDS: &[&[u8]] = &[
     b"# ",
     b"\r",
     b"lora = [",
+    b"[chat]\n",
+    b"group = \"chat\"\n",
+    b"max_running = ",
+    b"priority = ",
+    b"[serve]\n",
+    b"[idle]\n",
+    b"stop_after = ",
 ];
 
 /// Loads `models.d` repeatedly, and uses the result as a pass would.
@@ -61,6 +68,9 @@ impl Directory {
         let dir = Dir::new(&[("b.toml", "model = \"w.gguf\"\nport = 8101\naliases = [\"c\"]\n")]);
         std::fs::write(dir.path().join("w.gguf"), crate::hostile::corpus("gguf")[0].1.as_slice()).unwrap();
         std::fs::write(dir.path().join("key"), "secret\n").unwrap();
+        if input == GROUPS_FILE {
+            dir.write("b.toml", "model = \"w.gguf\"\ngroup = [\"chat\", \"big\"]\n");
+        }
         Self { dir, input }
     }
 
@@ -93,6 +103,12 @@ fn no_definition_does_harm() {
 fn no_defaults_file_does_harm() {
     let directory = Directory::new("_defaults.toml");
     survives(target("defaults"), move |bytes| directory.read(bytes));
+}
+
+#[test]
+fn no_file_of_groups_does_harm() {
+    let directory = Directory::new(GROUPS_FILE);
+    survives(target("groups"), move |bytes| directory.read(bytes));
 }
 
 /// The largest file that is read, of the worst of each kind. The times are those

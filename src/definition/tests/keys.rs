@@ -22,6 +22,9 @@ fn changed(table: &str, key: &str) -> [String; 2] {
         ("", "host") => top("", "host = \"127.0.0.2\""),
         ("", "port") => top("port = 8101", "port = 8102"),
         ("", "aliases") => top("", "aliases = [\"other\"]"),
+        ("", "group") => top("", "group = \"chat\""),
+        ("", "priority") => top("", "priority = 5"),
+        ("", "evict") => top("", "evict = \"never\""),
         ("", "binary") => top("", "binary = \"/opt/llama-server\""),
         ("", "description") => top("", "description = \"other\""),
         ("", "labels") => top("", "labels = { team = \"other\" }"),
@@ -29,8 +32,12 @@ fn changed(table: &str, key: &str) -> [String; 2] {
         ("", "env") => top("", "env = { NAME = \"other\" }"),
         // Two variables that everybody has, and that are not alike.
         ("secrets", _) => below("{ env = \"PATH\" }", "{ env = \"CARGO_MANIFEST_DIR\" }"),
-        ("ready", "timeout" | "unhealthy_after") | ("update", "drain") => below("\"7s\"", "\"8s\""),
+        ("ready", "timeout" | "unhealthy_after") | ("update", "drain") | ("idle", "stop_after") => {
+            below("\"7s\"", "\"8s\"")
+        }
         ("ready", "require_gpu") => below("false", "true"),
+        ("serve", "listed") => below("true", "false"),
+        ("serve", "max_in_flight") => below("7", "8"),
         ("update", "on_failure") => below("\"rollback\"", "\"stop\""),
         _ => panic!("how is [{table}] {key} changed?"),
     }
@@ -44,7 +51,7 @@ fn only(dir: &Dir) -> Arc<Definition> {
 #[test]
 fn a_change_of_a_key_does_what_the_table_says() {
     for (table, key, purpose) in purposes() {
-        let dir = Dir::new(&[]);
+        let dir = Dir::new(&[("_groups.toml", "[chat]\nmax_running = 1\n")]);
         let [old, new] = changed(table, key).map(|text| {
             dir.write("a.toml", &text);
             only(&dir)
@@ -61,6 +68,31 @@ fn a_change_of_a_key_does_what_the_table_says() {
         assert_eq!(old.config_digest(), old.config().digest(), "[{table}] {key}");
         assert!(old.digest(true) != new.digest(true), "a saved plan does not rest on [{table}] {key}");
     }
+}
+
+/// What an older herdsman wrote about the same definition, before there were
+/// groups and models on demand.
+#[test]
+fn an_upgrade_changes_no_digest_of_a_definition_without_the_new_keys() {
+    let mut definition = Definition::clone(&Dir::new(&[("a.toml", "model = \"/w/a.gguf\"\n")]).definition());
+    definition.path = "/models.d/a.toml".into();
+    assert_eq!(definition.digest(true), "ae7c6f845836dcd44af782d90bbae491");
+    assert_eq!(definition.config_digest(), "a7d65e4f10d9e55e9106a72b45596dcd");
+    assert_eq!(meaning(&definition), "72317faadf52dd1e87ff0e91caf9403d");
+    assert_eq!(definition.hash().to_string(), "v2:3ec857fcd2f9fdcd1367cc7fdcfec5e4");
+    let unstated = definition.stated();
+    assert!(!unstated.keys().any(|key| key.starts_with("serve.") || key.starts_with("idle.")), "{unstated:?}");
+}
+
+#[test]
+fn nothing_that_is_shared_restarts_a_server() {
+    let keys = "group = \"chat\"\npriority = 1\nevict = \"never\"\n[idle]\nstop_after = \"1m\"\n[serve]\nlisted = false\nmax_in_flight = 1\n";
+    let dir = Dir::new(&[("_groups.toml", "[chat]\nmax_running = 1\n"), ("a.toml", "model = \"a.gguf\"\n")]);
+    let before = only(&dir);
+    dir.write("a.toml", &format!("model = \"a.gguf\"\n{keys}"));
+    let after = only(&dir);
+    assert_eq!((before.hash(), meaning(&before)), (after.hash(), meaning(&after)));
+    assert_ne!(before.digest(true), after.digest(true));
 }
 
 #[test]

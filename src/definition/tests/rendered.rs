@@ -113,6 +113,43 @@ fn explains_what_a_host_may_be() {
 }
 
 #[test]
+fn explains_the_keys_of_a_model_on_demand() {
+    insta::assert_snapshot!(problems_of(
+        "state = \"on-demand\"\ngroup = [\"chat\", 1, \"a room\"]\npriority = 1.5\nevict = true\nlisted = true\n[idle]\n\
+         stop_after = \"0s\"\nafter = 1\n[serve]\nmax_in_flight = 0\nlisted = \"no\"\n"
+    ));
+}
+
+#[test]
+fn suggests_the_group_meant_for_an_unknown_one() {
+    let dir = Dir::new(&[
+        ("_groups.toml", "[chat]\nmax_running = 1\n"),
+        ("a.toml", "model = \"a.gguf\"\ngroup = \"chta\"\n"),
+        ("b.toml", "model = \"b.gguf\"\ngroup = [\"chat\", \"embeddings\"]\n"),
+    ]);
+    insta::assert_snapshot!(dir.problems());
+}
+
+#[test]
+fn explains_what_a_group_takes() {
+    let text = "max_running = 1\n\"chat room\" = 1\n[chat]\nmax-running = 2\nmembers = [\"a\"]\n[big]\npriority = 1\n\
+                colour = 1\nmax_running = 0\n[empty]\n";
+    insta::assert_snapshot!(Dir::new(&[("_groups.toml", text)]).problems());
+}
+
+#[test]
+fn names_the_models_that_always_run_and_do_not_fit_into_their_group() {
+    let dir = Dir::new(&[
+        ("_groups.toml", "[chat]\nmax_running = 1 # GPU 0\n[unused]\nmax_running = 1\n"),
+        ("a.toml", "model = \"a.gguf\"\ngroup = \"chat\"\n"),
+        ("b.toml", "model = \"b.gguf\"\ngroup = \"chat\"\n"),
+        ("c.toml", "model = \"c.gguf\"\ngroup = \"chat\"\nstate = \"on_demand\"\n"),
+    ]);
+    insta::assert_snapshot!(dir.problems());
+    assert_eq!(dir.load().definitions.len(), 3, "they are used all the same");
+}
+
+#[test]
 fn reports_bad_defaults_once() {
     let dir = Dir::new(&[
         ("_defaults.toml", "port = 1\nname = \"x\"\naliases = []\n[parameters]\nctx_sise = 1\n"),

@@ -131,3 +131,27 @@ fn a_file_written_twice_within_a_tick_of_the_clock_is_read_twice() {
         assert_eq!(a.description.as_deref(), Some(label), "round {round}");
     }
 }
+
+#[test]
+fn an_edit_of_the_groups_is_seen() {
+    let mut scene =
+        Scene::new(&[("a.toml", "model = \"w.gguf\"\ngroup = \"chat\"\n"), ("b.toml", "model = \"w.gguf\"\n")]);
+    let max_running = |scene: &Scene| scene.last.groups.get("chat").map(|group| group.max_running);
+    assert_eq!((scene.last.definitions.len(), max_running(&scene)), (1, None));
+    for (text, definitions, expected) in [
+        ("[chat]\nmax_running = 1\n", 2, Some(1)),
+        ("[chat]\nmax_running = 2\n", 2, Some(2)),
+        ("[chat]\nmax_running = 0\n", 1, None),
+        ("[chat]\nmax_running = 1\n", 2, Some(1)),
+        ("", 1, None),
+    ] {
+        let before = Glance::at(&scene.dir.path());
+        scene.dir.write("_groups.toml", text);
+        assert_ne!(Glance::at(&scene.dir.path()), before, "{text}");
+        assert!(!scene.loader.is_still_so(&scene.dir.path()));
+        assert!(!scene.is_same(), "{text}");
+        assert_eq!((scene.last.definitions.len(), max_running(&scene)), (definitions, expected), "{text}");
+        // A file that cannot be used is read again each time.
+        assert_eq!(scene.is_same(), definitions == 2);
+    }
+}

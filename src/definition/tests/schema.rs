@@ -4,7 +4,7 @@ use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::{Value, json};
 use toml::de::DeValue;
 
-use super::super::keys::{Key, ReadyKey, SecretKey, SourceKey, UpdateKey};
+use super::super::keys::{GroupKey, IdleKey, Key, ReadyKey, SecretKey, ServeKey, SourceKey, UpdateKey};
 use super::*;
 use crate::llama::catalogue::{ListStyle, OptionMatch, OptionSpec, ValueKind};
 
@@ -42,10 +42,17 @@ struct Loaded {
 
 impl Loaded {
     fn new(kind: FileKind) -> Self {
-        match kind {
+        let loaded = match kind {
             FileKind::Definition => Self { dir: Dir::new(&[]), file: "a.toml" },
             FileKind::Defaults => Self { dir: Dir::one(""), file: "_defaults.toml" },
-        }
+        };
+        // Whether a group exists no schema can say: all that `VALUES` names do.
+        let names = VALUES.iter().filter_map(|value| value.strip_prefix('\'')?.strip_suffix('\''));
+        let names = names.filter(|name| ModelName::parse(name).is_ok());
+        loaded
+            .dir
+            .write("_groups.toml", &names.map(|name| format!("['{name}']\nmax_running = 9\n")).collect::<String>());
+        loaded
     }
 
     fn problems(&self, text: &str) -> String {
@@ -162,6 +169,23 @@ fn the_schema_refuses_what_the_loader_refuses_and_nothing_else() {
     assert_eq!(missed.into_iter().collect::<Vec<_>>(), [] as [&str; 0]);
 }
 
+#[test]
+fn the_schema_of_groups_refuses_what_the_loader_refuses_and_nothing_else() {
+    let (schema, dir) = (Schema::from(&groups_schema()), Dir::one(""));
+    let sample = "[chat]\nmax_running = 1\n['big.2']\nmax_running = 7\n".parse::<toml::Table>().unwrap();
+    let names = ["a b", "", ".x", "é"].map(|name| {
+        let mut mutant = sample.clone();
+        mutant.insert(name.to_owned(), sample["chat"].clone());
+        (name.to_owned(), mutant)
+    });
+    for (what, mutant) in mutants(&sample).into_iter().chain(names).chain([("the sample".to_owned(), sample.clone())]) {
+        dir.write("_groups.toml", &toml::to_string(&mutant).unwrap());
+        assert_eq!(schema.problems(&mutant).is_empty(), dir.problems().is_empty(), "{what}: {}", dir.problems());
+    }
+    let keys = groups_schema();
+    assert_eq!(properties(&keys, "/additionalProperties/properties"), GroupKey::NAMES);
+}
+
 /// The names of a schema's properties.
 fn properties(schema: &Value, pointer: &str) -> Vec<String> {
     let mut names: Vec<String> = schema.pointer(pointer).unwrap().as_object().unwrap().keys().cloned().collect();
@@ -183,6 +207,8 @@ fn the_schema_knows_the_keys_of_the_parser_and_no_others() {
         ("/properties/secrets/properties/api_key/properties", SourceKey::NAMES),
         ("/properties/ready/properties", ReadyKey::NAMES),
         ("/properties/update/properties", UpdateKey::NAMES),
+        ("/properties/idle/properties", IdleKey::NAMES),
+        ("/properties/serve/properties", ServeKey::NAMES),
     ] {
         assert_eq!(properties(&definition, pointer), sorted(names));
     }

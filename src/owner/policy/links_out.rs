@@ -7,9 +7,12 @@ use std::sync::Arc;
 
 use super::check::{Check, shown};
 use super::{Key, Policy};
-use crate::definition::{DEFAULTS_FILE, Refused, refuse};
+use crate::definition::{DEFAULTS_FILE, GROUPS_FILE, Refused, refuse};
 use crate::model::{Desired, Diagnostic};
 use crate::sys::links;
+
+/// The files that all definitions of a directory share.
+const SHARED: [&str; 2] = [DEFAULTS_FILE, GROUPS_FILE];
 
 impl Policy {
     /// Refuses links out of the directory, unless they lead into `file_roots`.
@@ -36,9 +39,11 @@ impl Policy {
                 refused.found.push(problem);
             }
         }
-        let shown = format!("{}/{DEFAULTS_FILE}", shown(desired)).into();
-        if let Some(problem) = problem(&dir.join(DEFAULTS_FILE), &shown) {
-            refused.everything(desired, problem);
+        for name in SHARED {
+            let shown = format!("{}/{name}", shown(desired)).into();
+            if let Some(problem) = problem(&dir.join(name), &shown) {
+                refused.everything(desired, problem);
+            }
         }
         if refused.found.is_empty() {
             return;
@@ -47,8 +52,10 @@ impl Policy {
         for (index, problem) in unresolved {
             desired_now.unresolved[index].problem = problem;
         }
-        let is_defaults = |file: &Arc<str>| Path::new(&**file).file_name() == Some(DEFAULTS_FILE.as_ref());
-        let same = |one: &Arc<str>, other: &Arc<str>| one == other || is_defaults(one) && is_defaults(other);
+        let is_shared = |file: &Arc<str>, name: &str| Path::new(&**file).file_name() == Some(name.as_ref());
+        let same = |one: &Arc<str>, other: &Arc<str>| {
+            one == other || SHARED.iter().any(|name| is_shared(one, name) && is_shared(other, name))
+        };
         desired_now.diagnostics.retain(|said| !refused.found.iter().any(|problem| same(&problem.file, &said.file)));
         refuse(desired, refused);
     }

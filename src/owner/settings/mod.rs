@@ -29,7 +29,7 @@ use crate::owner::host_file::{self, HostFileError};
 use crate::sys::trust::Untrusted;
 
 /// The tables of a settings file.
-const TABLES: [&str; 1] = ["notify"];
+const TABLES: [&str; 2] = ["notify", "serve"];
 
 /// The settings. Without a file, nothing is set.
 #[derive(Clone, Debug, Default)]
@@ -97,6 +97,10 @@ fn read(path: &Path, text: &str) -> Result<Settings, Vec<Diagnostic>> {
     host_file::keys(&path, &shown, text, ("the settings", &TABLES), true, |reader, _, key, value| match key {
         "notify" => {
             settings.notify = notify::read(reader, value, &base);
+            true
+        }
+        "serve" => {
+            settings.serve = serve::read::read(reader, value, &base).unwrap_or_default();
             true
         }
         _ => false,

@@ -1,7 +1,12 @@
 //! `[serve]`: where the gateway listens, who may use it, and how long it waits.
 
+pub mod listen;
+pub(super) mod read;
+
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use listen::Listen;
 
 use super::Text;
 
@@ -10,15 +15,18 @@ use super::Text;
 pub struct Serve {
     /// `listen`: `HOST:PORT`, or `unix:/PATH` for a socket.
     pub listen: Vec<String>,
+    /// `hosts`: further names by which clients reach the gateway, lower case.
+    pub hosts: Vec<String>,
     /// `default_model`: the model of requests that name none.
     pub default_model: Option<String>,
     /// `hold`: how long a request waits for its model, from its arrival; `None`
     /// (`0`): for as long as its client.
     pub hold: Option<Duration>,
-    /// `max_wait`: how long a request waits for a busy group to make room.
+    /// `max_wait`: how long a request waits for a busy group to make room; `0` in the
+    /// file is a century.
     pub max_wait: Duration,
     /// `max_waiting`: how many requests may wait for one model; more of them are
-    /// refused (429).
+    /// refused (429). `0` in the file is `usize::MAX`.
     pub max_waiting: usize,
     /// `max_body`: the largest request body, decoded, bytes; `None` (`0`): any.
     pub max_body: Option<u64>,
@@ -29,7 +37,8 @@ pub struct Serve {
     pub open: bool,
     /// `[[serve.keys]]`.
     pub keys: Vec<Key>,
-    /// `cors_origins`: origins whose pages may use `/v1`.
+    /// `cors_origins`: origins whose pages may use `/v1`, as browsers send them; `*`:
+    /// any.
     pub cors_origins: Vec<String>,
     /// `tls`.
     pub tls: Option<Tls>,
@@ -39,6 +48,7 @@ impl Default for Serve {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
+            hosts: Vec::new(),
             default_model: None,
             hold: Some(Duration::from_secs(600)),
             max_wait: Duration::from_secs(60),

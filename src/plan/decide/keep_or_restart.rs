@@ -85,7 +85,8 @@ impl<'s> Decider<'s, '_> {
             self.revive(record);
         }
         self.d.reasons.push(Reason::ByHand { given: request.given.clone() });
-        self.d.wish = Wish::Restart(stop(live, Some(recorded), Some(wanted.definition.update.drain)), start);
+        self.d.wish =
+            Wish::Restart(stop(self.input, live, Some(recorded), Some(wanted.definition.update.drain)), start);
         true
     }
 
@@ -144,7 +145,7 @@ impl<'s> Decider<'s, '_> {
         }
         let Some(start) = self.start_wanted(wanted, record.generation.number, Some(record)) else { return false };
         self.d.reasons.push(Reason::BinaryChanged);
-        let stop = stop(live, Some(recorded), Some(wanted.definition.update.drain));
+        let stop = stop(self.input, live, Some(recorded), Some(wanted.definition.update.drain));
         self.d.wish = Wish::Restart(stop, start);
         true
     }
@@ -189,7 +190,8 @@ impl<'s> Decider<'s, '_> {
         self.d.reasons.extend(wanted.differences_to(&live.spec, recorded.port, record));
         self.d.reasons.extend(reasons);
         self.d.held_back_waits = until_ready(wanted, live, recorded);
-        self.d.wish = Wish::Restart(stop(live, Some(recorded), Some(wanted.definition.update.drain)), start);
+        self.d.wish =
+            Wish::Restart(stop(self.input, live, Some(recorded), Some(wanted.definition.update.drain)), start);
     }
 }
 

@@ -6,10 +6,12 @@
 //! | none | any | here: delete, or `down` |
 //! | wanted running | lives | `keep_or_restart`: keep, restart, wait |
 //! | wanted running | none | `start_or_wait`: start, back off, roll back |
+//! | on demand | any | `on_demand`: as one of these, or stop until it is asked for |
 //! | wanted stopped | any | here |
 //! | any, suspended | any | `suspended`: nothing |
 
 mod keep_or_restart;
+mod on_demand;
 mod start;
 mod start_or_wait;
 mod status_column;
@@ -54,6 +56,8 @@ pub struct Situation<'a> {
     pub leftovers: Vec<&'a Leftover>,
     /// Rows of other programs with its name.
     pub rows: Vec<i64>,
+    /// Why it has to stop although it may run.
+    pub makes_room: Option<Reason>,
     /// Why nothing is deleted in this pass.
     pub deletions_blocked: Option<&'a Unresolved>,
 }
@@ -113,9 +117,9 @@ impl<'s> Decider<'s, '_> {
                 match self.state(wanted) {
                     DesiredState::Stopped => self.want_stopped(wanted, record),
                     DesiredState::Running => self.want_running(wanted, record),
-                    DesiredState::OnDemand if s.live.is_empty() => self.want_stopped(wanted, record),
-                    DesiredState::OnDemand => self.want_running(wanted, record),
+                    DesiredState::OnDemand => self.want_on_demand(wanted, record),
                 }
+                self.note_restart(wanted);
                 if matches!(self.d.wish, Wish::Nothing) && record.generation.hash == wanted.hash {
                     // Whatever it waits for, its record does not have to: but for
                     // its port, which is whose instance serves there.
@@ -184,15 +188,24 @@ impl<'s> Decider<'s, '_> {
         for extra in self.s.live.iter().skip(1) {
             let record = self.record().and_then(|r| r.instances.iter().find(|i| i.id == extra.id)).cloned();
             self.d.reasons.push(Reason::Duplicate { pid: extra.handle.pid(), kept: kept.handle.pid() });
-            self.d.duplicates.push(StopWish { target: target(extra, false), record, drain: None, failed: false });
+            // Clients cannot know of it, but a gateway does once it was ready.
+            let is_routed = self.input.site.has_gateway && record.as_ref().is_some_and(|r| r.ready.is_some());
+            let stop = match &record {
+                Some(record) if is_routed => {
+                    let drain = self.s.wanted.as_ref().map(|wanted| wanted.definition.update.drain);
+                    let drain = drain.unwrap_or_else(|| recorded_drain(self.record()));
+                    *stop(self.input, extra, Some(record), Some(drain))
+                }
+                _ => StopWish { target: target(extra, false), record, drain: None, failed: false },
+            };
+            self.d.duplicates.push(stop);
         }
     }
 
     fn remove(&mut self, record: Option<&ModelRecord>) {
         let down = self.input.desired.is_none();
-        let recorded = record.and_then(|r| r.config().ok()).map(|config| Duration::from_millis(config.drain_ms));
-        let drain = recorded.unwrap_or(UpdatePolicy::default().drain);
-        let stop = self.kept().map(|(live, recorded)| stop(live, recorded, Some(drain)));
+        let drain = recorded_drain(record);
+        let stop = self.kept().map(|(live, recorded)| stop(self.input, live, recorded, Some(drain)));
         if down {
             match stop {
                 Some(stop) => {
@@ -298,7 +311,7 @@ impl<'s> Decider<'s, '_> {
                 return;
             }
             self.d.reasons.push(self.why(wanted, DesiredState::Stopped));
-            self.d.wish = Wish::Stop(stop(live, recorded, Some(wanted.definition.update.drain)));
+            self.d.wish = Wish::Stop(stop(self.input, live, recorded, Some(wanted.definition.update.drain)));
         }
     }
 
@@ -334,4 +347,10 @@ impl<'s> Decider<'s, '_> {
             self.d.changes.extend(changes);
         }
     }
+}
+
+/// The drain time of a model whose definition is out of sight.
+fn recorded_drain(record: Option<&ModelRecord>) -> Duration {
+    let config = record.and_then(|record| record.config().ok());
+    config.map_or(UpdatePolicy::default().drain, |config| Duration::from_millis(config.drain_ms))
 }

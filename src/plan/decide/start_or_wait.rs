@@ -32,7 +32,8 @@ impl<'s> Decider<'s, '_> {
         self.change_record(wanted, record, Impact::Restart, Port::Recorded);
         self.revive(record);
         self.forget_crashes(wanted, record);
-        if !edited || record.state != wanted.definition.state || self.s.by_hand.state.is_some() {
+        let is_asked_for = self.state(wanted) == DesiredState::OnDemand;
+        if !edited || is_asked_for || record.state != wanted.definition.state || self.s.by_hand.state.is_some() {
             self.d.reasons.push(self.why_not_running(wanted, record));
         }
         self.d.wish = Wish::Start(start);
@@ -53,6 +54,9 @@ impl<'s> Decider<'s, '_> {
         let port = Lease::On(spec.port.or(own));
         if let Some(start) = self.start_spec(wanted, &spec, &generation.hash, port, generation.number, Some(generation))
         {
+            if self.state(wanted) == DesiredState::OnDemand {
+                self.d.reasons.push(Reason::AskedFor { waiting: self.waiting() });
+            }
             if record.crashes.count > 0 {
                 // Not the rollback itself, which begins without crashes: what
                 // it started has died since.
@@ -112,6 +116,9 @@ impl<'s> Decider<'s, '_> {
 
     fn why_not_running(&self, wanted: &Wanted<'_>, record: &ModelRecord) -> Reason {
         let settled = self.s.settled.as_ref();
+        if self.state(wanted) == DesiredState::OnDemand {
+            return Reason::AskedFor { waiting: self.waiting() };
+        }
         if record.state != wanted.definition.state && self.s.by_hand.state.is_none() {
             return Reason::StateWanted { state: DesiredState::Running, origin: wanted.definition.origin("state") };
         }

@@ -3,7 +3,10 @@
 use super::super::settle::GivenUp;
 use super::super::wanted::Wanted;
 use super::Decider;
-use crate::model::{Change, Crashes, DesiredState, GenerationOutcome, Health, InstanceState, ModelRecord, Status};
+use super::wish::Wish;
+use crate::model::{
+    Change, Crashes, DesiredState, GenerationOutcome, Health, InstanceRecord, InstanceState, ModelRecord, Status,
+};
 
 impl<'s> Decider<'s, '_> {
     /// How far along this model is, for the limits on others.
@@ -15,13 +18,24 @@ impl<'s> Decider<'s, '_> {
         });
         self.d.missing = record.generation.outcome == GenerationOutcome::Ready || record.last_ready.is_some();
         self.d.loading = loading;
-        let wants_one = self.state(wanted) == DesiredState::Running;
-        self.d.restarting = wants_one && (leaving || loading && self.d.missing);
+        let wants_one = self.state(wanted) != DesiredState::Stopped;
+        let returns = self.state(wanted) == DesiredState::Running;
+        self.d.restarting = returns && leaving || wants_one && loading && self.d.missing;
         let failed = matches!(record.generation.outcome, GenerationOutcome::Failed(_))
             || record.generation.outcome == GenerationOutcome::Pending && record.crashes.count > 0;
         // What is to be stopped is not tried, so nobody would ever know better.
         if wants_one && failed && !wanted.is_edit_of(record) {
             self.d.failed_origins.clone_from(&record.generation.origins);
+        }
+    }
+
+    /// An instance on demand that leaves may do so for good.
+    pub(super) fn note_restart(&mut self, wanted: &Wanted<'_>) {
+        let is_draining =
+            |r: Option<&InstanceRecord>| r.is_some_and(|r| matches!(r.state, InstanceState::Draining { .. }));
+        let leaves = self.kept().is_some_and(|(_, recorded)| is_draining(recorded));
+        if self.state(wanted) == DesiredState::OnDemand && leaves && matches!(self.d.wish, Wish::Restart(..)) {
+            self.d.restarting = true;
         }
     }
 

@@ -61,7 +61,8 @@ fn edits(situation: &Situation<'_>, state: Option<DesiredState>) -> Vec<Reason> 
     let of_record = record.generation.hash == wanted.hash;
     // What stands in for a failed generation stays.
     let failed = of_record && matches!(record.generation.outcome, GenerationOutcome::Failed(_));
-    let mut reasons = if state == Some(DesiredState::Running) && (*served != wanted.hash || moves) && !failed {
+    let runs = state == Some(DesiredState::Running) || state == Some(DesiredState::OnDemand) && kept.is_some();
+    let mut reasons = if runs && (*served != wanted.hash || moves) && !failed {
         wanted.differences_to(served, leased.unwrap_or(wanted.port), record)
     } else if !of_record {
         wanted.differences(record, Impact::Record)

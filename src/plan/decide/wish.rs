@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::Finding;
-use super::super::input::{Binary, Question};
+use super::super::input::{Binary, Input, Question};
 use super::super::reason::Reason;
 use super::super::waiting::WaitFor;
 use crate::model::{
@@ -158,12 +158,19 @@ pub(super) fn target(live: &Instance, force: bool) -> StopTarget {
     StopTarget { id: live.id.clone(), model: live.model.clone(), handle: live.handle.clone(), force, socket }
 }
 
-/// A stop that waits for requests in flight, if there can be any. Without a
-/// record there is nowhere to remember until when.
-pub(super) fn stop(live: &Instance, recorded: Option<&InstanceRecord>, drain: Option<Duration>) -> Box<StopWish> {
+/// A stop that waits for requests in flight, if there can be any: from clients that
+/// use its port, or from a gateway that knows it as ready. Without a record there is
+/// nowhere to remember until when.
+pub(super) fn stop(
+    input: &Input<'_>,
+    live: &Instance,
+    recorded: Option<&InstanceRecord>,
+    drain: Option<Duration>,
+) -> Box<StopWish> {
     let state = recorded.map(|r| r.state);
-    let idle = matches!(state, None | Some(InstanceState::Stopping))
-        || matches!(live.health, Health::Loading | Health::NotListening | Health::Wrapped { .. });
+    let is_routed = input.site.has_gateway && recorded.is_some_and(|r| r.ready.is_some());
+    let is_deaf = matches!(live.health, Health::Loading | Health::NotListening | Health::Wrapped { .. });
+    let idle = matches!(state, None | Some(InstanceState::Stopping)) || is_deaf && !is_routed;
     Box::new(StopWish {
         target: target(live, false),
         record: recorded.cloned(),

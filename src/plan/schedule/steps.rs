@@ -22,8 +22,9 @@ impl Scheduler<'_> {
     ) -> Option<Action> {
         let Decision { wish, mut reasons, mut changes, accepted, duplicates, .. } = decision;
         changes.extend(accepted);
-        let mut steps: Vec<Step> = duplicates.iter().map(|stop| stop_step(stop, true)).collect();
-        let kind = match self.own_steps(model, wish, changes, questions) {
+        let mut steps = self.duplicate_steps(model, &duplicates, questions);
+        let own = if self.waits_for(&duplicates) { None } else { self.own_steps(model, wish, changes, questions) };
+        let kind = match own {
             Some((kind, own)) => {
                 steps.extend(own);
                 kind
@@ -97,6 +98,11 @@ impl Scheduler<'_> {
                     self.wait_for_port(model, &start, questions);
                     return None;
                 }
+                if self.withdraws(&stop) && self.start_slots == 0 {
+                    // Out of rotation, it would serve nobody while it waits for its turn.
+                    self.waits.insert(model.clone(), WaitFor::StartSlot);
+                    return None;
+                }
                 if self.stop_steps(model, &stop, changes, &mut steps, questions)? {
                     steps.extend(self.start_steps(model, start, Some(&stop), questions)?);
                 }
@@ -104,6 +110,25 @@ impl Scheduler<'_> {
             }
         };
         Some((kind, steps))
+    }
+
+    /// The steps that end second instances, and what others left.
+    fn duplicate_steps(
+        &mut self,
+        model: &ModelName,
+        duplicates: &[StopWish],
+        questions: &mut Vec<Question>,
+    ) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for stop in duplicates {
+            if let StopNow::Yes = self.stop_now(stop) {
+                steps.extend(self.withdraws(stop).then(|| Step::Withdraw(stop.target.id.clone())));
+                steps.push(stop_step(stop, true));
+            } else {
+                self.stop_steps(model, stop, Vec::new(), &mut steps, questions);
+            }
+        }
+        steps
     }
 
     fn is_recorded(&self, model: &ModelName) -> bool {
@@ -122,12 +147,14 @@ impl Scheduler<'_> {
     ) -> Option<bool> {
         match self.stop_now(stop) {
             StopNow::Yes => {
+                steps.extend(self.withdraws(stop).then(|| Step::Withdraw(stop.target.id.clone())));
                 steps.extend((!changes.is_empty()).then_some(Step::Record(changes)));
                 steps.push(stop_step(stop, stop.failed || !self.is_recorded(model)));
                 Some(true)
             }
             StopNow::DrainUntil(deadline) => {
                 let record = stop.record.clone()?;
+                steps.extend(self.withdraws(stop).then(|| Step::Withdraw(stop.target.id.clone())));
                 changes.push(Change::PutInstance(InstanceRecord {
                     state: InstanceState::Draining { deadline },
                     ..record

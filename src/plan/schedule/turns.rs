@@ -8,7 +8,7 @@ use super::super::reason::Reason;
 use super::super::waiting::WaitFor;
 use super::Scheduler;
 use super::port_holders::PortState;
-use crate::model::{Busy, InstanceState, ModelName, Origin, Timestamp};
+use crate::model::{Busy, InstanceRecord, InstanceState, ModelName, Origin, Timestamp};
 
 /// Whether an instance can be stopped now.
 pub(super) enum StopNow {
@@ -111,7 +111,10 @@ impl Scheduler<'_> {
     pub(super) fn settle_stops(&mut self, decisions: &[(ModelName, Decision)]) {
         let mut replaced: Vec<(&ModelName, &StopWish, &StartWish)> = Vec::new();
         for (name, decision) in decisions {
-            self.stopping.extend(decision.duplicates.iter().map(|d| d.target.id.clone()));
+            decision.duplicates.iter().for_each(|stop| self.stop_if_idle(stop));
+            if self.waits_for(&decision.duplicates) {
+                continue;
+            }
             match &decision.wish {
                 Wish::Stop(stop) => self.stop_if_idle(stop),
                 Wish::Delete(Some(stop)) if !self.guarded => self.stop_if_idle(stop),
@@ -153,15 +156,37 @@ impl Scheduler<'_> {
         }
     }
 
+    /// Whether the gateway may send it requests, so that it must be taken out of
+    /// rotation before it stops.
+    pub(super) fn withdraws(&self, stop: &StopWish) -> bool {
+        let is_routed = |r: &InstanceRecord| r.ready.is_some() && !matches!(r.state, InstanceState::Draining { .. });
+        self.input.site.has_gateway && stop.record.as_ref().is_some_and(is_routed)
+    }
+
+    /// Whether a second instance still drains: nothing else is done to its model.
+    pub(super) fn waits_for(&self, duplicates: &[StopWish]) -> bool {
+        duplicates.iter().any(|stop| !matches!(self.stop_now(stop), StopNow::Yes))
+    }
+
+    /// The requests of the gateway that an instance has not answered yet, also those
+    /// that it has not begun to.
+    fn in_flight(&self, stop: &StopWish) -> usize {
+        let traffic = self.input.traffic(&stop.target.model);
+        traffic.map_or(0, |traffic| usize::try_from(traffic.in_flight).unwrap_or(usize::MAX))
+    }
+
     pub(super) fn stop_now(&self, stop: &StopWish) -> StopNow {
-        let Some(drain) = stop.drain.filter(|d| !d.is_zero()) else { return StopNow::Yes };
+        let Some(drain) = stop.drain.filter(|d| !d.is_zero() || self.withdraws(stop)) else { return StopNow::Yes };
         let deadline = match stop.record.as_ref().map(|r| r.state) {
             Some(InstanceState::Draining { deadline }) if self.input.now >= deadline => return StopNow::Yes,
             Some(InstanceState::Draining { deadline }) => Some(deadline),
+            // What it answers now says nothing of the requests that are still sent to it.
+            _ if self.withdraws(stop) => return StopNow::DrainUntil(self.input.now.plus(drain)),
             _ => None,
         };
         let busy = match self.input.answers.busy.get(&stop.target.id) {
             None => return StopNow::Ask,
+            Some(Busy::No) if self.in_flight(stop) > 0 => Some(self.in_flight(stop)),
             Some(Busy::No) => return StopNow::Yes,
             Some(Busy::Yes(slots)) => Some(*slots),
             Some(Busy::Unknown) => None,

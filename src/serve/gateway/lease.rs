@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Gateway;
-use super::routes::{Backend, Routes, Standing};
-use super::traffic::Entry;
-use crate::model::{InstanceId, ModelName};
+use super::routes::Backend;
+use super::traffic::{Entry, Ticket};
+use crate::model::ModelName;
 
 /// Why a request gets no instance.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,14 +40,7 @@ pub enum Refusal {
 #[derive(Debug)]
 pub struct Asker {
     gateway: Gateway,
-    model: ModelName,
-    /// Its place in the queue.
-    number: u64,
-    arrived: Instant,
-    /// Whether it is a use of the model, and not a poll.
-    uses: bool,
-    /// The instance that failed it, and when.
-    failed: Option<(InstanceId, Instant)>,
+    ticket: Ticket,
 }
 
 impl Gateway {
@@ -55,10 +48,10 @@ impl Gateway {
     /// use the model (`uses`: a poll) neither starts it nor keeps it awake.
     ///
     /// # Errors
-    /// The model is unknown, or too many requests wait for it already.
+    /// Too many requests wait for it already.
     pub fn ask(&self, model: &ModelName, arrived: Instant, uses: bool) -> Result<Asker, Refusal> {
-        let number = self.0.traffics.arrive(model, arrived, uses, self.settings().max_waiting)?;
-        Ok(Asker { gateway: self.clone(), model: model.clone(), number, arrived, uses, failed: None })
+        let ticket = self.0.traffics.arrive(model, arrived, uses, self.settings().max_waiting)?;
+        Ok(Asker { gateway: self.clone(), ticket })
     }
 }
 
@@ -66,82 +59,70 @@ impl Asker {
     /// Returns the model that it asks for.
     #[must_use]
     pub const fn model(&self) -> &ModelName {
-        &self.model
+        &self.ticket.model
     }
 
     /// Waits for an instance, `[serve] hold` at most from the request's arrival.
+    /// Requests for one model get theirs in the order in which they asked.
     ///
     /// # Errors
     /// Says why the request cannot be answered.
     pub async fn lease(&self) -> Result<Lease, Refusal> {
         let hold = self.gateway.settings().hold;
         let Some(hold) = hold else { return self.wait().await };
-        let deadline = tokio::time::Instant::from_std(self.arrived + hold);
+        let deadline = tokio::time::Instant::from_std(self.ticket.arrived + hold);
         tokio::time::timeout_at(deadline, self.wait()).await.unwrap_or(Err(Refusal::TimedOut(hold)))
     }
 
     /// Notes that the leased instance failed before a byte of its answer: the next
     /// lease is for another one, or for this one once a later pass finds it ready.
-    /// The request is waiting again.
+    /// The request is waiting again, at its old place in the queue.
     pub fn failed(&mut self, lease: Lease) {
-        self.failed = Some((lease.backend.instance.clone(), Instant::now()));
-        self.gateway.0.traffics.wait_again(&self.model, self.number, self.arrived);
+        let avoided = (lease.backend.instance.clone(), Instant::now());
+        self.gateway.0.traffics.return_to_queue(&self.ticket, avoided);
         drop(lease);
         (self.gateway.0.ring)();
     }
 
     async fn wait(&self) -> Result<Lease, Refusal> {
         let traffics = &self.gateway.0.traffics;
-        let mut has_rung = false;
+        // Others go first while this one does not wait, but is not over either.
+        let _paused = AtEnd(|| traffics.pause(&self.ticket));
         loop {
-            let notify = traffics.notify(&self.model);
-            let mut notified = std::pin::pin!(notify.notified());
-            // From here on, no change goes unnoticed.
-            notified.as_mut().enable();
-            let routes = self.gateway.routes();
-            let backend = self.backend(&routes)?;
-            let entry = backend.map(|backend| traffics.enter(&self.model, self.number, backend));
-            match entry {
-                Some(Entry::Enter(backend)) => {
+            match traffics.enter(&self.ticket)? {
+                Entry::Enter(backend) => {
                     return Ok(Lease {
                         gateway: self.gateway.clone(),
-                        model: self.model.clone(),
+                        model: self.ticket.model.clone(),
                         backend,
-                        uses: self.uses,
+                        uses: self.ticket.uses,
                     });
                 }
-                Some(Entry::Wait) => {}
-                None if !self.uses => return Err(Refusal::NotRunning),
-                None if !has_rung => {
-                    has_rung = true;
-                    (self.gateway.0.ring)();
+                Entry::Wait { wake, rings } => {
+                    if rings {
+                        (self.gateway.0.ring)();
+                    }
+                    wake.notified().await;
                 }
-                None => {}
             }
-            notified.await;
         }
-    }
-
-    /// Returns the instance to go to; `None`: there is none yet.
-    fn backend(&self, routes: &Routes) -> Result<Option<Arc<Backend>>, Refusal> {
-        let route = routes.find(self.model.as_str()).ok_or_else(|| Refusal::Unknown(self.model.to_string()))?;
-        match &route.standing {
-            Standing::Ready(backend) if self.may_use(backend, routes) => Ok(Some(Arc::clone(backend))),
-            Standing::Unavailable(why) => Err(Refusal::Unavailable(why.clone())),
-            Standing::Ready(_) | Standing::Coming | Standing::OnDemand => Ok(None),
-        }
-    }
-
-    fn may_use(&self, backend: &Backend, routes: &Routes) -> bool {
-        self.failed.as_ref().is_none_or(|(id, at)| *id != backend.instance || routes.began > *at)
     }
 }
 
 impl Drop for Asker {
     fn drop(&mut self) {
-        if self.gateway.0.traffics.leave(&self.model, self.number) {
+        if self.gateway.0.traffics.leave(&self.ticket) {
             (self.gateway.0.ring)();
         }
+    }
+}
+
+/// Does something when it goes out of scope.
+struct AtEnd<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for AtEnd<F> {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }
 

@@ -4,24 +4,54 @@
 //! |---|---|
 //! | [`routes`] | where requests may go, as of the last pass |
 //! | [`traffic`] | what is asked for, as of now: the demand |
+//! | [`publish`], [`publisher`] | the routes of a pass |
 //! | [`lease`] | a request's right to use an instance, and the wait for it |
+//! | [`naming`] | which model a request names, and its body |
+//! | [`own`] | what the gateway answers itself |
+//! | [`dispatch`] | a request, from its arrival to where it goes |
+//! | `forward`, `comments` | waiting for an instance, sending, sending again |
+//! | `headers`, `passing`, `tunnel` | what passes, there and back |
+//! | `upstream` | the connections to instances |
+//! | [`errors`] | why a request fails, in the shape that its client expects |
+//! | [`record`] | what is noted of each request |
 //!
 //! Requests and passes share only this: a pass publishes [`Routes`] and reads the
 //! [`Demand`]; a request takes a [`Lease`]. Neither waits for the other, but for
 //! [`Gateway::withdraw`], which takes no longer than a lock.
 
+mod comments;
+pub mod dispatch;
+pub mod errors;
+mod fleet;
+mod forward;
+mod headers;
 pub mod lease;
+pub mod naming;
+pub mod own;
+mod passing;
+mod provisional;
+pub mod publish;
+pub mod publisher;
+pub mod record;
 pub mod routes;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests;
 pub mod traffic;
+mod tunnel;
+mod upstream;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 
 pub use lease::{Asker, Lease, Refusal};
 pub use routes::{Backend, Route, Routes, Standing};
 
 use self::traffic::Traffics;
+use self::upstream::Pools;
 use crate::model::{Demand, InstanceId, Timestamp};
 use crate::owner::settings::serve::Serve;
 
@@ -31,8 +61,11 @@ pub struct Gateway(Arc<Inner>);
 
 struct Inner {
     settings: ArcSwap<Serve>,
-    routes: ArcSwap<Routes>,
+    /// Wakes those who wait for the first routes.
+    published: Notify,
     traffics: Traffics,
+    own: own::State,
+    pools: Pools,
     /// Asks the watcher for a pass.
     ring: Box<dyn Fn() + Send + Sync>,
 }
@@ -44,8 +77,10 @@ impl Gateway {
     pub fn new(settings: Serve, ring: impl Fn() + Send + Sync + 'static) -> Self {
         Self(Arc::new(Inner {
             settings: ArcSwap::from_pointee(settings),
-            routes: ArcSwap::from_pointee(Routes::default()),
+            published: Notify::new(),
             traffics: Traffics::new(),
+            own: own::State::default(),
+            pools: Pools::default(),
             ring: Box::new(ring),
         }))
     }
@@ -64,22 +99,44 @@ impl Gateway {
     /// Returns where requests may go now.
     #[must_use]
     pub fn routes(&self) -> Arc<Routes> {
-        self.0.routes.load_full()
+        self.0.traffics.routes()
+    }
+
+    /// Returns where requests may go, once that is known: the first pass of a watcher
+    /// takes a moment.
+    pub async fn known_routes(&self) -> Arc<Routes> {
+        loop {
+            let mut published = std::pin::pin!(self.0.published.notified());
+            // From here on, no publication goes unnoticed.
+            published.as_mut().enable();
+            let routes = self.routes();
+            if routes.are_known() {
+                return routes;
+            }
+            published.await;
+        }
     }
 
     /// Publishes the routes of a pass, and wakes the requests that wait for one. An
     /// instance that was withdrawn after the pass began stays withdrawn.
     pub fn publish(&self, routes: Routes) {
-        let routes = Arc::new(routes);
-        self.0.traffics.published(&routes);
-        self.0.routes.store(routes);
-        self.0.traffics.wake_all();
+        let ready: HashSet<_> = routes.ready().map(|backend| backend.instance.clone()).collect();
+        self.0.traffics.publish(routes);
+        self.0.pools.close(|instance| !ready.contains(instance));
+        self.0.published.notify_waiters();
+        self.0.own.published();
     }
 
     /// Takes instances out of rotation: once this returns, no request that has not
     /// taken its [`Lease`] gets one.
     pub fn withdraw(&self, instances: &[InstanceId]) {
         self.0.traffics.withdraw(instances);
+        self.0.pools.close(|instance| instances.contains(instance));
+    }
+
+    /// Returns the connections to instances.
+    fn pools(&self) -> &Pools {
+        &self.0.pools
     }
 
     /// Counts the requests that an instance is answering.

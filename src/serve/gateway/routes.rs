@@ -14,11 +14,14 @@ pub struct Routes {
     models: BTreeMap<ModelName, Arc<Route>>,
     /// Names and aliases.
     names: HashMap<String, ModelName>,
+    /// Whether a pass has found them.
+    are_known: bool,
 }
 
 impl Default for Routes {
+    /// Those before the first pass: nothing is known of any model.
     fn default() -> Self {
-        Self::new(Instant::now(), Vec::new())
+        Self { are_known: false, ..Self::new(Instant::now(), Vec::new()) }
     }
 }
 
@@ -33,7 +36,13 @@ impl Routes {
             names.extend(route.aliases.iter().map(|alias| (alias.clone(), route.model.clone())));
         }
         names.extend(models.keys().map(|name| (name.to_string(), name.clone())));
-        Self { began, models, names }
+        Self { began, models, names, are_known: true }
+    }
+
+    /// Whether a pass has found them; before the first one, every name is unknown.
+    #[must_use]
+    pub const fn are_known(&self) -> bool {
+        self.are_known
     }
 
     /// Returns the model with this name or alias.
@@ -45,6 +54,14 @@ impl Routes {
     /// Returns every model, in order of name.
     pub fn all(&self) -> impl ExactSizeIterator<Item = &Arc<Route>> {
         self.models.values()
+    }
+
+    /// Returns the instances that are ready.
+    pub fn ready(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.all().filter_map(|route| match &route.standing {
+            Standing::Ready(backend) => Some(backend),
+            _ => None,
+        })
     }
 }
 

@@ -1,163 +1,273 @@
 //! What is asked for: requests waiting and in flight, and when each model was used
 //! last. One short lock; nothing waits while it holds it.
+//!
+//! Invariants:
+//! - A request enters an instance only by the newest routes, and never one that is
+//!   withdrawn: routes, withdrawals and counts change under the same lock.
+//! - Of the requests for one model, the older enters first.
+//! - However many wait for a model, a pass is asked for once until one of them enters
+//!   or all have left.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use super::lease::Refusal;
-use super::routes::{Backend, Routes};
+use super::routes::{Backend, Routes, Standing};
 use crate::model::{Demand, InstanceId, ModelName, Timestamp, Traffic};
 use crate::owner::settings::serve::Serve;
 
-/// The traffic of all models.
+/// The traffic of all models, and where it may go.
 pub(super) struct Traffics {
     began: Instant,
+    /// Replaced under the lock, read without it by everyone who only looks.
+    routes: ArcSwap<Routes>,
     inner: Mutex<Inner>,
 }
 
 #[derive(Default)]
 struct Inner {
     models: BTreeMap<ModelName, ModelTraffic>,
-    /// Requests that each instance is answering.
-    in_flight: HashMap<InstanceId, u32>,
+    instances: HashMap<InstanceId, InFlight>,
     /// Instances out of rotation, and since when.
     withdrawn: HashMap<InstanceId, Instant>,
 }
 
+/// The requests that an instance is answering.
+#[derive(Clone, Copy, Default)]
+struct InFlight {
+    all: u32,
+    /// Those of them that are a use, and no poll.
+    uses: u32,
+}
+
 #[derive(Default)]
 struct ModelTraffic {
-    /// The arrival of each request that waits, by its number.
-    waiting: BTreeMap<u64, Instant>,
+    /// The requests that have no instance yet, in order of arrival.
+    queue: BTreeMap<u64, Waiter>,
+    /// How many of them are a use.
+    waiting: usize,
+    /// Uses in flight.
     in_flight: u32,
     last_used: Option<Instant>,
     unload: Option<Instant>,
-    wake: Arc<Notify>,
+    /// Whether a pass was asked for since a request entered last.
+    has_rung: bool,
     next: u64,
+}
+
+struct Waiter {
+    arrived: Instant,
+    uses: bool,
+    /// Wakes it; `None`: it does not wait yet.
+    wake: Option<Arc<Notify>>,
+    avoids: Option<Avoided>,
+}
+
+/// An instance that failed a request, and when.
+pub(super) type Avoided = (InstanceId, Instant);
+
+/// A request, in the queue of its model.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    pub model: ModelName,
+    number: u64,
+    pub arrived: Instant,
+    /// Whether it is a use of the model, and not a poll.
+    pub uses: bool,
 }
 
 /// What a request that wants an instance finds.
 pub(super) enum Entry {
     /// It may go there; it is counted as in flight.
     Enter(Arc<Backend>),
-    /// It has to wait: the instance is out of rotation, or answers as many as it may.
-    Wait,
+    /// It has to wait until it is woken.
+    Wait {
+        wake: Arc<Notify>,
+        /// Whether a pass should see that it waits.
+        rings: bool,
+    },
 }
 
 impl Traffics {
     pub fn new() -> Self {
-        Self { began: Instant::now(), inner: Mutex::default() }
+        Self { began: Instant::now(), routes: ArcSwap::from_pointee(Routes::default()), inner: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets what is no longer so: withdrawals that the pass has seen, models that
-    /// are gone and that nobody asks for.
-    pub fn published(&self, routes: &Routes) {
-        let mut inner = self.lock();
-        inner.withdrawn.retain(|_, since| *since > routes.began);
-        let known: HashSet<&ModelName> = routes.all().map(|route| &route.model).collect();
-        inner
-            .models
-            .retain(|name, traffic| known.contains(name) || traffic.in_flight > 0 || !traffic.waiting.is_empty());
+    pub fn routes(&self) -> Arc<Routes> {
+        self.routes.load_full()
     }
 
-    pub fn wake_all(&self) {
-        self.lock().models.values().for_each(|traffic| traffic.wake.notify_waiters());
+    /// Replaces the routes, wakes everyone, and forgets what is no longer so:
+    /// withdrawals that the pass has seen, models that are gone and that nobody
+    /// asks for.
+    pub fn publish(&self, routes: Routes) {
+        let mut inner = self.lock();
+        inner.withdrawn.retain(|_, since| *since > routes.began);
+        inner.models.retain(|name, traffic| {
+            routes.find(name.as_str()).is_some() || traffic.in_flight > 0 || !traffic.queue.is_empty()
+        });
+        let queued = inner.models.values().flat_map(|traffic| traffic.queue.values());
+        let wakes: Vec<_> = queued.filter_map(|waiter| waiter.wake.clone()).collect();
+        self.routes.store(Arc::new(routes));
+        drop(inner);
+        wakes.iter().for_each(|wake| wake.notify_one());
     }
 
     pub fn withdraw(&self, instances: &[InstanceId]) {
+        let mut inner = self.lock();
         let now = Instant::now();
-        self.lock().withdrawn.extend(instances.iter().map(|id| (id.clone(), now)));
+        inner.withdrawn.extend(instances.iter().map(|id| (id.clone(), now)));
     }
 
     pub fn in_flight(&self, instance: &InstanceId) -> u32 {
-        self.lock().in_flight.get(instance).copied().unwrap_or_default()
+        self.lock().instances.get(instance).copied().unwrap_or_default().all
     }
 
-    /// Registers a request; returns its place in the queue.
-    pub fn arrive(&self, model: &ModelName, arrived: Instant, uses: bool, most: usize) -> Result<u64, Refusal> {
+    /// Registers a request at the end of the queue.
+    pub fn arrive(&self, model: &ModelName, arrived: Instant, uses: bool, most: usize) -> Result<Ticket, Refusal> {
         let mut inner = self.lock();
         let traffic = inner.models.entry(model.clone()).or_default();
-        if traffic.waiting.len() >= most {
+        if uses && traffic.waiting >= most {
             return Err(Refusal::TooMany(most));
         }
         traffic.next += 1;
         if uses {
-            traffic.waiting.insert(traffic.next, arrived);
             traffic.last_used = Some(Instant::now());
             traffic.unload = None;
         }
-        Ok(traffic.next)
+        let ticket = Ticket { model: model.clone(), number: traffic.next, arrived, uses };
+        traffic.insert(&ticket, None);
+        Ok(ticket)
     }
 
-    /// Registers a request again whose instance failed.
-    pub fn wait_again(&self, model: &ModelName, number: u64, arrived: Instant) {
-        self.lock().models.entry(model.clone()).or_default().waiting.insert(number, arrived);
+    /// Registers a request again, at its old place, whose instance failed.
+    pub fn return_to_queue(&self, ticket: &Ticket, avoids: Avoided) {
+        self.lock().models.entry(ticket.model.clone()).or_default().insert(ticket, Some(avoids));
     }
 
-    /// Removes a request that waits; returns whether a pass should see that nobody
-    /// waits for the model any more.
-    pub fn leave(&self, model: &ModelName, number: u64) -> bool {
+    /// Removes a request that has no instance yet; returns whether a pass should see
+    /// that nobody waits for the model any more.
+    pub fn leave(&self, ticket: &Ticket) -> bool {
         let mut inner = self.lock();
-        let Some(traffic) = inner.models.get_mut(model) else { return false };
-        traffic.waiting.remove(&number).is_some() && traffic.waiting.is_empty()
+        let Some(traffic) = inner.models.get_mut(&ticket.model) else { return false };
+        if !traffic.remove(ticket) {
+            return false;
+        }
+        let is_last = ticket.uses && traffic.waiting == 0;
+        let rings = is_last && std::mem::take(&mut traffic.has_rung);
+        // It may have been woken to take a place.
+        self.wake_next(&inner, &ticket.model);
+        rings
     }
 
-    /// Returns what wakes the requests that wait for the model.
-    pub fn notify(&self, model: &ModelName) -> Arc<Notify> {
-        Arc::clone(&self.lock().models.entry(model.clone()).or_default().wake)
-    }
-
-    /// Moves a request from waiting to in flight, if the instance takes it.
-    pub fn enter(&self, model: &ModelName, number: u64, backend: Arc<Backend>) -> Entry {
+    /// A request stops waiting, but stays in the queue.
+    pub fn pause(&self, ticket: &Ticket) {
         let mut inner = self.lock();
-        if inner.withdrawn.contains_key(&backend.instance) {
-            return Entry::Wait;
+        let waiter = inner.models.get_mut(&ticket.model).and_then(|traffic| traffic.queue.get_mut(&ticket.number));
+        if waiter.is_some_and(|waiter| waiter.wake.take().is_some()) {
+            self.wake_next(&inner, &ticket.model);
         }
-        let busy = inner.in_flight.get(&backend.instance).copied().unwrap_or_default();
-        if backend.max_in_flight.is_some_and(|limit| busy >= limit) {
-            return Entry::Wait;
+    }
+
+    /// Moves a request from the queue to an instance, if there is one that takes it.
+    ///
+    /// # Errors
+    /// There will be none: why.
+    pub fn enter(&self, ticket: &Ticket) -> Result<Entry, Refusal> {
+        let mut inner = self.lock();
+        let routes = self.routes.load();
+        let standing = routes.find(ticket.model.as_str()).map(|route| &route.standing);
+        let ready = match standing {
+            None if !routes.are_known() => None,
+            None => return Err(Refusal::Unknown(ticket.model.to_string())),
+            Some(Standing::Unavailable(why)) => return Err(Refusal::Unavailable(why.clone())),
+            Some(Standing::OnDemand) if !ticket.uses => return Err(Refusal::NotRunning),
+            Some(Standing::OnDemand | Standing::Coming) => None,
+            Some(Standing::Ready(backend)) => Some(backend),
+        };
+        let Inner { models, instances, withdrawn } = &mut *inner;
+        let traffic = models.entry(ticket.model.clone()).or_default();
+        let avoids = traffic.queue.get(&ticket.number).and_then(|waiter| waiter.avoids.as_ref());
+        let usable = ready
+            .filter(|backend| !withdrawn.contains_key(&backend.instance) && !is_avoided(avoids, backend, routes.began));
+        let Some(backend) = usable else {
+            let rings = ticket.uses && routes.are_known() && !std::mem::replace(&mut traffic.has_rung, true);
+            return Ok(Entry::Wait { wake: traffic.wait(ticket), rings });
+        };
+        let in_flight = instances.get(&backend.instance).copied().unwrap_or_default();
+        let is_next = |room: u32| {
+            traffic.queued_for(backend, routes.began).take_while(|(number, _)| **number < ticket.number).count()
+                < room as usize
+        };
+        let has_room = backend.max_in_flight.is_none_or(|most| is_next(most.saturating_sub(in_flight.uses)));
+        if ticket.uses && !has_room {
+            return Ok(Entry::Wait { wake: traffic.wait(ticket), rings: false });
         }
-        inner.in_flight.insert(backend.instance.clone(), busy + 1);
-        let traffic = inner.models.entry(model.clone()).or_default();
-        traffic.waiting.remove(&number);
-        traffic.in_flight += 1;
-        Entry::Enter(backend)
+        traffic.remove(ticket);
+        traffic.has_rung = false;
+        traffic.in_flight += u32::from(ticket.uses);
+        let in_flight = InFlight { all: in_flight.all + 1, uses: in_flight.uses + u32::from(ticket.uses) };
+        instances.insert(backend.instance.clone(), in_flight);
+        // One wake-up may stand for several places.
+        self.wake_next(&inner, &ticket.model);
+        Ok(Entry::Enter(Arc::clone(backend)))
     }
 
     /// Ends a request in flight; returns whether a pass should see it: it was the
     /// last one of an instance that is withdrawn, or that others wait to replace.
     pub fn end(&self, model: &ModelName, instance: &InstanceId, uses: bool) -> bool {
         let mut inner = self.lock();
-        let left = inner.in_flight.get(instance).copied().unwrap_or_default().saturating_sub(1);
-        if left == 0 {
-            inner.in_flight.remove(instance);
+        let before = inner.instances.get(instance).copied().unwrap_or_default();
+        let left = InFlight { all: before.all.saturating_sub(1), uses: before.uses.saturating_sub(u32::from(uses)) };
+        if left.all == 0 {
+            inner.instances.remove(instance);
         } else {
-            inner.in_flight.insert(instance.clone(), left);
+            inner.instances.insert(instance.clone(), left);
         }
-        if let Some(traffic) = inner.models.get_mut(model) {
+        if let Some(traffic) = inner.models.get_mut(model).filter(|_| uses) {
             traffic.in_flight = traffic.in_flight.saturating_sub(1);
-            if uses {
-                traffic.last_used = Some(Instant::now());
-            }
-            traffic.wake.notify_waiters();
+            traffic.last_used = Some(Instant::now());
         }
-        let others_wait = || inner.models.values().any(|traffic| !traffic.waiting.is_empty());
-        left == 0 && (inner.withdrawn.contains_key(instance) || others_wait())
+        self.wake_next(&inner, model);
+        let others_wait = || inner.models.values().any(|traffic| traffic.has_rung);
+        left.all == 0 && (inner.withdrawn.contains_key(instance) || others_wait())
+    }
+
+    /// Wakes the request whose turn it is, if its instance has a limit.
+    fn wake_next(&self, inner: &Inner, model: &ModelName) {
+        let Some(traffic) = inner.models.get(model).filter(|traffic| traffic.waiting > 0) else { return };
+        let routes = self.routes.load();
+        let Some(Standing::Ready(backend)) = routes.find(model.as_str()).map(|route| &route.standing) else { return };
+        let Some(most) = backend.max_in_flight else { return };
+        let in_flight = inner.instances.get(&backend.instance).copied().unwrap_or_default();
+        if in_flight.uses < most
+            && let Some((_, next)) = traffic.queued_for(backend, routes.began).next()
+        {
+            next.wake.iter().for_each(|wake| wake.notify_one());
+        }
+    }
+
+    /// Notes that a client wants the model unloaded; a later request takes that back.
+    pub fn unload(&self, model: &ModelName) {
+        self.lock().models.entry(model.clone()).or_default().unload = Some(Instant::now());
     }
 
     pub fn demand(&self, now: Timestamp, settings: &Serve) -> Demand {
-        let at = |instant: Instant| Timestamp(now.0 - milliseconds(instant.elapsed()));
+        let at = |instant: Instant| Timestamp(now.0.saturating_sub(milliseconds(instant.elapsed())));
         let inner = self.lock();
         let models = inner.models.iter().map(|(name, traffic)| {
+            let oldest = traffic.queue.values().filter(|waiter| waiter.uses).map(|waiter| waiter.arrived).min();
             let asked = Traffic {
-                waiting: u32::try_from(traffic.waiting.len()).unwrap_or(u32::MAX),
-                waiting_since: traffic.waiting.values().min().copied().map(at),
+                waiting: u32::try_from(traffic.waiting).unwrap_or(u32::MAX),
+                waiting_since: oldest.map(at),
                 in_flight: traffic.in_flight,
                 last_used: if traffic.in_flight > 0 { Some(now) } else { traffic.last_used.map(at) },
                 unload: traffic.unload.map(at),
@@ -170,6 +280,42 @@ impl Traffics {
             models: models.collect(),
         }
     }
+}
+
+impl ModelTraffic {
+    fn insert(&mut self, ticket: &Ticket, avoids: Option<Avoided>) {
+        let waiter = Waiter { arrived: ticket.arrived, uses: ticket.uses, wake: None, avoids };
+        if self.queue.insert(ticket.number, waiter).is_none() {
+            self.waiting += usize::from(ticket.uses);
+        }
+    }
+
+    /// Whether it was still there.
+    fn remove(&mut self, ticket: &Ticket) -> bool {
+        let was_there = self.queue.remove(&ticket.number).is_some();
+        self.waiting -= usize::from(ticket.uses && was_there);
+        was_there
+    }
+
+    /// Returns what wakes this request from now on.
+    fn wait(&mut self, ticket: &Ticket) -> Arc<Notify> {
+        let wake = self.queue.get_mut(&ticket.number).map(|waiter| waiter.wake.get_or_insert_default());
+        wake.map(|wake| Arc::clone(wake)).unwrap_or_default()
+    }
+
+    /// The uses that wait for a place at this instance, the oldest first.
+    fn queued_for<'t>(&'t self, backend: &'t Backend, began: Instant) -> impl Iterator<Item = (&'t u64, &'t Waiter)> {
+        let wants = move |waiter: &Waiter| {
+            waiter.uses && waiter.wake.is_some() && !is_avoided(waiter.avoids.as_ref(), backend, began)
+        };
+        self.queue.iter().filter(move |(_, waiter)| wants(waiter))
+    }
+}
+
+/// Whether a request does not go to this instance: it failed it, and no later pass,
+/// which began at `began`, has found it ready.
+fn is_avoided(avoids: Option<&Avoided>, backend: &Backend, began: Instant) -> bool {
+    avoids.is_some_and(|(id, at)| *id == backend.instance && began <= *at)
 }
 
 fn milliseconds(duration: Duration) -> i64 {

@@ -25,7 +25,7 @@ use self::service::Service;
 use super::{Cause, Causes, Inbox, Surroundings, Woken};
 use crate::database::Undelivered;
 use crate::definition::Glance;
-use crate::host::{Host, HostError};
+use crate::host::{Gateway, Host, HostError};
 use crate::instance::{self, LogLimits, Watched};
 use crate::model::Commit;
 use crate::notify::courier::Couriers;
@@ -65,11 +65,12 @@ pub struct Settings {
 
 /// Someone who follows the passes of a watcher, without a say in them.
 pub trait Observer {
-    /// Takes a pass, `None` if it failed, and how long it took.
-    fn passed(&self, pass: Option<&Pass>, took: Duration);
+    /// Takes a pass, `None` if it failed, and how long it took. `looked` is when it had
+    /// taken its lock: it has seen everything that others did under theirs before.
+    fn passed(&self, pass: Option<&Pass>, looked: Instant, took: Duration);
 
     /// Takes how many notifications were not delivered.
-    fn undelivered(&self, undelivered: &Undelivered);
+    fn undelivered(&self, _undelivered: &Undelivered) {}
 }
 
 /// This machine.
@@ -105,6 +106,8 @@ pub struct Machine {
     observers: Vec<Box<dyn Observer>>,
     /// When the running pass began.
     pass_began: Instant,
+    /// When it had its lock.
+    pass_looked: Instant,
 }
 
 impl Machine {
@@ -113,7 +116,8 @@ impl Machine {
     ///
     /// # Errors
     /// The system gives no thread or no descriptor.
-    pub fn new(host: Host, state: StateDir, watch_lock: Lock, settings: Settings) -> std::io::Result<Self> {
+    pub fn new(mut host: Host, state: StateDir, watch_lock: Lock, settings: Settings) -> std::io::Result<Self> {
+        host.set_gateway(None);
         let bell = Bell::new()?;
         signals::listen(&bell)?;
         let answered = bell.clone();
@@ -142,6 +146,7 @@ impl Machine {
             couriers: None,
             observers: Vec::new(),
             pass_began: now,
+            pass_looked: now,
             bell: bell.clone(),
             models_dir: models_dir.clone(),
             settings,
@@ -171,6 +176,11 @@ impl Machine {
     pub fn demand_bell(&self) -> impl Fn() + Send + Sync + 'static {
         let bell = self.bell.clone();
         move || bell.ring(Ring::Demand)
+    }
+
+    /// Makes its passes speak with `gateway`, which serves in this process.
+    pub fn set_gateway(&mut self, gateway: impl Gateway + 'static) {
+        self.host.set_gateway(Some(Box::new(gateway)));
     }
 
     /// Adds someone who follows the passes.
@@ -365,12 +375,15 @@ impl Surroundings for Machine {
                 self.state.path().display()
             );
         }
-        Ok(self.state.lock(self.settings.lock_timeout)?)
+        let lock = self.state.lock(self.settings.lock_timeout)?;
+        self.pass_looked = Instant::now();
+        Ok(lock)
     }
 
     fn done(&mut self, pass: Result<&Pass, &HostError>, status: String) {
         self.tell_commit();
-        self.observers.iter().for_each(|observer| observer.passed(pass.ok(), self.pass_began.elapsed()));
+        let (looked, took) = (self.pass_looked, self.pass_began.elapsed());
+        self.observers.iter().for_each(|observer| observer.passed(pass.ok(), looked, took));
         self.tell();
         self.host.take_notices().iter().for_each(|notice| tracing::warn!("{notice}"));
         self.service.passed(status);

@@ -49,6 +49,10 @@ pub fn reasons() -> Vec<Reason> {
         Reason::StateWanted { state: Stopped, origin: origin() },
         Reason::DefinitionRemoved { file: "models.d/chat.toml".to_owned() },
         Reason::NotRunning,
+        Reason::AskedFor { waiting: 3 },
+        Reason::Idle { for_ms: 612_000 },
+        Reason::Unloaded,
+        Reason::MakesRoom { model: name("coder"), group: "chat".to_owned() },
         Reason::ProcessGone { death: Some(death()), crashes: 1 },
         Reason::ProcessGone { death: None, crashes: 2 },
         Reason::Rebooted,
@@ -113,6 +117,11 @@ pub fn waits() -> Vec<WaitFor> {
         WaitFor::UnknownProcess { pid: None },
         WaitFor::ForeignInstance { pid: 4711 },
         WaitFor::OneRow { ids: vec![1, 2] },
+        room(&["qwen"], Some(at(30))),
+        room(&["qwen"], None),
+        room(&["phi", "qwen"], None),
+        WaitFor::NoRoom { group: "chat".to_owned(), holders: vec![name("phi"), name("qwen")] },
+        WaitFor::IdleStop { until: at(600), after_ms: 600_000 },
         WaitFor::BinaryUpgrade,
         suspended(None, false, false, false),
         suspended(Some(at(7200)), false, false, false),
@@ -122,6 +131,10 @@ pub fn waits() -> Vec<WaitFor> {
         WaitFor::StateByHand { given: given(), state: DesiredState::Stopped },
         WaitFor::StateByHand { given: given(), state: DesiredState::Running },
     ]
+}
+
+fn room(busy: &[&str], deadline: Option<Timestamp>) -> WaitFor {
+    WaitFor::Room { group: "chat".to_owned(), busy: busy.iter().copied().map(name).collect(), deadline }
 }
 
 /// Every refusal of a command by hand.

@@ -33,7 +33,7 @@ fn every_reason_has_its_words() {
     let table = table! {
         Reason, examples::reasons(), |reason, _| variant(reason, "reason");
         DefinitionAdded, TakesOverRow, FieldChanged, OtherSpec, StateWanted, DefinitionRemoved, NotRunning,
-        ProcessGone, Rebooted, RolledBack, TriedAgain, RowDrift, RowDeleted, Unrecorded, Duplicate, Leftover,
+        AskedFor, Idle, Unloaded, MakesRoom, ProcessGone, Rebooted, RolledBack, TriedAgain, RowDrift, RowDeleted, Unrecorded, Duplicate, Leftover,
         NotReadyInTime, Wrapped, FailedToStart, Unhealthy, BinaryChanged, StopUnfinished, Down, ByHand
     };
     assert_snapshot!(table, @r#"
@@ -51,6 +51,10 @@ fn every_reason_has_its_words() {
     state_wanted(models.d/chat.toml:7, state stopped) -> state = "stopped"   models.d/chat.toml:7
     definition_removed(file models.d/chat.toml) -> models.d/chat.toml removed
     not_running -> not running
+    asked_for(waiting 3) -> asked for (3 waiting)
+    idle(for_ms 612000) -> idle for 10m 12s
+    unloaded -> unloaded by a client
+    makes_room(group chat, other coder) -> makes room for coder in group chat
     process_gone(crashes 1, death(cause no_memory)) -> process gone: out of memory
     process_gone(crashes 2) -> process gone
     rebooted -> the machine rebooted
@@ -79,9 +83,9 @@ fn every_wait_has_its_words() {
         WaitFor, examples::waits(), |wait, _| variant(wait, "waiting_for");
         Ready, Drain, Answer, StartSlot, Weights, RestartSlot, PortOf, Backoff, Edit, Sibling, Port, FreePort,
         Definition, DeletionBlocked, Guard, Binary, Policy, Accepted, UnknownProcess, ForeignInstance, OneRow,
-        BinaryUpgrade, Suspended, StateByHand
+        Room, NoRoom, IdleStop, BinaryUpgrade, Suspended, StateByHand
     };
-    assert_snapshot!(table, @"
+    assert_snapshot!(table, @r#"
     ready(deadline 600.000 s, pid 101) -> loading (pid 101)
     drain(busy 1, deadline 30.000 s) -> draining (1 request in flight)
     drain(busy 2, deadline 30.000 s) -> draining (2 requests in flight)
@@ -110,6 +114,11 @@ fn every_wait_has_its_words() {
     unknown_process -> a process with an unreadable environment may be its server
     foreign_instance(pid 4711) -> pid 4711 serves this definition for another state directory; stop it there first
     one_row(ids [1,2]) -> database rows 1, 2 share this name; rename or delete all but one
+    room(busy ["qwen"], deadline 30.000 s, group chat) -> waiting for room in group chat (qwen is busy)
+    room(busy ["qwen"], group chat) -> waiting for room in group chat (qwen is busy)
+    room(busy ["phi","qwen"], group chat) -> waiting for room in group chat (phi and qwen are busy)
+    no_room(group chat, holders ["phi","qwen"]) -> no room in group chat: phi and qwen never stop for it; stop one or raise max_running
+    idle_stop(after_ms 600000, until 600.000 s) -> stops after 10m 0s without requests
     binary_upgrade -> the llama-server binary changed on disk; restart with --upgrade-binary
     suspended(because new driver, by ann) -> suspended until `herdsman resume` (ann: new driver)
     suspended(because new driver, by ann, until 7200.000 s) -> suspended for a limited time or until `herdsman resume` (ann: new driver)
@@ -118,7 +127,7 @@ fn every_wait_has_its_words() {
     suspended(because new driver, by ann, edited) -> suspended until `herdsman resume` (ann: new driver); resuming applies the edits to its definition
     state_by_hand(by ann, state stopped) -> stopped by hand until `herdsman start` or an edit of its definition (ann)
     state_by_hand(by ann, state running) -> started by hand until `herdsman stop` or an edit of its definition (ann)
-    ");
+    "#);
 }
 
 /// Where somebody reads it now, a wait says when: `view::words` adds it.
@@ -143,6 +152,8 @@ fn a_wait_that_somebody_reads_now_says_when() {
     crashed 3 times in a row, next try in 40 s (at HH:MM:SS): out of memory
     failed to start 3 times in a row, next try in 40 s (at HH:MM:SS): out of memory
     keeps running unchanged: models.d/chat.toml: expected `=`
+    waiting for room in group chat (qwen is busy), until HH:MM:SS at the latest
+    stops after 10m 0s without requests, in 9m 40s unless one comes
     suspended until `herdsman resume` (ann, 20 s ago: new driver)
     suspended until HH:MM:SS (in 119m 40s) or `herdsman resume` (ann, 20 s ago: new driver)
     suspended until `herdsman resume` (ann, 20 s ago: new driver); its definition is gone, so resuming deletes it

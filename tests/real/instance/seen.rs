@@ -1,5 +1,6 @@
 //! Known, absent, unknown: what is made of a process by its identity.
 
+use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -24,7 +25,7 @@ fn a_stranger_on_the_port_makes_nothing_ready() {
     assert_eq!(observed.instances[0].address.port, Some(port));
     assert_eq!(observed.instances[0].health, Health::NotListening);
     assert_eq!(observed.listeners.get(&port), Some(&Listener::Stranger));
-    assert_eq!(bench.host.busy(&[&observed.instances[0]]), [Busy::Unknown]);
+    assert_eq!(bench.host.busy(&[&observed.instances[0]], &BTreeMap::new()), [Busy::Unknown]);
     let holder = bench.host.port_holder(port).unwrap();
     assert!(holder.contains("(python3"), "{holder}");
 }

@@ -1,5 +1,6 @@
 //! A real llama-server, from its start to its end.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
@@ -48,10 +49,10 @@ fn a_server_is_started_gets_ready_works_and_is_stopped() {
     assert!(observed.deaths.is_empty() && observed.unknown.is_empty());
     assert_eq!(bench.host.port_holder(port), Some(format!("pid {} (llama-server)", process.pid)));
 
-    assert_eq!(bench.host.busy(&[&ready]), [Busy::No]);
+    assert_eq!(bench.host.busy(&[&ready], &BTreeMap::new()), [Busy::No]);
     // A context that is full ends even that: another goes on.
     let mut client = stream_forever(port);
-    eventually("busy", || match bench.host.busy(&[&ready])[0] {
+    eventually("busy", || match bench.host.busy(&[&ready], &BTreeMap::new())[0] {
         Busy::No => {
             client = stream_forever(port);
             false
@@ -59,7 +60,7 @@ fn a_server_is_started_gets_ready_works_and_is_stopped() {
         busy => busy == Busy::Yes(1),
     });
     drop(client);
-    eventually("idle", || bench.host.busy(&[&ready]) == [Busy::No]);
+    eventually("idle", || bench.host.busy(&[&ready], &BTreeMap::new()) == [Busy::No]);
 
     let watched = [ready];
     // On a busy machine an answer may be late once, which is a change.
@@ -85,7 +86,7 @@ fn a_server_that_is_busy_loading_is_seen_loading() {
     let launch = bench.launch("slow", llama_server(), &words);
     bench.spawn(&launch);
     let loading = bench.until("loading", |seen| seen.instances.iter().any(|one| one.health == Health::Loading));
-    assert_eq!(bench.host.busy(&[&loading.instances[0]]), [Busy::No], "it turns every request away");
+    assert_eq!(bench.host.busy(&[&loading.instances[0]], &BTreeMap::new()), [Busy::No], "it turns every request away");
 }
 
 #[test]
@@ -98,7 +99,7 @@ fn a_frozen_server_is_unanswered_and_is_killed_when_it_does_not_react_to_term() 
     assert!(bench.host.wait_for_change(&[ready], Duration::from_secs(60)), "no answer is a change");
     let frozen = bench.observe();
     assert!(matches!(&frozen.instances[0].health, Health::Unanswered(why) if why.contains("1 s")), "{frozen:?}");
-    assert_eq!(bench.host.busy(&[&frozen.instances[0]]), [Busy::Unknown]);
+    assert_eq!(bench.host.busy(&[&frozen.instances[0]], &BTreeMap::new()), [Busy::Unknown]);
     let began = std::time::Instant::now();
     assert!(bench.stop()[0].is_ok());
     assert!(!is_alive(&process));
@@ -146,7 +147,7 @@ fn reads_key_and_prefix_from_the_instance_itself() {
     launch.secrets.insert("LLAMA_API_KEY".into(), SecretSource::File(key.to_str().unwrap().into()));
     bench.spawn(&launch);
     let ready = bench.until_ready();
-    assert_eq!(bench.host.busy(&[&ready]), [Busy::No]);
+    assert_eq!(bench.host.busy(&[&ready], &BTreeMap::new()), [Busy::No]);
 }
 
 #[test]
@@ -160,7 +161,7 @@ fn a_unix_socket_is_asked_and_removed_and_a_stale_one_is_no_obstacle() {
     bench.spawn(&launch);
     let ready = bench.until_ready();
     assert_eq!((ready.address.host.as_str(), ready.address.port), (socket.to_str().unwrap(), None));
-    assert_eq!(bench.host.busy(&[&ready]), [Busy::No]);
+    assert_eq!(bench.host.busy(&[&ready], &BTreeMap::new()), [Busy::No]);
     assert!(bench.stop()[0].is_ok());
     assert!(!socket.exists());
 }
@@ -175,7 +176,7 @@ fn a_sleeping_server_is_idle_and_is_not_woken() {
         bench.host.wait_for_change(&ready, Duration::from_millis(100));
         bench.log("sleepy").contains("entering sleeping state")
     });
-    assert_eq!(bench.host.busy(&[&ready[0]]), [Busy::No]);
+    assert_eq!(bench.host.busy(&[&ready[0]], &BTreeMap::new()), [Busy::No]);
     assert_eq!(bench.observe().instances[0].health, Health::Ready);
     assert!(!bench.log("sleepy").contains("exiting sleeping state"), "{}", bench.log("sleepy"));
 }

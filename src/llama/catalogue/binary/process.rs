@@ -1,6 +1,5 @@
 //! Runs llama-server to ask it about itself, and kills it if it does not answer.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,21 +13,13 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::BinaryProblem;
-use crate::llama::inherited::is_inherited;
+use crate::llama::inherited::environment;
 use crate::sys::program::{self, Limits, Output, ProgramError};
 
 /// How long `--help` and `--version` may take: they take 12 ms, or seconds from a
 /// cold network file system. The help is 56 KB.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 const LIMITS: Limits = Limits { time: PATIENCE, output: 1 << 20 };
-
-/// The environment to run llama-server in, before a definition adds to it.
-fn environment() -> BTreeMap<OsString, OsString> {
-    let mut environment: BTreeMap<_, _> = std::env::vars_os().filter(|(name, _)| is_inherited(name)).collect();
-    // Without it, an abort starts gdb, which takes half a second.
-    environment.insert("GGML_NO_BACKTRACE".into(), "1".into());
-    environment
-}
 
 /// Ends the programs that run on it, and everything they started, when it is
 /// pulled: a program that never ends must not outlive the herdsman that asked it.

@@ -1,0 +1,77 @@
+//! The gateway, as passes speak with it.
+//!
+//! ```text
+//!   the watcher's passes ── Gateway ── serve::gateway, in the same process
+//!   every other process ─── Gateway ── Beside ── <state-dir>/herdsman.sock ── serve::socket
+//! ```
+//!
+//! Where nobody listens on the socket, no gateway serves: a watcher that has died
+//! sends no request to anybody.
+
+mod beside;
+mod protocol;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub(super) use self::beside::Beside;
+pub use self::protocol::{Answer, Question, Reply, Request};
+use crate::model::text;
+use crate::model::{Demand, InstanceId, Timestamp};
+
+/// The gateway of this state directory.
+pub trait Gateway: Send {
+    /// Whether it serves.
+    fn serves(&self) -> bool;
+
+    /// Returns what clients ask for; `None`: the passes of another process see to it.
+    fn demand(&self, now: Timestamp) -> Option<Demand>;
+
+    /// Takes instances out of rotation, as [`crate::pass::Fleet::withdraw`].
+    ///
+    /// # Errors
+    /// It serves and does not confirm.
+    fn withdraw(&self, instances: &[InstanceId]) -> Result<(), GatewayError>;
+
+    /// Counts the requests that it has sent to each of these instances and that are
+    /// not over; those without any may be left out.
+    ///
+    /// # Errors
+    /// It serves and does not answer.
+    fn in_flight(&self, instances: &[InstanceId]) -> Result<BTreeMap<InstanceId, u32>, GatewayError>;
+}
+
+/// A gateway of another process serves, and cannot be spoken with.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// It accepts the question and gives no answer.
+    #[error(
+        "the watcher{} does not answer on {} within {}; no server was stopped; continue the watcher or stop it, then try again",
+        pid.map_or_else(String::new, |pid| format!(" (pid {pid})")), socket.display(), text::duration(*waited)
+    )]
+    Silent {
+        /// Its process, where it is known.
+        pid: Option<i32>,
+        /// Its socket.
+        socket: PathBuf,
+        /// How long herdsman waited.
+        waited: Duration,
+    },
+    /// The socket cannot be used.
+    #[error("cannot ask the watcher on {}: {cause}; no server was stopped; restart the watcher, then try again", socket.display())]
+    Unusable {
+        /// Its socket.
+        socket: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// It answers something else: another version of herdsman.
+    #[error("the watcher on {} does not understand this herdsman ({why}); no server was stopped; restart the watcher with this version", socket.display())]
+    Foreign {
+        /// Its socket.
+        socket: PathBuf,
+        /// What it answered.
+        why: String,
+    },
+}

@@ -1,0 +1,141 @@
+//! One request, on one screen: who asks, for which model, and where it goes.
+
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::header::{LOCATION, SEC_WEBSOCKET_VERSION};
+use hyper::http::request::Parts;
+use hyper::{Request, Response, StatusCode};
+use percent_encoding::percent_decode_str;
+
+use super::errors::{Error, Shape};
+use super::forward::{self, Outgoing};
+use super::record::{Observer, Record};
+use super::routes::Route;
+use super::{Gateway, headers, provisional};
+use crate::serve::access::Caller;
+use crate::serve::body::{Answer, empty};
+
+/// What every request is answered with.
+#[derive(Clone)]
+pub struct App {
+    /// The gateway.
+    pub gateway: Gateway,
+    /// What sees each request that is over.
+    pub observer: Option<Observer>,
+}
+
+/// Answers a request.
+pub async fn answer(app: &App, mut request: Request<Incoming>) -> Answer {
+    let upgrade = hyper::upgrade::on(&mut request);
+    let (parts, body) = request.into_parts();
+    let caller = Caller::anyone();
+    if let Some(answer) = provisional::own(&app.gateway, &caller, &parts).await {
+        return answer;
+    }
+    let mut record = Record::new(&parts, &caller, app.observer.clone());
+    let target = match Target::of(&parts) {
+        Ok(target) => target,
+        Err(answer) => return *answer,
+    };
+    let shape = Shape::of(&target.path);
+    let outgoing = async {
+        let named = provisional::name(&parts, body, &app.gateway.settings()).await?;
+        let asked = target.model.or(named.model);
+        app.gateway.known_routes().await;
+        let (asked, route) = find(&app.gateway, &caller, asked)?;
+        record.model(&route.model);
+        Ok(Outgoing {
+            model: route.model.clone(),
+            asked,
+            uses: provisional::is_use(&parts),
+            path: target.path,
+            shape,
+            expects_events: named.stream || headers::accepts_events(&parts),
+            body: named.body,
+            upgrade: headers::asks_for_upgrade(&parts).then_some(upgrade),
+            parts,
+        })
+    };
+    let failed = match outgoing.await {
+        Ok(outgoing) => return forward::answer(app, outgoing, record).await,
+        Err(error) => error,
+    };
+    let failed: Error = failed;
+    record.answered(failed.status.as_u16());
+    failed.answer(shape)
+}
+
+/// Where a request points to.
+struct Target {
+    /// The model that the path names.
+    model: Option<String>,
+    /// The path and query below an instance's root, as the client sent them.
+    path: String,
+}
+
+impl Target {
+    /// Reads `/upstream/NAME/…`; every other path is for the instance as it is.
+    fn of(parts: &Parts) -> Result<Self, Box<Answer>> {
+        let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
+        if !path.starts_with('/') {
+            return Err(Box::new(Error::invalid("the request names no path").answer(Shape::OpenAi)));
+        }
+        let Some(rest) = path.strip_prefix("/upstream/") else {
+            let is_api = path.starts_with("/v1/") && headers::asks_for_upgrade(parts);
+            return if is_api {
+                Err(Box::new(no_web_sockets()))
+            } else {
+                Ok(Self { model: None, path: path.to_owned() })
+            };
+        };
+        let (name, below) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        if !below.starts_with('/') {
+            return Err(Box::new(moved(&format!("/upstream/{name}/{below}"))));
+        }
+        Ok(Self { model: Some(percent_decode_str(name).decode_utf8_lossy().into_owned()), path: below.to_owned() })
+    }
+}
+
+/// Returns the model that is meant by `asked`, and what the client calls it.
+fn find(gateway: &Gateway, caller: &Caller, asked: Option<String>) -> Result<(String, Arc<Route>), Error> {
+    let routes = gateway.routes();
+    let mut usable = routes.all().filter(|route| caller.may_use(&route.model));
+    let Some(asked) = asked.or_else(|| gateway.settings().default_model.clone()) else {
+        return match (usable.next(), usable.next()) {
+            (Some(only), None) => Ok((only.model.to_string(), Arc::clone(only))),
+            _ => Err(Error::invalid(
+                "the request names no model; add \"model\" to its body, or set `default_model` under `[serve]`",
+            )
+            .with_code("model_missing")),
+        };
+    };
+    match routes.find(&asked).filter(|route| caller.may_use(&route.model)) {
+        Some(route) => Ok((asked, Arc::clone(route))),
+        None => {
+            let names = usable.flat_map(|route| {
+                std::iter::once(route.model.as_str()).chain(route.aliases.iter().map(String::as_str))
+            });
+            Err(Error::unknown(&asked, names))
+        }
+    }
+}
+
+/// A page's relative links need the slash at the end of its address.
+fn moved(to: &str) -> Answer {
+    let mut answer = Response::new(empty());
+    *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    match to.parse() {
+        Ok(location) => drop(answer.headers_mut().insert(LOCATION, location)),
+        Err(_) => *answer.status_mut() = StatusCode::NOT_FOUND,
+    }
+    answer
+}
+
+/// The API has none, and a client that waits for one should not wait for a model.
+fn no_web_sockets() -> Answer {
+    let message = "this path does not speak web socket; send an HTTP request";
+    let mut answer = Error::new(StatusCode::UPGRADE_REQUIRED, "invalid_request_error", message).answer(Shape::OpenAi);
+    answer.headers_mut().insert(SEC_WEBSOCKET_VERSION, 13.into());
+    answer
+}

@@ -1,0 +1,166 @@
+//! Errors of the gateway, in the shape that the client's API expects.
+
+use bytes::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+use serde_json::json;
+
+use super::lease::Refusal;
+use crate::serve::body::{Answer, BodyError, full};
+
+/// Whose errors a client expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// `{"error": {"message", "type", "code"}}`
+    OpenAi,
+    /// `{"type": "error", "error": {"type", "message"}}`
+    Anthropic,
+}
+
+impl Shape {
+    /// Returns the shape for a path below an instance's root.
+    pub fn of(path: &str) -> Self {
+        let is_messages =
+            path.strip_prefix("/v1/messages").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if is_messages { Self::Anthropic } else { Self::OpenAi }
+    }
+}
+
+/// Why a request fails.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    pub status: StatusCode,
+    /// `type`, in OpenAI's words.
+    pub kind: &'static str,
+    /// `code`, for programs.
+    pub code: Option<&'static str>,
+    pub message: String,
+    /// When to try again, seconds.
+    pub retry_after: Option<u32>,
+}
+
+impl Error {
+    pub fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
+        Self { status, kind, code: None, message: message.into(), retry_after: None }
+    }
+
+    /// The request itself is wrong.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message)
+    }
+
+    /// The server gave no answer that can be passed on.
+    pub fn upstream(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "server_error", message).with_code("upstream_failed")
+    }
+
+    pub const fn with_code(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
+        self
+    }
+
+    /// There is no model `asked` among `names`.
+    pub fn unknown<'n>(asked: &str, names: impl Iterator<Item = &'n str>) -> Self {
+        let near = nearest(asked, names);
+        let help = match near.as_slice() {
+            [] => "GET /v1/models lists those there are".to_owned(),
+            near => format!("did you mean {}?", near.join(", ")),
+        };
+        Self::new(StatusCode::NOT_FOUND, "invalid_request_error", format!("there is no model {asked:?}; {help}"))
+            .with_code("model_not_found")
+    }
+
+    /// Says why a request did not arrive whole.
+    pub fn from_body(error: BodyError) -> Self {
+        match error.downcast::<Self>() {
+            Ok(error) => *error,
+            Err(error) => Self::invalid(format!("the request ended early: {error}")),
+        }
+    }
+
+    const fn after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// Says why a request for `asked` gets no instance.
+    pub fn refused(asked: &str, refusal: &Refusal) -> Self {
+        let unavailable = |code| Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "").with_code(code);
+        let error = match refusal {
+            Refusal::Unknown(_) => {
+                return Self::new(StatusCode::NOT_FOUND, "invalid_request_error", refusal.to_string())
+                    .with_code("model_not_found");
+            }
+            Refusal::Unavailable(_) => unavailable("model_unavailable").after(10),
+            Refusal::NotRunning => unavailable("model_not_running").after(10),
+            Refusal::TimedOut(_) => {
+                Self::new(StatusCode::GATEWAY_TIMEOUT, "server_error", "").with_code("model_not_ready").after(10)
+            }
+            Refusal::TooMany(_) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "").with_code("too_many_waiting").after(1)
+            }
+        };
+        Self { message: format!("model {asked:?}: {refusal}"), ..error }
+    }
+
+    /// Returns the answer to the client.
+    pub fn answer(&self, shape: Shape) -> Answer {
+        let mut answer = Response::new(full(self.json(shape)));
+        *answer.status_mut() = self.status;
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        answer
+    }
+
+    /// Returns the event for a stream that has begun.
+    pub fn event(&self, shape: Shape) -> Bytes {
+        let name = if shape == Shape::Anthropic { "event: error\n" } else { "" };
+        Bytes::from(format!("{name}data: {}\n\n", self.json(shape)))
+    }
+
+    fn json(&self, shape: Shape) -> String {
+        let Self { message, kind, code, .. } = self;
+        match shape {
+            Shape::OpenAi => json!({"error": {"message": message, "type": kind, "param": null, "code": code}}),
+            Shape::Anthropic => json!({"type": "error", "error": {"type": self.anthropic(), "message": message}}),
+        }
+        .to_string()
+    }
+
+    /// Anthropic's word for the status.
+    fn anthropic(&self) -> &'static str {
+        match self.status.as_u16() {
+            400 => "invalid_request_error",
+            401 => "authentication_error",
+            403 => "permission_error",
+            404 => "not_found_error",
+            413 => "request_too_large",
+            429 => "rate_limit_error",
+            503 => "overloaded_error",
+            _ => "api_error",
+        }
+    }
+}
+
+/// Returns the names that `asked` most likely means, the nearest first: at most a third
+/// of it is mistyped, or it is a part of the name.
+fn nearest<'n>(asked: &str, names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
+    const MOST: usize = 3;
+    let asked = asked.to_lowercase();
+    let mut near: Vec<_> = names
+        .filter_map(|name| {
+            let lower = name.to_lowercase();
+            let distance = strsim::damerau_levenshtein(&asked, &lower);
+            let longest = asked.chars().count().max(lower.chars().count());
+            let is_near = distance <= longest.div_ceil(3) || (!asked.is_empty() && lower.contains(&asked));
+            is_near.then_some((distance, name))
+        })
+        .collect();
+    near.sort_unstable();
+    near.dedup();
+    near.into_iter().take(MOST).map(|(_, name)| name).collect()
+}

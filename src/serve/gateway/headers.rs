@@ -1,0 +1,124 @@
+//! Which headers pass: all but those that concern one connection only, and the
+//! client's key.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderMap,
+    HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+};
+use hyper::http::request::Parts;
+
+use super::provisional::ForwardBody;
+use super::routes::Backend;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// Whether a header concerns one connection only.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE]
+        .contains(name)
+}
+
+/// Whether herdsman writes this header of a request itself, or not at all. hyper has
+/// answered `Expect` by now.
+fn is_ours(name: &HeaderName) -> bool {
+    [HOST, CONTENT_LENGTH, EXPECT, AUTHORIZATION, X_API_KEY].contains(name)
+}
+
+/// The headers that `Connection` names.
+fn named(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(CONNECTION).iter();
+    let tokens = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    let names = tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok());
+    // What says where the body ends is no option of a connection.
+    names.filter(|name| *name != CONTENT_LENGTH).collect()
+}
+
+/// Whether a request asks to use its connection for another protocol.
+pub fn asks_for_upgrade(parts: &Parts) -> bool {
+    parts.headers.contains_key(UPGRADE) && named(&parts.headers).contains(&UPGRADE)
+}
+
+/// Whether a request asks for an event stream.
+pub fn accepts_events(parts: &Parts) -> bool {
+    parts.headers.get_all(ACCEPT).iter().any(is_events)
+}
+
+/// Whether an answer is an event stream that can be read.
+pub fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(is_events) && !headers.contains_key(CONTENT_ENCODING)
+}
+
+fn is_events(value: &HeaderValue) -> bool {
+    const EVENTS: &[u8] = b"text/event-stream";
+    value.as_bytes().get(..EVENTS.len()).is_some_and(|start| start.eq_ignore_ascii_case(EVENTS))
+}
+
+/// Writes the head of the request to an instance. `target` is the path and the query,
+/// as the client sent them.
+pub fn request(parts: &Parts, target: &str, backend: &Backend, body: &ForwardBody) -> Bytes {
+    let mut head = BytesMut::with_capacity(1024);
+    for part in [parts.method.as_str(), " ", &backend.address.prefix, target, " HTTP/1.1\r\nhost: "] {
+        head.put_slice(part.as_bytes());
+    }
+    head.put_slice(host(backend).as_bytes());
+    head.put_slice(b"\r\n");
+    let dropped = named(&parts.headers);
+    let passes = |name: &HeaderName| !is_hop_by_hop(name) && !is_ours(name) && !dropped.contains(name);
+    for (name, value) in parts.headers.iter().filter(|(name, _)| passes(name)) {
+        header(&mut head, name.as_str(), value.as_bytes());
+    }
+    if asks_for_upgrade(parts) {
+        header(&mut head, "connection", b"upgrade");
+        for value in parts.headers.get_all(UPGRADE) {
+            header(&mut head, "upgrade", value.as_bytes());
+        }
+    }
+    if let Some(key) = &backend.api_key {
+        header(&mut head, "authorization", format!("Bearer {}", key.0).as_bytes());
+    }
+    if let Some(length) = body.length() {
+        header(&mut head, "content-length", length.to_string().as_bytes());
+    } else if body.is_chunked() {
+        header(&mut head, "transfer-encoding", b"chunked");
+    }
+    head.put_slice(b"\r\n");
+    head.freeze()
+}
+
+fn header(head: &mut BytesMut, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        head.put_slice(part);
+    }
+}
+
+fn host(backend: &Backend) -> String {
+    let address = &backend.address;
+    match (address.socket(), address.port) {
+        (None, Some(port)) if address.host.contains(':') => format!("[{}]:{port}", address.host),
+        (None, Some(port)) => format!("{}:{port}", address.host),
+        _ => "localhost".to_owned(),
+    }
+}
+
+/// Removes from an answer what concerns the connection to the instance.
+pub fn clean(headers: &mut HeaderMap) {
+    for name in named(headers) {
+        headers.remove(name);
+    }
+    for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, TE, TRANSFER_ENCODING, UPGRADE] {
+        headers.remove(name);
+    }
+}
+
+/// Prepares the answer that ends HTTP on a connection.
+pub fn switched(headers: &mut HeaderMap) {
+    let protocols: Vec<HeaderValue> = headers.get_all(UPGRADE).iter().cloned().collect();
+    clean(headers);
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    for protocol in protocols {
+        headers.append(UPGRADE, protocol);
+    }
+}

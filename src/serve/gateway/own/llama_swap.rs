@@ -1,0 +1,74 @@
+//! The routes of llama-swap that scripts and widgets use.
+
+use hyper::StatusCode;
+use serde_json::json;
+
+use super::answers::{json, not_admin, text};
+use super::{models, router};
+use crate::serve::access::Caller;
+use crate::serve::body::Answer;
+use crate::serve::gateway::{Gateway, Route, Standing};
+
+/// `GET /running`: the models that run, in order of name.
+pub(super) fn running(gateway: &Gateway, caller: &Caller) -> Answer {
+    let routes = gateway.routes();
+    // Those that lists do not show run all the same.
+    let usable = routes.all().filter(|route| caller.may_use(&route.model));
+    let running: Vec<_> = usable
+        .filter_map(|route| {
+            let (state, url) = match &route.standing {
+                Standing::Ready(backend) => ("ready", backend.address.url().unwrap_or_default()),
+                Standing::Coming => ("starting", String::new()),
+                Standing::OnDemand | Standing::Unavailable(_) => return None,
+            };
+            Some(json!({
+                "model": route.model,
+                "state": state,
+                "cmd": shlex::try_join(route.about.args.iter().map(String::as_str)).unwrap_or_default(),
+                "proxy": url,
+                "ttl": 0,
+                "name": route.model,
+                "description": route.about.description.as_deref().unwrap_or_default(),
+            }))
+        })
+        .collect();
+    json(StatusCode::OK, &json!({"running": running}))
+}
+
+/// Unloads every on-demand model that runs; the others run on.
+///
+/// # Errors
+/// The caller may not: the answer that says so.
+pub(super) fn unload_all(gateway: &Gateway, caller: &Caller) -> Result<(), Answer> {
+    if !caller.admin {
+        return Err(not_admin());
+    }
+    for route in gateway.routes().all() {
+        if caller.may_use(&route.model) && route.on_demand && is_running(route) {
+            gateway.unload(&route.model);
+        }
+    }
+    Ok(())
+}
+
+/// `POST /api/models/unload/NAME`. A model that does not run is as it should be.
+pub(super) fn unload(gateway: &Gateway, caller: &Caller, name: &str) -> Answer {
+    let routes = gateway.routes();
+    let Some(route) = models::find(&routes, caller, name) else {
+        return text(StatusCode::NOT_FOUND, "model not found");
+    };
+    if !caller.admin {
+        return not_admin();
+    }
+    if is_running(route) {
+        if !route.on_demand {
+            return text(StatusCode::BAD_REQUEST, router::runs_for_good(&route.model));
+        }
+        gateway.unload(&route.model);
+    }
+    text(StatusCode::OK, "OK")
+}
+
+const fn is_running(route: &Route) -> bool {
+    matches!(route.standing, Standing::Ready(_) | Standing::Coming)
+}

@@ -1,0 +1,263 @@
+//! What the gateway answers itself, from the routes and the demand: lists of models,
+//! and the protocols of what people come from, so that moving in changes no client.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`models`] | `/v1/models` |
+//! | [`router`], [`events`] | llama-server's router: `/props`, `/models/load`, `/models/unload`, `/models/sse` |
+//! | [`llama_swap`], [`logs`] | llama-swap: `/running`, `/unload`, `/api/models/unload`, `/logs` |
+//! | [`chat`] | `/chat/`: llama.cpp's own page |
+//! | [`conversations`] | `/v1/stream`, `/v1/streams/lookup`: streams that outlive their client |
+//! | [`uses`](mod@uses) | which forwarded requests use their model |
+//!
+//! No GET changes anything.
+
+mod answers;
+mod ask;
+mod chat;
+pub mod conversations;
+mod events;
+mod llama_swap;
+mod logs;
+mod models;
+mod query;
+mod router;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod uses;
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Body as HttpBody, Bytes};
+use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
+use serde_json::json;
+use tokio::sync::watch;
+
+use self::answers::{error, invalid, json, not_admin, text, wrong_method};
+use self::query::{decoded, parameter};
+pub use self::uses::uses;
+use super::{Backend, Gateway};
+use crate::model::ModelName;
+use crate::serve::access::Caller;
+use crate::serve::body::{Answer, BodyError};
+use crate::state::StateDir;
+
+/// What the gateway asks of the watcher it belongs to.
+pub trait Host: Send + Sync {
+    /// Starts a model by hand, for the owner of the key `by`. Returns once that is
+    /// recorded; it may wait for a pass.
+    ///
+    /// # Errors
+    /// It is refused: why, and what to do.
+    fn start(&self, model: &ModelName, by: Option<&str>) -> Result<(), String>;
+
+    /// Returns the llama-server whose web page `/chat/` shows; `None`: there is none.
+    fn llama_server(&self) -> Option<PathBuf>;
+
+    /// Returns the state directory.
+    fn state(&self) -> &StateDir;
+
+    /// Returns all metrics in Prometheus' text format.
+    ///
+    /// # Errors
+    /// A metric cannot be rendered: a defect of herdsman.
+    fn metrics(&self) -> Result<String, String>;
+}
+
+/// What this part keeps.
+pub(super) struct State {
+    host: OnceLock<Arc<dyn Host>>,
+    /// Wakes who waits for new routes.
+    changed: watch::Sender<()>,
+    conversations: conversations::Conversations,
+    page: chat::Page,
+    client: ask::Client,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            host: OnceLock::new(),
+            changed: watch::Sender::new(()),
+            conversations: conversations::Conversations::default(),
+            page: chat::Page::default(),
+            client: ask::Client::default(),
+        }
+    }
+}
+
+impl State {
+    /// New routes are there.
+    pub fn published(&self) {
+        self.changed.send_replace(());
+    }
+}
+
+impl Gateway {
+    /// Makes the watcher known: until then, what needs it answers 503. Only the first
+    /// call counts.
+    pub fn attach(&self, host: Arc<dyn Host>) {
+        let _attached = self.0.own.host.set(host);
+    }
+
+    /// Notes that a client asked to stop an on-demand model until it is asked for
+    /// again.
+    pub fn unload(&self, model: &ModelName) {
+        self.0.traffics.unload(model);
+        (self.0.ring)();
+    }
+
+    /// Returns what changes whenever routes are published.
+    fn changes(&self) -> watch::Receiver<()> {
+        self.0.own.changed.subscribe()
+    }
+
+    fn host(&self) -> Option<Arc<dyn Host>> {
+        self.0.own.host.get().cloned()
+    }
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Own<B> {
+    /// It is answered.
+    Answer(Answer),
+    /// It goes to this instance, whatever the routes say, without a lease. If the
+    /// instance is gone, [`conversations::unknown`] is the answer.
+    To(Arc<Backend>, B),
+    /// It is for a model: find it and forward.
+    NotOurs(B),
+}
+
+/// Answers a request if it is the gateway's own. One below `/chat/` is not, but for
+/// the page's files: `parts` is then without that prefix.
+pub async fn answer<B>(gateway: &Gateway, caller: &Caller, parts: &mut Parts, body: B) -> Own<B>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BodyError>,
+{
+    if let Some(answer) = chat::answer(gateway, parts).await {
+        return Own::Answer(answer);
+    }
+    let path = decoded(parts.uri.path()).into_owned();
+    match path.as_str() {
+        "/v1/stream" => return conversations::stream(gateway, caller, parts, body).await,
+        "/health" | "/v1/health" | "/models" | "/v1/models" | "/models/sse" => {}
+        "/running" | "/unload" | "/logs" | "/logs/stream" => {}
+        "/models/load" | "/models/unload" | "/v1/streams/lookup" | "/api/models/unload" => {}
+        // These are a model's where one is named.
+        "/metrics" | "/props" | "/tools" if parameter(&parts.uri, "model").is_none() => {}
+        _ if BELOW.iter().any(|prefix| path.starts_with(prefix)) => {}
+        _ => return Own::NotOurs(body),
+    }
+    Own::Answer(match parts.method {
+        Method::GET | Method::HEAD => match read(gateway, caller, parts, &path).await {
+            Some(answer) => answer,
+            None => wrong_method("POST", &format!("no GET changes anything: use POST {path}")),
+        },
+        // A POST to `/props` sets properties, so it needs a model's name.
+        Method::POST if path != "/props" => match write(gateway, caller, &path, body).await {
+            Some(answer) => answer,
+            None => wrong_method("GET, HEAD", &format!("{path} can only be read: use GET")),
+        },
+        Method::POST => invalid("model name is missing from the request"),
+        _ => wrong_method("GET, HEAD, POST", &format!("{} is not possible here", parts.method)),
+    })
+}
+
+/// What names something below it.
+const BELOW: [&str; 3] = ["/v1/models/", "/api/models/unload/", "/logs/stream/"];
+
+/// Answers what can be read; `None`: this path cannot.
+async fn read(gateway: &Gateway, caller: &Caller, parts: &Parts, path: &str) -> Option<Answer> {
+    Some(match path {
+        "/health" | "/v1/health" => json(StatusCode::OK, &json!({"status": "ok"})),
+        "/models" | "/v1/models" => models::list(&gateway.routes(), caller),
+        "/models/sse" => events::events(gateway, caller),
+        "/props" => router::props(gateway),
+        "/tools" => router::tools(),
+        "/metrics" => metrics(gateway, caller),
+        "/running" => llama_swap::running(gateway, caller),
+        "/logs" => logs::last(gateway, caller).await,
+        _ => {
+            if let Some(name) = path.strip_prefix("/v1/models/") {
+                models::one(&gateway.routes(), caller, name)
+            } else if let Some(name) = path.strip_prefix("/logs/stream") {
+                let has_history = parameter(&parts.uri, "no-history").is_none();
+                logs::follow(gateway, caller, name.trim_start_matches('/'), has_history)
+            } else {
+                return None;
+            }
+        }
+    })
+}
+
+/// Answers what changes something, or needs a body; `None`: this path does not.
+async fn write<B>(gateway: &Gateway, caller: &Caller, path: &str, body: B) -> Option<Answer>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BodyError>,
+{
+    Some(match path {
+        "/models/load" => router::load(gateway, caller, body).await,
+        "/models/unload" => router::unload(gateway, caller, body).await,
+        "/tools" => router::tools(),
+        "/v1/streams/lookup" => conversations::lookup(gateway, caller, body).await,
+        "/unload" => llama_swap::unload_all(gateway, caller).err().unwrap_or_else(|| text(StatusCode::OK, "OK")),
+        "/api/models/unload" => {
+            llama_swap::unload_all(gateway, caller).err().unwrap_or_else(|| json(StatusCode::OK, &json!({"msg": "ok"})))
+        }
+        _ => llama_swap::unload(gateway, caller, path.strip_prefix("/api/models/unload/")?),
+    })
+}
+
+fn metrics(gateway: &Gateway, caller: &Caller) -> Answer {
+    if !caller.admin {
+        return not_admin();
+    }
+    match gateway.host().map(|host| host.metrics()) {
+        Some(Ok(metrics)) => answers::answer(
+            StatusCode::OK,
+            "text/plain; version=0.0.4; charset=utf-8",
+            super::super::body::full(metrics),
+        ),
+        Some(Err(why)) => error(StatusCode::INTERNAL_SERVER_ERROR, "server_error", &why),
+        None => error(StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", "there are no metrics yet; try again"),
+    }
+}
+
+/// Returns the answer to a poll of a model that does not run: polls start nothing.
+#[must_use]
+pub fn not_running(parts: &Parts, model: &ModelName) -> Answer {
+    if parameter(&parts.uri, "autoload").is_some() {
+        // In the words of llama-server's router, whose parameter this is.
+        return invalid("model is not loaded");
+    }
+    let message = format!("{model} is not running, and this request does not start it");
+    let mut answer = error(StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", &message);
+    answer.headers_mut().insert("retry-after", hyper::header::HeaderValue::from_static("10"));
+    answer
+}
+
+/// The largest body that the gateway reads for itself, bytes.
+const SMALL: usize = 1 << 20;
+
+/// Reads a body that is for the gateway itself.
+async fn small_body<B>(body: B) -> Result<Bytes, Answer>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BodyError>,
+{
+    match Limited::new(body, SMALL).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(problem) if problem.is::<http_body_util::LengthLimitError>() => {
+            let message = format!("the body is larger than {SMALL} bytes");
+            Err(error(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", &message))
+        }
+        Err(problem) => Err(invalid(&format!("the body does not arrive: {problem}"))),
+    }
+}

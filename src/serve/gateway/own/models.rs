@@ -1,0 +1,109 @@
+//! `GET /v1/models`: the lists of OpenAI, of llama-server's router and of
+//! llama-swap in one.
+
+use hyper::StatusCode;
+use serde::Serialize;
+use serde_json::json;
+
+use super::answers::{json, not_found};
+use crate::serve::access::Caller;
+use crate::serve::body::Answer;
+use crate::serve::gateway::routes::{Route, Routes, Standing};
+
+/// One entry.
+#[derive(Serialize)]
+pub(super) struct Entry<'r> {
+    id: &'r str,
+    aliases: &'r [String],
+    tags: [&'r str; 0],
+    object: &'static str,
+    owned_by: &'static str,
+    created: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'r str>,
+    status: Status<'r>,
+    architecture: Architecture,
+    source: &'static str,
+    can_remove: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meta: Option<Meta>,
+}
+
+#[derive(Serialize)]
+struct Status<'r> {
+    value: &'static str,
+    args: &'r [String],
+    preset: String,
+}
+
+#[derive(Serialize)]
+struct Architecture {
+    input_modalities: Vec<&'static str>,
+    output_modalities: [&'static str; 1],
+}
+
+#[derive(Serialize)]
+struct Meta {
+    n_ctx: u64,
+}
+
+/// Answers with every model that the caller may use and lists show, in order of name.
+pub(super) fn list(routes: &Routes, caller: &Caller) -> Answer {
+    let entries: Vec<_> = visible(routes, caller).map(entry).collect();
+    json(StatusCode::OK, &json!({"object": "list", "data": entries}))
+}
+
+/// Answers with one model, by name or alias; lists need not show it.
+pub(super) fn one(routes: &Routes, caller: &Caller, name: &str) -> Answer {
+    match find(routes, caller, name) {
+        Some(route) => json(StatusCode::OK, &entry(route)),
+        None => unknown(name),
+    }
+}
+
+/// Returns the models that the caller may use and lists show, in order of name.
+pub(super) fn visible<'r>(routes: &'r Routes, caller: &Caller) -> impl Iterator<Item = &'r Route> {
+    routes.all().map(AsRef::as_ref).filter(|route| route.listed && caller.may_use(&route.model))
+}
+
+/// Returns the model with this name or alias, if the caller may use it.
+pub(super) fn find<'r>(routes: &'r Routes, caller: &Caller, name: &str) -> Option<&'r Route> {
+    routes.find(name).map(AsRef::as_ref).filter(|route| caller.may_use(&route.model))
+}
+
+/// 404 for a model that does not exist, or that the caller may not use.
+pub(super) fn unknown(name: &str) -> Answer {
+    not_found(&format!("model {name:?} not found; GET /v1/models lists the models"))
+}
+
+/// Returns what lists say about a model.
+pub(super) fn entry(route: &Route) -> Entry<'_> {
+    let about = &route.about;
+    let takes_images = about.args.iter().any(|arg| matches!(arg.as_str(), "--mmproj" | "-mm" | "--mmproj-url"));
+    Entry {
+        id: route.model.as_str(),
+        aliases: &route.aliases,
+        tags: [],
+        object: "model",
+        owned_by: "llamacpp",
+        created: about.created,
+        description: about.description.as_deref(),
+        status: Status { value: status(&route.standing), args: &about.args, preset: String::new() },
+        architecture: Architecture {
+            input_modalities: if takes_images { vec!["text", "image"] } else { vec!["text"] },
+            output_modalities: ["text"],
+        },
+        source: "models_dir",
+        can_remove: false,
+        meta: about.n_ctx.map(|n_ctx| Meta { n_ctx }),
+    }
+}
+
+/// Returns the router's word for where a model stands.
+pub(super) const fn status(standing: &Standing) -> &'static str {
+    match standing {
+        Standing::Ready(_) => "loaded",
+        Standing::Coming => "loading",
+        Standing::OnDemand | Standing::Unavailable(_) => "unloaded",
+    }
+}

@@ -1,0 +1,140 @@
+//! The protocol of llama-server's router: what its clients and its web page ask of a
+//! server with many models.
+
+use std::time::Instant;
+
+use hyper::StatusCode;
+use hyper::body::{Body as HttpBody, Bytes};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::answers::{error, invalid, json, not_admin};
+use super::{models, small_body};
+use crate::model::ModelName;
+use crate::serve::access::Caller;
+use crate::serve::body::{Answer, BodyError};
+use crate::serve::gateway::{Gateway, Standing};
+
+/// The body of `/models/load` and `/models/unload`.
+#[derive(Deserialize)]
+struct Named {
+    #[serde(default)]
+    model: String,
+}
+
+/// `GET /props` without a model: there are many.
+pub(super) fn props(gateway: &Gateway) -> Answer {
+    let value = json!({
+        "role": "router",
+        "max_instances": gateway.routes().all().len(),
+        "models_autoload": true,
+        "model_alias": "herdsman",
+        "model_path": "none",
+        "default_generation_settings": {"params": null, "n_ctx": 0},
+        "ui_settings": {},
+        "build_info": concat!("herdsman ", env!("CARGO_PKG_VERSION")),
+        "cors_proxy_enabled": false,
+    });
+    json(StatusCode::OK, &value)
+}
+
+/// `/tools`: the router has none unless it is started with some.
+pub(super) fn tools() -> Answer {
+    let value = json!({"error": {"message": "this feature is disabled", "type": "feature_disabled"}});
+    json(StatusCode::FORBIDDEN, &value)
+}
+
+/// `POST /models/load`: asks for an on-demand model, starts another by hand. Answers
+/// before the model is ready.
+pub(super) async fn load<B>(gateway: &Gateway, caller: &Caller, body: B) -> Answer
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BodyError>,
+{
+    let name = match named(body).await {
+        Ok(name) => name,
+        Err(answer) => return answer,
+    };
+    let routes = gateway.routes();
+    let Some(route) = models::find(&routes, caller, &name) else { return models::unknown(&name) };
+    let done = match &route.standing {
+        Standing::Ready(_) | Standing::Coming => Err(invalid("model is already running")),
+        Standing::OnDemand => summon(gateway, &route.model),
+        Standing::Unavailable(_) if !caller.admin => Err(not_admin()),
+        Standing::Unavailable(_) => start(gateway, caller, &route.model).await,
+    };
+    done.err().unwrap_or_else(success)
+}
+
+/// `POST /models/unload`: stops an on-demand model until it is asked for again.
+pub(super) async fn unload<B>(gateway: &Gateway, caller: &Caller, body: B) -> Answer
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BodyError>,
+{
+    let name = match named(body).await {
+        Ok(name) => name,
+        Err(answer) => return answer,
+    };
+    let routes = gateway.routes();
+    let Some(route) = models::find(&routes, caller, &name) else { return invalid("model is not found") };
+    if !caller.admin {
+        return not_admin();
+    }
+    match &route.standing {
+        Standing::OnDemand | Standing::Unavailable(_) => return invalid("model is not running"),
+        Standing::Ready(_) | Standing::Coming if route.on_demand => gateway.unload(&route.model),
+        Standing::Ready(_) | Standing::Coming => return invalid(&runs_for_good(&route.model)),
+    }
+    success()
+}
+
+/// Says why a model that is not on demand cannot be unloaded.
+pub(super) fn runs_for_good(model: &ModelName) -> String {
+    format!(
+        "{model} is not an on-demand model, so unloading it would not last; \
+         stop it with `herdsman stop {model}`, or set `state = \"on_demand\"` in its definition"
+    )
+}
+
+/// Asks for a model as a request does, until it is ready.
+fn summon(gateway: &Gateway, model: &ModelName) -> Result<(), Answer> {
+    let asker = gateway
+        .ask(model, Instant::now(), true)
+        .map_err(|refusal| error(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", &refusal.to_string()))?;
+    tokio::spawn(async move {
+        if let Err(refusal) = asker.lease().await {
+            tracing::info!("{} was asked for by /models/load and did not start: {refusal}", asker.model());
+        }
+    });
+    Ok(())
+}
+
+/// Starts a model by hand. Returns once that is recorded or refused.
+async fn start(gateway: &Gateway, caller: &Caller, model: &ModelName) -> Result<(), Answer> {
+    let unavailable = |why: &str| error(StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", why);
+    let host = gateway.host().ok_or_else(|| unavailable("the watcher is not ready; try again"))?;
+    let (model, by) = (model.clone(), caller.name.clone());
+    let started = tokio::task::spawn_blocking(move || host.start(&model, by.as_deref())).await;
+    match started {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(why)) => Err(invalid(&why)),
+        Err(_) => Err(unavailable("the watcher ended; try again")),
+    }
+}
+
+/// Returns the model that a body names.
+async fn named<B>(body: B) -> Result<String, Answer>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BodyError>,
+{
+    let body = small_body(body).await?;
+    let named: Named = serde_json::from_slice(&body)
+        .map_err(|problem| invalid(&format!("the body is not {{\"model\": NAME}}: {problem}")))?;
+    Ok(named.model)
+}
+
+fn success() -> Answer {
+    json(StatusCode::OK, &json!({"success": true}))
+}

@@ -1,0 +1,349 @@
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use hyper::Request;
+use insta::assert_snapshot;
+use serde_json::Value;
+
+use super::*;
+use crate::model::{Address, InstanceId, Timestamp};
+use crate::owner::settings::serve::Serve;
+use crate::serve::body::{Body, full};
+use crate::serve::gateway::routes::{About, Route, Routes, Standing};
+use crate::sys::runtime::runtime;
+
+/// A watcher that notes what it is asked to start.
+struct Noted {
+    state: StateDir,
+    started: Mutex<Vec<String>>,
+}
+
+impl Host for Noted {
+    fn start(&self, model: &ModelName, by: Option<&str>) -> Result<(), String> {
+        if model.as_str() == "broken" {
+            return Err("broken cannot start: its definition is invalid".to_owned());
+        }
+        self.started.lock().unwrap().push(format!("{model} by {}", by.unwrap_or("nobody")));
+        Ok(())
+    }
+
+    fn llama_server(&self) -> Option<PathBuf> {
+        None
+    }
+
+    fn state(&self) -> &StateDir {
+        &self.state
+    }
+
+    fn metrics(&self) -> Result<String, String> {
+        Ok("herdsman_build_info 1\n".to_owned())
+    }
+}
+
+fn route(name: &str, on_demand: bool, standing: Standing) -> Route {
+    let args = ["/opt/llama-server", "--port", "8101", "--alias", name].map(str::to_owned).to_vec();
+    let about = About { description: None, created: 1_700_000_000, n_ctx: None, args };
+    Route { model: name.parse().unwrap(), aliases: Vec::new(), listed: true, on_demand, standing, about }
+}
+
+fn ready(name: &str) -> Standing {
+    let address = Address { host: "127.0.0.1".to_owned(), port: Some(8101), ..Address::default() };
+    Standing::Ready(Arc::new(Backend {
+        instance: InstanceId(name.to_owned()),
+        generation: 1,
+        address,
+        max_in_flight: None,
+        api_key: None,
+    }))
+}
+
+fn unavailable() -> Standing {
+    Standing::Unavailable("stopped by hand".to_owned())
+}
+
+/// One model of each standing.
+fn routes() -> Routes {
+    let mut chat = route("chat", true, ready("chat"));
+    chat.aliases = vec!["gpt-4o".to_owned(), "org/chat".to_owned()];
+    chat.about.n_ctx = Some(8192);
+    chat.about.description = Some("general chat".to_owned());
+    let mut eyes = route("eyes", true, Standing::OnDemand);
+    eyes.about.args.extend(["--mmproj".to_owned(), "eyes.gguf".to_owned()]);
+    let mut hidden = route("hidden", false, ready("hidden"));
+    hidden.listed = false;
+    let all = vec![
+        route("stopped", false, unavailable()),
+        route("always", false, ready("always")),
+        chat,
+        eyes,
+        hidden,
+        route("loads", true, Standing::Coming),
+        route("broken", false, unavailable()),
+    ];
+    Routes::new(Instant::now(), all)
+}
+
+struct Scene {
+    gateway: Gateway,
+    host: Arc<Noted>,
+    rings: Arc<AtomicUsize>,
+    runtime: tokio::runtime::Runtime,
+    _state: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let rings = Arc::<AtomicUsize>::default();
+        let rung = Arc::clone(&rings);
+        let gateway = Gateway::new(Serve::default(), move || {
+            rung.fetch_add(1, Ordering::Relaxed);
+        });
+        gateway.publish(routes());
+        let state = tempfile::tempdir().unwrap();
+        let host = Arc::new(Noted { state: StateDir::new(state.path().to_owned()), started: Mutex::default() });
+        gateway.attach(Arc::clone(&host) as Arc<dyn Host>);
+        Self { gateway, host, rings, runtime: runtime().unwrap(), _state: state }
+    }
+
+    fn own(&self, caller: &Caller, request: &str, body: &str) -> Own<Body> {
+        let (method, uri) = request.split_once(' ').unwrap();
+        let request = Request::builder().method(method).uri(uri).body(()).unwrap();
+        let (mut parts, ()) = request.into_parts();
+        let body = full(body.to_owned());
+        let _entered = self.runtime.enter();
+        self.runtime.block_on(answer(&self.gateway, caller, &mut parts, body))
+    }
+
+    fn ask_as(&self, caller: &Caller, request: &str, body: &str) -> (u16, String) {
+        match self.own(caller, request, body) {
+            Own::Answer(answer) => {
+                let status = answer.status().as_u16();
+                let body = self.runtime.block_on(answer.into_body().collect()).unwrap().to_bytes();
+                (status, String::from_utf8(body.to_vec()).unwrap())
+            }
+            Own::To(backend, _) => (0, format!("to {}", backend.instance.0)),
+            Own::NotOurs(_) => (0, "not ours".to_owned()),
+        }
+    }
+
+    fn ask(&self, request: &str, body: &str) -> (u16, String) {
+        self.ask_as(&Caller::anyone(), request, body)
+    }
+
+    /// Asks, and writes the answer in one line.
+    fn line(&self, request: &str, body: &str) -> String {
+        let (status, answer) = self.ask(request, body);
+        format!("{request} {body} -> {status} {}\n", answer.trim_end())
+    }
+}
+
+/// May use only what begins with `c`, and change nothing.
+fn guest() -> Caller {
+    Caller { name: Some("ann".into()), models: Arc::from(["c*".to_owned()]), admin: false }
+}
+
+fn ids(list: &str) -> Vec<String> {
+    let list: Value = serde_json::from_str(list).unwrap();
+    list["data"].as_array().unwrap().iter().map(|entry| entry["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn lists_show_what_the_caller_may_use_in_order_of_name() {
+    let scene = Scene::new();
+    let (status, list) = scene.ask("GET /v1/models", "");
+    assert_eq!(status, 200);
+    assert_eq!(ids(&list), ["always", "broken", "chat", "eyes", "loads", "stopped"]);
+    assert_eq!(scene.ask("GET /models", "").1, list);
+    assert_eq!(ids(&scene.ask_as(&guest(), "GET /v1/models", "").1), ["chat"]);
+    assert_eq!(scene.rings.load(Ordering::Relaxed), 0, "a list starts nothing");
+}
+
+#[test]
+fn an_entry_has_the_fields_of_openai_the_router_and_llama_swap() {
+    let scene = Scene::new();
+    let (_, one) = scene.ask("GET /v1/models/org%2Fchat", "");
+    let one: Value = serde_json::from_str(&one).unwrap();
+    assert_snapshot!(serde_json::to_string_pretty(&one).unwrap());
+    let status = |name: &str| {
+        let entry: Value = serde_json::from_str(&scene.ask(&format!("GET /v1/models/{name}"), "").1).unwrap();
+        entry["status"]["value"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(["hidden", "loads", "eyes", "stopped"].map(status), ["loaded", "loading", "unloaded", "unloaded"]);
+    let (_, eyes) = scene.ask("GET /v1/models/eyes", "");
+    assert!(eyes.contains(r#""input_modalities":["text","image"]"#), "{eyes}");
+    assert_eq!(scene.ask_as(&guest(), "GET /v1/models/always", "").0, 404);
+}
+
+#[test]
+fn everything_else_answers_in_the_words_of_router_and_llama_swap() {
+    let scene = Scene::new();
+    let asked = [
+        ("GET /health", ""),
+        ("GET /v1/health", ""),
+        ("GET /props", ""),
+        ("GET /props?autoload=false", ""),
+        ("GET /props?model=chat", ""),
+        ("POST /props", "{}"),
+        ("POST /props?model=chat", "{}"),
+        ("GET /tools", ""),
+        ("POST /tools", "{}"),
+        ("GET /metrics", ""),
+        ("GET /metrics?model=chat", ""),
+        ("GET /slots", ""),
+        ("GET /running", ""),
+        ("POST /models/load", r#"{"model": "chat"}"#),
+        ("POST /models/load", r#"{"model": "loads"}"#),
+        ("POST /models/load", r#"{"model": "nope"}"#),
+        ("POST /models/load", "{}"),
+        ("POST /models/load", "x"),
+        ("POST /models/load", r#"{"model": "broken"}"#),
+        ("POST /models/unload", r#"{"model": "eyes"}"#),
+        ("POST /models/unload", r#"{"model": "always"}"#),
+        ("POST /models/unload", r#"{"model": "nope"}"#),
+        ("POST /api/models/unload/always", ""),
+        ("POST /api/models/unload/nope", ""),
+        ("POST /api/models/unload/stopped", ""),
+        ("POST /api/models/unload/org%2Fchat", ""),
+        ("POST /api/models/unload", ""),
+        ("POST /unload", ""),
+        ("GET /unload", ""),
+        ("GET /models/load", ""),
+        ("GET /api/models/unload", ""),
+        ("GET /api/models/unload/chat", ""),
+        ("POST /v1/models", "{}"),
+        ("DELETE /models", ""),
+        ("GET /v1/stream", ""),
+        ("GET /v1/stream?conv_id=c", ""),
+        ("DELETE /v1/stream?conv_id=c", ""),
+        ("POST /v1/streams/lookup", r#"{"conversation_ids": ["c"]}"#),
+        ("POST /v1/streams/lookup", "x"),
+        ("GET /logs", ""),
+        ("GET /logs/stream/nope", ""),
+        ("POST /v1/chat/completions", "{}"),
+        ("GET /upstream/chat/props", ""),
+        ("GET /chat", ""),
+    ];
+    let answers: String = asked.iter().map(|(request, body)| scene.line(request, body)).collect();
+    assert_snapshot!(answers);
+}
+
+#[test]
+fn loading_asks_for_an_on_demand_model_and_starts_another_by_hand() {
+    let scene = Scene::new();
+    let traffic = |name: &str| {
+        let demand = scene.gateway.demand(Timestamp(0));
+        demand.models.get(&name.parse::<ModelName>().unwrap()).copied().unwrap_or_default()
+    };
+    assert_eq!(scene.ask("POST /models/load", r#"{"model": "eyes"}"#), (200, r#"{"success":true}"#.to_owned()));
+    assert_eq!(traffic("eyes").waiting, 1);
+    assert!(scene.host.started.lock().unwrap().is_empty());
+    // Once it is ready, nobody waits and nothing is in flight.
+    scene.gateway.publish(Routes::new(Instant::now(), vec![route("eyes", true, ready("eyes"))]));
+    scene.runtime.block_on(async {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!((traffic("eyes").waiting, traffic("eyes").in_flight), (0, 0));
+
+    scene.gateway.publish(routes());
+    assert_eq!(scene.ask("POST /models/load", r#"{"model": "stopped"}"#).0, 200);
+    assert_eq!(*scene.host.started.lock().unwrap(), ["stopped by nobody"]);
+}
+
+#[test]
+fn unloading_tells_the_planner_until_the_model_is_asked_for_again() {
+    let scene = Scene::new();
+    let unloaded = || {
+        let demand = scene.gateway.demand(Timestamp(0));
+        let unloaded = demand.models.iter().filter(|(_, traffic)| traffic.unload.is_some());
+        unloaded.map(|(model, _)| model.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(scene.ask("POST /models/unload", r#"{"model": "gpt-4o"}"#), (200, r#"{"success":true}"#.to_owned()));
+    assert_eq!(unloaded(), ["chat"]);
+    assert_eq!(scene.rings.load(Ordering::Relaxed), 1);
+    let asker = scene.gateway.ask(&"chat".parse().unwrap(), Instant::now(), true).unwrap();
+    assert!(unloaded().is_empty());
+    drop(asker);
+    // All that can be unloaded: not those that run because their definition says so.
+    assert_eq!(scene.ask("POST /unload", ""), (200, "OK".to_owned()));
+    assert_eq!(unloaded(), ["chat", "loads"]);
+}
+
+#[test]
+fn a_key_without_admin_changes_nothing_and_reads_no_log() {
+    let scene = Scene::new();
+    scene.gateway.publish(Routes::new(
+        Instant::now(),
+        vec![
+            route("chat", true, ready("chat")),
+            route("cold", true, Standing::OnDemand),
+            route("cut", false, unavailable()),
+        ],
+    ));
+    let status = |request: &str, body: &str| scene.ask_as(&guest(), request, body).0;
+    assert_eq!(status("POST /models/load", r#"{"model": "cold"}"#), 200, "as a request for it would");
+    let refused = [
+        ("POST /models/load", r#"{"model": "cut"}"#),
+        ("POST /models/unload", r#"{"model": "chat"}"#),
+        ("POST /unload", ""),
+        ("POST /api/models/unload", ""),
+        ("POST /api/models/unload/chat", ""),
+        ("GET /logs", ""),
+        ("GET /logs/stream/chat", ""),
+        ("GET /metrics", ""),
+    ];
+    for (request, body) in refused {
+        assert_eq!(status(request, body), 403, "{request}");
+    }
+}
+
+#[test]
+fn events_say_what_loads_and_what_is_loaded() {
+    let scene = Scene::new();
+    let Own::Answer(answer) = scene.own(&Caller::anyone(), "GET /models/sse", "") else { panic!("not ours") };
+    let mut body = answer.into_body();
+    let mut next = || {
+        let frame = scene.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(5), body.frame()).await });
+        let frame = frame.expect("an event within 5 s").unwrap().unwrap().into_data().unwrap();
+        String::from_utf8(frame.to_vec()).unwrap()
+    };
+    assert!(next().starts_with(':'));
+    let publish = |standing: Standing| {
+        let mut all: Vec<Route> = routes().all().map(|route| (**route).clone()).collect();
+        all.iter_mut().find(|route| route.model.as_str() == "eyes").unwrap().standing = standing;
+        scene.gateway.publish(Routes::new(Instant::now(), all));
+    };
+    publish(Standing::Coming);
+    assert_snapshot!(next(), @r#"data: {"data":{"status":"loading"},"event":"status_change","model":"eyes"}"#);
+    publish(ready("eyes"));
+    let loaded = next();
+    assert!(loaded.contains(r#""status":"loaded""#) && loaded.contains(r#""info":{"#), "{loaded}");
+    publish(Standing::OnDemand);
+    assert_snapshot!(next(), @r#"data: {"data":{"exit_code":0,"status":"unloaded"},"event":"status_change","model":"eyes"}"#);
+    scene.gateway.publish(Routes::default());
+    assert_snapshot!(next(), @r#"data: {"data":{},"event":"models_reload","model":"*"}"#);
+}
+
+#[test]
+fn below_chat_the_api_is_the_gateways_own() {
+    let scene = Scene::new();
+    assert_eq!(scene.ask("GET /chat/v1/models", ""), scene.ask("GET /v1/models", ""));
+    assert_eq!(scene.ask("GET /chat/props?autoload=false", ""), scene.ask("GET /props", ""));
+    assert_eq!(scene.ask("GET /chat/v1/models/a.b", "").0, 404, "a name with a dot is no file of the page");
+    let request = Request::builder().method("POST").uri("/chat/v1/chat/completions?x=1").body(()).unwrap();
+    let (mut parts, ()) = request.into_parts();
+    let own = scene.runtime.block_on(answer(&scene.gateway, &Caller::anyone(), &mut parts, full("{}")));
+    assert!(matches!(own, Own::NotOurs(_)));
+    assert_eq!(parts.uri, "/v1/chat/completions?x=1");
+    // Clients without gzip, and writes.
+    assert_eq!(scene.ask("GET /chat/", "").0, 415);
+    assert_eq!(scene.ask("POST /chat/", "").0, 405);
+}
+
+#[test]
+fn a_body_for_the_gateway_itself_is_small() {
+    let scene = Scene::new();
+    assert_eq!(scene.ask("POST /models/load", &" ".repeat(SMALL + 1)).0, 413);
+}

@@ -1,0 +1,179 @@
+//! The routes of a pass: pure, from what it saw, decided and did.
+//!
+//! | a model | its requests |
+//! |---|---|
+//! | with a ready instance that stays | go there, whatever its definition says by now |
+//! | that loads, drains, restarts, rolls back, or tries again soon | wait |
+//! | on demand and cold | wait, and start it |
+//! | that herdsman will not start | fail, with the reason that `why` gives |
+//!
+//! A crash after it was ready costs waiting time. One that never became ready may
+//! have had bad luck once; after that its requests fail at once, until it starts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::routes::{About, ApiKey, Backend, Route, Standing};
+use crate::model::{Change, DesiredState, Health, Instance, InstanceId, InstanceRecord, InstanceState, Timestamp};
+use crate::pass::Pass;
+use crate::plan::{Action, Step, WaitFor, WaitKind};
+use crate::view::{ModelView, View, words};
+
+/// The longest time that requests wait for the next try after crashes.
+const SOON: Duration = Duration::from_secs(60);
+
+/// What is known of an instance besides what a pass says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The key it asks for.
+    pub api_key: Option<ApiKey>,
+    /// Its context size, tokens.
+    pub n_ctx: Option<u64>,
+}
+
+/// Returns where the requests for each model go after `pass`. `known` says what it
+/// knows of a ready instance.
+#[must_use]
+pub fn routes(pass: &Pass, known: impl Fn(&Instance) -> Known) -> Vec<Route> {
+    let view = View::of(pass);
+    view.models()
+        .filter(|model| model.is_managed() || model.invalid.is_some())
+        .map(|model| route(model, pass, &known))
+        .collect()
+}
+
+fn route(model: &ModelView<'_>, pass: &Pass, known: &impl Fn(&Instance) -> Known) -> Route {
+    let config = || model.record.and_then(|record| record.config().ok());
+    let (aliases, description) = match model.definition {
+        Some(definition) => (definition.aliases.clone(), definition.description.clone()),
+        None => config().map(|config| (config.aliases, config.description)).unwrap_or_default(),
+    };
+    let ready = ready(model, pass);
+    let known = ready.map(known).unwrap_or_default();
+    let max_in_flight = model.definition.and_then(|definition| definition.serve.max_in_flight);
+    let about = About { description, created: 0, n_ctx: known.n_ctx, args: args(model) };
+    let backend = |instance: &Instance| Backend {
+        instance: instance.id.clone(),
+        generation: model.serving().unwrap_or_default(),
+        address: instance.address.clone(),
+        max_in_flight,
+        api_key: known.api_key.clone(),
+    };
+    Route {
+        model: model.name.clone(),
+        aliases,
+        listed: model.definition.is_none_or(|definition| definition.serve.listed),
+        on_demand: model.wanted.state() == Some(DesiredState::OnDemand),
+        standing: match ready {
+            Some(instance) => Standing::Ready(Arc::new(backend(instance))),
+            None => without_instance(model, pass.now),
+        },
+        about,
+    }
+}
+
+/// Returns the instance that answers for the model: one that is known to serve it,
+/// and that this pass leaves where it is.
+fn ready<'p>(model: &ModelView<'p>, pass: &'p Pass) -> Option<&'p Instance> {
+    let mut instances = pass.observed.instances.iter().filter(|instance| instance.model == *model.name);
+    instances.find(|instance| {
+        let record = model.record.and_then(|record| record.instances.iter().find(|is| is.id == instance.id));
+        answers(instance, record) && pass.has_proven(instance) && !is_leaving(instance, record, model.action, pass)
+    })
+}
+
+/// Whether it takes requests. One that was ready and does not answer in time may be
+/// at its limit: its own queue is as good as ours.
+fn answers(instance: &Instance, record: Option<&InstanceRecord>) -> bool {
+    match instance.health {
+        Health::Ready => true,
+        Health::Unanswered(_) => record.is_some_and(|record| record.ready.is_some()),
+        Health::Loading | Health::NotListening | Health::Wrapped { .. } => false,
+    }
+}
+
+/// Whether it drains or stops, or begins to in this pass.
+fn is_leaving(instance: &Instance, record: Option<&InstanceRecord>, action: Option<&Action>, pass: &Pass) -> bool {
+    let steps = || action.into_iter().flat_map(|action| &action.steps);
+    let is_stopped = |step: &Step| matches!(step, Step::Stop { target, .. } if target.id == instance.id);
+    let changes = pass.plan.bookkeeping.iter().chain(action.into_iter().flat_map(Action::changes));
+    let newest = changes.filter_map(|change| recorded(change, &instance.id)).last().or(record);
+    let goes = |state| matches!(state, InstanceState::Draining { .. } | InstanceState::Stopping);
+    steps().any(is_stopped) || newest.is_some_and(|record| goes(record.state))
+}
+
+fn recorded<'c>(change: &'c Change, id: &InstanceId) -> Option<&'c InstanceRecord> {
+    match change {
+        Change::PutInstance(record) if record.id == *id => Some(record),
+        _ => None,
+    }
+}
+
+/// Where requests go while no instance takes them.
+fn without_instance(model: &ModelView<'_>, now: Timestamp) -> Standing {
+    let is_stopped = model.wanted.state() == Some(DesiredState::Stopped);
+    let waits = || model.waits.iter().map(|waiting| &waiting.on);
+    // An action is followed by another pass, which sees what has come of it.
+    let is_acted_on =
+        model.action.is_some_and(|action| action.steps.iter().any(|step| !matches!(step, Step::Record(_))));
+    let comes = is_acted_on || waits().any(|on| comes(on, now));
+    if !is_stopped && comes {
+        return Standing::Coming;
+    }
+    if let Some(on) = waits().find(|on| prevents(on)) {
+        return Standing::Unavailable(words::wait(on, model, now));
+    }
+    match (model.wanted.state(), model.live) {
+        (Some(DesiredState::Stopped), _) => Standing::Unavailable(stopped(model)),
+        (Some(DesiredState::OnDemand), None) => Standing::OnDemand,
+        (Some(_), _) => Standing::Coming,
+        (None, _) => Standing::Unavailable(invalid(model)),
+    }
+}
+
+/// Whether waiting for this ends soon, and then the model serves.
+fn comes(on: &WaitFor, now: Timestamp) -> bool {
+    match on {
+        WaitFor::Backoff { until, crashes, was_ready, .. } => {
+            now.until(*until) <= SOON && (*was_ready || *crashes <= 1)
+        }
+        WaitFor::Answer { .. } | WaitFor::Edit { serving: Some(_), .. } => true,
+        on => on.kind() == WaitKind::Progressing,
+    }
+}
+
+/// Whether this keeps herdsman from starting the model.
+const fn prevents(on: &WaitFor) -> bool {
+    !matches!(on, WaitFor::StateByHand { state: DesiredState::Running | DesiredState::OnDemand, .. })
+        && !matches!(on.kind(), WaitKind::Note | WaitKind::Progressing)
+}
+
+fn stopped(model: &ModelView<'_>) -> String {
+    let place = model.definition.map(|definition| definition.origin("state").to_string());
+    format!("it is declared stopped{}", place.map_or_else(String::new, |place| format!("   {place}")))
+}
+
+fn invalid(model: &ModelView<'_>) -> String {
+    match model.invalid {
+        Some(invalid) => format!("{}: {}", invalid.place(), invalid.problem),
+        None => "it has no definition".to_owned(),
+    }
+}
+
+/// The arguments of its server, as far as they are its definition's.
+fn args(model: &ModelView<'_>) -> Vec<String> {
+    let start = model.action.into_iter().flat_map(|action| &action.steps).find_map(|step| match step {
+        Step::Start { launch, .. } => Some(launch.args.clone()),
+        _ => None,
+    });
+    let spec = || match model.record.zip(model.live) {
+        Some((record, live)) => {
+            let generations = std::iter::once(&record.generation).chain(&record.last_ready);
+            generations.into_iter().find(|is| is.hash == live.spec)?.spec().ok()
+        }
+        None => model.definition.map(|definition| definition.spec.clone()),
+    };
+    let options =
+        || Some(spec()?.options.values().flat_map(|option| option.args.iter().map(ToString::to_string)).collect());
+    start.or_else(options).unwrap_or_default()
+}

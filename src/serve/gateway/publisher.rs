@@ -1,0 +1,48 @@
+//! Follows the watcher's passes, and publishes the routes of each.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::publish::{Known, routes};
+use super::routes::ApiKey;
+use super::{Gateway, Routes};
+use crate::instance;
+use crate::model::{Instance, InstanceId};
+use crate::pass::Pass;
+use crate::watch::machine::Observer;
+
+/// Publishes the routes of every pass. A pass that failed has seen nothing: the
+/// routes of the one before stay.
+#[derive(Debug)]
+pub struct Publisher {
+    gateway: Gateway,
+    /// What was found out about each ready instance, once.
+    known: Mutex<HashMap<InstanceId, Known>>,
+}
+
+impl Publisher {
+    /// Publishes to `gateway`.
+    #[must_use]
+    pub fn new(gateway: Gateway) -> Self {
+        Self { gateway, known: Mutex::default() }
+    }
+}
+
+impl Observer for Publisher {
+    fn passed(&self, pass: Option<&Pass>, looked: Instant, _took: Duration) {
+        let Some(pass) = pass else { return };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|id, _| pass.observed.instances.iter().any(|instance| instance.id == *id));
+        let known = std::cell::RefCell::new(known);
+        let find = |instance: &Instance| {
+            let mut known = known.borrow_mut();
+            known.entry(instance.id.clone()).or_insert_with(|| find_out(instance)).clone()
+        };
+        self.gateway.publish(Routes::new(looked, routes(pass, find)));
+    }
+}
+
+fn find_out(instance: &Instance) -> Known {
+    Known { api_key: instance::api_key(instance).map(ApiKey), n_ctx: None }
+}

@@ -1,0 +1,135 @@
+//! What is noted of each request, for metrics and the activity list: never its
+//! contents.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::http::request::Parts;
+
+use crate::model::ModelName;
+use crate::serve::access::Caller;
+
+/// What sees each request that is over.
+pub type Observer = Arc<dyn Fn(&Finished) + Send + Sync>;
+
+/// How many bytes of the end of an answer are kept: usage and timings stand there.
+pub const TAIL: usize = 2 << 10;
+
+/// A request that is over.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// The name of the caller's key.
+    pub caller: Option<Arc<str>>,
+    /// The model, once it is known.
+    pub model: Option<ModelName>,
+    pub method: hyper::Method,
+    /// The path as the client sent it, without the query.
+    pub path: String,
+    /// The status of the answer; `None`: the client left before there was one.
+    pub status: Option<u16>,
+    /// When the request arrived.
+    pub started: Instant,
+    /// How long it waited for an instance.
+    pub waited: Duration,
+    /// From its arrival to the head of the answer.
+    pub first_byte: Option<Duration>,
+    /// When it was over.
+    pub ended: Instant,
+    /// How often it was sent again to another instance.
+    pub retries: u32,
+    /// How many bytes of the answer's body were passed on.
+    pub bytes: u64,
+    /// The last bytes of the answer's body, [`TAIL`] at most.
+    pub tail: Vec<u8>,
+    /// How it ended.
+    pub end: End,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With a whole answer.
+    Complete,
+    /// The client left.
+    ClientLeft,
+    /// The server died while it answered.
+    Broken,
+}
+
+/// A request under way; dropped, it is over.
+pub struct Record {
+    finished: Finished,
+    observer: Option<Observer>,
+}
+
+impl Record {
+    pub fn new(parts: &Parts, caller: &Caller, observer: Option<Observer>) -> Self {
+        let now = Instant::now();
+        let finished = Finished {
+            caller: caller.name.clone(),
+            model: None,
+            method: parts.method.clone(),
+            path: parts.uri.path().to_owned(),
+            status: None,
+            started: now,
+            waited: Duration::ZERO,
+            first_byte: None,
+            ended: now,
+            retries: 0,
+            bytes: 0,
+            tail: Vec::new(),
+            end: End::ClientLeft,
+        };
+        Self { finished, observer }
+    }
+
+    /// When the request arrived.
+    pub const fn started(&self) -> Instant {
+        self.finished.started
+    }
+
+    pub fn model(&mut self, model: &ModelName) {
+        self.finished.model = Some(model.clone());
+    }
+
+    /// It has waited for an instance since `since`.
+    pub fn waited(&mut self, since: Instant) {
+        self.finished.waited += since.elapsed();
+    }
+
+    pub const fn retried(&mut self) {
+        self.finished.retries += 1;
+    }
+
+    /// The head of the answer is here.
+    pub fn answered(&mut self, status: u16) {
+        self.finished.status = Some(status);
+        self.finished.first_byte = Some(self.finished.started.elapsed());
+    }
+
+    /// Another part of the answer is here.
+    pub fn passed(&mut self, data: &[u8]) {
+        self.finished.bytes += data.len() as u64;
+        if self.observer.is_none() {
+            return;
+        }
+        let tail = &mut self.finished.tail;
+        let data = &data[data.len().saturating_sub(TAIL)..];
+        let excess = (tail.len() + data.len()).saturating_sub(TAIL);
+        tail.drain(..excess);
+        tail.extend_from_slice(data);
+    }
+
+    pub const fn ends(&mut self, end: End) {
+        self.finished.end = end;
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if let Some(observer) = &self.observer {
+            self.finished.ended = Instant::now();
+            observer(&self.finished);
+        }
+    }
+}

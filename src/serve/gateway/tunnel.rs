@@ -1,0 +1,44 @@
+//! Connections that stop to speak HTTP: web sockets below `/upstream/NAME/`.
+
+use std::io::Cursor;
+
+use hyper::upgrade::OnUpgrade;
+use hyper::{Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+
+use super::errors::Error;
+use super::headers;
+use super::lease::Lease;
+use super::record::{End, Record};
+use super::upstream::Exchange;
+use crate::serve::body::{Answer, empty};
+
+/// Passes on the server's agreement, and from then on every byte, both ways.
+pub fn begin(
+    mut exchange: Exchange,
+    lease: Lease,
+    upgrade: Option<OnUpgrade>,
+    mut record: Record,
+) -> Result<Answer, Error> {
+    let unasked = || Error::upstream("the server switched protocols, and the client did not ask for it");
+    let (connection, upgrade) = exchange.line.take().zip(upgrade).ok_or_else(unasked)?;
+    let mut answer = Response::new(empty());
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *answer.headers_mut() = exchange.head.headers;
+    headers::switched(answer.headers_mut());
+    tokio::spawn(async move {
+        let _until_the_end = (lease, exchange.line);
+        let (server, first) = connection.into_parts();
+        // A client that left needs no tunnel.
+        let Ok(client) = upgrade.await else { return };
+        let (read, write) = tokio::io::split(server);
+        let mut server = tokio::io::join(Cursor::new(first).chain(read), write);
+        let mut client = TokioIo::new(client);
+        let copied = copy_bidirectional(&mut client, &mut server).await;
+        record.ends(if copied.is_ok() { End::Complete } else { End::ClientLeft });
+        // Both may be gone by now.
+        let _ = (client.shutdown().await, server.shutdown().await);
+    });
+    Ok(answer)
+}

@@ -1,0 +1,134 @@
+//! Addresses to listen on.
+
+use std::io;
+use std::net::{TcpListener, ToSocketAddrs};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use tokio::net;
+
+/// Why nothing can listen on an address.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// It is no address.
+    #[error("cannot listen on {0:?}: not an address; write `HOST:PORT` or `unix:/PATH`")]
+    Invalid(String),
+    /// Somebody else listens there.
+    #[error("cannot listen on {0}: the address is in use; stop the program that listens there, or choose another one")]
+    InUse(String),
+    /// The system refuses.
+    #[error("cannot listen on {address}: {error}")]
+    System {
+        /// The address.
+        address: String,
+        /// Its answer.
+        error: io::Error,
+    },
+}
+
+/// A socket that accepts connections.
+#[derive(Debug)]
+pub enum Listener {
+    /// Over TCP.
+    Tcp(TcpListener),
+    /// At a path.
+    Unix(UnixListener),
+}
+
+/// Listens on `HOST:PORT` or `unix:/PATH`. A socket that a program left behind is
+/// replaced.
+///
+/// # Errors
+/// Names the address, and what to do.
+pub fn bind(address: &str) -> Result<Listener, BindError> {
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse(address.to_owned()),
+        _ => BindError::System { address: address.to_owned(), error },
+    };
+    if let Some(path) = address.strip_prefix("unix:") {
+        let path = PathBuf::from(path);
+        if !path.is_absolute() {
+            return Err(BindError::Invalid(address.to_owned()));
+        }
+        return bind_unix(&path).map(Listener::Unix).map_err(failed);
+    }
+    let (host, port) = address.rsplit_once(':').ok_or_else(|| BindError::Invalid(address.to_owned()))?;
+    let port: u16 = port.parse().map_err(|_| BindError::Invalid(address.to_owned()))?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let addresses: Vec<_> = (host, port).to_socket_addrs().map_err(failed)?.collect();
+    TcpListener::bind(addresses.as_slice()).map(Listener::Tcp).map_err(failed)
+}
+
+fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_behind(path) => {
+            std::fs::remove_file(path)?;
+            UnixListener::bind(path)
+        }
+        bound => bound,
+    }
+}
+
+/// Whether a socket is there, and nobody listens on it.
+fn is_left_behind(path: &Path) -> bool {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    is_socket && UnixStream::connect(path).is_err_and(refused)
+}
+
+impl Listener {
+    /// Returns where it listens, as [`bind`] takes it.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn address(&self) -> io::Result<String> {
+        match self {
+            Self::Tcp(listener) => Ok(listener.local_addr()?.to_string()),
+            Self::Unix(listener) => {
+                let address = listener.local_addr()?;
+                Ok(format!("unix:{}", address.as_pathname().unwrap_or(Path::new("")).display()))
+            }
+        }
+    }
+
+    /// Hands it to the runtime that this is called in.
+    pub(super) fn listen(self) -> io::Result<Listening> {
+        match self {
+            Self::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                net::TcpListener::from_std(listener).map(Listening::Tcp)
+            }
+            Self::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                net::UnixListener::from_std(listener).map(Listening::Unix)
+            }
+        }
+    }
+}
+
+/// A [`Listener`] in a runtime.
+pub(super) enum Listening {
+    Tcp(net::TcpListener),
+    Unix(net::UnixListener),
+}
+
+/// A connection from a client.
+pub(super) enum Accepted {
+    Tcp(net::TcpStream),
+    Unix(net::UnixStream),
+}
+
+impl Listening {
+    pub async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // Fails only if the client has left already.
+                let _ = stream.set_nodelay(true);
+                Ok(Accepted::Tcp(stream))
+            }
+            Self::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
+        }
+    }
+}

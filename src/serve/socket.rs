@@ -1,0 +1,94 @@
+//! `herdsman.sock`: the watcher's gateway answers passes of other processes.
+//!
+//! A thread of its own answers, so a watcher in the middle of a long pass keeps no
+//! `reconcile` waiting. One question a connection, one after the other: an answer
+//! takes a lock and no time, and whoever connects has [`PATIENCE`] to ask.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread;
+use std::time::Duration;
+
+use crate::host::gateway::{Answer, Question, Reply, Request};
+use crate::serve::gateway::Gateway;
+use crate::state::StateDir;
+
+/// How long one that has connected may take to ask.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The longest question that is read, bytes: 40 an instance.
+const LONGEST: u64 = 4 << 20;
+
+/// How long to wait after a connection that could not be taken: the process may be
+/// out of descriptors.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The socket; its file goes with it.
+#[derive(Debug)]
+pub struct Socket {
+    state: StateDir,
+    identity: Option<(u64, u64)>,
+}
+
+impl Socket {
+    /// Answers for `gateway` until the process ends. Call it under the watcher's lock:
+    /// what a watcher before left there is replaced.
+    ///
+    /// # Errors
+    /// The socket cannot be made, or the system gives no thread.
+    pub fn serve(state: &StateDir, gateway: Gateway) -> io::Result<Self> {
+        let listener = state.listen()?;
+        let socket = Self { state: state.clone(), identity: state.socket_identity() };
+        thread::Builder::new().name("socket".to_owned()).spawn(move || answer_all(&listener, &gateway))?;
+        Ok(socket)
+    }
+
+    /// Whether its file is still in its place: then other processes find it.
+    #[must_use]
+    pub fn is_found(&self) -> bool {
+        self.identity.is_some() && self.state.socket_identity() == self.identity
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if self.is_found() {
+            // Without it nobody listens either.
+            let _gone = std::fs::remove_file(self.state.socket());
+        }
+    }
+}
+
+fn answer_all(listener: &UnixListener, gateway: &Gateway) {
+    loop {
+        match listener.accept() {
+            // Who leaves without a question wanted to know whether it is here.
+            Ok((stream, _)) => drop(answer(&stream, gateway)),
+            Err(_) => thread::sleep(PAUSE),
+        }
+    }
+}
+
+fn answer(mut stream: &UnixStream, gateway: &Gateway) -> io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = Vec::new();
+    BufReader::new(stream.take(LONGEST)).read_until(b'\n', &mut line)?;
+    if line.is_empty() {
+        return Ok(());
+    }
+    let answer = match Request::read(&line) {
+        Ok(Question::Withdraw { instances }) => {
+            gateway.withdraw(&instances);
+            Answer::Withdrawn
+        }
+        Ok(Question::InFlight { instances }) => {
+            let in_flight = instances.into_iter().map(|id| (gateway.in_flight(&id), id));
+            Answer::InFlight { requests: in_flight.filter(|(count, _)| *count > 0).map(|(n, id)| (id, n)).collect() }
+        }
+        Err(why) => Answer::NotUnderstood { why },
+    };
+    let mut line = serde_json::to_vec(&Reply::new(answer))?;
+    line.push(b'\n');
+    stream.write_all(&line)
+}
