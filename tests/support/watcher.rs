@@ -7,7 +7,7 @@ use std::{fs, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Background, World, eventually, free_port, get};
+use super::{Background, World, free_port};
 
 /// How long a watcher may take for anything, on a machine that does much else
 /// besides.
@@ -53,10 +53,9 @@ impl World {
 
     /// As [`World::serve`], with `herdsman` as [`World::watch_by`] takes it.
     pub fn serve_by(&self, herdsman: Command, arguments: &[&str]) -> (Watcher, String) {
-        let port = free_port();
-        let address = format!("127.0.0.1:{port}");
+        let address = format!("127.0.0.1:{}", free_port());
         let watcher = self.watch_by(herdsman, &[&["--listen", &address], arguments].concat());
-        eventually("the gateway serves", PATIENCE, || get(port, "/health").is_ok_and(|(status, _)| status == 200));
+        watcher.eventually_says(&format!("serving at http://{address}"));
         (watcher, format!("http://{address}"))
     }
 }

@@ -26,7 +26,11 @@ fn anthropic_gets_answers_of_each_kind_from_a_model_that_did_not_run() {
     on_demand(&world, "chat");
     let (_watcher, url) = world.serve(&[]);
     assert_eq!(world.instances(), []);
-    assert_snapshot!(world.client(ANTHROPIC, &["answers", &url, "chat"]), @"");
+    assert_snapshot!(world.client(ANTHROPIC, &["answers", &url, "chat"]), @"
+    message: chat ['chat chat chat '] max_tokens 3
+    stream: ['chat ', 'chat ', 'chat '] max_tokens 3
+    tokens: True
+    ");
     world.pid("chat");
 }
 
@@ -35,8 +39,18 @@ fn an_unknown_model_is_not_found_to_either_client() {
     let world = World::new();
     on_demand(&world, "chat");
     let (_watcher, url) = world.serve(&[]);
-    assert_snapshot!(world.client(OPENAI, &["refused", &url, "chatt"]), @"");
-    assert_snapshot!(world.client(ANTHROPIC, &["refused", &url, "chatt"]), @"");
+    assert_snapshot!(world.client(OPENAI, &["refused", &url, "chatt"]), @r#"
+    NotFoundError 404 invalid_request_error model_not_found
+    there is no model "chatt"; did you mean chat?
+    NotFoundError 404 invalid_request_error model_not_found
+    there is no model "chatt"; did you mean chat?
+    "#);
+    assert_snapshot!(world.client(ANTHROPIC, &["refused", &url, "chatt"]), @r#"
+    NotFoundError 404 error not_found_error
+    there is no model "chatt"; did you mean chat?
+    NotFoundError 404 error not_found_error
+    there is no model "chatt"; did you mean chat?
+    "#);
 }
 
 #[test]
@@ -80,7 +94,7 @@ fn a_client_that_gives_up_breaks_nothing() {
     let pid = world.pid("slow");
     assert_snapshot!(world.client(OPENAI, &["gives_up", &url, "slow"]), @r"
     APITimeoutError
-    left the stream after its first event: True
+    left the stream after its first event
     chat: 'slow slow '
     ");
     assert_eq!(world.pid("slow"), pid);

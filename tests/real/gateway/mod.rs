@@ -26,6 +26,6 @@ fn define_on_demand(world: &World, name: &str, toml: &str) {
 /// something while it answers. It runs from the start.
 fn slow(world: &World, name: &str) {
     let path = world.path().join(format!("weights/{name}.gguf"));
-    TinyGguf::new(format!("{name} ")).zero_layers(5).write(&path).unwrap();
-    world.write_definition(name, &format!("model = \"../weights/{name}.gguf\"\n[parameters]\nctx_size = 2048\n"));
+    TinyGguf::new(format!("{name} ")).zero_layers(2).write(&path).unwrap();
+    world.write_definition(name, &World::tiny_toml(name).replace("512", "2048"));
 }
