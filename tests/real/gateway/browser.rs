@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use insta::assert_snapshot;
 
-use super::{define_on_demand, embeds_on_demand, on_demand};
+use super::definitions::{define_on_demand, embeds_on_demand, on_demand};
 use crate::support::{World, eventually, llama_server};
 
 const BROWSER: &str = "browser.py";

@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use super::{embeds_on_demand, on_demand, slow};
+use super::definitions::{embeds_on_demand, on_demand, slow};
 use crate::support::World;
 
 const OPENAI: &str = "openai_client.py";
