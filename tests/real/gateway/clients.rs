@@ -15,7 +15,15 @@ fn openai_gets_answers_of_each_kind_from_models_that_did_not_run() {
     embeds_on_demand(&world, "embed");
     let (_watcher, url) = world.serve(&[]);
     assert_eq!(world.instances(), []);
-    assert_snapshot!(world.client(OPENAI, &["answers", &url, "chat", "embed"]), @"");
+    assert_snapshot!(world.client(OPENAI, &["answers", &url, "chat", "embed"]), @"
+    models: chat embed
+    chat: chat 'chat chat chat ' length 3
+    stream: ['chat ', 'chat ', 'chat '] 3
+    completion: 'chat chat '
+    response: 'chat chat '
+    response stream: ['chat ', 'chat ']
+    embeddings: [0, 1] 16 True
+    ");
     world.pid("chat");
     world.pid("embed");
 }
