@@ -42,6 +42,9 @@ enum SourceArgs {
         /// Download cache of the router (LLAMA_CACHE or ~/.cache/huggingface/hub): also import its models.
         #[arg(long, value_name = "DIR")]
         cache: Option<String>,
+        /// --models-max of the router: how many models run at once; 0: any number.
+        #[arg(long, value_name = "N", default_value_t = 4)]
+        models_max: usize,
         #[command(flatten)]
         into: Into,
     },
@@ -83,8 +86,8 @@ struct Into {
 pub(super) fn run(places: &Places, args: &ImportArgs) -> anyhow::Result<Exit> {
     let (source, Into { to, dry_run }) = match &args.source {
         SourceArgs::LlamaSwap { files, into } => (Source::LlamaSwap(files.clone()), into),
-        SourceArgs::Preset { file, dir, cache, into } => {
-            (Source::Preset { file: file.clone(), dir: dir.clone(), cache: cache.clone() }, into)
+        SourceArgs::Preset { file, dir, cache, models_max: most, into } => {
+            (Source::Preset { file: file.clone(), dir: dir.clone(), cache: cache.clone(), most: *most }, into)
         }
         SourceArgs::Database { file, into } => (Source::Database(file.clone()), into),
         SourceArgs::Process { pid, into } => (Source::Process(*pid), into),
@@ -102,7 +105,7 @@ pub(super) fn run(places: &Places, args: &ImportArgs) -> anyhow::Result<Exit> {
         Err(error) => return refuse(&error),
     };
     tell(&import);
-    let files: Vec<File> = import.definitions.iter().map(|(_, file)| file.clone()).collect();
+    let files = import.files();
     // Before any refusal: a dry run shows the definitions even if they cannot be written.
     if *dry_run {
         for file in &files {
@@ -185,12 +188,17 @@ fn remarks(import: &Import) -> impl Iterator<Item = &Remark> {
 /// Returns one line per definition.
 fn list(import: &Import, to: &Path) -> String {
     let path = |file: &File| to.join(&file.name).display().to_string();
-    let width = import.definitions.iter().map(|(_, file)| path(file).chars().count()).max().unwrap_or(0);
+    let width = import.files().iter().map(|file| path(file).chars().count()).max().unwrap_or(0);
     let line = |(Named { model, .. }, file): &(Named, File)| {
-        let stopped = if model.state == DesiredState::Stopped { " (declared stopped)" } else { "" };
-        format!("  + {:width$}   {}{stopped}\n", path(file), model.place)
+        let state = match model.state {
+            DesiredState::Running => "",
+            DesiredState::OnDemand => " (on demand)",
+            DesiredState::Stopped => " (declared stopped)",
+        };
+        format!("  + {:width$}   {}{state}\n", path(file), model.place)
     };
-    import.definitions.iter().map(line).collect()
+    let groups = import.groups.iter().map(|file| format!("  + {:width$}   what may run together\n", path(file)));
+    import.definitions.iter().map(line).chain(groups).collect()
 }
 
 /// Counts what was written, changed and left out.
@@ -218,6 +226,13 @@ fn summary(import: &Import, dry_run: bool) -> String {
         summary += &format!("{} declared stopped; remove `state = \"stopped\"` from those that should run.\n", {
             if stopped == 1 { "1 is".to_owned() } else { format!("{stopped} are") }
         });
+    }
+    let on_demand = import.definitions.iter().filter(|(named, _)| named.model.state == DesiredState::OnDemand).count();
+    if on_demand > 0 {
+        summary += &format!(
+            "{on_demand} {} on demand: `herdsman watch --listen 127.0.0.1:8080` serves them all at one address.\n",
+            if on_demand == 1 { "starts" } else { "start" }
+        );
     }
     summary
 }

@@ -9,6 +9,7 @@ use crate::owner::settings::serve::Serve;
 use crate::pass::Pass;
 use crate::serve::gateway::Gateway;
 use crate::serve::gateway::dispatch::App;
+use crate::serve::gateway::naming::Spool;
 use crate::serve::gateway::publisher::Publisher;
 use crate::serve::server::{self, BindError, Listener};
 use crate::serve::socket::Socket;
@@ -60,7 +61,7 @@ impl Bound {
                 (Listener::Unix(_), address) => tracing::info!("serving at {address}"),
             }
         }
-        let server = server::serve(App { gateway, observer: None }, self.listeners, None)?;
+        let server = server::serve(App { gateway, observer: None, spool: Spool::default() }, self.listeners, None)?;
         Ok((machine, Serving { server, socket }))
     }
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use crate::definition::{Catalogues, LoadError, LoadOptions, Loader, ReadFrom};
+use crate::definition::{Catalogues, GROUPS_FILE, LoadError, LoadOptions, Loader, ReadFrom};
 use crate::model::Diagnostic;
 
 /// A definition to be written.
@@ -137,7 +137,8 @@ pub fn check(dir: &Path, files: &[File], servers: &dyn Catalogues) -> Result<(),
     let desired = Loader::default().load(&options)?;
     let is_good =
         |file: &File| desired.definitions.values().any(|d| d.file.strip_prefix("models.d/") == Some(&file.name));
-    if files.iter().all(is_good) {
+    // What is wrong with the groups is wrong with their members.
+    if files.iter().filter(|file| file.name != GROUPS_FILE).all(is_good) {
         return Ok(());
     }
     let is_theirs =

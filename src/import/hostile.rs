@@ -27,6 +27,10 @@ fn no_source_does_harm_and_all_that_is_made_of_it_is_valid() {
         b"'",
         b"\\\n",
         b"\xc2\x9b",
+        b"groups:\n  g: {swap: false, members: [a, b]}\n",
+        b"matrix:\n  sets: {s: \"(a | b) & c\"}\n",
+        b"ttl: ",
+        b"concurrencyLimit: ",
     ];
     // Names of the text are repeated in files, comments and remarks.
     let target = Target {
@@ -47,7 +51,7 @@ fn no_source_does_harm_and_all_that_is_made_of_it_is_valid() {
         let swap = llama_swap::read(&[(text, place.clone())], &options, &variable).map_err(|(_, problems)| problems);
         let reads = [swap, preset::read(text, &place, &options, BTreeMap::new(), Read::default())];
         for read in reads.into_iter().flatten() {
-            let files: Vec<File> = assemble(read).definitions.into_iter().map(|(_, file)| file).collect();
+            let files = assemble(read).files();
             assert!(files.iter().all(|file| !file.text.contains("value of KEY")), "{files:#?}");
             match check(Path::new("/no/such/directory"), &files, &crate::definition::Embedded) {
                 Ok(()) => {}

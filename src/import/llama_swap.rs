@@ -1,66 +1,30 @@
 //! llama-swap's `config.yaml`, or the files of its `-config-dir`.
 //!
-//! llama-swap starts a model on request and swaps it for another; herdsman keeps
-//! every declared model running. So only what llama-swap loads at its own start
-//! (`hooks.on_startup.preload`) is declared running, and the others stopped, rather
-//! than all at once on a GPU that fits one.
+//! llama-swap starts a model on request and swaps it for another, so every model is
+//! `on_demand`, in groups that say which may run together ([`room`]). What it loads
+//! at its own start (`hooks.on_startup.preload`) is declared running, where that
+//! leaves room for the others.
+
+mod instead;
+mod matrix;
+mod room;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::cmd::Reading;
-use super::given::Given;
 use super::macros::{Macros, PORT};
-use super::model::LeftOut;
-use super::model::Model;
+use super::model::{LeftOut, Model};
 use super::options::{Options, seconds};
-use super::remark::{Reason, Remark, SourceLocation, Why};
+use super::remark::{Reason, Remark, SourceLocation, Why, one_address};
+use super::room::leave_room;
 use super::secret::may_hold_one;
 use super::source::{Problem, Read};
 use super::yaml::{self, Node, Pair};
 use crate::model::DesiredState;
-
-/// Keys of the file that have no counterpart, and what to know instead.
-const GLOBAL: [(&str, &str); 18] = [
-    ("startPort", "herdsman picks ports from `--port-range`"),
-    ("groups", SWAP),
-    ("matrix", SWAP),
-    ("routing", SWAP),
-    ("profiles", SWAP),
-    ("peers", "herdsman runs only the models of this machine"),
-    ("apiKeys", "herdsman is not a proxy: a server's own key goes in `[secrets]` as `api_key`"),
-    ("logLevel", LOGS),
-    ("logRequests", LOGS),
-    ("logTimeFormat", LOGS),
-    ("logToStdout", LOGS),
-    ("includeAliasesInList", "llama-server lists every alias"),
-    ("sendLoadingState", PROXY),
-    ("metricsMaxInMemory", PROXY),
-    ("captureBuffer", PROXY),
-    ("store", PROXY),
-    ("upstream", PROXY),
-    ("unloadTimeout", "`[update] drain` sets how long herdsman waits for in-flight requests"),
-];
-
-/// The same for keys of a model.
-const MODEL: [(&str, &str); 10] = [
-    ("cmdStop", "herdsman waits for in-flight requests (`[update] drain`), then stops the server itself"),
-    ("concurrencyLimit", "llama-server queues requests beyond its slots; `parallel` sets how many slots it has"),
-    ("filters", "herdsman is not a proxy and does not change requests"),
-    ("metadata", "not imported: notes go in `[labels]`"),
-    ("sendLoadingState", PROXY),
-    ("timeouts", PROXY),
-    ("unlisted", "herdsman lists every model"),
-    ("unloadTimeout", "`[update] drain` sets how long herdsman waits for in-flight requests"),
-    ("capabilities", PROXY),
-    ("logToStdout", LOGS),
-];
-
-const SWAP: &str = "herdsman does not swap models: it keeps every declared model running";
-const LOGS: &str = "each server has its own log in the state directory";
-const PROXY: &str = "herdsman is not a proxy";
-const HOOKS: &str = "herdsman runs no hooks: it takes only the preloaded models from them";
-const ADDRESS: &str = "herdsman is not a proxy: each model has its own address, which `herdsman status` shows";
+use room::Room;
 
 /// What the whole file says about every model.
 struct Shared<'a> {
@@ -73,6 +37,7 @@ struct Shared<'a> {
     ready_timeout: Option<u64>,
     /// `globalTTL`, seconds.
     ttl: Option<i64>,
+    room: Room,
 }
 
 /// Reads the files of one llama-swap as one configuration. `variable` returns the
@@ -95,8 +60,15 @@ pub(super) fn read(
         return Err((0, whole("this is not a llama-swap configuration: it has no `models`")));
     }
     let mut read = Read::default();
-    let mut shared =
-        Shared { options, variable, macros: Macros::default(), preload: Vec::new(), ready_timeout: None, ttl: None };
+    let mut shared = Shared {
+        options,
+        variable,
+        macros: Macros::default(),
+        preload: Vec::new(),
+        ready_timeout: None,
+        ttl: None,
+        room: Room::default(),
+    };
     for (number, root, place) in &roots {
         let mut problems = Vec::new();
         globals(root, place, &mut shared, &mut read, &mut problems);
@@ -105,7 +77,7 @@ pub(super) fn read(
         }
     }
     if let Some((_, _, place)) = roots.first() {
-        read.remarks.push(Remark::new(place, "one address for all models", Why::NoCounterpart(ADDRESS)));
+        read.remarks.push(one_address(place));
     }
     let entries = |root: &Node| root.get("models").and_then(|models| models.entries().map(<[Pair]>::to_vec));
     let all: Vec<Pair> = roots.iter().filter_map(|(_, root, _)| entries(root)).flatten().collect();
@@ -116,6 +88,17 @@ pub(super) fn read(
         models(&shared, root, place, &mut known, &mut read, &mut problems);
         if !problems.is_empty() {
             return Err((*number, problems));
+        }
+    }
+    if let Some((_, _, place)) = roots.first() {
+        shared.room.apply(&mut read, place);
+    }
+    leave_room(&mut read, "preload");
+    for model in read.models.iter_mut().filter(|model| model.state == DesiredState::Running) {
+        if let Some(ttl) = model.stop_after.filter(|ttl| *ttl > 0) {
+            let why = "preloaded, so it always runs here: `state = \"on_demand\"` lets it stop when it is idle";
+            let place = model.place.clone();
+            model.remark(&place, format!("ttl: {ttl}"), Why::Became(why.to_owned()));
         }
     }
     Ok(read)
@@ -171,9 +154,12 @@ fn globals(root: &Node, place: &SourceLocation, shared: &mut Shared<'_>, read: &
                 Err(why) => read.remarks.push(Remark::new(&place, shown(name, value), why)),
             },
             "globalTTL" => shared.ttl = number(value, name, problems),
+            "groups" => shared.room.groups(value, &place),
+            "matrix" => shared.room.matrix(value, &place),
+            "routing" => shared.room.routing(value, &place, read),
             "hooks" => hooks(value, &place, shared, read, problems),
             _ => {
-                let why = instead(&GLOBAL, name);
+                let why = instead::of_file(name);
                 read.remarks.push(Remark::new(&place, shown(name, value), why));
             }
         }
@@ -183,12 +169,12 @@ fn globals(root: &Node, place: &SourceLocation, shared: &mut Shared<'_>, read: &
 /// Imports what is preloaded; the other hooks have no counterpart.
 fn hooks(node: &Node, place: &SourceLocation, shared: &mut Shared<'_>, read: &mut Read, problems: &mut Vec<Problem>) {
     if node.entries().is_none() && !node.is_null() {
-        read.remarks.push(Remark::new(place, shown("hooks", node), Why::NoCounterpart(HOOKS)));
+        read.remarks.push(Remark::new(place, shown("hooks", node), Why::NoCounterpart(instead::HOOKS)));
     }
     for (key, hook) in node.entries().unwrap_or_default() {
         let (name, place) = (key.text().unwrap_or_default(), place.line(key.line));
         if name != "on_startup" || (hook.entries().is_none() && !hook.is_null()) {
-            read.remarks.push(Remark::new(&place, shown(name, hook), Why::NoCounterpart(HOOKS)));
+            read.remarks.push(Remark::new(&place, shown(name, hook), Why::NoCounterpart(instead::HOOKS)));
             continue;
         }
         for (key, value) in hook.entries().unwrap_or_default() {
@@ -198,7 +184,7 @@ fn hooks(node: &Node, place: &SourceLocation, shared: &mut Shared<'_>, read: &mu
                     let names = texts(value, name, problems).into_iter();
                     shared.preload.extend(names.map(|name| (name, place.clone())));
                 }
-                _ => read.remarks.push(Remark::new(&place, shown(name, value), Why::NoCounterpart(HOOKS))),
+                _ => read.remarks.push(Remark::new(&place, shown(name, value), Why::NoCounterpart(instead::HOOKS))),
             }
         }
     }
@@ -223,11 +209,6 @@ fn preloaded(models: &[Pair], shared: &mut Shared<'_>, read: &mut Read) {
             }
         }
     }
-}
-
-fn instead(known: &[(&str, &'static str)], name: &str) -> Why {
-    let found = known.iter().find(|(key, _)| *key == name);
-    Why::NoCounterpart(found.map_or("herdsman does not know this key", |(_, why)| why))
 }
 
 /// Formats a key with its value, if that is text without a secret.
@@ -261,6 +242,11 @@ fn number(node: &Node, key: &str, problems: &mut Vec<Problem>) -> Option<i64> {
         problems.push(Problem::new(node.span.clone(), message, "write a number of seconds"));
     }
     number
+}
+
+/// Whether YAML reads it as true.
+fn is_true(node: &Node) -> bool {
+    node.text().is_some_and(|text| matches!(&*text.to_ascii_lowercase(), "true" | "yes" | "on" | "y"))
 }
 
 fn texts(node: &Node, key: &str, problems: &mut Vec<Problem>) -> Vec<String> {
@@ -315,7 +301,7 @@ fn model(
     }
     macros.define("MODEL_ID", id);
     let is_preloaded = shared.preload.iter().any(|(preloaded, _)| preloaded == id);
-    let state = if is_preloaded { DesiredState::Running } else { DesiredState::Stopped };
+    let state = if is_preloaded { DesiredState::Running } else { DesiredState::OnDemand };
     let mut model = Model::new(id, place.clone(), state);
     model.ready_timeout = shared.ready_timeout.filter(|seconds| *seconds > 0);
     let mut ttl = shared.ttl;
@@ -327,13 +313,15 @@ fn model(
             "name" => label(&mut model, text()),
             "description" => model.description = text(),
             "aliases" => texts(value, "aliases", problems).iter().for_each(|alias| model.alias(alias)),
-            "useModelName" => model.alias(value.text().unwrap_or_default()),
+            "unlisted" => model.unlisted = is_true(value),
+            "concurrencyLimit" => limit(&mut model, value, &place, problems),
+            "filters" => filters(&mut model, value, &place, &macros)?,
             "ttl" => ttl = number(value, "ttl", problems).filter(|ttl| *ttl >= 0).or(ttl),
             "checkEndpoint" if value.text() == Some("/health") => {}
             "checkEndpoint" => {
                 model.remark(&place, shown("checkEndpoint", value), Why::NoCounterpart("herdsman checks `/health`"))
             }
-            name => model.remark(&place, shown(name, value), instead(&MODEL, name)),
+            name => model.remark(&place, shown(name, value), instead::of_model(name)),
         }
     }
     let reading = Reading { options: shared.options, variable: shared.variable, place };
@@ -347,11 +335,11 @@ fn model(
     let command = node.get("cmd");
     let text = command.and_then(|cmd| cmd.text()).filter(|cmd| !cmd.trim().is_empty()).ok_or(Reason::NoCommand)?;
     reading.read(&mut model, &macros.expand(text)?)?;
-    sleep(shared, &mut model, ttl, place);
+    idle(&mut model, ttl, place);
     if let Some(proxy) = node.get("proxy")
         && !proxy.text().is_some_and(|url| leads_here(url, model.port))
     {
-        model.remark(&place.line(proxy.line), shown("proxy", proxy), Why::NoCounterpart(ADDRESS));
+        model.remark(&place.line(proxy.line), shown("proxy", proxy), Why::NoCounterpart(instead::ADDRESS));
     }
     Ok(model)
 }
@@ -373,14 +361,38 @@ fn leads_here(url: &str, port: Option<u16>) -> bool {
     }
 }
 
-/// `ttl` unloads the model when it is idle; llama-server can do that itself.
-fn sleep(shared: &Shared<'_>, model: &mut Model, ttl: Option<i64>, place: &SourceLocation) {
-    let Some(ttl) = ttl.filter(|ttl| *ttl > 0) else { return };
-    let Some(option) = shared.options.catalogue.get("sleep_idle_seconds") else { return };
-    if model.parameters.contains_key("sleep_idle_seconds") {
-        return;
+/// `ttl` stops a model that had no request for so many seconds; 0 is never.
+fn idle(model: &mut Model, ttl: Option<i64>, place: &SourceLocation) {
+    let ttl = ttl.unwrap_or_default();
+    model.stop_after = match seconds(&ttl.to_string()) {
+        Ok(ttl) => Some(ttl),
+        Err(why) => {
+            model.remark(place, format!("ttl: {ttl}"), why);
+            Some(0)
+        }
+    };
+}
+
+/// `concurrencyLimit`; 0 is llama-swap's own limit.
+fn limit(model: &mut Model, value: &Node, place: &SourceLocation, problems: &mut Vec<Problem>) {
+    let Some(stated) = number(value, "concurrencyLimit", problems).filter(|limit| *limit > 0) else { return };
+    model.max_in_flight = u32::try_from(stated).ok();
+    let became = "becomes `max_in_flight`: further requests wait, rather than fail with 429";
+    model.remark(place, format!("concurrencyLimit: {stated}"), Why::Became(became.to_owned()));
+}
+
+/// llama-swap rewrites requests; herdsman does not. The names that it rewrites by
+/// still reach the model.
+fn filters(model: &mut Model, node: &Node, place: &SourceLocation, macros: &Macros) -> Result<(), Reason> {
+    for (key, value) in node.entries().unwrap_or_default() {
+        let name = key.text().unwrap_or_default();
+        if name == "setParamsByID" {
+            for (id, _) in value.entries().unwrap_or_default() {
+                model.alias(&macros.expand(id.text().unwrap_or_default())?);
+            }
+        }
+        let why = "herdsman passes requests on unchanged; `[parameters]` sets what a request leaves out";
+        model.remark(&place.line(key.line), shown(&format!("filters.{name}"), value), Why::BadValue(why.to_owned()));
     }
-    shared.options.set(model, option, false, &Given::Text(ttl.to_string()), "ttl", place);
-    let became = "becomes `sleep_idle_seconds`: the server stays, frees its memory when idle and wakes up on a request";
-    model.remark(place, format!("ttl: {ttl}"), Why::Became(became.to_owned()));
+    Ok(())
 }

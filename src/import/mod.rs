@@ -46,6 +46,7 @@ mod preset;
 mod process;
 mod remark;
 mod repeated;
+mod room;
 mod secret;
 mod shell;
 mod source;
@@ -64,7 +65,7 @@ pub use names::Named;
 pub use remark::{Kind, Reason, Remark, SourceLocation, Why};
 pub use source::SourceError;
 
-use crate::definition::absolute;
+use crate::definition::{GROUPS_FILE, absolute};
 use options::Options;
 use secret::names_a_secret;
 use source::{Read, TextFile};
@@ -82,6 +83,8 @@ pub enum Source {
         dir: Option<String>,
         /// Its cache of downloads.
         cache: Option<String>,
+        /// Its `--models-max`: how many models it runs at once; 0: any number.
+        most: usize,
     },
     /// A models database, an SQLite file.
     Database(String),
@@ -96,10 +99,20 @@ pub enum Source {
 pub struct Import {
     /// The models, each with its definition.
     pub definitions: Vec<(Named, File)>,
+    /// `_groups.toml`, if the models are in groups.
+    pub groups: Option<File>,
     /// Models without a definition.
     pub left_out: Vec<LeftOut>,
     /// Remarks about no model in particular.
     pub remarks: Vec<Remark>,
+}
+
+impl Import {
+    /// Every file to write.
+    #[must_use]
+    pub fn files(&self) -> Vec<File> {
+        self.definitions.iter().map(|(_, file)| file).chain(&self.groups).cloned().collect()
+    }
 }
 
 /// Reads a source and makes definitions of it, without writing anything. Paths are
@@ -120,7 +133,12 @@ pub fn import(source: &Source, cwd: &Path, servers: &Servers) -> Result<Import, 
                 SourceError::malformed(&files[number].shown, &files[number].text, problems)
             })?
         }
-        Source::Preset { file, dir, cache } => router(cwd, file.as_deref(), dir.as_deref(), cache.as_deref())?,
+        Source::Preset { file, dir, cache, most } => {
+            let mut read = router(cwd, file.as_deref(), dir.as_deref(), cache.as_deref())?;
+            let shown = [file, dir, cache].into_iter().flatten().next();
+            at_most(&mut read, *most, &SourceLocation::whole(shown.map_or("", String::as_str)));
+            read
+        }
         Source::Database(shown) => {
             let path = absolute(cwd, Path::new(shown));
             database::read(&path, shown, &options(parent(&path)))?
@@ -152,13 +170,23 @@ fn router(cwd: &Path, file: Option<&str>, dir: Option<&str>, cache: Option<&str>
         .map_err(|problems| SourceError::malformed(shown, text, problems))
 }
 
+/// Limits how many of a router's models run at once, as it does.
+fn at_most(read: &mut Read, most: usize, place: &SourceLocation) {
+    if most > 0 {
+        let all: Vec<usize> = (0..read.models.len()).collect();
+        room::group(read, "router", &all, most, place);
+        room::leave_room(read, "load-on-startup");
+    }
+}
+
 fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
 /// Gives every model a unique name and its text.
 fn assemble(read: Read) -> Import {
-    let Read { models, mut left_out, remarks } = read;
+    let Read { models, mut left_out, remarks, groups } = read;
+    let groups = write::groups(&groups).map(|text| File { name: GROUPS_FILE.to_owned(), text });
     let mut usable = Vec::with_capacity(models.len());
     for mut model in models {
         // No string in a definition can contain a NUL.
@@ -175,7 +203,7 @@ fn assemble(read: Read) -> Import {
         (named, file)
     };
     let definitions = names::settle(usable).into_iter().map(file).collect();
-    Import { definitions, left_out, remarks }
+    Import { definitions, groups, left_out, remarks }
 }
 
 /// Keeps one of the keys that set the weights, preferring a file to a download;

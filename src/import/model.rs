@@ -46,6 +46,18 @@ pub struct Model {
     pub ready_timeout: Option<u64>,
     /// `[update] drain`, seconds.
     pub drain: Option<u64>,
+    /// `[idle] stop_after`, seconds; 0: never. `None`: not set.
+    pub stop_after: Option<u64>,
+    /// The groups it belongs to.
+    pub groups: Vec<String>,
+    /// `priority`.
+    pub priority: Option<i32>,
+    /// `evict = "never"`.
+    pub never_evict: bool,
+    /// `[serve] listed = false`.
+    pub unlisted: bool,
+    /// `[serve] max_in_flight`.
+    pub max_in_flight: Option<u32>,
     /// The files and directories it names, absolute.
     pub paths: BTreeSet<String>,
     /// What the definition leaves out, or says differently.
@@ -85,6 +97,12 @@ impl Model {
             secrets: BTreeMap::new(),
             ready_timeout: None,
             drain: None,
+            stop_after: None,
+            groups: Vec::new(),
+            priority: None,
+            never_evict: false,
+            unlisted: false,
+            max_in_flight: None,
             paths: BTreeSet::new(),
             remarks: BTreeSet::new(),
         }

@@ -11,7 +11,7 @@ use super::remark::Why;
 use crate::model::ModelName;
 
 /// The longest name tried, which leaves room for a number to make it unique.
-const ROOM: usize = ModelName::MAX_LENGTH - 4;
+pub(super) const ROOM: usize = ModelName::MAX_LENGTH - 4;
 
 /// A model with the name of its definition.
 #[derive(Clone, Debug)]
@@ -110,7 +110,7 @@ fn free_name(called: &str, owners: &BTreeMap<String, String>, taken: &[String]) 
 }
 
 /// Replaces every run of invalid characters in `called` by a `-`.
-fn cleaned(called: &str) -> String {
+pub(super) fn cleaned(called: &str) -> String {
     let mut clean = String::new();
     for c in called.chars() {
         match c {

@@ -1,8 +1,8 @@
 //! A preset file of llama-server's router (`--models-preset`): each section is a
 //! model, and `[*]` applies to all of them.
 //!
-//! The router loads a model on request. Only what it loads by itself
-//! (`load-on-startup`) is declared running.
+//! The router loads a model on request, and keeps it until others need its room.
+//! Only what it loads by itself (`load-on-startup`) is declared running.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use super::ini::{self, Entry, Section};
 use super::lenient::{FALSY, TRUTHY};
 use super::model::Model;
 use super::options::{Options, seconds};
-use super::remark::{Remark, SourceLocation, Why};
+use super::remark::{Remark, SourceLocation, Why, one_address};
 use super::secret::may_hold_one;
 use super::source::{Problem, Read};
 use crate::definition::{Catalogue, malformed_weights};
@@ -57,9 +57,7 @@ pub(super) fn read(
         let help = "pass a llama-server `--models-preset` file, with a `[section]` per model";
         return Err(vec![Problem::new(0..0, "the preset has no models", help)]);
     }
-    let why =
-        Why::NoCounterpart("herdsman is not a router: each model has its own address, which `herdsman status` shows");
-    read.remarks.push(Remark::new(place, "one address for all models", why));
+    read.remarks.push(one_address(place));
     Ok(read)
 }
 
@@ -93,7 +91,8 @@ fn fill(model: &mut Model, weights: Weights, options: &Options<'_>) {
 }
 
 fn model(section: &Section, global: Option<&Section>, place: &SourceLocation, options: &Options<'_>) -> Model {
-    let mut model = Model::new(&section.name, place.line(section.line), DesiredState::Stopped);
+    let mut model = Model::new(&section.name, place.line(section.line), DesiredState::OnDemand);
+    model.stop_after = Some(0);
     model.remarks.extend(replaced(section, place));
     let own = counting(section, &mut model, place, options);
     // What a section sets itself, under any name, is not inherited.
@@ -166,7 +165,7 @@ fn state(model: &mut Model, entry: &Entry, place: &SourceLocation, options: &Opt
         "version" => return,
         "load-on-startup" => {
             let loads = TRUTHY.contains(&value.as_str());
-            model.state = if loads { DesiredState::Running } else { DesiredState::Stopped };
+            model.state = if loads { DesiredState::Running } else { DesiredState::OnDemand };
             return;
         }
         "stop-timeout" => {

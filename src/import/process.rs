@@ -212,8 +212,12 @@ fn of_router(seen: &Look) -> String {
     let preset =
         stated("--models-preset", "LLAMA_ARG_MODELS_PRESET").map_or_else(String::new, |file| format!(" {file}"));
     let dir = stated("--models-dir", "LLAMA_ARG_MODELS_DIR").map_or_else(String::new, |dir| format!(" --dir {dir}"));
+    let word = seen.words.iter().skip_while(|word| *word != "--models-max").nth(1);
+    let most = word.or_else(|| Some(&seen.environment.iter().find(|(name, _)| name == "LLAMA_ARG_MODELS_MAX")?.1));
+    let most =
+        most.filter(|most| most.parse::<usize>().is_ok()).map_or_else(String::new, |n| format!(" --models-max {n}"));
     // It always serves its cache, too.
-    format!("herdsman import preset{preset}{dir} --cache DIR --to models.d")
+    format!("herdsman import preset{preset}{dir} --cache DIR{most} --to models.d")
 }
 
 /// The program: as it was called if that is a path, because it may be a link to

@@ -21,6 +21,12 @@ impl SourceLocation {
         Self { source: source.into(), line: 0 }
     }
 
+    /// The source as a whole.
+    #[must_use]
+    pub fn source(&self) -> Self {
+        self.line(0)
+    }
+
     /// A line of the same source, from 1.
     #[must_use]
     pub fn line(&self, line: u32) -> Self {
@@ -173,6 +179,12 @@ impl Remark {
     pub fn new(place: &SourceLocation, what: impl Into<String>, why: Why) -> Self {
         Self { place: place.clone(), what: printable(&what.into()), why }
     }
+}
+
+/// What takes the place of the one address that a source has for all models.
+pub(super) fn one_address(place: &SourceLocation) -> Remark {
+    let how = "`herdsman watch --listen 127.0.0.1:8080` serves all models at one address and starts them on demand";
+    Remark::new(place, "one address for all models", Why::Became(how.to_owned()))
 }
 
 impl fmt::Display for Remark {

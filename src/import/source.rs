@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::model::LeftOut;
 use super::model::Model;
 use super::remark::Remark;
+use super::room::Group;
 use super::secret::may_begin;
 use crate::database::DatabaseError;
 use crate::model::Diagnostic;
@@ -20,6 +21,8 @@ pub struct Read {
     pub left_out: Vec<LeftOut>,
     /// Remarks about no model in particular.
     pub remarks: Vec<Remark>,
+    /// The groups that the models are in.
+    pub groups: Vec<Group>,
 }
 
 /// A problem with the text of a source, which makes all of it unusable.

@@ -8,6 +8,7 @@ use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value};
 use super::model::{Model, Secret};
 use super::names::Named;
 use super::remark::{Kind, Remark, Why};
+use super::room::Group;
 use super::toml_value;
 use crate::model::DesiredState;
 use crate::model::text::printable;
@@ -29,13 +30,37 @@ pub fn definition(named: &Named) -> String {
     let seconds = |seconds: u64| Value::from(format!("{seconds}s"));
     table(&mut document, "ready", model.ready_timeout.map(|n| ("timeout", seconds(n))).into_iter());
     table(&mut document, "update", model.drain.map(|n| ("drain", seconds(n))).into_iter());
+    let idle = model
+        .stop_after
+        .filter(|_| model.state != DesiredState::Running)
+        .map(|n| if n == 0 { Value::from("off") } else { seconds(n) });
+    table(&mut document, "idle", idle.map(|value| ("stop_after", value)).into_iter());
+    let listed = model.unlisted.then(|| ("listed", Value::from(false)));
+    let limit = model.max_in_flight.map(|limit| ("max_in_flight", Value::from(i64::from(limit))));
+    table(&mut document, "serve", listed.into_iter().chain(limit));
     format!("{}\n{document}", head(named))
+}
+
+/// Returns the text of `_groups.toml`; `None`: there are no groups.
+#[must_use]
+pub fn groups(groups: &[Group]) -> Option<String> {
+    let mut document = DocumentMut::new();
+    for Group { name, max_running, .. } in groups {
+        let max_running = Value::from(i64::try_from(*max_running).unwrap_or(i64::MAX));
+        table(&mut document, name, std::iter::once(("max_running", max_running)));
+    }
+    let source = printable(&groups.first()?.place.source().to_string());
+    Some(format!("# Imported by herdsman from {source}: how many models of a group run at once.\n\n{document}"))
 }
 
 fn top(root: &mut Table, model: &Model) {
     if model.state == DesiredState::Stopped {
         put(root, "state", "stopped".into());
         comment(root, "state", "remove this line to run it");
+    }
+    if model.state == DesiredState::OnDemand {
+        put(root, "state", "on_demand".into());
+        comment(root, "state", "starts with the first request to `herdsman watch --listen`");
     }
     if let Some(model_type) = model.model_type {
         put(root, "type", model_type.as_str().into());
@@ -51,6 +76,17 @@ fn top(root: &mut Table, model: &Model) {
     }
     if let Some(binary) = &model.binary {
         put(root, "binary", binary.as_str().into());
+    }
+    match &model.groups[..] {
+        [] => {}
+        [group] => put(root, "group", group.as_str().into()),
+        groups => put(root, "group", Value::Array(groups.iter().map(String::as_str).collect::<Array>())),
+    }
+    if let Some(priority) = model.priority {
+        put(root, "priority", i64::from(priority).into());
+    }
+    if model.never_evict {
+        put(root, "evict", "never".into());
     }
     if !model.aliases.is_empty() {
         put(root, "aliases", Value::Array(model.aliases.iter().map(String::as_str).collect::<Array>()));

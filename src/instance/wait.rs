@@ -12,6 +12,10 @@ use crate::model::{Handle, Health, Instance, ModelName, ProcessId};
 /// The first pause between two questions: a tiny model is ready in 31 ms.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
+/// Later pauses are this part of the time that the wait has taken: what waits for a
+/// model gets it hardly later than it is ready, and a long load is not asked all along.
+const SHARE: u32 = 50;
+
 /// The longest one.
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
@@ -161,12 +165,13 @@ impl Host {
     /// Blocks until something about `watched` may have changed (one exits, or
     /// changes its answer), requests of one that drains may
     /// have ended, a bell rings, or the time is over. An exit is noticed at once,
-    /// an answer after 5 ms at first and 200 ms later on, the end of a request
-    /// after 50 ms.
+    /// an answer after 5 ms at first and after 200 ms in a load of more than 10 s, the
+    /// end of a request after 50 ms.
     pub fn wait(&mut self, watched: &mut Watched, bells: &[Bell<'_>], timeout: Duration) -> Woken {
-        let deadline = Instant::now().checked_add(timeout);
-        let mut pause = FIRST_PAUSE;
+        let begun = Instant::now();
+        let deadline = begun.checked_add(timeout);
         loop {
+            let pause = (begun.elapsed() / SHARE).clamp(FIRST_PAUSE, LONGEST_PAUSE);
             let left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
             let (asks, drains) = (watched.asks(), self.drains.is_waiting());
             let longest =
@@ -186,7 +191,6 @@ impl Host {
             if !woken.by_nothing() || left.is_zero() || !asks && !drains {
                 return woken;
             }
-            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
         }
     }
 

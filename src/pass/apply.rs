@@ -163,7 +163,7 @@ impl<W: Ledger + Fleet> Pass<'_, W> {
                     if after.iter().all(|id| self.gone.contains(id)) {
                         self.start(run, launch, record, *if_failed)?;
                     } else {
-                        run.fail("cannot stop the instance on its port".to_owned());
+                        run.fail("cannot stop the instance that must go first".to_owned());
                         return Ok(());
                     }
                 }

@@ -195,7 +195,7 @@ pub enum Step {
         launch: Box<Launch>,
         /// The record of the intent.
         record: Box<InstanceRecord>,
-        /// Instances that must be confirmed gone first, because they use its port.
+        /// Instances that must be confirmed gone first: they use its port, or its room.
         after: Vec<InstanceId>,
         /// The crash history to record if it cannot be executed at all.
         if_failed: Crashes,

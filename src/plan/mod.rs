@@ -155,7 +155,10 @@ impl<'a> World<'a> {
     /// Makes one plan of the decisions.
     fn plan(&self, decisions: Decisions) -> Plan {
         let input = self.input;
-        let mut plan = schedule::schedule(input, &self.ports, decisions.needs);
+        let room = schedule::make_room(input, &self.ports, &decisions.needs);
+        let decisions = room.evictions.into_iter().fold(decisions, |all, (name, why)| self.evict(all, &name, why));
+        let mut plan = schedule::schedule(input, &self.ports, room.clearances, decisions.needs);
+        plan.questions.extend(room.questions);
         plan.matching += decisions.matching;
         if let Some(approved) = &input.limits.approved {
             plan.actions.retain(|action| approved.permits(action));
@@ -165,6 +168,22 @@ impl<'a> World<'a> {
         plan.bookkeeping.extend(self.dead_orphans());
         plan.bookkeeping.extend(port_choice::released(input, &plan));
         plan
+    }
+
+    /// Decides again for a model that has to stop, whatever was decided before.
+    fn evict(&self, mut decisions: Decisions, name: &ModelName, why: Reason) -> Decisions {
+        let Some((name, _)) = self.live.get_key_value(name) else { return decisions };
+        let situation = Situation { makes_room: Some(why), ..self.situation(name) };
+        let decision = decide::decide(self.input, situation);
+        match decisions.needs.binary_search_by(|(other, _)| other.cmp(name)) {
+            Ok(at) => decisions.needs[at].1 = decision,
+            Err(at) => {
+                // It was counted as matching.
+                decisions.matching = decisions.matching.saturating_sub(1);
+                decisions.needs.insert(at, ((*name).clone(), decision));
+            }
+        }
+        decisions
     }
 
     /// Decides again for the models that asked something.

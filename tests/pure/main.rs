@@ -11,6 +11,7 @@ mod converge;
 mod floors;
 mod mutated;
 mod plan;
+mod routes;
 mod simulation;
 mod view;
 mod watch_logic;

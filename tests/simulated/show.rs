@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use herdsman::model::{Change, Death, GenerationOutcome, InstanceState, Timestamp};
+use herdsman::model::{Change, Death, GenerationOutcome, InstanceId, InstanceState, Timestamp};
 use herdsman::plan::{Found, Plan, Step};
 
 use super::variant::variant;
@@ -20,7 +20,7 @@ pub fn show(plan: &Plan) -> String {
     for action in &plan.actions {
         let reasons: Vec<String> = action.reasons.iter().map(|reason| variant(reason, "reason")).collect();
         let _ = writeln!(out, "{:<7} {}: {}", action.kind.as_str(), action.model, reasons.join("; "));
-        for step in action.steps.iter().map(step) {
+        for step in action.steps.iter().map(|of| step(of, plan)) {
             let _ = writeln!(out, "        - {step}");
         }
     }
@@ -53,7 +53,15 @@ fn cause(death: &Death) -> String {
     serde_json::to_value(death.cause).ok().and_then(|cause| Some(cause.as_str()?.to_owned())).unwrap_or_default()
 }
 
-fn step(step: &Step) -> String {
+/// Whether one of `after` stops in this plan, and not to leave this port.
+fn leaves_room(plan: &Plan, after: &[InstanceId], port: Option<u16>) -> bool {
+    plan.actions.iter().flat_map(|action| &action.steps).any(|step| match step {
+        Step::Stop { target, record: Some(record), .. } => after.contains(&target.id) && record.port != port,
+        _ => false,
+    })
+}
+
+fn step(step: &Step, plan: &Plan) -> String {
     match step {
         Step::Record(changes) => {
             format!("record {}", changes.iter().map(change).collect::<Vec<_>>().join(", "))
@@ -66,7 +74,11 @@ fn step(step: &Step) -> String {
         }
         Step::Start { launch, record, after, .. } => {
             let place = record.port.map_or_else(|| record.host.clone(), |port| format!("port {port}"));
-            let when = if after.is_empty() { "" } else { ", once its port is left" };
+            let when = match after.is_empty() {
+                true => "",
+                false if leaves_room(plan, after, record.port) => ", once there is room",
+                false => ", once its port is left",
+            };
             format!("start generation {} of {} on {place}{when}", record.generation, launch.model)
         }
     }

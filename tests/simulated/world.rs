@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use herdsman::model::{Definition, Desired, Launch, ModelName, Timestamp, Unresolved, Unusable};
+use herdsman::model::{Definition, Desired, Group, Launch, ModelName, Origin, Timestamp, Unresolved, Unusable};
 use herdsman::pass::{Goal, Order, Pass, look, pass};
 use herdsman::plan::{Limits, Plan, Site, WaitFor, WaitKind};
 
@@ -150,6 +150,12 @@ impl World {
         self.desired.definitions.insert(definition.name.clone(), Arc::new(definition));
     }
 
+    /// Declares a group.
+    pub fn group(&mut self, name: &str, max_running: usize) {
+        let origin = Origin::new("models.d/_groups.toml", 1);
+        self.desired.groups.insert(name.into(), Group { max_running, origin });
+    }
+
     /// Removes a file.
     pub fn remove(&mut self, model: &str) {
         self.desired.definitions.remove(model);
@@ -252,6 +258,7 @@ impl World {
         self.last_read.as_ref().is_some_and(|read| {
             let same = |(read, now)| Arc::ptr_eq(read, now);
             read.unresolved == self.desired.unresolved
+                && read.groups == self.desired.groups
                 && read.definitions.len() == self.desired.definitions.len()
                 && read.definitions.values().zip(self.desired.definitions.values()).all(same)
         })

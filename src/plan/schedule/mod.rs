@@ -3,15 +3,17 @@
 //!
 //! - A restart needs a restart slot, a start needs a start slot. Whatever is already
 //!   in progress keeps its slot.
-//! - A start waits for its port; two models that swap ports stop together.
+//! - A start waits for room in its groups and for its port; two models that swap ports stop together.
 //! - Nothing stops for a start that cannot follow in the same pass.
 //!
 //! | whose turn it is | [`turns`] |
 //! |---|---|
 //! | what is done then, step by step | [`steps`] |
 //! | who is on a port | [`port_holders`] |
+//! | what else must be free before a start, and who stops for it | [`room`] |
 
 mod port_holders;
+mod room;
 mod steps;
 mod turns;
 
@@ -24,19 +26,22 @@ use super::port_choice::PortChoice;
 use super::waiting::WaitFor;
 use super::{WaitKind, guard};
 use crate::model::{InstanceId, ModelName, Origin};
+pub use room::{Clearance, make_room};
 
 /// Turns decisions, in order of name, into a plan.
 ///
-/// `ports` says who serves where, among all models.
+/// `ports` says who serves where, among all models; `clearances`, what starts wait for
+/// ([`make_room`]).
 pub fn schedule(
     input: &Input<'_>,
     ports: &BTreeMap<ModelName, PortChoice>,
+    clearances: BTreeMap<ModelName, Clearance>,
     decisions: Vec<(ModelName, Decision)>,
 ) -> Plan {
     let mut plan = Plan { unmanaged: input.records.unmanaged.clone(), ..Plan::default() };
     plan.unmanaged.sort_by_key(|row| row.id);
     plan.guard = guard::check(&decisions, input.desired, input.records, input.limits.max_deletes);
-    let mut scheduler = Scheduler::new(input, ports, &decisions, plan.guard.is_some());
+    let mut scheduler = Scheduler::new(input, ports, clearances, &decisions, plan.guard.is_some());
     scheduler.permit_restarts(&decisions);
     scheduler.settle_stops(&decisions);
     for (model, mut decision) in decisions {
@@ -99,6 +104,8 @@ struct Scheduler<'a> {
     input: &'a Input<'a>,
     /// Which port is whose, or will be.
     ports: &'a BTreeMap<ModelName, PortChoice>,
+    /// What else must be free before a start.
+    clearances: BTreeMap<ModelName, Clearance>,
     guarded: bool,
     /// Who of ours is, or will be, on which port.
     holders: BTreeMap<u16, (InstanceId, ModelName)>,
@@ -120,6 +127,7 @@ impl<'a> Scheduler<'a> {
     fn new(
         input: &'a Input<'a>,
         ports: &'a BTreeMap<ModelName, PortChoice>,
+        clearances: BTreeMap<ModelName, Clearance>,
         decisions: &[(ModelName, Decision)],
         guarded: bool,
     ) -> Self {
@@ -128,6 +136,7 @@ impl<'a> Scheduler<'a> {
         Self {
             input,
             ports,
+            clearances,
             guarded,
             holders: port_holders::holders(input.observed),
             failed: decisions

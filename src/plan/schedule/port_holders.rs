@@ -29,16 +29,21 @@ pub(super) fn holders(observed: &Observed) -> BTreeMap<u16, (InstanceId, ModelNa
     left.chain(live).collect()
 }
 
+/// The port that a start has, if it has one.
+pub(super) fn leased(ports: &BTreeMap<ModelName, PortChoice>, model: &ModelName, start: &StartWish) -> Option<u16> {
+    match (start.port, ports.get(model)) {
+        (Lease::On(port), _) => port,
+        (Lease::Own, Some(PortChoice::On(port))) => *port,
+        // Without a port there is no wish.
+        (Lease::Own, Some(PortChoice::TakenBy(..) | PortChoice::Exhausted) | None) => None,
+    }
+}
+
 impl Scheduler<'_> {
     /// The port that a start has; `None`: it listens on a unix socket, or has
     /// yet to be given one ([`Scheduler::spare_port`]).
     pub(super) fn leased(&self, model: &ModelName, start: &StartWish) -> Option<u16> {
-        match (start.port, self.ports.get(model)) {
-            (Lease::On(port), _) => port,
-            (Lease::Own, Some(PortChoice::On(port))) => *port,
-            // Without a port there is no wish.
-            (Lease::Own, Some(PortChoice::TakenBy(..) | PortChoice::Exhausted) | None) => None,
-        }
+        leased(self.ports, model, start)
     }
 
     /// A free port that nobody in this pass is about to use.

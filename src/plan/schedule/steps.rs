@@ -7,10 +7,10 @@ use super::super::input::Question;
 use super::super::launch::{intent, launch};
 use super::super::reason::Reason;
 use super::super::waiting::WaitFor;
-use super::Scheduler;
 use super::port_holders::PortState;
 use super::turns::StopNow;
-use crate::model::{Change, InstanceRecord, InstanceState, ModelName, PortRecord};
+use super::{Clearance, Scheduler};
+use crate::model::{Change, InstanceId, InstanceRecord, InstanceState, ModelName, PortRecord};
 
 impl Scheduler<'_> {
     /// The action of one model, or `None` with what it waits for noted.
@@ -217,8 +217,13 @@ impl Scheduler<'_> {
                     return None;
                 }
             }
-            self.starting.insert(port, model.clone());
         }
+        for id in self.cleared(model)? {
+            if !after.contains(&id) {
+                after.push(id);
+            }
+        }
+        self.starting.extend(leased.map(|port| (port, model.clone())));
         if replaces.is_none() {
             if self.start_slots == 0 {
                 self.waits.insert(model.clone(), WaitFor::StartSlot);
@@ -231,6 +236,18 @@ impl Scheduler<'_> {
         // It may not even be executed.
         let if_failed = backoff::after_crash(start.crashes, &record, self.input.now);
         Some(Step::Start { launch: Box::new(launch), record: Box::new(record), after, if_failed })
+    }
+
+    /// The instances that must be gone before a start, if they all stop in this pass.
+    fn cleared(&mut self, model: &ModelName) -> Option<Vec<InstanceId>> {
+        let Some(Clearance { after, wait }) = self.clearances.get(model) else { return Some(Vec::new()) };
+        match after {
+            Some(after) if after.iter().all(|id| self.stopping.contains(id)) => Some(after.clone()),
+            _ => {
+                self.waits.insert(model.clone(), wait.clone());
+                None
+            }
+        }
     }
 
     /// Says who is on the port of a restart that waits for nothing else.

@@ -28,7 +28,7 @@ impl Scheduler<'_> {
             let Wish::Start(start) = &decision.wish else { continue };
             let free =
                 self.leased(name, start).is_none_or(|port| matches!(self.port_state(port, None), PortState::Free));
-            if decision.missing && free {
+            if decision.missing && free && !self.clearances.contains_key(name) {
                 self.restart_slots = self.restart_slots.saturating_sub(1);
                 self.restarting.get_or_insert_with(|| name.clone());
             }

@@ -10,9 +10,11 @@ use percent_encoding::percent_decode_str;
 
 use super::errors::{Error, Shape};
 use super::forward::{self, Outgoing};
+use super::naming::Spool;
+use super::own::{self, Own};
 use super::record::{Observer, Record};
 use super::routes::Route;
-use super::{Gateway, headers, provisional};
+use super::{Gateway, headers, naming};
 use crate::serve::access::Caller;
 use crate::serve::body::{Answer, empty};
 
@@ -23,16 +25,20 @@ pub struct App {
     pub gateway: Gateway,
     /// What sees each request that is over.
     pub observer: Option<Observer>,
+    /// Where bodies of requests are kept.
+    pub spool: Spool,
 }
 
 /// Answers a request.
 pub async fn answer(app: &App, mut request: Request<Incoming>) -> Answer {
     let upgrade = hyper::upgrade::on(&mut request);
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let caller = Caller::anyone();
-    if let Some(answer) = provisional::own(&app.gateway, &caller, &parts).await {
-        return answer;
-    }
+    let body = match own::answer(&app.gateway, &caller, &mut parts, body).await {
+        Own::Answer(answer) => return answer,
+        Own::To(lease, body) => return forward::to_holder(app, lease, &parts, body, &caller).await,
+        Own::NotOurs(body) => body,
+    };
     let mut record = Record::new(&parts, &caller, app.observer.clone());
     let target = match Target::of(&parts) {
         Ok(target) => target,
@@ -40,19 +46,23 @@ pub async fn answer(app: &App, mut request: Request<Incoming>) -> Answer {
     };
     let shape = Shape::of(&target.path);
     let outgoing = async {
-        let named = provisional::name(&parts, body, &app.gateway.settings()).await?;
-        let asked = target.model.or(named.model);
+        let settings = app.gateway.settings();
+        let mut named = match target.model {
+            None => naming::name(&parts, body, &settings, &app.spool).await?,
+            Some(_) => naming::as_it_is(&parts, body, &settings, &app.spool)?,
+        };
+        let asked = target.model.or(named.model.take());
         app.gateway.known_routes().await;
         let (asked, route) = find(&app.gateway, &caller, asked)?;
         record.model(&route.model);
         Ok(Outgoing {
             model: route.model.clone(),
             asked,
-            uses: provisional::is_use(&parts),
+            uses: own::uses(&parts),
             path: target.path,
             shape,
-            expects_events: named.stream || headers::accepts_events(&parts),
-            body: named.body,
+            expects_events: named.streams || headers::accepts_events(&parts),
+            named,
             upgrade: headers::asks_for_upgrade(&parts).then_some(upgrade),
             parts,
         })

@@ -6,6 +6,7 @@ use hyper::{Response, StatusCode};
 use serde_json::json;
 
 use super::lease::Refusal;
+use super::naming::NamingError;
 use crate::serve::body::{Answer, BodyError, full};
 
 /// Whose errors a client expects.
@@ -27,20 +28,22 @@ impl Shape {
 }
 
 /// Why a request fails.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
+    /// The status of the answer.
     pub status: StatusCode,
     /// `type`, in OpenAI's words.
     pub kind: &'static str,
     /// `code`, for programs.
     pub code: Option<&'static str>,
+    /// What happened, and what to do.
     pub message: String,
     /// When to try again, seconds.
     pub retry_after: Option<u32>,
 }
 
 impl Error {
+    /// Returns an error without a code.
     pub fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
         Self { status, kind, code: None, message: message.into(), retry_after: None }
     }
@@ -55,6 +58,7 @@ impl Error {
         Self::new(StatusCode::BAD_GATEWAY, "server_error", message).with_code("upstream_failed")
     }
 
+    /// Adds a code.
     pub const fn with_code(mut self, code: &'static str) -> Self {
         self.code = Some(code);
         self
@@ -73,9 +77,9 @@ impl Error {
 
     /// Says why a request did not arrive whole.
     pub fn from_body(error: BodyError) -> Self {
-        match error.downcast::<Self>() {
-            Ok(error) => *error,
-            Err(error) => Self::invalid(format!("the request ended early: {error}")),
+        match error.downcast::<NamingError>() {
+            Ok(error) => (*error).into(),
+            Err(error) => Self::invalid(format!("the request body ended early: {error}")),
         }
     }
 
@@ -143,6 +147,14 @@ impl Error {
             503 => "overloaded_error",
             _ => "api_error",
         }
+    }
+}
+
+impl From<NamingError> for Error {
+    fn from(error: NamingError) -> Self {
+        let status = error.status();
+        let kind = if status.is_server_error() { "server_error" } else { "invalid_request_error" };
+        Self::new(status, kind, error.to_string())
     }
 }
 

@@ -3,19 +3,22 @@
 
 use std::time::{Duration, Instant};
 
+use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Response, StatusCode};
 
 use super::dispatch::App;
 use super::errors::{Error, Shape};
-use super::lease::Lease;
+use super::lease::{Lease, Refusal};
+use super::naming::{self, Named};
+use super::own::{self, conversations};
 use super::passing::Passing;
-use super::provisional::ForwardBody;
 use super::record::{End, Record};
-use super::upstream::{Exchange, Failure};
+use super::upstream::{Exchange, Failure, Request};
 use super::{Gateway, comments, headers, tunnel};
 use crate::model::ModelName;
+use crate::serve::access::Caller;
 use crate::serve::body::Answer;
 
 /// How often a request is sent again to another instance.
@@ -35,7 +38,8 @@ pub struct Outgoing {
     pub shape: Shape,
     /// Whether the client expects an event stream.
     pub expects_events: bool,
-    pub body: ForwardBody,
+    /// Its body.
+    pub named: Named,
     /// The client's connection, if it asks to use it for another protocol.
     pub upgrade: Option<OnUpgrade>,
 }
@@ -51,29 +55,61 @@ pub async fn answer(app: &App, outgoing: Outgoing, record: Record) -> Answer {
     }
 }
 
-async fn forward(gateway: Gateway, mut outgoing: Outgoing, mut record: Record) -> Result<Answer, Error> {
-    let sent = send(&gateway, &mut outgoing, &mut record).await;
+/// Forwards a request about a conversation to the instance that has it: once, since no
+/// other has.
+pub async fn to_holder(app: &App, lease: Lease, parts: &Parts, body: Incoming, caller: &Caller) -> Answer {
+    let mut record = Record::new(parts, caller, app.observer.clone());
+    record.model(lease.model());
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let named = match naming::as_it_is(parts, body, &app.gateway.settings(), &app.spool) {
+        Ok(named) => named,
+        Err(error) => return Error::from(error).answer(Shape::OpenAi),
+    };
+    let head = headers::request(parts, path, lease.backend(), &named);
+    let request = Request { method: &parts.method, head: &head, is_chunked: named.length.is_none() };
+    let sent = app.gateway.pools().send(lease.backend(), request, &named.body).await;
+    match sent {
+        Ok(exchange) => pass(exchange, lease, record, Shape::OpenAi),
+        Err(_) => {
+            record.ends(End::Complete);
+            conversations::unknown(&parts.method)
+        }
+    }
+}
+
+async fn forward(gateway: Gateway, outgoing: Outgoing, mut record: Record) -> Result<Answer, Error> {
+    let sent = send(&gateway, &outgoing, &mut record).await;
     let (exchange, lease) = sent.inspect_err(|error| {
         record.answered(error.status.as_u16());
         record.ends(End::Complete);
     })?;
-    let status = exchange.head.status;
-    record.answered(status.as_u16());
-    if status == StatusCode::SWITCHING_PROTOCOLS {
-        return tunnel::begin(exchange, lease, outgoing.upgrade.take(), record);
+    // The body need not be kept for another try any more.
+    let Outgoing { upgrade, shape, .. } = outgoing;
+    if exchange.head.status == StatusCode::SWITCHING_PROTOCOLS {
+        record.answered(exchange.head.status.as_u16());
+        return tunnel::begin(exchange, lease, upgrade, record);
     }
+    Ok(pass(exchange, lease, record, shape))
+}
+
+/// Passes an answer on as it arrives.
+fn pass(exchange: Exchange, lease: Lease, mut record: Record, shape: Shape) -> Answer {
+    record.answered(exchange.head.status.as_u16());
     let (mut head, incoming) = exchange.into_parts();
     headers::clean(&mut head.headers);
-    let events = headers::is_event_stream(&head.headers).then_some(outgoing.shape);
+    let events = headers::is_event_stream(&head.headers).then_some(shape);
     let mut answer = Response::new(Passing::new(incoming, lease, record, events).boxed());
     *answer.status_mut() = head.status;
     *answer.headers_mut() = head.headers;
-    Ok(answer)
+    answer
 }
 
-async fn send(gateway: &Gateway, outgoing: &mut Outgoing, record: &mut Record) -> Result<(Exchange, Lease), Error> {
-    let Outgoing { model, asked, uses, parts, path, body, .. } = outgoing;
-    let refused = |refusal| Error::refused(asked, &refusal);
+async fn send(gateway: &Gateway, outgoing: &Outgoing, record: &mut Record) -> Result<(Exchange, Lease), Error> {
+    let Outgoing { model, asked, uses, parts, path, named, .. } = outgoing;
+    let refused = |refusal| match refusal {
+        Refusal::NotRunning => own::not_loaded(parts).unwrap_or_else(|| Error::refused(asked, &refusal)),
+        _ => Error::refused(asked, &refusal),
+    };
     let mut asker = gateway.ask(model, record.started(), *uses).map_err(refused)?;
     for retries in 0.. {
         let since = Instant::now();
@@ -81,14 +117,17 @@ async fn send(gateway: &Gateway, outgoing: &mut Outgoing, record: &mut Record) -
         record.waited(since);
         let lease = lease.map_err(refused)?;
         let backend = lease.backend();
-        let head = headers::request(parts, path, backend, body);
-        let failure = match gateway.pools().send(backend, &parts.method, head, body).await {
+        // Before the server can send a byte: the client may be gone with the first.
+        gateway.remember_conversation(&parts.headers, model, backend);
+        let head = headers::request(parts, path, backend, named);
+        let request = Request { method: &parts.method, head: &head, is_chunked: named.length.is_none() };
+        let failure = match gateway.pools().send(backend, request, &named.body).await {
             Ok(exchange) => return Ok((exchange, lease)),
             Err(failure) => failure,
         };
         match failure {
             Failure::Request(error) => return Err(Error::from_body(error)),
-            Failure::Gone(_) if retries < RETRIES && body.rewind() => {
+            Failure::Gone(_) if retries < RETRIES && named.body.is_replayable() => {
                 record.retried();
                 asker.failed(lease);
             }

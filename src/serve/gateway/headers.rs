@@ -2,13 +2,14 @@
 //! client's key.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use hyper::Method;
 use hyper::header::{
     ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderMap,
     HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::request::Parts;
 
-use super::provisional::ForwardBody;
+use super::naming::Named;
 use super::routes::Backend;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -28,7 +29,7 @@ fn is_ours(name: &HeaderName) -> bool {
 }
 
 /// The headers that `Connection` names.
-fn named(headers: &HeaderMap) -> Vec<HeaderName> {
+fn options(headers: &HeaderMap) -> Vec<HeaderName> {
     let values = headers.get_all(CONNECTION).iter();
     let tokens = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
     let names = tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok());
@@ -38,7 +39,7 @@ fn named(headers: &HeaderMap) -> Vec<HeaderName> {
 
 /// Whether a request asks to use its connection for another protocol.
 pub fn asks_for_upgrade(parts: &Parts) -> bool {
-    parts.headers.contains_key(UPGRADE) && named(&parts.headers).contains(&UPGRADE)
+    parts.headers.contains_key(UPGRADE) && options(&parts.headers).contains(&UPGRADE)
 }
 
 /// Whether a request asks for an event stream.
@@ -58,15 +59,17 @@ fn is_events(value: &HeaderValue) -> bool {
 
 /// Writes the head of the request to an instance. `target` is the path and the query,
 /// as the client sent them.
-pub fn request(parts: &Parts, target: &str, backend: &Backend, body: &ForwardBody) -> Bytes {
+pub fn request(parts: &Parts, target: &str, backend: &Backend, named: &Named) -> Bytes {
     let mut head = BytesMut::with_capacity(1024);
     for part in [parts.method.as_str(), " ", &backend.address.prefix, target, " HTTP/1.1\r\nhost: "] {
         head.put_slice(part.as_bytes());
     }
     head.put_slice(host(backend).as_bytes());
     head.put_slice(b"\r\n");
-    let dropped = named(&parts.headers);
-    let passes = |name: &HeaderName| !is_hop_by_hop(name) && !is_ours(name) && !dropped.contains(name);
+    let dropped = options(&parts.headers);
+    let is_decoded = |name: &HeaderName| named.decoded && *name == CONTENT_ENCODING;
+    let passes =
+        |name: &HeaderName| !is_hop_by_hop(name) && !is_ours(name) && !is_decoded(name) && !dropped.contains(name);
     for (name, value) in parts.headers.iter().filter(|(name, _)| passes(name)) {
         header(&mut head, name.as_str(), value.as_bytes());
     }
@@ -79,13 +82,20 @@ pub fn request(parts: &Parts, target: &str, backend: &Backend, body: &ForwardBod
     if let Some(key) = &backend.api_key {
         header(&mut head, "authorization", format!("Bearer {}", key.0).as_bytes());
     }
-    if let Some(length) = body.length() {
-        header(&mut head, "content-length", length.to_string().as_bytes());
-    } else if body.is_chunked() {
-        header(&mut head, "transfer-encoding", b"chunked");
+    match named.length {
+        None => header(&mut head, "transfer-encoding", b"chunked"),
+        // Whoever sends no body need not say so, but may.
+        Some(0) if !sends_body(parts) => {}
+        Some(length) => header(&mut head, "content-length", length.to_string().as_bytes()),
     }
     head.put_slice(b"\r\n");
     head.freeze()
+}
+
+fn sends_body(parts: &Parts) -> bool {
+    parts.headers.contains_key(CONTENT_LENGTH)
+        || parts.headers.contains_key(TRANSFER_ENCODING)
+        || matches!(parts.method, Method::POST | Method::PUT | Method::PATCH)
 }
 
 fn header(head: &mut BytesMut, name: &str, value: &[u8]) {
@@ -105,7 +115,7 @@ fn host(backend: &Backend) -> String {
 
 /// Removes from an answer what concerns the connection to the instance.
 pub fn clean(headers: &mut HeaderMap) {
-    for name in named(headers) {
+    for name in options(headers) {
         headers.remove(name);
     }
     for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, TE, TRANSFER_ENCODING, UPGRADE] {

@@ -55,6 +55,15 @@ impl Gateway {
     }
 }
 
+impl Gateway {
+    /// Leases this very instance, in rotation or not, for a request about something
+    /// that only it has. That is no use of the model.
+    pub(super) fn lease_of(&self, model: ModelName, backend: Arc<Backend>) -> Lease {
+        self.0.traffics.enter_regardless(&backend.instance);
+        Lease { gateway: self.clone(), model, backend, uses: false }
+    }
+}
+
 impl Asker {
     /// Returns the model that it asks for.
     #[must_use]
@@ -136,6 +145,12 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// Returns the model.
+    #[must_use]
+    pub const fn model(&self) -> &ModelName {
+        &self.model
+    }
+
     /// Returns the instance.
     #[must_use]
     pub const fn backend(&self) -> &Arc<Backend> {

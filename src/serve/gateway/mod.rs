@@ -29,7 +29,6 @@ pub mod lease;
 pub mod naming;
 pub mod own;
 mod passing;
-mod provisional;
 pub mod publish;
 pub mod publisher;
 pub mod record;

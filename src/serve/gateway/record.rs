@@ -22,6 +22,7 @@ pub struct Finished {
     pub caller: Option<Arc<str>>,
     /// The model, once it is known.
     pub model: Option<ModelName>,
+    /// Its method.
     pub method: hyper::Method,
     /// The path as the client sent it, without the query.
     pub path: String,
@@ -63,6 +64,7 @@ pub struct Record {
 }
 
 impl Record {
+    /// Begins to note a request that has arrived.
     pub fn new(parts: &Parts, caller: &Caller, observer: Option<Observer>) -> Self {
         let now = Instant::now();
         let finished = Finished {
@@ -88,6 +90,7 @@ impl Record {
         self.finished.started
     }
 
+    /// It is for `model`.
     pub fn model(&mut self, model: &ModelName) {
         self.finished.model = Some(model.clone());
     }
@@ -97,6 +100,7 @@ impl Record {
         self.finished.waited += since.elapsed();
     }
 
+    /// It is sent again to another instance.
     pub const fn retried(&mut self) {
         self.finished.retries += 1;
     }
@@ -120,6 +124,7 @@ impl Record {
         tail.extend_from_slice(data);
     }
 
+    /// If it were over now, it would have ended so.
     pub const fn ends(&mut self, end: End) {
         self.finished.end = end;
     }

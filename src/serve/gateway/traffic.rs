@@ -221,6 +221,12 @@ impl Traffics {
         Ok(Entry::Enter(Arc::clone(backend)))
     }
 
+    /// Counts a request in flight at an instance, whether that takes others or not.
+    /// It is no use of its model.
+    pub fn enter_regardless(&self, instance: &InstanceId) {
+        self.lock().instances.entry(instance.clone()).or_default().all += 1;
+    }
+
     /// Ends a request in flight; returns whether a pass should see it: it was the
     /// last one of an instance that is withdrawn, or that others wait to replace.
     pub fn end(&self, model: &ModelName, instance: &InstanceId, uses: bool) -> bool {

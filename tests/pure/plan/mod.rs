@@ -12,6 +12,7 @@ mod draining;
 mod drift;
 mod failing;
 mod former_hashes;
+mod groups;
 mod kills;
 mod leftovers;
 mod limits;

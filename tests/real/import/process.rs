@@ -251,21 +251,25 @@ fn what_a_router_serves_is_imported_by_its_names_and_with_its_files() {
     fs::write(world.path().join("p.ini"), preset.replace("OTHER", &other)).unwrap();
     let port = free_port();
     let mut router = Command::new(llama_server());
-    router.args(["--models-dir", "dir", "--models-preset", "p.ini", "--port", &port.to_string()]);
+    router.args(["--models-dir", "dir", "--models-preset", "p.ini", "--models-max", "2", "--port", &port.to_string()]);
     router.env("LLAMA_CACHE", world.path().join("cache")).current_dir(world.path());
     router.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut router = Background::from(router.spawn().unwrap());
     eventually("it answers", PATIENCE, || matches!(get(port, "/models"), Ok((200, _))));
     let root = world.path().display().to_string();
     world.run(&["import", "process", &router.child().id().to_string(), "--to", "out"]).exits(1).says(&[&format!(
-        "import its models with `herdsman import preset {root}/p.ini --dir {root}/dir --cache DIR --to models.d`"
+        "import its models with `herdsman import preset {root}/p.ini --dir {root}/dir --cache DIR --models-max 2 --to models.d`"
     )]);
 
-    world.run(&["import", "preset", "p.ini", "--dir", "dir", "--cache", "cache", "--to", "out"]).exits(0);
+    world
+        .run(&["import", "preset", "p.ini", "--dir", "dir", "--cache", "cache", "--models-max", "2", "--to", "out"])
+        .exits(0);
     let served = served(port);
     drop(router);
     assert_eq!(served.len(), 7, "{served:?}");
-    assert_eq!(fs::read_dir(world.path().join("out")).unwrap().count(), 7);
+    assert_eq!(fs::read_dir(world.path().join("out")).unwrap().count(), 7 + 1);
+    let groups = fs::read_to_string(world.path().join("out/_groups.toml")).unwrap();
+    assert!(groups.ends_with("\n[router]\nmax_running = 2\n"), "{groups}");
     for (name, arguments) in served {
         let file = world.path().join(format!("out/{}.toml", name.replace(['/', ':'], "-")));
         let text = fs::read_to_string(&file).unwrap_or_default();
@@ -276,6 +280,7 @@ fn what_a_router_serves_is_imported_by_its_names_and_with_its_files() {
             let line = value.map(|value| format!("\n{key} = \"{value}\"\n"));
             assert!(line.as_ref().is_none_or(|line| text.contains(line)), "{name}: {line:?} is not in {text}");
         }
+        assert!(text.contains("\ngroup = \"router\"\n") && text.contains("state = \"on_demand\""), "{name}: {text}");
         assert!(text.contains("ctx_size = 512") && after("--ctx-size").unwrap() == "512", "{name}: {text}");
     }
 }

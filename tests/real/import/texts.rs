@@ -55,7 +55,7 @@ fn a_model_of_a_script_runs_once_it_is_looked_at() {
     ran.says(&["/serve.sh: herdsman took only llama-server's command from this script", "1 to check"]);
     let file = world.models_dir().join("m.toml");
     let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, text.replace("state = \"stopped\"", "")).unwrap();
+    fs::write(&file, text.replace("state = \"on_demand\"", "state = \"running\"")).unwrap();
     world.converges();
     assert_eq!(world.answer("m"), "from a script from a script from a script ");
 }
@@ -76,7 +76,7 @@ fn a_configuration_of_several_files_is_one() {
     world
         .run(&["import", "llama-swap", "main.yaml", "conf.d", "--to", "out"])
         .exits(0)
-        .says(&["out/a.toml   conf.d/a.yaml:2 (declared stopped)", "out/b.toml   conf.d/b.yml:2\n"]);
+        .says(&["out/a.toml         conf.d/a.yaml:2 (on demand)", "out/b.toml         conf.d/b.yml:2 (on demand)"]);
     let text = fs::read_to_string(world.path().join("out/b.toml")).unwrap();
     assert!(text.contains("timeout = \"90s\"") && text.contains("ctx_size = 512"), "{text}");
 
@@ -95,6 +95,49 @@ fn prints_and_writes_no_secret_of_a_configuration() {
     assert!(!text.contains("verysecret"), "{text}");
     insta::assert_snapshot!(text);
     all_valid(&world.path().join("out"), 2);
+}
+
+#[test]
+fn what_llama_swap_runs_together_becomes_groups() {
+    let world = World::new();
+    let ran = import(&world, "llama-swap", "groups.yaml").exits(0);
+    insta::assert_snapshot!(whole(&world, &ran, "out"));
+    all_valid(&world.path().join("out"), 5);
+    // What is there belongs to somebody.
+    for name in ["chat", "coder", "embed", "rerank", "image"] {
+        fs::remove_file(world.path().join(format!("out/{name}.toml"))).unwrap();
+    }
+    import(&world, "llama-swap", "groups.yaml")
+        .exits(1)
+        .says(&["out/_groups.toml already exists", "nothing was written"]);
+}
+
+#[test]
+fn a_router_runs_as_many_models_as_it_is_allowed() {
+    let world = World::new();
+    let section = |name: &str| format!("[{name}]\nmodel = /{name}.gguf\n");
+    let preset = ["a", "b", "c", "d", "e"].map(section).concat() + "load-on-startup = true\n";
+    fs::write(world.path().join("p.ini"), &preset).unwrap();
+    let import = |to: &str, most: &[&str]| {
+        world.run(&[&["import", "preset", "p.ini", "--to", to], most].concat()).exits(0);
+        let read = |file: &str| fs::read_to_string(world.path().join(to).join(file)).unwrap_or_default();
+        (read("_groups.toml"), read("a.toml"), read("e.toml"))
+    };
+    let (groups, a, e) = import("default", &[]);
+    assert!(groups.ends_with("[router]\nmax_running = 4\n"), "{groups}");
+    assert!(
+        a.contains("state = \"on_demand\"") && a.contains("group = \"router\"") && a.contains("stop_after = \"off\""),
+        "{a}"
+    );
+    assert!(!e.contains("state =") && e.contains("group = \"router\""), "it is loaded on startup: {e}");
+    let (groups, _, e) = import("one", &["--models-max", "1"]);
+    assert!(
+        groups.ends_with("max_running = 1\n") && e.contains("load-on-startup: starts with its first request"),
+        "{e}"
+    );
+    let (groups, a, _) = import("any", &["--models-max", "0"]);
+    assert!(groups.is_empty() && !a.contains("group ="), "{a}");
+    assert!(import("enough", &["--models-max", "5"]).0.is_empty());
 }
 
 #[test]

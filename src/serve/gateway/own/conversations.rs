@@ -124,7 +124,7 @@ pub(super) async fn stream<B>(gateway: &Gateway, caller: &Caller, parts: &Parts,
         }
     };
     match holder {
-        Some(holder) => Own::To(holder.backend, body),
+        Some(holder) => Own::To(gateway.lease_of(holder.model, holder.backend), body),
         None => Own::Answer(unknown(&parts.method)),
     }
 }

@@ -40,7 +40,8 @@ use tokio::sync::watch;
 use self::answers::{error, invalid, json, not_admin, text, wrong_method};
 use self::query::{decoded, parameter};
 pub use self::uses::uses;
-use super::{Backend, Gateway};
+use super::errors::Error;
+use super::{Gateway, Lease};
 use crate::model::ModelName;
 use crate::serve::access::Caller;
 use crate::serve::body::{Answer, BodyError};
@@ -126,9 +127,9 @@ impl Gateway {
 pub enum Own<B> {
     /// It is answered.
     Answer(Answer),
-    /// It goes to this instance, whatever the routes say, without a lease. If the
-    /// instance is gone, [`conversations::unknown`] is the answer.
-    To(Arc<Backend>, B),
+    /// It goes to this instance, whatever the routes say. If that is gone,
+    /// [`conversations::unknown`] is the answer.
+    To(Lease, B),
     /// It is for a model: find it and forward.
     NotOurs(B),
 }
@@ -230,17 +231,10 @@ fn metrics(gateway: &Gateway, caller: &Caller) -> Answer {
     }
 }
 
-/// Returns the answer to a poll of a model that does not run: polls start nothing.
-#[must_use]
-pub fn not_running(parts: &Parts, model: &ModelName) -> Answer {
-    if parameter(&parts.uri, "autoload").is_some() {
-        // In the words of llama-server's router, whose parameter this is.
-        return invalid("model is not loaded");
-    }
-    let message = format!("{model} is not running, and this request does not start it");
-    let mut answer = error(StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", &message);
-    answer.headers_mut().insert("retry-after", hyper::header::HeaderValue::from_static("10"));
-    answer
+/// Returns what llama-server's router answers where a model does not run and the
+/// client asks it not to load it (`autoload=false`).
+pub(super) fn not_loaded(parts: &Parts) -> Option<Error> {
+    parameter(&parts.uri, "autoload").map(|_| Error::invalid("model is not loaded"))
 }
 
 /// The largest body that the gateway reads for itself, bytes.

@@ -10,6 +10,7 @@ use super::*;
 use crate::model::{Address, InstanceId, Timestamp};
 use crate::owner::settings::serve::Serve;
 use crate::serve::body::{Body, full};
+use crate::serve::gateway::Backend;
 use crate::serve::gateway::routes::{About, Route, Routes, Standing};
 use crate::sys::runtime::runtime;
 
@@ -122,7 +123,7 @@ impl Scene {
                 let body = self.runtime.block_on(answer.into_body().collect()).unwrap().to_bytes();
                 (status, String::from_utf8(body.to_vec()).unwrap())
             }
-            Own::To(backend, _) => (0, format!("to {}", backend.instance.0)),
+            Own::To(lease, _) => (0, format!("to {}", lease.backend().instance.0)),
             Own::NotOurs(_) => (0, "not ours".to_owned()),
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use hyper::Method;
+use hyper::body::Body;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -17,7 +18,6 @@ use super::decode::{Head, Malformed};
 use super::tls;
 use crate::model::Address;
 use crate::serve::body::BodyError;
-use crate::serve::gateway::provisional::ForwardBody;
 
 /// How long a server on this machine may take to accept a connection: its kernel does,
 /// unless its backlog is full.
@@ -43,6 +43,15 @@ pub enum Failure {
     /// The client did not send its request to the end.
     #[error("the request ended early: {0}")]
     Request(BodyError),
+}
+
+/// A request, but for its body.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'r> {
+    pub method: &'r Method,
+    pub head: &'r Bytes,
+    /// Whether its body has no length.
+    pub is_chunked: bool,
 }
 
 /// A connection to a server.
@@ -71,17 +80,16 @@ impl Connection {
 
     /// Sends a request and returns the head of the answer, and whether the whole
     /// request was sent before it. Waits for as long as it takes.
-    pub async fn exchange(
-        &mut self,
-        method: &Method,
-        head: Bytes,
-        body: &mut ForwardBody,
-    ) -> Result<(Head, bool), Failure> {
-        let mut sending = Sending { queue: VecDeque::from([head]), has_ended: false };
+    pub async fn exchange<B>(&mut self, request: Request<'_>, body: B) -> Result<(Head, bool), Failure>
+    where
+        B: Body<Data = Bytes, Error = BodyError> + Unpin,
+    {
+        let Request { method, head, is_chunked } = request;
+        let mut sending = Sending { queue: VecDeque::from([head.clone()]), body, is_chunked, has_ended: false };
         let mut sent: Option<Result<(), Failure>> = None;
         poll_fn(|cx| {
             if sent.is_none()
-                && let Poll::Ready(end) = sending.poll(&mut self.io, body, cx)
+                && let Poll::Ready(end) = sending.poll(&mut self.io, cx)
             {
                 match end {
                     Err(failure @ Failure::Request(_)) => return Poll::Ready(Err(failure)),
@@ -135,21 +143,18 @@ impl Connection {
 }
 
 /// A request on its way.
-struct Sending {
+struct Sending<B> {
     queue: VecDeque<Bytes>,
+    body: B,
+    is_chunked: bool,
     /// Whether all of the body is in the queue.
     has_ended: bool,
 }
 
-impl Sending {
-    fn poll(
-        &mut self,
-        io: &mut Box<dyn Io>,
-        body: &mut ForwardBody,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Failure>> {
+impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Sending<B> {
+    fn poll(&mut self, io: &mut Box<dyn Io>, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         loop {
-            let waits = !self.has_ended && self.queue.len() < 4 && self.poll_body(body, cx)?.is_pending();
+            let waits = !self.has_ended && self.queue.len() < 4 && self.poll_body(cx)?.is_pending();
             if self.queue.is_empty() {
                 ready!(Pin::new(&mut *io).poll_flush(cx))?;
                 if self.has_ended {
@@ -171,21 +176,21 @@ impl Sending {
     }
 
     /// Moves the next part of the body into the queue.
-    fn poll_body(&mut self, body: &mut ForwardBody, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
-        let is_chunked = body.is_chunked();
-        match body.poll_next(cx) {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
+        let is_chunked = self.is_chunked;
+        match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Pending => return Ok(Poll::Pending),
-            Poll::Ready(Some(data)) => {
-                let data = data.map_err(Failure::Request)?;
-                if data.is_empty() {
-                    // An empty chunk would be the last one.
-                } else if is_chunked {
+            Poll::Ready(Some(frame)) => match frame.map_err(Failure::Request)?.into_data() {
+                // An empty chunk would be the last one.
+                Ok(data) if data.is_empty() => {}
+                Ok(data) if is_chunked => {
                     let size = Bytes::from(format!("{:x}\r\n", data.len()));
                     self.queue.extend([size, data, Bytes::from_static(b"\r\n")]);
-                } else {
-                    self.queue.push_back(data);
                 }
-            }
+                Ok(data) => self.queue.push_back(data),
+                // Trailers: llama-server reads none.
+                Err(_) => {}
+            },
             Poll::Ready(None) => {
                 self.has_ended = true;
                 if is_chunked {

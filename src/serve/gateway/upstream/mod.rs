@@ -14,15 +14,12 @@ mod incoming;
 mod pool;
 mod tls;
 
-use bytes::Bytes;
-use hyper::Method;
-
-pub use connection::Failure;
+pub use connection::{Failure, Request};
 pub use decode::Head;
 pub use incoming::Incoming;
 pub use pool::{Line, Pools};
 
-use super::provisional::ForwardBody;
+use super::naming::ForwardBody;
 use super::routes::Backend;
 use pool::PATIENCE;
 
@@ -39,22 +36,16 @@ impl Pools {
     ///
     /// # Errors
     /// The instance gave no answer on a new connection.
-    pub async fn send(
-        &self,
-        backend: &Backend,
-        method: &Method,
-        head: Bytes,
-        body: &mut ForwardBody,
-    ) -> Result<Exchange, Failure> {
+    pub async fn send(&self, backend: &Backend, request: Request<'_>, body: &ForwardBody) -> Result<Exchange, Failure> {
         let pool = self.of(&backend.instance);
         if let Some(line) = pool.take() {
-            match exchange(line, method, head.clone(), body).await {
-                Err(Failure::Gone(_)) if body.rewind() => {}
+            match exchange(line, request, body).await {
+                Err(Failure::Gone(_)) if body.is_replayable() => {}
                 end => return end,
             }
         }
         let line = pool.add(connection::Connection::open(&backend.address).await?);
-        let mut exchange = std::pin::pin!(exchange(line, method, head, body));
+        let mut exchange = std::pin::pin!(exchange(line, request, body));
         if let Ok(end) = tokio::time::timeout(PATIENCE, &mut exchange).await {
             return end;
         }
@@ -63,11 +54,11 @@ impl Pools {
     }
 }
 
-async fn exchange(mut line: Line, method: &Method, head: Bytes, body: &mut ForwardBody) -> Result<Exchange, Failure> {
+async fn exchange(mut line: Line, request: Request<'_>, body: &ForwardBody) -> Result<Exchange, Failure> {
     let Some(connection) = line.connection() else {
         return Err(Failure::Gone(std::io::ErrorKind::NotConnected.into()));
     };
-    let (mut head, is_sent) = connection.exchange(method, head, body).await?;
+    let (mut head, is_sent) = connection.exchange(request, body.attempt()).await?;
     head.keeps &= is_sent;
     Ok(Exchange { head, line })
 }

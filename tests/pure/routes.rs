@@ -1,0 +1,69 @@
+//! Where the requests for each model go after a pass, in the simulated world.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use herdsman::model::{Busy, FailureCause};
+use herdsman::pass::Pass;
+use herdsman::plan::Command;
+use herdsman::serve::gateway::Standing;
+use herdsman::serve::gateway::publish::{Known, routes};
+use insta::assert_snapshot;
+
+use crate::simulated::{Edit, World, model};
+
+/// Each model's standing.
+fn standings(pass: &Pass) -> String {
+    let mut out = String::new();
+    for route in routes(pass, |_| Known::default()) {
+        let standing = match &route.standing {
+            Standing::Ready(backend) => format!("ready: generation {}", backend.generation),
+            Standing::Coming => "waits".to_owned(),
+            Standing::OnDemand => "starts".to_owned(),
+            Standing::Unavailable(why) => format!("fails: {why}"),
+        };
+        let _ = writeln!(out, "{}: {standing}", route.model);
+    }
+    out
+}
+
+#[test]
+fn a_start_an_edit_and_a_crash_cost_waiting_time() {
+    let mut world = World::new([model("chat")]).with_gateway();
+    assert_eq!(standings(&world.pass()), "chat: waits\n", "it is about to start");
+    world.settle();
+    world.advance(1);
+    assert_eq!(standings(&world.pass()), "chat: ready: generation 1\n");
+    world.machine.server("chat").busy = Busy::Yes(1);
+    world.define(model("chat").option("ctx_size", "2"));
+    assert_eq!(standings(&world.pass()), "chat: waits\n", "this pass begins to drain it");
+    assert_eq!(standings(&world.pass()), "chat: waits\n", "it drains");
+    world.machine.server("chat").busy = Busy::No;
+    world.settle();
+    world.advance(1);
+    assert_eq!(standings(&world.pass()), "chat: ready: generation 2\n");
+    world.machine.kill("chat", FailureCause::NoMemory, "out of memory");
+    assert_eq!(standings(&world.pass()), "chat: waits\n");
+}
+
+#[test]
+fn what_runs_keeps_serving_whatever_its_definition_says_by_now() {
+    let mut world = World::settled(["broken", "left", "plain"].map(model)).with_gateway();
+    world.by_hand("left", Command::Suspend(Some(Duration::from_secs(7200)))).unwrap();
+    world.spoil("broken", Some("broken"));
+    world.spoil("new", Some("new"));
+    assert_snapshot!(standings(&world.pass()), @"");
+    world.machine.kill("left", FailureCause::NoMemory, "out of memory");
+    world.machine.kill("broken", FailureCause::NoMemory, "out of memory");
+    assert_snapshot!(standings(&world.pass()), @"");
+}
+
+#[test]
+fn what_is_stopped_or_cannot_start_fails_with_the_reason() {
+    let definitions = [model("cold").on_demand(), model("declared").stopped(), model("hand"), model("dies").fate("dies")];
+    let mut world = World::new(definitions).with_gateway();
+    world.settle();
+    world.by_hand("hand", Command::Stop).unwrap();
+    world.settle();
+    assert_snapshot!(standings(&world.pass()), @"");
+}

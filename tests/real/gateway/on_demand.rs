@@ -1,0 +1,157 @@
+//! Models that requests start, and that stop when nobody asks for them.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::served::{PATIENCE, Served, ask};
+use crate::support::{World, eventually, get, post};
+
+fn on_demand(world: &World, name: &str, more: &str) {
+    world.weights(name, &format!("{name} "));
+    world.write_definition(name, &format!("state = \"on_demand\"\n{}{more}", World::tiny_toml(name)));
+}
+
+/// Acceptance: 1,000 rounds in `tests/long`.
+pub const ROUNDS: usize = 15;
+
+#[test]
+fn requests_that_arrive_while_it_stops_are_answered() {
+    let world = World::new();
+    on_demand(&world, "a", "[idle]\nstop_after = \"200ms\"\n");
+    let served = Served::new(world);
+    stops_and_starts(&served, ROUNDS);
+}
+
+/// Asks just before, while and after an idle model stops: earlier and earlier after
+/// the stop, and never without an answer.
+pub fn stops_and_starts(served: &Served, rounds: usize) {
+    let mut was_stopped = 0;
+    for round in 0..rounds {
+        assert_eq!(served.ask("a"), Ok("a a a ".to_owned()), "in round {round}");
+        // Around the moment at which it stops.
+        thread::sleep(Duration::from_millis(170 + (round as u64 * 13) % 120));
+        was_stopped += usize::from(served.running().is_empty());
+    }
+    assert!(was_stopped > 0, "it never stopped, so nothing was shown");
+}
+
+#[test]
+fn a_thousand_requests_start_it_once_and_nobody_is_refused() {
+    let world = World::new();
+    on_demand(&world, "a", "");
+    let served = Served::new(world);
+    assert_eq!(served.running(), Vec::<String>::new());
+    let port = served.port;
+    let clients: Vec<_> = (0..200).map(|_| thread::spawn(move || ask(port, "a"))).collect();
+    for client in clients {
+        assert_eq!(client.join().unwrap(), Ok("a a a ".to_owned()));
+    }
+    assert_eq!(served.running(), ["a"]);
+    let log = served.watcher.as_ref().unwrap().log();
+    assert_eq!(log.matches("a start: asked for").count(), 1, "{log}");
+    assert!(log.lines().count() < 15, "passes for every request:\n{log}");
+}
+
+#[test]
+fn polls_and_lists_start_nothing() {
+    let world = World::new();
+    on_demand(&world, "a", "");
+    let served = Served::new(world);
+    assert_eq!(get(served.port, "/v1/models").unwrap().0, 200);
+    assert_eq!(get(served.port, "/slots?model=a").unwrap().0, 503);
+    assert_eq!(served.running(), Vec::<String>::new());
+}
+
+#[test]
+fn what_cannot_start_fails_at_once_with_the_reason_and_what_does_not_exist_is_unknown() {
+    let world = World::new();
+    world.weights_that_die("dies");
+    world.write_definition("dies", &World::tiny_toml("dies"));
+    world.tiny("stopped");
+    world.write_definition("stopped", &format!("state = \"stopped\"\n{}", World::tiny_toml("stopped")));
+    world.write_definition("broken", "model = 7\n");
+    let mut served = Served::new(world);
+    served.watcher().eventually_says("waiting for an edit");
+    let begun = Instant::now();
+    for (model, reason) in [("dies", "503 "), ("stopped", "declared stopped"), ("broken", "models.d/broken.toml:1")] {
+        let why = served.ask(model).unwrap_err();
+        assert!(why.starts_with("503") && why.contains(reason), "{model}: {why}");
+    }
+    assert!(served.ask("none").unwrap_err().starts_with("404"));
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_client_that_leaves_calls_the_start_off_unless_it_began() {
+    let world = World::new();
+    on_demand(&world, "a", "");
+    let served = Served::new(world);
+    // Whatever was begun, nothing is left waiting for ever.
+    let client = std::net::TcpStream::connect(("127.0.0.1", served.port)).unwrap();
+    drop(client);
+    assert_eq!(served.ask("a"), Ok("a a a ".to_owned()));
+}
+
+#[test]
+fn a_server_that_is_killed_costs_waiting_time_only() {
+    let world = World::new();
+    world.tiny("a");
+    let served = Served::new(world);
+    assert_eq!(served.ask("a"), Ok("a a a ".to_owned()));
+    for round in 0..3 {
+        served.world.kill("a");
+        assert_eq!(served.ask("a"), Ok("a a a ".to_owned()), "after kill {round}");
+    }
+}
+
+#[test]
+fn a_watcher_that_is_killed_leaves_no_gateway_and_the_next_one_serves_at_once() {
+    let world = World::new();
+    world.tiny("a");
+    let mut served = Served::new(world);
+    assert_eq!(served.ask("a"), Ok("a a a ".to_owned()));
+    let pid = served.world.pid("a");
+    let ended = served.watcher.take().unwrap().end_by(Signal::KILL);
+    assert_eq!(ended.code, None);
+    assert!(served.world.state_dir().join("herdsman.sock").exists());
+    // Nobody listens there: a pass stops servers as where nobody serves.
+    served.world.write_definition("a", &World::tiny_toml("a").replace("512", "256"));
+    served.world.converges();
+    assert_ne!(served.world.pid("a"), pid);
+    served.start();
+    assert_eq!(served.ask("a"), Ok("a a a ".to_owned()));
+    let ended = served.watcher.take().unwrap().stop();
+    assert_eq!(ended.code, Some(0));
+    assert!(!served.world.state_dir().join("herdsman.sock").exists());
+}
+
+#[test]
+fn down_beside_a_serving_watcher_is_refused() {
+    let world = World::new();
+    world.tiny("a");
+    let served = Served::new(world);
+    served.world.run(&["down"]).exits(75);
+    assert_eq!(served.ask("a"), Ok("a a a ".to_owned()));
+}
+
+#[test]
+fn a_taken_address_is_a_usage_error_that_names_it() {
+    let world = World::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    world.run(&["watch", "--listen", &address]).exits(64).says(&[&address, "in use"]);
+    world.run(&["watch", "--listen", "nowhere"]).exits(64).says(&["nowhere", "HOST:PORT"]);
+}
+
+#[test]
+fn an_unloaded_model_stops_until_it_is_asked_for_again() {
+    let world = World::new();
+    on_demand(&world, "a", "");
+    let served = Served::new(world);
+    assert_eq!(served.ask("a"), Ok("a a a ".to_owned()));
+    assert_eq!(post(served.port, "/models/unload", &serde_json::json!({"model": "a"})).unwrap().0, 200);
+    eventually("it stops", PATIENCE, || served.running().is_empty());
+    assert_eq!(served.ask("a"), Ok("a a a ".to_owned()));
+}
