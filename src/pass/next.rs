@@ -65,10 +65,11 @@ pub fn looks(pass: &Pass) -> impl Iterator<Item = (Look, Duration)> {
     let drains = waits().any(|on| matches!(on, WaitFor::Drain { .. })).then_some((Look::Draining, Busy::ASKED_EVERY));
     let deadline = waits().filter_map(WaitFor::deadline).min();
     let deadline = deadline.map(|at| (Look::Deadline, pass.now.until(at).max(SOONEST)));
+    let idle = idle_at_the_earliest(pass).map(|after| (Look::Deadline, after));
     let health = health_interval(pass).map(|interval| (Look::Health, interval));
     let unproven = has_unproven(pass).then_some((Look::Unproven, UNPROVEN));
     let asked = awaits_llama_server(pass).then_some((Look::LlamaServer, LLAMA_SERVER));
-    [changed, drains, deadline, health, unproven, asked].into_iter().flatten()
+    [changed, drains, deadline, idle, health, unproven, asked].into_iter().flatten()
 }
 
 /// Whether anything of this kind is waited for.
@@ -91,6 +92,15 @@ fn has_unproven(pass: &Pass) -> bool {
     };
     let waits = |on: &WaitFor| matches!(on, WaitFor::Ready { .. } | WaitFor::Answer { .. });
     pass.plan.waiting.iter().any(|waiting| waits(&waiting.on) && answers(&waiting.model))
+}
+
+/// How soon a model that is asked for could have been idle for long enough: nothing
+/// signals the end of its last request.
+fn idle_at_the_earliest(pass: &Pass) -> Option<Duration> {
+    let asked_for = pass.demand.iter().flat_map(|demand| &demand.models).filter(|(_, traffic)| traffic.is_asked_for());
+    let definitions = asked_for.filter_map(|(name, _)| pass.desired.as_ref()?.definitions.get(name));
+    let on_demand = definitions.filter(|definition| pass.records.wanted_state(definition) == DesiredState::OnDemand);
+    on_demand.filter_map(|definition| definition.idle.stop_after).min()
 }
 
 /// How often to ask servers that are restarted when they stop answering: three

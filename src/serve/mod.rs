@@ -13,3 +13,4 @@ pub mod gateway;
 pub mod metrics;
 pub mod server;
 pub mod socket;
+pub mod tls;

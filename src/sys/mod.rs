@@ -6,5 +6,6 @@ pub(crate) mod parallel;
 pub(crate) mod program;
 pub(crate) mod regular;
 pub(crate) mod runtime;
+pub(crate) mod seen;
 pub(crate) mod text;
 pub mod trust;

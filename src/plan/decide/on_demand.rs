@@ -19,7 +19,7 @@ use super::super::waiting::WaitFor;
 use super::super::wanted::Wanted;
 use super::wish::{Wish, stop};
 use super::{Decider, Port};
-use crate::model::{Busy, Health, Instance, InstanceRecord, InstanceState, ModelRecord, Traffic};
+use crate::model::{Busy, Instance, InstanceRecord, InstanceState, ModelRecord, Traffic};
 
 impl Decider<'_, '_> {
     pub(super) fn want_on_demand(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
@@ -65,10 +65,6 @@ impl Decider<'_, '_> {
         }
         let traffic = self.input.traffic(self.s.name)?;
         if traffic.is_asked_for() {
-            // Nothing else says when its last request is over.
-            let stops = wanted.definition.idle.stop_after.filter(|_| live.health == Health::Ready);
-            let until = |after| self.input.now.plus(after);
-            self.d.waits.extend(stops.map(|after| WaitFor::IdleStop { until: until(after), after_ms: milliseconds(after) }));
             return None;
         }
         if traffic.unload.is_some() {

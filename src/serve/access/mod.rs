@@ -1,8 +1,133 @@
 //! Who may use what.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `keys` | the keys of clients |
+//! | `browser` | what pages may do: `Host`, `Origin`, CORS |
+//! | `denied` | why a request is refused |
+//!
+//! | from | without a key | with a key of `[[serve.keys]]` | with another one |
+//! |---|---|---|---|
+//! | this machine: loopback, a unix socket | everything | what the key may | 401 |
+//! | elsewhere | 401; everything with `open = true` | what the key may | 401 |
+//!
+//! Where no keys are set, those that are sent do not count. A request that a proxy on
+//! this machine forwards (`Forwarded`, `X-Forwarded-For`, `X-Real-IP`) is from
+//! elsewhere. A model that a key may not use does not exist for it: 404, so that keys do
+//! not tell what else there is.
 
+mod browser;
+mod denied;
+mod keys;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use hyper::HeaderMap;
+use hyper::http::request::Parts;
+
+use self::browser::Sites;
+use self::keys::Keys;
 use crate::model::ModelName;
+use crate::owner::settings::serve::listen::is_loopback;
+use crate::owner::settings::serve::{Listen, Serve};
+
+pub use browser::Cors;
+pub use denied::{Denied, Open};
+
+/// Headers by which proxies say for whom they ask.
+const FORWARDED: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A unix socket.
+    Unix,
+    /// The address of the client.
+    Tcp(IpAddr),
+}
+
+/// Who may use what, by the settings.
+#[derive(Debug)]
+pub struct Access {
+    keys: Keys,
+    sites: Sites,
+    open: bool,
+}
+
+impl Access {
+    /// Reads the keys that the settings name. One that cannot be read is logged, and
+    /// works once it can.
+    #[must_use]
+    pub fn new(serve: &Serve) -> Self {
+        Self {
+            keys: Keys::new(&serve.keys),
+            sites: Sites::new(&serve.hosts, &serve.cors_origins),
+            open: serve.open && serve.keys.is_empty(),
+        }
+    }
+
+    /// Returns who sends a request.
+    ///
+    /// # Errors
+    /// It has no valid key where one is needed, or a page of another site sends it.
+    pub fn check(&self, parts: &Parts, peer: Peer) -> Result<Caller, Denied> {
+        let caller = self.caller(&parts.headers, peer)?;
+        // A page that knows no key may have any name; browsers do not reach sockets.
+        if caller.name.is_none() && peer != Peer::Unix {
+            self.sites.check_host(parts)?;
+        }
+        self.sites.check_origin(parts)?;
+        Ok(caller)
+    }
+
+    fn caller(&self, headers: &HeaderMap, peer: Peer) -> Result<Caller, Denied> {
+        let presented = if self.keys.is_empty() { Vec::new() } else { keys::presented(headers) };
+        if !presented.is_empty() {
+            return self.keys.caller(&presented).cloned().ok_or(Denied::WrongKey);
+        }
+        let is_local = match peer {
+            Peer::Unix => true,
+            Peer::Tcp(address) => is_loopback(address),
+        };
+        let is_forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
+        // A proxy in front of a herdsman without keys is for everybody anyway.
+        let needs_none = is_local && (!is_forwarded || self.keys.is_empty());
+        if needs_none || self.open { Ok(Caller::anyone()) } else { Err(Denied::NoKey) }
+    }
+
+    /// Returns the headers that answer a CORS preflight (204), if the request is one.
+    /// It has no key yet: ask this first.
+    ///
+    /// # Errors
+    /// Pages of that site may not use it.
+    pub fn preflight(&self, parts: &Parts) -> Option<Result<HeaderMap, Denied>> {
+        self.sites.preflight(parts)
+    }
+
+    /// Returns what the answer says to a page of another site.
+    #[must_use]
+    pub fn cors(&self, parts: &Parts) -> Cors {
+        self.sites.cors(parts)
+    }
+}
+
+/// Refuses to listen where anybody could use the models.
+///
+/// # Errors
+/// The first address that others can reach, if there are no keys and the owner did not
+/// say `open = true`.
+pub fn refuse_open(addresses: &[Listen], serve: &Serve) -> Result<(), Open> {
+    if serve.open || !serve.keys.is_empty() {
+        return Ok(());
+    }
+    match addresses.iter().find(|address| !address.is_local()) {
+        Some(address) => Err(Open(address.clone())),
+        None => Ok(()),
+    }
+}
 
 /// Who sent a request, and what they may use.
 #[derive(Clone, Debug)]
@@ -22,16 +147,33 @@ impl Caller {
         Self { name: None, models: Arc::from(["*".to_owned()]), admin: true }
     }
 
-    /// Whether they may use this model.
+    /// Whether they may use this model. If not, it does not exist for them.
     #[must_use]
     pub fn may_use(&self, model: &ModelName) -> bool {
         self.models.iter().any(|pattern| matches(pattern, model.as_str()))
+    }
+
+    /// Checks that they may change what runs.
+    ///
+    /// # Errors
+    /// Their key has no `admin = true`.
+    pub fn require_admin(&self) -> Result<(), Denied> {
+        match &self.name {
+            _ if self.admin => Ok(()),
+            name => Err(Denied::NotAdmin(name.as_deref().unwrap_or_default().to_owned())),
+        }
     }
 }
 
 /// Whether `text` fits `pattern`, in which `*` stands for any text.
 fn matches(pattern: &str, text: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(text) = text.strip_prefix(start) else { return false };
-    (0..=text.len()).filter(|at| text.is_char_boundary(*at)).any(|at| matches(rest, &text[at..]))
+    let Some(mut text) = text.strip_prefix(start) else { return false };
+    let (between, end) = rest.rsplit_once('*').unwrap_or(("", rest));
+    // The first place that fits each part leaves the most for the others.
+    for part in between.split('*') {
+        let Some(at) = text.find(part) else { return false };
+        text = &text[at + part.len()..];
+    }
+    text.ends_with(end)
 }
