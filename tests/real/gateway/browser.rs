@@ -83,5 +83,6 @@ fn tabs_left_open_keep_no_model_awake_and_start_none() {
     one.eventually_prints("open");
     stops();
     assert_eq!(all.ends(), "open\n");
-    assert_eq!(one.ends(), "open\n");
+    // Its server was gone before it had asked for all that it wants: it complains.
+    assert!(one.ends().starts_with("open\n"));
 }
