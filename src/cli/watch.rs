@@ -59,6 +59,8 @@ pub enum LogFormat {
 
 /// Runs the command until SIGTERM or SIGINT.
 pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
+    // Read first: what changes in between is read again.
+    let settings_text = places.settings_text();
     let host_settings = places.settings()?;
     let notify = host_settings.notify.as_ref();
     log_to_stderr(args.log_format);
@@ -72,17 +74,21 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
         host.read_policy().map_err(HostError::from)?;
         host
     };
-    let bound = Bound::new(&args.listen, host_settings.serve.clone())?;
-    let metrics = args.metrics.as_deref().map(serve_metrics).transpose()?;
+    let bound = Bound::new(&args.listen, host_settings.serve.clone(), settings_text)?;
+    let metrics = match args.metrics.as_deref().map(serve_metrics).transpose()? {
+        // The gateway shows them, too.
+        None if bound.is_some() => Some(Metrics::new()?),
+        metrics => metrics,
+    };
     let LimitArgs { lock_timeout, .. } = args.limits;
     let settings = Settings { poll: args.poll, lock_timeout, logs: args.limits.logs() };
     let state_dir = state.clone();
     let mut machine = Machine::new(host, state, watch_lock, settings)
-        .and_then(|machine| machine.observed_by(metrics).telling(notify))
+        .and_then(|machine| machine.observed_by(metrics.clone()).telling(notify))
         .map_err(|error| anyhow::anyhow!("cannot start watching: {error}; too many open files or threads?"))?;
     let mut serving = None;
-    if let Some(bound) = bound {
-        let (served, begun) = bound.serve(machine, places, &state_dir)?;
+    if let Some((bound, metrics)) = bound.zip(metrics) {
+        let (served, begun) = bound.serve(machine, places, &state_dir, metrics)?;
         (machine, serving) = (served, Some(begun));
     }
     let pace = Pace { resync: args.resync.max(Duration::from_millis(100)), debounce: args.debounce };

@@ -4,7 +4,6 @@ mod bind;
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -12,18 +11,15 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
 pub use bind::{BindError, Listener, bind};
 
+use super::access::Peer;
 use super::gateway::dispatch::{self, App};
 
 /// How long a client may take for the head of a request, and be silent between two
 /// requests: more than clients keep a connection, so that they close it first.
 const HEAD: Duration = Duration::from_secs(75);
-
-/// How long a client may take for a TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// The most bytes of a head, and what a connection reads at most at once.
 const BUFFER: usize = 128 << 10;
@@ -32,8 +28,8 @@ const BUFFER: usize = 128 << 10;
 /// left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Returns the TLS acceptor of the moment: certificates change.
-pub type Tls = Arc<dyn Fn() -> TlsAcceptor + Send + Sync>;
+/// What shakes hands with clients.
+pub type Tls = super::tls::Acceptor;
 
 /// What serves, until it is dropped or stopped.
 #[derive(Debug)]
@@ -123,28 +119,30 @@ async fn accept(listener: bind::Listening, app: App, tls: Option<Tls>, mut phase
         };
         let (app, phases) = (app.clone(), phases.clone());
         match (accepted, &tls) {
-            (Ok(bind::Accepted::Tcp(stream)), Some(tls)) => drop(tokio::spawn(encrypted(stream, tls(), app, phases))),
-            (Ok(bind::Accepted::Tcp(stream)), None) => drop(tokio::spawn(http1(stream, app, phases))),
-            (Ok(bind::Accepted::Unix(stream)), _) => drop(tokio::spawn(http1(stream, app, phases))),
+            (Ok(bind::Accepted::Tcp(stream, peer)), Some(tls)) => {
+                drop(tokio::spawn(encrypted(stream, peer, tls.clone(), app, phases)));
+            }
+            (Ok(bind::Accepted::Tcp(stream, peer)), None) => drop(tokio::spawn(http1(stream, peer, app, phases))),
+            (Ok(bind::Accepted::Unix(stream)), _) => drop(tokio::spawn(http1(stream, Peer::Unix, app, phases))),
             (Err(_), _) => tokio::time::sleep(PAUSE).await,
         }
     }
 }
 
-async fn encrypted(stream: tokio::net::TcpStream, tls: TlsAcceptor, app: App, phases: watch::Receiver<Phase>) {
-    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await else { return };
+async fn encrypted(stream: tokio::net::TcpStream, peer: Peer, tls: Tls, app: App, phases: watch::Receiver<Phase>) {
+    let Ok(stream) = tls.accept(stream).await else { return };
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        http2(stream, app, phases).await;
+        http2(stream, peer, app, phases).await;
     } else {
-        http1(stream, app, phases).await;
+        http1(stream, peer, app, phases).await;
     }
 }
 
-async fn http1<S>(stream: S, app: App, mut phases: watch::Receiver<Phase>)
+async fn http1<S>(stream: S, peer: Peer, app: App, mut phases: watch::Receiver<Phase>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let service = service_fn(|request| async { Ok::<_, Infallible>(dispatch::answer(&app, request).await) });
+    let service = service_fn(|request| async { Ok::<_, Infallible>(dispatch::answer(&app, peer, request).await) });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
@@ -161,13 +159,13 @@ where
     let _ = connection.await;
 }
 
-async fn http2<S>(stream: S, app: App, mut phases: watch::Receiver<Phase>)
+async fn http2<S>(stream: S, peer: Peer, app: App, mut phases: watch::Receiver<Phase>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let service = service_fn(|request| {
         let app = app.clone();
-        async move { Ok::<_, Infallible>(dispatch::answer(&app, request).await) }
+        async move { Ok::<_, Infallible>(dispatch::answer(&app, peer, request).await) }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())

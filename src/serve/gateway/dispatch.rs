@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::header::{LOCATION, SEC_WEBSOCKET_VERSION};
+use hyper::header::{HeaderMap, HeaderValue, LOCATION, SEC_WEBSOCKET_VERSION, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
+use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 
@@ -15,7 +16,7 @@ use super::own::{self, Own};
 use super::record::{Observer, Record};
 use super::routes::Route;
 use super::{Gateway, headers, naming};
-use crate::serve::access::Caller;
+use crate::serve::access::{Caller, Denied, Peer};
 use crate::serve::body::{Answer, empty};
 
 /// What every request is answered with.
@@ -29,11 +30,40 @@ pub struct App {
     pub spool: Spool,
 }
 
-/// Answers a request.
-pub async fn answer(app: &App, mut request: Request<Incoming>) -> Answer {
+/// Answers a request that comes from `peer`, if it may be answered.
+pub async fn answer(app: &App, peer: Peer, mut request: Request<Incoming>) -> Answer {
     let upgrade = hyper::upgrade::on(&mut request);
-    let (mut parts, body) = request.into_parts();
-    let caller = Caller::anyone();
+    let (parts, body) = request.into_parts();
+    let access = app.gateway.access();
+    if let Some(preflight) = access.preflight(&parts) {
+        return preflight.map_or_else(|denied| refused(&parts, &denied), preflighted);
+    }
+    let cors = access.cors(&parts);
+    let mut answer = match access.check(&parts, peer) {
+        Ok(caller) => answer_to(app, caller, parts, body, upgrade).await,
+        Err(denied) => refused(&parts, &denied),
+    };
+    cors.apply(answer.headers_mut());
+    answer
+}
+
+fn refused(parts: &Parts, denied: &Denied) -> Answer {
+    let error = Error::new(denied.status(), "authentication_error", denied.to_string());
+    let mut answer = error.answer(Shape::of(parts.uri.path()));
+    for challenge in denied.challenges() {
+        answer.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
+    answer
+}
+
+fn preflighted(headers: HeaderMap) -> Answer {
+    let mut answer = Response::new(empty());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    *answer.headers_mut() = headers;
+    answer
+}
+
+async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, upgrade: OnUpgrade) -> Answer {
     let body = match own::answer(&app.gateway, &caller, &mut parts, body).await {
         Own::Answer(answer) => return answer,
         Own::To(lease, body) => return forward::to_holder(app, lease, &parts, body, &caller).await,

@@ -1,5 +1,8 @@
 //! Errors of the gateway, in the shape that the client's API expects.
 
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
@@ -19,10 +22,10 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// Returns the shape for a path below an instance's root.
+    /// Returns the shape for a path (and query) below an instance's root.
     pub fn of(path: &str) -> Self {
         let is_messages =
-            path.strip_prefix("/v1/messages").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            path.strip_prefix("/v1/messages").is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
         if is_messages { Self::Anthropic } else { Self::OpenAi }
     }
 }

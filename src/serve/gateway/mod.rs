@@ -53,6 +53,7 @@ use self::traffic::Traffics;
 use self::upstream::Pools;
 use crate::model::{Demand, InstanceId, Timestamp};
 use crate::owner::settings::serve::Serve;
+use crate::serve::access::Access;
 
 /// The gateway, shared by all that serve and by the watcher.
 #[derive(Clone)]
@@ -60,6 +61,7 @@ pub struct Gateway(Arc<Inner>);
 
 struct Inner {
     settings: ArcSwap<Serve>,
+    access: ArcSwap<Access>,
     /// Wakes those who wait for the first routes.
     published: Notify,
     traffics: Traffics,
@@ -75,6 +77,7 @@ impl Gateway {
     #[must_use]
     pub fn new(settings: Serve, ring: impl Fn() + Send + Sync + 'static) -> Self {
         Self(Arc::new(Inner {
+            access: ArcSwap::from_pointee(Access::new(&settings)),
             settings: ArcSwap::from_pointee(settings),
             published: Notify::new(),
             traffics: Traffics::new(),
@@ -90,8 +93,15 @@ impl Gateway {
         self.0.settings.load_full()
     }
 
+    /// Returns who may use what, by these settings.
+    #[must_use]
+    pub fn access(&self) -> Arc<Access> {
+        self.0.access.load_full()
+    }
+
     /// Replaces the owner's settings.
     pub fn set_settings(&self, settings: Serve) {
+        self.0.access.store(Arc::new(Access::new(&settings)));
         self.0.settings.store(Arc::new(settings));
     }
 

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 
 use super::errors::Error;
 use super::headers;
@@ -32,13 +32,16 @@ pub fn begin(
         let (server, first) = connection.into_parts();
         // A client that left needs no tunnel.
         let Ok(client) = upgrade.await else { return };
-        let (read, write) = tokio::io::split(server);
-        let mut server = tokio::io::join(Cursor::new(first).chain(read), write);
-        let mut client = TokioIo::new(client);
-        let copied = copy_bidirectional(&mut client, &mut server).await;
-        record.ends(if copied.is_ok() { End::Complete } else { End::ClientLeft });
+        let (from_server, mut to_server) = tokio::io::split(server);
+        let (mut from_client, mut to_client) = tokio::io::split(TokioIo::new(client));
+        let mut from_server = Cursor::new(first).chain(from_server);
+        // A web socket ends on both sides when one of them closes its connection.
+        record.ends(tokio::select! {
+            _ = copy(&mut from_client, &mut to_server) => End::ClientLeft,
+            _ = copy(&mut from_server, &mut to_client) => End::Complete,
+        });
         // Both may be gone by now.
-        let _ = (client.shutdown().await, server.shutdown().await);
+        let _ = (to_client.shutdown().await, to_server.shutdown().await);
     });
     Ok(answer)
 }

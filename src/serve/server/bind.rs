@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::net;
 
+use crate::serve::access::Peer;
+
 /// Why nothing can listen on an address.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -115,7 +117,7 @@ pub(super) enum Listening {
 
 /// A connection from a client.
 pub(super) enum Accepted {
-    Tcp(net::TcpStream),
+    Tcp(net::TcpStream, Peer),
     Unix(net::UnixStream),
 }
 
@@ -123,10 +125,10 @@ impl Listening {
     pub async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, from) = listener.accept().await?;
                 // Fails only if the client has left already.
                 let _ = stream.set_nodelay(true);
-                Ok(Accepted::Tcp(stream))
+                Ok(Accepted::Tcp(stream, Peer::Tcp(from.ip().to_canonical())))
             }
             Self::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
         }

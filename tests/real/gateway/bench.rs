@@ -39,6 +39,8 @@ impl Gate {
 
     pub fn with(settings: Serve) -> Self {
         let spool = tempfile::tempdir().unwrap();
+        // What these clients call it.
+        let settings = Serve { hosts: vec!["h".to_owned()], ..settings };
         let gateway = Gateway::new(settings, || {});
         let finished = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&finished);
@@ -216,6 +218,11 @@ impl Fake {
     /// Returns the next connection.
     pub fn accept(&self) -> TcpStream {
         self.connections.recv_timeout(PATIENCE).expect("a connection")
+    }
+
+    /// Returns the next connection, if it comes soon.
+    pub fn accept_within(&self, time: Duration) -> Option<TcpStream> {
+        self.connections.recv_timeout(time).ok()
     }
 
     /// Whether no further connection comes.

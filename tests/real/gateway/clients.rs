@@ -81,8 +81,18 @@ fn a_wrong_key_is_an_authentication_error_to_either_client() {
     std::fs::write(world.settings(), format!("[[serve.keys]]\nname = \"ann\"\nkey = {{ file = \"{key}\" }}\n"))
         .unwrap();
     let (_watcher, url) = world.serve(&[]);
-    assert_snapshot!(world.client(OPENAI, &["refused", &url, "chat"]), @"");
-    assert_snapshot!(world.client(ANTHROPIC, &["refused", &url, "chat"]), @"");
+    assert_snapshot!(world.client(OPENAI, &["refused", &url, "chat"]), @"
+    AuthenticationError 401 authentication_error None
+    the key is not valid; use one that `[[serve.keys]]` in the settings names
+    AuthenticationError 401 authentication_error None
+    the key is not valid; use one that `[[serve.keys]]` in the settings names
+    ");
+    assert_snapshot!(world.client(ANTHROPIC, &["refused", &url, "chat"]), @"
+    AuthenticationError 401 error authentication_error
+    the key is not valid; use one that `[[serve.keys]]` in the settings names
+    AuthenticationError 401 error authentication_error
+    the key is not valid; use one that `[[serve.keys]]` in the settings names
+    ");
     assert_eq!(world.instances(), []);
 
     let mut openai = world.client_command(OPENAI, &["one", &url, "chat"]);

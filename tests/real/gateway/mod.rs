@@ -3,15 +3,21 @@
 
 mod bench;
 mod browser;
+mod cancel;
 mod chat;
 mod clients;
+mod connections;
 mod conversations;
 mod definitions;
-mod front;
-mod llama_swap;
 mod edits;
+mod faults;
+mod front;
+mod headers;
+mod llama_swap;
 mod on_demand;
 mod path;
-mod served;
-mod swap;
 mod router;
+mod served;
+mod serving;
+mod swap;
+mod waiting;

@@ -1,5 +1,6 @@
 //! Models that requests start, and that stop when nobody asks for them.
 
+use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -143,6 +144,34 @@ fn a_taken_address_is_a_usage_error_that_names_it() {
     let address = taken.local_addr().unwrap().to_string();
     world.run(&["watch", "--listen", &address]).exits(64).says(&[&address, "in use"]);
     world.run(&["watch", "--listen", "nowhere"]).exits(64).says(&["nowhere", "HOST:PORT"]);
+}
+
+#[test]
+fn a_key_that_is_removed_stops_working() {
+    let world = World::new();
+    world.tiny("a");
+    let key = |name: &str| format!("[[serve.keys]]\nname = \"{name}\"\nkey = {{ file = \"{name}.key\" }}\n");
+    for name in ["ann", "ben"] {
+        let path = world.path().join(format!("{name}.key"));
+        std::fs::write(&path, format!("{name}-secret\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    std::fs::write(world.settings(), key("ann") + &key("ben")).unwrap();
+    let mut served = Served::new(world);
+    served.watcher().eventually_says("a is ready");
+    assert_eq!(served.ask_with("a", "ann-secret"), 200);
+    assert_eq!(served.ask_with("a", "other"), 401);
+    std::fs::write(served.world.settings(), key("ben")).unwrap();
+    served.watcher().signal(Signal::HUP);
+    served.watcher().eventually_says("the gateway obeys the changed settings");
+    assert_eq!(served.ask_with("a", "ann-secret"), 401);
+    assert_eq!(served.ask_with("a", "ben-secret"), 200);
+}
+
+#[test]
+fn herdsman_does_not_listen_for_everybody_without_keys() {
+    let world = World::new();
+    world.run(&["watch", "--listen", "0.0.0.0:0"]).exits(64).says(&["refusing to listen on 0.0.0.0:0", "serve.keys"]);
 }
 
 #[test]

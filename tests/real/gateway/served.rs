@@ -47,6 +47,17 @@ impl Served {
         ask(self.port, model)
     }
 
+    /// The status of a request with a key.
+    pub fn ask_with(&self, model: &str, key: &str) -> u16 {
+        let body = json!({"model": model, "prompt": "hi", "n_predict": 1}).to_string();
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let head = "POST /completion HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
+        write!(stream, "{head}Authorization: Bearer {key}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap()
+    }
+
     /// The models that run, in order.
     pub fn running(&self) -> Vec<String> {
         self.world.instances().into_iter().map(|(_, model)| model).collect()
@@ -82,7 +93,7 @@ impl Stream {
         .to_string();
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let head = "POST /completion HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json\r\n";
+        let head = "POST /completion HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
         write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
         let mut seen = Vec::new();
         while !seen.windows(6).any(|window| window == b"data: ") {

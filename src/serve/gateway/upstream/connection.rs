@@ -35,7 +35,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The server cannot be reached, or closed the connection first.
-    #[error("the server closed the connection before it answered: {0}")]
+    #[error("lost the connection to the server: {0}")]
     Gone(#[from] io::Error),
     /// It answered something else than HTTP.
     #[error(transparent)]

@@ -12,6 +12,8 @@ mod connection;
 mod decode;
 mod incoming;
 mod pool;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 pub use connection::{Failure, Request};
