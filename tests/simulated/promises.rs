@@ -283,7 +283,7 @@ impl World {
         let wanted = self.wanted(model);
         assert!(wanted != Some(DesiredState::Stopped), "promise broken: {model} is not to run and started");
         self.check_demand_of(model, wanted);
-        self.check_room_for(model);
+        self.check_room_for(model, wanted);
         let others = self.machine.of(model.as_str());
         assert!(others.is_empty(), "promise broken: a second instance of {model}: {others:?}");
         let left = self.machine.leftovers.iter().find(|leftover| leftover.model == *model);

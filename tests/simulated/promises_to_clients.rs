@@ -16,8 +16,9 @@ impl World {
     }
 
     /// Checks a start: its groups have room. A restart keeps its own.
-    pub(super) fn check_room_for(&self, model: &ModelName) {
-        if self.promises.alive.contains(model) {
+    pub(super) fn check_room_for(&self, model: &ModelName, wanted: Option<DesiredState>) {
+        // A file that cannot be used does not say in which groups its model is.
+        if self.promises.alive.contains(model) || wanted.is_none() {
             return;
         }
         let read = &self.promises.read;

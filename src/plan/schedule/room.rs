@@ -10,6 +10,10 @@
 //!    run), a busy one in the same order, if it has been ready for as long: what was
 //!    started for a request has time to answer it.
 //!
+//! A file that cannot be used does not say which groups its model is in: if that is to
+//! run, it starts as if it were in none, and if it runs on demand it does not start
+//! beside any group.
+//!
 //! Whoever has to wait keeps its place: what is asked for later does not take the room
 //! that it waits for. It keeps none if nobody can ever make room for it.
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use herdsman::model::{DesiredState, FailureCause, GenerationOutcome, ModelName, Status};
+use herdsman::model::{Busy, DesiredState, FailureCause, GenerationOutcome, ModelName, Status};
 use herdsman::plan::{Command, MaxDeletes, WaitFor};
 
 use super::deed::{Deed, MODELS, Try};
@@ -69,6 +69,10 @@ fn calm(world: &mut World) {
     world.machine.replaced.clear();
     for server in &mut world.machine.servers {
         (server.silent, server.unreadable) = (false, false);
+        if world.site.has_gateway {
+            // A client of its own port would keep it awake for ever.
+            server.busy = Busy::No;
+        }
         if matches!(&server.fate, Fate::Dies(death) if death.cause != FailureCause::Spec) {
             server.fate = Fate::of("ready");
         }
