@@ -99,10 +99,13 @@ impl World {
         let record = self.store.instance(&server.id);
         let port = self.store.records().models.get(model).and_then(|record| record.port).map(|port| port.port);
         let is_whole = record.is_some_and(|record| !self.promises.ending.contains(&record.id));
+        let is_anothers = |d: &Definition| d.name != *model && d.spec.port.is_some() && d.spec.port == server.port;
+        let leaves_port = read.definitions.values().any(|d| is_anothers(d));
         let restarts = self.promises.by_hand.get(model).is_some_and(|all| all.restart.is_some());
         self.wanted(model) == Some(DesiredState::OnDemand)
             && is_whole
             && !restarts
+            && !leaves_port
             && !self.limits.upgrade_binary
             && server.fate == super::Fate::of("ready")
             && server.port == port
