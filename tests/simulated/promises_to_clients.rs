@@ -1,6 +1,8 @@
 //! What herdsman promises the clients of its gateway, checked as the rest of
 //! `promises`.
 
+use std::collections::BTreeSet;
+
 use herdsman::model::{Definition, DesiredState, InstanceId, ModelName, Traffic};
 
 use super::gateway::MAX_WAIT;
@@ -26,10 +28,11 @@ impl World {
         for name in &definition.placement.groups {
             let Some(group) = read.groups.get(name) else { continue };
             let is_member = |definition: &Definition| definition.placement.groups.contains(name);
-            let members = self.machine.servers.iter().filter(|server| {
-                server.model != *model && read.definitions.get(&server.model).is_some_and(|d| is_member(d))
-            });
-            let running = members.count() + 1;
+            let others = self.machine.servers.iter().map(|server| &server.model).filter(|other| *other != model);
+            // A second server of one model is on its way out.
+            let members: BTreeSet<_> =
+                others.filter(|other| read.definitions.get(*other).is_some_and(|d| is_member(d))).collect();
+            let running = members.len() + 1;
             let max = group.max_running;
             assert!(running <= max, "promise broken: {model} is started and {running} of {name} run, not {max}");
         }
