@@ -51,7 +51,7 @@ fn servers_in(run: &Path) -> Vec<i32> {
         fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == run)
             && Process::read(*pid).is_some_and(|process| process.arguments[0].ends_with("llama-server"))
     };
-    pids().into_iter().filter(of_page).collect()
+    pids().filter(of_page).collect()
 }
 
 #[test]

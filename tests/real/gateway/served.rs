@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{PortBlock, Watcher, World, eventually, get, post};
+use crate::support::{PortBlock, Watcher, World, post};
 
 /// How long anything may take on a machine that does much else besides.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -116,11 +116,4 @@ impl Stream {
         let last: Value = serde_json::from_str(&format!("{{{last}")).unwrap();
         last["tokens_predicted"].as_u64().unwrap_or_default()
     }
-}
-
-/// Waits until the server on `port` answers a request.
-pub fn is_busy(port: u16) {
-    eventually("a request is in flight", PATIENCE, || {
-        get(port, "/slots").is_ok_and(|(_, slots)| slots.to_string().contains("\"is_processing\":true"))
-    });
 }
