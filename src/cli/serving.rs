@@ -49,7 +49,8 @@ impl Bound {
         if addresses.is_empty() {
             return Ok(None);
         }
-        let parsed = addresses.iter().map(|address| address.parse()).collect::<Result<Vec<Listen>, _>>().map_err(usage)?;
+        let parsed =
+            addresses.iter().map(|address| address.parse()).collect::<Result<Vec<Listen>, _>>().map_err(usage)?;
         refuse_open(&parsed, &settings).map_err(usage)?;
         let listeners = addresses.iter().map(|address| server::bind(address)).collect::<Result<_, BindError>>()?;
         Ok(Some(Self { listeners, settings, text }))

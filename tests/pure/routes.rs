@@ -74,7 +74,8 @@ fn what_runs_keeps_serving_whatever_its_definition_says_by_now() {
 
 #[test]
 fn what_is_stopped_or_cannot_start_fails_with_the_reason() {
-    let definitions = [model("cold").on_demand(), model("declared").stopped(), model("hand"), model("dies").fate("dies")];
+    let definitions =
+        [model("cold").on_demand(), model("declared").stopped(), model("hand"), model("dies").fate("dies")];
     let mut world = World::new(definitions).with_gateway();
     let passes = |world: &mut World| {
         for _ in 0..8 {

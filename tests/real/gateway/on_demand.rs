@@ -76,7 +76,9 @@ fn what_cannot_start_fails_at_once_with_the_reason_and_what_does_not_exist_is_un
     let mut served = Served::new(world);
     served.watcher().eventually_says("dies failed to start 2 times in a row");
     let begun = Instant::now();
-    for (model, reason) in [("dies", "failed to start"), ("stopped", "declared stopped"), ("broken", "models.d/broken.toml:1")] {
+    for (model, reason) in
+        [("dies", "failed to start"), ("stopped", "declared stopped"), ("broken", "models.d/broken.toml:1")]
+    {
         let why = served.ask(model).unwrap_err();
         assert!(why.starts_with("503") && why.contains(reason), "{model}: {why}");
     }

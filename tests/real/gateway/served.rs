@@ -51,7 +51,8 @@ impl Served {
     pub fn ask_with(&self, model: &str, key: &str) -> u16 {
         let body = json!({"model": model, "prompt": "hi", "n_predict": 1}).to_string();
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        let head = "POST /completion HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
+        let head =
+            "POST /completion HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
         write!(stream, "{head}Authorization: Bearer {key}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -78,7 +79,7 @@ pub fn ask(port: u16, model: &str) -> Result<String, String> {
 pub fn slow_toml(world: &World, name: &str) -> String {
     let path = world.path().join(format!("weights/{name}.gguf"));
     crate::support::gguf::TinyGguf::new(format!("{name} ")).zero_layers(1).context(16_384).write(&path).unwrap();
-    World::tiny_toml(name).replace("512", "4096")
+    World::tiny_toml(name).replace("512", "4096") + "[update]\ndrain = \"5m\"\n"
 }
 
 /// A streamed request that is being answered.
@@ -93,7 +94,8 @@ impl Stream {
         .to_string();
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let head = "POST /completion HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
+        let head =
+            "POST /completion HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
         write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
         let mut seen = Vec::new();
         while !seen.windows(6).any(|window| window == b"data: ") {
