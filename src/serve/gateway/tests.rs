@@ -310,6 +310,8 @@ fn no_request_is_in_flight_at_an_instance_that_a_pass_stops() {
                 while gateway.in_flight(&instance) > 0 {
                     std::thread::yield_now();
                 }
+                // Time for one that may not enter.
+                (0..20).for_each(|_| std::thread::yield_now());
                 stopped.lock().unwrap().insert(instance, true);
                 scene.publish(Standing::Coming);
                 generation += 1;

@@ -79,7 +79,7 @@ pub fn ask(port: u16, model: &str) -> Result<String, String> {
 pub fn slow_toml(world: &World, name: &str) -> String {
     let path = world.path().join(format!("weights/{name}.gguf"));
     crate::support::gguf::TinyGguf::new(format!("{name} ")).zero_layers(1).context(16_384).write(&path).unwrap();
-    World::tiny_toml(name).replace("512", "4096")
+    World::tiny_toml(name).replace("512", "4096") + "[update]\ndrain = \"5m\"\n"
 }
 
 /// A streamed request that is being answered.
