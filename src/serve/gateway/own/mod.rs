@@ -37,7 +37,7 @@ use hyper::{Method, StatusCode};
 use serde_json::json;
 use tokio::sync::watch;
 
-use self::answers::{error, invalid, json, not_admin, text, wrong_method};
+use self::answers::{error, invalid, json, not_admin, not_found, text, wrong_method};
 use self::query::{decoded, parameter};
 pub use self::uses::uses;
 use super::errors::Error;
@@ -166,7 +166,10 @@ where
         "/models/load" | "/models/unload" | "/v1/streams/lookup" | "/api/models/unload" => {}
         // These are a model's where one is named.
         "/metrics" | "/props" | "/tools" if parameter(&parts.uri, "model").is_none() => {}
+        "/" => return Own::Answer(answers::found("chat/")),
         _ if BELOW.iter().any(|prefix| path.starts_with(prefix)) => {}
+        // A browser asks for icons by itself: they are no model's.
+        _ if is_api(&path) || uses::is_of_page(&path) => return Own::Answer(not_found(NOTHING)),
         _ => return Own::NotOurs(body),
     }
     Own::Answer(match parts.method {
@@ -182,6 +185,14 @@ where
         Method::POST => invalid("model name is missing from the request"),
         _ => wrong_method("GET, HEAD, POST", &format!("{} is not possible here", parts.method)),
     })
+}
+
+/// What is said of a path that is neither the gateway's nor a model's.
+const NOTHING: &str = "nothing is here; the chat page is at /chat/, a model's own page at /upstream/NAME/";
+
+/// Whether a path is kept for the gateway's own API.
+fn is_api(path: &str) -> bool {
+    path == "/api" || path.starts_with("/api/")
 }
 
 /// What names something below it.

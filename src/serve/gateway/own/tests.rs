@@ -354,3 +354,15 @@ fn a_body_for_the_gateway_itself_is_small() {
     let scene = Scene::new();
     assert_eq!(scene.ask("POST /models/load", &" ".repeat(SMALL + 1)).0, 413);
 }
+
+#[test]
+fn what_a_browser_asks_for_at_the_root_is_no_models() {
+    let scene = Scene::new();
+    for path in ["/favicon.ico", "/favicon.svg", "/robots.txt", "/_app/immutable/bundle.js", "/api", "/api/nothing"] {
+        assert_eq!(scene.ask(&format!("GET {path}"), "").0, 404, "{path}");
+    }
+    assert_eq!(scene.ask("GET /", "").0, 307);
+    for path in ["/lora-adapters", "/completion", "/v1/nothing.new"] {
+        assert_eq!(scene.ask(&format!("GET {path}"), "").1, "not ours", "{path}");
+    }
+}
