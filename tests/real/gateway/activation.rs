@@ -41,7 +41,8 @@ fn clients_wait_in_the_service_managers_socket_while_herdsman_is_gone() {
 
     let mut waiting = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let body = json!({"model": "m", "prompt": "hi", "n_predict": 3}).to_string();
-    let head = "POST /completion HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
+    let head =
+        "POST /completion HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
     write!(waiting, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
     waiting.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     assert!(waiting.read(&mut [0]).is_err(), "nobody is there to answer");
