@@ -1,8 +1,8 @@
 #!/bin/sh
-# From a fresh clone to running models, and an edit that restarts just one.
-# Needs Rust and Python, and nothing installed by hand (README says where a C++
-# compiler is needed too); writes only into folders Git ignores
-# (target, weights, .quickstart, .llama-server). Run it as often as you like.
+# From a fresh clone to running models, an edit that restarts just one, and one
+# address for all of them. Needs Rust, Python and curl, and nothing installed by hand
+# (README says where a C++ compiler is needed too); writes only into folders Git
+# ignores (target, weights, .quickstart, .llama-server). Run it as often as you like.
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
@@ -13,7 +13,7 @@ fail() {
     printf 'quickstart.sh: %s\n' "$*" >&2
     exit 1
 }
-for tool in cargo python3; do
+for tool in cargo python3 curl; do
     command -v "$tool" >/dev/null || fail "$tool is not installed"
 done
 
@@ -87,7 +87,46 @@ for model in tiny-chat tiny-embed; do
 done
 [ "$(pid tiny-chat before)" != "$(pid tiny-chat after)" ] || fail "tiny-chat was not restarted"
 [ "$(pid tiny-embed before)" = "$(pid tiny-embed after)" ] || fail "tiny-embed was restarted too"
-copy down >/dev/null
+
+say "One address for all models. tiny-spare does not run: the request starts it"
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+show "watch --listen 127.0.0.1:$port"
+# Not by `copy`, whose pid would be that of a shell.
+"$program" --models-dir .quickstart/copy/models.d --state-dir .quickstart/copy/state --port-range 9000-9099 \
+    --llama-server "$llama_server" watch --listen "127.0.0.1:$port" >.quickstart/copy/watch.log 2>&1 &
+watcher=$!
+end() {
+    kill "$watcher" 2>/dev/null && wait "$watcher" || true
+    copy down >/dev/null || true
+}
+trap end EXIT
+# eventually COMMAND…: until it succeeds, or for half a minute
+eventually() {
+    tries=0
+    until "$@" >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 300 ] || { cat .quickstart/copy/watch.log >&2 && fail "this does not succeed: $*"; }
+        sleep 0.1
+    done
+}
+eventually curl -sf "http://127.0.0.1:$port/health"
+question='{"model": "tiny-spare", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 3}'
+# ask WORD: shows the answer, in which there must be that word
+ask() {
+    printf "\$ curl -s http://127.0.0.1:%s/v1/chat/completions -d '%s'\n" "$port" "$question"
+    curl -s "http://127.0.0.1:$port/v1/chat/completions" -d "$question" >.quickstart/copy/answer
+    cat .quickstart/copy/answer && echo
+    grep -q "\"content\":\"$1 " .quickstart/copy/answer || fail "the answer is not \"$1\""
+}
+ask spare
+
+say "The watcher applies an edit as you save it. With other weights, it says something else"
+definition=.quickstart/copy/models.d/tiny-spare.toml
+printf "\$ sed -i 's/tiny-spare.gguf/tiny-chat.gguf/' %s\n" "$definition"
+sed -i 's/tiny-spare.gguf/tiny-chat.gguf/' "$definition"
+eventually copy status --exit-code
+ask hello
+end
 trap - EXIT
 
 say "The copy is stopped. The models of models.d keep running without herdsman. To look at them, and to stop them:"

@@ -193,7 +193,7 @@ impl Observer for Reread {
                 self.gateway.set_settings(serve);
                 tracing::info!("the gateway obeys the changed settings");
             }
-            Err(error) => tracing::error!("{error}; the gateway keeps the settings that it read last"),
+            Err(error) => tracing::error!("the gateway keeps the settings that it read last: {error}"),
         }
     }
 }

@@ -90,7 +90,7 @@ fn what_is_stopped_or_cannot_start_fails_with_the_reason() {
     passes(&mut world);
     assert_snapshot!(standings(&world.pass()), @"
     cold: starts
-    declared: fails: it is declared stopped   models.d/declared.toml:2
+    declared: fails: it is declared stopped (models.d/declared.toml:2)
     dies: fails: failed to start 5 times in a row, next try in 15 s (at TIME invalid magic characters
     hand: fails: stopped by hand until `herdsman start` or an edit of its definition (ann, 8.0 s ago)
     ");

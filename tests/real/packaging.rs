@@ -1,9 +1,11 @@
-//! What packages of herdsman use: the version, the completions,
-//! the manual pages.
+//! What packages of herdsman use: the version, the completions, the manual pages,
+//! the units of systemd.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+
+use herdsman::owner::settings::serve::Listen;
 
 /// What herdsman prints.
 fn herdsman(args: &[&str]) -> String {
@@ -100,4 +102,33 @@ fn herdsman_accepts_the_commands_of_the_examples() {
         }
         assert_eq!(commands.len(), wanted.len(), "{file}: {commands:?}");
     }
+}
+
+/// The values of a key in a unit file.
+fn values<'u>(unit: &'u str, key: &str) -> Vec<&'u str> {
+    unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
+}
+
+#[test]
+fn herdsman_accepts_what_the_units_start_and_send() {
+    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/systemd");
+    let unit = |name: &str| fs::read_to_string(units.join(name)).unwrap();
+    for name in ["herdsman.service", "herdsman-user.service"] {
+        let unit = unit(name);
+        let [start] = values(&unit, "ExecStart")[..] else { panic!("{unit}") };
+        let args = start.split_whitespace().skip(1);
+        // An unknown argument is an error before `--help` takes effect.
+        let output = Command::new(env!("CARGO_BIN_EXE_herdsman")).args(args).arg("--help").output().unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        // A handover: the new process is a child of the old one, which names it.
+        assert_eq!(values(&unit, "ExecReload"), ["/bin/kill -USR2 $MAINPID"], "{name}");
+        assert_eq!((&*values(&unit, "Type"), &*values(&unit, "NotifyAccess")), (&["notify"][..], &["main"][..]));
+        assert_eq!(values(&unit, "KillMode"), ["process"], "{name}: servers outlive herdsman");
+    }
+    let socket = unit("herdsman.socket");
+    let [address] = values(&socket, "ListenStream")[..] else { panic!("{socket}") };
+    let address: Listen = address.parse().unwrap();
+    assert!(address.is_local(), "{address}: without keys, herdsman would refuse it");
+    // It belongs to the service of its own name, and not to one per connection.
+    assert!(values(&socket, "Service").is_empty() && values(&socket, "Accept").is_empty(), "{socket}");
 }

@@ -15,13 +15,16 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{Repository, Terminal, World, eventually, llama_server, picture};
+use crate::support::{Repository, Terminal, World, eventually, free_port, llama_server, picture};
 use normal::normalised;
 use page::Page;
 use rustix::process::Signal;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Where the pages have the gateway listen; tests take a free port.
+const GATEWAY: &str = "127.0.0.1:8080";
 
 /// `herdsman` on a `PATH`, with this world's ports.
 fn install(world: &World, bin: &Path) {
@@ -53,16 +56,13 @@ fn models_of_the_readme() -> World {
 
 /// A shell in which the commands of a page are run.
 fn shell(world: &World, bin: &Path, script: &str) -> Command {
-    let mut shell = Command::new("sh");
+    // The world's: a watcher in the background ends with it.
+    let mut shell = world.own(Command::new("sh"));
     shell
         .args(["-c", script])
-        .current_dir(world.path())
         .env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()))
-        .env("HOME", world.path().join("home"))
         .env("HERDSMAN_STATE_DIR", world.state_dir())
-        .env("HERDSMAN_LLAMA_SERVER", llama_server())
-        .env_remove("HERDSMAN_MODELS_DIR")
-        .env_remove("HERDSMAN_DATABASE");
+        .env("HERDSMAN_LLAMA_SERVER", llama_server());
     shell
 }
 
@@ -144,12 +144,21 @@ fn run(page: &mut Page) -> Vec<String> {
     let user = Command::new("id").arg("-un").output().unwrap().stdout;
     let by_user = format!("({}", String::from_utf8(user).unwrap().trim());
     let here = format!("{}/", world.path().display());
-    let mut wrong = Vec::new();
+    let gateway = format!("127.0.0.1:{}", free_port());
+    let (mut wrong, mut is_watched) = (Vec::new(), false);
     for command in &mut page.commands {
-        let script = format!("{{ {}\n}} 2>&1", command.typed);
+        if is_watched {
+            // A reader takes longer to type than the watcher to act.
+            eventually("the watcher has applied everything", PATIENCE, || {
+                let mut status = shell(&world, &bin, "herdsman status --exit-code");
+                status.output().unwrap().status.success()
+            });
+        }
+        is_watched |= command.typed.ends_with('&');
+        let script = format!("{{ {}\n}} 2>&1", command.typed.replace(GATEWAY, &gateway));
         let output = shell(&world, &bin, &script).stdin(Stdio::null()).output().unwrap();
         let printed = String::from_utf8(output.stdout).unwrap();
-        let printed = printed.replace(&by_user, "(ann").replace(&here, "");
+        let printed = printed.replace(&by_user, "(ann").replace(&here, "").replace(&gateway, GATEWAY);
         if normalised(&printed) != normalised(&command.output) {
             wrong.push(format!("$ {}\nexpected\n{}printed\n{printed}", command.typed, command.output));
             command.output = page::renewed(&command.output, &printed, *world.ports().range().start());

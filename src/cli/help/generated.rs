@@ -202,8 +202,8 @@ const fn exit_code(exit: Exit) -> &'static str {
              changed"
         }
         Exit::Usage => {
-            "wrong usage, such as an unknown option or model, or a `--metrics` address in use; or a watcher reads other \
-             definitions than this command"
+            "wrong usage, such as an unknown option or model; or an address of `--listen` or `--metrics` is in use or needs \
+             keys; or a watcher reads other definitions than this command"
         }
         Exit::InvalidDefinition => {
             "a definition is invalid or asks for more than the policy allows (herdsman reconciled the others); or the \

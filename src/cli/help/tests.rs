@@ -105,6 +105,9 @@ fn every_key_of_the_settings_is_in_its_topic() {
     for key in settings["notify"].as_table().unwrap().keys() {
         assert!(page("notifications").contains(&format!("| `{key}` |")), "notifications.md lacks {key}");
     }
+    for key in settings["serve"].as_table().unwrap().keys() {
+        assert!(page("gateway").contains(&format!("| `{key}` |")), "gateway.md lacks {key}");
+    }
 }
 
 /// The names of metrics in a text.

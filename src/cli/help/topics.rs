@@ -24,6 +24,7 @@ topics! {
     "definitions": "Write a definition: keys, options, defaults, secrets, editor support",
     "plans": "Read, save, review and apply a plan; options of `reconcile`",
     "service": "Run `watch` under systemd, from cron or in a container",
+    "gateway": "One address for all models: on demand, groups, keys, upgrades",
     "lifecycle": "What happens on an edit, a failed start, a crash, an upgrade",
     "llama-server": "Which llama-server runs, and how herdsman learns its options",
     "inspect": "Status, history and logs of your models",

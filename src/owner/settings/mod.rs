@@ -57,7 +57,7 @@ pub enum SettingsError {
     #[error("the settings cannot be trusted: {0}")]
     Writable(Untrusted),
     /// What it says is not valid.
-    #[error("the settings are not valid, so herdsman does nothing\n\n{}", render(.0, false).trim_end())]
+    #[error("the settings are not valid\n\n{}", render(.0, false).trim_end())]
     Invalid(Vec<Diagnostic>),
 }
 

@@ -48,7 +48,8 @@ pub async fn answer(app: &App, peer: Peer, mut request: Request<Incoming>) -> An
 }
 
 fn refused(parts: &Parts, denied: &Denied) -> Answer {
-    let error = Error::new(denied.status(), "authentication_error", denied.to_string());
+    let kind = if denied.status() == StatusCode::FORBIDDEN { "permission_error" } else { "authentication_error" };
+    let error = Error::new(denied.status(), kind, denied.to_string());
     let mut answer = error.answer(Shape::of(parts.uri.path()));
     for challenge in denied.challenges() {
         answer.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));

@@ -71,7 +71,7 @@ impl Error {
     pub fn unknown<'n>(asked: &str, names: impl Iterator<Item = &'n str>) -> Self {
         let near = nearest(asked, names);
         let help = match near.as_slice() {
-            [] => "GET /v1/models lists those there are".to_owned(),
+            [] => "GET /v1/models lists the models".to_owned(),
             near => format!("did you mean {}?", near.join(", ")),
         };
         Self::new(StatusCode::NOT_FOUND, "invalid_request_error", format!("there is no model {asked:?}; {help}"))

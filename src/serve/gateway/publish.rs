@@ -121,7 +121,7 @@ fn without_instance(model: &ModelView<'_>, now: Timestamp) -> Standing {
         return Standing::Coming;
     }
     if let Some(on) = waits().find(|on| prevents(on)) {
-        return Standing::Unavailable(words::wait(on, model, now));
+        return Standing::Unavailable(in_a_sentence(words::wait(on, model, now)));
     }
     match (model.wanted.state(), model.live) {
         (Some(DesiredState::Stopped), _) => Standing::Unavailable(stopped(model)),
@@ -150,7 +150,16 @@ const fn prevents(on: &WaitFor) -> bool {
 
 fn stopped(model: &ModelView<'_>) -> String {
     let place = model.definition.map(|definition| definition.origin("state").to_string());
-    format!("it is declared stopped{}", place.map_or_else(String::new, |place| format!("   {place}")))
+    format!("it is declared stopped{}", place.map_or_else(String::new, |place| format!(" ({place})")))
+}
+
+/// A place that plans put into a column of its own, in brackets: clients show no
+/// columns.
+fn in_a_sentence(words: String) -> String {
+    match words.rsplit_once("   ") {
+        Some((what, place)) => format!("{what} ({place})"),
+        None => words,
+    }
 }
 
 fn invalid(model: &ModelView<'_>) -> String {

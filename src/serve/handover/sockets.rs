@@ -7,6 +7,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
 use super::Inherited;
+use crate::owner::settings::serve::Listen;
 use crate::serve::server::{BindError, Listener};
 
 /// Sockets that listen already, and where, as they were asked for.
@@ -42,9 +43,11 @@ impl Sockets {
         listeners.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Takes the one that listens at `address`.
+    /// Takes the one that listens at `address`, however that is written.
     pub fn take(&mut self, address: &str) -> Option<Listener> {
-        let at = self.0.iter().position(|(listens, _)| listens == address)?;
+        let wanted = address.parse::<Listen>().ok();
+        let is_wanted = |listens: &str| listens == address || (wanted.is_some() && listens.parse().ok() == wanted);
+        let at = self.0.iter().position(|(listens, _)| is_wanted(listens))?;
         Some(self.0.swap_remove(at).1)
     }
 

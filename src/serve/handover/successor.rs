@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
@@ -64,11 +64,11 @@ impl Successor {
         let ready = line.set_read_timeout(Some(READY_WITHIN)).and_then(|()| line.read_exact(&mut [0]));
         match ready {
             Ok(()) => Ok(Self { child, line }),
-            Err(cause) => {
+            Err(error) => {
                 let pid = child.id();
                 // It may be gone already.
                 let _ = child.kill();
-                let _ = child.wait();
+                let cause = not_ready(error, child.wait());
                 Err(HandoverError::NotReady { program: shown, pid, cause })
             }
         }
@@ -86,6 +86,18 @@ impl Successor {
     /// It has ended in the meantime.
     pub fn go(mut self) -> io::Result<()> {
         self.line.write_all(b"g")
+    }
+}
+
+/// Says why a successor did not say that it is ready.
+fn not_ready(error: io::Error, ended: io::Result<ExitStatus>) -> io::Error {
+    match (error.kind(), ended) {
+        (io::ErrorKind::UnexpectedEof, Ok(status)) => io::Error::other(format!("it ended ({status})")),
+        // A timeout of a socket.
+        (io::ErrorKind::WouldBlock, _) => {
+            io::Error::other(format!("it was not ready within {} s", READY_WITHIN.as_secs()))
+        }
+        _ => error,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The gateway, between raw sockets on one side and real llama-servers on the other;
 //! where exact bytes or faults matter, a server of raw sockets.
 
+mod activation;
 mod bench;
 mod browser;
 mod cancel;

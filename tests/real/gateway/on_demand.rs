@@ -145,7 +145,7 @@ fn a_taken_address_is_a_usage_error_that_names_it() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     world.run(&["watch", "--listen", &address]).exits(64).says(&[&address, "in use"]);
-    world.run(&["watch", "--listen", "nowhere"]).exits(64).says(&["nowhere", "HOST:PORT"]);
+    world.run(&["watch", "--listen", "nowhere"]).exits(64).says(&["nowhere", "an IP address or `localhost`"]);
 }
 
 #[test]

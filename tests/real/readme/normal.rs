@@ -38,7 +38,10 @@ fn normal(line: &str) -> String {
         let after = |what: &[&str]| after.as_deref().is_some_and(|last| what.contains(&last));
         let number = !core.is_empty() && core.chars().all(|c| c.is_ascii_digit());
         // NAME STATUS GEN PORT PID …
-        let varies = number && (after(&["pid", "port"]) || (row_of_status && [3, 4].contains(&words.len())));
+        // The port of a model without a server, after its generation.
+        let is_kept_port = words.len() == 3 && core.len() >= 4 && words[2].parse::<u32>().is_ok();
+        let is_in_a_row = is_kept_port || (row_of_status && [3, 4].contains(&words.len()));
+        let varies = number && (after(&["pid", "port"]) || is_in_a_row);
         if varies || is_date(core) || is_commit(core) {
             words.push(word.replace(core, "#"));
         } else if is_unit(core) && after_a_number(&words) {
@@ -78,6 +81,7 @@ fn what_differs_from_run_to_run_is_one_and_what_matters_is_not() {
     let same = [
         ("tiny: ready after 0.2 s (pid 31170, port 8100)", "tiny: ready after 1.3 s (pid 7, port 20004)"),
         ("a  running  1  8100  31170  0.5 s  27.0 MiB  0", "a running 1 20131  8  2.0 s   9.1 MiB  0"),
+        ("a  idle  1  8102  -  -  0", "a idle 1 20131  -  -  0"),
         ("done in 12 ms, 2.0 s ago", "done in 0.4 s, just now"),
         ("commit 3f9a2b41c0, at 2026-11-23 08:03:10:", "commit 0123456789, at 2027-01-01 00:00:00:"),
     ];

@@ -67,7 +67,7 @@ fn a_herdsman_that_cannot_start_takes_nothing_over() {
     fs::write(&program, "#!/bin/sh\nexit 1\n").unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     scene.watcher.signal(Signal::USR2);
-    scene.watcher.eventually_says("not handed over, this herdsman goes on");
+    scene.watcher.eventually_says("did not take over: it ended (exit status: 1)");
     assert_eq!(watcher_of(&scene.world), before);
     scene.world.write_definition("m", &World::tiny_toml("v2"));
     scene.m_serves("v2");

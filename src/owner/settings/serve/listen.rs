@@ -16,7 +16,10 @@ pub enum Listen {
 
 /// A text that is no address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an address to listen on; use HOST:PORT, such as `127.0.0.1:8080`, or `unix:/run/herdsman.sock`")]
+#[error(
+    "{0:?} is not an address to listen on; use an IP address or `localhost` with a port, such as `127.0.0.1:8080`, or \
+     `unix:/run/herdsman.sock`"
+)]
 pub struct NotAnAddress(pub String);
 
 impl FromStr for Listen {

@@ -47,7 +47,7 @@ fn other_errors_say_what_to_do() {
     let shown = errors.map(|error| shown(&error, Shape::OpenAi)).join("\n");
     insta::assert_snapshot!(shown, @r#"
     404 - {"error":{"code":"model_not_found","message":"there is no model \"codr\"; did you mean coder?","param":null,"type":"invalid_request_error"}}
-    404 - {"error":{"code":"model_not_found","message":"there is no model \"x\"; GET /v1/models lists those there are","param":null,"type":"invalid_request_error"}}
+    404 - {"error":{"code":"model_not_found","message":"there is no model \"x\"; GET /v1/models lists the models","param":null,"type":"invalid_request_error"}}
     413 - {"error":{"code":null,"message":"the request body is larger than 256.0 MiB; send less, or raise `max_body` in `[serve]`","param":null,"type":"invalid_request_error"}}
     400 - {"error":{"code":null,"message":"the request body ended early: eof","param":null,"type":"invalid_request_error"}}
     502 - {"error":{"code":"upstream_failed","message":"model \"m\": lost the connection","param":null,"type":"server_error"}}
