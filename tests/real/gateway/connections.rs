@@ -163,8 +163,15 @@ fn a_server_on_a_unix_socket_is_reached() {
     let address = Address { host: path.to_str().unwrap().to_owned(), port: None, ..Address::default() };
     gate.publish(vec![to_backend("m", backend("i", address))]);
     let mut client = gate.connect();
-    client.write_all(b"GET /props HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
-    let (mut server, _) = listener.accept().unwrap();
+    client.write_all(b"GET /lora-adapters HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let mut connection = None;
+    eventually("it is asked", PATIENCE, || {
+        connection = connection.take().or_else(|| listener.accept().ok());
+        connection.is_some()
+    });
+    let (mut server, _) = connection.unwrap();
+    server.set_nonblocking(false).unwrap();
     server.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
     read_until(&mut client, "ok");
 }
