@@ -13,7 +13,7 @@ use super::errors::{Error, Shape};
 use super::forward::{self, Outgoing};
 use super::naming::Spool;
 use super::own::{self, Own};
-use super::record::{Observer, Record};
+use super::record::{End, Observer, Record};
 use super::routes::Route;
 use super::{Gateway, headers, naming};
 use crate::serve::access::{Caller, Denied, Peer};
@@ -72,7 +72,11 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
     let mut record = Record::new(&parts, &caller, app.observer.clone());
     let target = match Target::of(&parts) {
         Ok(target) => target,
-        Err(answer) => return *answer,
+        Err(answer) => {
+            record.answered(answer.status().as_u16());
+            record.ends(End::Complete);
+            return *answer;
+        }
     };
     let shape = Shape::of(&target.path);
     let outgoing = async {
@@ -103,6 +107,7 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
     };
     let failed: Error = failed;
     record.answered(failed.status.as_u16());
+    record.ends(End::Complete);
     failed.answer(shape)
 }
 
