@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::record::{End, Finished};
 use super::tokens::Tokens;
@@ -64,13 +64,13 @@ impl Activity {
     /// Adds a request that is over; the oldest one makes room.
     pub fn add(&self, finished: &Finished, tokens: Tokens) {
         let took = finished.ended.duration_since(finished.started);
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let at = i64::try_from(since_1970.saturating_sub(finished.ended.elapsed() + took).as_millis());
+        let ago = i64::try_from(finished.started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let at = Timestamp(jiff::Timestamp::now().as_millisecond()).shifted(-ago);
         let mut kept = self.kept();
         let request = kept.shared(finished.method.as_str(), &finished.path);
         kept.make_room();
         kept.entries.push_back(Entry {
-            at: Timestamp(at.unwrap_or(i64::MAX)),
+            at,
             model: finished.model.clone(),
             key: finished.caller.clone(),
             request,
@@ -164,9 +164,9 @@ mod tests {
             activity.add(&finished(format!("/{}", number % 3)), Tokens::default());
         }
         let paths = |count| activity.last(count).iter().map(|entry| entry.request.to_string()).collect::<Vec<_>>();
-        assert_eq!(paths(3), ["POST /1", "POST /0", "POST /2"]);
+        assert_eq!(paths(3), ["POST /2", "POST /1", "POST /0"]);
         assert_eq!(activity.last(usize::MAX).len(), LIMIT);
-        let now = Timestamp(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap());
+        let now = Timestamp(jiff::Timestamp::now().as_millisecond());
         assert!(now.since(activity.last(1)[0].at) < Duration::from_secs(60));
     }
 

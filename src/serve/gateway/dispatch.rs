@@ -36,18 +36,21 @@ pub async fn answer(app: &App, peer: Peer, mut request: Request<Incoming>) -> An
     let (parts, body) = request.into_parts();
     let access = app.gateway.access();
     if let Some(preflight) = access.preflight(&parts) {
-        return preflight.map_or_else(|denied| refused(&parts, &denied), preflighted);
+        return preflight.map_or_else(|denied| refused(app, &parts, &denied), preflighted);
     }
     let cors = access.cors(&parts);
     let mut answer = match access.check(&parts, peer) {
         Ok(caller) => answer_to(app, caller, parts, body, upgrade).await,
-        Err(denied) => refused(&parts, &denied),
+        Err(denied) => refused(app, &parts, &denied),
     };
     cors.apply(answer.headers_mut());
     answer
 }
 
-fn refused(parts: &Parts, denied: &Denied) -> Answer {
+fn refused(app: &App, parts: &Parts, denied: &Denied) -> Answer {
+    let mut record = Record::new(parts, &Caller::anyone(), app.observer.clone());
+    record.answered(denied.status().as_u16());
+    record.ends(End::Complete);
     let error = Error::new(denied.status(), "authentication_error", denied.to_string());
     let mut answer = error.answer(Shape::of(parts.uri.path()));
     for challenge in denied.challenges() {

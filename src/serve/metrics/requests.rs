@@ -4,7 +4,6 @@
 //! request for anything else has an empty `model`.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::StatusCode;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
@@ -91,7 +90,10 @@ impl Requests {
         Arc::new(move |finished| {
             let tokens = Tokens::of(finished);
             self.count(finished, tokens);
-            self.gateway.activity().add(finished, tokens);
+            // Who has no key must not push the requests of others out of the list.
+            if finished.model.is_some() || !matches!(finished.status, Some(401 | 403)) {
+                self.gateway.activity().add(finished, tokens);
+            }
         })
     }
 
@@ -124,8 +126,7 @@ impl Requests {
     pub fn refresh(&self) {
         self.in_flight.reset();
         self.waiting.reset();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let demand = self.gateway.demand(Timestamp(i64::try_from(now.as_millis()).unwrap_or(i64::MAX)));
+        let demand = self.gateway.demand(Timestamp(jiff::Timestamp::now().as_millisecond()));
         for route in self.gateway.routes().all() {
             let model = [route.model.as_str()];
             let traffic = demand.models.get(&route.model).copied().unwrap_or_default();

@@ -6,6 +6,7 @@ mod cancel;
 mod chat;
 mod connections;
 mod conversations;
+mod counted;
 mod edits;
 mod faults;
 mod front;

@@ -89,6 +89,14 @@ fn what_a_client_chooses_makes_no_series() {
 }
 
 #[test]
+fn who_has_no_key_is_counted_and_not_listed() {
+    let (metrics, gateway, observer) = serving();
+    observer(&Finished { status: Some(401), ..finished(None) });
+    assert!(has(&metrics, "herdsman_requests_total{code=\"401\",key=\"\",model=\"\"} 1"));
+    assert_eq!(gateway.activity().last(9), []);
+}
+
+#[test]
 fn without_a_gateway_there_are_no_metrics_of_requests() {
     let text = Metrics::new().unwrap().render().unwrap();
     assert!(!text.contains("request") && !text.contains("on_demand"), "{text}");
