@@ -68,9 +68,10 @@ impl Table {
         let header = lines.remove(0);
         let beside: Vec<String> =
             lines.iter().zip(models).map(|(line, model)| format!("{line}  {}", notes(model).join("; "))).collect();
-        if beside.iter().all(fits) {
+        let noted = format!("{header}  NOTE");
+        if fits(&noted) && beside.iter().all(fits) {
             let models = beside.into_iter().map(|line| vec![line.trim_end().to_owned()]).collect();
-            return Self { header: format!("{header}  NOTE"), models };
+            return Self { header: noted, models };
         }
         let below = |(line, model): (&String, &ModelStatus)| {
             let mut lines = vec![line.trim_end().to_owned()];
