@@ -269,14 +269,14 @@ mod tests {
         embed     running  11<12  8100  2h 5m   5.0 GiB  0          0        -
         not ours  idle     -      -     -       -        -          -        -
         ");
-        insta::assert_snapshot!(drawn(&known, 24, 70), @"
+        insta::assert_snapshot!(drawn(&known, 24, 86), @"
         4 models: 2 running, 2 idle   (Ctrl-C to quit)
 
-        NAME      STATUS   GEN    PORT  UPTIME  MEMORY   IN FLIGHT  WAITING  …
-        chat      running  11<12  8100  2h 5m   5.0 GiB  2          1        …
-        coder     idle     12     8100  -       -        0          0        …
-        embed     running  11<12  8100  2h 5m   5.0 GiB  0          0        -
-        not ours  idle     -      -     -       -        -          -        -
+        NAME      STATUS   GEN    PORT  PID    UPTIME  MEMORY   IN FLIGHT  WAITING  LAST USED
+        chat      running  11<12  8100  31170  2h 5m   5.0 GiB  2          1        now
+        coder     idle     12     8100  -      -       -        0          0        90 s ago
+        embed     running  11<12  8100  31170  2h 5m   5.0 GiB  0          0        -
+        not ours  idle     -      -     -      -       -        -          -        -
         ");
     }
 

@@ -80,15 +80,23 @@ fn a_request_that_meets_a_dead_server_is_a_retry() {
     world.tiny("a");
     let served = Served::new(world);
     assert_eq!(served.ask("a"), Ok("a a a ".to_owned()));
-    let retries = |served: &Served| scrape(served.port)["herdsman_request_retries_total{model=\"a\"}"];
-    for _ in 0..20 {
-        served.world.kill("a");
-        assert_eq!(served.ask("a"), Ok("a a a ".to_owned()));
-        if retries(&served) > 0.0 {
-            return;
-        }
-    }
-    panic!("no request met a dead server");
+    let port = served.port;
+    let counts = |series: &str, value: f64| {
+        eventually(series, PATIENCE, || scrape(port).get(&format!("herdsman_{series}")) == Some(&value));
+    };
+    counts("requests_total{code=\"200\",key=\"\",model=\"a\"}", 1.0);
+    let holds = scrape(port).get("herdsman_request_hold_seconds_count{model=\"a\"}").copied().unwrap_or_default();
+    // It holds the request, and never answers.
+    served.world.signal("a", Signal::STOP);
+    let client = std::thread::spawn(move || super::served::ask(port, "a"));
+    let gauge = "herdsman_requests_in_flight{model=\"a\"}";
+    eventually("the server has it", PATIENCE, || scrape(port)[gauge] == 1.0);
+    served.world.kill("a");
+    assert_eq!(client.join().unwrap(), Ok("a a a ".to_owned()));
+    counts("request_retries_total{model=\"a\"}", 1.0);
+    counts("requests_total{code=\"200\",key=\"\",model=\"a\"}", 2.0);
+    // It waited for the next server.
+    counts("request_hold_seconds_count{model=\"a\"}", holds + 1.0);
 }
 
 #[test]
