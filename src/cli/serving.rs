@@ -105,10 +105,11 @@ impl Bound {
                 (Listener::Unix(_), address) => tracing::info!("serving at {address}"),
             }
         }
+        let observer = Some(metrics.serve(gateway.clone())?);
         let watched = Watched { inbox: machine.inbox(), metrics, state: state.clone(), places: places.clone() };
         gateway.attach(Arc::new(watched));
         let listeners = self.listeners.into_iter().map(|(_, listener)| listener).chain(self.hall).collect();
-        let app = App { gateway: gateway.clone(), observer: None, spool: Spool::default() };
+        let app = App { gateway: gateway.clone(), observer, spool: Spool::default() };
         let server = server::serve(app, listeners, self.tls)?;
         Ok((machine, Serving { server, socket, gateway }))
     }

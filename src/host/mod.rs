@@ -24,8 +24,8 @@ use self::check::Checks;
 pub use self::deployed::{Deployed, deployed};
 pub(crate) use self::from_git::FromGit;
 pub use self::from_git::RevisionError;
-use self::gateway::Beside;
 pub use self::gateway::Gateway;
+use self::gateway::{BRIEFLY, Beside};
 pub use self::llama_servers::LlamaServers;
 use self::places::trusted_policy;
 pub use self::places::{HostError, Places};
@@ -106,7 +106,9 @@ impl Host {
         let processes = Processes::new(state_id)?.sharing(places.state.cache().join("slots.json"), looks_on);
         let (loader, git) = (Loader::default(), Asker::default());
         let from_git = places.from_git.clone().map(FromGit::new);
-        let gateway: Box<dyn Gateway> = Box::new(Beside::new(places.state.clone()));
+        let gateway = Beside::new(places.state.clone());
+        let gateway: Box<dyn Gateway> =
+            if looks_on { Box::new(gateway.with_patience(BRIEFLY)) } else { Box::new(gateway) };
         Ok(Self {
             places,
             store,

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{ModelName, Timestamp};
 
 /// What the clients of a gateway ask for, at one moment.
@@ -19,7 +21,8 @@ pub struct Demand {
 }
 
 /// The requests for one model.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Traffic {
     /// Requests that wait until the model is ready.
     pub waiting: u32,

@@ -1,4 +1,4 @@
-//! `herdsman.sock`: the watcher's gateway answers passes of other processes.
+//! `herdsman.sock`: the watcher's gateway answers passes and `status` of other processes.
 //!
 //! A thread of its own answers, so a watcher in the middle of a long pass keeps no
 //! `reconcile` waiting. One question a connection, one after the other: an answer
@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::host::gateway::{Answer, Question, Reply, Request};
+use crate::model::Timestamp;
 use crate::serve::gateway::Gateway;
 use crate::state::StateDir;
 
@@ -85,6 +86,10 @@ fn answer(mut stream: &UnixStream, gateway: &Gateway) -> io::Result<()> {
         Ok(Question::InFlight { instances }) => {
             let in_flight = instances.into_iter().map(|id| (gateway.in_flight(&id), id));
             Answer::InFlight { requests: in_flight.filter(|(count, _)| *count > 0).map(|(n, id)| (id, n)).collect() }
+        }
+        Ok(Question::Traffic) => {
+            let now = Timestamp(jiff::Timestamp::now().as_millisecond());
+            Answer::Traffic { models: gateway.demand(now).models }
         }
         Err(why) => Answer::NotUnderstood { why },
     };

@@ -10,10 +10,10 @@ use crate::support::{Watcher, World, eventually, free_port};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Status, content type and body of an answer.
-fn ask(port: u16, request: &str) -> (u16, String, String) {
+pub fn ask(port: u16, request: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -51,7 +51,7 @@ fn samples(text: &str) -> BTreeMap<String, f64> {
     samples
 }
 
-fn scrape(port: u16) -> BTreeMap<String, f64> {
+pub fn scrape(port: u16) -> BTreeMap<String, f64> {
     let (status, kind, text) = ask(port, "GET /metrics");
     assert_eq!((status, kind.as_str()), (200, "text/plain; version=0.0.4; charset=utf-8"));
     samples(&text)

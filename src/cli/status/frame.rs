@@ -55,7 +55,7 @@ fn title(look: &Look) -> String {
 }
 
 fn table(look: &Look, columns: usize, room: usize) -> Vec<String> {
-    let Table { header, models } = Table::new(&look.models, Some(columns));
+    let Table { header, models } = Table::new(look, Some(columns));
     if models.is_empty() {
         return vec!["No models.".to_owned()];
     }
@@ -117,7 +117,7 @@ mod tests {
 
     use console::measure_text_width;
 
-    use super::super::report::{Log, ModelStatus};
+    use super::super::report::{Log, ModelStatus, Requests};
     use super::*;
     use crate::cli::Exit;
     use crate::database::Undelivered;
@@ -237,6 +237,47 @@ mod tests {
             let lines = frame(&known, Size { rows, columns });
             assert!(lines.len() <= rows && lines.iter().all(|line| measure_text_width(line) <= columns), "{lines:?}");
         }
+    }
+
+    #[test]
+    fn where_a_gateway_serves_requests_go_before_what_a_narrow_terminal_has_no_room_for() {
+        let requests = |in_flight, waiting, last_used: Option<i64>| {
+            Some(Requests { in_flight, waiting, last_used: last_used.map(Timestamp) })
+        };
+        let mut known = known(vec![
+            ModelStatus { requests: requests(2, 1, Some(0)), ..model("chat", Status::Running, "") },
+            ModelStatus { requests: requests(0, 0, Some(-90_000)), ..model("coder", Status::Idle, "") },
+            ModelStatus { requests: requests(0, 0, None), ..model("embed", Status::Running, "") },
+            ModelStatus { name: "not ours".to_owned(), ..ModelStatus::default() },
+        ]);
+        known.look.models[3].managed = false;
+        insta::assert_snapshot!(drawn(&known, 24, 200), @"
+        4 models: 2 running, 2 idle   (Ctrl-C to quit)
+
+        NAME      STATUS   GEN    PORT  PID    UPTIME  MEMORY   RESTARTS  IN FLIGHT  WAITING  LAST USED  NOTE
+        chat      running  11<12  8100  31170  2h 5m   5.0 GiB  3         2          1        now
+        coder     idle     12     8100  -      -       -        3         0          0        90 s ago
+        embed     running  11<12  8100  31170  2h 5m   5.0 GiB  3         0          0        -
+        not ours  idle     -      -     -      -       -        -         -          -        -
+        ");
+        insta::assert_snapshot!(drawn(&known, 24, 80), @"
+        4 models: 2 running, 2 idle   (Ctrl-C to quit)
+
+        NAME      STATUS   GEN    PORT  UPTIME  MEMORY   IN FLIGHT  WAITING  LAST USED
+        chat      running  11<12  8100  2h 5m   5.0 GiB  2          1        now
+        coder     idle     12     8100  -       -        0          0        90 s ago
+        embed     running  11<12  8100  2h 5m   5.0 GiB  0          0        -
+        not ours  idle     -      -     -       -        -          -        -
+        ");
+        insta::assert_snapshot!(drawn(&known, 24, 86), @"
+        4 models: 2 running, 2 idle   (Ctrl-C to quit)
+
+        NAME      STATUS   GEN    PORT  PID    UPTIME  MEMORY   IN FLIGHT  WAITING  LAST USED
+        chat      running  11<12  8100  31170  2h 5m   5.0 GiB  2          1        now
+        coder     idle     12     8100  -      -       -        0          0        90 s ago
+        embed     running  11<12  8100  31170  2h 5m   5.0 GiB  0          0        -
+        not ours  idle     -      -     -      -       -        -          -        -
+        ");
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub(super) fn run(places: &Places, args: &StatusArgs) -> anyhow::Result<Exit> {
         }
         return watch::run(places, args.name.as_ref(), args.interval);
     }
-    let look = Look::take(places, args.name.as_ref())?;
+    let look = Look::take(places, args.name.as_ref())?.with_requests(places);
     look.notices.iter().for_each(complain);
     if let Some(error) = &look.unreadable {
         complain(format_args!("error: {error}"));

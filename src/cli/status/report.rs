@@ -4,16 +4,17 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::super::open::Refused;
 use super::super::{Exit, Places};
 use crate::database::{Database, Undelivered};
 use crate::definition::Loader;
+use crate::host::gateway::{GatewayError, traffic};
 use crate::host::{Host, HostError};
 use crate::instance::{last_lines, newest_log};
 use crate::model::text::rfc3339;
-use crate::model::{DesiredState, Diagnostic, ModelName, Status, Timestamp};
+use crate::model::{DesiredState, Diagnostic, ModelName, Status, Timestamp, Traffic};
 use crate::pass::{Goal, look};
 use crate::plan::{Limits, WaitFor, WaitKind};
 use crate::view::{self, ModelView, View};
@@ -74,6 +75,9 @@ pub(in crate::cli) struct ModelStatus {
     /// When it is tried again, after a crash.
     pub next_try: Option<String>,
     pub managed: bool,
+    /// What clients ask of it, where a gateway serves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<Requests>,
     /// What was asked for by hand and is in force.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub by_hand: Vec<ByHand>,
@@ -87,6 +91,22 @@ pub(in crate::cli) struct ModelStatus {
     /// Its log, where that is worth a look.
     #[serde(flatten)]
     pub log: Option<Log>,
+}
+
+/// What clients ask of a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(in crate::cli) struct Requests {
+    /// Requests that a server is answering.
+    pub in_flight: u32,
+    /// Requests that wait for one.
+    pub waiting: u32,
+    /// When the last one began or ended, since the gateway began to serve.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub last_used: Option<Timestamp>,
+}
+
+fn as_rfc3339<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.and_then(rfc3339).serialize(serializer)
 }
 
 /// The file that declares a model.
@@ -193,6 +213,25 @@ impl Look {
             needs_a_pass: acts || waits().any(|on| matches!(on, WaitFor::Backoff { .. })),
             diagnostics: seen.desired.map(|desired| desired.diagnostics.clone()).unwrap_or_default(),
         })
+    }
+
+    /// Adds what clients ask of each model, if a gateway serves; one that does not
+    /// answer gets a notice and costs no more than a second.
+    pub(super) fn with_requests(mut self, places: &Places) -> Self {
+        match traffic(&places.state()) {
+            Ok(None) => {}
+            Ok(Some(traffic)) => {
+                for model in self.models.iter_mut().filter(|model| model.managed) {
+                    let Traffic { in_flight, waiting, last_used, .. } =
+                        traffic.get(model.name.as_str()).copied().unwrap_or_default();
+                    model.requests = Some(Requests { in_flight, waiting, last_used });
+                }
+            }
+            Err(GatewayError(problem)) => {
+                self.notices.push(format!("note: the requests of models are unknown: {problem}"));
+            }
+        }
+        self
     }
 }
 

@@ -5,12 +5,40 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use console::{Alignment, measure_text_width, pad_str};
 
-use super::report::{Look, ModelStatus};
+use super::report::{Look, ModelStatus, Requests};
 use crate::database::Undelivered;
-use crate::model::Status;
 use crate::model::text;
+use crate::model::{Status, Timestamp};
 
-const COLUMNS: [&str; 8] = ["NAME", "STATUS", "GEN", "PORT", "PID", "UPTIME", "MEMORY", "RESTARTS"];
+/// The columns, each with its cell.
+const COLUMNS: [Column; 8] = [
+    ("NAME", |model, _| model.name.chars().map(|c| if c.is_control() { '?' } else { c }).collect()),
+    ("STATUS", |model, _| {
+        let style = style(model.status);
+        format!("{style}{}{style:#}", model.status.as_str())
+    }),
+    ("GEN", |model, _| generation(model)),
+    ("PORT", |model, _| or_dash(model.port)),
+    (PID, |model, _| or_dash(model.pid)),
+    ("UPTIME", |model, _| or_dash(model.uptime.map(text::duration))),
+    ("MEMORY", |model, _| or_dash(model.resident_bytes.map(text::bytes))),
+    (RESTARTS, |model, _| or_dash(model.managed.then_some(model.restarts))),
+];
+
+/// Those that follow where a gateway serves.
+const REQUESTS: [Column; 3] = [
+    ("IN FLIGHT", |model, _| or_dash(model.requests.map(|requests| requests.in_flight))),
+    ("WAITING", |model, _| or_dash(model.requests.map(|requests| requests.waiting))),
+    ("LAST USED", last_used),
+];
+
+/// What a narrow terminal has no room for beside them, the first first.
+const SPARE: [&str; 2] = [RESTARTS, PID];
+const PID: &str = "PID";
+const RESTARTS: &str = "RESTARTS";
+
+/// A title, and what stands below it of a model at some time.
+type Column = (&'static str, fn(&ModelStatus, Timestamp) -> String);
 
 /// A table of models, a few lines each.
 pub(super) struct Table {
@@ -21,39 +49,56 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Lays `models` out for a terminal of `width` columns; without a width, for
-    /// whatever reads standard output, each model has one line.
-    pub(super) fn new(models: &[ModelStatus], width: Option<usize>) -> Self {
-        let rows: Vec<[String; COLUMNS.len()]> = models.iter().map(row).collect();
-        let mut widths = COLUMNS.map(str::len);
-        for row in &rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(measure_text_width(cell));
-            }
+    /// Lays the models of `look` out for a terminal of `width` columns; without a
+    /// width, for whatever reads standard output, each model has one line.
+    pub(super) fn new(look: &Look, width: Option<usize>) -> Self {
+        let models = &look.models;
+        let fits = |line: &String| width.is_none_or(|width| measure_text_width(line.trim_end()) <= width);
+        let mut columns = COLUMNS.to_vec();
+        let mut lines = lines(&columns, look);
+        if models.iter().any(|model| model.requests.is_some()) {
+            columns.extend(REQUESTS);
+            let mut spare = SPARE.iter();
+            lines = loop {
+                let lines = self::lines(&columns, look);
+                let Some(spare) = spare.next().filter(|_| !lines.iter().all(fits)) else { break lines };
+                columns.retain(|(title, _)| title != spare);
+            };
         }
-        let line = |cells: &[String; COLUMNS.len()]| {
-            let padded = cells.iter().zip(widths).map(|(cell, width)| pad_str(cell, width, Alignment::Left, None));
-            padded.collect::<Vec<_>>().join("  ")
-        };
+        let header = lines.remove(0);
         let beside: Vec<String> =
-            rows.iter().zip(models).map(|(row, model)| format!("{}  {}", line(row), notes(model).join("; "))).collect();
-        let header = line(&COLUMNS.map(str::to_owned));
-        if beside.iter().all(|line| width.is_none_or(|width| measure_text_width(line.trim_end()) <= width)) {
+            lines.iter().zip(models).map(|(line, model)| format!("{line}  {}", notes(model).join("; "))).collect();
+        let noted = format!("{header}  NOTE");
+        if fits(&noted) && beside.iter().all(fits) {
             let models = beside.into_iter().map(|line| vec![line.trim_end().to_owned()]).collect();
-            return Self { header: format!("{header}  NOTE"), models };
+            return Self { header: noted, models };
         }
-        let below = |(row, model): (&[String; COLUMNS.len()], &ModelStatus)| {
-            let mut lines = vec![line(row).trim_end().to_owned()];
+        let below = |(line, model): (&String, &ModelStatus)| {
+            let mut lines = vec![line.trim_end().to_owned()];
             lines.extend(notes(model).into_iter().map(|note| format!("  └ {note}")));
             lines
         };
-        Self { header: header.trim_end().to_owned(), models: rows.iter().zip(models).map(below).collect() }
+        Self { header: header.trim_end().to_owned(), models: lines.iter().zip(models).map(below).collect() }
     }
+}
+
+/// The header and a line for each model, in columns.
+fn lines(columns: &[Column], look: &Look) -> Vec<String> {
+    let mut rows = vec![columns.iter().map(|(title, _)| (*title).to_owned()).collect::<Vec<_>>()];
+    rows.extend(look.models.iter().map(|model| columns.iter().map(|(_, cell)| cell(model, look.now)).collect()));
+    let widths: Vec<usize> = (0..columns.len())
+        .map(|column| rows.iter().map(|row| measure_text_width(&row[column])).max().unwrap_or_default())
+        .collect();
+    let line = |row: &Vec<String>| {
+        let padded = row.iter().zip(&widths).map(|(cell, width)| pad_str(cell, *width, Alignment::Left, None));
+        padded.collect::<Vec<_>>().join("  ")
+    };
+    rows.iter().map(line).collect()
 }
 
 /// All of it, as `status` prints it.
 pub(super) fn text(look: &Look, width: Option<usize>) -> String {
-    let Table { header, models } = Table::new(&look.models, width);
+    let Table { header, models } = Table::new(look, width);
     let mut lines = if models.is_empty() { vec!["No models.".to_owned()] } else { vec![header] };
     lines.extend(models.into_iter().flatten());
     let remarks = undelivered(look).into_iter().chain(unattended(look));
@@ -110,24 +155,23 @@ pub(super) const fn style(status: Status) -> Style {
     }
 }
 
-fn row(model: &ModelStatus) -> [String; COLUMNS.len()] {
-    let dash = || "-".to_owned();
-    let generation = match (model.generation, model.serving) {
-        (0, _) => dash(),
+fn or_dash(cell: Option<impl ToString>) -> String {
+    cell.map_or_else(|| "-".to_owned(), |cell| cell.to_string())
+}
+
+fn generation(model: &ModelStatus) -> String {
+    match (model.generation, model.serving) {
+        (0, _) => "-".to_owned(),
         (wanted, Some(serving)) if serving != wanted => format!("{serving}<{wanted}"),
         (wanted, _) => wanted.to_string(),
-    };
-    let style = style(model.status);
-    [
-        model.name.chars().map(|c| if c.is_control() { '?' } else { c }).collect(),
-        format!("{style}{}{style:#}", model.status.as_str()),
-        generation,
-        model.port.map_or_else(dash, |p| p.to_string()),
-        model.pid.map_or_else(dash, |p| p.to_string()),
-        model.uptime.map_or_else(dash, text::duration),
-        model.resident_bytes.map_or_else(dash, text::bytes),
-        if model.managed { model.restarts.to_string() } else { dash() },
-    ]
+    }
+}
+
+fn last_used(model: &ModelStatus, now: Timestamp) -> String {
+    match model.requests {
+        Some(Requests { in_flight: 1.., .. }) => "now".to_owned(),
+        requests => or_dash(requests.and_then(|requests| requests.last_used).map(|at| text::ago(now.since(at)))),
+    }
 }
 
 fn notes(model: &ModelStatus) -> Vec<String> {

@@ -36,7 +36,7 @@ enum Event {
 /// Draws until a signal ends it.
 pub(super) fn run(places: &Places, name: Option<&ModelName>, interval: Duration) -> anyhow::Result<Exit> {
     // A name that nothing has is told before the screen is taken.
-    let mut known = Known { look: Look::take(places, name)?, error: None, one: name.is_some() };
+    let mut known = Known { look: Look::take(places, name)?.with_requests(places), error: None, one: name.is_some() };
     let (sender, events) = channel();
     // Neither thread is waited for: they end with the process.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGWINCH])?;
@@ -51,7 +51,8 @@ pub(super) fn run(places: &Places, name: Option<&ModelName>, interval: Duration)
 fn look_again_and_again(places: &Places, name: Option<&ModelName>, interval: Duration, events: &Sender<Event>) {
     loop {
         thread::sleep(interval);
-        if events.send(Event::Looked(Look::take(places, name).map(Box::new))).is_err() {
+        let look = Look::take(places, name).map(|look| Box::new(look.with_requests(places)));
+        if events.send(Event::Looked(look)).is_err() {
             return;
         }
     }

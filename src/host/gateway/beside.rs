@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use rustix::net::sockopt::socket_peercred;
 
-use super::{Answer, Gateway, GatewayError, Question, Reply, Request};
-use crate::model::{Demand, InstanceId, Timestamp};
+use super::{Answer, Gateway, GatewayError, Problem, Question, Reply, Request};
+use crate::model::{Demand, InstanceId, ModelName, Timestamp, Traffic};
 use crate::state::StateDir;
 
 /// How long the watcher may take to answer: all it does for that is take a lock.
@@ -34,12 +34,26 @@ impl Beside {
         Self { state, patience: PATIENCE }
     }
 
+    /// Waits so long for an answer.
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// What clients ask of each model; `None`: no gateway serves.
+    pub fn traffic(&self) -> Result<Option<BTreeMap<ModelName, Traffic>>, GatewayError> {
+        match self.ask(&Question::Traffic)? {
+            None => Ok(None),
+            Some(Answer::Traffic { models }) => Ok(Some(models)),
+            Some(_) => Err(self.unexpected()),
+        }
+    }
+
     /// Asks; `None`: no gateway serves.
     fn ask(&self, question: &Question) -> Result<Option<Answer>, GatewayError> {
         for _ in 1..TRIES {
             match self.try_to_ask(question) {
                 // It ended meanwhile; the next connection says whether one is there.
-                Err(GatewayError::Unusable { cause, .. })
+                Err(GatewayError(Problem::Unusable { cause, .. }))
                     if matches!(
                         cause.kind(),
                         ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
@@ -56,7 +70,7 @@ impl Beside {
         let line = exchange(&stream, question, self.patience).map_err(|cause| self.failed(Some(&stream), cause))?;
         match Reply::read(&line) {
             Ok(Answer::NotUnderstood { why }) | Err(why) => {
-                Err(GatewayError::Foreign { socket: self.state.socket(), why })
+                Err(Problem::Foreign { socket: self.state.socket(), why }.into())
             }
             Ok(answer) => Ok(Some(answer)),
         }
@@ -68,14 +82,14 @@ impl Beside {
         if matches!(cause.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
             let pid = stream.and_then(|stream| socket_peercred(stream).ok());
             let pid = pid.map(|credentials| credentials.pid.as_raw_nonzero().get());
-            GatewayError::Silent { pid, socket, waited: self.patience }
+            Problem::Silent { pid, socket, waited: self.patience }.into()
         } else {
-            GatewayError::Unusable { socket, cause }
+            Problem::Unusable { socket, cause }.into()
         }
     }
 
     fn unexpected(&self) -> GatewayError {
-        GatewayError::Foreign { socket: self.state.socket(), why: "it answered another question".to_owned() }
+        Problem::Foreign { socket: self.state.socket(), why: "it answered another question".to_owned() }.into()
     }
 }
 
@@ -162,7 +176,7 @@ mod tests {
             waiting.push(stream);
         }
         assert!(beside.serves());
-        assert!(matches!(beside.withdraw(&[]), Err(GatewayError::Silent { pid: None, .. })));
+        assert!(matches!(beside.withdraw(&[]), Err(GatewayError(Problem::Silent { pid: None, .. }))));
     }
 
     #[test]

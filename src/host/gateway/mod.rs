@@ -18,7 +18,21 @@ use std::time::Duration;
 pub(super) use self::beside::Beside;
 pub use self::protocol::{Answer, Question, Reply, Request};
 use crate::model::text;
-use crate::model::{Demand, InstanceId, Timestamp};
+use crate::model::{Demand, InstanceId, ModelName, Timestamp, Traffic};
+use crate::state::StateDir;
+
+/// How long the watcher may take to answer one who only looks on.
+pub(super) const BRIEFLY: Duration = Duration::from_secs(1);
+
+/// Asks the watcher of this state directory what clients ask of its models, those
+/// that they asked for since it began to serve; `None`: no gateway serves. It takes no
+/// longer than a second.
+///
+/// # Errors
+/// A gateway serves and does not answer.
+pub fn traffic(state: &StateDir) -> Result<Option<BTreeMap<ModelName, Traffic>>, GatewayError> {
+    Beside::new(state.clone()).with_patience(BRIEFLY).traffic()
+}
 
 /// The gateway of this state directory.
 pub trait Gateway: Send {
@@ -44,10 +58,21 @@ pub trait Gateway: Send {
 
 /// A gateway of another process serves, and cannot be spoken with.
 #[derive(Debug, thiserror::Error)]
-pub enum GatewayError {
+#[error("{0}; no server was stopped; {help}", help = .0.help())]
+pub struct GatewayError(pub Problem);
+
+impl From<Problem> for GatewayError {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+/// Why a gateway cannot be spoken with.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
     /// It accepts the question and gives no answer.
     #[error(
-        "the watcher{} does not answer on {} within {}; no server was stopped; continue the watcher or stop it, then try again",
+        "the watcher{} does not answer on {} within {}",
         pid.map_or_else(String::new, |pid| format!(" (pid {pid})")), socket.display(), text::duration(*waited)
     )]
     Silent {
@@ -59,7 +84,7 @@ pub enum GatewayError {
         waited: Duration,
     },
     /// The socket cannot be used.
-    #[error("cannot ask the watcher on {}: {cause}; no server was stopped; restart the watcher, then try again", socket.display())]
+    #[error("cannot ask the watcher on {}: {cause}", socket.display())]
     Unusable {
         /// Its socket.
         socket: PathBuf,
@@ -67,11 +92,22 @@ pub enum GatewayError {
         cause: std::io::Error,
     },
     /// It answers something else: another version of herdsman.
-    #[error("the watcher on {} does not understand this herdsman ({why}); no server was stopped; restart the watcher with this version", socket.display())]
+    #[error("the watcher on {} does not understand this herdsman ({why})", socket.display())]
     Foreign {
         /// Its socket.
         socket: PathBuf,
         /// What it answered.
         why: String,
     },
+}
+
+impl Problem {
+    /// Returns what to do, for one who changes something.
+    const fn help(&self) -> &'static str {
+        match self {
+            Self::Silent { .. } => "continue the watcher or stop it, then try again",
+            Self::Unusable { .. } => "restart the watcher, then try again",
+            Self::Foreign { .. } => "restart the watcher with this version",
+        }
+    }
 }

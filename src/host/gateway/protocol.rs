@@ -3,13 +3,14 @@
 //! ```text
 //!   {"version":1,"ask":"withdraw","instances":["…"]}   {"version":1,"answer":"withdrawn"}
 //!   {"version":1,"ask":"in_flight","instances":["…"]}  {"version":1,"answer":"in_flight","requests":{"…":2}}
+//!   {"version":1,"ask":"traffic"}                      {"version":1,"answer":"traffic","models":{"…":{"waiting":1,…}}}
 //! ```
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::InstanceId;
+use crate::model::{InstanceId, ModelName, Traffic};
 
 /// The version that this herdsman speaks.
 const VERSION: u32 = 1;
@@ -22,7 +23,7 @@ pub struct Request {
     question: Question,
 }
 
-/// What a pass of another process asks.
+/// What another process asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Question {
@@ -36,6 +37,8 @@ pub enum Question {
         /// Which.
         instances: Vec<InstanceId>,
     },
+    /// What do clients ask of each model?
+    Traffic,
 }
 
 /// An answer, with the version that it is given in.
@@ -56,6 +59,11 @@ pub enum Answer {
     InFlight {
         /// Those that have any.
         requests: BTreeMap<InstanceId, u32>,
+    },
+    /// What clients ask of each model.
+    Traffic {
+        /// Those that they asked for since the gateway began to serve.
+        models: BTreeMap<ModelName, Traffic>,
     },
     /// The question was not understood.
     NotUnderstood {
@@ -102,11 +110,13 @@ impl Reply {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+    use crate::model::Timestamp;
 
     #[test]
     fn each_line_is_what_it_was() {
         let instances = vec![InstanceId("a".to_owned())];
-        for question in [Question::Withdraw { instances: instances.clone() }, Question::InFlight { instances }] {
+        let withdraw = Question::Withdraw { instances: instances.clone() };
+        for question in [withdraw, Question::InFlight { instances }, Question::Traffic] {
             let line = serde_json::to_vec(&Request::new(question.clone())).unwrap();
             assert_eq!(Request::read(&line), Ok(question));
         }
@@ -114,6 +124,12 @@ mod tests {
         let line = serde_json::to_string(&Reply::new(Answer::InFlight { requests: requests.clone() })).unwrap();
         assert_eq!(line, r#"{"version":1,"answer":"in_flight","requests":{"a":2}}"#);
         assert_eq!(Reply::read(line.as_bytes()), Ok(Answer::InFlight { requests }));
+        let waiting = Traffic { waiting: 1, last_used: Some(Timestamp(7)), ..Traffic::default() };
+        let models = BTreeMap::from([(ModelName::parse("m").unwrap(), waiting)]);
+        let line = br#"{"version":1,"answer":"traffic","models":{"m":{"waiting":1,"last_used":7}}}"#;
+        assert_eq!(Reply::read(line), Ok(Answer::Traffic { models: models.clone() }));
+        let line = serde_json::to_vec(&Reply::new(Answer::Traffic { models: models.clone() })).unwrap();
+        assert_eq!(Reply::read(&line), Ok(Answer::Traffic { models }));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::errors::{Error, Shape};
 use super::forward::{self, Outgoing};
 use super::naming::Spool;
 use super::own::{self, Own};
-use super::record::{Observer, Record};
+use super::record::{End, Observer, Record};
 use super::routes::Route;
 use super::{Gateway, headers, naming};
 use crate::serve::access::{Caller, Denied, Peer};
@@ -36,18 +36,21 @@ pub async fn answer(app: &App, peer: Peer, mut request: Request<Incoming>) -> An
     let (parts, body) = request.into_parts();
     let access = app.gateway.access();
     if let Some(preflight) = access.preflight(&parts) {
-        return preflight.map_or_else(|denied| refused(&parts, &denied), preflighted);
+        return preflight.map_or_else(|denied| refused(app, &parts, &denied), preflighted);
     }
     let cors = access.cors(&parts);
     let mut answer = match access.check(&parts, peer) {
         Ok(caller) => answer_to(app, caller, parts, body, upgrade).await,
-        Err(denied) => refused(&parts, &denied),
+        Err(denied) => refused(app, &parts, &denied),
     };
     cors.apply(answer.headers_mut());
     answer
 }
 
-fn refused(parts: &Parts, denied: &Denied) -> Answer {
+fn refused(app: &App, parts: &Parts, denied: &Denied) -> Answer {
+    let mut record = Record::new(parts, &Caller::anyone(), app.observer.clone());
+    record.answered(denied.status().as_u16());
+    record.ends(End::Complete);
     let kind = if denied.status() == StatusCode::FORBIDDEN { "permission_error" } else { "authentication_error" };
     let error = Error::new(denied.status(), kind, denied.to_string());
     let mut answer = error.answer(Shape::of(parts.uri.path()));
@@ -73,7 +76,11 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
     let mut record = Record::new(&parts, &caller, app.observer.clone());
     let target = match Target::of(&parts) {
         Ok(target) => target,
-        Err(answer) => return *answer,
+        Err(answer) => {
+            record.answered(answer.status().as_u16());
+            record.ends(End::Complete);
+            return *answer;
+        }
     };
     let shape = Shape::of(&target.path);
     let outgoing = async {
@@ -104,6 +111,7 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
     };
     let failed: Error = failed;
     record.answered(failed.status.as_u16());
+    record.ends(End::Complete);
     failed.answer(shape)
 }
 

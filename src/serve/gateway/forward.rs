@@ -1,7 +1,7 @@
 //! Forwards a request to an instance of its model: waits for one, sends, and again if
 //! it fails before a byte of its answer.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
@@ -63,7 +63,12 @@ pub async fn to_holder(app: &App, lease: Lease, parts: &Parts, body: Incoming, c
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let named = match naming::as_it_is(parts, body, &app.gateway.settings(), &app.spool) {
         Ok(named) => named,
-        Err(error) => return Error::from(error).answer(Shape::OpenAi),
+        Err(error) => {
+            let error = Error::from(error);
+            record.answered(error.status.as_u16());
+            record.ends(End::Complete);
+            return error.answer(Shape::OpenAi);
+        }
     };
     let head = headers::request(parts, path, lease.backend(), &named);
     let request = Request { method: &parts.method, head: &head, is_chunked: named.length.is_none() };
@@ -71,8 +76,10 @@ pub async fn to_holder(app: &App, lease: Lease, parts: &Parts, body: Incoming, c
     match sent {
         Ok(exchange) => pass(exchange, lease, record, Shape::OpenAi),
         Err(_) => {
+            let answer = conversations::unknown(&parts.method);
+            record.answered(answer.status().as_u16());
             record.ends(End::Complete);
-            conversations::unknown(&parts.method)
+            answer
         }
     }
 }
@@ -112,9 +119,9 @@ async fn send(gateway: &Gateway, outgoing: &Outgoing, record: &mut Record) -> Re
     };
     let mut asker = gateway.ask(model, record.started(), *uses).map_err(refused)?;
     for retries in 0.. {
-        let since = Instant::now();
-        let lease = asker.lease().await;
-        record.waited(since);
+        record.waits();
+        let lease = asker.lease_noting(|| record.held()).await;
+        record.waited();
         let lease = lease.map_err(refused)?;
         let backend = lease.backend();
         // Before the server can send a byte: the client may be gone with the first.

@@ -77,10 +77,15 @@ impl Asker {
     /// # Errors
     /// Says why the request cannot be answered.
     pub async fn lease(&self) -> Result<Lease, Refusal> {
+        self.lease_noting(|| {}).await
+    }
+
+    /// As [`Asker::lease`]; calls `held` if it waits because no instance is ready.
+    pub(super) async fn lease_noting(&self, held: impl FnMut()) -> Result<Lease, Refusal> {
         let hold = self.gateway.settings().hold;
-        let Some(hold) = hold else { return self.wait().await };
+        let Some(hold) = hold else { return self.wait(held).await };
         let deadline = tokio::time::Instant::from_std(self.ticket.arrived + hold);
-        tokio::time::timeout_at(deadline, self.wait()).await.unwrap_or(Err(Refusal::TimedOut(hold)))
+        tokio::time::timeout_at(deadline, self.wait(held)).await.unwrap_or(Err(Refusal::TimedOut(hold)))
     }
 
     /// Notes that the leased instance failed before a byte of its answer: the next
@@ -93,7 +98,7 @@ impl Asker {
         (self.gateway.0.ring)();
     }
 
-    async fn wait(&self) -> Result<Lease, Refusal> {
+    async fn wait(&self, mut held: impl FnMut()) -> Result<Lease, Refusal> {
         let traffics = &self.gateway.0.traffics;
         // Others go first while this one does not wait, but is not over either.
         let _paused = AtEnd(|| traffics.pause(&self.ticket));
@@ -107,7 +112,10 @@ impl Asker {
                         uses: self.ticket.uses,
                     });
                 }
-                Entry::Wait { wake, rings } => {
+                Entry::Wait { wake, is_held, rings } => {
+                    if is_held {
+                        held();
+                    }
                     if rings {
                         (self.gateway.0.ring)();
                     }

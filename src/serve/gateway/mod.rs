@@ -14,11 +14,13 @@
 //! | `upstream` | the connections to instances |
 //! | [`errors`] | why a request fails, in the shape that its client expects |
 //! | [`record`] | what is noted of each request |
+//! | [`tokens`], [`activity`] | how many tokens it was; the last requests |
 //!
 //! Requests and passes share only this: a pass publishes [`Routes`] and reads the
 //! [`Demand`]; a request takes a [`Lease`]. Neither waits for the other, but for
 //! [`Gateway::withdraw`], which takes no longer than a lock.
 
+pub mod activity;
 mod comments;
 pub mod dispatch;
 pub mod errors;
@@ -36,6 +38,7 @@ pub mod routes;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests;
+pub mod tokens;
 pub mod traffic;
 mod tunnel;
 mod upstream;
@@ -49,6 +52,7 @@ use tokio::sync::Notify;
 pub use lease::{Asker, Lease, Refusal};
 pub use routes::{Backend, Route, Routes, Standing};
 
+use self::activity::Activity;
 use self::traffic::Traffics;
 use self::upstream::Pools;
 use crate::model::{Demand, InstanceId, Timestamp};
@@ -66,6 +70,7 @@ struct Inner {
     published: Notify,
     traffics: Traffics,
     own: own::State,
+    activity: Activity,
     pools: Pools,
     /// Asks the watcher for a pass.
     ring: Box<dyn Fn() + Send + Sync>,
@@ -82,6 +87,7 @@ impl Gateway {
             published: Notify::new(),
             traffics: Traffics::new(),
             own: own::State::default(),
+            activity: Activity::default(),
             pools: Pools::default(),
             ring: Box::new(ring),
         }))
@@ -158,6 +164,12 @@ impl Gateway {
     #[must_use]
     pub fn in_flight(&self, instance: &InstanceId) -> u32 {
         self.0.traffics.in_flight(instance)
+    }
+
+    /// Returns the last requests.
+    #[must_use]
+    pub fn activity(&self) -> &Activity {
+        &self.0.activity
     }
 
     /// Returns what is asked for, at `now`.

@@ -1,6 +1,7 @@
 //! What is noted of each request, for metrics and the activity list: never its
 //! contents.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,10 @@ use crate::serve::access::Caller;
 
 /// What sees each request that is over.
 pub type Observer = Arc<dyn Fn(&Finished) + Send + Sync>;
+
+/// How many bytes of the beginning of an answer are kept: lists of embeddings and
+/// Anthropic's streams have their usage there.
+pub const HEAD: usize = 512;
 
 /// How many bytes of the end of an answer are kept: usage and timings stand there.
 pub const TAIL: usize = 2 << 10;
@@ -32,6 +37,8 @@ pub struct Finished {
     pub started: Instant,
     /// How long it waited for an instance.
     pub waited: Duration,
+    /// Whether it waited because the model was not ready.
+    pub held: bool,
     /// From its arrival to the head of the answer.
     pub first_byte: Option<Duration>,
     /// When it was over.
@@ -40,8 +47,10 @@ pub struct Finished {
     pub retries: u32,
     /// How many bytes of the answer's body were passed on.
     pub bytes: u64,
+    /// The first bytes of the answer's body, [`HEAD`] at most.
+    pub head: Vec<u8>,
     /// The last bytes of the answer's body, [`TAIL`] at most.
-    pub tail: Vec<u8>,
+    pub tail: VecDeque<u8>,
     /// How it ended.
     pub end: End,
 }
@@ -60,6 +69,7 @@ pub enum End {
 /// A request under way; dropped, it is over.
 pub struct Record {
     finished: Finished,
+    waiting_since: Option<Instant>,
     observer: Option<Observer>,
 }
 
@@ -75,14 +85,16 @@ impl Record {
             status: None,
             started: now,
             waited: Duration::ZERO,
+            held: false,
             first_byte: None,
             ended: now,
             retries: 0,
             bytes: 0,
-            tail: Vec::new(),
+            head: Vec::new(),
+            tail: VecDeque::new(),
             end: End::ClientLeft,
         };
-        Self { finished, observer }
+        Self { finished, waiting_since: None, observer }
     }
 
     /// When the request arrived.
@@ -95,9 +107,19 @@ impl Record {
         self.finished.model = Some(model.clone());
     }
 
-    /// It has waited for an instance since `since`.
-    pub fn waited(&mut self, since: Instant) {
-        self.finished.waited += since.elapsed();
+    /// It begins to wait for an instance.
+    pub fn waits(&mut self) {
+        self.waiting_since = Some(Instant::now());
+    }
+
+    /// It waits because the model is not ready.
+    pub const fn held(&mut self) {
+        self.finished.held = true;
+    }
+
+    /// It does not wait any more.
+    pub fn waited(&mut self) {
+        self.finished.waited += self.waiting_since.take().map(|since| since.elapsed()).unwrap_or_default();
     }
 
     /// It is sent again to another instance.
@@ -117,11 +139,12 @@ impl Record {
         if self.observer.is_none() {
             return;
         }
-        let tail = &mut self.finished.tail;
+        let Finished { head, tail, .. } = &mut self.finished;
+        head.extend_from_slice(&data[..data.len().min(HEAD - head.len())]);
         let data = &data[data.len().saturating_sub(TAIL)..];
         let excess = (tail.len() + data.len()).saturating_sub(TAIL);
         tail.drain(..excess);
-        tail.extend_from_slice(data);
+        tail.extend(data);
     }
 
     /// If it were over now, it would have ended so.
@@ -132,6 +155,8 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        // The client left while it waited.
+        self.waited();
         if let Some(observer) = &self.observer {
             self.finished.ended = Instant::now();
             observer(&self.finished);

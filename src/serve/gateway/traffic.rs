@@ -87,6 +87,8 @@ pub(super) enum Entry {
     /// It has to wait until it is woken.
     Wait {
         wake: Arc<Notify>,
+        /// Whether no instance is ready; else one is, and is full.
+        is_held: bool,
         /// Whether a pass should see that it waits.
         rings: bool,
     },
@@ -200,7 +202,7 @@ impl Traffics {
             .filter(|backend| !withdrawn.contains_key(&backend.instance) && !is_avoided(avoids, backend, routes.began));
         let Some(backend) = usable else {
             let rings = ticket.uses && routes.are_known() && !std::mem::replace(&mut traffic.has_rung, true);
-            return Ok(Entry::Wait { wake: traffic.wait(ticket), rings });
+            return Ok(Entry::Wait { wake: traffic.wait(ticket), is_held: true, rings });
         };
         let in_flight = instances.get(&backend.instance).copied().unwrap_or_default();
         let is_next = |room: u32| {
@@ -209,7 +211,7 @@ impl Traffics {
         };
         let has_room = backend.max_in_flight.is_none_or(|most| is_next(most.saturating_sub(in_flight.uses)));
         if ticket.uses && !has_room {
-            return Ok(Entry::Wait { wake: traffic.wait(ticket), rings: false });
+            return Ok(Entry::Wait { wake: traffic.wait(ticket), is_held: false, rings: false });
         }
         traffic.remove(ticket);
         traffic.has_rung = false;

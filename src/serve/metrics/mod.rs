@@ -2,11 +2,15 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `mod` | what is counted |
+//! | `mod` | what is counted of passes |
+//! | `on_demand` | what passes do for requests, where a gateway serves |
+//! | `requests` | what is counted of requests, where a gateway serves |
 //! | `server` | `/metrics` over HTTP, in a thread of its own |
 //!
 //! Counters begin at 0 with the watcher, as Prometheus expects.
 
+mod on_demand;
+mod requests;
 mod server;
 
 use std::collections::BTreeMap;
@@ -20,10 +24,14 @@ use prometheus::{
 
 pub use server::{ListenError, bind, listen};
 
+use self::on_demand::OnDemand;
+use self::requests::Requests;
 use crate::database::Undelivered;
 use crate::model::{DesiredState, ModelName, Status};
 use crate::pass::Pass;
 use crate::plan::{ActionKind, Found, Reason};
+use crate::serve::gateway::Gateway;
+use crate::serve::gateway::record::Observer as RequestObserver;
 use crate::view::{Drift, View};
 use crate::watch::machine::Observer;
 
@@ -56,6 +64,19 @@ impl Metrics {
         Ok(Self(Arc::new(Mutex::new(Counted::new()?))))
     }
 
+    /// Counts the requests of a gateway from now on, and what passes do for them;
+    /// returns what the gateway shows each request to.
+    ///
+    /// # Errors
+    /// Two metrics share a name: there is a gateway already.
+    pub fn serve(&self, gateway: Gateway) -> Result<RequestObserver, prometheus::Error> {
+        let mut counted = self.counted();
+        let requests = Requests::new(gateway, &counted.registry)?;
+        counted.on_demand = Some(OnDemand::new(&counted.registry)?);
+        counted.requests = Some(requests.clone());
+        Ok(requests.observer())
+    }
+
     /// All of it, in Prometheus' text format 0.0.4.
     ///
     /// # Errors
@@ -63,6 +84,7 @@ impl Metrics {
     pub fn render(&self) -> Result<String, prometheus::Error> {
         let counted = self.counted();
         counted.set_out_of_sync();
+        counted.requests.iter().for_each(Requests::refresh);
         TextEncoder::new().encode_to_string(&counted.registry.gather())
     }
 
@@ -90,6 +112,9 @@ struct Counted {
     given_up: IntGauge,
     /// Since when each model does not match its definition; `None` if it does.
     since: BTreeMap<ModelName, Option<Instant>>,
+    /// Where a gateway serves.
+    requests: Option<Requests>,
+    on_demand: Option<OnDemand>,
 }
 
 impl Counted {
@@ -152,6 +177,8 @@ impl Counted {
             pending: gauge("herdsman_notifications_pending", "Notifications waiting for delivery.")?,
             given_up: gauge("herdsman_notifications_failed", "Notifications given up in the last 7 days.")?,
             since: BTreeMap::new(),
+            requests: None,
+            on_demand: None,
             registry: registry.clone(),
         };
         for result in ["ok", "action_failed", "failed"] {
@@ -190,6 +217,7 @@ impl Counted {
             if model.drift() != Drift::default() {
                 self.drift.with_label_values(&[outcome.model.as_str()]).inc();
             }
+            self.on_demand.iter().for_each(|on_demand| on_demand.count(&outcome.model, model.reasons()));
             if matches!(outcome.kind, ActionKind::Restart | ActionKind::Start)
                 && let Some(why) = model.reasons().iter().filter_map(why_again).min()
             {
@@ -224,6 +252,7 @@ impl Counted {
                 self.observed.with_label_values(&[name, status.as_str()]).set(i64::from(model.status == status));
             }
             self.generation.with_label_values(&[name]).set(model.generation().into());
+            self.on_demand.iter().for_each(|on_demand| on_demand.begin(name));
             // A counter that begins at its first event hides that event from `increase()`.
             for (counter, labels) in self.begun_at_zero(name) {
                 counter.with_label_values(&labels);

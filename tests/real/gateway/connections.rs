@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::bench::{Fake, Gate, Server, backend, closed_within, post, read_until, ready, to_backend};
+use crate::support::eventually;
 use crate::support::gguf::TinyGguf;
 use herdsman::model::Address;
 

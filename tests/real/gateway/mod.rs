@@ -9,6 +9,7 @@ mod chat;
 mod clients;
 mod connections;
 mod conversations;
+mod counted;
 mod definitions;
 mod edits;
 mod faults;
