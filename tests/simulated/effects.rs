@@ -313,6 +313,10 @@ impl Fleet for World {
     }
 
     fn withdraw(&mut self, instances: &[InstanceId]) -> Result<(), String> {
+        if self.gateway.is_none() {
+            return Ok(());
+        }
+        self.promises.withdraws(instances);
         let withdraw = |world: &mut Self| {
             let gateway = world.gateway.as_mut().unwrap();
             gateway.rotation.retain(|id| !instances.contains(id));
