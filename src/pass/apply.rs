@@ -4,7 +4,8 @@
 //!
 //! 1. Clean up after instances whose stop was interrupted.
 //! 2. Write bookkeeping and every record-only action in one transaction.
-//! 3. Take out of the gateway's rotation what is to drain or to stop.
+//! 3. Take out of the gateway's rotation what is to drain or to stop, and what is
+//!    dead: a server that starts may listen at its address.
 //! 4. Start what depends on no stop.
 //! 5. Stop everything that has to stop, in parallel.
 //! 6. Do what had to wait for that: starts on freed ports, deletions.
@@ -49,7 +50,7 @@ pub fn apply<W: Ledger + Fleet>(world: &mut W, plan: &Plan, cause: &str) -> Resu
     let remaining = pass.clear(&plan.remains);
     pass.record(plan, &record_only, &remaining)?;
     let mut runs: Vec<Run<'_>> = effectful.into_iter().map(|action| Run::new(action, pass.world.now())).collect();
-    pass.withdraw(&mut runs);
+    pass.withdraw(plan, &mut runs);
     for run in &mut runs {
         pass.advance(run, Reach::IndependentStarts)?;
     }
@@ -139,9 +140,12 @@ impl<W: Ledger + Fleet> Pass<'_, W> {
 
     /// Withdraws all instances at once: a gateway that does not answer keeps the pass
     /// waiting once, not for each of them. An action whose withdrawal is not confirmed
-    /// ends, so its instance neither drains nor stops.
-    fn withdraw(&mut self, runs: &mut [Run<'_>]) {
-        let ids: Vec<InstanceId> = runs.iter().flat_map(|run| run.action.withdrawn()).cloned().collect();
+    /// ends, so its instance neither drains nor stops. A start does not wait for that.
+    fn withdraw(&mut self, plan: &Plan, runs: &mut [Run<'_>]) {
+        let leaving = runs.iter().flat_map(|run| run.action.withdrawn());
+        let starts = runs.iter().any(|run| run.action.steps.iter().any(|step| matches!(step, Step::Start { .. })));
+        let dead = plan.dead().filter(|_| starts);
+        let ids: Vec<InstanceId> = leaving.chain(dead).cloned().collect();
         if ids.is_empty() {
             return;
         }

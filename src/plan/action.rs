@@ -52,6 +52,14 @@ impl Plan {
         self.waiting.iter().filter(|w| !is_wanted(&w.on)).map(|w| &w.model).collect()
     }
 
+    /// Returns the recorded instances that were found dead.
+    pub fn dead(&self) -> impl Iterator<Item = &InstanceId> {
+        self.bookkeeping.iter().filter_map(|change| match change {
+            Change::RemoveInstance(id) => Some(id),
+            _ => None,
+        })
+    }
+
     /// Counts the overrides in force: suspended, stopped and started by hand.
     #[must_use]
     pub fn by_hand(&self) -> [(&'static str, usize); 3] {

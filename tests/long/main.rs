@@ -7,4 +7,5 @@ mod support;
 
 mod chaos;
 mod edits;
+mod gateway;
 mod soak;

@@ -36,6 +36,8 @@ pub struct Promises {
     pub(super) ready: BTreeSet<InstanceId>,
     /// Those that could not be read at the last look.
     unreadable: BTreeSet<InstanceId>,
+    /// Those that the gateway was asked to take out of rotation, whatever it answered.
+    asked_to_withdraw: BTreeSet<InstanceId>,
     /// Those taken out of rotation in this pass, and not before.
     pub(super) withdrawn: BTreeSet<InstanceId>,
     /// When each was taken out of rotation.
@@ -125,6 +127,11 @@ impl Promises {
     /// The clients were counted.
     pub fn demanded(&mut self, demand: Option<Demand>) {
         self.demand = demand;
+    }
+
+    /// The gateway is about to be asked to take instances out of rotation.
+    pub fn withdraws(&mut self, instances: &[InstanceId]) {
+        self.asked_to_withdraw.extend(instances.iter().cloned());
     }
 
     /// A plan is about to be made.
@@ -304,6 +311,12 @@ impl World {
         {
             let after = self.now.since(last.at);
             assert!(after >= BACKOFF, "promise broken: {model} crashed and is started again after {after:?}");
+        }
+        if let Some((last, gateway)) = self.promises.starts.get(model).zip(self.gateway.as_ref()) {
+            let is_routed = last.port == port
+                && gateway.rotation.contains(&last.id)
+                && !self.promises.asked_to_withdraw.contains(&last.id);
+            assert!(!is_routed, "promise broken: {model} loads where requests still go, to its dead {:?}", last.id);
         }
         let (id, spec) = (launch.id.clone(), launch.spec.clone());
         let start = Start { id, generation, spec, port, at, recorded: false };

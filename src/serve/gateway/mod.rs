@@ -160,7 +160,8 @@ impl Gateway {
         &self.0.pools
     }
 
-    /// Counts the requests that an instance is answering.
+    /// Counts the requests that an instance is answering; polls only once it is out of
+    /// rotation.
     #[must_use]
     pub fn in_flight(&self, instance: &InstanceId) -> u32 {
         self.0.traffics.in_flight(instance)

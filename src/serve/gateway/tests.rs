@@ -268,7 +268,11 @@ fn polls_do_not_count_as_demand() {
     let _held = lease(&asker).unwrap().unwrap();
     let traffic = scene.gateway.demand(NOW).models[&name("a")];
     assert_eq!((traffic.in_flight, traffic.last_used), (0, None));
+    assert_eq!(scene.gateway.in_flight(&id("i")), 0, "nor keep an instance awake");
+    scene.gateway.withdraw(&[id("i")]);
     assert_eq!(scene.gateway.in_flight(&id("i")), 1, "but nobody stops a server under them");
+    scene.publish(Standing::Coming);
+    assert_eq!(scene.gateway.in_flight(&id("i")), 1);
 }
 
 #[test]

@@ -129,8 +129,13 @@ impl Traffics {
         inner.withdrawn.extend(instances.iter().map(|id| (id.clone(), now)));
     }
 
+    /// Counts the requests that an instance is answering. Polls count once it is out of
+    /// rotation and they end: before, another one always comes, and would keep it awake.
     pub fn in_flight(&self, instance: &InstanceId) -> u32 {
-        self.lock().instances.get(instance).copied().unwrap_or_default().all
+        let inner = self.lock();
+        let in_flight = inner.instances.get(instance).copied().unwrap_or_default();
+        let is_routed = self.routes.load().ready().any(|backend| backend.instance == *instance);
+        if is_routed && !inner.withdrawn.contains_key(instance) { in_flight.uses } else { in_flight.all }
     }
 
     /// Registers a request at the end of the queue.

@@ -1,6 +1,6 @@
 //! Where a gateway serves, a server leaves its rotation before it stops.
 
-use herdsman::model::{Busy, InstanceState};
+use herdsman::model::{Busy, FailureCause, InstanceState};
 use herdsman::pass::Goal;
 use herdsman::plan::Command;
 use insta::assert_snapshot;
@@ -41,6 +41,27 @@ fn an_idle_server_is_withdrawn_and_stopped_by_the_next_look() {
     -- 1.000 s
     nothing, 1 matching
     ");
+}
+
+/// The promise that the simulated world checks: its successor listens at its address.
+#[test]
+fn a_dead_server_is_withdrawn_before_its_successor_starts() {
+    let mut world = served(model("chat"));
+    let dead = world.machine.server("chat").id.clone();
+    world.machine.kill("chat", FailureCause::Spec, "killed");
+    world.settle();
+    assert!(!world.gateway.as_ref().unwrap().rotation.contains(&dead) && world.is_in_rotation("chat"));
+}
+
+/// A start is worth more than a request that meets a loading server.
+#[test]
+fn a_dead_server_restarts_though_the_gateway_does_not_confirm() {
+    let mut world = served(model("chat"));
+    world.machine.kill("chat", FailureCause::Spec, "killed");
+    world.fail_at = Some(1);
+    world.pass();
+    world.settle();
+    assert!(world.is_in_rotation("chat"));
 }
 
 #[test]

@@ -13,8 +13,9 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A watcher that serves, and its port.
 pub struct Served {
-    pub world: World,
+    /// Before its world, which holds its log: a test that fails shows it.
     pub watcher: Option<Watcher>,
+    pub world: World,
     pub port: u16,
     /// Keeps the port from other tests.
     _ports: PortBlock,
