@@ -52,12 +52,20 @@ impl Plan {
         self.waiting.iter().filter(|w| !is_wanted(&w.on)).map(|w| &w.model).collect()
     }
 
-    /// Returns the recorded instances that were found dead.
+    /// Returns the instances that were found dead, and those of which only helpers are
+    /// left.
     pub fn dead(&self) -> impl Iterator<Item = &InstanceId> {
-        self.bookkeeping.iter().filter_map(|change| match change {
+        let dead = self.bookkeeping.iter().filter_map(|change| match change {
             Change::RemoveInstance(id) => Some(id),
             _ => None,
-        })
+        });
+        let steps = self.actions.iter().flat_map(|action| &action.steps);
+        let left = steps.filter_map(|step| match step {
+            // One without a record that still serves is withdrawn by its own step.
+            Step::Stop { target, record: None, .. } => Some(&target.id),
+            _ => None,
+        });
+        dead.chain(left)
     }
 
     /// Counts the overrides in force: suspended, stopped and started by hand.

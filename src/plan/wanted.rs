@@ -67,7 +67,7 @@ impl<'a> Wanted<'a> {
             ready: ReadyPolicy::default(),
             update: UpdatePolicy { drain: Duration::from_millis(config.drain_ms), ..UpdatePolicy::default() },
             idle: IdlePolicy::default(),
-            placement: Placement::default(),
+            placement: Placement { groups: config.groups, ..Placement::default() },
             serve: ServePolicy::default(),
             origins: Table::default(),
             spec_hash: Memo::default(),
