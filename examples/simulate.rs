@@ -79,7 +79,11 @@ fn one(seed: u64, sabotage: Option<Sabotage>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let (small, Broken(how)) = shrink(&history, sabotage);
-    print!("{}", tell(&small, sabotage).0);
+    match tell(&small, sabotage).0 {
+        // A watcher that breaks a promise takes its story along.
+        story if story.is_empty() => println!("{small:#?}"),
+        story => print!("{story}"),
+    }
     println!("Seed {seed}, made small: {how}");
     ExitCode::FAILURE
 }

@@ -33,6 +33,7 @@ pub(super) struct Bound {
     listeners: Vec<(String, Listener)>,
     /// Where the herdsman before this one sends the requests that wait there.
     hall: Option<Listener>,
+    tls: Option<Acceptor>,
     settings: Serve,
     /// The text of the settings file, at the latest as it was read.
     text: Option<Vec<u8>>,
@@ -76,8 +77,9 @@ impl Bound {
         if listeners.is_empty() {
             return Ok(None);
         }
+        let tls = settings.tls.as_ref().map(Acceptor::new).transpose().map_err(usage)?;
         let hall = hall.map(|hall| Listener::Unix(hall.into()));
-        Ok(Some(Self { listeners, hall, settings, text }))
+        Ok(Some(Self { listeners, hall, tls, settings, text }))
     }
 
     /// Connects a gateway with the watcher, and serves.
@@ -90,7 +92,6 @@ impl Bound {
         heir: &Heir,
     ) -> anyhow::Result<(Machine, Serving)> {
         let scheme = if self.settings.tls.is_some() { "https" } else { "http" };
-        let tls = self.settings.tls.as_ref().map(Acceptor::new).transpose().map_err(usage)?;
         let gateway = Gateway::new(self.settings, machine.demand_bell());
         machine.set_gateway(gateway.clone());
         let socket = Socket::serve(state, gateway.clone())
@@ -108,7 +109,7 @@ impl Bound {
         gateway.attach(Arc::new(watched));
         let listeners = self.listeners.into_iter().map(|(_, listener)| listener).chain(self.hall).collect();
         let app = App { gateway: gateway.clone(), observer: None, spool: Spool::default() };
-        let server = server::serve(app, listeners, tls)?;
+        let server = server::serve(app, listeners, self.tls)?;
         Ok((machine, Serving { server, socket, gateway }))
     }
 }

@@ -65,8 +65,9 @@ pub struct PageServer {
 }
 
 impl PageServer {
-    /// Starts the llama-server at `path` and waits until it listens. `dir` is its
-    /// own: made if it is missing, and used by one server at a time.
+    /// Starts the llama-server at `path` and waits until it listens. `dir` is for
+    /// page servers only, and made if it is missing: a later one there takes the place
+    /// of the one before.
     ///
     /// # Errors
     /// It does not start, or does not listen.
@@ -114,7 +115,7 @@ struct Server {
 
 impl Server {
     fn run(&self, ready: &SyncSender<Result<(), PageError>>, ended: &Receiver<()>) {
-        // Of a server that was killed.
+        // Of the server before.
         let _gone = fs::remove_file(self.dir.join(SOCKET));
         let mut child = match self.spawn() {
             Ok(child) => child,
@@ -131,7 +132,7 @@ impl Server {
         // Already gone, if these fail.
         let _killed = child.kill();
         let _reaped = child.wait();
-        let _gone = fs::remove_file(self.dir.join(SOCKET));
+        // The socket stays: a later server may have put its own there by now.
     }
 
     fn spawn(&self) -> io::Result<Child> {

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 pub use bind::{BindError, Listener, bind};
 
 use super::access::Peer;
+use super::gateway::Gateway;
 use super::gateway::dispatch::{self, App};
 
 /// How long a client may take for the head of a request, and be silent between two
@@ -37,6 +38,7 @@ pub type Tls = super::tls::Acceptor;
 #[derive(Debug)]
 pub struct Serving {
     phase: watch::Sender<Phase>,
+    gateway: Gateway,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -68,6 +70,7 @@ pub fn serve(app: App, listeners: Vec<Listener>, tls: Option<Tls>) -> io::Result
         listeners.into_iter().map(Listener::listen).collect::<io::Result<Vec<_>>>()?
     };
     let (phase, phases) = watch::channel(Phase::Accepting);
+    let gateway = app.gateway.clone();
     let thread = std::thread::Builder::new().name("herdsman-serve".to_owned()).spawn(move || {
         let mut over = phases.clone();
         for listener in listeners {
@@ -78,7 +81,7 @@ pub fn serve(app: App, listeners: Vec<Listener>, tls: Option<Tls>) -> io::Result
         let _ = runtime.block_on(over.wait_for(|phase| *phase == Phase::Over));
         runtime.shutdown_background();
     })?;
-    Ok(Serving { phase, thread: Some(thread) })
+    Ok(Serving { phase, gateway, thread: Some(thread) })
 }
 
 impl Serving {
@@ -86,6 +89,7 @@ impl Serving {
     /// those they have.
     pub fn stop_accepting(&self) {
         self.phase.send_replace(Phase::Finishing);
+        self.gateway.end_streams();
     }
 
     /// Stops accepting, waits until the requests in flight are over, for `limit` at
@@ -107,6 +111,7 @@ impl Serving {
     /// have ended: as long as their last answers take.
     pub fn hand_over(mut self) {
         self.phase.send_replace(Phase::HandedOver);
+        self.gateway.end_streams();
         while self.phase.receiver_count() > 1 {
             std::thread::sleep(Duration::from_millis(50));
         }

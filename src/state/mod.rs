@@ -8,7 +8,7 @@
 //! <state-dir>/herdsman.sock where the watcher's gateway answers other processes
 //! <state-dir>/notify.lock  held by the process that delivers notifications
 //! <state-dir>/logs/MODEL/  a log per instance
-//! <state-dir>/cache/       option catalogues by llama-server
+//! <state-dir>/cache/       option catalogues by llama-server, and its web page
 //! ```
 //!
 //! The id has its own file, so that losing the database loses no server.

@@ -137,6 +137,33 @@ fn a_panicking_test_leaves_no_server_behind() {
 }
 
 #[test]
+fn a_panicking_test_leaves_no_browser_and_no_profile_behind() {
+    let world = World::new();
+    let page = "data:text/html,<textarea aria-label='Type a message...'></textarea>";
+    let of_world = {
+        let here = world.path().to_path_buf();
+        move || {
+            processes(|process| process.variable("HERDSMAN_TEST_WORLD").is_some_and(|world| here == Path::new(world)))
+        }
+    };
+    let there = world.path().to_path_buf();
+    let mut started = Vec::new();
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let (world, of_world) = (world, &of_world);
+        let mut client = world.start_client(world.client_command("browser.py", &["left_open", page]));
+        client.eventually_prints("open");
+        started = of_world();
+        panic!("on purpose");
+    }));
+    assert!(panicked.is_err());
+    for program in ["python3", "chromium"] {
+        assert!(started.iter().any(|process| process.arguments[0].contains(program)), "no {program} in {started:?}");
+    }
+    assert!(of_world().is_empty(), "{:?}", of_world());
+    assert!(!there.exists());
+}
+
+#[test]
 fn servers_of_a_world_whose_state_was_lost_are_stopped_too() {
     let world = World::new();
     let port = free_port();

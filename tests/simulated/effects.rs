@@ -12,7 +12,7 @@ use herdsman::pass::{Fallible, Fleet, Ledger, Source};
 use herdsman::plan::{self, Answers, Objection, Question};
 
 use super::history::Deed;
-use super::{Ended, Fate, Machine, World, sabotage};
+use super::{Ended, Fate, Machine, Server, World, sabotage};
 
 /// What comes between herdsman and the world at one call.
 #[derive(Clone, Debug, PartialEq)]
@@ -171,6 +171,15 @@ impl World {
         }
     }
 
+    /// What a server says of its requests: from the gateway, and from others.
+    pub(super) fn busy(&self, server: &Server) -> Busy {
+        let in_flight = self.gateway.as_ref().map_or(0, |gateway| gateway.in_flight(&server.id));
+        match server.busy {
+            Busy::No if in_flight > 0 => Busy::Yes(in_flight),
+            busy => busy,
+        }
+    }
+
     fn answer_one(&mut self, question: &Question, answers: &mut Answers) {
         match question {
             Question::Allowed { model, spec, hash } => {
@@ -192,7 +201,7 @@ impl World {
             }
             Question::Busy(id) => {
                 let server = self.machine.servers.iter().find(|s| s.id == *id);
-                let busy = server.map_or(Busy::Unknown, |s| s.busy);
+                let busy = server.map_or(Busy::Unknown, |s| self.busy(s));
                 self.promises.asked(id, busy);
                 answers.busy.insert(id.clone(), self.sabotaged_busy(busy));
             }
@@ -285,6 +294,7 @@ impl Fleet for World {
         // Asked for with the time, right before it plans.
         let records = self.store.records();
         self.promises.plans(&records, self.now);
+        self.promises.demanded(self.gateway.as_ref().map(|gateway| gateway.demand(self.now)));
         self.seed += 1;
         self.seed.to_le_bytes()
     }
@@ -309,7 +319,7 @@ impl Fleet for World {
     }
 
     fn demand(&self) -> Option<Demand> {
-        self.gateway.as_ref().map(|gateway| gateway.demand.clone())
+        self.gateway.as_ref().map(|gateway| self.sabotaged_demand(gateway))
     }
 
     fn withdraw(&mut self, instances: &[InstanceId]) -> Result<(), String> {
@@ -318,9 +328,8 @@ impl Fleet for World {
         }
         self.promises.withdraws(instances);
         let withdraw = |world: &mut Self| {
-            let gateway = world.gateway.as_mut().unwrap();
-            gateway.rotation.retain(|id| !instances.contains(id));
-            world.promises.withdrawn(instances);
+            world.check_withdrawal(instances);
+            world.sabotaged_withdrawal(instances);
             Ok(())
         };
         self.carry_out(Call::Withdraw, withdraw, |next| {

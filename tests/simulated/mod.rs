@@ -25,6 +25,7 @@ mod gateway;
 pub mod history;
 mod machine;
 mod promises;
+mod promises_to_clients;
 mod sabotage;
 pub mod show;
 mod site;

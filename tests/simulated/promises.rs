@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use herdsman::model::{
-    BinaryIdentity, Busy, Change, Desired, DesiredState, GenerationOutcome, InstanceId, InstanceRecord, InstanceState,
-    Launch, ModelName, OverrideKind, Overrides, Records, SpecHash, Status, StopTarget, Timestamp, Unresolved,
+    BinaryIdentity, Busy, Change, Demand, Desired, DesiredState, GenerationOutcome, InstanceId, InstanceRecord,
+    InstanceState, Launch, ModelName, OverrideKind, Overrides, Records, SpecHash, Status, StopTarget, Timestamp,
+    Unresolved,
 };
 
 use super::store::SharedRow;
@@ -24,7 +25,7 @@ pub const DRAIN: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default)]
 pub struct Promises {
     /// The files as they were when last read.
-    read: Arc<Desired>,
+    pub(super) read: Arc<Desired>,
     /// How many models were managed when the records were read.
     managed: usize,
     /// How many of them this pass has deleted.
@@ -32,17 +33,23 @@ pub struct Promises {
     /// Those that were really ready at some look.
     were_ready: BTreeSet<InstanceId>,
     /// Those really ready at the last look.
-    ready: BTreeSet<InstanceId>,
+    pub(super) ready: BTreeSet<InstanceId>,
     /// Those that could not be read at the last look.
     unreadable: BTreeSet<InstanceId>,
     /// Those that the gateway was asked to take out of rotation, whatever it answered.
     asked_to_withdraw: BTreeSet<InstanceId>,
     /// Those taken out of rotation in this pass, and not before.
-    withdrawn: BTreeSet<InstanceId>,
+    pub(super) withdrawn: BTreeSet<InstanceId>,
+    /// When each was taken out of rotation.
+    pub(super) withdrawn_at: BTreeMap<InstanceId, Timestamp>,
+    /// What clients asked for when this pass planned.
+    pub(super) demand: Option<Demand>,
+    /// The models with a server when this pass looked.
+    pub(super) alive: BTreeSet<ModelName>,
     /// Those really with requests in flight when this pass asked.
     busy: BTreeSet<InstanceId>,
     /// Those that were to be stopped before this pass began.
-    ending: BTreeSet<InstanceId>,
+    pub(super) ending: BTreeSet<InstanceId>,
     /// Since when each of them is.
     draining: BTreeMap<InstanceId, Timestamp>,
     /// The last start of each model.
@@ -52,7 +59,7 @@ pub struct Promises {
     /// The instances that were to be restarted and were gone at the last look.
     gone: BTreeSet<InstanceId>,
     /// What was asked for by hand when this pass planned, and is in force then.
-    by_hand: BTreeMap<ModelName, Overrides>,
+    pub(super) by_hand: BTreeMap<ModelName, Overrides>,
     /// The llama-servers as last told.
     binaries: BTreeMap<Option<String>, Option<BinaryIdentity>>,
 }
@@ -95,6 +102,7 @@ impl Promises {
 
     /// The machine was looked at.
     pub fn looked(&mut self, machine: &Machine, now: Timestamp) {
+        self.alive = machine.servers.iter().map(|server| server.model.clone()).collect();
         let ready = machine.servers.iter().filter(|s| Machine::is_ready(s, now));
         self.ready = ready.map(|s| s.id.clone()).collect();
         for id in &self.ready {
@@ -121,9 +129,9 @@ impl Promises {
         self.asked_to_withdraw.extend(instances.iter().cloned());
     }
 
-    /// Instances were taken out of rotation.
-    pub fn withdrawn(&mut self, instances: &[InstanceId]) {
-        self.withdrawn.extend(instances.iter().cloned());
+    /// The clients were counted.
+    pub fn demanded(&mut self, demand: Option<Demand>) {
+        self.demand = demand;
     }
 
     /// A plan is about to be made.
@@ -160,6 +168,7 @@ impl Promises {
     pub fn forget_times(&mut self) {
         self.starts.clear();
         self.draining.clear();
+        self.withdrawn_at.clear();
     }
 }
 
@@ -280,6 +289,8 @@ impl World {
         assert!(!self.promises.is_suspended(model), "promise broken: {model} is suspended and started");
         let wanted = self.wanted(model);
         assert!(wanted != Some(DesiredState::Stopped), "promise broken: {model} is not to run and started");
+        self.check_demand_of(model, wanted);
+        self.check_room_for(model, wanted);
         let others = self.machine.of(model.as_str());
         assert!(others.is_empty(), "promise broken: a second instance of {model}: {others:?}");
         let left = self.machine.leftovers.iter().find(|leftover| leftover.model == *model);
@@ -320,14 +331,7 @@ impl World {
         assert!(recorded, "promise broken: {model} is stopped while recorded as {state:?}");
         assert!(!self.promises.is_suspended(model), "promise broken: {model} is suspended and stopped");
         let Some(server) = self.machine.servers.iter().find(|s| s.id == target.id) else { return };
-        if let Some(gateway) = &self.gateway {
-            let routed = gateway.rotation.contains(&target.id);
-            assert!(!routed, "promise broken: {model} is stopped while the gateway sends it requests");
-            // One that does not answer has nothing to say about its requests.
-            let was_ending = self.promises.ending.contains(&target.id) || server.silent;
-            let is_late = was_ending || !self.promises.withdrawn.contains(&target.id);
-            assert!(is_late, "promise broken: {model} is stopped by the look that was before its withdrawal");
-        }
+        self.check_rotation(server);
         let unknown = self.promises.unreadable.contains(&target.id);
         assert!(!unknown, "promise broken: {model} is unknown and stopped");
         let only = self.machine.of(model.as_str()).len() == 1;
@@ -352,7 +356,7 @@ impl World {
 
     /// The state a model is to have, by its definition as last read and what
     /// was asked for by hand; `None`: nobody can tell.
-    fn wanted(&self, model: &ModelName) -> Option<DesiredState> {
+    pub(super) fn wanted(&self, model: &ModelName) -> Option<DesiredState> {
         // A pass that reads no files goes by what was read before, or by the records.
         let readable = self.loads > 0 && self.unresolved(model).is_none();
         let definition = self.promises.read.definitions.get(model).filter(|_| readable)?;

@@ -6,12 +6,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use herdsman::model::{
-    Address, Busy, Change, Crashes, Desired, GenerationOutcome, Handle, Health, Instance, InstanceId, InstanceRecord,
-    InstanceState, ModelName, OverrideKind, ProcessId, Progress, Records, Served, SpecHash, StopTarget, meaning,
+    Address, Busy, Change, Crashes, Demand, Desired, GenerationOutcome, Handle, Health, Instance, InstanceId,
+    InstanceRecord, InstanceState, ModelName, OverrideKind, ProcessId, Progress, Records, Served, SpecHash, StopTarget,
+    meaning,
 };
 use herdsman::plan::{Limits, MaxDeletes};
 
-use super::{Ended, Server, World};
+use super::{Ended, Gateway, Server, World};
 
 macro_rules! rules {
     ($($rule:ident $word:literal $meaning:literal)*) => {
@@ -61,6 +62,12 @@ rules! {
     KeepStateByHand "keep-state-by-hand" "keeps a state by hand when the definition changes"
     RestartAnother "restart-another" "restarts the next instance, too, when one was to be restarted"
     IgnoreLeftovers "ignore-leftovers" "does not see what instances left"
+    ForgetWithdraw "forget-withdraw" "stops servers that the gateway still sends requests to"
+    EvictBusy "evict-busy" "does not see the requests of models that have a server"
+    ForgetWaiter "forget-waiter" "does not see a request that waits alone"
+    StartTwice "start-twice" "starts another server for the requests that wait while one loads"
+    CountPollsAsUse "count-polls-as-use" "takes the polls of an open page for use"
+    IgnoreGroups "ignore-groups" "starts models whether their groups have room or not"
     RememberRestart "remember-restart" "does not forget a restart whose instance is gone"
 }
 
@@ -83,6 +90,9 @@ impl World {
 
     pub(super) fn sabotaged_files(&mut self, files: Arc<Desired>) -> Arc<Desired> {
         self.loads += 1;
+        if self.breaks(Sabotage::IgnoreGroups) {
+            return Arc::new(Desired { groups: Default::default(), ..Desired::clone(&files) });
+        }
         if self.breaks(Sabotage::BrokenIsRemoved) {
             return Arc::new(Desired { unresolved: Vec::new(), ..Desired::clone(&files) });
         }
@@ -149,6 +159,13 @@ impl World {
     ) -> herdsman::model::Observed {
         match self.sabotage {
             Some(Sabotage::UnknownIsAbsent) => seen.unknown.clear(),
+            Some(Sabotage::StartTwice) => {
+                let asked = self.gateway.as_ref().map(|gateway| gateway.demand(self.now));
+                let waits = |model: &ModelName| {
+                    asked.as_ref().and_then(|asked| asked.models.get(model)).is_some_and(|traffic| traffic.waiting > 0)
+                };
+                seen.instances.retain(|instance| instance.health != Health::Loading || !waits(&instance.model));
+            }
             Some(Sabotage::IgnoreLeftovers) => seen.leftovers.clear(),
             Some(Sabotage::BelieveAnyAnswer) => {
                 seen.instances.iter_mut().for_each(|instance| instance.health = Health::Ready);
@@ -187,6 +204,31 @@ impl World {
 
     pub(super) fn sabotaged_served(&self, served: Served) -> Served {
         if self.breaks(Sabotage::SkipProof) { Served::Untold } else { served }
+    }
+
+    pub(super) fn sabotaged_demand(&self, gateway: &Gateway) -> Demand {
+        let mut demand = gateway.demand(self.now);
+        for (model, traffic) in &mut demand.models {
+            match self.sabotage {
+                Some(Sabotage::EvictBusy) if !self.machine.of(model.as_str()).is_empty() => {
+                    (traffic.waiting, traffic.in_flight) = (0, 0);
+                }
+                Some(Sabotage::ForgetWaiter) if traffic.waiting == 1 => traffic.waiting = 0,
+                Some(Sabotage::CountPollsAsUse) => {
+                    traffic.last_used = traffic.last_used.max(gateway.polled.get(model).copied());
+                }
+                _ => {}
+            }
+        }
+        demand
+    }
+
+    pub(super) fn sabotaged_withdrawal(&mut self, instances: &[InstanceId]) {
+        if !self.breaks(Sabotage::ForgetWithdraw)
+            && let Some(gateway) = &mut self.gateway
+        {
+            gateway.rotation.retain(|id| !instances.contains(id));
+        }
     }
 
     pub(super) fn sabotaged_busy(&self, busy: Busy) -> Busy {

@@ -164,7 +164,16 @@ impl Surroundings for Site {
         }
         // The simulated clock counts milliseconds.
         let end = world.now.plus(timeout + Duration::from_micros(999));
-        let next = [Some(end), self.script.front().map(|next| next.at), world.machine.next_event(world.now)];
+        let clients = world.gateway.as_ref().and_then(|gateway| gateway.next_event(world.now));
+        let asked = |world: &World| {
+            let demand = world.gateway.as_ref().map(|gateway| gateway.demand(world.now));
+            let counts = |demand: herdsman::model::Demand| {
+                demand.models.into_iter().map(|(name, t)| (name, t.waiting, t.in_flight))
+            };
+            demand.map(|demand| counts(demand).collect::<Vec<_>>())
+        };
+        let before_that = asked(world);
+        let next = [Some(end), self.script.front().map(|next| next.at), world.machine.next_event(world.now), clients];
         let next = next.into_iter().flatten().min().unwrap_or(end);
         if next > self.until {
             return Woken { stop: true, ..Woken::default() };
@@ -177,6 +186,9 @@ impl Surroundings for Site {
             && let Some(happening) = self.script.pop_front()
         {
             woken.causes.extend((happening.what)(world));
+        }
+        if asked(world) != before_that {
+            woken.causes.push(Cause::Demand);
         }
         if busy(world) < before {
             // A connection was closed.

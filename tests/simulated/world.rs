@@ -204,8 +204,7 @@ impl World {
 
     /// Lets time pass.
     pub fn advance(&mut self, seconds: u64) {
-        self.now = self.now.plus(Duration::from_secs(seconds));
-        self.machine.pass_time(self.now);
+        self.advance_to(self.now.plus(Duration::from_secs(seconds)));
     }
 
     /// Lets milliseconds pass.
@@ -229,6 +228,7 @@ impl World {
         }
         self.now.0 += by;
         self.machine.set_clock(by);
+        self.gateway.iter_mut().for_each(|gateway| gateway.set_clock(by));
         self.promises.forget_times();
     }
 
@@ -276,6 +276,10 @@ impl World {
 
     /// A pass begins. A dead herdsman is started anew.
     pub fn pass_begins(&mut self) {
+        if self.dead && self.gateway.is_some() {
+            // It serves in the same process.
+            self.serve();
+        }
         (self.dead, self.disturbed, self.calls, self.loads, self.in_pass) = (false, false, 0, 0, true);
         self.promises.pass_begins(self.store.instances());
     }
@@ -390,7 +394,8 @@ impl World {
         }
         let waits = pass.plan.waiting.iter().map(|w| &w.on);
         let deadlines = waits.clone().filter_map(WaitFor::deadline);
-        let next = deadlines.filter(|t| *t > self.now).chain(self.machine.next_event(self.now)).min();
+        let clients = self.gateway.as_ref().and_then(|gateway| gateway.next_event(self.now));
+        let next = deadlines.filter(|t| *t > self.now).chain(self.machine.next_event(self.now)).chain(clients).min();
         match next {
             Some(time) => Rest::Until(time),
             None => {
@@ -407,8 +412,22 @@ impl World {
 
     /// Lets time pass until then.
     pub fn advance_to(&mut self, time: Timestamp) {
+        // Whatever clients do happens in order.
+        while let Some(next) = self.gateway.as_ref().and_then(|gateway| gateway.next_event(self.now))
+            && next < time
+        {
+            self.pass_time(next);
+        }
+        self.pass_time(time);
+    }
+
+    fn pass_time(&mut self, time: Timestamp) {
         self.now = time;
         self.machine.pass_time(time);
+        if let Some(gateway) = &mut self.gateway {
+            gateway.polled.values_mut().for_each(|polled| *polled = time);
+        }
+        self.attend();
     }
 }
 

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod client;
 mod downloads;
 pub mod fork;
 pub mod gguf;
@@ -28,6 +29,7 @@ use std::time::{Duration, Instant};
 
 #[allow(unused_imports, reason = "each test program uses a part of it")]
 pub use self::{
+    client::Client,
     downloads::Downloads,
     http::{ask, get, post, try_ask},
     llama_server::llama_server,

@@ -7,7 +7,7 @@ use std::{fs, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Background, World};
+use super::{Background, World, free_port};
 
 /// How long a watcher may take for anything, on a machine that does much else
 /// besides.
@@ -43,6 +43,20 @@ impl World {
         let file = fs::File::create(&log).unwrap();
         herdsman.arg("watch").args(arguments).stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
         Watcher { process: Background::from(herdsman.spawn().unwrap()), log }
+    }
+
+    /// Starts `herdsman watch --listen` at a port of its own, waits until it
+    /// serves, and returns it with its URL.
+    pub fn serve(&self, arguments: &[&str]) -> (Watcher, String) {
+        self.serve_by(self.command(), arguments)
+    }
+
+    /// As [`World::serve`], with `herdsman` as [`World::watch_by`] takes it.
+    pub fn serve_by(&self, herdsman: Command, arguments: &[&str]) -> (Watcher, String) {
+        let address = format!("127.0.0.1:{}", free_port());
+        let watcher = self.watch_by(herdsman, &[&["--listen", &address], arguments].concat());
+        watcher.eventually_says(&format!("serving at http://{address}"));
+        (watcher, format!("http://{address}"))
     }
 }
 

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::gguf::TinyGguf;
 use super::{PortBlock, Process, llama_server, processes, stop};
 
-/// The variable that marks every herdsman a world runs. herdsman does not hand
+/// The variable that marks every program a world runs. herdsman does not hand
 /// it on to the servers it starts: those carry the state id.
 const MARK: &str = "HERDSMAN_TEST_WORLD";
 
@@ -129,20 +129,27 @@ impl World {
     /// say otherwise by option or variable.
     pub fn command(&self) -> Command {
         let ports = self.ports.range();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_herdsman"));
+        let mut command = self.own(Command::new(env!("CARGO_BIN_EXE_herdsman")));
         command
-            .current_dir(self.path())
-            .env_clear()
-            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
-            .env("HOME", self.path().join("home"))
             .env("XDG_STATE_HOME", self.path().join("home/state"))
-            .env(MARK, self.path())
             .env("HERDSMAN_MODELS_DIR", "models.d")
             .env("HERDSMAN_STATE_DIR", "state")
             .envs(self.settings().exists().then_some(("HERDSMAN_SETTINGS", self.settings())))
             .env("HERDSMAN_LLAMA_SERVER", llama_server())
             .arg("--port-range")
             .arg(format!("{}-{}", ports.start(), ports.end()));
+        command
+    }
+
+    /// `command` in [`World::path`] with a clean environment, marked so that the
+    /// world's end is its end.
+    pub fn own(&self, mut command: Command) -> Command {
+        command
+            .current_dir(self.path())
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .env("HOME", self.path().join("home"))
+            .env(MARK, self.path());
         command
     }
 

@@ -5,7 +5,7 @@ use super::super::reason::{Impact, Reason};
 use super::super::settle::{GivenUp, deadline};
 use super::super::waiting::WaitFor;
 use super::super::wanted::Wanted;
-use super::wish::{Lease, StopWish, Wish, stop, target};
+use super::wish::{Lease, StopWish, Wish, is_routed, stop, target};
 use super::{Decider, Port};
 use crate::model::{Change, GenerationOutcome, Instance, InstanceRecord, InstanceState, ModelRecord, OverrideKind};
 
@@ -97,7 +97,9 @@ impl<'s> Decider<'s, '_> {
         let target = target(live, force);
         let given_up = self.s.settled.as_ref().and_then(|settled| settled.given_up.as_ref());
         let failed = given_up.is_some_and(|(id, _)| *id == live.id);
-        self.d.wish = Wish::Stop(Box::new(StopWish { target, record: Some(recorded.clone()), drain: None, failed }));
+        let is_routed = is_routed(self.input, Some(recorded));
+        let record = Some(recorded.clone());
+        self.d.wish = Wish::Stop(Box::new(StopWish { target, record, drain: None, is_routed, failed }));
     }
 
     /// The instance serves what is wanted.

@@ -33,7 +33,7 @@ use crate::model::{
 };
 pub use suspended::hold_still;
 pub use wish::{Decision, Lease, StartWish, StopWish, Wish};
-use wish::{stop, target};
+use wish::{is_routed, stop, target};
 
 /// Everything known about one model.
 #[derive(Debug)]
@@ -179,7 +179,7 @@ impl<'s> Decider<'s, '_> {
                 socket: recorded.and_then(InstanceRecord::socket),
             };
             self.d.reasons.push(Reason::Leftover { pid: handle.pid() });
-            self.d.duplicates.push(StopWish { target, record: None, drain: None, failed: false });
+            self.d.duplicates.push(StopWish { target, record: None, drain: None, is_routed: false, failed: false });
         }
     }
 
@@ -189,14 +189,14 @@ impl<'s> Decider<'s, '_> {
             let record = self.record().and_then(|r| r.instances.iter().find(|i| i.id == extra.id)).cloned();
             self.d.reasons.push(Reason::Duplicate { pid: extra.handle.pid(), kept: kept.handle.pid() });
             // Clients cannot know of it, but a gateway does once it was ready.
-            let is_routed = self.input.site.has_gateway && record.as_ref().is_some_and(|r| r.ready.is_some());
+            let is_routed = is_routed(self.input, record.as_ref());
             let stop = match &record {
                 Some(record) if is_routed => {
                     let drain = self.s.wanted.as_ref().map(|wanted| wanted.definition.update.drain);
                     let drain = drain.unwrap_or_else(|| recorded_drain(self.record()));
                     *stop(self.input, extra, Some(record), Some(drain))
                 }
-                _ => StopWish { target: target(extra, false), record, drain: None, failed: false },
+                _ => StopWish { target: target(extra, false), record, drain: None, is_routed, failed: false },
             };
             self.d.duplicates.push(stop);
         }

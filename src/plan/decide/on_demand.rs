@@ -19,7 +19,7 @@ use super::super::waiting::WaitFor;
 use super::super::wanted::Wanted;
 use super::wish::{Wish, stop};
 use super::{Decider, Port};
-use crate::model::{Busy, Instance, InstanceRecord, InstanceState, ModelRecord, Traffic};
+use crate::model::{Busy, Desired, Instance, InstanceRecord, InstanceState, ModelRecord, Traffic};
 
 impl Decider<'_, '_> {
     pub(super) fn want_on_demand(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
@@ -51,7 +51,10 @@ impl Decider<'_, '_> {
     /// Whether it is known whose room its start would take: a file that cannot be used
     /// does not say, and one server too many may end all of them.
     fn knows_its_groups(&self) -> bool {
-        self.s.unresolved.is_none() || self.input.desired.is_some_and(|desired| desired.groups.is_empty())
+        let is_read =
+            |desired: &Desired| desired.unresolved.iter().all(|file| *file.path != *desired.dir.to_string_lossy());
+        let has_none = |desired: &Desired| desired.groups.is_empty() && is_read(desired);
+        self.s.unresolved.is_none() || self.input.desired.is_some_and(has_none)
     }
 
     /// Why a live instance stops, if it does.

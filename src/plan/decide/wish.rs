@@ -115,6 +115,8 @@ pub struct StopWish {
     pub record: Option<InstanceRecord>,
     /// How long requests in flight may take; `None`: it is not asked.
     pub drain: Option<Duration>,
+    /// A gateway may send it requests: it was ready, or no record tells.
+    pub is_routed: bool,
     /// It has failed, and its model's status says how.
     pub failed: bool,
 }
@@ -158,6 +160,11 @@ pub(super) fn target(live: &Instance, force: bool) -> StopTarget {
     StopTarget { id: live.id.clone(), model: live.model.clone(), handle: live.handle.clone(), force, socket }
 }
 
+/// Whether a gateway may send requests to a live instance.
+pub(super) fn is_routed(input: &Input<'_>, recorded: Option<&InstanceRecord>) -> bool {
+    input.site.has_gateway && recorded.is_none_or(|recorded| recorded.ready.is_some())
+}
+
 /// A stop that waits for requests in flight, if there can be any: from clients that
 /// use its port, or from a gateway that knows it as ready. Without a record there is
 /// nowhere to remember until when.
@@ -168,13 +175,14 @@ pub(super) fn stop(
     drain: Option<Duration>,
 ) -> Box<StopWish> {
     let state = recorded.map(|r| r.state);
-    let is_routed = input.site.has_gateway && recorded.is_some_and(|r| r.ready.is_some());
+    let is_routed = is_routed(input, recorded);
     let is_deaf = matches!(live.health, Health::Loading | Health::NotListening | Health::Wrapped { .. });
     let idle = matches!(state, None | Some(InstanceState::Stopping)) || is_deaf && !is_routed;
     Box::new(StopWish {
         target: target(live, false),
         record: recorded.cloned(),
         drain: drain.filter(|_| !idle),
+        is_routed,
         failed: false,
     })
 }

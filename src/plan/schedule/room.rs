@@ -7,8 +7,12 @@
 //! 1. one that is stopping already,
 //! 2. one that nobody uses: the lowest `priority`, then the one unused for longest,
 //! 3. once the oldest request has waited for `[serve] max_wait` (at once for what is to
-//!    run), a busy one in the same order. It has answered something since it was ready,
-//!    or was ready for `max_wait`: what was started for a request answers it first.
+//!    run), a busy one in the same order, if it has been ready for as long: what was
+//!    started for a request has time to answer it.
+//!
+//! A file that cannot be used does not say which groups its model is in: if that is to
+//! run, it starts as if it were in none, and if it runs on demand it does not start
+//! beside any group.
 //!
 //! Whoever has to wait keeps its place: what is asked for later does not take the room
 //! that it waits for. It keeps none if nobody can ever make room for it.
@@ -250,8 +254,8 @@ impl<'a> Rooms<'a> {
                     self.room.questions.push(question);
                     false
                 }
-                Use::Until(answered) => {
-                    let until = answered.map(|answered| answered.max(deadline));
+                Use::Until(time) => {
+                    let until = time.map(|time| time.max(deadline));
                     waits.extend(until.filter(|until| *until > self.input.now));
                     until.is_some_and(|until| until <= self.input.now)
                 }

@@ -156,11 +156,10 @@ impl Scheduler<'_> {
         }
     }
 
-    /// Whether the gateway may send it requests, so that it must be taken out of
-    /// rotation before it stops.
+    /// Whether it must be taken out of rotation before it stops: one that drains was.
     pub(super) fn withdraws(&self, stop: &StopWish) -> bool {
-        let is_routed = |r: &InstanceRecord| r.ready.is_some() && !matches!(r.state, InstanceState::Draining { .. });
-        self.input.site.has_gateway && stop.record.as_ref().is_some_and(is_routed)
+        let drains = |r: &InstanceRecord| matches!(r.state, InstanceState::Draining { .. });
+        stop.is_routed && !stop.record.as_ref().is_some_and(drains)
     }
 
     /// Whether a second instance still drains: nothing else is done to its model.

@@ -150,14 +150,16 @@ fn what_was_started_for_a_request_answers_one_before_it_gives_way() {
     world.advance(10);
     world.pass();
     assert_snapshot!(world.planned(), @r#"wait    b: room(busy ["a"], deadline 130.000 s, group chat)"#);
+    // Nor does it give way amid its first answer.
     world.advance(1);
-    world.traffic("a").last_used = Some(world.now);
     world.traffic("a").in_flight = 1;
     world.ask("a", 0);
+    assert_snapshot!(world.planned(), @r#"wait    b: room(busy ["a"], deadline 130.000 s, group chat)"#);
+    world.advance(60);
     assert_snapshot!(world.planned(), @r#"
     stop    a: makes_room(group chat, other b)
             - withdraw
-            - record a instance draining until 81.000 s
+            - record a instance draining until 141.000 s
     wait    b: room(busy ["a"], group chat)
     "#);
 }
@@ -252,15 +254,14 @@ fn what_is_to_run_starts_before_what_is_asked_for_and_waits_for_nobody() {
     create  z: definition_added(models.d/z.toml, state running)
             - record row, z port 8102, generation 1, generation 1 accepted by release 1
     wait    b: no_room(group chat, holders ["z"])
-    wait    z: room(busy ["a"], group chat)
+    wait    z: room(busy ["a"], deadline 61.000 s, group chat)
     -- 0.000 s
+    wait    b: no_room(group chat, holders ["z"])
+    wait    z: room(busy ["a"], deadline 61.000 s, group chat)
+    -- 59.000 s
     stop    a: makes_room(group chat, other z)
             - withdraw
-            - record a instance draining until 12.000 s
-    wait    b: no_room(group chat, holders ["z"])
-    wait    z: room(busy ["a"], group chat)
-    -- 0.000 s
-    wait    a: drain(busy 1, deadline 12.000 s)
+            - record a instance draining until 71.000 s
     wait    b: no_room(group chat, holders ["z"])
     wait    z: room(busy ["a"], group chat)
     "#);

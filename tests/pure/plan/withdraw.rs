@@ -138,7 +138,8 @@ fn a_server_that_still_loads_was_never_in_rotation() {
 
 #[test]
 fn whatever_ends_a_server_withdraws_it() {
-    let ends: [(&str, fn(&mut World)); 6] = [
+    type Ends = fn(&mut World);
+    let ends: [(&str, Ends); 6] = [
         ("down", |world| world.goal = Goal::Down),
         ("delete", |world| world.remove("chat")),
         ("stop", |world| world.by_hand("chat", Command::Stop).unwrap()),

@@ -4,9 +4,11 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::time::Duration;
 
 use flate2::read::GzDecoder;
+use herdsman::llama::page::PageServer;
 
 use super::front::Front;
 use crate::support::{Process, eventually, llama_server, pids};
@@ -41,12 +43,15 @@ fn fetch(front: &Front, path: &str, headers: &str) -> Got {
 
 /// Returns the servers that are asked for the page's files.
 fn page_servers(front: &Front) -> Vec<i32> {
-    let run = front.state().cache().join("page/run");
+    servers_in(&front.state().cache().join("page/run"))
+}
+
+fn servers_in(run: &Path) -> Vec<i32> {
     let of_page = |pid: &i32| {
         fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == run)
             && Process::read(*pid).is_some_and(|process| process.arguments[0].ends_with("llama-server"))
     };
-    pids().into_iter().filter(of_page).collect()
+    pids().filter(of_page).collect()
 }
 
 #[test]
@@ -115,4 +120,18 @@ fn a_binary_without_a_page_is_named_with_what_it_said() {
     assert_eq!(answer.status, 503);
     assert!(answer.text.contains("unknown argument --offline"), "{}", answer.text);
     assert!(page_servers(&front).is_empty());
+}
+
+#[test]
+fn a_page_server_that_ends_leaves_the_next_one_alone() {
+    let run = tempfile::tempdir().unwrap();
+    let first = PageServer::start(&llama_server(), run.path()).unwrap();
+    let second = PageServer::start(&llama_server(), run.path()).unwrap();
+    drop(first);
+    eventually("the first has ended", PATIENCE, || servers_in(run.path()).len() == 1);
+    for _ in 0..50 {
+        assert!(second.get("/build.json").unwrap().starts_with(b"HTTP/1.1 200 "));
+    }
+    drop(second);
+    eventually("the second has ended", PATIENCE, || servers_in(run.path()).is_empty());
 }

@@ -51,8 +51,8 @@ struct Stage {
 
 struct Model {
     on_demand: bool,
-    /// More arguments of its server.
-    arguments: Vec<String>,
+    /// Tokens.
+    context: u32,
     server: Option<(Child, Arc<Backend>, Instant)>,
     started: u32,
 }
@@ -79,16 +79,21 @@ impl Host for Stage {
 impl Front {
     /// Listens, with these on-demand models; each says its own name, for ever.
     pub fn new(models: &[&str]) -> Self {
-        Self::with(models, &[])
+        Self::with(models, 512, 0)
     }
 
-    /// [`Front::new`] with more arguments for each server.
-    pub fn with(models: &[&str], arguments: &[&str]) -> Self {
+    /// Listens, with on-demand models that take a minute or more for an answer.
+    pub fn slow(models: &[&str]) -> Self {
+        Self::with(models, 16_384, 2)
+    }
+
+    fn with(models: &[&str], context: u32, zero_layers: u32) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let cast = models.iter().map(|name| {
-            TinyGguf::new(format!("{name} ")).name(*name).write(&weights(&directory, name)).unwrap();
-            let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-            ((*name).to_owned(), Model { on_demand: true, arguments, server: None, started: 0 })
+            let weights = weights(&directory, name);
+            let tiny = TinyGguf::new(format!("{name} ")).name(*name).context(context.max(4096));
+            tiny.zero_layers(zero_layers).write(&weights).unwrap();
+            ((*name).to_owned(), Model { on_demand: true, context, server: None, started: 0 })
         });
         let models = Mutex::new(cast.collect());
         let state = StateDir::new(directory.path().join("state"));
@@ -119,6 +124,17 @@ impl Front {
         self.stage.start(&self.gateway, model);
     }
 
+    /// Takes a model's server out of rotation, as before a stop.
+    pub fn withdraw(&self, model: &str) {
+        self.gateway.withdraw(&[self.instance(model)]);
+        self.stage.publish_with(&self.gateway, Some(model));
+    }
+
+    /// Kills a model's server.
+    pub fn stop(&self, model: &str) {
+        self.stage.stop(&self.gateway, model);
+    }
+
     /// Makes a model run for good.
     pub fn runs_for_good(&self, model: &str) {
         self.stage.models().get_mut(model).unwrap().on_demand = false;
@@ -133,6 +149,11 @@ impl Front {
     /// The port of a model's server.
     pub fn server_port(&self, model: &str) -> u16 {
         self.stage.models()[model].server.as_ref().unwrap().1.address.port.unwrap()
+    }
+
+    /// The instance of a model.
+    pub fn instance(&self, model: &str) -> InstanceId {
+        self.stage.models()[model].server.as_ref().unwrap().1.instance.clone()
     }
 
     pub fn state(&self) -> &StateDir {
@@ -181,12 +202,16 @@ impl Stage {
             if traffic.waiting > 0 && since.is_none() {
                 self.start(gateway, model.as_str());
             } else if since.is_some_and(is_unloaded) {
-                let (mut child, _, _) = self.models().get_mut(model.as_str()).unwrap().server.take().unwrap();
-                self.publish(gateway);
-                child.kill().unwrap();
-                child.wait().unwrap();
+                self.stop(gateway, model.as_str());
             }
         }
+    }
+
+    fn stop(&self, gateway: &Gateway, model: &str) {
+        let (mut child, _, _) = self.models().get_mut(model).unwrap().server.take().unwrap();
+        self.publish(gateway);
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     fn start(&self, gateway: &Gateway, name: &str) {
@@ -199,8 +224,8 @@ impl Stage {
             let model = models.get_mut(name).unwrap();
             let mut command = Command::new(llama_server());
             command.arg("--model").arg(weights(&self.directory, name));
-            command.args(["--alias", name, "--host", "127.0.0.1", "--ctx-size", "512", "--threads", "1", "--port"]);
-            command.arg(port.to_string()).args(&model.arguments).stdin(Stdio::null());
+            command.args(["--alias", name, "--host", "127.0.0.1", "--threads", "1", "--parallel", "2"]);
+            command.args(["--ctx-size", &model.context.to_string(), "--port", &port.to_string()]).stdin(Stdio::null());
             let child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
             model.started += 1;
             let address = Address { host: "127.0.0.1".to_owned(), port: Some(port), ..Address::default() };

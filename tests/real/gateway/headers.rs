@@ -31,14 +31,14 @@ fn passed(request: &str, answer: &str) -> String {
 #[test]
 fn all_headers_pass_but_those_of_a_connection_and_the_clients_key() {
     let head = received(
-        "GET /props HTTP/1.1\r\nHost: mine\r\nX-A: 1\r\nAccept-Encoding: gzip, br\r\nX-A: 2\r\n\
+        "GET /lora-adapters HTTP/1.1\r\nHost: h\r\nX-A: 1\r\nAccept-Encoding: gzip, br\r\nX-A: 2\r\n\
          Connection: keep-alive, X-Mine\r\nX-Mine: 1\r\nKeep-Alive: timeout=1\r\nTE: trailers\r\n\
          Proxy-Authorization: a\r\nAuthorization: Bearer k\r\nX-Api-Key: k\r\nX-Forwarded-For: 1.2.3.4\r\n\
          User-Agent: \u{fc}\r\n\r\n",
     );
     assert_eq!(
         head,
-        "GET /props HTTP/1.1\r\nhost: 127.0.0.1:PORT\r\nx-a: 1\r\nx-a: 2\r\naccept-encoding: gzip, br\r\n\
+        "GET /lora-adapters HTTP/1.1\r\nhost: 127.0.0.1:PORT\r\nx-a: 1\r\nx-a: 2\r\naccept-encoding: gzip, br\r\n\
          x-forwarded-for: 1.2.3.4\r\nuser-agent: \u{fc}\r\n\r\n"
     );
 }
@@ -54,7 +54,7 @@ fn paths_and_queries_pass_as_sent() {
     }
     assert_eq!(line("/upstream/m//a%2Fb?c"), "GET //a%2Fb?c HTTP/1.1");
     assert_eq!(line("/upstream/m/"), "GET / HTTP/1.1");
-    assert_eq!(line("http://elsewhere/a?b"), "GET /a?b HTTP/1.1");
+    assert_eq!(line("http://h/a?b"), "GET /a?b HTTP/1.1");
 }
 
 #[test]
@@ -64,9 +64,9 @@ fn an_instances_own_key_and_prefix_are_added() {
     let gate = Gate::new();
     gate.publish(vec![to_backend("m", with_key(backend("i", address), "own"))]);
     let mut client = gate.connect();
-    client.write_all(b"GET /props HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer client\r\n\r\n").unwrap();
+    client.write_all(b"GET /lora-adapters HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer client\r\n\r\n").unwrap();
     let head = fake.request().1;
-    assert!(head.starts_with("GET /pre/props HTTP/1.1\r\n"), "{head}");
+    assert!(head.starts_with("GET /pre/lora-adapters HTTP/1.1\r\n"), "{head}");
     assert!(head.contains("authorization: Bearer own\r\n") && !head.contains("client"), "{head}");
 }
 
@@ -99,7 +99,7 @@ fn a_client_that_expects_to_be_asked_for_its_body_is_asked() {
 #[test]
 fn headers_of_an_answer_pass_but_those_of_the_connection() {
     let answer = passed(
-        "GET /props HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        "GET /lora-adapters HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
         "HTTP/1.1 200 Fine\r\nServer: llama.cpp\r\nSet-Cookie: a\r\nKeep-Alive: timeout=5, max=100\r\n\
          Connection: X-Hop\r\nX-Hop: 1\r\nSet-Cookie: b\r\nDate: then\r\nContent-Length: 2\r\n\r\nok",
     );
@@ -122,13 +122,13 @@ fn headers_of_an_answer_pass_but_those_of_the_connection() {
 #[test]
 fn an_answer_without_a_body_has_none() {
     let head = passed(
-        "HEAD /props HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        "HEAD /lora-adapters HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 77\r\n\r\n",
     );
     assert!(head.contains("content-length: 77\r\n") && head.ends_with("\r\n\r\n"), "{head}");
     for status in ["204 No Content", "304 Not Modified"] {
         let answer = format!("HTTP/1.1 {status}\r\nETag: \"a\"\r\n\r\n");
-        let answer = passed("GET /props HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", &answer);
+        let answer = passed("GET /lora-adapters HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", &answer);
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")) && answer.ends_with("\r\n\r\n"), "{answer}");
         assert!(!answer.contains("content-length") && !answer.contains("transfer-encoding"), "{answer}");
     }
@@ -137,7 +137,7 @@ fn an_answer_without_a_body_has_none() {
 #[test]
 fn trailers_pass_to_a_client_that_takes_them() {
     let answer = passed(
-        "GET /props HTTP/1.1\r\nHost: h\r\nTE: trailers\r\nConnection: close, TE\r\n\r\n",
+        "GET /lora-adapters HTTP/1.1\r\nHost: h\r\nTE: trailers\r\nConnection: close, TE\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 7\r\n\r\n",
     );
     assert!(answer.ends_with("2\r\nok\r\n0\r\nx-sum: 7\r\n\r\n"), "{answer}");
@@ -146,7 +146,7 @@ fn trailers_pass_to_a_client_that_takes_them() {
 #[test]
 fn a_client_of_http_1_0_gets_no_chunks() {
     let answer = passed(
-        "GET /props HTTP/1.0\r\n\r\n",
+        "GET /lora-adapters HTTP/1.0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     );
     assert!(answer.ends_with("\r\n\r\nok") && !answer.contains("transfer-encoding"), "{answer}");
@@ -155,7 +155,7 @@ fn a_client_of_http_1_0_gets_no_chunks() {
 #[test]
 fn an_answer_that_is_not_http_is_a_502() {
     for answer in ["SSH-2.0-x\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"] {
-        let answer = passed("GET /props HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", answer);
+        let answer = passed("GET /lora-adapters HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", answer);
         assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
         assert!(answer.contains(r#""code":"upstream_failed""#) && answer.contains("is not HTTP"), "{answer}");
     }

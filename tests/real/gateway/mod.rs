@@ -2,10 +2,13 @@
 //! where exact bytes or faults matter, a server of raw sockets.
 
 mod bench;
+mod browser;
 mod cancel;
 mod chat;
+mod clients;
 mod connections;
 mod conversations;
+mod definitions;
 mod edits;
 mod faults;
 mod front;

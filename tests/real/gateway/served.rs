@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{PortBlock, Watcher, World, eventually, get, post};
+use crate::support::{PortBlock, Watcher, World, post};
 
 /// How long anything may take on a machine that does much else besides.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -80,7 +80,7 @@ pub fn ask(port: u16, model: &str) -> Result<String, String> {
 pub fn slow_toml(world: &World, name: &str) -> String {
     let path = world.path().join(format!("weights/{name}.gguf"));
     crate::support::gguf::TinyGguf::new(format!("{name} ")).zero_layers(1).context(16_384).write(&path).unwrap();
-    World::tiny_toml(name).replace("512", "4096")
+    World::tiny_toml(name).replace("512", "4096") + "[update]\ndrain = \"5m\"\n"
 }
 
 /// A streamed request that is being answered.
@@ -117,11 +117,4 @@ impl Stream {
         let last: Value = serde_json::from_str(&format!("{{{last}")).unwrap();
         last["tokens_predicted"].as_u64().unwrap_or_default()
     }
-}
-
-/// Waits until the server on `port` answers a request.
-pub fn is_busy(port: u16) {
-    eventually("a request is in flight", PATIENCE, || {
-        get(port, "/slots").is_ok_and(|(_, slots)| slots.to_string().contains("\"is_processing\":true"))
-    });
 }

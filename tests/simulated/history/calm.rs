@@ -2,8 +2,9 @@
 //! everything as declared.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use herdsman::model::{DesiredState, FailureCause, GenerationOutcome, Status};
+use herdsman::model::{Busy, DesiredState, FailureCause, GenerationOutcome, ModelName, Status};
 use herdsman::plan::{Command, MaxDeletes, WaitFor};
 
 use super::deed::{Deed, MODELS, Try};
@@ -20,6 +21,11 @@ pub fn ends_well(world: &mut World) {
         world.advance(20);
     }
     mend(world);
+    // Whoever asks now is answered, or learns why not.
+    for model in MODELS {
+        world.client(model, Duration::from_secs(3), None);
+    }
+    world.gateway.iter_mut().for_each(|gateway| gateway.refused.clear());
     if world.tally.happened("while watched") {
         // What a watcher began, a watcher can end.
         Watched { seconds: 900, deeds: Vec::new(), interferences: Vec::new() }.watch(world);
@@ -28,7 +34,19 @@ pub fn ends_well(world: &mut World) {
     let passes = world.settle().len();
     world.tally.at_least("passes to come to rest", u64::try_from(passes).unwrap_or(u64::MAX));
     assert_as_declared(world);
+    assert_answered(world);
     stays_at_rest(world);
+}
+
+/// Every client was answered, or its model cannot run and the plan says why.
+fn assert_answered(world: &mut World) {
+    let Some(gateway) = world.gateway.clone() else { return };
+    assert!(gateway.clients.is_empty(), "promise broken: {:?} wait for ever", gateway.clients);
+    let is_stopped = |model: &ModelName| {
+        world.desired.definitions.get(model).is_none_or(|definition| definition.state == DesiredState::Stopped)
+    };
+    let refused: Vec<_> = gateway.refused.iter().filter(|model| !is_stopped(model)).collect();
+    assert!(refused.is_empty(), "promise broken: {refused:?} were asked for in vain, and nothing says why");
 }
 
 fn stays_at_rest(world: &mut World) {
@@ -51,6 +69,10 @@ fn calm(world: &mut World) {
     world.machine.replaced.clear();
     for server in &mut world.machine.servers {
         (server.silent, server.unreadable) = (false, false);
+        if world.site.has_gateway {
+            // A client of its own port would keep it awake for ever.
+            server.busy = Busy::No;
+        }
         if matches!(&server.fate, Fate::Dies(death) if death.cause != FailureCause::Spec) {
             server.fate = Fate::of("ready");
         }
@@ -91,7 +113,8 @@ fn assert_as_declared(world: &mut World) {
     assert!(records.orphans.is_empty(), "promise broken: {:?}", records.orphans);
     for (name, definition) in &world.desired.definitions {
         // A declared port that another model had before, and proved, stays with it.
-        if plan.waiting.iter().any(|w| w.model == *name && matches!(w.on, WaitFor::Port { .. })) {
+        let is_in_the_way = |on: &WaitFor| matches!(on, WaitFor::Port { .. } | WaitFor::NoRoom { .. });
+        if plan.waiting.iter().any(|w| w.model == *name && is_in_the_way(&w.on)) {
             continue;
         }
         let (record, live) = (records.models.get(name), world.machine.of(name.as_str()));
@@ -103,6 +126,9 @@ fn assert_as_declared(world: &mut World) {
         assert!(in_force, "promise broken: {name} keeps a state by hand: {overrides:?}: {text}");
         if records.wanted_state(definition) == DesiredState::Stopped {
             assert!(live.is_empty() && record.status == Status::Idle, "promise broken: {name} is not stopped: {text}");
+        } else if records.wanted_state(definition) == DesiredState::OnDemand && live.is_empty() {
+            let is_told = [Status::Idle, Status::Error].contains(&record.status);
+            assert!(is_told, "promise broken: {name} does not run: {text}");
         } else {
             let port = record.port.map(|port| port.port);
             let is_as_declared = |s: &&Server| s.port == port && definition.is_served_as(&s.spec, port);

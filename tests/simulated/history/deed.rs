@@ -2,6 +2,7 @@
 //! faults do, and herdsman's own passes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use herdsman::model::{Busy, Definition, FailureCause, InstanceRecord};
 use herdsman::pass::Goal;
@@ -14,6 +15,9 @@ use crate::simulated::{Edit, Fate, Interference, Server, World, model, name};
 
 /// The models there are.
 pub const MODELS: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+/// The groups there are.
+const GROUPS: [&str; 2] = ["chat", "big"];
 
 /// One thing that happens. Models are numbers in [`MODELS`].
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +77,17 @@ pub enum Deed {
     /// All that is there was recorded and started by a herdsman whose spec hashes
     /// are of the first recipe.
     Former,
+    /// A gateway begins to serve, in front of groups with room for so many.
+    Serve(usize),
+    /// A client asks for a model: how long its answer takes, and when it leaves, in
+    /// milliseconds.
+    Ask(usize, u64, Option<u64>),
+    /// All clients of a model leave.
+    Leave(usize),
+    /// A page of a model is left open.
+    Poll(usize),
+    /// A client unloads a model.
+    Unload(usize),
     /// Somebody suspends a model, resumes, starts, stops or restarts it.
     ByHand(usize, Command),
 }
@@ -90,6 +105,12 @@ pub struct Written {
     pub socket: bool,
     /// `state = "stopped"`.
     pub stopped: bool,
+    /// `state = "on_demand"`.
+    pub on_demand: bool,
+    /// Of the first group, of the second.
+    pub groups: [bool; 2],
+    /// `evict = "never"`.
+    pub never_evicted: bool,
     /// How its server fares: see [`Fate::of`].
     pub fate: Option<&'static str>,
     /// `on_failure = "stop"`.
@@ -130,6 +151,14 @@ impl Written {
         }
         if self.stopped {
             definition = definition.stopped();
+        } else if self.on_demand {
+            definition = definition.on_demand().stop_after(Some(30));
+        }
+        for (is_member, group) in self.groups.into_iter().zip(GROUPS) {
+            definition = if is_member { definition.group(group) } else { definition };
+        }
+        if self.never_evicted {
+            definition = definition.never_evicted();
         }
         if let Some(fate) = self.fate {
             definition = definition.fate(fate);
@@ -197,6 +226,26 @@ impl Deed {
                 world.store.add_row(index.map_or("hand-made", |index| MODELS[index]));
             }
             Self::Install(other) => world.machine.install(if *other { "release 2" } else { "release 1" }),
+            // In the midst of a pass nobody begins to serve.
+            Self::Serve(_) if world.is_in_pass() => {}
+            Self::Serve(max) => {
+                GROUPS.into_iter().zip([1, *max]).for_each(|(group, max)| world.group(group, max));
+                world.serve();
+            }
+            Self::Ask(index, takes, leaves) => {
+                let leaves = leaves.map(Duration::from_millis);
+                world.client(MODELS[*index], Duration::from_millis(*takes), leaves);
+            }
+            Self::Leave(index) => world.leave(MODELS[*index]),
+            Self::Poll(index) => {
+                let now = world.now;
+                let polled = [(name(MODELS[*index]), now)];
+                world.gateway.iter_mut().for_each(|gateway| gateway.polled.extend(polled.clone()));
+            }
+            Self::Unload(index) if world.gateway.is_some() => {
+                world.traffic(MODELS[*index]).unload = Some(world.now);
+            }
+            Self::Unload(_) => {}
             Self::ByHand(index, command) => by_hand(world, MODELS[*index], *command),
             Self::Missing(missing) => {
                 let there = world.machine.binary(&Some("/bin/llama-server".to_owned()));
@@ -212,6 +261,7 @@ impl Deed {
                 Some(Cause::Files)
             }
             Self::DeleteRow(_) | Self::Drift(_) | Self::ForeignRow(_) | Self::ByHand(..) => Some(Cause::Database),
+            Self::Ask(..) | Self::Leave(_) | Self::Unload(_) => Some(Cause::Demand),
             _ => None,
         }
     }
@@ -246,6 +296,11 @@ impl Deed {
             Self::ForeignRow(_) => "row of another program",
             Self::Install(_) => "llama-server replaced",
             Self::Missing(_) => "llama-server gone or back",
+            Self::Serve(_) => "gateway begins",
+            Self::Ask(..) => "request",
+            Self::Leave(_) => "clients leave",
+            Self::Poll(_) => "page left open",
+            Self::Unload(_) => "unloaded",
             Self::ByHand(_, command) => command.event(),
         }
     }

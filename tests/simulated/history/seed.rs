@@ -14,13 +14,18 @@ const CALLS: usize = 24;
 
 /// The deeds of a seed: the same for the same seed, whatever machine.
 pub fn deeds(seed: u64) -> Vec<Deed> {
-    let mut dice = Dice { rng: Rng::with_seed(seed), models: 1 };
+    let mut dice = Dice { rng: Rng::with_seed(seed), models: 1, serves: false };
     dice.models = dice.rng.usize(1..=MODELS.len());
+    dice.serves = dice.rng.bool();
     let length = dice.rng.usize(4..24);
-    // Something to lose, mostly.
     let mut deeds = Vec::with_capacity(length + 2 * dice.models);
+    if dice.serves {
+        deeds.push(Deed::Serve(dice.rng.usize(1..=2)));
+    }
+    // Something to lose, mostly.
     if dice.one_in(4) {
-        return (0..length).map(|_| dice.deed()).collect();
+        deeds.extend((0..length).map(|_| dice.deed()));
+        return deeds;
     }
     deeds.extend((0..dice.models).map(|model| Deed::Define(dice.written(model))));
     deeds.extend([Deed::Pass(Try::default()), Deed::Advance(1_000), Deed::Pass(Try::default())]);
@@ -31,6 +36,8 @@ pub fn deeds(seed: u64) -> Vec<Deed> {
 struct Dice {
     rng: Rng,
     models: usize,
+    /// A gateway serves from the beginning.
+    serves: bool,
 }
 
 impl Dice {
@@ -43,6 +50,9 @@ impl Dice {
     }
 
     fn deed(&mut self) -> Deed {
+        if self.serves && self.one_in(4) {
+            return self.request();
+        }
         match self.rng.u8(..100) {
             0..2 => Deed::Watch(self.watched()),
             2..30 => Deed::Pass(self.attempt()),
@@ -58,6 +68,9 @@ impl Dice {
 
     /// Something that is neither a pass nor time.
     fn incident(&mut self) -> Deed {
+        if self.serves && self.one_in(3) {
+            return self.request();
+        }
         let (model, on) = (self.model(), self.rng.bool());
         match self.rng.u8(..35) {
             34 => Deed::Former,
@@ -85,6 +98,20 @@ impl Dice {
             30 => Deed::Install(on),
             _ if self.one_in(4) => Deed::SetClock(self.rng.i64(-4_000_000..4_000_000)),
             _ => Deed::Missing(on),
+        }
+    }
+
+    /// Something that a client does.
+    fn request(&mut self) -> Deed {
+        let model = self.model();
+        match self.rng.u8(..12) {
+            0 => Deed::Leave(model),
+            1 => Deed::Poll(model),
+            2 => Deed::Unload(model),
+            _ => {
+                let leaves = self.one_in(3).then(|| self.time());
+                Deed::Ask(model, self.rng.u64(..8_000), leaves)
+            }
         }
     }
 
@@ -122,6 +149,9 @@ impl Dice {
             port: self.one_in(3).then(|| self.rng.u16(8100..8104)),
             socket: self.one_in(10),
             stopped: self.one_in(6),
+            on_demand: self.one_in(if self.serves { 2 } else { 8 }),
+            groups: [self.one_in(2), self.one_in(4)].map(|is_member| is_member && self.serves),
+            never_evicted: self.one_in(10),
             fate: if self.one_in(4) { self.rng.choice(FATES) } else { None },
             stops: self.one_in(5),
             description: self.rng.u8(..2),

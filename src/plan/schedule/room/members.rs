@@ -93,18 +93,16 @@ impl Member<'_> {
             return match self.busy {
                 _ if !is_ready => Use::No,
                 None => Use::Unknown(Question::Busy(live.id.clone())),
-                Some(Busy::Yes(_)) => Use::Until(self.answered()),
+                Some(Busy::Yes(_)) => Use::Until(self.had_its_time()),
                 Some(Busy::No | Busy::Unknown) => Use::No,
             };
         }
-        Use::Until(self.answered().filter(|_| is_ready))
+        Use::Until(self.had_its_time().filter(|_| is_ready))
     }
 
-    /// Since when it has done what it was started for: it has answered a request, or
-    /// could have for long enough.
-    fn answered(&self) -> Option<Timestamp> {
-        let ready = self.ready()?;
-        let has_answered = self.traffic.in_flight > 0 || self.traffic.last_used.is_some_and(|used| used > ready);
-        Some(if has_answered { ready } else { ready.plus(self.max_wait) })
+    /// When it has had its time to answer what it was started for. A drain alone may be
+    /// too short for that: two models would stop each other without an answer, for ever.
+    fn had_its_time(&self) -> Option<Timestamp> {
+        Some(self.ready()?.plus(self.max_wait))
     }
 }

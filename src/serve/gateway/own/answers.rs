@@ -1,6 +1,6 @@
 //! Answers in the shapes that clients of llama-server and llama-swap know.
 
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use serde_json::json;
@@ -25,6 +25,13 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
 /// Returns plain text.
 pub(super) fn text(status: StatusCode, text: impl Into<String>) -> Answer {
     answer(status, "text/plain; charset=utf-8", full(text.into()))
+}
+
+/// 307 to a place beside.
+pub(super) fn found(place: &'static str) -> Answer {
+    let mut answer = text(StatusCode::TEMPORARY_REDIRECT, "");
+    answer.headers_mut().insert(LOCATION, HeaderValue::from_static(place));
+    answer
 }
 
 /// Returns an error as llama-server and OpenAI write it.

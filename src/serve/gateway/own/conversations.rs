@@ -215,6 +215,7 @@ async fn ask(client: &Client, backend: &Backend, ids: &[String]) -> Vec<(String,
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use crate::model::{Address, InstanceId};

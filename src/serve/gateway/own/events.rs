@@ -33,8 +33,7 @@ pub(super) fn events(gateway: &Gateway, caller: &Caller) -> Answer {
 }
 
 async fn write(gateway: Gateway, caller: Caller, writer: Writer) -> Result<(), Left> {
-    let mut changes = gateway.changes();
-    changes.borrow_and_update();
+    let (mut changes, mut end) = (gateway.changes(), gateway.stream_end());
     let mut known = statuses(&gateway.routes(), &caller);
     // So that the client sees the headers at once.
     writer.write(": events follow\n\n").await?;
@@ -45,6 +44,7 @@ async fn write(gateway: Gateway, caller: Caller, writer: Writer) -> Result<(), L
                 writer.write(":\n\n").await?;
                 continue;
             }
+            _ = end.changed() => return Ok(()),
             () = writer.left() => return Err(Left),
         };
         if !changed {

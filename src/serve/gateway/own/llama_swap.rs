@@ -36,19 +36,17 @@ pub(super) fn running(gateway: &Gateway, caller: &Caller) -> Answer {
 }
 
 /// Unloads every on-demand model that runs; the others run on.
-///
-/// # Errors
-/// The caller may not: the answer that says so.
-pub(super) fn unload_all(gateway: &Gateway, caller: &Caller) -> Result<(), Answer> {
+/// Returns `done`, or why not.
+pub(super) fn unload_all(gateway: &Gateway, caller: &Caller, done: Answer) -> Answer {
     if !caller.admin {
-        return Err(not_admin());
+        return not_admin();
     }
     for route in gateway.routes().all() {
         if caller.may_use(&route.model) && route.on_demand && is_running(route) {
             gateway.unload(&route.model);
         }
     }
-    Ok(())
+    done
 }
 
 /// `POST /api/models/unload/NAME`. A model that does not run is as it should be.

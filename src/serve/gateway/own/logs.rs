@@ -35,7 +35,7 @@ pub(super) async fn last(gateway: &Gateway, caller: &Caller) -> Answer {
             let read = tokio::task::spawn_blocking(move || follower.last()).await;
             text(StatusCode::OK, String::from_utf8_lossy(&read.unwrap_or_default()))
         }
-        Err(answer) => answer,
+        Err(answer) => *answer,
     }
 }
 
@@ -44,7 +44,7 @@ pub(super) async fn last(gateway: &Gateway, caller: &Caller) -> Answer {
 pub(super) fn follow(gateway: &Gateway, caller: &Caller, name: &str, history: bool) -> Answer {
     let follower = match Follower::new(gateway, caller, name, history) {
         Ok(follower) => follower,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     let (writer, body) = stream();
     tokio::spawn(write(follower, writer));
@@ -55,6 +55,7 @@ pub(super) fn follow(gateway: &Gateway, caller: &Caller, name: &str, history: bo
 }
 
 async fn write(mut follower: Follower, writer: Writer) -> Result<(), Left> {
+    let mut end = follower.gateway.stream_end();
     loop {
         let read = tokio::task::spawn_blocking(move || {
             let lines = follower.next();
@@ -69,6 +70,7 @@ async fn write(mut follower: Follower, writer: Writer) -> Result<(), Left> {
         }
         tokio::select! {
             () = tokio::time::sleep(POLL) => {}
+            _ = end.changed() => return Ok(()),
             () = writer.left() => return Err(Left),
         }
     }
@@ -86,22 +88,25 @@ struct Follower {
 
 impl Follower {
     /// `name`: a model; empty or `upstream` (llama-swap's word): all of them.
-    fn new(gateway: &Gateway, caller: &Caller, name: &str, history: bool) -> Result<Self, Answer> {
+    fn new(gateway: &Gateway, caller: &Caller, name: &str, history: bool) -> Result<Self, Box<Answer>> {
         if !caller.admin {
-            return Err(not_admin());
+            return Err(Box::new(not_admin()));
         }
         let Some(host) = gateway.host() else {
-            return Err(error(
+            return Err(Box::new(error(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable_error",
                 "there are no logs yet; try again",
-            ));
+            )));
         };
         let whose = match name {
             "" | "upstream" => Whose::All(caller.clone()),
             name => match models::find(&gateway.routes(), caller, name) {
                 Some(route) => Whose::One(route.model.clone()),
-                None => return Err(invalid(&format!("there is no log {name:?}: use a model's name, or none for all"))),
+                None => {
+                    let message = format!("there is no log {name:?}: use a model's name, or none for all");
+                    return Err(Box::new(invalid(&message)));
+                }
             },
         };
         let lines = Some(if history { LINES } else { 0 });

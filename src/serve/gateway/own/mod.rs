@@ -37,7 +37,7 @@ use hyper::{Method, StatusCode};
 use serde_json::json;
 use tokio::sync::watch;
 
-use self::answers::{error, invalid, json, not_admin, text, wrong_method};
+use self::answers::{error, invalid, json, not_admin, not_found, text, wrong_method};
 use self::query::{decoded, parameter};
 pub use self::uses::uses;
 use super::errors::Error;
@@ -74,6 +74,8 @@ pub(super) struct State {
     host: OnceLock<Arc<dyn Host>>,
     /// Wakes who waits for new routes.
     changed: watch::Sender<()>,
+    /// Ends the streams of events and logs.
+    end: watch::Sender<()>,
     conversations: conversations::Conversations,
     page: chat::Page,
     client: ask::Client,
@@ -84,6 +86,7 @@ impl Default for State {
         Self {
             host: OnceLock::new(),
             changed: watch::Sender::new(()),
+            end: watch::Sender::new(()),
             conversations: conversations::Conversations::default(),
             page: chat::Page::default(),
             client: ask::Client::default(),
@@ -110,6 +113,17 @@ impl Gateway {
     pub fn unload(&self, model: &ModelName) {
         self.0.traffics.unload(model);
         (self.0.ring)();
+    }
+
+    /// Ends the streams of events and logs that are open now: they would outlast a
+    /// server that finishes what it has begun. Their clients connect again.
+    pub fn end_streams(&self) {
+        self.0.own.end.send_replace(());
+    }
+
+    /// Returns what changes when the streams that are open now have to end.
+    fn stream_end(&self) -> watch::Receiver<()> {
+        self.0.own.end.subscribe()
     }
 
     /// Returns what changes whenever routes are published.
@@ -152,7 +166,10 @@ where
         "/models/load" | "/models/unload" | "/v1/streams/lookup" | "/api/models/unload" => {}
         // These are a model's where one is named.
         "/metrics" | "/props" | "/tools" if parameter(&parts.uri, "model").is_none() => {}
+        "/" => return Own::Answer(answers::found("chat/")),
         _ if BELOW.iter().any(|prefix| path.starts_with(prefix)) => {}
+        // A browser asks for icons by itself: they are no model's.
+        _ if is_api(&path) || uses::is_of_page(&path) => return Own::Answer(not_found(NOTHING)),
         _ => return Own::NotOurs(body),
     }
     Own::Answer(match parts.method {
@@ -168,6 +185,14 @@ where
         Method::POST => invalid("model name is missing from the request"),
         _ => wrong_method("GET, HEAD, POST", &format!("{} is not possible here", parts.method)),
     })
+}
+
+/// What is said of a path that is neither the gateway's nor a model's.
+const NOTHING: &str = "nothing is here; the chat page is at /chat/, a model's own page at /upstream/NAME/";
+
+/// Whether a path is kept for the gateway's own API.
+fn is_api(path: &str) -> bool {
+    path == "/api" || path.starts_with("/api/")
 }
 
 /// What names something below it.
@@ -208,10 +233,8 @@ where
         "/models/unload" => router::unload(gateway, caller, body).await,
         "/tools" => router::tools(),
         "/v1/streams/lookup" => conversations::lookup(gateway, caller, body).await,
-        "/unload" => llama_swap::unload_all(gateway, caller).err().unwrap_or_else(|| text(StatusCode::OK, "OK")),
-        "/api/models/unload" => {
-            llama_swap::unload_all(gateway, caller).err().unwrap_or_else(|| json(StatusCode::OK, &json!({"msg": "ok"})))
-        }
+        "/unload" => llama_swap::unload_all(gateway, caller, text(StatusCode::OK, "OK")),
+        "/api/models/unload" => llama_swap::unload_all(gateway, caller, json(StatusCode::OK, &json!({"msg": "ok"}))),
         _ => llama_swap::unload(gateway, caller, path.strip_prefix("/api/models/unload/")?),
     })
 }

@@ -57,13 +57,13 @@ where
     };
     let routes = gateway.routes();
     let Some(route) = models::find(&routes, caller, &name) else { return models::unknown(&name) };
-    let done = match &route.standing {
-        Standing::Ready(_) | Standing::Coming => Err(invalid("model is already running")),
+    let refused = match &route.standing {
+        Standing::Ready(_) | Standing::Coming => Some(invalid("model is already running")),
         Standing::OnDemand => summon(gateway, &route.model),
-        Standing::Unavailable(_) if !caller.admin => Err(not_admin()),
+        Standing::Unavailable(_) if !caller.admin => Some(not_admin()),
         Standing::Unavailable(_) => start(gateway, caller, &route.model).await,
     };
-    done.err().unwrap_or_else(success)
+    refused.unwrap_or_else(success)
 }
 
 /// `POST /models/unload`: stops an on-demand model until it is asked for again.
@@ -97,29 +97,30 @@ pub(super) fn runs_for_good(model: &ModelName) -> String {
     )
 }
 
-/// Asks for a model as a request does, until it is ready.
-fn summon(gateway: &Gateway, model: &ModelName) -> Result<(), Answer> {
-    let asker = gateway
-        .ask(model, Instant::now(), true)
-        .map_err(|refusal| error(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", &refusal.to_string()))?;
+/// Asks for a model as a request does, until it is ready. Returns why it may not.
+fn summon(gateway: &Gateway, model: &ModelName) -> Option<Answer> {
+    let asker = match gateway.ask(model, Instant::now(), true) {
+        Ok(asker) => asker,
+        Err(refusal) => return Some(error(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", &refusal.to_string())),
+    };
     tokio::spawn(async move {
         if let Err(refusal) = asker.lease().await {
             tracing::info!("{} was asked for by /models/load and did not start: {refusal}", asker.model());
         }
     });
-    Ok(())
+    None
 }
 
-/// Starts a model by hand. Returns once that is recorded or refused.
-async fn start(gateway: &Gateway, caller: &Caller, model: &ModelName) -> Result<(), Answer> {
+/// Starts a model by hand. Returns once that is recorded, or why it is refused.
+async fn start(gateway: &Gateway, caller: &Caller, model: &ModelName) -> Option<Answer> {
     let unavailable = |why: &str| error(StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", why);
-    let host = gateway.host().ok_or_else(|| unavailable("the watcher is not ready; try again"))?;
+    let Some(host) = gateway.host() else { return Some(unavailable("the watcher is not ready; try again")) };
     let (model, by) = (model.clone(), caller.name.clone());
     let started = tokio::task::spawn_blocking(move || host.start(&model, by.as_deref())).await;
     match started {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(why)) => Err(invalid(&why)),
-        Err(_) => Err(unavailable("the watcher ended; try again")),
+        Ok(Ok(())) => None,
+        Ok(Err(why)) => Some(invalid(&why)),
+        Err(_) => Some(unavailable("the watcher ended; try again")),
     }
 }
 

@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -325,6 +327,10 @@ fn events_say_what_loads_and_what_is_loaded() {
     assert_snapshot!(next(), @r#"data: {"data":{"exit_code":0,"status":"unloaded"},"event":"status_change","model":"eyes"}"#);
     scene.gateway.publish(Routes::default());
     assert_snapshot!(next(), @r#"data: {"data":{},"event":"models_reload","model":"*"}"#);
+    // Before the server ends, the stream does.
+    scene.gateway.end_streams();
+    let end = scene.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(5), body.frame()).await });
+    assert!(end.expect("an end within 5 s").is_none());
 }
 
 #[test]
@@ -347,4 +353,16 @@ fn below_chat_the_api_is_the_gateways_own() {
 fn a_body_for_the_gateway_itself_is_small() {
     let scene = Scene::new();
     assert_eq!(scene.ask("POST /models/load", &" ".repeat(SMALL + 1)).0, 413);
+}
+
+#[test]
+fn what_a_browser_asks_for_at_the_root_is_no_models() {
+    let scene = Scene::new();
+    for path in ["/favicon.ico", "/favicon.svg", "/robots.txt", "/_app/immutable/bundle.js", "/api", "/api/nothing"] {
+        assert_eq!(scene.ask(&format!("GET {path}"), "").0, 404, "{path}");
+    }
+    assert_eq!(scene.ask("GET /", "").0, 307);
+    for path in ["/lora-adapters", "/completion", "/v1/nothing.new"] {
+        assert_eq!(scene.ask(&format!("GET {path}"), "").1, "not ours", "{path}");
+    }
 }

@@ -99,6 +99,7 @@ fn is_visit(path: &str, headers: &HeaderMap) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use hyper::Request;
 
