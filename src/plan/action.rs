@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{Question, Reason, WaitFor, WaitKind};
 use crate::model::text::count;
 use crate::model::{
-    Change, Crashes, Death, InstanceId, InstanceRecord, Launch, ModelName, Provenance, StopTarget, Timestamp,
-    UnmanagedRow,
+    Change, Crashes, Death, InstanceId, InstanceRecord, InstanceState, Launch, ModelName, Provenance, StopTarget,
+    Timestamp, UnmanagedRow,
 };
 
 /// The outcome of planning: every action with its reasons, and what every other model
@@ -52,20 +52,13 @@ impl Plan {
         self.waiting.iter().filter(|w| !is_wanted(&w.on)).map(|w| &w.model).collect()
     }
 
-    /// Returns the instances that were found dead, and those of which only helpers are
-    /// left.
+    /// Returns the recorded instances that were found dead; of some, a helper is left.
     pub fn dead(&self) -> impl Iterator<Item = &InstanceId> {
-        let dead = self.bookkeeping.iter().filter_map(|change| match change {
+        self.bookkeeping.iter().filter_map(|change| match change {
             Change::RemoveInstance(id) => Some(id),
+            Change::PutInstance(record) if record.state == InstanceState::Stopping => Some(&record.id),
             _ => None,
-        });
-        let steps = self.actions.iter().flat_map(|action| &action.steps);
-        let left = steps.filter_map(|step| match step {
-            // One without a record that still serves is withdrawn by its own step.
-            Step::Stop { target, record: None, .. } => Some(&target.id),
-            _ => None,
-        });
-        dead.chain(left)
+        })
     }
 
     /// Counts the overrides in force: suspended, stopped and started by hand.

@@ -124,14 +124,14 @@ impl Promises {
         }
     }
 
-    /// The clients were counted.
-    pub fn demanded(&mut self, demand: Option<Demand>) {
-        self.demand = demand;
-    }
-
     /// The gateway is about to be asked to take instances out of rotation.
     pub fn withdraws(&mut self, instances: &[InstanceId]) {
         self.asked_to_withdraw.extend(instances.iter().cloned());
+    }
+
+    /// The clients were counted.
+    pub fn demanded(&mut self, demand: Option<Demand>) {
+        self.demand = demand;
     }
 
     /// A plan is about to be made.
