@@ -96,8 +96,10 @@ impl Bound {
         machine.set_gateway(gateway.clone());
         let socket = Socket::serve(state, gateway.clone())
             .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", state.socket().display()))?;
-        let settings = Reread { places: places.clone(), gateway: gateway.clone(), text: Mutex::new(self.text) };
-        let machine = machine.observed_by(Some(settings)).observed_by(Some(Publisher::new(gateway.clone())));
+        let settings =
+            Arc::new(Reread { places: places.clone(), gateway: gateway.clone(), text: Mutex::new(self.text) });
+        let machine =
+            machine.observed_by(Some(Arc::clone(&settings))).observed_by(Some(Publisher::new(gateway.clone())));
         for (asked, listener) in &self.listeners {
             heir.add(asked.clone(), listener)?;
             match (listener, listener.address()?) {
@@ -106,7 +108,8 @@ impl Bound {
             }
         }
         let observer = Some(metrics.serve(gateway.clone())?);
-        let watched = Watched { inbox: machine.inbox(), metrics, state: state.clone(), places: places.clone() };
+        let watched =
+            Watched { inbox: machine.inbox(), metrics, state: state.clone(), places: places.clone(), settings };
         gateway.attach(Arc::new(watched));
         let listeners = self.listeners.into_iter().map(|(_, listener)| listener).chain(self.hall).collect();
         let app = App { gateway: gateway.clone(), observer, spool: Spool::default() };
@@ -145,6 +148,7 @@ struct Watched {
     metrics: Metrics,
     state: StateDir,
     places: Places,
+    settings: Arc<Reread>,
 }
 
 impl own::Host for Watched {
@@ -163,6 +167,10 @@ impl own::Host for Watched {
         binary::locate(self.places.stated_llama_server(), std::env::var_os("PATH").as_deref()).ok()
     }
 
+    fn look_at_settings(&self) {
+        self.settings.look();
+    }
+
     fn state(&self) -> &StateDir {
         &self.state
     }
@@ -172,17 +180,22 @@ impl own::Host for Watched {
     }
 }
 
-/// Reads the settings again when their text has changed, at the latest with the next
-/// pass, so that a key that was removed stops working. While they cannot be read, the
-/// last ones hold.
+/// Reads the settings again when their text has changed, which it looks for with every
+/// pass and while requests come. While they cannot be read, the last ones hold.
 struct Reread {
     places: Places,
     gateway: Gateway,
     text: Mutex<Option<Vec<u8>>>,
 }
 
-impl Observer for Reread {
+impl Observer for Arc<Reread> {
     fn passed(&self, _pass: Option<&Pass>, _looked: Instant, _took: Duration) {
+        self.look();
+    }
+}
+
+impl Reread {
+    fn look(&self) {
         let now = self.places.settings_text();
         let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
         if *text == now {

@@ -34,6 +34,7 @@ pub struct App {
 pub async fn answer(app: &App, peer: Peer, mut request: Request<Incoming>) -> Answer {
     let upgrade = hyper::upgrade::on(&mut request);
     let (parts, body) = request.into_parts();
+    app.gateway.look_at_settings();
     let access = app.gateway.access();
     if let Some(preflight) = access.preflight(&parts) {
         return preflight.map_or_else(|denied| refused(app, &parts, &denied), preflighted);

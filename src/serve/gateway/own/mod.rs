@@ -28,7 +28,8 @@ mod tests;
 mod uses;
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body as HttpBody, Bytes};
@@ -59,6 +60,10 @@ pub trait Host: Send + Sync {
     /// Returns the llama-server whose web page `/chat/` shows; `None`: there is none.
     fn llama_server(&self) -> Option<PathBuf>;
 
+    /// Reads the owner's settings again if they have changed: a key that was removed
+    /// must stop working, whenever the next pass is.
+    fn look_at_settings(&self) {}
+
     /// Returns the state directory.
     fn state(&self) -> &StateDir;
 
@@ -72,6 +77,7 @@ pub trait Host: Send + Sync {
 /// What this part keeps.
 pub(super) struct State {
     host: OnceLock<Arc<dyn Host>>,
+    settings_looked_at: Mutex<Option<Instant>>,
     /// Wakes who waits for new routes.
     changed: watch::Sender<()>,
     /// Ends the streams of events and logs.
@@ -85,6 +91,7 @@ impl Default for State {
     fn default() -> Self {
         Self {
             host: OnceLock::new(),
+            settings_looked_at: Mutex::default(),
             changed: watch::Sender::new(()),
             end: watch::Sender::new(()),
             conversations: conversations::Conversations::default(),
@@ -129,6 +136,17 @@ impl Gateway {
     /// Returns what changes whenever routes are published.
     fn changes(&self) -> watch::Receiver<()> {
         self.0.own.changed.subscribe()
+    }
+
+    /// Has the owner's settings looked at, if that was long enough ago.
+    pub(super) fn look_at_settings(&self) {
+        /// The longest time that a removed key goes on working.
+        const EVERY: Duration = Duration::from_millis(100);
+        let Ok(mut looked) = self.0.own.settings_looked_at.try_lock() else { return };
+        if looked.is_none_or(|looked| looked.elapsed() >= EVERY) {
+            self.host().iter().for_each(|host| host.look_at_settings());
+            *looked = Some(Instant::now());
+        }
     }
 
     fn host(&self) -> Option<Arc<dyn Host>> {
