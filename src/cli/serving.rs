@@ -31,8 +31,8 @@ use crate::watch::{Inbox, Surroundings as _};
 pub(super) struct Bound {
     /// With the addresses as they were asked for.
     listeners: Vec<(String, Listener)>,
-    /// Where the herdsman before this one sends the requests that wait there.
-    hall: Option<Listener>,
+    /// Where herdsmen before this one send the requests that wait there.
+    halls: Vec<Listener>,
     tls: Option<Acceptor>,
     settings: Serve,
     /// The text of the settings file, at the latest as it was read.
@@ -59,9 +59,9 @@ impl Bound {
         inherited: Option<&mut Inherited>,
     ) -> anyhow::Result<Option<Self>> {
         let addresses = if listen.is_empty() { &settings.listen } else { listen };
-        let (mut given, hall) = match inherited {
-            Some(inherited) => (Sockets::inherited(inherited)?, inherited.take_listener(HALL)),
-            None => (Sockets::by_service_manager()?, None),
+        let (mut given, halls) = match inherited {
+            Some(inherited) => (Sockets::inherited(inherited)?, inherited.take_halls()),
+            None => (Sockets::by_service_manager()?, Vec::new()),
         };
         let mut listeners: Vec<(String, Listener)> = Vec::new();
         let asked = addresses.iter().map(String::as_str).chain(given.addresses().filter(|_| addresses.is_empty()));
@@ -78,8 +78,8 @@ impl Bound {
             return Ok(None);
         }
         let tls = settings.tls.as_ref().map(Acceptor::new).transpose().map_err(usage)?;
-        let hall = hall.map(|hall| Listener::Unix(hall.into()));
-        Ok(Some(Self { listeners, hall, tls, settings, text }))
+        let halls = halls.into_iter().map(|hall| Listener::Hall(hall.into())).collect();
+        Ok(Some(Self { listeners, halls, tls, settings, text }))
     }
 
     /// Connects a gateway with the watcher, and serves.
@@ -96,22 +96,23 @@ impl Bound {
         machine.set_gateway(gateway.clone());
         let socket = Socket::serve(state, gateway.clone())
             .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", state.socket().display()))?;
-        let settings =
-            Arc::new(Reread { places: places.clone(), gateway: gateway.clone(), text: Mutex::new(self.text) });
+        let seen = Seen { obeyed: self.text.clone(), last: self.text };
+        let settings = Arc::new(Reread { places: places.clone(), gateway: gateway.clone(), seen: Mutex::new(seen) });
         let machine =
             machine.observed_by(Some(Arc::clone(&settings))).observed_by(Some(Publisher::new(gateway.clone())));
+        self.halls.iter().try_for_each(|hall| heir.add(HALL.to_owned(), hall))?;
         for (asked, listener) in &self.listeners {
             heir.add(asked.clone(), listener)?;
             match (listener, listener.address()?) {
                 (Listener::Tcp(_), address) => tracing::info!("serving at {scheme}://{address}/v1"),
-                (Listener::Unix(_), address) => tracing::info!("serving at {address}"),
+                (Listener::Unix(_) | Listener::Hall(_), address) => tracing::info!("serving at {address}"),
             }
         }
         let observer = Some(metrics.serve(gateway.clone())?);
         let watched =
             Watched { inbox: machine.inbox(), metrics, state: state.clone(), places: places.clone(), settings };
         gateway.attach(Arc::new(watched));
-        let listeners = self.listeners.into_iter().map(|(_, listener)| listener).chain(self.hall).collect();
+        let listeners = self.listeners.into_iter().map(|(_, listener)| listener).chain(self.halls).collect();
         let app = App { gateway: gateway.clone(), observer, spool: Spool::default() };
         let server = server::serve(app, listeners, self.tls)?;
         Ok((machine, Serving { server, socket, gateway }))
@@ -132,11 +133,16 @@ impl Serving {
         drop(socket);
     }
 
-    /// Leaves everything to the herdsman that has taken over, and ends with the last
-    /// request that this one answers. Those that wait here go there.
-    pub(super) fn hand_over(self, hall: &Hall) {
-        let Self { server, socket, gateway } = self;
-        gateway.hand_over(&hall.path());
+    /// Sends all that waits here, or comes on an old connection, to the herdsman that
+    /// takes over.
+    pub(super) fn lead_to(&self, hall: &Hall) {
+        self.gateway.hand_over(&hall.path());
+    }
+
+    /// Leaves the addresses to the herdsman that has taken over, and ends with the last
+    /// request that this one answers.
+    pub(super) fn hand_over(self) {
+        let Self { server, socket, .. } = self;
         server.hand_over();
         drop(socket);
     }
@@ -185,7 +191,13 @@ impl own::Host for Watched {
 struct Reread {
     places: Places,
     gateway: Gateway,
-    text: Mutex<Option<Vec<u8>>>,
+    seen: Mutex<Seen>,
+}
+
+/// The text of the settings file: as obeyed, and as it was at the last look.
+struct Seen {
+    obeyed: Option<Vec<u8>>,
+    last: Option<Vec<u8>>,
 }
 
 impl Observer for Arc<Reread> {
@@ -197,11 +209,14 @@ impl Observer for Arc<Reread> {
 impl Reread {
     fn look(&self) {
         let now = self.places.settings_text();
-        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
-        if *text == now {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // While it is being written a file may be gone, empty or half there: without its
+        // keys, everybody could do everything. So it counts once it is seen twice.
+        let is_still = std::mem::replace(&mut seen.last, now.clone()) == now;
+        if !is_still || now.is_none() || seen.obeyed == now {
             return;
         }
-        *text = now;
+        seen.obeyed = now;
         match self.places.settings() {
             Ok(Settings { serve, .. }) => {
                 self.gateway.set_settings(serve);

@@ -16,7 +16,7 @@ use crate::watch::machine::{Machine, Settings};
 use crate::watch::{self, Pace};
 
 /// How long the requests in flight have when the watcher ends.
-const LAST_REQUESTS: Duration = Duration::from_secs(5);
+const LAST_REQUESTS: Duration = Duration::from_secs(3);
 
 /// Arguments of `watch`.
 #[derive(Debug, Args)]
@@ -111,7 +111,8 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
         places.revision().map(|revision| format!(" at {revision}")).unwrap_or_default(),
     );
     watch::run(&mut machine, pace, &args.limits.limits());
-    if let Some((successor, hall)) = heir.take() {
+    // A successor that was to begin ends when this process does.
+    if let Some((successor, hall)) = heir.take().filter(|_| !machine.is_stopping()) {
         return hand_over(machine, serving, successor, &hall);
     }
     serving.into_iter().for_each(|serving| serving.finish(LAST_REQUESTS));
@@ -134,10 +135,12 @@ fn take_over(inherited: Inherited) -> Result<(), HandoverError> {
 /// with the last request that this process answers.
 fn hand_over(machine: Machine, serving: Option<Serving>, successor: Successor, hall: &Hall) -> anyhow::Result<Exit> {
     let pid = successor.pid();
+    // From here on no request goes to a server that the successor may stop.
+    serving.iter().for_each(|serving| serving.lead_to(hall));
     machine.succeeded_by(pid);
     successor.go().map_err(|cause| HandoverError::Gone { pid, cause })?;
     tracing::info!("pid {pid} takes over; servers keep running");
-    serving.into_iter().for_each(|serving| serving.hand_over(hall));
+    serving.into_iter().for_each(Serving::hand_over);
     Ok(Exit::Converged)
 }
 

@@ -23,10 +23,10 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use super::inherited::environment;
 use crate::sys::text::printable;
 
-/// How long the server may take until it listens, and for each answer.
+/// How long the server may take until it answers, and for each answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often to try whether it listens.
+/// How often to try whether it answers.
 const POLL: Duration = Duration::from_millis(2);
 
 /// The largest answer that is read, bytes: the largest file of b10434 has 2.6 MB.
@@ -46,7 +46,7 @@ pub enum PageError {
         /// Why.
         cause: io::Error,
     },
-    /// It exited, or does not listen in time.
+    /// It exited, or does not answer in time.
     #[error("{} did not serve its web page: {last}", path.display())]
     Silent {
         /// The llama-server.
@@ -65,12 +65,12 @@ pub struct PageServer {
 }
 
 impl PageServer {
-    /// Starts the llama-server at `path` and waits until it listens. `dir` is for
+    /// Starts the llama-server at `path` and waits until it answers. `dir` is for
     /// page servers only, and made if it is missing: a later one there takes the place
     /// of the one before.
     ///
     /// # Errors
-    /// It does not start, or does not listen.
+    /// It does not start, or does not answer.
     pub fn start(path: &Path, dir: &Path) -> Result<Self, PageError> {
         let start = |cause| PageError::Start { path: path.to_owned(), cause };
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(start)?;
@@ -90,14 +90,24 @@ impl PageServer {
     /// # Errors
     /// The server does not answer.
     pub fn get(&self, path: &str) -> io::Result<Vec<u8>> {
-        let mut stream = connect(&self.dir)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n")?;
-        let mut answer = Vec::new();
-        stream.take(LARGEST).read_to_end(&mut answer)?;
-        Ok(answer)
+        get(&self.dir, path)
     }
+}
+
+fn get(dir: &Path, path: &str) -> io::Result<Vec<u8>> {
+    let mut stream = connect(dir)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.take(LARGEST).read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+/// Whether the server in `dir` answers as it will from then on: before that, it says of
+/// every path but those of the page that a model is loading.
+fn is_ready(dir: &Path) -> bool {
+    get(dir, "/health").is_ok_and(|answer| !answer.is_empty() && !answer.starts_with(b"HTTP/1.1 503"))
 }
 
 /// Connects to the socket in `dir`, however long its path is: an address holds 107
@@ -124,7 +134,7 @@ impl Server {
                 return;
             }
         };
-        let listens = self.wait_until_it_listens(&mut child);
+        let listens = self.wait_until_it_answers(&mut child);
         let is_listening = listens.is_ok();
         if ready.send(listens).is_ok() && is_listening {
             let _closed = ended.recv();
@@ -151,14 +161,14 @@ impl Server {
         command.spawn()
     }
 
-    fn wait_until_it_listens(&self, child: &mut Child) -> Result<(), PageError> {
+    fn wait_until_it_answers(&self, child: &mut Child) -> Result<(), PageError> {
         let begun = Instant::now();
-        while connect(&self.dir).is_err() {
+        while !is_ready(&self.dir) {
             if child.try_wait().is_ok_and(|exited| exited.is_some()) {
                 return Err(self.silent(self.last_line()));
             }
             if begun.elapsed() > PATIENCE {
-                return Err(self.silent(format!("it was not listening after {} s", PATIENCE.as_secs())));
+                return Err(self.silent(format!("it did not answer within {} s", PATIENCE.as_secs())));
             }
             thread::sleep(POLL);
         }

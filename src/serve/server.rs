@@ -143,7 +143,7 @@ async fn accept(listener: bind::Listening, app: App, tls: Option<Tls>, mut phase
                 drop(tokio::spawn(encrypted(stream, peer, tls.clone(), app, phases)));
             }
             (Ok(bind::Accepted::Tcp(stream, peer)), None) => drop(tokio::spawn(http1(stream, peer, app, phases))),
-            (Ok(bind::Accepted::Unix(stream)), _) => drop(tokio::spawn(http1(stream, Peer::Unix, app, phases))),
+            (Ok(bind::Accepted::Unix(stream, peer)), _) => drop(tokio::spawn(http1(stream, peer, app, phases))),
             (Err(_), _) => tokio::time::sleep(PAUSE).await,
         }
     }

@@ -165,6 +165,11 @@ impl From<NamingError> for Error {
 /// of it is mistyped, or it is a part of the name.
 fn nearest<'n>(asked: &str, names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
     const MOST: usize = 3;
+    /// Longer ones are no mistyped names, and comparing them takes time and memory.
+    const LONGEST: usize = 200;
+    if asked.len() > LONGEST {
+        return Vec::new();
+    }
     let asked = asked.to_lowercase();
     let mut near: Vec<_> = names
         .filter_map(|name| {

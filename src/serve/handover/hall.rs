@@ -9,13 +9,13 @@ use crate::state::{Directory, StateDir};
 /// What a successor knows the listener by.
 pub const HALL: &str = "handover";
 
-/// The socket's file, in the state directory.
-const FILE: &str = "handover.sock";
-
-/// The socket. Its file goes with it.
+/// The socket. Its file, in the state directory, goes with it.
 #[derive(Debug)]
 pub struct Hall {
     directory: Directory,
+    /// Each watcher that hands over has its own: its last requests may outlive its
+    /// successor.
+    file: String,
     listener: UnixListener,
 }
 
@@ -26,8 +26,9 @@ impl Hall {
     /// It cannot be made.
     pub fn open(state: &StateDir) -> io::Result<Self> {
         let directory = Directory::open(state.path())?;
-        let listener = directory.listen(FILE)?;
-        Ok(Self { directory, listener })
+        let file = format!("handover-{}.sock", std::process::id());
+        let listener = directory.listen(&file)?;
+        Ok(Self { directory, file, listener })
     }
 
     /// Returns the socket.
@@ -39,13 +40,13 @@ impl Hall {
     /// Returns its path, for this process alone and while this lives.
     #[must_use]
     pub fn path(&self) -> String {
-        self.directory.file(FILE).display().to_string()
+        self.directory.file(&self.file).display().to_string()
     }
 }
 
 impl Drop for Hall {
     fn drop(&mut self) {
-        // A watcher that hands over later replaces it if it stays.
-        let _ = std::fs::remove_file(self.directory.file(FILE));
+        // If it stays, a later watcher of the same pid replaces it.
+        let _ = std::fs::remove_file(self.directory.file(&self.file));
     }
 }

@@ -51,8 +51,11 @@ impl Heir {
     /// Starts a successor in a thread of its own, unless one is on its way; calls
     /// `done` once it is ready. If it fails, that is logged, and this watcher goes on.
     fn start(&self, watch_lock: File, done: Box<dyn FnOnce() + Send>) {
-        if std::mem::replace(&mut self.lock().is_coming, true) {
-            return;
+        {
+            let mut inner = self.lock();
+            if inner.ready.is_some() || std::mem::replace(&mut inner.is_coming, true) {
+                return;
+            }
         }
         let heir = self.clone();
         let start = move || {
@@ -88,7 +91,10 @@ impl Heir {
     /// it cannot answer any more.
     #[must_use]
     pub fn take(&self) -> Option<(Successor, Hall)> {
-        self.lock().ready.take()
+        let mut inner = self.lock();
+        // Else the addresses would stay taken until the last request here is over.
+        inner.listeners.clear();
+        inner.ready.take()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 
-use super::{FIRST, HandoverError, Note, VARIABLE, VERSION};
+use super::{FIRST, HALL, HandoverError, Note, VARIABLE, VERSION};
 
 /// What the watcher before this one gave.
 #[derive(Debug)]
@@ -56,6 +56,11 @@ impl Inherited {
     pub fn take_listener(&mut self, what: &str) -> Option<OwnedFd> {
         let at = self.listeners.iter().position(|(is_for, _)| is_for == what)?;
         Some(self.listeners.swap_remove(at).1)
+    }
+
+    /// Takes the sockets that earlier watchers send their waiting requests to.
+    pub fn take_halls(&mut self) -> Vec<OwnedFd> {
+        std::iter::from_fn(|| self.take_listener(HALL)).collect()
     }
 
     /// Takes the listening sockets of addresses, and leaves those of other purposes.

@@ -37,6 +37,8 @@ pub enum Listener {
     Tcp(TcpListener),
     /// At a path.
     Unix(UnixListener),
+    /// Where the herdsman before this one sends the requests that wait there.
+    Hall(UnixListener),
 }
 
 /// Listens on `HOST:PORT` or `unix:/PATH`. A socket that a program left behind is
@@ -84,7 +86,7 @@ impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Tcp(listener) => listener.as_fd(),
-            Self::Unix(listener) => listener.as_fd(),
+            Self::Unix(listener) | Self::Hall(listener) => listener.as_fd(),
         }
     }
 }
@@ -97,7 +99,7 @@ impl Listener {
     pub fn address(&self) -> io::Result<String> {
         match self {
             Self::Tcp(listener) => Ok(listener.local_addr()?.to_string()),
-            Self::Unix(listener) => {
+            Self::Unix(listener) | Self::Hall(listener) => {
                 let address = listener.local_addr()?;
                 Ok(format!("unix:{}", address.as_pathname().unwrap_or(Path::new("")).display()))
             }
@@ -111,10 +113,8 @@ impl Listener {
                 listener.set_nonblocking(true)?;
                 net::TcpListener::from_std(listener).map(Listening::Tcp)
             }
-            Self::Unix(listener) => {
-                listener.set_nonblocking(true)?;
-                net::UnixListener::from_std(listener).map(Listening::Unix)
-            }
+            Self::Unix(listener) => unix(listener, Peer::Unix),
+            Self::Hall(listener) => unix(listener, Peer::Predecessor),
         }
     }
 }
@@ -122,13 +122,18 @@ impl Listener {
 /// A [`Listener`] in a runtime.
 pub(super) enum Listening {
     Tcp(net::TcpListener),
-    Unix(net::UnixListener),
+    Unix(net::UnixListener, Peer),
+}
+
+fn unix(listener: UnixListener, peer: Peer) -> io::Result<Listening> {
+    listener.set_nonblocking(true)?;
+    Ok(Listening::Unix(net::UnixListener::from_std(listener)?, peer))
 }
 
 /// A connection from a client.
 pub(super) enum Accepted {
     Tcp(net::TcpStream, Peer),
-    Unix(net::UnixStream),
+    Unix(net::UnixStream, Peer),
 }
 
 impl Listening {
@@ -140,7 +145,7 @@ impl Listening {
                 let _ = stream.set_nodelay(true);
                 Ok(Accepted::Tcp(stream, Peer::Tcp(from.ip().to_canonical())))
             }
-            Self::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
+            Self::Unix(listener, peer) => Ok(Accepted::Unix(listener.accept().await?.0, *peer)),
         }
     }
 }

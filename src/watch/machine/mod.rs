@@ -110,6 +110,8 @@ pub struct Machine {
     observers: Vec<Box<dyn Observer>>,
     /// `None`: SIGUSR2 does nothing.
     hand_over: Option<HandOver>,
+    /// A signal has ended it.
+    is_stopping: bool,
     /// When the running pass began.
     pass_began: Instant,
     /// When it had its lock.
@@ -152,6 +154,7 @@ impl Machine {
             couriers: None,
             observers: Vec::new(),
             hand_over: None,
+            is_stopping: false,
             pass_began: now,
             pass_looked: now,
             bell: bell.clone(),
@@ -203,6 +206,12 @@ impl Machine {
         Self { hand_over: Some(hand_over), ..self }
     }
 
+    /// Whether a signal has ended it, and no successor.
+    #[must_use]
+    pub const fn is_stopping(&self) -> bool {
+        self.is_stopping
+    }
+
     /// Lets go of everything: another herdsman, with this pid, goes on from here.
     pub fn succeeded_by(self, pid: u32) {
         self.service.succeeded_by(pid);
@@ -211,6 +220,10 @@ impl Machine {
     /// Starts the herdsman that takes over. This one goes on until that is ready.
     fn begin_handover(&mut self) {
         let Some(hand_over) = &self.hand_over else { return };
+        if std::process::id() == 1 {
+            tracing::error!("not handed over: this is process 1, whose end ends the container; replace the container");
+            return;
+        }
         let bell = self.bell.clone();
         match self.watch_lock.share() {
             Ok(lock) => hand_over(lock, Box::new(move || bell.ring(Ring::Successor))),
@@ -331,7 +344,7 @@ impl Machine {
                 Ring::HandOver => self.begin_handover(),
                 Ring::Successor => woken.stop = true,
                 Ring::Stop => {
-                    woken.stop = true;
+                    (woken.stop, self.is_stopping) = (true, true);
                     self.service.stopping();
                 }
             }

@@ -13,14 +13,14 @@ use crate::support::{World, eventually, free_port};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The request for some tokens of a model.
+/// The request for some tokens of a model, as a page of ours sends it.
 fn request(model: &str, tokens: u32, streams: bool, connection: &str) -> String {
     let body = json!({
         "model": model, "prompt": "hi", "n_predict": tokens, "temperature": 0, "ignore_eos": true, "stream": streams
     });
     let body = body.to_string();
     format!(
-        "POST /completion HTTP/1.1\r\nHost: localhost\r\nConnection: {connection}\r\n\
+        "POST /completion HTTP/1.1\r\nHost: m.localhost\r\nOrigin: http://m.localhost\r\nConnection: {connection}\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )

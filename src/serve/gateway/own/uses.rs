@@ -36,6 +36,11 @@ const USED_BY_POST: [&str; 2] = ["/props", "/slots"];
 /// router.
 #[must_use]
 pub fn uses(parts: &Parts) -> bool {
+    // Another site's image or frame must not start a model, or stop one for it.
+    let is_foreign = parts.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    if is_foreign && is_read(&parts.method) {
+        return false;
+    }
     match parameter(&parts.uri, "autoload").as_deref() {
         Some("false" | "0") => return false,
         Some("true" | "1") => return true,
@@ -156,6 +161,9 @@ mod tests {
             "POST /v1/chat/completions/control",
             "OPTIONS /v1/chat/completions",
             "POST /v1/chat/completions?autoload=false",
+            // Another site asks.
+            "GET /lora-adapters?model=a sec-fetch-site=cross-site",
+            "GET /upstream/a/ sec-fetch-site=cross-site sec-fetch-mode=navigate sec-fetch-dest=iframe",
             // What a page asks for by itself.
             "GET /upstream/a/ sec-fetch-mode=cors sec-fetch-dest=empty accept=text/html",
             "GET /upstream/a/ accept=*/*",
