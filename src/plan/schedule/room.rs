@@ -29,7 +29,7 @@ use super::super::port_choice::PortChoice;
 use super::super::reason::Reason;
 use super::super::waiting::WaitFor;
 use super::port_holders::{holders, leased};
-use crate::model::{Definition, DesiredState, InstanceId, Listener, ModelName, Timestamp};
+use crate::model::{Definition, DesiredState, InstanceId, Listener, ModelName, ModelRecord, Timestamp};
 use members::{Member, Use, member};
 
 /// Who stops, and who waits for that.
@@ -278,6 +278,19 @@ impl<'a> Rooms<'a> {
         let definitions = self.input.desired.into_iter().flat_map(|desired| desired.definitions.values());
         let of_group = definitions.filter(|definition| definition.placement.groups.contains(group));
         let restarts = |name: &ModelName| self.restarting.contains(name);
-        of_group.filter_map(|definition| member(self.input, definition, restarts(&definition.name))).collect()
+        let defined = of_group.map(|definition| (&definition.name, Some(&**definition)));
+        let all = defined.chain(self.without_definition(group).map(|name| (name, None)));
+        all.filter_map(|(name, definition)| member(self.input, name, definition, restarts(name))).collect()
+    }
+
+    /// The models that were recorded in a group, and whose file cannot be used now.
+    fn without_definition(&self, group: &Arc<str>) -> impl Iterator<Item = &'a ModelName> {
+        let desired = self.input.desired.filter(|desired| !desired.unresolved.is_empty());
+        let records = desired.into_iter().flat_map(|desired| {
+            let models = self.input.records.models.iter();
+            models.filter(|(name, _)| !desired.definitions.contains_key(*name))
+        });
+        let is_in = |record: &ModelRecord| record.config().is_ok_and(|config| config.groups.contains(group));
+        records.filter(move |(_, record)| is_in(record)).map(|(name, _)| name)
     }
 }

@@ -28,10 +28,10 @@ impl fmt::Display for WaitFor {
                 write!(f, "waiting for room in group {} ({busy} {are} busy)", printable(group))
             }
             Self::NoRoom { group, holders } => {
-                let holders = names(holders);
+                let (stop, holders) = (if holders.len() == 1 { "stops" } else { "stop" }, names(holders));
                 write!(
                     f,
-                    "no room in group {}: {holders} never stop for it; stop one or raise max_running",
+                    "no room in group {}: {holders} never {stop} for it; stop one or raise max_running",
                     printable(group)
                 )
             }

@@ -69,6 +69,9 @@ fn preflighted(headers: HeaderMap) -> Answer {
 }
 
 async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, upgrade: OnUpgrade) -> Answer {
+    if let Err(error) = models_are_known(app, &parts).await {
+        return error.answer(Shape::of(parts.uri.path()));
+    }
     let body = match own::answer(&app.gateway, &caller, &mut parts, body).await {
         Own::Answer(answer) => return answer,
         Own::To(lease, body) => return forward::to_holder(app, lease, &parts, body, &caller).await,
@@ -91,7 +94,6 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
             Some(_) => naming::as_it_is(&parts, body, &settings, &app.spool)?,
         };
         let asked = target.model.or(named.model.take());
-        app.gateway.known_routes().await;
         let (asked, route) = find(&app.gateway, &caller, asked)?;
         record.model(&route.model);
         Ok(Outgoing {
@@ -114,6 +116,21 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
     record.answered(failed.status.as_u16());
     record.ends(End::Complete);
     failed.answer(shape)
+}
+
+/// Waits for the first pass, as long as for a model: before it no model is known, and
+/// each would seem to be missing.
+async fn models_are_known(app: &App, parts: &Parts) -> Result<(), Error> {
+    if app.gateway.routes().are_known() || parts.uri.path() == "/health" {
+        return Ok(());
+    }
+    let known = app.gateway.known_routes();
+    let Some(hold) = app.gateway.settings().hold else {
+        known.await;
+        return Ok(());
+    };
+    let waited = tokio::time::timeout(hold, known).await;
+    waited.map(drop).map_err(|_| Error::no_models_yet())
 }
 
 /// Where a request points to.

@@ -91,6 +91,12 @@ impl Error {
         self
     }
 
+    /// Says that the first pass has not succeeded yet.
+    pub fn no_models_yet() -> Self {
+        let message = "herdsman has not found out which models there are; its log says why";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", message).with_code("not_ready").after(10)
+    }
+
     /// Says why a request for `asked` gets no instance.
     pub fn refused(asked: &str, refusal: &Refusal) -> Self {
         let unavailable = |code| Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", "").with_code(code);

@@ -28,10 +28,10 @@ pub enum Refusal {
     #[error("the model was not ready within {}", crate::model::text::duration(*.0))]
     TimedOut(Duration),
     /// Too many requests wait for this model (`[serve] max_waiting`).
-    #[error("{0} requests are waiting for this model already")]
+    #[error("{} already waiting (`[serve] max_waiting`)", crate::model::text::count(*.0, "request"))]
     TooMany(usize),
     /// The request starts nothing, and the model is not running.
-    #[error("the model is not running")]
+    #[error("it is not running")]
     NotRunning,
 }
 

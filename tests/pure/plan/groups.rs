@@ -424,6 +424,18 @@ fn a_model_that_needs_room_holds_up_no_restart() {
 }
 
 #[test]
+fn a_member_whose_file_cannot_be_used_keeps_its_place() {
+    let mut world = world([member("a"), member("b")]);
+    wake(&mut world, "a");
+    world.spoil("a", Some("a"));
+    world.ask("b", 1);
+    assert_snapshot!(world.planned(), @r#"
+    wait    a: definition(file models.d/a.toml)
+    wait    b: no_room(group chat, holders ["a"])
+    "#);
+}
+
+#[test]
 fn a_file_that_cannot_be_used_starts_nothing_beside_a_group() {
     let mut world = world([member("a"), member("b")]);
     wake(&mut world, "a");

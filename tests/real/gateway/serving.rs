@@ -46,7 +46,7 @@ fn a_server_that_declines_a_web_socket_answers_as_usual() {
 
 #[test]
 fn the_api_refuses_web_sockets_at_once() {
-    let gate = Gate::new();
+    let gate = Gate::to(1);
     let mut client = gate.connect();
     client.write_all(format!("GET /v1/realtime HTTP/1.1\r\nHost: h\r\n{HANDSHAKE}\r\n").as_bytes()).unwrap();
     assert!(read_until(&mut client, "\r\n").starts_with("HTTP/1.1 426 "));

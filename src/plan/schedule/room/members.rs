@@ -42,10 +42,15 @@ pub(super) fn stays(input: &Input<'_>, definition: &Definition) -> bool {
         || !input.targets(&definition.name)
 }
 
-/// A member of a group, unless it has no instance.
+/// A member of a group, unless it has no instance. Without a definition that can be
+/// used, it stays: nobody knows what is wanted of it.
 /// `restarts`: its instance drains for another one, if it drains.
-pub(super) fn member<'a>(input: &Input<'a>, definition: &'a Definition, restarts: bool) -> Option<Member<'a>> {
-    let name = &definition.name;
+pub(super) fn member<'a>(
+    input: &Input<'a>,
+    name: &'a ModelName,
+    definition: Option<&'a Definition>,
+    restarts: bool,
+) -> Option<Member<'a>> {
     let recorded = input.records.models.get(name).map_or(&[][..], |record| &record.instances);
     let live = input.observed.instances.iter().find(|live| live.model == *name);
     let is_unknown = recorded.iter().any(|recorded| input.observed.unknown.contains(&recorded.id));
@@ -58,8 +63,8 @@ pub(super) fn member<'a>(input: &Input<'a>, definition: &'a Definition, restarts
     Some(Member {
         name,
         was_leaving: !restarts && instance.is_some_and(|(_, recorded)| drains(recorded)),
-        stays: stays(input, definition),
-        priority: definition.placement.priority,
+        stays: definition.is_none_or(|definition| stays(input, definition)),
+        priority: definition.map_or(0, |definition| definition.placement.priority),
         instance: instance.filter(|_| !is_unknown),
         traffic: input.traffic(name).unwrap_or_default(),
         busy: live.and_then(|live| input.answers.busy.get(&live.id).copied()),

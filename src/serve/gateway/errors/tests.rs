@@ -30,8 +30,8 @@ fn every_refusal_has_its_status_and_code() {
     404 - {"error":{"code":"model_not_found","message":"there is no model \"m\"","param":null,"type":"invalid_request_error"}}
     503 10 {"error":{"code":"model_unavailable","message":"model \"m\": it crashed 5 times","param":null,"type":"server_error"}}
     504 10 {"error":{"code":"model_not_ready","message":"model \"m\": the model was not ready within 10m 0s","param":null,"type":"server_error"}}
-    429 1 {"error":{"code":"too_many_waiting","message":"model \"m\": 1000 requests are waiting for this model already","param":null,"type":"rate_limit_error"}}
-    503 10 {"error":{"code":"model_not_running","message":"model \"m\": the model is not running","param":null,"type":"server_error"}}
+    429 1 {"error":{"code":"too_many_waiting","message":"model \"m\": 1000 requests already waiting (`[serve] max_waiting`)","param":null,"type":"rate_limit_error"}}
+    503 10 {"error":{"code":"model_not_running","message":"model \"m\": it is not running","param":null,"type":"server_error"}}
     "#);
 }
 
@@ -60,12 +60,12 @@ fn anthropics_clients_get_anthropics_shape() {
     assert_eq!(Shape::of("/v1/messages/count_tokens"), Shape::Anthropic);
     assert_eq!(Shape::of("/v1/messagesx"), Shape::OpenAi);
     let error = Error::refused("m", &Refusal::TooMany(1000));
-    insta::assert_snapshot!(shown(&error, Shape::Anthropic), @r#"429 1 {"error":{"message":"model \"m\": 1000 requests are waiting for this model already","type":"rate_limit_error"},"type":"error"}"#);
+    insta::assert_snapshot!(shown(&error, Shape::Anthropic), @r#"429 1 {"error":{"message":"model \"m\": 1000 requests already waiting (`[serve] max_waiting`)","type":"rate_limit_error"},"type":"error"}"#);
     insta::assert_snapshot!(String::from_utf8_lossy(&error.event(Shape::Anthropic)), @r#"
     event: error
-    data: {"error":{"message":"model \"m\": 1000 requests are waiting for this model already","type":"rate_limit_error"},"type":"error"}
+    data: {"error":{"message":"model \"m\": 1000 requests already waiting (`[serve] max_waiting`)","type":"rate_limit_error"},"type":"error"}
     "#);
-    insta::assert_snapshot!(String::from_utf8_lossy(&error.event(Shape::OpenAi)), @r#"data: {"error":{"code":"too_many_waiting","message":"model \"m\": 1000 requests are waiting for this model already","param":null,"type":"rate_limit_error"}}"#);
+    insta::assert_snapshot!(String::from_utf8_lossy(&error.event(Shape::OpenAi)), @r#"data: {"error":{"code":"too_many_waiting","message":"model \"m\": 1000 requests already waiting (`[serve] max_waiting`)","param":null,"type":"rate_limit_error"}}"#);
 }
 
 #[test]
