@@ -295,14 +295,15 @@ fn demand_says_since_when_and_a_request_takes_an_unload_back() {
 /// limit holds, and everybody is served.
 #[test]
 fn no_request_is_in_flight_at_an_instance_that_a_pass_stops() {
-    const REQUESTS: usize = 3_000;
+    const REQUESTS: usize = 1_000;
+    const PASSES: u32 = 10;
     const LIMIT: u32 = 3;
     let scene = Scene::new(Serve::default());
     let gateway = scene.gateway.clone();
     let stopped: Arc<Mutex<BTreeMap<InstanceId, bool>>> = Arc::default();
-    let is_over = AtomicBool::new(false);
+    let (is_over, made) = (AtomicBool::new(false), AtomicU32::new(0));
     std::thread::scope(|scope| {
-        let passes = scope.spawn(|| {
+        scope.spawn(|| {
             let mut generation = 0_u32;
             while !is_over.load(Ordering::SeqCst) {
                 let instance = id(&generation.to_string());
@@ -319,44 +320,46 @@ fn no_request_is_in_flight_at_an_instance_that_a_pass_stops() {
                 stopped.lock().unwrap().insert(instance, true);
                 scene.publish(Standing::Coming);
                 generation += 1;
+                made.store(generation, Ordering::SeqCst);
             }
-            generation
         });
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();
         let mut ended = Vec::new();
-        runtime.block_on(async {
-            let mut requests = Vec::new();
-            for number in 0..REQUESTS {
-                let (gateway, stopped) = (gateway.clone(), Arc::clone(&stopped));
-                requests.push(tokio::spawn(async move {
-                    // Too many at once are another test.
-                    let asker = loop {
-                        match gateway.ask(&name("a"), Instant::now(), true) {
-                            Ok(asker) => break asker,
-                            Err(_) => tokio::task::yield_now().await,
+        // On a busy machine a thousand requests may be over before a few passes are.
+        while ended.is_empty() || made.load(Ordering::SeqCst) <= PASSES {
+            runtime.block_on(async {
+                let mut requests = Vec::new();
+                for number in 0..REQUESTS {
+                    let (gateway, stopped) = (gateway.clone(), Arc::clone(&stopped));
+                    requests.push(tokio::spawn(async move {
+                        // Too many at once are another test.
+                        let asker = loop {
+                            match gateway.ask(&name("a"), Instant::now(), true) {
+                                Ok(asker) => break asker,
+                                Err(_) => tokio::task::yield_now().await,
+                            }
+                        };
+                        if number.is_multiple_of(7) {
+                            // A client that leaves.
+                            let _gone = tokio::time::timeout(Duration::from_micros(50), asker.lease()).await;
+                            return;
                         }
-                    };
-                    if number.is_multiple_of(7) {
-                        // A client that leaves.
-                        let _gone = tokio::time::timeout(Duration::from_micros(50), asker.lease()).await;
-                        return;
-                    }
-                    let lease = asker.lease().await.unwrap();
-                    let is_gone = || stopped.lock().unwrap().contains_key(&lease.backend().instance);
-                    assert!(!is_gone());
-                    for _ in 0..number % 3 {
-                        tokio::task::yield_now().await;
-                    }
-                    assert!(!is_gone(), "stopped under a request");
-                }));
-            }
-            for request in requests {
-                ended.push(request.await);
-            }
-        });
+                        let lease = asker.lease().await.unwrap();
+                        let is_gone = || stopped.lock().unwrap().contains_key(&lease.backend().instance);
+                        assert!(!is_gone());
+                        for _ in 0..number % 3 {
+                            tokio::task::yield_now().await;
+                        }
+                        assert!(!is_gone(), "stopped under a request");
+                    }));
+                }
+                for request in requests {
+                    ended.push(request.await);
+                }
+            });
+        }
         is_over.store(true, Ordering::SeqCst);
         ended.into_iter().for_each(|request| request.unwrap());
-        assert!(passes.join().unwrap() > 10);
     });
     let traffic = scene.gateway.demand(NOW).models[&name("a")];
     assert_eq!((traffic.waiting, traffic.in_flight), (0, 0));
