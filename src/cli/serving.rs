@@ -67,8 +67,8 @@ impl Bound {
         let asked = addresses.iter().map(String::as_str).chain(given.addresses().filter(|_| addresses.is_empty()));
         let asked = asked.map(str::parse).collect::<Result<Vec<Listen>, _>>().map_err(usage)?;
         refuse_open(&asked, &settings).map_err(usage)?;
-        for address in addresses {
-            let listener = given.take(address).map_or_else(|| server::bind(address), Ok)?;
+        for (address, listen) in addresses.iter().zip(&asked) {
+            let listener = given.take(address).map_or_else(|| server::bind(listen), Ok)?;
             listeners.push((address.clone(), listener));
         }
         if addresses.is_empty() {

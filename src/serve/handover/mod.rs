@@ -15,17 +15,17 @@
 //! Nobody is refused: the sockets listen all the time. If the successor does not
 //! become ready, this watcher goes on as if nothing had happened.
 
+mod give;
 mod hall;
 mod heir;
-mod predecessor;
 mod sockets;
-mod successor;
+mod take;
 
+pub use give::{Gifts, Successor};
 pub use hall::{HALL, Hall};
 pub use heir::Heir;
-pub use predecessor::{Inherited, inherited};
 pub use sockets::Sockets;
-pub use successor::{Gifts, Successor};
+pub use take::{Inherited, inherited};
 
 use std::io;
 

@@ -1,22 +1,20 @@
 //! Addresses to listen on.
 
 use std::io;
-use std::net::{TcpListener, ToSocketAddrs};
+use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tokio::net;
 
+use crate::owner::settings::serve::Listen;
 use crate::serve::access::Peer;
 
 /// Why nothing can listen on an address.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// It is no address.
-    #[error("cannot listen on {0:?}: not an address; write `HOST:PORT` or `unix:/PATH`")]
-    Invalid(String),
     /// Somebody else listens there.
     #[error("cannot listen on {0}: the address is in use; stop the program that listens there, or choose another one")]
     InUse(String),
@@ -41,28 +39,19 @@ pub enum Listener {
     Hall(UnixListener),
 }
 
-/// Listens on `HOST:PORT` or `unix:/PATH`. A socket that a program left behind is
-/// replaced.
+/// Listens on an address. A socket that a program left behind is replaced.
 ///
 /// # Errors
 /// Names the address, and what to do.
-pub fn bind(address: &str) -> Result<Listener, BindError> {
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::AddrInUse => BindError::InUse(address.to_owned()),
-        _ => BindError::System { address: address.to_owned(), error },
+pub fn bind(listen: &Listen) -> Result<Listener, BindError> {
+    let bound = match listen {
+        Listen::Tcp(address) => TcpListener::bind(address).map(Listener::Tcp),
+        Listen::Unix(path) => bind_unix(path).map(Listener::Unix),
     };
-    if let Some(path) = address.strip_prefix("unix:") {
-        let path = PathBuf::from(path);
-        if !path.is_absolute() {
-            return Err(BindError::Invalid(address.to_owned()));
-        }
-        return bind_unix(&path).map(Listener::Unix).map_err(failed);
-    }
-    let (host, port) = address.rsplit_once(':').ok_or_else(|| BindError::Invalid(address.to_owned()))?;
-    let port: u16 = port.parse().map_err(|_| BindError::Invalid(address.to_owned()))?;
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let addresses: Vec<_> = (host, port).to_socket_addrs().map_err(failed)?.collect();
-    TcpListener::bind(addresses.as_slice()).map(Listener::Tcp).map_err(failed)
+    bound.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse(listen.to_string()),
+        _ => BindError::System { address: listen.to_string(), error },
+    })
 }
 
 fn bind_unix(path: &Path) -> io::Result<UnixListener> {

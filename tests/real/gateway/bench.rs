@@ -49,7 +49,7 @@ impl Gate {
             observer: Some(Arc::new(move |one: &Finished| seen.lock().unwrap().push(one.clone()))),
             spool: Spool::new(16 << 20, spool.path().to_owned()),
         };
-        let listener = bind("127.0.0.1:0").unwrap();
+        let listener = bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
         let port = listener.address().unwrap().rsplit_once(':').unwrap().1.parse().unwrap();
         let serving = serve(app, vec![listener], None).unwrap();
         Self { gateway, port, serving: Some(serving), finished, _spool: spool }

@@ -111,7 +111,7 @@ impl Front {
                 watched.look(&of_watcher);
             }
         });
-        let listener = bind("127.0.0.1:0").unwrap();
+        let listener = bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
         let port = listener.address().unwrap().rsplit_once(':').unwrap().1.parse().unwrap();
         let spool = Spool::new(16 << 20, stage.directory.path().to_owned());
         let app = App { gateway: gateway.clone(), observer: None, spool };

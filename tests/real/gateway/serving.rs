@@ -92,6 +92,7 @@ fn the_gateway_does_not_wait_longer_than_its_limit() {
 
 #[test]
 fn an_address_that_cannot_be_bound_is_named_with_what_to_do() {
+    let bind = |address: &str| bind(&address.parse().unwrap());
     let taken = bind("127.0.0.1:0").unwrap();
     let address = taken.address().unwrap();
     let error = bind(&address).unwrap_err().to_string();
@@ -101,16 +102,13 @@ fn an_address_that_cannot_be_bound_is_named_with_what_to_do() {
             "cannot listen on {address}: the address is in use; stop the program that listens there, or choose another one"
         )
     );
-    for invalid in ["8080", "localhost", "127.0.0.1:x", "unix:relative", ""] {
-        let error = bind(invalid).unwrap_err().to_string();
-        assert_eq!(error, format!("cannot listen on {invalid:?}: not an address; write `HOST:PORT` or `unix:/PATH`"));
-    }
 }
 
 #[test]
 fn a_unix_socket_that_was_left_behind_is_replaced_and_a_live_one_is_not() {
     let directory = tempfile::tempdir().unwrap();
     let address = format!("unix:{}", directory.path().join("s").display());
+    let bind = |address: &str| bind(&address.parse().unwrap());
     let live = bind(&address).unwrap();
     assert!(bind(&address).unwrap_err().to_string().contains("in use"));
     drop(live);

@@ -97,6 +97,7 @@ impl ForwardBody {
         shared.failed.is_none() && shared.lost.is_none()
     }
 
+    #[cfg(test)]
     /// Returns all of it if it is small and has arrived, as most are.
     #[must_use]
     pub fn whole(&self) -> Option<Bytes> {
@@ -111,6 +112,7 @@ impl ForwardBody {
         self.shared().length
     }
 
+    #[cfg(test)]
     /// Why the client's body ended before its end, if it did: the error of an attempt
     /// is this one, and the client's answer should say so.
     #[must_use]

@@ -54,6 +54,7 @@ impl Spool {
         Self(Arc::new(Shared { most, used: AtomicU64::new(0), dir }))
     }
 
+    #[cfg(test)]
     /// Returns how many bytes of bodies are in memory, those of small ones aside.
     #[must_use]
     pub fn used(&self) -> u64 {
@@ -104,6 +105,7 @@ impl Kept {
         self.memory + self.in_file
     }
 
+    #[cfg(test)]
     /// Returns all of it if it is one chunk in memory.
     pub fn whole(&self) -> Option<Bytes> {
         match self.chunks.as_slice() {

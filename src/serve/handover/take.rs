@@ -1,4 +1,4 @@
-//! The side that takes.
+//! The side that takes: a watcher that was started as a successor.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

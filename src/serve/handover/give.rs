@@ -1,4 +1,4 @@
-//! The side that gives.
+//! The side that gives: a watcher starts its successor.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
