@@ -185,4 +185,12 @@ impl World {
         assert_eq!(pids.len(), 1, "instances of {model} in {instances:?}");
         pids[0]
     }
+
+    /// Whether one instance of the model runs and it is another one than `former`:
+    /// one look, because between two looks an instance may come or go.
+    pub fn is_replaced(&self, model: &str, former: i32) -> bool {
+        let instances = self.instances();
+        let mut pids = instances.iter().filter(|(_, name)| name == model).map(|(pid, _)| *pid);
+        pids.next().is_some_and(|pid| pid != former) && pids.next().is_none()
+    }
 }

@@ -84,7 +84,7 @@ fn ten_quick_saves_and_a_rollback_under_load_fail_no_request() {
         served.world.write_definition("a", &with_context("a", 512 + 64 * save));
         thread::sleep(Duration::from_millis(20));
     }
-    eventually("it restarts", PATIENCE, || served.running() == ["a"] && served.world.pid("a") != pid);
+    eventually("it restarts", PATIENCE, || served.world.is_replaced("a", pid));
     load.goes_on(20);
     // This one dies: the server of before comes back.
     served.world.weights_that_die("bad");
@@ -125,7 +125,7 @@ fn a_stream_is_drained_before_reconcile_beside_the_watcher_restarts_its_server()
     let reconcile = served.world.start(&["reconcile"]);
     assert_eq!(stream.end(), 300);
     drop(reconcile);
-    eventually("it restarts", PATIENCE, || served.running() == ["a"] && served.world.pid("a") != pid);
+    eventually("it restarts", PATIENCE, || served.world.is_replaced("a", pid));
     assert_eq!(served.ask("a"), Ok("a a a ".to_owned()));
 }
 
@@ -143,5 +143,5 @@ fn a_watcher_that_hangs_keeps_reconcile_from_stopping_a_server_and_is_named() {
     served.world.run(&["reconcile", "--no-wait"]).exits(1).says(&[&named, "herdsman.sock", "no server was stopped"]);
     assert_eq!(served.world.pid("a"), pid);
     served.watcher().signal(rustix::process::Signal::CONT);
-    eventually("the watcher does it", PATIENCE, || served.running() == ["a"] && served.world.pid("a") != pid);
+    eventually("the watcher does it", PATIENCE, || served.world.is_replaced("a", pid));
 }
