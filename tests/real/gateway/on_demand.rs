@@ -25,8 +25,7 @@ fn requests_that_arrive_while_it_stops_are_answered() {
     stops_and_starts(&served, ROUNDS);
 }
 
-/// Asks just before, while and after an idle model stops: earlier and earlier after
-/// the stop, and never without an answer.
+/// Asks around the moment at which an idle model stops, and always gets an answer.
 pub fn stops_and_starts(served: &Served, rounds: usize) {
     let stops = || served.watcher.as_ref().unwrap().log().matches("a stop: idle").count();
     let mut round = 0;
@@ -34,7 +33,6 @@ pub fn stops_and_starts(served: &Served, rounds: usize) {
     while round < rounds || stops() == 0 {
         assert!(round < 4 * rounds, "it never stopped, so nothing was shown");
         assert_eq!(served.ask("a"), Ok("a a a ".to_owned()), "in round {round}");
-        // Around the moment at which it stops.
         let later = 170 * (round / rounds) as u64;
         thread::sleep(Duration::from_millis(170 + (round as u64 * 13) % 120 + later));
         round += 1;

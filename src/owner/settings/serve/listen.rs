@@ -66,3 +66,23 @@ impl fmt::Display for Listen {
 pub fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_address_to_listen_on_is_named() {
+        for wrong in ["", "8080", "localhost", "127.0.0.1:x", "127.0.0.1:65536", "example.org:80", "unix:relative"] {
+            assert_eq!(wrong.parse::<Listen>(), Err(NotAnAddress(wrong.to_owned())));
+        }
+    }
+
+    #[test]
+    fn an_address_is_printed_as_it_is_read() {
+        for text in ["127.0.0.1:8080", "[::1]:0", "unix:/run/herdsman.sock"] {
+            assert_eq!(text.parse::<Listen>().map(|listen| listen.to_string()), Ok(text.to_owned()));
+        }
+        assert_eq!("localhost:80".parse::<Listen>(), "127.0.0.1:80".parse());
+    }
+}

@@ -97,8 +97,8 @@ impl ForwardBody {
         shared.failed.is_none() && shared.lost.is_none()
     }
 
-    #[cfg(test)]
     /// Returns all of it if it is small and has arrived, as most are.
+    #[cfg(test)]
     #[must_use]
     pub fn whole(&self) -> Option<Bytes> {
         let shared = self.shared();
@@ -112,9 +112,9 @@ impl ForwardBody {
         self.shared().length
     }
 
-    #[cfg(test)]
     /// Why the client's body ended before its end, if it did: the error of an attempt
     /// is this one, and the client's answer should say so.
+    #[cfg(test)]
     #[must_use]
     pub fn failure(&self) -> Option<NamingError> {
         self.shared().failed.clone()

@@ -54,8 +54,8 @@ impl Spool {
         Self(Arc::new(Shared { most, used: AtomicU64::new(0), dir }))
     }
 
-    #[cfg(test)]
     /// Returns how many bytes of bodies are in memory, those of small ones aside.
+    #[cfg(test)]
     #[must_use]
     pub fn used(&self) -> u64 {
         self.0.used.load(Relaxed)
@@ -105,8 +105,8 @@ impl Kept {
         self.memory + self.in_file
     }
 
-    #[cfg(test)]
     /// Returns all of it if it is one chunk in memory.
+    #[cfg(test)]
     pub fn whole(&self) -> Option<Bytes> {
         match self.chunks.as_slice() {
             [] if self.length() == 0 => Some(Bytes::new()),
