@@ -18,7 +18,7 @@ use crate::serve::gateway::dispatch::App;
 use crate::serve::gateway::naming::Spool;
 use crate::serve::gateway::own;
 use crate::serve::gateway::publisher::Publisher;
-use crate::serve::handover::{HALL, Hall, Heir, Inherited, Sockets};
+use crate::serve::handover::{HALL, Hall, Heir, Inherited, Predecessor, Sockets, Successor};
 use crate::serve::metrics::Metrics;
 use crate::serve::server::{self, Listener};
 use crate::serve::socket::Socket;
@@ -82,7 +82,8 @@ impl Bound {
         Ok(Some(Self { listeners, halls, tls, settings, text }))
     }
 
-    /// Connects a gateway with the watcher, and serves.
+    /// Connects a gateway with the watcher, and serves. No pass stops a server that
+    /// `predecessor` still answers from.
     pub(super) fn serve(
         self,
         mut machine: Machine,
@@ -90,12 +91,15 @@ impl Bound {
         state: &StateDir,
         metrics: Metrics,
         heir: &Heir,
+        predecessor: Option<&mut Predecessor>,
     ) -> anyhow::Result<(Machine, Serving)> {
         let scheme = if self.settings.tls.is_some() { "https" } else { "http" };
         let gateway = Gateway::new(self.settings, machine.demand_bell());
         machine.set_gateway(gateway.clone());
-        let socket = Socket::serve(state, gateway.clone())
-            .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", state.socket().display()))?;
+        heir.serves(gateway.clone());
+        if let Some(predecessor) = predecessor {
+            predecessor.counts_for(gateway.clone());
+        }
         let seen = Seen { obeyed: self.text.clone(), last: self.text };
         let settings = Arc::new(Reread { places: places.clone(), gateway: gateway.clone(), seen: Mutex::new(seen) });
         let machine =
@@ -115,6 +119,9 @@ impl Bound {
         let listeners = self.listeners.into_iter().map(|(_, listener)| listener).chain(self.halls).collect();
         let app = App { gateway: gateway.clone(), observer, spool: Spool::default() };
         let server = server::serve(app, listeners, self.tls)?;
+        // Last: if anything fails before, the watcher before this one keeps its own.
+        let socket = Socket::serve(state, gateway.clone())
+            .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", state.socket().display()))?;
         Ok((machine, Serving { server, socket, gateway }))
     }
 }
@@ -140,10 +147,15 @@ impl Serving {
     }
 
     /// Leaves the addresses to the herdsman that has taken over, and ends with the last
-    /// request that this one answers.
-    pub(super) fn hand_over(self) {
-        let Self { server, socket, .. } = self;
-        server.hand_over();
+    /// request that this one answers, or the one before it.
+    pub(super) fn hand_over(self, mut successor: Successor) {
+        let Self { server, socket, gateway } = self;
+        server.hand_over(|| {
+            let unfinished = gateway.unfinished();
+            let is_busy = !unfinished.is_empty();
+            successor.still_answers(unfinished);
+            is_busy
+        });
         drop(socket);
     }
 }

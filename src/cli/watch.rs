@@ -10,7 +10,7 @@ use super::serving::{Bound, Serving};
 use super::{Exit, Places, duration};
 use crate::definition::Loader;
 use crate::host::HostError;
-use crate::serve::handover::{self, Hall, HandoverError, Heir, Inherited, Successor};
+use crate::serve::handover::{self, Hall, Heir, Inherited, Predecessor, Successor};
 use crate::serve::metrics::{self, Metrics};
 use crate::watch::machine::{Machine, Settings};
 use crate::watch::{self, Pace};
@@ -72,7 +72,7 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     let state = places.state();
     state.create()?;
     let watch_lock = match inherited.as_mut().and_then(|inherited| inherited.watch_lock.take()) {
-        Some(lock) => state.inherit_watch_lock(lock, &places.reads())?,
+        Some(lock) => state.inherit_watch_lock(lock)?,
         None => state.watch_lock(&places.reads())?,
     };
     let host = {
@@ -94,16 +94,17 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     let settings = Settings { poll: args.poll, lock_timeout, logs: args.limits.logs() };
     let state_dir = state.clone();
     let mut machine = Machine::new(host, state, watch_lock, settings)
-        .and_then(|machine| machine.observed_by(metrics.clone()).handing_over(heir.starter()).telling(notify))
+        .and_then(|machine| machine.observed_by(metrics.clone()).handing_over(heir.clone()).telling(notify))
         .map_err(|error| anyhow::anyhow!("cannot start watching: {error}; too many open files or threads?"))?;
     let pace = Pace { resync: args.resync.max(Duration::from_millis(100)), debounce: args.debounce };
     // Until then, the herdsman before this one watches and serves.
-    inherited.map(take_over).transpose()?;
+    let mut predecessor = inherited.map(Inherited::wait_for_go).transpose()?;
     let mut serving = None;
     if let Some((bound, metrics)) = bound.zip(metrics) {
-        let (served, begun) = bound.serve(machine, places, &state_dir, metrics, &heir)?;
+        let (served, begun) = bound.serve(machine, places, &state_dir, metrics, &heir, predecessor.as_mut())?;
         (machine, serving) = (served, Some(begun));
     }
+    predecessor.map(|predecessor| take_over(predecessor, &machine, places)).transpose()?;
     tracing::info!(
         version = env!("HERDSMAN_VERSION"),
         "watching {}{} (Ctrl-C stops the watcher; servers keep running)",
@@ -111,9 +112,9 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
         places.revision().map(|revision| format!(" at {revision}")).unwrap_or_default(),
     );
     watch::run(&mut machine, pace, &args.limits.limits());
-    // A successor that was to begin ends when this process does.
-    if let Some((successor, hall)) = heir.take().filter(|_| !machine.is_stopping()) {
-        return hand_over(machine, serving, successor, &hall);
+    if let Some((successor, hall)) = heir.take() {
+        hand_over(machine, serving, successor, &hall);
+        return Ok(Exit::Converged);
     }
     serving.into_iter().for_each(|serving| serving.finish(LAST_REQUESTS));
     if std::process::id() == 1 {
@@ -124,24 +125,25 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Converged)
 }
 
-fn take_over(inherited: Inherited) -> Result<(), HandoverError> {
-    let from = inherited.from;
-    inherited.wait_for_go()?;
+/// Goes on where the watcher before this one stops. Until here that could go on itself.
+fn take_over(predecessor: Predecessor, machine: &Machine, places: &Places) -> anyhow::Result<()> {
+    let from = predecessor.pid;
+    machine.note(&places.reads()).map_err(|error| anyhow::anyhow!("cannot write watch.lock: {error}"))?;
+    predecessor.let_go().map_err(|error| anyhow::anyhow!("cannot take over from pid {from}: {error}"))?;
     tracing::info!("took over from pid {from}");
     Ok(())
 }
 
-/// Lets the successor begin, once this watcher has let go of everything, and ends
-/// with the last request that this process answers.
-fn hand_over(machine: Machine, serving: Option<Serving>, successor: Successor, hall: &Hall) -> anyhow::Result<Exit> {
-    let pid = successor.pid();
-    // From here on no request goes to a server that the successor may stop.
+/// Leaves everything to the successor, which has begun, and ends with the last request
+/// that this process answers.
+fn hand_over(machine: Machine, serving: Option<Serving>, mut successor: Successor, hall: &Hall) {
     serving.iter().for_each(|serving| serving.lead_to(hall));
-    machine.succeeded_by(pid);
-    successor.go().map_err(|cause| HandoverError::Gone { pid, cause })?;
-    tracing::info!("pid {pid} takes over; servers keep running");
-    serving.into_iter().for_each(Serving::hand_over);
-    Ok(Exit::Converged)
+    drop(machine);
+    tracing::info!("pid {} takes over; servers keep running", successor.pid());
+    successor.lets_go();
+    if let Some(serving) = serving {
+        serving.hand_over(successor);
+    }
 }
 
 fn serve_metrics(address: &str, inherited: Option<&mut Inherited>, heir: &Heir) -> anyhow::Result<Metrics> {

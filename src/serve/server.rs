@@ -108,11 +108,12 @@ impl Serving {
     }
 
     /// Leaves new connections to another process, and waits until all that are open
-    /// have ended: as long as their last answers take.
-    pub fn hand_over(mut self) {
+    /// have ended: as long as their last answers take, and while `is_busy`, which is
+    /// asked again and again.
+    pub fn hand_over(mut self, mut is_busy: impl FnMut() -> bool) {
         self.phase.send_replace(Phase::HandedOver);
         self.gateway.end_streams();
-        while self.phase.receiver_count() > 1 {
+        while is_busy() || self.phase.receiver_count() > 1 {
             std::thread::sleep(Duration::from_millis(50));
         }
         self.end();

@@ -29,6 +29,14 @@ impl Lock {
     pub fn share(&self) -> std::io::Result<File> {
         self.file.try_clone()
     }
+
+    /// Writes into it what the watcher reads that holds it.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn note(&self, reads: &Reads) -> std::io::Result<()> {
+        reads.note(&self.file)
+    }
 }
 
 impl StateDir {
@@ -62,18 +70,17 @@ impl StateDir {
     }
 
     /// Takes over the lock of the watcher before this one: `file` is its open file, and
-    /// with it the lock.
+    /// with it the lock. That watcher's note stays in it until [`Lock::note`].
     ///
     /// # Errors
-    /// It is not the lock of this directory, or cannot be written.
-    pub fn inherit_watch_lock(&self, file: File, reads: &Reads) -> Result<Lock, StateError> {
+    /// It is not the lock of this directory.
+    pub fn inherit_watch_lock(&self, file: File) -> Result<Lock, StateError> {
         let path = self.path.join("watch.lock");
         let is_same = |a: Metadata, b: Metadata| a.dev() == b.dev() && a.ino() == b.ino();
         let found = file.metadata().and_then(|given| Ok(is_same(given, std::fs::metadata(&path)?)));
         if !found.map_err(StateError::io("look at", &path))? {
             return Err(StateError::Watched(self.path.clone()));
         }
-        reads.note(&file).map_err(StateError::io("write", &path))?;
         Ok(Lock { file })
     }
 

@@ -59,7 +59,7 @@ impl Gateway {
     /// Leases this very instance, in rotation or not, for a request about something
     /// that only it has. That is no use of the model.
     pub(super) fn lease_of(&self, model: ModelName, backend: Arc<Backend>) -> Lease {
-        self.0.traffics.enter_regardless(&backend.instance);
+        self.0.traffics.enter_regardless(&model, &backend.instance);
         Lease { gateway: self.clone(), model, backend, uses: false }
     }
 }

@@ -3,7 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`routes`] | where requests may go, as of the last pass |
-//! | [`traffic`] | what is asked for, as of now: the demand |
+//! | [`traffic`], `in_flight` | what is asked for, as of now: the demand |
 //! | [`publish`], [`publisher`] | the routes of a pass |
 //! | [`lease`] | a request's right to use an instance, and the wait for it |
 //! | [`naming`] | which model a request names, and its body |
@@ -27,6 +27,7 @@ pub mod errors;
 mod fleet;
 mod forward;
 mod headers;
+mod in_flight;
 pub mod lease;
 pub mod naming;
 pub mod own;
@@ -49,6 +50,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
+pub use in_flight::{InFlight, Unfinished};
 pub use lease::{Asker, Lease, Refusal};
 pub use routes::{Backend, Route, Routes, Standing};
 
@@ -142,10 +144,42 @@ impl Gateway {
         self.0.own.published();
     }
 
-    /// Sends every request that has no instance yet to the herdsman that has taken
-    /// over, which listens on the unix socket at `hall`.
+    /// Makes every request wait that has no instance yet: another herdsman is about to
+    /// take over. Returns what is in flight at each instance; that only ends from now on.
+    #[must_use]
+    pub fn pause(&self) -> Unfinished {
+        self.0.traffics.pause_all();
+        self.unfinished()
+    }
+
+    /// Ends [`Gateway::pause`]: no herdsman has taken over.
+    pub fn resume(&self) {
+        self.0.traffics.resume_all();
+    }
+
+    /// Ends [`Gateway::pause`]: sends every request that has no instance yet to the
+    /// herdsman that has taken over, which listens on the unix socket at `hall`.
     pub fn hand_over(&self, hall: &str) {
         self.publish(self.routes().leading_to(hall));
+        self.resume();
+    }
+
+    /// Returns what is in flight at each instance, also of the herdsman before this one.
+    #[must_use]
+    pub fn unfinished(&self) -> Unfinished {
+        let routes = self.routes();
+        let mut unfinished = self.0.traffics.unfinished();
+        // What is sent on is in flight there.
+        routes.ready().filter(|to| to.is_successor()).for_each(|to| _ = unfinished.remove(&to.instance));
+        unfinished
+    }
+
+    /// Counts what the herdsman before this one is answering now as in flight: no pass
+    /// stops a server under it.
+    pub fn set_unfinished(&self, now: Unfinished) {
+        if self.0.traffics.set_unfinished(now) {
+            (self.0.ring)();
+        }
     }
 
     /// Takes instances out of rotation: once this returns, no request that has not

@@ -44,10 +44,7 @@ impl Routes {
     #[must_use]
     pub fn leading_to(&self, hall: &str) -> Self {
         let led = |route: &Arc<Route>| {
-            let address =
-                Address { host: hall.to_owned(), prefix: format!("/upstream/{}", route.model), ..Address::default() };
-            let instance = InstanceId(format!("{hall} {}", route.model));
-            let backend = Backend { instance, generation: 0, address, max_in_flight: None, api_key: None };
+            let backend = Backend::successor(hall, format!("/upstream/{}", route.model));
             Route { standing: Standing::Ready(Arc::new(backend)), ..Route::clone(route) }
         };
         Self::new(Instant::now(), self.all().map(led).collect())
@@ -135,6 +132,23 @@ pub struct Backend {
     pub max_in_flight: Option<u32>,
     /// The key it asks for; clients never see it.
     pub api_key: Option<ApiKey>,
+}
+
+impl Backend {
+    /// Returns the herdsman that has taken over, which listens on the unix socket at
+    /// `hall`.
+    #[must_use]
+    pub fn successor(hall: &str, prefix: String) -> Self {
+        let address = Address { host: hall.to_owned(), prefix, ..Address::default() };
+        // A server's generations begin with 1.
+        Self { instance: InstanceId(hall.to_owned()), generation: 0, address, max_in_flight: None, api_key: None }
+    }
+
+    /// Whether it is the herdsman that has taken over, and no server.
+    #[must_use]
+    pub const fn is_successor(&self) -> bool {
+        self.generation == 0
+    }
 }
 
 /// A server's own key, never shown.

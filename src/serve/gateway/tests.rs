@@ -395,3 +395,40 @@ fn a_limit_holds_and_no_turn_is_lost() {
     });
     assert_eq!((scene.waiting(), scene.rings()), (0, 0));
 }
+
+#[test]
+fn requests_of_the_herdsman_before_this_one_are_in_flight_until_it_says_that_they_ended() {
+    let before = Scene::with(ready("1", None));
+    let (asker, poll) = (before.ask(), before.poll());
+    let (in_use, polled) = (lease(&asker), lease(&poll));
+    assert!(matches!((&in_use, &polled), (Some(Ok(_)), Some(Ok(_)))));
+    let scene = Scene::with(ready("1", Some(1)));
+    scene.gateway.set_unfinished(before.gateway.unfinished());
+    let in_flight = || (scene.gateway.in_flight(&id("1")), scene.gateway.demand(NOW).models[&name("a")].in_flight);
+    assert_eq!(in_flight(), (1, 1));
+    // They take its places, too.
+    let asker = scene.ask();
+    assert!(lease(&asker).is_none());
+    drop(in_use);
+    scene.gateway.set_unfinished(before.gateway.unfinished());
+    assert_eq!(in_flight(), (0, 0));
+    assert!(lease(&asker).is_some());
+    scene.gateway.withdraw(&[id("1")]);
+    assert_eq!(in_flight().0, 1, "the poll");
+    let rings = scene.rings();
+    drop(polled);
+    scene.gateway.set_unfinished(before.gateway.unfinished());
+    assert_eq!((in_flight().0, scene.rings()), (0, rings + 1));
+}
+
+#[test]
+fn requests_wait_while_another_herdsman_may_be_about_to_take_over() {
+    let scene = Scene::with(ready("1", None));
+    let first = scene.ask();
+    let _in_use = lease(&first);
+    assert_eq!(scene.gateway.pause().len(), 1);
+    let asker = scene.ask();
+    assert!(lease(&asker).is_none());
+    scene.gateway.resume();
+    assert!(lease(&asker).is_some());
+}

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
+use super::in_flight::{InFlight, Unfinished};
 use super::lease::Refusal;
 use super::routes::{Backend, Routes, Standing};
 use crate::model::{Demand, InstanceId, ModelName, Timestamp, Traffic};
@@ -34,14 +35,10 @@ struct Inner {
     instances: HashMap<InstanceId, InFlight>,
     /// Instances out of rotation, and since when.
     withdrawn: HashMap<InstanceId, Instant>,
-}
-
-/// The requests that an instance is answering.
-#[derive(Clone, Copy, Default)]
-struct InFlight {
-    all: u32,
-    /// Those of them that are a use, and no poll.
-    uses: u32,
+    /// Whether every request has to wait.
+    is_paused: bool,
+    /// What the herdsman before this one is still answering: counted in the others, too.
+    unfinished: Unfinished,
 }
 
 #[derive(Default)]
@@ -116,8 +113,7 @@ impl Traffics {
         inner.models.retain(|name, traffic| {
             routes.find(name.as_str()).is_some() || traffic.in_flight > 0 || !traffic.queue.is_empty()
         });
-        let queued = inner.models.values().flat_map(|traffic| traffic.queue.values());
-        let wakes: Vec<_> = queued.filter_map(|waiter| waiter.wake.clone()).collect();
+        let wakes = inner.wakes();
         self.routes.store(Arc::new(routes));
         drop(inner);
         wakes.iter().for_each(|wake| wake.notify_one());
@@ -133,9 +129,46 @@ impl Traffics {
     /// rotation and they end: before, another one always comes, and would keep it awake.
     pub fn in_flight(&self, instance: &InstanceId) -> u32 {
         let inner = self.lock();
-        let in_flight = inner.instances.get(instance).copied().unwrap_or_default();
+        let Some(in_flight) = inner.instances.get(instance) else { return 0 };
         let is_routed = self.routes.load().ready().any(|backend| backend.instance == *instance);
         if is_routed && !inner.withdrawn.contains_key(instance) { in_flight.uses } else { in_flight.all }
+    }
+
+    /// Returns every instance that is answering requests, polls included.
+    pub fn unfinished(&self) -> Unfinished {
+        self.lock().instances.iter().map(|(id, in_flight)| (id.clone(), in_flight.clone())).collect()
+    }
+
+    /// Counts what the herdsman before this one is answering now as in flight, instead
+    /// of what it was answering before; returns whether a pass should see it.
+    pub fn set_unfinished(&self, now: Unfinished) -> bool {
+        let mut inner = self.lock();
+        let before = std::mem::replace(&mut inner.unfinished, now.clone());
+        for (id, in_flight) in now {
+            let traffic = inner.models.entry(in_flight.model.clone()).or_default();
+            traffic.in_flight = traffic.in_flight.saturating_add(in_flight.uses);
+            let here = inner.instances.entry(id).or_insert_with(|| InFlight::none(in_flight.model));
+            here.add(in_flight.all, in_flight.uses);
+        }
+        // In this order, none is without a request in between.
+        let ended = before
+            .into_iter()
+            .map(|(id, InFlight { model, all, uses })| self.ended(&mut inner, &model, &id, all, uses));
+        ended.fold(false, |rings, ring| rings | ring)
+    }
+
+    /// Makes every request wait that has no instance yet.
+    pub fn pause_all(&self) {
+        self.lock().is_paused = true;
+    }
+
+    /// Ends [`Traffics::pause_all`].
+    pub fn resume_all(&self) {
+        let mut inner = self.lock();
+        inner.is_paused = false;
+        let wakes = inner.wakes();
+        drop(inner);
+        wakes.iter().for_each(|wake| wake.notify_one());
     }
 
     /// Registers a request at the end of the queue.
@@ -200,29 +233,30 @@ impl Traffics {
             Some(Standing::OnDemand | Standing::Coming) => None,
             Some(Standing::Ready(backend)) => Some(backend),
         };
-        let Inner { models, instances, withdrawn } = &mut *inner;
+        let Inner { models, instances, withdrawn, is_paused, .. } = &mut *inner;
         let traffic = models.entry(ticket.model.clone()).or_default();
         let avoids = traffic.queue.get(&ticket.number).and_then(|waiter| waiter.avoids.as_ref());
         let usable = ready
-            .filter(|backend| !withdrawn.contains_key(&backend.instance) && !is_avoided(avoids, backend, routes.began));
+            .filter(|backend| !*is_paused && !withdrawn.contains_key(&backend.instance))
+            .filter(|backend| !is_avoided(avoids, backend, routes.began));
         let Some(backend) = usable else {
             let rings = ticket.uses && routes.are_known() && !std::mem::replace(&mut traffic.has_rung, true);
             return Ok(Entry::Wait { wake: traffic.wait(ticket), is_held: true, rings });
         };
-        let in_flight = instances.get(&backend.instance).copied().unwrap_or_default();
+        let in_flight = instances.get(&backend.instance).map_or(0, |in_flight| in_flight.uses);
         let is_next = |room: u32| {
             traffic.queued_for(backend, routes.began).take_while(|(number, _)| **number < ticket.number).count()
                 < room as usize
         };
-        let has_room = backend.max_in_flight.is_none_or(|most| is_next(most.saturating_sub(in_flight.uses)));
+        let has_room = backend.max_in_flight.is_none_or(|most| is_next(most.saturating_sub(in_flight)));
         if ticket.uses && !has_room {
             return Ok(Entry::Wait { wake: traffic.wait(ticket), is_held: false, rings: false });
         }
         traffic.remove(ticket);
         traffic.has_rung = false;
         traffic.in_flight += u32::from(ticket.uses);
-        let in_flight = InFlight { all: in_flight.all + 1, uses: in_flight.uses + u32::from(ticket.uses) };
-        instances.insert(backend.instance.clone(), in_flight);
+        let here = instances.entry(backend.instance.clone()).or_insert_with(|| InFlight::none(ticket.model.clone()));
+        here.add(1, u32::from(ticket.uses));
         // One wake-up may stand for several places.
         self.wake_next(&inner, &ticket.model);
         Ok(Entry::Enter(Arc::clone(backend)))
@@ -230,28 +264,36 @@ impl Traffics {
 
     /// Counts a request in flight at an instance, whether that takes others or not.
     /// It is no use of its model.
-    pub fn enter_regardless(&self, instance: &InstanceId) {
-        self.lock().instances.entry(instance.clone()).or_default().all += 1;
+    pub fn enter_regardless(&self, model: &ModelName, instance: &InstanceId) {
+        let mut inner = self.lock();
+        inner.instances.entry(instance.clone()).or_insert_with(|| InFlight::none(model.clone())).add(1, 0);
     }
 
     /// Ends a request in flight; returns whether a pass should see it: it was the
     /// last one of an instance that is withdrawn, or that others wait to replace.
     pub fn end(&self, model: &ModelName, instance: &InstanceId, uses: bool) -> bool {
-        let mut inner = self.lock();
-        let before = inner.instances.get(instance).copied().unwrap_or_default();
-        let left = InFlight { all: before.all.saturating_sub(1), uses: before.uses.saturating_sub(u32::from(uses)) };
-        if left.all == 0 {
-            inner.instances.remove(instance);
-        } else {
-            inner.instances.insert(instance.clone(), left);
-        }
-        if let Some(traffic) = inner.models.get_mut(model).filter(|_| uses) {
-            traffic.in_flight = traffic.in_flight.saturating_sub(1);
+        self.ended(&mut self.lock(), model, instance, 1, u32::from(uses))
+    }
+
+    /// Ends so many requests, `uses` of which were a use.
+    fn ended(&self, inner: &mut Inner, model: &ModelName, instance: &InstanceId, all: u32, uses: u32) -> bool {
+        let is_last = match inner.instances.get_mut(instance) {
+            Some(left) if left.all > all => {
+                (left.all, left.uses) = (left.all - all, left.uses.saturating_sub(uses));
+                false
+            }
+            _ => {
+                inner.instances.remove(instance);
+                true
+            }
+        };
+        if let Some(traffic) = inner.models.get_mut(model).filter(|_| uses > 0) {
+            traffic.in_flight = traffic.in_flight.saturating_sub(uses);
             traffic.last_used = Some(Instant::now());
         }
-        self.wake_next(&inner, model);
+        self.wake_next(inner, model);
         let others_wait = || inner.models.values().any(|traffic| traffic.has_rung);
-        left.all == 0 && (inner.withdrawn.contains_key(instance) || others_wait())
+        is_last && (inner.withdrawn.contains_key(instance) || others_wait())
     }
 
     /// Wakes the request whose turn it is, if its instance has a limit.
@@ -260,8 +302,8 @@ impl Traffics {
         let routes = self.routes.load();
         let Some(Standing::Ready(backend)) = routes.find(model.as_str()).map(|route| &route.standing) else { return };
         let Some(most) = backend.max_in_flight else { return };
-        let in_flight = inner.instances.get(&backend.instance).copied().unwrap_or_default();
-        if in_flight.uses < most
+        let in_flight = inner.instances.get(&backend.instance).map_or(0, |in_flight| in_flight.uses);
+        if in_flight < most
             && let Some((_, next)) = traffic.queued_for(backend, routes.began).next()
         {
             next.wake.iter().for_each(|wake| wake.notify_one());
@@ -292,6 +334,14 @@ impl Traffics {
             max_wait_ms: u64::try_from(settings.max_wait.as_millis()).unwrap_or(u64::MAX),
             models: models.collect(),
         }
+    }
+}
+
+impl Inner {
+    /// What wakes everyone who waits.
+    fn wakes(&self) -> Vec<Arc<Notify>> {
+        let queued = self.models.values().flat_map(|traffic| traffic.queue.values());
+        queued.filter_map(|waiter| waiter.wake.clone()).collect()
     }
 }
 

@@ -10,10 +10,17 @@ use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
 
-use super::{FIRST, HandoverError, Note, VARIABLE, VERSION};
+use super::{BEGUN, FIRST, HandoverError, Note, READY, VARIABLE, VERSION};
+use crate::serve::gateway::Unfinished;
 
 /// How long a successor may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long it may then take until it serves.
+const BEGUN_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long it may take to read what this process still answers.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the successor is given.
 #[derive(Debug)]
@@ -28,7 +35,10 @@ pub struct Gifts {
 #[derive(Debug)]
 pub struct Successor {
     child: Child,
+    program: String,
     line: UnixStream,
+    /// What it knows that this process still answers.
+    unfinished: Unfinished,
 }
 
 impl Successor {
@@ -42,7 +52,7 @@ impl Successor {
         let program = program();
         let shown = program.display().to_string();
         let failed = |cause| HandoverError::Start { program: shown.clone(), cause };
-        let (mut line, theirs) = UnixStream::pair().map_err(failed)?;
+        let (line, theirs) = UnixStream::pair().map_err(failed)?;
         let note = Note {
             version: VERSION,
             from: std::process::id(),
@@ -57,20 +67,14 @@ impl Successor {
         // They name this process: without them, the successor may speak for itself.
         command.env_remove("WATCHDOG_PID").env_remove("LISTEN_PID").env_remove("LISTEN_FDS");
         command.fd_mappings(mappings).map_err(|collision| failed(io::Error::other(collision.to_string())))?;
-        let mut child = command.spawn().map_err(failed)?;
+        let child = command.spawn().map_err(failed)?;
         // The command holds our copies of what was given: closed here, a successor
         // that ends also ends the line.
         drop(command);
-        let ready = line.set_read_timeout(Some(READY_WITHIN)).and_then(|()| line.read_exact(&mut [0]));
-        match ready {
-            Ok(()) => Ok(Self { child, line }),
-            Err(error) => {
-                let pid = child.id();
-                // It may be gone already.
-                let _ = child.kill();
-                let cause = not_ready(error, child.wait());
-                Err(HandoverError::NotReady { program: shown, pid, cause })
-            }
+        let mut successor = Self { child, program: shown, line, unfinished: Unfinished::new() };
+        match successor.says(READY, READY_WITHIN) {
+            Ok(()) => Ok(successor),
+            Err(error) => Err(successor.fails(error, READY_WITHIN)),
         }
     }
 
@@ -80,23 +84,67 @@ impl Successor {
         self.child.id()
     }
 
-    /// Lets it begin. From here on it owns what it was given.
+    /// Lets it begin, and waits until it serves. From then on it owns what it was given.
+    /// `unfinished`: what this process still answers. Blocks for some milliseconds, 20 s
+    /// at most.
     ///
     /// # Errors
-    /// It has ended in the meantime.
-    pub fn go(mut self) -> io::Result<()> {
-        self.line.write_all(b"g")
+    /// It has ended, or takes too long; then it was ended.
+    pub fn go(mut self, unfinished: Unfinished) -> Result<Self, HandoverError> {
+        self.unfinished = unfinished;
+        let begun = self.line.set_write_timeout(Some(PATIENCE)).and_then(|()| self.send());
+        match begun.and_then(|()| self.says(BEGUN, BEGUN_WITHIN)) {
+            Ok(()) => Ok(self),
+            Err(error) => Err(self.fails(error, BEGUN_WITHIN)),
+        }
+    }
+
+    /// Lets go: it makes its first pass.
+    pub fn lets_go(&mut self) {
+        // It may be gone by now, or busy.
+        let _ = self.send();
+    }
+
+    /// Says what this process still answers, if that has changed.
+    pub fn still_answers(&mut self, unfinished: Unfinished) {
+        if self.unfinished != unfinished {
+            self.unfinished = unfinished;
+            // The end of this process says the rest.
+            let _ = self.send();
+        }
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        let mut line = serde_json::to_vec(&self.unfinished)?;
+        line.push(b'\n');
+        self.line.write_all(&line)
+    }
+
+    fn says(&mut self, word: u8, within: Duration) -> io::Result<()> {
+        let mut said = [0];
+        self.line.set_read_timeout(Some(within))?;
+        self.line.read_exact(&mut said)?;
+        if said == [word] { Ok(()) } else { Err(io::Error::other("it said something else")) }
+    }
+
+    /// Ends it.
+    fn fails(mut self, error: io::Error, within: Duration) -> HandoverError {
+        let pid = self.child.id();
+        // It may be gone already.
+        let _ = self.child.kill();
+        let cause = failure(error, self.child.wait(), within);
+        HandoverError::NotReady { program: self.program, pid, cause }
     }
 }
 
-/// Says why a successor did not say that it is ready.
-fn not_ready(error: io::Error, ended: io::Result<ExitStatus>) -> io::Error {
+/// Says why a successor did not say what it was to say.
+fn failure(error: io::Error, ended: io::Result<ExitStatus>, within: Duration) -> io::Error {
     match (error.kind(), ended) {
-        (io::ErrorKind::UnexpectedEof, Ok(status)) => io::Error::other(format!("it ended ({status})")),
-        // A timeout of a socket.
-        (io::ErrorKind::WouldBlock, _) => {
-            io::Error::other(format!("it was not ready within {} s", READY_WITHIN.as_secs()))
+        (io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset, Ok(status)) => {
+            io::Error::other(format!("it ended ({status})"))
         }
+        // A timeout of a socket.
+        (io::ErrorKind::WouldBlock, _) => io::Error::other(format!("it was not ready within {} s", within.as_secs())),
         _ => error,
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::{Gifts, HALL, Hall, HandoverError, Successor};
+use crate::serve::gateway::Gateway;
 use crate::state::StateDir;
 use crate::watch::machine::HandOver;
 
@@ -19,7 +20,11 @@ pub struct Heir {
 #[derive(Debug, Default)]
 struct Inner {
     listeners: Vec<(String, OwnedFd)>,
+    /// What serves here, if anything does.
+    gateway: Option<Gateway>,
     ready: Option<(Successor, Hall)>,
+    /// One has begun, and this watcher is to end.
+    begun: Option<(Successor, Hall)>,
     /// One is being started.
     is_coming: bool,
 }
@@ -41,13 +46,36 @@ impl Heir {
         Ok(())
     }
 
-    /// Returns what a watcher calls to hand over.
-    #[must_use]
-    pub fn starter(&self) -> HandOver {
-        let heir = self.clone();
-        Box::new(move |watch_lock, done| heir.start(watch_lock, done))
+    /// Notes what serves in this process: the successor needs to know its requests.
+    pub fn serves(&self, gateway: Gateway) {
+        self.lock().gateway = Some(gateway);
     }
 
+    fn successor(&self, watch_lock: File) -> Result<(Successor, Hall), HandoverError> {
+        let hall = Hall::open(&self.state).map_err(HandoverError::Hall)?;
+        let copies: std::io::Result<Vec<_>> = {
+            let inner = self.lock();
+            let all = inner.listeners.iter().map(|(what, fd)| (what.as_str(), fd.as_fd()));
+            let all = all.chain([(HALL, hall.listener().as_fd())]);
+            all.map(|(what, fd)| Ok((what.to_owned(), fd.try_clone_to_owned()?))).collect()
+        };
+        let listeners = copies.map_err(HandoverError::Hall)?;
+        Ok((Successor::start(Gifts { watch_lock, listeners })?, hall))
+    }
+
+    /// Takes the successor that has begun, and where this process sends what it cannot
+    /// answer any more.
+    #[must_use]
+    pub fn take(&self) -> Option<(Successor, Hall)> {
+        self.lock().begun.take()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl HandOver for Heir {
     /// Starts a successor in a thread of its own, unless one is on its way; calls
     /// `done` once it is ready. If it fails, that is logged, and this watcher goes on.
     fn start(&self, watch_lock: File, done: Box<dyn FnOnce() + Send>) {
@@ -75,29 +103,26 @@ impl Heir {
         }
     }
 
-    fn successor(&self, watch_lock: File) -> Result<(Successor, Hall), HandoverError> {
-        let hall = Hall::open(&self.state).map_err(HandoverError::Hall)?;
-        let copies: std::io::Result<Vec<_>> = {
-            let inner = self.lock();
-            let all = inner.listeners.iter().map(|(what, fd)| (what.as_str(), fd.as_fd()));
-            let all = all.chain([(HALL, hall.listener().as_fd())]);
-            all.map(|(what, fd)| Ok((what.to_owned(), fd.try_clone_to_owned()?))).collect()
-        };
-        let listeners = copies.map_err(HandoverError::Hall)?;
-        Ok((Successor::start(Gifts { watch_lock, listeners })?, hall))
-    }
-
-    /// Takes the successor that is ready to begin, and where this process sends what
-    /// it cannot answer any more.
-    #[must_use]
-    pub fn take(&self) -> Option<(Successor, Hall)> {
+    /// Lets the successor begin that is ready. If it fails, that is logged, and this
+    /// watcher goes on.
+    fn go(&self) -> Option<u32> {
         let mut inner = self.lock();
-        // Else the addresses would stay taken until the last request here is over.
-        inner.listeners.clear();
-        inner.ready.take()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        let (successor, hall) = inner.ready.take()?;
+        // From here on no request goes to a server that the successor may stop.
+        let unfinished = inner.gateway.as_ref().map(Gateway::pause).unwrap_or_default();
+        match successor.go(unfinished) {
+            Ok(successor) => {
+                let pid = successor.pid();
+                inner.begun = Some((successor, hall));
+                // Else the addresses would stay taken until the last request here is over.
+                inner.listeners.clear();
+                Some(pid)
+            }
+            Err(error) => {
+                inner.gateway.iter().for_each(Gateway::resume);
+                tracing::error!("not handed over, this herdsman goes on: {error}");
+                None
+            }
+        }
     }
 }

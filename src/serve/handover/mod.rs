@@ -7,13 +7,16 @@
 //!   starts the program again ────────────►  opens everything, binds nothing
 //!                            ◄── ready ───  waits
 //!   ends its last pass
-//!   sends its waiting requests there
-//!   accepts no more          ──── go ────►  accepts; makes its first pass
-//!   answers what is in flight, exits
+//!   lets new requests wait   ──── go ────►  counts what is in flight here; accepts
+//!                            ◄── begun ───  waits
+//!   names it to the service manager
+//!   sends its waiting requests there ─────►  makes its first pass
+//!   accepts no more
+//!   answers what is in flight, says so; exits
 //! ```
 //!
 //! Nobody is refused: the sockets listen all the time. If the successor does not
-//! become ready, this watcher goes on as if nothing had happened.
+//! become ready, or does not begin, this watcher goes on as if nothing had happened.
 
 mod give;
 mod hall;
@@ -25,7 +28,7 @@ pub use give::{Gifts, Successor};
 pub use hall::{HALL, Hall};
 pub use heir::Heir;
 pub use sockets::Sockets;
-pub use take::{Inherited, inherited};
+pub use take::{Inherited, Predecessor, inherited};
 
 use std::io;
 
@@ -39,6 +42,13 @@ const FIRST: i32 = 3;
 
 /// The version of [`Note`].
 const VERSION: u32 = 1;
+
+/// What a successor says once it is ready to begin.
+const READY: u8 = b'r';
+
+/// What it says once it serves. In between, and later, it hears lines: what its
+/// predecessor still answers. The first one lets it begin.
+const BEGUN: u8 = b'b';
 
 /// What the successor was given: descriptors from [`FIRST`] on, in this order.
 #[derive(Debug, Serialize, Deserialize)]
@@ -77,14 +87,6 @@ pub enum HandoverError {
     /// What this process was given is not a handover of this version.
     #[error("{VARIABLE} does not describe a handover: {0}; start herdsman without it")]
     Note(String),
-    /// The successor ended when it was to begin.
-    #[error("pid {pid}, which was to take over, is gone: {cause}; start herdsman again")]
-    Gone {
-        /// Its process.
-        pid: u32,
-        /// What went wrong.
-        cause: io::Error,
-    },
     /// The predecessor ended before it let this process begin.
     #[error("the herdsman before this one ended during the handover: {0}")]
     Abandoned(io::Error),

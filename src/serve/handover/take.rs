@@ -1,13 +1,20 @@
 //! The side that takes: a watcher that was started as a successor.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 
-use super::{FIRST, HALL, HandoverError, Note, VARIABLE, VERSION};
+use super::{BEGUN, FIRST, HALL, HandoverError, Note, READY, VARIABLE, VERSION};
+use crate::serve::gateway::{Gateway, Unfinished};
+
+/// How long a predecessor may take to let go once this process serves.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the watcher before this one gave.
 #[derive(Debug)]
@@ -76,11 +83,70 @@ impl Inherited {
     ///
     /// # Errors
     /// The predecessor has ended: nobody gave leave.
-    pub fn wait_for_go(mut self) -> Result<(), HandoverError> {
-        let waits = |line: &mut UnixStream| -> io::Result<()> {
-            line.write_all(b"r")?;
-            line.read_exact(&mut [0])
-        };
-        waits(&mut self.line).map_err(HandoverError::Abandoned)
+    pub fn wait_for_go(mut self) -> Result<Predecessor, HandoverError> {
+        let ready = self.line.write_all(&[READY]).map_err(HandoverError::Abandoned);
+        let (line, unfinished) = (BufReader::new(self.line), Unfinished::new());
+        let mut predecessor = Predecessor { pid: self.from, line, unfinished, gateway: None };
+        ready.and_then(|()| predecessor.read().map_err(HandoverError::Abandoned))?;
+        Ok(predecessor)
+    }
+}
+
+/// The watcher before this one, which has let this one begin, and finishes what it has
+/// begun itself.
+#[derive(Debug)]
+pub struct Predecessor {
+    /// Its process.
+    pub pid: u32,
+    line: BufReader<UnixStream>,
+    /// What it still answers, as it said last.
+    unfinished: Unfinished,
+    gateway: Option<Gateway>,
+}
+
+impl Predecessor {
+    /// Counts what it still answers as in flight at `gateway`, from now on until it has
+    /// ended.
+    pub fn counts_for(&mut self, gateway: Gateway) {
+        gateway.set_unfinished(std::mem::take(&mut self.unfinished));
+        self.gateway = Some(gateway);
+    }
+
+    /// Says that this process serves, and waits until the predecessor has let go. A
+    /// thread of its own listens to it from then on.
+    ///
+    /// # Errors
+    /// The system gives no thread or descriptor. The predecessor goes on.
+    pub fn let_go(mut self) -> io::Result<()> {
+        let mut line = self.line.get_ref().try_clone()?;
+        let (has_spoken, spoken) = mpsc::channel();
+        thread::Builder::new().name("predecessor".to_owned()).spawn(move || {
+            while self.hear() {
+                // Only the first time matters.
+                let _ = has_spoken.send(());
+            }
+        })?;
+        // If it has died meanwhile, it has let go, too.
+        let _ = line.write_all(&[BEGUN]);
+        let _ = spoken.recv_timeout(PATIENCE);
+        Ok(())
+    }
+
+    /// Hears what it still answers; `false`: nothing more, it has ended.
+    fn hear(&mut self) -> bool {
+        let is_there = self.read().is_ok();
+        let unfinished = if is_there { std::mem::take(&mut self.unfinished) } else { Unfinished::new() };
+        self.gateway.iter().for_each(|gateway| gateway.set_unfinished(unfinished.clone()));
+        is_there
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        let mut line = Vec::new();
+        self.line.read_until(b'\n', &mut line)?;
+        if !line.ends_with(b"\n") {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.unfinished = serde_json::from_slice(&line)?;
+        Ok(())
     }
 }

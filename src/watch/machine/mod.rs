@@ -33,7 +33,7 @@ use crate::notify::courier::Couriers;
 use crate::owner::settings::Notify;
 use crate::pass::Fleet;
 use crate::pass::Pass;
-use crate::state::{Lock, StateDir};
+use crate::state::{Lock, Reads, StateDir};
 
 /// How often to check files and database where they send no events.
 const POLL: Duration = Duration::from_secs(2);
@@ -73,9 +73,16 @@ pub trait Observer {
     fn undelivered(&self, _undelivered: &Undelivered) {}
 }
 
-/// Starts another herdsman that takes over, without blocking: it is given the
-/// watcher's lock, and what to call once that herdsman is ready.
-pub type HandOver = Box<dyn Fn(File, Box<dyn FnOnce() + Send>)>;
+/// Another herdsman that takes over.
+pub trait HandOver {
+    /// Starts it without blocking: gives it the watcher's lock, and calls `done` once
+    /// it is ready.
+    fn start(&self, watch_lock: File, done: Box<dyn FnOnce() + Send>);
+
+    /// Lets it begin, between two passes; returns its process. `None`: it does not, and
+    /// this watcher goes on.
+    fn go(&self) -> Option<u32>;
+}
 
 /// This machine.
 pub struct Machine {
@@ -109,7 +116,7 @@ pub struct Machine {
     couriers: Option<Couriers>,
     observers: Vec<Box<dyn Observer>>,
     /// `None`: SIGUSR2 does nothing.
-    hand_over: Option<HandOver>,
+    hand_over: Option<Box<dyn HandOver>>,
     /// A signal has ended it.
     is_stopping: bool,
     /// When the running pass began.
@@ -202,19 +209,16 @@ impl Machine {
 
     /// Has SIGUSR2 start another herdsman that takes over.
     #[must_use]
-    pub fn handing_over(self, hand_over: HandOver) -> Self {
-        Self { hand_over: Some(hand_over), ..self }
+    pub fn handing_over(self, hand_over: impl HandOver + 'static) -> Self {
+        Self { hand_over: Some(Box::new(hand_over)), ..self }
     }
 
-    /// Whether a signal has ended it, and no successor.
-    #[must_use]
-    pub const fn is_stopping(&self) -> bool {
-        self.is_stopping
-    }
-
-    /// Lets go of everything: another herdsman, with this pid, goes on from here.
-    pub fn succeeded_by(self, pid: u32) {
-        self.service.succeeded_by(pid);
+    /// Writes into the watcher's lock what this process reads: it has taken over.
+    ///
+    /// # Errors
+    /// The lock cannot be written.
+    pub fn note(&self, reads: &Reads) -> std::io::Result<()> {
+        self.watch_lock.note(reads)
     }
 
     /// Starts the herdsman that takes over. This one goes on until that is ready.
@@ -226,7 +230,7 @@ impl Machine {
         }
         let bell = self.bell.clone();
         match self.watch_lock.share() {
-            Ok(lock) => hand_over(lock, Box::new(move || bell.ring(Ring::Successor))),
+            Ok(lock) => hand_over.start(lock, Box::new(move || bell.ring(Ring::Successor))),
             Err(error) => tracing::error!("cannot hand over: {error}; too many open files?"),
         }
     }
@@ -331,7 +335,8 @@ impl Machine {
 
     /// What the bell was rung for.
     fn answer(&mut self, woken: &mut Woken) {
-        for ring in self.bell.answer() {
+        let rings = self.bell.answer();
+        for ring in &rings {
             match ring {
                 Ring::Files => woken.causes.push(Cause::Files),
                 Ring::Database => self.database_look = Some((Instant::now(), FIRST_LOOK)),
@@ -342,7 +347,15 @@ impl Machine {
                 Ring::Child => self.host.reap(),
                 Ring::Delivered => self.tell(),
                 Ring::HandOver => self.begin_handover(),
-                Ring::Successor => woken.stop = true,
+                // One that may not begin ends when this process does.
+                Ring::Successor if rings.contains(&Ring::Stop) => {}
+                Ring::Successor => {
+                    if let Some(pid) = self.hand_over.as_ref().and_then(|other| other.go()) {
+                        // Before that one says anything: the manager would not listen.
+                        self.service.succeeded_by(pid);
+                        woken.stop = true;
+                    }
+                }
                 Ring::Stop => {
                     (woken.stop, self.is_stopping) = (true, true);
                     self.service.stopping();

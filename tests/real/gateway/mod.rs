@@ -14,6 +14,7 @@ mod definitions;
 mod edits;
 mod faults;
 mod front;
+mod handed_over;
 mod headers;
 mod llama_swap;
 mod on_demand;

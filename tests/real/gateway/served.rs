@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -24,17 +25,28 @@ pub struct Served {
 impl Served {
     /// Starts the watcher.
     pub fn new(world: World) -> Self {
+        let herdsman = world.command();
+        Self::by(world, herdsman, &[])
+    }
+
+    /// Starts the watcher with `herdsman`, as [`World::watch_by`] takes it, and further
+    /// arguments.
+    pub fn by(world: World, herdsman: Command, more: &[&str]) -> Self {
         let ports = PortBlock::take();
         let port = *ports.range().start();
         let mut served = Self { world, watcher: None, port, _ports: ports };
-        served.start();
+        served.start_by(herdsman, more);
         served
     }
 
     /// Starts another watcher, at the same address.
     pub fn start(&mut self) {
+        self.start_by(self.world.command(), &[]);
+    }
+
+    fn start_by(&mut self, herdsman: Command, more: &[&str]) {
         let address = format!("127.0.0.1:{}", self.port);
-        let watcher = self.world.watch(&["--debounce", "50ms", "--listen", &address]);
+        let watcher = self.world.watch_by(herdsman, &[&["--debounce", "50ms", "--listen", &address], more].concat());
         watcher.eventually_says(&format!("serving at http://{address}/v1"));
         self.watcher = Some(watcher);
     }
