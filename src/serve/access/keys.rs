@@ -64,6 +64,11 @@ impl Keys {
         let has = |key: &&Key| key.digest().is_some_and(|digest| presented.contains(&digest));
         self.0.iter().find(has).map(|key| &key.caller)
     }
+
+    /// Returns who has the key of this name.
+    pub fn named(&self, name: &str) -> Option<&Caller> {
+        self.0.iter().map(|key| &key.caller).find(|caller| caller.name.as_deref() == Some(name))
+    }
 }
 
 impl Key {

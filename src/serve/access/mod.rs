@@ -5,6 +5,7 @@
 //! | `keys` | the keys of clients |
 //! | `browser` | what pages may do: `Host`, `Origin`, CORS |
 //! | `denied` | why a request is refused |
+//! | [`passed_on`] | what herdsmen say of requests that they send on |
 //!
 //! | from | without a key | with a key of `[[serve.keys]]` | with another one |
 //! |---|---|---|---|
@@ -19,6 +20,7 @@
 mod browser;
 mod denied;
 mod keys;
+pub mod passed_on;
 #[cfg(test)]
 mod tests;
 
@@ -77,7 +79,9 @@ impl Access {
     /// It has no valid key where one is needed, or a page of another site sends it.
     pub fn check(&self, parts: &Parts, peer: Peer) -> Result<Caller, Denied> {
         if peer == Peer::Predecessor {
-            return Ok(Caller::anyone());
+            let Some(name) = passed_on::caller(&parts.headers) else { return Ok(Caller::anyone()) };
+            // Its key may have been removed meanwhile.
+            return self.keys.named(&name).cloned().ok_or(Denied::WrongKey);
         }
         let caller = self.caller(&parts.headers, peer)?;
         // A page that knows no key may have any name; browsers do not reach sockets.

@@ -15,8 +15,8 @@ use super::naming::Spool;
 use super::own::{self, Own};
 use super::record::{End, Observer, Record};
 use super::routes::Route;
-use super::{Gateway, headers, naming};
-use crate::serve::access::{Caller, Denied, Peer};
+use super::{Gateway, headers, naming, succeeded};
+use crate::serve::access::{Caller, Denied, Peer, passed_on};
 use crate::serve::body::{Answer, empty};
 
 /// What every request is answered with.
@@ -33,7 +33,10 @@ pub struct App {
 /// Answers a request that comes from `peer`, if it may be answered.
 pub async fn answer(app: &App, peer: Peer, mut request: Request<Incoming>) -> Answer {
     let upgrade = hyper::upgrade::on(&mut request);
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    if let Some(arrived) = passed_on::arrived(&parts.headers).filter(|_| peer == Peer::Predecessor) {
+        parts.extensions.insert(arrived);
+    }
     app.gateway.look_at_settings();
     let access = app.gateway.access();
     if let Some(preflight) = access.preflight(&parts).filter(|_| peer != Peer::Predecessor) {
@@ -71,6 +74,9 @@ fn preflighted(headers: HeaderMap) -> Answer {
 async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, upgrade: OnUpgrade) -> Answer {
     if let Err(error) = models_are_known(app, &parts).await {
         return error.answer(Shape::of(parts.uri.path()));
+    }
+    if let Some(successor) = app.gateway.successor() {
+        return succeeded::answer(app, successor, &parts, body, &caller, upgrade).await;
     }
     let body = match own::answer(&app.gateway, &caller, &mut parts, body).await {
         Own::Answer(answer) => return answer,

@@ -70,11 +70,11 @@ pub async fn to_holder(app: &App, lease: Lease, parts: &Parts, body: Incoming, c
             return error.answer(Shape::OpenAi);
         }
     };
-    let head = headers::request(parts, path, lease.backend(), &named);
+    let head = headers::request(parts, path, lease.backend(), &named, &[]);
     let request = Request { method: &parts.method, head: &head, is_chunked: named.length.is_none() };
     let sent = app.gateway.pools().send(lease.backend(), request, &named.body).await;
     match sent {
-        Ok(exchange) => pass(exchange, lease, record, Shape::OpenAi),
+        Ok(exchange) => pass(exchange, Some(lease), record, Shape::OpenAi),
         Err(_) => {
             let answer = conversations::unknown(&parts.method);
             record.answered(answer.status().as_u16());
@@ -94,13 +94,13 @@ async fn forward(gateway: Gateway, outgoing: Outgoing, mut record: Record) -> Re
     let Outgoing { upgrade, shape, .. } = outgoing;
     if exchange.head.status == StatusCode::SWITCHING_PROTOCOLS {
         record.answered(exchange.head.status.as_u16());
-        return tunnel::begin(exchange, lease, upgrade, record);
+        return tunnel::begin(exchange, Some(lease), upgrade, record);
     }
-    Ok(pass(exchange, lease, record, shape))
+    Ok(pass(exchange, Some(lease), record, shape))
 }
 
 /// Passes an answer on as it arrives.
-fn pass(exchange: Exchange, lease: Lease, mut record: Record, shape: Shape) -> Answer {
+pub(super) fn pass(exchange: Exchange, lease: Option<Lease>, mut record: Record, shape: Shape) -> Answer {
     record.answered(exchange.head.status.as_u16());
     let (mut head, incoming) = exchange.into_parts();
     headers::clean(&mut head.headers);
@@ -126,7 +126,7 @@ async fn send(gateway: &Gateway, outgoing: &Outgoing, record: &mut Record) -> Re
         let backend = lease.backend();
         // Before the server can send a byte: the client may be gone with the first.
         gateway.remember_conversation(&parts.headers, model, backend);
-        let head = headers::request(parts, path, backend, named);
+        let head = headers::request(parts, path, backend, named, &record.passed_on(backend));
         let request = Request { method: &parts.method, head: &head, is_chunked: named.length.is_none() };
         let failure = match gateway.pools().send(backend, request, &named.body).await {
             Ok(exchange) => return Ok((exchange, lease)),

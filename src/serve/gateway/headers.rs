@@ -11,6 +11,7 @@ use hyper::http::request::Parts;
 
 use super::naming::Named;
 use super::routes::Backend;
+use crate::serve::access::passed_on::is_passed_on;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -25,7 +26,7 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// Whether herdsman writes this header of a request itself, or not at all. hyper has
 /// answered `Expect` by now.
 fn is_ours(name: &HeaderName) -> bool {
-    [HOST, CONTENT_LENGTH, EXPECT, AUTHORIZATION, X_API_KEY].contains(name)
+    [HOST, CONTENT_LENGTH, EXPECT, AUTHORIZATION, X_API_KEY].contains(name) || is_passed_on(name)
 }
 
 /// The headers that `Connection` names.
@@ -58,8 +59,8 @@ fn is_events(value: &HeaderValue) -> bool {
 }
 
 /// Writes the head of the request to an instance. `target` is the path and the query,
-/// as the client sent them.
-pub fn request(parts: &Parts, target: &str, backend: &Backend, named: &Named) -> Bytes {
+/// as the client sent them; `more`: further headers.
+pub fn request(parts: &Parts, target: &str, backend: &Backend, named: &Named, more: &[(HeaderName, String)]) -> Bytes {
     let mut head = BytesMut::with_capacity(1024);
     for part in [parts.method.as_str(), " ", &backend.address.prefix, target, " HTTP/1.1\r\nhost: "] {
         head.put_slice(part.as_bytes());
@@ -78,6 +79,9 @@ pub fn request(parts: &Parts, target: &str, backend: &Backend, named: &Named) ->
         for value in parts.headers.get_all(UPGRADE) {
             header(&mut head, "upgrade", value.as_bytes());
         }
+    }
+    for (name, value) in more {
+        header(&mut head, name.as_str(), value.as_bytes());
     }
     if let Some(key) = &backend.api_key {
         header(&mut head, "authorization", format!("Bearer {}", key.0).as_bytes());

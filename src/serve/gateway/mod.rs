@@ -9,6 +9,7 @@
 //! | [`naming`] | which model a request names, and its body |
 //! | [`own`] | what the gateway answers itself |
 //! | [`dispatch`] | a request, from its arrival to where it goes |
+//! | `succeeded` | what becomes of requests once another herdsman has taken over |
 //! | `forward`, `comments` | waiting for an instance, sending, sending again |
 //! | `headers`, `passing`, `tunnel` | what passes, there and back |
 //! | `upstream` | the connections to instances |
@@ -36,6 +37,7 @@ pub mod publish;
 pub mod publisher;
 pub mod record;
 pub mod routes;
+mod succeeded;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests;
@@ -45,7 +47,7 @@ mod tunnel;
 mod upstream;
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
@@ -74,6 +76,7 @@ struct Inner {
     own: own::State,
     activity: Activity,
     pools: Pools,
+    successor: OnceLock<Arc<Backend>>,
     /// Asks the watcher for a pass.
     ring: Box<dyn Fn() + Send + Sync>,
 }
@@ -91,6 +94,7 @@ impl Gateway {
             own: own::State::default(),
             activity: Activity::default(),
             pools: Pools::default(),
+            successor: OnceLock::new(),
             ring: Box::new(ring),
         }))
     }
@@ -160,17 +164,23 @@ impl Gateway {
     /// Ends [`Gateway::pause`]: sends every request that has no instance yet to the
     /// herdsman that has taken over, which listens on the unix socket at `hall`.
     pub fn hand_over(&self, hall: &str) {
+        // Only the first one counts.
+        let _ = self.0.successor.set(Arc::new(Backend::successor(hall, String::new())));
         self.publish(self.routes().leading_to(hall));
         self.resume();
+    }
+
+    /// Returns the herdsman that has taken over.
+    fn successor(&self) -> Option<&Arc<Backend>> {
+        self.0.successor.get()
     }
 
     /// Returns what is in flight at each instance, also of the herdsman before this one.
     #[must_use]
     pub fn unfinished(&self) -> Unfinished {
-        let routes = self.routes();
         let mut unfinished = self.0.traffics.unfinished();
         // What is sent on is in flight there.
-        routes.ready().filter(|to| to.is_successor()).for_each(|to| _ = unfinished.remove(&to.instance));
+        self.successor().into_iter().for_each(|to| _ = unfinished.remove(&to.instance));
         unfinished
     }
 

@@ -37,8 +37,8 @@ struct Broken {
 }
 
 impl Passing {
-    pub fn new(incoming: Incoming, lease: Lease, record: Record, events: Option<Shape>) -> Self {
-        let mut passing = Self { incoming, lease: Some(lease), record, events, is_between_events: true, broken: None };
+    pub fn new(incoming: Incoming, lease: Option<Lease>, record: Record, events: Option<Shape>) -> Self {
+        let mut passing = Self { incoming, lease, record, events, is_between_events: true, broken: None };
         passing.end_if_done();
         passing
     }
@@ -48,7 +48,8 @@ impl Passing {
     }
 
     fn end_if_done(&mut self) {
-        if self.incoming.has_ended() && self.lease.take().is_some() {
+        if self.incoming.has_ended() {
+            self.lease = None;
             self.record.ends(End::Complete);
         }
     }

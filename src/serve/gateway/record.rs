@@ -5,10 +5,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hyper::header::HeaderName;
 use hyper::http::request::Parts;
 
+use super::routes::Backend;
 use crate::model::ModelName;
 use crate::serve::access::Caller;
+use crate::serve::access::passed_on::{self, Arrived};
 
 /// What sees each request that is over.
 pub type Observer = Arc<dyn Fn(&Finished) + Send + Sync>;
@@ -77,13 +80,14 @@ impl Record {
     /// Begins to note a request that has arrived.
     pub fn new(parts: &Parts, caller: &Caller, observer: Option<Observer>) -> Self {
         let now = Instant::now();
+        let arrived = parts.extensions.get::<Arrived>();
         let finished = Finished {
             caller: caller.name.clone(),
             model: None,
             method: parts.method.clone(),
             path: parts.uri.path().to_owned(),
             status: None,
-            started: now,
+            started: arrived.map_or(now, |arrived| arrived.0),
             waited: Duration::ZERO,
             held: false,
             first_byte: None,
@@ -100,6 +104,13 @@ impl Record {
     /// When the request arrived.
     pub const fn started(&self) -> Instant {
         self.finished.started
+    }
+
+    /// Returns what to say of it where it is sent: a herdsman that has taken over has
+    /// to know.
+    pub fn passed_on(&self, to: &Backend) -> Vec<(HeaderName, String)> {
+        let Finished { caller, started, .. } = &self.finished;
+        if to.is_successor() { passed_on::headers(caller.as_deref(), *started) } else { Vec::new() }
     }
 
     /// It is for `model`.

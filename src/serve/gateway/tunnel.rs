@@ -17,7 +17,7 @@ use crate::serve::body::{Answer, empty};
 /// Passes on the server's agreement, and from then on every byte, both ways.
 pub fn begin(
     mut exchange: Exchange,
-    lease: Lease,
+    lease: Option<Lease>,
     upgrade: Option<OnUpgrade>,
     mut record: Record,
 ) -> Result<Answer, Error> {

@@ -117,8 +117,6 @@ pub struct Machine {
     observers: Vec<Box<dyn Observer>>,
     /// `None`: SIGUSR2 does nothing.
     hand_over: Option<Box<dyn HandOver>>,
-    /// A signal has ended it.
-    is_stopping: bool,
     /// When the running pass began.
     pass_began: Instant,
     /// When it had its lock.
@@ -161,7 +159,6 @@ impl Machine {
             couriers: None,
             observers: Vec::new(),
             hand_over: None,
-            is_stopping: false,
             pass_began: now,
             pass_looked: now,
             bell: bell.clone(),
@@ -357,7 +354,7 @@ impl Machine {
                     }
                 }
                 Ring::Stop => {
-                    (woken.stop, self.is_stopping) = (true, true);
+                    woken.stop = true;
                     self.service.stopping();
                 }
             }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::served::{PATIENCE, Served, Stream, ask, slow_toml};
+use crate::metrics::scrape;
 use crate::support::{World, eventually, get};
 
 /// The tokens of a long answer, of 8 kB each: more than a unix socket buffers.
@@ -133,4 +135,93 @@ fn a_watcher_goes_on_if_the_other_one_fails_once_it_is_ready() {
     fs::rename(program.with_extension("new"), &program).unwrap();
     hand_over(&mut served);
     assert_eq!(served.ask("cold"), Ok("cold cold cold ".to_owned()));
+}
+
+/// A connection that the client keeps, and that has been used once.
+fn kept(port: u16) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let (mut seen, mut bytes) = (String::new(), [0; 1024]);
+    while !seen.ends_with('}') {
+        let read = stream.read(&mut bytes).unwrap();
+        seen.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
+    }
+    stream
+}
+
+/// The answer to one more request, which is the last one there.
+fn last_answer(mut stream: TcpStream, head: &str, body: &str) -> String {
+    let length = body.len();
+    write!(stream, "{head} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n").unwrap();
+    write!(stream, "Content-Type: application/json\r\nAuthorization: Bearer ann-secret\r\n").unwrap();
+    // What only herdsmen say to each other.
+    write!(stream, "herdsman-caller: root\r\nherdsman-age-ms: 999999\r\n\r\n{body}").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// `ann` may use the models whose names begin with `m`, and is no administrator.
+fn with_key(world: &World, serve: &str) {
+    for name in ["ann", "root"] {
+        let key = world.path().join(format!("{name}.key"));
+        fs::write(&key, format!("{name}-secret\n")).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let ann = "[[serve.keys]]\nname = \"ann\"\nkey = { file = \"ann.key\" }\nmodels = [\"m*\"]\n";
+    let root = "[[serve.keys]]\nname = \"root\"\nkey = { file = \"root.key\" }\nadmin = true\n";
+    fs::write(world.settings(), format!("{serve}{ann}{root}")).unwrap();
+}
+
+#[test]
+fn what_arrives_on_an_old_connection_is_answered_by_the_new_herdsman_for_the_same_caller() {
+    let world = World::new();
+    with_key(&world, "");
+    world.tiny("m");
+    let mut served = Served::new(world);
+    let [list, unload, unknown, ours] = [(); 4].map(|()| kept(served.port));
+    hand_over(&mut served);
+    served.world.tiny("more");
+    served.world.tiny("other");
+    served.watcher().eventually_says("more is ready");
+    served.watcher().eventually_says("other is ready");
+    let list = last_answer(list, "GET /v1/models", "");
+    assert!(list.contains("connection: close\r\n"), "{list}");
+    assert!(list.contains("\"id\":\"m\"") && list.contains("\"id\":\"more\"") && !list.contains("other"), "{list}");
+    assert!(last_answer(unload, "POST /unload", "").starts_with("HTTP/1.1 403 "));
+    let ask = |model: &str| json!({"model": model, "prompt": "hi", "n_predict": 1}).to_string();
+    assert!(last_answer(unknown, "POST /completion", &ask("other")).starts_with("HTTP/1.1 404 "));
+    assert!(last_answer(ours, "POST /completion", &ask("more")).starts_with("HTTP/1.1 200 "));
+    let counted = scrape(served.port);
+    let ours = "herdsman_requests_total{code=\"200\",key=\"ann\",model=\"more\"}";
+    assert_eq!(counted.get(ours), Some(&1.0), "{counted:#?}");
+}
+
+#[test]
+fn a_waiting_request_keeps_its_age_and_its_key_through_a_handover() {
+    let world = World::new();
+    with_key(&world, "[serve]\nhold = \"4s\"\n");
+    fs::write(world.models_dir().join("_groups.toml"), "[one]\nmax_running = 1\n").unwrap();
+    let busy = slow_toml(&world, "busy");
+    world.write_definition("busy", &format!("state = \"on_demand\"\ngroup = \"one\"\n{busy}"));
+    world.weights("m", "m ");
+    member(&world, "m", &World::tiny_toml("m"));
+    let mut served = Served::new(world);
+    let _stream = Stream::begin(served.port, "busy", 4_000);
+    let begun = Instant::now();
+    let port = served.port;
+    let waiting = thread::spawn(move || {
+        let ask = json!({"model": "m", "prompt": "hi", "n_predict": 1}).to_string();
+        last_answer(kept(port), "POST /completion", &ask)
+    });
+    eventually("it has waited for long", PATIENCE, || begun.elapsed() > Duration::from_millis(2_500));
+    hand_over(&mut served);
+    let answer = waiting.join().unwrap();
+    let waited = begun.elapsed();
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+    assert!(waited < Duration::from_secs(6), "its time began again: {waited:?}");
+    let counted = scrape(served.port);
+    let ours = "herdsman_requests_total{code=\"504\",key=\"ann\",model=\"m\"}";
+    assert_eq!(counted.get(ours), Some(&1.0), "{counted:#?}");
 }

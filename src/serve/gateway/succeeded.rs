@@ -1,0 +1,48 @@
+//! Once another herdsman has taken over, it answers what arrives here, too: this one
+//! knows only how everything was.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use hyper::upgrade::OnUpgrade;
+
+use super::dispatch::App;
+use super::errors::{Error, Shape};
+use super::record::Record;
+use super::routes::Backend;
+use super::upstream::Request;
+use super::{forward, headers, naming, tunnel};
+use crate::serve::access::Caller;
+use crate::serve::body::Answer;
+
+/// Sends a request on as it is. The successor counts it.
+pub async fn answer(
+    app: &App,
+    successor: &Arc<Backend>,
+    parts: &Parts,
+    body: Incoming,
+    caller: &Caller,
+    upgrade: OnUpgrade,
+) -> Answer {
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let shape = Shape::of(path);
+    let mut record = Record::new(parts, caller, None);
+    let sent = async {
+        let named = naming::as_it_is(parts, body, &app.gateway.settings(), &app.spool)?;
+        let head = headers::request(parts, path, successor, &named, &record.passed_on(successor));
+        let request = Request { method: &parts.method, head: &head, is_chunked: named.length.is_none() };
+        let sent = app.gateway.pools().send(successor, request, &named.body).await;
+        sent.map_err(|failure| Error::upstream(format!("the herdsman that has taken over: {failure}")))
+    };
+    match sent.await {
+        Ok(exchange) if exchange.head.status == StatusCode::SWITCHING_PROTOCOLS => {
+            record.answered(exchange.head.status.as_u16());
+            let upgrade = headers::asks_for_upgrade(parts).then_some(upgrade);
+            tunnel::begin(exchange, None, upgrade, record).unwrap_or_else(|error| error.answer(shape))
+        }
+        Ok(exchange) => forward::pass(exchange, None, record, shape),
+        Err(error) => error.answer(shape),
+    }
+}
