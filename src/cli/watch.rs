@@ -1,6 +1,7 @@
 //! `herdsman watch`.
 
 use std::io::IsTerminal;
+use std::net::TcpListener;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -84,12 +85,11 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     };
     let heir = Heir::new(state.clone());
     let bound = Bound::new(&args.listen, host_settings.serve.clone(), settings_text, inherited.as_mut())?;
-    let serve_metrics = |at| serve_metrics(at, inherited.as_mut(), &heir);
-    let metrics = match args.metrics.as_deref().map(serve_metrics).transpose()? {
-        // The gateway shows them, too.
-        None if bound.is_some() => Some(Metrics::new()?),
-        metrics => metrics,
-    };
+    let bind_metrics = |at| bind_metrics(at, inherited.as_mut(), &heir);
+    let metrics_listener = args.metrics.as_deref().map(bind_metrics).transpose()?;
+    // The gateway shows them, too.
+    let is_counting = metrics_listener.is_some() || bound.is_some();
+    let metrics = is_counting.then(Metrics::new).transpose()?;
     let LimitArgs { lock_timeout, .. } = args.limits;
     let settings = Settings { poll: args.poll, lock_timeout, logs: args.limits.logs() };
     let state_dir = state.clone();
@@ -99,6 +99,7 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     let pace = Pace { resync: args.resync.max(Duration::from_millis(100)), debounce: args.debounce };
     // Until then, the herdsman before this one watches and serves.
     let mut predecessor = inherited.map(Inherited::wait_for_go).transpose()?;
+    let metrics_server = metrics_listener.zip(metrics.clone()).map(serve_metrics).transpose()?;
     let mut serving = None;
     if let Some((bound, metrics)) = bound.zip(metrics) {
         let (served, begun) = bound.serve(machine, places, &state_dir, metrics, &heir, predecessor.as_mut())?;
@@ -113,7 +114,7 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     );
     watch::run(&mut machine, pace, &args.limits.limits());
     if let Some((successor, hall)) = heir.take() {
-        hand_over(machine, serving, successor, &hall);
+        hand_over(machine, serving, metrics_server, successor, &hall);
         return Ok(Exit::Converged);
     }
     serving.into_iter().for_each(|serving| serving.finish(LAST_REQUESTS));
@@ -136,24 +137,36 @@ fn take_over(predecessor: Predecessor, machine: &Machine, places: &Places) -> an
 
 /// Leaves everything to the successor, which has begun, and ends with the last request
 /// that this process answers.
-fn hand_over(machine: Machine, serving: Option<Serving>, mut successor: Successor, hall: &Hall) {
+fn hand_over(
+    machine: Machine,
+    serving: Option<Serving>,
+    metrics: Option<metrics::Server>,
+    mut successor: Successor,
+    hall: &Hall,
+) {
     serving.iter().for_each(|serving| serving.lead_to(hall));
     drop(machine);
     tracing::info!("pid {} takes over; servers keep running", successor.pid());
     successor.lets_go();
+    let last_metrics = metrics.map(metrics::Server::leave);
     if let Some(serving) = serving {
         serving.hand_over(successor);
     }
+    // A thread that panicked has ended, too.
+    last_metrics.into_iter().for_each(|thread| _ = thread.join());
 }
 
-fn serve_metrics(address: &str, inherited: Option<&mut Inherited>, heir: &Heir) -> anyhow::Result<Metrics> {
+fn bind_metrics(address: &str, inherited: Option<&mut Inherited>, heir: &Heir) -> anyhow::Result<TcpListener> {
     let given = inherited.and_then(|inherited| inherited.take_listener(METRICS));
     let listener = given.map_or_else(|| metrics::bind(address), |given| Ok(given.into()))?;
     heir.add(METRICS.to_owned(), &listener)?;
-    let metrics = Metrics::new()?;
-    let at = metrics::listen(listener, metrics.clone())?;
-    tracing::info!("serving metrics at http://{at}/metrics");
-    Ok(metrics)
+    Ok(listener)
+}
+
+fn serve_metrics((listener, metrics): (TcpListener, Metrics)) -> anyhow::Result<metrics::Server> {
+    let server = metrics::listen(listener, metrics)?;
+    tracing::info!("serving metrics at http://{}/metrics", server.address);
+    Ok(server)
 }
 
 fn log_to_stderr(format: LogFormat) {

@@ -15,6 +15,11 @@ pub type Body = UnsyncBoxBody<Bytes, BodyError>;
 /// An answer to a client.
 pub type Answer = Response<Body>;
 
+/// An answer that goes on until this process wants it to end, and whose client then
+/// asks again: an extension of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Endless;
+
 /// Returns a body of these bytes.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()

@@ -4,11 +4,12 @@ mod bind;
 
 use std::convert::Infallible;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use hyper::header::{CONNECTION, HeaderValue};
+use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 pub use bind::{BindError, Listener, bind};
 
 use super::access::Peer;
+use super::body::Endless;
 use super::gateway::Gateway;
 use super::gateway::dispatch::{self, App};
 
@@ -31,6 +33,9 @@ const BUFFER: usize = 128 << 10;
 /// left.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How long the last bytes of an answer without an end may take.
+const STALLED: Duration = Duration::from_secs(3);
+
 /// What shakes hands with clients.
 pub type Tls = super::tls::Acceptor;
 
@@ -40,6 +45,13 @@ pub struct Serving {
     phase: watch::Sender<Phase>,
     gateway: Gateway,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Keeps a connection open for [`Serving`] that does not speak HTTP any more: an
+/// extension of the request that ends it.
+#[derive(Clone, Debug)]
+pub struct Open {
+    _phase: watch::Receiver<Phase>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,9 +175,13 @@ async fn http1<S>(stream: S, peer: Peer, app: App, mut phases: watch::Receiver<P
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let phase = phases.clone();
-    let service = service_fn(|request| async {
+    let (phase, leaving, is_endless) = (phases.clone(), phases.clone(), AtomicBool::new(false));
+    let service = service_fn(|mut request| async {
+        if request.headers().contains_key(UPGRADE) {
+            request.extensions_mut().insert(Open { _phase: phase.clone() });
+        }
         let mut answer = dispatch::answer(&app, peer, request).await;
+        is_endless.store(answer.extensions().get::<Endless>().is_some(), Ordering::Relaxed);
         if *phase.borrow() != Phase::Accepting && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -181,10 +197,23 @@ where
     // A connection that ends early needs no answer.
     tokio::select! {
         _ = connection.as_mut() => return,
+        () = is_stalled(leaving, &is_endless) => return,
         _ = phases.wait_for(|phase| matches!(phase, Phase::Finishing | Phase::Over)) => {}
     }
     connection.as_mut().graceful_shutdown();
     let _ = connection.await;
+}
+
+/// Waits until this process has handed over, and an answer without an end has had the
+/// time to end: its client does not read.
+async fn is_stalled(mut phases: watch::Receiver<Phase>, is_endless: &AtomicBool) {
+    let _ = phases.wait_for(|phase| *phase != Phase::Accepting).await;
+    loop {
+        tokio::time::sleep(STALLED).await;
+        if is_endless.load(Ordering::Relaxed) {
+            return;
+        }
+    }
 }
 
 async fn http2<S>(stream: S, peer: Peer, app: App, mut phases: watch::Receiver<Phase>)

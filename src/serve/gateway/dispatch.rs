@@ -15,6 +15,7 @@ use super::naming::Spool;
 use super::own::{self, Own};
 use super::record::{End, Observer, Record};
 use super::routes::Route;
+use super::tunnel::Upgrade;
 use super::{Gateway, headers, naming, succeeded};
 use crate::serve::access::{Caller, Denied, Peer, passed_on};
 use crate::serve::body::{Answer, empty};
@@ -110,7 +111,7 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
             shape,
             expects_events: named.streams || headers::accepts_events(&parts),
             named,
-            upgrade: headers::asks_for_upgrade(&parts).then_some(upgrade),
+            upgrade: Upgrade::of(upgrade, &parts),
             parts,
         })
     };

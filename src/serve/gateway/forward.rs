@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
-use hyper::upgrade::OnUpgrade;
 use hyper::{Response, StatusCode};
 
 use super::dispatch::App;
@@ -15,8 +14,9 @@ use super::naming::{self, Named};
 use super::own::{self, conversations};
 use super::passing::Passing;
 use super::record::{End, Record};
+use super::tunnel::{self, Upgrade};
 use super::upstream::{Exchange, Failure, Request};
-use super::{Gateway, comments, headers, tunnel};
+use super::{Gateway, comments, headers};
 use crate::model::ModelName;
 use crate::serve::access::Caller;
 use crate::serve::body::Answer;
@@ -41,7 +41,7 @@ pub struct Outgoing {
     /// Its body.
     pub named: Named,
     /// The client's connection, if it asks to use it for another protocol.
-    pub upgrade: Option<OnUpgrade>,
+    pub upgrade: Option<Upgrade>,
 }
 
 /// Forwards a request, and returns the answer as it begins.

@@ -12,8 +12,9 @@ use super::dispatch::App;
 use super::errors::{Error, Shape};
 use super::record::Record;
 use super::routes::Backend;
+use super::tunnel::{self, Upgrade};
 use super::upstream::Request;
-use super::{forward, headers, naming, tunnel};
+use super::{forward, headers, naming};
 use crate::serve::access::Caller;
 use crate::serve::body::Answer;
 
@@ -39,8 +40,8 @@ pub async fn answer(
     match sent.await {
         Ok(exchange) if exchange.head.status == StatusCode::SWITCHING_PROTOCOLS => {
             record.answered(exchange.head.status.as_u16());
-            let upgrade = headers::asks_for_upgrade(parts).then_some(upgrade);
-            tunnel::begin(exchange, None, upgrade, record).unwrap_or_else(|error| error.answer(shape))
+            tunnel::begin(exchange, None, Upgrade::of(upgrade, parts), record)
+                .unwrap_or_else(|error| error.answer(shape))
         }
         Ok(exchange) => forward::pass(exchange, None, record, shape),
         Err(error) => error.answer(shape),

@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -13,12 +14,26 @@ use super::lease::Lease;
 use super::record::{End, Record};
 use super::upstream::Exchange;
 use crate::serve::body::{Answer, empty};
+use crate::serve::server::Open;
+
+/// A client's connection that is about to speak another protocol.
+pub struct Upgrade {
+    client: OnUpgrade,
+    open: Option<Open>,
+}
+
+impl Upgrade {
+    /// Returns the connection of a request, if it asks for that.
+    pub fn of(client: OnUpgrade, parts: &Parts) -> Option<Self> {
+        headers::asks_for_upgrade(parts).then(|| Self { client, open: parts.extensions.get().cloned() })
+    }
+}
 
 /// Passes on the server's agreement, and from then on every byte, both ways.
 pub fn begin(
     mut exchange: Exchange,
     lease: Option<Lease>,
-    upgrade: Option<OnUpgrade>,
+    upgrade: Option<Upgrade>,
     mut record: Record,
 ) -> Result<Answer, Error> {
     let unasked = || Error::upstream("the server switched protocols, and the client did not ask for it");
@@ -28,10 +43,11 @@ pub fn begin(
     *answer.headers_mut() = exchange.head.headers;
     headers::switched(answer.headers_mut());
     tokio::spawn(async move {
-        let _until_the_end = (lease, exchange.line);
+        let Upgrade { client, open } = upgrade;
+        let _until_the_end = (lease, exchange.line, open);
         let (server, first) = connection.into_parts();
         // A client that left needs no tunnel.
-        let Ok(client) = upgrade.await else { return };
+        let Ok(client) = client.await else { return };
         let (from_server, mut to_server) = tokio::io::split(server);
         let (mut from_client, mut to_client) = tokio::io::split(TokioIo::new(client));
         let mut from_server = Cursor::new(first).chain(from_server);

@@ -22,7 +22,7 @@ use prometheus::{
     GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-pub use server::{ListenError, bind, listen};
+pub use server::{ListenError, Server, bind, listen};
 
 use self::on_demand::OnDemand;
 use self::requests::Requests;

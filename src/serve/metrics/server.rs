@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -17,7 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::Metrics;
 use crate::sys::runtime::runtime;
@@ -59,29 +59,55 @@ pub fn bind(address: &str) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).map_err(|cause| ListenError::Bind { address: address.to_owned(), cause })
 }
 
-/// Answers for `metrics` on `listener` until the process ends; returns its address,
-/// in which a port 0 is the one that was found free.
+/// What answers.
+#[derive(Debug)]
+pub struct Server {
+    /// Where, with the port that was found free instead of port 0.
+    pub address: SocketAddr,
+    /// Dropped, it is to end.
+    _end: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Server {
+    /// Accepts no more connections. The thread that this returns ends once those that
+    /// are open are answered: within [`TIMEOUT`].
+    #[must_use]
+    pub fn leave(self) -> JoinHandle<()> {
+        self.thread
+    }
+}
+
+/// Answers for `metrics` on `listener` until it is finished or the process ends.
 ///
 /// # Errors
 /// The system gives no thread.
-pub fn listen(listener: TcpListener, metrics: Metrics) -> Result<SocketAddr, ListenError> {
-    let local = listener.local_addr()?;
+pub fn listen(listener: TcpListener, metrics: Metrics) -> Result<Server, ListenError> {
+    let address = listener.local_addr()?;
     listener.set_nonblocking(true)?;
     let runtime = runtime()?;
-    thread::Builder::new().name("metrics".to_owned()).spawn(move || {
-        if let Err(error) = runtime.block_on(serve(listener, metrics)) {
+    let (end, ended) = oneshot::channel();
+    let thread = thread::Builder::new().name("metrics".to_owned()).spawn(move || {
+        if let Err(error) = runtime.block_on(serve(listener, metrics, ended)) {
             tracing::error!("stopped serving metrics: {error}");
         }
     })?;
-    Ok(local)
+    Ok(Server { address, _end: end, thread })
 }
 
-async fn serve(listener: TcpListener, metrics: Metrics) -> io::Result<()> {
+async fn serve(listener: TcpListener, metrics: Metrics, mut ended: oneshot::Receiver<()>) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let free = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let permit = Arc::clone(&free).acquire_owned().await.map_err(io::Error::other)?;
-        let Ok((stream, _)) = listener.accept().await else {
+        let next = async {
+            let permit = Arc::clone(&free).acquire_owned().await.map_err(io::Error::other)?;
+            Ok::<_, io::Error>((permit, listener.accept().await))
+        };
+        let (permit, accepted) = tokio::select! {
+            next = next => next?,
+            _ = &mut ended => break,
+        };
+        let Ok((stream, _)) = accepted else {
             tokio::time::sleep(PAUSE).await;
             continue;
         };
@@ -98,6 +124,9 @@ async fn serve(listener: TcpListener, metrics: Metrics) -> io::Result<()> {
             drop(permit);
         });
     }
+    // Another process accepts from here on.
+    drop(listener);
+    free.acquire_many(CONNECTIONS as u32).await.map(drop).map_err(io::Error::other)
 }
 
 fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Result<Response<Full<Bytes>>, Infallible> {

@@ -10,23 +10,27 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde_json::json;
 
 use super::served::{PATIENCE, Served, Stream, ask, slow_toml};
 use crate::metrics::scrape;
-use crate::support::{World, eventually, get};
+use crate::support::{World, eventually, free_port, get};
 
 /// The tokens of a long answer, of 8 kB each: more than a unix socket buffers.
 const LONG: usize = 200;
 
+/// The watcher, by its own note.
+fn watcher_of(world: &World) -> Pid {
+    let note = fs::read_to_string(world.state_dir().join("watch.lock")).unwrap();
+    let pid = serde_json::from_str::<serde_json::Value>(&note).unwrap()["pid"].as_i64().unwrap();
+    Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
+}
+
 /// Hands over, and returns once the other one watches. The first one may go on.
 fn hand_over(served: &mut Served) {
     let took_over = served.watcher().log().matches("took over from pid").count();
-    let old = fs::read_to_string(served.world.state_dir().join("watch.lock")).unwrap();
-    let pid = serde_json::from_str::<serde_json::Value>(&old).unwrap()["pid"].as_i64().unwrap();
-    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    rustix::process::kill_process(pid, Signal::USR2).unwrap();
+    rustix::process::kill_process(watcher_of(&served.world), Signal::USR2).unwrap();
     eventually("another took over", PATIENCE, || {
         served.watcher().log().matches("took over from pid").count() > took_over
     });
@@ -224,4 +228,45 @@ fn a_waiting_request_keeps_its_age_and_its_key_through_a_handover() {
     let counted = scrape(served.port);
     let ours = "herdsman_requests_total{code=\"504\",key=\"ann\",model=\"m\"}";
     assert_eq!(counted.get(ours), Some(&1.0), "{counted:#?}");
+}
+
+#[test]
+fn a_reader_of_logs_that_does_not_read_keeps_no_herdsman_alive() {
+    let world = World::new();
+    world.tiny("m");
+    let (herdsman, clients) = (world.command(), world.path().join("clients.sock"));
+    let mut served = Served::by(world, herdsman, &["--listen", &format!("unix:{}", clients.display())]);
+    served.watcher().eventually_says("m is ready");
+    let mut stalled = UnixStream::connect(clients).unwrap();
+    stalled.write_all(b"GET /logs/stream/m HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    stalled.read_exact(&mut [0; 12]).unwrap();
+    // More than all buffers on the way hold.
+    let log = fs::read_dir(served.world.state_dir().join("logs/m")).unwrap().next().unwrap().unwrap();
+    let mut log = fs::File::options().append(true).open(log.path()).unwrap();
+    log.write_all(format!("{}\n", "x".repeat(1_000)).repeat(8_000).as_bytes()).unwrap();
+    let begun = Instant::now();
+    eventually("it is read", PATIENCE, || begun.elapsed() > Duration::from_millis(1_200));
+    hand_over(&mut served);
+    assert_eq!(served.watcher().ended(Instant::now()).code, Some(0));
+}
+
+#[test]
+fn only_the_new_herdsman_answers_for_metrics() {
+    let (port, metrics) = (free_port(), free_port());
+    let world = World::new();
+    let busy = slow_toml(&world, "busy");
+    world.write_definition("busy", &format!("state = \"on_demand\"\n{busy}"));
+    let addresses = [format!("127.0.0.1:{port}"), format!("127.0.0.1:{metrics}")];
+    let watcher = world.watch(&["--listen", &addresses[0], "--metrics", &addresses[1]]);
+    watcher.eventually_says("serving at");
+    // The first herdsman stays for this one.
+    let _stream = Stream::begin(port, "busy", 4_000);
+    let starts = "herdsman_starts_on_demand_total{model=\"busy\"}";
+    assert_eq!(scrape(metrics).get(starts), Some(&1.0));
+    let old = watcher_of(&world);
+    rustix::process::kill_process(old, Signal::USR2).unwrap();
+    watcher.eventually_says(&format!("took over from pid {}", old.as_raw_nonzero()));
+    for _ in 0..100 {
+        assert!(scrape(metrics).get(starts).is_none_or(|started| *started == 0.0), "the old one answered");
+    }
 }

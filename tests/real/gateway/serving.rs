@@ -79,6 +79,27 @@ fn what_is_in_flight_ends_before_the_gateway_does() {
 }
 
 #[test]
+fn a_web_socket_goes_on_after_a_handover() {
+    let fake = Fake::new();
+    let mut gate = Gate::to(fake.port);
+    let mut client = gate.connect();
+    client.write_all(format!("GET /upstream/m/ws HTTP/1.1\r\nHost: h\r\n{HANDSHAKE}\r\n").as_bytes()).unwrap();
+    let (mut server, _) = fake.request();
+    let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nfirst";
+    server.write_all(answer.as_bytes()).unwrap();
+    read_until(&mut client, "first");
+    let serving = gate.serving.take().unwrap();
+    let leaving = std::thread::spawn(move || serving.hand_over(|| false));
+    eventually("nothing listens", PATIENCE, || TcpStream::connect(("127.0.0.1", gate.port)).is_err());
+    std::thread::sleep(Duration::from_millis(200));
+    client.write_all(b"still;").unwrap();
+    assert_eq!(read_until(&mut server, ";"), "still;");
+    assert!(!leaving.is_finished());
+    drop(client);
+    leaving.join().unwrap();
+}
+
+#[test]
 fn the_gateway_does_not_wait_longer_than_its_limit() {
     let fake = Fake::new();
     let mut gate = Gate::to(fake.port);

@@ -12,7 +12,7 @@ use super::models;
 use super::stream::{Left, Writer, stream};
 use crate::model::ModelName;
 use crate::serve::access::Caller;
-use crate::serve::body::Answer;
+use crate::serve::body::{Answer, Endless};
 use crate::serve::gateway::{Gateway, Routes};
 
 /// How often a comment is sent when nothing happens, so that proxies in between do
@@ -27,6 +27,7 @@ pub(super) fn events(gateway: &Gateway, caller: &Caller) -> Answer {
     let (writer, body) = stream();
     tokio::spawn(write(gateway.clone(), caller.clone(), writer));
     let mut answer = answer(StatusCode::OK, "text/event-stream", body);
+    answer.extensions_mut().insert(Endless);
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     answer.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     answer

@@ -13,7 +13,7 @@ use super::stream::{Left, Writer, stream};
 use crate::instance::{LogPart, LogReader};
 use crate::model::ModelName;
 use crate::serve::access::Caller;
-use crate::serve::body::Answer;
+use crate::serve::body::{Answer, Endless};
 use crate::serve::gateway::Gateway;
 
 /// How many of the last lines of each model come first.
@@ -49,6 +49,7 @@ pub(super) fn follow(gateway: &Gateway, caller: &Caller, name: &str, history: bo
     let (writer, body) = stream();
     tokio::spawn(write(follower, writer));
     let mut answer = super::answers::answer(StatusCode::OK, "text/plain; charset=utf-8", body);
+    answer.extensions_mut().insert(Endless);
     answer.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     answer.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     answer
@@ -65,7 +66,10 @@ async fn write(mut follower: Follower, writer: Writer) -> Result<(), Left> {
         let Ok((again, lines)) = read.await else { return Ok(()) };
         follower = again;
         if !lines.is_empty() {
-            writer.write(lines).await?;
+            tokio::select! {
+                written = writer.write(lines) => written?,
+                _ = end.changed() => return Ok(()),
+            }
             continue;
         }
         tokio::select! {
