@@ -17,6 +17,10 @@
 //!
 //! Nobody is refused: the sockets listen all the time. If the successor does not
 //! become ready, or does not begin, this watcher goes on as if nothing had happened.
+//!
+//! The successor migrates the database before it is ready, between two passes of this
+//! watcher, which may record more of them: a migration has to leave the statements of
+//! the version before it valid.
 
 mod give;
 mod hall;
