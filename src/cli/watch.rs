@@ -147,8 +147,8 @@ fn hand_over(
     serving.iter().for_each(|serving| serving.lead_to(hall));
     drop(machine);
     tracing::info!("pid {} takes over; servers keep running", successor.pid());
-    successor.lets_go();
     let last_metrics = metrics.map(metrics::Server::leave);
+    successor.lets_go();
     if let Some(serving) = serving {
         serving.hand_over(successor);
     }

