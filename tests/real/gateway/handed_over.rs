@@ -250,6 +250,13 @@ fn a_reader_of_logs_that_does_not_read_keeps_no_herdsman_alive() {
     assert_eq!(served.watcher().ended(Instant::now()).code, Some(0));
 }
 
+/// Whether a signal has stopped each of its threads.
+fn stands_still(process: Pid) -> bool {
+    let threads = fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero())).unwrap();
+    let mut states = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("stat")).unwrap());
+    states.all(|stat| stat.rsplit_once(") ").unwrap().1.starts_with('T'))
+}
+
 #[test]
 fn only_the_new_herdsman_answers_for_metrics() {
     let (port, metrics) = (free_port(), free_port());
@@ -268,6 +275,7 @@ fn only_the_new_herdsman_answers_for_metrics() {
     // The old one may need a moment to leave.
     eventually("the old one does not answer", PATIENCE, || {
         kill_process(new, Signal::STOP).unwrap();
+        eventually("the new one stands still", PATIENCE, || stands_still(new));
         let mut scrape = TcpStream::connect(("127.0.0.1", metrics)).unwrap();
         scrape.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         scrape.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
