@@ -115,9 +115,6 @@ impl Database {
     /// [`Problem::Locked`] if another program writes for too long, and whatever
     /// makes one of the changes impossible; nothing is written then.
     pub fn commit(&mut self, changes: &[Change], now: Timestamp) -> Result<(), DatabaseError> {
-        if changes.is_empty() {
-            return Ok(());
-        }
         self.write(|connection| changes::apply(connection, changes, now))
     }
 

@@ -157,6 +157,11 @@ impl Fleet for Host {
         gateway.withdraw(instances).map_err(|error| error.to_string())
     }
 
+    fn readmit(&mut self, instances: &[InstanceId]) -> Result<(), String> {
+        let Some(gateway) = &self.gateway else { return Ok(()) };
+        gateway.readmit(instances).map_err(|error| error.to_string())
+    }
+
     fn start(&mut self, launch: &Launch) -> Result<Handle, String> {
         match self.refusal(launch) {
             Some(why) => Err(why),

@@ -45,22 +45,14 @@ pub struct Outcome {
 /// Something could not be recorded. Whatever was not begun stays undone.
 pub fn apply<W: Ledger + Fleet>(world: &mut W, plan: &Plan, cause: &str) -> Result<Vec<Outcome>, W::Error> {
     let mut pass = Pass { world, cause, gone: BTreeSet::new(), outcomes: BTreeMap::new() };
-    let (record_only, effectful): (Vec<&Action>, Vec<&Action>) =
-        plan.actions.iter().partition(|action| action.steps.iter().all(|step| matches!(step, Step::Record(_))));
-    let remaining = pass.clear(&plan.remains);
-    pass.record(plan, &record_only, &remaining)?;
-    let mut runs: Vec<Run<'_>> = effectful.into_iter().map(|action| Run::new(action, pass.world.now())).collect();
-    pass.withdraw(plan, &mut runs);
-    for run in &mut runs {
-        pass.advance(run, Reach::IndependentStarts)?;
+    let applied = pass.apply(plan);
+    if applied.is_err() {
+        pass.readmit(plan);
     }
-    pass.stop(&mut runs)?;
-    for run in &mut runs {
-        pass.advance(run, Reach::End)?;
-        pass.finish(run)?;
-    }
-    let mut outcomes = pass.outcomes;
-    Ok(plan.actions.iter().filter_map(|action| outcomes.remove(&action.model)).collect())
+    applied.map(|()| {
+        let mut outcomes = pass.outcomes;
+        plan.actions.iter().filter_map(|action| outcomes.remove(&action.model)).collect()
+    })
 }
 
 struct Pass<'w, W> {
@@ -108,6 +100,24 @@ enum Reach {
 }
 
 impl<W: Ledger + Fleet> Pass<'_, W> {
+    fn apply(&mut self, plan: &Plan) -> Result<(), W::Error> {
+        let (record_only, effectful): (Vec<&Action>, Vec<&Action>) =
+            plan.actions.iter().partition(|action| action.steps.iter().all(|step| matches!(step, Step::Record(_))));
+        let remaining = self.clear(&plan.remains);
+        self.record(plan, &record_only, &remaining)?;
+        let mut runs: Vec<Run<'_>> = effectful.into_iter().map(|action| Run::new(action, self.world.now())).collect();
+        self.withdraw(plan, &mut runs)?;
+        for run in &mut runs {
+            self.advance(run, Reach::IndependentStarts)?;
+        }
+        self.stop(&mut runs)?;
+        for run in &mut runs {
+            self.advance(run, Reach::End)?;
+            self.finish(run)?;
+        }
+        Ok(())
+    }
+
     /// Stops what is left of instances that are gone. Returns those of which
     /// something may still be there: a later pass tries again.
     fn clear(&mut self, remains: &[StopTarget]) -> BTreeSet<InstanceId> {
@@ -141,17 +151,38 @@ impl<W: Ledger + Fleet> Pass<'_, W> {
     /// Withdraws all instances at once: a gateway that does not answer keeps the pass
     /// waiting once, not for each of them. An action whose withdrawal is not confirmed
     /// ends, so its instance neither drains nor stops. A start does not wait for that.
-    fn withdraw(&mut self, plan: &Plan, runs: &mut [Run<'_>]) {
+    /// Nothing is withdrawn while nothing can be recorded: its requests would wait in vain.
+    fn withdraw(&mut self, plan: &Plan, runs: &mut [Run<'_>]) -> Result<(), W::Error> {
         let leaving = runs.iter().flat_map(|run| run.action.withdrawn());
         let starts = runs.iter().any(|run| run.action.steps.iter().any(|step| matches!(step, Step::Start { .. })));
         let dead = plan.dead().filter(|_| starts);
         let ids: Vec<InstanceId> = leaving.chain(dead).cloned().collect();
         if ids.is_empty() {
-            return;
+            return Ok(());
         }
+        self.world.commit(&[])?;
         if let Err(why) = self.world.withdraw(&ids) {
             let concerned = runs.iter_mut().filter(|run| run.action.withdrawn().next().is_some());
             concerned.for_each(|run| run.fail(format!("cannot take it out of rotation: {why}")));
+        }
+        Ok(())
+    }
+
+    /// Returns to the rotation what a failed pass withdrew and left as it was. A failed
+    /// transaction may have been made, so the records decide: what they call ready
+    /// neither drains nor stops. While they cannot be read, nothing is readmitted.
+    fn readmit(&mut self, plan: &Plan) {
+        let mut withdrawn = plan.actions.iter().flat_map(Action::withdrawn).peekable();
+        if withdrawn.peek().is_none() {
+            return;
+        }
+        let Ok(records) = self.world.records() else { return };
+        let instances = || records.models.values().flat_map(|record| &record.instances);
+        let is_ready = |id: &&InstanceId| instances().any(|is| is.id == **id && is.state == InstanceState::Ready);
+        let ids: Vec<InstanceId> = withdrawn.filter(is_ready).cloned().collect();
+        if !ids.is_empty() {
+            // One that stays out returns with the next pass that succeeds.
+            let _confirmed = self.world.readmit(&ids);
         }
     }
 

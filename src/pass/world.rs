@@ -40,7 +40,7 @@ pub trait Ledger: Fallible {
     /// They cannot be read.
     fn records(&mut self) -> Result<Arc<Records>, Self::Error>;
 
-    /// Records changes in one transaction.
+    /// Records changes in one transaction. Without any, only checks that it could.
     ///
     /// # Errors
     /// Nothing was recorded.
@@ -92,6 +92,15 @@ pub trait Fleet: Fallible {
     /// # Errors
     /// A gateway serves and does not confirm: nothing may be stopped.
     fn withdraw(&mut self, _instances: &[InstanceId]) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Takes a withdrawal back: the gateway sends these instances requests again. Only
+    /// for those whose server stays as it was before the withdrawal.
+    ///
+    /// # Errors
+    /// A gateway serves and does not confirm: the next pass that succeeds does it.
+    fn readmit(&mut self, _instances: &[InstanceId]) -> Result<(), String> {
         Ok(())
     }
 

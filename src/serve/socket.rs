@@ -83,6 +83,10 @@ fn answer(mut stream: &UnixStream, gateway: &Gateway) -> io::Result<()> {
             gateway.withdraw(&instances);
             Answer::Withdrawn
         }
+        Ok(Question::Readmit { instances }) => {
+            gateway.readmit(&instances);
+            Answer::Readmitted
+        }
         Ok(Question::InFlight { instances }) => {
             let in_flight = instances.into_iter().map(|id| (gateway.in_flight(&id), id));
             Answer::InFlight { requests: in_flight.filter(|(count, _)| *count > 0).map(|(n, id)| (id, n)).collect() }

@@ -53,6 +53,7 @@ enum Call {
     Commit,
     Spawn,
     Withdraw,
+    Readmit,
     Stop,
 }
 
@@ -66,12 +67,13 @@ impl Call {
             Self::Commit => "a transaction",
             Self::Spawn => "a start",
             Self::Withdraw => "a withdrawal",
+            Self::Readmit => "a readmission",
             Self::Stop => "a stop",
         }
     }
 
     const fn is_effect(self) -> bool {
-        matches!(self, Self::Commit | Self::Spawn | Self::Withdraw | Self::Stop)
+        matches!(self, Self::Commit | Self::Spawn | Self::Withdraw | Self::Readmit | Self::Stop)
     }
 }
 
@@ -259,6 +261,9 @@ impl Ledger for World {
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), Ended> {
+        if changes.is_empty() {
+            return Ok(());
+        }
         let was_dead = self.dead;
         let made = Cell::new(false);
         let commit = |world: &mut Self| {
@@ -333,6 +338,20 @@ impl Fleet for World {
             Ok(())
         };
         self.carry_out(Call::Withdraw, withdraw, |next| {
+            Err(if next == Next::Killed { "killed" } else { "the gateway does not answer" }.to_owned())
+        })
+    }
+
+    fn readmit(&mut self, instances: &[InstanceId]) -> Result<(), String> {
+        let readmit = |world: &mut Self| {
+            world.check_readmission(instances);
+            let Some(gateway) = &mut world.gateway else { return Ok(()) };
+            let back: Vec<InstanceId> = gateway.withdrawn.extract_if(.., |id| instances.contains(id)).collect();
+            gateway.rotation.extend(back);
+            world.attend();
+            Ok(())
+        };
+        self.carry_out(Call::Readmit, readmit, |next| {
             Err(if next == Next::Killed { "killed" } else { "the gateway does not answer" }.to_owned())
         })
     }

@@ -20,6 +20,8 @@ const HOLD: Duration = Duration::from_secs(600);
 pub struct Gateway {
     /// The instances that it sends requests to.
     pub rotation: BTreeSet<InstanceId>,
+    /// Those that the running pass has taken out of it.
+    pub withdrawn: BTreeSet<InstanceId>,
     /// What its clients ask for, besides [`Gateway::clients`].
     pub demand: Demand,
     /// Who waits or is answered.
@@ -53,6 +55,7 @@ impl Gateway {
         let max_wait_ms = u64::try_from(MAX_WAIT.as_millis()).unwrap();
         Self {
             rotation: BTreeSet::new(),
+            withdrawn: BTreeSet::new(),
             demand: Demand { since: now, max_wait_ms, ..Demand::default() },
             clients: Vec::new(),
             polled: BTreeMap::new(),

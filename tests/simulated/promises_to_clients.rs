@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use herdsman::model::{Definition, DesiredState, InstanceId, ModelName, Traffic};
+use herdsman::model::{Definition, DesiredState, InstanceId, InstanceState, ModelName, Traffic};
 
 use super::gateway::MAX_WAIT;
 use super::promises::DRAIN;
@@ -46,6 +46,15 @@ impl World {
             }
             self.promises.withdrawn.insert(id.clone());
             self.promises.withdrawn_at.insert(id.clone(), self.now);
+        }
+    }
+
+    /// Checks what returns to the rotation: nothing that drains or stops.
+    pub(super) fn check_readmission(&mut self, instances: &[InstanceId]) {
+        for id in instances {
+            let is_ready = self.store.instance(id).is_some_and(|is| is.state == InstanceState::Ready);
+            assert!(is_ready, "promise broken: {id:?} is readmitted and does not stay");
+            self.promises.withdrawn_at.remove(id);
         }
     }
 

@@ -227,7 +227,7 @@ impl World {
         if !self.breaks(Sabotage::ForgetWithdraw)
             && let Some(gateway) = &mut self.gateway
         {
-            gateway.rotation.retain(|id| !instances.contains(id));
+            gateway.withdrawn = instances.iter().filter(|id| gateway.rotation.remove(id)).cloned().collect();
         }
     }
 

@@ -122,6 +122,13 @@ impl Gateway for Beside {
         }
     }
 
+    fn readmit(&self, instances: &[InstanceId]) -> Result<(), GatewayError> {
+        match self.ask(&Question::Readmit { instances: instances.to_vec() })? {
+            None | Some(Answer::Readmitted) => Ok(()),
+            Some(_) => Err(self.unexpected()),
+        }
+    }
+
     fn in_flight(&self, instances: &[InstanceId]) -> Result<BTreeMap<InstanceId, u32>, GatewayError> {
         match self.ask(&Question::InFlight { instances: instances.to_vec() })? {
             None => Ok(BTreeMap::new()),

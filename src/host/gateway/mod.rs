@@ -48,6 +48,12 @@ pub trait Gateway: Send {
     /// It serves and does not confirm.
     fn withdraw(&self, instances: &[InstanceId]) -> Result<(), GatewayError>;
 
+    /// Takes a withdrawal back, as [`crate::pass::Fleet::readmit`].
+    ///
+    /// # Errors
+    /// It serves and does not confirm.
+    fn readmit(&self, instances: &[InstanceId]) -> Result<(), GatewayError>;
+
     /// Counts the requests that it has sent to each of these instances and that are
     /// not over; those without any may be left out.
     ///

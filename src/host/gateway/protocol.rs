@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   {"version":1,"ask":"withdraw","instances":["…"]}   {"version":1,"answer":"withdrawn"}
+//!   {"version":1,"ask":"readmit","instances":["…"]}    {"version":1,"answer":"readmitted"}
 //!   {"version":1,"ask":"in_flight","instances":["…"]}  {"version":1,"answer":"in_flight","requests":{"…":2}}
 //!   {"version":1,"ask":"traffic"}                      {"version":1,"answer":"traffic","models":{"…":{"waiting":1,…}}}
 //! ```
@@ -32,6 +33,11 @@ pub enum Question {
         /// Which.
         instances: Vec<InstanceId>,
     },
+    /// Send these instances requests again.
+    Readmit {
+        /// Which.
+        instances: Vec<InstanceId>,
+    },
     /// How many requests are these instances answering?
     InFlight {
         /// Which.
@@ -55,6 +61,8 @@ pub struct Reply {
 pub enum Answer {
     /// They are out of rotation.
     Withdrawn,
+    /// They are in rotation again.
+    Readmitted,
     /// Requests in flight, by instance.
     InFlight {
         /// Those that have any.
@@ -116,7 +124,8 @@ mod tests {
     fn each_line_is_what_it_was() {
         let instances = vec![InstanceId("a".to_owned())];
         let withdraw = Question::Withdraw { instances: instances.clone() };
-        for question in [withdraw, Question::InFlight { instances }, Question::Traffic] {
+        let readmit = Question::Readmit { instances: instances.clone() };
+        for question in [withdraw, readmit, Question::InFlight { instances }, Question::Traffic] {
             let line = serde_json::to_vec(&Request::new(question.clone())).unwrap();
             assert_eq!(Request::read(&line), Ok(question));
         }

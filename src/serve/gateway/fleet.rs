@@ -21,6 +21,11 @@ impl host::Gateway for Gateway {
         Ok(())
     }
 
+    fn readmit(&self, instances: &[InstanceId]) -> Result<(), GatewayError> {
+        Self::readmit(self, instances);
+        Ok(())
+    }
+
     fn in_flight(&self, instances: &[InstanceId]) -> Result<BTreeMap<InstanceId, u32>, GatewayError> {
         Ok(instances.iter().map(|id| (id.clone(), Self::in_flight(self, id))).collect())
     }

@@ -199,6 +199,11 @@ impl Gateway {
         self.0.pools.close(|instance| instances.contains(instance));
     }
 
+    /// Takes a withdrawal back: by the routes as they are, instances get requests again.
+    pub fn readmit(&self, instances: &[InstanceId]) {
+        self.0.traffics.readmit(instances);
+    }
+
     /// Returns the connections to instances.
     fn pools(&self) -> &Pools {
         &self.0.pools

@@ -113,16 +113,21 @@ impl Traffics {
         inner.models.retain(|name, traffic| {
             routes.find(name.as_str()).is_some() || traffic.in_flight > 0 || !traffic.queue.is_empty()
         });
-        let wakes = inner.wakes();
         self.routes.store(Arc::new(routes));
-        drop(inner);
-        wakes.iter().for_each(|wake| wake.notify_one());
+        inner.wake_all();
     }
 
     pub fn withdraw(&self, instances: &[InstanceId]) {
         let mut inner = self.lock();
         let now = Instant::now();
         inner.withdrawn.extend(instances.iter().map(|id| (id.clone(), now)));
+    }
+
+    /// Takes withdrawals back, and wakes everyone.
+    pub fn readmit(&self, instances: &[InstanceId]) {
+        let mut inner = self.lock();
+        inner.withdrawn.retain(|id, _| !instances.contains(id));
+        inner.wake_all();
     }
 
     /// Counts the requests that an instance is answering. Polls count once it is out of
@@ -166,9 +171,7 @@ impl Traffics {
     pub fn resume_all(&self) {
         let mut inner = self.lock();
         inner.is_paused = false;
-        let wakes = inner.wakes();
-        drop(inner);
-        wakes.iter().for_each(|wake| wake.notify_one());
+        inner.wake_all();
     }
 
     /// Registers a request at the end of the queue.
@@ -338,10 +341,10 @@ impl Traffics {
 }
 
 impl Inner {
-    /// What wakes everyone who waits.
-    fn wakes(&self) -> Vec<Arc<Notify>> {
+    /// Wakes every request that waits, to look for its instance again.
+    fn wake_all(&self) {
         let queued = self.models.values().flat_map(|traffic| traffic.queue.values());
-        queued.filter_map(|waiter| waiter.wake.clone()).collect()
+        queued.filter_map(|waiter| waiter.wake.as_ref()).for_each(|wake| wake.notify_one());
     }
 }
 

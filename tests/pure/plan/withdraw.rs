@@ -101,6 +101,30 @@ fn nothing_stops_when_the_gateway_does_not_confirm() {
     ");
 }
 
+/// Its requests would wait until a pass succeeds.
+#[test]
+fn a_server_whose_drain_cannot_be_recorded_returns_to_the_rotation() {
+    let mut world = served(model("chat"));
+    world.define(model("chat").option("ctx_size", "2"));
+    world.fail_at = Some(1);
+    world.try_pass().unwrap_err();
+    assert_eq!((state(&world), world.is_in_rotation("chat")), (InstanceState::Ready, true));
+    world.settle();
+    assert!(world.is_in_rotation("chat"));
+}
+
+#[test]
+fn a_server_whose_stop_has_begun_stays_out_of_rotation_when_the_pass_fails() {
+    let mut world = served(model("chat"));
+    world.define(model("chat").option("ctx_size", "2"));
+    world.pass();
+    let stopped = world.machine.server("chat").id.clone();
+    // The stop's intent is recorded, and its outcome is not.
+    world.fail_at = Some(2);
+    world.try_pass().unwrap_err();
+    assert!(!world.gateway.as_ref().unwrap().rotation.contains(&stopped));
+}
+
 #[test]
 fn a_failed_withdrawal_ends_only_its_own_action() {
     let mut world = World::new([model("chat"), model("idle").stopped()]).with_gateway();

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::served::{PATIENCE, Served, Stream, ask, slow_toml};
 use crate::support::{World, eventually};
+
+/// How long a pass waits for a locked database.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Clients that ask for a model again and again, and what went wrong.
 struct Load {
@@ -40,6 +43,12 @@ impl Load {
     fn goes_on(&self, more: usize) {
         let from = self.answered.load(Ordering::SeqCst);
         eventually("more answers", PATIENCE, || self.answered.load(Ordering::SeqCst) >= from + more);
+    }
+
+    /// Waits for one more answer, not long.
+    fn answers_within(&self, limit: Duration) {
+        let from = self.answered.load(Ordering::SeqCst);
+        eventually("another answer", limit, || self.answered.load(Ordering::SeqCst) > from);
     }
 
     #[track_caller]
@@ -144,4 +153,30 @@ fn a_watcher_that_hangs_keeps_reconcile_from_stopping_a_server_and_is_named() {
     assert_eq!(served.world.pid("a"), pid);
     served.watcher().signal(rustix::process::Signal::CONT);
     eventually("the watcher does it", PATIENCE, || served.world.is_replaced("a", pid));
+}
+
+/// A pass cannot record that the server drains, so the server stays in rotation.
+#[test]
+fn an_edit_that_cannot_be_recorded_costs_no_request_its_answer() {
+    let world = World::new();
+    world.tiny("a");
+    world.converges();
+    let pid = world.pid("a");
+    let mut served = Served::new(world);
+    let load = Load::on(served.port, "a");
+    load.goes_on(20);
+    let other = rusqlite::Connection::open(served.world.path().join("state/herdsman.db")).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    served.world.write_definition("a", &with_context("a", 256));
+    let begun = Instant::now();
+    // Into the second pass, which waits for the lock too.
+    while begun.elapsed() < BUSY_TIMEOUT * 2 {
+        load.answers_within(Duration::from_secs(3));
+    }
+    served.watcher().eventually_says("another program has held the database locked");
+    assert_eq!(served.world.pid("a"), pid);
+    other.execute_batch("COMMIT").unwrap();
+    eventually("it restarts", PATIENCE, || served.world.is_replaced("a", pid));
+    load.goes_on(20);
+    load.never_failed();
 }
