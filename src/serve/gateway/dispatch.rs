@@ -85,7 +85,9 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
         Own::NotOurs(body) => body,
     };
     let mut record = Record::new(&parts, &caller, app.observer.clone());
-    let target = match Target::of(&parts) {
+    let routes = app.gateway.routes();
+    let knows = |name: &str| routes.find(name).is_some_and(|route| caller.may_use(&route.model));
+    let target = match Target::of(&parts, knows) {
         Ok(target) => target,
         Err(answer) => {
             record.answered(answer.status().as_u16());
@@ -100,13 +102,16 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
             None => naming::name(&parts, body, &settings, &app.spool).await?,
             Some(_) => naming::as_it_is(&parts, body, &settings, &app.spool)?,
         };
+        // Without its query.
+        let below = target.model.as_ref().map(|_| target.path.split('?').next().unwrap_or_default());
+        let uses = own::uses(&parts, below);
         let asked = target.model.or(named.model.take());
         let (asked, route) = find(&app.gateway, &caller, asked)?;
         record.model(&route.model);
         Ok(Outgoing {
             model: route.model.clone(),
             asked,
-            uses: own::uses(&parts),
+            uses,
             path: target.path,
             shape,
             expects_events: named.streams || headers::accepts_events(&parts),
@@ -149,8 +154,9 @@ struct Target {
 }
 
 impl Target {
-    /// Reads `/upstream/NAME/…`; every other path is for the instance as it is.
-    fn of(parts: &Parts) -> Result<Self, Box<Answer>> {
+    /// Reads `/upstream/NAME/…`; every other path is for the instance as it is. A name
+    /// may hold slashes, as they are or as `%2F`: the longest one that is known counts.
+    fn of(parts: &Parts, knows: impl Fn(&str) -> bool) -> Result<Self, Box<Answer>> {
         let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
         if !path.starts_with('/') {
             return Err(Box::new(Error::invalid("the request names no path").answer(Shape::OpenAi)));
@@ -163,12 +169,25 @@ impl Target {
                 Ok(Self { model: None, path: path.to_owned() })
             };
         };
-        let (name, below) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let end = rest.find('?').unwrap_or(rest.len());
+        let ends = rest[..end].match_indices('/').map(|(at, _)| at).chain([end]);
+        let mut names = ends.take_while(|at| *at <= LONGEST_NAME).map(|at| (decoded(&rest[..at]), at));
+        let first = names.next().unwrap_or_else(|| (decoded(&rest[..end]), end));
+        let longest = names.filter(|(name, _)| knows(name)).last();
+        let (name, at) = longest.unwrap_or(first);
+        let below = &rest[at..];
         if !below.starts_with('/') {
-            return Err(Box::new(moved(&format!("/upstream/{name}/{below}"))));
+            return Err(Box::new(moved(&format!("/upstream/{}/{below}", &rest[..at]))));
         }
-        Ok(Self { model: Some(percent_decode_str(name).decode_utf8_lossy().into_owned()), path: below.to_owned() })
+        Ok(Self { model: Some(name), path: below.to_owned() })
     }
+}
+
+/// The longest name with slashes that a path is searched for, bytes as they are sent.
+const LONGEST_NAME: usize = 1024;
+
+fn decoded(name: &str) -> String {
+    percent_decode_str(name).decode_utf8_lossy().into_owned()
 }
 
 /// Returns the model that is meant by `asked`, and what the client calls it.
@@ -212,4 +231,37 @@ fn no_web_sockets() -> Answer {
     let mut answer = Error::new(StatusCode::UPGRADE_REQUIRED, "invalid_request_error", message).answer(Shape::OpenAi);
     answer.headers_mut().insert(SEC_WEBSOCKET_VERSION, 13.into());
     answer
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_known_name_after_upstream_is_the_model() {
+        let read = |uri: &str| {
+            let parts = Request::builder().uri(uri).body(()).unwrap().into_parts().0;
+            match Target::of(&parts, |name| ["a", "org/model", "org/model/big"].contains(&name)) {
+                Ok(Target { model, path }) => format!("{} {path}", model.unwrap_or_default()),
+                Err(answer) => format!("to {}", answer.headers()[LOCATION].to_str().unwrap()),
+            }
+        };
+        let cases = [
+            ("/v1/models?model=a/b", " /v1/models?model=a/b"),
+            ("/upstream/a/", "a /"),
+            ("/upstream/a/x/y?q=/z", "a /x/y?q=/z"),
+            ("/upstream/a?q=/z", "to /upstream/a/?q=/z"),
+            ("/upstream/org/model/props", "org/model /props"),
+            ("/upstream/org%2Fmodel/props", "org/model /props"),
+            ("/upstream/org/model/big/%2F", "org/model/big /%2F"),
+            ("/upstream/org/model", "to /upstream/org/model/"),
+            ("/upstream/org%2fmodel", "to /upstream/org%2fmodel/"),
+            ("/upstream/none/of/them", "none /of/them"),
+            ("/upstream/none", "to /upstream/none/"),
+        ];
+        for (uri, expected) in cases {
+            assert_eq!(read(uri), expected, "{uri}");
+        }
+    }
 }

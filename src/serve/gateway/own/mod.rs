@@ -179,12 +179,12 @@ where
     let path = decoded(parts.uri.path()).into_owned();
     match path.as_str() {
         "/v1/stream" => return conversations::stream(gateway, caller, parts, body).await,
-        "/health" | "/v1/health" | "/models" | "/v1/models" | "/models/sse" => {}
+        "/" | "/health" | "/v1/health" | "/models" | "/v1/models" | "/models/sse" => {}
         "/running" | "/unload" | "/logs" | "/logs/stream" => {}
         "/models/load" | "/models/unload" | "/v1/streams/lookup" | "/api/models/unload" => {}
         // These are a model's where one is named.
         "/metrics" | "/props" | "/tools" if parameter(&parts.uri, "model").is_none() => {}
-        "/" => return Own::Answer(answers::found("chat/")),
+        "/upstream" | "/upstream/" => return Own::Answer(not_found(NOTHING)),
         _ if BELOW.iter().any(|prefix| path.starts_with(prefix)) => {}
         // A browser asks for icons by itself: they are no model's.
         _ if is_api(&path) || uses::is_of_page(&path) => return Own::Answer(not_found(NOTHING)),
@@ -219,6 +219,7 @@ const BELOW: [&str; 3] = ["/v1/models/", "/api/models/unload/", "/logs/stream/"]
 /// Answers what can be read; `None`: this path cannot.
 async fn read(gateway: &Gateway, caller: &Caller, parts: &Parts, path: &str) -> Option<Answer> {
     Some(match path {
+        "/" => answers::found("chat/"),
         "/health" | "/v1/health" => json(StatusCode::OK, &json!({"status": "ok"})),
         "/models" | "/v1/models" => models::list(&gateway.routes(), caller),
         "/models/sse" => events::events(gateway, caller),

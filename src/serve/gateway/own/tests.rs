@@ -362,6 +362,8 @@ fn what_a_browser_asks_for_at_the_root_is_no_models() {
         assert_eq!(scene.ask(&format!("GET {path}"), "").0, 404, "{path}");
     }
     assert_eq!(scene.ask("GET /", "").0, 307);
+    assert_eq!(["TRACE /", "POST /", "DELETE /"].map(|request| scene.ask(request, "").0), [405; 3]);
+    assert_eq!(["GET /upstream", "GET /upstream/"].map(|request| scene.ask(request, "").0), [404; 2]);
     for path in ["/lora-adapters", "/completion", "/v1/nothing.new"] {
         assert_eq!(scene.ask(&format!("GET {path}"), "").1, "not ours", "{path}");
     }

@@ -5,7 +5,7 @@
 //! `/v1/streams/lookup` whenever it is looked at.
 
 use hyper::Method;
-use hyper::header::{ACCEPT, HeaderMap};
+use hyper::header::{ACCEPT, HeaderMap, REFERER};
 use hyper::http::request::Parts;
 
 use super::query::{decoded, parameter};
@@ -30,12 +30,13 @@ const POLLS: [&str; 13] = [
 /// Of these a POST changes or computes something, so it uses the model.
 const USED_BY_POST: [&str; 2] = ["/props", "/slots"];
 
-/// Whether a request that is forwarded to a model uses it.
+/// Whether a request that is forwarded to a model uses it. `below` is what its path
+/// leaves below `/upstream/NAME`, if it is such a path.
 ///
 /// `autoload=false` says no and `autoload=true` says yes, as in llama-server's
 /// router.
 #[must_use]
-pub fn uses(parts: &Parts) -> bool {
+pub fn uses(parts: &Parts, below: Option<&str>) -> bool {
     // Another site's image or frame must not start a model, or stop one for it.
     let is_foreign = parts.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     if is_foreign && is_read(&parts.method) {
@@ -46,11 +47,10 @@ pub fn uses(parts: &Parts) -> bool {
         Some("true" | "1") => return true,
         _ => {}
     }
-    let path = parts.uri.path();
-    match below_upstream(path) {
-        Some(path) if is_of_page(path) => is_read(&parts.method) && is_visit(path, &parts.headers),
+    match below {
+        Some(path) if is_of_page(path) => parts.method == Method::GET && is_visit(path, &parts.headers),
         Some(path) => needs_model(&parts.method, path),
-        None => needs_model(&parts.method, path),
+        None => needs_model(&parts.method, parts.uri.path()),
     }
 }
 
@@ -69,12 +69,6 @@ fn needs_model(method: &Method, path: &str) -> bool {
     }
 }
 
-/// Returns the path below `/upstream/NAME`; nothing below it is the page's root.
-fn below_upstream(path: &str) -> Option<&str> {
-    let below = path.strip_prefix("/upstream/")?;
-    Some(below.find('/').map_or("/", |slash| &below[slash..]))
-}
-
 /// Whether it is the page's root or one of its files.
 pub(super) fn is_of_page(path: &str) -> bool {
     let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
@@ -87,18 +81,22 @@ pub(super) fn is_of_page(path: &str) -> bool {
     }
 }
 
-/// Whether a person opens the page: a browser shows it as a document. Over plain
-/// HTTP from another machine, browsers say only that they want HTML.
+/// Whether a person opens the page, in a browser or with a program like curl: a GET of
+/// the page itself, unless a page or the browser evidently asks for it by itself.
+///
+/// Over plain HTTP from another machine, browsers send no `Sec-Fetch-*`. They accept
+/// HTML where they show what they get, and a page's `fetch` (`*/*`) names the page in
+/// `Referer`.
 fn is_visit(path: &str, headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    if text("sec-purpose").is_some_and(|purpose| purpose.contains("prefetch")) {
+    let is_prefetch = |name| text(name).is_some_and(|purpose| purpose.contains("prefetch"));
+    if ["sec-purpose", "purpose", "x-moz"].into_iter().any(is_prefetch) {
         return false;
     }
+    let is_page = matches!(path, "/" | "/index.html");
     match (text("sec-fetch-mode"), text("sec-fetch-dest")) {
-        (None, None) => {
-            let is_root = matches!(path, "/" | "/index.html");
-            is_root && text(ACCEPT.as_str()).is_some_and(|accepted| accepted.contains("text/html"))
-        }
+        (None, None) if text(ACCEPT.as_str()).is_some_and(|accepted| accepted.contains("text/html")) => is_page,
+        (None, None) => is_page && !headers.contains_key(REFERER) && !headers.contains_key("service-worker"),
         (mode, dest) => mode == Some("navigate") || dest == Some("document"),
     }
 }
@@ -143,6 +141,9 @@ mod tests {
             "GET /upstream/a sec-fetch-mode=navigate",
             "GET /upstream/a/index.html sec-fetch-dest=document",
             "GET /upstream/a/ accept=text/html,application/xhtml+xml",
+            "GET /upstream/a/ accept=text/html referer=http://h:8080/upstream/a/",
+            "GET /upstream/a/?x=1 accept=*/*",
+            "GET /upstream/a/",
         ];
         let polls = [
             "GET /health",
@@ -166,7 +167,12 @@ mod tests {
             "GET /upstream/a/ sec-fetch-site=cross-site sec-fetch-mode=navigate sec-fetch-dest=iframe",
             // What a page asks for by itself.
             "GET /upstream/a/ sec-fetch-mode=cors sec-fetch-dest=empty accept=text/html",
-            "GET /upstream/a/ accept=*/*",
+            "GET /upstream/a/ sec-fetch-site=same-origin sec-fetch-mode=same-origin sec-fetch-dest=serviceworker",
+            "GET /upstream/a/ accept=*/* referer=http://h:8080/upstream/a/",
+            "GET /upstream/a/ accept=*/* service-worker=script",
+            "GET /upstream/a/ accept=text/html purpose=prefetch",
+            "HEAD /upstream/a/ accept=*/*",
+            "POST /upstream/a/",
             "GET /upstream/a/ sec-fetch-mode=navigate sec-purpose=prefetch;prerender",
             "GET /upstream/a/_app/immutable/bundle.js accept=text/html",
             "GET /upstream/a/_app/version.json",
@@ -185,9 +191,15 @@ mod tests {
             "GET /upstream/a/models/sse",
             "POST /upstream/a/v1/streams/lookup",
         ];
-        let wrong: Vec<_> = uses_it.iter().filter(|line| !uses(&parts(line))).collect();
+        let uses = |line: &str| {
+            let parts = parts(line);
+            let below =
+                parts.uri.path().strip_prefix("/upstream/a").map(|below| if below.is_empty() { "/" } else { below });
+            uses(&parts, below)
+        };
+        let wrong: Vec<_> = uses_it.iter().filter(|line| !uses(line)).collect();
         assert!(wrong.is_empty(), "use the model: {wrong:?}");
-        let wrong: Vec<_> = polls.iter().filter(|line| uses(&parts(line))).collect();
+        let wrong: Vec<_> = polls.iter().filter(|line| uses(line)).collect();
         assert!(wrong.is_empty(), "do not use it: {wrong:?}");
     }
 }
