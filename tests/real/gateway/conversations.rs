@@ -137,7 +137,6 @@ fn polls_start_nothing_and_a_request_does() {
         ("/props?model=alpha&autoload=false", 400),
         ("/slots?model=alpha", 503),
         ("/metrics?model=alpha", 503),
-        ("/upstream/alpha/", 503),
         ("/upstream/alpha/props", 503),
         ("/upstream/alpha/sw.js", 503),
     ];
