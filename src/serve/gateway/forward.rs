@@ -125,7 +125,7 @@ async fn send(gateway: &Gateway, outgoing: &Outgoing, record: &mut Record) -> Re
         let lease = lease.map_err(refused)?;
         let backend = lease.backend();
         // Before the server can send a byte: the client may be gone with the first.
-        gateway.remember_conversation(&parts.headers, model, backend);
+        gateway.remember_conversation(&parts.headers, record.key(), model, backend);
         let head = headers::request(parts, path, backend, named, &record.passed_on(backend));
         let request = Request { method: &parts.method, head: &head, is_chunked: named.length.is_none() };
         let failure = match gateway.pools().send(backend, request, &named.body).await {

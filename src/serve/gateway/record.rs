@@ -113,6 +113,11 @@ impl Record {
         if to.is_successor() { passed_on::headers(caller.as_deref(), *started) } else { Vec::new() }
     }
 
+    /// The name of the caller's key.
+    pub fn key(&self) -> Option<Arc<str>> {
+        self.finished.caller.clone()
+    }
+
     /// It is for `model`.
     pub fn model(&mut self, model: &ModelName) {
         self.finished.model = Some(model.clone());

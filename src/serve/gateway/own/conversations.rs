@@ -54,6 +54,8 @@ struct Known {
 pub(super) struct Holder {
     model: ModelName,
     backend: Arc<Backend>,
+    /// The name of the key that began the conversation: no other key reaches it.
+    key: Option<Arc<str>>,
 }
 
 impl Conversations {
@@ -66,6 +68,9 @@ impl Conversations {
             return;
         }
         let mut known = self.lock();
+        if known.of.get(id).is_some_and(|(_, before)| before.key != holder.key) {
+            return;
+        }
         known.uses += 1;
         let (number, id) = (known.uses, Arc::<str>::from(id));
         if let Some((before, _)) = known.of.insert(Arc::clone(&id), (number, holder)) {
@@ -87,9 +92,15 @@ impl Conversations {
 impl Gateway {
     /// Remembers that the instance has the conversation that a request's headers
     /// name, if they name one. To be called before the request is sent to it.
-    pub fn remember_conversation(&self, headers: &HeaderMap, model: &ModelName, backend: &Arc<Backend>) {
+    pub fn remember_conversation(
+        &self,
+        headers: &HeaderMap,
+        key: Option<Arc<str>>,
+        model: &ModelName,
+        backend: &Arc<Backend>,
+    ) {
         if let Some(id) = headers.get(HEADER).and_then(|id| id.to_str().ok()) {
-            let holder = Holder { model: model.clone(), backend: Arc::clone(backend) };
+            let holder = Holder { model: model.clone(), backend: Arc::clone(backend), key };
             self.0.own.conversations.remember(id, holder);
         }
     }
@@ -99,12 +110,20 @@ impl Gateway {
         self.0.own.conversations.find(id).filter(|holder| caller.may_use(&holder.model))
     }
 
+    /// Whether another key began the conversation. Who needs no key may see all.
+    fn is_of_another(&self, caller: &Caller, id: &str) -> bool {
+        caller.name.is_some() && self.0.own.conversations.find(id).is_some_and(|holder| holder.key != caller.name)
+    }
+
     /// Returns every server that is ready and that the caller may use.
     fn holders(&self, caller: &Caller) -> Vec<Holder> {
         let routes = self.routes();
         let usable = routes.all().filter(|route| caller.may_use(&route.model));
         let ready = usable.filter_map(|route| match &route.standing {
-            Standing::Ready(backend) => Some(Holder { model: route.model.clone(), backend: Arc::clone(backend) }),
+            Standing::Ready(backend) => {
+                let (model, backend) = (route.model.clone(), Arc::clone(backend));
+                Some(Holder { model, backend, key: caller.name.clone() })
+            }
             _ => None,
         });
         ready.collect()
@@ -116,6 +135,9 @@ pub(super) async fn stream<B>(gateway: &Gateway, caller: &Caller, parts: &Parts,
     let Some(id) = parameter(&parts.uri, "conv_id").filter(|id| !id.is_empty()) else {
         return Own::Answer(invalid("conv_id is missing from the query"));
     };
+    if gateway.is_of_another(caller, &id) {
+        return Own::Answer(unknown(&parts.method));
+    }
     let holder = match gateway.holder(caller, &id) {
         Some(holder) => Some(holder),
         None => {
@@ -174,10 +196,10 @@ where
 async fn look_up(gateway: &Gateway, caller: &Caller, ids: &[String]) -> HashMap<String, Value> {
     let mut questions: Vec<(Holder, Vec<String>)> =
         gateway.holders(caller).into_iter().map(|holder| (holder, Vec::new())).collect();
-    for id in ids {
+    for id in ids.iter().filter(|id| !gateway.is_of_another(caller, id)) {
         match gateway.holder(caller, id) {
             None => questions.iter_mut().for_each(|(_, ids)| ids.push(id.clone())),
-            Some(known) => match questions.iter_mut().find(|(holder, _)| *holder == known) {
+            Some(known) => match questions.iter_mut().find(|(holder, _)| holder.backend == known.backend) {
                 Some((_, ids)) => ids.push(id.clone()),
                 // It drains, or is gone.
                 None => questions.push((known, vec![id.clone()])),
@@ -228,7 +250,25 @@ mod tests {
             max_in_flight: None,
             api_key: None,
         };
-        Holder { model: model.parse().unwrap(), backend: Arc::new(backend) }
+        Holder { model: model.parse().unwrap(), backend: Arc::new(backend), key: None }
+    }
+
+    #[test]
+    fn another_key_neither_reaches_a_conversation_nor_takes_it_over() {
+        let gateway = Gateway::new(crate::owner::settings::serve::Serve::default(), || {});
+        let keyed = |name: &str| Caller { name: Some(name.into()), ..Caller::anyone() };
+        let (ann, bob) = (keyed("ann"), keyed("bob"));
+        let mut headers = HeaderMap::new();
+        headers.insert(HEADER, "c".parse().unwrap());
+        for (caller, model) in [(&ann, "a"), (&bob, "b")] {
+            let Holder { model, backend, .. } = holder(model);
+            gateway.remember_conversation(&headers, caller.name.clone(), &model, &backend);
+        }
+        assert_eq!(gateway.holder(&ann, "c").unwrap().model.as_str(), "a");
+        assert_eq!(
+            [&ann, &bob, &Caller::anyone()].map(|caller| gateway.is_of_another(caller, "c")),
+            [false, true, false]
+        );
     }
 
     #[test]
