@@ -8,7 +8,7 @@
 //! | `swaps` | models that share room take turns, and nobody waits longer than `max_wait` |
 //! | `edits` | quick saves and rollbacks under load fail no request |
 //! | `first_byte` | a first byte passes however late |
-//! | `hostile` | no mutated request harms the gateway |
+//! | `hostile` | mutated requests get an answer or a close, and harm nothing |
 //!
 //! The other numbers follow from that of the requests: see [`rounds`].
 
