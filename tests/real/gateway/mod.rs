@@ -1,6 +1,7 @@
 //! The gateway, between raw sockets on one side and real llama-servers on the other;
 //! where exact bytes or faults matter, a server of raw sockets.
 
+mod access;
 mod activation;
 mod bench;
 mod browser;
@@ -18,6 +19,7 @@ mod front;
 mod handed_over;
 mod headers;
 mod http2;
+mod large;
 mod llama_swap;
 mod on_demand;
 mod path;
