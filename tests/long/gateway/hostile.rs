@@ -39,15 +39,17 @@ const HEAD: Duration = Duration::from_secs(85);
 /// The most memory that herdsman may have had, kB.
 const MEMORY: u64 = 96 << 10;
 
-/// A herdsman with a model that runs and one that starts when it is asked for.
+/// A herdsman with a model that runs, one that starts when it is asked for, and one that
+/// hostile requests do not know: they may fill the context that a server's clients share.
 fn serve() -> Served {
     let world = World::new();
     std::fs::write(world.settings(), "[serve]\nmax_body = \"1MiB\"\n").unwrap();
     world.tiny("m");
+    world.tiny("other");
     world.weights("n", "n ");
     world.write_definition("n", &format!("state = \"on_demand\"\n{}", World::tiny_toml("n")));
     let served = Served::new(world);
-    served.watcher.as_ref().unwrap().eventually_says("m is ready");
+    ["m", "other"].map(|model| served.watcher.as_ref().unwrap().eventually_says(&format!("{model} is ready")));
     served
 }
 
@@ -64,7 +66,7 @@ fn mutated_requests_get_an_answer_or_a_close_and_harm_nothing() {
         let other = scope.spawn(|| {
             let mut asked = 0;
             while !is_over.load(Relaxed) {
-                assert_eq!(served::ask(port, "m"), Ok("m m m ".to_owned()));
+                assert_eq!(served::ask(port, "other"), Ok("other other other ".to_owned()));
                 asked += 1;
             }
             asked
