@@ -49,7 +49,9 @@ fn serve() -> Served {
     world.weights("n", "n ");
     world.write_definition("n", &format!("state = \"on_demand\"\n{}", World::tiny_toml("n")));
     let served = Served::new(world);
-    ["m", "other"].map(|model| served.watcher.as_ref().unwrap().eventually_says(&format!("{model} is ready")));
+    for model in ["m", "other"] {
+        served.watcher.as_ref().unwrap().eventually_says(&format!("{model} is ready"));
+    }
     served
 }
 
