@@ -2,12 +2,12 @@
 //! client's key.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use hyper::Method;
 use hyper::header::{
-    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderMap,
+    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap,
     HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::request::Parts;
+use hyper::{Method, Version};
 
 use super::naming::Named;
 use super::routes::Backend;
@@ -69,10 +69,15 @@ pub fn request(parts: &Parts, target: &str, backend: &Backend, named: &Named, mo
     head.put_slice(b"\r\n");
     let dropped = options(&parts.headers);
     let is_decoded = |name: &HeaderName| named.decoded && *name == CONTENT_ENCODING;
-    let passes =
-        |name: &HeaderName| !is_hop_by_hop(name) && !is_ours(name) && !is_decoded(name) && !dropped.contains(name);
+    let cookies = split_cookies(parts);
+    let is_split = |name: &HeaderName| cookies.is_some() && *name == COOKIE;
+    let is_dropped = |name: &HeaderName| is_decoded(name) || is_split(name) || dropped.contains(name);
+    let passes = |name: &HeaderName| !is_hop_by_hop(name) && !is_ours(name) && !is_dropped(name);
     for (name, value) in parts.headers.iter().filter(|(name, _)| passes(name)) {
         header(&mut head, name.as_str(), value.as_bytes());
+    }
+    if let Some(cookies) = &cookies {
+        header(&mut head, "cookie", cookies);
     }
     if asks_for_upgrade(parts) {
         header(&mut head, "connection", b"upgrade");
@@ -94,6 +99,16 @@ pub fn request(parts: &Parts, target: &str, backend: &Backend, named: &Named, mo
     }
     head.put_slice(b"\r\n");
     head.freeze()
+}
+
+/// Joins the cookies of a request whose client may send one header for each: HTTP/1.1
+/// has one for all (RFC 9113, 8.2.3).
+fn split_cookies(parts: &Parts) -> Option<Vec<u8>> {
+    if parts.version != Version::HTTP_2 {
+        return None;
+    }
+    let cookies: Vec<&[u8]> = parts.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    (cookies.len() > 1).then(|| cookies.join(b"; ".as_slice()))
 }
 
 fn sends_body(parts: &Parts) -> bool {
