@@ -43,6 +43,8 @@ pub struct ModelView<'p> {
     pub outcome: Option<&'p Outcome>,
     /// What it waits for.
     pub waits: Vec<&'p Waiting>,
+    /// What it would wait for if a request asked for it now.
+    pub on_request: Vec<&'p WaitFor>,
     /// How an instance of it ended since the last pass.
     pub death: Option<&'p Death>,
     /// Its crashes in a row.
@@ -101,6 +103,7 @@ impl<'p> ModelView<'p> {
             action: None,
             outcome: None,
             waits: Vec::new(),
+            on_request: Vec::new(),
             death: None,
             crashes: record.map(|record| record.crashes).unwrap_or_default(),
             generation_outcome: record.map(|record| &record.generation.outcome),
@@ -129,6 +132,12 @@ impl<'p> ModelView<'p> {
     #[must_use]
     pub fn is_managed(&self) -> bool {
         self.definition.is_some() || self.record.is_some()
+    }
+
+    /// Returns whether its record says enough to start it without a definition.
+    #[must_use]
+    pub fn is_recorded(&self) -> bool {
+        self.record.is_some_and(|record| record.config().is_ok() && record.generation.spec().is_ok())
     }
 
     /// Returns the generation that is wanted; 0 if none is recorded yet.

@@ -97,6 +97,30 @@ fn what_is_stopped_or_cannot_start_fails_with_the_reason() {
 }
 
 #[test]
+fn one_on_demand_whose_file_cannot_be_used_starts_if_it_is_recorded() {
+    let mut world = World::new([model("chat").on_demand(), model("member").on_demand().group("chat")]).with_gateway();
+    world.group("chat", 1);
+    world.settle();
+    world.spoil("chat", Some("chat"));
+    world.spoil("member", Some("member"));
+    world.spoil("new", Some("new"));
+    assert_snapshot!(standings(&world.pass()), @"
+    chat: starts
+    member: starts
+    new: fails: left unchanged: models.d/new.toml: expected `=`
+    ");
+    world.ask("chat", 1);
+    assert!(standings(&world.pass()).contains("chat: waits"));
+    world.ask("chat", 0);
+    // Nobody knows how much room there is.
+    world.desired.groups.clear();
+    for waiting in [0, 1] {
+        world.ask("member", waiting);
+        assert!(standings(&world.pass()).contains("member: fails: left unchanged: models.d/member.toml: expected `=`"));
+    }
+}
+
+#[test]
 fn while_a_model_is_asked_for_it_is_looked_at_when_it_could_be_idle() {
     let mut world = World::new([model("chat").on_demand()]).with_gateway();
     world.settle();

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | with a ready instance that stays | go there, whatever its definition says by now |
 //! | that loads, drains, restarts, rolls back, or tries again soon | wait |
-//! | on demand and cold | wait, and start it |
+//! | on demand and cold, also if its file cannot be used but was recorded | wait, and start it |
 //! | that herdsman will not start | fail, with the reason that `why` gives |
 //!
 //! A crash after it was ready costs waiting time. One that never became ready may
@@ -120,7 +120,8 @@ fn without_instance(model: &ModelView<'_>, now: Timestamp) -> Standing {
     if !is_stopped && comes {
         return Standing::Coming;
     }
-    if let Some(on) = waits().find(|on| prevents(on)) {
+    let declared = waits().filter(|on| !is_stood_in_for(on, model));
+    if let Some(on) = declared.chain(model.on_request.iter().copied()).find(|on| prevents(on)) {
         return Standing::Unavailable(in_a_sentence(words::wait(on, model, now)));
     }
     match (model.wanted.state(), model.live) {
@@ -146,6 +147,13 @@ fn comes(on: &WaitFor, now: Timestamp) -> bool {
 const fn prevents(on: &WaitFor) -> bool {
     !matches!(on, WaitFor::StateByHand { state: DesiredState::Running | DesiredState::OnDemand, .. })
         && !matches!(on.kind(), WaitKind::Note | WaitKind::Progressing)
+}
+
+/// Whether it is a file that cannot be used, and its record serves requests instead.
+fn is_stood_in_for(on: &WaitFor, model: &ModelView<'_>) -> bool {
+    matches!(on, WaitFor::Definition { .. })
+        && model.wanted.state() == Some(DesiredState::OnDemand)
+        && model.is_recorded()
 }
 
 fn stopped(model: &ModelView<'_>) -> String {

@@ -394,6 +394,63 @@ fn a_file_that_cannot_be_used_neither_stops_it_nor_keeps_it_from_starting() {
 }
 
 #[test]
+fn a_client_unloads_one_whose_file_cannot_be_used() {
+    let mut world = awake();
+    world.spoil("chat", Some("chat"));
+    world.traffic("chat").unload = Some(world.now);
+    assert_snapshot!(world.story(), @"
+    -- 0.000 s
+    stop    chat: unloaded
+            - withdraw
+            - record chat instance draining until 33.000 s
+    wait    chat: definition(file models.d/chat.toml)
+    -- 0.000 s
+    stop    chat: unloaded
+            - stop pid 101
+    wait    chat: definition(file models.d/chat.toml)
+    -- 0.000 s
+    wait    chat: definition(file models.d/chat.toml)
+    ");
+    world.ask("chat", 1);
+    assert!(world.planned().contains("start   chat: asked_for"), "{}", world.planned());
+}
+
+#[test]
+fn unloading_ends_a_start_by_hand_although_the_file_cannot_be_used() {
+    let mut world = on_demand();
+    world.by_hand("chat", Command::Start).unwrap();
+    world.settle();
+    world.spoil("chat", Some("chat"));
+    world.advance(1);
+    world.traffic("chat").unload = Some(world.now);
+    assert_snapshot!(world.story(), @"
+    -- 0.000 s
+    note    chat state by hand is over
+    stop    chat: unloaded
+            - withdraw
+            - record chat instance draining until 32.000 s
+    wait    chat: definition(file models.d/chat.toml)
+    -- 0.000 s
+    stop    chat: unloaded
+            - stop pid 101
+    wait    chat: definition(file models.d/chat.toml)
+    -- 0.000 s
+    wait    chat: definition(file models.d/chat.toml)
+    ");
+}
+
+#[test]
+fn what_its_file_needs_and_was_replaced_does_not_start_without_a_file_that_can_be_used() {
+    let mut world = on_demand();
+    world.spoil("chat", Some("chat"));
+    world.machine.replaced.insert("/weights/chat.gguf".into());
+    world.ask("chat", 1);
+    assert_snapshot!(world.planned(), @"wait    chat: definition(file models.d/chat.toml)");
+    world.machine.replaced.clear();
+    assert!(world.planned().contains("start   chat: asked_for"), "{}", world.planned());
+}
+
+#[test]
 fn it_is_stopped_and_started_when_its_definition_says_so() {
     let mut world = awake();
     world.define(model("chat"));
