@@ -1,13 +1,13 @@
 //! Where the requests for each model go after a pass, in the simulated world.
 
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use herdsman::model::{Busy, FailureCause};
 use herdsman::pass::Pass;
 use herdsman::pass::next::looks;
 use herdsman::plan::Command;
-use herdsman::serve::gateway::Standing;
+use herdsman::serve::gateway::{Routes, Standing};
 use herdsman::serve::gateway::publish::{Known, routes};
 use insta::assert_snapshot;
 
@@ -118,6 +118,29 @@ fn one_on_demand_whose_file_cannot_be_used_starts_if_it_is_recorded() {
         world.ask("member", waiting);
         assert!(standings(&world.pass()).contains("member: fails: left unchanged: models.d/member.toml: expected `=`"));
     }
+}
+
+#[test]
+fn a_file_that_cannot_be_used_takes_no_name_from_a_recorded_model() {
+    let alias = |name: &str, alias: &str| {
+        let mut definition = model(name);
+        definition.aliases.push(alias.to_owned());
+        definition
+    };
+    let mut world = World::settled([alias("always", "gpt"), alias("cold", "claude").on_demand()]).with_gateway();
+    // The new files are called as the old ones' aliases, so none of the four can be used.
+    for name in ["always", "claude", "cold", "gpt", "other"] {
+        world.spoil(name, Some(name));
+    }
+    let pass = world.pass();
+    assert_snapshot!(standings(&pass), @"
+    always: ready: generation 1
+    cold: starts
+    other: fails: left unchanged: models.d/other.toml: expected `=`
+    ");
+    let routes = Routes::new(Instant::now(), routes(&pass, |_| Known::default()));
+    let found = ["always", "gpt", "cold", "claude"].map(|name| routes.find(name).unwrap().model.to_string());
+    assert_eq!(found, ["always", "always", "cold", "cold"]);
 }
 
 #[test]

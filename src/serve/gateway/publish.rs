@@ -36,10 +36,16 @@ pub struct Known {
 #[must_use]
 pub fn routes(pass: &Pass, known: impl Fn(&Instance) -> Known) -> Vec<Route> {
     let view = View::of(pass);
-    view.models()
-        .filter(|model| model.is_managed() || model.invalid.is_some())
-        .map(|model| route(model, pass, &known))
-        .collect()
+    let mut routes: Vec<Route> =
+        view.models().filter(|model| model.is_managed()).map(|model| route(model, pass, &known)).collect();
+    // A file that cannot be used takes no name away from a model that has it.
+    let is_taken = |name: &str| routes.iter().any(|route| route.aliases.iter().any(|alias| alias == name));
+    let invalid = view.models().filter(|model| !model.is_managed() && model.invalid.is_some());
+    let invalid: Vec<Route> =
+        invalid.filter(|model| !is_taken(model.name.as_str())).map(|model| route(model, pass, &known)).collect();
+    routes.extend(invalid);
+    routes.sort_by(|a, b| a.model.cmp(&b.model));
+    routes
 }
 
 fn route(model: &ModelView<'_>, pass: &Pass, known: &impl Fn(&Instance) -> Known) -> Route {
