@@ -144,6 +144,22 @@ fn a_file_that_cannot_be_used_takes_no_name_from_a_recorded_model() {
 }
 
 #[test]
+fn one_on_demand_can_be_unloaded_after_a_start_by_hand() {
+    let mut world = World::new([model("chat").on_demand(), model("always")]).with_gateway();
+    world.settle();
+    let on_demand = |world: &mut World| {
+        let all = routes(&world.pass(), |_| Known::default());
+        all.iter().filter(|route| route.on_demand).map(|route| route.model.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(on_demand(&mut world), ["chat"]);
+    for (command, expected) in [(Command::Start, &["chat"][..]), (Command::Stop, &[])] {
+        world.by_hand("chat", command).unwrap();
+        world.settle();
+        assert_eq!(on_demand(&mut world), expected, "{command:?}");
+    }
+}
+
+#[test]
 fn while_a_model_is_asked_for_it_is_looked_at_when_it_could_be_idle() {
     let mut world = World::new([model("chat").on_demand()]).with_gateway();
     world.settle();

@@ -48,6 +48,11 @@ pub fn routes(pass: &Pass, known: impl Fn(&Instance) -> Known) -> Vec<Route> {
     routes
 }
 
+/// Whether requests start it and clients may unload it, also after a start by hand.
+fn is_on_demand(model: &ModelView<'_>) -> bool {
+    model.wanted.declared == Some(DesiredState::OnDemand) && model.wanted.state() != Some(DesiredState::Stopped)
+}
+
 fn route(model: &ModelView<'_>, pass: &Pass, known: &impl Fn(&Instance) -> Known) -> Route {
     let config = || model.record.and_then(|record| record.config().ok());
     let (aliases, description) = match model.definition {
@@ -69,7 +74,7 @@ fn route(model: &ModelView<'_>, pass: &Pass, known: &impl Fn(&Instance) -> Known
         model: model.name.clone(),
         aliases,
         listed: model.definition.is_none_or(|definition| definition.serve.listed),
-        on_demand: model.wanted.state() == Some(DesiredState::OnDemand),
+        on_demand: is_on_demand(model),
         standing: match ready {
             Some(instance) => Standing::Ready(Arc::new(backend(instance))),
             None => without_instance(model, pass.now),
