@@ -214,7 +214,8 @@ impl<'p> ModelView<'p> {
         action.reasons.iter().map(|reason| format!("{}: {reason}", action.kind.as_str())).collect()
     }
 
-    /// Returns what it waits for in words, at `now`.
+    /// Returns what it waits for in words, at `now`, and what keeps a request from
+    /// starting it.
     #[must_use]
     pub fn waits_in_words(&self, now: Timestamp) -> Vec<String> {
         let held_back = self.restart_by_hand.filter(|given| {
@@ -222,7 +223,10 @@ impl<'p> ModelView<'p> {
             !self.reasons().iter().any(says_so)
         });
         let restart = held_back.map(|given| format!("waiting for a restart by hand ({given})"));
-        restart.into_iter().chain(self.waits.iter().map(|waiting| words::wait(&waiting.on, self, now))).collect()
+        let waits = self.waits.iter().map(|waiting| words::wait(&waiting.on, self, now));
+        let on_request =
+            self.on_request.iter().map(|on| format!("cannot start now: {}", words::on_request(on, self, now)));
+        restart.into_iter().chain(waits).chain(on_request).collect()
     }
 
     /// Returns the overrides in force.

@@ -7,8 +7,8 @@ use herdsman::model::{Busy, FailureCause};
 use herdsman::pass::Pass;
 use herdsman::pass::next::looks;
 use herdsman::plan::Command;
-use herdsman::serve::gateway::{Routes, Standing};
 use herdsman::serve::gateway::publish::{Known, routes};
+use herdsman::serve::gateway::{Routes, Standing};
 use insta::assert_snapshot;
 
 use crate::simulated::{Edit, World, model};
@@ -116,8 +116,55 @@ fn one_on_demand_whose_file_cannot_be_used_starts_if_it_is_recorded() {
     world.desired.groups.clear();
     for waiting in [0, 1] {
         world.ask("member", waiting);
-        assert!(standings(&world.pass()).contains("member: fails: left unchanged: models.d/member.toml: expected `=`"));
+        assert!(standings(&world.pass()).contains("member: fails: models.d/member.toml: expected `=`"));
     }
+}
+
+#[test]
+fn what_would_not_start_fails_although_nobody_asks_for_it() {
+    let forbidden = model("forbidden").on_demand().option("rpc", "here");
+    let taken = model("taken").on_demand().port(8300);
+    let odd = model("odd").on_demand().option("threads", "many");
+    let mut world = World::new([model("cold").on_demand(), forbidden, odd, taken]).with_gateway();
+    world.machine.forbidden.insert("rpc".to_owned());
+    world.machine.refused.insert("many".to_owned());
+    world.machine.foreign.insert("/models.d/taken.toml".to_owned(), ("other".to_owned(), 7));
+    world.settle();
+    let pass = world.pass();
+    assert!(pass.plan.is_empty() && pass.plan.matching == 4, "all of them match: {}", world.planned());
+    assert_snapshot!(standings(&pass), @"
+    cold: starts
+    forbidden: fails: the policy does not allow `rpc`
+    odd: fails: error: invalid argument: many (models.d/odd.toml:3)
+    taken: fails: pid 7 serves this definition for another state directory; stop it there first
+    ");
+    let checks = world.checks;
+    world.pass();
+    assert_eq!(world.checks - checks, 1, "what llama-server accepts is recorded");
+    (world.machine.forbidden, world.machine.refused, world.machine.foreign) = Default::default();
+    assert_snapshot!(standings(&world.pass()), @"
+    cold: starts
+    forbidden: starts
+    odd: starts
+    taken: starts
+    ");
+}
+
+#[test]
+fn one_that_failed_to_start_can_be_asked_for_again_once_its_delay_is_over() {
+    let mut world = World::new([model("dies").on_demand().fate("dies")]).with_gateway();
+    world.settle();
+    world.ask("dies", 1);
+    for _ in 0..8 {
+        world.pass();
+        world.advance(1);
+    }
+    world.ask("dies", 0);
+    let pass = world.pass();
+    assert_snapshot!(standings(&pass), @"dies: fails: failed to start 4 times in a row, can start again in 7.0 s (at TIME invalid magic characters");
+    let after = looks(&pass).map(|(_, after)| after).min().unwrap();
+    world.advance_ms(u64::try_from(after.as_millis()).unwrap());
+    assert_eq!(standings(&world.pass()), "dies: starts\n");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! | instance | requests | what |
 //! |---|---|---|
 //! | none | wait | starts, as one that is to run |
-//! | none | none wait, or nobody counts them | only its record is kept |
+//! | none | none wait, or nobody counts them | only its record is kept; what keeps a start from coming is said |
 //! | loads | any | loads on, unless a client unloads it |
 //! | ready | some, or nobody counts them | kept or replaced, as one that is to run |
 //! | ready | none for `[idle] stop_after`; unloaded | stops, through a drain |
@@ -22,15 +22,15 @@ use super::super::reason::{Impact, Reason};
 use super::super::waiting::WaitFor;
 use super::super::wanted::Wanted;
 use super::wish::{Wish, stop};
-use super::{Decider, Port, wait_for_file};
-use crate::model::{Busy, Instance, InstanceRecord, InstanceState, ModelRecord, Traffic};
+use super::{Decider, Decision, Port, wait_for_file};
+use crate::model::{Busy, Change, Instance, InstanceRecord, InstanceState, ModelRecord, Traffic};
 
 impl Decider<'_, '_> {
     pub(super) fn want_on_demand(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
         match self.kept() {
             None if self.waiting() > 0 && self.can_be_served(wanted) => self.start(wanted, record),
             None => {
-                self.note_what_a_request_meets(wanted);
+                self.note_what_a_request_meets(wanted, record);
                 self.forget_crashes(wanted, record);
                 self.change_record(wanted, record, Impact::Record, Port::Recorded);
             }
@@ -53,12 +53,27 @@ impl Decider<'_, '_> {
         self.input.traffic(self.s.name).unwrap_or_default().waiting
     }
 
-    /// Says what the next request would fail for.
-    fn note_what_a_request_meets(&mut self, wanted: &Wanted<'_>) {
-        if let Some(unresolved) = self.s.unresolved
-            && !self.can_be_served(wanted)
-        {
-            self.d.on_request.push(wait_for_file(unresolved));
+    /// Says what keeps the next request from starting it.
+    fn note_what_a_request_meets(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
+        let situation = self.s;
+        match situation.unresolved {
+            Some(unresolved) if !self.can_be_served(wanted) => self.d.on_request.push(wait_for_file(unresolved)),
+            // Without a gateway, nobody can ask for it.
+            _ if self.input.site.has_gateway => self.rehearse(wanted, record),
+            _ => {}
+        }
+    }
+
+    /// Decides on a start that does not happen now, and keeps what it runs into.
+    fn rehearse(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
+        let mut start = Decision::default();
+        Decider { input: self.input, s: self.s, d: &mut start }.start(wanted, record);
+        self.d.questions.append(&mut start.questions);
+        // Else every pass would check the command line anew.
+        let is_of_record = |change: &Change| matches!(change, Change::SetAccepted { number, .. } if *number <= record.generation.number);
+        self.d.bookkeeping.extend(start.accepted.filter(is_of_record));
+        if !matches!(start.wish, Wish::Start(_)) {
+            self.d.on_request = start.waits;
         }
     }
 

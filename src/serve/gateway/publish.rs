@@ -5,6 +5,7 @@
 //! | with a ready instance that stays | go there, whatever its definition says by now |
 //! | that loads, drains, restarts, rolls back, or tries again soon | wait |
 //! | on demand and cold, also if its file cannot be used but was recorded | wait, and start it |
+//! | on demand, and a start would not come or not soon | fail at once, with the reason |
 //! | that herdsman will not start | fail, with the reason that `why` gives |
 //!
 //! A crash after it was ready costs waiting time. One that never became ready may
@@ -131,9 +132,11 @@ fn without_instance(model: &ModelView<'_>, now: Timestamp) -> Standing {
     if !is_stopped && comes {
         return Standing::Coming;
     }
-    let declared = waits().filter(|on| !is_stood_in_for(on, model));
-    if let Some(on) = declared.chain(model.on_request.iter().copied()).find(|on| prevents(on)) {
+    if let Some(on) = waits().find(|on| prevents(on) && !is_stood_in_for(on, model)) {
         return Standing::Unavailable(in_a_sentence(words::wait(on, model, now)));
+    }
+    if let Some(on) = model.on_request.iter().find(|on| prevents(on) && !self::comes(on, now)) {
+        return Standing::Unavailable(in_a_sentence(words::on_request(on, model, now)));
     }
     match (model.wanted.state(), model.live) {
         (Some(DesiredState::Stopped), _) => Standing::Unavailable(stopped(model)),

@@ -40,13 +40,14 @@ fn it_starts_when_it_is_asked_for_and_stops_when_nobody_has_used_it_for_a_while(
     create  chat: definition_added(models.d/chat.toml, state on_demand)
             - record row, chat port 8100, generation 1
     -- 0.000 s
+    note    generation 1 accepted by release 1
+    -- 0.000 s
     nothing, 1 matching
     ");
     world.ask("chat", 3);
     assert_snapshot!(world.story_of(3), @"
     -- 0.000 s
     start   chat: asked_for(waiting 3)
-            - record generation 1 accepted by release 1
             - start generation 1 of chat on port 8100
     -- 0.000 s
     wait    chat: ready(deadline 600.000 s, pid 101)
@@ -178,13 +179,12 @@ fn an_edit_of_one_that_does_not_run_is_tried_by_the_next_request() {
     update  chat: field_changed(fate set to dies, impact record, models.d/chat.toml:3)
             - record row again, generation 2
     -- 0.000 s
-    nothing, 1 matching
+    note    generation 2 accepted by release 1
     ");
     world.ask("chat", 1);
     assert_snapshot!(world.story(), @"
     -- 0.000 s
     start   chat: asked_for(waiting 1)
-            - record generation 2 accepted by release 1
             - start generation 2 of chat on port 8100
     -- 0.000 s
     wait    chat: ready(deadline 1203.000 s, pid 102)
@@ -296,7 +296,6 @@ fn a_start_by_hand_keeps_it_running_until_it_is_unloaded_or_stopped() {
     assert_snapshot!(world.story(), @"
     -- 0.000 s
     start   chat: by_hand(by ann)
-            - record generation 1 accepted by release 1
             - start generation 1 of chat on port 8100
     wait    chat: state_by_hand(by ann, state running)
     -- 0.000 s
@@ -372,6 +371,8 @@ fn one_that_is_due_to_stop_is_not_restarted_first() {
     -- 0.000 s
     stop    chat: idle(for_ms 600000)
             - stop pid 101
+    -- 0.000 s
+    note    generation 2 accepted by release 1
     -- 0.000 s
     nothing, 1 matching
     ");

@@ -217,6 +217,29 @@ fn a_new_file_that_claims_their_names_takes_nothing_from_those_that_are_served()
 }
 
 #[test]
+fn what_would_not_start_is_refused_without_a_pass_and_starts_soon_after_it_can() {
+    let world = World::new();
+    on_demand(&world, "a", "");
+    let weights = world.path().join("weights/a.gguf");
+    std::fs::write(&weights, "not weights").unwrap();
+    let herdsman = world.command();
+    let mut served = Served::by(world, herdsman, &["--resync", "1h"]);
+    served.watcher().eventually_says("a cannot start when asked for: ");
+    let before = served.watcher().log();
+    for _ in 0..20 {
+        let why = served.ask("a").unwrap_err();
+        assert!(why.starts_with("503") && why.contains("a.gguf"), "{why}");
+    }
+    assert_eq!(served.watcher().log(), before, "no pass has anything to say");
+    for arguments in [["why", "a"], ["status", "a"]] {
+        served.world.run(&arguments).says(&["cannot start now: ", "a.gguf"]);
+    }
+    // Nothing says when weights change: requests do.
+    served.world.weights("a", "a ");
+    eventually("it answers", PATIENCE, || served.ask("a").is_ok());
+}
+
+#[test]
 fn an_unloaded_model_stops_until_it_is_asked_for_again() {
     let world = World::new();
     on_demand(&world, "a", "");
