@@ -65,6 +65,17 @@ pub struct Planner {
 struct Decisions {
     needs: Vec<(ModelName, Decision)>,
     matching: usize,
+    /// What requests would wait for, also of those that need nothing.
+    on_request: Vec<Waiting>,
+}
+
+impl Decisions {
+    fn add(&mut self, other: Self) {
+        let Self { mut needs, matching, mut on_request } = other;
+        self.needs.append(&mut needs);
+        self.matching += matching;
+        self.on_request.append(&mut on_request);
+    }
 }
 
 impl Planner {
@@ -160,6 +171,8 @@ impl<'a> World<'a> {
         let mut plan = schedule::schedule(input, &self.ports, room.clearances, decisions.needs);
         plan.questions.extend(room.questions);
         plan.matching += decisions.matching;
+        plan.on_request = decisions.on_request;
+        plan.on_request.sort_by(|a, b| a.model.cmp(&b.model));
         if let Some(approved) = &input.limits.approved {
             plan.actions.retain(|action| approved.permits(action));
         }
@@ -188,15 +201,14 @@ impl<'a> World<'a> {
 
     /// Decides again for the models that asked something.
     fn decide_again(&self, before: Decisions) -> Decisions {
-        let mut decisions = Decisions { matching: before.matching, needs: Vec::with_capacity(before.needs.len()) };
-        for (name, decision) in before.needs {
+        let Decisions { needs: needs_before, matching, on_request } = before;
+        let mut decisions = Decisions { needs: Vec::with_capacity(needs_before.len()), matching, on_request };
+        for (name, decision) in needs_before {
             if decision.questions.is_empty() {
                 decisions.needs.push((name, decision));
                 continue;
             }
-            let Decisions { mut needs, matching } = self.decide(&[&name]);
-            decisions.needs.append(&mut needs);
-            decisions.matching += matching;
+            decisions.add(self.decide(&[&name]));
         }
         decisions
     }
@@ -205,19 +217,23 @@ impl<'a> World<'a> {
     fn decisions(&self) -> Decisions {
         let names: Vec<_> = self.names().into_iter().filter(|name| self.input.targets(name)).collect();
         let shares = shares(&names, MANY, |names| self.decide(names));
-        shares.into_iter().fold(Decisions::default(), |mut all, mut share| {
-            all.needs.append(&mut share.needs);
-            Decisions { matching: all.matching + share.matching, ..all }
-        })
+        let mut decisions = Decisions::default();
+        shares.into_iter().for_each(|share| decisions.add(share));
+        decisions
     }
 
     fn decide(&self, names: &[&ModelName]) -> Decisions {
         let mut decisions = Decisions::default();
         for name in names {
-            let decision = match by_hand::suspended(self.input, name) {
+            let mut decision = match by_hand::suspended(self.input, name) {
                 Some(suspended) => decide::hold_still(self.input, self.situation(name), suspended),
                 None => decide::decide(self.input, self.situation(name)),
             };
+            // Not before it is decided for good.
+            if decision.questions.is_empty() {
+                let waiting = |on| Waiting { model: (*name).clone(), on, reasons: Vec::new() };
+                decisions.on_request.extend(decision.on_request.drain(..).map(waiting));
+            }
             if !decision.is_empty() {
                 decisions.needs.push(((*name).clone(), decision));
             } else if self.input.desired.is_some_and(|d| d.definitions.contains_key(*name)) {

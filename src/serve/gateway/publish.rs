@@ -4,7 +4,8 @@
 //! |---|---|
 //! | with a ready instance that stays | go there, whatever its definition says by now |
 //! | that loads, drains, restarts, rolls back, or tries again soon | wait |
-//! | on demand and cold | wait, and start it |
+//! | on demand and cold, also if its file cannot be used but was recorded | wait, and start it |
+//! | on demand, and a start would not come or not soon | fail at once, with the reason |
 //! | that herdsman will not start | fail, with the reason that `why` gives |
 //!
 //! A crash after it was ready costs waiting time. One that never became ready may
@@ -36,10 +37,21 @@ pub struct Known {
 #[must_use]
 pub fn routes(pass: &Pass, known: impl Fn(&Instance) -> Known) -> Vec<Route> {
     let view = View::of(pass);
-    view.models()
-        .filter(|model| model.is_managed() || model.invalid.is_some())
-        .map(|model| route(model, pass, &known))
-        .collect()
+    let mut routes: Vec<Route> =
+        view.models().filter(|model| model.is_managed()).map(|model| route(model, pass, &known)).collect();
+    // A file that cannot be used takes no name away from a model that has it.
+    let is_taken = |name: &str| routes.iter().any(|route| route.aliases.iter().any(|alias| alias == name));
+    let invalid = view.models().filter(|model| !model.is_managed() && model.invalid.is_some());
+    let invalid: Vec<Route> =
+        invalid.filter(|model| !is_taken(model.name.as_str())).map(|model| route(model, pass, &known)).collect();
+    routes.extend(invalid);
+    routes.sort_by(|a, b| a.model.cmp(&b.model));
+    routes
+}
+
+/// Whether requests start it and clients may unload it, also after a start by hand.
+fn is_on_demand(model: &ModelView<'_>) -> bool {
+    model.wanted.declared == Some(DesiredState::OnDemand) && model.wanted.state() != Some(DesiredState::Stopped)
 }
 
 fn route(model: &ModelView<'_>, pass: &Pass, known: &impl Fn(&Instance) -> Known) -> Route {
@@ -63,7 +75,7 @@ fn route(model: &ModelView<'_>, pass: &Pass, known: &impl Fn(&Instance) -> Known
         model: model.name.clone(),
         aliases,
         listed: model.definition.is_none_or(|definition| definition.serve.listed),
-        on_demand: model.wanted.state() == Some(DesiredState::OnDemand),
+        on_demand: is_on_demand(model),
         standing: match ready {
             Some(instance) => Standing::Ready(Arc::new(backend(instance))),
             None => without_instance(model, pass.now),
@@ -120,8 +132,11 @@ fn without_instance(model: &ModelView<'_>, now: Timestamp) -> Standing {
     if !is_stopped && comes {
         return Standing::Coming;
     }
-    if let Some(on) = waits().find(|on| prevents(on)) {
+    if let Some(on) = waits().find(|on| prevents(on) && !is_stood_in_for(on, model)) {
         return Standing::Unavailable(in_a_sentence(words::wait(on, model, now)));
+    }
+    if let Some(on) = model.on_request.iter().find(|on| prevents(on) && !self::comes(on, now)) {
+        return Standing::Unavailable(in_a_sentence(words::on_request(on, model, now)));
     }
     match (model.wanted.state(), model.live) {
         (Some(DesiredState::Stopped), _) => Standing::Unavailable(stopped(model)),
@@ -146,6 +161,13 @@ fn comes(on: &WaitFor, now: Timestamp) -> bool {
 const fn prevents(on: &WaitFor) -> bool {
     !matches!(on, WaitFor::StateByHand { state: DesiredState::Running | DesiredState::OnDemand, .. })
         && !matches!(on.kind(), WaitKind::Note | WaitKind::Progressing)
+}
+
+/// Whether it is a file that cannot be used, and its record serves requests instead.
+fn is_stood_in_for(on: &WaitFor, model: &ModelView<'_>) -> bool {
+    matches!(on, WaitFor::Definition { .. })
+        && model.wanted.state() == Some(DesiredState::OnDemand)
+        && model.is_recorded()
 }
 
 fn stopped(model: &ModelView<'_>) -> String {

@@ -71,7 +71,11 @@ fn requests_are_counted_by_model_code_and_key_and_so_is_what_they_cause() {
     let history = served.world.run(&["history", "a"]).exits(0);
     history.says(&["start", "asked for (1 waiting)", "stop", "makes room for b in group chat"]);
     served.world.run(&["history", "b"]).exits(0).says(&["idle for 1."]);
-    served.world.run(&["why", "b"]).exits(0).says(&["b is stopped, as it should be.", "idle for 1."]);
+    served.world.run(&["why", "b"]).exits(0).says(&[
+        "b is not running; it starts on demand.",
+        "models.d/b.toml runs it on demand",
+        "idle for 1.",
+    ]);
 }
 
 #[test]

@@ -28,7 +28,7 @@ mod tests;
 mod uses;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Limited};
@@ -37,12 +37,13 @@ use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use serde_json::json;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 use self::answers::{error, invalid, json, not_admin, not_found, text, wrong_method};
 use self::query::{decoded, parameter};
 pub use self::uses::uses;
 use super::errors::Error;
-use super::{Gateway, Lease};
+use super::{Asker, Gateway, Lease};
 use crate::model::ModelName;
 use crate::serve::access::Caller;
 use crate::serve::body::{Answer, BodyError};
@@ -85,6 +86,8 @@ pub(super) struct State {
     conversations: conversations::Conversations,
     page: chat::Page,
     client: ask::Client,
+    /// Who waits because of `/models/load`.
+    loads: Mutex<Vec<(ModelName, AbortHandle)>>,
 }
 
 impl Default for State {
@@ -97,6 +100,7 @@ impl Default for State {
             conversations: conversations::Conversations::default(),
             page: chat::Page::default(),
             client: ask::Client::default(),
+            loads: Mutex::default(),
         }
     }
 }
@@ -116,10 +120,40 @@ impl Gateway {
     }
 
     /// Notes that a client asked to stop an on-demand model until it is asked for
-    /// again.
+    /// again. What waits because a client asked to load it waits no longer.
     pub fn unload(&self, model: &ModelName) {
+        self.loads().retain(|(of, load)| {
+            let ends = of == model;
+            if ends {
+                load.abort();
+            }
+            !ends
+        });
         self.0.traffics.unload(model);
         (self.0.ring)();
+    }
+
+    /// Waits for a model until it is ready or unloaded, for a client that does not.
+    fn load(&self, asker: Asker) {
+        let model = asker.model().clone();
+        let load = tokio::spawn(async move {
+            if let Err(refusal) = asker.lease().await {
+                tracing::info!("{} was asked for by /models/load and did not start: {refusal}", asker.model());
+            }
+        });
+        self.loads().push((model, load.abort_handle()));
+    }
+
+    /// Whether something waits because a client asked to load this model.
+    fn is_to_load(&self, model: &ModelName) -> bool {
+        self.loads().iter().any(|(of, _)| of == model)
+    }
+
+    /// The loads that still wait.
+    fn loads(&self) -> MutexGuard<'_, Vec<(ModelName, AbortHandle)>> {
+        let mut loads = self.0.own.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        loads.retain(|(_, load)| !load.is_finished());
+        loads
     }
 
     /// Ends the streams of events and logs that are open now: they would outlast a

@@ -275,6 +275,42 @@ fn unloading_tells_the_planner_until_the_model_is_asked_for_again() {
 }
 
 #[test]
+fn unloading_ends_a_load_that_still_waits() {
+    let scene = Scene::new();
+    let waiting = || {
+        let yields = async {
+            for _ in 0..10 {
+                tokio::task::yield_now().await
+            }
+        };
+        scene.runtime.block_on(yields);
+        scene
+            .gateway
+            .demand(Timestamp(0))
+            .models
+            .get(&"eyes".parse::<ModelName>().unwrap())
+            .map(|traffic| traffic.waiting)
+    };
+    let again =
+        |standing: Standing| scene.gateway.publish(Routes::new(Instant::now(), vec![route("eyes", true, standing)]));
+    for unload in ["POST /models/unload", "POST /api/models/unload/eyes", "POST /unload"] {
+        // Before and after a pass has seen that it is asked for.
+        for standing in [Standing::OnDemand, Standing::Coming] {
+            again(Standing::OnDemand);
+            assert_eq!(scene.ask("POST /models/load", r#"{"model": "eyes"}"#).0, 200);
+            again(standing);
+            let request = scene.gateway.ask(&"eyes".parse().unwrap(), Instant::now(), true).unwrap();
+            assert_eq!(waiting(), Some(2), "{unload}");
+            assert_eq!(scene.ask(unload, r#"{"model": "eyes"}"#).0, 200, "{unload}");
+            assert_eq!(waiting(), Some(1), "{unload}: only the load ends");
+            drop(request);
+        }
+    }
+    again(Standing::OnDemand);
+    assert_eq!(scene.ask("POST /models/unload", r#"{"model": "eyes"}"#).0, 400, "nothing is left");
+}
+
+#[test]
 fn a_key_without_admin_changes_nothing_and_reads_no_log() {
     let scene = Scene::new();
     scene.gateway.publish(Routes::new(
@@ -282,11 +318,13 @@ fn a_key_without_admin_changes_nothing_and_reads_no_log() {
         vec![
             route("chat", true, ready("chat")),
             route("cold", true, Standing::OnDemand),
+            route("cannot", true, unavailable()),
             route("cut", false, unavailable()),
         ],
     ));
     let status = |request: &str, body: &str| scene.ask_as(&guest(), request, body).0;
     assert_eq!(status("POST /models/load", r#"{"model": "cold"}"#), 200, "as a request for it would");
+    assert_eq!(status("POST /models/load", r#"{"model": "cannot"}"#), 503, "as a request for it would");
     let refused = [
         ("POST /models/load", r#"{"model": "cut"}"#),
         ("POST /models/unload", r#"{"model": "chat"}"#),
