@@ -12,7 +12,7 @@ use crate::owner::settings::serve::{Listen, Serve};
 use crate::pass::Pass;
 use crate::pass::by_hand::Asked;
 use crate::plan::Command;
-use crate::serve::access::refuse_open;
+use crate::serve::access::{Open, refuse_open};
 use crate::serve::gateway::Gateway;
 use crate::serve::gateway::dispatch::App;
 use crate::serve::gateway::naming::Spool;
@@ -31,6 +31,8 @@ use crate::watch::{Inbox, Surroundings as _};
 pub(super) struct Bound {
     /// With the addresses as they were asked for.
     listeners: Vec<(String, Listener)>,
+    /// Where they listen.
+    addresses: Vec<Listen>,
     /// Where herdsmen before this one send the requests that wait there.
     halls: Vec<Listener>,
     tls: Option<Acceptor>,
@@ -79,7 +81,7 @@ impl Bound {
         }
         let tls = settings.tls.as_ref().map(Acceptor::new).transpose().map_err(usage)?;
         let halls = halls.into_iter().map(|hall| Listener::Hall(hall.into())).collect();
-        Ok(Some(Self { listeners, halls, tls, settings, text }))
+        Ok(Some(Self { listeners, addresses: asked, halls, tls, settings, text }))
     }
 
     /// Connects a gateway with the watcher, and serves. No pass stops a server that
@@ -101,7 +103,12 @@ impl Bound {
             predecessor.counts_for(gateway.clone());
         }
         let seen = Seen { obeyed: self.text.clone(), last: self.text };
-        let settings = Arc::new(Reread { places: places.clone(), gateway: gateway.clone(), seen: Mutex::new(seen) });
+        let settings = Arc::new(Reread {
+            places: places.clone(),
+            addresses: self.addresses,
+            gateway: gateway.clone(),
+            seen: Mutex::new(seen),
+        });
         let machine =
             machine.observed_by(Some(Arc::clone(&settings))).observed_by(Some(Publisher::new(gateway.clone())));
         self.halls.iter().try_for_each(|hall| heir.add(HALL.to_owned(), hall))?;
@@ -202,6 +209,8 @@ impl own::Host for Watched {
 /// pass and while requests come. While they cannot be read, the last ones hold.
 struct Reread {
     places: Places,
+    /// Where the gateway listens.
+    addresses: Vec<Listen>,
     gateway: Gateway,
     seen: Mutex<Seen>,
 }
@@ -230,11 +239,70 @@ impl Reread {
         }
         seen.obeyed = now;
         match self.places.settings() {
-            Ok(Settings { serve, .. }) => {
-                self.gateway.set_settings(serve);
-                tracing::info!("the gateway obeys the changed settings");
-            }
+            Ok(Settings { serve, .. }) => self.obey(serve),
             Err(error) => tracing::error!("the gateway keeps the settings that it read last: {error}"),
+        }
+    }
+
+    /// Obeys changed settings, unless anybody could use the models by them. The last
+    /// ones hold then, but for what lets somebody in: a key that was removed does not
+    /// work any longer.
+    fn obey(&self, new: Serve) {
+        let Err(Open(address)) = refuse_open(&self.addresses, &new) else {
+            self.gateway.set_settings(new);
+            return tracing::info!("the gateway obeys the changed settings");
+        };
+        let last = Serve::clone(&self.gateway.settings());
+        self.gateway.set_settings(Serve { keys: Vec::new(), open: false, ..last });
+        tracing::error!(
+            "the gateway refuses the settings {} and answers only this machine: by them, everybody who reaches \
+             {address} could use its models; add `[[serve.keys]]`, or set `open = true` in `[serve]`",
+            self.places.settings_file().path().display(),
+        );
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use std::net::IpAddr;
+
+    use clap::Parser;
+    use hyper::Request;
+
+    use super::*;
+    use crate::cli::Cli;
+    use crate::serve::access::Peer;
+
+    #[test]
+    fn settings_that_would_open_an_address_to_everybody_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("herdsman.toml");
+        std::fs::write(dir.path().join("ann"), "s3cret").unwrap();
+        let places = Cli::parse_from(["herdsman", "--settings", file.to_str().unwrap(), "watch"]).places;
+        let gateway = Gateway::new(Serve::default(), || {});
+        let (addresses, seen) =
+            (vec!["192.0.2.7:8080".parse().unwrap()], Mutex::new(Seen { obeyed: None, last: None }));
+        let reread = Reread { places, addresses, gateway: gateway.clone(), seen };
+        let write = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            (0..2).for_each(|_| reread.look());
+        };
+        let ask = |from: &str| {
+            let request = Request::builder().uri("/v1/models").header("x-api-key", "s3cret").body(()).unwrap();
+            let from = Peer::Tcp(from.parse::<IpAddr>().unwrap());
+            let caller = gateway.access().check(&request.into_parts().0, from);
+            caller.map_or_else(|denied| denied.status().as_u16(), |_| 200)
+        };
+        let keyed = "[serve]\nhold = \"1s\"\n[[serve.keys]]\nname = \"ann\"\nkey = { file = \"ann\" }\n";
+        let (open, neither) = ("[serve]\nhold = \"2s\"\nopen = true\n", "[serve]\nhold = \"3s\"\n");
+        // What is refused lets nobody in that the settings before did, and not the key that is gone.
+        for (text, hold, status) in
+            [(keyed, 1, 200), (neither, 1, 403), (open, 2, 200), (neither, 2, 403), (keyed, 1, 200)]
+        {
+            write(text);
+            assert_eq!(gateway.settings().hold, Some(Duration::from_secs(hold)), "{text}");
+            assert_eq!(["192.0.2.1", "127.0.0.1"].map(ask), [status, 200], "{text}");
         }
     }
 }
