@@ -190,11 +190,18 @@ fn decoded(name: &str) -> String {
     percent_decode_str(name).decode_utf8_lossy().into_owned()
 }
 
-/// Returns the model that is meant by `asked`, and what the client calls it.
+/// Returns the model that is meant by `asked`, and what the client calls it. A default
+/// that the caller may not use is none for it.
 fn find(gateway: &Gateway, caller: &Caller, asked: Option<String>) -> Result<(String, Arc<Route>), Error> {
     let routes = gateway.routes();
     let mut usable = routes.all().filter(|route| caller.may_use(&route.model));
-    let Some(asked) = asked.or_else(|| gateway.settings().default_model.clone()) else {
+    let is_theirs = |name: &String| match routes.find(name) {
+        Some(route) => caller.may_use(&route.model),
+        // A mistake in the settings is their owner's to see.
+        None => caller.admin,
+    };
+    let default = || gateway.settings().default_model.clone().filter(is_theirs);
+    let Some(asked) = asked.or_else(default) else {
         return match (usable.next(), usable.next()) {
             (Some(only), None) => Ok((only.model.to_string(), Arc::clone(only))),
             _ => Err(Error::invalid(
@@ -236,7 +243,43 @@ fn no_web_sockets() -> Answer {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::time::Instant;
+
+    use super::super::routes::{About, Routes, Standing};
     use super::*;
+    use crate::owner::settings::serve::Serve;
+
+    #[test]
+    fn a_key_does_not_learn_of_a_default_that_it_may_not_use() {
+        let route = |model: &str| Route {
+            model: model.parse().unwrap(),
+            aliases: vec![format!("{model}-alias")],
+            listed: true,
+            on_demand: false,
+            standing: Standing::Coming,
+            about: About::default(),
+        };
+        let gateway = |default: &str| {
+            let default_model = Some(default.to_owned());
+            let gateway = Gateway::new(Serve { default_model, ..Serve::default() }, || {});
+            gateway.publish(Routes::new(Instant::now(), ["chat-a", "chat-b", "secret"].map(route).into()));
+            gateway
+        };
+        let keyed =
+            |models: &str| Caller { name: Some("ann".into()), models: [models.to_owned()].into(), admin: false };
+        let found = |default: &str, caller: &Caller| match find(&gateway(default), caller, None) {
+            Ok((_, route)) => route.model.to_string(),
+            Err(error) => error.message,
+        };
+        let missing = "the request names no model; add \"model\" to its body, or set `default_model` under `[serve]`";
+        for default in ["secret", "secret-alias", "gone"] {
+            assert_eq!(found(default, &keyed("chat-*")), missing, "{default}");
+            assert_eq!(found(default, &keyed("chat-a")), "chat-a", "the only one of this key");
+        }
+        assert_eq!(found("chat-b-alias", &keyed("chat-*")), "chat-b");
+        assert_eq!(found("secret", &Caller::anyone()), "secret");
+        assert_eq!(found("gone", &Caller::anyone()), "there is no model \"gone\"; GET /v1/models lists the models");
+    }
 
     #[test]
     fn the_longest_known_name_after_upstream_is_the_model() {
