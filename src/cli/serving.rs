@@ -20,7 +20,7 @@ use crate::serve::gateway::own;
 use crate::serve::gateway::publisher::Publisher;
 use crate::serve::handover::{HALL, Hall, Heir, Inherited, Predecessor, Sockets, Successor};
 use crate::serve::metrics::Metrics;
-use crate::serve::server::{self, Listener};
+use crate::serve::server::{self, Listener, SocketFile};
 use crate::serve::socket::Socket;
 use crate::serve::tls::Acceptor;
 use crate::state::StateDir;
@@ -33,6 +33,8 @@ pub(super) struct Bound {
     listeners: Vec<(String, Listener)>,
     /// Where they listen.
     addresses: Vec<Listen>,
+    /// The files of their unix sockets, unless the service manager made them.
+    socket_files: Vec<SocketFile>,
     /// Where herdsmen before this one send the requests that wait there.
     halls: Vec<Listener>,
     tls: Option<Acceptor>,
@@ -46,6 +48,7 @@ pub(super) struct Serving {
     server: server::Serving,
     /// Other processes find the gateway for as long as it has requests in flight.
     socket: Socket,
+    socket_files: Vec<SocketFile>,
     gateway: Gateway,
 }
 
@@ -61,16 +64,25 @@ impl Bound {
         inherited: Option<&mut Inherited>,
     ) -> anyhow::Result<Option<Self>> {
         let addresses = if listen.is_empty() { &settings.listen } else { listen };
-        let (mut given, halls) = match inherited {
-            Some(inherited) => (Sockets::inherited(inherited)?, inherited.take_halls()),
-            None => (Sockets::by_service_manager()?, Vec::new()),
+        let (mut given, halls, mut socket_files) = match inherited {
+            Some(inherited) => {
+                (Sockets::inherited(inherited)?, inherited.take_halls(), std::mem::take(&mut inherited.socket_files))
+            }
+            None => (Sockets::by_service_manager()?, Vec::new(), Vec::new()),
         };
         let mut listeners: Vec<(String, Listener)> = Vec::new();
         let asked = addresses.iter().map(String::as_str).chain(given.addresses().filter(|_| addresses.is_empty()));
         let asked = asked.map(str::parse).collect::<Result<Vec<Listen>, _>>().map_err(usage)?;
         refuse_open(&asked, &settings).map_err(usage)?;
         for (address, listen) in addresses.iter().zip(&asked) {
-            let listener = given.take(address).map_or_else(|| server::bind(listen), Ok)?;
+            let listener = match given.take(address) {
+                Some(given) => given,
+                None => {
+                    let bound = server::bind(listen)?;
+                    socket_files.extend(listen.file().and_then(|file| SocketFile::of(file).ok()));
+                    bound
+                }
+            };
             listeners.push((address.clone(), listener));
         }
         if addresses.is_empty() {
@@ -81,7 +93,7 @@ impl Bound {
         }
         let tls = settings.tls.as_ref().map(Acceptor::new).transpose().map_err(usage)?;
         let halls = halls.into_iter().map(|hall| Listener::Hall(hall.into())).collect();
-        Ok(Some(Self { listeners, addresses: asked, halls, tls, settings, text }))
+        Ok(Some(Self { listeners, addresses: asked, socket_files, halls, tls, settings, text }))
     }
 
     /// Connects a gateway with the watcher, and serves. No pass stops a server that
@@ -99,6 +111,7 @@ impl Bound {
         let gateway = Gateway::new(self.settings, machine.demand_bell());
         machine.set_gateway(gateway.clone());
         heir.serves(gateway.clone());
+        heir.owns(&self.socket_files);
         if let Some(predecessor) = predecessor {
             predecessor.counts_for(gateway.clone());
         }
@@ -129,7 +142,7 @@ impl Bound {
         // Last: if anything fails before, the watcher before this one keeps its own.
         let socket = Socket::serve(state, gateway.clone())
             .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", state.socket().display()))?;
-        Ok((machine, Serving { server, socket, gateway }))
+        Ok((machine, Serving { server, socket, socket_files: self.socket_files, gateway }))
     }
 }
 
@@ -142,8 +155,9 @@ impl Serving {
     /// Ends: new connections are refused, and requests in flight are cut off after
     /// `limit`.
     pub(super) fn finish(self, limit: Duration) {
-        let Self { server, socket, .. } = self;
+        let Self { server, socket, socket_files, .. } = self;
         let _all_were_over = server.finish(limit);
+        socket_files.iter().for_each(SocketFile::remove);
         drop(socket);
     }
 
@@ -156,7 +170,7 @@ impl Serving {
     /// Leaves the addresses to the herdsman that has taken over, and ends with the last
     /// request that this one answers, or the one before it.
     pub(super) fn hand_over(self, mut successor: Successor) {
-        let Self { server, socket, gateway } = self;
+        let Self { server, socket, gateway, .. } = self;
         server.hand_over(|| {
             let unfinished = gateway.unfinished();
             let is_busy = !unfinished.is_empty();

@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
-pub use bind::{BindError, Listener, bind};
+pub use bind::{BindError, Listener, SocketFile, bind};
 
 use super::access::Peer;
 use super::body::Endless;

@@ -23,5 +23,6 @@ mod router;
 mod served;
 mod serving;
 mod swap;
+mod unix_socket;
 mod upgrade;
 mod waiting;
