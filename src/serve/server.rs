@@ -85,6 +85,7 @@ pub fn serve(app: App, listeners: Vec<Listener>, tls: Option<Tls>) -> io::Result
     let gateway = app.gateway.clone();
     let thread = std::thread::Builder::new().name("herdsman-serve".to_owned()).spawn(move || {
         let mut over = phases.clone();
+        drop(runtime.spawn(app.gateway.clone().learn()));
         for listener in listeners {
             runtime.spawn(accept(listener, app.clone(), tls.clone(), phases.clone()));
         }

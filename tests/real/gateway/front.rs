@@ -266,10 +266,9 @@ impl Stage {
                 on_demand: model.on_demand,
                 standing,
                 about: About {
-                    description: None,
                     created: 1_700_000_000,
-                    n_ctx: model.server.is_some().then_some(512),
-                    args: vec![llama_server().display().to_string(), "--alias".to_owned(), name.clone()],
+                    command: vec![llama_server().display().to_string(), "--alias".to_owned(), name.clone()],
+                    ..About::default()
                 },
             }
         });

@@ -8,6 +8,7 @@
 //! | [`llama_swap`], [`logs`] | llama-swap: `/running`, `/unload`, `/api/models/unload`, `/logs` |
 //! | [`chat`] | `/chat/`: llama.cpp's own page |
 //! | [`conversations`] | `/v1/stream`, `/v1/streams/lookup`: streams that outlive their client |
+//! | [`ask`](mod@ask), [`meta`] | what the gateway asks servers itself |
 //! | [`uses`](mod@uses) | which forwarded requests use their model |
 //!
 //! No GET changes anything.
@@ -19,6 +20,7 @@ pub mod conversations;
 mod events;
 mod llama_swap;
 mod logs;
+mod meta;
 mod models;
 mod query;
 mod router;
@@ -84,7 +86,7 @@ pub(super) struct State {
     end: watch::Sender<()>,
     conversations: conversations::Conversations,
     page: chat::Page,
-    client: ask::Client,
+    metas: meta::Metas,
 }
 
 impl Default for State {
@@ -96,7 +98,7 @@ impl Default for State {
             end: watch::Sender::new(()),
             conversations: conversations::Conversations::default(),
             page: chat::Page::default(),
-            client: ask::Client::default(),
+            metas: meta::Metas::default(),
         }
     }
 }
@@ -221,7 +223,7 @@ async fn read(gateway: &Gateway, caller: &Caller, parts: &Parts, path: &str) -> 
     Some(match path {
         "/" => answers::found("chat/"),
         "/health" | "/v1/health" => json(StatusCode::OK, &json!({"status": "ok"})),
-        "/models" | "/v1/models" => models::list(&gateway.routes(), caller),
+        "/models" | "/v1/models" => models::list(gateway, caller),
         "/models/sse" => events::events(gateway, caller),
         "/props" => router::props(gateway),
         "/tools" => router::tools(),
@@ -230,7 +232,7 @@ async fn read(gateway: &Gateway, caller: &Caller, parts: &Parts, path: &str) -> 
         "/logs" => logs::last(gateway, caller).await,
         _ => {
             if let Some(name) = path.strip_prefix("/v1/models/") {
-                models::one(&gateway.routes(), caller, name)
+                models::one(gateway, caller, name)
             } else if let Some(name) = path.strip_prefix("/logs/stream") {
                 let has_history = parameter(&parts.uri, "no-history").is_none();
                 logs::follow(gateway, caller, name.trim_start_matches('/'), has_history)
