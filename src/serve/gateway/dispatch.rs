@@ -41,7 +41,10 @@ pub async fn answer(app: &App, peer: Peer, mut request: Request<Incoming>) -> An
     app.gateway.look_at_settings();
     let access = app.gateway.access();
     if let Some(preflight) = access.preflight(&parts).filter(|_| peer != Peer::Predecessor) {
-        return preflight.map_or_else(|denied| refused(app, &parts, &denied), preflighted);
+        return match preflight {
+            Ok(headers) => own(Record::new(&parts, &Caller::anyone(), app.observer.clone()), preflighted(headers)),
+            Err(denied) => refused(app, &parts, &denied),
+        };
     }
     let cors = access.cors(&parts);
     let mut answer = match access.check(&parts, peer) {
@@ -65,6 +68,16 @@ fn refused(app: &App, parts: &Parts, denied: &Denied) -> Answer {
     answer
 }
 
+/// Notes what the gateway answers itself. Reading what is counted does not count.
+fn own(record: Record, answer: Answer) -> Answer {
+    if record.path() == "/metrics" && answer.status() == StatusCode::OK {
+        record.forget();
+    } else {
+        record.is_own(answer.status());
+    }
+    answer
+}
+
 fn preflighted(headers: HeaderMap) -> Answer {
     let mut answer = Response::new(empty());
     *answer.status_mut() = StatusCode::NO_CONTENT;
@@ -74,17 +87,18 @@ fn preflighted(headers: HeaderMap) -> Answer {
 
 async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, upgrade: OnUpgrade) -> Answer {
     if let Err(error) = models_are_known(app, &parts).await {
-        return error.answer(Shape::of(parts.uri.path()));
+        let record = Record::new(&parts, &caller, app.observer.clone());
+        return own(record, error.answer(Shape::of(parts.uri.path())));
     }
     if let Some(successor) = app.gateway.successor() {
         return succeeded::answer(app, successor, &parts, body, &caller, upgrade).await;
     }
+    let mut record = Record::new(&parts, &caller, app.observer.clone());
     let body = match own::answer(&app.gateway, &caller, &mut parts, body).await {
-        Own::Answer(answer) => return answer,
-        Own::To(lease, body) => return forward::to_holder(app, lease, &parts, body, &caller).await,
+        Own::Answer(answer) => return own(record, answer),
+        Own::To(lease, body) => return forward::to_holder(app, lease, &parts, body, record).await,
         Own::NotOurs(body) => body,
     };
-    let mut record = Record::new(&parts, &caller, app.observer.clone());
     let routes = app.gateway.routes();
     let knows = |name: &str| routes.find(name).is_some_and(|route| caller.may_use(&route.model));
     let target = match Target::of(&parts, knows) {
