@@ -208,7 +208,9 @@ fn decoded(name: &str) -> String {
 /// that the caller may not use is none for it.
 fn find(gateway: &Gateway, caller: &Caller, asked: Option<String>) -> Result<(String, Arc<Route>), Error> {
     let routes = gateway.routes();
-    let mut usable = routes.all().filter(|route| caller.may_use(&route.model));
+    let usable = || routes.all().filter(|route| caller.may_use(&route.model));
+    // Whoever knows the name of one that is not listed may use it, and nobody learns it here.
+    let listed = || usable().filter(|route| route.listed);
     let is_theirs = |name: &String| match routes.find(name) {
         Some(route) => caller.may_use(&route.model),
         // A mistake in the settings is their owner's to see.
@@ -216,23 +218,29 @@ fn find(gateway: &Gateway, caller: &Caller, asked: Option<String>) -> Result<(St
     };
     let default = || gateway.settings().default_model.clone().filter(is_theirs);
     let Some(asked) = asked.or_else(default) else {
-        return match (usable.next(), usable.next()) {
-            (Some(only), None) => Ok((only.model.to_string(), Arc::clone(only))),
-            _ => Err(Error::invalid(
+        let Some(only) = only(listed()).or_else(|| only(usable())) else {
+            return Err(Error::invalid(
                 "the request names no model; add \"model\" to its body, or set `default_model` under `[serve]`",
             )
-            .with_code("model_missing")),
+            .with_code("model_missing"));
         };
+        return Ok((only.model.to_string(), Arc::clone(only)));
     };
     match routes.find(&asked).filter(|route| caller.may_use(&route.model)) {
         Some(route) => Ok((asked, Arc::clone(route))),
         None => {
-            let names = usable.flat_map(|route| {
+            let names = listed().flat_map(|route| {
                 std::iter::once(route.model.as_str()).chain(route.aliases.iter().map(String::as_str))
             });
             Err(Error::unknown(&asked, names))
         }
     }
+}
+
+/// Returns the only one of them; `None`: there are none, or several.
+fn only<T>(mut of: impl Iterator<Item = T>) -> Option<T> {
+    let first = of.next()?;
+    of.next().is_none().then_some(first)
 }
 
 /// A page's relative links need the slash at the end of its address.
@@ -263,16 +271,37 @@ mod tests {
     use super::*;
     use crate::owner::settings::serve::Serve;
 
-    #[test]
-    fn a_key_does_not_learn_of_a_default_that_it_may_not_use() {
-        let route = |model: &str| Route {
+    fn route(model: &str) -> Route {
+        Route {
             model: model.parse().unwrap(),
             aliases: vec![format!("{model}-alias")],
             listed: true,
             on_demand: false,
             standing: Standing::Coming,
             about: About::default(),
+        }
+    }
+
+    #[test]
+    fn a_model_that_is_not_listed_is_used_by_its_name_and_suggested_to_nobody() {
+        let hidden = Route { listed: false, ..route("chat-b") };
+        let gateway = Gateway::new(Serve::default(), || {});
+        let found = |asked: Option<&str>| match find(&gateway, &Caller::anyone(), asked.map(str::to_owned)) {
+            Ok((_, route)) => route.model.to_string(),
+            Err(error) => error.message,
         };
+        gateway.publish(Routes::new(Instant::now(), vec![route("chat-a"), hidden.clone()]));
+        assert_eq!(found(Some("chat-b-alias")), "chat-b");
+        assert_eq!(found(Some("chat-c")), "there is no model \"chat-c\"; did you mean chat-a?");
+        assert_eq!(found(None), "chat-a", "the only one that a client sees");
+        gateway.publish(Routes::new(Instant::now(), vec![hidden.clone()]));
+        assert_eq!(found(None), "chat-b");
+        gateway.publish(Routes::new(Instant::now(), vec![hidden, Route { listed: false, ..route("chat-d") }]));
+        assert!(found(None).starts_with("the request names no model"));
+    }
+
+    #[test]
+    fn a_key_does_not_learn_of_a_default_that_it_may_not_use() {
         let gateway = |default: &str| {
             let default_model = Some(default.to_owned());
             let gateway = Gateway::new(Serve { default_model, ..Serve::default() }, || {});

@@ -225,7 +225,7 @@ async fn read(gateway: &Gateway, caller: &Caller, parts: &Parts, path: &str) -> 
         "/health" | "/v1/health" => json(StatusCode::OK, &json!({"status": "ok"})),
         "/models" | "/v1/models" => models::list(gateway, caller),
         "/models/sse" => events::events(gateway, caller),
-        "/props" => router::props(gateway),
+        "/props" => router::props(gateway, caller),
         "/tools" => router::tools(),
         "/metrics" => metrics(gateway, caller),
         "/running" => llama_swap::running(gateway, caller),

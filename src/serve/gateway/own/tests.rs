@@ -160,6 +160,8 @@ fn lists_show_what_the_caller_may_use_in_order_of_name() {
     assert_eq!(ids(&list), ["always", "broken", "chat", "eyes", "loads", "stopped"]);
     assert_eq!(scene.ask("GET /models", "").1, list);
     assert_eq!(ids(&scene.ask_as(&guest(), "GET /v1/models", "").1), ["chat"]);
+    let props: Value = serde_json::from_str(&scene.ask_as(&guest(), "GET /props", "").1).unwrap();
+    assert_eq!(props["max_instances"], 1, "what it says is no more than the list");
     assert_eq!(scene.rings.load(Ordering::Relaxed), 0, "a list starts nothing");
 }
 
