@@ -139,6 +139,7 @@ impl Bound {
         let listeners = self.listeners.into_iter().map(|(_, listener)| listener).chain(self.halls).collect();
         let app = App { gateway: gateway.clone(), observer, spool: Spool::default() };
         let server = server::serve(app, listeners, self.tls)?;
+        server.learn();
         // Last: if anything fails before, the watcher before this one keeps its own.
         let socket = Socket::serve(state, gateway.clone())
             .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", state.socket().display()))?;

@@ -116,6 +116,7 @@ impl Front {
         let spool = Spool::new(16 << 20, stage.directory.path().to_owned());
         let app = App { gateway: gateway.clone(), observer: None, spool };
         let serving = serve(app, vec![listener], None).unwrap();
+        serving.learn();
         Self { port, gateway, stage, bell, watcher: Some(watcher), serving: Some(serving) }
     }
 
