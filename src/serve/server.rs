@@ -13,9 +13,10 @@ use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-pub use bind::{BindError, Listener, bind};
+pub use bind::{BindError, Listener, SocketFile, bind};
 
 use super::access::Peer;
 use super::body::Endless;
@@ -44,6 +45,7 @@ pub type Tls = super::tls::Acceptor;
 pub struct Serving {
     phase: watch::Sender<Phase>,
     gateway: Gateway,
+    runtime: Handle,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -82,7 +84,7 @@ pub fn serve(app: App, listeners: Vec<Listener>, tls: Option<Tls>) -> io::Result
         listeners.into_iter().map(Listener::listen).collect::<io::Result<Vec<_>>>()?
     };
     let (phase, phases) = watch::channel(Phase::Accepting);
-    let gateway = app.gateway.clone();
+    let (gateway, handle) = (app.gateway.clone(), runtime.handle().clone());
     let thread = std::thread::Builder::new().name("herdsman-serve".to_owned()).spawn(move || {
         let mut over = phases.clone();
         for listener in listeners {
@@ -93,10 +95,15 @@ pub fn serve(app: App, listeners: Vec<Listener>, tls: Option<Tls>) -> io::Result
         let _ = runtime.block_on(over.wait_for(|phase| *phase == Phase::Over));
         runtime.shutdown_background();
     })?;
-    Ok(Serving { phase, gateway, thread: Some(thread) })
+    Ok(Serving { phase, gateway, runtime: handle, thread: Some(thread) })
 }
 
 impl Serving {
+    /// Asks ready servers what they are, for lists.
+    pub fn learn(&self) {
+        drop(self.runtime.spawn(self.gateway.clone().learn()));
+    }
+
     /// Stops accepting connections, and tells clients to send no other request on
     /// those they have.
     pub fn stop_accepting(&self) {

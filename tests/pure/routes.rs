@@ -51,6 +51,39 @@ fn a_start_an_edit_and_a_crash_cost_waiting_time() {
 }
 
 #[test]
+fn a_server_that_drains_stops_and_does_not_start() {
+    let mut world = World::new([model("chat").on_demand().stop_after(Some(90)), model("always")]).with_gateway();
+    let about = |pass: &Pass, name: &str| {
+        let mut routes = routes(pass, |_| Known::default()).into_iter();
+        routes.find(|route| route.model.as_str() == name).unwrap().about
+    };
+    world.pass();
+    let pass = world.pass();
+    assert_eq!([about(&pass, "chat").ttl, about(&pass, "always").ttl], [90, 0]);
+    assert!(!about(&pass, "always").is_stopping, "it loads");
+    world.ask("chat", 1);
+    let pass = world.pass();
+    let command = about(&pass, "chat").command;
+    assert!(!about(&pass, "chat").is_stopping && command[0].starts_with('/'), "{command:?}");
+    for _ in 0..3 {
+        world.advance(1);
+        world.pass();
+    }
+    world.ask("chat", 0);
+    world.traffic("chat").last_used = Some(world.now);
+    world.machine.server("chat").busy = Busy::Yes(1);
+    world.define(model("chat").on_demand().option("ctx_size", "2"));
+    for what in ["this pass begins to drain it", "it drains"] {
+        assert!(about(&world.pass(), "chat").is_stopping, "{what}");
+    }
+    world.machine.server("chat").busy = Busy::No;
+    world.settle();
+    world.advance(1);
+    let about = about(&world.pass(), "chat");
+    assert!(!about.is_stopping && about.ttl == 600, "{about:?}");
+}
+
+#[test]
 fn what_runs_keeps_serving_whatever_its_definition_says_by_now() {
     let mut world = World::settled(["broken", "left", "plain"].map(model)).with_gateway();
     world.by_hand("left", Command::Suspend(Some(Duration::from_secs(7200)))).unwrap();

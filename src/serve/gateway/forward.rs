@@ -18,7 +18,6 @@ use super::tunnel::{self, Upgrade};
 use super::upstream::{Exchange, Failure, Request};
 use super::{Gateway, comments, headers};
 use crate::model::ModelName;
-use crate::serve::access::Caller;
 use crate::serve::body::Answer;
 
 /// How often a request is sent again to another instance.
@@ -57,8 +56,7 @@ pub async fn answer(app: &App, outgoing: Outgoing, record: Record) -> Answer {
 
 /// Forwards a request about a conversation to the instance that has it: once, since no
 /// other has.
-pub async fn to_holder(app: &App, lease: Lease, parts: &Parts, body: Incoming, caller: &Caller) -> Answer {
-    let mut record = Record::new(parts, caller, app.observer.clone());
+pub async fn to_holder(app: &App, lease: Lease, parts: &Parts, body: Incoming, mut record: Record) -> Answer {
     record.model(lease.model());
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let named = match naming::as_it_is(parts, body, &app.gateway.settings(), &app.spool) {

@@ -113,7 +113,7 @@ impl Gateway {
 
     /// Replaces the owner's settings.
     pub fn set_settings(&self, settings: Serve) {
-        self.0.access.store(Arc::new(Access::new(&settings)));
+        self.0.access.store(Arc::new(self.access().changed_to(&settings)));
         self.0.settings.store(Arc::new(settings));
     }
 

@@ -28,12 +28,12 @@ const SOON: Duration = Duration::from_secs(60);
 pub struct Known {
     /// The key it asks for.
     pub api_key: Option<ApiKey>,
-    /// Its context size, tokens.
-    pub n_ctx: Option<u64>,
+    /// Its command line; empty if it cannot be read.
+    pub command: Vec<String>,
 }
 
 /// Returns where the requests for each model go after `pass`. `known` says what it
-/// knows of a ready instance.
+/// knows of an instance.
 #[must_use]
 pub fn routes(pass: &Pass, known: impl Fn(&Instance) -> Known) -> Vec<Route> {
     let view = View::of(pass);
@@ -61,9 +61,15 @@ fn route(model: &ModelView<'_>, pass: &Pass, known: &impl Fn(&Instance) -> Known
         None => config().map(|config| (config.aliases, config.description)).unwrap_or_default(),
     };
     let ready = ready(model, pass);
-    let known = ready.map(known).unwrap_or_default();
+    let mut known = ready.or(model.live).map(known).unwrap_or_default();
     let max_in_flight = model.definition.and_then(|definition| definition.serve.max_in_flight);
-    let about = About { description, created: 0, n_ctx: known.n_ctx, args: args(model) };
+    let about = About {
+        description,
+        created: model.record.and_then(|record| record.created_at).map_or(0, |at| at.0.div_euclid(1000)),
+        is_stopping: ready.is_none() && is_stopping(model, pass),
+        ttl: ttl(model),
+        command: Some(std::mem::take(&mut known.command)).filter(|is| !is.is_empty()).unwrap_or_else(|| command(model)),
+    };
     let backend = |instance: &Instance| Backend {
         instance: instance.id.clone(),
         generation: model.serving().unwrap_or_default(),
@@ -89,9 +95,21 @@ fn route(model: &ModelView<'_>, pass: &Pass, known: &impl Fn(&Instance) -> Known
 fn ready<'p>(model: &ModelView<'p>, pass: &'p Pass) -> Option<&'p Instance> {
     let mut instances = pass.observed.instances.iter().filter(|instance| instance.model == *model.name);
     instances.find(|instance| {
-        let record = model.record.and_then(|record| record.instances.iter().find(|is| is.id == instance.id));
+        let record = record_of(model, instance);
         answers(instance, record) && pass.has_proven(instance) && !is_leaving(instance, record, model.action, pass)
     })
+}
+
+fn record_of<'p>(model: &ModelView<'p>, instance: &Instance) -> Option<&'p InstanceRecord> {
+    model.record?.instances.iter().find(|is| is.id == instance.id)
+}
+
+/// Whether an instance of the model drains or stops, and none starts yet.
+fn is_stopping(model: &ModelView<'_>, pass: &Pass) -> bool {
+    let starts = |action: &Action| action.steps.iter().any(|step| matches!(step, Step::Start { .. }));
+    let mut instances = pass.observed.instances.iter().filter(|instance| instance.model == *model.name);
+    !model.action.is_some_and(starts)
+        && instances.any(|instance| is_leaving(instance, record_of(model, instance), model.action, pass))
 }
 
 /// Whether it takes requests. One that was ready and does not answer in time may be
@@ -191,10 +209,22 @@ fn invalid(model: &ModelView<'_>) -> String {
     }
 }
 
-/// The arguments of its server, as far as they are its definition's.
-fn args(model: &ModelView<'_>) -> Vec<String> {
+/// After how many seconds without a request it stops, rounded up: 0 means never.
+fn ttl(model: &ModelView<'_>) -> u64 {
+    let is_on_demand = model.wanted.state() == Some(DesiredState::OnDemand);
+    let definition = model.definition.filter(|_| is_on_demand);
+    let stop_after = definition.and_then(|definition| definition.idle.stop_after).unwrap_or_default();
+    stop_after.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
+}
+
+/// The command line that its server is about to get, or the part of it that its
+/// definition says.
+fn command(model: &ModelView<'_>) -> Vec<String> {
     let start = model.action.into_iter().flat_map(|action| &action.steps).find_map(|step| match step {
-        Step::Start { launch, .. } => Some(launch.args.clone()),
+        Step::Start { launch, .. } => {
+            let program = launch.binary.to_string_lossy().into_owned();
+            Some(std::iter::once(program).chain(launch.args.iter().cloned()).collect())
+        }
         _ => None,
     });
     let spec = || match model.record.zip(model.live) {
@@ -204,7 +234,11 @@ fn args(model: &ModelView<'_>) -> Vec<String> {
         }
         None => model.definition.map(|definition| definition.spec.clone()),
     };
-    let options =
-        || Some(spec()?.options.values().flat_map(|option| option.args.iter().map(ToString::to_string)).collect());
-    start.or_else(options).unwrap_or_default()
+    let declared = || {
+        let spec = spec()?;
+        let program = spec.binary.clone().unwrap_or_else(|| "llama-server".to_owned());
+        let options = spec.options.values().flat_map(|option| option.args.iter().map(ToString::to_string));
+        Some(std::iter::once(program).chain(options).collect())
+    };
+    start.or_else(declared).unwrap_or_default()
 }

@@ -98,12 +98,14 @@ pub struct Route {
 pub struct About {
     /// `description`.
     pub description: Option<String>,
-    /// When its row was created, seconds since 1970.
+    /// When its row was created, seconds since 1970; 0: it has none yet.
     pub created: i64,
-    /// Its context size, tokens, once a server has said it.
-    pub n_ctx: Option<u64>,
-    /// The arguments of its server: the last one's, or those of the next.
-    pub args: Vec<String>,
+    /// Whether its server drains or stops, and the next one has not started yet.
+    pub is_stopping: bool,
+    /// After how many seconds without a request it stops; 0: never.
+    pub ttl: u64,
+    /// The command line of its server, or of the next one as far as it is known.
+    pub command: Vec<String>,
 }
 
 /// Where the requests for a model go.

@@ -90,8 +90,9 @@ impl Requests {
         Arc::new(move |finished| {
             let tokens = Tokens::of(finished);
             self.count(finished, tokens);
-            // Who has no key must not push the requests of others out of the list.
-            if finished.model.is_some() || !matches!(finished.status, Some(401 | 403)) {
+            // Neither polls nor who has no key push the requests of others out of the list.
+            let is_listed = !finished.is_own && !matches!(finished.status, Some(401 | 403));
+            if finished.model.is_some() || is_listed {
                 self.gateway.activity().add(finished, tokens);
             }
         })

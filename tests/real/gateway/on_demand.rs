@@ -168,6 +168,14 @@ fn a_key_that_is_removed_stops_working() {
     // The next pass may be half a minute away.
     eventually("it stops working", Duration::from_secs(5), || served.ask_with("a", "ann-secret") == 401);
     assert_eq!(served.ask_with("a", "ben-secret"), 200);
+    // Without the last key, a proxy on this machine lets in nobody: neither with a key nor without.
+    let proxied = "ben-secret\r\nX-Forwarded-For: 192.0.2.7";
+    assert_eq!(served.ask_with("a", proxied), 200);
+    std::fs::write(served.world.settings(), "[serve]\nhold = \"1m\"\n").unwrap();
+    eventually("proxies are refused", Duration::from_secs(5), || served.ask_with("a", proxied) == 403);
+    assert_eq!(served.ask_with("a", "ben-secret"), 200, "this machine needs no key");
+    std::fs::write(served.world.settings(), "[serve]\nopen = true\n").unwrap();
+    eventually("proxies are let in", Duration::from_secs(5), || served.ask_with("a", proxied) == 200);
 }
 
 #[test]

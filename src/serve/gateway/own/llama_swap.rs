@@ -16,19 +16,22 @@ pub(super) fn running(gateway: &Gateway, caller: &Caller) -> Answer {
     let usable = routes.all().filter(|route| caller.may_use(&route.model));
     let running: Vec<_> = usable
         .filter_map(|route| {
+            let about = &route.about;
             let (state, url) = match &route.standing {
                 Standing::Ready(backend) => ("ready", backend.address.url().unwrap_or_default()),
+                // Whatever comes after that.
+                _ if about.is_stopping => ("stopping", String::new()),
                 Standing::Coming => ("starting", String::new()),
                 Standing::OnDemand | Standing::Unavailable(_) => return None,
             };
             Some(json!({
                 "model": route.model,
                 "state": state,
-                "cmd": shlex::try_join(route.about.args.iter().map(String::as_str)).unwrap_or_default(),
+                "cmd": shlex::try_join(about.command.iter().map(String::as_str)).unwrap_or_default(),
                 "proxy": url,
-                "ttl": 0,
+                "ttl": about.ttl,
                 "name": route.model,
-                "description": route.about.description.as_deref().unwrap_or_default(),
+                "description": about.description.as_deref().unwrap_or_default(),
             }))
         })
         .collect();

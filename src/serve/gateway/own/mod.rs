@@ -8,6 +8,7 @@
 //! | [`llama_swap`], [`logs`] | llama-swap: `/running`, `/unload`, `/api/models/unload`, `/logs` |
 //! | [`chat`] | `/chat/`: llama.cpp's own page |
 //! | [`conversations`] | `/v1/stream`, `/v1/streams/lookup`: streams that outlive their client |
+//! | [`ask`](mod@ask), [`meta`] | what the gateway asks servers itself |
 //! | [`uses`](mod@uses) | which forwarded requests use their model |
 //!
 //! No GET changes anything.
@@ -19,6 +20,7 @@ pub mod conversations;
 mod events;
 mod llama_swap;
 mod logs;
+mod meta;
 mod models;
 mod query;
 mod router;
@@ -85,9 +87,9 @@ pub(super) struct State {
     end: watch::Sender<()>,
     conversations: conversations::Conversations,
     page: chat::Page,
-    client: ask::Client,
     /// Who waits because of `/models/load`.
     loads: Mutex<Vec<(ModelName, AbortHandle)>>,
+    metas: meta::Metas,
 }
 
 impl Default for State {
@@ -99,8 +101,8 @@ impl Default for State {
             end: watch::Sender::new(()),
             conversations: conversations::Conversations::default(),
             page: chat::Page::default(),
-            client: ask::Client::default(),
             loads: Mutex::default(),
+            metas: meta::Metas::default(),
         }
     }
 }
@@ -255,16 +257,16 @@ async fn read(gateway: &Gateway, caller: &Caller, parts: &Parts, path: &str) -> 
     Some(match path {
         "/" => answers::found("chat/"),
         "/health" | "/v1/health" => json(StatusCode::OK, &json!({"status": "ok"})),
-        "/models" | "/v1/models" => models::list(&gateway.routes(), caller),
+        "/models" | "/v1/models" => models::list(gateway, caller),
         "/models/sse" => events::events(gateway, caller),
-        "/props" => router::props(gateway),
+        "/props" => router::props(gateway, caller),
         "/tools" => router::tools(),
         "/metrics" => metrics(gateway, caller),
         "/running" => llama_swap::running(gateway, caller),
         "/logs" => logs::last(gateway, caller).await,
         _ => {
             if let Some(name) = path.strip_prefix("/v1/models/") {
-                models::one(&gateway.routes(), caller, name)
+                models::one(gateway, caller, name)
             } else if let Some(name) = path.strip_prefix("/logs/stream") {
                 let has_history = parameter(&parts.uri, "no-history").is_none();
                 logs::follow(gateway, caller, name.trim_start_matches('/'), has_history)

@@ -23,10 +23,12 @@ struct Named {
 }
 
 /// `GET /props` without a model: there are many.
-pub(super) fn props(gateway: &Gateway) -> Answer {
+pub(super) fn props(gateway: &Gateway, caller: &Caller) -> Answer {
+    let routes = gateway.routes();
     let value = json!({
         "role": "router",
-        "max_instances": gateway.routes().all().len(),
+        // As many as the list shows: the page reads both.
+        "max_instances": models::visible(&routes, caller).count(),
         "models_autoload": true,
         "model_alias": "herdsman",
         "model_path": "none",

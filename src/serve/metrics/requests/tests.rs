@@ -23,6 +23,7 @@ fn finished(model: Option<&str>) -> Finished {
         model: model.map(|model| ModelName::parse(model).unwrap()),
         method: Method::POST,
         path: "/v1/chat/completions".to_owned(),
+        is_own: false,
         status: Some(200),
         started,
         waited: Duration::ZERO,
@@ -94,6 +95,15 @@ fn who_has_no_key_is_counted_and_not_listed() {
     observer(&Finished { status: Some(401), ..finished(None) });
     assert!(has(&metrics, "herdsman_requests_total{code=\"401\",key=\"\",model=\"\"} 1"));
     assert_eq!(gateway.activity().last(9), []);
+}
+
+#[test]
+fn polls_are_counted_and_push_no_request_out_of_the_list() {
+    let (metrics, gateway, observer) = serving();
+    observer(&finished(Some("a")));
+    (0..10_001).for_each(|_| observer(&Finished { is_own: true, ..finished(None) }));
+    assert!(has(&metrics, "herdsman_requests_total{code=\"200\",key=\"\",model=\"\"} 10001"));
+    assert_eq!(gateway.activity().last(9).len(), 1);
 }
 
 #[test]
