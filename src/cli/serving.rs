@@ -117,7 +117,7 @@ impl Bound {
             Watched { inbox: machine.inbox(), metrics, state: state.clone(), places: places.clone(), settings };
         gateway.attach(Arc::new(watched));
         let listeners = self.listeners.into_iter().map(|(_, listener)| listener).chain(self.halls).collect();
-        let app = App { gateway: gateway.clone(), observer, spool: Spool::default() };
+        let app = App { gateway: gateway.clone(), observer, spool: Spool::at(state.spool()) };
         let server = server::serve(app, listeners, self.tls)?;
         // Last: if anything fails before, the watcher before this one keeps its own.
         let socket = Socket::serve(state, gateway.clone())

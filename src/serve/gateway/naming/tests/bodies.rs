@@ -161,6 +161,33 @@ async fn a_body_over_the_limit_is_refused_at_once_or_where_it_passes_it() {
 }
 
 #[tokio::test]
+async fn bodies_that_wait_take_no_more_disk_than_they_may() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::limited(0, 300_000, dir.path().join("spool"));
+    let (first, second) = (noise(250_000), noise(250_000));
+    let kept = opened(Arriving::cut(&first, 10_000), None, &spool).await;
+    assert!(sent(&kept).await == first && kept.is_replayable());
+    assert!((150_000..=300_000).contains(&spool.used_on_disk()), "{}", spool.used_on_disk());
+    // Once its model is known a body goes on, but only once.
+    let passing = opened(Arriving::cut(&second, 10_000), None, &spool).await;
+    assert!(sent(&passing).await == second && !passing.is_replayable());
+    let text = format!(r#"{{"a":"{}","model":"m"}}"#, "x".repeat(250_000));
+    let body = || Arriving::cut(text.as_bytes(), 10_000);
+    let settings = Serve { max_body: None, ..Serve::default() };
+    let error = name(&parts("POST", "/", &[]), body(), &settings, &spool).await.unwrap_err();
+    assert_eq!(error.status().as_u16(), 503);
+    assert!(spool.used_on_disk() <= 300_000);
+    drop((kept, passing));
+    assert_eq!(spool.used_on_disk(), 0);
+    assert!(name(&parts("POST", "/", &[]), body(), &settings, &spool).await.is_ok());
+    // The largest body that is accepted finds room.
+    let larger = noise(400_000);
+    let kept = opened(Arriving::cut(&larger, 10_000), Some(400_000), &spool).await;
+    assert!(sent(&kept).await == larger && kept.is_replayable());
+    assert_eq!(std::fs::read_dir(dir.path().join("spool")).unwrap().count(), 0, "a file has a name");
+}
+
+#[tokio::test]
 async fn says_where_there_is_no_room() {
     let spool = Spool::new(0, "/nonexistent/spool".into());
     let text = format!(r#"{{"a":"{}","model":"m"}}"#, "x".repeat(100_000));
