@@ -9,7 +9,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 
-use super::errors::{Error, Shape};
+use super::errors::{Error, MODEL_MISSING, Shape};
 use super::forward::{self, Outgoing};
 use super::naming::Spool;
 use super::own::{self, Own};
@@ -106,7 +106,7 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
         let below = target.model.as_ref().map(|_| target.path.split('?').next().unwrap_or_default());
         let uses = own::uses(&parts, below);
         let asked = target.model.or(named.model.take());
-        let (asked, route) = find(&app.gateway, &caller, asked)?;
+        let (asked, route) = find(&app.gateway, &caller, asked).map_err(|error| error.because(named.flaw.take()))?;
         record.model(&route.model);
         Ok(Outgoing {
             model: route.model.clone(),
@@ -200,7 +200,7 @@ fn find(gateway: &Gateway, caller: &Caller, asked: Option<String>) -> Result<(St
             _ => Err(Error::invalid(
                 "the request names no model; add \"model\" to its body, or set `default_model` under `[serve]`",
             )
-            .with_code("model_missing")),
+            .with_code(MODEL_MISSING)),
         };
     };
     match routes.find(&asked).filter(|route| caller.may_use(&route.model)) {

@@ -30,6 +30,9 @@ impl Shape {
     }
 }
 
+/// The code of the error that a request names no model.
+pub const MODEL_MISSING: &str = "model_missing";
+
 /// Why a request fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
@@ -76,6 +79,16 @@ impl Error {
         };
         Self::new(StatusCode::NOT_FOUND, "invalid_request_error", format!("there is no model {asked:?}; {help}"))
             .with_code("model_not_found")
+    }
+
+    /// Says that a body is not JSON, where no model was found in it.
+    pub fn because(self, flaw: Option<String>) -> Self {
+        match flaw {
+            Some(flaw) if self.code == Some(MODEL_MISSING) => {
+                Self::invalid(format!("the request body is not valid JSON: {flaw}"))
+            }
+            _ => self,
+        }
     }
 
     /// Says why a request did not arrive whole.
