@@ -135,7 +135,7 @@ async fn says_what_is_wrong_and_what_to_do() {
 #[tokio::test]
 async fn says_where_a_small_body_without_a_model_is_not_json() {
     let cases = [
-        ("{\"messages\": [\n  1, 2,\n]}", "trailing comma at line 3 column 1"),
+        ("{\"messages\": [\n  1, 2,\n]}", "expected value at line 3 column 1"),
         ("{'model': 'm'}", "key must be a string at line 1 column 2"),
         ("{\"a\": 1} x", "trailing characters at line 1 column 10"),
         ("model=m", "expected value at line 1 column 1"),
