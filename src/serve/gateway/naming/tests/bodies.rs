@@ -49,7 +49,10 @@ async fn an_attempt_that_is_dropped_while_it_writes_loses_nothing() {
         let mut attempt = body.attempt();
         let mut next = Box::pin(async { while attempt.next().await.is_some() {} });
         for _ in 0..polls {
-            let _ = std::future::poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx).is_ready())).await;
+            // On a busy machine, the disk is done before the next poll.
+            if std::future::poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx).is_ready())).await {
+                break;
+            }
         }
     }
     assert!(sent(&body).await == bytes);
