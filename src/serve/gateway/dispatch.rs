@@ -38,7 +38,7 @@ pub async fn answer(app: &App, peer: Peer, mut request: Request<Incoming>) -> An
     if let Some(arrived) = passed_on::arrived(&parts.headers).filter(|_| peer == Peer::Predecessor) {
         parts.extensions.insert(arrived);
     }
-    app.gateway.look_at_settings();
+    app.gateway.look_at_files().await;
     let access = app.gateway.access();
     if let Some(preflight) = access.preflight(&parts).filter(|_| peer != Peer::Predecessor) {
         return preflight.map_or_else(|denied| refused(app, &parts, &denied), preflighted);
