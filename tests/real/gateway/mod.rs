@@ -16,6 +16,7 @@ mod faults;
 mod front;
 mod handed_over;
 mod headers;
+mod limits;
 mod llama_swap;
 mod on_demand;
 mod path;
