@@ -57,7 +57,8 @@ fn refused(app: &App, parts: &Parts, denied: &Denied) -> Answer {
     record.answered(denied.status().as_u16());
     record.ends(End::Complete);
     let kind = if denied.status() == StatusCode::FORBIDDEN { "permission_error" } else { "authentication_error" };
-    let error = Error::new(denied.status(), kind, denied.to_string());
+    let mut error = Error::new(denied.status(), kind, denied.to_string());
+    error.code = matches!(denied, Denied::WrongKey).then_some("invalid_api_key");
     let mut answer = error.answer(Shape::of(parts.uri.path()));
     for challenge in denied.challenges() {
         answer.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
