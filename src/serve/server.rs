@@ -111,7 +111,8 @@ fn serve_at_most(most: usize, app: App, listeners: Vec<Listener>, tls: Option<Tl
         listeners.into_iter().map(Listener::listen).collect::<io::Result<Vec<_>>>()?
     };
     let (phase, phases) = watch::channel(Phase::Accepting);
-    let (gateway, door) = (app.gateway.clone(), Arc::new(Door::new(most)));
+    let doors = listeners.iter().filter(|listener| !listener.is_hall()).count();
+    let (gateway, door) = (app.gateway.clone(), Arc::new(Door::new(most, doors)));
     let thread = std::thread::Builder::new().name("herdsman-serve".to_owned()).spawn(move || {
         let mut over = phases.clone();
         for listener in listeners {
@@ -183,9 +184,12 @@ struct Door {
 }
 
 impl Door {
-    fn new(most: usize) -> Self {
+    /// Each of the `listeners` holds a place while it waits for a client: one of them
+    /// must not take it from the others.
+    fn new(most: usize, listeners: usize) -> Self {
+        let places = most.saturating_add(listeners.saturating_sub(1)).min(Semaphore::MAX_PERMITS);
         let (full, failed, unencrypted) = (Seldom::default(), Seldom::default(), Seldom::default());
-        Self { most, places: Arc::new(Semaphore::new(most)), full, failed, unencrypted }
+        Self { most, places: Arc::new(Semaphore::new(places)), full, failed, unencrypted }
     }
 
     /// Waits for a place.
@@ -222,7 +226,7 @@ async fn accept(
 ) {
     loop {
         let accepted = async {
-            // What waits at the herdsman before this one waits there no longer than it must.
+            // Those who wait at the herdsman before this one have been let in already.
             let place = if listener.is_hall() { None } else { door.place().await };
             (listener.accept().await, place)
         };

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Instant;
 
 use super::*;
@@ -11,12 +12,17 @@ use crate::serve::gateway::routes::Routes;
 
 /// Serves no model, for `most` clients at once.
 fn serving(most: usize) -> (Serving, SocketAddr) {
+    serving_at(most, Vec::new())
+}
+
+/// … and at these addresses besides.
+fn serving_at(most: usize, more: Vec<Listener>) -> (Serving, SocketAddr) {
     let gateway = Gateway::new(Serve { max_body: Some(1_000), ..Serve::default() }, || {});
     gateway.publish(Routes::new(Instant::now(), Vec::new()));
     let listener = bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.address().unwrap().parse().unwrap();
     let app = App { gateway, observer: None, spool: Spool::default() };
-    (serve_at_most(most, app, vec![listener], None).unwrap(), address)
+    (serve_at_most(most, app, more.into_iter().chain([listener]).collect(), None).unwrap(), address)
 }
 
 fn connect(to: SocketAddr) -> TcpStream {
@@ -49,18 +55,34 @@ fn a_client_that_writes_everything_before_it_reads_gets_its_413() {
     assert!(read(&mut client).starts_with("HTTP/1.1 413 "));
 }
 
+/// Asks, on a connection that stays open.
+fn ask(client: &mut impl Write) {
+    client.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+}
+
+fn answered(client: &mut impl Read) -> bool {
+    client.read(&mut [0; 1024]).is_ok_and(|length| length > 0)
+}
+
 #[test]
 fn clients_beyond_the_most_wait_until_one_leaves() {
-    // The listener itself holds the place of the next client.
-    let (_serving, address) = serving(2);
-    let ask = |client: &mut TcpStream| client.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-    let answered = |client: &mut TcpStream| client.read(&mut [0; 1024]).is_ok_and(|length| length > 0);
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name| dir.path().join(name);
+    let unix = Listener::Unix(UnixListener::bind(path("unix")).unwrap());
+    let hall = Listener::Hall(UnixListener::bind(path("hall")).unwrap());
+    let (_serving, address) = serving_at(2, vec![unix, hall]);
     let mut clients = [connect(address), connect(address), connect(address)];
     clients.iter_mut().for_each(ask);
     let [first, second, third] = &mut clients;
     assert!(answered(first) && answered(second));
     third.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     assert!(!answered(third), "two others are connected");
+    for free in ["unix", "hall", "hall"] {
+        let mut client = UnixStream::connect(path(free)).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        ask(&mut client);
+        assert!(answered(&mut client), "{free}: a place of its own, or none needed");
+    }
     first.shutdown(std::net::Shutdown::Both).unwrap();
     third.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     assert!(answered(third));
