@@ -24,6 +24,7 @@ use crate::serve::server::{self, Listener, SocketFile};
 use crate::serve::socket::Socket;
 use crate::serve::tls::Acceptor;
 use crate::state::StateDir;
+use crate::sys::descriptors;
 use crate::watch::machine::{Machine, Observer};
 use crate::watch::{Inbox, Surroundings as _};
 
@@ -137,7 +138,10 @@ impl Bound {
             Watched { inbox: machine.inbox(), metrics, state: state.clone(), places: places.clone(), settings };
         gateway.attach(Arc::new(watched));
         let listeners = self.listeners.into_iter().map(|(_, listener)| listener).chain(self.halls).collect();
-        let app = App { gateway: gateway.clone(), observer, spool: Spool::default() };
+        if let Err(error) = descriptors::raise() {
+            tracing::warn!("cannot raise the limit of open files: {error}; fewer clients can connect at once");
+        }
+        let app = App { gateway: gateway.clone(), observer, spool: Spool::at(state.spool()) };
         let server = server::serve(app, listeners, self.tls)?;
         server.learn();
         // Last: if anything fails before, the watcher before this one keeps its own.

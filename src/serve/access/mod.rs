@@ -85,7 +85,13 @@ impl Access {
         Self { has_had_keys: new.has_had_keys || self.has_had_keys, ..new }
     }
 
-    /// Returns who sends a request.
+    /// Looks at the files of the keys: one that was changed or removed stops working.
+    /// It may wait for a disk.
+    pub fn look_at_keys(&self) {
+        self.keys.look();
+    }
+
+    /// Returns who sends a request, by the keys as they were looked at last.
     ///
     /// # Errors
     /// It has no valid key where one is needed, or a page of another site sends it.

@@ -149,7 +149,10 @@ fn a_key_that_is_changed_or_removed_stops_working_at_once() {
     let text = Text::Secret(SecretSource::File(path.to_string_lossy().into_owned()));
     let serve = Serve { keys: vec![key("ann", text, &["*"], false)], ..Serve::default() };
     let access = Access::new(&serve);
-    let ask = |key: &str| access.check(&request("GET", "/", &[("x-api-key", key)]), ELSEWHERE).is_ok();
+    let ask = |key: &str| {
+        access.look_at_keys();
+        access.check(&request("GET", "/", &[("x-api-key", key)]), ELSEWHERE).is_ok()
+    };
     assert!(!ask("first"), "there is no file yet");
     std::fs::write(&path, "first\n").unwrap();
     assert!(ask("first") && ask("first"));

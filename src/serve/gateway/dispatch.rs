@@ -9,7 +9,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 
-use super::errors::{Error, Shape};
+use super::errors::{Error, MODEL_MISSING, Shape};
 use super::forward::{self, Outgoing};
 use super::naming::Spool;
 use super::own::{self, Own};
@@ -38,7 +38,7 @@ pub async fn answer(app: &App, peer: Peer, mut request: Request<Incoming>) -> An
     if let Some(arrived) = passed_on::arrived(&parts.headers).filter(|_| peer == Peer::Predecessor) {
         parts.extensions.insert(arrived);
     }
-    app.gateway.look_at_settings();
+    app.gateway.look_at_files().await;
     let access = app.gateway.access();
     if let Some(preflight) = access.preflight(&parts).filter(|_| peer != Peer::Predecessor) {
         return match preflight {
@@ -60,7 +60,8 @@ fn refused(app: &App, parts: &Parts, denied: &Denied) -> Answer {
     record.answered(denied.status().as_u16());
     record.ends(End::Complete);
     let kind = if denied.status() == StatusCode::FORBIDDEN { "permission_error" } else { "authentication_error" };
-    let error = Error::new(denied.status(), kind, denied.to_string());
+    let mut error = Error::new(denied.status(), kind, denied.to_string());
+    error.code = matches!(denied, Denied::WrongKey).then_some("invalid_api_key");
     let mut answer = error.answer(Shape::of(parts.uri.path()));
     for challenge in denied.challenges() {
         answer.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
@@ -120,7 +121,7 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
         let below = target.model.as_ref().map(|_| target.path.split('?').next().unwrap_or_default());
         let uses = own::uses(&parts, below);
         let asked = target.model.or(named.model.take());
-        let (asked, route) = find(&app.gateway, &caller, asked)?;
+        let (asked, route) = find(&app.gateway, &caller, asked).map_err(|error| error.because(named.flaw.take()))?;
         record.model(&route.model);
         Ok(Outgoing {
             model: route.model.clone(),
@@ -222,7 +223,7 @@ fn find(gateway: &Gateway, caller: &Caller, asked: Option<String>) -> Result<(St
             return Err(Error::invalid(
                 "the request names no model; add \"model\" to its body, or set `default_model` under `[serve]`",
             )
-            .with_code("model_missing"));
+            .with_code(MODEL_MISSING));
         };
         return Ok((only.model.to_string(), Arc::clone(only)));
     };

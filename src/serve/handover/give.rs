@@ -13,6 +13,7 @@ use command_fds::{CommandFdExt, FdMapping};
 use super::{BEGUN, FIRST, HandoverError, Note, READY, VARIABLE, VERSION};
 use crate::serve::gateway::Unfinished;
 use crate::serve::server::SocketFile;
+use crate::sys::descriptors;
 
 /// How long a successor may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -71,6 +72,7 @@ impl Successor {
         // They name this process: without them, the successor may speak for itself.
         command.env_remove("WATCHDOG_PID").env_remove("LISTEN_PID").env_remove("LISTEN_FDS");
         command.fd_mappings(mappings).map_err(|collision| failed(io::Error::other(collision.to_string())))?;
+        descriptors::restore_in(&mut command);
         let child = command.spawn().map_err(failed)?;
         // The command holds our copies of what was given: closed here, a successor
         // that ends also ends the line.

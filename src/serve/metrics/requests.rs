@@ -1,6 +1,6 @@
 //! What is counted of the requests that the gateway answers.
 //!
-//! Labels are bounded: models by the routes, keys by the settings, codes by HTTP. A
+//! Labels are bounded: models by the routes (one that is gone is forgotten), keys by the settings, codes by HTTP. A
 //! request for anything else has an empty `model`.
 
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use std::sync::Arc;
 use hyper::StatusCode;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
-use super::known;
-use crate::model::Timestamp;
+use super::{forget, known};
+use crate::model::{ModelName, Timestamp};
 use crate::serve::gateway::Gateway;
 use crate::serve::gateway::record::{Finished, Observer};
 use crate::serve::gateway::tokens::Tokens;
@@ -137,6 +137,29 @@ impl Requests {
             for counter in [&self.retries, &self.prompt_tokens, &self.generated_tokens] {
                 counter.with_label_values(&model);
             }
+        }
+    }
+}
+
+impl Requests {
+    /// Returns which models there are, or are still in use; `None` before the first pass.
+    pub fn known_models(&self) -> Option<impl Fn(&str) -> bool + use<>> {
+        let routes = self.gateway.routes();
+        let mut demand = self.gateway.demand(Timestamp(jiff::Timestamp::now().as_millisecond())).models;
+        demand.retain(|_, traffic| traffic.in_flight > 0 || traffic.waiting > 0);
+        routes.are_known().then_some(move |model: &str| {
+            let is_it = |name: &ModelName| name.as_str() == model;
+            routes.all().any(|route| is_it(&route.model)) || demand.keys().any(is_it)
+        })
+    }
+
+    /// Forgets the models that are not known.
+    pub fn forget(&self, is_known: &impl Fn(&str) -> bool) {
+        for counters in [&self.requests, &self.retries, &self.prompt_tokens, &self.generated_tokens] {
+            forget(counters, is_known);
+        }
+        for histograms in [&self.first_byte, &self.duration, &self.holds] {
+            forget(histograms, is_known);
         }
     }
 }

@@ -169,6 +169,11 @@ pub(super) enum Accepted {
 }
 
 impl Listening {
+    /// Whether a herdsman before this one sends its requests here.
+    pub fn is_hall(&self) -> bool {
+        matches!(self, Self::Unix(_, Peer::Predecessor))
+    }
+
     pub async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => {

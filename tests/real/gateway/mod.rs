@@ -20,6 +20,7 @@ mod handed_over;
 mod headers;
 mod http2;
 mod large;
+mod limits;
 mod listed;
 mod llama_swap;
 mod on_demand;

@@ -1,6 +1,7 @@
 //! Small questions to servers: what the gateway has to know itself.
 
 use std::future::poll_fn;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hyper::Request;
@@ -46,7 +47,9 @@ async fn answer<T: DeserializeOwned>(
         }
     };
     let parts = request.body(()).ok()?.into_parts().0;
-    let named = naming::as_it_is(&parts, full(body), &Serve::default(), &Spool::default()).ok()?;
+    // So short a question needs no file.
+    let nowhere = Spool::at(PathBuf::new());
+    let named = naming::as_it_is(&parts, full(body), &Serve::default(), &nowhere).ok()?;
     let head = headers::request(&parts, path, backend, &named, &[]);
     let sent = Sent { method: &parts.method, head: &head, is_chunked: named.length.is_none() };
     let (head, mut body) = gateway.pools().send(backend, sent, &named.body).await.ok()?.into_parts();

@@ -31,7 +31,6 @@ mod uses;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body as HttpBody, Bytes};
@@ -80,7 +79,6 @@ pub trait Host: Send + Sync {
 /// What this part keeps.
 pub(super) struct State {
     host: OnceLock<Arc<dyn Host>>,
-    settings_looked_at: Mutex<Option<Instant>>,
     /// Wakes who waits for new routes.
     changed: watch::Sender<()>,
     /// Ends the streams of events and logs.
@@ -96,7 +94,6 @@ impl Default for State {
     fn default() -> Self {
         Self {
             host: OnceLock::new(),
-            settings_looked_at: Mutex::default(),
             changed: watch::Sender::new(()),
             end: watch::Sender::new(()),
             conversations: conversations::Conversations::default(),
@@ -174,18 +171,7 @@ impl Gateway {
         self.0.own.changed.subscribe()
     }
 
-    /// Has the owner's settings looked at, if that was long enough ago.
-    pub(super) fn look_at_settings(&self) {
-        /// The longest time that a removed key goes on working.
-        const EVERY: Duration = Duration::from_millis(100);
-        let Ok(mut looked) = self.0.own.settings_looked_at.try_lock() else { return };
-        if looked.is_none_or(|looked| looked.elapsed() >= EVERY) {
-            self.host().iter().for_each(|host| host.look_at_settings());
-            *looked = Some(Instant::now());
-        }
-    }
-
-    fn host(&self) -> Option<Arc<dyn Host>> {
+    pub(super) fn host(&self) -> Option<Arc<dyn Host>> {
         self.0.own.host.get().cloned()
     }
 }
@@ -261,7 +247,7 @@ async fn read(gateway: &Gateway, caller: &Caller, parts: &Parts, path: &str) -> 
         "/models/sse" => events::events(gateway, caller),
         "/props" => router::props(gateway, caller),
         "/tools" => router::tools(),
-        "/metrics" => metrics(gateway, caller),
+        "/metrics" => metrics(gateway, caller).await,
         "/running" => llama_swap::running(gateway, caller),
         "/logs" => logs::last(gateway, caller).await,
         _ => {
@@ -294,18 +280,22 @@ where
     })
 }
 
-fn metrics(gateway: &Gateway, caller: &Caller) -> Answer {
+async fn metrics(gateway: &Gateway, caller: &Caller) -> Answer {
     if !caller.admin {
         return not_admin();
     }
-    match gateway.host().map(|host| host.metrics()) {
-        Some(Ok(metrics)) => answers::answer(
+    let Some(host) = gateway.host() else {
+        return error(StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", "there are no metrics yet; try again");
+    };
+    // A pass may be counting.
+    let metrics = tokio::task::spawn_blocking(move || host.metrics()).await;
+    match metrics.unwrap_or_else(|_| Err("herdsman ends".to_owned())) {
+        Ok(metrics) => answers::answer(
             StatusCode::OK,
             "text/plain; version=0.0.4; charset=utf-8",
             super::super::body::full(metrics),
         ),
-        Some(Err(why)) => error(StatusCode::INTERNAL_SERVER_ERROR, "server_error", &why),
-        None => error(StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", "there are no metrics yet; try again"),
+        Err(why) => error(StatusCode::INTERNAL_SERVER_ERROR, "server_error", &why),
     }
 }
 

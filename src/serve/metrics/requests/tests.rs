@@ -8,6 +8,7 @@ use super::*;
 use crate::model::ModelName;
 use crate::owner::settings::serve::Serve;
 use crate::serve::gateway::record::End;
+use crate::serve::gateway::routes::{About, Route, Routes, Standing};
 
 fn serving() -> (Metrics, Gateway, Observer) {
     let gateway = Gateway::new(Serve::default(), || {});
@@ -87,6 +88,38 @@ fn what_a_client_chooses_makes_no_series() {
     (1..100_000).for_each(|number| observer(&unknown(number)));
     assert_eq!(metrics.render().unwrap().lines().count(), lines);
     assert!(has(&metrics, "herdsman_requests_total{code=\"404\",key=\"\",model=\"\"} 100000"));
+}
+
+#[test]
+fn a_model_that_is_gone_is_rendered_once_more_and_forgotten() {
+    let (metrics, gateway, observer) = serving();
+    let publish = |names: &[&str]| {
+        let about = About::default();
+        let route = |name: &&str| Route {
+            model: ModelName::parse(name).unwrap(),
+            aliases: Vec::new(),
+            listed: true,
+            on_demand: true,
+            standing: Standing::OnDemand,
+            about: about.clone(),
+        };
+        gateway.publish(Routes::new(Instant::now(), names.iter().map(route).collect()));
+    };
+    let names = |model: &str| metrics.render().unwrap().contains(&format!("model=\"{model}\""));
+    observer(&finished(Some("a")));
+    assert!(names("a") && names("a"), "before the first pass nothing is known to be gone");
+    publish(&["a", "b"]);
+    observer(&finished(Some("b")));
+    observer(&finished(None));
+    publish(&["b"]);
+    assert!(names("a"), "what happened since the last time");
+    assert!(!names("a") && names("b") && names(""));
+    // One that is in use is not gone.
+    let asker = gateway.ask(&ModelName::parse("b").unwrap(), Instant::now(), true).unwrap();
+    publish(&[]);
+    assert!(names("b") && names("b"));
+    drop(asker);
+    assert!(names("b") && !names("b"));
 }
 
 #[test]
