@@ -331,6 +331,7 @@ impl Fleet for World {
         if self.gateway.is_none() {
             return Ok(());
         }
+        let instances = &self.sabotaged_leavers(instances);
         self.promises.withdraws(instances);
         let withdraw = |world: &mut Self| {
             world.check_withdrawal(instances);
