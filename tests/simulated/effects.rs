@@ -2,6 +2,7 @@
 //! what comes between.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use herdsman::model::{
@@ -347,8 +348,10 @@ impl Fleet for World {
         let readmit = |world: &mut Self| {
             world.check_readmission(instances);
             let Some(gateway) = &mut world.gateway else { return Ok(()) };
-            let back: Vec<InstanceId> = gateway.withdrawn.extract_if(.., |id| instances.contains(id)).collect();
-            gateway.rotation.extend(back);
+            let withdrawn = std::mem::take(&mut gateway.withdrawn);
+            let (back, out) = withdrawn.into_iter().partition(|id| instances.contains(id));
+            gateway.withdrawn = out;
+            gateway.rotation.extend::<BTreeSet<InstanceId>>(back);
             world.attend();
             Ok(())
         };
