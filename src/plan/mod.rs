@@ -27,7 +27,7 @@ mod waiting;
 mod wanted;
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use action::{Action, ActionKind, Finding, Found, GuardRefusal, Plan, Step, Waiting};
 pub use approved::{Approved, Task};
@@ -39,11 +39,13 @@ pub use request::{Command, Known, Refusal, request};
 pub use waiting::{WaitFor, WaitKind};
 pub use wanted::is_recorded_as;
 
-use crate::model::{Change, Handle, Health, Instance, Leftover, ModelName, ModelRecord, SpecHash, Unresolved};
+use crate::model::{
+    Change, Definition, Handle, Health, Instance, Leftover, ModelName, ModelRecord, PortRecord, SpecHash, Unresolved,
+};
 use crate::sys::parallel::shares;
 use by_hand::ByHand;
 use decide::{Decision, Situation};
-use port_choice::PortChoice;
+use port_choice::PortChoices;
 use wanted::Wanted;
 
 /// Makes the plan.
@@ -53,11 +55,11 @@ pub fn plan(input: &Input<'_>) -> Plan {
 }
 
 /// Makes a plan in rounds: it decides again only for the models whose questions have
-/// been answered since.
+/// been answered since, or whose port is another one by what was answered.
 #[derive(Debug, Default)]
 pub struct Planner {
-    /// The decisions of the round before.
-    before: Option<Decisions>,
+    /// The ports and decisions of the round before.
+    before: Option<(PortChoices, Decisions)>,
 }
 
 /// What each model needs, by name, and how many need nothing.
@@ -84,11 +86,11 @@ impl Planner {
     pub fn plan(&mut self, input: &Input<'_>) -> Plan {
         let world = World::new(input);
         let decisions = match self.before.take() {
-            Some(before) => world.decide_again(before),
+            Some((ports, before)) => world.decide_again(&ports, before),
             None => world.decisions(),
         };
         let mut plan = world.plan(decisions.clone());
-        self.before = Some(decisions);
+        self.before = Some((world.ports, decisions));
         // Commits are only worth a look for actions that will happen.
         if input.acts && plan.questions.is_empty() {
             provenance::add(input, &mut plan);
@@ -103,7 +105,7 @@ const MANY: usize = 1000;
 /// The input, indexed by model.
 struct World<'a> {
     input: &'a Input<'a>,
-    ports: BTreeMap<ModelName, PortChoice>,
+    ports: PortChoices,
     live: BTreeMap<&'a ModelName, Vec<&'a Instance>>,
     leftovers: BTreeMap<&'a ModelName, Vec<&'a Leftover>>,
     unresolved: BTreeMap<&'a ModelName, &'a Unresolved>,
@@ -127,7 +129,7 @@ impl<'a> World<'a> {
         }
         rows.values_mut().for_each(|ids| ids.sort_unstable());
         let mut world = Self {
-            ports: port_choice::assign(input),
+            ports: PortChoices::new(),
             input,
             live,
             leftovers,
@@ -136,7 +138,19 @@ impl<'a> World<'a> {
             rows,
         };
         world.protect_unresolved();
+        world.ports = port_choice::assign(input, |name, record| world.settled_port(name, record));
         world
+    }
+
+    fn settled_port(&self, name: &'a ModelName, record: &'a ModelRecord) -> Option<PortRecord> {
+        let live = self.live.get(name).map_or(&[][..], Vec::as_slice);
+        settle::settled_port(self.input, name, self.definition(name), record, live)
+    }
+
+    /// The definition of a model, unless the file that stands for it cannot be used.
+    fn definition(&self, name: &ModelName) -> Option<&'a Definition> {
+        let desired = self.input.desired.filter(|_| !self.unresolved.contains_key(name))?;
+        desired.definitions.get(name).map(|definition| &**definition)
     }
 
     /// A file that cannot be used stands for the model recorded from its path
@@ -199,17 +213,23 @@ impl<'a> World<'a> {
         decisions
     }
 
-    /// Decides again for the models that asked something.
-    fn decide_again(&self, before: Decisions) -> Decisions {
-        let Decisions { needs: needs_before, matching, on_request } = before;
-        let mut decisions = Decisions { needs: Vec::with_capacity(needs_before.len()), matching, on_request };
-        for (name, decision) in needs_before {
-            if decision.questions.is_empty() {
-                decisions.needs.push((name, decision));
-                continue;
-            }
-            decisions.add(self.decide(&[&name]));
-        }
+    /// Decides again for the models that asked something, and for those that had
+    /// other ports.
+    fn decide_again(&self, ports: &PortChoices, before: Decisions) -> Decisions {
+        let stays = |name: &ModelName| ports.get(name) == self.ports.get(name);
+        let is_final = |(name, decision): &(ModelName, Decision)| decision.questions.is_empty() && stays(name);
+        let Decisions { needs, matching, mut on_request } = before;
+        let decided: BTreeSet<ModelName> = needs.iter().map(|(name, _)| name.clone()).collect();
+        let (needs, again): (Vec<_>, Vec<_>) = needs.into_iter().partition(is_final);
+        // A model that matched is among the decided only once its port has changed.
+        let matched = self.ports.keys().filter(|name| !stays(name) && !decided.contains(*name));
+        let matched: Vec<&ModelName> = matched.filter(|name| self.input.targets(name)).collect();
+        let matching = matching.saturating_sub(matched.len());
+        let again: BTreeSet<&ModelName> = again.iter().map(|(name, _)| name).chain(matched).collect();
+        on_request.retain(|waiting| !again.contains(&waiting.model));
+        let mut decisions = Decisions { needs, matching, on_request };
+        decisions.add(self.decide(&again.into_iter().collect::<Vec<_>>()));
+        decisions.needs.sort_by(|(one, _), (other, _)| one.cmp(other));
         decisions
     }
 
@@ -266,7 +286,7 @@ impl<'a> World<'a> {
             of(a).cmp(&of(b))
         });
         // An unreadable file sets no timeouts.
-        let definition = wanted.as_ref().map(|w| &*w.definition).filter(|_| unresolved.is_none());
+        let definition = self.definition(name);
         let settled = record.map(|record| settle::settle(self.input, name, definition, record, &live));
         let by_hand = ByHand::of(self.input, name, definition, unresolved.is_some());
         Situation {

@@ -2,6 +2,7 @@
 //! what comes between.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use herdsman::model::{
@@ -331,6 +332,7 @@ impl Fleet for World {
         if self.gateway.is_none() {
             return Ok(());
         }
+        let instances = &self.sabotaged_leavers(instances);
         self.promises.withdraws(instances);
         let withdraw = |world: &mut Self| {
             world.check_withdrawal(instances);
