@@ -2,7 +2,6 @@
 //! what comes between.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use herdsman::model::{
