@@ -25,7 +25,7 @@ pub mod passed_on;
 mod tests;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use hyper::HeaderMap;
 use hyper::http::request::Parts;
@@ -101,9 +101,9 @@ impl Access {
             Peer::Unix | Peer::Predecessor => true,
             Peer::Tcp(address) => is_loopback(address),
         };
-        let is_forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
+        let is_forwarded = || FORWARDED.iter().any(|name| headers.contains_key(*name));
         // A proxy in front of a herdsman without keys is for everybody anyway.
-        let needs_none = is_local && (!is_forwarded || self.keys.is_empty());
+        let needs_none = is_local && (self.keys.is_empty() || !is_forwarded());
         if needs_none || self.open { Ok(Caller::anyone()) } else { Err(Denied::NoKey) }
     }
 
@@ -153,7 +153,8 @@ impl Caller {
     /// Returns the caller that needs no key: it may use and change everything.
     #[must_use]
     pub fn anyone() -> Self {
-        Self { name: None, models: Arc::from(["*".to_owned()]), admin: true }
+        static EVERY: LazyLock<Arc<[String]>> = LazyLock::new(|| Arc::from(["*".to_owned()]));
+        Self { name: None, models: Arc::clone(&EVERY), admin: true }
     }
 
     /// Whether they may use this model. If not, it does not exist for them.

@@ -35,7 +35,9 @@ pub struct App {
 pub async fn answer(app: &App, peer: Peer, mut request: Request<Incoming>) -> Answer {
     let upgrade = hyper::upgrade::on(&mut request);
     let (mut parts, body) = request.into_parts();
-    if let Some(arrived) = passed_on::arrived(&parts.headers).filter(|_| peer == Peer::Predecessor) {
+    if peer == Peer::Predecessor
+        && let Some(arrived) = passed_on::arrived(&parts.headers)
+    {
         parts.extensions.insert(arrived);
     }
     app.gateway.look_at_settings();
