@@ -98,7 +98,7 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
         }
     };
     let shape = Shape::of(&target.path);
-    let outgoing = async {
+    let outgoing: Result<Outgoing, Error> = async {
         let settings = app.gateway.settings();
         let mut named = match target.model {
             None => naming::name(&parts, body, &settings, &app.spool).await?,
@@ -121,12 +121,12 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
             upgrade: Upgrade::of(upgrade, &parts),
             parts,
         })
-    };
-    let failed = match outgoing.await {
+    }
+    .await;
+    let failed = match outgoing {
         Ok(outgoing) => return forward::answer(app, outgoing, record).await,
         Err(error) => error,
     };
-    let failed: Error = failed;
     record.answered(failed.status.as_u16());
     record.ends(End::Complete);
     failed.answer(shape)
