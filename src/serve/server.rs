@@ -274,7 +274,7 @@ async fn http1<S>(stream: S, peer: Peer, app: App, open: Open)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (mut phases, leaving, is_endless) = (open.phase.clone(), open.phase.clone(), AtomicBool::new(false));
+    let (phases, is_endless) = (open.phase.clone(), AtomicBool::new(false));
     let lingers = Lingers::default();
     let service = service_fn(|mut request| async {
         let is_writing = is_written_unasked(&request);
@@ -296,24 +296,41 @@ where
         .serve_connection(TokioIo::new(Lingering::new(stream, lingers.clone())), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
-    // A connection that ends early needs no answer.
     tokio::select! {
+        biased;
+        // A connection that ends early needs no answer.
         _ = connection.as_mut() => return,
-        () = is_stalled(leaving, &is_endless) => return,
-        _ = phases.wait_for(|phase| matches!(phase, Phase::Finishing | Phase::Over)) => {}
+        leave = has_to_end(phases, &is_endless) => {
+            if leave == Leave::AtOnce {
+                return;
+            }
+        }
     }
     connection.as_mut().graceful_shutdown();
     let _ = connection.await;
 }
 
-/// Waits until this process has handed over, and an answer without an end has had the
-/// time to end: its client does not read.
-async fn is_stalled(mut phases: watch::Receiver<Phase>, is_endless: &AtomicBool) {
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leave {
+    /// In the middle of an answer that has no end, and whose client does not read.
+    AtOnce,
+    /// After the answer that it is giving.
+    AfterAnswer,
+}
+
+/// Waits until this process finishes; or has handed over, and an answer without an end
+/// has had the time to end.
+async fn has_to_end(mut phases: watch::Receiver<Phase>, is_endless: &AtomicBool) -> Leave {
+    // One wait and not two: it is looked at whenever the connection is.
     let _ = phases.wait_for(|phase| *phase != Phase::Accepting).await;
     loop {
-        tokio::time::sleep(STALLED).await;
+        tokio::select! {
+            _ = phases.wait_for(|phase| matches!(phase, Phase::Finishing | Phase::Over)) => return Leave::AfterAnswer,
+            () = tokio::time::sleep(STALLED) => {}
+        }
         if is_endless.load(Ordering::Relaxed) {
-            return;
+            return Leave::AtOnce;
         }
     }
 }

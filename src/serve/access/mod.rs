@@ -26,7 +26,7 @@ pub mod passed_on;
 mod tests;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use hyper::HeaderMap;
 use hyper::http::request::Parts;
@@ -172,7 +172,8 @@ impl Caller {
     /// Returns the caller that needs no key: it may use and change everything.
     #[must_use]
     pub fn anyone() -> Self {
-        Self { name: None, models: Arc::from(["*".to_owned()]), admin: true }
+        static EVERY: LazyLock<Arc<[String]>> = LazyLock::new(|| Arc::from(["*".to_owned()]));
+        Self { name: None, models: Arc::clone(&EVERY), admin: true }
     }
 
     /// Whether they may use this model. If not, it does not exist for them.

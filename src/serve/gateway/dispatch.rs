@@ -35,7 +35,9 @@ pub struct App {
 pub async fn answer(app: &App, peer: Peer, mut request: Request<Incoming>) -> Answer {
     let upgrade = hyper::upgrade::on(&mut request);
     let (mut parts, body) = request.into_parts();
-    if let Some(arrived) = passed_on::arrived(&parts.headers).filter(|_| peer == Peer::Predecessor) {
+    if peer == Peer::Predecessor
+        && let Some(arrived) = passed_on::arrived(&parts.headers)
+    {
         parts.extensions.insert(arrived);
     }
     app.gateway.look_at_files().await;
@@ -111,7 +113,7 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
         }
     };
     let shape = Shape::of(&target.path);
-    let outgoing = async {
+    let outgoing: Result<Outgoing, Error> = async {
         let settings = app.gateway.settings();
         let mut named = match target.model {
             None => naming::name(&parts, body, &settings, &app.spool).await?,
@@ -134,12 +136,12 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
             upgrade: Upgrade::of(upgrade, &parts),
             parts,
         })
-    };
-    let failed = match outgoing.await {
+    }
+    .await;
+    let failed = match outgoing {
         Ok(outgoing) => return forward::answer(app, outgoing, record).await,
         Err(error) => error,
     };
-    let failed: Error = failed;
     record.answered(failed.status.as_u16());
     record.ends(End::Complete);
     failed.answer(shape)

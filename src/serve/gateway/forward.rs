@@ -47,10 +47,11 @@ pub struct Outgoing {
 pub async fn answer(app: &App, outgoing: Outgoing, record: Record) -> Answer {
     let shape = outgoing.shape;
     let period: Option<Duration> = app.gateway.settings().keep_alive_comments.filter(|_| outgoing.expects_events);
-    let forwarded = forward(app.gateway.clone(), outgoing, record);
+    // Called where it is awaited: a variable would be a second place for all of it.
+    let gateway = app.gateway.clone();
     match period {
-        None => forwarded.await.unwrap_or_else(|error| error.answer(shape)),
-        Some(period) => comments::until(Box::pin(forwarded), period, shape).await,
+        None => forward(gateway, outgoing, record).await.unwrap_or_else(|error| error.answer(shape)),
+        Some(period) => comments::until(Box::pin(forward(gateway, outgoing, record)), period, shape).await,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where requests may go: immutable, published by every pass.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ pub struct Routes {
     pub began: Instant,
     models: BTreeMap<ModelName, Arc<Route>>,
     /// Names and aliases.
-    names: HashMap<String, ModelName>,
+    names: BTreeMap<String, ModelName>,
     /// Whether a pass has found them.
     are_known: bool,
 }
@@ -31,7 +31,7 @@ impl Routes {
     #[must_use]
     pub fn new(began: Instant, routes: Vec<Route>) -> Self {
         let models: BTreeMap<_, _> = routes.into_iter().map(|route| (route.model.clone(), Arc::new(route))).collect();
-        let mut names = HashMap::new();
+        let mut names = BTreeMap::new();
         for route in models.values() {
             names.extend(route.aliases.iter().map(|alias| (alias.clone(), route.model.clone())));
         }

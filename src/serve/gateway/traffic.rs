@@ -32,7 +32,7 @@ pub(super) struct Traffics {
 #[derive(Default)]
 struct Inner {
     models: BTreeMap<ModelName, ModelTraffic>,
-    instances: HashMap<InstanceId, InFlight>,
+    instances: BTreeMap<InstanceId, InFlight>,
     /// Instances out of rotation, and since when.
     withdrawn: HashMap<InstanceId, Instant>,
     /// Whether every request has to wait.

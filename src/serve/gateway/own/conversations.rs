@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::StatusCode;
 use hyper::body::{Body as HttpBody, Bytes};
-use hyper::header::HeaderMap;
+use hyper::header::{HeaderMap, HeaderName};
 use hyper::http::request::Parts;
 use hyper::{Method, Response};
 use serde::Deserialize;
@@ -35,7 +35,7 @@ const LONGEST: usize = 512;
 /// How many conversations one lookup may name.
 const MOST_AT_ONCE: usize = 1000;
 
-const HEADER: &str = "x-conversation-id";
+const HEADER: HeaderName = HeaderName::from_static("x-conversation-id");
 
 /// Who has which conversation.
 #[derive(Default)]
