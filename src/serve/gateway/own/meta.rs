@@ -64,8 +64,8 @@ impl Gateway {
             let ready: HashSet<_> = routes.ready().map(|backend| &backend.instance).collect();
             self.0.own.metas.lock().retain(|instance, _| ready.contains(instance));
             let mut asked = JoinSet::new();
-            for backend in routes.ready().cloned() {
-                let gateway = self.clone();
+            for backend in routes.ready() {
+                let (gateway, backend) = (self.clone(), Arc::clone(backend));
                 asked.spawn(async move { gateway.learn_of(&backend).await });
             }
             asked.join_all().await;
