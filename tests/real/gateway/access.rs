@@ -60,14 +60,15 @@ fn who_may_not_is_refused_and_starts_nothing() {
     let anns = "Authorization: Bearer ann-secret\r\n";
     let bens = "Authorization: Bearer ben-secret\r\n";
     let (authentication, permission) = ("authentication_error -", "permission_error -");
+    let wrong_key = "authentication_error invalid_api_key";
     let cases: &[(&str, &str, &[&str], u16, &str)] = &[
         ("no key, from elsewhere", completion, &[far], 401, authentication),
         ("no key, for the list", "GET /v1/models", &[far], 401, authentication),
-        ("a wrong key", completion, &["Authorization: Bearer ann-secreT\r\n"], 401, authentication),
-        ("a wrong key, from elsewhere", completion, &[far, "x-api-key: x\r\n"], 401, authentication),
-        ("half a key", completion, &["Authorization: Bearer ann\r\n"], 401, authentication),
-        ("an empty key", completion, &[far, "Authorization: Bearer \r\n"], 401, authentication),
-        ("a wrong password", completion, &["Authorization: Basic eDp5\r\n"], 401, authentication),
+        ("a wrong key", completion, &["Authorization: Bearer ann-secreT\r\n"], 401, wrong_key),
+        ("a wrong key, from elsewhere", completion, &[far, "x-api-key: x\r\n"], 401, wrong_key),
+        ("half a key", completion, &["Authorization: Bearer ann\r\n"], 401, wrong_key),
+        ("an empty key", completion, &[far, "Authorization: Bearer \r\n"], 401, wrong_key),
+        ("a wrong password", completion, &["Authorization: Basic eDp5\r\n"], 401, wrong_key),
         ("a wrong key, in Anthropic's shape", "POST /v1/messages", &["x-api-key: x\r\n"], 401, authentication),
         ("a key without that model", completion, &[bens], 404, "invalid_request_error model_not_found"),
         ("the same, by its path", "GET /upstream/a/", &[bens], 404, "invalid_request_error model_not_found"),
@@ -105,7 +106,7 @@ fn who_may_not_is_refused_and_starts_nothing() {
     assert_eq!(ask(port, completion, anns).0, 200);
     std::fs::write(served.world.settings(), ben).unwrap();
     eventually("it stops working", Duration::from_secs(5), || {
-        ask(port, completion, anns) == (401, authentication.to_owned())
+        ask(port, completion, anns) == (401, wrong_key.to_owned())
     });
-    assert_eq!(ask(port, completion, &[far, anns].concat()), (401, authentication.to_owned()));
+    assert_eq!(ask(port, completion, &[far, anns].concat()), (401, wrong_key.to_owned()));
 }

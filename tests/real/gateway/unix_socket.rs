@@ -24,7 +24,7 @@ fn hand_over_and_end(served: &mut Served, file: &Path) {
     hand_over(served);
     assert_eq!(inode(file), Some(made), "the one before left it");
     UnixStream::connect(file).unwrap();
-    let stops = || served.watcher.as_ref().unwrap().log().matches("stopping; servers keep running").count();
+    let stops = || served.watcher.as_ref().unwrap().log().matches("the watcher stops; servers keep running").count();
     let before = stops();
     kill_process(watcher_of(&served.world), Signal::TERM).unwrap();
     eventually("the last one ends", PATIENCE, || stops() > before && UnixStream::connect(file).is_err());
@@ -65,7 +65,9 @@ fn the_service_managers_stays_as_it_is() {
     let made = inode(&file);
     hand_over(&mut served);
     kill_process(watcher_of(&served.world), Signal::TERM).unwrap();
-    eventually("the last one ends", PATIENCE, || served.watcher.as_ref().unwrap().log().contains("stopping; servers"));
+    eventually("the last one ends", PATIENCE, || {
+        served.watcher.as_ref().unwrap().log().contains("the watcher stops; servers")
+    });
     eventually("it has let go", PATIENCE, || !served.world.state_dir().join("herdsman.sock").exists());
     assert_eq!(inode(&file), made);
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o666);
