@@ -257,3 +257,38 @@ fn an_unloaded_model_stops_until_it_is_asked_for_again() {
     eventually("it stops", PATIENCE, || served.running().is_empty());
     assert_eq!(served.ask("a"), Ok("a a a ".to_owned()));
 }
+
+#[test]
+fn a_command_beside_the_watcher_ends_once_requests_go_by_it() {
+    let world = World::new();
+    on_demand(&world, "a", "");
+    let served = Served::new(world);
+    assert_eq!(served.ask("a"), Ok("a a a ".to_owned()));
+    for round in 0..4 {
+        served.world.run(&["stop", "a"]).exits(0);
+        let refused = served.ask("a").unwrap_err();
+        assert!(refused.starts_with("503 ") && refused.contains("stopped by hand"), "{refused}");
+        served.world.run(&["start", "a"]).exits(0);
+        assert_eq!(served.ask("a"), Ok("a a a ".to_owned()), "in round {round}");
+        on_demand(&served.world, &format!("new-{round}"), "");
+        served.world.run(&["reconcile"]).exits(0);
+        let name = format!("new-{round}");
+        assert_eq!(served.ask(&name), Ok(format!("{name} {name} {name} ")), "in round {round}");
+    }
+}
+
+#[test]
+fn a_start_by_hand_makes_room_in_its_group() {
+    let world = World::new();
+    std::fs::write(world.models_dir().join("_groups.toml"), "[gpu]\nmax_running = 1\n").unwrap();
+    for name in ["ga", "gb"] {
+        world.weights(name, &format!("{name} "));
+        let toml = World::tiny_toml(name);
+        world.write_definition(name, &format!("state = \"on_demand\"\ngroup = \"gpu\"\n{toml}"));
+    }
+    let served = Served::new(world);
+    assert!(served.ask("gb").is_ok());
+    served.world.run(&["start", "ga"]).exits(0);
+    assert_eq!(served.running(), ["ga"]);
+    assert!(served.ask("ga").is_ok());
+}
