@@ -292,3 +292,18 @@ fn a_start_by_hand_makes_room_in_its_group() {
     assert_eq!(served.running(), ["ga"]);
     assert!(served.ask("ga").is_ok());
 }
+
+#[test]
+fn while_the_last_stream_ends_new_clients_are_refused() {
+    let world = World::new();
+    let toml = super::served::slow_toml(&world, "m");
+    world.write_definition("m", &toml);
+    let mut served = Served::new(world);
+    let stream = super::served::Stream::begin(served.port, "m", 3000);
+    served.watcher().signal(Signal::TERM);
+    served.watcher().eventually_says("the watcher stops");
+    // The process itself lives for 3 s, because of the stream.
+    let soon = Duration::from_secs(2);
+    eventually("nobody listens", soon, || std::net::TcpStream::connect(("127.0.0.1", served.port)).is_err());
+    drop(stream);
+}
