@@ -303,7 +303,7 @@ fn while_the_last_stream_ends_new_clients_are_refused() {
     served.watcher().signal(Signal::TERM);
     served.watcher().eventually_says("the watcher stops");
     // The process itself lives for 3 s, because of the stream.
-    let soon = Duration::from_secs(2);
+    let soon = Duration::from_secs(1);
     eventually("nobody listens", soon, || std::net::TcpStream::connect(("127.0.0.1", served.port)).is_err());
     drop(stream);
 }
