@@ -212,7 +212,7 @@ fn decoded(name: &str) -> String {
 fn find(gateway: &Gateway, caller: &Caller, asked: Option<String>) -> Result<(String, Arc<Route>), Error> {
     let routes = gateway.routes();
     let usable = || routes.all().filter(|route| caller.may_use(&route.model));
-    // Who knows the name of one that is not listed may use it, and nobody learns it here.
+    // Whoever knows the name of one that is not listed may use it, and nobody learns it here.
     let listed = || usable().filter(|route| route.listed);
     let is_theirs = |name: &String| match routes.find(name) {
         Some(route) => caller.may_use(&route.model),
