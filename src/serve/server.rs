@@ -26,7 +26,7 @@ use tokio_rustls::server::TlsStream;
 
 pub use bind::{BindError, Listener, SocketFile, bind};
 
-use self::idle::Streams;
+use self::idle::Requests;
 use self::linger::{Lingering, Lingers, is_written_unasked};
 use self::seldom::Seldom;
 use super::access::Peer;
@@ -351,10 +351,10 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let mut phases = open.phase.clone();
-    let streams = Streams::default();
+    let requests = Requests::default();
     let service = service_fn(|request| {
-        let (app, stream) = (app.clone(), streams.begin());
-        async move { Ok::<_, Infallible>(stream.ends_with(dispatch::answer(&app, peer, request).await)) }
+        let (app, asking) = (app.clone(), requests.begin());
+        async move { Ok::<_, Infallible>(asking.ends_with(dispatch::answer(&app, peer, request).await)) }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -366,7 +366,7 @@ where
     tokio::select! {
         _ = connection.as_mut() => return,
         _ = phases.wait_for(|phase| *phase != Phase::Accepting) => {}
-        () = streams.are_over_for(HEAD) => {}
+        () = requests.are_over_for(HEAD) => {}
     }
     connection.as_mut().graceful_shutdown();
     let _ = connection.await;

@@ -11,15 +11,15 @@ use tokio::time::timeout;
 
 use crate::serve::body::{self, Answer, BodyError};
 
-/// How many streams of a connection are open.
+/// How many requests of a connection are open.
 #[derive(Debug, Default)]
-pub(super) struct Streams(watch::Sender<usize>);
+pub(super) struct Requests(watch::Sender<usize>);
 
-impl Streams {
+impl Requests {
     /// Counts one more, until it is dropped.
-    pub fn begin(&self) -> Stream {
+    pub fn begin(&self) -> Request {
         self.0.send_modify(|open| *open += 1);
-        Stream(self.0.clone())
+        Request(self.0.clone())
     }
 
     /// Waits until none was open for so long.
@@ -35,27 +35,27 @@ impl Streams {
     }
 }
 
-/// A stream that is open.
+/// A request that is open.
 #[derive(Debug)]
-pub(super) struct Stream(watch::Sender<usize>);
+pub(super) struct Request(watch::Sender<usize>);
 
-impl Stream {
-    /// Returns an answer with whose body this stream ends.
+impl Request {
+    /// Returns an answer with whose body this request ends.
     pub fn ends_with(self, answer: Answer) -> Answer {
-        answer.map(|body| body::Body::new(Ending { body, _stream: self }))
+        answer.map(|body| body::Body::new(Ending { body, _request: self }))
     }
 }
 
-impl Drop for Stream {
+impl Drop for Request {
     fn drop(&mut self) {
         self.0.send_modify(|open| *open -= 1);
     }
 }
 
-/// A body that ends a stream.
+/// A body that ends a request.
 struct Ending {
     body: body::Body,
-    _stream: Stream,
+    _request: Request,
 }
 
 impl Body for Ending {
@@ -87,15 +87,15 @@ mod tests {
         const LIMIT: Duration = Duration::from_millis(50);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("it has a descriptor");
         runtime.block_on(async {
-            let streams = Streams::default();
-            let answer = streams.begin().ends_with(Answer::new(full("x")));
-            let is_idle = timeout(LIMIT * 4, streams.are_over_for(LIMIT)).await.is_ok();
+            let requests = Requests::default();
+            let answer = requests.begin().ends_with(Answer::new(full("x")));
+            let is_idle = timeout(LIMIT * 4, requests.are_over_for(LIMIT)).await.is_ok();
             assert!(!is_idle, "its answer is open");
             let begun = Instant::now();
-            let (idle, ()) = tokio::join!(streams.are_over_for(LIMIT), async {
+            let (idle, ()) = tokio::join!(requests.are_over_for(LIMIT), async {
                 tokio::time::sleep(LIMIT / 2).await;
                 drop(answer);
-                drop(streams.begin());
+                drop(requests.begin());
             });
             let () = idle;
             assert!(begun.elapsed() >= LIMIT + LIMIT / 2, "it counts from the end of the last");
