@@ -72,11 +72,6 @@ impl Places {
         locate(stated(self.settings.as_ref()))
     }
 
-    /// Returns the text of the settings file; `None`: it cannot be read.
-    pub(super) fn settings_text(&self) -> Option<Vec<u8>> {
-        std::fs::read(self.settings_file().path()).ok()
-    }
-
     /// Returns the policy that `validate` applies: the one that was given, or with
     /// `--host` the one in force here.
     pub(super) fn policy_for_validate(&self, host: bool, cwd: &Path) -> Result<Option<Arc<Policy>>, HostError> {

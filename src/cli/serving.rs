@@ -40,8 +40,8 @@ pub(super) struct Bound {
     halls: Vec<Listener>,
     tls: Option<Acceptor>,
     settings: Serve,
-    /// The text of the settings file, at the latest as it was read.
-    text: Option<Vec<u8>>,
+    /// The text of the settings.
+    text: Option<String>,
 }
 
 /// The gateway, which ends with this.
@@ -61,7 +61,7 @@ impl Bound {
     pub(super) fn new(
         listen: &[String],
         settings: Serve,
-        text: Option<Vec<u8>>,
+        text: Option<String>,
         inherited: Option<&mut Inherited>,
     ) -> anyhow::Result<Option<Self>> {
         let addresses = if listen.is_empty() { &settings.listen } else { listen };
@@ -116,7 +116,8 @@ impl Bound {
         if let Some(predecessor) = predecessor {
             predecessor.counts_for(gateway.clone());
         }
-        let seen = Seen { obeyed: self.text.clone(), last: self.text };
+        let text = self.text.map(Ok);
+        let seen = Seen { obeyed: text.clone(), last: text };
         let settings = Arc::new(Reread {
             places: places.clone(),
             addresses: self.addresses,
@@ -234,11 +235,17 @@ struct Reread {
     seen: Mutex<Seen>,
 }
 
-/// The text of the settings file: as obeyed, and as it was at the last look.
+/// The settings file: as obeyed, and as it was at the last look.
 struct Seen {
-    obeyed: Option<Vec<u8>>,
-    last: Option<Vec<u8>>,
+    obeyed: Option<Text>,
+    last: Option<Text>,
 }
+
+/// The text of the settings file, or why it cannot be read.
+type Text = Result<String, String>;
+
+/// The time after which a changed file is looked at again: it is written by then.
+const WRITTEN: Duration = Duration::from_millis(20);
 
 impl Observer for Arc<Reread> {
     fn passed(&self, _pass: Option<&Pass>, _looked: Instant, _took: Duration) {
@@ -248,16 +255,26 @@ impl Observer for Arc<Reread> {
 
 impl Reread {
     fn look(&self) {
-        let now = self.places.settings_text();
+        let file = self.places.settings_file();
+        let text = || Settings::text(&file).map_err(|error| error.to_string()).transpose();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         // While it is being written a file may be gone, empty or half there: without its
-        // keys, everybody could do everything. So it counts once it is seen twice.
-        let is_still = std::mem::replace(&mut seen.last, now.clone()) == now;
-        if !is_still || now.is_none() || seen.obeyed == now {
-            return;
+        // keys, everybody could do everything. So it counts once it is seen twice, in
+        // this look: a request that waits for it obeys what it finds.
+        let mut now = text();
+        if seen.last != now {
+            std::thread::sleep(WRITTEN);
+            let before = std::mem::replace(&mut now, text());
+            seen.last.clone_from(&now);
+            if before != now {
+                return;
+            }
         }
-        seen.obeyed = now;
-        match self.places.settings() {
+        let Some(text) = now.filter(|now| seen.obeyed.as_ref() != Some(now)) else { return };
+        seen.obeyed = Some(text.clone());
+        // What counts is the text that was seen: the file may be another one by now.
+        let of = |text: String| Settings::of(&file, &text).map_err(|error| error.to_string());
+        match text.and_then(of) {
             Ok(Settings { serve, .. }) => self.obey(serve),
             Err(error) => tracing::error!("the gateway keeps the settings that it read last: {error}"),
         }
@@ -305,7 +322,7 @@ mod tests {
         let reread = Reread { places, addresses, gateway: gateway.clone(), seen };
         let write = |text: &str| {
             std::fs::write(&file, text).unwrap();
-            (0..2).for_each(|_| reread.look());
+            reread.look();
         };
         let ask = |from: &str| {
             let request = Request::builder().uri("/v1/models").header("x-api-key", "s3cret").body(()).unwrap();

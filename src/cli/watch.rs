@@ -11,6 +11,7 @@ use super::serving::{Bound, Serving};
 use super::{Exit, Places, duration};
 use crate::definition::Loader;
 use crate::host::HostError;
+use crate::owner::settings::Settings as HostSettings;
 use crate::serve::handover::{self, Hall, Heir, Inherited, Predecessor, Successor};
 use crate::serve::metrics::{self, Metrics};
 use crate::watch::machine::{Machine, Settings};
@@ -65,9 +66,10 @@ pub enum LogFormat {
 /// Runs the command until SIGTERM, SIGINT or a successor.
 pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     let mut inherited = handover::inherited()?;
-    // Read first: what changes in between is read again.
-    let settings_text = places.settings_text();
-    let host_settings = places.settings()?;
+    let settings_file = places.settings_file();
+    let settings_text = HostSettings::text(&settings_file)?;
+    let host_settings = settings_text.as_ref().map(|text| HostSettings::of(&settings_file, text)).transpose()?;
+    let host_settings = host_settings.unwrap_or_default();
     let notify = host_settings.notify.as_ref();
     log_to_stderr(args.log_format);
     let state = places.state();

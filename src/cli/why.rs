@@ -46,7 +46,7 @@ enum Known {
 }
 
 /// Everything there is to say of one name.
-struct Told {
+struct Explanation {
     now: Timestamp,
     /// Whether the definitions could be read, so that there is a plan.
     is_planned: bool,
@@ -104,19 +104,19 @@ pub(super) fn run(places: &Places, args: &WhyArgs) -> anyhow::Result<Exit> {
         Err(error) if error.is_damage() => None,
         opened => opened?,
     };
-    let Some(told) = tell(look, database.as_ref(), &args.name)? else {
+    let Some(explanation) = explain(look, database.as_ref(), &args.name)? else {
         let known = named::known(places, database.as_ref())?;
         return Err(named::unknown(args.name.as_str(), &known).into());
     };
     match args.format {
-        Format::Json => json::print(&told.document())?,
-        Format::Text => print(told.text())?,
+        Format::Json => json::print(&explanation.document())?,
+        Format::Text => print(explanation.text())?,
     }
     Ok(exit)
 }
 
 /// Returns `None` if nothing has this name or ever had it.
-fn tell(look: Look, database: Option<&Database>, name: &ModelName) -> Result<Option<Told>, DatabaseError> {
+fn explain(look: Look, database: Option<&Database>, name: &ModelName) -> Result<Option<Explanation>, DatabaseError> {
     let (now, is_planned) = (look.now, look.unreadable.is_none());
     let status = look.models.into_iter().find(|model| model.name == name.as_str());
     let events = database.map(|database| database.events(Some(name), LOOKED_THROUGH)).transpose()?.unwrap_or_default();
@@ -128,7 +128,7 @@ fn tell(look: Look, database: Option<&Database>, name: &ModelName) -> Result<Opt
         Some(status) if status.generation == 0 => Known::New,
         Some(_) => Known::Managed,
     };
-    Ok(Some(Told {
+    Ok(Some(Explanation {
         now,
         is_planned,
         name: name.clone(),
@@ -139,7 +139,7 @@ fn tell(look: Look, database: Option<&Database>, name: &ModelName) -> Result<Opt
     }))
 }
 
-impl Told {
+impl Explanation {
     fn document(&self) -> Document<'_> {
         let last = last_action(&self.events);
         let ModelStatus { status, state, definition, reasons, waiting_for, by_hand, log, .. } = &self.status;
@@ -278,8 +278,8 @@ impl Told {
         let from = from.map_or_else(String::new, |from| format!(", {}", commit(from)));
         let when = self.when(action.at);
         out.item("action", &format!("{}, {when} ({}){from}: {went}", what(action), action.cause));
-        let told: Vec<String> = made_by(&self.name, &self.generations).iter().map(ToString::to_string).collect();
-        for reason in prose(action).into_iter().filter(|reason| !told.contains(reason)) {
+        let said: Vec<String> = made_by(&self.name, &self.generations).iter().map(ToString::to_string).collect();
+        for reason in prose(action).into_iter().filter(|reason| !said.contains(reason)) {
             out.more(&reason);
         }
         if let Some(then) = then {

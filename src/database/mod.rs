@@ -205,7 +205,7 @@ impl Database {
     ///
     /// # Errors
     /// The file cannot be read, or a trouble in it is not what herdsman wrote.
-    pub fn told(&self) -> Result<Announced, DatabaseError> {
+    pub fn announced(&self) -> Result<Announced, DatabaseError> {
         self.read(notifications::known)
     }
 

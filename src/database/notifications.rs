@@ -122,7 +122,7 @@ pub(super) fn known(connection: &Connection) -> Result<Announced, Problem> {
 
 fn trouble(row: &Row<'_>) -> rusqlite::Result<(ModelName, Trouble)> {
     let kind = word(row, 1, &NewsKind::ALL, NewsKind::as_str)?;
-    Ok((name(row, 0)?, Trouble { kind, about: row.get(2)?, told: row.get(3)?, since: time(row, 4)? }))
+    Ok((name(row, 0)?, Trouble { kind, about: row.get(2)?, is_announced: row.get(3)?, since: time(row, 4)? }))
 }
 
 /// Returns the oldest notification to be delivered by `channel`, due or not: a

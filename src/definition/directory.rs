@@ -315,19 +315,19 @@ mod tests {
         let listing = Listing::read(dir.path()).unwrap();
         assert_eq!(listing.definitions, ["a.toml", "b.toml"]);
         assert!(listing.has_defaults);
-        let told = |d: Diagnostic| (d.file.to_string(), d.message + "; " + &d.help.unwrap_or_default());
-        let told: Vec<_> = listing.not_read(dir.path(), "m/").into_iter().map(told).collect();
+        let notes = |d: Diagnostic| (d.file.to_string(), d.message + "; " + &d.help.unwrap_or_default());
+        let notes: Vec<_> = listing.not_read(dir.path(), "m/").into_iter().map(notes).collect();
         let name = "not read: the name of a definition file must end in `.toml`, in lower case; rename it to";
         assert_eq!(
-            told[..2],
+            notes[..2],
             [
                 ("m/c.TOML".to_owned(), format!("{name} `c.toml`")),
                 ("m/d.toml.txt".to_owned(), format!("{name} `d.toml`")),
             ]
         );
-        assert_eq!(told[2].0, "m/sub");
-        assert!(told[2].1.starts_with("not read: c.toml and 1 more in a subdirectory"), "{told:?}");
-        assert_eq!(told.len(), 3);
+        assert_eq!(notes[2].0, "m/sub");
+        assert!(notes[2].1.starts_with("not read: c.toml and 1 more in a subdirectory"), "{notes:?}");
+        assert_eq!(notes.len(), 3);
     }
 
     #[test]

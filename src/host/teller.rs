@@ -51,8 +51,11 @@ impl Teller {
         if news.kind == NewsKind::Recovered {
             // Trouble that nobody heard of ends without a notification.
             let mut troubles = known.troubles.get(&model).into_iter().flatten();
-            let told = troubles.any(|trouble| trouble.told && trouble.kind != NewsKind::Drifted);
-            return Some(Telling::Close { letter: (wanted && told).then(|| self.letter(news, now, state)), model });
+            let is_announced = troubles.any(|trouble| trouble.is_announced && trouble.kind != NewsKind::Drifted);
+            return Some(Telling::Close {
+                letter: (wanted && is_announced).then(|| self.letter(news, now, state)),
+                model,
+            });
         }
         // Trouble from before notifications were configured is not news.
         let letter = (wanted && known.begun).then(|| self.letter(news, now, state));
@@ -60,7 +63,7 @@ impl Teller {
     }
 
     fn letter(&self, news: &News, now: Timestamp, state: &StateDir) -> Letter {
-        // A log that cannot be read is told of without it.
+        // A log that cannot be read is left out.
         let log = || instance::last_lines(&instance::newest_log(&state.logs(), &news.model)?, LOG_LINES);
         let log = if news.context.log { log().unwrap_or_default() } else { Vec::new() };
         self.sender.letter(news, uuid::Uuid::new_v4().to_string(), now, log, self.channels.clone())

@@ -60,7 +60,7 @@ impl Ledger for Host {
 
     fn notifications(&mut self, pass: &Pass, limits: &Limits) -> Result<Vec<Change>, HostError> {
         let (Some(teller), Some(database)) = (&self.teller, self.store.database()) else { return Ok(Vec::new()) };
-        let known = database.told()?;
+        let known = database.announced()?;
         Ok(teller.tell(pass, &limits.targets, &known, &self.places.state))
     }
 }

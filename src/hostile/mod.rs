@@ -91,7 +91,7 @@ pub fn survives(target: Target, reader: impl Fn(&[u8]) + Send + Sync + 'static) 
     let name = hunt.target.name;
     let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK);
     let thread = thread.spawn(move || hunter.run()).unwrap();
-    // A reader that hangs is told from outside: its thread cannot be ended.
+    // A reader that hangs is found from outside: its thread cannot be ended.
     let patience = hunt.target.time * 10 + Duration::from_secs(20);
     let (mut seen, mut since) = (u64::MAX, Instant::now());
     while !thread.is_finished() {
@@ -231,8 +231,8 @@ mod tests {
                 time: Duration::from_millis(20),
                 ..Target::default()
             };
-            let told = std::panic::catch_unwind(|| survives(target, reader)).unwrap_err();
-            told.downcast_ref::<String>().unwrap().clone()
+            let panic = std::panic::catch_unwind(|| survives(target, reader)).unwrap_err();
+            panic.downcast_ref::<String>().unwrap().clone()
         };
         assert!(seen(|_| panic!("on purpose")).contains("panics"));
         assert!(seen(|_| drop(vec![1_u8; 2 << 20])).contains("holds"));

@@ -7,6 +7,7 @@
 
 mod instead;
 mod matrix;
+mod preload;
 mod room;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use super::secret::may_hold_one;
 use super::source::{Problem, Read};
 use super::yaml::{self, Node, Pair};
 use crate::model::DesiredState;
+use preload::{hooks, preloaded};
 use room::Room;
 
 /// What the whole file says about every model.
@@ -162,51 +164,6 @@ fn globals(root: &Node, place: &SourceLocation, shared: &mut Shared<'_>, read: &
             _ => {
                 let why = instead::of_file(name);
                 read.remarks.push(Remark::new(&place, shown(name, value), why));
-            }
-        }
-    }
-}
-
-/// Imports what is preloaded; the other hooks have no counterpart.
-fn hooks(node: &Node, place: &SourceLocation, shared: &mut Shared<'_>, read: &mut Read, problems: &mut Vec<Problem>) {
-    if node.entries().is_none() && !node.is_null() {
-        read.remarks.push(Remark::new(place, shown("hooks", node), Why::NoCounterpart(instead::HOOKS)));
-    }
-    for (key, hook) in node.entries().unwrap_or_default() {
-        let (name, place) = (key.text().unwrap_or_default(), place.line(key.line));
-        if name != "on_startup" || (hook.entries().is_none() && !hook.is_null()) {
-            read.remarks.push(Remark::new(&place, shown(name, hook), Why::NoCounterpart(instead::HOOKS)));
-            continue;
-        }
-        for (key, value) in hook.entries().unwrap_or_default() {
-            let (name, place) = (key.text().unwrap_or_default(), place.line(key.line));
-            match name {
-                "preload" => {
-                    let names = texts(value, name, problems).into_iter();
-                    shared.preload.extend(names.map(|name| (name, place.clone())));
-                }
-                _ => read.remarks.push(Remark::new(&place, shown(name, value), Why::NoCounterpart(instead::HOOKS))),
-            }
-        }
-    }
-}
-
-/// Replaces preloaded aliases by the models' own names.
-fn preloaded(models: &[Pair], shared: &mut Shared<'_>, read: &mut Read) {
-    let is_alias = |node: &Node, name: &str| {
-        // Their problems are reported with their model.
-        let aliases = node.get("aliases").map(|list| texts(list, "aliases", &mut Vec::new()));
-        aliases.is_some_and(|aliases| aliases.iter().any(|alias| alias == name))
-    };
-    for (name, place) in &mut shared.preload {
-        if models.iter().any(|(key, _)| key.text() == Some(name)) {
-            continue;
-        }
-        match models.iter().find(|(_, node)| is_alias(node, name)).and_then(|(key, _)| key.text()) {
-            Some(id) => *name = id.to_owned(),
-            None => {
-                let why = Why::NoCounterpart("no model has this name, so nothing is declared running for it");
-                read.remarks.push(Remark::new(place, format!("preload: {name}"), why));
             }
         }
     }

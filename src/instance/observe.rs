@@ -112,8 +112,8 @@ impl Host {
             Some((pid, endpoint(pid).ok()?))
         };
         let endpoints: Vec<Option<(i32, Endpoint)>> = instances.iter().map(endpoint).collect();
-        let told = endpoints.iter().flatten().map(|(_, endpoint)| endpoint);
-        let Ok(listening) = listening_for(told) else { return vec![None; instances.len()] };
+        let known = endpoints.iter().flatten().map(|(_, endpoint)| endpoint);
+        let Ok(listening) = listening_for(known) else { return vec![None; instances.len()] };
         let target = |(pid, endpoint): (i32, Endpoint)| endpoint.target(&socket::sockets_of(pid), &listening);
         endpoints.into_iter().map(|endpoint| endpoint.and_then(target)).collect()
     }

@@ -37,7 +37,6 @@ impl ModelName {
 
     /// Checks `text` against the pattern.
     ///
-    /// [`NameError`] says which part of the pattern it violates.
     /// [`NameError`] says which part of the pattern it breaks.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let mut characters = text.chars();

@@ -126,7 +126,7 @@ pub struct Trouble {
     /// Distinguishes it from another of its kind.
     pub about: String,
     /// Whether anybody was notified.
-    pub told: bool,
+    pub is_announced: bool,
     /// Since when.
     pub since: Timestamp,
 }

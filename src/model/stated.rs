@@ -60,7 +60,7 @@ impl Definition {
     pub fn stated(&self) -> BTreeMap<String, String> {
         let mut fields = BTreeMap::new();
         let mut add = |field: &str, value: &str| {
-            fields.insert(field.to_owned(), told(value));
+            fields.insert(field.to_owned(), stated(value));
         };
         let Uses { record, service, sharing } = self.uses();
         // A model's name and file say which model it is, not how it is.
@@ -92,13 +92,13 @@ impl Definition {
     }
 }
 
-fn told(value: &str) -> String {
+fn stated(value: &str) -> String {
     let length = value.chars().count();
     if length <= LONGEST {
         return value.to_owned();
     }
-    let mut told: String = value.chars().take(LONGEST / 4).collect();
+    let mut stated: String = value.chars().take(LONGEST / 4).collect();
     let digest = &blake3::hash(value.as_bytes()).to_hex()[..8];
-    let _ = write!(told, "… ({length} characters, {digest})");
-    told
+    let _ = write!(stated, "… ({length} characters, {digest})");
+    stated
 }

@@ -115,13 +115,13 @@ fn standing_port(
         return None;
     }
     let is_to_run = |d: &Definition| d.spec.port.is_none() && input.records.wanted_state(d) != DesiredState::Stopped;
-    // While an instance lives that was told this port, it is the one to say
+    // While an instance lives that was given this port, it is the one to say
     // that it cannot have it.
-    let is_told = |instance: &Instance| instance.model == *name && instance.address.port == Some(recorded.port);
+    let is_given = |instance: &Instance| instance.model == *name && instance.address.port == Some(recorded.port);
     let movable = !recorded.proven
         && record.crashes.count < MOST_FAILURES
         && definition.is_some_and(is_to_run)
-        && !input.observed.instances.iter().any(is_told);
+        && !input.observed.instances.iter().any(is_given);
     if movable && (held_by_stranger(input, recorded.port) || bind_failed(input, record, recorded.port)) {
         return None;
     }

@@ -213,7 +213,7 @@ impl Settled<'_> {
         }
     }
 
-    /// The port of the model moves only now, to where its instance was told to
+    /// The port of the model moves only now, to where its instance was to
     /// be: had that failed, the generation before would serve where it did.
     fn prove_port(&mut self, input: &Input<'_>, definition: Option<&Definition>, is: &InstanceRecord) {
         let port = is.port.map(|port| PortRecord { port, proven: true });

@@ -1,6 +1,7 @@
 //! The threads that serve: they accept connections, and speak HTTP with clients.
 
 mod bind;
+mod idle;
 mod linger;
 mod seldom;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use tokio_rustls::server::TlsStream;
 
 pub use bind::{BindError, Listener, SocketFile, bind};
 
+use self::idle::Requests;
 use self::linger::{Lingering, Lingers, is_written_unasked};
 use self::seldom::Seldom;
 use super::access::Peer;
@@ -45,6 +47,14 @@ const OTHER_DESCRIPTORS: u64 = 128;
 
 /// What a client's request needs: its connection, one to a server, and a file.
 const DESCRIPTORS_EACH: u64 = 3;
+
+/// The most connections at once, however many descriptors there are: the heads of so
+/// many take a gigabyte.
+const MOST_CONNECTIONS: usize = 10_000;
+
+/// The most requests at once on one HTTP/2 connection, each with a connection to a
+/// server.
+const STREAMS: u32 = 100;
 
 /// The pause after a connection could not be accepted: the process has no descriptor
 /// left.
@@ -98,7 +108,7 @@ pub fn serve(app: App, listeners: Vec<Listener>, tls: Option<Tls>) -> io::Result
 /// Returns how many connections may be open at once with so many descriptors.
 fn most_connections(descriptors: u64) -> usize {
     let most = (descriptors.saturating_sub(OTHER_DESCRIPTORS) / DESCRIPTORS_EACH).max(16);
-    usize::try_from(most).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
+    usize::try_from(most).map_or(MOST_CONNECTIONS, |most| most.min(MOST_CONNECTIONS))
 }
 
 fn serve_at_most(most: usize, app: App, listeners: Vec<Listener>, tls: Option<Tls>) -> io::Result<Serving> {
@@ -205,7 +215,8 @@ impl Door {
             && let Some(times) = self.full.happens(Instant::now())
         {
             let most = self.most;
-            tracing::warn!("{most} connections are open: others wait until one closes{times}; raise `ulimit -n`");
+            let help = if most < MOST_CONNECTIONS { "; raise `ulimit -n`" } else { "" };
+            tracing::warn!("{most} connections are open: others wait until one closes{times}{help}");
         }
         // It is never closed.
         Arc::clone(&self.places).acquire_owned().await.ok().map(Arc::new)
@@ -340,19 +351,22 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let mut phases = open.phase.clone();
+    let requests = Requests::default();
     let service = service_fn(|request| {
-        let app = app.clone();
-        async move { Ok::<_, Infallible>(dispatch::answer(&app, peer, request).await) }
+        let (app, asking) = (app.clone(), requests.begin());
+        async move { Ok::<_, Infallible>(asking.ends_with(dispatch::answer(&app, peer, request).await)) }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_header_list_size(BUFFER as u32)
+        .max_concurrent_streams(STREAMS)
         .keep_alive_interval(HEAD)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return,
         _ = phases.wait_for(|phase| *phase != Phase::Accepting) => {}
+        () = requests.are_over_for(HEAD) => {}
     }
     connection.as_mut().graceful_shutdown();
     let _ = connection.await;

@@ -5,8 +5,8 @@ use std::io;
 
 use tokio::runtime::{Builder, Runtime};
 
-/// Builds a runtime without a thread of its own: whoever calls `block_on` drives
-/// it.
+/// Builds a runtime without a thread of its own: the caller of `block_on`
+/// drives it.
 ///
 /// # Errors
 /// The system has no descriptor left for it.

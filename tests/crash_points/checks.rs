@@ -73,7 +73,7 @@ impl Findings {
     }
 }
 
-/// What holds always, so also while nobody is at work: no herdsman lives.
+/// What holds always, so also while nobody works: no herdsman lives.
 pub fn always(world: &World, story: &Story, before: &Before) -> Findings {
     promises(story, &(story.end)(world), before, &seen::instances(world), &recorded::read(world))
 }

@@ -24,6 +24,7 @@ mod begins;
 mod by_hand;
 mod checks;
 mod logs;
+mod notified;
 mod patrol;
 mod play;
 mod recorded;
@@ -31,7 +32,6 @@ mod seen;
 mod stories;
 mod story;
 mod tally;
-mod told;
 mod workers;
 
 use patrol::Patrol;

@@ -185,14 +185,14 @@ impl<'s> Stage<'s> {
         herdsman.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
         let mut watcher = Background::from(herdsman.spawn().unwrap());
         let begun = Instant::now();
-        let mut told = false;
+        let mut is_asked = false;
         loop {
             if let Some(status) = watcher.child().try_wait().unwrap() {
                 return Ok(if status.success() { Ended::Lived } else { Ended::Killed });
             }
             // Before it says that it watches, a signal would just kill it.
-            if !told && said().contains("watching ") && checks::is_over(&self.world, self.story, &self.before) {
-                told = true;
+            if !is_asked && said().contains("watching ") && checks::is_over(&self.world, self.story, &self.before) {
+                is_asked = true;
                 // It has not been waited for: the pid is its own.
                 kill_process(Pid::from_child(watcher.child()), Signal::TERM).unwrap();
             }

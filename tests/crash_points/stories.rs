@@ -7,10 +7,10 @@ use crate::begins::{
 };
 use crate::by_hand;
 use crate::logs;
+use crate::notified;
 use crate::recorded::{as_another_program, files};
 use crate::story::{End, PLAIN, Story, runs};
 use crate::support::World;
-use crate::told;
 
 /// A watcher that does not wait for the end of a burst of edits.
 const WATCH: &[&str] = &["watch", "--debounce", "10ms"];
@@ -258,7 +258,7 @@ pub const STORIES: &[Story] = &[
     Story {
         name: "tell of a rollback",
         begin: |world| {
-            told::by_command(world);
+            notified::by_command(world);
             run(world, &["a", "b"]);
         },
         event: |world| {
@@ -266,27 +266,27 @@ pub const STORIES: &[Story] = &[
             world.write_definition("a", &World::tiny_toml("bad"));
         },
         end: |_| vec![runs("a", "a.gguf"), End::Untouched("b")],
-        also: told::once,
+        also: notified::once,
         exit: 1,
         ..PLAIN
     },
     Story {
-        name: "tell what could not be told",
+        name: "tell what nobody heard",
         begin: |world| {
-            told::by_command(world);
+            notified::by_command(world);
             run(world, &["a", "b"]);
-            told::nobody_listens(world);
+            notified::nobody_listens(world);
             world.weights_that_die("bad");
             world.write_definition("a", &World::tiny_toml("bad"));
             world.run(&["reconcile"]).exits(1);
         },
         event: |world| {
-            told::by_command(world);
+            notified::by_command(world);
             let [database, ..] = files(world);
             as_another_program(&database, "UPDATE herdsman_notifications SET next_try = 0");
         },
         end: |_| vec![End::Untouched("a"), End::Untouched("b")],
-        also: told::once,
+        also: notified::once,
         exit: 1,
         ..PLAIN
     },

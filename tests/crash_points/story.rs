@@ -26,7 +26,7 @@ pub struct Story {
 }
 
 impl Story {
-    /// Whether herdsman goes on for ever, and is told to end.
+    /// Whether herdsman goes on for ever, and has to be asked to end.
     pub fn is_watched(&self) -> bool {
         self.command.first() == Some(&"watch")
     }

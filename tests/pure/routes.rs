@@ -154,6 +154,20 @@ fn one_on_demand_whose_file_cannot_be_used_starts_if_it_is_recorded() {
 }
 
 #[test]
+fn who_does_not_give_way_is_not_said() {
+    let holder = model("secret").group("gpu").never_evicted();
+    let mut world = World::new([model("chat").on_demand().group("gpu"), holder]).with_gateway();
+    world.group("gpu", 1);
+    world.settle();
+    world.advance(1);
+    world.ask("chat", 1);
+    assert_snapshot!(standings(&world.pass()), @"
+    chat: fails: no room in group gpu: its members never stop for it; stop one or raise max_running
+    secret: ready: generation 1
+    ");
+}
+
+#[test]
 fn what_would_not_start_fails_although_nobody_asks_for_it() {
     let forbidden = model("forbidden").on_demand().option("rpc", "here");
     let taken = model("taken").on_demand().port(8300);

@@ -273,7 +273,7 @@ fn a_reboot_brings_every_server_back() {
 #[test]
 fn a_stale_definition_does_not_end_an_override() {
     let mut site = Site::new(World::settled([model("a"), model("b")]));
-    // The file has changed, and whoever stops the model has read it; the
+    // The file has changed, and who stops the model has read it; the
     // watcher has not, and looks for another model.
     site.at(1_000, |world| {
         world.define(model("a").option("ctx_size", "16384"));

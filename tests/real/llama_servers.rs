@@ -57,7 +57,7 @@ fn a_watcher_repairs_other_models_at_once_beside_a_llama_server_that_never_answe
     assert!(time < ANSWER / 2, "good was back after {time:?}");
 
     let message = "did not answer --help within 10 s";
-    eventually("it is told", PATIENCE, || world.status("bad").to_string().contains(message));
+    eventually("it says so", PATIENCE, || world.status("bad").to_string().contains(message));
     eventually("more passes are over", PATIENCE, || begun.elapsed() > ANSWER + Duration::from_secs(3));
     assert_eq!((silent.times_asked(), silent.is_running()), (1, false));
 

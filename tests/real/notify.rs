@@ -58,7 +58,7 @@ fn recorded(world: &World) -> i64 {
 #[test]
 fn announces_a_rollback_and_its_end_once_each_by_command_and_webhook() {
     let (world, receiver) = (World::new(), Receiver::answering(&[]));
-    let file = world.path().join("told");
+    let file = world.path().join("heard");
     let script = format!("{{ echo \"$HERDSMAN_EVENT $HERDSMAN_MODEL $1\"; cat; echo; }} >> {}", file.display());
     fs::write(world.path().join("key"), "k3y\n").unwrap();
     let settings = format!(

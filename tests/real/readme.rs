@@ -140,7 +140,7 @@ fn run(page: &mut Page) -> Vec<String> {
     let world = models_of_the_readme();
     let bin = world.path().join("bin");
     install(&world, &bin);
-    // Who did something by hand: whoever runs the tests, on the page ann.
+    // Who did something by hand: who runs the tests, on the page ann.
     let user = Command::new("id").arg("-un").output().unwrap().stdout;
     let by_user = format!("({}", String::from_utf8(user).unwrap().trim());
     let here = format!("{}/", world.path().display());

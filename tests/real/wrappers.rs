@@ -91,7 +91,7 @@ fn a_wrappers_own_child_is_no_stranger_on_a_declared_port() {
         let ran = world.run(&["reconcile", "--retry"]).exits(1);
         ran.says(&["answers instead of its parent, the wrapper"]).does_not_say("is in use by");
     }
-    // Mended, it runs.
+    // Repaired, it runs.
     let path = world.path().join("wrapper");
     let script = fs::read_to_string(&path).unwrap().replace("\"$LLAMA\" \"$@\"\ntrue", "exec \"$LLAMA\" \"$@\"");
     fs::write(&path, script).unwrap();

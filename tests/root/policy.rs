@@ -72,16 +72,16 @@ fn root_takes_no_database_beside_which_others_can_make_files() {
     for mode in [0o777, 0o1777, 0o775] {
         chown(&shared, None, Some(SOMEBODY)).unwrap();
         set_mode(&shared, mode);
-        let told = ["shared is writable by other users", advice(mode)];
-        let ran = run(&world, &["reconcile", "--database", "shared/models.db"]).exits(66).says(&told);
+        let said = ["shared is writable by other users", advice(mode)];
+        let ran = run(&world, &["reconcile", "--database", "shared/models.db"]).exits(66).says(&said);
         assert_eq!(ran.stderr.contains("chmod"), mode & 0o1000 == 0, "{}", ran.stderr);
-        run(&world, &["reconcile", "--dry-run", "--database", "shared/models.db"]).exits(66).says(&told);
+        run(&world, &["reconcile", "--dry-run", "--database", "shared/models.db"]).exits(66).says(&said);
     }
     // The file may lie elsewhere than its name.
     symlink("shared/models.db", world.path().join("link.db")).unwrap();
     run(&world, &["reconcile", "--database", "link.db"]).exits(66).says(&["shared is writable by other users"]);
     assert!(!shared.join("models.db").exists());
-    // And whoever can replace the link leads it elsewhere.
+    // And who can replace the link leads it elsewhere.
     set_mode(&shared, 0o777);
     symlink("../kept.db", shared.join("link.db")).unwrap();
     run(&world, &["reconcile", "--database", "shared/link.db"]).exits(66).says(&["shared is writable by other users"]);

@@ -1,4 +1,4 @@
-//! Every call herdsman makes of the world: what it is told, what it does, and
+//! Every call herdsman makes of the world: what it learns, what it does, and
 //! what comes between.
 
 use std::cell::Cell;
@@ -191,7 +191,7 @@ impl World {
             }
             Question::Binary(declared) => {
                 let binary = self.machine.binary(declared);
-                self.promises.told(declared, binary.as_ref().ok().map(|binary| binary.identity.clone()));
+                self.promises.learns(declared, binary.as_ref().ok().map(|binary| binary.identity.clone()));
                 answers.binaries.insert(declared.clone(), binary.map_err(Unusable::from));
             }
             Question::Check(launch, _) => {

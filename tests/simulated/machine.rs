@@ -27,7 +27,7 @@ pub enum Fate {
     Crashes(Death),
     /// Never ready, no progress.
     Hangs,
-    /// Never so much as listening, whoever answers on its port.
+    /// Never so much as listening, no matter who answers on its port.
     Deaf,
     /// Never ready, always progress.
     Crawls,
@@ -296,11 +296,11 @@ impl Machine {
     pub fn next_event(&self, now: Timestamp) -> Option<Timestamp> {
         let times = self.servers.iter().flat_map(|s| {
             let (ready, death) = s.fate.course();
-            let told = match &s.fate {
+            let said = match &s.fate {
                 Fate::Secretive(until) => Some(*until),
                 _ => None,
             };
-            ready.into_iter().chain(told).chain(death.map(|(t, _)| t)).map(|t| s.started_at.plus(t)).chain(s.turns_at())
+            ready.into_iter().chain(said).chain(death.map(|(t, _)| t)).map(|t| s.started_at.plus(t)).chain(s.turns_at())
         });
         times.filter(|t| *t > now).min()
     }
@@ -356,7 +356,7 @@ impl Machine {
         }
     }
 
-    /// Whether the server is ready, whoever can or cannot see it.
+    /// Whether the server is ready, no matter who can or cannot see it.
     pub fn is_ready(server: &Server, now: Timestamp) -> bool {
         server.instance(now).health == Health::Ready
             && !matches!(server.served(now), Served::Nothing | Served::Unanswered)

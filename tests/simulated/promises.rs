@@ -60,7 +60,7 @@ pub struct Promises {
     gone: BTreeSet<InstanceId>,
     /// What was asked for by hand when this pass planned, and is in force then.
     pub(super) by_hand: BTreeMap<ModelName, Overrides>,
-    /// The llama-servers as last told.
+    /// The llama-servers as last reported.
     binaries: BTreeMap<Option<String>, Option<BinaryIdentity>>,
 }
 
@@ -137,7 +137,7 @@ impl Promises {
     /// A plan is about to be made.
     pub fn plans(&mut self, records: &Records, now: Timestamp) {
         self.by_hand = records.overrides.iter().map(|(name, all)| (name.clone(), all.in_force(now))).collect();
-        // Whoever stops a model ends its wait after a crash.
+        // Who stops a model ends its wait after a crash.
         let by_hand = |model: &ModelName| self.by_hand.get(model).and_then(|all| Some(all.state.as_ref()?.state));
         let declared = |model: &ModelName| self.read.definitions.get(model).map(|definition| definition.state);
         self.starts.retain(|model, _| by_hand(model).or_else(|| declared(model)) != Some(DesiredState::Stopped));
@@ -148,7 +148,7 @@ impl Promises {
     }
 
     /// A llama-server was asked for.
-    pub fn told(&mut self, declared: &Option<String>, identity: Option<BinaryIdentity>) {
+    pub fn learns(&mut self, declared: &Option<String>, identity: Option<BinaryIdentity>) {
         self.binaries.insert(declared.clone(), identity);
     }
 
@@ -339,8 +339,8 @@ impl World {
         let begun = self.promises.ending.contains(&target.id);
         let removed = self.is_down();
         let by_hand = self.promises.by_hand.get(model).and_then(|all| all.state.as_ref());
-        let told = removed || by_hand.is_some_and(|by_hand| by_hand.state == DesiredState::Stopped);
-        let broken = self.unresolved(model).filter(|_| serves && !begun && !told);
+        let is_excused = removed || by_hand.is_some_and(|by_hand| by_hand.state == DesiredState::Stopped);
+        let broken = self.unresolved(model).filter(|_| serves && !begun && !is_excused);
         assert!(broken.is_none(), "promise broken: {model} is stopped and its file cannot be read: {broken:?}");
         if serves && !begun && !removed && self.is_wanted(server) {
             let asked = self.promises.by_hand.get(model).and_then(|all| all.restart.as_ref());

@@ -114,8 +114,8 @@ fn change(change: &Change) -> String {
         Change::RemoveInstance(_) => "instance gone".to_owned(),
         Change::SetStatus { model, status, message } => {
             // What it says is prose.
-            let told = if message.is_some() { " and why" } else { "" };
-            format!("{model} status {}{told}", status.as_str())
+            let why = if message.is_some() { " and why" } else { "" };
+            format!("{model} status {}{why}", status.as_str())
         }
         Change::SetCrashes { model, crashes } => format!("{model} crashes {}", crashes.count),
         Change::DeleteModel { model } => format!("{model} deleted"),

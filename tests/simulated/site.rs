@@ -91,12 +91,12 @@ impl Site {
 
     /// Every pass that did something or failed: `seconds cause: what`.
     pub fn story(&self) -> String {
-        let told = self.passes.iter().filter(|(_, _, what)| what.as_ref().map_or(true, |what| !what.is_empty()));
+        let changed = self.passes.iter().filter(|(_, _, what)| what.as_ref().map_or(true, |what| !what.is_empty()));
         let line = |(at, causes, what): &(Duration, String, Result<String, Ended>)| {
             let what = what.as_ref().map_or_else(|error| format!("failed: {error}"), Clone::clone);
             format!("{:>8.3} {causes}: {what}\n", at.as_secs_f64())
         };
-        told.map(line).collect()
+        changed.map(line).collect()
     }
 
     /// How many passes were made for just this cause.

@@ -246,7 +246,7 @@ impl Store {
                 self.overrides.retain(|_, overrides| !overrides.is_empty());
             }
             Change::Event(event) => self.events.push(event.clone()),
-            // Nobody is told of a simulated machine.
+            // Nobody hears of a simulated machine.
             Change::Tell(_) => {}
         }
     }

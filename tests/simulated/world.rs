@@ -82,7 +82,7 @@ pub struct World {
     pub promises: Promises,
     /// What has happened.
     pub tally: Tally,
-    /// What happened, told for people, if it is to be.
+    /// What happened, written for people, if it is to be.
     pub story: Option<String>,
     /// How many command lines were checked.
     pub checks: usize,
@@ -367,17 +367,17 @@ impl World {
 
     /// The first `most` passes of a story.
     pub fn story_of(&mut self, most: usize) -> String {
-        let (begun, mut story, mut told) = (self.now, String::new(), String::new());
+        let (begun, mut story, mut shown) = (self.now, String::new(), String::new());
         for _ in 0..most {
             let at = self.now.since(begun).as_millis();
             let pass = self.pass();
             let text = show(&pass.plan);
-            if text != told {
+            if text != shown {
                 story += &format!("-- {}.{:03} s\n{text}", at / 1000, at % 1000);
                 for failed in pass.outcomes.iter().filter_map(|o| Some((&o.model, o.result.as_ref().err()?))) {
                     story += &format!("failed: {}: {}\n", failed.0, failed.1);
                 }
-                told = text;
+                shown = text;
             }
             match self.rest(&pass) {
                 Rest::Acted => {}

@@ -1,7 +1,7 @@
 //! Ports that no other test takes, in this process or another.
 //!
 //! Asking the kernel for a free port and letting go of it is a race that
-//! parallel tests lose now and then. Here a port belongs to whoever is bound to
+//! parallel tests lose now and then. Here a port belongs to who is bound to
 //! the abstract name of its block (unix(7)), of whichever user, and all blocks
 //! lie below the kernel's ephemeral ports (32768 and up), so no outgoing
 //! connection takes one either.

@@ -89,7 +89,7 @@ impl Stat {
         Self::of(pid).filter(|stat| !stat.is_dead())
     }
 
-    /// Whether it has ended, whoever has still to notice.
+    /// Whether it has ended, noticed or not.
     pub fn is_dead(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
     }

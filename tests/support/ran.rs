@@ -68,7 +68,7 @@ impl Ran {
         self
     }
 
-    /// Asserts that it told why a server with `World::weights_that_die` died:
+    /// Asserts that it said why a server with `World::weights_that_die` died:
     /// what the server said, unless it died before it had.
     #[track_caller]
     pub fn says_why_it_died(self) -> Self {

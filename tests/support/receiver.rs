@@ -1,4 +1,4 @@
-//! Somebody who is told: a web server on 127.0.0.1 that keeps what it gets.
+//! Somebody who gets notifications: a web server on 127.0.0.1 that keeps what it gets.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -77,7 +77,7 @@ impl Receiver {
     /// Waits until it got so many; the last of them.
     #[track_caller]
     pub fn eventually_got(&self, count: usize) -> Request {
-        eventually("the receiver is told", Duration::from_secs(30), || self.requests().len() >= count);
+        eventually("the receiver hears", Duration::from_secs(30), || self.requests().len() >= count);
         self.requests()[count - 1].clone()
     }
 }

@@ -97,7 +97,7 @@ impl Terminal {
         (parser.screen().alternate_screen(), parser.screen().hide_cursor())
     }
 
-    /// Changes the window's size; the program is told.
+    /// Changes the window's size; the program learns of it.
     pub fn resize(&self, rows: u16, columns: u16) {
         self.screen().screen_mut().set_size(cells(rows), cells(columns));
         tcsetwinsize(&self.line, size(rows, columns)).unwrap();

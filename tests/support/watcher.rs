@@ -25,7 +25,7 @@ pub struct Watcher {
 pub struct Ended {
     /// The exit code; `None` if a signal ended it.
     pub code: Option<i32>,
-    /// How long after it was told to.
+    /// How long after it was asked to.
     pub after: Duration,
 }
 
@@ -106,7 +106,7 @@ impl Watcher {
         self.ended(begun)
     }
 
-    /// Waits until it has ended, by itself or by what it was told at `begun`.
+    /// Waits until it has ended, by itself or by what it was asked at `begun`.
     #[track_caller]
     pub fn ended(&mut self, begun: Instant) -> Ended {
         loop {

@@ -125,7 +125,7 @@ impl World {
     }
 
     /// herdsman as this world runs it, in [`World::path`] with a clean
-    /// environment. Where things are is told by variables, so that a test may
+    /// environment. Variables say where things are, so that a test may
     /// say otherwise by option or variable.
     pub fn command(&self) -> Command {
         let ports = self.ports.range();

@@ -167,7 +167,7 @@ impl Look {
     /// nothing is named `only`.
     pub(in crate::cli) fn take(places: &Places, only: Option<&ModelName>) -> anyhow::Result<Self> {
         let state = places.state();
-        // Somebody looks on: while git is at work, what runs is shown all the same.
+        // Somebody looks on: while git runs, what runs is shown all the same.
         let mut host = places.open_read_only()?.with_loader(Loader::impatient()).asking_nobody();
         let limits = Limits::default();
         let (seen, unreadable) = match look(&mut host, Goal::Definitions, &limits) {
@@ -299,7 +299,7 @@ fn log(path: &Path) -> Option<Log> {
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
         Err(error) => (Vec::new(), Some(error.to_string())),
     };
-    // So that whoever reads it elsewhere finds it too.
+    // So that who reads it elsewhere finds it too.
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     Some(Log { path: path.display().to_string(), lines, problem })
 }

@@ -35,7 +35,7 @@ enum Event {
 
 /// Draws until a signal ends it.
 pub(super) fn run(places: &Places, name: Option<&ModelName>, interval: Duration) -> anyhow::Result<Exit> {
-    // A name that nothing has is told before the screen is taken.
+    // A name that nothing has is reported before the screen is taken.
     let mut known = Known { look: Look::take(places, name)?.with_requests(places), error: None, one: name.is_some() };
     let (sender, events) = channel();
     // Neither thread is waited for: they end with the process.

@@ -367,8 +367,9 @@ fn a_generation_and_its_lines_and_commit_are_read_back_and_an_older_file_has_non
     client.execute_batch("UPDATE herdsman_meta SET value = '1' WHERE key = 'schema_version'").unwrap();
     drop(client);
     let older = Database::open_read_only(&scratch.path()).unwrap().unwrap();
-    let told: Vec<_> = older.generations(&name("a")).unwrap().into_iter().map(|g| (g.number, g.provenance)).collect();
-    assert_eq!(told, [(2, None), (1, None)]);
+    let provenances: Vec<_> =
+        older.generations(&name("a")).unwrap().into_iter().map(|g| (g.number, g.provenance)).collect();
+    assert_eq!(provenances, [(2, None), (1, None)]);
     assert!(older.events(None, 9).unwrap().is_empty());
     drop(older);
     // The next pass adds the columns.

@@ -25,10 +25,10 @@ fn open(id: &str) -> Change {
 fn each_channel_delivers_in_order() {
     let scratch = Scratch::new();
     let mut database = scratch.open();
-    assert!(!database.told().unwrap().begun);
+    assert!(!database.announced().unwrap().begun);
     database.commit(&[Change::Tell(Telling::Begin), open("x"), open("y")], at(5)).unwrap();
-    let known = database.told().unwrap();
-    assert!(known.begun && known.troubles["m"].len() == 1 && known.troubles["m"][0].told, "{known:?}");
+    let known = database.announced().unwrap();
+    assert!(known.begun && known.troubles["m"].len() == 1 && known.troubles["m"][0].is_announced, "{known:?}");
     let next = |database: &Database, channel| database.next_delivery(channel).unwrap();
     let first = next(&database, Channel::Webhook).unwrap();
     assert_eq!((first.id.as_str(), first.failures, first.next_try, first.status), ("x", 0, at(5), None));
@@ -55,7 +55,7 @@ fn each_channel_delivers_in_order() {
     database.settle_delivery(-1, &Delivered::Yes, week.shifted(1)).unwrap();
     assert_eq!(database.undelivered(at(7)).unwrap().given_up, 0, "forgotten after a week");
     database.commit(&[Change::Tell(Telling::Close { model: name("m"), letter: None })], at(8)).unwrap();
-    assert!(database.told().unwrap().troubles.is_empty());
+    assert!(database.announced().unwrap().troubles.is_empty());
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_notification_and_its_event_commit_together() {
     let mut database = scratch.open();
     let impossible = generation("nobody", 1);
     assert!(database.commit(&[open("x"), impossible], at(5)).is_err());
-    assert_eq!((database.undelivered(at(9)).unwrap().pending, database.told().unwrap().troubles.len()), (0, 0));
+    assert_eq!((database.undelivered(at(9)).unwrap().pending, database.announced().unwrap().troubles.len()), (0, 0));
 }
 
 #[test]

@@ -68,8 +68,8 @@ fn reads_an_older_database_and_reports_an_edited_override() {
     database.commit(&put_all("a"), at(2)).unwrap();
     drop(database);
     scratch.client().execute_batch("UPDATE herdsman_overrides SET state = 'asleep' WHERE kind = 'state'").unwrap();
-    let told = scratch.open().records().unwrap_err().to_string();
-    assert!(told.contains("herdsman_overrides") && told.contains('a'), "{told}");
+    let error = scratch.open().records().unwrap_err().to_string();
+    assert!(error.contains("herdsman_overrides") && error.contains('a'), "{error}");
     let client = scratch.client();
     client.execute_batch("DROP TABLE herdsman_overrides").unwrap();
     client.execute_batch("UPDATE herdsman_meta SET value = '2' WHERE key = 'schema_version'").unwrap();

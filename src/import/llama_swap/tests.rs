@@ -139,8 +139,8 @@ fn a_group_that_others_stop_but_does_not_stop_them_may_run_beside_them() {
     let more = "groups:\n  pair: {swap: false, exclusive: false, members: [a, b]}\n";
     let read = import(&["a", "b", "c", "d"], more);
     assert_eq!(groups(&read), ["swap 1: c d"]);
-    let told = remarks(&read);
-    assert!(told.len() == 1 && told[0].starts_with("groups: pair: other groups stop its members"), "{told:?}");
+    let said = remarks(&read);
+    assert!(said.len() == 1 && said[0].starts_with("groups: pair: other groups stop its members"), "{said:?}");
     // llama-swap runs them together if `pair` comes last.
     let pair: Stated = ("pair", false, false, false, &["a", "b"]);
     let all = ["a", "b", "c"].map(str::to_owned).into();
@@ -218,9 +218,9 @@ fn what_is_preloaded_always_runs_only_where_it_leaves_room() {
         preload("groups:\n  g: {swap: false, exclusive: false, members: [a, b]}\n"),
         (DesiredState::Running, String::new())
     );
-    let (state, told) = preload("");
+    let (state, said) = preload("");
     assert_eq!(state, DesiredState::OnDemand);
-    assert!(told.starts_with("preload: starts with its first request"), "{told}");
+    assert!(said.starts_with("preload: starts with its first request"), "{said}");
 }
 
 #[test]
@@ -233,15 +233,15 @@ fn limits_names_and_filters_of_a_model() {
     let [a, b, c] = &read.models[..] else { panic!("{read:?}") };
     assert_eq!((a.stop_after, b.stop_after, c.stop_after), (Some(300), Some(0), Some(0)));
     assert_eq!((a.max_in_flight, a.unlisted, &a.aliases), (Some(4), true, &vec!["a:high".to_owned()]));
-    let told = |model: &crate::import::Model, kind: crate::import::Kind| {
+    let said = |model: &crate::import::Model, kind: crate::import::Kind| {
         model.remarks.iter().filter(|remark| remark.why.kind() == kind).map(ToString::to_string).collect::<Vec<_>>()
     };
     use crate::import::Kind::{Changed, Dropped, Lost};
-    assert_eq!(told(a, Lost).len(), 2, "{:?}", told(a, Lost));
-    assert!(told(a, Lost).iter().all(|what| what.contains("passes requests on unchanged")));
-    assert!(told(a, Dropped)[0].starts_with("useModelName: x"), "{:?}", told(a, Dropped));
-    assert!(told(a, Changed)[0].contains("rather than fail with 429"));
-    assert!(told(c, Lost)[0].contains("ttl: 99999999"), "{:?}", c.remarks);
+    assert_eq!(said(a, Lost).len(), 2, "{:?}", said(a, Lost));
+    assert!(said(a, Lost).iter().all(|what| what.contains("passes requests on unchanged")));
+    assert!(said(a, Dropped)[0].starts_with("useModelName: x"), "{:?}", said(a, Dropped));
+    assert!(said(a, Changed)[0].contains("rather than fail with 429"));
+    assert!(said(c, Lost)[0].contains("ttl: 99999999"), "{:?}", c.remarks);
 }
 
 #[test]

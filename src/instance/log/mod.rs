@@ -191,7 +191,7 @@ fn is_written_by(ask: AskLease, file: &File) -> io::Result<bool> {
 /// The file system grants no leases, or the file belongs to another user.
 fn ask_lease(file: &File) -> io::Result<bool> {
     const F_SETSIG: libc::c_int = 10;
-    // Whoever opens it for writing meanwhile breaks the lease; the signal that
+    // A process that opens it for writing meanwhile breaks the lease; the signal that
     // tells would be SIGIO, which kills. This one is ignored by default.
     fcntl(file, F_SETSIG, libc::SIGURG)?;
     match fcntl(file, libc::F_SETLEASE, libc::F_RDLCK) {

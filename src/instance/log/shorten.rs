@@ -161,9 +161,9 @@ impl<'a> Log<'a> {
         limits: &LogLimits,
     ) -> Result<(), LogError> {
         let counted = self.held().max(limits.least_count());
-        let told = newer.map_or(Ok(true), |_| is_written_by(kernel.ask, &self.file));
+        let is_written = newer.map_or(Ok(true), |_| is_written_by(kernel.ask, &self.file));
         // If in doubt a server writes: a deleted file would take its lines along.
-        let needed = *told.as_ref().unwrap_or(&true);
+        let needed = *is_written.as_ref().unwrap_or(&true);
         if !needed && self.held() <= *excess {
             self.delete()?;
             *excess = excess.saturating_sub(counted);
@@ -180,7 +180,7 @@ impl<'a> Log<'a> {
             }
             Err(other) => return Err(other),
         }
-        told.map(drop).map_err(error("cannot tell whether a server still writes", self.path))
+        is_written.map(drop).map_err(error("cannot tell whether a server still writes", self.path))
     }
 
     /// Frees the blocks that so many bytes fill.

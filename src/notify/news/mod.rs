@@ -78,8 +78,8 @@ pub fn news(pass: &Pass, targets: &BTreeSet<ModelName>, known: &Announced) -> Ve
     let mut news = Vec::new();
     let targeted = |name: &ModelName| targets.is_empty() || targets.contains(name);
     // While a model is suspended there is nothing to say of it.
-    let told = |view: &&ModelView<'_>| targeted(view.name) && view.wanted.suspended.is_none();
-    for view in view.models().filter(told) {
+    let is_of_interest = |view: &&ModelView<'_>| targeted(view.name) && view.wanted.suspended.is_none();
+    for view in view.models().filter(is_of_interest) {
         let Some(record) = view.record else { continue };
         let known = known.troubles.get(view.name).map_or(&[][..], Vec::as_slice);
         Model { now: pass.now, view, record }.news(known, &mut news);

@@ -123,7 +123,7 @@ fn known(troubles: &[(NewsKind, &str)]) -> Announced {
     let trouble = |(kind, about): &(NewsKind, &str)| Trouble {
         kind: *kind,
         about: (*about).to_owned(),
-        told: true,
+        is_announced: true,
         since: NOW.shifted(-1000),
     };
     let troubles: Vec<_> = troubles.iter().map(trouble).collect();

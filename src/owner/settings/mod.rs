@@ -68,6 +68,14 @@ impl Settings {
     /// It cannot be read, others can write to it, or something in it is wrong. A
     /// missing file at the usual place is fine.
     pub fn load(located: &Located) -> Result<Self, SettingsError> {
+        Self::text(located)?.map_or_else(|| Ok(Self::default()), |text| Self::of(located, &text))
+    }
+
+    /// Reads the text of that file; `None`: it is missing at the usual place.
+    ///
+    /// # Errors
+    /// It cannot be read, or others can write to it.
+    pub fn text(located: &Located) -> Result<Option<String>, SettingsError> {
         let (path, stated) = (located.path(), located.is_stated());
         let unreadable = |cause: std::io::Error| SettingsError::Unreadable {
             path: path.to_owned(),
@@ -75,12 +83,20 @@ impl Settings {
             cause,
         };
         match host_file::read(&absolute(path)) {
-            Ok(text) => read(path, &text).map_err(SettingsError::Invalid),
-            Err(HostFileError::Missing) if !stated => Ok(Self::default()),
+            Ok(text) => Ok(Some(text)),
+            Err(HostFileError::Missing) if !stated => Ok(None),
             Err(HostFileError::Missing) => Err(unreadable(std::io::Error::other("no such file"))),
             Err(HostFileError::Untrusted(untrusted)) => Err(SettingsError::Writable(untrusted)),
             Err(HostFileError::Unreadable(cause)) => Err(unreadable(cause)),
         }
+    }
+
+    /// Reads this text of that file.
+    ///
+    /// # Errors
+    /// Something in it is wrong.
+    pub fn of(located: &Located, text: &str) -> Result<Self, SettingsError> {
+        read(located.path(), text).map_err(SettingsError::Invalid)
     }
 }
 

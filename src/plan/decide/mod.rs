@@ -308,9 +308,9 @@ impl<'s> Decider<'s, '_> {
         self.change_record(wanted, record, Impact::Record, Port::Recorded);
         self.end_crashes(record);
         if let Some((live, recorded)) = self.kept() {
-            let is_told = self.s.unresolved.is_none() || self.s.by_hand.state.is_some();
-            if !is_told && recorded.is_none_or(|r| r.state != InstanceState::Stopping) {
-                // Whether it is to stop cannot be told: it stays.
+            let is_known = self.s.unresolved.is_none() || self.s.by_hand.state.is_some();
+            if !is_known && recorded.is_none_or(|r| r.state != InstanceState::Stopping) {
+                // Whether it is to stop is unknown: it stays.
                 recorded.into_iter().for_each(|recorded| self.cancel_drain(recorded));
                 return;
             }

@@ -157,7 +157,7 @@ impl<'s> Decider<'s, '_> {
     }
 }
 
-/// The line most likely at fault: that of an option the message names.
+/// The line that most likely is the cause: that of an option the message names.
 fn blamed(wanted: &Wanted<'_>, spec: &Spec, message: &str) -> Origin {
     let named =
         spec.options.iter().find(|(_, o)| o.args.iter().any(|word| word.len() > 2 && message.contains(&**word)));

@@ -14,7 +14,7 @@
 //! run, it starts as if it were in none, and if it runs on demand it needs room in those
 //! that it was recorded in.
 //!
-//! Whoever has to wait keeps its place: what is asked for later does not take the room
+//! A model that has to wait keeps its place: what is asked for later does not take the room
 //! that it waits for. It keeps none if nobody can ever make room for it.
 
 mod members;
@@ -105,7 +105,7 @@ fn leaving(decisions: &[(ModelName, Decision)]) -> BTreeSet<ModelName> {
 struct Starter<'a> {
     definition: &'a Definition,
     start: &'a StartWish,
-    /// Since when its oldest request waits; `None`: it is to run, whoever asks.
+    /// Since when its oldest request waits; `None`: it is to run, asked for or not.
     since: Option<Timestamp>,
     /// Its record exists: a first one is made whether it can start or not.
     may_evict: bool,

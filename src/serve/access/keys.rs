@@ -70,9 +70,10 @@ impl Keys {
         self.0.iter().find(has).map(|key| &key.caller)
     }
 
-    /// Returns who has the key of this name.
+    /// Returns who has the key of this name, if it works.
     pub fn named(&self, name: &str) -> Option<&Caller> {
-        self.0.iter().map(|key| &key.caller).find(|caller| caller.name.as_deref() == Some(name))
+        let is_it = |key: &&Key| key.caller.name.as_deref() == Some(name) && key.digest().is_some();
+        self.0.iter().find(is_it).map(|key| &key.caller)
     }
 }
 

@@ -98,7 +98,7 @@ impl Access {
     pub fn check(&self, parts: &Parts, peer: Peer) -> Result<Caller, Denied> {
         if peer == Peer::Predecessor {
             let Some(name) = passed_on::caller(&parts.headers) else { return Ok(Caller::anyone()) };
-            // Its key may have been removed meanwhile.
+            // Its key, or the file of it, may have been removed meanwhile.
             return self.keys.named(&name).cloned().ok_or(Denied::WrongKey);
         }
         let caller = self.caller(&parts.headers, peer)?;

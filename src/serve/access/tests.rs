@@ -162,9 +162,10 @@ fn a_key_that_is_changed_or_removed_stops_working_at_once() {
     std::fs::write(&path, "").unwrap();
     assert!(!ask("other") && !ask(""));
     std::fs::write(&path, "third").unwrap();
-    assert!(ask("third"));
+    let passed_on = || access.check(&request("GET", "/", &[("herdsman-caller", "ann")]), Peer::Predecessor).is_ok();
+    assert!(ask("third") && passed_on());
     std::fs::remove_file(&path).unwrap();
-    assert!(!ask("third"));
+    assert!(!ask("third") && !passed_on(), "neither one that the herdsman before this one let in");
 }
 
 /// Replaces a file as careful programs do.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::routes::{About, ApiKey, Backend, Route, Standing};
+use crate::model::text::printable;
 use crate::model::{Change, DesiredState, Health, Instance, InstanceId, InstanceRecord, InstanceState, Timestamp};
 use crate::pass::Pass;
 use crate::plan::{Action, Step, WaitFor, WaitKind};
@@ -152,10 +153,10 @@ fn without_instance(model: &ModelView<'_>, now: Timestamp) -> Standing {
         return Standing::Coming;
     }
     if let Some(on) = waits().find(|on| prevents(on) && !is_stood_in_for(on, model)) {
-        return Standing::Unavailable(in_a_sentence(words::wait(on, model, now)));
+        return Standing::Unavailable(to_a_client(on, words::wait(on, model, now)));
     }
     if let Some(on) = model.on_request.iter().find(|on| prevents(on) && !self::comes(on, now)) {
-        return Standing::Unavailable(in_a_sentence(words::on_request(on, model, now)));
+        return Standing::Unavailable(to_a_client(on, words::on_request(on, model, now)));
     }
     match (model.wanted.state(), model.live) {
         (Some(DesiredState::Stopped), _) => Standing::Unavailable(stopped(model)),
@@ -194,6 +195,18 @@ fn is_stood_in_for(on: &WaitFor, model: &ModelView<'_>) -> bool {
 fn stopped(model: &ModelView<'_>) -> String {
     let place = model.definition.map(|definition| definition.origin("state").to_string());
     format!("it is declared stopped{}", place.map_or_else(String::new, |place| format!(" ({place})")))
+}
+
+/// Says `on` to a client, whose key may not be for the other models that `words` name.
+fn to_a_client(on: &WaitFor, words: String) -> String {
+    match on {
+        WaitFor::NoRoom { group, .. } => {
+            let group = printable(group);
+            format!("no room in group {group}: its members never stop for it; stop one or raise max_running")
+        }
+        WaitFor::Sibling { origin, .. } => format!("not restarted: the same edit failed on another model ({origin})"),
+        _ => in_a_sentence(words),
+    }
 }
 
 /// A place that plans put into a column of its own, in brackets: clients show no

@@ -39,6 +39,9 @@ use crate::watch::machine::Observer;
 /// milliseconds, one that waits for the lock up to a minute.
 const BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
 
+/// How long a model that is gone is still rendered: every scraper asks more often.
+const KEPT: Duration = Duration::from_secs(5 * 60);
+
 /// Everything that is counted; clones count together.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Mutex<Counted>>);
@@ -82,12 +85,15 @@ impl Metrics {
     /// # Errors
     /// A metric cannot be rendered: a defect of herdsman.
     pub fn render(&self) -> Result<String, prometheus::Error> {
-        let counted = self.counted();
+        self.render_at(Instant::now())
+    }
+
+    fn render_at(&self, now: Instant) -> Result<String, prometheus::Error> {
+        let mut counted = self.counted();
         counted.set_out_of_sync();
         counted.requests.iter().for_each(Requests::refresh);
-        let text = TextEncoder::new().encode_to_string(&counted.registry.gather());
-        counted.forget_gone();
-        text
+        counted.forget_gone(now);
+        TextEncoder::new().encode_to_string(&counted.registry.gather())
     }
 
     fn counted(&self) -> MutexGuard<'_, Counted> {
@@ -114,6 +120,8 @@ struct Counted {
     given_up: IntGauge,
     /// Since when each model does not match its definition; `None` if it does.
     since: BTreeMap<ModelName, Option<Instant>>,
+    /// Since when each model is gone whose requests are still counted.
+    gone: HashMap<String, Instant>,
     /// Where a gateway serves.
     requests: Option<Requests>,
     on_demand: Option<OnDemand>,
@@ -179,6 +187,7 @@ impl Counted {
             pending: gauge("herdsman_notifications_pending", "Notifications waiting for delivery.")?,
             given_up: gauge("herdsman_notifications_failed", "Notifications given up in the last 7 days.")?,
             since: BTreeMap::new(),
+            gone: HashMap::new(),
             requests: None,
             on_demand: None,
             registry: registry.clone(),
@@ -281,13 +290,20 @@ impl Counted {
         [(crashes, vec![name]), (failed_starts, vec![name]), (drift, vec![name]), (restarts, vec![name, "crash"])]
     }
 
-    /// Forgets what requests did to models that are gone, now that it has been rendered
-    /// once more: who renames models often would else have ever more series.
-    fn forget_gone(&self) {
+    /// Forgets what requests did to models that have been gone for a while: who renames
+    /// models often would else have ever more series.
+    fn forget_gone(&mut self, now: Instant) {
         let Some(requests) = &self.requests else { return };
         let Some(is_known) = requests.known_models() else { return };
-        requests.forget(&is_known);
-        self.on_demand.iter().for_each(|on_demand| on_demand.forget(&is_known));
+        let gone = &mut self.gone;
+        gone.retain(|model, _| !is_known(model));
+        let mut is_kept = |model: &str| {
+            let since = |gone: &mut HashMap<String, Instant>| *gone.entry(model.to_owned()).or_insert(now);
+            is_known(model) || now.saturating_duration_since(since(gone)) < KEPT
+        };
+        requests.forget(&mut is_kept);
+        self.on_demand.iter().for_each(|on_demand| on_demand.forget(&mut is_kept));
+        gone.retain(|_, since| now.saturating_duration_since(*since) < KEPT);
     }
 
     fn set_out_of_sync(&self) {
@@ -315,8 +331,8 @@ const fn why_again(reason: &Reason) -> Option<(u8, &'static str)> {
     }
 }
 
-/// Removes the series of the models that are not known.
-fn forget<B: MetricVecBuilder>(family: &MetricVec<B>, is_known: &impl Fn(&str) -> bool)
+/// Removes the series of the models that are not kept.
+fn forget<B: MetricVecBuilder>(family: &MetricVec<B>, is_kept: &mut impl FnMut(&str) -> bool)
 where
     MetricVec<B>: Collector,
 {
@@ -324,7 +340,7 @@ where
     for metric in families.iter().flat_map(|family| family.get_metric()) {
         let labels: HashMap<&str, &str> =
             metric.get_label().iter().map(|label| (label.name(), label.value())).collect();
-        if labels.get("model").is_some_and(|model| !model.is_empty() && !is_known(model)) {
+        if labels.get("model").is_some_and(|model| !model.is_empty() && !is_kept(model)) {
             // It was there a line ago.
             let _removed = family.remove(&labels);
         }

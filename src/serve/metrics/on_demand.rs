@@ -44,10 +44,10 @@ impl OnDemand {
         }
     }
 
-    /// Forgets the models that are not known.
-    pub fn forget(&self, is_known: &impl Fn(&str) -> bool) {
+    /// Forgets the models that are not kept.
+    pub fn forget(&self, is_kept: &mut impl FnMut(&str) -> bool) {
         for counter in [&self.starts, &self.idle_stops, &self.evictions] {
-            forget(counter, is_known);
+            forget(counter, is_kept);
         }
     }
 

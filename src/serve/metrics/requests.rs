@@ -153,13 +153,13 @@ impl Requests {
         })
     }
 
-    /// Forgets the models that are not known.
-    pub fn forget(&self, is_known: &impl Fn(&str) -> bool) {
+    /// Forgets the models that are not kept.
+    pub fn forget(&self, is_kept: &mut impl FnMut(&str) -> bool) {
         for counters in [&self.requests, &self.retries, &self.prompt_tokens, &self.generated_tokens] {
-            forget(counters, is_known);
+            forget(counters, is_kept);
         }
         for histograms in [&self.first_byte, &self.duration, &self.holds] {
-            forget(histograms, is_known);
+            forget(histograms, is_kept);
         }
     }
 }

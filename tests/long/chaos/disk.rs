@@ -56,7 +56,7 @@ impl Disk {
         }
     }
 
-    /// Lazily: whoever still has a file open there ends a moment later.
+    /// Lazily: a process that still has a file open there ends a moment later.
     pub fn unmount(&self) {
         // It runs while a test unwinds, so it panics nowhere; what fails here is
         // found as a directory that is still there.

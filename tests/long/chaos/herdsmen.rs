@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Background, World};
 
-/// What both are told. The guard against mass deletion would wait for a
+/// The options of both. The guard against mass deletion would wait for a
 /// person, and there is none; logs are kept small for the disk's sake.
 const LIMITS: [&str; 6] = ["--max-deletes", "100%", "--log-max-size", "128KiB", "--log-keep", "1"];
 
@@ -120,7 +120,7 @@ impl Herdsmen {
         true
     }
 
-    /// Kills the newest pass by hand; whether it was still at work.
+    /// Kills the newest pass by hand; whether it was still running.
     pub fn kill_newest(&mut self) -> bool {
         let Some(run) = self.by_hand.last_mut() else { return false };
         if run.ended().is_some() {

@@ -164,7 +164,7 @@ impl Chaos {
         self.note(what);
     }
 
-    /// At any moment, or when it is likely to be at work.
+    /// At any moment, or when it is likely to be busy.
     fn kill_watcher(&mut self) -> Option<String> {
         if self.herdsmen.has_watcher() && self.rng.bool() {
             self.edit_something();

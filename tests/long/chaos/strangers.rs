@@ -84,7 +84,7 @@ impl Stranger {
         self.id
     }
 
-    /// Ends it; the eye is told before.
+    /// Ends it; the eye learns of it before.
     pub fn end(self, eye: &Eye) {
         eye.let_go(self.id);
         drop(self.process);
@@ -123,7 +123,7 @@ impl Thief {
     }
 }
 
-/// Whoever asks may leave in the middle of it.
+/// Who asks may leave in the middle of it.
 fn answer(listener: &TcpListener) {
     let Ok((mut stream, _)) = listener.accept() else { return };
     let _ = stream.set_read_timeout(Some(Duration::from_millis(50)));

@@ -85,7 +85,7 @@ impl Directory {
     }
 
     /// Every other name declares one of `ports`, and always: who leaves the
-    /// port out keeps the one that is recorded, and whoever declares that next
+    /// port out keeps the one that is recorded, and who declares that next
     /// waits for a person to decide. There is one more than names that do.
     pub fn declaring(self, free_port: impl Fn() -> u16) -> Self {
         Self { ports: (0..=NAMES.div_ceil(2)).map(|_| free_port()).collect(), ..self }

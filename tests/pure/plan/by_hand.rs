@@ -231,10 +231,10 @@ fn what_is_edited_of_a_suspended_model_is_told() {
         ("state", || model("chat").stopped(), "suspended(by ann, edited)"),
         ("nothing", || model("chat"), "suspended(by ann)"),
     ];
-    for (what, edited, told) in edits {
+    for (what, edited, shown) in edits {
         let mut world = suspended([model("chat")]);
         world.define(edited());
-        assert!(world.planned().contains(told), "{what}: {}", world.planned());
+        assert!(world.planned().contains(shown), "{what}: {}", world.planned());
     }
     // What stands in for a failed generation stays as it is.
     let mut world = World::settled([model("chat")]);

@@ -225,7 +225,7 @@ fn one_whose_file_is_broken_is_stopped_until_that_can_be_read_and_started_as_rec
     world.settle();
     world.define(model("chat"));
     world.settle();
-    assert!(runs(&world) && !is_by_hand(&world), "it was mended: {}", world.planned());
+    assert!(runs(&world) && !is_by_hand(&world), "it was restored: {}", world.planned());
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn to_declare_the_port_that_a_model_has_changes_nothing() {
         world.define(model("b"));
         assert!(world.plan().is_empty(), "{}", world.planned());
         assert_eq!(world.store.records(), records);
-        // What is edited besides is told, and the port is not.
+        // What is edited besides is shown, and the port is not.
         world.define(model("a").port(8100).option("ctx_size", "2"));
         assert!(
             world

@@ -294,13 +294,13 @@ fn every_action_leaves_an_event_with_its_reasons_and_how_it_went() {
     let mut world = World::new([model("a")]);
     world.fail_at = Some(1);
     world.settle();
-    let told: Vec<String> = world
+    let lines: Vec<String> = world
         .store
         .events
         .iter()
         .map(|e| format!("{} {} {} {:?}", e.cause, e.action, e.reasons[0]["reason"], e.outcome))
         .collect();
-    insta::assert_snapshot!(told.join("\n"), @r#"
+    insta::assert_snapshot!(lines.join("\n"), @r#"
     test create "definition_added" Failed("permission denied")
     test start "process_gone" Done
     test ready null Done

@@ -1,5 +1,5 @@
 //! Values as people write them and llama-server takes them: an imported server
-//! is told by its definition what it was told by hand. Both are real, and asked
+//! gets from its definition what it got by hand. Both are real, and asked
 //! what they made of it.
 
 use std::collections::BTreeMap;

@@ -14,7 +14,7 @@ fn force_kills_at_once_and_many_are_stopped_together() {
     let mut bench = Bench::new();
     const STUBBORN: &str = "
 import signal
-signal.signal(signal.SIGTERM, lambda *_: print('told', flush=True))
+signal.signal(signal.SIGTERM, lambda *_: print('asked', flush=True))
 print('deaf', flush=True)
 while True: signal.pause()";
     let ready = |bench: &Bench, model: &str| bench.log(model).contains("deaf");
@@ -27,8 +27,8 @@ while True: signal.pause()";
     bench.started.iter_mut().for_each(|target| target.force = true);
     assert!(bench.stop().iter().all(Result::is_ok));
     assert!(!processes.iter().any(is_alive));
-    let told = |model: &&str| bench.log(model).contains("told");
-    assert_eq!(["a", "b", "c"].iter().find(|model| told(model)), None, "no grace for the forced");
+    let asked = |model: &&str| bench.log(model).contains("asked");
+    assert_eq!(["a", "b", "c"].iter().find(|model| asked(model)), None, "no grace for the forced");
 }
 
 #[test]

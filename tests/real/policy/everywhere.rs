@@ -108,7 +108,7 @@ fn definitions_straight_from_git_are_bound_too() {
 }
 
 /// A llama-server that never gets ready, and makes `now.gguf` lead to the secret
-/// when it is told to end.
+/// when it has to end.
 fn llama_server_that_swaps(world: &World) -> String {
     let path = world.path().join("swaps");
     let script = format!(
@@ -134,7 +134,7 @@ fn a_link_that_is_swapped_while_the_old_server_stops_leads_nowhere() {
     world.write_definition("a", &format!("binary = \"{binary}\"\n{toml}"));
     run(&world, &["reconcile", "--no-wait"]).exits(0);
     let log = world.log("a");
-    eventually("it is ready to be told", PATIENCE, || fs::read_to_string(&log).unwrap().contains("waits\n"));
+    eventually("it is ready for SIGTERM", PATIENCE, || fs::read_to_string(&log).unwrap().contains("waits\n"));
     world.write_definition("a", &toml);
     run(&world, &["reconcile", "--no-wait"]).exits(1).says(&["secret.gguf", "does not allow"]);
     assert_eq!(fs::read_link(world.path().join("weights/now.gguf")).unwrap().to_str(), Some("../secret.gguf"));

@@ -1,4 +1,4 @@
-//! A policy of the host, as whoever runs the host and whoever pushes to the
+//! A policy of the host, as who runs the host and who pushes to the
 //! repository meet it.
 
 mod everywhere;
@@ -127,8 +127,8 @@ fn a_watcher_takes_up_a_new_policy_and_does_nothing_without_one() {
     world.kill("a");
     // It is seen all the same, with what keeps it from coming back.
     eventually("its status is known", PATIENCE, || world.status("a")["status"] == "error");
-    let told = world.run(&["history", "a"]).exits(0);
-    told.says(&["crashed", "SIGKILL"]);
+    let history = world.run(&["history", "a"]).exits(0);
+    history.says(&["crashed", "SIGKILL"]);
     write_policy(&world, "hosts = []\n");
     watcher.eventually_says("the policy does not allow to listen on 127.0.0.1");
     assert_eq!(world.instances(), []);

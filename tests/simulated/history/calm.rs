@@ -21,7 +21,7 @@ pub fn ends_well(world: &mut World) {
         world.advance(20);
     }
     mend(world);
-    // Whoever asks now is answered, or learns why not.
+    // Who asks now is answered, or learns why not.
     for model in MODELS {
         world.client(model, Duration::from_secs(3), None);
     }
@@ -100,7 +100,7 @@ fn mend(world: &mut World) {
     let definitions = world.desired.definitions.values();
     let broken = definitions.filter(|d| d.spec.options.contains_key("fate") || failed(&d.name)).cloned();
     for definition in broken.collect::<Vec<_>>() {
-        world.define(Arc::unwrap_or_clone(definition).fate("ready").option("mended", "true"));
+        world.define(Arc::unwrap_or_clone(definition).fate("ready").option("repaired", "true"));
     }
 }
 

@@ -254,7 +254,7 @@ impl Deed {
         }
     }
 
-    /// What a watcher is told of it.
+    /// What a watcher learns of it.
     pub const fn cause(&self) -> Option<Cause> {
         match self {
             Self::Define(_) | Self::Remove(_) | Self::Spoil(..) | Self::SpoilUnknown | Self::HideDirectory(_) => {

@@ -91,7 +91,7 @@ fn what_a_client_chooses_makes_no_series() {
 }
 
 #[test]
-fn a_model_that_is_gone_is_rendered_once_more_and_forgotten() {
+fn a_model_that_is_gone_is_rendered_for_some_minutes_and_forgotten() {
     let (metrics, gateway, observer) = serving();
     let publish = |names: &[&str]| {
         let about = About::default();
@@ -105,21 +105,30 @@ fn a_model_that_is_gone_is_rendered_once_more_and_forgotten() {
         };
         gateway.publish(Routes::new(Instant::now(), names.iter().map(route).collect()));
     };
-    let names = |model: &str| metrics.render().unwrap().contains(&format!("model=\"{model}\""));
+    let begin = Instant::now();
+    let names_at = |at: u64, model: &str| {
+        let text = metrics.render_at(begin + Duration::from_secs(at)).unwrap();
+        text.contains(&format!("model=\"{model}\""))
+    };
+    let names = |model: &str| names_at(0, model);
     observer(&finished(Some("a")));
     assert!(names("a") && names("a"), "before the first pass nothing is known to be gone");
     publish(&["a", "b"]);
     observer(&finished(Some("b")));
     observer(&finished(None));
     publish(&["b"]);
-    assert!(names("a"), "what happened since the last time");
-    assert!(!names("a") && names("b") && names(""));
-    // One that is in use is not gone.
+    assert!(names("a") && names_at(299, "a"), "each of several scrapers sees what happened since its last time");
+    assert!(!names_at(300, "a") && names_at(300, "b") && names_at(300, ""));
+    // One that is in use is not gone, and one that is back begins anew.
     let asker = gateway.ask(&ModelName::parse("b").unwrap(), Instant::now(), true).unwrap();
     publish(&[]);
-    assert!(names("b") && names("b"));
+    assert!(names_at(400, "b") && names_at(1_000, "b"));
     drop(asker);
-    assert!(names("b") && !names("b"));
+    assert!(names_at(1_100, "b") && names_at(1_399, "b"));
+    publish(&["b"]);
+    assert!(names_at(1_500, "b"));
+    publish(&[]);
+    assert!(names_at(1_600, "b") && names_at(1_899, "b") && !names_at(1_900, "b"));
 }
 
 #[test]
