@@ -277,6 +277,8 @@ where
     let (phases, is_endless) = (open.phase.clone(), AtomicBool::new(false));
     let lingers = Lingers::default();
     let service = service_fn(|mut request| async {
+        // The answer before this one is over.
+        is_endless.store(false, Ordering::Relaxed);
         let is_writing = is_written_unasked(&request);
         if request.headers().contains_key(UPGRADE) {
             request.extensions_mut().insert(open.clone());
