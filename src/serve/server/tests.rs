@@ -144,3 +144,22 @@ fn a_request_after_a_stream_of_events_gets_its_late_answer_from_a_server_that_ha
     assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
     over.join().unwrap();
 }
+
+#[test]
+fn a_stream_of_events_that_the_successor_answers_keeps_no_server_alive() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("hall");
+    let (_successor, _) = serving_at(2, vec![Listener::Hall(UnixListener::bind(&path).unwrap())]);
+    let (serving, address) = serving(2);
+    let mut client = connect(address);
+    ask(&mut client);
+    assert!(answered(&mut client));
+    serving.gateway.hand_over(path.to_str().unwrap());
+    let (has_ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        serving.hand_over(|| false);
+        has_ended.send(()).unwrap();
+    });
+    ask_for_events(&mut client);
+    assert_eq!(end.recv_timeout(Duration::from_secs(20)), Ok(()));
+}

@@ -235,6 +235,13 @@ fn is_api(path: &str) -> bool {
     path == "/api" || path.starts_with("/api/")
 }
 
+/// Whether what answers at this path goes on for as long as its client wants.
+#[must_use]
+pub fn is_endless(path: &str) -> bool {
+    let path = decoded(path);
+    path == "/models/sse" || path == "/logs/stream" || path.starts_with("/logs/stream/")
+}
+
 /// What names something below it.
 const BELOW: [&str; 3] = ["/v1/models/", "/api/models/unload/", "/logs/stream/"];
 
