@@ -451,3 +451,14 @@ fn requests_wait_while_another_herdsman_may_be_about_to_take_over() {
     scene.gateway.resume();
     assert!(lease(&asker).is_some());
 }
+
+#[test]
+fn a_request_that_the_next_herdsman_fails_goes_there_again_at_once() {
+    let scene = Scene::with(ready("i", None));
+    scene.gateway.hand_over("/hall");
+    let mut asker = scene.ask();
+    let first = lease(&asker).unwrap().unwrap();
+    assert!(first.backend().is_successor());
+    asker.failed(first);
+    assert!(lease(&asker).unwrap().unwrap().backend().is_successor());
+}

@@ -401,9 +401,10 @@ impl ModelTraffic {
 }
 
 /// Whether a request does not go to this instance: it failed it, and no later pass,
-/// which began at `began`, has found it ready.
+/// which began at `began`, has found it ready. Once another herdsman has taken over,
+/// no later pass comes and there is nowhere else to go.
 fn is_avoided(avoids: Option<&Avoided>, backend: &Backend, began: Instant) -> bool {
-    avoids.is_some_and(|(id, at)| *id == backend.instance && began <= *at)
+    !backend.is_successor() && avoids.is_some_and(|(id, at)| *id == backend.instance && began <= *at)
 }
 
 fn milliseconds(duration: Duration) -> i64 {
