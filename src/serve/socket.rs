@@ -2,7 +2,7 @@
 //!
 //! A thread of its own answers, so a watcher in the middle of a long pass keeps no
 //! `reconcile` waiting. One question a connection, one after the other: an answer
-//! takes a lock and no time, and whoever connects has [`PATIENCE`] to ask.
+//! takes a lock and no time, and a process that connects has [`PATIENCE`] to ask.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};

@@ -215,7 +215,7 @@ fn decoded(name: &str) -> String {
 fn find(gateway: &Gateway, caller: &Caller, asked: Option<String>) -> Result<(String, Arc<Route>), Error> {
     let routes = gateway.routes();
     let usable = || routes.all().filter(|route| caller.may_use(&route.model));
-    // Whoever knows the name of one that is not listed may use it, and nobody learns it here.
+    // One that is not listed can be used by its name, and nobody learns the name here.
     let listed = || usable().filter(|route| route.listed);
     let is_theirs = |name: &String| match routes.find(name) {
         Some(route) => caller.may_use(&route.model),
