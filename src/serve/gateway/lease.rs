@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Gateway;
+use super::queue::Ticket;
 use super::routes::Backend;
-use super::traffic::{Entry, Ticket};
+use super::traffic::Entry;
 use crate::model::ModelName;
 
 /// Why a request gets no instance.

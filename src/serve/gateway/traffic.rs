@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use super::in_flight::{InFlight, Unfinished};
 use super::lease::Refusal;
+use super::queue::{Avoided, ModelTraffic, Ticket, is_avoided};
 use super::routes::{Backend, Routes, Standing};
 use crate::model::{Demand, InstanceId, ModelName, Timestamp, Traffic};
 use crate::owner::settings::serve::Serve;
@@ -41,42 +42,6 @@ struct Inner {
     unfinished: Unfinished,
     /// When a refused request asked for a pass last.
     doubted: Option<Instant>,
-}
-
-#[derive(Default)]
-struct ModelTraffic {
-    /// The requests that have no instance yet, in order of arrival.
-    queue: BTreeMap<u64, Waiter>,
-    /// How many of them are a use.
-    waiting: usize,
-    /// Uses in flight.
-    in_flight: u32,
-    last_used: Option<Instant>,
-    unload: Option<Instant>,
-    /// Whether a pass was asked for since a request entered last.
-    has_rung: bool,
-    next: u64,
-}
-
-struct Waiter {
-    arrived: Instant,
-    uses: bool,
-    /// Wakes it; `None`: it does not wait yet.
-    wake: Option<Arc<Notify>>,
-    avoids: Option<Avoided>,
-}
-
-/// An instance that failed a request, and when.
-pub(super) type Avoided = (InstanceId, Instant);
-
-/// A request, in the queue of its model.
-#[derive(Debug)]
-pub(super) struct Ticket {
-    pub model: ModelName,
-    number: u64,
-    pub arrived: Instant,
-    /// Whether it is a use of the model, and not a poll.
-    pub uses: bool,
 }
 
 /// What a request that wants an instance finds.
@@ -368,43 +333,6 @@ impl Inner {
         let queued = self.models.values().flat_map(|traffic| traffic.queue.values());
         queued.filter_map(|waiter| waiter.wake.as_ref()).for_each(|wake| wake.notify_one());
     }
-}
-
-impl ModelTraffic {
-    fn insert(&mut self, ticket: &Ticket, avoids: Option<Avoided>) {
-        let waiter = Waiter { arrived: ticket.arrived, uses: ticket.uses, wake: None, avoids };
-        if self.queue.insert(ticket.number, waiter).is_none() {
-            self.waiting += usize::from(ticket.uses);
-        }
-    }
-
-    /// Whether it was still there.
-    fn remove(&mut self, ticket: &Ticket) -> bool {
-        let was_there = self.queue.remove(&ticket.number).is_some();
-        self.waiting -= usize::from(ticket.uses && was_there);
-        was_there
-    }
-
-    /// Returns what wakes this request from now on.
-    fn wait(&mut self, ticket: &Ticket) -> Arc<Notify> {
-        let wake = self.queue.get_mut(&ticket.number).map(|waiter| waiter.wake.get_or_insert_default());
-        wake.map(|wake| Arc::clone(wake)).unwrap_or_default()
-    }
-
-    /// The uses that wait for a place at this instance, the oldest first.
-    fn queued_for<'t>(&'t self, backend: &'t Backend, began: Instant) -> impl Iterator<Item = (&'t u64, &'t Waiter)> {
-        let wants = move |waiter: &Waiter| {
-            waiter.uses && waiter.wake.is_some() && !is_avoided(waiter.avoids.as_ref(), backend, began)
-        };
-        self.queue.iter().filter(move |(_, waiter)| wants(waiter))
-    }
-}
-
-/// Whether a request does not go to this instance: it failed it, and no later pass,
-/// which began at `began`, has found it ready. Once another herdsman has taken over,
-/// no later pass comes and there is nowhere else to go.
-fn is_avoided(avoids: Option<&Avoided>, backend: &Backend, began: Instant) -> bool {
-    !backend.is_successor() && avoids.is_some_and(|(id, at)| *id == backend.instance && began <= *at)
 }
 
 fn milliseconds(duration: Duration) -> i64 {
