@@ -13,7 +13,7 @@ use crate::model::{InstanceId, ModelName};
 #[derive(Default)]
 pub(super) struct ModelTraffic {
     /// The requests that have no instance yet, in order of arrival.
-    pub queue: BTreeMap<u64, Waiter>,
+    pub queue: BTreeMap<Place, Waiter>,
     /// How many of them are a use.
     pub waiting: usize,
     /// Uses in flight.
@@ -25,9 +25,12 @@ pub(super) struct ModelTraffic {
     pub next: u64,
 }
 
+/// A place in the queue: when the request arrived, here or at the herdsman before this
+/// one, and a number, since two may arrive at once.
+pub(super) type Place = (Instant, u64);
+
 /// A request that has no instance yet.
 pub(super) struct Waiter {
-    pub arrived: Instant,
     pub uses: bool,
     /// Wakes it; `None`: it does not wait yet.
     pub wake: Option<Arc<Notify>>,
@@ -47,24 +50,30 @@ pub(super) struct Ticket {
     pub uses: bool,
 }
 
+impl Ticket {
+    pub const fn place(&self) -> Place {
+        (self.arrived, self.number)
+    }
+}
+
 impl ModelTraffic {
     pub fn insert(&mut self, ticket: &Ticket, avoids: Option<Avoided>) {
-        let waiter = Waiter { arrived: ticket.arrived, uses: ticket.uses, wake: None, avoids };
-        if self.queue.insert(ticket.number, waiter).is_none() {
+        let waiter = Waiter { uses: ticket.uses, wake: None, avoids };
+        if self.queue.insert(ticket.place(), waiter).is_none() {
             self.waiting += usize::from(ticket.uses);
         }
     }
 
     /// Whether it was still there.
     pub fn remove(&mut self, ticket: &Ticket) -> bool {
-        let was_there = self.queue.remove(&ticket.number).is_some();
+        let was_there = self.queue.remove(&ticket.place()).is_some();
         self.waiting -= usize::from(ticket.uses && was_there);
         was_there
     }
 
     /// Returns what wakes this request from now on.
     pub fn wait(&mut self, ticket: &Ticket) -> Arc<Notify> {
-        let wake = self.queue.get_mut(&ticket.number).map(|waiter| waiter.wake.get_or_insert_default());
+        let wake = self.queue.get_mut(&ticket.place()).map(|waiter| waiter.wake.get_or_insert_default());
         wake.map(|wake| Arc::clone(wake)).unwrap_or_default()
     }
 
@@ -73,7 +82,7 @@ impl ModelTraffic {
         &'t self,
         backend: &'t Backend,
         began: Instant,
-    ) -> impl Iterator<Item = (&'t u64, &'t Waiter)> {
+    ) -> impl Iterator<Item = (&'t Place, &'t Waiter)> {
         let wants = move |waiter: &Waiter| {
             waiter.uses && waiter.wake.is_some() && !is_avoided(waiter.avoids.as_ref(), backend, began)
         };

@@ -141,8 +141,8 @@ impl Traffics {
         inner.wake_all();
     }
 
-    /// Registers a request at the end of the queue. One that is refused counts for
-    /// nothing: no pass sees it.
+    /// Registers a request in the queue, unless `most` uses wait already. One that is
+    /// refused counts for nothing: no pass sees it.
     pub fn arrive(&self, model: &ModelName, arrived: Instant, uses: bool, most: usize) -> Result<Ticket, Refusal> {
         let mut inner = self.lock();
         if let Some(Standing::Unavailable(why)) = self.routes.load().find(model.as_str()).map(|route| &route.standing) {
@@ -201,7 +201,7 @@ impl Traffics {
     /// A request stops waiting, but stays in the queue.
     pub fn pause(&self, ticket: &Ticket) {
         let mut inner = self.lock();
-        let waiter = inner.models.get_mut(&ticket.model).and_then(|traffic| traffic.queue.get_mut(&ticket.number));
+        let waiter = inner.models.get_mut(&ticket.model).and_then(|traffic| traffic.queue.get_mut(&ticket.place()));
         if waiter.is_some_and(|waiter| waiter.wake.take().is_some()) {
             self.wake_next(&inner, &ticket.model);
         }
@@ -225,7 +225,7 @@ impl Traffics {
         };
         let Inner { models, instances, withdrawn, is_paused, .. } = &mut *inner;
         let traffic = models.entry(ticket.model.clone()).or_default();
-        let avoids = traffic.queue.get(&ticket.number).and_then(|waiter| waiter.avoids.as_ref());
+        let avoids = traffic.queue.get(&ticket.place()).and_then(|waiter| waiter.avoids.as_ref());
         let usable = ready
             .filter(|backend| !*is_paused && !withdrawn.contains_key(&backend.instance))
             .filter(|backend| !is_avoided(avoids, backend, routes.began));
@@ -235,7 +235,7 @@ impl Traffics {
         };
         let in_flight = instances.get(&backend.instance).map_or(0, |in_flight| in_flight.uses);
         let is_next = |room: u32| {
-            traffic.queued_for(backend, routes.began).take_while(|(number, _)| **number < ticket.number).count()
+            traffic.queued_for(backend, routes.began).take_while(|(place, _)| **place < ticket.place()).count()
                 < room as usize
         };
         let has_room = backend.max_in_flight.is_none_or(|most| is_next(most.saturating_sub(in_flight)));
@@ -309,7 +309,7 @@ impl Traffics {
         let at = |instant: Instant| Timestamp(now.0.saturating_sub(milliseconds(instant.elapsed())));
         let inner = self.lock();
         let models = inner.models.iter().map(|(name, traffic)| {
-            let oldest = traffic.queue.values().filter(|waiter| waiter.uses).map(|waiter| waiter.arrived).min();
+            let oldest = traffic.queue.iter().find(|(_, waiter)| waiter.uses).map(|((arrived, _), _)| *arrived);
             let asked = Traffic {
                 waiting: u32::try_from(traffic.waiting).unwrap_or(u32::MAX),
                 waiting_since: oldest.map(at),
