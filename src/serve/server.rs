@@ -3,6 +3,7 @@
 mod bind;
 mod linger;
 mod seldom;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ pub use bind::{BindError, Listener, SocketFile, bind};
 
 use self::linger::{Lingering, Lingers, is_written_unasked};
 use self::seldom::Seldom;
+use self::streams::Streams;
 use super::access::Peer;
 use super::body::Endless;
 use super::gateway::Gateway;
@@ -341,10 +343,10 @@ async fn http2<S>(stream: S, peer: Peer, app: App, open: Open)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let mut phases = open.phase.clone();
+    let (mut phases, streams) = (open.phase.clone(), Streams::default());
     let service = service_fn(|request| {
-        let app = app.clone();
-        async move { Ok::<_, Infallible>(dispatch::answer(&app, peer, request).await) }
+        let (app, stream) = (app.clone(), streams.begin());
+        async move { Ok::<_, Infallible>(stream.answered(dispatch::answer(&app, peer, request).await)) }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -357,5 +359,18 @@ where
         _ = phases.wait_for(|phase| *phase != Phase::Accepting) => {}
     }
     connection.as_mut().graceful_shutdown();
-    let _ = connection.await;
+    tokio::select! {
+        _ = connection => {}
+        () = stall(&streams) => {}
+    }
+}
+
+/// Waits until answers without an end have had the time to end, and no other is left.
+async fn stall(streams: &Streams) {
+    loop {
+        tokio::time::sleep(STALLED).await;
+        if streams.are_all_endless() {
+            return;
+        }
+    }
 }

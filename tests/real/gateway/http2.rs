@@ -4,11 +4,14 @@ use std::convert::Infallible;
 use std::io::Write;
 use std::net::TcpStream;
 use std::pin::Pin;
+use std::sync::mpsc::channel;
 use std::task::{Context, Poll};
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
 use herdsman::owner::settings::serve::Serve;
+use herdsman::serve::gateway::Standing;
 use herdsman::serve::server::Tls;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Frame;
@@ -16,7 +19,7 @@ use reqwest::{Body, Client, Method, RequestBuilder, Response, Version};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
-use super::bench::{Fake, Gate, PATIENCE, Server, closed_within, eventually, read_until, ready};
+use super::bench::{Fake, Gate, PATIENCE, Server, closed_within, eventually, read_until, ready, route};
 use super::certificate::{Certificate, NAME, url};
 
 /// A gateway that speaks TLS, the server behind it, and a client of HTTP/2.
@@ -265,4 +268,26 @@ fn a_renewed_certificate_is_used_for_new_connections_and_ends_no_old_one() {
     });
     server.write_all(b"2\r\nok\r\n").unwrap();
     assert_eq!(scene.text(&mut body), "ok");
+}
+
+#[test]
+fn a_client_that_does_not_read_events_keeps_no_server_alive_that_hands_over() {
+    let mut scene = Scene::new();
+    // More statuses than a client's window holds.
+    let publish = |scene: &Scene, standing: Standing| {
+        scene.gate.publish((0..40_000).map(|number| route(&format!("model-{number}"), standing.clone())).collect());
+    };
+    publish(&scene, Standing::Coming);
+    let client = scene.client.get(url(scene.gate.port, "/models/sse"));
+    let mut events = Body::from(scene.runtime.block_on(client.send()).unwrap());
+    assert_eq!(scene.text(&mut events), ": events follow\n\n");
+    publish(&scene, Standing::OnDemand);
+    assert!(scene.text(&mut events).starts_with("data: "));
+    let serving = scene.gate.serving.take().unwrap();
+    let (has_ended, end) = channel();
+    thread::spawn(move || {
+        serving.hand_over(|| false);
+        has_ended.send(()).unwrap();
+    });
+    assert_eq!(end.recv_timeout(PATIENCE), Ok(()));
 }
