@@ -40,6 +40,8 @@ pub(super) struct Bound {
     halls: Vec<Listener>,
     tls: Option<Acceptor>,
     settings: Serve,
+    /// Whether the herdsman before this one had keys.
+    had_keys: bool,
     /// The text of the settings file, at the latest as it was read.
     text: Option<Vec<u8>>,
 }
@@ -65,6 +67,7 @@ impl Bound {
         inherited: Option<&mut Inherited>,
     ) -> anyhow::Result<Option<Self>> {
         let addresses = if listen.is_empty() { &settings.listen } else { listen };
+        let had_keys = inherited.as_ref().is_some_and(|inherited| inherited.has_had_keys);
         let (mut given, halls, mut socket_files) = match inherited {
             Some(inherited) => {
                 (Sockets::inherited(inherited)?, inherited.take_halls(), std::mem::take(&mut inherited.socket_files))
@@ -94,7 +97,7 @@ impl Bound {
         }
         let tls = settings.tls.as_ref().map(Acceptor::new).transpose().map_err(usage)?;
         let halls = halls.into_iter().map(|hall| Listener::Hall(hall.into())).collect();
-        Ok(Some(Self { listeners, addresses: asked, socket_files, halls, tls, settings, text }))
+        Ok(Some(Self { listeners, addresses: asked, socket_files, halls, tls, settings, had_keys, text }))
     }
 
     /// Connects a gateway with the watcher, and serves. No pass stops a server that
@@ -110,6 +113,9 @@ impl Bound {
     ) -> anyhow::Result<(Machine, Serving)> {
         let scheme = if self.settings.tls.is_some() { "https" } else { "http" };
         let gateway = Gateway::new(self.settings, machine.demand_bell());
+        if self.had_keys {
+            gateway.had_keys();
+        }
         machine.set_gateway(gateway.clone());
         heir.serves(gateway.clone());
         heir.owns(&self.socket_files);

@@ -122,6 +122,11 @@ impl Gateway {
         self.0.settings.store(Arc::new(settings));
     }
 
+    /// Notes that the herdsman before this one had keys, whatever the settings name now.
+    pub fn had_keys(&self) {
+        self.0.access.store(Arc::new(Access::after_keys(&self.settings())));
+    }
+
     /// Returns where requests may go now.
     #[must_use]
     pub fn routes(&self) -> Arc<Routes> {

@@ -68,8 +68,12 @@ impl Heir {
             all.map(|(what, fd)| Ok((what.to_owned(), fd.try_clone_to_owned()?))).collect()
         };
         let listeners = copies.map_err(HandoverError::Hall)?;
-        let socket_files = self.lock().socket_files.clone();
-        Ok((Successor::start(Gifts { watch_lock, listeners, socket_files })?, hall))
+        let (socket_files, has_had_keys) = {
+            let inner = self.lock();
+            let has_had_keys = inner.gateway.as_ref().is_some_and(|gateway| gateway.access().has_had_keys());
+            (inner.socket_files.clone(), has_had_keys)
+        };
+        Ok((Successor::start(Gifts { watch_lock, listeners, socket_files, has_had_keys })?, hall))
     }
 
     /// Takes the successor that has begun, and where this process sends what it cannot
