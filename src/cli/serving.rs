@@ -50,7 +50,7 @@ pub(super) struct Bound {
 pub(super) struct Serving {
     server: server::Serving,
     /// Other processes find the gateway for as long as it has requests in flight.
-    socket: Socket,
+    socket: Arc<Socket>,
     socket_files: Vec<SocketFile>,
     gateway: Gateway,
 }
@@ -152,7 +152,9 @@ impl Bound {
         server.learn();
         // Last: if anything fails before, the watcher before this one keeps its own.
         let socket = Socket::serve(state, gateway.clone())
+            .map(Arc::new)
             .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", state.socket().display()))?;
+        heir.answers_at(&socket);
         Ok((machine, Serving { server, socket, socket_files: self.socket_files, gateway }))
     }
 }

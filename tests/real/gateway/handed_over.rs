@@ -119,8 +119,10 @@ fn a_watcher_goes_on_if_the_other_one_fails_once_it_is_ready() {
     let stream = Stream::begin(served.port, "m", 300);
     // Descriptor 3 is the line between the two.
     let says_ready = "printf r >&3";
-    let hears_and_ends = "printf r >&3; head -n 1 <&3 >heard.txt";
-    for (tries, script) in [says_ready, hears_and_ends].into_iter().enumerate() {
+    let socket = served.world.state_dir().join("herdsman.sock");
+    // … and takes the place of the socket for other processes, and leaves it.
+    let hears_and_ends = format!("printf r >&3; head -n 1 <&3 >heard.txt; rm '{}'", socket.display());
+    for (tries, script) in [says_ready, &hears_and_ends].into_iter().enumerate() {
         replace(&program, script);
         let port = served.port;
         let asking = thread::spawn(move || ask(port, "cold"));
@@ -150,6 +152,7 @@ fn kept(port: u16) -> TcpStream {
     while !seen.ends_with('}') {
         let read = stream.read(&mut bytes).unwrap();
         seen.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
+        UnixStream::connect(&socket).unwrap();
     }
     stream
 }
