@@ -186,7 +186,7 @@ impl Serving {
         let Self { server, socket, gateway, .. } = self;
         server.hand_over(|| {
             let unfinished = gateway.unfinished();
-            let is_busy = !unfinished.is_empty();
+            let is_busy = !unfinished.is_empty() || gateway.is_loading();
             successor.still_answers(unfinished);
             is_busy
         });

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::served::{PATIENCE, Served, Stream, ask, slow_toml};
 use crate::metrics::scrape;
-use crate::support::{World, eventually, free_port, get};
+use crate::support::{World, eventually, free_port, get, post};
 
 /// The tokens of a long answer, of 8 kB each: more than a unix socket buffers.
 const LONG: usize = 200;
@@ -91,6 +91,24 @@ fn a_server_does_not_stop_before_the_herdsmen_that_handed_over_have_sent_its_ans
 
 /// A watcher of a program that tests may replace.
 fn of_a_program(world: World) -> (Served, PathBuf) {
+#[test]
+fn a_load_that_waits_is_done_by_the_new_herdsman() {
+    let world = World::new();
+    fs::write(world.models_dir().join("_groups.toml"), "[one]\nmax_running = 1\n").unwrap();
+    let busy = slow_toml(&world, "busy");
+    let member = |toml: &str| format!("state = \"on_demand\"\ngroup = \"one\"\n{toml}");
+    world.write_definition("busy", &member(&busy));
+    world.weights("m", "m ");
+    world.write_definition("m", &member(&World::tiny_toml("m")));
+    let mut served = Served::new(world);
+    let stream = Stream::begin(served.port, "busy", 4_000);
+    assert_eq!(post(served.port, "/models/load", &json!({"model": "m"})).unwrap().0, 200);
+    hand_over(&mut served);
+    drop(stream);
+    served.watcher().eventually_says("m is ready");
+    assert_eq!(served.watcher().ended(Instant::now()).code, Some(0));
+}
+
     let program = world.path().join("herdsman");
     fs::copy(env!("CARGO_BIN_EXE_herdsman"), &program).unwrap();
     let ordinary = world.command();
