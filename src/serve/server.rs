@@ -365,12 +365,17 @@ where
     }
 }
 
-/// Waits until answers without an end have had the time to end, and no other is left.
+/// Waits until answers without an end have had the time to end, and the last one of the
+/// others has had the time to be read.
 async fn stall(streams: &Streams) {
+    let mut was_stalled = false;
     loop {
         tokio::time::sleep(STALLED).await;
-        if streams.are_all_endless() {
+        // No request comes any more.
+        let is_stalled = streams.are_endless();
+        if is_stalled && was_stalled {
             return;
         }
+        was_stalled = is_stalled;
     }
 }

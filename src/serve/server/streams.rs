@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
 use hyper::Response;
@@ -10,58 +10,55 @@ use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 
 use crate::serve::body::{Answer, Body, BodyError, Endless};
 
-/// Counts them. Clones share it.
+/// Counts those whose answer has an end. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Streams(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
-    all: AtomicUsize,
-    /// Those whose answer has no end.
-    endless: AtomicUsize,
+    open: AtomicUsize,
+    /// Whether one had an answer without an end: what its client has not read may stay
+    /// unread for good.
+    has_endless: AtomicBool,
 }
 
 impl Streams {
     /// Counts a request.
     pub fn begin(&self) -> Stream {
-        self.0.all.fetch_add(1, Relaxed);
-        Stream { counts: Arc::clone(&self.0), is_endless: false }
+        self.0.open.fetch_add(1, Relaxed);
+        Stream(Arc::clone(&self.0))
     }
 
     /// Whether nothing is left but answers without an end.
-    pub fn are_all_endless(&self) -> bool {
-        let endless = self.0.endless.load(Relaxed);
-        endless > 0 && endless == self.0.all.load(Relaxed)
+    pub fn are_endless(&self) -> bool {
+        self.0.has_endless.load(Relaxed) && self.0.open.load(Relaxed) == 0
     }
 }
 
 /// A request that is not over: it is once this is dropped.
 #[derive(Debug)]
-pub(super) struct Stream {
-    counts: Arc<Counts>,
-    is_endless: bool,
-}
+pub(super) struct Stream(Arc<Counts>);
 
 impl Stream {
-    /// Counts it until the answer is over.
-    pub fn answered(mut self, answer: Answer) -> Response<Counted> {
-        self.is_endless = answer.extensions().get::<Endless>().is_some();
-        self.counts.endless.fetch_add(usize::from(self.is_endless), Relaxed);
-        answer.map(|body| Counted { body, _stream: self })
+    /// Counts it until its answer is over, if that has an end.
+    pub fn answered(self, answer: Answer) -> Response<Counted> {
+        let is_endless = answer.extensions().get::<Endless>().is_some();
+        self.0.has_endless.fetch_or(is_endless, Relaxed);
+        let stream = Some(self).filter(|_| !is_endless);
+        answer.map(|body| Counted { body, _stream: stream })
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.counts.endless.fetch_sub(usize::from(self.is_endless), Relaxed);
-        self.counts.all.fetch_sub(1, Relaxed);
+        self.0.open.fetch_sub(1, Relaxed);
     }
 }
 
 /// The body of an answer, and its place in the count.
 pub(super) struct Counted {
     body: Body,
-    _stream: Stream,
+    _stream: Option<Stream>,
 }
 
 impl HttpBody for Counted {

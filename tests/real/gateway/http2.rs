@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use herdsman::owner::settings::serve::Serve;
-use herdsman::serve::gateway::Standing;
 use herdsman::serve::server::Tls;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Frame;
@@ -19,7 +18,7 @@ use reqwest::{Body, Client, Method, RequestBuilder, Response, Version};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
-use super::bench::{Fake, Gate, PATIENCE, Server, closed_within, eventually, read_until, ready, route};
+use super::bench::{Fake, Gate, PATIENCE, Server, closed_within, eventually, read_until, ready};
 use super::certificate::{Certificate, NAME, url};
 
 /// A gateway that speaks TLS, the server behind it, and a client of HTTP/2.
@@ -273,16 +272,10 @@ fn a_renewed_certificate_is_used_for_new_connections_and_ends_no_old_one() {
 #[test]
 fn a_client_that_does_not_read_events_keeps_no_server_alive_that_hands_over() {
     let mut scene = Scene::new();
-    // More statuses than a client's window holds.
-    let publish = |scene: &Scene, standing: Standing| {
-        scene.gate.publish((0..40_000).map(|number| route(&format!("model-{number}"), standing.clone())).collect());
-    };
-    publish(&scene, Standing::Coming);
-    let client = scene.client.get(url(scene.gate.port, "/models/sse"));
-    let mut events = Body::from(scene.runtime.block_on(client.send()).unwrap());
-    assert_eq!(scene.text(&mut events), ": events follow\n\n");
-    publish(&scene, Standing::OnDemand);
-    assert!(scene.text(&mut events).starts_with("data: "));
+    let client = scene.certificate.client_that_takes(1, scene.gate.port);
+    let events = client.get(url(scene.gate.port, "/models/sse"));
+    let mut events = Body::from(scene.runtime.block_on(events.send()).unwrap());
+    assert_eq!(scene.text(&mut events), ":", "the first byte of a comment, and more waits");
     let serving = scene.gate.serving.take().unwrap();
     let (has_ended, end) = channel();
     thread::spawn(move || {
