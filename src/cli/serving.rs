@@ -40,6 +40,8 @@ pub(super) struct Bound {
     halls: Vec<Listener>,
     tls: Option<Acceptor>,
     settings: Serve,
+    /// Whether the herdsman before this one had keys.
+    had_keys: bool,
     /// The text of the settings.
     text: Option<String>,
 }
@@ -48,7 +50,7 @@ pub(super) struct Bound {
 pub(super) struct Serving {
     server: server::Serving,
     /// Other processes find the gateway for as long as it has requests in flight.
-    socket: Socket,
+    socket: Arc<Socket>,
     socket_files: Vec<SocketFile>,
     gateway: Gateway,
 }
@@ -65,6 +67,7 @@ impl Bound {
         inherited: Option<&mut Inherited>,
     ) -> anyhow::Result<Option<Self>> {
         let addresses = if listen.is_empty() { &settings.listen } else { listen };
+        let had_keys = inherited.as_ref().is_some_and(|inherited| inherited.has_had_keys);
         let (mut given, halls, mut socket_files) = match inherited {
             Some(inherited) => {
                 (Sockets::inherited(inherited)?, inherited.take_halls(), std::mem::take(&mut inherited.socket_files))
@@ -94,7 +97,7 @@ impl Bound {
         }
         let tls = settings.tls.as_ref().map(Acceptor::new).transpose().map_err(usage)?;
         let halls = halls.into_iter().map(|hall| Listener::Hall(hall.into())).collect();
-        Ok(Some(Self { listeners, addresses: asked, socket_files, halls, tls, settings, text }))
+        Ok(Some(Self { listeners, addresses: asked, socket_files, halls, tls, settings, had_keys, text }))
     }
 
     /// Connects a gateway with the watcher, and serves. No pass stops a server that
@@ -110,6 +113,9 @@ impl Bound {
     ) -> anyhow::Result<(Machine, Serving)> {
         let scheme = if self.settings.tls.is_some() { "https" } else { "http" };
         let gateway = Gateway::new(self.settings, machine.demand_bell());
+        if self.had_keys {
+            gateway.had_keys();
+        }
         machine.set_gateway(gateway.clone());
         heir.serves(gateway.clone());
         heir.owns(&self.socket_files);
@@ -147,7 +153,9 @@ impl Bound {
         server.learn();
         // Last: if anything fails before, the watcher before this one keeps its own.
         let socket = Socket::serve(state, gateway.clone())
+            .map(Arc::new)
             .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", state.socket().display()))?;
+        heir.answers_at(&socket);
         Ok((machine, Serving { server, socket, socket_files: self.socket_files, gateway }))
     }
 }
@@ -179,7 +187,7 @@ impl Serving {
         let Self { server, socket, gateway, .. } = self;
         server.hand_over(|| {
             let unfinished = gateway.unfinished();
-            let is_busy = !unfinished.is_empty();
+            let is_busy = !unfinished.is_empty() || gateway.is_loading();
             successor.still_answers(unfinished);
             is_busy
         });

@@ -4,6 +4,7 @@ mod bind;
 mod idle;
 mod linger;
 mod seldom;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ pub use bind::{BindError, Listener, SocketFile, bind};
 use self::idle::Requests;
 use self::linger::{Lingering, Lingers, is_written_unasked};
 use self::seldom::Seldom;
+use self::streams::Streams;
 use super::access::Peer;
 use super::body::Endless;
 use super::gateway::Gateway;
@@ -288,6 +290,8 @@ where
     let (phases, is_endless) = (open.phase.clone(), AtomicBool::new(false));
     let lingers = Lingers::default();
     let service = service_fn(|mut request| async {
+        // The answer before this one is over.
+        is_endless.store(false, Ordering::Relaxed);
         let is_writing = is_written_unasked(&request);
         if request.headers().contains_key(UPGRADE) {
             request.extensions_mut().insert(open.clone());
@@ -351,10 +355,13 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let mut phases = open.phase.clone();
-    let requests = Requests::default();
+    let (requests, streams) = (Requests::default(), Streams::default());
     let service = service_fn(|request| {
-        let (app, asking) = (app.clone(), requests.begin());
-        async move { Ok::<_, Infallible>(asking.ends_with(dispatch::answer(&app, peer, request).await)) }
+        let (app, asking, stream) = (app.clone(), requests.begin(), streams.begin());
+        async move {
+            let answer = asking.ends_with(dispatch::answer(&app, peer, request).await);
+            Ok::<_, Infallible>(stream.answered(answer))
+        }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -369,5 +376,23 @@ where
         () = requests.are_over_for(HEAD) => {}
     }
     connection.as_mut().graceful_shutdown();
-    let _ = connection.await;
+    tokio::select! {
+        _ = connection => {}
+        () = stall(&streams) => {}
+    }
+}
+
+/// Waits until answers without an end have had the time to end, and the last one of the
+/// others has had the time to be read.
+async fn stall(streams: &Streams) {
+    let mut was_stalled = false;
+    loop {
+        tokio::time::sleep(STALLED).await;
+        // No request comes any more.
+        let is_stalled = streams.are_endless();
+        if is_stalled && was_stalled {
+            return;
+        }
+        was_stalled = is_stalled;
+    }
 }

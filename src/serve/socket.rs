@@ -2,11 +2,12 @@
 //!
 //! A thread of its own answers, so a watcher in the middle of a long pass keeps no
 //! `reconcile` waiting. One question a connection, one after the other: an answer
-//! takes a lock and no time, and a client has [`PATIENCE`] to ask. Who waits for a pass
-//! does so on a thread of its own.
+//! takes a lock and no time, and a process that connects has [`PATIENCE`] to ask. One
+//! that waits for a pass does so on a thread of its own.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Socket {
     state: StateDir,
-    identity: Option<(u64, u64)>,
+    gateway: Gateway,
+    identity: Mutex<Option<(u64, u64)>>,
 }
 
 impl Socket {
@@ -43,16 +45,35 @@ impl Socket {
     /// # Errors
     /// The socket cannot be made, or the system gives no thread.
     pub fn serve(state: &StateDir, gateway: Gateway) -> io::Result<Self> {
-        let listener = state.listen()?;
-        let socket = Self { state: state.clone(), identity: state.socket_identity() };
-        thread::Builder::new().name("socket".to_owned()).spawn(move || answer_all(&listener, &gateway))?;
+        let socket = Self { state: state.clone(), gateway, identity: Mutex::default() };
+        socket.listen()?;
         Ok(socket)
+    }
+
+    /// Answers again if another process has taken its place and failed.
+    ///
+    /// # Errors
+    /// As of [`Socket::serve`].
+    pub fn return_to_place(&self) -> io::Result<()> {
+        if self.is_found() { Ok(()) } else { self.listen() }
+    }
+
+    fn listen(&self) -> io::Result<()> {
+        let (listener, gateway) = (self.state.listen()?, self.gateway.clone());
+        *self.identity() = self.state.socket_identity();
+        thread::Builder::new().name("socket".to_owned()).spawn(move || answer_all(&listener, &gateway))?;
+        Ok(())
+    }
+
+    fn identity(&self) -> MutexGuard<'_, Option<(u64, u64)>> {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether its file is still in its place: then other processes find it.
     #[must_use]
     pub fn is_found(&self) -> bool {
-        self.identity.is_some() && self.state.socket_identity() == self.identity
+        let identity = *self.identity();
+        identity.is_some() && self.state.socket_identity() == identity
     }
 }
 

@@ -14,7 +14,7 @@
 //!
 //! Where no keys are set, those that are sent do not count, and 403 says so. A request
 //! that a proxy on this machine forwards (`Forwarded`, `X-Forwarded-For`, `X-Real-IP`)
-//! is from elsewhere, unless this process never had a key: that proxy is for everybody,
+//! is from elsewhere, unless herdsman never had a key: that proxy is for everybody,
 //! and the loss of the last key must not make it so. A model that a key may not use does
 //! not exist for it: 404, so that keys do not tell what else there is.
 
@@ -60,7 +60,8 @@ pub struct Access {
     keys: Keys,
     sites: Sites,
     open: bool,
-    /// Whether the settings name keys, or did at some time.
+    /// Whether the settings name keys, or did at some time, also in the time of a
+    /// herdsman before this one.
     has_had_keys: bool,
 }
 
@@ -75,6 +76,19 @@ impl Access {
             open: serve.open && serve.keys.is_empty(),
             has_had_keys: !serve.keys.is_empty(),
         }
+    }
+
+    /// As [`Access::new`], where the herdsman before this one had keys.
+    #[must_use]
+    pub fn after_keys(serve: &Serve) -> Self {
+        Self { has_had_keys: true, ..Self::new(serve) }
+    }
+
+    /// Whether the settings name keys, or did at some time, also of a herdsman before
+    /// this one.
+    #[must_use]
+    pub const fn has_had_keys(&self) -> bool {
+        self.has_had_keys
     }
 
     /// Reads changed settings. Where there were keys once, a proxy's requests need one

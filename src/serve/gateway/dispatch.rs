@@ -1,6 +1,7 @@
 //! One request, on one screen: who asks, for which model, and where it goes.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderValue, LOCATION, SEC_WEBSOCKET_VERSION, WWW_AUTHENTICATE};
@@ -17,7 +18,8 @@ use super::record::{End, Observer, Record};
 use super::routes::Route;
 use super::tunnel::Upgrade;
 use super::{Gateway, headers, naming, succeeded};
-use crate::serve::access::{Caller, Denied, Peer, passed_on};
+use crate::serve::access::passed_on::{self, Arrived};
+use crate::serve::access::{Caller, Denied, Peer};
 use crate::serve::body::{Answer, empty};
 
 /// What every request is answered with.
@@ -89,7 +91,7 @@ fn preflighted(headers: HeaderMap) -> Answer {
 }
 
 async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, upgrade: OnUpgrade) -> Answer {
-    if let Err(error) = models_are_known(app, &parts).await {
+    if let Err(error) = models_are_known(&app.gateway, &parts).await {
         let record = Record::new(&parts, &caller, app.observer.clone());
         return own(record, error.answer(Shape::of(parts.uri.path())));
     }
@@ -149,16 +151,17 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
 
 /// Waits for the first pass, as long as for a model: before it no model is known, and
 /// each would seem to be missing.
-async fn models_are_known(app: &App, parts: &Parts) -> Result<(), Error> {
-    if app.gateway.routes().are_known() || parts.uri.path() == "/health" {
+async fn models_are_known(gateway: &Gateway, parts: &Parts) -> Result<(), Error> {
+    if gateway.routes().are_known() || parts.uri.path() == "/health" {
         return Ok(());
     }
-    let known = app.gateway.known_routes();
-    let Some(hold) = app.gateway.settings().hold else {
+    let known = gateway.known_routes();
+    let Some(hold) = gateway.settings().hold else {
         known.await;
         return Ok(());
     };
-    let waited = tokio::time::timeout(hold, known).await;
+    let arrived = parts.extensions.get().map_or_else(Instant::now, |Arrived(at)| *at);
+    let waited = tokio::time::timeout_at((arrived + hold).into(), known).await;
     waited.map(drop).map_err(|_| Error::no_models_yet())
 }
 
@@ -212,7 +215,7 @@ fn decoded(name: &str) -> String {
 fn find(gateway: &Gateway, caller: &Caller, asked: Option<String>) -> Result<(String, Arc<Route>), Error> {
     let routes = gateway.routes();
     let usable = || routes.all().filter(|route| caller.may_use(&route.model));
-    // Whoever knows the name of one that is not listed may use it, and nobody learns it here.
+    // One that is not listed can be used by its name, and nobody learns the name here.
     let listed = || usable().filter(|route| route.listed);
     let is_theirs = |name: &String| match routes.find(name) {
         Some(route) => caller.may_use(&route.model),
@@ -268,11 +271,12 @@ fn no_web_sockets() -> Answer {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::time::Instant;
+    use std::time::Duration;
 
     use super::super::routes::{About, Routes, Standing};
     use super::*;
     use crate::owner::settings::serve::Serve;
+    use crate::sys::runtime::runtime;
 
     fn route(model: &str) -> Route {
         Route {
@@ -301,6 +305,18 @@ mod tests {
         assert_eq!(found(None), "chat-b");
         gateway.publish(Routes::new(Instant::now(), vec![hidden, Route { listed: false, ..route("chat-d") }]));
         assert!(found(None).starts_with("the request names no model"));
+    }
+
+    #[test]
+    fn a_request_that_waited_elsewhere_waits_for_the_first_pass_no_longer_than_others() {
+        let hold = Duration::from_secs(60);
+        let gateway = Gateway::new(Serve { hold: Some(hold), ..Serve::default() }, || {});
+        let mut parts = Request::builder().uri("/v1/models").body(()).unwrap().into_parts().0;
+        parts.extensions.insert(Arrived(Instant::now().checked_sub(hold).unwrap()));
+        let known = runtime().unwrap().block_on(async {
+            tokio::time::timeout(Duration::from_secs(10), models_are_known(&gateway, &parts)).await
+        });
+        assert_eq!(known.unwrap().unwrap_err().status, StatusCode::SERVICE_UNAVAILABLE);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::tunnel::{self, Upgrade};
 use super::upstream::{Exchange, Failure, Request};
 use super::{Gateway, comments, headers};
 use crate::model::ModelName;
+use crate::serve::access::passed_on::Arrived;
 use crate::serve::body::Answer;
 
 /// How often a request is sent again to another instance.
@@ -116,7 +117,11 @@ async fn send(gateway: &Gateway, outgoing: &Outgoing, record: &mut Record) -> Re
         Refusal::NotRunning => own::not_loaded(parts).unwrap_or_else(|| Error::refused(asked, &refusal)),
         _ => Error::refused(asked, &refusal),
     };
-    let mut asker = gateway.ask(model, record.started(), *uses).map_err(refused)?;
+    let asker = match parts.extensions.get() {
+        Some(Arrived(at)) => gateway.ask_again(model, *at, *uses),
+        None => gateway.ask(model, record.started(), *uses),
+    };
+    let mut asker = asker.map_err(refused)?;
     for retries in 0.. {
         record.waits();
         let lease = asker.lease_noting(|| record.held()).await;

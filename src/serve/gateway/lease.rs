@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Gateway;
+use super::queue::Ticket;
 use super::routes::Backend;
-use super::traffic::{Entry, Ticket};
+use super::traffic::Entry;
 use crate::model::ModelName;
 
 /// Why a request gets no instance.
@@ -50,8 +51,21 @@ impl Gateway {
     /// # Errors
     /// It cannot start, or too many requests wait for it already.
     pub fn ask(&self, model: &ModelName, arrived: Instant, uses: bool) -> Result<Asker, Refusal> {
+        self.ask_among(self.settings().max_waiting, model, arrived, uses)
+    }
+
+    /// As [`Gateway::ask`], for a request that the herdsman before this one let wait:
+    /// however many do.
+    ///
+    /// # Errors
+    /// It cannot start.
+    pub(super) fn ask_again(&self, model: &ModelName, arrived: Instant, uses: bool) -> Result<Asker, Refusal> {
+        self.ask_among(usize::MAX, model, arrived, uses)
+    }
+
+    fn ask_among(&self, most: usize, model: &ModelName, arrived: Instant, uses: bool) -> Result<Asker, Refusal> {
         let traffics = &self.0.traffics;
-        let ticket = traffics.arrive(model, arrived, uses, self.settings().max_waiting).inspect_err(|refusal| {
+        let ticket = traffics.arrive(model, arrived, uses, most).inspect_err(|refusal| {
             if uses && matches!(refusal, Refusal::Unavailable(_)) && traffics.doubts(model) {
                 (self.0.ring)();
             }
@@ -77,7 +91,7 @@ impl Asker {
     }
 
     /// Waits for an instance, `[serve] hold` at most from the request's arrival.
-    /// Requests for one model get theirs in the order in which they asked.
+    /// Requests for one model get theirs in the order in which they arrived.
     ///
     /// # Errors
     /// Says why the request cannot be answered.

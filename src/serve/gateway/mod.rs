@@ -3,7 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`routes`] | where requests may go, as of the last pass |
-//! | [`traffic`], `in_flight` | what is asked for, as of now: the demand |
+//! | [`traffic`], `queue`, `in_flight` | what is asked for, as of now: the demand |
 //! | [`publish`], [`publisher`] | the routes of a pass |
 //! | [`lease`] | a request's right to use an instance, and the wait for it |
 //! | [`naming`] | which model a request names, and its body |
@@ -37,6 +37,7 @@ pub mod own;
 mod passing;
 pub mod publish;
 pub mod publisher;
+mod queue;
 pub mod record;
 pub mod routes;
 mod succeeded;
@@ -124,6 +125,11 @@ impl Gateway {
     /// Asks the watcher for a pass.
     pub fn ring(&self) {
         (self.0.ring)();
+    }
+
+    /// Notes that the herdsman before this one had keys, whatever the settings name now.
+    pub fn had_keys(&self) {
+        self.0.access.store(Arc::new(Access::after_keys(&self.settings())));
     }
 
     /// Returns where requests may go now.

@@ -14,9 +14,9 @@ use super::record::Record;
 use super::routes::Backend;
 use super::tunnel::{self, Upgrade};
 use super::upstream::Request;
-use super::{forward, headers, naming};
+use super::{forward, headers, naming, own};
 use crate::serve::access::Caller;
-use crate::serve::body::Answer;
+use crate::serve::body::{Answer, Endless};
 
 /// Sends a request on as it is. The successor counts it.
 pub async fn answer(
@@ -43,7 +43,13 @@ pub async fn answer(
             tunnel::begin(exchange, None, Upgrade::of(upgrade, parts), record)
                 .unwrap_or_else(|error| error.answer(shape))
         }
-        Ok(exchange) => forward::pass(exchange, None, record, shape),
+        Ok(exchange) => {
+            let mut answer = forward::pass(exchange, None, record, shape);
+            if answer.status() == StatusCode::OK && own::is_endless(parts.uri.path()) {
+                answer.extensions_mut().insert(Endless);
+            }
+            answer
+        }
         Err(error) => error.answer(shape),
     }
 }

@@ -346,3 +346,31 @@ fn requests_wait_while_another_herdsman_may_be_about_to_take_over() {
     scene.gateway.resume();
     assert!(lease(&asker).is_some());
 }
+
+#[test]
+fn a_request_that_the_next_herdsman_fails_goes_there_again_at_once() {
+    let scene = Scene::with(ready("i", None));
+    scene.gateway.hand_over("/hall");
+    let mut asker = scene.ask();
+    let first = lease(&asker).unwrap().unwrap();
+    assert!(first.backend().is_successor());
+    asker.failed(first);
+    assert!(lease(&asker).unwrap().unwrap().backend().is_successor());
+}
+
+#[test]
+fn what_waited_at_the_herdsman_before_this_one_keeps_its_place_however_many_wait() {
+    let scene = Scene::new(Serve { max_waiting: 1, ..Serve::default() });
+    scene.publish(Standing::Coming);
+    let earlier = Instant::now();
+    let young = scene.gateway.ask(&name("a"), earlier + Duration::from_secs(1), true).unwrap();
+    assert_eq!(scene.gateway.ask(&name("a"), earlier, true).unwrap_err(), Refusal::TooMany(1));
+    let old = scene.gateway.ask_again(&name("a"), earlier, true).unwrap();
+    with_time(|| {
+        let (mut young, mut old) = (pin!(young.lease()), pin!(old.lease()));
+        assert!(now(young.as_mut()).is_none() && now(old.as_mut()).is_none());
+        scene.publish(ready("i", Some(1)));
+        assert!(now(young.as_mut()).is_none(), "it came later");
+        assert!(now(old.as_mut()).is_some());
+    });
+}

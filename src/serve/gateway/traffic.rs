@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use super::in_flight::{InFlight, Unfinished};
 use super::lease::Refusal;
+use super::queue::{Avoided, ModelTraffic, Ticket, is_avoided};
 use super::routes::{Backend, Routes, Standing};
 use crate::model::{Demand, InstanceId, ModelName, Timestamp, Traffic};
 use crate::owner::settings::serve::Serve;
@@ -41,42 +42,6 @@ struct Inner {
     unfinished: Unfinished,
     /// When a refused request asked for a pass last.
     doubted: Option<Instant>,
-}
-
-#[derive(Default)]
-struct ModelTraffic {
-    /// The requests that have no instance yet, in order of arrival.
-    queue: BTreeMap<u64, Waiter>,
-    /// How many of them are a use.
-    waiting: usize,
-    /// Uses in flight.
-    in_flight: u32,
-    last_used: Option<Instant>,
-    unload: Option<Instant>,
-    /// Whether a pass was asked for since a request entered last.
-    has_rung: bool,
-    next: u64,
-}
-
-struct Waiter {
-    arrived: Instant,
-    uses: bool,
-    /// Wakes it; `None`: it does not wait yet.
-    wake: Option<Arc<Notify>>,
-    avoids: Option<Avoided>,
-}
-
-/// An instance that failed a request, and when.
-pub(super) type Avoided = (InstanceId, Instant);
-
-/// A request, in the queue of its model.
-#[derive(Debug)]
-pub(super) struct Ticket {
-    pub model: ModelName,
-    number: u64,
-    pub arrived: Instant,
-    /// Whether it is a use of the model, and not a poll.
-    pub uses: bool,
 }
 
 /// What a request that wants an instance finds.
@@ -176,8 +141,8 @@ impl Traffics {
         inner.wake_all();
     }
 
-    /// Registers a request at the end of the queue. One that is refused counts for
-    /// nothing: no pass sees it.
+    /// Registers a request in the queue, unless `most` uses wait already. One that is
+    /// refused counts for nothing: no pass sees it.
     pub fn arrive(&self, model: &ModelName, arrived: Instant, uses: bool, most: usize) -> Result<Ticket, Refusal> {
         let mut inner = self.lock();
         if let Some(Standing::Unavailable(why)) = self.routes.load().find(model.as_str()).map(|route| &route.standing) {
@@ -236,7 +201,7 @@ impl Traffics {
     /// A request stops waiting, but stays in the queue.
     pub fn pause(&self, ticket: &Ticket) {
         let mut inner = self.lock();
-        let waiter = inner.models.get_mut(&ticket.model).and_then(|traffic| traffic.queue.get_mut(&ticket.number));
+        let waiter = inner.models.get_mut(&ticket.model).and_then(|traffic| traffic.queue.get_mut(&ticket.place()));
         if waiter.is_some_and(|waiter| waiter.wake.take().is_some()) {
             self.wake_next(&inner, &ticket.model);
         }
@@ -260,7 +225,7 @@ impl Traffics {
         };
         let Inner { models, instances, withdrawn, is_paused, .. } = &mut *inner;
         let traffic = models.entry(ticket.model.clone()).or_default();
-        let avoids = traffic.queue.get(&ticket.number).and_then(|waiter| waiter.avoids.as_ref());
+        let avoids = traffic.queue.get(&ticket.place()).and_then(|waiter| waiter.avoids.as_ref());
         let usable = ready
             .filter(|backend| !*is_paused && !withdrawn.contains_key(&backend.instance))
             .filter(|backend| !is_avoided(avoids, backend, routes.began));
@@ -270,7 +235,7 @@ impl Traffics {
         };
         let in_flight = instances.get(&backend.instance).map_or(0, |in_flight| in_flight.uses);
         let is_next = |room: u32| {
-            traffic.queued_for(backend, routes.began).take_while(|(number, _)| **number < ticket.number).count()
+            traffic.queued_for(backend, routes.began).take_while(|(place, _)| **place < ticket.place()).count()
                 < room as usize
         };
         let has_room = backend.max_in_flight.is_none_or(|most| is_next(most.saturating_sub(in_flight)));
@@ -344,7 +309,7 @@ impl Traffics {
         let at = |instant: Instant| Timestamp(now.0.saturating_sub(milliseconds(instant.elapsed())));
         let inner = self.lock();
         let models = inner.models.iter().map(|(name, traffic)| {
-            let oldest = traffic.queue.values().filter(|waiter| waiter.uses).map(|waiter| waiter.arrived).min();
+            let oldest = traffic.queue.iter().find(|(_, waiter)| waiter.uses).map(|((arrived, _), _)| *arrived);
             let asked = Traffic {
                 waiting: u32::try_from(traffic.waiting).unwrap_or(u32::MAX),
                 waiting_since: oldest.map(at),
@@ -368,42 +333,6 @@ impl Inner {
         let queued = self.models.values().flat_map(|traffic| traffic.queue.values());
         queued.filter_map(|waiter| waiter.wake.as_ref()).for_each(|wake| wake.notify_one());
     }
-}
-
-impl ModelTraffic {
-    fn insert(&mut self, ticket: &Ticket, avoids: Option<Avoided>) {
-        let waiter = Waiter { arrived: ticket.arrived, uses: ticket.uses, wake: None, avoids };
-        if self.queue.insert(ticket.number, waiter).is_none() {
-            self.waiting += usize::from(ticket.uses);
-        }
-    }
-
-    /// Whether it was still there.
-    fn remove(&mut self, ticket: &Ticket) -> bool {
-        let was_there = self.queue.remove(&ticket.number).is_some();
-        self.waiting -= usize::from(ticket.uses && was_there);
-        was_there
-    }
-
-    /// Returns what wakes this request from now on.
-    fn wait(&mut self, ticket: &Ticket) -> Arc<Notify> {
-        let wake = self.queue.get_mut(&ticket.number).map(|waiter| waiter.wake.get_or_insert_default());
-        wake.map(|wake| Arc::clone(wake)).unwrap_or_default()
-    }
-
-    /// The uses that wait for a place at this instance, the oldest first.
-    fn queued_for<'t>(&'t self, backend: &'t Backend, began: Instant) -> impl Iterator<Item = (&'t u64, &'t Waiter)> {
-        let wants = move |waiter: &Waiter| {
-            waiter.uses && waiter.wake.is_some() && !is_avoided(waiter.avoids.as_ref(), backend, began)
-        };
-        self.queue.iter().filter(move |(_, waiter)| wants(waiter))
-    }
-}
-
-/// Whether a request does not go to this instance: it failed it, and no later pass,
-/// which began at `began`, has found it ready.
-fn is_avoided(avoids: Option<&Avoided>, backend: &Backend, began: Instant) -> bool {
-    avoids.is_some_and(|(id, at)| *id == backend.instance && began <= *at)
 }
 
 fn milliseconds(duration: Duration) -> i64 {

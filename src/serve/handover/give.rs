@@ -33,6 +33,8 @@ pub struct Gifts {
     pub listeners: Vec<(String, OwnedFd)>,
     /// The files of those that herdsman made itself: the last one removes them.
     pub socket_files: Vec<SocketFile>,
+    /// Whether the settings named keys at some time.
+    pub has_had_keys: bool,
 }
 
 /// The herdsman that takes over, ready to begin.
@@ -62,6 +64,7 @@ impl Successor {
             from: std::process::id(),
             listeners: gifts.listeners.iter().map(|(what, _)| what.clone()).collect(),
             socket_files: gifts.socket_files,
+            has_had_keys: gifts.has_had_keys,
         };
         let given = [OwnedFd::from(theirs), OwnedFd::from(gifts.watch_lock)];
         let given = given.into_iter().chain(gifts.listeners.into_iter().map(|(_, fd)| fd));

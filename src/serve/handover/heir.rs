@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 
 use super::{Gifts, HALL, Hall, HandoverError, Successor};
 use crate::serve::gateway::Gateway;
 use crate::serve::server::SocketFile;
+use crate::serve::socket::Socket;
 use crate::state::StateDir;
 use crate::watch::machine::HandOver;
 
@@ -24,6 +25,8 @@ struct Inner {
     socket_files: Vec<SocketFile>,
     /// What serves here, if anything does.
     gateway: Option<Gateway>,
+    /// Where it answers other processes.
+    socket: Weak<Socket>,
     ready: Option<(Successor, Hall)>,
     /// One has begun, and this watcher is to end.
     begun: Option<(Successor, Hall)>,
@@ -59,6 +62,12 @@ impl Heir {
         self.lock().gateway = Some(gateway);
     }
 
+    /// Notes where this process answers others: a successor that fails may have taken
+    /// that place.
+    pub fn answers_at(&self, socket: &Arc<Socket>) {
+        self.lock().socket = Arc::downgrade(socket);
+    }
+
     fn successor(&self, watch_lock: File) -> Result<(Successor, Hall), HandoverError> {
         let hall = Hall::open(&self.state).map_err(HandoverError::Hall)?;
         let copies: std::io::Result<Vec<_>> = {
@@ -68,8 +77,12 @@ impl Heir {
             all.map(|(what, fd)| Ok((what.to_owned(), fd.try_clone_to_owned()?))).collect()
         };
         let listeners = copies.map_err(HandoverError::Hall)?;
-        let socket_files = self.lock().socket_files.clone();
-        Ok((Successor::start(Gifts { watch_lock, listeners, socket_files })?, hall))
+        let (socket_files, has_had_keys) = {
+            let inner = self.lock();
+            let has_had_keys = inner.gateway.as_ref().is_some_and(|gateway| gateway.access().has_had_keys());
+            (inner.socket_files.clone(), has_had_keys)
+        };
+        Ok((Successor::start(Gifts { watch_lock, listeners, socket_files, has_had_keys })?, hall))
     }
 
     /// Keeps no listening socket open any more: there will be no successor.
@@ -134,6 +147,9 @@ impl HandOver for Heir {
             }
             Err(error) => {
                 inner.gateway.iter().for_each(Gateway::resume);
+                if let Some(Err(error)) = inner.socket.upgrade().map(|socket| socket.return_to_place()) {
+                    tracing::warn!("other processes cannot ask this herdsman: {error}; restart it");
+                }
                 tracing::error!("not handed over, this herdsman goes on: {error}");
                 None
             }

@@ -67,6 +67,9 @@ struct Note {
     /// The files of those that herdsman made itself.
     #[serde(default)]
     socket_files: Vec<SocketFile>,
+    /// Whether the settings named keys at some time.
+    #[serde(default)]
+    has_had_keys: bool,
 }
 
 /// Why a handover does not happen.

@@ -28,6 +28,8 @@ pub struct Inherited {
     pub listeners: Vec<(String, OwnedFd)>,
     /// The files of those that herdsman made itself.
     pub socket_files: Vec<SocketFile>,
+    /// Whether its settings named keys at some time.
+    pub has_had_keys: bool,
     line: UnixStream,
 }
 
@@ -46,8 +48,8 @@ pub fn inherited() -> Result<Option<Inherited>, HandoverError> {
     let watch_lock = File::from(take(FIRST + 1)?);
     let listeners = note.listeners.into_iter().zip(FIRST + 2..);
     let listeners = listeners.map(|(what, number)| Ok((what, take(number)?))).collect::<Result<_, HandoverError>>()?;
-    let (from, socket_files) = (note.from, note.socket_files);
-    Ok(Some(Inherited { from, watch_lock: Some(watch_lock), listeners, socket_files, line }))
+    let Note { from, socket_files, has_had_keys, .. } = note;
+    Ok(Some(Inherited { from, watch_lock: Some(watch_lock), listeners, socket_files, has_had_keys, line }))
 }
 
 /// Takes a descriptor that this process was started with.

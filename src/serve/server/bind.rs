@@ -41,7 +41,7 @@ pub enum Listener {
     Hall(UnixListener),
 }
 
-/// The permissions of a unix socket: whoever may write to it needs no key.
+/// The permissions of a unix socket: a client that may write to it needs no key.
 const MODE: u32 = 0o660;
 
 /// How many connections wait to be accepted; the kernel's own limit may be lower.

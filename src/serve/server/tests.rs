@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::*;
 use crate::owner::settings::serve::Serve;
 use crate::serve::gateway::naming::Spool;
-use crate::serve::gateway::routes::Routes;
+use crate::serve::gateway::routes::{About, Route, Routes, Standing};
 
 /// Serves no model, for `most` clients at once.
 fn serving(most: usize) -> (Serving, SocketAddr) {
@@ -19,6 +19,10 @@ fn serving(most: usize) -> (Serving, SocketAddr) {
 fn serving_at(most: usize, more: Vec<Listener>) -> (Serving, SocketAddr) {
     let gateway = Gateway::new(Serve { max_body: Some(1_000), ..Serve::default() }, || {});
     gateway.publish(Routes::new(Instant::now(), Vec::new()));
+    serving_by(gateway, most, more)
+}
+
+fn serving_by(gateway: Gateway, most: usize, more: Vec<Listener>) -> (Serving, SocketAddr) {
     let listener = bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.address().unwrap().parse().unwrap();
     let app = App { gateway, observer: None, spool: Spool::default() };
@@ -103,4 +107,59 @@ fn a_body_that_is_not_json_is_called_that() {
     let answer = read(&mut client);
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     assert!(answer.contains("the request body is not valid JSON: EOF while parsing"), "{answer}");
+}
+
+/// Asks for the events of models, on a connection that stays open.
+fn ask_for_events(client: &mut TcpStream) {
+    client.write_all(b"GET /models/sse HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    read_until(client, ": events follow\n\n");
+}
+
+fn read_until(client: &mut TcpStream, end: &str) {
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains(end) {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        seen.extend(byte);
+    }
+}
+
+#[test]
+fn a_request_after_a_stream_of_events_gets_its_late_answer_from_a_server_that_hands_over() {
+    let hold = STALLED + Duration::from_secs(1);
+    let gateway = Gateway::new(Serve { hold: Some(hold), ..Serve::default() }, || {});
+    let (standing, about) = (Standing::Coming, About::default());
+    let model = "m".parse().unwrap();
+    let route = Route { model, aliases: Vec::new(), listed: true, on_demand: false, standing, about };
+    gateway.publish(Routes::new(Instant::now(), vec![route]));
+    let (serving, address) = serving_by(gateway, 2, Vec::new());
+    let mut client = connect(address);
+    ask_for_events(&mut client);
+    let over = std::thread::spawn(|| serving.hand_over(|| false));
+    read_until(&mut client, "\r\n0\r\n\r\n");
+    let body = r#"{"model": "m"}"#;
+    let head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: ";
+    client.write_all(format!("{head}{}\r\n\r\n{body}", body.len()).as_bytes()).unwrap();
+    let answer = read(&mut client);
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+    over.join().unwrap();
+}
+
+#[test]
+fn a_stream_of_events_that_the_successor_answers_keeps_no_server_alive() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("hall");
+    let (_successor, _) = serving_at(2, vec![Listener::Hall(UnixListener::bind(&path).unwrap())]);
+    let (serving, address) = serving(2);
+    let mut client = connect(address);
+    ask(&mut client);
+    assert!(answered(&mut client));
+    serving.gateway.hand_over(path.to_str().unwrap());
+    let (has_ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        serving.hand_over(|| false);
+        has_ended.send(()).unwrap();
+    });
+    ask_for_events(&mut client);
+    assert_eq!(end.recv_timeout(Duration::from_secs(20)), Ok(()));
 }

@@ -53,6 +53,11 @@ impl Certificate {
         self.builder(port).http1_only().build().unwrap()
     }
 
+    /// A client that lets the server send it so many bytes of an answer before it reads.
+    pub fn client_that_takes(&self, bytes: u32, port: u16) -> Client {
+        self.builder(port).http2_initial_stream_window_size(bytes).build().unwrap()
+    }
+
     fn builder(&self, port: u16) -> ClientBuilder {
         // Fails when one is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();

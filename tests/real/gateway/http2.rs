@@ -4,7 +4,9 @@ use std::convert::Infallible;
 use std::io::Write;
 use std::net::TcpStream;
 use std::pin::Pin;
+use std::sync::mpsc::channel;
 use std::task::{Context, Poll};
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -265,4 +267,20 @@ fn a_renewed_certificate_is_used_for_new_connections_and_ends_no_old_one() {
     });
     server.write_all(b"2\r\nok\r\n").unwrap();
     assert_eq!(scene.text(&mut body), "ok");
+}
+
+#[test]
+fn a_client_that_does_not_read_events_keeps_no_server_alive_that_hands_over() {
+    let mut scene = Scene::new();
+    let client = scene.certificate.client_that_takes(1, scene.gate.port);
+    let events = client.get(url(scene.gate.port, "/models/sse"));
+    let mut events = Body::from(scene.runtime.block_on(events.send()).unwrap());
+    assert_eq!(scene.text(&mut events), ":", "the first byte of a comment, and more waits");
+    let serving = scene.gate.serving.take().unwrap();
+    let (has_ended, end) = channel();
+    thread::spawn(move || {
+        serving.hand_over(|| false);
+        has_ended.send(()).unwrap();
+    });
+    assert_eq!(end.recv_timeout(PATIENCE), Ok(()));
 }

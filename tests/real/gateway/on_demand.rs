@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use super::handed_over::hand_over;
 use super::served::{PATIENCE, Served, ask};
 use crate::support::{World, eventually, get, post};
 
@@ -174,6 +175,8 @@ fn a_key_that_is_removed_stops_working() {
     std::fs::write(served.world.settings(), "[serve]\nhold = \"1m\"\n").unwrap();
     eventually("proxies are refused", Duration::from_secs(5), || served.ask_with("a", proxied) == 403);
     assert_eq!(served.ask_with("a", "ben-secret"), 200, "this machine needs no key");
+    hand_over(&mut served);
+    assert_eq!(served.ask_with("a", proxied), 403, "nor does the next herdsman");
     std::fs::write(served.world.settings(), "[serve]\nopen = true\n").unwrap();
     eventually("proxies are let in", Duration::from_secs(5), || served.ask_with("a", proxied) == 200);
 }

@@ -29,10 +29,11 @@ pub(super) async fn ask<T: DeserializeOwned>(
     path: &str,
     body: Option<&Value>,
 ) -> Option<T> {
-    tokio::time::timeout(TIMEOUT, answer(gateway, backend, path, body)).await.ok()?
+    tokio::time::timeout(TIMEOUT, ask_patiently(gateway, backend, path, body)).await.ok()?
 }
 
-async fn answer<T: DeserializeOwned>(
+/// As [`ask`], for as long as it takes.
+pub(super) async fn ask_patiently<T: DeserializeOwned>(
     gateway: &Gateway,
     backend: &Backend,
     path: &str,

@@ -54,8 +54,16 @@ struct Known {
 pub(super) struct Holder {
     model: ModelName,
     backend: Arc<Backend>,
-    /// The name of the key that began the conversation: no other key reaches it.
-    key: Option<Arc<str>>,
+    owner: Owner,
+}
+
+/// Who began a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Owner {
+    /// The key of this name: no other one reaches it. `None`: none was needed.
+    Key(Option<Arc<str>>),
+    /// A herdsman before this one knew. Every key that may use the model reaches it.
+    Unknown,
 }
 
 impl Conversations {
@@ -63,13 +71,17 @@ impl Conversations {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remember(&self, id: &str, holder: Holder) {
+    fn remember(&self, id: &str, mut holder: Holder) {
         if id.len() > LONGEST {
             return;
         }
         let mut known = self.lock();
-        if known.of.get(id).is_some_and(|(_, before)| before.key != holder.key) {
-            return;
+        match known.of.get(id).map(|(_, before)| &before.owner) {
+            None | Some(Owner::Unknown) => {}
+            // To find it again does not change who began it.
+            Some(owner) if holder.owner == Owner::Unknown => holder.owner = owner.clone(),
+            Some(owner) if holder.owner == *owner => {}
+            Some(_) => return,
         }
         known.uses += 1;
         let (number, id) = (known.uses, Arc::<str>::from(id));
@@ -100,7 +112,7 @@ impl Gateway {
         backend: &Arc<Backend>,
     ) {
         if let Some(id) = headers.get(HEADER).and_then(|id| id.to_str().ok()) {
-            let holder = Holder { model: model.clone(), backend: Arc::clone(backend), key };
+            let holder = Holder { model: model.clone(), backend: Arc::clone(backend), owner: Owner::Key(key) };
             self.0.own.conversations.remember(id, holder);
         }
     }
@@ -112,17 +124,19 @@ impl Gateway {
 
     /// Whether another key began the conversation. Who needs no key may see all.
     fn is_of_another(&self, caller: &Caller, id: &str) -> bool {
-        caller.name.is_some() && self.0.own.conversations.find(id).is_some_and(|holder| holder.key != caller.name)
+        let owner = self.0.own.conversations.find(id).map(|holder| holder.owner);
+        matches!(owner, Some(Owner::Key(key)) if caller.name.is_some() && key != caller.name)
     }
 
-    /// Returns every server that is ready and that the caller may use.
+    /// Returns every server that is ready and that the caller may use. Who began what it
+    /// has is unknown: the one who asks need not be.
     fn holders(&self, caller: &Caller) -> Vec<Holder> {
         let routes = self.routes();
         let usable = routes.all().filter(|route| caller.may_use(&route.model));
         let ready = usable.filter_map(|route| match &route.standing {
             Standing::Ready(backend) => {
                 let (model, backend) = (route.model.clone(), Arc::clone(backend));
-                Some(Holder { model, backend, key: caller.name.clone() })
+                Some(Holder { model, backend, owner: Owner::Unknown })
             }
             _ => None,
         });
@@ -250,7 +264,7 @@ mod tests {
             max_in_flight: None,
             api_key: None,
         };
-        Holder { model: model.parse().unwrap(), backend: Arc::new(backend), key: None }
+        Holder { model: model.parse().unwrap(), backend: Arc::new(backend), owner: Owner::Unknown }
     }
 
     #[test]
@@ -269,6 +283,24 @@ mod tests {
             [&ann, &bob, &Caller::anyone()].map(|caller| gateway.is_of_another(caller, "c")),
             [false, true, false]
         );
+    }
+
+    #[test]
+    fn a_conversation_that_was_found_belongs_to_nobody_until_a_key_begins_it_again() {
+        let gateway = Gateway::new(crate::owner::settings::serve::Serve::default(), || {});
+        let (ann, bob) = (Some(Arc::from("ann")), Some(Arc::from("bob")));
+        let remember = |holder: Holder| gateway.0.own.conversations.remember("c", holder);
+        let begun_by = |key: &Option<Arc<str>>| remember(Holder { owner: Owner::Key(key.clone()), ..holder("a") });
+        let is_kept_from = |name: &Option<Arc<str>>| {
+            let caller = Caller { name: name.clone(), ..Caller::anyone() };
+            gateway.is_of_another(&caller, "c")
+        };
+        remember(holder("a"));
+        assert_eq!([&ann, &bob].map(is_kept_from), [false, false]);
+        begun_by(&ann);
+        remember(holder("a"));
+        begun_by(&bob);
+        assert_eq!([&ann, &bob].map(is_kept_from), [false, true]);
     }
 
     #[test]

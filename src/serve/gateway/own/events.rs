@@ -25,7 +25,14 @@ type Statuses = BTreeMap<ModelName, &'static str>;
 /// Answers with an event stream that lasts as long as the client wants it.
 pub(super) fn events(gateway: &Gateway, caller: &Caller) -> Answer {
     let (writer, body) = stream();
-    tokio::spawn(write(gateway.clone(), caller.clone(), writer));
+    let (written, mut end) = (write(gateway.clone(), caller.clone(), writer), gateway.stream_end());
+    tokio::spawn(async move {
+        tokio::select! {
+            _left = written => {}
+            // Also in the middle of an event that the client does not read.
+            _ = end.changed() => {}
+        }
+    });
     let mut answer = answer(StatusCode::OK, "text/event-stream", body);
     answer.extensions_mut().insert(Endless);
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -34,7 +41,7 @@ pub(super) fn events(gateway: &Gateway, caller: &Caller) -> Answer {
 }
 
 async fn write(gateway: Gateway, caller: Caller, writer: Writer) -> Result<(), Left> {
-    let (mut changes, mut end) = (gateway.changes(), gateway.stream_end());
+    let mut changes = gateway.changes();
     let mut known = statuses(&gateway.routes(), &caller);
     // So that the client sees the headers at once.
     writer.write(": events follow\n\n").await?;
@@ -45,7 +52,6 @@ async fn write(gateway: Gateway, caller: Caller, writer: Writer) -> Result<(), L
                 writer.write(":\n\n").await?;
                 continue;
             }
-            _ = end.changed() => return Ok(()),
             () = writer.left() => return Err(Left),
         };
         if !changed {

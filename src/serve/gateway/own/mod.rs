@@ -132,15 +132,26 @@ impl Gateway {
         (self.0.ring)();
     }
 
-    /// Waits for a model until it is ready or unloaded, for a client that does not.
+    /// Waits for a model until it is ready or unloaded, for a client that does not. A
+    /// herdsman that takes over meanwhile is asked to load it.
     fn load(&self, asker: Asker) {
-        let model = asker.model().clone();
+        let (model, gateway) = (asker.model().clone(), self.clone());
         let load = tokio::spawn(async move {
-            if let Err(refusal) = asker.lease().await {
-                tracing::info!("{} was asked for by /models/load and did not start: {refusal}", asker.model());
+            match asker.lease().await {
+                Ok(lease) if lease.backend().is_successor() => router::load_there(&gateway, asker.model()).await,
+                Ok(_) => {}
+                Err(refusal) => {
+                    tracing::info!("{} was asked for by /models/load and did not start: {refusal}", asker.model());
+                }
             }
         });
         self.loads().push((model, load.abort_handle()));
+    }
+
+    /// Whether something waits because a client asked to load a model.
+    #[must_use]
+    pub fn is_loading(&self) -> bool {
+        !self.loads().is_empty()
     }
 
     /// Whether something waits because a client asked to load this model.
@@ -233,6 +244,13 @@ const NOTHING: &str = "nothing is here; the chat page is at /chat/, a model's ow
 /// Whether a path is kept for the gateway's own API.
 fn is_api(path: &str) -> bool {
     path == "/api" || path.starts_with("/api/")
+}
+
+/// Whether what answers at this path goes on for as long as its client wants.
+#[must_use]
+pub fn is_endless(path: &str) -> bool {
+    let path = decoded(path);
+    path == "/models/sse" || path == "/logs/stream" || path.starts_with("/logs/stream/")
 }
 
 /// What names something below it.

@@ -6,9 +6,10 @@ use std::time::Instant;
 use hyper::StatusCode;
 use hyper::body::{Body as HttpBody, Bytes};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::answers::{error, invalid, json, not_admin};
+use super::ask::ask_patiently;
 use super::{models, small_body};
 use crate::model::ModelName;
 use crate::serve::access::Caller;
@@ -67,6 +68,13 @@ where
         Standing::Unavailable(_) => start(gateway, caller, &route.model).await,
     };
     refused.unwrap_or_else(success)
+}
+
+/// Asks the herdsman that has taken over for a model that a client asked to load here.
+pub(super) async fn load_there(gateway: &Gateway, model: &ModelName) {
+    let Some(successor) = gateway.successor() else { return };
+    // It answers after its first pass, or refuses: the model may be on its way already.
+    let _: Option<Value> = ask_patiently(gateway, successor, "/models/load", Some(&json!({"model": model}))).await;
 }
 
 /// `POST /models/unload`: stops an on-demand model until it is asked for again.

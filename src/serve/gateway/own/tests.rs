@@ -326,6 +326,33 @@ fn events_say_what_loads_and_what_is_loaded() {
 }
 
 #[test]
+fn events_end_in_the_middle_of_what_a_client_does_not_read() {
+    let scene = Scene::new();
+    let Own::Answer(answer) = scene.own(&Caller::anyone(), "GET /models/sse", "") else { panic!("not ours") };
+    // The stream's task goes on until it waits.
+    let lets_others_run = || {
+        scene.runtime.block_on(async {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        });
+    };
+    let publish = |standing: Standing| {
+        let all = (0..100).map(|number| route(&format!("m{number}"), true, standing.clone())).collect();
+        scene.gateway.publish(Routes::new(Instant::now(), all));
+        lets_others_run();
+    };
+    publish(Standing::Coming);
+    publish(Standing::OnDemand);
+    scene.gateway.end_streams();
+    lets_others_run();
+    let body = answer.into_body().collect();
+    let body = scene.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(5), body).await });
+    let text = String::from_utf8(body.unwrap().unwrap().to_bytes().to_vec()).unwrap();
+    assert!(text.matches("data: ").count() < 10, "{text}");
+}
+
+#[test]
 fn below_chat_the_api_is_the_gateways_own() {
     let scene = Scene::new();
     assert_eq!(scene.ask("GET /chat/v1/models", ""), scene.ask("GET /v1/models", ""));

@@ -23,6 +23,9 @@ use crate::serve::body::BodyError;
 /// unless its backlog is full.
 const CONNECT: Duration = Duration::from_secs(10);
 
+/// The pause before another try to connect to a unix socket whose backlog is full.
+const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
+
 /// The least room to read into, and the most: a busy stream earns more.
 const ROOM: std::ops::RangeInclusive<usize> = (8 << 10)..=(64 << 10);
 
@@ -216,7 +219,7 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Sending<B> {
 
 async fn connect(address: &Address) -> io::Result<Box<dyn Io>> {
     if let Some(path) = address.socket() {
-        return Ok(Box::new(UnixStream::connect(path).await?));
+        return Ok(Box::new(connect_unix(path).await?));
     }
     let port = address.port.ok_or_else(|| io::Error::new(io::ErrorKind::AddrNotAvailable, "it has no port"))?;
     let host = match address.host.as_str() {
@@ -227,4 +230,14 @@ async fn connect(address: &Address) -> io::Result<Box<dyn Io>> {
     let stream = TcpStream::connect((host, port)).await?;
     stream.set_nodelay(true)?;
     if address.tls { Ok(Box::new(tls::connect(stream).await?)) } else { Ok(Box::new(stream)) }
+}
+
+/// A TCP connection waits while too many others do; one of a unix socket fails.
+async fn connect_unix(path: &std::path::Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(BACKLOG_PAUSE).await,
+            connected => return connected,
+        }
+    }
 }

@@ -4,7 +4,9 @@
 use bytes::{Bytes, BytesMut};
 use hyper::{HeaderMap, Method};
 
+use super::connection::Connection;
 use super::decode::{Chunk, Framing, Head, Malformed, Part};
+use crate::model::Address;
 
 /// Decodes an answer that arrives in these pieces.
 fn decode(pieces: &[&[u8]], method: &Method) -> Result<Decoded, Malformed> {
@@ -119,4 +121,23 @@ fn garbage_is_refused() {
     }
     let endless = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;{}", "x".repeat(2000));
     assert!(get(&endless).is_err());
+}
+
+#[test]
+fn a_connection_waits_while_too_many_others_do() {
+    use std::os::unix::net::{UnixListener, UnixStream};
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    // The shortest backlog that there is.
+    rustix::net::listen(&listener, 0).unwrap();
+    let _waits = UnixStream::connect(&path).unwrap();
+    let address = Address { host: path.to_str().unwrap().to_owned(), ..Address::default() };
+    crate::sys::runtime::runtime().unwrap().block_on(async {
+        let mut connecting = std::pin::pin!(Connection::open(&address));
+        let soon = std::time::Duration::from_millis(50);
+        assert!(tokio::time::timeout(soon, &mut connecting).await.is_err(), "the backlog is full");
+        listener.accept().unwrap();
+        connecting.await.unwrap();
+    });
 }
