@@ -172,6 +172,13 @@ fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits, review: Optio
     Ok(exit)
 }
 
+/// Returns the document of `reconcile --dry-run --format json`.
+pub(super) fn plan(places: &Places) -> anyhow::Result<serde_json::Value> {
+    let mut host = places.open_read_only()?;
+    let seen = crate::pass::look(&mut host, Goal::Definitions, &LimitArgs::usual(Duration::ZERO).limits())?;
+    Ok(serde_json::to_value(Document::plan(&seen, Exit::of_pass(&seen)))?)
+}
+
 /// Makes passes until nothing is left to wait for; the history records `cause` as their reason.
 pub(super) fn converge(
     places: &Places,

@@ -8,6 +8,7 @@
 //! ```
 
 pub mod access;
+pub mod api;
 pub mod body;
 pub mod gateway;
 pub mod handover;

@@ -88,6 +88,9 @@ pub fn serve(app: App, listeners: Vec<Listener>, tls: Option<Tls>) -> io::Result
         for listener in listeners {
             runtime.spawn(accept(listener, app.clone(), tls.clone(), phases.clone()));
         }
+        if let Some(api) = app.api.clone() {
+            runtime.spawn(api.keep());
+        }
         drop((app, phases));
         // The sender is gone: nobody waits for what is still open.
         let _ = runtime.block_on(over.wait_for(|phase| *phase == Phase::Over));

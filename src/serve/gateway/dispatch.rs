@@ -18,6 +18,7 @@ use super::routes::Route;
 use super::tunnel::Upgrade;
 use super::{Gateway, headers, naming, succeeded};
 use crate::serve::access::{Caller, Denied, Peer, passed_on};
+use crate::serve::api::{self, Api};
 use crate::serve::body::{Answer, empty};
 
 /// What every request is answered with.
@@ -25,6 +26,8 @@ use crate::serve::body::{Answer, empty};
 pub struct App {
     /// The gateway.
     pub gateway: Gateway,
+    /// What there is to see and to do; `None`: nobody watches.
+    pub api: Option<Api>,
     /// What sees each request that is over.
     pub observer: Option<Observer>,
     /// Where bodies of requests are kept.
@@ -79,6 +82,13 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
     if let Some(successor) = app.gateway.successor() {
         return succeeded::answer(app, successor, &parts, body, &caller, upgrade).await;
     }
+    let (body, upgrade) = match &app.api {
+        None => (body, upgrade),
+        Some(api) => match api::answer(api, api::Asked { caller: &caller, parts: &parts, body, upgrade }).await {
+            Ok(answer) => return answer,
+            Err(theirs) => theirs,
+        },
+    };
     let body = match own::answer(&app.gateway, &caller, &mut parts, body).await {
         Own::Answer(answer) => return answer,
         Own::To(lease, body) => return forward::to_holder(app, lease, &parts, body, &caller).await,
