@@ -13,6 +13,7 @@ pub mod body;
 pub mod gateway;
 pub mod handover;
 pub mod metrics;
+pub mod page;
 pub mod server;
 pub mod socket;
 pub mod tls;

@@ -112,7 +112,7 @@ fn judge(model: &Document, verb: Verb) -> &'static str {
     match verb {
         Verb::Stop if model.seen.instance.is_none() => "done",
         Verb::Start | Verb::Restart if is_ready && !restarts && model.store.status == Status::Running => "done",
-        Verb::Start | Verb::Restart if model.store.status == Status::Error => "failed",
+        Verb::Start | Verb::Restart if model.store.status == Status::Error || model.seen.is_blocked => "failed",
         Verb::Suspend | Verb::Resume => "done",
         _ => "waiting",
     }

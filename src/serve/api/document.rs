@@ -8,6 +8,7 @@ use crate::database::ModelRow;
 use crate::database::convert::{StoreModel, to_store};
 use crate::model::text::rfc3339;
 use crate::model::{DesiredState, Health, ModelName, ModelType, Status, Traffic};
+use crate::plan::{WaitFor, WaitKind};
 use crate::view::{self, ModelView, View};
 
 /// One model. First the store form, for which programs exist.
@@ -55,6 +56,8 @@ pub struct Seen {
     pub last_failure: Option<String>,
     /// Its other names.
     pub aliases: Vec<String>,
+    /// Whether it stays as it is until a person does something.
+    pub is_blocked: bool,
     /// Whether it is as wanted.
     pub in_sync: bool,
     /// The file that declares it.
@@ -167,11 +170,17 @@ impl Seen {
             next_try: model.next_try().and_then(rfc3339),
             last_failure: model.last_failure().map(|death| death.message.clone()),
             aliases: aliases.into_iter().flatten().collect(),
+            is_blocked: model.waits.iter().any(|waiting| needs_a_person(&waiting.on)),
             in_sync: model.is_as_wanted(),
             file: model.file().map(str::to_owned),
             problem: model.invalid.map(|invalid| format!("{}: {}", invalid.place(), invalid.problem)),
         }
     }
+}
+
+fn needs_a_person(on: &WaitFor) -> bool {
+    let by_kind = matches!(on.kind(), WaitKind::InvalidDefinition | WaitKind::NoBinary | WaitKind::Guard);
+    by_kind || matches!(on, WaitFor::Edit { .. })
 }
 
 impl Server {

@@ -9,6 +9,7 @@
 //! | [`commands`] | start, stop, restart, suspend, resume |
 //! | [`events`], [`socket`] | the board as it changes, by SSE or web socket |
 //! | [`look`] | the plan, why, history: looks that take a moment |
+//! | [`machine`] | memory, disks, llama-servers |
 //! | [`activity`] | the last requests |
 //!
 //! Reading takes what the last pass left on the board: no request waits for a pass.
@@ -20,6 +21,7 @@ pub mod commands;
 pub mod document;
 pub mod events;
 pub mod look;
+pub mod machine;
 pub mod models;
 pub mod route;
 pub mod socket;
@@ -143,6 +145,7 @@ where
         Route::Logs(key) => look::logs(api, caller, parts, &key).await,
         Route::Plan => look::plan(api, caller).await,
         Route::Events => events::answer(api, caller, parts, upgrade).await,
+        Route::Machine => machine::machine(api, caller).await,
         Route::Activity => activity::list(api, caller, parts),
     };
     Ok(answered.unwrap_or_else(|error| error.answer(Shape::Problem)))

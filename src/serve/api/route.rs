@@ -22,6 +22,8 @@ pub enum Route {
     Plan,
     /// `GET /api/events`
     Events,
+    /// `GET /api/machine`
+    Machine,
     /// `GET /api/activity`
     Activity,
 }
@@ -71,6 +73,7 @@ pub fn find(method: &Method, path: &str) -> Found {
         ["models"] => (Route::Models, READ),
         ["plan"] => (Route::Plan, READ),
         ["events"] => (Route::Events, READ),
+        ["machine"] => (Route::Machine, READ),
         ["activity"] => (Route::Activity, READ),
         ["models", key] if !key.is_empty() => (Route::Model(decoded(key)), READ),
         ["models", key, "why"] => (Route::Why(decoded(key)), READ),

@@ -20,6 +20,7 @@ use super::{Gateway, headers, naming, succeeded};
 use crate::serve::access::{Caller, Denied, Peer, passed_on};
 use crate::serve::api::{self, Api};
 use crate::serve::body::{Answer, empty};
+use crate::serve::page;
 
 /// What every request is answered with.
 #[derive(Clone)]
@@ -81,6 +82,9 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
     }
     if let Some(successor) = app.gateway.successor() {
         return succeeded::answer(app, successor, &parts, body, &caller, upgrade).await;
+    }
+    if let Some(answer) = app.api.as_ref().and_then(|_| page::answer(&parts)) {
+        return answer;
     }
     let (body, upgrade) = match &app.api {
         None => (body, upgrade),
