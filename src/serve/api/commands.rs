@@ -11,8 +11,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::StatusCode;
 use hyper::body::{Body as HttpBody, Bytes};
 use hyper::http::request::Parts;
-use serde::Deserialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::document::Document;
 use super::models::find;
@@ -38,15 +38,38 @@ const LARGEST: usize = 64 << 10;
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 /// The body. None, an empty one and `{}` are the same.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Body {
+pub(super) struct Body {
     /// Why, for the history.
     #[serde(default)]
     reason: Option<String>,
     /// How long a suspension lasts, `2h`.
     #[serde(default, rename = "for")]
     lasts: Option<String>,
+}
+
+/// What became of a command.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Outcome {
+    /// How far it is.
+    outcome: Stage,
+    /// The model now.
+    model: Arc<Document>,
+}
+
+/// How far a command is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Stage {
+    /// It is recorded.
+    Accepted,
+    /// It was waited for, and is not over yet.
+    Waiting,
+    /// The model is as the command wants it.
+    Done,
+    /// It will not be so until a person does something.
+    Failed,
 }
 
 /// Gives a command.
@@ -85,36 +108,33 @@ where
         None => return Err(unavailable("the command could not be recorded; the watcher's log says why")),
     }
     let until = wait.map(|wait| Instant::now() + wait.min(LONGEST));
-    let mut outcome = "accepted";
+    let mut outcome = Stage::Accepted;
     let mut document = shown(api, caller, &model)?;
     while let Some(until) = until {
         outcome = judge(&document, verb);
-        if outcome != "waiting" {
+        if outcome != Stage::Waiting {
             break;
         }
         let left = until.saturating_duration_since(Instant::now());
         match tokio::time::timeout(left, board.changed()).await {
             Ok(Ok(())) => document = shown(api, caller, &model)?,
-            Ok(Err(_)) | Err(_) => {
-                outcome = "waiting";
-                break;
-            }
+            Ok(Err(_)) | Err(_) => break,
         }
     }
-    let status = if matches!(outcome, "accepted" | "waiting") { StatusCode::ACCEPTED } else { StatusCode::OK };
-    Ok(answer(status, &json!({"outcome": outcome, "model": document})))
+    let status = if matches!(outcome, Stage::Accepted | Stage::Waiting) { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok(answer(status, &Outcome { outcome, model: document }))
 }
 
-/// Whether a model has got where the command wants it: `done`, `failed` or `waiting`.
-fn judge(model: &Document, verb: Verb) -> &'static str {
+/// Whether a model has got where the command wants it.
+fn judge(model: &Document, verb: Verb) -> Stage {
     let is_ready = model.seen.instance.as_ref().is_some_and(|server| server.is_ready);
     let restarts = model.seen.by_hand.iter().any(|by_hand| by_hand.what == "restart");
     match verb {
-        Verb::Stop if model.seen.instance.is_none() => "done",
-        Verb::Start | Verb::Restart if is_ready && !restarts && model.store.status == Status::Running => "done",
-        Verb::Start | Verb::Restart if model.store.status == Status::Error || model.seen.is_blocked => "failed",
-        Verb::Suspend | Verb::Resume => "done",
-        _ => "waiting",
+        Verb::Stop if model.seen.instance.is_none() => Stage::Done,
+        Verb::Start | Verb::Restart if is_ready && !restarts && model.store.status == Status::Running => Stage::Done,
+        Verb::Start | Verb::Restart if model.store.status == Status::Error || model.seen.is_blocked => Stage::Failed,
+        Verb::Suspend | Verb::Resume => Stage::Done,
+        _ => Stage::Waiting,
     }
 }
 

@@ -1,6 +1,7 @@
 //! A model as programs read it: the store form of the models database, and what
 //! herdsman knows of it.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Map;
 
@@ -12,10 +13,11 @@ use crate::plan::{WaitFor, WaitKind};
 use crate::view::{self, ModelView, View};
 
 /// One model. First the store form, for which programs exist.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Document {
     /// Its row; of a model without one the name, and what was seen.
     #[serde(flatten)]
+    #[schemars(with = "Store")]
     pub store: StoreModel,
     /// What herdsman knows.
     #[serde(flatten)]
@@ -25,7 +27,7 @@ pub struct Document {
 }
 
 /// What the last pass found of a model.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Seen {
     /// Whether herdsman manages it: a definition declares it or a record holds it.
@@ -33,6 +35,7 @@ pub struct Seen {
     /// Whether `status` is the last recorded one, because its server cannot be asked.
     pub is_last_known: bool,
     /// The state that its definition declares; absent: no definition.
+    #[schemars(with = "Option<String>")]
     pub desired: Option<DesiredState>,
     /// The generation that is wanted; 0: none is recorded.
     pub generation: u32,
@@ -67,7 +70,7 @@ pub struct Seen {
 }
 
 /// A live server.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Server {
     /// Its instance.
@@ -87,7 +90,7 @@ pub struct Server {
 }
 
 /// Something asked for by hand.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ByHand {
     /// `suspended`, `stopped`, `started`, or `restart`: one that is still to come.
@@ -103,7 +106,7 @@ pub struct ByHand {
 }
 
 /// What clients ask of a model.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Requests {
     /// Requests that its server is answering.
@@ -125,6 +128,31 @@ impl Document {
         let seen = seen.map(|(_, seen)| seen.clone()).unwrap_or_default();
         Self { store, seen, requests: Requests::of(&traffic) }
     }
+}
+
+/// The schema of the store form.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Store {
+    /// The id of its row, in decimal; absent until it has one.
+    #[schemars(default)]
+    id: Option<String>,
+    /// Its name.
+    name: String,
+    /// Its type: `llama`, `mistral` or `other`.
+    #[schemars(rename = "type")]
+    model_type: String,
+    /// What it does: `idle`, `loading`, `running` or `error`.
+    status: String,
+    /// Its chat template.
+    template: Option<String>,
+    /// Its parameters.
+    parameters: Map<String, serde_json::Value>,
+    /// When its row was created: ISO 8601, UTC, milliseconds.
+    created_at: Option<String>,
+    /// When its row last changed.
+    updated_at: Option<String>,
 }
 
 fn without_row(name: &str) -> StoreModel {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use hyper::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Api, require_admin, unavailable};
@@ -14,7 +15,7 @@ use crate::serve::gateway::errors::Error;
 use crate::serve::gateway::own::answers::json as answer;
 
 /// The machine. All sizes are bytes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Machine {
     /// The memory of the host; absent where the system does not say.
     pub memory: Option<Memory>,
@@ -27,7 +28,7 @@ pub struct Machine {
 }
 
 /// The memory of the host.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Memory {
     /// All of it.
     pub total: u64,
@@ -36,7 +37,7 @@ pub struct Memory {
 }
 
 /// A folder, and the file system it is on.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Disk {
     /// What is there: `state`, `logs`, `weights`.
     pub what: &'static str,
@@ -51,7 +52,7 @@ pub struct Disk {
 }
 
 /// A program that runs as a server.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Binary {
     /// The file.
     pub path: String,

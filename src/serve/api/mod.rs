@@ -11,6 +11,7 @@
 //! | [`look`] | the plan, why, history: looks that take a moment |
 //! | [`machine`] | memory, disks, llama-servers |
 //! | [`activity`] | the last requests |
+//! | `openapi` | the description of all this |
 //!
 //! Reading takes what the last pass left on the board: no request waits for a pass.
 //! Writing leaves a command in the watcher's inbox: nobody else writes to the database.
@@ -23,6 +24,7 @@ pub mod events;
 pub mod look;
 pub mod machine;
 pub mod models;
+mod openapi;
 pub mod route;
 pub mod socket;
 
@@ -41,6 +43,7 @@ use super::access::Caller;
 use super::body::{Answer, BodyError};
 use super::gateway::Gateway;
 use super::gateway::errors::{Error, Shape};
+use super::gateway::own::answers::json;
 use crate::database::ModelRow;
 use crate::model::ModelName;
 use crate::pass::by_hand;
@@ -146,6 +149,7 @@ where
         Route::Plan => look::plan(api, caller).await,
         Route::Events => events::answer(api, caller, parts, upgrade).await,
         Route::Machine => machine::machine(api, caller).await,
+        Route::Description => Ok(json(StatusCode::OK, &openapi::document())),
         Route::Activity => activity::list(api, caller, parts),
     };
     Ok(answered.unwrap_or_else(|error| error.answer(Shape::Problem)))

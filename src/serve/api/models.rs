@@ -3,8 +3,8 @@
 use hyper::header::{ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 
 use std::sync::Arc;
 
@@ -16,6 +16,17 @@ use crate::serve::body::{Answer, empty};
 use crate::serve::gateway::errors::Error;
 use crate::serve::gateway::own::answers::json as answer;
 use crate::serve::gateway::own::query::parameter;
+
+/// The answer of the list.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct List {
+    /// The number of what is shown: the same as in the events.
+    pub seq: u64,
+    /// Why it may be out of date.
+    pub problem: Option<String>,
+    /// The models: rows newest first, then what has no row, by name.
+    pub models: Vec<Arc<Document>>,
+}
 
 /// The list. `status` and `type` are exact, `name` is a part, ignoring case.
 pub(super) async fn list(api: &Api, caller: &Caller, parts: &Parts) -> Result<Answer, Error> {
@@ -29,9 +40,8 @@ pub(super) async fn list(api: &Api, caller: &Caller, parts: &Parts) -> Result<An
             && model_type.as_deref().is_none_or(|word| store.model_type.as_str() == word)
             && name.as_deref().is_none_or(|part| store.name.to_lowercase().contains(part))
     };
-    let models: Vec<_> = visible(&shown.models, caller).filter(fits).collect();
-    let body = json!({"seq": shown.seq, "problem": shown.problem, "models": models});
-    Ok(tagged(parts, shown.seq, &body))
+    let models = visible(&shown.models, caller).filter(fits).cloned().collect();
+    Ok(tagged(parts, shown.seq, &List { seq: shown.seq, problem: shown.problem.clone(), models }))
 }
 
 /// One model.

@@ -26,6 +26,32 @@ pub enum Route {
     Machine,
     /// `GET /api/activity`
     Activity,
+    /// `GET /api/openapi.json`
+    Description,
+}
+
+/// How many different things can be asked: each verb is one.
+#[cfg(test)]
+pub(super) const COUNT: usize = 10 + Verb::ALL.len();
+
+#[cfg(test)]
+impl Route {
+    /// Numbers what can be asked, so that a test finds what is missing elsewhere.
+    pub(super) fn number(&self) -> usize {
+        match self {
+            Self::Models => 0,
+            Self::Model(_) => 1,
+            Self::Why(_) => 2,
+            Self::History(_) => 3,
+            Self::Logs(_) => 4,
+            Self::Plan => 5,
+            Self::Events => 6,
+            Self::Machine => 7,
+            Self::Activity => 8,
+            Self::Description => 9,
+            Self::Command(_, verb) => 10 + *verb as usize,
+        }
+    }
 }
 
 /// What to do with a model.
@@ -74,6 +100,7 @@ pub fn find(method: &Method, path: &str) -> Found {
         ["plan"] => (Route::Plan, READ),
         ["events"] => (Route::Events, READ),
         ["machine"] => (Route::Machine, READ),
+        ["openapi.json"] => (Route::Description, READ),
         ["activity"] => (Route::Activity, READ),
         ["models", key] if !key.is_empty() => (Route::Model(decoded(key)), READ),
         ["models", key, "why"] => (Route::Why(decoded(key)), READ),

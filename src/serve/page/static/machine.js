@@ -40,6 +40,9 @@ function sections({ memory, disks, binaries, devices }) {
     part.style.cssText = share(model.memory);
     bar.append(part);
   }
+  const others = el("span", { class: "others", title: `other programs: ${bytes(Math.max(0, used - running.reduce((sum, model) => sum + model.memory, 0)))}` });
+  others.style.cssText = share(Math.max(0, used - running.reduce((sum, model) => sum + model.memory, 0)));
+  bar.append(others);
   return [
     el("section", { class: "card wide" }, el("h2", {}, "Memory"),
       el("p", {}, `${bytes(memory.available)} of ${bytes(memory.total)} available`), bar,

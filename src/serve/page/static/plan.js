@@ -5,7 +5,7 @@ import { ask, failure, follow } from "./live.js";
 
 export function show(main) {
   document.title = "Plan – herdsman";
-  const place = el("div");
+  const place = el("div", { class: "stack" });
   const again = el("button", { type: "button", onclick: () => look() }, "Look again");
   main.replaceChildren(el("div", { class: "bar" }, el("h1", {}, "Plan"), el("p", { class: "summary" }, "what the next pass would do"), el("span", { class: "grow" }), again), place);
   const gone = new AbortController();
@@ -40,20 +40,20 @@ export function show(main) {
 function sections(plan) {
   const link = (name) => el("a", { href: `#/models/${encodeURIComponent(name)}` }, name);
   const all = [];
-  if (plan.guard) all.push(el("p", { class: "diagnostic error" }, `Held back: ${words(plan.guard)}`));
+  if (plan.guard) all.push(el("p", { class: "diagnostic error" }, `Held back: ${plan.words.guard}`));
   if (plan.actions.length) {
     all.push(
       el("section", { class: "card wide" }, el("h2", {}, "Actions"),
         el("table", {}, el("tbody", {}, plan.actions.map((action) =>
-          el("tr", {}, el("td", {}, action.action), el("td", {}, link(action.model)), el("td", {}, action.reasons.map(words).join("; "))))))),
+          el("tr", {}, el("td", {}, action.action), el("td", {}, link(action.model)), el("td", {}, plan.words.reasons[action.model]?.join("; ") ?? "")))))),
     );
   } else {
     all.push(el("p", { class: "empty" }, `Nothing is to be done: ${plan.matching} ${plan.matching === 1 ? "model matches its definition" : "models match their definitions"}.`));
   }
-  if (plan.waiting.length) {
+  if (Object.keys(plan.words.waiting).length) {
     all.push(
       el("section", { class: "card wide" }, el("h2", {}, "Waiting"),
-        el("table", {}, el("tbody", {}, plan.waiting.map((waiting) => el("tr", {}, el("td", {}, link(waiting.model)), el("td", {}, words(waiting.on ?? waiting))))))),
+        el("table", {}, el("tbody", {}, Object.entries(plan.words.waiting).map(([model, waits]) => el("tr", {}, el("td", {}, link(model)), el("td", {}, waits.map((wait) => el("p", {}, wait)))))))),
     );
   }
   if (plan.diagnostics.length) {
@@ -64,14 +64,4 @@ function sections(plan) {
     );
   }
   return all;
-}
-
-/** A reason of the plan in words: its fields, as they are named. */
-function words(reason) {
-  if (typeof reason !== "object" || reason === null) return String(reason);
-  if (reason.text) return reason.text;
-  const { reason: kind, kind: other, wait, origin, origins, ...rest } = reason;
-  const values = Object.entries(rest).filter(([, value]) => value !== null && typeof value !== "object");
-  const place = origin ? ` (${origin.file}:${origin.line})` : "";
-  return `${String(kind ?? other ?? wait ?? "").replaceAll("_", " ")} ${values.map(([key, value]) => `${key.replaceAll("_", " ")} ${value}`).join(", ")}${place}`.trim();
 }
