@@ -189,13 +189,16 @@ fn remarks(import: &Import) -> impl Iterator<Item = &Remark> {
 fn list(import: &Import, to: &Path) -> String {
     let path = |file: &File| to.join(&file.name).display().to_string();
     let width = import.files().iter().map(|file| path(file).chars().count()).max().unwrap_or(0);
-    let line = |(Named { model, .. }, file): &(Named, File)| {
+    let line = |(Named { name, model }, file): &(Named, File)| {
         let state = match model.state {
             DesiredState::Running => "",
             DesiredState::OnDemand => " (on demand)",
             DesiredState::Stopped => " (declared stopped)",
         };
-        format!("  + {:width$}   {}{state}\n", path(file), model.place)
+        let called = model.called.trim();
+        let is_renamed = name.as_str() != called && model.aliases.iter().any(|alias| alias == called);
+        let also = if is_renamed { format!(", also answers as {}", printable(called)) } else { String::new() };
+        format!("  + {:width$}   {}{state}{also}\n", path(file), model.place)
     };
     let groups = import.groups.iter().map(|file| format!("  + {:width$}   what may run together\n", path(file)));
     import.definitions.iter().map(line).chain(groups).collect()

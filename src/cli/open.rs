@@ -13,7 +13,7 @@ use crate::host::{self, Host, HostError, LlamaServers};
 use crate::llama::catalogue::binary;
 use crate::model::Diagnostic;
 use crate::owner::policy::{Policy, PolicySource};
-use crate::owner::settings::{Settings, SettingsError, locate};
+use crate::owner::settings::{Located, Settings, SettingsError, locate};
 use crate::pass::next::awaits_llama_server;
 use crate::pass::{Goal, Order, Pass, look, pass_if, read};
 use crate::plan::Limits;
@@ -64,12 +64,17 @@ impl Places {
 
     /// Loads the settings of this host.
     pub(super) fn settings(&self) -> Result<Settings, SettingsError> {
-        Settings::load(&locate(stated(self.settings.as_ref())))
+        Settings::load(&self.settings_file())
+    }
+
+    /// Returns where the settings are.
+    pub(super) fn settings_file(&self) -> Located {
+        locate(stated(self.settings.as_ref()))
     }
 
     /// Returns the text of the settings file; `None`: it cannot be read.
     pub(super) fn settings_text(&self) -> Option<Vec<u8>> {
-        std::fs::read(locate(stated(self.settings.as_ref())).path()).ok()
+        std::fs::read(self.settings_file().path()).ok()
     }
 
     /// Returns the policy that `validate` applies: the one that was given, or with

@@ -52,7 +52,7 @@ impl Progress {
             match &finding.what {
                 Found::Ready { pid, port } => {
                     let at = port.map_or_else(String::new, |port| format!(", port {port}"));
-                    let took = text::duration(pass.now.since(finding.started_at));
+                    let took = text::brief(pass.now.since(finding.started_at));
                     self.line(&finding.model, &format!("ready after {took} (pid {pid}{at})"));
                 }
                 ended @ (Found::StartFailed(_) | Found::Crashed(_)) => self.line(&finding.model, &ended.to_string()),

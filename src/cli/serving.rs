@@ -15,7 +15,7 @@ use crate::owner::settings::serve::{Listen, Serve};
 use crate::pass::Pass;
 use crate::pass::by_hand::{Answer, Asked};
 use crate::plan::Command;
-use crate::serve::access::refuse_open;
+use crate::serve::access::{Open, refuse_open};
 use crate::serve::api::board::Board;
 use crate::serve::api::{self, Api};
 use crate::serve::gateway::Gateway;
@@ -25,10 +25,11 @@ use crate::serve::gateway::own;
 use crate::serve::gateway::publisher::Publisher;
 use crate::serve::handover::{HALL, Hall, Heir, Inherited, Predecessor, Sockets, Successor};
 use crate::serve::metrics::Metrics;
-use crate::serve::server::{self, Listener};
+use crate::serve::server::{self, Listener, SocketFile};
 use crate::serve::socket::Socket;
 use crate::serve::tls::Acceptor;
 use crate::state::StateDir;
+use crate::sys::descriptors;
 use crate::watch::machine::{Machine, Observer};
 use crate::watch::{Inbox, Surroundings as _};
 
@@ -36,6 +37,10 @@ use crate::watch::{Inbox, Surroundings as _};
 pub(super) struct Bound {
     /// With the addresses as they were asked for.
     listeners: Vec<(String, Listener)>,
+    /// Where they listen.
+    addresses: Vec<Listen>,
+    /// The files of their unix sockets, unless the service manager made them.
+    socket_files: Vec<SocketFile>,
     /// Where herdsmen before this one send the requests that wait there.
     halls: Vec<Listener>,
     tls: Option<Acceptor>,
@@ -49,6 +54,7 @@ pub(super) struct Serving {
     server: server::Serving,
     /// Other processes find the gateway for as long as it has requests in flight.
     socket: Socket,
+    socket_files: Vec<SocketFile>,
     gateway: Gateway,
 }
 
@@ -64,16 +70,25 @@ impl Bound {
         inherited: Option<&mut Inherited>,
     ) -> anyhow::Result<Option<Self>> {
         let addresses = if listen.is_empty() { &settings.listen } else { listen };
-        let (mut given, halls) = match inherited {
-            Some(inherited) => (Sockets::inherited(inherited)?, inherited.take_halls()),
-            None => (Sockets::by_service_manager()?, Vec::new()),
+        let (mut given, halls, mut socket_files) = match inherited {
+            Some(inherited) => {
+                (Sockets::inherited(inherited)?, inherited.take_halls(), std::mem::take(&mut inherited.socket_files))
+            }
+            None => (Sockets::by_service_manager()?, Vec::new(), Vec::new()),
         };
         let mut listeners: Vec<(String, Listener)> = Vec::new();
         let asked = addresses.iter().map(String::as_str).chain(given.addresses().filter(|_| addresses.is_empty()));
         let asked = asked.map(str::parse).collect::<Result<Vec<Listen>, _>>().map_err(usage)?;
         refuse_open(&asked, &settings).map_err(usage)?;
         for (address, listen) in addresses.iter().zip(&asked) {
-            let listener = given.take(address).map_or_else(|| server::bind(listen), Ok)?;
+            let listener = match given.take(address) {
+                Some(given) => given,
+                None => {
+                    let bound = server::bind(listen)?;
+                    socket_files.extend(listen.file().and_then(|file| SocketFile::of(file).ok()));
+                    bound
+                }
+            };
             listeners.push((address.clone(), listener));
         }
         if addresses.is_empty() {
@@ -84,7 +99,7 @@ impl Bound {
         }
         let tls = settings.tls.as_ref().map(Acceptor::new).transpose().map_err(usage)?;
         let halls = halls.into_iter().map(|hall| Listener::Hall(hall.into())).collect();
-        Ok(Some(Self { listeners, halls, tls, settings, text }))
+        Ok(Some(Self { listeners, addresses: asked, socket_files, halls, tls, settings, text }))
     }
 
     /// Connects a gateway with the watcher, and serves. No pass stops a server that
@@ -102,11 +117,17 @@ impl Bound {
         let gateway = Gateway::new(self.settings, machine.demand_bell());
         machine.set_gateway(gateway.clone());
         heir.serves(gateway.clone());
+        heir.owns(&self.socket_files);
         if let Some(predecessor) = predecessor {
             predecessor.counts_for(gateway.clone());
         }
         let seen = Seen { obeyed: self.text.clone(), last: self.text };
-        let settings = Arc::new(Reread { places: places.clone(), gateway: gateway.clone(), seen: Mutex::new(seen) });
+        let settings = Arc::new(Reread {
+            places: places.clone(),
+            addresses: self.addresses,
+            gateway: gateway.clone(),
+            seen: Mutex::new(seen),
+        });
         let board = Board::new(Timestamp(jiff::Timestamp::now().as_millisecond()));
         let machine = machine
             .observed_by(Some(Arc::clone(&settings)))
@@ -127,12 +148,16 @@ impl Bound {
         gateway.attach(watched.clone());
         let api = Api::new(watched, gateway.clone(), board);
         let listeners = self.listeners.into_iter().map(|(_, listener)| listener).chain(self.halls).collect();
-        let app = App { gateway: gateway.clone(), api: Some(api), observer, spool: Spool::default() };
+        if let Err(error) = descriptors::raise() {
+            tracing::warn!("cannot raise the limit of open files: {error}; fewer clients can connect at once");
+        }
+        let app = App { gateway: gateway.clone(), api: Some(api), observer, spool: Spool::at(state.spool()) };
         let server = server::serve(app, listeners, self.tls)?;
+        server.learn();
         // Last: if anything fails before, the watcher before this one keeps its own.
         let socket = Socket::serve(state, gateway.clone())
             .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", state.socket().display()))?;
-        Ok((machine, Serving { server, socket, gateway }))
+        Ok((machine, Serving { server, socket, socket_files: self.socket_files, gateway }))
     }
 }
 
@@ -145,8 +170,9 @@ impl Serving {
     /// Ends: new connections are refused, and requests in flight are cut off after
     /// `limit`.
     pub(super) fn finish(self, limit: Duration) {
-        let Self { server, socket, .. } = self;
+        let Self { server, socket, socket_files, .. } = self;
         let _all_were_over = server.finish(limit);
+        socket_files.iter().for_each(SocketFile::remove);
         drop(socket);
     }
 
@@ -159,7 +185,7 @@ impl Serving {
     /// Leaves the addresses to the herdsman that has taken over, and ends with the last
     /// request that this one answers, or the one before it.
     pub(super) fn hand_over(self, mut successor: Successor) {
-        let Self { server, socket, gateway } = self;
+        let Self { server, socket, gateway, .. } = self;
         server.hand_over(|| {
             let unfinished = gateway.unfinished();
             let is_busy = !unfinished.is_empty();
@@ -246,6 +272,8 @@ fn document(made: anyhow::Result<Value>) -> Result<Value, String> {
 /// pass and while requests come. While they cannot be read, the last ones hold.
 struct Reread {
     places: Places,
+    /// Where the gateway listens.
+    addresses: Vec<Listen>,
     gateway: Gateway,
     seen: Mutex<Seen>,
 }
@@ -274,11 +302,70 @@ impl Reread {
         }
         seen.obeyed = now;
         match self.places.settings() {
-            Ok(Settings { serve, .. }) => {
-                self.gateway.set_settings(serve);
-                tracing::info!("the gateway obeys the changed settings");
-            }
+            Ok(Settings { serve, .. }) => self.obey(serve),
             Err(error) => tracing::error!("the gateway keeps the settings that it read last: {error}"),
+        }
+    }
+
+    /// Obeys changed settings, unless anybody could use the models by them. The last
+    /// ones hold then, but for what lets somebody in: a key that was removed does not
+    /// work any longer.
+    fn obey(&self, new: Serve) {
+        let Err(Open(address)) = refuse_open(&self.addresses, &new) else {
+            self.gateway.set_settings(new);
+            return tracing::info!("the gateway obeys the changed settings");
+        };
+        let last = Serve::clone(&self.gateway.settings());
+        self.gateway.set_settings(Serve { keys: Vec::new(), open: false, ..last });
+        tracing::error!(
+            "the gateway refuses the settings {} and answers only this machine: by them, everybody who reaches \
+             {address} could use its models; add `[[serve.keys]]`, or set `open = true` in `[serve]`",
+            self.places.settings_file().path().display(),
+        );
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use std::net::IpAddr;
+
+    use clap::Parser;
+    use hyper::Request;
+
+    use super::*;
+    use crate::cli::Cli;
+    use crate::serve::access::Peer;
+
+    #[test]
+    fn settings_that_would_open_an_address_to_everybody_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("herdsman.toml");
+        std::fs::write(dir.path().join("ann"), "s3cret").unwrap();
+        let places = Cli::parse_from(["herdsman", "--settings", file.to_str().unwrap(), "watch"]).places;
+        let gateway = Gateway::new(Serve::default(), || {});
+        let (addresses, seen) =
+            (vec!["192.0.2.7:8080".parse().unwrap()], Mutex::new(Seen { obeyed: None, last: None }));
+        let reread = Reread { places, addresses, gateway: gateway.clone(), seen };
+        let write = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            (0..2).for_each(|_| reread.look());
+        };
+        let ask = |from: &str| {
+            let request = Request::builder().uri("/v1/models").header("x-api-key", "s3cret").body(()).unwrap();
+            let from = Peer::Tcp(from.parse::<IpAddr>().unwrap());
+            let caller = gateway.access().check(&request.into_parts().0, from);
+            caller.map_or_else(|denied| denied.status().as_u16(), |_| 200)
+        };
+        let keyed = "[serve]\nhold = \"1s\"\n[[serve.keys]]\nname = \"ann\"\nkey = { file = \"ann\" }\n";
+        let (open, neither) = ("[serve]\nhold = \"2s\"\nopen = true\n", "[serve]\nhold = \"3s\"\n");
+        // What is refused lets nobody in that the settings before did, and not the key that is gone.
+        for (text, hold, status) in
+            [(keyed, 1, 200), (neither, 1, 403), (open, 2, 200), (neither, 2, 403), (keyed, 1, 200)]
+        {
+            write(text);
+            assert_eq!(gateway.settings().hold, Some(Duration::from_secs(hold)), "{text}");
+            assert_eq!(["192.0.2.1", "127.0.0.1"].map(ask), [status, 200], "{text}");
         }
     }
 }

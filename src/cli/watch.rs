@@ -117,12 +117,12 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
         hand_over(machine, serving, metrics_server, successor, &hall);
         return Ok(Exit::Converged);
     }
-    serving.into_iter().for_each(|serving| serving.finish(LAST_REQUESTS));
     if std::process::id() == 1 {
-        tracing::info!("stopping; the watcher is process 1, so every server stops too");
+        tracing::info!("the watcher stops; it is process 1, so every server stops too");
     } else {
-        tracing::info!("stopping; servers keep running");
+        tracing::info!("the watcher stops; servers keep running");
     }
+    serving.into_iter().for_each(|serving| serving.finish(LAST_REQUESTS));
     Ok(Exit::Converged)
 }
 

@@ -215,9 +215,25 @@ impl Told {
             (Known::New, _) => format!("{name} is not recorded yet."),
             (Known::Managed, Status::Running) => format!("{name} is running."),
             (Known::Managed, Status::Loading) => format!("{name} is loading."),
+            (Known::Managed, Status::Idle) if self.is_on_demand() => {
+                format!("{name} is not running; it starts on demand.")
+            }
+            (Known::Managed, Status::Error) if self.is_on_demand() => {
+                format!("{name} is not running; its server failed.")
+            }
             (Known::Managed, Status::Idle) => format!("{name} is stopped, as it should be."),
             (Known::Managed, Status::Error) => format!("{name} is not running, but should be."),
         }
+    }
+
+    /// Whether requests start it, and nobody has started or stopped it by hand.
+    fn is_on_demand(&self) -> bool {
+        self.status.state == Some(DesiredState::OnDemand) && self.status.by_hand.is_empty()
+    }
+
+    /// Whether no request has started it since its last edit.
+    fn has_not_been_asked(&self) -> bool {
+        self.is_on_demand() && self.status.pid.is_none() && self.status.crashes == 0
     }
 
     fn definition(&self, out: &mut Lines) {
@@ -227,8 +243,13 @@ impl Told {
                 out.item(HEAD, &format!("{problem}; the model stays as it is until that is fixed"));
             }
             Some(DefinitionFile { file, problem: None }) => {
-                let state = self.status.state.unwrap_or_default();
-                out.item(HEAD, &format!("{file} declares it {}", state.as_str()));
+                out.item(
+                    HEAD,
+                    &match self.status.state.unwrap_or_default() {
+                        DesiredState::OnDemand => format!("{file} runs it on demand"),
+                        state => format!("{file} declares it {}", state.as_str()),
+                    },
+                );
             }
             None if self.known == Known::Managed => out.item(HEAD, "none, or an invalid one"),
             None => out.item(HEAD, "none"),
@@ -240,7 +261,9 @@ impl Told {
             return;
         };
         let went = match outcome {
-            GenerationOutcome::Pending if self.status.state == Some(DesiredState::Stopped) => {
+            GenerationOutcome::Pending
+                if self.status.state == Some(DesiredState::Stopped) || self.has_not_been_asked() =>
+            {
                 "never started".to_owned()
             }
             GenerationOutcome::Pending => "not ready yet".to_owned(),

@@ -76,7 +76,7 @@ fn load_models(connection: &Connection, table: &Table) -> Result<Loaded, Problem
     let mut statement = connection.prepare(&format!(
         "SELECT h.name, h.model_id, h.source, h.state, h.config_digest, h.status, h.status_message, h.crash_count,
              h.last_start, h.port, h.port_proven, {generation_columns}
-             h.row_digest, m.id, m.name = h.name COLLATE BINARY, m.created_at IS h.row_created_at, m.status, h.config {columns}
+             h.row_digest, m.id, m.name = h.name COLLATE BINARY, m.created_at IS h.row_created_at, m.status, h.config, h.row_created_at {columns}
          FROM herdsman_models h
          LEFT JOIN herdsman_generations g ON g.name = h.name AND g.number = h.generation
          LEFT JOIN models m ON m.id = h.model_id"
@@ -92,7 +92,7 @@ fn load_models(connection: &Connection, table: &Table) -> Result<Loaded, Problem
         if let Some(Own { id, same_name: true, .. }) = own {
             settled.push(id);
             model.status = status_from_word(row.get_ref(22)?.as_str().unwrap_or_default());
-            let digest = digester.digest(row, 24, owned.len())?;
+            let digest = digester.digest(row, 25, owned.len())?;
             let as_written = row.get_ref(18)?.as_blob().is_ok_and(|written| written == digest);
             model.row = Row::Present(match as_written {
                 true => Vec::new(),
@@ -119,6 +119,7 @@ fn model(row: &SqlRow<'_>) -> rusqlite::Result<ModelRecord> {
     let proven = row.get(10)?;
     Ok(ModelRecord {
         id: row.get(1)?,
+        created_at: row.get_ref(24)?.as_i64().ok().map(Timestamp),
         source: row.get(2)?,
         state: word(row, 3, &DesiredState::ALL, DesiredState::as_str)?,
         config_digest: row.get(4)?,

@@ -49,7 +49,10 @@ impl Reading<'_> {
         let mut options = Options { base: &directory, ..self.options.clone() };
         self.layers(model, &inner);
         match inner.program.as_deref().filter(|program| program.contains(['/', '\\'])) {
-            Some(program) if !inner.is_away => self.binary(model, &directory, program),
+            // A wrapper comes first on its command line, and the variable only here.
+            Some(program) if !inner.is_away => {
+                self.binary(model, &directory, &macros::variables(program, self.variable)?);
+            }
             _ => {}
         }
         if let Some(binary) = &model.binary {

@@ -12,6 +12,7 @@ mod room;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::cmd::Reading;
@@ -335,6 +336,7 @@ fn model(
     let command = node.get("cmd");
     let text = command.and_then(|cmd| cmd.text()).filter(|cmd| !cmd.trim().is_empty()).ok_or(Reason::NoCommand)?;
     reading.read(&mut model, &macros.expand(text)?)?;
+    open_host(&mut model, place);
     idle(&mut model, ttl, place);
     if let Some(proxy) = node.get("proxy")
         && !proxy.text().is_some_and(|url| leads_here(url, model.port))
@@ -358,6 +360,16 @@ fn leads_here(url: &str, port: Option<u16>) -> bool {
         Some((host, PORT)) => matches!(host, "localhost" | "127.0.0.1" | "0.0.0.0"),
         Some((_, stated)) => port.is_some_and(|port| stated == port.to_string()),
         None => false,
+    }
+}
+
+/// A server that llama-swap starts needs no address for others: clients ask llama-swap.
+/// Here it would answer them without the gateway's keys.
+fn open_host(model: &mut Model, place: &SourceLocation) {
+    let Some(host) = model.host.clone() else { return };
+    let is_loopback = host.parse::<IpAddr>().map_or(host == "localhost", |ip| ip.is_loopback());
+    if !is_loopback && !host.contains('/') {
+        model.remark(place, format!("--host {host}"), Why::Check(instead::OPEN_HOST.to_owned()));
     }
 }
 

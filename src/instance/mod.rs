@@ -54,7 +54,7 @@ pub use log::{
     LogError, LogLimits, LogReader, Part as LogPart, limit as limit_logs, models as logged, newest as newest_log,
 };
 pub use look::{Apart, Look, is_same_file, look, seen_from_here};
-pub use observe::api_key;
+pub use observe::command_line;
 pub use pidfd::Bell;
 use rustix::process::{Pid, WaitOptions, waitpid};
 pub use spawn::SpawnError;

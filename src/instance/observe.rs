@@ -261,14 +261,17 @@ pub(super) fn endpoint(pid: i32) -> io::Result<Endpoint> {
     Ok(Endpoint::read(&process::command_line_of_instance(pid)?, &Environment::of(pid)?))
 }
 
-/// Returns a key that a running instance accepts, if it asks for one.
+/// Returns the command line of a running instance, and a key that it accepts, if it asks
+/// for one; `None`: it has ended, or cannot be read.
 #[must_use]
-pub fn api_key(instance: &Instance) -> Option<String> {
+pub fn command_line(instance: &Instance) -> Option<(Vec<String>, Option<String>)> {
     let &ProcessId { pid, start_ticks, .. } = instance.handle.process();
-    let endpoint = endpoint(pid).ok()?;
+    let line = process::command_line_of_instance(pid).ok()?;
+    let endpoint = Endpoint::read(&line, &Environment::of(pid).ok()?);
     // Read first, then checked: the pid may be somebody else's by now.
     process::is_alive(pid, start_ticks).ok().filter(|alive| *alive)?;
-    endpoint.key
+    let words = line.strip_suffix(b"\0").unwrap_or(&line).split(|&byte| byte == 0);
+    Some((words.map(|word| String::from_utf8_lossy(word).into_owned()).collect(), endpoint.key))
 }
 
 /// Every TCP port in use: ours when a process of ours owns a socket on it.

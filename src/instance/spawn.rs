@@ -15,6 +15,7 @@ use super::marker::Environment;
 use super::{Host, HostError, death, environment, log, process};
 use crate::definition::SecretError;
 use crate::model::{Launch, ProcessId};
+use crate::sys::descriptors;
 use crate::sys::failpoint::{Point, ahead, reach};
 
 /// An instance was not started: no process of it is left.
@@ -109,6 +110,7 @@ impl Host {
         // SAFETY: setsid(2) and kill(2) are async-signal-safe, and nothing is
         // allocated.
         unsafe { command.pre_exec(in_child) };
+        descriptors::restore_in(&mut command);
         let child = command.spawn().map_err(execute_error)?;
         reach(Point::Execed);
         let process = self.take_in(launch, child)?;

@@ -21,6 +21,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::inherited::environment;
+use crate::sys::descriptors;
 use crate::sys::text::printable;
 
 /// How long the server may take until it answers, and for each answer.
@@ -158,6 +159,7 @@ impl Server {
         unsafe {
             command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
         }
+        descriptors::restore_in(&mut command);
         command.spawn()
     }
 

@@ -57,6 +57,8 @@ impl Records {
 pub struct ModelRecord {
     /// The id of its row in `models`.
     pub id: i64,
+    /// When its row was created; `None`: another program wrote something else there.
+    pub created_at: Option<Timestamp>,
     /// The definition's path it was last recorded from.
     pub source: String,
     /// The last wanted state.

@@ -17,6 +17,12 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
+/// As [`duration`], and never `0.0 s`: that would be no time at all.
+#[must_use]
+pub fn brief(duration: Duration) -> String {
+    self::duration(duration.max(Duration::from_millis(100)))
+}
+
 /// `just now`, and from one second on `12 s ago`.
 #[must_use]
 pub fn ago(since: Duration) -> String {
@@ -93,6 +99,8 @@ mod tests {
             [shown(312), shown(59_000), shown(200_000), shown(7_500_000), shown(360_000_000)],
             ["0.3 s", "59 s", "3m 20s", "2h 5m", "4d 4h"]
         );
+        let shown = |ms| brief(Duration::from_millis(ms));
+        assert_eq!([shown(0), shown(49), shown(50), shown(312)], ["0.1 s", "0.1 s", "0.1 s", "0.3 s"]);
         assert_eq!([bytes(512), bytes(28_835_840), bytes(1 << 31)], ["512 B", "27.5 MiB", "2.0 GiB"]);
         assert_eq!([count(1, "model"), count(0, "model")], ["1 model", "0 models"]);
     }

@@ -19,6 +19,9 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// Models that get no action but do not match their definitions (yet).
     pub waiting: Vec<Waiting>,
+    /// What models on demand that do not run would wait for if a request asked for them
+    /// now.
+    pub on_request: Vec<Waiting>,
     /// What happened since the last pass; [`Plan::bookkeeping`] records it.
     pub findings: Vec<Finding>,
     /// Instances that herdsman was stopping when it died, and that have exited

@@ -2,7 +2,8 @@
 //!
 //! A suspended model gets no decision ([`suspended`]). A state set by hand replaces
 //! the declared one until the definition changes; an unreadable definition does not
-//! count as a change. A client that unloads an on-demand model ends an earlier start. A restart names its instance and is over when that is gone.
+//! count as a change. A client that unloads an on-demand model ends an earlier start. A
+//! restart names its instance and is over when that is gone.
 
 use super::Input;
 use crate::model::{
@@ -34,20 +35,23 @@ impl<'a> ByHand<'a> {
         let given = all.and_then(|all| all.state.as_ref());
         let unloaded = || {
             let unload = input.traffic(name).and_then(|traffic| traffic.unload);
-            let is_on_demand = definition.is_some_and(|d| d.state == DesiredState::OnDemand);
-            is_on_demand.then_some(unload).flatten()
+            // For a file that cannot be used, the record says it.
+            let recorded = || input.records.models.get(name).filter(|_| unresolved).map(|record| record.state);
+            let declared = definition.map(|definition| definition.state).or_else(recorded);
+            unload.filter(|_| declared == Some(DesiredState::OnDemand))
         };
         let is_unloaded = |by_hand: &&StateByHand| {
             by_hand.state == DesiredState::Running && unloaded().is_some_and(|at| at >= by_hand.given.at)
         };
         let state = if unresolved { given } else { all.zip(definition).and_then(|(all, d)| all.state_instead(d)) };
-        let state = state.filter(|by_hand| !is_unloaded(by_hand));
+        let is_ended = state.as_ref().is_some_and(is_unloaded);
+        let state = state.filter(|_| !is_ended);
         // A recorded model without a definition keeps it until it is deleted.
         let nothing_left = || {
             let readable = input.desired.is_some_and(|desired| desired.unresolved.is_empty());
             readable && definition.is_none() && !input.records.models.contains_key(name)
         };
-        let state_is_over = given.is_some() && state.is_none() && (definition.is_some() || nothing_left());
+        let state_is_over = given.is_some() && state.is_none() && (is_ended || definition.is_some() || nothing_left());
         Self { all, state_is_over, state, restart: all.and_then(|all| all.restart.as_ref()) }
     }
 

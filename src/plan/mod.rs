@@ -27,7 +27,7 @@ mod waiting;
 mod wanted;
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use action::{Action, ActionKind, Finding, Found, GuardRefusal, Plan, Step, Waiting};
 pub use approved::{Approved, Task};
@@ -39,11 +39,13 @@ pub use request::{Command, Known, Refusal, request};
 pub use waiting::{WaitFor, WaitKind};
 pub use wanted::is_recorded_as;
 
-use crate::model::{Change, Handle, Health, Instance, Leftover, ModelName, ModelRecord, SpecHash, Unresolved};
+use crate::model::{
+    Change, Definition, Handle, Health, Instance, Leftover, ModelName, ModelRecord, PortRecord, SpecHash, Unresolved,
+};
 use crate::sys::parallel::shares;
 use by_hand::ByHand;
 use decide::{Decision, Situation};
-use port_choice::PortChoice;
+use port_choice::PortChoices;
 use wanted::Wanted;
 
 /// Makes the plan.
@@ -53,11 +55,11 @@ pub fn plan(input: &Input<'_>) -> Plan {
 }
 
 /// Makes a plan in rounds: it decides again only for the models whose questions have
-/// been answered since.
+/// been answered since, or whose port is another one by what was answered.
 #[derive(Debug, Default)]
 pub struct Planner {
-    /// The decisions of the round before.
-    before: Option<Decisions>,
+    /// The ports and decisions of the round before.
+    before: Option<(PortChoices, Decisions)>,
 }
 
 /// What each model needs, by name, and how many need nothing.
@@ -65,6 +67,17 @@ pub struct Planner {
 struct Decisions {
     needs: Vec<(ModelName, Decision)>,
     matching: usize,
+    /// What requests would wait for, also of those that need nothing.
+    on_request: Vec<Waiting>,
+}
+
+impl Decisions {
+    fn add(&mut self, other: Self) {
+        let Self { mut needs, matching, mut on_request } = other;
+        self.needs.append(&mut needs);
+        self.matching += matching;
+        self.on_request.append(&mut on_request);
+    }
 }
 
 impl Planner {
@@ -73,11 +86,11 @@ impl Planner {
     pub fn plan(&mut self, input: &Input<'_>) -> Plan {
         let world = World::new(input);
         let decisions = match self.before.take() {
-            Some(before) => world.decide_again(before),
+            Some((ports, before)) => world.decide_again(&ports, before),
             None => world.decisions(),
         };
         let mut plan = world.plan(decisions.clone());
-        self.before = Some(decisions);
+        self.before = Some((world.ports, decisions));
         // Commits are only worth a look for actions that will happen.
         if input.acts && plan.questions.is_empty() {
             provenance::add(input, &mut plan);
@@ -92,7 +105,7 @@ const MANY: usize = 1000;
 /// The input, indexed by model.
 struct World<'a> {
     input: &'a Input<'a>,
-    ports: BTreeMap<ModelName, PortChoice>,
+    ports: PortChoices,
     live: BTreeMap<&'a ModelName, Vec<&'a Instance>>,
     leftovers: BTreeMap<&'a ModelName, Vec<&'a Leftover>>,
     unresolved: BTreeMap<&'a ModelName, &'a Unresolved>,
@@ -116,7 +129,7 @@ impl<'a> World<'a> {
         }
         rows.values_mut().for_each(|ids| ids.sort_unstable());
         let mut world = Self {
-            ports: port_choice::assign(input),
+            ports: PortChoices::new(),
             input,
             live,
             leftovers,
@@ -125,7 +138,19 @@ impl<'a> World<'a> {
             rows,
         };
         world.protect_unresolved();
+        world.ports = port_choice::assign(input, |name, record| world.settled_port(name, record));
         world
+    }
+
+    fn settled_port(&self, name: &'a ModelName, record: &'a ModelRecord) -> Option<PortRecord> {
+        let live = self.live.get(name).map_or(&[][..], Vec::as_slice);
+        settle::settled_port(self.input, name, self.definition(name), record, live)
+    }
+
+    /// The definition of a model, unless the file that stands for it cannot be used.
+    fn definition(&self, name: &ModelName) -> Option<&'a Definition> {
+        let desired = self.input.desired.filter(|_| !self.unresolved.contains_key(name))?;
+        desired.definitions.get(name).map(|definition| &**definition)
     }
 
     /// A file that cannot be used stands for the model recorded from its path
@@ -160,6 +185,8 @@ impl<'a> World<'a> {
         let mut plan = schedule::schedule(input, &self.ports, room.clearances, decisions.needs);
         plan.questions.extend(room.questions);
         plan.matching += decisions.matching;
+        plan.on_request = decisions.on_request;
+        plan.on_request.sort_by(|a, b| a.model.cmp(&b.model));
         if let Some(approved) = &input.limits.approved {
             plan.actions.retain(|action| approved.permits(action));
         }
@@ -186,18 +213,23 @@ impl<'a> World<'a> {
         decisions
     }
 
-    /// Decides again for the models that asked something.
-    fn decide_again(&self, before: Decisions) -> Decisions {
-        let mut decisions = Decisions { matching: before.matching, needs: Vec::with_capacity(before.needs.len()) };
-        for (name, decision) in before.needs {
-            if decision.questions.is_empty() {
-                decisions.needs.push((name, decision));
-                continue;
-            }
-            let Decisions { mut needs, matching } = self.decide(&[&name]);
-            decisions.needs.append(&mut needs);
-            decisions.matching += matching;
-        }
+    /// Decides again for the models that asked something, and for those that had
+    /// other ports.
+    fn decide_again(&self, ports: &PortChoices, before: Decisions) -> Decisions {
+        let stays = |name: &ModelName| ports.get(name) == self.ports.get(name);
+        let is_final = |(name, decision): &(ModelName, Decision)| decision.questions.is_empty() && stays(name);
+        let Decisions { needs, matching, mut on_request } = before;
+        let decided: BTreeSet<ModelName> = needs.iter().map(|(name, _)| name.clone()).collect();
+        let (needs, again): (Vec<_>, Vec<_>) = needs.into_iter().partition(is_final);
+        // A model that matched is among the decided only once its port has changed.
+        let matched = self.ports.keys().filter(|name| !stays(name) && !decided.contains(*name));
+        let matched: Vec<&ModelName> = matched.filter(|name| self.input.targets(name)).collect();
+        let matching = matching.saturating_sub(matched.len());
+        let again: BTreeSet<&ModelName> = again.iter().map(|(name, _)| name).chain(matched).collect();
+        on_request.retain(|waiting| !again.contains(&waiting.model));
+        let mut decisions = Decisions { needs, matching, on_request };
+        decisions.add(self.decide(&again.into_iter().collect::<Vec<_>>()));
+        decisions.needs.sort_by(|(one, _), (other, _)| one.cmp(other));
         decisions
     }
 
@@ -205,19 +237,23 @@ impl<'a> World<'a> {
     fn decisions(&self) -> Decisions {
         let names: Vec<_> = self.names().into_iter().filter(|name| self.input.targets(name)).collect();
         let shares = shares(&names, MANY, |names| self.decide(names));
-        shares.into_iter().fold(Decisions::default(), |mut all, mut share| {
-            all.needs.append(&mut share.needs);
-            Decisions { matching: all.matching + share.matching, ..all }
-        })
+        let mut decisions = Decisions::default();
+        shares.into_iter().for_each(|share| decisions.add(share));
+        decisions
     }
 
     fn decide(&self, names: &[&ModelName]) -> Decisions {
         let mut decisions = Decisions::default();
         for name in names {
-            let decision = match by_hand::suspended(self.input, name) {
+            let mut decision = match by_hand::suspended(self.input, name) {
                 Some(suspended) => decide::hold_still(self.input, self.situation(name), suspended),
                 None => decide::decide(self.input, self.situation(name)),
             };
+            // Not before it is decided for good.
+            if decision.questions.is_empty() {
+                let waiting = |on| Waiting { model: (*name).clone(), on, reasons: Vec::new() };
+                decisions.on_request.extend(decision.on_request.drain(..).map(waiting));
+            }
             if !decision.is_empty() {
                 decisions.needs.push(((*name).clone(), decision));
             } else if self.input.desired.is_some_and(|d| d.definitions.contains_key(*name)) {
@@ -250,7 +286,7 @@ impl<'a> World<'a> {
             of(a).cmp(&of(b))
         });
         // An unreadable file sets no timeouts.
-        let definition = wanted.as_ref().map(|w| &*w.definition).filter(|_| unresolved.is_none());
+        let definition = self.definition(name);
         let settled = record.map(|record| settle::settle(self.input, name, definition, record, &live));
         let by_hand = ByHand::of(self.input, name, definition, unresolved.is_some());
         Situation {

@@ -3,10 +3,12 @@
 //! A declared port is used as it is. Any other is assigned once, recorded and kept:
 //! the recorded one, else the port of a live instance, else the lowest free one. The
 //! record follows a definition to another port, or to a socket, once an instance was
-//! ready there. If
-//! a new port turns out to be in use before an instance was ready on it, the model
-//! gets another, but only a few times: a model that fails on one port after another
-//! may itself leave behind what uses them.
+//! ready there. If a new port turns out to be in use before an instance was ready on
+//! it, the model gets another, but only a few times: a model that fails on one port
+//! after another may itself leave behind what uses them.
+//!
+//! A record counts as this pass settles it: a model whose instance is seen ready
+//! elsewhere has moved there already.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,8 +32,15 @@ pub enum PortChoice {
     Exhausted,
 }
 
-/// Chooses a port for every definition that has one, in order of name.
-pub fn assign(input: &Input<'_>) -> BTreeMap<ModelName, PortChoice> {
+/// The choice for every model that has one.
+pub type PortChoices = BTreeMap<ModelName, PortChoice>;
+
+/// Chooses a port for every definition that has one, in order of name. `settled`
+/// returns the port of a record once what was observed is recorded.
+pub fn assign<'a>(
+    input: &Input<'a>,
+    settled: impl Fn(&'a ModelName, &'a ModelRecord) -> Option<PortRecord>,
+) -> PortChoices {
     let Some(desired) = input.desired else { return BTreeMap::new() };
     let declared: BTreeMap<u16, &ModelName> =
         desired.definitions.values().filter_map(|d| Some((d.spec.port?, &d.name))).collect();
@@ -39,12 +48,13 @@ pub fn assign(input: &Input<'_>) -> BTreeMap<ModelName, PortChoice> {
     let mut kept = BTreeMap::new();
     let mut conflicts = BTreeMap::new();
 
-    for (name, record) in input.records.models.iter().filter(|(_, record)| record.port.is_some()) {
+    for (name, record) in &input.records.models {
+        let Some(recorded) = settled(name, record) else { continue };
         let definition = desired.definitions.get(name).map(|definition| &**definition);
-        let Some(port) = standing_port(input, name, definition, record) else { continue };
+        let Some(port) = standing_port(input, name, definition, record, recorded) else { continue };
         match declared.get(&port) {
             Some(declarer) if *declarer != name => {
-                if definition.is_none() || record.port.is_some_and(|p| p.proven) {
+                if definition.is_none() || recorded.proven {
                     conflicts.insert((*declarer).clone(), (port, name.clone()));
                     kept.insert(name, port);
                 }
@@ -99,8 +109,8 @@ fn standing_port(
     name: &ModelName,
     definition: Option<&Definition>,
     record: &ModelRecord,
+    recorded: PortRecord,
 ) -> Option<u16> {
-    let recorded = record.port?;
     if definition.is_some_and(|d| d.spec.is_unix_socket() || d.spec.port.is_some_and(|p| p != recorded.port)) {
         return None;
     }

@@ -120,6 +120,22 @@ pub fn settle<'a>(
     settled
 }
 
+/// The port of a record once `live`, its instances, are settled.
+pub fn settled_port<'a>(
+    input: &Input<'a>,
+    model: &'a ModelName,
+    definition: Option<&Definition>,
+    record: &'a ModelRecord,
+    live: &[&Instance],
+) -> Option<PortRecord> {
+    // Nearly every instance is where its model is recorded.
+    let is_there = |is: &InstanceRecord| record.port == is.port.map(|port| PortRecord { port, proven: true });
+    if record.instances.iter().all(is_there) {
+        return record.port;
+    }
+    settle(input, model, definition, record, live).record.port
+}
+
 impl Settled<'_> {
     fn lives(
         &mut self,

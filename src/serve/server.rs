@@ -1,26 +1,37 @@
 //! The threads that serve: they accept connections, and speak HTTP with clients.
 
 mod bind;
+mod linger;
+mod seldom;
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::server::TlsStream;
 
-pub use bind::{BindError, Listener, bind};
+pub use bind::{BindError, Listener, SocketFile, bind};
 
+use self::linger::{Lingering, Lingers, is_written_unasked};
+use self::seldom::Seldom;
 use super::access::Peer;
 use super::body::Endless;
 use super::gateway::Gateway;
 use super::gateway::dispatch::{self, App};
+use crate::sys::descriptors;
 
 /// How long a client may take for the head of a request, and be silent between two
 /// requests: more than clients keep a connection, so that they close it first.
@@ -28,6 +39,12 @@ const HEAD: Duration = Duration::from_secs(75);
 
 /// The most bytes of a head, and what a connection reads at most at once.
 const BUFFER: usize = 128 << 10;
+
+/// What this process needs descriptors for besides clients, at most.
+const OTHER_DESCRIPTORS: u64 = 128;
+
+/// What a client's request needs: its connection, one to a server, and a file.
+const DESCRIPTORS_EACH: u64 = 3;
 
 /// The pause after a connection could not be accepted: the process has no descriptor
 /// left.
@@ -44,14 +61,17 @@ pub type Tls = super::tls::Acceptor;
 pub struct Serving {
     phase: watch::Sender<Phase>,
     gateway: Gateway,
+    runtime: Handle,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Keeps a connection open for [`Serving`] that does not speak HTTP any more: an
-/// extension of the request that ends it.
+/// Keeps a connection open for [`Serving`], also one that does not speak HTTP any more:
+/// an extension of the request that ends it.
 #[derive(Clone, Debug)]
 pub struct Open {
-    _phase: watch::Receiver<Phase>,
+    phase: watch::Receiver<Phase>,
+    /// Its place among the connections that may be open at once.
+    _place: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,11 +86,22 @@ enum Phase {
 }
 
 /// Serves on `listeners`, on threads of its own; with `tls`, TCP connections are
-/// encrypted.
+/// encrypted. So many clients connect at once as there are descriptors for; others wait
+/// until one has left.
 ///
 /// # Errors
 /// The system has no thread or descriptor left.
 pub fn serve(app: App, listeners: Vec<Listener>, tls: Option<Tls>) -> io::Result<Serving> {
+    serve_at_most(most_connections(descriptors::limit()), app, listeners, tls)
+}
+
+/// Returns how many connections may be open at once with so many descriptors.
+fn most_connections(descriptors: u64) -> usize {
+    let most = (descriptors.saturating_sub(OTHER_DESCRIPTORS) / DESCRIPTORS_EACH).max(16);
+    usize::try_from(most).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
+}
+
+fn serve_at_most(most: usize, app: App, listeners: Vec<Listener>, tls: Option<Tls>) -> io::Result<Serving> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
@@ -82,11 +113,12 @@ pub fn serve(app: App, listeners: Vec<Listener>, tls: Option<Tls>) -> io::Result
         listeners.into_iter().map(Listener::listen).collect::<io::Result<Vec<_>>>()?
     };
     let (phase, phases) = watch::channel(Phase::Accepting);
-    let gateway = app.gateway.clone();
+    let doors = listeners.iter().filter(|listener| !listener.is_hall()).count();
+    let (gateway, handle, door) = (app.gateway.clone(), runtime.handle().clone(), Arc::new(Door::new(most, doors)));
     let thread = std::thread::Builder::new().name("herdsman-serve".to_owned()).spawn(move || {
         let mut over = phases.clone();
         for listener in listeners {
-            runtime.spawn(accept(listener, app.clone(), tls.clone(), phases.clone()));
+            runtime.spawn(accept(listener, app.clone(), tls.clone(), phases.clone(), Arc::clone(&door)));
         }
         if let Some(api) = app.api.clone() {
             runtime.spawn(api.keep());
@@ -96,10 +128,15 @@ pub fn serve(app: App, listeners: Vec<Listener>, tls: Option<Tls>) -> io::Result
         let _ = runtime.block_on(over.wait_for(|phase| *phase == Phase::Over));
         runtime.shutdown_background();
     })?;
-    Ok(Serving { phase, gateway, thread: Some(thread) })
+    Ok(Serving { phase, gateway, runtime: handle, thread: Some(thread) })
 }
 
 impl Serving {
+    /// Asks ready servers what they are, for lists.
+    pub fn learn(&self) {
+        drop(self.runtime.spawn(self.gateway.clone().learn()));
+    }
+
     /// Stops accepting connections, and tells clients to send no other request on
     /// those they have.
     pub fn stop_accepting(&self) {
@@ -147,45 +184,110 @@ impl Drop for Serving {
     }
 }
 
-async fn accept(listener: bind::Listening, app: App, tls: Option<Tls>, mut phases: watch::Receiver<Phase>) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = phases.wait_for(|phase| *phase != Phase::Accepting) => return,
-        };
-        let (app, phases) = (app.clone(), phases.clone());
-        match (accepted, &tls) {
-            (Ok(bind::Accepted::Tcp(stream, peer)), Some(tls)) => {
-                drop(tokio::spawn(encrypted(stream, peer, tls.clone(), app, phases)));
-            }
-            (Ok(bind::Accepted::Tcp(stream, peer)), None) => drop(tokio::spawn(http1(stream, peer, app, phases))),
-            (Ok(bind::Accepted::Unix(stream, peer)), _) => drop(tokio::spawn(http1(stream, peer, app, phases))),
-            (Err(_), _) => tokio::time::sleep(PAUSE).await,
+/// Lets clients in, as many at once as there are places.
+struct Door {
+    most: usize,
+    places: Arc<Semaphore>,
+    full: Seldom,
+    failed: Seldom,
+    unencrypted: Seldom,
+}
+
+impl Door {
+    /// Each of the `listeners` holds a place while it waits for a client: one of them
+    /// must not take it from the others.
+    fn new(most: usize, listeners: usize) -> Self {
+        let places = most.saturating_add(listeners.saturating_sub(1)).min(Semaphore::MAX_PERMITS);
+        let (full, failed, unencrypted) = (Seldom::default(), Seldom::default(), Seldom::default());
+        Self { most, places: Arc::new(Semaphore::new(places)), full, failed, unencrypted }
+    }
+
+    /// Waits for a place.
+    async fn place(&self) -> Option<Arc<OwnedSemaphorePermit>> {
+        if self.places.available_permits() == 0
+            && let Some(times) = self.full.happens(Instant::now())
+        {
+            let most = self.most;
+            tracing::warn!("{most} connections are open: others wait until one closes{times}; raise `ulimit -n`");
+        }
+        // It is never closed.
+        Arc::clone(&self.places).acquire_owned().await.ok().map(Arc::new)
+    }
+
+    fn failed(&self, error: &io::Error) {
+        if let Some(times) = self.failed.happens(Instant::now()) {
+            tracing::warn!("cannot accept a connection: {error}{times}");
+        }
+    }
+
+    fn unencrypted(&self, error: &io::Error) {
+        if let Some(times) = self.unencrypted.happens(Instant::now()) {
+            tracing::warn!("a client did not complete the TLS handshake: {error}{times}");
         }
     }
 }
 
-async fn encrypted(stream: tokio::net::TcpStream, peer: Peer, tls: Tls, app: App, phases: watch::Receiver<Phase>) {
-    let Ok(stream) = tls.accept(stream).await else { return };
-    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        http2(stream, peer, app, phases).await;
-    } else {
-        http1(stream, peer, app, phases).await;
+async fn accept(
+    listener: bind::Listening,
+    app: App,
+    tls: Option<Tls>,
+    mut phases: watch::Receiver<Phase>,
+    door: Arc<Door>,
+) {
+    loop {
+        let accepted = async {
+            // Those who wait at the herdsman before this one have been let in already.
+            let place = if listener.is_hall() { None } else { door.place().await };
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            accepted = accepted => accepted,
+            _ = phases.wait_for(|phase| *phase != Phase::Accepting) => return,
+        };
+        let (app, open) = (app.clone(), Open { phase: phases.clone(), _place: place });
+        match (accepted, &tls) {
+            (Ok(bind::Accepted::Tcp(stream, peer)), Some(tls)) => {
+                let (tls, door) = (tls.clone(), Arc::clone(&door));
+                drop(tokio::spawn(async move {
+                    match tls.accept(stream).await {
+                        Ok(stream) => encrypted(stream, peer, app, open).await,
+                        Err(error) => door.unencrypted(&error),
+                    }
+                }));
+            }
+            (Ok(bind::Accepted::Tcp(stream, peer)), None) => drop(tokio::spawn(http1(stream, peer, app, open))),
+            (Ok(bind::Accepted::Unix(stream, peer)), _) => drop(tokio::spawn(http1(stream, peer, app, open))),
+            (Err(error), _) => {
+                door.failed(&error);
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
     }
 }
 
-async fn http1<S>(stream: S, peer: Peer, app: App, mut phases: watch::Receiver<Phase>)
+async fn encrypted(stream: TlsStream<TcpStream>, peer: Peer, app: App, open: Open) {
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        http2(stream, peer, app, open).await;
+    } else {
+        http1(stream, peer, app, open).await;
+    }
+}
+
+async fn http1<S>(stream: S, peer: Peer, app: App, open: Open)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (phase, leaving, is_endless) = (phases.clone(), phases.clone(), AtomicBool::new(false));
+    let (phases, is_endless) = (open.phase.clone(), AtomicBool::new(false));
+    let lingers = Lingers::default();
     let service = service_fn(|mut request| async {
+        let is_writing = is_written_unasked(&request);
         if request.headers().contains_key(UPGRADE) {
-            request.extensions_mut().insert(Open { _phase: phase.clone() });
+            request.extensions_mut().insert(open.clone());
         }
         let mut answer = dispatch::answer(&app, peer, request).await;
+        lingers.after(is_writing, answer.status());
         is_endless.store(answer.extensions().get::<Endless>().is_some(), Ordering::Relaxed);
-        if *phase.borrow() != Phase::Accepting && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        if *open.phase.borrow() != Phase::Accepting && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Ok::<_, Infallible>(answer)
@@ -194,35 +296,53 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(BUFFER)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Lingering::new(stream, lingers.clone())), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
-    // A connection that ends early needs no answer.
     tokio::select! {
+        biased;
+        // A connection that ends early needs no answer.
         _ = connection.as_mut() => return,
-        () = is_stalled(leaving, &is_endless) => return,
-        _ = phases.wait_for(|phase| matches!(phase, Phase::Finishing | Phase::Over)) => {}
+        leave = has_to_end(phases, &is_endless) => {
+            if leave == Leave::AtOnce {
+                return;
+            }
+        }
     }
     connection.as_mut().graceful_shutdown();
     let _ = connection.await;
 }
 
-/// Waits until this process has handed over, and an answer without an end has had the
-/// time to end: its client does not read.
-async fn is_stalled(mut phases: watch::Receiver<Phase>, is_endless: &AtomicBool) {
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leave {
+    /// In the middle of an answer that has no end, and whose client does not read.
+    AtOnce,
+    /// After the answer that it is giving.
+    AfterAnswer,
+}
+
+/// Waits until this process finishes; or has handed over, and an answer without an end
+/// has had the time to end.
+async fn has_to_end(mut phases: watch::Receiver<Phase>, is_endless: &AtomicBool) -> Leave {
+    // One wait and not two: it is looked at whenever the connection is.
     let _ = phases.wait_for(|phase| *phase != Phase::Accepting).await;
     loop {
-        tokio::time::sleep(STALLED).await;
+        tokio::select! {
+            _ = phases.wait_for(|phase| matches!(phase, Phase::Finishing | Phase::Over)) => return Leave::AfterAnswer,
+            () = tokio::time::sleep(STALLED) => {}
+        }
         if is_endless.load(Ordering::Relaxed) {
-            return;
+            return Leave::AtOnce;
         }
     }
 }
 
-async fn http2<S>(stream: S, peer: Peer, app: App, mut phases: watch::Receiver<Phase>)
+async fn http2<S>(stream: S, peer: Peer, app: App, open: Open)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let mut phases = open.phase.clone();
     let service = service_fn(|request| {
         let app = app.clone();
         async move { Ok::<_, Infallible>(dispatch::answer(&app, peer, request).await) }

@@ -9,6 +9,7 @@
 //! <state-dir>/notify.lock  held by the process that delivers notifications
 //! <state-dir>/logs/MODEL/  a log per instance
 //! <state-dir>/cache/       option catalogues by llama-server, and its web page
+//! <state-dir>/spool/       bodies of requests that wait, in files without a name
 //! ```
 //!
 //! The id has its own file, so that losing the database loses no server.
@@ -132,6 +133,12 @@ impl StateDir {
     #[must_use]
     pub fn cache(&self) -> PathBuf {
         self.path.join("cache")
+    }
+
+    /// Where a gateway keeps bodies of requests that find no room in memory.
+    #[must_use]
+    pub fn spool(&self) -> PathBuf {
+        self.path.join("spool")
     }
 
     /// Creates it, private to this user. Call this before writing anything there.

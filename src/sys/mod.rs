@@ -1,5 +1,6 @@
 //! Small operating system helpers that several parts need.
 
+pub(crate) mod descriptors;
 pub mod failpoint;
 pub(crate) mod links;
 pub(crate) mod parallel;

@@ -16,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
+use super::descriptors;
 use super::text::printable;
 use crate::sys::failpoint::{Point, reach};
 
@@ -144,6 +145,7 @@ fn waited_for() -> MutexGuard<'static, BTreeSet<u32>> {
 
 impl Running {
     fn start(command: &mut Command) -> io::Result<Self> {
+        descriptors::restore_in(command);
         STARTING.fetch_add(1, Ordering::SeqCst);
         let child = command.spawn().inspect(|child| {
             waited_for().insert(child.id());

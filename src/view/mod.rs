@@ -110,6 +110,9 @@ fn add_plan<'p>(models: &mut Models<'p>, pass: &'p Pass) {
     for waiting in &pass.plan.waiting {
         models.entry(&waiting.model).and_modify(|model| model.waits.push(waiting));
     }
+    for waiting in &pass.plan.on_request {
+        models.entry(&waiting.model).and_modify(|model| model.on_request.push(&waiting.on));
+    }
     for finding in &pass.plan.findings {
         if let (Some(model), Some(death)) = (models.get_mut(&finding.model), finding.what.death()) {
             model.death = Some(death);

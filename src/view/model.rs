@@ -43,6 +43,8 @@ pub struct ModelView<'p> {
     pub outcome: Option<&'p Outcome>,
     /// What it waits for.
     pub waits: Vec<&'p Waiting>,
+    /// What it would wait for if a request asked for it now.
+    pub on_request: Vec<&'p WaitFor>,
     /// How an instance of it ended since the last pass.
     pub death: Option<&'p Death>,
     /// Its crashes in a row.
@@ -101,6 +103,7 @@ impl<'p> ModelView<'p> {
             action: None,
             outcome: None,
             waits: Vec::new(),
+            on_request: Vec::new(),
             death: None,
             crashes: record.map(|record| record.crashes).unwrap_or_default(),
             generation_outcome: record.map(|record| &record.generation.outcome),
@@ -129,6 +132,12 @@ impl<'p> ModelView<'p> {
     #[must_use]
     pub fn is_managed(&self) -> bool {
         self.definition.is_some() || self.record.is_some()
+    }
+
+    /// Returns whether its record says enough to start it without a definition.
+    #[must_use]
+    pub fn is_recorded(&self) -> bool {
+        self.record.is_some_and(|record| record.config().is_ok() && record.generation.spec().is_ok())
     }
 
     /// Returns the generation that is wanted; 0 if none is recorded yet.
@@ -205,7 +214,8 @@ impl<'p> ModelView<'p> {
         action.reasons.iter().map(|reason| format!("{}: {reason}", action.kind.as_str())).collect()
     }
 
-    /// Returns what it waits for in words, at `now`.
+    /// Returns what it waits for in words, at `now`, and what keeps a request from
+    /// starting it.
     #[must_use]
     pub fn waits_in_words(&self, now: Timestamp) -> Vec<String> {
         let held_back = self.restart_by_hand.filter(|given| {
@@ -213,7 +223,10 @@ impl<'p> ModelView<'p> {
             !self.reasons().iter().any(says_so)
         });
         let restart = held_back.map(|given| format!("waiting for a restart by hand ({given})"));
-        restart.into_iter().chain(self.waits.iter().map(|waiting| words::wait(&waiting.on, self, now))).collect()
+        let waits = self.waits.iter().map(|waiting| words::wait(&waiting.on, self, now));
+        let on_request =
+            self.on_request.iter().map(|on| format!("cannot start now: {}", words::on_request(on, self, now)));
+        restart.into_iter().chain(waits).chain(on_request).collect()
     }
 
     /// Returns the overrides in force.

@@ -38,6 +38,23 @@ pub fn wait(on: &WaitFor, model: &ModelView<'_>, now: Timestamp) -> String {
     }
 }
 
+/// Returns what keeps `model` from starting when a request asks for it.
+#[must_use]
+pub fn on_request(on: &WaitFor, model: &ModelView<'_>, now: Timestamp) -> String {
+    match on {
+        WaitFor::Backoff { until, crashes, was_ready, message } => {
+            let failed = WaitFor::words_of_failures(*crashes, *was_ready);
+            let (left, at) = (text::duration(now.until(*until)), clock(*until));
+            format!("{failed}, can start again in {left} (at {at}): {message}")
+        }
+        WaitFor::Definition { file, problem } => {
+            let place = model.invalid.filter(|invalid| invalid.file == file);
+            format!("{}: {problem}", place.as_ref().map_or_else(|| file.clone(), Invalid::place))
+        }
+        on => on.words_of_cause(),
+    }
+}
+
 /// Returns what a model waits for, with the age of an override.
 #[must_use]
 pub fn wait_at(on: &WaitFor, now: Timestamp) -> String {

@@ -207,7 +207,10 @@ mod tests {
         agenda.mark(Cause::Hangup, ms(10));
         agenda.mark(Cause::Changed, ms(20));
         assert_eq!(agenda.next(), ms(0), "at once");
-        assert_eq!(agenda.take(ms(20)).map(|due| due.causes.to_string()).as_deref(), Some("SIGHUP, follow-up"));
+        assert_eq!(
+            agenda.take(ms(20)).map(|due| due.causes.to_string()).as_deref(),
+            Some("SIGHUP, changes made by the last pass")
+        );
         assert_eq!(agenda.take(ms(20)), None);
     }
 

@@ -56,7 +56,7 @@ impl fmt::Display for Cause {
             Self::Exited(model) => write!(f, "server of {model} exited"),
             Self::Answered(model) => write!(f, "health of {model} changed"),
             Self::LlamaServer => f.write_str("a llama-server responded"),
-            Self::Changed => f.write_str("follow-up"),
+            Self::Changed => f.write_str("changes made by the last pass"),
             Self::Draining => f.write_str("draining"),
             Self::Deadline => f.write_str("deadline"),
             Self::Health => f.write_str("health check"),

@@ -125,15 +125,20 @@ impl Reporter {
     /// Logs once what keeps models from matching their definitions, and its end.
     fn stuck(&mut self, pass: &Pass) {
         let mut now = BTreeSet::new();
-        for waiting in &pass.plan.waiting {
+        let waiting = pass.plan.waiting.iter().map(|waiting| (waiting, true));
+        let on_request = pass.plan.on_request.iter().map(|waiting| (waiting, false));
+        for (waiting, is_wanted) in waiting.chain(on_request) {
             if matches!(waiting.on.kind(), WaitKind::Progressing | WaitKind::Note | WaitKind::ByHand | WaitKind::Guard)
             {
                 continue;
             }
             let entry = (waiting.model.to_string(), waiting.on.to_string());
-            if !self.waits.contains(&entry) {
+            if now.insert(entry.clone()) && !self.waits.contains(&entry) {
                 let (model, what) = &entry;
                 match &waiting.on {
+                    on if !is_wanted => {
+                        warn!(%model, "{model} cannot start when asked for: {}", on.words_of_cause());
+                    }
                     WaitFor::Backoff { until, crashes, was_ready, message } => {
                         let failed = WaitFor::words_of_failures(*crashes, *was_ready);
                         let left = text::duration(pass.now.until(*until));
@@ -142,7 +147,6 @@ impl Reporter {
                     _ => warn!(%model, "{model} is waiting: {what}"),
                 }
             }
-            now.insert(entry);
         }
         // An action on a model shows that its wait is over.
         let done = pass.outcomes.iter().map(|outcome| outcome.model.as_str());

@@ -66,7 +66,7 @@ fn rolls_back_a_server_that_never_becomes_ready() {
     assert_snapshot!(site.story(), @"
       1.200 files changed: restart a
     601.200 deadline, resync: stop a
-    601.200 server of a exited, follow-up: start a
+    601.200 server of a exited, changes made by the last pass: start a
     ");
 }
 
@@ -80,7 +80,7 @@ fn a_silent_server_is_killed_when_it_has_been_silent_for_long_enough() {
     site.watch(60);
     assert_snapshot!(site.story(), @"
     16.668 deadline: stop a
-    16.668 server of a exited, follow-up: start a
+    16.668 server of a exited, changes made by the last pass: start a
     ");
 }
 

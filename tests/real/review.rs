@@ -99,6 +99,23 @@ fn reports_an_edit_since_the_plan_with_its_line() {
 }
 
 #[test]
+fn reports_that_a_group_has_room_for_more_since_the_plan() {
+    let world = running(&["a"]);
+    let member =
+        |name: &str| world.write_definition(name, &("group = \"chat\"\n".to_owned() + &World::tiny_toml(name)));
+    world.write_definition("_groups", "[chat]\nmax_running = 1\n[other]\nmax_running = 1\n");
+    member("a");
+    world.converges();
+    world.tiny("b");
+    save(&world);
+    // Nobody of the plan is in this one.
+    world.write_definition("_groups", "[chat]\nmax_running = 1\n[other]\nmax_running = 3\n");
+    world.run(&["reconcile", "--plan", "plan.json", "--dry-run"]).exits(0);
+    world.write_definition("_groups", "[chat]\nmax_running = 2\n");
+    is_refused(&world, &["group chat: max_running is now 2, was 1"]);
+}
+
+#[test]
 fn reports_a_server_that_is_gone_and_an_edited_row() {
     let world = running(&["a", "b"]);
     edit(&world, "a", 1024);

@@ -331,6 +331,7 @@ impl Fleet for World {
         if self.gateway.is_none() {
             return Ok(());
         }
+        let instances = &self.sabotaged_leavers(instances);
         self.promises.withdraws(instances);
         let withdraw = |world: &mut Self| {
             world.check_withdrawal(instances);
@@ -346,7 +347,7 @@ impl Fleet for World {
         let readmit = |world: &mut Self| {
             world.check_readmission(instances);
             let Some(gateway) = &mut world.gateway else { return Ok(()) };
-            let back: Vec<InstanceId> = gateway.withdrawn.extract_if(.., |id| instances.contains(id)).collect();
+            let back: Vec<InstanceId> = instances.iter().filter(|id| gateway.withdrawn.remove(id)).cloned().collect();
             gateway.rotation.extend(back);
             world.attend();
             Ok(())

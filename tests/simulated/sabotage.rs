@@ -63,6 +63,7 @@ rules! {
     RestartAnother "restart-another" "restarts the next instance, too, when one was to be restarted"
     IgnoreLeftovers "ignore-leftovers" "does not see what instances left"
     ForgetWithdraw "forget-withdraw" "stops servers that the gateway still sends requests to"
+    ForgetDead "forget-dead" "starts servers while the gateway still sends requests to the dead ones before them"
     EvictBusy "evict-busy" "does not see the requests of models that have a server"
     ForgetWaiter "forget-waiter" "does not see a request that waits alone"
     StartTwice "start-twice" "starts another server for the requests that wait while one loads"
@@ -221,6 +222,12 @@ impl World {
             }
         }
         demand
+    }
+
+    /// Those that the gateway is asked to take out of rotation.
+    pub(super) fn sabotaged_leavers(&self, instances: &[InstanceId]) -> Vec<InstanceId> {
+        let lives = |id: &&InstanceId| self.machine.servers.iter().any(|server| server.id == **id);
+        instances.iter().filter(|id| !self.breaks(Sabotage::ForgetDead) || lives(id)).cloned().collect()
     }
 
     pub(super) fn sabotaged_withdrawal(&mut self, instances: &[InstanceId]) {

@@ -323,6 +323,7 @@ impl Store {
         let ready = m.generations.values().rfind(|g| g.outcome == GenerationOutcome::Ready);
         ModelRecord {
             id: row.unwrap_or(m.row),
+            created_at: None,
             source: m.config.source.clone(),
             state: m.config.state,
             config_digest: m.config_digest.clone(),

@@ -8,7 +8,7 @@ use console::{Alignment, measure_text_width, pad_str};
 use super::report::{Look, ModelStatus, Requests};
 use crate::database::Undelivered;
 use crate::model::text;
-use crate::model::{Status, Timestamp};
+use crate::model::{DesiredState, Status, Timestamp};
 
 /// The columns, each with its cell.
 const COLUMNS: [Column; 8] = [
@@ -178,5 +178,8 @@ fn notes(model: &ModelStatus) -> Vec<String> {
     let silent = model
         .status_age_ms
         .map(|age| format!("alive but not responding; last status {} ago", text::duration(Duration::from_millis(age))));
-    silent.iter().chain(&model.reasons).chain(&model.waiting_for).map(|note| one_line(note)).collect()
+    let notes: Vec<String> =
+        silent.iter().chain(&model.reasons).chain(&model.waiting_for).map(|note| one_line(note)).collect();
+    let is_cold = model.state == Some(DesiredState::OnDemand) && model.pid.is_none();
+    if is_cold && notes.is_empty() { vec!["starts on demand".to_owned()] } else { notes }
 }

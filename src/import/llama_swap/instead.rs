@@ -3,7 +3,8 @@
 use super::super::remark::Why;
 
 /// Keys of the file.
-const FILE: [(&str, &str); 18] = [
+const FILE: [(&str, &str); 19] = [
+    ("listen", "`herdsman watch --listen` says where herdsman serves"),
     ("startPort", "herdsman picks ports from `--port-range`"),
     ("profiles", NAMES),
     ("selectors", NAMES),
@@ -48,6 +49,9 @@ pub(super) const HOOKS: &str = "herdsman runs no hooks: it takes only the preloa
 
 /// Where a server listens.
 pub(super) const ADDRESS: &str = "herdsman knows where each of its servers listens; `herdsman status` shows it";
+
+/// Why a server that listens for other machines is worth a look.
+pub(super) const OPEN_HOST: &str = "other machines reach this server past the gateway and its keys: remove `host` unless they should, and give them the address of `herdsman watch --listen`";
 
 /// What takes the place of a key of the file.
 pub(super) fn of_file(name: &str) -> Why {

@@ -23,6 +23,7 @@ fn death() -> Death {
 fn record(crashes: u32, outcome: GenerationOutcome) -> ModelRecord {
     ModelRecord {
         id: 1,
+        created_at: None,
         source: "/models.d/m.toml".to_owned(),
         state: DesiredState::Running,
         config_digest: String::new(),

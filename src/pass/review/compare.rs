@@ -1,8 +1,8 @@
 //! Finds what has changed since a plan was saved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::fingerprint::{Declared, Fingerprint, Live, RecordPrint, fingerprints, origin, stray_files};
+use super::fingerprint::{Declared, Fingerprint, Live, RecordPrint, fingerprints, group_limits, origin, stray_files};
 use super::saved::{Here, Saved, SavedAction};
 use crate::model::{ColumnDrift, DesiredState, FieldChange, Given, ModelName, Origin, Overrides};
 use crate::pass::Pass;
@@ -31,6 +31,15 @@ pub enum Changed {
         file: String,
         /// Whether it is there now.
         now: bool,
+    },
+    /// A group has another `max_running`.
+    Group {
+        /// The group.
+        name: String,
+        /// When the plan was saved; `None`: none of its models was a member.
+        then: Option<usize>,
+        /// Now.
+        now: Option<usize>,
     },
     /// Something about one model.
     Model(ModelName, Difference),
@@ -164,12 +173,22 @@ pub fn changes(saved: &Saved, seen: &Pass, here: &Here) -> Vec<Changed> {
         }
         changed.extend(found.into_iter().map(|difference| Changed::Model(name.clone(), difference)));
     }
+    changed.extend(groups(&saved.groups, &group_limits(seen, saved.targets())));
     if saved.targets().is_empty() {
         let now = stray_files(seen);
         let differ = saved.stray_files.symmetric_difference(&now);
         changed.extend(differ.map(|file| Changed::StrayFile { file: file.clone(), now: now.contains(file) }));
     }
     changed
+}
+
+fn groups(then: &BTreeMap<String, usize>, now: &BTreeMap<String, usize>) -> Vec<Changed> {
+    let names: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+    let changed = |name: &String| {
+        let (then, now) = (then.get(name).copied(), now.get(name).copied());
+        (then != now).then(|| Changed::Group { name: name.clone(), then, now })
+    };
+    names.into_iter().filter_map(changed).collect()
 }
 
 /// Whether `saved` was made for another place: known before anything is read.

@@ -173,6 +173,15 @@ pub(super) fn fingerprints(
     prints
 }
 
+/// How many may run at once of the groups that a pass over `targets` (empty: all)
+/// makes room in.
+pub(super) fn group_limits(seen: &Pass, targets: &BTreeSet<ModelName>) -> BTreeMap<String, usize> {
+    let Some(desired) = &seen.desired else { return BTreeMap::new() };
+    let looked_at = desired.definitions.values().filter(|d| targets.is_empty() || targets.contains(&d.name));
+    let named = looked_at.flat_map(|definition| &definition.placement.groups);
+    named.filter_map(|name| Some((name.to_string(), desired.groups.get(name)?.max_running))).collect()
+}
+
 /// Files that cannot be used and stand for no model that is known: they hold
 /// up every deletion. By their whole paths, wherever herdsman is called.
 pub(super) fn stray_files(seen: &Pass) -> BTreeSet<String> {

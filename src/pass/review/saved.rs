@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::fingerprint::{Declared, Fingerprint, fingerprints, stray_files};
+use super::fingerprint::{Declared, Fingerprint, fingerprints, group_limits, stray_files};
 use crate::model::ModelName;
 use crate::pass::Pass;
 use crate::plan::{ActionKind, Approved, Limits, MaxDeletes, Reason, Task, WaitFor, WaitKind, Waiting};
@@ -38,6 +38,9 @@ pub struct Saved {
     /// Definition files that cannot be used and stand for no known model.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub stray_files: BTreeSet<String>,
+    /// `max_running` of the groups that its models are in.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<String, usize>,
 }
 
 /// Where a plan is made or applied.
@@ -122,6 +125,7 @@ impl Saved {
             models: fingerprints(seen, targets, here.state.is_some()),
             // A plan for some models alone does not rest on other files.
             stray_files: if targets.is_empty() { stray_files(seen) } else { BTreeSet::new() },
+            groups: group_limits(seen, targets),
             made_for: here,
         }
     }

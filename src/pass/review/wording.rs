@@ -29,6 +29,11 @@ impl fmt::Display for Changed {
             Self::StrayFile { file, now: false } => {
                 write!(f, "{} was invalid, and is now fixed or gone", printable(file))
             }
+            Self::Group { name, then: Some(then), now: Some(now) } => {
+                write!(f, "group {}: max_running is now {now}, was {then}", printable(name))
+            }
+            Self::Group { name, then: None, .. } => write!(f, "group {} now has a model of the plan", printable(name)),
+            Self::Group { name, .. } => write!(f, "group {} no longer has a model of the plan", printable(name)),
             Self::Model(model, difference) => write!(f, "{model}: {difference}"),
         }
     }
@@ -156,6 +161,8 @@ mod tests {
         lines.push(Changed::StateDirectory { made_for: made_for.clone(), here: here.clone() }.to_string());
         lines.push(Changed::ModelsDirectory { made_for, here }.to_string());
         lines.extend([true, false].map(|now| Changed::StrayFile { file: file(), now }.to_string()));
+        let limits = [(Some(1), Some(2)), (None, Some(1)), (Some(1), None)];
+        lines.extend(limits.map(|(then, now)| Changed::Group { name: "chat".into(), then, now }.to_string()));
         insta::assert_snapshot!(lines.join("\n"), @"
         m: models.d/m.toml now defines it
         m: models.d/m.toml is gone or no longer defines it
@@ -190,6 +197,9 @@ mod tests {
         it was made from /srv/a, not from /srv/b
         models.d/m.toml is new and invalid, and may stand for any model
         models.d/m.toml was invalid, and is now fixed or gone
+        group chat: max_running is now 2, was 1
+        group chat now has a model of the plan
+        group chat no longer has a model of the plan
         ");
     }
 }

@@ -78,13 +78,17 @@ pub fn decide(input: &Input<'_>, mut situation: Situation<'_>) -> Decision {
         }
     }
     if let Some(unresolved) = situation.unresolved {
-        decision.waits.push(match &unresolved.llama_server {
-            Some(unusable) => WaitFor::binary(unusable),
-            None => WaitFor::Definition { file: unresolved.file.to_string(), problem: unresolved.problem.clone() },
-        });
+        decision.waits.push(wait_for_file(unresolved));
     }
     Decider { input, s: &situation, d: &mut decision }.run();
     decision
+}
+
+fn wait_for_file(unresolved: &Unresolved) -> WaitFor {
+    match &unresolved.llama_server {
+        Some(unusable) => WaitFor::binary(unusable),
+        None => WaitFor::Definition { file: unresolved.file.to_string(), problem: unresolved.problem.clone() },
+    }
 }
 
 /// Whether the port to serve on is recorded with the rest.

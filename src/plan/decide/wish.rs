@@ -27,6 +27,8 @@ pub struct Decision {
     pub duplicates: Vec<StopWish>,
     /// What it waits for.
     pub waits: Vec<WaitFor>,
+    /// What it would wait for if a request asked for it now: nobody does, or in vain.
+    pub on_request: Vec<WaitFor>,
     /// What it waits for as well while something holds its restart back.
     pub held_back_waits: Option<WaitFor>,
     /// What may be left of instances whose stop was cut short; their records go
@@ -61,6 +63,7 @@ impl Decision {
             accepted: _,
             duplicates,
             waits,
+            on_request: _,
             held_back_waits: _,
             remains: _,
             bookkeeping,

@@ -11,8 +11,8 @@
 //!    started for a request has time to answer it.
 //!
 //! A file that cannot be used does not say which groups its model is in: if that is to
-//! run, it starts as if it were in none, and if it runs on demand it does not start
-//! beside any group.
+//! run, it starts as if it were in none, and if it runs on demand it needs room in those
+//! that it was recorded in.
 //!
 //! Whoever has to wait keeps its place: what is asked for later does not take the room
 //! that it waits for. It keeps none if nobody can ever make room for it.
@@ -28,8 +28,9 @@ use super::super::input::{Input, Question};
 use super::super::port_choice::PortChoice;
 use super::super::reason::Reason;
 use super::super::waiting::WaitFor;
+use super::super::wanted::Wanted;
 use super::port_holders::{holders, leased};
-use crate::model::{Definition, DesiredState, InstanceId, Listener, ModelName, ModelRecord, Timestamp};
+use crate::model::{Definition, Desired, DesiredState, InstanceId, Listener, ModelName, ModelRecord, Timestamp};
 use members::{Member, Use, member};
 
 /// Who stops, and who waits for that.
@@ -63,10 +64,10 @@ pub fn make_room(
     let restarting = decisions.iter().filter(restarts).map(|(name, _)| name).collect();
     let (leaving, claims, room) = (leaving(decisions), BTreeMap::new(), Room::default());
     let mut rooms = Rooms { input, claims, restarting, leaving, room };
-    let mut starters: Vec<Starter<'_>> = decisions
-        .iter()
-        .filter_map(|(name, decision)| Starter::of(input, desired.definitions.get(name)?, decision))
-        .collect();
+    let stand_ins = stand_ins(input, desired, decisions);
+    let definition = |name| desired.definitions.get(name).map(|is| &**is).or_else(|| stand_ins.get(name));
+    let mut starters: Vec<Starter<'_>> =
+        decisions.iter().filter_map(|(name, decision)| Starter::of(input, definition(name)?, decision)).collect();
     for starter in &mut starters {
         starter.has_port = starter.has_port(input, ports, &rooms.leaving);
     }
@@ -74,6 +75,24 @@ pub fn make_room(
     starters.sort_by_key(|starter| (!starter.has_port, starter.since, &starter.definition.name));
     starters.iter().for_each(|starter| rooms.clear(starter));
     rooms.room
+}
+
+/// What the records say of on-demand models that start although their file cannot be
+/// used.
+fn stand_ins(
+    input: &Input<'_>,
+    desired: &Desired,
+    decisions: &[(ModelName, Decision)],
+) -> BTreeMap<ModelName, Definition> {
+    let starts = |(name, decision): &&(ModelName, Decision)| {
+        matches!(decision.wish, Wish::Start(_)) && !desired.definitions.contains_key(name)
+    };
+    let recorded = |(name, _): &(ModelName, Decision)| {
+        let record = input.records.models.get(name).filter(|record| record.state == DesiredState::OnDemand)?;
+        let wanted = Wanted::recorded(record, record.source.as_str().into())?;
+        Some((name.clone(), wanted.definition.into_owned()))
+    };
+    decisions.iter().filter(starts).filter_map(recorded).collect()
 }
 
 /// The models whose instance stops in any case.

@@ -95,6 +95,22 @@ impl fmt::Display for WaitFor {
     }
 }
 
+impl WaitFor {
+    /// Returns the cause alone, without what becomes of the model meanwhile.
+    #[must_use]
+    pub fn words_of_cause(&self) -> String {
+        match self {
+            Self::Backoff { crashes, was_ready, message, .. } => {
+                format!("{}: {message}", Self::words_of_failures(*crashes, *was_ready))
+            }
+            Self::Definition { file, problem } => format!("{file}: {}", printable(problem)),
+            Self::Policy { problem } => printable(problem).to_string(),
+            Self::Accepted { message, origin } => format!("{message}   {origin}"),
+            on => on.to_string(),
+        }
+    }
+}
+
 /// `a`, `a and b`, `a, b and c`.
 fn names(models: &[ModelName]) -> String {
     match models {

@@ -14,6 +14,12 @@ pub enum Denied {
     /// A key is needed here.
     #[error("this address needs a key: send `Authorization: Bearer KEY`")]
     NoKey,
+    /// Only this machine may use it: there are no keys, or not any more.
+    #[error(
+        "this herdsman has no keys, so it answers only requests from its own machine that no proxy forwards; add \
+         `[[serve.keys]]` to its settings, or set `open = true` in `[serve]`"
+    )]
+    Keyless,
     /// It is none of the keys, or not any more.
     #[error("the key is not valid; use one that `[[serve.keys]]` in the settings names")]
     WrongKey,
@@ -34,7 +40,7 @@ impl Denied {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::NoKey | Self::WrongKey => StatusCode::UNAUTHORIZED,
-            Self::NotAdmin(_) | Self::ForeignHost(_) | Self::ForeignOrigin(_) => StatusCode::FORBIDDEN,
+            Self::Keyless | Self::NotAdmin(_) | Self::ForeignHost(_) | Self::ForeignOrigin(_) => StatusCode::FORBIDDEN,
         }
     }
 
@@ -43,7 +49,7 @@ impl Denied {
     pub const fn challenges(&self) -> &'static [&'static str] {
         match self {
             Self::NoKey | Self::WrongKey => &CHALLENGES,
-            Self::NotAdmin(_) | Self::ForeignHost(_) | Self::ForeignOrigin(_) => &[],
+            Self::Keyless | Self::NotAdmin(_) | Self::ForeignHost(_) | Self::ForeignOrigin(_) => &[],
         }
     }
 }

@@ -1,11 +1,11 @@
 //! The keys of clients: found in a request, and compared.
 //!
-//! Only digests are kept, and digests are compared in constant time. A key's file is
-//! looked at before the key counts, so one that was changed or removed stops working
-//! with the next request.
+//! Only digests are kept, and digests are compared in constant time. The files of keys
+//! are looked at again and again, apart from requests, so that a slow disk delays none:
+//! a key that was changed or removed stops working with the next look.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -51,8 +51,13 @@ impl Keys {
             read: Mutex::new(None),
         });
         let keys = Self(keys.collect());
-        keys.0.iter().for_each(|key| _ = key.digest());
+        keys.look();
         keys
+    }
+
+    /// Reads the keys whose files have changed.
+    pub fn look(&self) {
+        self.0.iter().for_each(Key::look);
     }
 
     pub const fn is_empty(&self) -> bool {
@@ -72,30 +77,37 @@ impl Keys {
 }
 
 impl Key {
-    /// Returns the digest of the key as it is now.
+    /// Returns the digest of the key as it was read last.
     fn digest(&self) -> Option<Hash> {
+        self.last().and_then(|read| read.digest)
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Read>> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the key if its file has changed.
+    fn look(&self) {
         let file = match &self.text {
             Text::Secret(SecretSource::File(path)) => Some(Path::new(path)),
             Text::Secret(SecretSource::Env(_)) | Text::Given(_) => None,
         };
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Read { digest, seen }) = *read
+        let last = *self.last();
+        if let Some(Read { seen, .. }) = last
             && file.zip(seen).is_none_or(|(file, seen)| seen.is_unchanged(file))
         {
-            return digest;
+            return;
         }
         let seen = file.map(Seen::of);
         let digest = self.text.read().map(|key| blake3::hash(key.as_bytes()));
-        let worked = read.is_none_or(|read| read.digest.is_some());
+        let worked = last.is_none_or(|read| read.digest.is_some());
         if let Err(error) = &digest
             && worked
         {
             let name = self.caller.name.as_deref().unwrap_or_default();
             tracing::warn!("the key {name:?} does not work: {error}");
         }
-        let digest = digest.ok();
-        *read = Some(Read { digest, seen });
-        digest
+        *self.last() = Some(Read { digest: digest.ok(), seen });
     }
 }
 

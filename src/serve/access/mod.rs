@@ -12,10 +12,11 @@
 //! | this machine: loopback, a unix socket | everything | what the key may | 401 |
 //! | elsewhere | 401; everything with `open = true` | what the key may | 401 |
 //!
-//! Where no keys are set, those that are sent do not count. A request that a proxy on
-//! this machine forwards (`Forwarded`, `X-Forwarded-For`, `X-Real-IP`) is from
-//! elsewhere. A model that a key may not use does not exist for it: 404, so that keys do
-//! not tell what else there is.
+//! Where no keys are set, those that are sent do not count, and 403 says so. A request
+//! that a proxy on this machine forwards (`Forwarded`, `X-Forwarded-For`, `X-Real-IP`)
+//! is from elsewhere, unless this process never had a key: that proxy is for everybody,
+//! and the loss of the last key must not make it so. A model that a key may not use does
+//! not exist for it: 404, so that keys do not tell what else there is.
 
 mod browser;
 mod denied;
@@ -25,7 +26,7 @@ pub mod passed_on;
 mod tests;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use hyper::HeaderMap;
 use hyper::http::request::Parts;
@@ -59,6 +60,8 @@ pub struct Access {
     keys: Keys,
     sites: Sites,
     open: bool,
+    /// Whether the settings name keys, or did at some time.
+    has_had_keys: bool,
 }
 
 impl Access {
@@ -70,10 +73,25 @@ impl Access {
             keys: Keys::new(&serve.keys),
             sites: Sites::new(&serve.hosts, &serve.cors_origins),
             open: serve.open && serve.keys.is_empty(),
+            has_had_keys: !serve.keys.is_empty(),
         }
     }
 
-    /// Returns who sends a request.
+    /// Reads changed settings. Where there were keys once, a proxy's requests need one
+    /// from then on, unless the owner says `open = true`.
+    #[must_use]
+    pub fn changed_to(&self, serve: &Serve) -> Self {
+        let new = Self::new(serve);
+        Self { has_had_keys: new.has_had_keys || self.has_had_keys, ..new }
+    }
+
+    /// Looks at the files of the keys: one that was changed or removed stops working.
+    /// It may wait for a disk.
+    pub fn look_at_keys(&self) {
+        self.keys.look();
+    }
+
+    /// Returns who sends a request, by the keys as they were looked at last.
     ///
     /// # Errors
     /// It has no valid key where one is needed, or a page of another site sends it.
@@ -111,10 +129,11 @@ impl Access {
             Peer::Unix | Peer::Predecessor => true,
             Peer::Tcp(address) => is_loopback(address),
         };
-        let is_forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
-        // A proxy in front of a herdsman without keys is for everybody anyway.
-        let needs_none = is_local && (!is_forwarded || self.keys.is_empty());
-        if needs_none || self.open { Ok(Caller::anyone()) } else { Err(Denied::NoKey) }
+        let is_forwarded = || FORWARDED.iter().any(|name| headers.contains_key(*name));
+        if self.open || (is_local && !(self.has_had_keys && is_forwarded())) {
+            return Ok(Caller::anyone());
+        }
+        Err(if self.keys.is_empty() { Denied::Keyless } else { Denied::NoKey })
     }
 
     /// Returns the headers that answer a CORS preflight (204), if the request is one.
@@ -163,7 +182,8 @@ impl Caller {
     /// Returns the caller that needs no key: it may use and change everything.
     #[must_use]
     pub fn anyone() -> Self {
-        Self { name: None, models: Arc::from(["*".to_owned()]), admin: true }
+        static EVERY: LazyLock<Arc<[String]>> = LazyLock::new(|| Arc::from(["*".to_owned()]));
+        Self { name: None, models: Arc::clone(&EVERY), admin: true }
     }
 
     /// Whether they may use this model. If not, it does not exist for them.

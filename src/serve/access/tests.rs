@@ -55,7 +55,7 @@ fn a_key_is_needed_only_from_elsewhere() {
         (&none, HERE, &forwarded, "anyone"),
         (&none, mapped, &[], "anyone"),
         (&none, Peer::Unix, &[], "anyone"),
-        (&none, ELSEWHERE, &[], "401 NoKey"),
+        (&none, ELSEWHERE, &[], "403 Keyless"),
         (&open, ELSEWHERE, &[], "anyone"),
         (&open, ELSEWHERE, &sent, "anyone"),
         (&keyed(), HERE, &[], "anyone"),
@@ -67,6 +67,48 @@ fn a_key_is_needed_only_from_elsewhere() {
     ];
     for (serve, peer, headers, wanted) in cases {
         assert_eq!(who(serve, peer, headers), wanted, "{peer:?} {headers:?} {:?}", serve.keys.len());
+    }
+}
+
+#[test]
+fn the_loss_of_the_last_key_lets_nobody_in_through_a_proxy() {
+    let (none, open) = (Serve::default(), Serve { open: true, ..Serve::default() });
+    let sent = ("x-api-key", "ann-s3cret");
+    let who = |access: &Access, headers: &[(&str, &str)]| {
+        let headers = [&[("host", "localhost")], headers].concat();
+        let caller = access.check(&request("GET", "/v1/models", &headers), HERE);
+        caller.map_or_else(|denied| format!("{denied:?}"), |caller| caller.name.unwrap_or("anyone".into()).to_string())
+    };
+    let lost = Access::new(&keyed()).changed_to(&none);
+    let again = lost.changed_to(&none);
+    for access in [&lost, &again] {
+        assert_eq!(who(access, &[]), "anyone", "this machine needs no key");
+        assert_eq!(who(access, &[sent]), "anyone");
+        for name in FORWARDED {
+            assert_eq!(who(access, &[(name, "192.0.2.7")]), "Keyless", "{name}");
+            assert_eq!(who(access, &[(name, "192.0.2.7"), sent]), "Keyless", "{name} with a key of before");
+        }
+    }
+    let forwarded = ("x-forwarded-for", "192.0.2.7");
+    assert_eq!(who(&again.changed_to(&open), &[forwarded]), "anyone");
+    assert_eq!(who(&again.changed_to(&open).changed_to(&none), &[forwarded]), "Keyless");
+    assert_eq!(who(&again.changed_to(&keyed()), &[forwarded, sent]), "ann");
+    assert_eq!(who(&Access::new(&none).changed_to(&none), &[forwarded]), "anyone", "there was no key ever");
+}
+
+#[test]
+fn a_key_that_cannot_be_read_lets_nobody_in_through_a_proxy() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ann");
+    let text = Text::Secret(SecretSource::File(path.to_string_lossy().into_owned()));
+    let serve = Serve { keys: vec![key("ann", text, &["*"], false)], ..Serve::default() };
+    let forwarded = [("host", "localhost"), ("x-forwarded-for", "192.0.2.7")];
+    let access = Access::new(&serve);
+    let ask = || access.check(&request("GET", "/", &forwarded), HERE).unwrap_err();
+    assert_eq!(ask(), Denied::NoKey, "there is no file");
+    for text in ["first", ""] {
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(ask(), Denied::NoKey, "{text:?}");
     }
 }
 
@@ -107,7 +149,10 @@ fn a_key_that_is_changed_or_removed_stops_working_at_once() {
     let text = Text::Secret(SecretSource::File(path.to_string_lossy().into_owned()));
     let serve = Serve { keys: vec![key("ann", text, &["*"], false)], ..Serve::default() };
     let access = Access::new(&serve);
-    let ask = |key: &str| access.check(&request("GET", "/", &[("x-api-key", key)]), ELSEWHERE).is_ok();
+    let ask = |key: &str| {
+        access.look_at_keys();
+        access.check(&request("GET", "/", &[("x-api-key", key)]), ELSEWHERE).is_ok()
+    };
     assert!(!ask("first"), "there is no file yet");
     std::fs::write(&path, "first\n").unwrap();
     assert!(ask("first") && ask("first"));
@@ -298,6 +343,7 @@ fn refuses_to_listen_for_everybody_without_keys() {
 fn every_refusal_says_what_to_do() {
     let all = [
         Denied::NoKey,
+        Denied::Keyless,
         Denied::WrongKey,
         Denied::NotAdmin("ann".to_owned()),
         Denied::ForeignHost("evil.example".to_owned()),
@@ -306,6 +352,7 @@ fn every_refusal_says_what_to_do() {
     let said = all.map(|denied| format!("{} {denied} {:?}\n", denied.status().as_u16(), denied.challenges())).concat();
     insta::assert_snapshot!(said, @r#"
     401 this address needs a key: send `Authorization: Bearer KEY` ["Basic realm=\"herdsman\", charset=\"UTF-8\"", "Bearer realm=\"herdsman\""]
+    403 this herdsman has no keys, so it answers only requests from its own machine that no proxy forwards; add `[[serve.keys]]` to its settings, or set `open = true` in `[serve]` []
     401 the key is not valid; use one that `[[serve.keys]]` in the settings names ["Basic realm=\"herdsman\", charset=\"UTF-8\"", "Bearer realm=\"herdsman\""]
     403 the key "ann" may not change what runs; it needs `admin = true` []
     403 "evil.example" is not a name of this herdsman; add it to `hosts` in `[serve]`, or send a key []

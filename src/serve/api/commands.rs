@@ -121,7 +121,8 @@ where
             Ok(Err(_)) | Err(_) => break,
         }
     }
-    let status = if matches!(outcome, Stage::Accepted | Stage::Waiting) { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let status =
+        if matches!(outcome, Stage::Accepted | Stage::Waiting) { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok(answer(status, &Outcome { outcome, model: document }))
 }
 

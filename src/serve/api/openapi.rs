@@ -169,7 +169,8 @@ struct Requests {
 
 /// Returns the description.
 pub(super) fn document() -> Value {
-    let settings = SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = "/components/schemas".into());
+    let settings =
+        SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = "/components/schemas".into());
     let mut types = settings.into_generator();
     let mut paths: Map<String, Value> = Map::new();
     for operation in OPERATIONS {
@@ -211,9 +212,9 @@ fn problem() -> Value {
 
 impl Operation {
     fn describe(&self, types: &mut SchemaGenerator) -> Value {
-        let key = self.path.contains("{key}").then(|| {
-            json!({"name": "key", "in": "path", "required": true, "description": "name or id", "schema": string()})
-        });
+        let key = self.path.contains("{key}").then(
+            || json!({"name": "key", "in": "path", "required": true, "description": "name or id", "schema": string()}),
+        );
         let query = self.query.iter().map(|Parameter { name, meaning, schema }| {
             json!({"name": name, "in": "query", "description": meaning, "schema": schema()})
         });

@@ -143,6 +143,7 @@ mod tests {
             model: ModelName::parse("a").ok(),
             method: Method::POST,
             path,
+            is_own: false,
             status: Some(200),
             started: Instant::now(),
             waited: Duration::ZERO,

@@ -9,7 +9,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 
-use super::errors::{Error, Shape};
+use super::errors::{Error, MODEL_MISSING, Shape};
 use super::forward::{self, Outgoing};
 use super::naming::Spool;
 use super::own::{self, Own};
@@ -39,13 +39,18 @@ pub struct App {
 pub async fn answer(app: &App, peer: Peer, mut request: Request<Incoming>) -> Answer {
     let upgrade = hyper::upgrade::on(&mut request);
     let (mut parts, body) = request.into_parts();
-    if let Some(arrived) = passed_on::arrived(&parts.headers).filter(|_| peer == Peer::Predecessor) {
+    if peer == Peer::Predecessor
+        && let Some(arrived) = passed_on::arrived(&parts.headers)
+    {
         parts.extensions.insert(arrived);
     }
-    app.gateway.look_at_settings();
+    app.gateway.look_at_files().await;
     let access = app.gateway.access();
     if let Some(preflight) = access.preflight(&parts).filter(|_| peer != Peer::Predecessor) {
-        return preflight.map_or_else(|denied| refused(app, &parts, &denied), preflighted);
+        return match preflight {
+            Ok(headers) => own(Record::new(&parts, &Caller::anyone(), app.observer.clone()), preflighted(headers)),
+            Err(denied) => refused(app, &parts, &denied),
+        };
     }
     let cors = access.cors(&parts);
     let mut answer = match access.check(&parts, peer) {
@@ -61,10 +66,21 @@ fn refused(app: &App, parts: &Parts, denied: &Denied) -> Answer {
     record.answered(denied.status().as_u16());
     record.ends(End::Complete);
     let kind = if denied.status() == StatusCode::FORBIDDEN { "permission_error" } else { "authentication_error" };
-    let error = Error::new(denied.status(), kind, denied.to_string());
+    let mut error = Error::new(denied.status(), kind, denied.to_string());
+    error.code = matches!(denied, Denied::WrongKey).then_some("invalid_api_key");
     let mut answer = error.answer(Shape::of(parts.uri.path()));
     for challenge in denied.challenges() {
         answer.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
+    answer
+}
+
+/// Notes what the gateway answers itself. Reading what is counted does not count.
+fn own(record: Record, answer: Answer) -> Answer {
+    if record.path() == "/metrics" && answer.status() == StatusCode::OK {
+        record.forget();
+    } else {
+        record.is_own(answer.status());
     }
     answer
 }
@@ -78,27 +94,28 @@ fn preflighted(headers: HeaderMap) -> Answer {
 
 async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, upgrade: OnUpgrade) -> Answer {
     if let Err(error) = models_are_known(app, &parts).await {
-        return error.answer(Shape::of(parts.uri.path()));
+        let record = Record::new(&parts, &caller, app.observer.clone());
+        return own(record, error.answer(Shape::of(parts.uri.path())));
     }
     if let Some(successor) = app.gateway.successor() {
         return succeeded::answer(app, successor, &parts, body, &caller, upgrade).await;
     }
+    let mut record = Record::new(&parts, &caller, app.observer.clone());
     if let Some(answer) = app.api.as_ref().and_then(|_| page::answer(&parts)) {
-        return answer;
+        return own(record, answer);
     }
     let (body, upgrade) = match &app.api {
         None => (body, upgrade),
         Some(api) => match api::answer(api, api::Asked { caller: &caller, parts: &parts, body, upgrade }).await {
-            Ok(answer) => return answer,
+            Ok(answer) => return own(record, answer),
             Err(theirs) => theirs,
         },
     };
     let body = match own::answer(&app.gateway, &caller, &mut parts, body).await {
-        Own::Answer(answer) => return answer,
-        Own::To(lease, body) => return forward::to_holder(app, lease, &parts, body, &caller).await,
+        Own::Answer(answer) => return own(record, answer),
+        Own::To(lease, body) => return forward::to_holder(app, lease, &parts, body, record).await,
         Own::NotOurs(body) => body,
     };
-    let mut record = Record::new(&parts, &caller, app.observer.clone());
     let routes = app.gateway.routes();
     let knows = |name: &str| routes.find(name).is_some_and(|route| caller.may_use(&route.model));
     let target = match Target::of(&parts, knows) {
@@ -110,7 +127,7 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
         }
     };
     let shape = Shape::of(&target.path);
-    let outgoing = async {
+    let outgoing: Result<Outgoing, Error> = async {
         let settings = app.gateway.settings();
         let mut named = match target.model {
             None => naming::name(&parts, body, &settings, &app.spool).await?,
@@ -120,7 +137,7 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
         let below = target.model.as_ref().map(|_| target.path.split('?').next().unwrap_or_default());
         let uses = own::uses(&parts, below);
         let asked = target.model.or(named.model.take());
-        let (asked, route) = find(&app.gateway, &caller, asked)?;
+        let (asked, route) = find(&app.gateway, &caller, asked).map_err(|error| error.because(named.flaw.take()))?;
         record.model(&route.model);
         Ok(Outgoing {
             model: route.model.clone(),
@@ -133,12 +150,12 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
             upgrade: Upgrade::of(upgrade, &parts),
             parts,
         })
-    };
-    let failed = match outgoing.await {
+    }
+    .await;
+    let failed = match outgoing {
         Ok(outgoing) => return forward::answer(app, outgoing, record).await,
         Err(error) => error,
     };
-    let failed: Error = failed;
     record.answered(failed.status.as_u16());
     record.ends(End::Complete);
     failed.answer(shape)
@@ -204,28 +221,43 @@ fn decoded(name: &str) -> String {
     percent_decode_str(name).decode_utf8_lossy().into_owned()
 }
 
-/// Returns the model that is meant by `asked`, and what the client calls it.
+/// Returns the model that is meant by `asked`, and what the client calls it. A default
+/// that the caller may not use is none for it.
 fn find(gateway: &Gateway, caller: &Caller, asked: Option<String>) -> Result<(String, Arc<Route>), Error> {
     let routes = gateway.routes();
-    let mut usable = routes.all().filter(|route| caller.may_use(&route.model));
-    let Some(asked) = asked.or_else(|| gateway.settings().default_model.clone()) else {
-        return match (usable.next(), usable.next()) {
-            (Some(only), None) => Ok((only.model.to_string(), Arc::clone(only))),
-            _ => Err(Error::invalid(
+    let usable = || routes.all().filter(|route| caller.may_use(&route.model));
+    // Whoever knows the name of one that is not listed may use it, and nobody learns it here.
+    let listed = || usable().filter(|route| route.listed);
+    let is_theirs = |name: &String| match routes.find(name) {
+        Some(route) => caller.may_use(&route.model),
+        // A mistake in the settings is their owner's to see.
+        None => caller.admin,
+    };
+    let default = || gateway.settings().default_model.clone().filter(is_theirs);
+    let Some(asked) = asked.or_else(default) else {
+        let Some(only) = only(listed()).or_else(|| only(usable())) else {
+            return Err(Error::invalid(
                 "the request names no model; add \"model\" to its body, or set `default_model` under `[serve]`",
             )
-            .with_code("model_missing")),
+            .with_code(MODEL_MISSING));
         };
+        return Ok((only.model.to_string(), Arc::clone(only)));
     };
     match routes.find(&asked).filter(|route| caller.may_use(&route.model)) {
         Some(route) => Ok((asked, Arc::clone(route))),
         None => {
-            let names = usable.flat_map(|route| {
+            let names = listed().flat_map(|route| {
                 std::iter::once(route.model.as_str()).chain(route.aliases.iter().map(String::as_str))
             });
             Err(Error::unknown(&asked, names))
         }
     }
+}
+
+/// Returns the only one of them; `None`: there are none, or several.
+fn only<T>(mut of: impl Iterator<Item = T>) -> Option<T> {
+    let first = of.next()?;
+    of.next().is_none().then_some(first)
 }
 
 /// A page's relative links need the slash at the end of its address.
@@ -250,7 +282,64 @@ fn no_web_sockets() -> Answer {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::time::Instant;
+
+    use super::super::routes::{About, Routes, Standing};
     use super::*;
+    use crate::owner::settings::serve::Serve;
+
+    fn route(model: &str) -> Route {
+        Route {
+            model: model.parse().unwrap(),
+            aliases: vec![format!("{model}-alias")],
+            listed: true,
+            on_demand: false,
+            standing: Standing::Coming,
+            about: About::default(),
+        }
+    }
+
+    #[test]
+    fn a_model_that_is_not_listed_is_used_by_its_name_and_suggested_to_nobody() {
+        let hidden = Route { listed: false, ..route("chat-b") };
+        let gateway = Gateway::new(Serve::default(), || {});
+        let found = |asked: Option<&str>| match find(&gateway, &Caller::anyone(), asked.map(str::to_owned)) {
+            Ok((_, route)) => route.model.to_string(),
+            Err(error) => error.message,
+        };
+        gateway.publish(Routes::new(Instant::now(), vec![route("chat-a"), hidden.clone()]));
+        assert_eq!(found(Some("chat-b-alias")), "chat-b");
+        assert_eq!(found(Some("chat-c")), "there is no model \"chat-c\"; did you mean chat-a?");
+        assert_eq!(found(None), "chat-a", "the only one that a client sees");
+        gateway.publish(Routes::new(Instant::now(), vec![hidden.clone()]));
+        assert_eq!(found(None), "chat-b");
+        gateway.publish(Routes::new(Instant::now(), vec![hidden, Route { listed: false, ..route("chat-d") }]));
+        assert!(found(None).starts_with("the request names no model"));
+    }
+
+    #[test]
+    fn a_key_does_not_learn_of_a_default_that_it_may_not_use() {
+        let gateway = |default: &str| {
+            let default_model = Some(default.to_owned());
+            let gateway = Gateway::new(Serve { default_model, ..Serve::default() }, || {});
+            gateway.publish(Routes::new(Instant::now(), ["chat-a", "chat-b", "secret"].map(route).into()));
+            gateway
+        };
+        let keyed =
+            |models: &str| Caller { name: Some("ann".into()), models: [models.to_owned()].into(), admin: false };
+        let found = |default: &str, caller: &Caller| match find(&gateway(default), caller, None) {
+            Ok((_, route)) => route.model.to_string(),
+            Err(error) => error.message,
+        };
+        let missing = "the request names no model; add \"model\" to its body, or set `default_model` under `[serve]`";
+        for default in ["secret", "secret-alias", "gone"] {
+            assert_eq!(found(default, &keyed("chat-*")), missing, "{default}");
+            assert_eq!(found(default, &keyed("chat-a")), "chat-a", "the only one of this key");
+        }
+        assert_eq!(found("chat-b-alias", &keyed("chat-*")), "chat-b");
+        assert_eq!(found("secret", &Caller::anyone()), "secret");
+        assert_eq!(found("gone", &Caller::anyone()), "there is no model \"gone\"; GET /v1/models lists the models");
+    }
 
     #[test]
     fn the_longest_known_name_after_upstream_is_the_model() {

@@ -37,6 +37,9 @@ impl Shape {
     }
 }
 
+/// The code of the error that a request names no model.
+pub const MODEL_MISSING: &str = "model_missing";
+
 /// Why a request fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
@@ -92,6 +95,16 @@ impl Error {
         };
         Self::new(StatusCode::NOT_FOUND, "invalid_request_error", format!("there is no model {asked:?}; {help}"))
             .with_code("model_not_found")
+    }
+
+    /// Says that a body is not JSON, where no model was found in it.
+    pub fn because(self, flaw: Option<String>) -> Self {
+        match flaw {
+            Some(flaw) if self.code == Some(MODEL_MISSING) => {
+                Self::invalid(format!("the request body is not valid JSON: {flaw}"))
+            }
+            _ => self,
+        }
     }
 
     /// Says why a request did not arrive whole.
@@ -174,13 +187,14 @@ impl Error {
     /// Anthropic's word for the status.
     fn anthropic(&self) -> &'static str {
         match self.status.as_u16() {
-            400 => "invalid_request_error",
             401 => "authentication_error",
             403 => "permission_error",
             404 => "not_found_error",
             413 => "request_too_large",
             429 => "rate_limit_error",
+            400..=499 => "invalid_request_error",
             503 => "overloaded_error",
+            504 => "timeout_error",
             _ => "api_error",
         }
     }
@@ -190,7 +204,12 @@ impl From<NamingError> for Error {
     fn from(error: NamingError) -> Self {
         let status = error.status();
         let kind = if status.is_server_error() { "server_error" } else { "invalid_request_error" };
-        Self::new(status, kind, error.to_string())
+        let refused = Self::new(status, kind, error.to_string());
+        match error {
+            NamingError::TooLarge(_) => refused.with_code("request_too_large"),
+            NamingError::NoRoom { .. } | NamingError::Crowded(_) => refused.with_code("no_room").after(10),
+            _ => refused,
+        }
     }
 }
 

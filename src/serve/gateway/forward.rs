@@ -18,7 +18,6 @@ use super::tunnel::{self, Upgrade};
 use super::upstream::{Exchange, Failure, Request};
 use super::{Gateway, comments, headers};
 use crate::model::ModelName;
-use crate::serve::access::Caller;
 use crate::serve::body::Answer;
 
 /// How often a request is sent again to another instance.
@@ -48,17 +47,17 @@ pub struct Outgoing {
 pub async fn answer(app: &App, outgoing: Outgoing, record: Record) -> Answer {
     let shape = outgoing.shape;
     let period: Option<Duration> = app.gateway.settings().keep_alive_comments.filter(|_| outgoing.expects_events);
-    let forwarded = forward(app.gateway.clone(), outgoing, record);
+    // Called where it is awaited: a variable would be a second place for all of it.
+    let gateway = app.gateway.clone();
     match period {
-        None => forwarded.await.unwrap_or_else(|error| error.answer(shape)),
-        Some(period) => comments::until(Box::pin(forwarded), period, shape).await,
+        None => forward(gateway, outgoing, record).await.unwrap_or_else(|error| error.answer(shape)),
+        Some(period) => comments::until(Box::pin(forward(gateway, outgoing, record)), period, shape).await,
     }
 }
 
 /// Forwards a request about a conversation to the instance that has it: once, since no
 /// other has.
-pub async fn to_holder(app: &App, lease: Lease, parts: &Parts, body: Incoming, caller: &Caller) -> Answer {
-    let mut record = Record::new(parts, caller, app.observer.clone());
+pub async fn to_holder(app: &App, lease: Lease, parts: &Parts, body: Incoming, mut record: Record) -> Answer {
     record.model(lease.model());
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let named = match naming::as_it_is(parts, body, &app.gateway.settings(), &app.spool) {

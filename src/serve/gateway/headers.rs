@@ -1,13 +1,15 @@
 //! Which headers pass: all but those that concern one connection only, and the
 //! client's key.
 
+use std::fmt::Write as _;
+
 use bytes::{BufMut, Bytes, BytesMut};
-use hyper::Method;
 use hyper::header::{
-    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderMap,
+    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap,
     HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::request::Parts;
+use hyper::{Method, Version};
 
 use super::naming::Named;
 use super::routes::Backend;
@@ -17,16 +19,18 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// Whether a header concerns one connection only.
+/// Whether a header of an answer concerns one connection only.
 fn is_hop_by_hop(name: &HeaderName) -> bool {
-    [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE]
-        .contains(name)
+    static THOSE: [HeaderName; 7] =
+        [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, TE, TRANSFER_ENCODING, UPGRADE];
+    THOSE.contains(name)
 }
 
 /// Whether herdsman writes this header of a request itself, or not at all. hyper has
 /// answered `Expect` by now.
 fn is_ours(name: &HeaderName) -> bool {
-    [HOST, CONTENT_LENGTH, EXPECT, AUTHORIZATION, X_API_KEY].contains(name) || is_passed_on(name)
+    static THOSE: [HeaderName; 6] = [HOST, CONTENT_LENGTH, EXPECT, AUTHORIZATION, PROXY_AUTHORIZATION, X_API_KEY];
+    THOSE.contains(name) || is_passed_on(name)
 }
 
 /// The headers that `Connection` names.
@@ -65,14 +69,19 @@ pub fn request(parts: &Parts, target: &str, backend: &Backend, named: &Named, mo
     for part in [parts.method.as_str(), " ", &backend.address.prefix, target, " HTTP/1.1\r\nhost: "] {
         head.put_slice(part.as_bytes());
     }
-    head.put_slice(host(backend).as_bytes());
+    host(&mut head, backend);
     head.put_slice(b"\r\n");
     let dropped = options(&parts.headers);
     let is_decoded = |name: &HeaderName| named.decoded && *name == CONTENT_ENCODING;
-    let passes =
-        |name: &HeaderName| !is_hop_by_hop(name) && !is_ours(name) && !is_decoded(name) && !dropped.contains(name);
+    let cookies = split_cookies(parts);
+    let is_split = |name: &HeaderName| cookies.is_some() && *name == COOKIE;
+    let is_dropped = |name: &HeaderName| is_decoded(name) || is_split(name) || dropped.contains(name);
+    let passes = |name: &HeaderName| !is_hop_by_hop(name) && !is_ours(name) && !is_dropped(name);
     for (name, value) in parts.headers.iter().filter(|(name, _)| passes(name)) {
         header(&mut head, name.as_str(), value.as_bytes());
+    }
+    if let Some(cookies) = &cookies {
+        header(&mut head, "cookie", cookies);
     }
     if asks_for_upgrade(parts) {
         header(&mut head, "connection", b"upgrade");
@@ -96,6 +105,16 @@ pub fn request(parts: &Parts, target: &str, backend: &Backend, named: &Named, mo
     head.freeze()
 }
 
+/// Joins the cookies of a request whose client may send one header for each: HTTP/1.1
+/// has one for all (RFC 9113, 8.2.3).
+fn split_cookies(parts: &Parts) -> Option<Vec<u8>> {
+    if parts.version != Version::HTTP_2 {
+        return None;
+    }
+    let cookies: Vec<&[u8]> = parts.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    (cookies.len() > 1).then(|| cookies.join(b"; ".as_slice()))
+}
+
 fn sends_body(parts: &Parts) -> bool {
     parts.headers.contains_key(CONTENT_LENGTH)
         || parts.headers.contains_key(TRANSFER_ENCODING)
@@ -108,21 +127,22 @@ fn header(head: &mut BytesMut, name: &str, value: &[u8]) {
     }
 }
 
-fn host(backend: &Backend) -> String {
+fn host(head: &mut BytesMut, backend: &Backend) {
     let address = &backend.address;
-    match (address.socket(), address.port) {
-        (None, Some(port)) if address.host.contains(':') => format!("[{}]:{port}", address.host),
-        (None, Some(port)) => format!("{}:{port}", address.host),
-        _ => "localhost".to_owned(),
-    }
+    // Writing to memory cannot fail.
+    let _written = match (address.socket(), address.port) {
+        (None, Some(port)) if address.host.contains(':') => write!(head, "[{}]:{port}", address.host),
+        (None, Some(port)) => write!(head, "{}:{port}", address.host),
+        _ => write!(head, "localhost"),
+    };
 }
 
 /// Removes from an answer what concerns the connection to the instance.
 pub fn clean(headers: &mut HeaderMap) {
-    for name in options(headers) {
-        headers.remove(name);
-    }
-    for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, TE, TRANSFER_ENCODING, UPGRADE] {
+    let named = options(headers);
+    // Most answers have none, so it is cheaper to look for them than to remove each.
+    let others: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
+    for name in named.into_iter().chain(others) {
         headers.remove(name);
     }
 }

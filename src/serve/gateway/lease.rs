@@ -48,9 +48,14 @@ impl Gateway {
     /// use the model (`uses`: a poll) neither starts it nor keeps it awake.
     ///
     /// # Errors
-    /// Too many requests wait for it already.
+    /// It cannot start, or too many requests wait for it already.
     pub fn ask(&self, model: &ModelName, arrived: Instant, uses: bool) -> Result<Asker, Refusal> {
-        let ticket = self.0.traffics.arrive(model, arrived, uses, self.settings().max_waiting)?;
+        let traffics = &self.0.traffics;
+        let ticket = traffics.arrive(model, arrived, uses, self.settings().max_waiting).inspect_err(|refusal| {
+            if uses && matches!(refusal, Refusal::Unavailable(_)) && traffics.doubts(model) {
+                (self.0.ring)();
+            }
+        })?;
         Ok(Asker { gateway: self.clone(), ticket })
     }
 }

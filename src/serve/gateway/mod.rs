@@ -7,6 +7,7 @@
 //! | [`publish`], [`publisher`] | the routes of a pass |
 //! | [`lease`] | a request's right to use an instance, and the wait for it |
 //! | [`naming`] | which model a request names, and its body |
+//! | `looks` | the files that count at once when people change them |
 //! | [`own`] | what the gateway answers itself |
 //! | [`dispatch`] | a request, from its arrival to where it goes |
 //! | `succeeded` | what becomes of requests once another herdsman has taken over |
@@ -30,6 +31,7 @@ mod forward;
 pub(in crate::serve) mod headers;
 mod in_flight;
 pub mod lease;
+mod looks;
 pub mod naming;
 pub mod own;
 mod passing;
@@ -74,6 +76,7 @@ struct Inner {
     published: Notify,
     traffics: Traffics,
     own: own::State,
+    looks: looks::Looks,
     activity: Activity,
     pools: Pools,
     successor: OnceLock<Arc<Backend>>,
@@ -92,6 +95,7 @@ impl Gateway {
             published: Notify::new(),
             traffics: Traffics::new(),
             own: own::State::default(),
+            looks: looks::Looks::default(),
             activity: Activity::default(),
             pools: Pools::default(),
             successor: OnceLock::new(),
@@ -113,7 +117,7 @@ impl Gateway {
 
     /// Replaces the owner's settings.
     pub fn set_settings(&self, settings: Serve) {
-        self.0.access.store(Arc::new(Access::new(&settings)));
+        self.0.access.store(Arc::new(self.access().changed_to(&settings)));
         self.0.settings.store(Arc::new(settings));
     }
 

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | with a ready instance that stays | go there, whatever its definition says by now |
 //! | that loads, drains, restarts, rolls back, or tries again soon | wait |
-//! | on demand and cold | wait, and start it |
+//! | on demand and cold, also if its file cannot be used but was recorded | wait, and start it |
+//! | on demand, and a start would not come or not soon | fail at once, with the reason |
 //! | that herdsman will not start | fail, with the reason that `why` gives |
 //!
 //! A crash after it was ready costs waiting time. One that never became ready may
@@ -27,19 +28,30 @@ const SOON: Duration = Duration::from_secs(60);
 pub struct Known {
     /// The key it asks for.
     pub api_key: Option<ApiKey>,
-    /// Its context size, tokens.
-    pub n_ctx: Option<u64>,
+    /// Its command line; empty if it cannot be read.
+    pub command: Vec<String>,
 }
 
 /// Returns where the requests for each model go after `pass`. `known` says what it
-/// knows of a ready instance.
+/// knows of an instance.
 #[must_use]
 pub fn routes(pass: &Pass, known: impl Fn(&Instance) -> Known) -> Vec<Route> {
     let view = View::of(pass);
-    view.models()
-        .filter(|model| model.is_managed() || model.invalid.is_some())
-        .map(|model| route(model, pass, &known))
-        .collect()
+    let mut routes: Vec<Route> =
+        view.models().filter(|model| model.is_managed()).map(|model| route(model, pass, &known)).collect();
+    // A file that cannot be used takes no name away from a model that has it.
+    let is_taken = |name: &str| routes.iter().any(|route| route.aliases.iter().any(|alias| alias == name));
+    let invalid = view.models().filter(|model| !model.is_managed() && model.invalid.is_some());
+    let invalid: Vec<Route> =
+        invalid.filter(|model| !is_taken(model.name.as_str())).map(|model| route(model, pass, &known)).collect();
+    routes.extend(invalid);
+    routes.sort_by(|a, b| a.model.cmp(&b.model));
+    routes
+}
+
+/// Whether requests start it and clients may unload it, also after a start by hand.
+fn is_on_demand(model: &ModelView<'_>) -> bool {
+    model.wanted.declared == Some(DesiredState::OnDemand) && model.wanted.state() != Some(DesiredState::Stopped)
 }
 
 fn route(model: &ModelView<'_>, pass: &Pass, known: &impl Fn(&Instance) -> Known) -> Route {
@@ -49,9 +61,15 @@ fn route(model: &ModelView<'_>, pass: &Pass, known: &impl Fn(&Instance) -> Known
         None => config().map(|config| (config.aliases, config.description)).unwrap_or_default(),
     };
     let ready = ready(model, pass);
-    let known = ready.map(known).unwrap_or_default();
+    let mut known = ready.or(model.live).map(known).unwrap_or_default();
     let max_in_flight = model.definition.and_then(|definition| definition.serve.max_in_flight);
-    let about = About { description, created: 0, n_ctx: known.n_ctx, args: args(model) };
+    let about = About {
+        description,
+        created: model.record.and_then(|record| record.created_at).map_or(0, |at| at.0.div_euclid(1000)),
+        is_stopping: ready.is_none() && is_stopping(model, pass),
+        ttl: ttl(model),
+        command: Some(std::mem::take(&mut known.command)).filter(|is| !is.is_empty()).unwrap_or_else(|| command(model)),
+    };
     let backend = |instance: &Instance| Backend {
         instance: instance.id.clone(),
         generation: model.serving().unwrap_or_default(),
@@ -63,7 +81,7 @@ fn route(model: &ModelView<'_>, pass: &Pass, known: &impl Fn(&Instance) -> Known
         model: model.name.clone(),
         aliases,
         listed: model.definition.is_none_or(|definition| definition.serve.listed),
-        on_demand: model.wanted.state() == Some(DesiredState::OnDemand),
+        on_demand: is_on_demand(model),
         standing: match ready {
             Some(instance) => Standing::Ready(Arc::new(backend(instance))),
             None => without_instance(model, pass.now),
@@ -77,9 +95,21 @@ fn route(model: &ModelView<'_>, pass: &Pass, known: &impl Fn(&Instance) -> Known
 fn ready<'p>(model: &ModelView<'p>, pass: &'p Pass) -> Option<&'p Instance> {
     let mut instances = pass.observed.instances.iter().filter(|instance| instance.model == *model.name);
     instances.find(|instance| {
-        let record = model.record.and_then(|record| record.instances.iter().find(|is| is.id == instance.id));
+        let record = record_of(model, instance);
         answers(instance, record) && pass.has_proven(instance) && !is_leaving(instance, record, model.action, pass)
     })
+}
+
+fn record_of<'p>(model: &ModelView<'p>, instance: &Instance) -> Option<&'p InstanceRecord> {
+    model.record?.instances.iter().find(|is| is.id == instance.id)
+}
+
+/// Whether an instance of the model drains or stops, and none starts yet.
+fn is_stopping(model: &ModelView<'_>, pass: &Pass) -> bool {
+    let starts = |action: &Action| action.steps.iter().any(|step| matches!(step, Step::Start { .. }));
+    let mut instances = pass.observed.instances.iter().filter(|instance| instance.model == *model.name);
+    !model.action.is_some_and(starts)
+        && instances.any(|instance| is_leaving(instance, record_of(model, instance), model.action, pass))
 }
 
 /// Whether it takes requests. One that was ready and does not answer in time may be
@@ -120,8 +150,11 @@ fn without_instance(model: &ModelView<'_>, now: Timestamp) -> Standing {
     if !is_stopped && comes {
         return Standing::Coming;
     }
-    if let Some(on) = waits().find(|on| prevents(on)) {
+    if let Some(on) = waits().find(|on| prevents(on) && !is_stood_in_for(on, model)) {
         return Standing::Unavailable(in_a_sentence(words::wait(on, model, now)));
+    }
+    if let Some(on) = model.on_request.iter().find(|on| prevents(on) && !self::comes(on, now)) {
+        return Standing::Unavailable(in_a_sentence(words::on_request(on, model, now)));
     }
     match (model.wanted.state(), model.live) {
         (Some(DesiredState::Stopped), _) => Standing::Unavailable(stopped(model)),
@@ -148,6 +181,13 @@ const fn prevents(on: &WaitFor) -> bool {
         && !matches!(on.kind(), WaitKind::Note | WaitKind::Progressing)
 }
 
+/// Whether it is a file that cannot be used, and its record serves requests instead.
+fn is_stood_in_for(on: &WaitFor, model: &ModelView<'_>) -> bool {
+    matches!(on, WaitFor::Definition { .. })
+        && model.wanted.state() == Some(DesiredState::OnDemand)
+        && model.is_recorded()
+}
+
 fn stopped(model: &ModelView<'_>) -> String {
     let place = model.definition.map(|definition| definition.origin("state").to_string());
     format!("it is declared stopped{}", place.map_or_else(String::new, |place| format!(" ({place})")))
@@ -169,10 +209,22 @@ fn invalid(model: &ModelView<'_>) -> String {
     }
 }
 
-/// The arguments of its server, as far as they are its definition's.
-fn args(model: &ModelView<'_>) -> Vec<String> {
+/// After how many seconds without a request it stops, rounded up: 0 means never.
+fn ttl(model: &ModelView<'_>) -> u64 {
+    let is_on_demand = model.wanted.state() == Some(DesiredState::OnDemand);
+    let definition = model.definition.filter(|_| is_on_demand);
+    let stop_after = definition.and_then(|definition| definition.idle.stop_after).unwrap_or_default();
+    stop_after.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
+}
+
+/// The command line that its server is about to get, or the part of it that its
+/// definition says.
+fn command(model: &ModelView<'_>) -> Vec<String> {
     let start = model.action.into_iter().flat_map(|action| &action.steps).find_map(|step| match step {
-        Step::Start { launch, .. } => Some(launch.args.clone()),
+        Step::Start { launch, .. } => {
+            let program = launch.binary.to_string_lossy().into_owned();
+            Some(std::iter::once(program).chain(launch.args.iter().cloned()).collect())
+        }
         _ => None,
     });
     let spec = || match model.record.zip(model.live) {
@@ -182,7 +234,11 @@ fn args(model: &ModelView<'_>) -> Vec<String> {
         }
         None => model.definition.map(|definition| definition.spec.clone()),
     };
-    let options =
-        || Some(spec()?.options.values().flat_map(|option| option.args.iter().map(ToString::to_string)).collect());
-    start.or_else(options).unwrap_or_default()
+    let declared = || {
+        let spec = spec()?;
+        let program = spec.binary.clone().unwrap_or_else(|| "llama-server".to_owned());
+        let options = spec.options.values().flat_map(|option| option.args.iter().map(ToString::to_string));
+        Some(std::iter::once(program).chain(options).collect())
+    };
+    start.or_else(declared).unwrap_or_default()
 }

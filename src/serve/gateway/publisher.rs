@@ -8,7 +8,7 @@ use super::publish::{Known, routes};
 use super::routes::ApiKey;
 use super::{Gateway, Routes};
 use crate::instance;
-use crate::model::{Instance, InstanceId};
+use crate::model::{Health, Instance, InstanceId};
 use crate::pass::Pass;
 use crate::watch::machine::Observer;
 
@@ -17,7 +17,8 @@ use crate::watch::machine::Observer;
 #[derive(Debug)]
 pub struct Publisher {
     gateway: Gateway,
-    /// What was found out about each ready instance, once.
+    /// What was found out about each ready instance, once: before, a wrapper may be
+    /// about to become the server.
     known: Mutex<HashMap<InstanceId, Known>>,
 }
 
@@ -36,6 +37,9 @@ impl Observer for Publisher {
         known.retain(|id, _| pass.observed.instances.iter().any(|instance| instance.id == *id));
         let known = std::cell::RefCell::new(known);
         let find = |instance: &Instance| {
+            if instance.health != Health::Ready {
+                return find_out(instance);
+            }
             let mut known = known.borrow_mut();
             known.entry(instance.id.clone()).or_insert_with(|| find_out(instance)).clone()
         };
@@ -44,5 +48,6 @@ impl Observer for Publisher {
 }
 
 fn find_out(instance: &Instance) -> Known {
-    Known { api_key: instance::api_key(instance).map(ApiKey), n_ctx: None }
+    let Some((command, api_key)) = instance::command_line(instance) else { return Known::default() };
+    Known { api_key: api_key.map(ApiKey), command }
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hyper::StatusCode;
 use hyper::header::HeaderName;
 use hyper::http::request::Parts;
 
@@ -34,6 +35,8 @@ pub struct Finished {
     pub method: hyper::Method,
     /// The path as the client sent it, without the query.
     pub path: String,
+    /// Whether the gateway answered it itself: it was about no one model.
+    pub is_own: bool,
     /// The status of the answer; `None`: the client left before there was one.
     pub status: Option<u16>,
     /// When the request arrived.
@@ -86,6 +89,7 @@ impl Record {
             model: None,
             method: parts.method.clone(),
             path: parts.uri.path().to_owned(),
+            is_own: false,
             status: None,
             started: arrived.map_or(now, |arrived| arrived.0),
             waited: Duration::ZERO,
@@ -113,6 +117,11 @@ impl Record {
         if to.is_successor() { passed_on::headers(caller.as_deref(), *started) } else { Vec::new() }
     }
 
+    /// The path as the client sent it, without the query.
+    pub fn path(&self) -> &str {
+        &self.finished.path
+    }
+
     /// The name of the caller's key.
     pub fn key(&self) -> Option<Arc<str>> {
         self.finished.caller.clone()
@@ -126,6 +135,18 @@ impl Record {
     /// It begins to wait for an instance.
     pub fn waits(&mut self) {
         self.waiting_since = Some(Instant::now());
+    }
+
+    /// The gateway has answered it itself.
+    pub fn is_own(mut self, status: StatusCode) {
+        self.finished.is_own = true;
+        self.answered(status.as_u16());
+        self.ends(End::Complete);
+    }
+
+    /// It does not count.
+    pub fn forget(mut self) {
+        self.observer = None;
     }
 
     /// It waits because the model is not ready.

@@ -1,6 +1,6 @@
 //! Where requests may go: immutable, published by every pass.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ pub struct Routes {
     pub began: Instant,
     models: BTreeMap<ModelName, Arc<Route>>,
     /// Names and aliases.
-    names: HashMap<String, ModelName>,
+    names: BTreeMap<String, ModelName>,
     /// Whether a pass has found them.
     are_known: bool,
 }
@@ -31,7 +31,7 @@ impl Routes {
     #[must_use]
     pub fn new(began: Instant, routes: Vec<Route>) -> Self {
         let models: BTreeMap<_, _> = routes.into_iter().map(|route| (route.model.clone(), Arc::new(route))).collect();
-        let mut names = HashMap::new();
+        let mut names = BTreeMap::new();
         for route in models.values() {
             names.extend(route.aliases.iter().map(|alias| (alias.clone(), route.model.clone())));
         }
@@ -98,12 +98,14 @@ pub struct Route {
 pub struct About {
     /// `description`.
     pub description: Option<String>,
-    /// When its row was created, seconds since 1970.
+    /// When its row was created, seconds since 1970; 0: it has none yet.
     pub created: i64,
-    /// Its context size, tokens, once a server has said it.
-    pub n_ctx: Option<u64>,
-    /// The arguments of its server: the last one's, or those of the next.
-    pub args: Vec<String>,
+    /// Whether its server drains or stops, and the next one has not started yet.
+    pub is_stopping: bool,
+    /// After how many seconds without a request it stops; 0: never.
+    pub ttl: u64,
+    /// The command line of its server, or of the next one as far as it is known.
+    pub command: Vec<String>,
 }
 
 /// Where the requests for a model go.

@@ -148,7 +148,9 @@ fn more_than_may_wait_are_refused() {
 #[test]
 fn what_will_not_start_refuses_and_what_is_cold_refuses_polls() {
     let scene = Scene::with(Standing::Unavailable("stopped".to_owned()));
-    assert_eq!(lease(&scene.ask()).unwrap().err(), Some(Refusal::Unavailable("stopped".to_owned())));
+    let refused = || scene.gateway.ask(&name("a"), Instant::now(), true).err();
+    assert_eq!(refused(), Some(Refusal::Unavailable("stopped".to_owned())));
+    assert!(scene.gateway.demand(NOW).models.is_empty(), "no pass sees what is refused");
     scene.publish(Standing::OnDemand);
     assert_eq!(lease(&scene.poll()).unwrap().err(), Some(Refusal::NotRunning));
     scene.publish(Standing::Coming);
@@ -156,6 +158,23 @@ fn what_will_not_start_refuses_and_what_is_cold_refuses_polls() {
     assert_eq!(scene.rings(), 0);
     let gone = scene.gateway.ask(&name("b"), Instant::now(), true).unwrap();
     assert_eq!(lease(&gone).unwrap().err(), Some(Refusal::Unknown("b".to_owned())));
+}
+
+#[test]
+fn what_was_refused_has_a_pass_look_again_now_and_then() {
+    let scene = Scene::with(Standing::Unavailable("no weights".to_owned()));
+    let refused = || scene.gateway.ask(&name("a"), Instant::now(), true).is_err();
+    assert!((0..100).all(|_| refused()));
+    assert_eq!(scene.rings(), 0, "the pass that found it out has just begun");
+    let long_ago = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
+    let unavailable = || route("a", Standing::Unavailable("no weights".to_owned()));
+    scene.gateway.publish(Routes::new(long_ago, vec![unavailable()]));
+    assert!((0..100).all(|_| refused()));
+    assert_eq!(scene.rings(), 1);
+    let scene = Scene::new(Serve::default());
+    scene.gateway.publish(Routes::new(long_ago, vec![Route { on_demand: false, ..unavailable() }]));
+    assert!(scene.gateway.ask(&name("a"), Instant::now(), true).is_err());
+    assert_eq!(scene.rings(), 0, "requests start only what runs on demand");
 }
 
 #[test]

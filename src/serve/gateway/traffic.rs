@@ -32,13 +32,15 @@ pub(super) struct Traffics {
 #[derive(Default)]
 struct Inner {
     models: BTreeMap<ModelName, ModelTraffic>,
-    instances: HashMap<InstanceId, InFlight>,
+    instances: BTreeMap<InstanceId, InFlight>,
     /// Instances out of rotation, and since when.
     withdrawn: HashMap<InstanceId, Instant>,
     /// Whether every request has to wait.
     is_paused: bool,
     /// What the herdsman before this one is still answering: counted in the others, too.
     unfinished: Unfinished,
+    /// When a refused request asked for a pass last.
+    doubted: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -174,9 +176,13 @@ impl Traffics {
         inner.wake_all();
     }
 
-    /// Registers a request at the end of the queue.
+    /// Registers a request at the end of the queue. One that is refused counts for
+    /// nothing: no pass sees it.
     pub fn arrive(&self, model: &ModelName, arrived: Instant, uses: bool, most: usize) -> Result<Ticket, Refusal> {
         let mut inner = self.lock();
+        if let Some(Standing::Unavailable(why)) = self.routes.load().find(model.as_str()).map(|route| &route.standing) {
+            return Err(Refusal::Unavailable(why.clone()));
+        }
         let traffic = inner.models.entry(model.clone()).or_default();
         if uses && traffic.waiting >= most {
             return Err(Refusal::TooMany(most));
@@ -189,6 +195,22 @@ impl Traffics {
         let ticket = Ticket { model: model.clone(), number: traffic.next, arrived, uses };
         traffic.insert(&ticket, None);
         Ok(ticket)
+    }
+
+    /// Whether a pass should see if an on-demand model still cannot start, which
+    /// refused a request just now: the routes are not new, and no other such request has
+    /// asked lately.
+    pub fn doubts(&self, model: &ModelName) -> bool {
+        /// The longest time that clients are refused for a reason that is gone.
+        const EVERY: Duration = Duration::from_secs(5);
+        let routes = self.routes.load();
+        if routes.began.elapsed() < EVERY || !routes.find(model.as_str()).is_some_and(|route| route.on_demand) {
+            return false;
+        }
+        let mut inner = self.lock();
+        let is_due = inner.doubted.is_none_or(|at| at.elapsed() >= EVERY);
+        inner.doubted = if is_due { Some(Instant::now()) } else { inner.doubted };
+        is_due
     }
 
     /// Registers a request again, at its old place, whose instance failed.

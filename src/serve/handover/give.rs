@@ -12,6 +12,8 @@ use command_fds::{CommandFdExt, FdMapping};
 
 use super::{BEGUN, FIRST, HandoverError, Note, READY, VARIABLE, VERSION};
 use crate::serve::gateway::Unfinished;
+use crate::serve::server::SocketFile;
+use crate::sys::descriptors;
 
 /// How long a successor may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -29,6 +31,8 @@ pub struct Gifts {
     pub watch_lock: File,
     /// The listening sockets, and what each is for.
     pub listeners: Vec<(String, OwnedFd)>,
+    /// The files of those that herdsman made itself: the last one removes them.
+    pub socket_files: Vec<SocketFile>,
 }
 
 /// The herdsman that takes over, ready to begin.
@@ -57,6 +61,7 @@ impl Successor {
             version: VERSION,
             from: std::process::id(),
             listeners: gifts.listeners.iter().map(|(what, _)| what.clone()).collect(),
+            socket_files: gifts.socket_files,
         };
         let given = [OwnedFd::from(theirs), OwnedFd::from(gifts.watch_lock)];
         let given = given.into_iter().chain(gifts.listeners.into_iter().map(|(_, fd)| fd));
@@ -67,6 +72,7 @@ impl Successor {
         // They name this process: without them, the successor may speak for itself.
         command.env_remove("WATCHDOG_PID").env_remove("LISTEN_PID").env_remove("LISTEN_FDS");
         command.fd_mappings(mappings).map_err(|collision| failed(io::Error::other(collision.to_string())))?;
+        descriptors::restore_in(&mut command);
         let child = command.spawn().map_err(failed)?;
         // The command holds our copies of what was given: closed here, a successor
         // that ends also ends the line.

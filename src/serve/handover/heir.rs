@@ -7,6 +7,7 @@ use std::thread;
 
 use super::{Gifts, HALL, Hall, HandoverError, Successor};
 use crate::serve::gateway::Gateway;
+use crate::serve::server::SocketFile;
 use crate::state::StateDir;
 use crate::watch::machine::HandOver;
 
@@ -20,6 +21,7 @@ pub struct Heir {
 #[derive(Debug, Default)]
 struct Inner {
     listeners: Vec<(String, OwnedFd)>,
+    socket_files: Vec<SocketFile>,
     /// What serves here, if anything does.
     gateway: Option<Gateway>,
     ready: Option<(Successor, Hall)>,
@@ -46,6 +48,12 @@ impl Heir {
         Ok(())
     }
 
+    /// Notes the files of unix sockets that herdsman made itself: the successor removes
+    /// them when it ends.
+    pub fn owns(&self, socket_files: &[SocketFile]) {
+        self.lock().socket_files.extend_from_slice(socket_files);
+    }
+
     /// Notes what serves in this process: the successor needs to know its requests.
     pub fn serves(&self, gateway: Gateway) {
         self.lock().gateway = Some(gateway);
@@ -60,7 +68,8 @@ impl Heir {
             all.map(|(what, fd)| Ok((what.to_owned(), fd.try_clone_to_owned()?))).collect()
         };
         let listeners = copies.map_err(HandoverError::Hall)?;
-        Ok((Successor::start(Gifts { watch_lock, listeners })?, hall))
+        let socket_files = self.lock().socket_files.clone();
+        Ok((Successor::start(Gifts { watch_lock, listeners, socket_files })?, hall))
     }
 
     /// Takes the successor that has begun, and where this process sends what it cannot

@@ -38,6 +38,8 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+use crate::serve::server::SocketFile;
+
 /// The variable that says what the successor was given, and where.
 const VARIABLE: &str = "HERDSMAN_HANDOVER";
 
@@ -62,6 +64,9 @@ struct Note {
     from: u32,
     /// What each listener is for, after the socket to talk over and the lock.
     listeners: Vec<String>,
+    /// The files of those that herdsman made itself.
+    #[serde(default)]
+    socket_files: Vec<SocketFile>,
 }
 
 /// Why a handover does not happen.

@@ -12,6 +12,7 @@ use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 
 use super::{BEGUN, FIRST, HALL, HandoverError, Note, READY, VARIABLE, VERSION};
 use crate::serve::gateway::{Gateway, Unfinished};
+use crate::serve::server::SocketFile;
 
 /// How long a predecessor may take to let go once this process serves.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,6 +26,8 @@ pub struct Inherited {
     pub watch_lock: Option<File>,
     /// The listening sockets, and what each is for.
     pub listeners: Vec<(String, OwnedFd)>,
+    /// The files of those that herdsman made itself.
+    pub socket_files: Vec<SocketFile>,
     line: UnixStream,
 }
 
@@ -43,7 +46,8 @@ pub fn inherited() -> Result<Option<Inherited>, HandoverError> {
     let watch_lock = File::from(take(FIRST + 1)?);
     let listeners = note.listeners.into_iter().zip(FIRST + 2..);
     let listeners = listeners.map(|(what, number)| Ok((what, take(number)?))).collect::<Result<_, HandoverError>>()?;
-    Ok(Some(Inherited { from: note.from, watch_lock: Some(watch_lock), listeners, line }))
+    let (from, socket_files) = (note.from, note.socket_files);
+    Ok(Some(Inherited { from, watch_lock: Some(watch_lock), listeners, socket_files, line }))
 }
 
 /// Takes a descriptor that this process was started with.

@@ -13,11 +13,11 @@ mod on_demand;
 mod requests;
 mod server;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use prometheus::core::Collector;
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
     GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -85,7 +85,9 @@ impl Metrics {
         let counted = self.counted();
         counted.set_out_of_sync();
         counted.requests.iter().for_each(Requests::refresh);
-        TextEncoder::new().encode_to_string(&counted.registry.gather())
+        let text = TextEncoder::new().encode_to_string(&counted.registry.gather());
+        counted.forget_gone();
+        text
     }
 
     fn counted(&self) -> MutexGuard<'_, Counted> {
@@ -279,6 +281,15 @@ impl Counted {
         [(crashes, vec![name]), (failed_starts, vec![name]), (drift, vec![name]), (restarts, vec![name, "crash"])]
     }
 
+    /// Forgets what requests did to models that are gone, now that it has been rendered
+    /// once more: who renames models often would else have ever more series.
+    fn forget_gone(&self) {
+        let Some(requests) = &self.requests else { return };
+        let Some(is_known) = requests.known_models() else { return };
+        requests.forget(&is_known);
+        self.on_demand.iter().for_each(|on_demand| on_demand.forget(&is_known));
+    }
+
     fn set_out_of_sync(&self) {
         self.out_of_sync.reset();
         for (name, since) in &self.since {
@@ -301,6 +312,22 @@ const fn why_again(reason: &Reason) -> Option<(u8, &'static str)> {
         Reason::ByHand { .. } => Some((6, "by_hand")),
         Reason::NotRunning => Some((7, "lost")),
         _ => None,
+    }
+}
+
+/// Removes the series of the models that are not known.
+fn forget<B: MetricVecBuilder>(family: &MetricVec<B>, is_known: &impl Fn(&str) -> bool)
+where
+    MetricVec<B>: Collector,
+{
+    let families = family.collect();
+    for metric in families.iter().flat_map(|family| family.get_metric()) {
+        let labels: HashMap<&str, &str> =
+            metric.get_label().iter().map(|label| (label.name(), label.value())).collect();
+        if labels.get("model").is_some_and(|model| !model.is_empty() && !is_known(model)) {
+            // It was there a line ago.
+            let _removed = family.remove(&labels);
+        }
     }
 }
 

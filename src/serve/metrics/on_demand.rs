@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounterVec, Opts, Registry};
 
-use super::known;
+use super::{forget, known};
 use crate::model::ModelName;
 use crate::plan::Reason;
 
@@ -41,6 +41,13 @@ impl OnDemand {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Forgets the models that are not known.
+    pub fn forget(&self, is_known: &impl Fn(&str) -> bool) {
+        for counter in [&self.starts, &self.idle_stops, &self.evictions] {
+            forget(counter, is_known);
         }
     }
 

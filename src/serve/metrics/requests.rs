@@ -1,6 +1,6 @@
 //! What is counted of the requests that the gateway answers.
 //!
-//! Labels are bounded: models by the routes, keys by the settings, codes by HTTP. A
+//! Labels are bounded: models by the routes (one that is gone is forgotten), keys by the settings, codes by HTTP. A
 //! request for anything else has an empty `model`.
 
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use std::sync::Arc;
 use hyper::StatusCode;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
-use super::known;
-use crate::model::Timestamp;
+use super::{forget, known};
+use crate::model::{ModelName, Timestamp};
 use crate::serve::gateway::Gateway;
 use crate::serve::gateway::record::{Finished, Observer};
 use crate::serve::gateway::tokens::Tokens;
@@ -90,8 +90,9 @@ impl Requests {
         Arc::new(move |finished| {
             let tokens = Tokens::of(finished);
             self.count(finished, tokens);
-            // Who has no key must not push the requests of others out of the list.
-            if finished.model.is_some() || !matches!(finished.status, Some(401 | 403)) {
+            // Neither polls nor who has no key push the requests of others out of the list.
+            let is_listed = !finished.is_own && !matches!(finished.status, Some(401 | 403));
+            if finished.model.is_some() || is_listed {
                 self.gateway.activity().add(finished, tokens);
             }
         })
@@ -136,6 +137,29 @@ impl Requests {
             for counter in [&self.retries, &self.prompt_tokens, &self.generated_tokens] {
                 counter.with_label_values(&model);
             }
+        }
+    }
+}
+
+impl Requests {
+    /// Returns which models there are, or are still in use; `None` before the first pass.
+    pub fn known_models(&self) -> Option<impl Fn(&str) -> bool + use<>> {
+        let routes = self.gateway.routes();
+        let mut demand = self.gateway.demand(Timestamp(jiff::Timestamp::now().as_millisecond())).models;
+        demand.retain(|_, traffic| traffic.in_flight > 0 || traffic.waiting > 0);
+        routes.are_known().then_some(move |model: &str| {
+            let is_it = |name: &ModelName| name.as_str() == model;
+            routes.all().any(|route| is_it(&route.model)) || demand.keys().any(is_it)
+        })
+    }
+
+    /// Forgets the models that are not known.
+    pub fn forget(&self, is_known: &impl Fn(&str) -> bool) {
+        for counters in [&self.requests, &self.retries, &self.prompt_tokens, &self.generated_tokens] {
+            forget(counters, is_known);
+        }
+        for histograms in [&self.first_byte, &self.duration, &self.holds] {
+            forget(histograms, is_known);
         }
     }
 }

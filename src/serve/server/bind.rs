@@ -3,10 +3,12 @@
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use serde::{Deserialize, Serialize};
 use tokio::net;
 
 use crate::owner::settings::serve::Listen;
@@ -39,7 +41,14 @@ pub enum Listener {
     Hall(UnixListener),
 }
 
-/// Listens on an address. A socket that a program left behind is replaced.
+/// The permissions of a unix socket: whoever may write to it needs no key.
+const MODE: u32 = 0o660;
+
+/// How many connections wait to be accepted; the kernel's own limit may be lower.
+const BACKLOG: i32 = 4096;
+
+/// Listens on an address. A socket that a program left behind is replaced; the file of
+/// a unix socket is for its user and group alone.
 ///
 /// # Errors
 /// Names the address, and what to do.
@@ -55,12 +64,46 @@ pub fn bind(listen: &Listen) -> Result<Listener, BindError> {
 }
 
 fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_behind(path) => {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    match rustix::net::bind(&socket, &address) {
+        Err(rustix::io::Errno::ADDRINUSE) if is_left_behind(path) => {
             std::fs::remove_file(path)?;
-            UnixListener::bind(path)
+            rustix::net::bind(&socket, &address)?;
         }
-        bound => bound,
+        bound => bound?,
+    }
+    // Nobody connects before it listens.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE))?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// The file of a unix socket that herdsman made, which it removes when it ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    /// Returns the file at `path`.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let found = std::fs::symlink_metadata(path)?;
+        Ok(Self { path: path.to_owned(), device: found.dev(), inode: found.ino() })
+    }
+
+    /// Removes it, unless another one has taken its place.
+    pub fn remove(&self) {
+        if Self::of(&self.path).is_ok_and(|found| found == *self)
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            tracing::warn!("cannot remove the socket {}: {error}", self.path.display());
+        }
     }
 }
 
@@ -126,6 +169,11 @@ pub(super) enum Accepted {
 }
 
 impl Listening {
+    /// Whether a herdsman before this one sends its requests here.
+    pub fn is_hall(&self) -> bool {
+        matches!(self, Self::Unix(_, Peer::Predecessor))
+    }
+
     pub async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => {

@@ -64,7 +64,7 @@ impl Service {
     }
 
     pub fn stopping(&self) {
-        tell(&[NotifyState::Stopping, NotifyState::Status("stopping; servers keep running")]);
+        tell(&[NotifyState::Stopping, NotifyState::Status("the watcher stops; servers keep running")]);
     }
 }
 

@@ -80,6 +80,7 @@ fn no_request_fails_through_edits_kills_swaps_an_upgrade_and_a_locked_database()
         served.watcher.as_ref().unwrap().log().matches(" start: asked for").count(),
     );
     assert!(sum.failed.is_empty(), "{} failed:\n{}", sum.failed.len(), sum.failed.join("\n"));
+    faults.were_as_many_as_fit(took);
     let unexplained = sum.broken.iter().filter(|broken| !faults.kills.explain(broken));
     let unexplained: Vec<_> = unexplained.map(ToString::to_string).collect();
     assert!(unexplained.is_empty(), "the test killed no server of theirs:\n{}", unexplained.join("\n"));
@@ -119,6 +120,21 @@ struct Faults {
 }
 
 impl Faults {
+    /// Asserts that enough of it happened in this time: kills may find no server that
+    /// is ready, and all of it may take longer on a machine that does much else besides.
+    fn were_as_many_as_fit(&self, took: Duration) {
+        let fit = |every: Duration| took.as_millis() / every.as_millis();
+        let least = [
+            ("edits", self.edits, fit(EDIT_EVERY) / 2),
+            ("kills", self.kills.len(), fit(KILL_EVERY) / 3),
+            ("upgrades", self.upgrades, fit(ROUND) / 2),
+            ("locks", self.locks, fit(ROUND) / 2),
+        ];
+        for (what, happened, least) in least {
+            assert!(happened as u128 >= least.max(1), "{happened} {what} in {took:?}, of at least {least}");
+        }
+    }
+
     /// Lets it happen until there are enough answers, or a request fails.
     fn happen(world: &World, clients: &Clients) -> Self {
         let begun = Instant::now();

@@ -7,13 +7,23 @@
 //! | `idle` | requests at the moment of an idle stop are answered; polls keep nothing awake |
 //! | `swaps` | models that share room take turns, and nobody waits longer than `max_wait` |
 //! | `edits` | quick saves and rollbacks under load fail no request |
+//! | `first_byte` | a first byte passes however late |
+//! | `hostile` | mutated requests get an answer or a close, and harm nothing |
 //!
 //! The other numbers follow from that of the requests: see [`rounds`].
 
+#[path = "../../real/gateway/bench.rs"]
+#[allow(dead_code, reason = "`real` uses all of it")]
+mod bench;
+#[path = "../../real/gateway/certificate.rs"]
+#[allow(dead_code, reason = "`real` uses all of it")]
+mod certificate;
 mod client;
 mod clients;
 mod edits;
 mod faults;
+mod first_byte;
+mod hostile;
 mod http;
 mod idle;
 mod load;

@@ -178,6 +178,33 @@ fn what_is_only_recorded_or_replaced_in_its_place_ends_no_stop() {
 }
 
 #[test]
+fn when_it_stops_and_who_stops_for_it_ends_no_start() {
+    let mut world = World::new([model("chat").on_demand()]).with_gateway();
+    world.settle();
+    world.by_hand("chat", Command::Start).unwrap();
+    world.settle();
+    let on_demand = || model("chat").on_demand();
+    let mut listed = on_demand();
+    listed.serve.listed = false;
+    let edits = [on_demand().stop_after(Some(1)), on_demand().stop_after(None), on_demand().priority(1), listed];
+    for edited in edits {
+        world.define(edited.clone());
+        world.settle();
+        world.advance(3_000);
+        world.settle();
+        assert!(runs(&world) && is_by_hand(&world), "{:?}: {}", edited.idle, world.planned());
+    }
+    // Once it is on demand again, the new time counts.
+    world.define(on_demand().stop_after(Some(1)));
+    world.settle();
+    world.define(on_demand().stop_after(Some(1)).drain(7));
+    world.settle();
+    world.advance(2);
+    world.settle();
+    assert!(!runs(&world) && !is_by_hand(&world), "{}", world.planned());
+}
+
+#[test]
 fn one_whose_file_is_broken_is_stopped_until_that_can_be_read_and_started_as_recorded() {
     let mut world = World::settled([model("chat"), model("off").stopped()]);
     world.spoil("chat", Some("chat"));

@@ -55,7 +55,6 @@ fn an_idle_member_makes_room_and_the_other_starts_in_the_pass_that_stops_it() {
     stop    a: makes_room(group chat, other b)
             - stop pid 101
     start   b: asked_for(waiting 2)
-            - record generation 1 accepted by release 1
             - start generation 1 of b on port 8101, once there is room
     -- 0.000 s
     wait    b: ready(deadline 602.000 s, pid 102)
@@ -96,7 +95,6 @@ fn a_busy_member_stays_until_the_oldest_request_has_waited_long_enough() {
     stop    a: makes_room(group chat, other b)
             - stop pid 101
     start   b: asked_for(waiting 1)
-            - record generation 1 accepted by release 1
             - start generation 1 of b on port 8101, once there is room
     ");
     world.traffic("a").in_flight = 0;
@@ -190,7 +188,6 @@ fn one_that_loads_and_nobody_waits_for_makes_room_at_once() {
     stop    a: makes_room(group chat, other b)
             - stop pid 101
     start   b: asked_for(waiting 1)
-            - record generation 1 accepted by release 1
             - start generation 1 of b on port 8101, once there is room
     ");
 }
@@ -335,7 +332,6 @@ fn a_model_in_two_groups_needs_room_in_both() {
     stop    b: makes_room(group big, other both)
             - stop pid 102
     start   both: asked_for(waiting 1)
-            - record generation 1 accepted by release 1
             - start generation 1 of both on port 8102, once there is room
     -- 0.000 s
     wait    both: ready(deadline 604.000 s, pid 103)
@@ -436,15 +432,46 @@ fn a_member_whose_file_cannot_be_used_keeps_its_place() {
 }
 
 #[test]
-fn a_file_that_cannot_be_used_starts_nothing_beside_a_group() {
+fn one_whose_file_cannot_be_used_starts_in_the_groups_it_was_recorded_in() {
     let mut world = world([member("a"), member("b")]);
     wake(&mut world, "a");
     world.spoil("b", Some("b"));
     world.ask("b", 1);
+    assert_snapshot!(world.story_of(3), @r#"
+    -- 0.000 s
+    stop    a: makes_room(group chat, other b)
+            - withdraw
+            - record a instance draining until 12.000 s
+    wait    b: definition(file models.d/b.toml)
+    wait    b: room(busy ["a"], group chat)
+    -- 0.000 s
+    stop    a: makes_room(group chat, other b)
+            - stop pid 101
+    start   b: asked_for(waiting 1)
+            - start generation 1 of b on port 8101, once there is room
+    wait    b: definition(file models.d/b.toml)
+    -- 0.000 s
+    wait    b: definition(file models.d/b.toml)
+    wait    b: ready(deadline 602.000 s, pid 102)
+    "#);
+    assert_eq!(running(&world), ["b"]);
+}
+
+#[test]
+fn one_whose_file_cannot_be_used_does_not_start_while_its_groups_are_unknown() {
+    let mut world = world([member("a"), member("b")]);
+    wake(&mut world, "a");
+    // `_groups.toml` is broken, and with it everything that names a group.
+    world.desired.groups.clear();
+    world.spoil("a", Some("a"));
+    world.spoil("b", Some("b"));
+    world.ask("b", 1);
     assert_snapshot!(world.planned(), @"
-    wait    a: idle_stop(after_ms 600000, until 602.000 s)
+    wait    a: definition(file models.d/a.toml)
     wait    b: definition(file models.d/b.toml)
     ");
+    world.group("chat", 2);
+    assert!(world.planned().contains("start   b: asked_for"), "{}", world.planned());
 }
 
 #[test]

@@ -40,13 +40,14 @@ fn it_starts_when_it_is_asked_for_and_stops_when_nobody_has_used_it_for_a_while(
     create  chat: definition_added(models.d/chat.toml, state on_demand)
             - record row, chat port 8100, generation 1
     -- 0.000 s
+    note    generation 1 accepted by release 1
+    -- 0.000 s
     nothing, 1 matching
     ");
     world.ask("chat", 3);
     assert_snapshot!(world.story_of(3), @"
     -- 0.000 s
     start   chat: asked_for(waiting 3)
-            - record generation 1 accepted by release 1
             - start generation 1 of chat on port 8100
     -- 0.000 s
     wait    chat: ready(deadline 600.000 s, pid 101)
@@ -178,13 +179,12 @@ fn an_edit_of_one_that_does_not_run_is_tried_by_the_next_request() {
     update  chat: field_changed(fate set to dies, impact record, models.d/chat.toml:3)
             - record row again, generation 2
     -- 0.000 s
-    nothing, 1 matching
+    note    generation 2 accepted by release 1
     ");
     world.ask("chat", 1);
     assert_snapshot!(world.story(), @"
     -- 0.000 s
     start   chat: asked_for(waiting 1)
-            - record generation 2 accepted by release 1
             - start generation 2 of chat on port 8100
     -- 0.000 s
     wait    chat: ready(deadline 1203.000 s, pid 102)
@@ -296,7 +296,6 @@ fn a_start_by_hand_keeps_it_running_until_it_is_unloaded_or_stopped() {
     assert_snapshot!(world.story(), @"
     -- 0.000 s
     start   chat: by_hand(by ann)
-            - record generation 1 accepted by release 1
             - start generation 1 of chat on port 8100
     wait    chat: state_by_hand(by ann, state running)
     -- 0.000 s
@@ -373,6 +372,8 @@ fn one_that_is_due_to_stop_is_not_restarted_first() {
     stop    chat: idle(for_ms 600000)
             - stop pid 101
     -- 0.000 s
+    note    generation 2 accepted by release 1
+    -- 0.000 s
     nothing, 1 matching
     ");
 }
@@ -391,6 +392,63 @@ fn a_file_that_cannot_be_used_neither_stops_it_nor_keeps_it_from_starting() {
     world.spoil("chat", Some("chat"));
     world.ask("chat", 1);
     assert!(world.planned().contains("start   chat: asked_for"));
+}
+
+#[test]
+fn a_client_unloads_one_whose_file_cannot_be_used() {
+    let mut world = awake();
+    world.spoil("chat", Some("chat"));
+    world.traffic("chat").unload = Some(world.now);
+    assert_snapshot!(world.story(), @"
+    -- 0.000 s
+    stop    chat: unloaded
+            - withdraw
+            - record chat instance draining until 33.000 s
+    wait    chat: definition(file models.d/chat.toml)
+    -- 0.000 s
+    stop    chat: unloaded
+            - stop pid 101
+    wait    chat: definition(file models.d/chat.toml)
+    -- 0.000 s
+    wait    chat: definition(file models.d/chat.toml)
+    ");
+    world.ask("chat", 1);
+    assert!(world.planned().contains("start   chat: asked_for"), "{}", world.planned());
+}
+
+#[test]
+fn unloading_ends_a_start_by_hand_although_the_file_cannot_be_used() {
+    let mut world = on_demand();
+    world.by_hand("chat", Command::Start).unwrap();
+    world.settle();
+    world.spoil("chat", Some("chat"));
+    world.advance(1);
+    world.traffic("chat").unload = Some(world.now);
+    assert_snapshot!(world.story(), @"
+    -- 0.000 s
+    note    chat state by hand is over
+    stop    chat: unloaded
+            - withdraw
+            - record chat instance draining until 32.000 s
+    wait    chat: definition(file models.d/chat.toml)
+    -- 0.000 s
+    stop    chat: unloaded
+            - stop pid 101
+    wait    chat: definition(file models.d/chat.toml)
+    -- 0.000 s
+    wait    chat: definition(file models.d/chat.toml)
+    ");
+}
+
+#[test]
+fn what_its_file_needs_and_was_replaced_does_not_start_without_a_file_that_can_be_used() {
+    let mut world = on_demand();
+    world.spoil("chat", Some("chat"));
+    world.machine.replaced.insert("/weights/chat.gguf".into());
+    world.ask("chat", 1);
+    assert_snapshot!(world.planned(), @"wait    chat: definition(file models.d/chat.toml)");
+    world.machine.replaced.clear();
+    assert!(world.planned().contains("start   chat: asked_for"), "{}", world.planned());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use crate::simulated::{Edit, World, model};
+use crate::simulated::{Edit, World, model, show};
 
 #[test]
 fn two_models_exchange_their_declared_ports() {
@@ -207,4 +207,55 @@ fn a_model_that_loads_while_its_new_port_is_anothers_is_given_up_in_time() {
     wait    a: port(holder model b, port 8101)
     wait    d: port(holder model a, port 8100)
     ");
+}
+
+#[test]
+fn a_model_stays_where_it_becomes_ready_when_its_definition_no_longer_names_a_port() {
+    let mut world = World::settled([model("a").port(8200)]);
+    world.define(model("a").port(8300));
+    world.pass();
+    world.define(model("a"));
+    world.advance(1);
+    assert_snapshot!(world.story(), @"
+    -- 0.000 s
+    found   a ready(pid 102)
+    note    a generation 2 ready
+    note    a port 8300 proven
+    note    a instance ready
+    note    a status running
+    -- 0.000 s
+    nothing, 1 matching
+    ");
+}
+
+#[test]
+fn a_model_stays_where_it_becomes_ready_when_another_declares_that_port() {
+    let mut world = World::new([model("a")]);
+    world.pass();
+    world.define(model("b").port(8100));
+    world.advance(1);
+    assert_snapshot!(world.story(), @"
+    -- 0.000 s
+    found   a ready(pid 101)
+    note    a generation 1 ready
+    note    a port 8100 proven
+    note    a instance ready
+    note    a status running
+    wait    b: port(holder model a, port 8100)
+    -- 0.000 s
+    wait    b: port(holder model a, port 8100)
+    ");
+}
+
+#[test]
+fn a_stopped_model_is_not_recorded_on_the_port_where_another_becomes_ready() {
+    let mut world = World::new([model("a")]);
+    world.pass();
+    world.define(model("b").port(8100).stopped());
+    world.advance(1);
+    let pass = world.pass();
+    assert!(pass.plan.actions.iter().all(|action| action.model.as_str() == "b"), "{}", show(&pass.plan));
+    world.settle();
+    let port = |model: &str| world.store.records().models[model].port.map(|port| port.port);
+    assert_eq!((port("a"), port("b")), (Some(8100), None));
 }

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,14 +15,14 @@ use crate::support::World;
 
 /// herdsman with this socket, as systemd starts a service: descriptor 3, and who it is
 /// for in the environment.
-fn activated(world: &World, listener: &TcpListener) -> Command {
+pub fn activated(world: &World, listener: BorrowedFd<'_>) -> Command {
     let herdsman = world.command();
     let mut command = Command::new("sh");
     command.args(["-c", "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\"", "sh"]);
     command.arg(herdsman.get_program()).args(herdsman.get_args());
     command.env_clear().envs(herdsman.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.current_dir(world.path());
-    let socket = FdMapping { parent_fd: listener.try_clone().unwrap().into(), child_fd: 3 };
+    let socket = FdMapping { parent_fd: listener.try_clone_to_owned().unwrap(), child_fd: 3 };
     command.fd_mappings(vec![socket]).unwrap();
     command
 }
@@ -33,7 +34,7 @@ fn clients_wait_in_the_service_managers_socket_while_herdsman_is_gone() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     // Without `--listen`: the socket is address enough.
-    let watcher = world.watch_by(activated(&world, &listener), &[]);
+    let watcher = world.watch_by(activated(&world, listener.as_fd()), &[]);
     watcher.eventually_says(&format!("serving at http://127.0.0.1:{port}/v1"));
     assert_eq!(ask(port, "m"), Ok("m m m ".to_owned()));
     let servers = world.instances();
@@ -49,7 +50,7 @@ fn clients_wait_in_the_service_managers_socket_while_herdsman_is_gone() {
 
     // The address may be named, too, in another way.
     let address = format!("localhost:{port}");
-    let _watcher = world.watch_by(activated(&world, &listener), &["--listen", &address]);
+    let _watcher = world.watch_by(activated(&world, listener.as_fd()), &["--listen", &address]);
     waiting.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut answer = String::new();
     waiting.read_to_string(&mut answer).unwrap();

@@ -15,7 +15,7 @@ use herdsman::serve::gateway::naming::Spool;
 use herdsman::serve::gateway::record::Finished;
 use herdsman::serve::gateway::routes::{About, ApiKey};
 use herdsman::serve::gateway::{Backend, Gateway, Route, Routes, Standing};
-use herdsman::serve::server::{Serving, bind, serve};
+use herdsman::serve::server::{Serving, Tls, bind, serve};
 
 use crate::support::gguf::TinyGguf;
 pub use crate::support::{eventually, free_port, get, llama_server};
@@ -38,9 +38,15 @@ impl Gate {
     }
 
     pub fn with(settings: Serve) -> Self {
+        Self::behind(settings, None)
+    }
+
+    /// As [`Gate::with`]; with `tls`, clients speak TLS with it.
+    pub fn behind(settings: Serve, tls: Option<Tls>) -> Self {
         let spool = tempfile::tempdir().unwrap();
         // What these clients call it.
-        let settings = Serve { hosts: vec!["h".to_owned()], ..settings };
+        let hosts = [settings.hosts, vec!["h".to_owned()]].concat();
+        let settings = Serve { hosts, ..settings };
         let gateway = Gateway::new(settings, || {});
         let finished = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&finished);
@@ -52,7 +58,7 @@ impl Gate {
         };
         let listener = bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
         let port = listener.address().unwrap().rsplit_once(':').unwrap().1.parse().unwrap();
-        let serving = serve(app, vec![listener], None).unwrap();
+        let serving = serve(app, vec![listener], tls).unwrap();
         Self { gateway, port, serving: Some(serving), finished, _spool: spool }
     }
 

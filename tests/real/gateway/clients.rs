@@ -83,9 +83,9 @@ fn a_wrong_key_is_an_authentication_error_to_either_client() {
         .unwrap();
     let (_watcher, url) = world.serve(&[]);
     assert_snapshot!(world.client(OPENAI, &["refused", &url, "chat"]), @"
-    AuthenticationError 401 authentication_error None
+    AuthenticationError 401 authentication_error invalid_api_key
     the key is not valid; use one that `[[serve.keys]]` in the settings names
-    AuthenticationError 401 authentication_error None
+    AuthenticationError 401 authentication_error invalid_api_key
     the key is not valid; use one that `[[serve.keys]]` in the settings names
     ");
     assert_snapshot!(world.client(ANTHROPIC, &["refused", &url, "chat"]), @"

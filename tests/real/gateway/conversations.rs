@@ -25,10 +25,15 @@ fn connect(port: u16) -> TcpStream {
 
 /// Reads until the text has arrived.
 fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    read_to(stream, |seen| seen.contains(end))
+}
+
+/// Reads until what has arrived is enough.
+fn read_to(stream: &mut TcpStream, is_enough: impl Fn(&str) -> bool) -> String {
     let (mut seen, mut bytes) = (String::new(), [0; 1024]);
-    while !seen.contains(end) {
+    while !is_enough(&seen) {
         let read = stream.read(&mut bytes).unwrap();
-        assert!(read > 0, "no {end:?} in {seen}");
+        assert!(read > 0, "it ended after {seen}");
         seen.push_str(&String::from_utf8_lossy(&bytes[..read]));
     }
     seen
@@ -103,6 +108,36 @@ fn a_conversation_goes_on_without_its_client_and_is_found_again() {
     assert!(stream(front.port, "GET", "c%252F1::beta").starts_with("HTTP/1.1 200 "));
     assert!(stream(front.port, "DELETE", "c%252F1::beta").starts_with("HTTP/1.1 204 "));
     assert!(is_idle_within(&front, "beta", Duration::from_secs(3)), "the conversation was not deleted");
+}
+
+#[test]
+fn a_page_that_comes_back_gets_the_bytes_from_where_it_left() {
+    let front = Front::slow(&["alpha", "beta"]);
+    front.start("alpha");
+    front.start("beta");
+    let length =
+        |bytes: usize| move |seen: &str| seen.split_once("\r\n\r\n").is_some_and(|(_, body)| body.len() >= bytes);
+    let body = |answer: String| answer.split_once("\r\n\r\n").unwrap().1.to_owned();
+    // HTTP/1.0 has no chunks between the bytes.
+    let mut page = connect(front.port);
+    let asked = json!({"model": "beta", "messages": [{"role": "user", "content": "hi"}], "stream": true}).to_string();
+    let head = "POST /v1/chat/completions HTTP/1.0\r\nX-Conversation-Id: c\r\nContent-Type: application/json\r\n";
+    write!(page, "{head}Content-Length: {}\r\n\r\n{asked}", asked.len()).unwrap();
+    let seen = body(read_to(&mut page, length(1000)));
+    drop(page);
+    // In the middle of an event, and of a stream that goes on.
+    for from in [1, 500, seen.len() - 7, seen.len()] {
+        let resumed = |from: usize, bytes: usize| {
+            let mut page = connect(front.port);
+            write!(page, "GET /v1/stream?conv_id=c&from={from} HTTP/1.0\r\n\r\n").unwrap();
+            body(read_to(&mut page, length(bytes)))
+        };
+        let rest = resumed(from, seen.len() - from + 1000);
+        let whole = resumed(0, from + rest.len());
+        assert!(whole.starts_with(&seen), "{whole}");
+        assert_eq!(whole[from..from + rest.len()], rest, "from {from}");
+    }
+    assert!(stream(front.port, "DELETE", "c").starts_with("HTTP/1.1 204 "));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::served::{PATIENCE, Served, Stream, slow_toml};
 use crate::metrics::{ask, scrape};
-use crate::support::{World, eventually, is_as_schema, post};
+use crate::support::{World, eventually, get, is_as_schema, post};
 
 /// Two models of a group for one, and a key.
 fn world() -> World {
@@ -37,6 +37,10 @@ fn requests_are_counted_by_model_code_and_key_and_so_is_what_they_cause() {
     for name in ["none", "nothing"] {
         assert!(served.ask(name).unwrap_err().starts_with("404"));
     }
+    // What is herdsman's own counts, too, but not the reading of this.
+    for path in ["/health", "/v1/models", "/chat/v1/models", "/running", "/v1/models/none", "/v1/models/nothing"] {
+        let _ = get(served.port, path).unwrap();
+    }
     // `b` takes the place of `a`, and stops when nobody asks for it.
     assert_eq!(served.ask("b"), Ok("b b b ".to_owned()));
     eventually("b stops", PATIENCE, || scrape(served.port).get("herdsman_idle_stops_total{model=\"b\"}") == Some(&1.0));
@@ -46,7 +50,8 @@ fn requests_are_counted_by_model_code_and_key_and_so_is_what_they_cause() {
         ("requests_total{code=\"200\",key=\"\",model=\"a\"}", 2.0),
         ("requests_total{code=\"200\",key=\"ann\",model=\"a\"}", 1.0),
         ("requests_total{code=\"401\",key=\"\",model=\"\"}", 1.0),
-        ("requests_total{code=\"404\",key=\"\",model=\"\"}", 2.0),
+        ("requests_total{code=\"404\",key=\"\",model=\"\"}", 2.0 + 2.0),
+        ("requests_total{code=\"200\",key=\"\",model=\"\"}", 4.0),
         ("requests_total{code=\"200\",key=\"\",model=\"b\"}", 1.0),
         // Both times the model had to start.
         ("request_hold_seconds_count{model=\"a\"}", 1.0),
@@ -71,7 +76,11 @@ fn requests_are_counted_by_model_code_and_key_and_so_is_what_they_cause() {
     let history = served.world.run(&["history", "a"]).exits(0);
     history.says(&["start", "asked for (1 waiting)", "stop", "makes room for b in group chat"]);
     served.world.run(&["history", "b"]).exits(0).says(&["idle for 1."]);
-    served.world.run(&["why", "b"]).exits(0).says(&["b is stopped, as it should be.", "idle for 1."]);
+    served.world.run(&["why", "b"]).exits(0).says(&[
+        "b is not running; it starts on demand.",
+        "models.d/b.toml runs it on demand",
+        "idle for 1.",
+    ]);
 }
 
 #[test]

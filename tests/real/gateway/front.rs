@@ -116,6 +116,7 @@ impl Front {
         let spool = Spool::new(16 << 20, stage.directory.path().to_owned());
         let app = App { gateway: gateway.clone(), api: None, observer: None, spool };
         let serving = serve(app, vec![listener], None).unwrap();
+        serving.learn();
         Self { port, gateway, stage, bell, watcher: Some(watcher), serving: Some(serving) }
     }
 
@@ -266,10 +267,9 @@ impl Stage {
                 on_demand: model.on_demand,
                 standing,
                 about: About {
-                    description: None,
                     created: 1_700_000_000,
-                    n_ctx: model.server.is_some().then_some(512),
-                    args: vec![llama_server().display().to_string(), "--alias".to_owned(), name.clone()],
+                    command: vec![llama_server().display().to_string(), "--alias".to_owned(), name.clone()],
+                    ..About::default()
                 },
             }
         });

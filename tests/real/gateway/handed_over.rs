@@ -21,14 +21,14 @@ use crate::support::{World, eventually, free_port, get};
 const LONG: usize = 200;
 
 /// The watcher, by its own note.
-fn watcher_of(world: &World) -> Pid {
+pub fn watcher_of(world: &World) -> Pid {
     let note = fs::read_to_string(world.state_dir().join("watch.lock")).unwrap();
     let pid = serde_json::from_str::<serde_json::Value>(&note).unwrap()["pid"].as_i64().unwrap();
     Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
 }
 
 /// Hands over, and returns once the other one watches. The first one may go on.
-fn hand_over(served: &mut Served) {
+pub fn hand_over(served: &mut Served) {
     let took_over = served.watcher().log().matches("took over from pid").count();
     kill_process(watcher_of(&served.world), Signal::USR2).unwrap();
     eventually("another took over", PATIENCE, || {

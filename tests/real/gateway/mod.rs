@@ -1,10 +1,12 @@
 //! The gateway, between raw sockets on one side and real llama-servers on the other;
 //! where exact bytes or faults matter, a server of raw sockets.
 
+mod access;
 mod activation;
 mod bench;
 mod browser;
 mod cancel;
+mod certificate;
 mod chat;
 mod clients;
 mod connections;
@@ -16,6 +18,10 @@ mod faults;
 mod front;
 mod handed_over;
 mod headers;
+mod http2;
+mod large;
+mod limits;
+mod listed;
 mod llama_swap;
 mod on_demand;
 mod path;
@@ -23,5 +29,6 @@ mod router;
 pub mod served;
 mod serving;
 mod swap;
+mod unix_socket;
 mod upgrade;
 mod waiting;

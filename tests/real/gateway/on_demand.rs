@@ -168,12 +168,83 @@ fn a_key_that_is_removed_stops_working() {
     // The next pass may be half a minute away.
     eventually("it stops working", Duration::from_secs(5), || served.ask_with("a", "ann-secret") == 401);
     assert_eq!(served.ask_with("a", "ben-secret"), 200);
+    // Without the last key, a proxy on this machine lets in nobody: neither with a key nor without.
+    let proxied = "ben-secret\r\nX-Forwarded-For: 192.0.2.7";
+    assert_eq!(served.ask_with("a", proxied), 200);
+    std::fs::write(served.world.settings(), "[serve]\nhold = \"1m\"\n").unwrap();
+    eventually("proxies are refused", Duration::from_secs(5), || served.ask_with("a", proxied) == 403);
+    assert_eq!(served.ask_with("a", "ben-secret"), 200, "this machine needs no key");
+    std::fs::write(served.world.settings(), "[serve]\nopen = true\n").unwrap();
+    eventually("proxies are let in", Duration::from_secs(5), || served.ask_with("a", proxied) == 200);
 }
 
 #[test]
 fn herdsman_does_not_listen_for_everybody_without_keys() {
     let world = World::new();
     world.run(&["watch", "--listen", "0.0.0.0:0"]).exits(64).says(&["refusing to listen on 0.0.0.0:0", "serve.keys"]);
+}
+
+fn unload(served: &Served, model: &str) {
+    assert_eq!(post(served.port, "/models/unload", &serde_json::json!({"model": model})).unwrap().0, 200);
+    eventually("it stops", PATIENCE, || !served.running().contains(&model.to_owned()));
+}
+
+#[test]
+fn one_whose_file_was_broken_while_it_was_stopped_answers_and_can_be_unloaded() {
+    let world = World::new();
+    on_demand(&world, "a", "");
+    let mut served = Served::new(world);
+    assert_eq!(served.ask("a"), Ok("a a a ".to_owned()));
+    unload(&served, "a");
+    served.world.write_definition("a", "state = \"on_demand\"\nmodel = 7\n");
+    served.watcher().eventually_says("a is waiting: left unchanged");
+    for _ in 0..2 {
+        assert_eq!(served.ask("a"), Ok("a a a ".to_owned()));
+        unload(&served, "a");
+    }
+}
+
+#[test]
+fn a_new_file_that_claims_their_names_takes_nothing_from_those_that_are_served() {
+    let world = World::new();
+    world.weights("a", "a ");
+    world.weights("b", "b ");
+    let aliases = |names: &str, of: &str| format!("aliases = [{names}]\n{}", World::tiny_toml(of));
+    world.write_definition("a", &aliases("\"gpt\"", "a"));
+    world.write_definition("b", &format!("state = \"on_demand\"\n{}", aliases("\"claude\"", "b")));
+    let mut served = Served::new(world);
+    served.watcher().eventually_says("a is ready");
+    served.world.write_definition("gpt", &World::tiny_toml("a"));
+    served.world.write_definition("c", &aliases("\"claude\", \"b\"", "a"));
+    served.watcher().eventually_says("b is waiting: left unchanged");
+    served.watcher().eventually_says("a is waiting: left unchanged");
+    for (name, model) in [("a", "a"), ("gpt", "a"), ("b", "b"), ("claude", "b")] {
+        assert_eq!(served.ask(name), Ok(format!("{model} {model} {model} ")), "{name}");
+    }
+    assert!(served.ask("c").unwrap_err().starts_with("503"));
+}
+
+#[test]
+fn what_would_not_start_is_refused_without_a_pass_and_starts_soon_after_it_can() {
+    let world = World::new();
+    on_demand(&world, "a", "");
+    let weights = world.path().join("weights/a.gguf");
+    std::fs::write(&weights, "not weights").unwrap();
+    let herdsman = world.command();
+    let mut served = Served::by(world, herdsman, &["--resync", "1h"]);
+    served.watcher().eventually_says("a cannot start when asked for: ");
+    let before = served.watcher().log();
+    for _ in 0..20 {
+        let why = served.ask("a").unwrap_err();
+        assert!(why.starts_with("503") && why.contains("a.gguf"), "{why}");
+    }
+    assert_eq!(served.watcher().log(), before, "no pass has anything to say");
+    for arguments in [["why", "a"], ["status", "a"]] {
+        served.world.run(&arguments).says(&["cannot start now: ", "a.gguf"]);
+    }
+    // Nothing says when weights change: requests do.
+    served.world.weights("a", "a ");
+    eventually("it answers", PATIENCE, || served.ask("a").is_ok());
 }
 
 #[test]

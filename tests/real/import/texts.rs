@@ -88,6 +88,30 @@ fn a_configuration_of_several_files_is_one() {
 }
 
 #[test]
+fn a_renamed_model_keeps_its_name_and_an_open_host_is_for_a_person_to_check() {
+    let world = World::new();
+    let config = "\
+macros:
+  server: llama-server --host 0.0.0.0 --port ${PORT}
+models:
+  \"qwen:7b\":
+    cmd: ${server} -m /m.gguf
+  pinned:
+    cmd: taskset -c 0-1 ${env.HOME}/bin/llama-server --host 127.0.0.1 -m /n.gguf
+";
+    fs::write(world.path().join("config.yaml"), config).unwrap();
+    world.run(&["import", "llama-swap", "config.yaml", "--to", "out"]).exits(1).says(&[
+        "config.yaml:4: qwen-7b: --host 0.0.0.0: other machines reach this server past the gateway",
+        "config.yaml:4 (on demand), also answers as qwen:7b",
+        "2 to check",
+    ]);
+    let text = |name: &str| fs::read_to_string(world.path().join("out").join(name)).unwrap();
+    assert!(text("qwen-7b.toml").contains("aliases = [\"qwen:7b\"]"), "{}", text("qwen-7b.toml"));
+    assert!(!text("pinned.toml").contains("${env") && !text("pinned.toml").contains("past the gateway"));
+    all_valid(&world.path().join("out"), 2);
+}
+
+#[test]
 fn prints_and_writes_no_secret_of_a_configuration() {
     let world = World::new();
     let ran = import(&world, "llama-swap", "secrets.yaml").exits(1);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// One address to listen on.
@@ -48,6 +48,15 @@ impl Listen {
         match self {
             Self::Tcp(address) => is_loopback(address.ip()),
             Self::Unix(_) => true,
+        }
+    }
+
+    /// Returns the file of a unix socket.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Unix(path) => Some(path),
         }
     }
 }

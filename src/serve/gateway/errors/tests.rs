@@ -41,6 +41,7 @@ fn other_errors_say_what_to_do() {
         Error::unknown("codr", ["coder", "chat"].into_iter()),
         Error::unknown("x", ["coder", "chat"].into_iter()),
         Error::from(NamingError::TooLarge(256 << 20)),
+        Error::from(NamingError::Crowded(4 << 30)),
         Error::from_body(Box::new(NamingError::Broken("eof".into()))),
         Error::upstream("model \"m\": lost the connection"),
     ];
@@ -48,7 +49,8 @@ fn other_errors_say_what_to_do() {
     insta::assert_snapshot!(shown, @r#"
     404 - {"error":{"code":"model_not_found","message":"there is no model \"codr\"; did you mean coder?","param":null,"type":"invalid_request_error"}}
     404 - {"error":{"code":"model_not_found","message":"there is no model \"x\"; GET /v1/models lists the models","param":null,"type":"invalid_request_error"}}
-    413 - {"error":{"code":null,"message":"the request body is larger than 256.0 MiB; send less, or raise `max_body` in `[serve]`","param":null,"type":"invalid_request_error"}}
+    413 - {"error":{"code":"request_too_large","message":"the request body is larger than 256.0 MiB; send less, or raise `max_body` in `[serve]`","param":null,"type":"invalid_request_error"}}
+    503 10 {"error":{"code":"no_room","message":"request bodies that wait take 4.0 GiB on disk already; try again later","param":null,"type":"server_error"}}
     400 - {"error":{"code":null,"message":"the request body ended early: eof","param":null,"type":"invalid_request_error"}}
     502 - {"error":{"code":"upstream_failed","message":"model \"m\": lost the connection","param":null,"type":"server_error"}}
     "#);
@@ -66,6 +68,24 @@ fn anthropics_clients_get_anthropics_shape() {
     data: {"error":{"message":"model \"m\": 1000 requests already waiting (`[serve] max_waiting`)","type":"rate_limit_error"},"type":"error"}
     "#);
     insta::assert_snapshot!(String::from_utf8_lossy(&error.event(Shape::OpenAi)), @r#"data: {"error":{"code":"too_many_waiting","message":"model \"m\": 1000 requests already waiting (`[serve] max_waiting`)","param":null,"type":"rate_limit_error"}}"#);
+}
+
+#[test]
+fn each_status_has_anthropics_word() {
+    let word = |status: u16| Error::new(StatusCode::from_u16(status).unwrap(), "", "").anthropic();
+    let words = [400, 401, 403, 404, 413, 415, 429, 502, 503, 504].map(|status| format!("{status} {}", word(status)));
+    insta::assert_snapshot!(words.join("\n"), @"
+    400 invalid_request_error
+    401 authentication_error
+    403 permission_error
+    404 not_found_error
+    413 request_too_large
+    415 invalid_request_error
+    429 rate_limit_error
+    502 api_error
+    503 overloaded_error
+    504 timeout_error
+    ");
 }
 
 #[test]

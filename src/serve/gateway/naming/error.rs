@@ -44,6 +44,9 @@ pub enum NamingError {
         /// Why.
         cause: Arc<io::Error>,
     },
+    /// The bodies that wait have taken all room on disk that they may.
+    #[error("request bodies that wait take {} on disk already; try again later", text::bytes(*.0))]
+    Crowded(u64),
 }
 
 impl NamingError {
@@ -53,7 +56,7 @@ impl NamingError {
         match self {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnknownEncoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::NoRoom { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoRoom { .. } | Self::Crowded(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotAName | Self::LongName | Self::NoBoundary | Self::Undecodable { .. } | Self::Broken(_) => {
                 StatusCode::BAD_REQUEST
             }

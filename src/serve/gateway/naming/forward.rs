@@ -73,7 +73,7 @@ impl ForwardBody {
         });
         Self(Arc::new(Mutex::new(Shared {
             source,
-            kept: Kept::new(spool.clone()),
+            kept: Kept::new(spool.clone(), most),
             read: 0,
             keeping: None,
             trailers: None,

@@ -6,6 +6,8 @@
 //! counts, so that a body is forwarded before its end; llama-server itself ignores
 //! `model`, so the two cannot disagree about it.
 
+use serde::de::IgnoredAny;
+
 use super::{LONGEST_NAME, NamingError};
 
 /// `stream`, each letter written as `\u0073`: the longest key that matters, bytes.
@@ -231,6 +233,12 @@ impl Json {
         }
         Ok(())
     }
+}
+
+/// Says why a body is not JSON, and where; `None`: it is.
+pub(super) fn flaw(body: &[u8]) -> Option<String> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    serde_json::from_slice::<IgnoredAny>(body).err().map(|error| error.to_string())
 }
 
 /// Returns which key this is, as it is written between its quotes.

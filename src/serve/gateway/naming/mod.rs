@@ -53,6 +53,8 @@ const CHUNKS_PER_TURN: u32 = 16;
 pub struct Named {
     /// The model; `None`: it names none.
     pub model: Option<String>,
+    /// Why no model can be found in a small body: it is not JSON.
+    pub flaw: Option<String>,
     /// Whether it says `"stream": true`. With `keep_alive_comments` this is certain;
     /// else a `stream` behind `model` in a body of more than 64 KiB may be missed.
     pub streams: bool,
@@ -78,9 +80,11 @@ where
     let queried = query::model(parts.uri.query());
     let mut named = open(parts, body, settings, spool, true)?;
     let reads_body = !matches!(parts.method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS);
+    let mut is_read_as_json = false;
     if reads_body && named.length != Some(0) {
         let is_small = length(&parts.headers).is_some_and(|length| length <= SMALL_BODY);
         let mut scanner = Scanner::of(&parts.headers)?;
+        is_read_as_json = matches!(scanner, Scanner::Json(_));
         read(&mut scanner, &named.body, is_small, settings.keep_alive_comments.is_some()).await?;
         (named.model, named.streams) = scanner.found();
         named.length = named.body.length();
@@ -88,7 +92,20 @@ where
     if named.model.is_none() {
         named.model = queried?;
     }
+    if named.model.is_none() && is_read_as_json && named.length.is_some_and(|length| (1..=SMALL_BODY).contains(&length))
+    {
+        named.flaw = json::flaw(&whole(&named.body).await?);
+    }
     Ok(named)
+}
+
+/// Returns a body that is small enough.
+async fn whole(body: &ForwardBody) -> Result<Vec<u8>, NamingError> {
+    let (mut attempt, mut whole) = (body.attempt(), Vec::new());
+    while let Some(chunk) = attempt.next().await {
+        whole.extend_from_slice(&chunk?);
+    }
+    Ok(whole)
 }
 
 /// Takes a request's body as it is, without looking into it.
@@ -119,7 +136,7 @@ where
     let decoded = decoder.is_some();
     let length = if decoded { None } else { length };
     let body = ForwardBody::new(body, decoder, length, settings.max_body, spool);
-    Ok(Named { model: None, streams: false, length: body.length(), body, decoded })
+    Ok(Named { model: None, flaw: None, streams: false, length: body.length(), body, decoded })
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {

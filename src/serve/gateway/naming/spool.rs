@@ -1,13 +1,14 @@
 //! Where bodies are kept until they have been sent: in memory, as long as all bodies
-//! together fit there, and beyond that in a temporary file without a name.
+//! together fit there, and beyond that in a temporary file without a name, as long as
+//! all files together are not too large.
 //!
 //! The alternative, to let uploads wait for each other's memory, lets one client that
 //! stops sending hold up all others. A file cannot deadlock; nginx does the same.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::fs::{DirBuilder, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
@@ -19,6 +20,9 @@ use super::NamingError;
 
 /// What all bodies together may take of memory by default, bytes: four of 25 MB.
 const MEMORY: u64 = 100 << 20;
+
+/// What all bodies together may take of the disk, or `max_body` if that is more, bytes.
+const DISK: u64 = 4 << 30;
 
 /// What each body may take besides, bytes, so that small ones never touch the disk.
 const FREE: u64 = 64 << 10;
@@ -38,20 +42,37 @@ pub struct Spool(Arc<Shared>);
 struct Shared {
     most: u64,
     used: AtomicU64,
+    most_on_disk: u64,
+    used_on_disk: AtomicU64,
     dir: PathBuf,
 }
 
+#[cfg(test)]
 impl Default for Spool {
     fn default() -> Self {
-        Self::new(MEMORY, std::env::temp_dir())
+        Self::at(std::env::temp_dir())
     }
 }
 
 impl Spool {
-    /// Returns a spool that keeps `most` bytes in memory and the rest in `dir`.
+    /// Returns a spool that keeps what finds no room in memory in `dir`, which is made
+    /// when it is needed.
+    #[must_use]
+    pub fn at(dir: PathBuf) -> Self {
+        Self::new(MEMORY, dir)
+    }
+
+    /// … and keeps `most` bytes in memory.
     #[must_use]
     pub fn new(most: u64, dir: PathBuf) -> Self {
-        Self(Arc::new(Shared { most, used: AtomicU64::new(0), dir }))
+        Self::limited(most, DISK, dir)
+    }
+
+    /// … and `most_on_disk` bytes in files, or one body of the largest size.
+    #[must_use]
+    pub(super) fn limited(most: u64, most_on_disk: u64, dir: PathBuf) -> Self {
+        let (used, used_on_disk) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self(Arc::new(Shared { most, used, most_on_disk, used_on_disk, dir }))
     }
 
     /// Returns how many bytes of bodies are in memory, those of small ones aside.
@@ -61,9 +82,25 @@ impl Spool {
         self.0.used.load(Relaxed)
     }
 
-    fn reserve(&self, bytes: u64) -> bool {
-        let fits = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.0.most);
-        self.0.used.fetch_update(Relaxed, Relaxed, fits).is_ok()
+    /// Returns how many bytes of bodies are in files.
+    #[cfg(test)]
+    #[must_use]
+    pub fn used_on_disk(&self) -> u64 {
+        self.0.used_on_disk.load(Relaxed)
+    }
+}
+
+/// Takes `bytes` of what `used` may come to, if they are left.
+fn reserve(used: &AtomicU64, bytes: u64, most: u64) -> bool {
+    used.fetch_update(Relaxed, Relaxed, |used| used.checked_add(bytes).filter(|used| *used <= most)).is_ok()
+}
+
+/// Makes a file without a name, which vanishes when it is closed, however this process
+/// ends.
+fn nameless(dir: &Path) -> io::Result<File> {
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => tempfile::tempfile_in(dir),
     }
 }
 
@@ -71,8 +108,12 @@ impl Spool {
 #[derive(Debug)]
 pub(super) struct Kept {
     spool: Spool,
-    /// What is reserved of the spool.
+    /// What is reserved of the spool's memory.
     reserved: u64,
+    /// What is reserved of its disk.
+    reserved_on_disk: u64,
+    /// The most bytes on disk of all bodies together.
+    most_on_disk: u64,
     /// The chunks in memory, each with the place of its first byte in the body.
     chunks: Vec<(u64, Bytes)>,
     /// Small chunks, behind the others.
@@ -84,19 +125,25 @@ pub(super) struct Kept {
     in_file: u64,
     /// A chunk on its way to the file.
     writing: Option<(JoinHandle<io::Result<Arc<File>>>, u64)>,
+    /// The last chunk found no room.
+    is_crowded: bool,
 }
 
 impl Kept {
-    pub fn new(spool: Spool) -> Self {
+    /// `largest`: the largest body that is accepted, bytes.
+    pub fn new(spool: Spool, largest: Option<u64>) -> Self {
         Self {
+            most_on_disk: spool.0.most_on_disk.max(largest.unwrap_or(0)),
             spool,
             reserved: 0,
+            reserved_on_disk: 0,
             chunks: Vec::new(),
             tail: Vec::new(),
             memory: 0,
             file: None,
             in_file: 0,
             writing: None,
+            is_crowded: false,
         }
     }
 
@@ -123,9 +170,14 @@ impl Kept {
             self.memory += length;
             return;
         }
+        if !reserve(&self.spool.0.used_on_disk, length, self.most_on_disk) {
+            self.is_crowded = true;
+            return;
+        }
+        self.reserved_on_disk += length;
         let (file, at, dir, chunk) = (self.file.clone(), self.in_file, self.spool.0.dir.clone(), chunk.clone());
         let write = move || {
-            let file = file.map_or_else(|| tempfile::tempfile_in(dir).map(Arc::new), Ok)?;
+            let file = file.map_or_else(|| nameless(&dir).map(Arc::new), Ok)?;
             file.write_all_at(&chunk, at)?;
             Ok(file)
         };
@@ -134,6 +186,9 @@ impl Kept {
 
     /// Waits until the last chunk is kept.
     pub fn poll_kept(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), NamingError>> {
+        if std::mem::take(&mut self.is_crowded) {
+            return Poll::Ready(Err(NamingError::Crowded(self.most_on_disk)));
+        }
         let Some((write, length)) = &mut self.writing else { return Poll::Ready(Ok(())) };
         let written = std::task::ready!(std::pin::Pin::new(write).poll(cx));
         let length = *length;
@@ -179,7 +234,7 @@ impl Kept {
 
     fn fits(&mut self, length: u64) -> bool {
         let needed = (self.memory + length).saturating_sub(FREE + self.reserved);
-        let fits = needed == 0 || self.spool.reserve(needed);
+        let fits = needed == 0 || reserve(&self.spool.0.used, needed, self.spool.0.most);
         self.reserved += if fits { needed } else { 0 };
         fits
     }
@@ -206,6 +261,7 @@ impl Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         self.spool.0.used.fetch_sub(self.reserved, Relaxed);
+        self.spool.0.used_on_disk.fetch_sub(self.reserved_on_disk, Relaxed);
     }
 }
 

@@ -133,6 +133,30 @@ async fn says_what_is_wrong_and_what_to_do() {
 }
 
 #[tokio::test]
+async fn says_where_a_small_body_without_a_model_is_not_json() {
+    let cases = [
+        ("{\"messages\": [\n  1, 2,\n]}", "expected value at line 3 column 1"),
+        ("{'model': 'm'}", "key must be a string at line 1 column 2"),
+        ("{\"a\": 1} x", "trailing characters at line 1 column 10"),
+        ("model=m", "expected value at line 1 column 1"),
+        ("{\"a\": {", "EOF while parsing an object at line 1 column 7"),
+        ("[1]", ""),
+        ("\u{feff}{\"a\": 1}", ""),
+        ("{\"model\": \"m\" x", ""),
+    ];
+    for (body, flaw) in cases {
+        let headers = [("content-length", &*body.len().to_string())];
+        let named = named("POST", "/", &headers, body).await.unwrap();
+        assert_eq!(named.flaw.unwrap_or_default(), flaw, "{body}");
+        assert_eq!(sent(&named.body).await, body.as_bytes());
+    }
+    let deep = "[".repeat(60_000);
+    let headers = [("content-length", "60000")];
+    assert!(named("POST", "/", &headers, &deep).await.unwrap().flaw.is_some());
+    assert!(named("POST", "/?model=m", &headers, &deep).await.unwrap().flaw.is_none());
+}
+
+#[tokio::test]
 async fn a_request_without_a_body_has_the_length_0() {
     let named = named("GET", "/props", &[], "").await.unwrap();
     assert_eq!((named.length, named.decoded, named.body.whole()), (Some(0), false, Some(Bytes::new())));

@@ -38,6 +38,9 @@ const LIFETIME: Duration = Duration::from_secs(10);
 /// The largest file that is read back, bytes.
 const LARGEST: u64 = 64 << 20;
 
+/// How many files are kept: the page has some 10.
+const MOST: usize = 256;
+
 /// Headers of an answer that are about the connection it came by, or about origins,
 /// which the gateway decides.
 const NOT_KEPT: [HeaderName; 5] = [ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_LENGTH, SERVER, TRANSFER_ENCODING];
@@ -102,10 +105,10 @@ fn unless_known(mut answer: Answer, headers: &HeaderMap) -> Answer {
 /// Returns llama-server's answer for a file: the kept one, or a new one.
 async fn file(gateway: &Gateway, path: &str) -> Result<Vec<u8>, String> {
     let host = gateway.host().ok_or("the watcher is not ready; try again")?;
-    let binary = host.llama_server().ok_or("there is no llama-server")?;
-    let dir = host.state().cache().join("page");
-    let file = Kept { path: path.to_owned(), dir, binary };
+    let path = path.to_owned();
     let (file, identity, kept) = blocking(move || {
+        let binary = host.llama_server().ok_or("there is no llama-server")?;
+        let file = Kept { path, dir: host.state().cache().join("page"), binary };
         let identity = identify(&file.binary).map_err(|problem| problem.to_string())?;
         let kept = file.read(&identity);
         Ok((file, identity, kept))
@@ -180,6 +183,8 @@ impl Kept {
         if !of_binary.exists() {
             forget_others(&self.dir);
             DirBuilder::new().recursive(true).mode(0o700).create(&of_binary)?;
+        } else if fs::read_dir(&of_binary)?.count() >= MOST {
+            return Ok(());
         }
         let mut beside = tempfile::NamedTempFile::new_in(&of_binary)?;
         beside.write_all(answer)?;
@@ -219,4 +224,26 @@ fn read(sent: &[u8]) -> Result<Answer, String> {
         return Err("llama-server's answer is not whole".to_owned());
     }
     answer.body(full(body.to_vec())).map_err(|problem| problem.to_string())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_some_files_of_one_binary() {
+        let dir = tempfile::tempdir().unwrap();
+        let keep = |path: String, identity: &str| {
+            let kept = Kept { path, dir: dir.path().to_owned(), binary: PathBuf::new() };
+            kept.write(&BinaryIdentity(identity.to_owned()), b"x").unwrap();
+        };
+        fs::create_dir(dir.path().join("run")).unwrap();
+        let count = |name: &str| fs::read_dir(dir.path().join(name)).map_or(0, Iterator::count);
+        (0..2 * MOST).for_each(|number| keep(format!("/{number}.js"), "old"));
+        assert_eq!(count("old"), MOST);
+        keep("/".to_owned(), "new");
+        assert_eq!((count("old"), count("new"), count("run")), (0, 1, 0));
+        assert!(dir.path().join("run").exists());
+    }
 }

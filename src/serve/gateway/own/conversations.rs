@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::StatusCode;
 use hyper::body::{Body as HttpBody, Bytes};
-use hyper::header::HeaderMap;
+use hyper::header::{HeaderMap, HeaderName};
 use hyper::http::request::Parts;
 use hyper::{Method, Response};
 use serde::Deserialize;
@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::answers::{invalid, json, not_found};
-use super::ask::Client;
+use super::ask::ask;
 use super::query::parameter;
 use super::{Own, small_body};
 use crate::model::ModelName;
@@ -35,7 +35,7 @@ const LONGEST: usize = 512;
 /// How many conversations one lookup may name.
 const MOST_AT_ONCE: usize = 1000;
 
-const HEADER: &str = "x-conversation-id";
+const HEADER: HeaderName = HeaderName::from_static("x-conversation-id");
 
 /// Who has which conversation.
 #[derive(Default)]
@@ -208,8 +208,8 @@ async fn look_up(gateway: &Gateway, caller: &Caller, ids: &[String]) -> HashMap<
     }
     let mut asked = JoinSet::new();
     for (holder, ids) in questions.into_iter().filter(|(_, ids)| !ids.is_empty()) {
-        let client = gateway.0.own.client.clone();
-        asked.spawn(async move { (ask(&client, &holder.backend, &ids).await, holder) });
+        let gateway = gateway.clone();
+        asked.spawn(async move { (ask_for(&gateway, &holder.backend, &ids).await, holder) });
     }
     let mut found: HashMap<String, Value> = HashMap::new();
     while let Some(Ok((answers, holder))) = asked.join_next().await {
@@ -229,9 +229,9 @@ fn started(answer: &Value) -> i64 {
 }
 
 /// Returns what one server knows of these conversations; nothing if it is gone.
-async fn ask(client: &Client, backend: &Backend, ids: &[String]) -> Vec<(String, Value)> {
+async fn ask_for(gateway: &Gateway, backend: &Backend, ids: &[String]) -> Vec<(String, Value)> {
     let body = serde_json::json!({"conversation_ids": ids});
-    let answers: Vec<Value> = client.post(backend, "/v1/streams/lookup", &body).await.unwrap_or_default();
+    let answers: Vec<Value> = ask(gateway, backend, "/v1/streams/lookup", Some(&body)).await.unwrap_or_default();
     let by_id = answers.into_iter().filter_map(|answer| Some((answer["conversation_id"].as_str()?.to_owned(), answer)));
     by_id.filter(|(id, _)| ids.contains(id)).collect()
 }

@@ -13,7 +13,7 @@ use super::stream::{Left, Writer, stream};
 use crate::model::ModelName;
 use crate::serve::access::Caller;
 use crate::serve::body::{Answer, Endless};
-use crate::serve::gateway::{Gateway, Routes};
+use crate::serve::gateway::{Gateway, Routes, Standing};
 
 /// How often a comment is sent when nothing happens, so that proxies in between do
 /// not close the stream.
@@ -53,7 +53,7 @@ async fn write(gateway: Gateway, caller: Caller, writer: Writer) -> Result<(), L
         }
         let routes = gateway.routes();
         let now = statuses(&routes, &caller);
-        for event in news(&known, &now, &routes) {
+        for event in news(&gateway, &known, &now, &routes).await {
             writer.write(format!("data: {event}\n\n")).await?;
         }
         known = now;
@@ -65,7 +65,7 @@ fn statuses(routes: &Routes, caller: &Caller) -> Statuses {
 }
 
 /// Returns the events between two looks, in order of name.
-fn news(before: &Statuses, now: &Statuses, routes: &Routes) -> Vec<Value> {
+async fn news(gateway: &Gateway, before: &Statuses, now: &Statuses, routes: &Routes) -> Vec<Value> {
     let mut events = Vec::new();
     if before.keys().ne(now.keys()) {
         // Clients ask for the list again.
@@ -77,7 +77,13 @@ fn news(before: &Statuses, now: &Statuses, routes: &Routes) -> Vec<Value> {
         }
         let mut data = json!({"status": status});
         match *status {
-            "loaded" => data["info"] = json!(routes.find(model.as_str()).map(|route| models::entry(route))),
+            "loaded" => {
+                let Some(route) = routes.find(model.as_str()) else { continue };
+                if let Standing::Ready(backend) = &route.standing {
+                    gateway.learn_of(backend).await;
+                }
+                data["info"] = json!(models::entry(gateway, route));
+            }
             "unloaded" => data["exit_code"] = json!(0),
             _ => {}
         }

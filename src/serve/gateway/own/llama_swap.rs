@@ -7,7 +7,7 @@ use super::answers::{json, not_admin, text};
 use super::{models, router};
 use crate::serve::access::Caller;
 use crate::serve::body::Answer;
-use crate::serve::gateway::{Gateway, Route, Standing};
+use crate::serve::gateway::{Gateway, Standing};
 
 /// `GET /running`: the models that run, in order of name.
 pub(super) fn running(gateway: &Gateway, caller: &Caller) -> Answer {
@@ -16,19 +16,22 @@ pub(super) fn running(gateway: &Gateway, caller: &Caller) -> Answer {
     let usable = routes.all().filter(|route| caller.may_use(&route.model));
     let running: Vec<_> = usable
         .filter_map(|route| {
+            let about = &route.about;
             let (state, url) = match &route.standing {
                 Standing::Ready(backend) => ("ready", backend.address.url().unwrap_or_default()),
+                // Whatever comes after that.
+                _ if about.is_stopping => ("stopping", String::new()),
                 Standing::Coming => ("starting", String::new()),
                 Standing::OnDemand | Standing::Unavailable(_) => return None,
             };
             Some(json!({
                 "model": route.model,
                 "state": state,
-                "cmd": shlex::try_join(route.about.args.iter().map(String::as_str)).unwrap_or_default(),
+                "cmd": shlex::try_join(about.command.iter().map(String::as_str)).unwrap_or_default(),
                 "proxy": url,
-                "ttl": 0,
+                "ttl": about.ttl,
                 "name": route.model,
-                "description": route.about.description.as_deref().unwrap_or_default(),
+                "description": about.description.as_deref().unwrap_or_default(),
             }))
         })
         .collect();
@@ -42,7 +45,7 @@ pub(super) fn unload_all(gateway: &Gateway, caller: &Caller, done: Answer) -> An
         return not_admin();
     }
     for route in gateway.routes().all() {
-        if caller.may_use(&route.model) && route.on_demand && is_running(route) {
+        if caller.may_use(&route.model) && route.on_demand && router::is_wanted(gateway, route) {
             gateway.unload(&route.model);
         }
     }
@@ -58,15 +61,11 @@ pub(super) fn unload(gateway: &Gateway, caller: &Caller, name: &str) -> Answer {
     if !caller.admin {
         return not_admin();
     }
-    if is_running(route) {
+    if router::is_wanted(gateway, route) {
         if !route.on_demand {
             return text(StatusCode::BAD_REQUEST, router::runs_for_good(&route.model));
         }
         gateway.unload(&route.model);
     }
     text(StatusCode::OK, "OK")
-}
-
-const fn is_running(route: &Route) -> bool {
-    matches!(route.standing, Standing::Ready(_) | Standing::Coming)
 }

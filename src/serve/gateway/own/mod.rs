@@ -8,6 +8,7 @@
 //! | [`llama_swap`], [`logs`] | llama-swap: `/running`, `/unload`, `/api/models/unload`, `/logs` |
 //! | [`chat`] | `/chat/`: llama.cpp's own page |
 //! | [`conversations`] | `/v1/stream`, `/v1/streams/lookup`: streams that outlive their client |
+//! | [`ask`](mod@ask), [`meta`] | what the gateway asks servers itself |
 //! | [`uses`](mod@uses) | which forwarded requests use their model |
 //!
 //! No GET changes anything.
@@ -19,6 +20,7 @@ pub mod conversations;
 mod events;
 mod llama_swap;
 pub(in crate::serve) mod logs;
+mod meta;
 mod models;
 pub(in crate::serve) mod query;
 mod router;
@@ -28,8 +30,7 @@ mod tests;
 mod uses;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body as HttpBody, Bytes};
@@ -37,12 +38,13 @@ use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use serde_json::json;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 use self::answers::{error, invalid, json, not_admin, not_found, text, wrong_method};
 use self::query::{decoded, parameter};
 pub use self::uses::uses;
 use super::errors::Error;
-use super::{Gateway, Lease};
+use super::{Asker, Gateway, Lease};
 use crate::model::ModelName;
 use crate::serve::access::Caller;
 use crate::serve::body::{Answer, BodyError};
@@ -77,26 +79,27 @@ pub trait Host: Send + Sync {
 /// What this part keeps.
 pub(super) struct State {
     host: OnceLock<Arc<dyn Host>>,
-    settings_looked_at: Mutex<Option<Instant>>,
     /// Wakes who waits for new routes.
     changed: watch::Sender<()>,
     /// Ends the streams of events and logs.
     end: watch::Sender<()>,
     conversations: conversations::Conversations,
     page: chat::Page,
-    client: ask::Client,
+    /// Who waits because of `/models/load`.
+    loads: Mutex<Vec<(ModelName, AbortHandle)>>,
+    metas: meta::Metas,
 }
 
 impl Default for State {
     fn default() -> Self {
         Self {
             host: OnceLock::new(),
-            settings_looked_at: Mutex::default(),
             changed: watch::Sender::new(()),
             end: watch::Sender::new(()),
             conversations: conversations::Conversations::default(),
             page: chat::Page::default(),
-            client: ask::Client::default(),
+            loads: Mutex::default(),
+            metas: meta::Metas::default(),
         }
     }
 }
@@ -116,10 +119,40 @@ impl Gateway {
     }
 
     /// Notes that a client asked to stop an on-demand model until it is asked for
-    /// again.
+    /// again. What waits because a client asked to load it waits no longer.
     pub fn unload(&self, model: &ModelName) {
+        self.loads().retain(|(of, load)| {
+            let ends = of == model;
+            if ends {
+                load.abort();
+            }
+            !ends
+        });
         self.0.traffics.unload(model);
         (self.0.ring)();
+    }
+
+    /// Waits for a model until it is ready or unloaded, for a client that does not.
+    fn load(&self, asker: Asker) {
+        let model = asker.model().clone();
+        let load = tokio::spawn(async move {
+            if let Err(refusal) = asker.lease().await {
+                tracing::info!("{} was asked for by /models/load and did not start: {refusal}", asker.model());
+            }
+        });
+        self.loads().push((model, load.abort_handle()));
+    }
+
+    /// Whether something waits because a client asked to load this model.
+    fn is_to_load(&self, model: &ModelName) -> bool {
+        self.loads().iter().any(|(of, _)| of == model)
+    }
+
+    /// The loads that still wait.
+    fn loads(&self) -> MutexGuard<'_, Vec<(ModelName, AbortHandle)>> {
+        let mut loads = self.0.own.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        loads.retain(|(_, load)| !load.is_finished());
+        loads
     }
 
     /// Ends the streams of events and logs that are open now: they would outlast a
@@ -138,18 +171,7 @@ impl Gateway {
         self.0.own.changed.subscribe()
     }
 
-    /// Has the owner's settings looked at, if that was long enough ago.
-    pub(super) fn look_at_settings(&self) {
-        /// The longest time that a removed key goes on working.
-        const EVERY: Duration = Duration::from_millis(100);
-        let Ok(mut looked) = self.0.own.settings_looked_at.try_lock() else { return };
-        if looked.is_none_or(|looked| looked.elapsed() >= EVERY) {
-            self.host().iter().for_each(|host| host.look_at_settings());
-            *looked = Some(Instant::now());
-        }
-    }
-
-    fn host(&self) -> Option<Arc<dyn Host>> {
+    pub(super) fn host(&self) -> Option<Arc<dyn Host>> {
         self.0.own.host.get().cloned()
     }
 }
@@ -221,16 +243,16 @@ async fn read(gateway: &Gateway, caller: &Caller, parts: &Parts, path: &str) -> 
     Some(match path {
         "/" => answers::found("chat/"),
         "/health" | "/v1/health" => json(StatusCode::OK, &json!({"status": "ok"})),
-        "/models" | "/v1/models" => models::list(&gateway.routes(), caller),
+        "/models" | "/v1/models" => models::list(gateway, caller),
         "/models/sse" => events::events(gateway, caller),
-        "/props" => router::props(gateway),
+        "/props" => router::props(gateway, caller),
         "/tools" => router::tools(),
-        "/metrics" => metrics(gateway, caller),
+        "/metrics" => metrics(gateway, caller).await,
         "/running" => llama_swap::running(gateway, caller),
         "/logs" => logs::last(gateway, caller).await,
         _ => {
             if let Some(name) = path.strip_prefix("/v1/models/") {
-                models::one(&gateway.routes(), caller, name)
+                models::one(gateway, caller, name)
             } else if let Some(name) = path.strip_prefix("/logs/stream") {
                 let has_history = parameter(&parts.uri, "no-history").is_none();
                 logs::follow(gateway, caller, name.trim_start_matches('/'), has_history)
@@ -258,18 +280,22 @@ where
     })
 }
 
-fn metrics(gateway: &Gateway, caller: &Caller) -> Answer {
+async fn metrics(gateway: &Gateway, caller: &Caller) -> Answer {
     if !caller.admin {
         return not_admin();
     }
-    match gateway.host().map(|host| host.metrics()) {
-        Some(Ok(metrics)) => answers::answer(
+    let Some(host) = gateway.host() else {
+        return error(StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", "there are no metrics yet; try again");
+    };
+    // A pass may be counting.
+    let metrics = tokio::task::spawn_blocking(move || host.metrics()).await;
+    match metrics.unwrap_or_else(|_| Err("herdsman ends".to_owned())) {
+        Ok(metrics) => answers::answer(
             StatusCode::OK,
             "text/plain; version=0.0.4; charset=utf-8",
             super::super::body::full(metrics),
         ),
-        Some(Err(why)) => error(StatusCode::INTERNAL_SERVER_ERROR, "server_error", &why),
-        None => error(StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", "there are no metrics yet; try again"),
+        Err(why) => error(StatusCode::INTERNAL_SERVER_ERROR, "server_error", &why),
     }
 }
 

@@ -6,8 +6,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::answers::{json, not_found};
+use super::meta::Meta;
 use crate::serve::access::Caller;
 use crate::serve::body::Answer;
+use crate::serve::gateway::Gateway;
 use crate::serve::gateway::routes::{Route, Routes, Standing};
 
 /// One entry.
@@ -42,21 +44,17 @@ struct Architecture {
     output_modalities: [&'static str; 1],
 }
 
-#[derive(Serialize)]
-struct Meta {
-    n_ctx: u64,
-}
-
 /// Answers with every model that the caller may use and lists show, in order of name.
-pub(super) fn list(routes: &Routes, caller: &Caller) -> Answer {
-    let entries: Vec<_> = visible(routes, caller).map(entry).collect();
+pub(super) fn list(gateway: &Gateway, caller: &Caller) -> Answer {
+    let routes = gateway.routes();
+    let entries: Vec<_> = visible(&routes, caller).map(|route| entry(gateway, route)).collect();
     json(StatusCode::OK, &json!({"object": "list", "data": entries}))
 }
 
 /// Answers with one model, by name or alias; lists need not show it.
-pub(super) fn one(routes: &Routes, caller: &Caller, name: &str) -> Answer {
-    match find(routes, caller, name) {
-        Some(route) => json(StatusCode::OK, &entry(route)),
+pub(super) fn one(gateway: &Gateway, caller: &Caller, name: &str) -> Answer {
+    match find(&gateway.routes(), caller, name) {
+        Some(route) => json(StatusCode::OK, &entry(gateway, route)),
         None => unknown(name),
     }
 }
@@ -77,9 +75,9 @@ pub(super) fn unknown(name: &str) -> Answer {
 }
 
 /// Returns what lists say about a model.
-pub(super) fn entry(route: &Route) -> Entry<'_> {
+pub(super) fn entry<'r>(gateway: &Gateway, route: &'r Route) -> Entry<'r> {
     let about = &route.about;
-    let takes_images = about.args.iter().any(|arg| matches!(arg.as_str(), "--mmproj" | "-mm" | "--mmproj-url"));
+    let takes_images = about.command.iter().any(|arg| matches!(arg.as_str(), "--mmproj" | "-mm" | "--mmproj-url"));
     Entry {
         id: route.model.as_str(),
         aliases: &route.aliases,
@@ -88,14 +86,17 @@ pub(super) fn entry(route: &Route) -> Entry<'_> {
         owned_by: "llamacpp",
         created: about.created,
         description: about.description.as_deref(),
-        status: Status { value: status(&route.standing), args: &about.args, preset: String::new() },
+        status: Status { value: status(&route.standing), args: &about.command, preset: String::new() },
         architecture: Architecture {
             input_modalities: if takes_images { vec!["text", "image"] } else { vec!["text"] },
             output_modalities: ["text"],
         },
         source: "models_dir",
         can_remove: false,
-        meta: about.n_ctx.map(|n_ctx| Meta { n_ctx }),
+        meta: match &route.standing {
+            Standing::Ready(backend) => gateway.0.own.metas.of(&backend.instance),
+            _ => None,
+        },
     }
 }
 

@@ -18,5 +18,9 @@ pub(in crate::serve) fn parameter<'u>(uri: &'u Uri, name: &str) -> Option<Cow<'u
 
 /// Decodes `%2F` and the like.
 pub(in crate::serve) fn decoded(text: &str) -> Cow<'_, str> {
+    // As most are: there is nothing to decode.
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
     percent_decode_str(text).decode_utf8_lossy()
 }

@@ -13,7 +13,7 @@ use super::{models, small_body};
 use crate::model::ModelName;
 use crate::serve::access::Caller;
 use crate::serve::body::{Answer, BodyError};
-use crate::serve::gateway::{Gateway, Standing};
+use crate::serve::gateway::{Gateway, Refusal, Route, Standing};
 
 /// The body of `/models/load` and `/models/unload`.
 #[derive(Deserialize)]
@@ -23,10 +23,12 @@ struct Named {
 }
 
 /// `GET /props` without a model: there are many.
-pub(super) fn props(gateway: &Gateway) -> Answer {
+pub(super) fn props(gateway: &Gateway, caller: &Caller) -> Answer {
+    let routes = gateway.routes();
     let value = json!({
         "role": "router",
-        "max_instances": gateway.routes().all().len(),
+        // As many as the list shows: the page reads both.
+        "max_instances": models::visible(&routes, caller).count(),
         "models_autoload": true,
         "model_alias": "herdsman",
         "model_path": "none",
@@ -60,6 +62,7 @@ where
     let refused = match &route.standing {
         Standing::Ready(_) | Standing::Coming => Some(invalid("model is already running")),
         Standing::OnDemand => summon(gateway, &route.model),
+        Standing::Unavailable(why) if !caller.admin && route.on_demand => Some(unavailable(why)),
         Standing::Unavailable(_) if !caller.admin => Some(not_admin()),
         Standing::Unavailable(_) => start(gateway, caller, &route.model).await,
     };
@@ -81,12 +84,24 @@ where
     if !caller.admin {
         return not_admin();
     }
-    match &route.standing {
-        Standing::OnDemand | Standing::Unavailable(_) => return invalid("model is not running"),
-        Standing::Ready(_) | Standing::Coming if route.on_demand => gateway.unload(&route.model),
-        Standing::Ready(_) | Standing::Coming => return invalid(&runs_for_good(&route.model)),
+    if !is_wanted(gateway, route) {
+        return invalid("model is not running");
     }
+    if !route.on_demand {
+        return invalid(&runs_for_good(&route.model));
+    }
+    gateway.unload(&route.model);
     success()
+}
+
+/// Whether there is anything to unload: a server, or a load or a start by hand that
+/// waits.
+pub(super) fn is_wanted(gateway: &Gateway, route: &Route) -> bool {
+    match &route.standing {
+        Standing::Ready(_) | Standing::Coming => true,
+        Standing::OnDemand => gateway.is_to_load(&route.model),
+        Standing::Unavailable(_) => route.on_demand,
+    }
 }
 
 /// Says why a model that is not on demand cannot be unloaded.
@@ -99,21 +114,20 @@ pub(super) fn runs_for_good(model: &ModelName) -> String {
 
 /// Asks for a model as a request does, until it is ready. Returns why it may not.
 fn summon(gateway: &Gateway, model: &ModelName) -> Option<Answer> {
-    let asker = match gateway.ask(model, Instant::now(), true) {
-        Ok(asker) => asker,
+    match gateway.ask(model, Instant::now(), true) {
+        Ok(asker) => gateway.load(asker),
+        Err(Refusal::Unavailable(why)) => return Some(unavailable(&why)),
         Err(refusal) => return Some(error(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", &refusal.to_string())),
-    };
-    tokio::spawn(async move {
-        if let Err(refusal) = asker.lease().await {
-            tracing::info!("{} was asked for by /models/load and did not start: {refusal}", asker.model());
-        }
-    });
+    }
     None
+}
+
+fn unavailable(why: &str) -> Answer {
+    error(StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", why)
 }
 
 /// Starts a model by hand. Returns once that is recorded, or why it is refused.
 async fn start(gateway: &Gateway, caller: &Caller, model: &ModelName) -> Option<Answer> {
-    let unavailable = |why: &str| error(StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", why);
     let Some(host) = gateway.host() else { return Some(unavailable("the watcher is not ready; try again")) };
     let (model, by) = (model.clone(), caller.name.clone());
     let started = tokio::task::spawn_blocking(move || host.start(&model, by.as_deref())).await;

@@ -46,7 +46,7 @@ impl Host for Noted {
 
 fn route(name: &str, on_demand: bool, standing: Standing) -> Route {
     let args = ["/opt/llama-server", "--port", "8101", "--alias", name].map(str::to_owned).to_vec();
-    let about = About { description: None, created: 1_700_000_000, n_ctx: None, args };
+    let about = About { created: 1_700_000_000, command: args, ..About::default() };
     Route { model: name.parse().unwrap(), aliases: Vec::new(), listed: true, on_demand, standing, about }
 }
 
@@ -69,10 +69,9 @@ fn unavailable() -> Standing {
 fn routes() -> Routes {
     let mut chat = route("chat", true, ready("chat"));
     chat.aliases = vec!["gpt-4o".to_owned(), "org/chat".to_owned()];
-    chat.about.n_ctx = Some(8192);
     chat.about.description = Some("general chat".to_owned());
     let mut eyes = route("eyes", true, Standing::OnDemand);
-    eyes.about.args.extend(["--mmproj".to_owned(), "eyes.gguf".to_owned()]);
+    eyes.about.command.extend(["--mmproj".to_owned(), "eyes.gguf".to_owned()]);
     let mut hidden = route("hidden", false, ready("hidden"));
     hidden.listed = false;
     let all = vec![
@@ -103,6 +102,8 @@ impl Scene {
             rung.fetch_add(1, Ordering::Relaxed);
         });
         gateway.publish(routes());
+        let said = serde_json::json!({"n_ctx": 8192, "ftype": "F16", "long": "x".repeat(101), "list": [1]});
+        gateway.0.own.metas.keep(&InstanceId("chat".to_owned()), said.as_object().cloned());
         let state = tempfile::tempdir().unwrap();
         let host = Arc::new(Noted { state: StateDir::new(state.path().to_owned()), started: Mutex::default() });
         gateway.attach(Arc::clone(&host) as Arc<dyn Host>);
@@ -159,6 +160,8 @@ fn lists_show_what_the_caller_may_use_in_order_of_name() {
     assert_eq!(ids(&list), ["always", "broken", "chat", "eyes", "loads", "stopped"]);
     assert_eq!(scene.ask("GET /models", "").1, list);
     assert_eq!(ids(&scene.ask_as(&guest(), "GET /v1/models", "").1), ["chat"]);
+    let props: Value = serde_json::from_str(&scene.ask_as(&guest(), "GET /props", "").1).unwrap();
+    assert_eq!(props["max_instances"], 1, "what it says is no more than the list");
     assert_eq!(scene.rings.load(Ordering::Relaxed), 0, "a list starts nothing");
 }
 
@@ -176,6 +179,34 @@ fn an_entry_has_the_fields_of_openai_the_router_and_llama_swap() {
     let (_, eyes) = scene.ask("GET /v1/models/eyes", "");
     assert!(eyes.contains(r#""input_modalities":["text","image"]"#), "{eyes}");
     assert_eq!(scene.ask_as(&guest(), "GET /v1/models/always", "").0, 404);
+}
+
+#[test]
+fn a_model_that_runs_says_how_until_it_has_stopped() {
+    let scene = Scene::new();
+    let routed = |name: &str, standing, is_stopping| {
+        let mut route = route(name, true, standing);
+        (route.about.is_stopping, route.about.ttl) = (is_stopping, 600);
+        route
+    };
+    let all = vec![
+        routed("ready", ready("ready"), false),
+        routed("starts", Standing::Coming, false),
+        routed("stops", unavailable(), true),
+        routed("restarts", Standing::Coming, true),
+        routed("cold", Standing::OnDemand, false),
+    ];
+    scene.gateway.publish(Routes::new(Instant::now(), all));
+    let running: Value = serde_json::from_str(&scene.ask("GET /running", "").1).unwrap();
+    let said = running["running"].as_array().unwrap().iter().map(|entry| {
+        format!("{} {} {} {} {}\n", entry["name"], entry["state"], entry["ttl"], entry["proxy"], entry["cmd"])
+    });
+    assert_snapshot!(said.collect::<String>(), @r#"
+    "ready" "ready" 600 "http://127.0.0.1:8101" "/opt/llama-server --port 8101 --alias ready"
+    "restarts" "stopping" 600 "" "/opt/llama-server --port 8101 --alias restarts"
+    "starts" "starting" 600 "" "/opt/llama-server --port 8101 --alias starts"
+    "stops" "stopping" 600 "" "/opt/llama-server --port 8101 --alias stops"
+    "#);
 }
 
 #[test]
@@ -275,6 +306,42 @@ fn unloading_tells_the_planner_until_the_model_is_asked_for_again() {
 }
 
 #[test]
+fn unloading_ends_a_load_that_still_waits() {
+    let scene = Scene::new();
+    let waiting = || {
+        let yields = async {
+            for _ in 0..10 {
+                tokio::task::yield_now().await
+            }
+        };
+        scene.runtime.block_on(yields);
+        scene
+            .gateway
+            .demand(Timestamp(0))
+            .models
+            .get(&"eyes".parse::<ModelName>().unwrap())
+            .map(|traffic| traffic.waiting)
+    };
+    let again =
+        |standing: Standing| scene.gateway.publish(Routes::new(Instant::now(), vec![route("eyes", true, standing)]));
+    for unload in ["POST /models/unload", "POST /api/models/unload/eyes", "POST /unload"] {
+        // Before and after a pass has seen that it is asked for.
+        for standing in [Standing::OnDemand, Standing::Coming] {
+            again(Standing::OnDemand);
+            assert_eq!(scene.ask("POST /models/load", r#"{"model": "eyes"}"#).0, 200);
+            again(standing);
+            let request = scene.gateway.ask(&"eyes".parse().unwrap(), Instant::now(), true).unwrap();
+            assert_eq!(waiting(), Some(2), "{unload}");
+            assert_eq!(scene.ask(unload, r#"{"model": "eyes"}"#).0, 200, "{unload}");
+            assert_eq!(waiting(), Some(1), "{unload}: only the load ends");
+            drop(request);
+        }
+    }
+    again(Standing::OnDemand);
+    assert_eq!(scene.ask("POST /models/unload", r#"{"model": "eyes"}"#).0, 400, "nothing is left");
+}
+
+#[test]
 fn a_key_without_admin_changes_nothing_and_reads_no_log() {
     let scene = Scene::new();
     scene.gateway.publish(Routes::new(
@@ -282,11 +349,13 @@ fn a_key_without_admin_changes_nothing_and_reads_no_log() {
         vec![
             route("chat", true, ready("chat")),
             route("cold", true, Standing::OnDemand),
+            route("cannot", true, unavailable()),
             route("cut", false, unavailable()),
         ],
     ));
     let status = |request: &str, body: &str| scene.ask_as(&guest(), request, body).0;
     assert_eq!(status("POST /models/load", r#"{"model": "cold"}"#), 200, "as a request for it would");
+    assert_eq!(status("POST /models/load", r#"{"model": "cannot"}"#), 503, "as a request for it would");
     let refused = [
         ("POST /models/load", r#"{"model": "cut"}"#),
         ("POST /models/unload", r#"{"model": "chat"}"#),

@@ -5,10 +5,12 @@
 //! `/v1/streams/lookup` whenever it is looked at.
 
 use hyper::Method;
-use hyper::header::{ACCEPT, HeaderMap, REFERER};
+use hyper::header::{ACCEPT, HeaderMap, HeaderName, REFERER};
 use hyper::http::request::Parts;
 
 use super::query::{decoded, parameter};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// What may be asked of a model without using it.
 const POLLS: [&str; 13] = [
@@ -38,7 +40,7 @@ const USED_BY_POST: [&str; 2] = ["/props", "/slots"];
 #[must_use]
 pub fn uses(parts: &Parts, below: Option<&str>) -> bool {
     // Another site's image or frame must not start a model, or stop one for it.
-    let is_foreign = parts.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    let is_foreign = parts.headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site");
     if is_foreign && is_read(&parts.method) {
         return false;
     }

@@ -4,6 +4,8 @@
 //! one frame, however many chunks it came in: the client gets the same stream of bytes
 //! with fewer writes.
 
+use std::mem::MaybeUninit;
+
 use bytes::{Buf, Bytes, BytesMut};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::{HeaderMap, Method, StatusCode};
@@ -69,9 +71,10 @@ impl Head {
     /// Takes the head of the answer to a request with `method` from `input`; `None`:
     /// not all of it has arrived.
     pub fn take(input: &mut BytesMut, method: &Method) -> Result<Option<Self>, Malformed> {
-        let mut parsed = [httparse::EMPTY_HEADER; MOST_HEADERS];
-        let mut response = httparse::Response::new(&mut parsed);
-        let end = match response.parse(input) {
+        let mut parsed = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+        let mut response = httparse::Response::new(&mut []);
+        let config = httparse::ParserConfig::default();
+        let end = match config.parse_response_with_uninit_headers(&mut response, input, &mut parsed) {
             Ok(httparse::Status::Complete(end)) => end,
             Ok(httparse::Status::Partial) if input.len() > LARGEST_HEAD => {
                 return Err(Malformed("its head is too long"));

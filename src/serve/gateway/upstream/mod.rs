@@ -21,9 +21,11 @@ pub use decode::Head;
 pub use incoming::Incoming;
 pub use pool::{Line, Pools};
 
+use std::sync::Arc;
+
 use super::naming::ForwardBody;
 use super::routes::Backend;
-use pool::PATIENCE;
+use pool::{PATIENCE, Pool};
 
 /// An answer that has begun.
 pub struct Exchange {
@@ -46,14 +48,25 @@ impl Pools {
                 end => return end,
             }
         }
-        let line = pool.add(connection::Connection::open(&backend.address).await?);
-        let mut exchange = std::pin::pin!(exchange(line, request, body));
-        if let Ok(end) = tokio::time::timeout(PATIENCE, &mut exchange).await {
-            return end;
-        }
-        let _pressing = pool.press();
-        exchange.await
+        // Boxed: few requests need it, and every request would carry the room for it.
+        Box::pin(exchange_anew(&pool, backend, request, body)).await
     }
+}
+
+/// Sends a request on a new connection.
+async fn exchange_anew(
+    pool: &Arc<Pool>,
+    backend: &Backend,
+    request: Request<'_>,
+    body: &ForwardBody,
+) -> Result<Exchange, Failure> {
+    let line = pool.add(connection::Connection::open(&backend.address).await?);
+    let mut exchange = std::pin::pin!(exchange(line, request, body));
+    if let Ok(end) = tokio::time::timeout(PATIENCE, &mut exchange).await {
+        return end;
+    }
+    let _pressing = pool.press();
+    exchange.await
 }
 
 async fn exchange(mut line: Line, request: Request<'_>, body: &ForwardBody) -> Result<Exchange, Failure> {

@@ -4,7 +4,7 @@
 //! slots and four more), and an idle one holds it for 5 s. So few are kept, for a
 //! short time, and none while another request may wait for a thread.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(20);
 
 /// The pools of all instances.
 #[derive(Debug, Default)]
-pub struct Pools(Mutex<HashMap<InstanceId, Arc<Pool>>>);
+pub struct Pools(Mutex<BTreeMap<InstanceId, Arc<Pool>>>);
 
 impl Pools {
     /// Returns the pool of an instance.
@@ -56,7 +56,7 @@ impl Pools {
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<InstanceId, Arc<Pool>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Arc<Pool>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,6 +8,7 @@ use super::*;
 use crate::model::ModelName;
 use crate::owner::settings::serve::Serve;
 use crate::serve::gateway::record::End;
+use crate::serve::gateway::routes::{About, Route, Routes, Standing};
 
 fn serving() -> (Metrics, Gateway, Observer) {
     let gateway = Gateway::new(Serve::default(), || {});
@@ -23,6 +24,7 @@ fn finished(model: Option<&str>) -> Finished {
         model: model.map(|model| ModelName::parse(model).unwrap()),
         method: Method::POST,
         path: "/v1/chat/completions".to_owned(),
+        is_own: false,
         status: Some(200),
         started,
         waited: Duration::ZERO,
@@ -89,11 +91,52 @@ fn what_a_client_chooses_makes_no_series() {
 }
 
 #[test]
+fn a_model_that_is_gone_is_rendered_once_more_and_forgotten() {
+    let (metrics, gateway, observer) = serving();
+    let publish = |names: &[&str]| {
+        let about = About::default();
+        let route = |name: &&str| Route {
+            model: ModelName::parse(name).unwrap(),
+            aliases: Vec::new(),
+            listed: true,
+            on_demand: true,
+            standing: Standing::OnDemand,
+            about: about.clone(),
+        };
+        gateway.publish(Routes::new(Instant::now(), names.iter().map(route).collect()));
+    };
+    let names = |model: &str| metrics.render().unwrap().contains(&format!("model=\"{model}\""));
+    observer(&finished(Some("a")));
+    assert!(names("a") && names("a"), "before the first pass nothing is known to be gone");
+    publish(&["a", "b"]);
+    observer(&finished(Some("b")));
+    observer(&finished(None));
+    publish(&["b"]);
+    assert!(names("a"), "what happened since the last time");
+    assert!(!names("a") && names("b") && names(""));
+    // One that is in use is not gone.
+    let asker = gateway.ask(&ModelName::parse("b").unwrap(), Instant::now(), true).unwrap();
+    publish(&[]);
+    assert!(names("b") && names("b"));
+    drop(asker);
+    assert!(names("b") && !names("b"));
+}
+
+#[test]
 fn who_has_no_key_is_counted_and_not_listed() {
     let (metrics, gateway, observer) = serving();
     observer(&Finished { status: Some(401), ..finished(None) });
     assert!(has(&metrics, "herdsman_requests_total{code=\"401\",key=\"\",model=\"\"} 1"));
     assert_eq!(gateway.activity().last(9), []);
+}
+
+#[test]
+fn polls_are_counted_and_push_no_request_out_of_the_list() {
+    let (metrics, gateway, observer) = serving();
+    observer(&finished(Some("a")));
+    (0..10_001).for_each(|_| observer(&Finished { is_own: true, ..finished(None) }));
+    assert!(has(&metrics, "herdsman_requests_total{code=\"200\",key=\"\",model=\"\"} 10001"));
+    assert_eq!(gateway.activity().last(9).len(), 1);
 }
 
 #[test]
