@@ -247,6 +247,10 @@ impl api::Host for Watched {
         rows.map(Option::unwrap_or_default).map_err(|error| error.to_string())
     }
 
+    fn definitions(&self) -> Option<PathBuf> {
+        self.places.revision().is_none().then(|| self.places.models_dir.clone())
+    }
+
     fn plan(&self) -> Result<Value, String> {
         document(super::reconcile::plan(&self.places))
     }

@@ -13,6 +13,7 @@ use hyper::body::{Body as HttpBody, Bytes};
 use hyper::http::request::Parts;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::document::Document;
 use super::models::find;
@@ -87,7 +88,7 @@ where
 {
     let wait = parameter(&parts.uri, "wait").map(|text| duration("wait", &text)).transpose()?;
     let body = read(body).await?;
-    let model = name(api, caller, key)?;
+    let model = name(api, caller, key).await?;
     require_admin(caller)?;
     let command = command(verb, &body)?;
     let by = caller.name.as_deref().unwrap_or("the API").to_owned();
@@ -133,10 +134,17 @@ fn judge(model: &Document, verb: Verb) -> Stage {
     match verb {
         Verb::Stop if model.seen.instance.is_none() => Stage::Done,
         Verb::Start | Verb::Restart if is_ready && !restarts && model.store.status == Status::Running => Stage::Done,
-        Verb::Start | Verb::Restart if model.store.status == Status::Error || model.seen.is_blocked => Stage::Failed,
+        Verb::Start | Verb::Restart if has_failed(model) => Stage::Failed,
         Verb::Suspend | Verb::Resume => Stage::Done,
         _ => Stage::Waiting,
     }
+}
+
+/// Whether a model that is to run does not: until a person does something, or until the
+/// next try.
+fn has_failed(model: &Document) -> bool {
+    let is_tried_again = model.seen.instance.is_none() && model.seen.next_try.is_some();
+    model.store.status == Status::Error || model.seen.is_blocked || is_tried_again
 }
 
 async fn read<B>(body: B) -> Result<Body, Error>
@@ -156,7 +164,10 @@ where
     if bytes.trim_ascii().is_empty() {
         return Ok(Body::default());
     }
-    serde_json::from_slice(&bytes).map_err(|problem| {
+    // Through an object: serde takes an array for a struct, too.
+    let object = serde_json::from_slice::<Map<String, Value>>(&bytes);
+    let read = object.and_then(|object| serde_json::from_value(object.into()));
+    read.map_err(|problem| {
         Error::invalid(format!("the body is not {{\"reason\": TEXT, \"for\": DURATION}}: {problem}"))
     })
 }
@@ -181,8 +192,8 @@ fn duration(name: &str, text: &str) -> Result<Duration, Error> {
 }
 
 /// Returns the model that a key names; what is on no board yet a pass may know.
-fn name(api: &Api, caller: &Caller, key: &str) -> Result<ModelName, Error> {
-    let shown = api.board.shown();
+async fn name(api: &Api, caller: &Caller, key: &str) -> Result<ModelName, Error> {
+    let shown = api.board.newest(&api.gateway).await;
     let document = find(&shown.models, caller, key)?;
     ModelName::parse(&document.store.name).map_err(|problem| {
         Error::new(StatusCode::CONFLICT, "conflict_error", format!("{key:?} is not managed: {problem}"))

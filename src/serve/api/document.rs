@@ -196,7 +196,7 @@ impl Seen {
             memory: model.live.map(|live| live.resident),
             crashes: model.crashes.count,
             next_try: model.next_try().and_then(rfc3339),
-            last_failure: model.last_failure().map(|death| death.message.clone()),
+            last_failure: model.last_words().map(str::to_owned),
             aliases: aliases.into_iter().flatten().collect(),
             is_blocked: model.waits.iter().any(|waiting| needs_a_person(&waiting.on)),
             in_sync: model.is_as_wanted(),

@@ -143,6 +143,9 @@ impl Reader {
             // Its key may have been removed, or changed.
             self.caller = self.gateway.access().again(&self.caller)?;
             let shown = Arc::clone(&self.board.borrow_and_update());
+            if !shown.is_known {
+                continue;
+            }
             let messages = self.news(&shown);
             self.has = Some(shown.seq);
             self.problem.clone_from(&shown.problem);

@@ -43,7 +43,7 @@ pub(super) async fn history(api: &Api, caller: &Caller, key: &str) -> Result<Ans
 
 /// What its server writes.
 pub(super) async fn logs(api: &Api, caller: &Caller, parts: &Parts, key: &str) -> Result<Answer, Error> {
-    let model = name(api, caller, key)?;
+    let model = name(api, caller, key).await?;
     require_admin(caller)?;
     let lines = match parameter(&parts.uri, "lines") {
         None => LINES,
@@ -63,13 +63,13 @@ async fn of_model(
     key: &str,
     look: fn(&dyn Host, &ModelName) -> Result<Value, String>,
 ) -> Result<Answer, Error> {
-    let model = name(api, caller, key)?;
+    let model = name(api, caller, key).await?;
     let document = api.ask(move |host| look(host, &model)).await?.map_err(|why| unavailable(&why))?;
     Ok(answer(StatusCode::OK, &document))
 }
 
-fn name(api: &Api, caller: &Caller, key: &str) -> Result<ModelName, Error> {
-    let shown = api.board.shown();
+async fn name(api: &Api, caller: &Caller, key: &str) -> Result<ModelName, Error> {
+    let shown = api.board.newest(&api.gateway).await;
     let document = find(&shown.models, caller, key)?;
     ModelName::parse(&document.store.name).map_err(|problem| {
         Error::new(StatusCode::CONFLICT, "conflict_error", format!("{key:?} is not managed: {problem}"))

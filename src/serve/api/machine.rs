@@ -65,7 +65,7 @@ pub struct Binary {
 /// What the system says now.
 pub(super) async fn machine(api: &Api, caller: &Caller) -> Result<Answer, Error> {
     require_admin(caller)?;
-    let shown = api.board.shown();
+    let shown = api.board.newest(&api.gateway).await;
     let servers: Vec<(i32, String)> = shown
         .models
         .iter()

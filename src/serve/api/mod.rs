@@ -9,6 +9,7 @@
 //! | [`commands`] | start, stop, restart, suspend, resume |
 //! | [`events`], [`socket`] | the board as it changes, by SSE or web socket |
 //! | [`look`] | the plan, why, history: looks that take a moment |
+//! | [`definitions`] | the definitions as they are |
 //! | [`machine`] | memory, disks, llama-servers |
 //! | [`activity`] | the last requests |
 //! | `openapi` | the description of all this |
@@ -19,6 +20,7 @@
 pub mod activity;
 pub mod board;
 pub mod commands;
+pub mod definitions;
 pub mod document;
 pub mod events;
 pub mod look;
@@ -28,6 +30,7 @@ mod openapi;
 pub mod route;
 pub mod socket;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use hyper::body::{Body as HttpBody, Bytes};
@@ -78,6 +81,9 @@ pub trait Host: Send + Sync {
     /// # Errors
     /// As [`Host::why`].
     fn history(&self, model: &ModelName) -> Result<Value, String>;
+
+    /// Returns the directory of the definitions; `None`: they are read from Git.
+    fn definitions(&self) -> Option<PathBuf>;
 
     /// Returns the state directory.
     fn state(&self) -> &StateDir;
@@ -149,6 +155,8 @@ where
         Route::Plan => look::plan(api, caller).await,
         Route::Events => events::answer(api, caller, parts, upgrade).await,
         Route::Machine => machine::machine(api, caller).await,
+        Route::Definitions => definitions::list(api, caller).await,
+        Route::Definition(file) => definitions::one(api, caller, &file).await,
         Route::Description => Ok(json(StatusCode::OK, &openapi::document())),
         Route::Activity => activity::list(api, caller, parts),
     };

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::activity::Request;
 use super::commands::{Body, Outcome};
+use super::definitions::{Definition, Definitions};
 use super::document::Document;
 use super::machine::Machine;
 use super::models::List;
@@ -146,6 +147,8 @@ const OPERATIONS: &[Operation] = &[
             &[400, 401, 403],
         )
     },
+    read("/api/definitions", "The names of the definition files", &[], of::<Definitions>, &[401, 403, 404, 503]),
+    read("/api/definitions/{file}", "One definition file", &[], of::<Definition>, &[401, 403, 404, 503]),
     read("/api/machine", "Memory, disks, llama-servers", &[], of::<Machine>, &[401, 403, 503]),
     read(
         "/api/activity",
@@ -212,8 +215,9 @@ fn problem() -> Value {
 
 impl Operation {
     fn describe(&self, types: &mut SchemaGenerator) -> Value {
-        let key = self.path.contains("{key}").then(
-            || json!({"name": "key", "in": "path", "required": true, "description": "name or id", "schema": string()}),
+        let segments = [("key", "name or id"), ("file", "its name")];
+        let in_path = segments.iter().filter(|(name, _)| self.path.contains(&format!("{{{name}}}"))).map(
+            |(name, is)| json!({"name": name, "in": "path", "required": true, "description": is, "schema": string()}),
         );
         let query = self.query.iter().map(|Parameter { name, meaning, schema }| {
             json!({"name": name, "in": "query", "description": meaning, "schema": schema()})
@@ -236,7 +240,7 @@ impl Operation {
         let mut operation = json!({
             "summary": self.summary,
             "operationId": format!("{} {}", self.method, self.path),
-            "parameters": key.into_iter().chain(query).collect::<Vec<_>>(),
+            "parameters": in_path.chain(query).collect::<Vec<_>>(),
             "responses": responses,
         });
         if let Some(body) = self.body {
@@ -259,7 +263,7 @@ mod tests {
             .iter()
             .map(|operation| {
                 let method = Method::from_bytes(operation.method.to_uppercase().as_bytes()).unwrap_or(Method::TRACE);
-                match find(&method, &operation.path.replace("{key}", "a")) {
+                match find(&method, &operation.path.replace("{key}", "a").replace("{file}", "a.toml")) {
                     Found::Route(route) => route.number(),
                     other => panic!("{} {}: {other:?}", operation.method, operation.path),
                 }

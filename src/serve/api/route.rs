@@ -26,13 +26,17 @@ pub enum Route {
     Machine,
     /// `GET /api/activity`
     Activity,
+    /// `GET /api/definitions`
+    Definitions,
+    /// `GET /api/definitions/{file}`
+    Definition(String),
     /// `GET /api/openapi.json`
     Description,
 }
 
 /// How many different things can be asked: each verb is one.
 #[cfg(test)]
-pub(super) const COUNT: usize = 10 + Verb::ALL.len();
+pub(super) const COUNT: usize = 12 + Verb::ALL.len();
 
 #[cfg(test)]
 impl Route {
@@ -49,7 +53,9 @@ impl Route {
             Self::Machine => 7,
             Self::Activity => 8,
             Self::Description => 9,
-            Self::Command(_, verb) => 10 + *verb as usize,
+            Self::Definitions => 10,
+            Self::Definition(_) => 11,
+            Self::Command(_, verb) => 12 + *verb as usize,
         }
     }
 }
@@ -100,6 +106,8 @@ pub fn find(method: &Method, path: &str) -> Found {
         ["plan"] => (Route::Plan, READ),
         ["events"] => (Route::Events, READ),
         ["machine"] => (Route::Machine, READ),
+        ["definitions"] => (Route::Definitions, READ),
+        ["definitions", file] if !file.is_empty() => (Route::Definition(decoded(file)), READ),
         ["openapi.json"] => (Route::Description, READ),
         ["activity"] => (Route::Activity, READ),
         ["models", key] if !key.is_empty() => (Route::Model(decoded(key)), READ),

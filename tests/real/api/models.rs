@@ -93,7 +93,7 @@ fn plan_why_history_logs_requests_and_machine_are_those_of_the_commands() {
     let plan = get(served.port, "/api/plan").json();
     assert_eq!((&plan["dry_run"], &plan["actions"], &plan["matching"]), (&json!(true), &json!([]), &json!(2)));
     assert_eq!(get(served.port, "/api/models/alpha/why").json()["known"], "managed");
-    assert_eq!(get(served.port, "/api/models/alpha/history").json()["generations"][0]["number"], 1);
+    assert_eq!(get(served.port, "/api/models/alpha/history").json()["generations"][0]["generation"], 1);
     let log = get(served.port, "/api/models/alpha/logs?lines=1000").body;
     assert!(log.starts_with("herdsman: instance "), "{log}");
     assert_eq!(get(served.port, "/api/models/alpha/logs?lines=many").status, 400);

@@ -16,7 +16,7 @@ export function seconds(time) {
   if (time === null || time === undefined) return "";
   if (time < 0.001) return `${Math.round(time * 1e6)} µs`;
   if (time < 1) return `${Math.round(time * 1000)} ms`;
-  if (time < 60) return `${time.toFixed(1)} s`;
+  if (time < 60) return `${time < 10 ? time.toFixed(1) : Math.round(time)} s`;
   const minutes = Math.floor(time / 60);
   if (minutes < 60) return `${minutes} m ${Math.round(time % 60)} s`;
   const hours = Math.floor(minutes / 60);

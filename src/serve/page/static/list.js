@@ -8,6 +8,7 @@ import { follow, keyOf, models } from "./live.js";
 /** The word for what a model does, and what its dot shows. */
 export function statusOf(model) {
   if (model.byHand.some((byHand) => byHand.what === "suspended")) return ["suspended", `suspended (${model.status})`];
+  if (model.status === "idle" && model.byHand.some((byHand) => byHand.what === "stopped")) return ["idle", "stopped"];
   if (model.isLastKnown) return [model.status, `${model.status} (last known)`];
   if (model.status === "idle" && model.desired === "on_demand") return ["idle", "on demand"];
   return [model.status, model.status];
