@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::Places;
 use super::json::Document;
+use super::output::complain;
 use super::progress::Progress;
-use crate::host::Host;
+use crate::host::{Host, gateway};
 use crate::model::ModelName;
 use crate::pass::Pass;
 use crate::pass::converge::Ground;
@@ -53,6 +54,16 @@ impl<'a, P: Passes> OnHost<'a, P> {
     pub fn new(places: &'a Places, lock_timeout: Duration, passes: P) -> Self {
         let (began, progress, document) = (Instant::now(), Progress::new(), Document::new());
         Self { places, lock_timeout, began, progress, passes, host: None, document }
+    }
+
+    /// Waits until the gateway of the watcher beside this process, if one serves, goes by
+    /// what was done: who asks it next gets the answer that this command promises.
+    pub fn attend(&self) {
+        match gateway::attend(&self.places.state()) {
+            Ok(None | Some(true)) => {}
+            Ok(Some(false)) => complain("note: the watcher is busy: its gateway goes by this in a moment"),
+            Err(problem) => complain(format_args!("note: the gateway may go by this only in a moment: {problem}")),
+        }
     }
 
     /// Removes the progress display, before a result is printed.

@@ -212,6 +212,7 @@ pub(super) fn converge(
         &mut ground,
         Patience { no_wait: wait.no_wait, timeout: wait.timeout, ends_at_failure: false },
     )?;
+    ground.attend();
     ground.finish_progress();
     let OnHost { passes: run, mut host, document, .. } = ground;
     if let Some(host) = &mut host {

@@ -122,6 +122,8 @@ pub(super) fn run(places: &Places, args: &WatchArgs) -> anyhow::Result<Exit> {
     } else {
         tracing::info!("the watcher stops; servers keep running");
     }
+    // From here on nobody is left waiting at a socket that is never asked again.
+    heir.end();
     serving.into_iter().for_each(|serving| serving.finish(LAST_REQUESTS));
     Ok(Exit::Converged)
 }

@@ -17,6 +17,10 @@ use std::sync::Arc;
 use crate::model::{Definition, Desired, ModelName, ModelRecord, Records, Unresolved, meaning};
 use crate::plan::is_recorded_as;
 
+/// Why definitions are not newer that change at this moment: they are read as soon as
+/// they have not changed for a while.
+pub const CHANGING: &str = "the files are changing";
+
 /// The definitions as last read, and why they are not newer.
 #[derive(Debug, Default)]
 pub struct LastGood {
@@ -60,7 +64,7 @@ impl LastGood {
     }
 
     fn stale(&self, records: &Records, dir: &Path) -> Desired {
-        let problem = self.problem.clone().unwrap_or_else(|| "the files are changing".to_owned());
+        let problem = self.problem.clone().unwrap_or_else(|| CHANGING.to_owned());
         let dir: Arc<str> = dir.to_string_lossy().into();
         let unresolved = |path: Arc<str>, name| {
             let (file, problem) = (Arc::clone(&dir), problem.clone());

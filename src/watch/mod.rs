@@ -40,7 +40,7 @@ pub use agenda::Pace;
 use agenda::{Agenda, Due};
 pub use cause::{Cause, Causes};
 pub use inbox::{Envelope, Inbox};
-pub use last_good::LastGood;
+pub use last_good::{CHANGING, LastGood};
 pub use report::Reporter;
 
 use crate::model::backoff;

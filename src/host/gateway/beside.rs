@@ -48,6 +48,15 @@ impl Beside {
         }
     }
 
+    /// Whether requests go by what is so now; `None`: no gateway serves.
+    pub fn attend(&self) -> Result<Option<bool>, GatewayError> {
+        match self.ask(&Question::Attend)? {
+            None => Ok(None),
+            Some(Answer::Attended { in_time }) => Ok(Some(in_time)),
+            Some(_) => Err(self.unexpected()),
+        }
+    }
+
     /// Asks; `None`: no gateway serves.
     fn ask(&self, question: &Question) -> Result<Option<Answer>, GatewayError> {
         for _ in 1..TRIES {

@@ -34,6 +34,15 @@ pub fn traffic(state: &StateDir) -> Result<Option<BTreeMap<ModelName, Traffic>>,
     Beside::new(state.clone()).with_patience(BRIEFLY).traffic()
 }
 
+/// Has the watcher of this state directory look at what this process did, and waits until
+/// requests go by it, 3 s at most; returns whether they do. `None`: no gateway serves.
+///
+/// # Errors
+/// A gateway serves and does not answer.
+pub fn attend(state: &StateDir) -> Result<Option<bool>, GatewayError> {
+    Beside::new(state.clone()).attend()
+}
+
 /// The gateway of this state directory.
 pub trait Gateway: Send {
     /// Whether it serves.

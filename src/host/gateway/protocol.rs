@@ -4,6 +4,7 @@
 //!   {"version":1,"ask":"withdraw","instances":["…"]}   {"version":1,"answer":"withdrawn"}
 //!   {"version":1,"ask":"readmit","instances":["…"]}    {"version":1,"answer":"readmitted"}
 //!   {"version":1,"ask":"in_flight","instances":["…"]}  {"version":1,"answer":"in_flight","requests":{"…":2}}
+//!   {"version":1,"ask":"attend"}                       {"version":1,"answer":"attended","in_time":true}
 //!   {"version":1,"ask":"traffic"}                      {"version":1,"answer":"traffic","models":{"…":{"waiting":1,…}}}
 //! ```
 
@@ -45,6 +46,8 @@ pub enum Question {
     },
     /// What do clients ask of each model?
     Traffic,
+    /// Look at what other processes did, and answer once requests go by it.
+    Attend,
 }
 
 /// An answer, with the version that it is given in.
@@ -72,6 +75,11 @@ pub enum Answer {
     Traffic {
         /// Those that they asked for since the gateway began to serve.
         models: BTreeMap<ModelName, Traffic>,
+    },
+    /// Requests go by what a pass found that began after the question.
+    Attended {
+        /// Whether that is so; if not, it takes longer.
+        in_time: bool,
     },
     /// The question was not understood.
     NotUnderstood {

@@ -121,6 +121,11 @@ impl Gateway {
         self.0.settings.store(Arc::new(settings));
     }
 
+    /// Asks the watcher for a pass.
+    pub fn ring(&self) {
+        (self.0.ring)();
+    }
+
     /// Returns where requests may go now.
     #[must_use]
     pub fn routes(&self) -> Arc<Routes> {

@@ -19,6 +19,7 @@ use crate::model::{Change, DesiredState, Health, Instance, InstanceId, InstanceR
 use crate::pass::Pass;
 use crate::plan::{Action, Step, WaitFor, WaitKind};
 use crate::view::{ModelView, View, words};
+use crate::watch::CHANGING;
 
 /// The longest time that requests wait for the next try after crashes.
 const SOON: Duration = Duration::from_secs(60);
@@ -170,6 +171,8 @@ fn comes(on: &WaitFor, now: Timestamp) -> bool {
         WaitFor::Backoff { until, crashes, was_ready, .. } => {
             now.until(*until) <= SOON && (*was_ready || *crashes <= 1)
         }
+        // Another process has recorded what is not read here yet.
+        WaitFor::Definition { problem, .. } => problem == CHANGING,
         WaitFor::Answer { .. } | WaitFor::Edit { serving: Some(_), .. } => true,
         on => on.kind() == WaitKind::Progressing,
     }

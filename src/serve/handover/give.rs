@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt, FdMapping};
 
@@ -133,9 +133,13 @@ impl Successor {
         if said == [word] { Ok(()) } else { Err(io::Error::other("it said something else")) }
     }
 
-    /// Ends it.
+    /// Ends it. One that has closed its end is about to say why.
     fn fails(mut self, error: io::Error, within: Duration) -> HandoverError {
         let pid = self.child.id();
+        let until = Instant::now() + PATIENCE;
+        while is_end(&error) && Instant::now() < until && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         // It may be gone already.
         let _ = self.child.kill();
         let cause = failure(error, self.child.wait(), within);
@@ -143,12 +147,15 @@ impl Successor {
     }
 }
 
+/// Whether a successor has closed its end of the line.
+fn is_end(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
 /// Says why a successor did not say what it was to say.
 fn failure(error: io::Error, ended: io::Result<ExitStatus>, within: Duration) -> io::Error {
     match (error.kind(), ended) {
-        (io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset, Ok(status)) => {
-            io::Error::other(format!("it ended ({status})"))
-        }
+        (_, Ok(status)) if is_end(&error) => io::Error::other(format!("it ended ({status})")),
         // A timeout of a socket.
         (io::ErrorKind::WouldBlock, _) => io::Error::other(format!("it was not ready within {} s", within.as_secs())),
         _ => error,

@@ -72,6 +72,11 @@ impl Heir {
         Ok((Successor::start(Gifts { watch_lock, listeners, socket_files })?, hall))
     }
 
+    /// Keeps no listening socket open any more: there will be no successor.
+    pub fn end(&self) {
+        self.lock().listeners.clear();
+    }
+
     /// Takes the successor that has begun, and where this process sends what it cannot
     /// answer any more.
     #[must_use]

@@ -497,7 +497,7 @@ fn where_nobody_serves_what_is_to_run_makes_members_on_demand_stop() {
 }
 
 #[test]
-fn a_pass_for_others_evicts_nobody() {
+fn a_pass_for_one_model_alone_makes_room_for_it() {
     let mut world = world([member("a")]);
     wake(&mut world, "a");
     world.define(model("z").group("chat"));
@@ -506,9 +506,12 @@ fn a_pass_for_others_evicts_nobody() {
     -- 0.000 s
     create  z: definition_added(models.d/z.toml, state running)
             - record row, z port 8101, generation 1, generation 1 accepted by release 1
-    wait    z: no_room(group chat, holders ["a"])
+    wait    z: room(busy ["a"], group chat)
     -- 0.000 s
-    wait    z: no_room(group chat, holders ["a"])
+    stop    a: makes_room(group chat, other z)
+            - withdraw
+            - record a instance draining until 12.000 s
+    wait    z: room(busy ["a"], group chat)
     "#);
 }
 

@@ -257,3 +257,53 @@ fn an_unloaded_model_stops_until_it_is_asked_for_again() {
     eventually("it stops", PATIENCE, || served.running().is_empty());
     assert_eq!(served.ask("a"), Ok("a a a ".to_owned()));
 }
+
+#[test]
+fn a_command_beside_the_watcher_ends_once_requests_go_by_it() {
+    let world = World::new();
+    on_demand(&world, "a", "");
+    let served = Served::new(world);
+    assert_eq!(served.ask("a"), Ok("a a a ".to_owned()));
+    for round in 0..4 {
+        served.world.run(&["stop", "a"]).exits(0);
+        let refused = served.ask("a").unwrap_err();
+        assert!(refused.starts_with("503 ") && refused.contains("stopped by hand"), "{refused}");
+        served.world.run(&["start", "a"]).exits(0);
+        assert_eq!(served.ask("a"), Ok("a a a ".to_owned()), "in round {round}");
+        on_demand(&served.world, &format!("new-{round}"), "");
+        served.world.run(&["reconcile"]).exits(0);
+        let name = format!("new-{round}");
+        assert_eq!(served.ask(&name), Ok(format!("{name} {name} {name} ")), "in round {round}");
+    }
+}
+
+#[test]
+fn a_start_by_hand_makes_room_in_its_group() {
+    let world = World::new();
+    std::fs::write(world.models_dir().join("_groups.toml"), "[gpu]\nmax_running = 1\n").unwrap();
+    for name in ["ga", "gb"] {
+        world.weights(name, &format!("{name} "));
+        let toml = World::tiny_toml(name);
+        world.write_definition(name, &format!("state = \"on_demand\"\ngroup = \"gpu\"\n{toml}"));
+    }
+    let served = Served::new(world);
+    assert!(served.ask("gb").is_ok());
+    served.world.run(&["start", "ga"]).exits(0);
+    assert_eq!(served.running(), ["ga"]);
+    assert!(served.ask("ga").is_ok());
+}
+
+#[test]
+fn while_the_last_stream_ends_new_clients_are_refused() {
+    let world = World::new();
+    let toml = super::served::slow_toml(&world, "m");
+    world.write_definition("m", &toml);
+    let mut served = Served::new(world);
+    let stream = super::served::Stream::begin(served.port, "m", 3000);
+    served.watcher().signal(Signal::TERM);
+    served.watcher().eventually_says("the watcher stops");
+    // The process itself lives for 3 s, because of the stream.
+    let soon = Duration::from_secs(1);
+    eventually("nobody listens", soon, || std::net::TcpStream::connect(("127.0.0.1", served.port)).is_err());
+    drop(stream);
+}

@@ -68,6 +68,14 @@ fn a_herdsman_that_cannot_start_takes_nothing_over() {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     scene.watcher.signal(Signal::USR2);
     scene.watcher.eventually_says("did not take over: it ended (exit status: 1)");
+    // One that says why only after it has closed its end is given the time for it.
+    let slow = program.with_extension("slow");
+    fs::write(&slow, "#!/bin/sh\nexec 3>&-\nsleep 0.3\necho this is why >&2\nexit 7\n").unwrap();
+    fs::set_permissions(&slow, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(&slow, &program).unwrap();
+    scene.watcher.signal(Signal::USR2);
+    scene.watcher.eventually_says("this is why");
+    scene.watcher.eventually_says("did not take over: it ended (exit status: 7)");
     assert_eq!(watcher_of(&scene.world), before);
     scene.world.write_definition("m", &World::tiny_toml("v2"));
     scene.m_serves("v2");

@@ -34,12 +34,11 @@ pub(super) enum Use {
 }
 
 /// Whether a model never gives way: it is to run, or must not be evicted, or somebody
-/// has suspended it, or this pass is not about it.
+/// has suspended it. A pass about another model alone makes room for that, too.
 pub(super) fn stays(input: &Input<'_>, definition: &Definition) -> bool {
     input.records.wanted_state(definition) == DesiredState::Running
         || definition.placement.evict == Evict::Never
         || suspended(input, &definition.name).is_some()
-        || !input.targets(&definition.name)
 }
 
 /// A member of a group, unless it has no instance. Without a definition that can be
