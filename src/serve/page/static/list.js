@@ -36,7 +36,8 @@ const SORTS = {
   port: (a, b) => (a.instance?.port ?? 1e6) - (b.instance?.port ?? 1e6),
   uptime: (a, b) => (a.instance ? Date.parse(a.instance.startedAt) : 1e15) - (b.instance ? Date.parse(b.instance.startedAt) : 1e15),
 };
-const byName = (a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
+const names = new Intl.Collator(undefined, { numeric: true });
+const byName = (a, b) => names.compare(a.name, b.name);
 
 // The view outlives a look at something else.
 const wanted = { text: "", status: "", sort: "name", isReversed: false };
