@@ -157,7 +157,7 @@ function head(draw) {
     mark();
     return cell;
   });
-  return el("thead", {}, el("tr", {}, cells, el("th", { scope: "col" }, el("span", { class: "soft" }, ""))));
+  return el("thead", {}, el("tr", {}, cells, el("th", { scope: "col", class: "number" }, "Actions")));
 }
 
 class Row {

@@ -18,7 +18,7 @@ export function show(main, name) {
   const reasons = el("div");
   const why = el("section", { class: "card" }, el("h2", {}, "Why"), reasons);
   const history = el("section", { class: "card wide" }, el("h2", {}, "History"));
-  const log = el("pre", { class: "scroll", tabindex: "0", "aria-label": "Log" });
+  const log = el("pre", { class: "scroll", role: "log", tabindex: "0", "aria-label": "Log" });
   const requests = el("section", { class: "card wide" }, el("h2", {}, "Last requests"));
   const gone = new AbortController();
 

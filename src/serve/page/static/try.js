@@ -6,7 +6,7 @@ import { seconds } from "./format.js";
 export function show(name, signal) {
   const kind = el("select", { "aria-label": "What to try" }, el("option", { value: "chat" }, "Chat"), el("option", { value: "completion" }, "Completion"), el("option", { value: "embedding" }, "Embedding"));
   const prompt = el("textarea", { rows: "3", "aria-label": "Prompt", placeholder: "Ask something" });
-  const answer = el("pre", { class: "scroll", "aria-live": "polite", "aria-label": "Answer" });
+  const answer = el("pre", { class: "scroll", role: "log", "aria-label": "Answer" });
   const note = el("p", { class: "soft", role: "status" });
   const button = el("button", { class: "primary" }, "Send");
   let running = null;
