@@ -16,11 +16,14 @@ use crate::model::{
 use crate::plan::Reason;
 use crate::view::history::{DiffError, differences, reasons};
 
+/// How many entries are shown unless a number is asked for.
+const USUAL: u32 = 50;
+
 /// Arguments of `history`.
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
     /// Show at most N entries, the newest.
-    #[arg(short = 'n', value_name = "N", default_value_t = 50)]
+    #[arg(short = 'n', value_name = "N", default_value_t = USUAL)]
     number: u32,
     /// Show what changed between two generations of NAME.
     #[arg(long, num_args = 2, value_names = ["FROM", "TO"], requires = "name")]
@@ -118,6 +121,16 @@ pub(super) fn run(places: &Places, args: &HistoryArgs) -> anyhow::Result<Exit> {
         Format::Text => print(table(&events))?,
     }
     Ok(Exit::Converged)
+}
+
+/// Returns the document of `history NAME --format json`.
+pub(super) fn document(places: &Places, name: &ModelName) -> anyhow::Result<serde_json::Value> {
+    let at = places.resolve();
+    let database = Database::open_read_only(&at.database).map_err(|error| error.at(at.place()))?;
+    let Some(database) = database else { anyhow::bail!("no history: there is no database {}", at.database.display()) };
+    let generations = database.generations(name)?.iter().map(JsonGeneration::of).collect();
+    let events = database.events(Some(name), USUAL)?.iter().map(JsonEvent::of).collect();
+    Ok(serde_json::to_value(Document { format_version: FORMAT_VERSION, events, generations: Some(generations) })?)
 }
 
 fn diff(database: &Database, model: &ModelName, from: u32, to: u32, format: Format) -> anyhow::Result<Exit> {

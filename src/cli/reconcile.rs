@@ -1,6 +1,6 @@
 //! `herdsman reconcile`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use crate::pass::next::waits;
 use crate::pass::{Goal, Order, Pass};
 use crate::plan::{Limits, WaitKind};
 use crate::state::StateDir;
+use crate::view::{ModelView, View};
 
 /// Arguments of `reconcile`.
 #[derive(Debug, Args)]
@@ -170,6 +171,28 @@ fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits, review: Optio
     // The process ends here: freeing thousands of definitions is wasted time.
     std::mem::forget(seen);
     Ok(exit)
+}
+
+/// Returns the document of `reconcile --dry-run --format json`, and its reasons in words
+/// under `words`.
+pub(super) fn plan(places: &Places) -> anyhow::Result<serde_json::Value> {
+    let mut host = places.open_read_only()?;
+    let seen = crate::pass::look(&mut host, Goal::Definitions, &LimitArgs::usual(Duration::ZERO).limits())?;
+    let mut document = serde_json::to_value(Document::plan(&seen, Exit::of_pass(&seen)))?;
+    document["words"] = words(&View::of(&seen), &seen);
+    Ok(document)
+}
+
+fn words(view: &View<'_>, seen: &Pass) -> serde_json::Value {
+    let of = |say: &dyn Fn(&ModelView<'_>) -> Vec<String>| -> BTreeMap<String, Vec<String>> {
+        let said = view.models().map(|model| (model.name.to_string(), say(model)));
+        said.filter(|(_, words)| !words.is_empty()).collect()
+    };
+    serde_json::json!({
+        "reasons": of(&|model| model.reasons_in_words()),
+        "waiting": of(&|model| model.waits_in_words(view.now)),
+        "guard": seen.plan.guard.as_ref().map(ToString::to_string),
+    })
 }
 
 /// Makes passes until nothing is left to wait for; the history records `cause` as their reason.

@@ -4,15 +4,20 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::{Exit, Places, Refused};
+use crate::database::{Database, ModelFilter, ModelRow};
 use crate::llama::catalogue::binary;
 use crate::model::{Given, ModelName, Timestamp};
 use crate::owner::settings::Settings;
 use crate::owner::settings::serve::{Listen, Serve};
 use crate::pass::Pass;
-use crate::pass::by_hand::Asked;
+use crate::pass::by_hand::{Answer, Asked};
 use crate::plan::Command;
 use crate::serve::access::{Open, refuse_open};
+use crate::serve::api::board::Board;
+use crate::serve::api::{self, Api};
 use crate::serve::gateway::Gateway;
 use crate::serve::gateway::dispatch::App;
 use crate::serve::gateway::naming::Spool;
@@ -130,8 +135,11 @@ impl Bound {
             gateway: gateway.clone(),
             seen: Mutex::new(seen),
         });
-        let machine =
-            machine.observed_by(Some(Arc::clone(&settings))).observed_by(Some(Publisher::new(gateway.clone())));
+        let board = Board::new(Timestamp(jiff::Timestamp::now().as_millisecond()));
+        let machine = machine
+            .observed_by(Some(Arc::clone(&settings)))
+            .observed_by(Some(Publisher::new(gateway.clone())))
+            .observed_by(Some(board.clone()));
         self.halls.iter().try_for_each(|hall| heir.add(HALL.to_owned(), hall))?;
         for (asked, listener) in &self.listeners {
             heir.add(asked.clone(), listener)?;
@@ -143,12 +151,14 @@ impl Bound {
         let observer = Some(metrics.serve(gateway.clone())?);
         let watched =
             Watched { inbox: machine.inbox(), metrics, state: state.clone(), places: places.clone(), settings };
-        gateway.attach(Arc::new(watched));
+        let watched = Arc::new(watched);
+        gateway.attach(watched.clone());
+        let api = Api::new(watched, gateway.clone(), board);
         let listeners = self.listeners.into_iter().map(|(_, listener)| listener).chain(self.halls).collect();
         if let Err(error) = descriptors::raise() {
             tracing::warn!("cannot raise the limit of open files: {error}; fewer clients can connect at once");
         }
-        let app = App { gateway: gateway.clone(), observer, spool: Spool::at(state.spool()) };
+        let app = App { gateway: gateway.clone(), api: Some(api), observer, spool: Spool::at(state.spool()) };
         let server = server::serve(app, listeners, self.tls)?;
         server.learn();
         // Last: if anything fails before, the watcher before this one keeps its own.
@@ -231,6 +241,44 @@ impl own::Host for Watched {
     fn metrics(&self) -> Result<String, String> {
         self.metrics.render().map_err(|error| error.to_string())
     }
+}
+
+impl api::Host for Watched {
+    fn ask(&self, asked: Asked) -> Option<Answer> {
+        self.inbox.put(asked).recv().ok()
+    }
+
+    fn rows(&self) -> Result<Vec<ModelRow>, String> {
+        let at = self.places.resolve();
+        let opened = Database::open_read_only(&at.database).map_err(|error| error.at(at.place()));
+        let rows = opened
+            .and_then(|database| database.map(|database| database.get_models(&ModelFilter::default())).transpose());
+        rows.map(Option::unwrap_or_default).map_err(|error| error.to_string())
+    }
+
+    fn definitions(&self) -> Option<PathBuf> {
+        self.places.revision().is_none().then(|| self.places.models_dir.clone())
+    }
+
+    fn plan(&self) -> Result<Value, String> {
+        document(super::reconcile::plan(&self.places))
+    }
+
+    fn why(&self, model: &ModelName) -> Result<Value, String> {
+        document(super::why::document(&self.places, model))
+    }
+
+    fn history(&self, model: &ModelName) -> Result<Value, String> {
+        document(super::history::document(&self.places, model))
+    }
+
+    fn state(&self) -> &StateDir {
+        &self.state
+    }
+}
+
+fn document(made: anyhow::Result<Value>) -> Result<Value, String> {
+    made.map_err(|error| format!("{error:#}"))
 }
 
 /// Reads the settings again when their text has changed, which it looks for with every

@@ -115,6 +115,17 @@ pub(super) fn run(places: &Places, args: &WhyArgs) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
+/// Returns the document of `why NAME --format json`.
+pub(super) fn document(places: &Places, name: &ModelName) -> anyhow::Result<serde_json::Value> {
+    let look = Look::take(places, None)?;
+    let at = places.resolve();
+    let database = Database::open_read_only(&at.database).map_err(|error| error.at(at.place()))?;
+    let Some(told) = tell(look, database.as_ref(), name)? else {
+        return Err(named::unknown(name.as_str(), &named::known(places, database.as_ref())?).into());
+    };
+    Ok(serde_json::to_value(told.document())?)
+}
+
 /// Returns `None` if nothing has this name or ever had it.
 fn explain(look: Look, database: Option<&Database>, name: &ModelName) -> Result<Option<Explanation>, DatabaseError> {
     let (now, is_planned) = (look.now, look.unreadable.is_none());

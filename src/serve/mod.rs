@@ -8,10 +8,12 @@
 //! ```
 
 pub mod access;
+pub mod api;
 pub mod body;
 pub mod gateway;
 pub mod handover;
 pub mod metrics;
+pub mod page;
 pub mod server;
 pub mod socket;
 pub mod tls;

@@ -132,6 +132,9 @@ fn serve_at_most(most: usize, app: App, listeners: Vec<Listener>, tls: Option<Tl
         for listener in listeners {
             runtime.spawn(accept(listener, app.clone(), tls.clone(), phases.clone(), Arc::clone(&door)));
         }
+        if let Some(api) = app.api.clone() {
+            runtime.spawn(api.keep());
+        }
         drop((app, phases));
         // The sender is gone: nobody waits for what is still open.
         let _ = runtime.block_on(over.wait_for(|phase| *phase == Phase::Over));

@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod api;
 mod bad_definitions;
 mod bad_host;
 mod bad_storage;

@@ -25,6 +25,7 @@ topics! {
     "plans": "Read, save, review and apply a plan; options of `reconcile`",
     "service": "Run `watch` under systemd, from cron or in a container",
     "gateway": "One address for all models: on demand, groups, keys, upgrades",
+    "api": "The page at `/`, and an API with live events for programs",
     "lifecycle": "What happens on an edit, a failed start, a crash, an upgrade",
     "llama-server": "Which llama-server runs, and how herdsman learns its options",
     "inspect": "Status, history and logs of your models",

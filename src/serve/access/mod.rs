@@ -124,6 +124,16 @@ impl Access {
         Ok(caller)
     }
 
+    /// Returns what a caller may now that the settings may have changed; `None`: its
+    /// key was removed.
+    #[must_use]
+    pub fn again(&self, caller: &Caller) -> Option<Caller> {
+        match &caller.name {
+            None => Some(caller.clone()),
+            Some(name) => self.keys.named(name).cloned(),
+        }
+    }
+
     fn caller(&self, headers: &HeaderMap, peer: Peer) -> Result<Caller, Denied> {
         let presented = if self.keys.is_empty() { Vec::new() } else { keys::presented(headers) };
         if !presented.is_empty() {

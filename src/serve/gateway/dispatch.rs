@@ -20,13 +20,17 @@ use super::tunnel::Upgrade;
 use super::{Gateway, headers, naming, succeeded};
 use crate::serve::access::passed_on::{self, Arrived};
 use crate::serve::access::{Caller, Denied, Peer};
+use crate::serve::api::{self, Api};
 use crate::serve::body::{Answer, empty};
+use crate::serve::page;
 
 /// What every request is answered with.
 #[derive(Clone)]
 pub struct App {
     /// The gateway.
     pub gateway: Gateway,
+    /// What there is to see and to do; `None`: nobody watches.
+    pub api: Option<Api>,
     /// What sees each request that is over.
     pub observer: Option<Observer>,
     /// Where bodies of requests are kept.
@@ -99,6 +103,16 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
         return succeeded::answer(app, successor, &parts, body, &caller, upgrade).await;
     }
     let mut record = Record::new(&parts, &caller, app.observer.clone());
+    if let Some(answer) = app.api.as_ref().and_then(|_| page::answer(&parts)) {
+        return own(record, answer);
+    }
+    let (body, upgrade) = match &app.api {
+        None => (body, upgrade),
+        Some(api) => match api::answer(api, api::Asked { caller: &caller, parts: &parts, body, upgrade }).await {
+            Ok(answer) => return own(record, answer),
+            Err(theirs) => theirs,
+        },
+    };
     let body = match own::answer(&app.gateway, &caller, &mut parts, body).await {
         Own::Answer(answer) => return own(record, answer),
         Own::To(lease, body) => return forward::to_holder(app, lease, &parts, body, record).await,

@@ -19,6 +19,8 @@ pub enum Shape {
     OpenAi,
     /// `{"type": "error", "error": {"type", "message"}}`
     Anthropic,
+    /// RFC 9457: `{"type", "title", "status", "detail", "code"}`
+    Problem,
 }
 
 impl Shape {
@@ -26,7 +28,12 @@ impl Shape {
     pub fn of(path: &str) -> Self {
         let is_messages =
             path.strip_prefix("/v1/messages").is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
-        if is_messages { Self::Anthropic } else { Self::OpenAi }
+        let is_api = path == "/api" || path.starts_with("/api/") && !path.starts_with("/api/models/unload");
+        match () {
+            () if is_messages => Self::Anthropic,
+            () if is_api => Self::Problem,
+            () => Self::OpenAi,
+        }
     }
 }
 
@@ -62,6 +69,15 @@ impl Error {
     /// The server gave no answer that can be passed on.
     pub fn upstream(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_GATEWAY, "server_error", message).with_code("upstream_failed")
+    }
+
+    /// There is nothing at a path.
+    pub fn nothing_here() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found_error",
+            "nothing is at this path; GET /api/openapi.json lists those of the API",
+        )
     }
 
     /// Adds a code.
@@ -135,7 +151,11 @@ impl Error {
         let mut answer = Response::new(full(self.json(shape)));
         *answer.status_mut() = self.status;
         let headers = answer.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        let content_type = match shape {
+            Shape::Problem => "application/problem+json",
+            Shape::OpenAi | Shape::Anthropic => "application/json; charset=utf-8",
+        };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -153,6 +173,13 @@ impl Error {
         match shape {
             Shape::OpenAi => json!({"error": {"message": message, "type": kind, "param": null, "code": code}}),
             Shape::Anthropic => json!({"type": "error", "error": {"type": self.anthropic(), "message": message}}),
+            Shape::Problem => json!({
+                "type": "about:blank",
+                "title": self.status.canonical_reason(),
+                "status": self.status.as_u16(),
+                "detail": message,
+                "code": code,
+            }),
         }
         .to_string()
     }

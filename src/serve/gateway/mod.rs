@@ -28,7 +28,7 @@ pub mod dispatch;
 pub mod errors;
 mod fleet;
 mod forward;
-mod headers;
+pub(in crate::serve) mod headers;
 mod in_flight;
 pub mod lease;
 mod looks;

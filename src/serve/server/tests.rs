@@ -25,7 +25,7 @@ fn serving_at(most: usize, more: Vec<Listener>) -> (Serving, SocketAddr) {
 fn serving_by(gateway: Gateway, most: usize, more: Vec<Listener>) -> (Serving, SocketAddr) {
     let listener = bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.address().unwrap().parse().unwrap();
-    let app = App { gateway, observer: None, spool: Spool::default() };
+    let app = App { gateway, api: None, observer: None, spool: Spool::default() };
     (serve_at_most(most, app, more.into_iter().chain([listener]).collect(), None).unwrap(), address)
 }
 

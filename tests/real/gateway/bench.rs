@@ -51,6 +51,7 @@ impl Gate {
         let finished = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&finished);
         let app = App {
+            api: None,
             gateway: gateway.clone(),
             observer: Some(Arc::new(move |one: &Finished| seen.lock().unwrap().push(one.clone()))),
             spool: Spool::new(16 << 20, spool.path().to_owned()),

@@ -114,7 +114,7 @@ impl Front {
         let listener = bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
         let port = listener.address().unwrap().rsplit_once(':').unwrap().1.parse().unwrap();
         let spool = Spool::new(16 << 20, stage.directory.path().to_owned());
-        let app = App { gateway: gateway.clone(), observer: None, spool };
+        let app = App { gateway: gateway.clone(), api: None, observer: None, spool };
         let serving = serve(app, vec![listener], None).unwrap();
         serving.learn();
         Self { port, gateway, stage, bell, watcher: Some(watcher), serving: Some(serving) }

@@ -26,7 +26,7 @@ mod llama_swap;
 mod on_demand;
 mod path;
 mod router;
-mod served;
+pub mod served;
 mod serving;
 mod swap;
 mod unix_socket;

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::serve::body::{Answer, Body, full};
 
 /// Returns an answer with this content type.
-pub(super) fn answer(status: StatusCode, content_type: &'static str, body: Body) -> Answer {
+pub(in crate::serve) fn answer(status: StatusCode, content_type: &'static str, body: Body) -> Answer {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -16,7 +16,7 @@ pub(super) fn answer(status: StatusCode, content_type: &'static str, body: Body)
 }
 
 /// Returns `value` as JSON.
-pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+pub(in crate::serve) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     // Only maps with keys that are no text cannot be JSON: there are none.
     let body = serde_json::to_vec(value).unwrap_or_default();
     answer(status, "application/json; charset=utf-8", full(body))

@@ -46,6 +46,10 @@ pub(super) fn follow(gateway: &Gateway, caller: &Caller, name: &str, history: bo
         Ok(follower) => follower,
         Err(answer) => return *answer,
     };
+    followed(follower)
+}
+
+fn followed(follower: Follower) -> Answer {
     let (writer, body) = stream();
     tokio::spawn(write(follower, writer));
     let mut answer = super::answers::answer(StatusCode::OK, "text/plain; charset=utf-8", body);
@@ -53,6 +57,24 @@ pub(super) fn follow(gateway: &Gateway, caller: &Caller, name: &str, history: bo
     answer.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     answer.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     answer
+}
+
+/// The last `lines` of one model's log and, to follow it, what comes.
+pub(in crate::serve) async fn of_model(
+    gateway: &Gateway,
+    logs: PathBuf,
+    model: &ModelName,
+    lines: u64,
+    follows: bool,
+) -> Answer {
+    let whose = Whose::One(model.clone());
+    let (gateway, lines) = (gateway.clone(), Some(lines));
+    let mut follower = Follower { gateway, logs, whose, lines, readers: BTreeMap::new() };
+    if follows {
+        return followed(follower);
+    }
+    let read = tokio::task::spawn_blocking(move || follower.last()).await;
+    text(StatusCode::OK, String::from_utf8_lossy(&read.unwrap_or_default()))
 }
 
 async fn write(mut follower: Follower, writer: Writer) -> Result<(), Left> {
@@ -141,8 +163,9 @@ impl Follower {
             }
             all.extend(lines);
         }
+        let prefixed = matches!(self.whose, Whose::All(_));
         for (model, reader) in &mut self.readers {
-            add(&mut all, &reader.rest().unwrap_or_default(), Some(model));
+            add(&mut all, &reader.rest().unwrap_or_default(), prefixed.then_some(model));
         }
         all
     }

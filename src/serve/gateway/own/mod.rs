@@ -13,18 +13,18 @@
 //!
 //! No GET changes anything.
 
-mod answers;
+pub(in crate::serve) mod answers;
 mod ask;
 mod chat;
 pub mod conversations;
 mod events;
 mod llama_swap;
-mod logs;
+pub(in crate::serve) mod logs;
 mod meta;
 mod models;
-mod query;
+pub(in crate::serve) mod query;
 mod router;
-mod stream;
+pub(in crate::serve) mod stream;
 #[cfg(test)]
 mod tests;
 mod uses;
@@ -173,7 +173,7 @@ impl Gateway {
     }
 
     /// Returns what changes when the streams that are open now have to end.
-    fn stream_end(&self) -> watch::Receiver<()> {
+    pub(in crate::serve) fn stream_end(&self) -> watch::Receiver<()> {
         self.0.own.end.subscribe()
     }
 

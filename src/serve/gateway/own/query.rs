@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 
 /// Returns the value of a parameter of the query, decoded; a key without `=` has an
 /// empty one.
-pub(super) fn parameter<'u>(uri: &'u Uri, name: &str) -> Option<Cow<'u, str>> {
+pub(in crate::serve) fn parameter<'u>(uri: &'u Uri, name: &str) -> Option<Cow<'u, str>> {
     let pairs = uri.query()?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     let value = pairs.into_iter().find(|(key, _)| decoded(key) == name)?.1;
     Some(match value.contains('+') {
@@ -17,7 +17,7 @@ pub(super) fn parameter<'u>(uri: &'u Uri, name: &str) -> Option<Cow<'u, str>> {
 }
 
 /// Decodes `%2F` and the like.
-pub(super) fn decoded(text: &str) -> Cow<'_, str> {
+pub(in crate::serve) fn decoded(text: &str) -> Cow<'_, str> {
     // As most are: there is nothing to decode.
     if !text.contains('%') {
         return Cow::Borrowed(text);

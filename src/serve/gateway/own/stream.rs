@@ -13,16 +13,16 @@ use crate::serve::body::{Body, BodyError};
 const PIECES: usize = 4;
 
 /// Writes a body; the body ends when this is dropped.
-pub(super) struct Writer(mpsc::Sender<Bytes>);
+pub(in crate::serve) struct Writer(mpsc::Sender<Bytes>);
 
 /// Returns a body and what writes it.
-pub(super) fn stream() -> (Writer, Body) {
+pub(in crate::serve) fn stream() -> (Writer, Body) {
     let (sender, receiver) = mpsc::channel(PIECES);
     (Writer(sender), Streamed(receiver).boxed_unsync())
 }
 
 /// The client has left.
-pub(super) struct Left;
+pub(in crate::serve) struct Left;
 
 impl Writer {
     /// Sends a piece, once the client has taken enough of those before.

@@ -1,0 +1,216 @@
+//! `POST /api/models/{key}/start`, `/stop`, `/restart`, `/suspend`, `/resume`: the
+//! commands by hand, by way of the watcher's inbox.
+//!
+//! 202 says that the command is recorded; with `?wait=60s` the answer comes when the
+//! model has got there or cannot: 200 and its state.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::StatusCode;
+use hyper::body::{Body as HttpBody, Bytes};
+use hyper::http::request::Parts;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::document::Document;
+use super::models::find;
+use super::route::Verb;
+use super::{Api, require_admin, unavailable};
+use crate::definition::parse_duration;
+use crate::model::{Given, ModelName, Status, Timestamp};
+use crate::pass::by_hand::Asked;
+use crate::plan::{Command, Refusal};
+use crate::serve::access::Caller;
+use crate::serve::body::{Answer, BodyError};
+use crate::serve::gateway::errors::Error;
+use crate::serve::gateway::own::answers::json as answer;
+use crate::serve::gateway::own::query::parameter;
+
+/// How long the answer waits for the pass that carries the command out.
+const PASS: Duration = Duration::from_secs(2);
+
+/// The largest body, bytes.
+const LARGEST: usize = 64 << 10;
+
+/// The longest `?wait`.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+
+/// The body. None, an empty one and `{}` are the same.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Body {
+    /// Why, for the history.
+    #[serde(default)]
+    reason: Option<String>,
+    /// How long a suspension lasts, `2h`.
+    #[serde(default, rename = "for")]
+    lasts: Option<String>,
+}
+
+/// What became of a command.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Outcome {
+    /// How far it is.
+    outcome: Stage,
+    /// The model now.
+    model: Arc<Document>,
+}
+
+/// How far a command is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Stage {
+    /// It is recorded.
+    Accepted,
+    /// It was waited for, and is not over yet.
+    Waiting,
+    /// The model is as the command wants it.
+    Done,
+    /// It will not be so until a person does something.
+    Failed,
+}
+
+/// Gives a command.
+pub(super) async fn give<B>(
+    api: &Api,
+    caller: &Caller,
+    parts: &Parts,
+    key: &str,
+    verb: Verb,
+    body: B,
+) -> Result<Answer, Error>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BodyError>,
+{
+    let wait = parameter(&parts.uri, "wait").map(|text| duration("wait", &text)).transpose()?;
+    let body = read(body).await?;
+    let model = name(api, caller, key).await?;
+    require_admin(caller)?;
+    let command = command(verb, &body)?;
+    let by = caller.name.as_deref().unwrap_or("the API").to_owned();
+    let at = Timestamp(jiff::Timestamp::now().as_millisecond());
+    let asked = Asked { model: model.clone(), command, given: Given { by, at, because: body.reason } };
+    // From before the command, so that no change after it is missed.
+    let mut board = api.board.follow();
+    board.mark_unchanged();
+    let answered = api.ask(move |host| host.ask(asked)).await?;
+    match answered {
+        Some(Ok(changes)) => {
+            if !changes.is_empty() {
+                // The pass that has recorded it shows what it did.
+                let _not_yet = tokio::time::timeout(PASS, board.changed()).await;
+            }
+        }
+        Some(Err(refusal)) => return Err(refused(&model, &refusal)),
+        None => return Err(unavailable("the command could not be recorded; the watcher's log says why")),
+    }
+    let until = wait.map(|wait| Instant::now() + wait.min(LONGEST));
+    let mut outcome = Stage::Accepted;
+    let mut document = shown(api, caller, &model)?;
+    while let Some(until) = until {
+        outcome = judge(&document, verb);
+        if outcome != Stage::Waiting {
+            break;
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        match tokio::time::timeout(left, board.changed()).await {
+            Ok(Ok(())) => document = shown(api, caller, &model)?,
+            Ok(Err(_)) | Err(_) => break,
+        }
+    }
+    let status =
+        if matches!(outcome, Stage::Accepted | Stage::Waiting) { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok(answer(status, &Outcome { outcome, model: document }))
+}
+
+/// Whether a model has got where the command wants it.
+fn judge(model: &Document, verb: Verb) -> Stage {
+    let is_ready = model.seen.instance.as_ref().is_some_and(|server| server.is_ready);
+    let restarts = model.seen.by_hand.iter().any(|by_hand| by_hand.what == "restart");
+    match verb {
+        Verb::Stop if model.seen.instance.is_none() => Stage::Done,
+        Verb::Start | Verb::Restart if is_ready && !restarts && model.store.status == Status::Running => Stage::Done,
+        Verb::Start | Verb::Restart if has_failed(model) => Stage::Failed,
+        Verb::Suspend | Verb::Resume => Stage::Done,
+        _ => Stage::Waiting,
+    }
+}
+
+/// Whether a model that is to run does not: until a person does something, or until the
+/// next try.
+fn has_failed(model: &Document) -> bool {
+    let is_tried_again = model.seen.instance.is_none() && model.seen.next_try.is_some();
+    model.store.status == Status::Error || model.seen.is_blocked || is_tried_again
+}
+
+async fn read<B>(body: B) -> Result<Body, Error>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BodyError>,
+{
+    let bytes =
+        Limited::new(body, LARGEST).collect().await.map_err(|problem| match problem.is::<LengthLimitError>() {
+            true => {
+                let message = format!("the body is larger than {LARGEST} bytes");
+                Error::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", message)
+            }
+            false => Error::from_body(problem),
+        })?;
+    let bytes = bytes.to_bytes();
+    if bytes.trim_ascii().is_empty() {
+        return Ok(Body::default());
+    }
+    // Through an object: serde takes an array for a struct, too.
+    let object = serde_json::from_slice::<Map<String, Value>>(&bytes);
+    let read = object.and_then(|object| serde_json::from_value(object.into()));
+    read.map_err(|problem| {
+        Error::invalid(format!("the body is not {{\"reason\": TEXT, \"for\": DURATION}}: {problem}"))
+    })
+}
+
+fn command(verb: Verb, body: &Body) -> Result<Command, Error> {
+    let lasts = body.lasts.as_deref().map(|text| duration("for", text)).transpose()?;
+    if lasts.is_some() && verb != Verb::Suspend {
+        return Err(Error::invalid("only a suspension has a \"for\""));
+    }
+    Ok(match verb {
+        Verb::Start => Command::Start,
+        Verb::Stop => Command::Stop,
+        Verb::Restart => Command::Restart,
+        Verb::Suspend => Command::Suspend(lasts),
+        Verb::Resume => Command::Resume,
+    })
+}
+
+fn duration(name: &str, text: &str) -> Result<Duration, Error> {
+    parse_duration(text)
+        .map_err(|problem| Error::invalid(format!("{name} {text:?}: {problem}; use a duration such as 30s or 2h")))
+}
+
+/// Returns the model that a key names; what is on no board yet a pass may know.
+async fn name(api: &Api, caller: &Caller, key: &str) -> Result<ModelName, Error> {
+    let shown = api.board.newest(&api.gateway).await;
+    let document = find(&shown.models, caller, key)?;
+    ModelName::parse(&document.store.name).map_err(|problem| {
+        Error::new(StatusCode::CONFLICT, "conflict_error", format!("{key:?} is not managed: {problem}"))
+    })
+}
+
+fn shown(api: &Api, caller: &Caller, model: &ModelName) -> Result<Arc<Document>, Error> {
+    find(&api.board.shown().models, caller, model.as_str()).cloned()
+}
+
+fn refused(model: &ModelName, refusal: &Refusal) -> Error {
+    let (status, kind) = match refusal {
+        Refusal::Unknown => (StatusCode::NOT_FOUND, "not_found_error"),
+        Refusal::Unresolved { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_request_error"),
+        Refusal::Unmanaged | Refusal::Removed | Refusal::Suspended { .. } | Refusal::NotToRun => {
+            (StatusCode::CONFLICT, "conflict_error")
+        }
+    };
+    Error::new(status, kind, format!("{model}: {refusal}"))
+}

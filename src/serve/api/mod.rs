@@ -1,0 +1,185 @@
+//! The API: what there is to see and to do, for programs and the page.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`route`] | which paths there are |
+//! | [`document`] | a model, in the store form and with what herdsman knows of it |
+//! | [`board`] | what the last pass, the database and the requests say, numbered |
+//! | [`models`] | the lists and one model |
+//! | [`commands`] | start, stop, restart, suspend, resume |
+//! | [`events`], [`socket`] | the board as it changes, by SSE or web socket |
+//! | [`look`] | the plan, why, history: looks that take a moment |
+//! | [`definitions`] | the definitions as they are |
+//! | [`machine`] | memory, disks, llama-servers |
+//! | [`activity`] | the last requests |
+//! | `openapi` | the description of all this |
+//!
+//! Reading takes what the last pass left on the board: no request waits for a pass.
+//! Writing leaves a command in the watcher's inbox: nobody else writes to the database.
+
+pub mod activity;
+pub mod board;
+pub mod commands;
+pub mod definitions;
+pub mod document;
+pub mod events;
+pub mod look;
+pub mod machine;
+pub mod models;
+mod openapi;
+pub mod route;
+pub mod socket;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hyper::body::{Body as HttpBody, Bytes};
+use hyper::header::ALLOW;
+use hyper::http::request::Parts;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Method, StatusCode};
+use serde_json::Value;
+
+use self::board::Board;
+use self::route::{Found, Route};
+use super::access::Caller;
+use super::body::{Answer, BodyError};
+use super::gateway::Gateway;
+use super::gateway::errors::{Error, Shape};
+use super::gateway::own::answers::json;
+use crate::database::ModelRow;
+use crate::model::ModelName;
+use crate::pass::by_hand;
+use crate::state::StateDir;
+
+/// What the API asks of the watcher it belongs to. Everything blocks.
+pub trait Host: Send + Sync {
+    /// Leaves a command for the next pass, and waits until it is recorded or refused;
+    /// `None`: it could not be recorded, and the watcher's log says why.
+    fn ask(&self, asked: by_hand::Asked) -> Option<by_hand::Answer>;
+
+    /// Reads every row of the shared table, newest first.
+    ///
+    /// # Errors
+    /// The database cannot be read: why.
+    fn rows(&self) -> Result<Vec<ModelRow>, String>;
+
+    /// Returns the document of `reconcile --dry-run --format json`.
+    ///
+    /// # Errors
+    /// Something that it rests on cannot be read: why.
+    fn plan(&self) -> Result<Value, String>;
+
+    /// Returns the document of `why NAME --format json`.
+    ///
+    /// # Errors
+    /// As [`Host::plan`]; nothing has the name.
+    fn why(&self, model: &ModelName) -> Result<Value, String>;
+
+    /// Returns the document of `history NAME --format json`.
+    ///
+    /// # Errors
+    /// As [`Host::why`].
+    fn history(&self, model: &ModelName) -> Result<Value, String>;
+
+    /// Returns the directory of the definitions; `None`: they are read from Git.
+    fn definitions(&self) -> Option<PathBuf>;
+
+    /// Returns the state directory.
+    fn state(&self) -> &StateDir;
+}
+
+/// The API of a watcher.
+#[derive(Clone)]
+pub struct Api {
+    host: Arc<dyn Host>,
+    gateway: Gateway,
+    board: Board,
+}
+
+impl Api {
+    /// Returns the API over what `board` shows.
+    #[must_use]
+    pub fn new(host: Arc<dyn Host>, gateway: Gateway, board: Board) -> Self {
+        Self { host, gateway, board }
+    }
+
+    /// Keeps what it shows up to date until the runtime ends.
+    pub async fn keep(self) {
+        self.board.keep(self.host, self.gateway).await;
+    }
+
+    /// Asks the host, in a thread that may block.
+    async fn ask<T: Send + 'static>(&self, ask: impl FnOnce(&dyn Host) -> T + Send + 'static) -> Result<T, Error> {
+        let host = Arc::clone(&self.host);
+        let asked = tokio::task::spawn_blocking(move || ask(&*host)).await;
+        asked.map_err(|_| unavailable("herdsman could not answer; its log says why"))
+    }
+}
+
+/// A request to the API.
+pub struct Asked<'r, B> {
+    /// Who sends it.
+    pub caller: &'r Caller,
+    /// Its head.
+    pub parts: &'r Parts,
+    /// Its body.
+    pub body: B,
+    /// What becomes of its connection if that is to speak web socket.
+    pub upgrade: OnUpgrade,
+}
+
+/// Answers a request below `/api`; gives it back if the path is not the API's.
+///
+/// # Errors
+/// The request: it is for somebody else.
+pub async fn answer<B>(api: &Api, asked: Asked<'_, B>) -> Result<Answer, (B, OnUpgrade)>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BodyError>,
+{
+    let Asked { caller, parts, body, upgrade } = asked;
+    let route = match route::find(&parts.method, parts.uri.path()) {
+        Found::NotOurs => return Err((body, upgrade)),
+        Found::Nothing => return Ok(Error::nothing_here().answer(Shape::Problem)),
+        Found::WrongMethod(allowed) => return Ok(wrong_method(&parts.method, allowed)),
+        Found::Route(route) => route,
+    };
+    let answered = match route {
+        Route::Models => models::list(api, caller, parts).await,
+        Route::Model(key) => models::one(api, caller, parts, &key).await,
+        Route::Command(key, command) => commands::give(api, caller, parts, &key, command, body).await,
+        Route::Why(key) => look::why(api, caller, &key).await,
+        Route::History(key) => look::history(api, caller, &key).await,
+        Route::Logs(key) => look::logs(api, caller, parts, &key).await,
+        Route::Plan => look::plan(api, caller).await,
+        Route::Events => events::answer(api, caller, parts, upgrade).await,
+        Route::Machine => machine::machine(api, caller).await,
+        Route::Definitions => definitions::list(api, caller).await,
+        Route::Definition(file) => definitions::one(api, caller, &file).await,
+        Route::Description => Ok(json(StatusCode::OK, &openapi::document())),
+        Route::Activity => activity::list(api, caller, parts),
+    };
+    Ok(answered.unwrap_or_else(|error| error.answer(Shape::Problem)))
+}
+
+fn wrong_method(method: &Method, allowed: &'static str) -> Answer {
+    let message = format!("{method} is not possible here; use {allowed}");
+    let error = Error::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", message);
+    let mut answer = error.answer(Shape::Problem);
+    answer.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static(allowed));
+    answer
+}
+
+/// Checks that the caller may change what runs.
+fn require_admin(caller: &Caller) -> Result<(), Error> {
+    let denied = |denied: super::access::Denied| {
+        Error::new(StatusCode::FORBIDDEN, "permission_error", denied.to_string()).with_code("not_admin")
+    };
+    caller.require_admin().map_err(denied)
+}
+
+/// 503, with why.
+fn unavailable(why: &str) -> Error {
+    Error::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", why)
+}

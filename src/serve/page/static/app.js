@@ -1,0 +1,46 @@
+// Shows the view that the address names.
+
+import { show as showList } from "./list.js";
+import { connect } from "./live.js";
+
+const main = document.getElementById("main");
+let end = () => {};
+let shown = null;
+
+const VIEWS = [
+  [/^#\/models\/([^/]+)$/, () => import("./model.js")],
+  [/^#\/plan$/, () => import("./plan.js")],
+  [/^#\/machine$/, () => import("./machine.js")],
+  [/^#\/requests$/, () => import("./requests.js")],
+];
+
+async function route() {
+  const address = location.hash || "#/";
+  shown = address;
+  end();
+  end = () => {};
+  for (const link of document.querySelectorAll("nav a")) {
+    const href = link.getAttribute("href");
+    const isHere = href === address || (href === "#/" && address.startsWith("#/models/"));
+    if (isHere) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  for (const [pattern, load] of VIEWS) {
+    const match = address.match(pattern);
+    if (!match) continue;
+    const { show } = await load();
+    // Somebody may have gone on while it loaded.
+    if (shown === address) end = show(main, ...match.slice(1).map(decodeURIComponent));
+    return;
+  }
+  document.title = "herdsman";
+  end = showList(main);
+}
+
+addEventListener("hashchange", () => {
+  scrollTo(0, 0);
+  route();
+  main.focus({ preventScroll: true });
+});
+route();
+connect();

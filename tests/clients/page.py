@@ -1,0 +1,99 @@
+"""herdsman's own page in Chromium, used as a person would.
+
+    page.py FLOW URL MODEL...      HERDSMAN_TEST_CHROMIUM is the browser
+
+Prints what it saw, for the test to compare. Nothing here sleeps: every step waits
+for what a person would see.
+"""
+
+import re
+import sys
+
+from playwright.sync_api import expect
+
+from browser import browser_page, picture, say, watch_for_problems
+
+
+def row(page, model):
+    return page.get_by_role("row").filter(has=page.get_by_role("link", name=model, exact=True))
+
+
+def give(page, verb, model, reason=None):
+    page.get_by_role("button", name=f"{verb} {model}").first.click()
+    dialog = page.get_by_role("dialog")
+    if reason:
+        dialog.get_by_label("Reason").fill(reason)
+    dialog.get_by_role("button", name=verb, exact=True).click()
+    expect(page.locator(".toast").first).to_contain_text("recorded")
+
+
+def commands(page, url, model):
+    """Start, try, stop: all of it seen live."""
+    page.goto(url)
+    expect(page.locator("#connection")).to_have_text("live")
+    expect(row(page, model)).to_contain_text("on demand")
+    give(page, "Start", model, "a demo")
+    expect(row(page, model)).to_contain_text("running")
+    say("list:", page.locator(".summary").inner_text())
+    picture(page, "list")
+
+    row(page, model).get_by_role("link", name=model).click()
+    expect(page.get_by_role("heading", name=model, level=1)).to_be_visible()
+    expect(page.get_by_label("Log")).to_contain_text("herdsman: instance ")
+    expect(page.get_by_role("heading", name="Why").locator("..")).to_contain_text("a demo")
+    page.get_by_label("What to try").select_option("completion")
+    page.get_by_label("Prompt").fill("hi")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_label("Answer")).to_contain_text(f"{model} {model}")
+    expect(page.get_by_role("heading", name="Last requests").locator("..")).to_contain_text("POST /v1/completions")
+    expect(page.get_by_role("heading", name="History").locator("..")).to_contain_text("start asked")
+    picture(page, "model")
+    give(page, "Stop", model)
+    expect(page.locator("main .status").first).to_have_text("stopped")
+    say("stopped")
+
+
+def views(page, url, *_):
+    """Plan, machine and requests hold what they should."""
+    page.goto(url)
+    page.get_by_role("link", name="Plan").click()
+    expect(page.get_by_role("main")).to_contain_text(re.compile("match(es)? (its|their) definition"))
+    say("plan: nothing is to be done")
+    page.get_by_role("link", name="Machine").click()
+    expect(page.get_by_role("main")).to_contain_text("available")
+    expect(page.get_by_role("main")).to_contain_text("logs")
+    page.get_by_role("link", name="Requests").click()
+    expect(page.get_by_role("heading", name="Last requests")).to_be_visible()
+    say("machine and requests are there")
+
+
+def injected(page, url, *texts):
+    """What others say is text: no element of theirs, no dialog, no error."""
+    page.goto(url)
+    for text in texts:
+        expect(page.get_by_role("main")).to_contain_text(text)
+    say("elements of theirs:", page.locator("main script, main img, main svg, main b").count())
+
+
+def lost(page, url, *_):
+    """Prints `live`, then says when the connection is lost and when it is back."""
+    page.goto(url)
+    expect(page.locator("#connection")).to_have_text("live")
+    say("live")
+    expect(page.locator("#connection")).to_contain_text("connection lost")
+    say("lost")
+    expect(page.locator("#connection")).to_have_text("live")
+    say("back:", page.locator(".summary").inner_text())
+
+
+def main():
+    flow, url, *rest = sys.argv[1:]
+    with browser_page() as page:
+        problems = watch_for_problems(page) if flow != "lost" else []
+        {"commands": commands, "views": views, "injected": injected, "lost": lost}[flow](page, url, *rest)
+        for problem in problems:
+            say("problem:", problem)
+
+
+if __name__ == "__main__":
+    main()

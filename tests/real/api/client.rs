@@ -1,0 +1,110 @@
+//! A client of the API.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::Value;
+use tungstenite::{Message, WebSocket, client};
+
+/// How long anything may take on a machine that does much else besides.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// Lower case.
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+}
+
+/// Sends a request with further header lines.
+pub fn send(port: u16, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let more: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+    let host = if more.to_lowercase().contains("host: ") { "" } else { "Host: localhost\r\n" };
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\n{host}{more}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let text = String::from_utf8(answer).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head: head.to_lowercase(), body: body.to_owned() }
+}
+
+pub fn get(port: u16, path: &str) -> Answer {
+    send(port, "GET", path, &[], "")
+}
+
+pub fn post(port: u16, path: &str, body: &str) -> Answer {
+    send(port, "POST", path, &[], body)
+}
+
+/// A reader of the events.
+pub struct Events(WebSocket<TcpStream>);
+
+impl Events {
+    /// Connects with a query, `?changes=true`.
+    pub fn connect(port: u16, query: &str) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (socket, _) = client(format!("ws://127.0.0.1:{port}/api/events{query}"), stream).unwrap();
+        Self(socket)
+    }
+
+    /// The next message that is no heartbeat; `None`: the connection is closed.
+    pub fn next(&mut self) -> Option<Value> {
+        loop {
+            match self.0.read() {
+                Ok(Message::Text(text)) => {
+                    let message: Value = serde_json::from_str(&text).unwrap();
+                    if message["type"] != "heartbeat" {
+                        return Some(message);
+                    }
+                }
+                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// The messages up to the first one that `is_it`.
+    pub fn until(&mut self, is_it: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let mut seen = Vec::new();
+        loop {
+            let message = self.next().unwrap_or_else(|| panic!("the connection ended after {seen:?}"));
+            seen.push(message);
+            if is_it(&seen[seen.len() - 1]) {
+                return seen;
+            }
+        }
+    }
+}
+
+/// The status of a model in a message with all models.
+pub fn status(message: &Value, name: &str) -> String {
+    let model = message["data"].as_array().unwrap().iter().find(|model| model["name"] == name);
+    model.and_then(|model| model["status"].as_str()).unwrap_or("missing").to_owned()
+}
+
+/// The database that a world's herdsman makes.
+pub fn database(world: &crate::support::World) -> std::path::PathBuf {
+    world.state_dir().join("herdsman.db")
+}

@@ -1,0 +1,8 @@
+//! The API of a watcher that serves: what it says, what it does, who may.
+
+mod client;
+mod commands;
+mod events;
+mod models;
+mod page;
+mod rights;
