@@ -120,10 +120,10 @@ pub(super) fn document(places: &Places, name: &ModelName) -> anyhow::Result<serd
     let look = Look::take(places, None)?;
     let at = places.resolve();
     let database = Database::open_read_only(&at.database).map_err(|error| error.at(at.place()))?;
-    let Some(told) = tell(look, database.as_ref(), name)? else {
+    let Some(explanation) = explain(look, database.as_ref(), name)? else {
         return Err(named::unknown(name.as_str(), &named::known(places, database.as_ref())?).into());
     };
-    Ok(serde_json::to_value(told.document())?)
+    Ok(serde_json::to_value(explanation.document())?)
 }
 
 /// Returns `None` if nothing has this name or ever had it.
