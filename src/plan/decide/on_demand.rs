@@ -23,9 +23,9 @@ use super::super::waiting::WaitFor;
 use super::super::wanted::Wanted;
 use super::wish::{Wish, stop};
 use super::{Decider, Decision, Port, wait_for_file};
-use crate::model::{Busy, Change, Instance, InstanceRecord, InstanceState, ModelRecord, Traffic};
+use crate::model::{Busy, Change, Instance, InstanceRecord, InstanceState, ModelRecord, Traffic, Unresolved};
 
-impl Decider<'_, '_> {
+impl<'s> Decider<'s, '_> {
     pub(super) fn want_on_demand(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
         match self.kept() {
             None if self.waiting() > 0 && self.can_be_served(wanted) => self.start(wanted, record),
@@ -57,7 +57,9 @@ impl Decider<'_, '_> {
     fn note_what_a_request_meets(&mut self, wanted: &Wanted<'_>, record: &ModelRecord) {
         let situation = self.s;
         match situation.unresolved {
-            Some(unresolved) if !self.can_be_served(wanted) => self.d.on_request.push(wait_for_file(unresolved)),
+            Some(unresolved) if !self.can_be_served(wanted) => {
+                self.d.on_request.push(wait_for_file(self.unread_directory().unwrap_or(unresolved)));
+            }
             // Without a gateway, nobody can ask for it.
             _ if self.input.site.has_gateway => self.rehearse(wanted, record),
             _ => {}
@@ -87,8 +89,13 @@ impl Decider<'_, '_> {
     fn knows_its_groups(&self, wanted: &Wanted<'_>) -> bool {
         let Some(desired) = self.input.desired else { return false };
         let groups = &wanted.definition.placement.groups;
-        let is_read = desired.unresolved.iter().all(|file| *file.path != *desired.dir.to_string_lossy());
-        is_read && groups.iter().all(|group| desired.groups.contains_key(group))
+        self.unread_directory().is_none() && groups.iter().all(|group| desired.groups.contains_key(group))
+    }
+
+    /// Why the definitions as a whole cannot be read now, the groups among them.
+    fn unread_directory(&self) -> Option<&'s Unresolved> {
+        let desired = self.input.desired?;
+        desired.unresolved.iter().find(|file| *file.path == *desired.dir.to_string_lossy())
     }
 
     /// Whether the files of a recorded generation are what they were.
