@@ -1,7 +1,6 @@
 //! The threads that serve: they accept connections, and speak HTTP with clients.
 
 mod bind;
-mod idle;
 mod linger;
 mod seldom;
 mod streams;
@@ -27,7 +26,6 @@ use tokio_rustls::server::TlsStream;
 
 pub use bind::{BindError, Listener, SocketFile, bind};
 
-use self::idle::Requests;
 use self::linger::{Lingering, Lingers, is_written_unasked};
 use self::seldom::Seldom;
 use self::streams::Streams;
@@ -358,13 +356,10 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let mut phases = open.phase.clone();
-    let (requests, streams) = (Requests::default(), Streams::default());
+    let streams = Streams::default();
     let service = service_fn(|request| {
-        let (app, asking, stream) = (app.clone(), requests.begin(), streams.begin());
-        async move {
-            let answer = asking.ends_with(dispatch::answer(&app, peer, request).await);
-            Ok::<_, Infallible>(stream.answered(answer))
-        }
+        let (app, stream) = (app.clone(), streams.begin());
+        async move { Ok::<_, Infallible>(stream.answered(dispatch::answer(&app, peer, request).await)) }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -376,7 +371,7 @@ where
     tokio::select! {
         _ = connection.as_mut() => return,
         _ = phases.wait_for(|phase| *phase != Phase::Accepting) => {}
-        () = requests.are_over_for(HEAD) => {}
+        () = streams.are_over_for(HEAD) => {}
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {

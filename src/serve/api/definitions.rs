@@ -56,7 +56,7 @@ pub(super) async fn one(api: &Api, caller: &Caller, file: &str) -> Result<Answer
 fn names(dir: impl AsRef<Path>) -> std::io::Result<Vec<String>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir)? {
-        // What is no text is no definition.
+        // A file whose name is not UTF-8 cannot be a definition.
         files.extend(entry?.file_name().into_string().ok().filter(|name| is_definition(name)));
     }
     files.sort();
@@ -69,7 +69,7 @@ fn is_definition(file: &str) -> bool {
 }
 
 fn no_file(file: &str) -> Error {
-    let message = format!("there is no definition {file:?}; GET /api/definitions lists them");
+    let message = format!("no definition file is called {file:?}; GET /api/definitions lists them all");
     Error::new(StatusCode::NOT_FOUND, "not_found_error", message)
 }
 

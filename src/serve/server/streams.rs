@@ -1,64 +1,92 @@
-//! The requests of one HTTP/2 connection that are not over.
+//! The requests of one HTTP/2 connection that are not over, to find two kinds of
+//! connection:
+//!
+//! - idle ones: HTTP/1 has a time limit for the head of the next request, HTTP/2 only
+//!   pings, which idle clients answer;
+//! - those with nothing left but answers without an end, which a handover closes.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::Response;
 use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::serve::body::{Answer, Body, BodyError, Endless};
 
-/// Counts those whose answer has an end. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Streams(Arc<Counts>);
+/// Counts the requests.
+#[derive(Debug, Default)]
+pub(super) struct Streams(watch::Sender<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
-    open: AtomicUsize,
+    open: usize,
+    /// Those among them whose answer has an end, or is not there yet.
+    ending: usize,
     /// Whether one had an answer without an end: what its client has not read may stay
     /// unread for good.
-    has_endless: AtomicBool,
+    had_endless: bool,
 }
 
 impl Streams {
     /// Counts a request.
     pub fn begin(&self) -> Stream {
-        self.0.open.fetch_add(1, Relaxed);
-        Stream(Arc::clone(&self.0))
+        self.0.send_modify(|counts| (counts.open, counts.ending) = (counts.open + 1, counts.ending + 1));
+        Stream { counts: self.0.clone(), is_endless: false }
     }
 
     /// Whether nothing is left but answers without an end.
     pub fn are_endless(&self) -> bool {
-        self.0.has_endless.load(Relaxed) && self.0.open.load(Relaxed) == 0
+        let counts = self.0.borrow();
+        counts.had_endless && counts.ending == 0
+    }
+
+    /// Waits until no request was open for `limit`.
+    pub async fn are_over_for(&self, limit: Duration) {
+        let mut counts = self.0.subscribe();
+        loop {
+            // The sender is in `self`.
+            let _ = counts.wait_for(|counts| counts.open == 0).await;
+            if timeout(limit, counts.changed()).await.is_err() {
+                return;
+            }
+        }
     }
 }
 
 /// A request that is not over: it is once this is dropped.
 #[derive(Debug)]
-pub(super) struct Stream(Arc<Counts>);
+pub(super) struct Stream {
+    counts: watch::Sender<Counts>,
+    is_endless: bool,
+}
 
 impl Stream {
-    /// Counts it until its answer is over, if that has an end.
-    pub fn answered(self, answer: Answer) -> Response<Counted> {
-        let is_endless = answer.extensions().get::<Endless>().is_some();
-        self.0.has_endless.fetch_or(is_endless, Relaxed);
-        let stream = Some(self).filter(|_| !is_endless);
-        answer.map(|body| Counted { body, _stream: stream })
+    /// Counts it until the body of its answer is dropped.
+    pub fn answered(mut self, answer: Answer) -> Response<Counted> {
+        if answer.extensions().get::<Endless>().is_some() {
+            self.is_endless = true;
+            self.counts.send_modify(|counts| (counts.ending, counts.had_endless) = (counts.ending - 1, true));
+        }
+        answer.map(|body| Counted { body, _stream: self })
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Relaxed);
+        self.counts.send_modify(|counts| {
+            counts.open -= 1;
+            counts.ending -= usize::from(!self.is_endless);
+        });
     }
 }
 
 /// The body of an answer, and its place in the count.
 pub(super) struct Counted {
     body: Body,
-    _stream: Option<Stream>,
+    _stream: Stream,
 }
 
 impl HttpBody for Counted {
@@ -75,5 +103,33 @@ impl HttpBody for Counted {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::serve::body::full;
+
+    #[test]
+    fn a_connection_is_idle_once_no_body_was_open_for_the_limit() {
+        const LIMIT: Duration = Duration::from_millis(50);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("it has a descriptor");
+        runtime.block_on(async {
+            let requests = Streams::default();
+            let answer = requests.begin().answered(Answer::new(full("x")));
+            let is_idle = timeout(LIMIT * 4, requests.are_over_for(LIMIT)).await.is_ok();
+            assert!(!is_idle, "its answer is open");
+            let begun = Instant::now();
+            let (idle, ()) = tokio::join!(requests.are_over_for(LIMIT), async {
+                tokio::time::sleep(LIMIT / 2).await;
+                drop(answer);
+                drop(requests.begin());
+            });
+            let () = idle;
+            assert!(begun.elapsed() >= LIMIT + LIMIT / 2, "it counts from the end of the last");
+        });
     }
 }

@@ -92,7 +92,7 @@ export function show(main) {
       rows.get(key).show(model);
       return rows.get(key).element;
     });
-    // Rows that stay in place keep the focus of whoever uses the keyboard.
+    // Rows that stay in place keep the keyboard focus.
     const now = body.children;
     if (elements.length !== now.length || elements.some((element, at) => element !== now[at])) body.replaceChildren(...elements);
     count();
