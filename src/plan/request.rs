@@ -7,6 +7,7 @@
 //! | stop | of a model declared running: the wish that it is stopped; of one started by hand: the end of that wish |
 //! | start | of a model declared stopped: the wish that it runs; of one stopped by hand: the end of that wish |
 //! | restart | the instance to replace; nothing if none is alive |
+//! | start, restart | of a model that waits after a failure: that its next try is due |
 //!
 //! A command records nothing twice: stopping a stopped model changes nothing unless
 //! the reason is new. If a definition is invalid, the record stands in for it, so
@@ -19,8 +20,9 @@ use std::time::Duration;
 
 use super::Reason;
 use crate::model::{
-    Change, Definition, Desired, DesiredState, EventOutcome, EventRecord, Given, Instance, InstanceState, ModelName,
-    Observed, Override, OverrideKind, Overrides, Records, RestartByHand, StateByHand, Suspended, Unresolved, meaning,
+    Change, Crashes, Definition, Desired, DesiredState, EventOutcome, EventRecord, GenerationOutcome, Given, Instance,
+    InstanceState, ModelName, Observed, Override, OverrideKind, Overrides, Records, RestartByHand, StateByHand,
+    Suspended, Unresolved, meaning,
 };
 
 /// A command by hand.
@@ -170,7 +172,11 @@ pub fn request(command: Command, model: &ModelName, given: &Given, known: Known<
     };
     let mut changes: Vec<Change> = change.into_iter().collect();
     let is_missing = known.observed.instances.iter().all(|instance| instance.model != *model);
-    if !changes.is_empty() || is_missing && matches!(command, Command::Start | Command::Restart) {
+    let starts = is_missing && matches!(command, Command::Start | Command::Restart);
+    if starts {
+        changes.extend(known.try_again(model));
+    }
+    if starts || !changes.is_empty() {
         changes.push(Change::Event(event(command, model, given)));
     }
     Ok(changes)
@@ -281,6 +287,19 @@ impl<'a> Known<'a> {
             return Ok(None);
         }
         Ok(Some(Override::Restart(RestartByHand { given: given.clone(), instance: live.id.clone() })))
+    }
+
+    /// Returns what ends the wait of a model after a failure. Its crashes still count: if
+    /// it dies again, it waits longer.
+    fn try_again(self, model: &ModelName) -> Vec<Change> {
+        let Some(record) = self.records.models.get(model) else { return Vec::new() };
+        let crashes = Crashes { last_start: None, ..record.crashes };
+        let outcome = GenerationOutcome::Pending;
+        let due = (crashes != record.crashes).then(|| Change::SetCrashes { model: model.clone(), crashes });
+        let failed = matches!(record.generation.outcome, GenerationOutcome::Failed(_));
+        let number = record.generation.number;
+        let untried = failed.then(|| Change::SetGenerationOutcome { model: model.clone(), number, outcome });
+        due.into_iter().chain(untried).collect()
     }
 
     /// Returns the serving instance that is not stopping already: the oldest recorded
