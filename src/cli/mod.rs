@@ -16,6 +16,7 @@ mod markdown;
 mod models;
 mod named;
 mod open;
+mod open_page;
 mod output;
 mod progress;
 mod reconcile;
@@ -149,6 +150,8 @@ pub enum Command {
     Why(why::WhyArgs),
     /// Show what happened to models, newest first: actions, generations, commits.
     History(history::HistoryArgs),
+    /// Print the address of the page that a watcher serves, and open it on a desktop.
+    Open(open_page::OpenArgs),
     /// Print the logs of a model's servers.
     Logs(logs::LogsArgs),
     /// Wait until a commit is deployed on this machine and stays healthy.
@@ -220,6 +223,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Status(args) => status::run(&cli.places, args),
         Command::Why(args) => why::run(&cli.places, args),
         Command::History(args) => history::run(&cli.places, args),
+        Command::Open(args) => open_page::run(&cli.places, args),
         Command::Logs(args) => logs::run(&cli.places, args),
         Command::Wait(args) => wait::run(&cli.places, args),
         Command::Suspend(args) => by_hand::suspend(&cli.places, args),

@@ -1,5 +1,6 @@
 //! `herdsman watch --listen`: the gateway beside the watcher.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,7 +27,7 @@ use crate::serve::gateway::publisher::Publisher;
 use crate::serve::handover::{HALL, Hall, Heir, Inherited, Predecessor, Sockets, Successor};
 use crate::serve::metrics::Metrics;
 use crate::serve::server::{self, Listener, SocketFile};
-use crate::serve::socket::Socket;
+use crate::serve::socket::{Socket, Source};
 use crate::serve::tls::Acceptor;
 use crate::state::StateDir;
 use crate::sys::descriptors;
@@ -105,6 +106,11 @@ impl Bound {
         Ok(Some(Self { listeners, addresses: asked, socket_files, halls, tls, settings, had_keys, text }))
     }
 
+    /// Returns where the page is.
+    fn pages(&self, scheme: &str) -> std::io::Result<Arc<[String]>> {
+        self.listeners.iter().map(|(_, listener)| Ok(page(scheme, &listener.address()?))).collect()
+    }
+
     /// Connects a gateway with the watcher, and serves. No pass stops a server that
     /// `predecessor` still answers from.
     pub(super) fn serve(
@@ -117,6 +123,7 @@ impl Bound {
         predecessor: Option<&mut Predecessor>,
     ) -> anyhow::Result<(Machine, Serving)> {
         let scheme = if self.settings.tls.is_some() { "https" } else { "http" };
+        let addresses = self.pages(scheme)?;
         let gateway = Gateway::new(self.settings, machine.demand_bell());
         if self.had_keys {
             gateway.had_keys();
@@ -153,6 +160,7 @@ impl Bound {
             Watched { inbox: machine.inbox(), metrics, state: state.clone(), places: places.clone(), settings };
         let watched = Arc::new(watched);
         gateway.attach(watched.clone());
+        let source = Source { gateway: gateway.clone(), board: board.clone(), addresses };
         let api = Api::new(watched, gateway.clone(), board);
         let listeners = self.listeners.into_iter().map(|(_, listener)| listener).chain(self.halls).collect();
         if let Err(error) = descriptors::raise() {
@@ -162,11 +170,21 @@ impl Bound {
         let server = server::serve(app, listeners, self.tls)?;
         server.learn();
         // Last: if anything fails before, the watcher before this one keeps its own.
-        let socket = Socket::serve(state, gateway.clone())
+        let socket = Socket::serve(state, source)
             .map(Arc::new)
             .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", state.socket().display()))?;
         heir.answers_at(&socket);
         Ok((machine, Serving { server, socket, socket_files: self.socket_files, gateway }))
+    }
+}
+
+/// Where a browser on this machine finds what listens on a socket of this address.
+fn page(scheme: &str, address: &str) -> String {
+    match address.parse() {
+        Ok(SocketAddr::V4(at)) if at.ip().is_unspecified() => format!("{scheme}://127.0.0.1:{}/", at.port()),
+        Ok(SocketAddr::V6(at)) if at.ip().is_unspecified() => format!("{scheme}://[::1]:{}/", at.port()),
+        Ok(at) => format!("{scheme}://{at}/"),
+        Err(_) => address.to_owned(),
     }
 }
 

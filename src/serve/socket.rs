@@ -3,16 +3,17 @@
 //! A thread of its own answers, so a watcher in the middle of a long pass keeps no
 //! `reconcile` waiting. One question a connection, one after the other: an answer
 //! takes a lock and no time, and a process that connects has [`PATIENCE`] to ask. One
-//! that waits for a pass does so on a thread of its own.
+//! that waits, for a pass or a change, does so on a thread of its own.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::host::gateway::{Answer, Question, Reply, Request};
 use crate::model::Timestamp;
+use crate::serve::api::board::Board;
 use crate::serve::gateway::Gateway;
 use crate::state::StateDir;
 
@@ -30,22 +31,35 @@ const LONGEST: u64 = 4 << 20;
 /// out of descriptors.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// The longest time that a process waits for a change.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
 /// The socket; its file goes with it.
-#[derive(Debug)]
 pub struct Socket {
     state: StateDir,
-    gateway: Gateway,
+    source: Source,
     identity: Mutex<Option<(u64, u64)>>,
 }
 
+/// What the answers come from.
+#[derive(Clone)]
+pub struct Source {
+    /// The gateway.
+    pub gateway: Gateway,
+    /// What is shown.
+    pub board: Board,
+    /// Where the page is: URLs, and `unix:/PATH`.
+    pub addresses: Arc<[String]>,
+}
+
 impl Socket {
-    /// Answers for `gateway` until the process ends. Call it under the watcher's lock:
+    /// Answers from `source` until the process ends. Call it under the watcher's lock:
     /// what a watcher before left there is replaced.
     ///
     /// # Errors
     /// The socket cannot be made, or the system gives no thread.
-    pub fn serve(state: &StateDir, gateway: Gateway) -> io::Result<Self> {
-        let socket = Self { state: state.clone(), gateway, identity: Mutex::default() };
+    pub fn serve(state: &StateDir, source: Source) -> io::Result<Self> {
+        let socket = Self { state: state.clone(), source, identity: Mutex::default() };
         socket.listen()?;
         Ok(socket)
     }
@@ -59,9 +73,9 @@ impl Socket {
     }
 
     fn listen(&self) -> io::Result<()> {
-        let (listener, gateway) = (self.state.listen()?, self.gateway.clone());
+        let (listener, source) = (self.state.listen()?, self.source.clone());
         *self.identity() = self.state.socket_identity();
-        thread::Builder::new().name("socket".to_owned()).spawn(move || answer_all(&listener, &gateway))?;
+        thread::Builder::new().name("socket".to_owned()).spawn(move || answer_all(&listener, &source))?;
         Ok(())
     }
 
@@ -86,25 +100,25 @@ impl Drop for Socket {
     }
 }
 
-fn answer_all(listener: &UnixListener, gateway: &Gateway) {
+fn answer_all(listener: &UnixListener, source: &Source) {
     loop {
         match listener.accept() {
             // Who leaves without a question wanted to know whether it is here.
-            Ok((stream, _)) => answer(stream, gateway),
+            Ok((stream, _)) => answer(stream, source),
             Err(_) => thread::sleep(PAUSE),
         }
     }
 }
 
-fn answer(stream: UnixStream, gateway: &Gateway) {
+fn answer(stream: UnixStream, source: &Source) {
     match ask(&stream) {
-        Ok(Some(Ok(Question::Attend))) => {
-            let gateway = gateway.clone();
-            let wait = move || drop(reply(&stream, Answer::Attended { in_time: attend(&gateway) }));
+        Ok(Some(Ok(question @ (Question::Attend | Question::Changed { .. })))) => {
+            let source = source.clone();
+            let wait = move || drop(reply(&stream, answer_to(question, &source)));
             // Without a thread, the connection ends: the process that asked says so.
             drop(thread::Builder::new().name("attend".to_owned()).spawn(wait));
         }
-        Ok(Some(Ok(question))) => drop(reply(&stream, answer_to(question, gateway))),
+        Ok(Some(Ok(question))) => drop(reply(&stream, answer_to(question, source))),
         Ok(Some(Err(why))) => drop(reply(&stream, Answer::NotUnderstood { why })),
         Ok(None) | Err(_) => {}
     }
@@ -119,7 +133,8 @@ fn ask(stream: &UnixStream) -> io::Result<Option<Result<Question, String>>> {
     Ok((!line.is_empty()).then(|| Request::read(&line)))
 }
 
-fn answer_to(question: Question, gateway: &Gateway) -> Answer {
+fn answer_to(question: Question, source: &Source) -> Answer {
+    let gateway = &source.gateway;
     match question {
         Question::Withdraw { instances } => {
             gateway.withdraw(&instances);
@@ -138,7 +153,23 @@ fn answer_to(question: Question, gateway: &Gateway) -> Answer {
             Answer::Traffic { models: gateway.demand(now).models }
         }
         Question::Attend => Answer::Attended { in_time: attend(gateway) },
+        Question::Addresses => Answer::Addresses { addresses: source.addresses.to_vec() },
+        Question::Changed { since, within_ms } => {
+            let within = Duration::from_millis(within_ms).min(LONGEST_WAIT);
+            Answer::Changed { number: changed(&source.board, since, within) }
+        }
     }
+}
+
+/// Waits until what is shown has another number, and returns it.
+fn changed(board: &Board, since: u64, within: Duration) -> u64 {
+    let mut shown = board.follow();
+    // Without a runtime there is no wait: the process that asked looks as often as it does alone.
+    if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() {
+        let changed = shown.wait_for(|shown| shown.seq != since);
+        let _in_time = runtime.block_on(async { tokio::time::timeout(within, changed).await.is_ok() });
+    }
+    board.shown().seq
 }
 
 /// Waits until requests go by what a pass found that began after this was asked.

@@ -30,6 +30,7 @@ mod log_limits;
 mod logs;
 mod metrics;
 mod notify;
+mod open;
 mod packaging;
 mod policy;
 mod power_loss;

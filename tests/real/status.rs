@@ -175,6 +175,27 @@ fn the_table_is_drawn_again_when_a_server_dies_and_ctrl_c_gives_the_terminal_bac
 }
 
 #[test]
+fn a_watch_beside_a_watcher_that_serves_shows_each_change_at_once() {
+    let world = World::new();
+    world.tiny("a");
+    let mut served = crate::gateway::served::Served::new(world);
+    let mut watch = served.world.command();
+    // Longer than the test: only what the watcher says brings another look.
+    let terminal = Terminal::run(watch.args(["status", "--watch", "--interval", "1h"]), 24, 120);
+    let row = |status: &str| {
+        let status = format!(" {status} ");
+        move |lines: &[String]| lines.iter().any(|line| line.starts_with("a ") && line.contains(&status))
+    };
+    terminal.shows("it runs", row("running"));
+    served.world.run(&["stop", "a"]).exits(0);
+    terminal.shows("it is stopped", row("idle"));
+    served.watcher = None;
+    served.start();
+    served.world.run(&["start", "a"]).exits(0);
+    terminal.shows("it runs again, as another watcher says", row("running"));
+}
+
+#[test]
 fn a_look_that_fails_is_told_and_the_next_one_is_shown_again() {
     let world = World::new();
     world.tiny("a");

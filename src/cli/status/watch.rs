@@ -6,13 +6,16 @@
 //!   signals, in another ─┘
 //! ```
 //!
+//! Where a watcher serves, a look follows each change that it sees; without one, and for
+//! what only time changes, there is one in each interval.
+//!
 //! A look may wait for a busy database or a checkout under way; the terminal
 //! obeys meanwhile.
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::Signals;
@@ -22,10 +25,18 @@ use super::super::{Exit, Places};
 use super::frame::{Known, frame};
 use super::report::Look;
 use super::screen::Screen;
+use crate::host::gateway;
 use crate::model::ModelName;
+use crate::state::StateDir;
 
 /// The shortest time between two looks.
 const SHORTEST: Duration = Duration::from_millis(100);
+
+/// How long a watcher is asked to wait for a change.
+const ASKED: Duration = Duration::from_secs(30);
+
+/// How often to look for a watcher that serves.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What there is to react to.
 enum Event {
@@ -49,11 +60,34 @@ pub(super) fn run(places: &Places, name: Option<&ModelName>, interval: Duration)
 }
 
 fn look_again_and_again(places: &Places, name: Option<&ModelName>, interval: Duration, events: &Sender<Event>) {
+    let (state, mut number) = (places.state(), 0);
     loop {
-        thread::sleep(interval);
+        number = wait(&state, number, interval);
         let look = Look::take(places, name).map(|look| Box::new(look.with_requests(places)));
         if events.send(Event::Looked(look)).is_err() {
             return;
+        }
+    }
+}
+
+/// Waits until the watcher shows something else than what has this number, at most
+/// `interval`; returns the number of what it shows.
+fn wait(state: &StateDir, number: u64, interval: Duration) -> u64 {
+    let begun = Instant::now();
+    loop {
+        let left = interval.saturating_sub(begun.elapsed());
+        if left.is_zero() {
+            return number;
+        }
+        match gateway::changed(state, number, left.min(ASKED)) {
+            Ok(Some(now)) if now != number => {
+                // Looks are not to follow each other faster, whatever happens.
+                thread::sleep(SHORTEST.saturating_sub(begun.elapsed()));
+                return now;
+            }
+            Ok(Some(_)) => {}
+            // None serves, or not now.
+            Ok(None) | Err(_) => thread::sleep(left.min(AGAIN)),
         }
     }
 }

@@ -57,6 +57,27 @@ impl Beside {
         }
     }
 
+    /// Where the page is; `None`: no gateway serves.
+    pub fn addresses(&self) -> Result<Option<Vec<String>>, GatewayError> {
+        match self.ask(&Question::Addresses)? {
+            None => Ok(None),
+            Some(Answer::Addresses { addresses }) => Ok(Some(addresses)),
+            Some(_) => Err(self.unexpected()),
+        }
+    }
+
+    /// The number of what is shown, once it is not `since` or after `within`; `None`: no
+    /// gateway serves.
+    pub fn changed(&self, since: u64, within: Duration) -> Result<Option<u64>, GatewayError> {
+        let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        let patient = self.clone().with_patience(self.patience + within);
+        match patient.ask(&Question::Changed { since, within_ms })? {
+            None => Ok(None),
+            Some(Answer::Changed { number }) => Ok(Some(number)),
+            Some(_) => Err(self.unexpected()),
+        }
+    }
+
     /// Asks; `None`: no gateway serves.
     fn ask(&self, question: &Question) -> Result<Option<Answer>, GatewayError> {
         for _ in 1..TRIES {

@@ -43,6 +43,24 @@ pub fn attend(state: &StateDir) -> Result<Option<bool>, GatewayError> {
     Beside::new(state.clone()).attend()
 }
 
+/// Returns where the watcher of this state directory serves its page: URLs, and
+/// `unix:/PATH`. `None`: no gateway serves.
+///
+/// # Errors
+/// A gateway serves and does not answer.
+pub fn addresses(state: &StateDir) -> Result<Option<Vec<String>>, GatewayError> {
+    Beside::new(state.clone()).with_patience(BRIEFLY).addresses()
+}
+
+/// Waits until what the watcher of this state directory shows has another number than
+/// `since`, at most `within`, and returns its number. `None`: no gateway serves.
+///
+/// # Errors
+/// A gateway serves and does not answer.
+pub fn changed(state: &StateDir, since: u64, within: Duration) -> Result<Option<u64>, GatewayError> {
+    Beside::new(state.clone()).with_patience(BRIEFLY).changed(since, within)
+}
+
 /// The gateway of this state directory.
 pub trait Gateway: Send {
     /// Whether it serves.

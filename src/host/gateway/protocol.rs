@@ -5,6 +5,8 @@
 //!   {"version":1,"ask":"readmit","instances":["…"]}    {"version":1,"answer":"readmitted"}
 //!   {"version":1,"ask":"in_flight","instances":["…"]}  {"version":1,"answer":"in_flight","requests":{"…":2}}
 //!   {"version":1,"ask":"attend"}                       {"version":1,"answer":"attended","in_time":true}
+//!   {"version":1,"ask":"addresses"}                    {"version":1,"answer":"addresses","addresses":["http://…"]}
+//!   {"version":1,"ask":"changed","since":7,"within_ms":1000}  {"version":1,"answer":"changed","number":8}
 //!   {"version":1,"ask":"traffic"}                      {"version":1,"answer":"traffic","models":{"…":{"waiting":1,…}}}
 //! ```
 
@@ -48,6 +50,15 @@ pub enum Question {
     Traffic,
     /// Look at what other processes did, and answer once requests go by it.
     Attend,
+    /// Where is the page?
+    Addresses,
+    /// Answer once what is shown has another number than this, or after this time.
+    Changed {
+        /// The number; 0 is none.
+        since: u64,
+        /// The time, milliseconds.
+        within_ms: u64,
+    },
 }
 
 /// An answer, with the version that it is given in.
@@ -80,6 +91,16 @@ pub enum Answer {
     Attended {
         /// Whether that is so; if not, it takes longer.
         in_time: bool,
+    },
+    /// Where the page is.
+    Addresses {
+        /// URLs, and `unix:/PATH`.
+        addresses: Vec<String>,
+    },
+    /// What is shown has this number.
+    Changed {
+        /// The number.
+        number: u64,
     },
     /// The question was not understood.
     NotUnderstood {
@@ -133,7 +154,9 @@ mod tests {
         let instances = vec![InstanceId("a".to_owned())];
         let withdraw = Question::Withdraw { instances: instances.clone() };
         let readmit = Question::Readmit { instances: instances.clone() };
-        for question in [withdraw, readmit, Question::InFlight { instances }, Question::Traffic] {
+        let changed = Question::Changed { since: 7, within_ms: 1000 };
+        let questions = [withdraw, readmit, Question::InFlight { instances }, Question::Traffic, changed];
+        for question in questions {
             let line = serde_json::to_vec(&Request::new(question.clone())).unwrap();
             assert_eq!(Request::read(&line), Ok(question));
         }

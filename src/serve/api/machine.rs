@@ -3,12 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use hyper::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::document::Document;
 use super::{Api, require_admin, unavailable};
+use crate::model::InstanceId;
 use crate::serve::access::Caller;
 use crate::serve::body::Answer;
 use crate::serve::gateway::errors::Error;
@@ -56,6 +59,8 @@ pub struct Disk {
 pub struct Binary {
     /// The file.
     pub path: String,
+    /// The number and commit of its build, as a server says it; absent: none has.
+    pub build: Option<String>,
     /// Whether it was replaced on disk since it was started.
     pub is_replaced: bool,
     /// The models that run on it.
@@ -66,11 +71,12 @@ pub struct Binary {
 pub(super) async fn machine(api: &Api, caller: &Caller) -> Result<Answer, Error> {
     require_admin(caller)?;
     let shown = api.board.newest(&api.gateway).await;
-    let servers: Vec<(i32, String)> = shown
-        .models
-        .iter()
-        .filter_map(|model| Some((model.seen.instance.as_ref()?.pid, model.store.name.clone())))
-        .collect();
+    let builds = api.gateway.builds().await;
+    let server = |model: &Arc<Document>| {
+        let (server, model) = (model.seen.instance.as_ref()?, model.store.name.clone());
+        Some(Server { pid: server.pid, model, build: builds.get(&InstanceId(server.id.clone())).cloned() })
+    };
+    let servers: Vec<Server> = shown.models.iter().filter_map(server).collect();
     let weights: Option<String> = shown
         .models
         .iter()
@@ -81,7 +87,14 @@ pub(super) async fn machine(api: &Api, caller: &Caller) -> Result<Answer, Error>
     Ok(answer(StatusCode::OK, &machine))
 }
 
-fn look(state: &Path, logs: &Path, weights: Option<&str>, servers: Vec<(i32, String)>) -> std::io::Result<Machine> {
+/// A server that runs.
+struct Server {
+    pid: i32,
+    model: String,
+    build: Option<String>,
+}
+
+fn look(state: &Path, logs: &Path, weights: Option<&str>, servers: Vec<Server>) -> std::io::Result<Machine> {
     let memory = memory(&std::fs::read_to_string("/proc/meminfo")?);
     let weights = weights.and_then(|file| Path::new(file).parent());
     let folders = [("state", Some(state), None), ("logs", Some(logs), Some(size(logs))), ("weights", weights, None)];
@@ -111,20 +124,22 @@ fn size(folder: &Path) -> u64 {
     files.filter_map(|file| file.metadata().ok()).map(|file| file.blocks() * 512).sum()
 }
 
-fn binaries(servers: Vec<(i32, String)>) -> Vec<Binary> {
+fn binaries(servers: Vec<Server>) -> Vec<Binary> {
     /// What the kernel adds to the path of a file that is gone.
     const GONE: &str = " (deleted)";
-    let mut models: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (pid, model) in servers {
+    let mut by_program: BTreeMap<String, Vec<Server>> = BTreeMap::new();
+    for server in servers {
         // A server that ended meanwhile runs on none.
-        let Ok(program) = std::fs::read_link(format!("/proc/{pid}/exe")) else { continue };
-        models.entry(program.display().to_string()).or_default().push(model);
+        let Ok(program) = std::fs::read_link(format!("/proc/{}/exe", server.pid)) else { continue };
+        by_program.entry(program.display().to_string()).or_default().push(server);
     }
-    let binary = |(path, models): (String, Vec<String>)| {
-        let is_replaced = path.ends_with(GONE);
-        Binary { path: path.trim_end_matches(GONE).to_owned(), is_replaced, models }
+    let binary = |(path, servers): (String, Vec<Server>)| Binary {
+        path: path.trim_end_matches(GONE).to_owned(),
+        build: servers.iter().find_map(|server| server.build.clone()),
+        is_replaced: path.ends_with(GONE),
+        models: servers.into_iter().map(|server| server.model).collect(),
     };
-    models.into_iter().map(binary).collect()
+    by_program.into_iter().map(binary).collect()
 }
 
 #[cfg(test)]

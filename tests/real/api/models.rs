@@ -105,6 +105,9 @@ fn plan_why_history_logs_requests_and_machine_are_those_of_the_commands() {
     let machine = get(served.port, "/api/machine").json();
     assert!(machine["memory"]["available"].as_u64().unwrap() <= machine["memory"]["total"].as_u64().unwrap());
     assert_eq!(machine["binaries"][0]["models"], json!(["alpha"]));
+    let props = get(served.port, "/upstream/alpha/props").json();
+    assert_eq!(machine["binaries"][0]["build"], props["build_info"]);
+    assert!(!props["build_info"].as_str().unwrap().is_empty());
 }
 
 #[test]

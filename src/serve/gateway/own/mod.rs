@@ -8,13 +8,14 @@
 //! | [`llama_swap`], [`logs`] | llama-swap: `/running`, `/unload`, `/api/models/unload`, `/logs` |
 //! | [`chat`] | `/chat/`: llama.cpp's own page |
 //! | [`conversations`] | `/v1/stream`, `/v1/streams/lookup`: streams that outlive their client |
-//! | [`ask`](mod@ask), [`meta`] | what the gateway asks servers itself |
+//! | [`ask`](mod@ask), [`meta`], [`builds`] | what the gateway asks servers itself |
 //! | [`uses`](mod@uses) | which forwarded requests use their model |
 //!
 //! No GET changes anything.
 
 pub(in crate::serve) mod answers;
 mod ask;
+mod builds;
 mod chat;
 pub mod conversations;
 mod events;
@@ -88,6 +89,7 @@ pub(super) struct State {
     /// Who waits because of `/models/load`.
     loads: Mutex<Vec<(ModelName, AbortHandle)>>,
     metas: meta::Metas,
+    builds: builds::Builds,
 }
 
 impl Default for State {
@@ -100,6 +102,7 @@ impl Default for State {
             page: chat::Page::default(),
             loads: Mutex::default(),
             metas: meta::Metas::default(),
+            builds: builds::Builds::default(),
         }
     }
 }
