@@ -16,6 +16,7 @@ mod by_hand;
 mod catalogue;
 mod converge;
 mod damaged_database;
+mod dashboard;
 mod documents;
 mod drain;
 mod drift;

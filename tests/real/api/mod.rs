@@ -1,6 +1,6 @@
 //! The API of a watcher that serves: what it says, what it does, who may.
 
-mod client;
+pub mod client;
 mod commands;
 mod events;
 mod models;
