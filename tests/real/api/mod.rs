@@ -2,7 +2,9 @@
 
 mod client;
 mod commands;
+mod edit;
 mod events;
 mod models;
 mod page;
+mod reconcile;
 mod rights;
