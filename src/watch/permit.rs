@@ -109,3 +109,33 @@ impl InForce {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn the_same_permit_joins_and_another_one_is_refused_by_the_name_of_its_giver() {
+        let usual = Limits { upgrade_binary: true, ..Limits::default() };
+        let (send, refusals) = channel();
+        let mut held = None;
+        let mut give = |permit: Permit| {
+            let send = send.clone();
+            let follower: Follower = Box::new(move |progress| {
+                assert!(matches!(progress, Progress::Refused(_)));
+                send.send(format!("{progress:?}")).is_ok()
+            });
+            InForce::take_in(&mut held, permit, follower, &usual, Duration::ZERO);
+        };
+        let permit = |by: &str, max_deletes| Permit { by: by.to_owned(), max_deletes, ..Permit::default() };
+        let three = Some(MaxDeletes::Count(3));
+        give(permit("ann", three));
+        give(permit("ben", three));
+        give(permit("eve", None));
+        assert_eq!(refusals.try_iter().collect::<Vec<_>>(), ["Refused(\"ann\")"]);
+        let held = held.map(|held| (held.followers.len(), held.limits));
+        assert_eq!(held, Some((2, Limits { max_deletes: three, ..usual })));
+    }
+}

@@ -3,6 +3,7 @@
 mod client;
 mod commands;
 mod edit;
+mod edit_page;
 mod events;
 mod models;
 mod page;

@@ -3,10 +3,10 @@
 import { el } from "./dom.js";
 import { ask, named } from "./live.js";
 
+/** The card, and how to draw it again. */
 export function show(name, signal) {
   const place = el("section", { class: "card" }, el("h2", {}, "Definition"));
-  draw(name, place, signal);
-  return place;
+  return { place, draw: () => draw(name, place, signal) };
 }
 
 function head(file) {

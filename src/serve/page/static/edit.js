@@ -2,7 +2,7 @@
 
 import { box } from "./code.js";
 import { el, toast } from "./dom.js";
-import { ask, failure } from "./live.js";
+import { ask, failure, follow, named } from "./live.js";
 import { sections } from "./plan.js";
 import { question } from "./question.js";
 
@@ -38,7 +38,7 @@ export function show(main, file = null) {
 
   main.replaceChildren(
     el("div", { class: "bar" },
-      el("a", { href: "#/", class: "button" }, "← Models"), el("h1", {}, title), el("span", { class: "grow" }), remove, save),
+      el("a", { href: "#/", class: "button" }, "← Models"), el("h1", {}, title), el("span", { class: "grow" }), el("div", { class: "actions" }, remove, save)),
     notes,
     el("div", { class: "cards" },
       el("section", { class: "card" },
@@ -125,7 +125,13 @@ export function show(main, file = null) {
       signal,
     });
 
+  /** Shows what is wrong; `null`: that is not known. */
   function tell(diagnostics) {
+    plan.hidden = !diagnostics;
+    if (!diagnostics) {
+      code.mark([]);
+      return flaws.replaceChildren();
+    }
     hasErrors = diagnostics.some(({ severity }) => severity === "error");
     const isOwn = (flaw) => flaw.file.split("/").pop() === target();
     code.mark(diagnostics.filter(isOwn));
@@ -156,6 +162,7 @@ export function show(main, file = null) {
       base = code.area.value;
       const made = name.value.trim();
       name.value = "";
+      await known(made);
       location.hash = `#/models/${encodeURIComponent(made)}`;
     });
   }
@@ -207,6 +214,7 @@ export function show(main, file = null) {
       code.area.focus();
       buttons();
     };
+    tell(null);
     notes.replaceChildren(
       el("div", { class: "diagnostic" },
         el("p", {}, error.message),
@@ -236,6 +244,20 @@ export function show(main, file = null) {
   }
   end.asks = () => !isReadOnly && isChanged();
   return end;
+}
+
+/** Waits until the pass that takes a new model in has been made, for a while at most. */
+function known(name) {
+  return new Promise((resolve) => {
+    const done = () => {
+      end();
+      clearTimeout(timer);
+      resolve();
+    };
+    const timer = setTimeout(done, 10000);
+    const end = follow(() => named(name) && done());
+    if (named(name)) done();
+  });
 }
 
 function beside(title, text) {
