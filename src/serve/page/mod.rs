@@ -29,15 +29,18 @@ const FILES: &[(&str, &str, &str)] = files![
     "/page/icon.svg", "image/svg+xml", "icon.svg";
     "/page/style.css", "text/css; charset=utf-8", "style.css";
     "/page/app.js", SCRIPT, "app.js";
+    "/page/code.js", SCRIPT, "code.js";
     "/page/commands.js", SCRIPT, "commands.js";
     "/page/definition.js", SCRIPT, "definition.js";
     "/page/dom.js", SCRIPT, "dom.js";
+    "/page/edit.js", SCRIPT, "edit.js";
     "/page/format.js", SCRIPT, "format.js";
     "/page/list.js", SCRIPT, "list.js";
     "/page/live.js", SCRIPT, "live.js";
     "/page/machine.js", SCRIPT, "machine.js";
     "/page/model.js", SCRIPT, "model.js";
     "/page/plan.js", SCRIPT, "plan.js";
+    "/page/question.js", SCRIPT, "question.js";
     "/page/requests.js", SCRIPT, "requests.js";
     "/page/try.js", SCRIPT, "try.js";
 ];

@@ -2,7 +2,10 @@
 
 pub mod client;
 mod commands;
+mod edit;
+mod edit_page;
 mod events;
 mod models;
 mod page;
+mod reconcile;
 mod rights;

@@ -65,7 +65,7 @@ export function show(main) {
     draw();
   });
   main.replaceChildren(
-    el("div", { class: "bar" }, el("h1", {}, "Models"), summary, el("span", { class: "grow" }), search, status),
+    el("div", { class: "bar" }, el("h1", {}, "Models"), summary, el("span", { class: "grow" }), search, status, el("a", { class: "button", href: "#/new" }, "New model")),
     table,
     empty,
   );
@@ -100,7 +100,7 @@ export function show(main) {
     empty.hidden = elements.length > 0;
     empty.textContent = models.size
       ? "No model fits this filter."
-      : "There are no models yet. Put a definition into the models directory: it appears here at once.";
+      : "There are no models yet. Write one with “New model”, or put a definition into the models directory: it appears here at once.";
   }
 
   function count() {

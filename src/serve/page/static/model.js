@@ -21,6 +21,7 @@ export function show(main, name) {
   const log = el("pre", { class: "scroll", role: "log", tabindex: "0", "aria-label": "Log" });
   const requests = el("section", { class: "card wide" }, el("h2", {}, "Last requests"));
   const gone = new AbortController();
+  const defined = definition(name, gone.signal);
 
   main.replaceChildren(
     el(
@@ -38,7 +39,7 @@ export function show(main, name) {
       { class: "cards" },
       el("section", { class: "card" }, el("h2", {}, "Now"), facts),
       why,
-      definition(name, gone.signal),
+      defined.place,
       tryBox(name, gone.signal),
       el("section", { class: "card wide" }, el("h2", {}, "Log"), log),
       requests,
@@ -51,6 +52,7 @@ export function show(main, name) {
     const model = named(name);
     if (model === before && model) return tick(model);
     const isOther = !before || !model || before.generation !== model.generation || before.status !== model.status;
+    const isDefinedAnew = isOther || before.file !== model.file || before.problem !== model.problem;
     before = model;
     if (!model) {
       say(word, "there is no model of this name");
@@ -64,6 +66,7 @@ export function show(main, name) {
     actions.replaceChildren(...buttons(model));
     reasons.replaceChildren(...explain(model));
     tick(model);
+    if (isDefinedAnew) defined.draw();
     if (isOther) {
       past(path, history, gone.signal);
       last(name, requests, gone.signal);
