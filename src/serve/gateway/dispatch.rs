@@ -139,7 +139,12 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
         let below = target.model.as_ref().map(|_| target.path.split('?').next().unwrap_or_default());
         let uses = own::uses(&parts, below);
         let asked = target.model.or(named.model.take());
-        let (asked, route) = find(&app.gateway, &caller, asked).map_err(|error| error.because(named.flaw.take()))?;
+        let (asked, route) = match find(&app.gateway, &caller, asked) {
+            Err(error) if error.code == Some(MODEL_MISSING) => {
+                return Err(named.flaw().await.map_or(error, |flaw| Error::not_json(&flaw)));
+            }
+            found => found?,
+        };
         record.model(&route.model);
         Ok(Outgoing {
             model: route.model.clone(),

@@ -97,14 +97,9 @@ impl Error {
             .with_code("model_not_found")
     }
 
-    /// Says that a body is not JSON, where no model was found in it.
-    pub fn because(self, flaw: Option<String>) -> Self {
-        match flaw {
-            Some(flaw) if self.code == Some(MODEL_MISSING) => {
-                Self::invalid(format!("the request body is not valid JSON: {flaw}"))
-            }
-            _ => self,
-        }
+    /// The body is not JSON: `flaw` says why, and where.
+    pub fn not_json(flaw: &str) -> Self {
+        Self::invalid(format!("the request body is not valid JSON: {flaw}"))
     }
 
     /// Says why a request did not arrive whole.

@@ -85,7 +85,16 @@ pub async fn to_holder(app: &App, lease: Lease, parts: &Parts, body: Incoming, m
 }
 
 async fn forward(gateway: Gateway, outgoing: Outgoing, mut record: Record) -> Result<Answer, Error> {
-    let sent = send(&gateway, &outgoing, &mut record).await;
+    let mut sent = send(&gateway, &outgoing, &mut record).await;
+    // llama-server says 500 to a body that is not JSON. Only then is a body worth the
+    // second look, and the client has sent something wrong.
+    let has_failed = matches!(&sent, Ok((exchange, _)) if exchange.head.status == StatusCode::INTERNAL_SERVER_ERROR);
+    if has_failed
+        && outgoing.named.body.has_arrived()
+        && let Some(flaw) = outgoing.named.flaw().await
+    {
+        sent = Err(Error::not_json(&flaw));
+    }
     let (exchange, lease) = sent.inspect_err(|error| {
         record.answered(error.status.as_u16());
         record.ends(End::Complete);

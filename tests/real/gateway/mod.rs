@@ -19,6 +19,7 @@ mod front;
 mod handed_over;
 mod headers;
 mod http2;
+mod json;
 mod large;
 mod limits;
 mod listed;
