@@ -17,7 +17,7 @@ use super::{Exit, Places, Refused, duration, markdown, render};
 use crate::definition::closest;
 use crate::host::Host;
 use crate::instance::limit_logs;
-use crate::model::{Diagnostic, ModelName, Timestamp};
+use crate::model::{Definition, Diagnostic, ModelName, Timestamp};
 use crate::notify::last_call;
 use crate::owner::settings::Notify;
 use crate::pass::converge::{self, Converged, Patience};
@@ -346,8 +346,14 @@ fn reject_unknown_targets(pass: &Pass, args: &ReconcileArgs) -> Result<(), Refus
             || pass.plan.waiting.iter().any(|w| w.model == *name)
     };
     let Some(unknown) = args.target.iter().find(|name| !known(name)) else { return Ok(()) };
+    let has_alias = |definition: &Definition| definition.aliases.iter().any(|alias| alias == unknown.as_str());
+    let owner = desired.definitions.values().find(|definition| has_alias(definition));
     let nearest = closest(unknown.as_str(), desired.definitions.keys().map(ModelName::as_str));
-    let hint = nearest.map_or_else(String::new, |name| format!("\nhelp: did you mean {name}?"));
+    let hint = match (owner, nearest) {
+        (Some(owner), _) => format!("\nhelp: {unknown} is an alias of {0}; use --target {0}", owner.name),
+        (None, Some(name)) => format!("\nhelp: did you mean {name}?"),
+        (None, None) => String::new(),
+    };
     let message = format!("--target {unknown}: there is no model of this name{hint}");
     Err(Refused { exit: Exit::Usage, message })
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::history::{JsonChange, JsonEvent, JsonGeneration, failure, prose, what};
 use super::json::{self, FORMAT_VERSION};
+use super::named::Named;
 use super::output::{complain, print};
 use super::status::report::{ByHand, DefinitionFile, Log, Look, ModelStatus};
 use super::status::table;
@@ -24,8 +25,8 @@ pub struct WhyArgs {
     /// Output format.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// The model.
-    name: ModelName,
+    /// Name or alias of the model.
+    name: Named,
 }
 
 /// How many events back to look for the last action.
@@ -91,6 +92,7 @@ struct Process<'a> {
 
 /// Runs the command.
 pub(super) fn run(places: &Places, args: &WhyArgs) -> anyhow::Result<Exit> {
+    let name = args.name.resolve(places)?;
     let look = Look::take(places, None)?;
     look.notices.iter().for_each(complain);
     let mut exit = Exit::Converged;
@@ -104,9 +106,9 @@ pub(super) fn run(places: &Places, args: &WhyArgs) -> anyhow::Result<Exit> {
         Err(error) if error.is_damage() => None,
         opened => opened?,
     };
-    let Some(explanation) = explain(look, database.as_ref(), &args.name)? else {
+    let Some(explanation) = explain(look, database.as_ref(), &name)? else {
         let known = named::known(places, database.as_ref())?;
-        return Err(named::unknown(args.name.as_str(), &known).into());
+        return Err(named::unknown(name.as_str(), &known).into());
     };
     match args.format {
         Format::Json => json::print(&explanation.document())?,
