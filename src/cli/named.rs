@@ -59,8 +59,10 @@ impl Named {
     }
 
     fn not_a_name(&self, error: &NameError) -> Refused {
-        let message =
-            format!("{:?} is no alias of a model, and cannot be a name: {error}\nhelp: `herdsman status` lists all models", self.0);
+        let message = format!(
+            "{:?} is no alias of a model, and cannot be a name: {error}\nhelp: `herdsman status` lists all models",
+            self.0
+        );
         Refused { exit: Exit::Usage, message }
     }
 }

@@ -163,7 +163,7 @@ fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits, review: Optio
         Exit::Converged
     });
     match args.format {
-        PlanFormat::Text => print(render::plan(&seen.plan, seen.now))?,
+        PlanFormat::Text => print(shown(&seen, review.is_some()))?,
         PlanFormat::Json => json::print(&Document::plan(&seen, exit))?,
         PlanFormat::Markdown => print(markdown::plan(&seen.plan, seen.now, diagnostics(&seen)))?,
     }
@@ -171,6 +171,15 @@ fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits, review: Optio
     // The process ends here: freeing thousands of definitions is wasted time.
     std::mem::forget(seen);
     Ok(exit)
+}
+
+/// Returns the plan of a pass as people read it. A saved one says nothing of the models
+/// that it leaves alone.
+fn shown(pass: &Pass, is_saved: bool) -> String {
+    if is_saved && pass.plan.actions.is_empty() && pass.plan.waiting.is_empty() {
+        return "No changes: the saved plan has none left to make.\n".to_owned();
+    }
+    render::plan(&pass.plan, pass.now)
 }
 
 /// Returns the document of `reconcile --dry-run --format json`, and its reasons in words
@@ -305,7 +314,7 @@ impl Passes for Run<'_> {
         if self.before.is_none() {
             self.began_waiting = !self.args.wait.no_wait && waits(pass, WaitKind::Progressing);
             if self.args.format == PlanFormat::Text {
-                print(render::plan(&pass.plan, pass.now))?;
+                print(shown(pass, self.review.is_some()))?;
             }
         }
         self.before = Some(diagnostics(pass).to_vec());

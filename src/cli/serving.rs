@@ -117,6 +117,7 @@ impl Bound {
         predecessor: Option<&mut Predecessor>,
     ) -> anyhow::Result<(Machine, Serving)> {
         let scheme = if self.settings.tls.is_some() { "https" } else { "http" };
+        self.settings.doubts().iter().for_each(|doubt| tracing::warn!("{doubt}"));
         let gateway = Gateway::new(self.settings, machine.demand_bell());
         if self.had_keys {
             gateway.had_keys();
@@ -341,6 +342,7 @@ impl Reread {
     /// work any longer.
     fn obey(&self, new: Serve) {
         let Err(Open(address)) = refuse_open(&self.addresses, &new) else {
+            new.doubts().iter().for_each(|doubt| tracing::warn!("{doubt}"));
             self.gateway.set_settings(new);
             return tracing::info!("the gateway obeys the changed settings");
         };

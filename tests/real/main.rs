@@ -29,6 +29,7 @@ mod llama_servers;
 mod log_limits;
 mod logs;
 mod metrics;
+mod named;
 mod notify;
 mod packaging;
 mod policy;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::header::{HeaderMap, HeaderValue, LOCATION, SEC_WEBSOCKET_VERSION, WWW_AUTHENTICATE};
+use hyper::header::{HOST, HeaderMap, HeaderValue, LOCATION, SEC_WEBSOCKET_VERSION, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode, Version};
 use percent_encoding::percent_decode_str;
 
 use super::errors::{Error, MODEL_MISSING, Shape};
@@ -46,6 +46,12 @@ pub async fn answer(app: &App, peer: Peer, mut request: Request<Incoming>) -> An
     {
         parts.extensions.insert(arrived);
     }
+    if let Err(error) = names_its_host(&parts) {
+        return own(
+            Record::new(&parts, &Caller::anyone(), app.observer.clone()),
+            error.answer(Shape::of(parts.uri.path())),
+        );
+    }
     app.gateway.look_at_files().await;
     let access = app.gateway.access();
     if let Some(preflight) = access.preflight(&parts).filter(|_| peer != Peer::Predecessor) {
@@ -61,6 +67,16 @@ pub async fn answer(app: &App, peer: Peer, mut request: Request<Incoming>) -> An
     };
     cors.apply(answer.headers_mut());
     answer
+}
+
+/// Checks that a request has the one `Host` that HTTP/1.1 asks for (RFC 9112, 3.2).
+fn names_its_host(parts: &Parts) -> Result<(), Error> {
+    let hosts = parts.headers.get_all(HOST).iter().count();
+    if hosts == 1 || parts.version != Version::HTTP_11 && hosts == 0 {
+        return Ok(());
+    }
+    let what = if hosts == 0 { "has no `Host` header" } else { "has more than one `Host` header" };
+    Err(Error::invalid(format!("the request {what}; HTTP/1.1 needs exactly one")))
 }
 
 fn refused(app: &App, parts: &Parts, denied: &Denied) -> Answer {
@@ -253,12 +269,7 @@ fn find(gateway: &Gateway, caller: &Caller, asked: Option<String>) -> Result<(St
     };
     match routes.find(&asked).filter(|route| caller.may_use(&route.model)) {
         Some(route) => Ok((asked, Arc::clone(route))),
-        None => {
-            let names = listed().flat_map(|route| {
-                std::iter::once(route.model.as_str()).chain(route.aliases.iter().map(String::as_str))
-            });
-            Err(Error::unknown(&asked, names))
-        }
+        None => Err(Error::unknown(&asked, own::models::names(&routes, caller))),
     }
 }
 
@@ -360,6 +371,19 @@ mod tests {
         assert_eq!(found("chat-b-alias", &keyed("chat-*")), "chat-b");
         assert_eq!(found("secret", &Caller::anyone()), "secret");
         assert_eq!(found("gone", &Caller::anyone()), "there is no model \"gone\"; GET /v1/models lists the models");
+    }
+
+    #[test]
+    fn a_key_is_for_names_of_models_and_an_alias_stands_for_one() {
+        let gateway = Gateway::new(Serve::default(), || {});
+        gateway.publish(Routes::new(Instant::now(), ["chat-a", "chat-b"].map(route).into()));
+        let found = |pattern: &str, asked: &str| {
+            let caller = Caller { name: Some("ann".into()), models: [pattern.to_owned()].into(), admin: false };
+            find(&gateway, &caller, Some(asked.to_owned())).map(|(_, route)| route.model.to_string()).ok()
+        };
+        assert_eq!(found("chat-a", "chat-a-alias").as_deref(), Some("chat-a"));
+        assert_eq!(found("chat-a", "chat-b-alias"), None);
+        assert_eq!(found("chat-a-alias", "chat-a-alias"), None, "the pattern names no model");
     }
 
     #[test]

@@ -88,13 +88,7 @@ impl Error {
 
     /// There is no model `asked` among `names`.
     pub fn unknown<'n>(asked: &str, names: impl Iterator<Item = &'n str>) -> Self {
-        let near = nearest(asked, names);
-        let help = match near.as_slice() {
-            [] => "GET /v1/models lists the models".to_owned(),
-            near => format!("did you mean {}?", near.join(", ")),
-        };
-        Self::new(StatusCode::NOT_FOUND, "invalid_request_error", format!("there is no model {asked:?}; {help}"))
-            .with_code("model_not_found")
+        Self::new(StatusCode::NOT_FOUND, "invalid_request_error", no_model(asked, names)).with_code("model_not_found")
     }
 
     /// The body is not JSON: `flaw` says why, and where.
@@ -206,6 +200,15 @@ impl From<NamingError> for Error {
             _ => refused,
         }
     }
+}
+
+/// Says that there is no model `asked` among `names`, and which may be meant.
+pub fn no_model<'n>(asked: &str, names: impl Iterator<Item = &'n str>) -> String {
+    let help = match nearest(asked, names).as_slice() {
+        [] => "GET /v1/models lists the models".to_owned(),
+        near => format!("did you mean {}?", near.join(", ")),
+    };
+    format!("there is no model {asked:?}; {help}")
 }
 
 /// Returns the names that `asked` most likely means, the nearest first: at most a third

@@ -13,7 +13,10 @@ fn a_body_that_is_not_json_is_the_clients_error_and_says_where() {
     let server = Server::tiny();
     let gate = Gate::to(server.port);
     let cases = [
-        (r#"{"model": "m", "prompt": "hi", "n_predict": 1"#.to_owned(), "EOF while parsing an object at line 1 column 45"),
+        (
+            r#"{"model": "m", "prompt": "hi", "n_predict": 1"#.to_owned(),
+            "EOF while parsing an object at line 1 column 45",
+        ),
         ("{\"model\": \"m\",\n \"prompt\": }".to_owned(), "expected value at line 2 column 12"),
         (r#"{"model": "m", "prompt": "hi"} {"#.to_owned(), "trailing characters at line 1 column 32"),
         (large(2 << 20, ""), "EOF while parsing an object at line 1 column 2097206"),

@@ -29,6 +29,7 @@ mod path;
 mod router;
 pub mod served;
 mod serving;
+mod settings;
 mod swap;
 mod unix_socket;
 mod upgrade;

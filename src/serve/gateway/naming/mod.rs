@@ -145,7 +145,15 @@ where
     let decoded = decoder.is_some();
     let length = if decoded { None } else { length };
     let body = ForwardBody::new(body, decoder, length, settings.max_body, spool);
-    Ok(Named { model: None, is_json: false, is_mislabelled: false, streams: false, length: body.length(), body, decoded })
+    Ok(Named {
+        model: None,
+        is_json: false,
+        is_mislabelled: false,
+        streams: false,
+        length: body.length(),
+        body,
+        decoded,
+    })
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {

@@ -143,7 +143,7 @@ async fn says_where_a_body_is_not_json() {
         ("[1]", ""),
         ("\u{feff}{\"a\": 1}", ""),
         ("{\"model\": \"m\" x", "expected `,` or `}` at line 1 column 15"),
-        ("{\"model\": \"m\", \"prompt\": \"Hi", "EOF while parsing a string at line 1 column 29"),
+        ("{\"model\": \"m\", \"prompt\": \"Hi", "EOF while parsing a string at line 1 column 28"),
         ("", ""),
     ];
     for (body, flaw) in cases {
