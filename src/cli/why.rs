@@ -9,7 +9,7 @@ use super::history::{JsonChange, JsonEvent, JsonGeneration, failure, prose, what
 use super::json::{self, FORMAT_VERSION};
 use super::named::Named;
 use super::output::{complain, print};
-use super::status::report::{ByHand, DefinitionFile, Log, Look, ModelStatus};
+use super::status::report::{DefinitionFile, Log, Look, ModelStatus};
 use super::status::table;
 use super::{Exit, Format, Places, named};
 use crate::database::{Database, DatabaseError};
@@ -17,6 +17,7 @@ use crate::model::text::{self, local_time, printable, short_duration, squeezed};
 use crate::model::{
     DesiredState, EventRecord, GenerationOutcome, GenerationRecord, ModelName, Provenance, Status, Timestamp,
 };
+use crate::serve::api::document::ByHand;
 use crate::view::history::{LastAction, last_action, made_by};
 
 /// Arguments of `why`.

@@ -41,10 +41,9 @@ pub struct App {
 pub async fn answer(app: &App, peer: Peer, mut request: Request<Incoming>) -> Answer {
     let upgrade = hyper::upgrade::on(&mut request);
     let (mut parts, body) = request.into_parts();
-    if peer == Peer::Predecessor
-        && let Some(arrived) = passed_on::arrived(&parts.headers)
-    {
-        parts.extensions.insert(arrived);
+    if peer == Peer::Predecessor {
+        passed_on::arrived(&parts.headers).into_iter().for_each(|arrived| _ = parts.extensions.insert(arrived));
+        passed_on::asked_path(&parts.headers).into_iter().for_each(|asked| _ = parts.extensions.insert(asked));
     }
     if let Err(error) = names_its_host(&parts) {
         return own(

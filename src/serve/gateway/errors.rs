@@ -17,6 +17,8 @@ use crate::serve::body::{Answer, BodyError, full};
 pub enum Shape {
     /// `{"error": {"message", "type", "code"}}`
     OpenAi,
+    /// The same, with the status for a code, as llama-server and its router write it.
+    Llama,
     /// `{"type": "error", "error": {"type", "message"}}`
     Anthropic,
     /// RFC 9457: `{"type", "title", "status", "detail", "code"}`
@@ -142,7 +144,7 @@ impl Error {
         let headers = answer.headers_mut();
         let content_type = match shape {
             Shape::Problem => "application/problem+json",
-            Shape::OpenAi | Shape::Anthropic => "application/json; charset=utf-8",
+            Shape::OpenAi | Shape::Llama | Shape::Anthropic => "application/json; charset=utf-8",
         };
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         if let Some(seconds) = self.retry_after {
@@ -161,6 +163,7 @@ impl Error {
         let Self { message, kind, code, .. } = self;
         match shape {
             Shape::OpenAi => json!({"error": {"message": message, "type": kind, "param": null, "code": code}}),
+            Shape::Llama => json!({"error": {"code": self.status.as_u16(), "message": message, "type": kind}}),
             Shape::Anthropic => json!({"type": "error", "error": {"type": self.anthropic(), "message": message}}),
             Shape::Problem => json!({
                 "type": "about:blank",

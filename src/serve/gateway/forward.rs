@@ -1,9 +1,11 @@
 //! Forwards a request to an instance of its model: waits for one, sends, and again if
 //! it fails before a byte of its answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::HeaderName;
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 
@@ -16,7 +18,7 @@ use super::passing::Passing;
 use super::record::{End, Record};
 use super::tunnel::{self, Upgrade};
 use super::upstream::{Exchange, Failure, Request};
-use super::{Gateway, comments, headers};
+use super::{Backend, Gateway, comments, headers};
 use crate::model::ModelName;
 use crate::serve::access::passed_on::Arrived;
 use crate::serve::body::Answer;
@@ -70,10 +72,7 @@ pub async fn to_holder(app: &App, lease: Lease, parts: &Parts, body: Incoming, m
             return error.answer(Shape::OpenAi);
         }
     };
-    let head = headers::request(parts, path, lease.backend(), &named, &[]);
-    let request = Request { method: &parts.method, head: &head, is_chunked: named.length.is_none() };
-    let sent = app.gateway.pools().send(lease.backend(), request, &named.body).await;
-    match sent {
+    match send_once(&app.gateway, lease.backend(), parts, path, &named, &[]).await {
         Ok(exchange) => pass(exchange, Some(lease), record, Shape::OpenAi),
         Err(_) => {
             let answer = conversations::unknown(&parts.method);
@@ -108,6 +107,23 @@ async fn forward(gateway: Gateway, outgoing: Outgoing, mut record: Record) -> Re
     Ok(pass(exchange, Some(lease), record, shape))
 }
 
+/// Sends a request once to `backend`, at `path` there and with these further headers.
+///
+/// # Errors
+/// No answer has begun.
+pub(super) async fn send_once(
+    gateway: &Gateway,
+    backend: &Arc<Backend>,
+    parts: &Parts,
+    path: &str,
+    named: &Named,
+    more: &[(HeaderName, String)],
+) -> Result<Exchange, Failure> {
+    let head = headers::request(parts, path, backend, named, more);
+    let request = Request { method: &parts.method, head: &head, is_chunked: named.length.is_none() };
+    gateway.pools().send(backend, request, &named.body).await
+}
+
 /// Passes an answer on as it arrives.
 pub(super) fn pass(exchange: Exchange, lease: Option<Lease>, mut record: Record, shape: Shape) -> Answer {
     record.answered(exchange.head.status.as_u16());
@@ -139,9 +155,7 @@ async fn send(gateway: &Gateway, outgoing: &Outgoing, record: &mut Record) -> Re
         let backend = lease.backend();
         // Before the server can send a byte: the client may be gone with the first.
         gateway.remember_conversation(&parts.headers, record.key(), model, backend);
-        let head = headers::request(parts, path, backend, named, &record.passed_on(backend));
-        let request = Request { method: &parts.method, head: &head, is_chunked: named.length.is_none() };
-        let failure = match gateway.pools().send(backend, request, &named.body).await {
+        let failure = match send_once(gateway, backend, parts, path, named, &record.passed_on(backend)).await {
             Ok(exchange) => return Ok((exchange, lease)),
             Err(failure) => failure,
         };

@@ -13,8 +13,7 @@ use super::errors::{Error, Shape};
 use super::record::Record;
 use super::routes::Backend;
 use super::tunnel::{self, Upgrade};
-use super::upstream::Request;
-use super::{forward, headers, naming, own};
+use super::{forward, naming, own};
 use crate::serve::access::Caller;
 use crate::serve::body::{Answer, Endless};
 
@@ -32,9 +31,8 @@ pub async fn answer(
     let mut record = Record::new(parts, caller, None);
     let sent = async {
         let named = naming::as_it_is(parts, body, &app.gateway.settings(), &app.spool)?;
-        let head = headers::request(parts, path, successor, &named, &record.passed_on(successor));
-        let request = Request { method: &parts.method, head: &head, is_chunked: named.length.is_none() };
-        let sent = app.gateway.pools().send(successor, request, &named.body).await;
+        let more = record.passed_on(successor);
+        let sent = forward::send_once(&app.gateway, successor, parts, path, &named, &more).await;
         sent.map_err(|failure| Error::upstream(format!("the herdsman that has taken over: {failure}")))
     };
     match sent.await {
