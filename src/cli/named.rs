@@ -39,9 +39,7 @@ impl Named {
         let database = Database::open_read_only(&places.resolve().database).ok().flatten();
         let records = database.and_then(|database| database.records().ok()).unwrap_or_default();
         let is_row = || records.unmanaged.iter().any(|row| row.name == self.0);
-        let has_alias = |record: &ModelRecord| {
-            record.config().is_ok_and(|config| config.aliases.iter().any(|alias| *alias == self.0))
-        };
+        let has_alias = |record: &ModelRecord| record.config().is_ok_and(|config| config.aliases.contains(&self.0));
         if !records.models.contains_key(self.0.as_str()) && !is_row() {
             let mut owners = records.models.iter().filter(|(_, record)| has_alias(record)).map(|(name, _)| name);
             match (owners.next(), owners.next()) {

@@ -18,7 +18,7 @@ use crate::plan::Command;
 use crate::serve::access::{Open, refuse_open};
 use crate::serve::api::board::Board;
 use crate::serve::api::{self, Api};
-use crate::serve::gateway::dispatch::App;
+use crate::serve::app::App;
 use crate::serve::gateway::naming::Spool;
 use crate::serve::gateway::own;
 use crate::serve::gateway::publisher::Publisher;

@@ -9,10 +9,9 @@ use hyper::header::HeaderName;
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 
-use super::dispatch::App;
 use super::errors::{Error, Shape};
 use super::lease::{Lease, Refusal};
-use super::naming::{self, Named};
+use super::naming::{self, Named, Spool};
 use super::own::{self, conversations};
 use super::passing::Passing;
 use super::record::{End, Record};
@@ -47,11 +46,11 @@ pub struct Outgoing {
 }
 
 /// Forwards a request, and returns the answer as it begins.
-pub async fn answer(app: &App, outgoing: Outgoing, record: Record) -> Answer {
+pub async fn answer(gateway: &Gateway, outgoing: Outgoing, record: Record) -> Answer {
     let shape = outgoing.shape;
-    let period: Option<Duration> = app.gateway.settings().keep_alive_comments.filter(|_| outgoing.expects_events);
+    let period: Option<Duration> = gateway.settings().keep_alive_comments.filter(|_| outgoing.expects_events);
     // Called where it is awaited: a variable would be a second place for all of it.
-    let gateway = app.gateway.clone();
+    let gateway = gateway.clone();
     match period {
         None => forward(gateway, outgoing, record).await.unwrap_or_else(|error| error.answer(shape)),
         Some(period) => comments::until(Box::pin(forward(gateway, outgoing, record)), period, shape).await,
@@ -60,10 +59,17 @@ pub async fn answer(app: &App, outgoing: Outgoing, record: Record) -> Answer {
 
 /// Forwards a request about a conversation to the instance that has it: once, since no
 /// other has.
-pub async fn to_holder(app: &App, lease: Lease, parts: &Parts, body: Incoming, mut record: Record) -> Answer {
+pub async fn to_holder(
+    gateway: &Gateway,
+    spool: &Spool,
+    lease: Lease,
+    parts: &Parts,
+    body: Incoming,
+    mut record: Record,
+) -> Answer {
     record.model(lease.model());
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let named = match naming::as_it_is(parts, body, &app.gateway.settings(), &app.spool) {
+    let named = match naming::as_it_is(parts, body, &gateway.settings(), spool) {
         Ok(named) => named,
         Err(error) => {
             let error = Error::from(error);
@@ -72,7 +78,7 @@ pub async fn to_holder(app: &App, lease: Lease, parts: &Parts, body: Incoming, m
             return error.answer(Shape::OpenAi);
         }
     };
-    match send_once(&app.gateway, lease.backend(), parts, path, &named, &[]).await {
+    match send_once(gateway, lease.backend(), parts, path, &named, &[]).await {
         Ok(exchange) => pass(exchange, Some(lease), record, Shape::OpenAi),
         Err(_) => {
             let answer = conversations::unknown(&parts.method);

@@ -13,6 +13,7 @@ use super::routes::Backend;
 use crate::model::ModelName;
 use crate::serve::access::Caller;
 use crate::serve::access::passed_on::{self, Arrived, AskedPath};
+use crate::serve::body::Answer;
 
 /// What sees each request that is over.
 pub type Observer = Arc<dyn Fn(&Finished) + Send + Sync>;
@@ -118,11 +119,6 @@ impl Record {
         if to.is_successor() { passed_on::headers(caller.as_deref(), *started, path) } else { Vec::new() }
     }
 
-    /// The path as the client sent it, without the query.
-    pub fn path(&self) -> &str {
-        &self.finished.path
-    }
-
     /// The name of the caller's key.
     pub fn key(&self) -> Option<Arc<str>> {
         self.finished.caller.clone()
@@ -138,16 +134,16 @@ impl Record {
         self.waiting_since = Some(Instant::now());
     }
 
-    /// The gateway has answered it itself.
-    pub fn is_own(mut self, status: StatusCode) {
+    /// Notes an answer that herdsman gives itself. Reading what is counted does not
+    /// count.
+    pub fn answers(mut self, answer: Answer) -> Answer {
+        if self.finished.path == "/metrics" && answer.status() == StatusCode::OK {
+            self.observer = None;
+        }
         self.finished.is_own = true;
-        self.answered(status.as_u16());
+        self.answered(answer.status().as_u16());
         self.ends(End::Complete);
-    }
-
-    /// It does not count.
-    pub fn forget(mut self) {
-        self.observer = None;
+        answer
     }
 
     /// It waits because the model is not ready.

@@ -8,18 +8,19 @@ use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 
-use super::dispatch::App;
 use super::errors::{Error, Shape};
+use super::naming::Spool;
 use super::record::Record;
 use super::routes::Backend;
 use super::tunnel::{self, Upgrade};
-use super::{forward, naming, own};
+use super::{Gateway, forward, naming, own};
 use crate::serve::access::Caller;
 use crate::serve::body::{Answer, Endless};
 
 /// Sends a request on as it is. The successor counts it.
 pub async fn answer(
-    app: &App,
+    gateway: &Gateway,
+    spool: &Spool,
     successor: &Arc<Backend>,
     parts: &Parts,
     body: Incoming,
@@ -30,9 +31,9 @@ pub async fn answer(
     let shape = Shape::of(path);
     let mut record = Record::new(parts, caller, None);
     let sent = async {
-        let named = naming::as_it_is(parts, body, &app.gateway.settings(), &app.spool)?;
+        let named = naming::as_it_is(parts, body, &gateway.settings(), spool)?;
         let more = record.passed_on(successor);
-        let sent = forward::send_once(&app.gateway, successor, parts, path, &named, &more).await;
+        let sent = forward::send_once(gateway, successor, parts, path, &named, &more).await;
         sent.map_err(|failure| Error::upstream(format!("the herdsman that has taken over: {failure}")))
     };
     match sent.await {
