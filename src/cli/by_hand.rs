@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::named::Named;
 use super::open::look_and_tell;
 use super::output::{complain, print};
 use super::reconcile::{PlanFormat, ReconcileArgs, Wait, converge};
@@ -25,8 +26,8 @@ use crate::view::words::at;
 /// Arguments of `suspend`.
 #[derive(Debug, Args)]
 pub struct SuspendArgs {
-    /// Name of the model.
-    name: ModelName,
+    /// Name or alias of the model.
+    name: Named,
     /// Resume the model after this time, such as 2h [default: stays suspended].
     #[arg(long = "for", value_name = "DURATION", value_parser = lasting)]
     lasts: Option<Duration>,
@@ -39,8 +40,8 @@ pub struct SuspendArgs {
 /// Arguments of `resume`.
 #[derive(Debug, Args)]
 pub struct ResumeArgs {
-    /// Name of the model.
-    name: ModelName,
+    /// Name or alias of the model.
+    name: Named,
     #[command(flatten)]
     lock: LockArgs,
 }
@@ -48,8 +49,8 @@ pub struct ResumeArgs {
 /// Arguments of `start`, `stop` and `restart`.
 #[derive(Debug, Args)]
 pub struct HandArgs {
-    /// Name of the model.
-    name: ModelName,
+    /// Name or alias of the model.
+    name: Named,
     #[command(flatten)]
     why: WhyArgs,
     /// Output format.
@@ -98,11 +99,11 @@ struct RecordedRequest {
 
 /// Runs `suspend`.
 pub(super) fn suspend(places: &Places, args: &SuspendArgs) -> anyhow::Result<Exit> {
-    let done = record(places, Command::Suspend(args.lasts), &args.name, args.why.reason.as_deref(), &args.lock)?;
+    let name = &args.name.resolve(places)?;
+    let done = record(places, Command::Suspend(args.lasts), name, args.why.reason.as_deref(), &args.lock)?;
     let until = args.lasts.map_or_else(String::new, |lasts| {
         format!(" for {}, until {}", text::duration(lasts), at(done.at.plus(lasts), done.at))
     });
-    let name = &args.name;
     let or = if args.lasts.is_some() { "then, or until " } else { "" };
     print(format_args!("suspended {name}{until}; herdsman leaves it alone until {or}`herdsman resume {name}`\n"))?;
     Ok(Exit::Converged)
@@ -110,8 +111,8 @@ pub(super) fn suspend(places: &Places, args: &SuspendArgs) -> anyhow::Result<Exi
 
 /// Runs `resume`.
 pub(super) fn resume(places: &Places, args: &ResumeArgs) -> anyhow::Result<Exit> {
-    let done = record(places, Command::Resume, &args.name, None, &args.lock)?;
-    let name = &args.name;
+    let name = &args.name.resolve(places)?;
+    let done = record(places, Command::Resume, name, None, &args.lock)?;
     if done.changes.is_empty() {
         print(format_args!("{name} is not suspended; nothing to do\n"))?;
         return Ok(Exit::Converged);
@@ -126,9 +127,10 @@ pub(super) fn resume(places: &Places, args: &ResumeArgs) -> anyhow::Result<Exit>
 /// Runs `start`, `stop` or `restart`.
 pub(super) fn act(places: &Places, command: Command, args: &HandArgs) -> anyhow::Result<Exit> {
     let notify = places.settings()?.notify;
+    let name = &args.name.resolve(places)?;
     let lock_timeout = args.wait.lock_timeout(args.lock.lock_timeout);
     let lock = LockArgs { lock_timeout };
-    let done = record(places, command, &args.name, args.why.reason.as_deref(), &lock)?;
+    let done = record(places, command, name, args.why.reason.as_deref(), &lock)?;
     // Who starts a model by hand does not want to wait for its next retry. But a
     // server that serves in place of a failed generation keeps serving.
     let retry = command != Command::Stop && !done.lives;
@@ -136,10 +138,10 @@ pub(super) fn act(places: &Places, command: Command, args: &HandArgs) -> anyhow:
         Format::Text => PlanFormat::Text,
         Format::Json => PlanFormat::Json,
     };
-    let of_one = ReconcileArgs::of_one(&args.name, format, &args.wait, retry, lock_timeout);
+    let of_one = ReconcileArgs::of_one(name, format, &args.wait, retry, lock_timeout);
     let exit = converge(places, &of_one, of_one.limits(), notify.as_ref(), None, command.as_str())?;
     if command == Command::Restart {
-        take_back(places, &args.name, &lock)?;
+        take_back(places, name, &lock)?;
     }
     Ok(exit)
 }

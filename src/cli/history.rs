@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::json::{self, FORMAT_VERSION};
+use super::named::Named;
 use super::output::{complain, print};
 use super::{Exit, Format, Places, Refused, named};
 use crate::database::Database;
@@ -31,8 +32,8 @@ pub struct HistoryArgs {
     /// Output format.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// Only this model.
-    name: Option<ModelName>,
+    /// Only this model, by name or alias.
+    name: Option<Named>,
 }
 
 /// The document of `history --format json`; its schema is
@@ -91,6 +92,8 @@ pub(super) struct JsonChange {
 
 /// Runs the command.
 pub(super) fn run(places: &Places, args: &HistoryArgs) -> anyhow::Result<Exit> {
+    let name = args.name.as_ref().map(|name| name.resolve(places)).transpose()?;
+    let name = name.as_ref();
     let at = places.resolve();
     let Some(database) = Database::open_read_only(&at.database).map_err(|error| error.at(at.place()))? else {
         let message = format!(
@@ -99,7 +102,6 @@ pub(super) fn run(places: &Places, args: &HistoryArgs) -> anyhow::Result<Exit> {
         );
         return Err(Refused { exit: Exit::Failed, message }.into());
     };
-    let name = args.name.as_ref();
     if let Some(name) = name {
         let known = named::known(places, Some(&database))?;
         if !known.contains(name.as_str()) {

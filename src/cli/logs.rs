@@ -9,6 +9,7 @@ use clap::Args;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
+use super::named::Named;
 use super::output::{Reader, pause, write};
 use super::{Exit, Places, Refused, named};
 use crate::database::Database;
@@ -30,8 +31,8 @@ pub struct LogsArgs {
     /// Print the log of the previous server instead of the current one.
     #[arg(short, long)]
     previous: bool,
-    /// Name of the model.
-    name: ModelName,
+    /// Name or alias of the model.
+    name: Named,
 }
 
 /// The number of lines; `None` for all.
@@ -50,13 +51,14 @@ fn lines(text: &str) -> Result<Lines, String> {
 
 /// Runs the command.
 pub(super) fn run(places: &Places, args: &LogsArgs) -> anyhow::Result<Exit> {
+    let name = &args.name.resolve(places)?;
     let logs = places.state().logs();
     let part = if args.previous { LogPart::Previous } else { LogPart::Whole };
-    let mut reader = match LogReader::open(&logs, &args.name, part, args.lines.0) {
+    let mut reader = match LogReader::open(&logs, name, part, args.lines.0) {
         Ok(Some(reader)) => reader,
-        Ok(None) => return Err(no_previous(&args.name).into()),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Err(no_log(places, &args.name)?.into()),
-        Err(error) => return Err(unreadable(&args.name, &error).into()),
+        Ok(None) => return Err(no_previous(name).into()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(no_log(places, name)?.into()),
+        Err(error) => return Err(unreadable(name, &error).into()),
     };
     let stop = Arc::new(AtomicBool::new(false));
     if args.follow {
@@ -67,7 +69,7 @@ pub(super) fn run(places: &Places, args: &LogsArgs) -> anyhow::Result<Exit> {
         }
     }
     let for_terminal = io::stdout().is_terminal();
-    let failed = |error: io::Error| unreadable(&args.name, &error);
+    let failed = |error: io::Error| unreadable(name, &error);
     let mut caught_up = false;
     while !stop.load(Ordering::Relaxed) {
         let lines = if caught_up { reader.read_on() } else { reader.read() }.map_err(failed)?;

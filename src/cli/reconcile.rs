@@ -17,7 +17,7 @@ use super::{Exit, Places, Refused, duration, markdown, render};
 use crate::definition::closest;
 use crate::host::Host;
 use crate::instance::limit_logs;
-use crate::model::{Diagnostic, ModelName, Timestamp};
+use crate::model::{Definition, Diagnostic, ModelName, Timestamp};
 use crate::notify::last_call;
 use crate::owner::settings::Notify;
 use crate::pass::converge::{self, Converged, Patience};
@@ -163,7 +163,7 @@ fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits, review: Optio
         Exit::Converged
     });
     match args.format {
-        PlanFormat::Text => print(render::plan(&seen.plan, seen.now))?,
+        PlanFormat::Text => print(shown(&seen, review.is_some()))?,
         PlanFormat::Json => json::print(&Document::plan(&seen, exit))?,
         PlanFormat::Markdown => print(markdown::plan(&seen.plan, seen.now, diagnostics(&seen)))?,
     }
@@ -171,6 +171,15 @@ fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits, review: Optio
     // The process ends here: freeing thousands of definitions is wasted time.
     std::mem::forget(seen);
     Ok(exit)
+}
+
+/// Returns the plan of a pass as people read it. A saved one says nothing of the models
+/// that it leaves alone.
+fn shown(pass: &Pass, is_saved: bool) -> String {
+    if is_saved && pass.plan.actions.is_empty() && pass.plan.waiting.is_empty() {
+        return "No changes: the saved plan has none left to make.\n".to_owned();
+    }
+    render::plan(&pass.plan, pass.now)
 }
 
 /// Returns the document of `reconcile --dry-run --format json`, and its reasons in words
@@ -315,7 +324,7 @@ impl Passes for Run<'_> {
         if self.before.is_none() {
             self.began_waiting = !self.args.wait.no_wait && waits(pass, WaitKind::Progressing);
             if self.args.format == PlanFormat::Text {
-                print(render::plan(&pass.plan, pass.now))?;
+                print(shown(pass, self.review.is_some()))?;
             }
         }
         self.before = Some(diagnostics(pass).to_vec());
@@ -356,8 +365,14 @@ fn reject_unknown_targets(pass: &Pass, args: &ReconcileArgs) -> Result<(), Refus
             || pass.plan.waiting.iter().any(|w| w.model == *name)
     };
     let Some(unknown) = args.target.iter().find(|name| !known(name)) else { return Ok(()) };
+    let has_alias = |definition: &Definition| definition.aliases.iter().any(|alias| alias == unknown.as_str());
+    let owner = desired.definitions.values().find(|definition| has_alias(definition));
     let nearest = closest(unknown.as_str(), desired.definitions.keys().map(ModelName::as_str));
-    let hint = nearest.map_or_else(String::new, |name| format!("\nhelp: did you mean {name}?"));
+    let hint = match (owner, nearest) {
+        (Some(owner), _) => format!("\nhelp: {unknown} is an alias of {0}; use --target {0}", owner.name),
+        (None, Some(name)) => format!("\nhelp: did you mean {name}?"),
+        (None, None) => String::new(),
+    };
     let message = format!("--target {unknown}: there is no model of this name{hint}");
     Err(Refused { exit: Exit::Usage, message })
 }

@@ -18,11 +18,12 @@ use crate::plan::Command;
 use crate::serve::access::{Open, refuse_open};
 use crate::serve::api::Api;
 use crate::serve::api::board::Board;
+use crate::serve::app::App;
 use crate::serve::gateway::Gateway;
-use crate::serve::gateway::dispatch::App;
 use crate::serve::gateway::naming::Spool;
 use crate::serve::gateway::own;
 use crate::serve::gateway::publisher::Publisher;
+use crate::serve::gateway::{Gateway, Unfinished};
 use crate::serve::handover::{HALL, Hall, Heir, Inherited, Predecessor, Sockets, Successor};
 use crate::serve::metrics::Metrics;
 use crate::serve::server::{self, Listener, SocketFile};
@@ -52,7 +53,7 @@ pub(super) struct Bound {
 }
 
 /// The gateway, which ends with this.
-pub(super) struct Serving {
+pub(super) struct RunningGateway {
     server: server::Serving,
     /// Other processes find the gateway for as long as it has requests in flight.
     socket: Arc<Socket>,
@@ -120,9 +121,10 @@ impl Bound {
         metrics: Metrics,
         heir: &Heir,
         predecessor: Option<&mut Predecessor>,
-    ) -> anyhow::Result<(Machine, Serving)> {
+    ) -> anyhow::Result<(Machine, RunningGateway)> {
         let scheme = if self.settings.tls.is_some() { "https" } else { "http" };
         let addresses = self.pages(scheme)?;
+        self.settings.doubts().iter().for_each(|doubt| tracing::warn!("{doubt}"));
         let gateway = Gateway::new(self.settings, machine.demand_bell());
         if self.had_keys {
             gateway.had_keys();
@@ -173,7 +175,7 @@ impl Bound {
             .map(Arc::new)
             .map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", state.socket().display()))?;
         heir.answers_at(&socket);
-        Ok((machine, Serving { server, socket, socket_files: self.socket_files, gateway }))
+        Ok((machine, RunningGateway { server, socket, socket_files: self.socket_files, gateway }))
     }
 }
 
@@ -192,7 +194,7 @@ fn usage(error: impl std::fmt::Display) -> Refused {
     Refused { exit: Exit::Usage, message: error.to_string() }
 }
 
-impl Serving {
+impl RunningGateway {
     /// Ends: new connections are refused, and requests in flight are cut off after
     /// `limit`.
     pub(super) fn finish(self, limit: Duration) {
@@ -206,6 +208,11 @@ impl Serving {
     /// takes over.
     pub(super) fn lead_to(&self, hall: &Hall) {
         self.gateway.hand_over(&hall.path());
+    }
+
+    /// Returns what this process still answers.
+    pub(super) fn unfinished(&self) -> Unfinished {
+        self.gateway.unfinished()
     }
 
     /// Leaves the addresses to the herdsman that has taken over, and ends with the last
@@ -320,6 +327,7 @@ impl Reread {
     /// work any longer.
     fn obey(&self, new: Serve) {
         let Err(Open(address)) = refuse_open(&self.addresses, &new) else {
+            new.doubts().iter().for_each(|doubt| tracing::warn!("{doubt}"));
             self.gateway.set_settings(new);
             return tracing::info!("the gateway obeys the changed settings");
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::limits::LimitArgs;
-use super::serving::{Bound, Serving};
+use super::serving::{Bound, RunningGateway};
 use super::{Exit, Places, duration};
 use crate::definition::Loader;
 use crate::host::HostError;
@@ -143,7 +143,7 @@ fn take_over(predecessor: Predecessor, machine: &Machine, places: &Places) -> an
 /// that this process answers.
 fn hand_over(
     machine: Machine,
-    serving: Option<Serving>,
+    serving: Option<RunningGateway>,
     metrics: Option<metrics::Server>,
     mut successor: Successor,
     hall: &Hall,
@@ -152,7 +152,7 @@ fn hand_over(
     drop(machine);
     tracing::info!("pid {} takes over; servers keep running", successor.pid());
     let last_metrics = metrics.map(metrics::Server::leave);
-    successor.lets_go();
+    successor.lets_go(serving.as_ref().map(RunningGateway::unfinished).unwrap_or_default());
     if let Some(serving) = serving {
         serving.hand_over(successor);
     }

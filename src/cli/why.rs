@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::history::{JsonChange, JsonEvent, JsonGeneration, failure, prose, what};
 use super::json::{self, FORMAT_VERSION};
+use super::named::Named;
 use super::output::{complain, print};
-use super::status::report::{ByHand, DefinitionFile, Log, Look, ModelStatus};
+use super::status::report::{DefinitionFile, Log, Look, ModelStatus};
 use super::status::table;
 use super::{Exit, Format, Places, named};
 use crate::database::{Database, DatabaseError};
@@ -16,6 +17,7 @@ use crate::model::text::{self, local_time, printable, short_duration, squeezed};
 use crate::model::{
     DesiredState, EventRecord, GenerationOutcome, GenerationRecord, ModelName, Provenance, Status, Timestamp,
 };
+use crate::serve::api::document::ByHand;
 use crate::view::history::{LastAction, last_action, made_by};
 
 /// Arguments of `why`.
@@ -24,8 +26,8 @@ pub struct WhyArgs {
     /// Output format.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// The model.
-    name: ModelName,
+    /// Name or alias of the model.
+    name: Named,
 }
 
 /// How many events back to look for the last action.
@@ -91,6 +93,7 @@ struct Process<'a> {
 
 /// Runs the command.
 pub(super) fn run(places: &Places, args: &WhyArgs) -> anyhow::Result<Exit> {
+    let name = args.name.resolve(places)?;
     let look = Look::take(places, None)?;
     look.notices.iter().for_each(complain);
     let mut exit = Exit::Converged;
@@ -104,9 +107,9 @@ pub(super) fn run(places: &Places, args: &WhyArgs) -> anyhow::Result<Exit> {
         Err(error) if error.is_damage() => None,
         opened => opened?,
     };
-    let Some(explanation) = explain(look, database.as_ref(), &args.name)? else {
+    let Some(explanation) = explain(look, database.as_ref(), &name)? else {
         let known = named::known(places, database.as_ref())?;
-        return Err(named::unknown(args.name.as_str(), &known).into());
+        return Err(named::unknown(name.as_str(), &known).into());
     };
     match args.format {
         Format::Json => json::print(&explanation.document())?,

@@ -309,6 +309,8 @@ pub(super) fn unknown(reader: &mut Reader<'_, '_>, key: &str, span: Range<usize>
 fn unknown_at_top(reader: &mut Reader<'_, '_>, key: &str, span: Range<usize>, catalogue: &Catalogue) {
     let help = if let Some(elsewhere) = suggest::elsewhere(key, "") {
         elsewhere
+    } else if let Some(meant) = suggest::in_other_words(key) {
+        format!("did you mean `{}`?", meant.as_str())
     } else if let OptionMatch::Option { option, .. } = catalogue.find(key) {
         format!("`{}` is a llama-server option: put it under `[parameters]`", option.key)
     } else if let Some(near) = suggest::nearest(key, Key::NAMES.iter().copied()) {

@@ -2,8 +2,34 @@
 
 use super::keys::{IdleKey, Key, ReadyKey, SecretKey, ServeKey, UpdateKey};
 
-/// The candidate that `text` most likely means: at most a third of it is mistyped,
-/// or one is a prefix of the other.
+/// What people call the weights elsewhere, and the key that is meant.
+const ELSEWHERE: [(&str, Key); 17] = [
+    ("model_path", Key::Model),
+    ("model_file", Key::Model),
+    ("path", Key::Model),
+    ("file", Key::Model),
+    ("filename", Key::Model),
+    ("gguf", Key::Model),
+    ("gguf_path", Key::Model),
+    ("gguf_file", Key::Model),
+    ("weights", Key::Model),
+    ("repo", Key::HfRepo),
+    ("repo_id", Key::HfRepo),
+    ("hf", Key::HfRepo),
+    ("hf_model", Key::HfRepo),
+    ("url", Key::ModelUrl),
+    ("download_url", Key::ModelUrl),
+    ("alias", Key::Aliases),
+    ("groups", Key::Group),
+];
+
+/// The key at the top of a definition that `text` means in other programs' words.
+pub(super) fn in_other_words(text: &str) -> Option<Key> {
+    let text = &*text.to_ascii_lowercase().replace('-', "_");
+    ELSEWHERE.iter().find(|(word, _)| *word == text).map(|(_, key)| *key)
+}
+
+/// The candidate that `text` most likely means: at most a third of it is mistyped.
 pub(crate) fn nearest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     closest(&text.to_ascii_lowercase().replace('-', "_"), candidates)
 }
@@ -63,6 +89,18 @@ mod tests {
         assert_eq!(near("modle"), Some("model"));
         assert_eq!(near("gpu"), None);
         assert_eq!(near(""), None);
+    }
+
+    #[test]
+    fn knows_the_words_of_other_programs() {
+        let means = |text| in_other_words(text).map(Key::as_str);
+        assert_eq!(
+            ["model_path", "Model-Path", "gguf", "repo_id", "url"].map(means),
+            ["model", "model", "model", "hf_repo", "model_url"].map(Some)
+        );
+        assert_eq!(["model", "mdoel", "ctx", ""].map(means), [None; 4]);
+        let is_key = |word: &str| Key::find(word).is_some();
+        assert!(!ELSEWHERE.iter().any(|(word, _)| is_key(word)));
     }
 
     #[test]

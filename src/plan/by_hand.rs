@@ -2,8 +2,8 @@
 //!
 //! A suspended model gets no decision ([`suspended`]). A state set by hand replaces
 //! the declared one until the definition changes; an unreadable definition does not
-//! count as a change. A client that unloads an on-demand model ends an earlier start. A
-//! restart names its instance and is over when that is gone.
+//! count as a change. A client that unloads a model which is not declared running ends an
+//! earlier start. A restart names its instance and is over when that is gone.
 
 use super::Input;
 use crate::model::{
@@ -38,7 +38,7 @@ impl<'a> ByHand<'a> {
             // For a file that cannot be used, the record says it.
             let recorded = || input.records.models.get(name).filter(|_| unresolved).map(|record| record.state);
             let declared = definition.map(|definition| definition.state).or_else(recorded);
-            unload.filter(|_| declared == Some(DesiredState::OnDemand))
+            unload.filter(|_| matches!(declared, Some(DesiredState::OnDemand | DesiredState::Stopped)))
         };
         let is_unloaded = |by_hand: &&StateByHand| {
             by_hand.state == DesiredState::Running && unloaded().is_some_and(|at| at >= by_hand.given.at)

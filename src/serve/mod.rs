@@ -9,6 +9,7 @@
 
 pub mod access;
 pub mod api;
+pub mod app;
 pub mod body;
 pub mod gateway;
 pub mod handover;

@@ -30,9 +30,9 @@ use self::linger::{Lingering, Lingers, is_written_unasked};
 use self::seldom::Seldom;
 use self::streams::Streams;
 use super::access::Peer;
+use super::app::App;
 use super::body::Endless;
 use super::gateway::Gateway;
-use super::gateway::dispatch::{self, App};
 use crate::sys::descriptors;
 
 /// How long a client may take for the head of a request, and be silent between two
@@ -297,7 +297,7 @@ where
         if request.headers().contains_key(UPGRADE) {
             request.extensions_mut().insert(open.clone());
         }
-        let mut answer = dispatch::answer(&app, peer, request).await;
+        let mut answer = app.answer(peer, request).await;
         lingers.after(is_writing, answer.status());
         is_endless.store(answer.extensions().get::<Endless>().is_some(), Ordering::Relaxed);
         if *open.phase.borrow() != Phase::Accepting && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -359,7 +359,7 @@ where
     let streams = Streams::default();
     let service = service_fn(|request| {
         let (app, stream) = (app.clone(), streams.begin());
-        async move { Ok::<_, Infallible>(stream.answered(dispatch::answer(&app, peer, request).await)) }
+        async move { Ok::<_, Infallible>(stream.answered(app.answer(peer, request).await)) }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())

@@ -266,3 +266,17 @@ fn while_a_model_is_asked_for_it_is_looked_at_when_it_could_be_idle() {
     }
     assert_eq!(after(&world.pass()), Some(Duration::from_secs(600)), "nothing rings when its last request ends");
 }
+
+#[test]
+fn a_model_that_runs_only_by_hand_may_be_unloaded() {
+    let mut world = World::new([model("chat").stopped(), model("always")]).with_gateway();
+    world.settle();
+    let unloads = |world: &mut World| {
+        let pass = world.pass();
+        routes(&pass, |_| Known::default()).iter().map(herdsman::serve::gateway::Route::unloads).collect::<Vec<_>>()
+    };
+    assert_eq!(unloads(&mut world), [false, false]);
+    world.by_hand("chat", Command::Start).unwrap();
+    world.settle();
+    assert_eq!(unloads(&mut world), [false, true], "in order of name: always, chat");
+}

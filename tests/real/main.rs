@@ -30,6 +30,7 @@ mod llama_servers;
 mod log_limits;
 mod logs;
 mod metrics;
+mod named;
 mod notify;
 mod open;
 mod packaging;

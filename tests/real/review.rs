@@ -270,3 +270,14 @@ fn a_dry_run_makes_a_comment_for_a_pull_request() {
     ran.says(&["- **`models.d/wrong.toml:1`**", "- **`a`** `models.d/a.toml`"]);
     world.run(&["reconcile", "--format", "markdown"]).exits(64).says(&["needs --dry-run"]);
 }
+
+#[test]
+fn a_saved_plan_without_changes_says_so() {
+    let world = running(&["a"]);
+    save(&world);
+    world
+        .run(&["reconcile", "--plan", "plan.json", "--dry-run"])
+        .exits(0)
+        .says(&["No changes: the saved plan has none"]);
+    apply(&world).exits(0).says(&["No changes: the saved plan has none"]).does_not_say("0 models");
+}

@@ -16,6 +16,7 @@ pub mod picture;
 pub mod policed;
 mod ports;
 mod processes;
+mod program;
 mod ran;
 mod receiver;
 mod repository;
@@ -35,6 +36,7 @@ pub use self::{
     llama_server::llama_server,
     ports::{PortBlock, free_port},
     processes::{Process, Stat, leaders, leads_session, pids, processes, stop},
+    program::Program,
     ran::Ran,
     receiver::{Receiver, Request},
     repository::{Repository, git},

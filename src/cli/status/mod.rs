@@ -19,11 +19,11 @@ use clap::Args;
 use serde::Serialize;
 
 use super::json::{self, FORMAT_VERSION};
+use super::named::Named;
 use super::open::Refused;
 use super::output::{complain, print};
 use super::{Exit, Format, Places, duration};
 use crate::database::Undelivered;
-use crate::model::ModelName;
 use report::{Look, ModelStatus};
 
 /// Arguments of `status`.
@@ -41,8 +41,8 @@ pub struct StatusArgs {
     /// How often to refresh the table.
     #[arg(long, value_name = "DURATION", requires = "watch", default_value = "1s", value_parser = duration)]
     interval: Duration,
-    /// Only this model, with the last lines of its log.
-    name: Option<ModelName>,
+    /// Only this model, by name or alias, with the last lines of its log.
+    name: Option<Named>,
 }
 
 /// The document of `status --format json`; its schema is
@@ -60,15 +60,16 @@ struct Report<'a> {
 
 /// Runs the command.
 pub(super) fn run(places: &Places, args: &StatusArgs) -> anyhow::Result<Exit> {
+    let name = args.name.as_ref().map(|name| name.resolve(places)).transpose()?;
     if args.watch {
         if !std::io::stdout().is_terminal() {
             let message = "--watch needs a terminal on standard output; \
                            programs call `herdsman status --format json` as often as they need";
             return Err(Refused { exit: Exit::Usage, message: message.to_owned() }.into());
         }
-        return watch::run(places, args.name.as_ref(), args.interval);
+        return watch::run(places, name.as_ref(), args.interval);
     }
-    let look = Look::take(places, args.name.as_ref())?.with_requests(places);
+    let look = Look::take(places, name.as_ref())?.with_requests(places);
     look.notices.iter().for_each(complain);
     if let Some(error) = &look.unreadable {
         complain(format_args!("error: {error}"));

@@ -17,7 +17,8 @@ use crate::model::text::rfc3339;
 use crate::model::{DesiredState, Diagnostic, ModelName, Status, Timestamp, Traffic};
 use crate::pass::{Goal, look};
 use crate::plan::{Limits, WaitFor, WaitKind};
-use crate::view::{self, ModelView, View};
+use crate::serve::api::document::ByHand;
+use crate::view::{ModelView, View};
 
 /// How many lines of a log are shown.
 const LOG_LINES: usize = 5;
@@ -115,34 +116,6 @@ pub(in crate::cli) struct DefinitionFile {
     pub file: String,
     /// What is wrong with it, and where.
     pub problem: Option<String>,
-}
-
-/// Something asked for by hand.
-#[derive(Clone, Debug, Serialize)]
-pub(in crate::cli) struct ByHand {
-    /// `suspended`, `stopped`, `started`, or `restart`: one that is still to come.
-    pub what: &'static str,
-    /// Who.
-    pub by: String,
-    /// When.
-    pub at: Option<String>,
-    /// Until when a suspension lasts; `None`: until somebody ends it.
-    pub until: Option<String>,
-    /// Why.
-    pub reason: Option<String>,
-}
-
-impl ByHand {
-    fn of(asked: view::ByHand<'_>) -> Self {
-        let view::ByHand { what, given, until } = asked;
-        Self {
-            what,
-            by: given.by.clone(),
-            at: rfc3339(given.at),
-            until: until.and_then(rfc3339),
-            reason: given.because.clone(),
-        }
-    }
 }
 
 /// The end of a log.

@@ -30,6 +30,73 @@ fn suggests_the_key_meant_for_an_unknown_key() {
 }
 
 #[test]
+fn knows_what_people_call_the_keys_elsewhere() {
+    let words = [
+        "model_path",
+        "path",
+        "gguf",
+        "file",
+        "weights",
+        "url",
+        "repo",
+        "alias",
+        "prot",
+        "ctx_size",
+        "n_ctx",
+        "ctx",
+        "ngl",
+        "n_gpu_layers",
+        "gpu",
+        "threads",
+        "n_threads",
+        "temp",
+        "args",
+        "cmd",
+        "ttl",
+        "api_key",
+        "timeout",
+        "enabled",
+        "tags",
+        "ctx-size",
+        "context_length",
+    ];
+    let help = words.map(|word| {
+        let problems = problems_of(&format!("{word} = 1\n"));
+        let help = problems.lines().find_map(|line| line.split_once("= help: ")).map_or("none", |(_, help)| help);
+        format!("{word}: {help}\n")
+    });
+    insta::assert_snapshot!(help.concat(), @"
+    model_path: did you mean `model`?
+    path: did you mean `model`?
+    gguf: did you mean `model`?
+    file: did you mean `model`?
+    weights: did you mean `model`?
+    url: did you mean `model_url`?
+    repo: did you mean `hf_repo`?
+    alias: did you mean `aliases`?
+    prot: did you mean `port`?
+    ctx_size: `ctx_size` is a llama-server option: put it under `[parameters]`
+    n_ctx: did you mean the option `ctx_size`? It goes under `[parameters]`
+    ctx: did you mean the option `ctx_size`? It goes under `[parameters]`
+    ngl: did you mean the option `gpu_layers`? It goes under `[parameters]`
+    n_gpu_layers: `gpu_layers` is a llama-server option: put it under `[parameters]`
+    gpu: did you mean the option `gpu_layers`? It goes under `[parameters]`
+    threads: `threads` is a llama-server option: put it under `[parameters]`
+    n_threads: did you mean the option `threads`? It goes under `[parameters]`
+    temp: `temperature` is a llama-server option: put it under `[parameters]`
+    args: llama-server options go under `[parameters]`; notes go in `description` or `[labels]`
+    cmd: llama-server options go under `[parameters]`; notes go in `description` or `[labels]`
+    ttl: llama-server options go under `[parameters]`; notes go in `description` or `[labels]`
+    api_key: put it under `[secrets]`
+    timeout: put it under `[ready]`
+    enabled: llama-server options go under `[parameters]`; notes go in `description` or `[labels]`
+    tags: llama-server options go under `[parameters]`; notes go in `description` or `[labels]`
+    ctx-size: `ctx_size` is a llama-server option: put it under `[parameters]`
+    context_length: did you mean the option `ctx_size`? It goes under `[parameters]`
+    ");
+}
+
+#[test]
 fn a_wrong_type_says_what_was_expected_and_found() {
     insta::assert_snapshot!(problems(
         "model = 1\nport = \"8101\"\nstate = true\naliases = \"a\"\nready = 1\n[env]\nCUDA_VISIBLE_DEVICES = 0\n\

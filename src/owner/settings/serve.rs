@@ -8,7 +8,12 @@ use std::time::Duration;
 
 pub use listen::Listen;
 
+use crate::model::text;
+
 use super::Text;
+
+/// What stands for no limit where a duration is needed.
+pub(super) const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// `[serve]`.
 #[derive(Clone, Debug)]
@@ -46,6 +51,20 @@ pub struct Serve {
     pub edit: bool,
     /// `commit`: whether each such edit is a Git commit.
     pub commit: bool,
+}
+
+impl Serve {
+    /// Says what is allowed and probably not meant.
+    #[must_use]
+    pub fn doubts(&self) -> Option<String> {
+        let hold = self.hold.filter(|hold| *hold <= self.max_wait)?;
+        let max_wait = if self.max_wait == FOREVER { "0".to_owned() } else { text::duration(self.max_wait) };
+        Some(format!(
+            "`hold` ({}) in `[serve]` is not longer than `max_wait` ({max_wait}): requests for a full, busy group fail \
+             before it makes room; raise `hold`, or lower `max_wait`",
+            text::duration(hold)
+        ))
+    }
 }
 
 impl Default for Serve {

@@ -227,7 +227,9 @@ impl Server {
 }
 
 impl ByHand {
-    fn of(asked: view::ByHand<'_>) -> Self {
+    /// Returns what a view says of it, with times as text.
+    #[must_use]
+    pub fn of(asked: view::ByHand<'_>) -> Self {
         let view::ByHand { what, given, until } = asked;
         Self {
             what,

@@ -1,124 +1,43 @@
-//! One request, on one screen: who asks, for which model, and where it goes.
+//! A request of the gateway, on one screen: for which model, and where it goes.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::header::{HeaderMap, HeaderValue, LOCATION, SEC_WEBSOCKET_VERSION, WWW_AUTHENTICATE};
+use hyper::header::{LOCATION, SEC_WEBSOCKET_VERSION};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Response, StatusCode};
 use percent_encoding::percent_decode_str;
 
 use super::errors::{Error, MODEL_MISSING, Shape};
 use super::forward::{self, Outgoing};
 use super::naming::Spool;
 use super::own::{self, Own};
-use super::record::{End, Observer, Record};
+use super::record::{End, Record};
 use super::routes::Route;
 use super::tunnel::Upgrade;
-use super::{Gateway, headers, naming, succeeded};
-use crate::serve::access::passed_on::{self, Arrived};
-use crate::serve::access::{Caller, Denied, Peer};
-use crate::serve::api::{self, Api};
+use super::{Gateway, headers, naming};
+use crate::serve::access::Caller;
+use crate::serve::access::passed_on::Arrived;
 use crate::serve::body::{Answer, empty};
-use crate::serve::page;
 
-/// What every request is answered with.
-#[derive(Clone)]
-pub struct App {
-    /// The gateway.
-    pub gateway: Gateway,
-    /// What there is to see and to do; `None`: nobody watches.
-    pub api: Option<Api>,
-    /// What sees each request that is over.
-    pub observer: Option<Observer>,
-    /// Where bodies of requests are kept.
-    pub spool: Spool,
-}
-
-/// Answers a request that comes from `peer`, if it may be answered.
-pub async fn answer(app: &App, peer: Peer, mut request: Request<Incoming>) -> Answer {
-    let upgrade = hyper::upgrade::on(&mut request);
-    let (mut parts, body) = request.into_parts();
-    if peer == Peer::Predecessor
-        && let Some(arrived) = passed_on::arrived(&parts.headers)
-    {
-        parts.extensions.insert(arrived);
-    }
-    app.gateway.look_at_files().await;
-    let access = app.gateway.access();
-    if let Some(preflight) = access.preflight(&parts).filter(|_| peer != Peer::Predecessor) {
-        return match preflight {
-            Ok(headers) => own(Record::new(&parts, &Caller::anyone(), app.observer.clone()), preflighted(headers)),
-            Err(denied) => refused(app, &parts, &denied),
-        };
-    }
-    let cors = access.cors(&parts);
-    let mut answer = match access.check(&parts, peer) {
-        Ok(caller) => answer_to(app, caller, parts, body, upgrade).await,
-        Err(denied) => refused(app, &parts, &denied),
-    };
-    cors.apply(answer.headers_mut());
-    answer
-}
-
-fn refused(app: &App, parts: &Parts, denied: &Denied) -> Answer {
-    let mut record = Record::new(parts, &Caller::anyone(), app.observer.clone());
-    record.answered(denied.status().as_u16());
-    record.ends(End::Complete);
-    let kind = if denied.status() == StatusCode::FORBIDDEN { "permission_error" } else { "authentication_error" };
-    let mut error = Error::new(denied.status(), kind, denied.to_string());
-    error.code = matches!(denied, Denied::WrongKey).then_some("invalid_api_key");
-    let mut answer = error.answer(Shape::of(parts.uri.path()));
-    for challenge in denied.challenges() {
-        answer.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-    }
-    answer
-}
-
-/// Notes what the gateway answers itself. Reading what is counted does not count.
-fn own(record: Record, answer: Answer) -> Answer {
-    if record.path() == "/metrics" && answer.status() == StatusCode::OK {
-        record.forget();
-    } else {
-        record.is_own(answer.status());
-    }
-    answer
-}
-
-fn preflighted(headers: HeaderMap) -> Answer {
-    let mut answer = Response::new(empty());
-    *answer.status_mut() = StatusCode::NO_CONTENT;
-    *answer.headers_mut() = headers;
-    answer
-}
-
-async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, upgrade: OnUpgrade) -> Answer {
-    if let Err(error) = models_are_known(&app.gateway, &parts).await {
-        let record = Record::new(&parts, &caller, app.observer.clone());
-        return own(record, error.answer(Shape::of(parts.uri.path())));
-    }
-    if let Some(successor) = app.gateway.successor() {
-        return succeeded::answer(app, successor, &parts, body, &caller, upgrade).await;
-    }
-    let mut record = Record::new(&parts, &caller, app.observer.clone());
-    if let Some(answer) = app.api.as_ref().and_then(|_| page::answer(&parts)) {
-        return own(record, answer);
-    }
-    let (body, upgrade) = match &app.api {
-        None => (body, upgrade),
-        Some(api) => match api::answer(api, api::Asked { caller: &caller, parts: &parts, body, upgrade }).await {
-            Ok(answer) => return own(record, answer),
-            Err(theirs) => theirs,
-        },
-    };
-    let body = match own::answer(&app.gateway, &caller, &mut parts, body).await {
-        Own::Answer(answer) => return own(record, answer),
-        Own::To(lease, body) => return forward::to_holder(app, lease, &parts, body, record).await,
+/// Answers a request that is for the gateway: itself, or by forwarding it.
+pub async fn answer(
+    gateway: &Gateway,
+    spool: &Spool,
+    caller: &Caller,
+    mut parts: Parts,
+    body: Incoming,
+    upgrade: OnUpgrade,
+    mut record: Record,
+) -> Answer {
+    let body = match own::answer(gateway, caller, &mut parts, body).await {
+        Own::Answer(answer) => return record.answers(answer),
+        Own::To(lease, body) => return forward::to_holder(gateway, spool, lease, &parts, body, record).await,
         Own::NotOurs(body) => body,
     };
-    let routes = app.gateway.routes();
+    let routes = gateway.routes();
     let knows = |name: &str| routes.find(name).is_some_and(|route| caller.may_use(&route.model));
     let target = match Target::of(&parts, knows) {
         Ok(target) => target,
@@ -130,16 +49,21 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
     };
     let shape = Shape::of(&target.path);
     let outgoing: Result<Outgoing, Error> = async {
-        let settings = app.gateway.settings();
+        let settings = gateway.settings();
         let mut named = match target.model {
-            None => naming::name(&parts, body, &settings, &app.spool).await?,
-            Some(_) => naming::as_it_is(&parts, body, &settings, &app.spool)?,
+            None => naming::name(&parts, body, &settings, spool).await?,
+            Some(_) => naming::as_it_is(&parts, body, &settings, spool)?,
         };
         // Without its query.
         let below = target.model.as_ref().map(|_| target.path.split('?').next().unwrap_or_default());
         let uses = own::uses(&parts, below);
         let asked = target.model.or(named.model.take());
-        let (asked, route) = find(&app.gateway, &caller, asked).map_err(|error| error.because(named.flaw.take()))?;
+        let (asked, route) = match find(gateway, caller, asked) {
+            Err(error) if error.code == Some(MODEL_MISSING) => {
+                return Err(named.flaw().await.map_or(error, |flaw| Error::not_json(&flaw)));
+            }
+            found => found?,
+        };
         record.model(&route.model);
         Ok(Outgoing {
             model: route.model.clone(),
@@ -155,7 +79,7 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
     }
     .await;
     let failed = match outgoing {
-        Ok(outgoing) => return forward::answer(app, outgoing, record).await,
+        Ok(outgoing) => return forward::answer(gateway, outgoing, record).await,
         Err(error) => error,
     };
     record.answered(failed.status.as_u16());
@@ -165,7 +89,7 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
 
 /// Waits for the first pass, as long as for a model: before it no model is known, and
 /// each would seem to be missing.
-async fn models_are_known(gateway: &Gateway, parts: &Parts) -> Result<(), Error> {
+pub(in crate::serve) async fn models_are_known(gateway: &Gateway, parts: &Parts) -> Result<(), Error> {
     if gateway.routes().are_known() || parts.uri.path() == "/health" {
         return Ok(());
     }
@@ -248,12 +172,7 @@ fn find(gateway: &Gateway, caller: &Caller, asked: Option<String>) -> Result<(St
     };
     match routes.find(&asked).filter(|route| caller.may_use(&route.model)) {
         Some(route) => Ok((asked, Arc::clone(route))),
-        None => {
-            let names = listed().flat_map(|route| {
-                std::iter::once(route.model.as_str()).chain(route.aliases.iter().map(String::as_str))
-            });
-            Err(Error::unknown(&asked, names))
-        }
+        None => Err(Error::unknown(&asked, own::models::names(&routes, caller))),
     }
 }
 
@@ -286,6 +205,8 @@ fn no_web_sockets() -> Answer {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::time::Duration;
+
+    use hyper::Request;
 
     use super::super::routes::{About, Routes, Standing};
     use super::*;
@@ -355,6 +276,19 @@ mod tests {
         assert_eq!(found("chat-b-alias", &keyed("chat-*")), "chat-b");
         assert_eq!(found("secret", &Caller::anyone()), "secret");
         assert_eq!(found("gone", &Caller::anyone()), "there is no model \"gone\"; GET /v1/models lists the models");
+    }
+
+    #[test]
+    fn a_key_is_for_names_of_models_and_an_alias_stands_for_one() {
+        let gateway = Gateway::new(Serve::default(), || {});
+        gateway.publish(Routes::new(Instant::now(), ["chat-a", "chat-b"].map(route).into()));
+        let found = |pattern: &str, asked: &str| {
+            let caller = Caller { name: Some("ann".into()), models: [pattern.to_owned()].into(), admin: false };
+            find(&gateway, &caller, Some(asked.to_owned())).map(|(_, route)| route.model.to_string()).ok()
+        };
+        assert_eq!(found("chat-a", "chat-a-alias").as_deref(), Some("chat-a"));
+        assert_eq!(found("chat-a", "chat-b-alias"), None);
+        assert_eq!(found("chat-a-alias", "chat-a-alias"), None, "the pattern names no model");
     }
 
     #[test]

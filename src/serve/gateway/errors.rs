@@ -17,6 +17,8 @@ use crate::serve::body::{Answer, BodyError, full};
 pub enum Shape {
     /// `{"error": {"message", "type", "code"}}`
     OpenAi,
+    /// The same, with the status for a code, as llama-server and its router write it.
+    Llama,
     /// `{"type": "error", "error": {"type", "message"}}`
     Anthropic,
     /// RFC 9457: `{"type", "title", "status", "detail", "code"}`
@@ -88,23 +90,12 @@ impl Error {
 
     /// There is no model `asked` among `names`.
     pub fn unknown<'n>(asked: &str, names: impl Iterator<Item = &'n str>) -> Self {
-        let near = nearest(asked, names);
-        let help = match near.as_slice() {
-            [] => "GET /v1/models lists the models".to_owned(),
-            near => format!("did you mean {}?", near.join(", ")),
-        };
-        Self::new(StatusCode::NOT_FOUND, "invalid_request_error", format!("there is no model {asked:?}; {help}"))
-            .with_code("model_not_found")
+        Self::new(StatusCode::NOT_FOUND, "invalid_request_error", no_model(asked, names)).with_code("model_not_found")
     }
 
-    /// Says that a body is not JSON, where no model was found in it.
-    pub fn because(self, flaw: Option<String>) -> Self {
-        match flaw {
-            Some(flaw) if self.code == Some(MODEL_MISSING) => {
-                Self::invalid(format!("the request body is not valid JSON: {flaw}"))
-            }
-            _ => self,
-        }
+    /// The body is not JSON: `flaw` says why, and where.
+    pub fn not_json(flaw: &str) -> Self {
+        Self::invalid(format!("the request body is not valid JSON: {flaw}"))
     }
 
     /// Says why a request did not arrive whole.
@@ -153,7 +144,7 @@ impl Error {
         let headers = answer.headers_mut();
         let content_type = match shape {
             Shape::Problem => "application/problem+json",
-            Shape::OpenAi | Shape::Anthropic => "application/json; charset=utf-8",
+            Shape::OpenAi | Shape::Llama | Shape::Anthropic => "application/json; charset=utf-8",
         };
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         if let Some(seconds) = self.retry_after {
@@ -172,6 +163,7 @@ impl Error {
         let Self { message, kind, code, .. } = self;
         match shape {
             Shape::OpenAi => json!({"error": {"message": message, "type": kind, "param": null, "code": code}}),
+            Shape::Llama => json!({"error": {"code": self.status.as_u16(), "message": message, "type": kind}}),
             Shape::Anthropic => json!({"type": "error", "error": {"type": self.anthropic(), "message": message}}),
             Shape::Problem => json!({
                 "type": "about:blank",
@@ -211,6 +203,15 @@ impl From<NamingError> for Error {
             _ => refused,
         }
     }
+}
+
+/// Says that there is no model `asked` among `names`, and which may be meant.
+pub fn no_model<'n>(asked: &str, names: impl Iterator<Item = &'n str>) -> String {
+    let help = match nearest(asked, names).as_slice() {
+        [] => "GET /v1/models lists the models".to_owned(),
+        near => format!("did you mean {}?", near.join(", ")),
+    };
+    format!("there is no model {asked:?}; {help}")
 }
 
 /// Returns the names that `asked` most likely means, the nearest first: at most a third

@@ -1,22 +1,23 @@
 //! Forwards a request to an instance of its model: waits for one, sends, and again if
 //! it fails before a byte of its answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::HeaderName;
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 
-use super::dispatch::App;
 use super::errors::{Error, Shape};
 use super::lease::{Lease, Refusal};
-use super::naming::{self, Named};
+use super::naming::{self, Named, Spool};
 use super::own::{self, conversations};
 use super::passing::Passing;
 use super::record::{End, Record};
 use super::tunnel::{self, Upgrade};
 use super::upstream::{Exchange, Failure, Request};
-use super::{Gateway, comments, headers};
+use super::{Backend, Gateway, comments, headers};
 use crate::model::ModelName;
 use crate::serve::access::passed_on::Arrived;
 use crate::serve::body::Answer;
@@ -45,11 +46,11 @@ pub struct Outgoing {
 }
 
 /// Forwards a request, and returns the answer as it begins.
-pub async fn answer(app: &App, outgoing: Outgoing, record: Record) -> Answer {
+pub async fn answer(gateway: &Gateway, outgoing: Outgoing, record: Record) -> Answer {
     let shape = outgoing.shape;
-    let period: Option<Duration> = app.gateway.settings().keep_alive_comments.filter(|_| outgoing.expects_events);
+    let period: Option<Duration> = gateway.settings().keep_alive_comments.filter(|_| outgoing.expects_events);
     // Called where it is awaited: a variable would be a second place for all of it.
-    let gateway = app.gateway.clone();
+    let gateway = gateway.clone();
     match period {
         None => forward(gateway, outgoing, record).await.unwrap_or_else(|error| error.answer(shape)),
         Some(period) => comments::until(Box::pin(forward(gateway, outgoing, record)), period, shape).await,
@@ -58,10 +59,17 @@ pub async fn answer(app: &App, outgoing: Outgoing, record: Record) -> Answer {
 
 /// Forwards a request about a conversation to the instance that has it: once, since no
 /// other has.
-pub async fn to_holder(app: &App, lease: Lease, parts: &Parts, body: Incoming, mut record: Record) -> Answer {
+pub async fn to_holder(
+    gateway: &Gateway,
+    spool: &Spool,
+    lease: Lease,
+    parts: &Parts,
+    body: Incoming,
+    mut record: Record,
+) -> Answer {
     record.model(lease.model());
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let named = match naming::as_it_is(parts, body, &app.gateway.settings(), &app.spool) {
+    let named = match naming::as_it_is(parts, body, &gateway.settings(), spool) {
         Ok(named) => named,
         Err(error) => {
             let error = Error::from(error);
@@ -70,10 +78,7 @@ pub async fn to_holder(app: &App, lease: Lease, parts: &Parts, body: Incoming, m
             return error.answer(Shape::OpenAi);
         }
     };
-    let head = headers::request(parts, path, lease.backend(), &named, &[]);
-    let request = Request { method: &parts.method, head: &head, is_chunked: named.length.is_none() };
-    let sent = app.gateway.pools().send(lease.backend(), request, &named.body).await;
-    match sent {
+    match send_once(gateway, lease.backend(), parts, path, &named, &[]).await {
         Ok(exchange) => pass(exchange, Some(lease), record, Shape::OpenAi),
         Err(_) => {
             let answer = conversations::unknown(&parts.method);
@@ -85,7 +90,16 @@ pub async fn to_holder(app: &App, lease: Lease, parts: &Parts, body: Incoming, m
 }
 
 async fn forward(gateway: Gateway, outgoing: Outgoing, mut record: Record) -> Result<Answer, Error> {
-    let sent = send(&gateway, &outgoing, &mut record).await;
+    let mut sent = send(&gateway, &outgoing, &mut record).await;
+    // llama-server says 500 to a body that is not JSON. Only then is a body worth the
+    // second look, and the client has sent something wrong.
+    let has_failed = matches!(&sent, Ok((exchange, _)) if exchange.head.status == StatusCode::INTERNAL_SERVER_ERROR);
+    if has_failed
+        && outgoing.named.body.has_arrived()
+        && let Some(flaw) = outgoing.named.flaw().await
+    {
+        sent = Err(Error::not_json(&flaw));
+    }
     let (exchange, lease) = sent.inspect_err(|error| {
         record.answered(error.status.as_u16());
         record.ends(End::Complete);
@@ -97,6 +111,23 @@ async fn forward(gateway: Gateway, outgoing: Outgoing, mut record: Record) -> Re
         return tunnel::begin(exchange, Some(lease), upgrade, record);
     }
     Ok(pass(exchange, Some(lease), record, shape))
+}
+
+/// Sends a request once to `backend`, at `path` there and with these further headers.
+///
+/// # Errors
+/// No answer has begun.
+pub(super) async fn send_once(
+    gateway: &Gateway,
+    backend: &Arc<Backend>,
+    parts: &Parts,
+    path: &str,
+    named: &Named,
+    more: &[(HeaderName, String)],
+) -> Result<Exchange, Failure> {
+    let head = headers::request(parts, path, backend, named, more);
+    let request = Request { method: &parts.method, head: &head, is_chunked: named.length.is_none() };
+    gateway.pools().send(backend, request, &named.body).await
 }
 
 /// Passes an answer on as it arrives.
@@ -130,9 +161,7 @@ async fn send(gateway: &Gateway, outgoing: &Outgoing, record: &mut Record) -> Re
         let backend = lease.backend();
         // Before the server can send a byte: the client may be gone with the first.
         gateway.remember_conversation(&parts.headers, record.key(), model, backend);
-        let head = headers::request(parts, path, backend, named, &record.passed_on(backend));
-        let request = Request { method: &parts.method, head: &head, is_chunked: named.length.is_none() };
-        let failure = match gateway.pools().send(backend, request, &named.body).await {
+        let failure = match send_once(gateway, backend, parts, path, named, &record.passed_on(backend)).await {
             Ok(exchange) => return Ok((exchange, lease)),
             Err(failure) => failure,
         };

@@ -75,13 +75,18 @@ pub fn request(parts: &Parts, target: &str, backend: &Backend, named: &Named, mo
     let is_decoded = |name: &HeaderName| named.decoded && *name == CONTENT_ENCODING;
     let cookies = split_cookies(parts);
     let is_split = |name: &HeaderName| cookies.is_some() && *name == COOKIE;
-    let is_dropped = |name: &HeaderName| is_decoded(name) || is_split(name) || dropped.contains(name);
+    let is_replaced = |name: &HeaderName| named.is_mislabelled && *name == CONTENT_TYPE;
+    let is_dropped =
+        |name: &HeaderName| is_decoded(name) || is_split(name) || is_replaced(name) || dropped.contains(name);
     let passes = |name: &HeaderName| !is_hop_by_hop(name) && !is_ours(name) && !is_dropped(name);
     for (name, value) in parts.headers.iter().filter(|(name, _)| passes(name)) {
         header(&mut head, name.as_str(), value.as_bytes());
     }
     if let Some(cookies) = &cookies {
         header(&mut head, "cookie", cookies);
+    }
+    if named.is_mislabelled {
+        header(&mut head, "content-type", b"application/json");
     }
     if asks_for_upgrade(parts) {
         header(&mut head, "connection", b"upgrade");

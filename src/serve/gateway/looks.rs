@@ -46,7 +46,7 @@ impl Looks {
 impl Gateway {
     /// Has the files looked at, if that was long enough ago, and waits for it if it was
     /// too long ago.
-    pub(super) async fn look_at_files(&self) {
+    pub(in crate::serve) async fn look_at_files(&self) {
         let last = *self.0.looks.last.borrow();
         let age = last.map(|last| last.elapsed());
         if age.is_some_and(|age| age < EVERY) {

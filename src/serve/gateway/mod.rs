@@ -40,7 +40,7 @@ pub mod publisher;
 mod queue;
 pub mod record;
 pub mod routes;
-mod succeeded;
+pub(in crate::serve) mod succeeded;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests;
@@ -186,7 +186,7 @@ impl Gateway {
     }
 
     /// Returns the herdsman that has taken over.
-    fn successor(&self) -> Option<&Arc<Backend>> {
+    pub(super) fn successor(&self) -> Option<&Arc<Backend>> {
         self.0.successor.get()
     }
 

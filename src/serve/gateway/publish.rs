@@ -56,6 +56,11 @@ fn is_on_demand(model: &ModelView<'_>) -> bool {
     model.wanted.declared == Some(DesiredState::OnDemand) && model.wanted.state() != Some(DesiredState::Stopped)
 }
 
+/// Whether it is declared stopped and runs all the same, by hand.
+fn is_by_hand(model: &ModelView<'_>) -> bool {
+    model.wanted.declared == Some(DesiredState::Stopped) && model.wanted.state() == Some(DesiredState::Running)
+}
+
 fn route(model: &ModelView<'_>, pass: &Pass, known: &impl Fn(&Instance) -> Known) -> Route {
     let config = || model.record.and_then(|record| record.config().ok());
     let (aliases, description) = match model.definition {
@@ -69,6 +74,7 @@ fn route(model: &ModelView<'_>, pass: &Pass, known: &impl Fn(&Instance) -> Known
         description,
         created: model.record.and_then(|record| record.created_at).map_or(0, |at| at.0.div_euclid(1000)),
         is_stopping: ready.is_none() && is_stopping(model, pass),
+        is_by_hand: is_by_hand(model),
         ttl: ttl(model),
         command: Some(std::mem::take(&mut known.command)).filter(|is| !is.is_empty()).unwrap_or_else(|| command(model)),
     };

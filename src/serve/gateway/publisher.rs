@@ -20,13 +20,15 @@ pub struct Publisher {
     /// What was found out about each ready instance, once: before, a wrapper may be
     /// about to become the server.
     known: Mutex<HashMap<InstanceId, Known>>,
+    /// The default model whose absence was logged.
+    missing_default: Mutex<Option<String>>,
 }
 
 impl Publisher {
     /// Publishes to `gateway`.
     #[must_use]
     pub fn new(gateway: Gateway) -> Self {
-        Self { gateway, known: Mutex::default() }
+        Self { gateway, known: Mutex::default(), missing_default: Mutex::default() }
     }
 }
 
@@ -43,7 +45,27 @@ impl Observer for Publisher {
             let mut known = known.borrow_mut();
             known.entry(instance.id.clone()).or_insert_with(|| find_out(instance)).clone()
         };
-        self.gateway.publish(Routes::new(looked, routes(pass, find)));
+        let routes = Routes::new(looked, routes(pass, find));
+        self.check_default(&routes);
+        self.gateway.publish(routes);
+    }
+}
+
+impl Publisher {
+    /// Warns of a default model that does not exist, once until something changes.
+    fn check_default(&self, routes: &Routes) {
+        let default = self.gateway.settings().default_model.clone();
+        let missing = default.filter(|name| routes.find(name).is_none());
+        let mut warned = self.missing_default.lock().unwrap_or_else(PoisonError::into_inner);
+        if *warned == missing {
+            return;
+        }
+        if let Some(name) = &missing {
+            tracing::warn!(
+                "`default_model` in `[serve]` names {name}, which no definition declares; requests that name no model fail"
+            );
+        }
+        *warned = missing;
     }
 }
 

@@ -12,7 +12,8 @@ use hyper::http::request::Parts;
 use super::routes::Backend;
 use crate::model::ModelName;
 use crate::serve::access::Caller;
-use crate::serve::access::passed_on::{self, Arrived};
+use crate::serve::access::passed_on::{self, Arrived, AskedPath};
+use crate::serve::body::Answer;
 
 /// What sees each request that is over.
 pub type Observer = Arc<dyn Fn(&Finished) + Send + Sync>;
@@ -84,11 +85,12 @@ impl Record {
     pub fn new(parts: &Parts, caller: &Caller, observer: Option<Observer>) -> Self {
         let now = Instant::now();
         let arrived = parts.extensions.get::<Arrived>();
+        let path = parts.extensions.get::<AskedPath>().map_or_else(|| parts.uri.path(), |asked| &asked.0);
         let finished = Finished {
             caller: caller.name.clone(),
             model: None,
             method: parts.method.clone(),
-            path: parts.uri.path().to_owned(),
+            path: path.to_owned(),
             is_own: false,
             status: None,
             started: arrived.map_or(now, |arrived| arrived.0),
@@ -113,13 +115,8 @@ impl Record {
     /// Returns what to say of it where it is sent: a herdsman that has taken over has
     /// to know.
     pub fn passed_on(&self, to: &Backend) -> Vec<(HeaderName, String)> {
-        let Finished { caller, started, .. } = &self.finished;
-        if to.is_successor() { passed_on::headers(caller.as_deref(), *started) } else { Vec::new() }
-    }
-
-    /// The path as the client sent it, without the query.
-    pub fn path(&self) -> &str {
-        &self.finished.path
+        let Finished { caller, started, path, .. } = &self.finished;
+        if to.is_successor() { passed_on::headers(caller.as_deref(), *started, path) } else { Vec::new() }
     }
 
     /// The name of the caller's key.
@@ -137,16 +134,16 @@ impl Record {
         self.waiting_since = Some(Instant::now());
     }
 
-    /// The gateway has answered it itself.
-    pub fn is_own(mut self, status: StatusCode) {
+    /// Notes an answer that herdsman gives itself. Reading what is counted does not
+    /// count.
+    pub fn answers(mut self, answer: Answer) -> Answer {
+        if self.finished.path == "/metrics" && answer.status() == StatusCode::OK {
+            self.observer = None;
+        }
         self.finished.is_own = true;
-        self.answered(status.as_u16());
+        self.answered(answer.status().as_u16());
         self.ends(End::Complete);
-    }
-
-    /// It does not count.
-    pub fn forget(mut self) {
-        self.observer = None;
+        answer
     }
 
     /// It waits because the model is not ready.

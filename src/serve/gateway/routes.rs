@@ -93,6 +93,15 @@ pub struct Route {
     pub about: About,
 }
 
+impl Route {
+    /// Whether a client may unload it, and it stays so: it starts when it is asked for,
+    /// or runs only because somebody started it by hand.
+    #[must_use]
+    pub const fn unloads(&self) -> bool {
+        self.on_demand || self.about.is_by_hand
+    }
+}
+
 /// What lists say about a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
@@ -102,6 +111,8 @@ pub struct About {
     pub created: i64,
     /// Whether its server drains or stops, and the next one has not started yet.
     pub is_stopping: bool,
+    /// Whether it is declared stopped, and somebody has started it by hand.
+    pub is_by_hand: bool,
     /// After how many seconds without a request it stops; 0: never.
     pub ttl: u64,
     /// The command line of its server, or of the next one as far as it is known.

@@ -8,19 +8,19 @@ use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 
-use super::dispatch::App;
 use super::errors::{Error, Shape};
+use super::naming::Spool;
 use super::record::Record;
 use super::routes::Backend;
 use super::tunnel::{self, Upgrade};
-use super::upstream::Request;
-use super::{forward, headers, naming, own};
+use super::{Gateway, forward, naming, own};
 use crate::serve::access::Caller;
 use crate::serve::body::{Answer, Endless};
 
 /// Sends a request on as it is. The successor counts it.
 pub async fn answer(
-    app: &App,
+    gateway: &Gateway,
+    spool: &Spool,
     successor: &Arc<Backend>,
     parts: &Parts,
     body: Incoming,
@@ -31,10 +31,9 @@ pub async fn answer(
     let shape = Shape::of(path);
     let mut record = Record::new(parts, caller, None);
     let sent = async {
-        let named = naming::as_it_is(parts, body, &app.gateway.settings(), &app.spool)?;
-        let head = headers::request(parts, path, successor, &named, &record.passed_on(successor));
-        let request = Request { method: &parts.method, head: &head, is_chunked: named.length.is_none() };
-        let sent = app.gateway.pools().send(successor, request, &named.body).await;
+        let named = naming::as_it_is(parts, body, &gateway.settings(), spool)?;
+        let more = record.passed_on(successor);
+        let sent = forward::send_once(gateway, successor, parts, path, &named, &more).await;
         sent.map_err(|failure| Error::upstream(format!("the herdsman that has taken over: {failure}")))
     };
     match sent.await {

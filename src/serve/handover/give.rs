@@ -108,8 +108,10 @@ impl Successor {
         }
     }
 
-    /// Lets go: it makes its first pass.
-    pub fn lets_go(&mut self) {
+    /// Lets go: it makes its first pass. `unfinished`: what this process still answers
+    /// now.
+    pub fn lets_go(&mut self, unfinished: Unfinished) {
+        self.unfinished = unfinished;
         // It may be gone by now, or busy.
         let _ = self.send();
     }

@@ -342,6 +342,28 @@ fn a_start_by_hand_keeps_it_running_until_it_is_unloaded_or_stopped() {
 }
 
 #[test]
+fn unloading_ends_the_start_by_hand_of_a_model_that_is_declared_stopped() {
+    let mut world = World::new([model("chat").stopped()]).with_gateway();
+    world.settle();
+    world.by_hand("chat", Command::Start).unwrap();
+    world.settle();
+    world.advance(1);
+    world.traffic("chat").unload = Some(world.now);
+    assert_snapshot!(world.story(), @"
+    -- 0.000 s
+    note    chat state by hand is over
+    stop    chat: state_wanted(models.d/chat.toml:2, state stopped)
+            - withdraw
+            - record chat instance draining until 32.000 s
+    -- 0.000 s
+    stop    chat: state_wanted(models.d/chat.toml:2, state stopped)
+            - stop pid 101
+    -- 0.000 s
+    nothing, 1 matching
+    ");
+}
+
+#[test]
 fn an_edit_restarts_one_that_runs() {
     let mut world = awake();
     world.define(model("chat").on_demand().option("ctx_size", "2"));

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use herdsman::model::{Address, InstanceId, ModelName};
 use herdsman::owner::settings::serve::Serve;
-use herdsman::serve::gateway::dispatch::App;
+use herdsman::serve::app::App;
 use herdsman::serve::gateway::naming::Spool;
 use herdsman::serve::gateway::record::Finished;
 use herdsman::serve::gateway::routes::{About, ApiKey};

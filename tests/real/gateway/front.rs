@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use herdsman::model::{Address, InstanceId, ModelName, Timestamp};
 use herdsman::owner::settings::serve::Serve;
-use herdsman::serve::gateway::dispatch::App;
+use herdsman::serve::app::App;
 use herdsman::serve::gateway::naming::Spool;
 use herdsman::serve::gateway::own::Host;
 use herdsman::serve::gateway::routes::About;

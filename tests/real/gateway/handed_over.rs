@@ -5,8 +5,6 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,7 +15,7 @@ use serde_json::json;
 use super::bench::read_until;
 use super::served::{PATIENCE, Served, Stream, ask, slow_toml};
 use crate::metrics::scrape;
-use crate::support::{World, eventually, free_port, get, post};
+use crate::support::{Program, World, eventually, free_port, get, post};
 
 /// The tokens of a long answer, of 8 kB each: more than a unix socket buffers.
 const LONG: usize = 200;
@@ -110,22 +108,10 @@ fn a_load_that_waits_is_done_by_the_new_herdsman() {
 }
 
 /// A watcher of a program that tests may replace.
-fn of_a_program(world: World) -> (Served, PathBuf) {
-    let program = world.path().join("herdsman");
-    fs::copy(env!("CARGO_BIN_EXE_herdsman"), &program).unwrap();
-    let ordinary = world.command();
-    let mut command = Command::new(&program);
-    command.args(ordinary.get_args()).current_dir(world.path()).env_clear();
-    command.envs(ordinary.get_envs().filter_map(|(name, value)| Some((name, value?))));
+fn of_a_program(world: World) -> (Served, Program) {
+    let program = Program::new(&world);
+    let command = program.command(&world);
     (Served::by(world, command, &[]), program)
-}
-
-/// Puts a script in place of the program.
-fn replace(program: &Path, script: &str) {
-    let new = program.with_extension("new");
-    fs::write(&new, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::rename(&new, program).unwrap();
 }
 
 #[test]
@@ -143,7 +129,7 @@ fn a_watcher_goes_on_if_the_other_one_fails_once_it_is_ready() {
     // … and takes the place of the socket for other processes, and leaves it.
     let hears_and_ends = format!("printf r >&3; head -n 1 <&3 >heard.txt; rm '{}'", socket.display());
     for (tries, script) in [says_ready, &hears_and_ends].into_iter().enumerate() {
-        replace(&program, script);
+        program.replace(script);
         let port = served.port;
         let asking = thread::spawn(move || ask(port, "cold"));
         served.watcher().signal(Signal::USR2);
@@ -158,8 +144,7 @@ fn a_watcher_goes_on_if_the_other_one_fails_once_it_is_ready() {
     assert!(heard.contains("\"uses\":1"), "the stream is in flight: {heard}");
     assert_eq!(stream.end(), 300);
     // It still can, once the program is whole again.
-    fs::copy(env!("CARGO_BIN_EXE_herdsman"), program.with_extension("new")).unwrap();
-    fs::rename(program.with_extension("new"), &program).unwrap();
+    program.restore();
     hand_over(&mut served);
     assert_eq!(served.ask("cold"), Ok("cold cold cold ".to_owned()));
 }
@@ -264,6 +249,9 @@ fn a_waiting_request_keeps_its_age_and_its_key_through_a_handover() {
     let counted = scrape(served.port);
     let ours = "herdsman_requests_total{code=\"504\",key=\"ann\",model=\"m\"}";
     assert_eq!(counted.get(ours), Some(&1.0), "{counted:#?}");
+    // It is shown as the client sent it, not as one herdsman sent it to the other.
+    let activity = get(served.port, "/api/activity").unwrap().1.to_string();
+    assert!(activity.contains("POST /completion") && !activity.contains("/upstream/"), "{activity}");
 }
 
 #[test]

@@ -273,3 +273,19 @@ fn fate_of(request: &str) -> Fate {
     assert!(whole.starts_with(&body) && body != whole, "{body}");
     Fate::CutOff
 }
+
+#[test]
+fn a_request_needs_one_host() {
+    let gate = Gate::to(1);
+    let cases = [
+        ("HTTP/1.1", "", "400"),
+        ("HTTP/1.1", "Host: h\r\nHost: h\r\n", "400"),
+        ("HTTP/1.0", "Host: h\r\nHost: h\r\n", "400"),
+        ("HTTP/1.1", "Host: h\r\n", "200"),
+        ("HTTP/1.0", "", "200"),
+    ];
+    for (version, hosts, status) in cases {
+        let answer = gate.exchange(format!("GET /health {version}\r\n{hosts}Connection: close\r\n\r\n"));
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{version} {hosts:?}: {answer}");
+    }
+}

@@ -1,14 +1,12 @@
 //! SIGUSR2: another herdsman takes over, and nobody notices.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 use std::time::Instant;
 
 use rustix::process::Signal;
 
 use super::scene::{Scene, world};
-use crate::support::{Watcher, World, free_port, get};
+use crate::support::{Program, Watcher, World, free_port, get};
 
 /// The watcher of the state directory, by its own note.
 fn watcher_of(world: &World) -> i64 {
@@ -54,25 +52,15 @@ fn metrics_stay_reachable_through_a_handover() {
 #[test]
 fn a_herdsman_that_cannot_start_takes_nothing_over() {
     let world = world();
-    let program = world.path().join("herdsman");
-    fs::copy(env!("CARGO_BIN_EXE_herdsman"), &program).unwrap();
-    let ordinary = world.command();
-    let mut command = Command::new(&program);
-    command.args(ordinary.get_args()).current_dir(world.path()).env_clear();
-    command.envs(ordinary.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let mut scene = Scene::of(world.watch_by(command, &["--resync=1h"]), world);
+    let program = Program::new(&world);
+    let mut scene = Scene::of(world.watch_by(program.command(&world), &["--resync=1h"]), world);
     let before = watcher_of(&scene.world);
     // A new version that is broken, in place of the one that runs.
-    fs::rename(&program, program.with_extension("old")).unwrap();
-    fs::write(&program, "#!/bin/sh\nexit 1\n").unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    program.replace("exit 1");
     scene.watcher.signal(Signal::USR2);
     scene.watcher.eventually_says("did not take over: it ended (exit status: 1)");
     // One that says why only after it has closed its end is given the time for it.
-    let slow = program.with_extension("slow");
-    fs::write(&slow, "#!/bin/sh\nexec 3>&-\nsleep 0.3\necho this is why >&2\nexit 7\n").unwrap();
-    fs::set_permissions(&slow, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::rename(&slow, &program).unwrap();
+    program.replace("exec 3>&-\nsleep 0.3\necho this is why >&2\nexit 7");
     scene.watcher.signal(Signal::USR2);
     scene.watcher.eventually_says("this is why");
     scene.watcher.eventually_says("did not take over: it ended (exit status: 7)");
@@ -80,6 +68,6 @@ fn a_herdsman_that_cannot_start_takes_nothing_over() {
     scene.world.write_definition("m", &World::tiny_toml("v2"));
     scene.m_serves("v2");
     // And once it is repaired, it takes over.
-    fs::rename(program.with_extension("old"), &program).unwrap();
+    program.restore();
     assert_took_over(&scene.world, &mut scene.watcher);
 }

@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use toml::de::{DeTable, DeValue};
 
 use super::listen::Listen;
-use super::{Key, Serve, Tls};
+use super::{FOREVER, Key, Serve, Tls};
 use crate::definition::draft;
 use crate::definition::value::{Reader, Value};
 use crate::owner::host_file::unknown;
@@ -35,9 +35,6 @@ pub(in crate::owner::settings) const KEYS: [&str; 14] = [
 pub(in crate::owner::settings) const KEYS_OF_A_KEY: [&str; 4] = ["name", "key", "models", "admin"];
 
 pub(in crate::owner::settings) const KEYS_OF_TLS: [&str; 2] = ["cert", "key"];
-
-/// What stands for no limit where a duration is needed.
-const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Reads the table; `base` is the directory its paths are relative to.
 pub(in crate::owner::settings) fn read(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -> Option<Serve> {

@@ -97,6 +97,13 @@ impl ForwardBody {
         shared.failed.is_none() && shared.lost.is_none()
     }
 
+    /// Whether the client has sent all of it.
+    #[must_use]
+    pub fn has_arrived(&self) -> bool {
+        let shared = self.shared();
+        shared.source.is_none() || shared.length == Some(shared.read)
+    }
+
     /// Returns all of it if it is small and has arrived, as most are.
     #[cfg(test)]
     #[must_use]

@@ -6,6 +6,8 @@
 //! counts, so that a body is forwarded before its end; llama-server itself ignores
 //! `model`, so the two cannot disagree about it.
 
+use std::io::{BufReader, Read};
+
 use serde::de::IgnoredAny;
 
 use super::{LONGEST_NAME, NamingError};
@@ -23,6 +25,8 @@ pub(super) struct Json {
     pub model: Option<String>,
     /// `stream`, once it has been seen.
     pub streams: Option<bool>,
+    /// Whether the body begins as an object.
+    pub is_object: bool,
     state: State,
     key: Key,
     /// The raw text of the key or the value that is being read.
@@ -192,6 +196,7 @@ impl Json {
         if self.state == State::Value && self.key == Key::Stream && matches!(byte, b'"' | b'{' | b'[') {
             self.streams.get_or_insert(false);
         }
+        self.is_object |= self.state == State::Start && byte == b'{';
         self.state = match (self.state, byte) {
             (state, b' ' | b'\t' | b'\r' | b'\n') => state,
             (State::Start, b'{') => State::Members,
@@ -235,10 +240,16 @@ impl Json {
     }
 }
 
-/// Says why a body is not JSON, and where; `None`: it is.
-pub(super) fn flaw(body: &[u8]) -> Option<String> {
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    serde_json::from_slice::<IgnoredAny>(body).err().map(|error| error.to_string())
+/// Says why a body is not JSON, and where; `None`: it is, or it cannot be read.
+pub(super) fn flaw(body: impl Read) -> Option<String> {
+    let mut body = BufReader::new(body);
+    let mut start = Vec::new();
+    body.by_ref().take(3).read_to_end(&mut start).ok()?;
+    if start == b"\xef\xbb\xbf" {
+        start.clear();
+    }
+    let checked: Result<IgnoredAny, _> = serde_json::from_reader(start.chain(body));
+    checked.err().filter(|error| !error.is_io()).map(|error| error.to_string())
 }
 
 /// Returns which key this is, as it is written between its quotes.

@@ -5,6 +5,7 @@
 //! | `json`, `multipart`, `query` | where the name may be |
 //! | `encoding`, `zstd` | compressed bodies |
 //! | `forward` | the body on its way: kept for another try, and streamed |
+//! | `readable` | the body for a thread that may wait |
 //! | `spool` | where it is kept: memory, and beyond a limit a file |
 //! | `error` | why a request cannot be routed |
 //!
@@ -19,6 +20,7 @@ mod forward;
 mod json;
 mod multipart;
 mod query;
+mod readable;
 mod spool;
 #[cfg(test)]
 mod tests;
@@ -26,7 +28,7 @@ mod zstd;
 
 use hyper::Method;
 use hyper::body::{Body as HttpBody, Bytes};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 
 pub use error::NamingError;
@@ -36,6 +38,7 @@ pub use spool::Spool;
 use self::encoding::Decoder;
 use self::json::Json;
 use self::multipart::Multipart;
+use self::readable::Readable;
 use crate::owner::settings::serve::Serve;
 use crate::serve::body::BodyError;
 
@@ -53,8 +56,12 @@ const CHUNKS_PER_TURN: u32 = 16;
 pub struct Named {
     /// The model; `None`: it names none.
     pub model: Option<String>,
-    /// Why no model can be found in a small body: it is not JSON.
-    pub flaw: Option<String>,
+    /// Whether the body was read as JSON. It was not checked: [`Named::flaw`] does that.
+    pub is_json: bool,
+    /// Whether its `Content-Type` is that of a form, which `curl -d` sends by
+    /// default, and the body begins as a JSON object. llama-server refuses forms of
+    /// more than 1 MB, and reads no other.
+    pub is_mislabelled: bool,
     /// Whether it says `"stream": true`. With `keep_alive_comments` this is certain;
     /// else a `stream` behind `model` in a body of more than 64 KiB may be missed.
     pub streams: bool,
@@ -80,32 +87,34 @@ where
     let queried = query::model(parts.uri.query());
     let mut named = open(parts, body, settings, spool, true)?;
     let reads_body = !matches!(parts.method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS);
-    let mut is_read_as_json = false;
     if reads_body && named.length != Some(0) {
         let is_small = length(&parts.headers).is_some_and(|length| length <= SMALL_BODY);
         let mut scanner = Scanner::of(&parts.headers)?;
-        is_read_as_json = matches!(scanner, Scanner::Json(_));
         read(&mut scanner, &named.body, is_small, settings.keep_alive_comments.is_some()).await?;
+        named.is_json = matches!(scanner, Scanner::Json(_));
+        named.is_mislabelled = scanner.is_object() && says_form(&parts.headers);
         (named.model, named.streams) = scanner.found();
         named.length = named.body.length();
     }
     if named.model.is_none() {
         named.model = queried?;
     }
-    if named.model.is_none() && is_read_as_json && named.length.is_some_and(|length| (1..=SMALL_BODY).contains(&length))
-    {
-        named.flaw = json::flaw(&whole(&named.body).await?);
-    }
     Ok(named)
 }
 
-/// Returns a body that is small enough.
-async fn whole(body: &ForwardBody) -> Result<Vec<u8>, NamingError> {
-    let (mut attempt, mut whole) = (body.attempt(), Vec::new());
-    while let Some(chunk) = attempt.next().await {
-        whole.extend_from_slice(&chunk?);
+impl Named {
+    /// Says why the body is not JSON, and where; `None`: it is, or nobody can say.
+    ///
+    /// This reads all of it once more, so ask only once something has failed. It waits
+    /// for what has not arrived yet.
+    pub async fn flaw(&self) -> Option<String> {
+        if !self.is_json || self.body.length() == Some(0) || !self.body.is_replayable() {
+            return None;
+        }
+        let body = Readable::new(self.body.attempt());
+        // It may be large, or on a slow disk.
+        tokio::task::spawn_blocking(move || json::flaw(body)).await.ok().flatten()
     }
-    Ok(whole)
 }
 
 /// Takes a request's body as it is, without looking into it.
@@ -136,11 +145,26 @@ where
     let decoded = decoder.is_some();
     let length = if decoded { None } else { length };
     let body = ForwardBody::new(body, decoder, length, settings.max_body, spool);
-    Ok(Named { model: None, flaw: None, streams: false, length: body.length(), body, decoded })
+    Ok(Named {
+        model: None,
+        is_json: false,
+        is_mislabelled: false,
+        streams: false,
+        length: body.length(),
+        body,
+        decoded,
+    })
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Whether the headers say that the body is a form of `name=value` pairs.
+fn says_form(headers: &HeaderMap) -> bool {
+    const FORM: &[u8] = b"application/x-www-form-urlencoded";
+    let stated = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    stated.and_then(|stated| stated.get(..FORM.len())).is_some_and(|stated| stated.eq_ignore_ascii_case(FORM))
 }
 
 /// Reads the body until the scanner has found what matters: to its end if it is
@@ -196,6 +220,11 @@ impl Scanner {
             Self::Multipart(multipart) => (multipart.is_done(), multipart.model.is_some()),
         };
         is_done || (has_model && !must_know_streams)
+    }
+
+    /// Whether it has seen the beginning of a JSON object.
+    fn is_object(&self) -> bool {
+        matches!(self, Self::Json(json) if json.is_object)
     }
 
     /// The model, and whether the request streams.

@@ -3,9 +3,9 @@
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
-use serde_json::json;
 
 use crate::serve::body::{Answer, Body, full};
+use crate::serve::gateway::errors::{Error, Shape};
 
 /// Returns an answer with this content type.
 pub(in crate::serve) fn answer(status: StatusCode, content_type: &'static str, body: Body) -> Answer {
@@ -34,9 +34,9 @@ pub(super) fn found(place: &'static str) -> Answer {
     answer
 }
 
-/// Returns an error as llama-server and OpenAI write it.
-pub(super) fn error(status: StatusCode, kind: &str, message: &str) -> Answer {
-    json(status, &json!({"error": {"code": status.as_u16(), "message": message, "type": kind}}))
+/// Returns an error as llama-server and its router write it.
+pub(super) fn error(status: StatusCode, kind: &'static str, message: &str) -> Answer {
+    Error::new(status, kind, message).answer(Shape::Llama)
 }
 
 /// 400, with what is wrong with the request.

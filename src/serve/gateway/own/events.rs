@@ -57,9 +57,8 @@ async fn write(gateway: Gateway, caller: Caller, writer: Writer) -> Result<(), L
         if !changed {
             return Ok(());
         }
-        let routes = gateway.routes();
-        let now = statuses(&routes, &caller);
-        for event in news(&gateway, &known, &now, &routes).await {
+        let now = statuses(&gateway.routes(), &caller);
+        for event in news(&gateway, &caller, &known, &now).await {
             writer.write(format!("data: {event}\n\n")).await?;
         }
         known = now;
@@ -71,7 +70,8 @@ fn statuses(routes: &Routes, caller: &Caller) -> Statuses {
 }
 
 /// Returns the events between two looks, in order of name.
-async fn news(gateway: &Gateway, before: &Statuses, now: &Statuses, routes: &Routes) -> Vec<Value> {
+async fn news(gateway: &Gateway, caller: &Caller, before: &Statuses, now: &Statuses) -> Vec<Value> {
+    let routes = gateway.routes();
     let mut events = Vec::new();
     if before.keys().ne(now.keys()) {
         // Clients ask for the list again.
@@ -88,7 +88,7 @@ async fn news(gateway: &Gateway, before: &Statuses, now: &Statuses, routes: &Rou
                 if let Standing::Ready(backend) = &route.standing {
                     gateway.learn_of(backend).await;
                 }
-                data["info"] = json!(models::entry(gateway, route));
+                data["info"] = json!(models::entry(gateway, caller, route));
             }
             "unloaded" => data["exit_code"] = json!(0),
             _ => {}

@@ -9,7 +9,8 @@ use crate::serve::access::Caller;
 use crate::serve::body::Answer;
 use crate::serve::gateway::{Gateway, Standing};
 
-/// `GET /running`: the models that run, in order of name.
+/// `GET /running`: the models that run, in order of name. Their command lines are for
+/// who may change them.
 pub(super) fn running(gateway: &Gateway, caller: &Caller) -> Answer {
     let routes = gateway.routes();
     // Those that lists do not show run all the same.
@@ -27,7 +28,7 @@ pub(super) fn running(gateway: &Gateway, caller: &Caller) -> Answer {
             Some(json!({
                 "model": route.model,
                 "state": state,
-                "cmd": shlex::try_join(about.command.iter().map(String::as_str)).unwrap_or_default(),
+                "cmd": if caller.admin { joined(&about.command) } else { String::new() },
                 "proxy": url,
                 "ttl": about.ttl,
                 "name": route.model,
@@ -38,6 +39,11 @@ pub(super) fn running(gateway: &Gateway, caller: &Caller) -> Answer {
     json(StatusCode::OK, &json!({"running": running}))
 }
 
+/// Writes a command line as a shell reads it.
+fn joined(command: &[String]) -> String {
+    shlex::try_join(command.iter().map(String::as_str)).unwrap_or_default()
+}
+
 /// Unloads every on-demand model that runs; the others run on.
 /// Returns `done`, or why not.
 pub(super) fn unload_all(gateway: &Gateway, caller: &Caller, done: Answer) -> Answer {
@@ -45,7 +51,7 @@ pub(super) fn unload_all(gateway: &Gateway, caller: &Caller, done: Answer) -> An
         return not_admin();
     }
     for route in gateway.routes().all() {
-        if caller.may_use(&route.model) && route.on_demand && router::is_wanted(gateway, route) {
+        if caller.may_use(&route.model) && route.unloads() && router::is_wanted(gateway, route) {
             gateway.unload(&route.model);
         }
     }
@@ -62,7 +68,7 @@ pub(super) fn unload(gateway: &Gateway, caller: &Caller, name: &str) -> Answer {
         return not_admin();
     }
     if router::is_wanted(gateway, route) {
-        if !route.on_demand {
+        if !route.unloads() {
             return text(StatusCode::BAD_REQUEST, router::runs_for_good(&route.model));
         }
         gateway.unload(&route.model);

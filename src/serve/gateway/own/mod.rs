@@ -22,7 +22,7 @@ mod events;
 mod llama_swap;
 pub(in crate::serve) mod logs;
 mod meta;
-mod models;
+pub(super) mod models;
 pub(in crate::serve) mod query;
 mod router;
 pub(in crate::serve) mod stream;

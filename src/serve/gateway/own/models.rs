@@ -5,11 +5,12 @@ use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::json;
 
-use super::answers::{json, not_found};
+use super::answers::json;
 use super::meta::Meta;
 use crate::serve::access::Caller;
 use crate::serve::body::Answer;
 use crate::serve::gateway::Gateway;
+use crate::serve::gateway::errors::{Error, Shape};
 use crate::serve::gateway::routes::{Route, Routes, Standing};
 
 /// One entry.
@@ -47,15 +48,16 @@ struct Architecture {
 /// Answers with every model that the caller may use and lists show, in order of name.
 pub(super) fn list(gateway: &Gateway, caller: &Caller) -> Answer {
     let routes = gateway.routes();
-    let entries: Vec<_> = visible(&routes, caller).map(|route| entry(gateway, route)).collect();
+    let entries: Vec<_> = visible(&routes, caller).map(|route| entry(gateway, caller, route)).collect();
     json(StatusCode::OK, &json!({"object": "list", "data": entries}))
 }
 
 /// Answers with one model, by name or alias; lists need not show it.
 pub(super) fn one(gateway: &Gateway, caller: &Caller, name: &str) -> Answer {
-    match find(&gateway.routes(), caller, name) {
-        Some(route) => json(StatusCode::OK, &entry(gateway, route)),
-        None => unknown(name),
+    let routes = gateway.routes();
+    match find(&routes, caller, name) {
+        Some(route) => json(StatusCode::OK, &entry(gateway, caller, route)),
+        None => Error::unknown(name, names(&routes, caller)).answer(Shape::OpenAi),
     }
 }
 
@@ -69,15 +71,17 @@ pub(super) fn find<'r>(routes: &'r Routes, caller: &Caller, name: &str) -> Optio
     routes.find(name).map(AsRef::as_ref).filter(|route| caller.may_use(&route.model))
 }
 
-/// 404 for a model that does not exist, or that the caller may not use.
-pub(super) fn unknown(name: &str) -> Answer {
-    not_found(&format!("model {name:?} not found; GET /v1/models lists the models"))
+/// Returns every name and alias that the caller may use and lists show.
+pub(in crate::serve::gateway) fn names<'r>(routes: &'r Routes, caller: &Caller) -> impl Iterator<Item = &'r str> {
+    let aliases = |route: &'r Route| route.aliases.iter().map(String::as_str);
+    visible(routes, caller).flat_map(move |route| std::iter::once(route.model.as_str()).chain(aliases(route)))
 }
 
-/// Returns what lists say about a model.
-pub(super) fn entry<'r>(gateway: &Gateway, route: &'r Route) -> Entry<'r> {
+/// Returns what lists say about a model. Its command line is for who may change it.
+pub(super) fn entry<'r>(gateway: &Gateway, caller: &Caller, route: &'r Route) -> Entry<'r> {
     let about = &route.about;
     let takes_images = about.command.iter().any(|arg| matches!(arg.as_str(), "--mmproj" | "-mm" | "--mmproj-url"));
+    let args = if caller.admin { about.command.as_slice() } else { &[] };
     Entry {
         id: route.model.as_str(),
         aliases: &route.aliases,
@@ -86,7 +90,7 @@ pub(super) fn entry<'r>(gateway: &Gateway, route: &'r Route) -> Entry<'r> {
         owned_by: "llamacpp",
         created: about.created,
         description: about.description.as_deref(),
-        status: Status { value: status(&route.standing), args: &about.command, preset: String::new() },
+        status: Status { value: status(&route.standing), args, preset: String::new() },
         architecture: Architecture {
             input_modalities: if takes_images { vec!["text", "image"] } else { vec!["text"] },
             output_modalities: ["text"],

@@ -8,12 +8,13 @@ use hyper::body::{Body as HttpBody, Bytes};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::answers::{error, invalid, json, not_admin};
+use super::answers::{error, invalid, json, not_admin, not_found};
 use super::ask::ask_patiently;
 use super::{models, small_body};
 use crate::model::ModelName;
 use crate::serve::access::Caller;
 use crate::serve::body::{Answer, BodyError};
+use crate::serve::gateway::errors::no_model;
 use crate::serve::gateway::{Gateway, Refusal, Route, Standing};
 
 /// The body of `/models/load` and `/models/unload`.
@@ -59,7 +60,9 @@ where
         Err(answer) => return answer,
     };
     let routes = gateway.routes();
-    let Some(route) = models::find(&routes, caller, &name) else { return models::unknown(&name) };
+    let Some(route) = models::find(&routes, caller, &name) else {
+        return not_found(&no_model(&name, models::names(&routes, caller)));
+    };
     let refused = match &route.standing {
         Standing::Ready(_) | Standing::Coming => Some(invalid("model is already running")),
         Standing::OnDemand => summon(gateway, &route.model),
@@ -77,7 +80,8 @@ pub(super) async fn load_there(gateway: &Gateway, model: &ModelName) {
     let _: Option<Value> = ask_patiently(gateway, successor, "/models/load", Some(&json!({"model": model}))).await;
 }
 
-/// `POST /models/unload`: stops an on-demand model until it is asked for again.
+/// `POST /models/unload`: stops an on-demand model until it is asked for again, and ends
+/// a start by hand.
 pub(super) async fn unload<B>(gateway: &Gateway, caller: &Caller, body: B) -> Answer
 where
     B: HttpBody<Data = Bytes>,
@@ -95,7 +99,7 @@ where
     if !is_wanted(gateway, route) {
         return invalid("model is not running");
     }
-    if !route.on_demand {
+    if !route.unloads() {
         return invalid(&runs_for_good(&route.model));
     }
     gateway.unload(&route.model);
@@ -108,7 +112,7 @@ pub(super) fn is_wanted(gateway: &Gateway, route: &Route) -> bool {
     match &route.standing {
         Standing::Ready(_) | Standing::Coming => true,
         Standing::OnDemand => gateway.is_to_load(&route.model),
-        Standing::Unavailable(_) => route.on_demand,
+        Standing::Unavailable(_) => route.unloads(),
     }
 }
 

@@ -295,6 +295,56 @@ fn a_key_without_admin_changes_nothing_and_reads_no_log() {
 }
 
 #[test]
+fn a_key_without_admin_reads_no_command_line() {
+    let scene = Scene::new();
+    for request in ["GET /running", "GET /v1/models", "GET /v1/models/chat"] {
+        let said = [Caller::anyone(), guest()].map(|caller| scene.ask_as(&caller, request, "").1);
+        assert!(said[0].contains("--port") && !said[1].contains("--port"), "{request}: {said:?}");
+        assert!(said[1].contains("chat"), "{request}: {said:?}");
+    }
+}
+
+#[test]
+fn a_start_by_hand_is_unloaded_and_no_model_that_always_runs() {
+    let scene = Scene::new();
+    let mut by_hand = route("by-hand", false, ready("by-hand"));
+    by_hand.about.is_by_hand = true;
+    let unload = |request: &str, body: &str| {
+        scene
+            .gateway
+            .publish(Routes::new(Instant::now(), vec![by_hand.clone(), route("always", false, ready("always"))]));
+        let status = scene.ask(request, body).0;
+        let demand = scene.gateway.demand(Timestamp(0)).models;
+        let unloaded: Vec<_> =
+            demand.iter().filter(|(_, traffic)| traffic.unload.is_some()).map(|(model, _)| model.to_string()).collect();
+        (status, unloaded.join(" "))
+    };
+    assert_eq!(unload("POST /models/unload", r#"{"model": "always"}"#), (400, String::new()));
+    for (request, body) in [
+        ("POST /models/unload", r#"{"model": "by-hand"}"#),
+        ("POST /api/models/unload/by-hand", ""),
+        ("POST /unload", ""),
+    ] {
+        assert_eq!(unload(request, body), (200, "by-hand".to_owned()), "{request}");
+    }
+}
+
+#[test]
+fn a_name_that_nothing_has_is_answered_with_those_that_are_near() {
+    let scene = Scene::new();
+    let said = |caller: &Caller, request: &str, body: &str| {
+        let (status, answer) = scene.ask_as(caller, request, body);
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        format!("{status} {}", answer["error"]["message"].as_str().unwrap())
+    };
+    let near = "404 there is no model \"chatt\"; did you mean chat?";
+    assert_eq!(said(&guest(), "GET /v1/models/chatt", ""), near);
+    assert_eq!(said(&guest(), "POST /models/load", r#"{"model": "chatt"}"#), near);
+    let none = "404 there is no model \"alwayz\"; GET /v1/models lists the models";
+    assert_eq!(said(&guest(), "GET /v1/models/alwayz", ""), none, "this key does not learn of it");
+}
+
+#[test]
 fn events_say_what_loads_and_what_is_loaded() {
     let scene = Scene::new();
     let Own::Answer(answer) = scene.own(&Caller::anyone(), "GET /models/sse", "") else { panic!("not ours") };
