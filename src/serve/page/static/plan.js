@@ -70,7 +70,7 @@ export function sections(plan, { apply = null, isPreview = false }) {
         el("table", {}, el("tbody", {}, plan.actions.map((action) =>
           el("tr", {}, el("td", {}, action.action), el("td", {}, link(action.model)), el("td", {}, plan.words.reasons[action.model]?.join("; ") ?? "")))))),
     );
-  } else {
+  } else if (!plan.guard) {
     all.push(el("p", { class: "empty" }, `Nothing is to be done: ${plan.matching} ${plan.matching === 1 ? "model matches its definition" : "models match their definitions"}.`));
   }
   if (Object.keys(plan.words.waiting).length) {
