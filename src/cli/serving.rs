@@ -304,7 +304,7 @@ type Text = Result<String, String>;
 const WRITTEN: Duration = Duration::from_millis(20);
 
 impl Observer for Arc<Reread> {
-    fn passed(&self, _pass: Option<&Pass>, _looked: Instant, _took: Duration) {
+    fn passed(&self, _pass: Result<&Pass, &str>, _looked: Instant, _took: Duration) {
         self.look();
     }
 }

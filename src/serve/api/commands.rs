@@ -14,7 +14,9 @@ use hyper::http::request::Parts;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 
+use super::board::Shown;
 use super::document::Document;
 use super::models::find;
 use super::route::Verb;
@@ -106,7 +108,7 @@ where
             }
         }
         Some(Err(refusal)) => return Err(refused(&model, &refusal)),
-        None => return Err(unavailable("the command could not be recorded; the watcher's log says why")),
+        None => return Err(not_recorded(&mut board).await),
     }
     let until = wait.map(|wait| Instant::now() + wait.min(LONGEST));
     let mut outcome = Stage::Accepted;
@@ -125,6 +127,14 @@ where
     let status =
         if matches!(outcome, Stage::Accepted | Stage::Waiting) { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok(answer(status, &Outcome { outcome, model: document }))
+}
+
+/// 503: the pass that was to record a command failed; why is shown soon after.
+async fn not_recorded(board: &mut watch::Receiver<Arc<Shown>>) -> Error {
+    let failed = tokio::time::timeout(PASS, board.wait_for(|shown| shown.problem.is_some())).await;
+    let why = failed.ok().and_then(Result::ok).and_then(|shown| shown.problem.clone());
+    let why = why.as_deref().unwrap_or("the watcher's log says why");
+    unavailable(&format!("the command was not recorded, so it has no effect: {why}"))
 }
 
 /// Whether a model has got where the command wants it.
@@ -194,14 +204,14 @@ fn duration(name: &str, text: &str) -> Result<Duration, Error> {
 /// Returns the model that a key names; what is on no board yet a pass may know.
 async fn name(api: &Api, caller: &Caller, key: &str) -> Result<ModelName, Error> {
     let shown = api.board.newest(&api.gateway).await;
-    let document = find(&shown.models, caller, key)?;
+    let document = find(&shown, caller, key)?;
     ModelName::parse(&document.store.name).map_err(|problem| {
         Error::new(StatusCode::CONFLICT, "conflict_error", format!("{key:?} is not managed: {problem}"))
     })
 }
 
 fn shown(api: &Api, caller: &Caller, model: &ModelName) -> Result<Arc<Document>, Error> {
-    find(&api.board.shown().models, caller, model.as_str()).cloned()
+    find(&api.board.shown(), caller, model.as_str()).cloned()
 }
 
 fn refused(model: &ModelName, refusal: &Refusal) -> Error {

@@ -8,6 +8,7 @@ use hyper::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::models::visible;
 use super::{Api, require_admin, unavailable};
 use crate::serve::access::Caller;
 use crate::serve::body::Answer;
@@ -66,14 +67,10 @@ pub struct Binary {
 pub(super) async fn machine(api: &Api, caller: &Caller) -> Result<Answer, Error> {
     require_admin(caller)?;
     let shown = api.board.newest(&api.gateway).await;
-    let servers: Vec<(i32, String)> = shown
-        .models
-        .iter()
-        .filter_map(|model| Some((model.seen.instance.as_ref()?.pid, model.store.name.clone())))
-        .collect();
-    let weights: Option<String> = shown
-        .models
-        .iter()
+    let models = || visible(&shown.models, caller);
+    let servers: Vec<(i32, String)> =
+        models().filter_map(|model| Some((model.seen.instance.as_ref()?.pid, model.store.name.clone()))).collect();
+    let weights: Option<String> = models()
         .find_map(|model| model.store.parameters.get("model_path").and_then(|path| path.as_str()).map(str::to_owned));
     let machine =
         api.ask(move |host| look(host.state().path(), &host.state().logs(), weights.as_deref(), servers)).await?;

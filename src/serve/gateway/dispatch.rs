@@ -95,7 +95,11 @@ fn preflighted(headers: HeaderMap) -> Answer {
 }
 
 async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, upgrade: OnUpgrade) -> Answer {
-    if let Err(error) = models_are_known(&app.gateway, &parts).await {
+    // The page and the API say themselves why nothing is known yet.
+    let is_api = page::is_one(&parts) || Shape::of(parts.uri.path()) == Shape::Problem;
+    if !(app.api.is_some() && is_api)
+        && let Err(error) = models_are_known(&app.gateway, &parts).await
+    {
         let record = Record::new(&parts, &caller, app.observer.clone());
         return own(record, error.answer(Shape::of(parts.uri.path())));
     }

@@ -1,10 +1,11 @@
 //! A client of the API.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::Value;
+use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket, client};
 
 /// How long anything may take on a machine that does much else besides.
@@ -58,35 +59,62 @@ pub fn post(port: u16, path: &str, body: &str) -> Answer {
 }
 
 /// A reader of the events.
-pub struct Events(WebSocket<TcpStream>);
+pub enum Events {
+    Socket(WebSocket<TcpStream>),
+    Sse(Lines<BufReader<TcpStream>>),
+}
 
 impl Events {
-    /// Connects with a query, `?changes=true`.
+    /// Connects by web socket, with a query, `?changes=true`.
     pub fn connect(port: u16, query: &str) -> Self {
+        Self::connect_with(port, query, None)
+    }
+
+    /// … and a key.
+    pub fn connect_with(port: u16, query: &str, key: Option<&str>) -> Self {
+        let mut request = format!("ws://127.0.0.1:{port}/api/events{query}").into_client_request().unwrap();
+        let key = key.map(|key| ("x-api-key", key.parse().unwrap()));
+        request.headers_mut().extend(key.map(|(name, key)| (tungstenite::http::HeaderName::from_static(name), key)));
+        Self::Socket(client(request, Self::stream(port)).unwrap().0)
+    }
+
+    /// Connects by server-sent events, with a query and a key.
+    pub fn by_sse(port: u16, query: &str, key: Option<&str>) -> Self {
+        let mut stream = Self::stream(port);
+        let key = key.map(|key| format!("x-api-key: {key}\r\n")).unwrap_or_default();
+        write!(stream, "GET /api/events{query} HTTP/1.1\r\nHost: localhost\r\n{key}\r\n").unwrap();
+        Self::Sse(BufReader::new(stream).lines())
+    }
+
+    fn stream(port: u16) -> TcpStream {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let (socket, _) = client(format!("ws://127.0.0.1:{port}/api/events{query}"), stream).unwrap();
-        Self(socket)
+        stream
     }
 
     /// The next message that is no heartbeat; `None`: the connection is closed.
     pub fn next(&mut self) -> Option<Value> {
         loop {
-            match self.0.read() {
-                Ok(Message::Text(text)) => {
-                    let message: Value = serde_json::from_str(&text).unwrap();
-                    if message["type"] != "heartbeat" {
-                        return Some(message);
-                    }
-                }
-                Ok(Message::Close(_)) | Err(_) => return None,
-                Ok(_) => {}
+            let text = match self {
+                Self::Socket(socket) => match socket.read() {
+                    Ok(Message::Text(text)) => text.to_string(),
+                    Ok(Message::Close(_)) | Err(_) => return None,
+                    Ok(_) => continue,
+                },
+                Self::Sse(lines) => match lines.next()?.ok()?.strip_prefix("data: ") {
+                    Some(text) => text.to_owned(),
+                    None => continue,
+                },
+            };
+            let message: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:?}"));
+            if message["type"] != "heartbeat" {
+                return Some(message);
             }
         }
     }
 
     /// The messages up to the first one that `is_it`.
-    pub fn until(&mut self, is_it: impl Fn(&Value) -> bool) -> Vec<Value> {
+    pub fn until(&mut self, mut is_it: impl FnMut(&Value) -> bool) -> Vec<Value> {
         let mut seen = Vec::new();
         loop {
             let message = self.next().unwrap_or_else(|| panic!("the connection ended after {seen:?}"));

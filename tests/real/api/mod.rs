@@ -6,3 +6,4 @@ mod events;
 mod models;
 mod page;
 mod rights;
+mod routes;
