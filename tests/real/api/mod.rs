@@ -2,6 +2,7 @@
 
 mod client;
 mod commands;
+mod database;
 mod events;
 mod models;
 mod page;
