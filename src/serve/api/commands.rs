@@ -40,6 +40,9 @@ const LARGEST: usize = 64 << 10;
 /// The longest `?wait`.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 
+/// What a duration looks like, for the description: none of these is too long.
+pub(super) const DURATION: &str = "^([0-9]{1,2}h)?([0-9]{1,4}m)?([0-9]{1,6}s)?([0-9]{1,8}ms)?$";
+
 /// The body. None, an empty one and `{}` are the same.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -49,7 +52,18 @@ pub(super) struct Body {
     reason: Option<String>,
     /// How long a suspension lasts, `2h`.
     #[serde(default, rename = "for")]
+    #[schemars(length(min = 1), regex(pattern = DURATION))]
     lasts: Option<String>,
+}
+
+/// The body of all that is not a suspension, for the description.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(super) struct Reason {
+    /// Why, for the history.
+    #[schemars(default)]
+    reason: Option<String>,
 }
 
 /// What became of a command.
@@ -88,7 +102,8 @@ where
     B: HttpBody<Data = Bytes>,
     B::Error: Into<BodyError>,
 {
-    let wait = parameter(&parts.uri, "wait").map(|text| duration("wait", &text)).transpose()?;
+    let wait = parameter(&parts.uri, "wait").filter(|text| !text.is_empty());
+    let wait = wait.map(|text| duration("wait", &text)).transpose()?;
     let body = read(body).await?;
     let model = name(api, caller, key).await?;
     require_admin(caller)?;
@@ -144,6 +159,8 @@ fn judge(model: &Document, verb: Verb) -> Stage {
     match verb {
         Verb::Stop if model.seen.instance.is_none() => Stage::Done,
         Verb::Start | Verb::Restart if is_ready && !restarts && model.store.status == Status::Running => Stage::Done,
+        // There was nothing to replace, and nothing is to run now.
+        Verb::Restart if !restarts && model.seen.instance.is_none() && model.seen.in_sync => Stage::Done,
         Verb::Start | Verb::Restart if has_failed(model) => Stage::Failed,
         Verb::Suspend | Verb::Resume => Stage::Done,
         _ => Stage::Waiting,
@@ -171,7 +188,7 @@ where
             false => Error::from_body(problem),
         })?;
     let bytes = bytes.to_bytes();
-    if bytes.trim_ascii().is_empty() {
+    if bytes.is_empty() {
         return Ok(Body::default());
     }
     // Through an object: serde takes an array for a struct, too.

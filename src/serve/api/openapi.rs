@@ -6,7 +6,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::activity::Request;
-use super::commands::{Body, Outcome};
+use super::commands::{Body, DURATION, Outcome, Reason};
 use super::definitions::{Definition, Definitions};
 use super::document::Document;
 use super::machine::Machine;
@@ -51,7 +51,11 @@ fn string() -> Value {
 }
 
 fn count() -> Value {
-    json!({"type": "integer", "minimum": 0})
+    json!({"type": "integer", "minimum": 0, "maximum": u64::MAX})
+}
+
+fn duration() -> Value {
+    json!({"type": "string", "pattern": DURATION})
 }
 
 fn flag() -> Value {
@@ -80,7 +84,7 @@ const fn read(
     Operation { method: "get", path, summary, query, body: None, answer: (200, JSON, document), problems }
 }
 
-const WAIT: &[Parameter] = &[parameter("wait", "how long the answer waits until it is done, `60s`", string)];
+const WAIT: &[Parameter] = &[parameter("wait", "how long the answer waits until it is done, `60s`", duration)];
 
 const fn command(path: &'static str, summary: &'static str) -> Operation {
     Operation {
@@ -88,7 +92,7 @@ const fn command(path: &'static str, summary: &'static str) -> Operation {
         path,
         summary,
         query: WAIT,
-        body: Some(of::<Body>),
+        body: Some(of::<Reason>),
         answer: (202, JSON, of::<Outcome>),
         problems: &[400, 401, 403, 404, 409, 413, 422, 503],
     }
@@ -110,7 +114,7 @@ const OPERATIONS: &[Operation] = &[
     command("/api/models/{key}/start", "Run it until it is stopped or its definition changes"),
     command("/api/models/{key}/stop", "Stop it until it is started or its definition changes"),
     command("/api/models/{key}/restart", "Replace its server"),
-    command("/api/models/{key}/suspend", "Leave it alone"),
+    Operation { body: Some(of::<Body>), ..command("/api/models/{key}/suspend", "Leave it alone") },
     command("/api/models/{key}/resume", "Follow its definition again"),
     read("/api/models/{key}/why", "The document of `herdsman why --format json`", &[], any, &[401, 403, 404, 409, 503]),
     read(

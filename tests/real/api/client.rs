@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tungstenite::client::IntoClientRequest;
@@ -32,22 +32,24 @@ impl Answer {
 
 /// Sends a request with further header lines.
 pub fn send(port: u16, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    try_send(port, method, path, headers, body).unwrap_or_else(|| panic!("no whole answer to {method} {path}"))
+}
+
+/// As [`send`]; `None`: there is nobody, or the connection ends before the answer does.
+pub fn try_send(port: u16, method: &str, path: &str, headers: &[&str], body: &str) -> Option<Answer> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let more: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
     let host = if more.to_lowercase().contains("host: ") { "" } else { "Host: localhost\r\n" };
     let length = body.len();
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\n{host}{more}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}"
-    )
-    .unwrap();
+    let head = format!("{method} {path} HTTP/1.1\r\n{host}{more}Connection: close\r\nContent-Length: {length}\r\n");
+    stream.write_all(format!("{head}\r\n{body}").as_bytes()).ok()?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
+    stream.read_to_end(&mut answer).ok()?;
     let text = String::from_utf8(answer).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Answer { status, head: head.to_lowercase(), body: body.to_owned() }
+    Some(Answer { status, head: head.to_lowercase(), body: body.to_owned() })
 }
 
 pub fn get(port: u16, path: &str) -> Answer {
@@ -113,10 +115,12 @@ impl Events {
         }
     }
 
-    /// The messages up to the first one that `is_it`.
+    /// The messages up to the first one that `is_it`. Others come for as long as the
+    /// connection lasts, so it ends when that takes too long.
     pub fn until(&mut self, mut is_it: impl FnMut(&Value) -> bool) -> Vec<Value> {
-        let mut seen = Vec::new();
+        let (mut seen, begun) = (Vec::new(), Instant::now());
         loop {
+            assert!(begun.elapsed() < PATIENCE, "it did not come; there came {seen:?}");
             let message = self.next().unwrap_or_else(|| panic!("the connection ended after {seen:?}"));
             seen.push(message);
             if is_it(&seen[seen.len() - 1]) {

@@ -4,6 +4,7 @@ mod client;
 mod commands;
 mod database;
 mod events;
+mod killed;
 mod models;
 mod page;
 mod rights;
