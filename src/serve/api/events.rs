@@ -28,6 +28,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::board::Shown;
+use super::document::Document;
 use super::models::{may_see, may_see_all, visible};
 use super::{Api, socket};
 use crate::serve::access::Caller;
@@ -137,7 +138,7 @@ impl Reader {
                     () = tokio::time::sleep(HEARTBEAT) => {
                         self.look_at_key()?;
                         if let Some(seq) = self.has {
-                            return Some(vec![message(seq, &json!({"type": "heartbeat", "seq": seq}))]);
+                            return Some(vec![message(seq, "\"type\":\"heartbeat\"")]);
                         }
                     }
                     _ = self.end.changed() => return None,
@@ -183,32 +184,32 @@ impl Reader {
             visible(&shown.models, &self.caller).filter(|model| changed.contains_key(model.key())).collect();
         let keys: HashSet<&str> = here.iter().map(|model| model.key()).collect();
         let gone = changed.iter().filter(|change| !keys.contains(change.0) && concerns(change));
-        let mut news: Vec<_> = here.iter().map(|model| json!({"type": "model", "data": model})).collect();
-        news.extend(gone.map(|(key, _)| json!({"type": "removed", "data": {"key": key}})));
+        let model = |model: &&Arc<Document>| format!("\"type\":\"model\",\"data\":{}", model.json());
+        let mut news: Vec<String> = here.iter().map(model).collect();
+        news.extend(gone.map(|(key, _)| format!("\"type\":\"removed\",\"data\":{}", json!({"key": key}))));
         if is_news {
-            news.push(json!({"type": "problem", "problem": shown.problem}));
+            news.push(format!("\"type\":\"problem\",\"problem\":{}", json!(shown.problem)));
         }
         let last = news.len().saturating_sub(1);
-        let numbered = news.into_iter().enumerate().map(|(at, mut news)| {
-            let seq = if at == last { shown.seq } else { before };
-            news["seq"] = json!(seq);
-            message(seq, &news)
-        });
-        numbered.collect()
+        let number = |at| if at == last { shown.seq } else { before };
+        news.into_iter().enumerate().map(|(at, rest)| message(number(at), &rest)).collect()
     }
 }
 
 /// Every model that the caller may know of. What everybody may see is written once.
 fn all(shown: &Shown, caller: &Caller) -> Message {
     let write = || {
-        let data: Vec<_> = visible(&shown.models, caller).collect();
+        let data: Vec<_> = visible(&shown.models, caller).map(|model| model.json()).collect();
         let Shown { seq, epoch, problem, .. } = shown;
-        message(*seq, &json!({"type": "models", "seq": seq, "epoch": epoch, "problem": problem, "data": data})).text
+        let (problem, data) = (json!(problem), data.join(","));
+        let rest = format!("\"type\":\"models\",\"epoch\":{epoch},\"problem\":{problem},\"data\":[{data}]");
+        message(*seq, &rest).text
     };
     let text = if may_see_all(caller) { shown.whole.get_or_init(write).clone() } else { write() };
     Message { seq: shown.seq, text }
 }
 
-fn message(seq: u64, value: &serde_json::Value) -> Message {
-    Message { seq, text: Bytes::from(value.to_string()) }
+/// A message of this number; `rest` is the JSON of its other members.
+fn message(seq: u64, rest: &str) -> Message {
+    Message { seq, text: Bytes::from(format!("{{\"seq\":{seq},{rest}}}")) }
 }
