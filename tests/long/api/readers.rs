@@ -28,7 +28,7 @@ const CHANGE: Duration = Duration::from_millis(250);
 
 /// What the readers may add to a wait: these share two processors with everything else,
 /// and herdsman is not optimised here.
-const NOISE: (u32, Duration) = (4, Duration::from_millis(250));
+const NOISE: (u32, Duration) = (6, Duration::from_millis(500));
 
 /// How much memory the readers may take, bytes.
 const MEMORY: u64 = 64 << 20;

@@ -147,7 +147,8 @@ fn a_lock_of_five_seconds_delays_commands_and_fails_none() {
 fn a_lock_that_lasts_is_said_and_refuses_commands_until_it_is_over() {
     let mut scene = Scene::new();
     let lock = Connection::open(scene.database()).unwrap();
-    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // What the row says now is wrong, and nobody can correct it.
+    lock.execute_batch("UPDATE models SET status = 'error' WHERE name = 'alpha'; BEGIN IMMEDIATE").unwrap();
     let begun = Instant::now();
     let refused = post(scene.served.port, "/api/models/cold/start", "");
     assert_eq!(refused.status, 503, "{refused:?}");
@@ -155,6 +156,9 @@ fn a_lock_that_lasts_is_said_and_refuses_commands_until_it_is_over() {
     assert!(detail.contains("the command was not recorded") && detail.contains("herdsman.db"), "{detail}");
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     scene.all_hear_a_problem(&["locked", "end its transaction"]);
+    let row = lock.query_row("SELECT status FROM models WHERE name = 'alpha'", [], |row| row.get::<_, String>(0));
+    assert_eq!(row.as_deref(), Ok("error"));
+    assert_eq!(get(scene.served.port, "/api/models/alpha").json()["status"], "running", "what lives wins");
     assert_eq!(get(scene.served.port, "/api/models/none").status, 503, "nobody knows now");
     drop(lock);
     scene.all_recover();

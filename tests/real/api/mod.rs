@@ -4,6 +4,7 @@ mod client;
 mod commands;
 mod database;
 mod events;
+mod forms;
 mod injected;
 mod killed;
 mod models;
