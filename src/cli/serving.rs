@@ -19,7 +19,6 @@ use crate::serve::access::{Open, refuse_open};
 use crate::serve::api::Api;
 use crate::serve::api::board::Board;
 use crate::serve::app::App;
-use crate::serve::gateway::Gateway;
 use crate::serve::gateway::naming::Spool;
 use crate::serve::gateway::own;
 use crate::serve::gateway::publisher::Publisher;
@@ -290,7 +289,7 @@ type Text = Result<String, String>;
 const WRITTEN: Duration = Duration::from_millis(20);
 
 impl Observer for Arc<Reread> {
-    fn passed(&self, _pass: Option<&Pass>, _looked: Instant, _took: Duration) {
+    fn passed(&self, _pass: Result<&Pass, &str>, _looked: Instant, _took: Duration) {
         self.look();
     }
 }

@@ -78,7 +78,11 @@ impl App {
 
     /// Chooses who answers: the herdsman that has taken over, the page, the API, the gateway.
     async fn answer_to(&self, caller: Caller, parts: Parts, body: Incoming, upgrade: OnUpgrade) -> Answer {
-        if let Err(error) = dispatch::models_are_known(&self.gateway, &parts).await {
+        // The page and the API say themselves why nothing is known yet.
+        let is_api = page::is_one(&parts) || Shape::of(parts.uri.path()) == Shape::Problem;
+        if !(self.api.is_some() && is_api)
+            && let Err(error) = dispatch::models_are_known(&self.gateway, &parts).await
+        {
             return self.record(&parts, &caller).answers(error.answer(Shape::of(parts.uri.path())));
         }
         if let Some(successor) = self.gateway.successor() {

@@ -1,6 +1,7 @@
 //! The threads that serve: they accept connections, and speak HTTP with clients.
 
 mod bind;
+mod impatient;
 mod linger;
 mod seldom;
 mod streams;
@@ -26,6 +27,7 @@ use tokio_rustls::server::TlsStream;
 
 pub use bind::{BindError, Listener, SocketFile, bind};
 
+use self::impatient::Impatient;
 use self::linger::{Lingering, Lingers, is_written_unasked};
 use self::seldom::Seldom;
 use self::streams::Streams;
@@ -59,6 +61,9 @@ const STREAMS: u32 = 100;
 /// The pause after a connection could not be accepted: the process has no descriptor
 /// left.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a client may take nothing of an answer without an end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the last bytes of an answer without an end may take.
 const STALLED: Duration = Duration::from_secs(3);
@@ -288,8 +293,9 @@ async fn http1<S>(stream: S, peer: Peer, app: App, open: Open)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (phases, is_endless) = (open.phase.clone(), AtomicBool::new(false));
+    let (phases, is_endless) = (open.phase.clone(), Arc::new(AtomicBool::new(false)));
     let lingers = Lingers::default();
+    let stream = Impatient::new(stream, Arc::clone(&is_endless), PATIENCE);
     let service = service_fn(|mut request| async {
         // The answer before this one is over.
         is_endless.store(false, Ordering::Relaxed);

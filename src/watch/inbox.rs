@@ -83,6 +83,13 @@ impl Inbox {
         self.waiting().as_mut()?.pop_front()
     }
 
+    /// Drops what waits: the pass that was to record it has failed.
+    pub fn refuse(&self) {
+        if let Some(waiting) = &mut *self.waiting() {
+            waiting.clear();
+        }
+    }
+
     /// Drops what is left, and from now on every command at once: the watcher ends.
     pub fn close(&self) {
         *self.waiting() = None;

@@ -170,6 +170,8 @@ impl<S: Surroundings> Watcher<'_, S> {
             }
             Err(error) => {
                 self.reporter.failure(&error.to_string());
+                // Who gave a command hears so now, and not once all is well again.
+                self.outside.inbox().refuse();
                 self.streak.failed += 1;
                 let after = backoff(self.streak.failed, Duration::from_secs(1), Duration::from_secs(60));
                 self.agenda.look_again(now, [(Cause::Failed, after)]);

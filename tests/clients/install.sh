@@ -4,6 +4,7 @@
 #
 #   tests/clients/install.sh sdks        a folder for PYTHONPATH: OpenAI's and Anthropic's
 #                                        clients and Playwright, as requirements.txt pins them
+#   tests/clients/install.sh schemathesis   the same, with Schemathesis, as schemathesis.txt pins it
 #   tests/clients/install.sh chromium    $HERDSMAN_TEST_CHROMIUM, or the one on PATH, or
 #                                        Debian's, unpacked without root (400 MB)
 #
@@ -37,8 +38,9 @@ once() {
     mv "$partial" "$1"
 }
 
-install_sdks() {
-    say "installing the packages of tests/clients/requirements.txt into $store (once, about 15 seconds)"
+# Installs the packages of "$requirements".
+install_packages() {
+    say "installing the packages of tests/clients/$requirements into $store (once, about 15 seconds)"
     command -v python3 >/dev/null || fail "python3 is missing; the clients are Python packages"
     python=python3
     if ! $python -m pip --version >/dev/null 2>&1; then
@@ -46,8 +48,8 @@ install_sdks() {
         python=$1/venv/bin/python3
     fi
     PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore "$python" -m pip install --quiet \
-        --no-deps --require-hashes --only-binary=:all: --target "$1/packages" -r "$here/requirements.txt" ||
-        fail "pip could not install the packages of $here/requirements.txt" "no network? not Linux on x86-64?"
+        --no-deps --require-hashes --only-binary=:all: --target "$1/packages" -r "$here/$requirements" ||
+        fail "pip could not install the packages of $here/$requirements" "no network? not Linux on x86-64?"
     rm -rf "$1/venv"
 }
 
@@ -92,10 +94,11 @@ LAUNCHER
 }
 
 case ${1-} in
-sdks)
+sdks | schemathesis)
+    [ "$1" = sdks ] && requirements=requirements.txt || requirements=schemathesis.txt
     # Other packages are another folder.
-    found=$store/sdks-$(sha256sum "$here/requirements.txt" | cut -c1-12)
-    once "$found" install_sdks
+    found=$store/$1-$(sha256sum "$here/$requirements" | cut -c1-12)
+    once "$found" install_packages
     printf '%s\n' "$found/packages"
     ;;
 chromium)
@@ -108,7 +111,7 @@ chromium)
     fi
     ;;
 *)
-    say "usage: install.sh sdks|chromium"
+    say "usage: install.sh sdks|schemathesis|chromium"
     exit 64
     ;;
 esac

@@ -36,11 +36,24 @@ impl World {
             .arg("-s")
             .arg(scripts().join(script))
             .args(arguments);
-        if ["browser.py", "edit.py", "page.py"].contains(&script) {
+        if ["browser.py", "edit.py", "page.py", "injected.py"].contains(&script) {
             command.env("HERDSMAN_TEST_CHROMIUM", installed("chromium"));
             let pictures = std::env::var_os("HERDSMAN_TEST_SCREENSHOTS");
             command.envs(pictures.map(|folder| ("HERDSMAN_TEST_SCREENSHOTS", folder)));
         }
+        command
+    }
+
+    /// Schemathesis, with the hooks of `tests/clients/api_hooks.py`.
+    pub fn schemathesis(&self, arguments: &[&str]) -> Command {
+        let paths = [installed("schemathesis"), scripts()];
+        let mut command = self.own(Command::new("python3"));
+        command
+            .env("PYTHONPATH", std::env::join_paths(paths).unwrap())
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("SCHEMATHESIS_HOOKS", "api_hooks")
+            .args(["-s", "-m", "schemathesis.cli"])
+            .args(arguments);
         command
     }
 
@@ -113,8 +126,13 @@ fn scripts() -> PathBuf {
 /// There is none to be had: a test without its client has not passed.
 fn installed(what: &'static str) -> PathBuf {
     static SDKS: OnceLock<PathBuf> = OnceLock::new();
+    static SCHEMATHESIS: OnceLock<PathBuf> = OnceLock::new();
     static CHROMIUM: OnceLock<PathBuf> = OnceLock::new();
-    let kept = if what == "sdks" { &SDKS } else { &CHROMIUM };
+    let kept = match what {
+        "sdks" => &SDKS,
+        "schemathesis" => &SCHEMATHESIS,
+        _ => &CHROMIUM,
+    };
     kept.get_or_init(|| {
         let install = Command::new("sh").arg(scripts().join("install.sh")).arg(what).stdin(Stdio::null()).output();
         let install = install.unwrap_or_else(|error| panic!("cannot run tests/clients/install.sh: {error}"));

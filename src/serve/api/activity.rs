@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Api;
+use super::models::may_see_all;
 use crate::model::ModelName;
 use crate::model::text::rfc3339;
 use crate::serve::access::Caller;
@@ -24,14 +25,16 @@ use crate::serve::gateway::record::End;
 const USUAL: usize = 100;
 
 /// The last requests, the one that ended last first: of `?model`, `?limit` at most.
-/// Who may not change what runs sees those of its key.
+/// Who may not change what runs sees those of its key; who may, also those of others for
+/// the models that it may know of.
 pub(super) fn list(api: &Api, caller: &Caller, parts: &Parts) -> Result<Answer, Error> {
     let limit = match parameter(&parts.uri, "limit") {
         None => USUAL,
         Some(text) => text.parse().map_err(|_| Error::invalid(format!("limit {text:?} is not a number")))?,
     };
     let model = parameter(&parts.uri, "model");
-    let is_theirs = |entry: &Entry| caller.admin || entry.key == caller.name;
+    let may_see = |entry: &Entry| entry.model.as_ref().map_or(may_see_all(caller), |model| caller.may_use(model));
+    let is_theirs = |entry: &Entry| entry.key == caller.name || (caller.admin && may_see(entry));
     let fits = |entry: &Entry| {
         model.as_deref().is_none_or(|model| entry.model.as_ref().is_some_and(|is| is.as_str() == model))
     };

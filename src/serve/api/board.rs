@@ -9,7 +9,7 @@
 //! Numbers of a later watcher are greater than all of an earlier one, because they begin
 //! with the time.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -49,8 +49,8 @@ struct Inner {
 #[derive(Default)]
 struct Seens {
     models: BTreeMap<ModelName, (Status, Seen)>,
-    /// Since when passes fail.
-    fails_since: Option<Timestamp>,
+    /// Since when passes fail, and why the last one did.
+    failing: Option<(Timestamp, String)>,
     has_passed: bool,
 }
 
@@ -70,9 +70,13 @@ pub struct Shown {
     pub problem: Option<String>,
     /// The message with all of it, once somebody needed it.
     pub(super) whole: Arc<OnceLock<Bytes>>,
-    /// The numbers before, with the models that each of them changed or removed.
-    changes: Arc<VecDeque<(u64, Arc<HashSet<String>>)>>,
+    /// The numbers before, with what each of them changed.
+    changes: Arc<VecDeque<(u64, Arc<Changed>)>>,
 }
+
+/// The keys of the models that changed or went, each with the names that the model had
+/// before and has now: who may know of a change depends on them.
+type Changed = BTreeMap<String, BTreeSet<String>>;
 
 impl Board {
     /// Returns an empty board of a watcher that begins at `now`.
@@ -173,9 +177,9 @@ impl Board {
             .map(|row| document(row.name(), Some(row)))
             .chain(without_row.map(|name| document(name, None)))
             .collect();
-        let failing = seen.fails_since.map(|since| {
-            let since = crate::model::text::rfc3339(since).unwrap_or_default();
-            format!("passes fail since {since}; the watcher's log says why")
+        let failing = seen.failing.as_ref().map(|(since, why)| {
+            let since = crate::model::text::rfc3339(*since).unwrap_or_default();
+            format!("passes fail since {since}: {why}; herdsman tries again")
         });
         let problem = rows.problem.clone().or(failing);
         let is_known = rows.is_read && (seen.has_passed || problem.is_some());
@@ -207,18 +211,22 @@ impl Shown {
     /// Returns the next one, if anything differs. What is the same is shared.
     fn followed_by(&self, models: Vec<Document>, is_known: bool, problem: Option<String>) -> Option<Self> {
         let mut before: BTreeMap<&str, &Arc<Document>> = self.models.iter().map(|is| (is.key(), is)).collect();
-        let mut changed = HashSet::new();
+        let mut changed = Changed::new();
+        let mut note = |model: &Document| {
+            changed.entry(model.key().to_owned()).or_default().insert(model.store.name.clone());
+        };
         let models: Vec<Arc<Document>> = models
             .into_iter()
             .map(|now| match before.remove(now.key()) {
                 Some(then) if **then == now => Arc::clone(then),
-                _ => {
-                    changed.insert(now.key().to_owned());
+                then => {
+                    then.into_iter().for_each(|then| note(then));
+                    note(&now);
                     Arc::new(now)
                 }
             })
             .collect();
-        changed.extend(before.into_keys().map(str::to_owned));
+        before.into_values().for_each(|gone| note(gone));
         if changed.is_empty() && problem == self.problem && is_known == self.is_known {
             return None;
         }
@@ -239,22 +247,20 @@ impl Shown {
         })
     }
 
-    /// Returns the model of a key.
+    /// Returns the keys of the models that changed after the number `since`, with their
+    /// names; `None`: that is too long ago, or of another watcher.
     #[must_use]
-    pub fn find(&self, key: &str) -> Option<&Arc<Document>> {
-        self.models.iter().find(|model| model.key() == key)
-    }
-
-    /// Returns the keys of the models that changed after the number `since`; `None`:
-    /// that is too long ago, or of another watcher.
-    #[must_use]
-    pub fn changed_since(&self, since: u64) -> Option<HashSet<&str>> {
+    pub fn changed_since(&self, since: u64) -> Option<BTreeMap<&str, BTreeSet<&str>>> {
         let first = self.changes.front().map_or(self.seq + 1, |(seq, _)| *seq);
         if since + 1 < first || since > self.seq {
             return None;
         }
         let later = self.changes.iter().filter(|(seq, _)| *seq > since);
-        Some(later.flat_map(|(_, keys)| keys.iter().map(String::as_str)).collect())
+        let mut changed: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (key, names) in later.flat_map(|(_, changed)| changed.iter()) {
+            changed.entry(key).or_default().extend(names.iter().map(String::as_str));
+        }
+        Some(changed)
     }
 }
 
@@ -267,18 +273,19 @@ impl Document {
 }
 
 impl Observer for Board {
-    fn passed(&self, pass: Option<&Pass>, _looked: Instant, _took: Duration) {
+    fn passed(&self, pass: Result<&Pass, &str>, _looked: Instant, _took: Duration) {
         {
             let mut all = self.seen();
             match pass {
-                Some(pass) => {
+                Ok(pass) => {
                     all.models = seen(&View::of(pass)).into_iter().collect();
-                    all.fails_since = None;
+                    all.failing = None;
                     all.has_passed = true;
                 }
-                None => {
+                Err(why) => {
                     let now = Timestamp(jiff::Timestamp::now().as_millisecond());
-                    all.fails_since.get_or_insert(now);
+                    let since = all.failing.take().map_or(now, |(since, _)| since);
+                    all.failing = Some((since, why.to_owned()));
                 }
             }
         }

@@ -12,7 +12,9 @@ use hyper::body::{Body as HttpBody, Bytes};
 use hyper::http::request::Parts;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
+use super::board::Shown;
 use super::document::Document;
 use super::models::find;
 use super::route::Verb;
@@ -28,6 +30,9 @@ use crate::serve::gateway::own::answers::json as answer;
 /// How long the answer waits for the pass that carries the command out.
 const PASS: Duration = Duration::from_secs(2);
 
+/// What a duration looks like, for the description: none of these is too long.
+pub(super) const DURATION: &str = "^([0-9]{1,2}h)?([0-9]{1,4}m)?([0-9]{1,6}s)?([0-9]{1,8}ms)?$";
+
 /// The body. None, an empty one and `{}` are the same.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -37,7 +42,18 @@ pub(super) struct Body {
     reason: Option<String>,
     /// How long a suspension lasts, `2h`.
     #[serde(default, rename = "for")]
+    #[schemars(length(min = 1), regex(pattern = DURATION))]
     lasts: Option<String>,
+}
+
+/// The body of all that is not a suspension, for the description.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(super) struct Reason {
+    /// Why, for the history.
+    #[schemars(default)]
+    reason: Option<String>,
 }
 
 /// What became of a command.
@@ -96,7 +112,7 @@ where
             }
         }
         Some(Err(refusal)) => return Err(refused(&model, &refusal)),
-        None => return Err(unavailable("the command could not be recorded; the watcher's log says why")),
+        None => return Err(not_recorded(&mut board).await),
     }
     let until = wait.map(|wait| Instant::now() + wait);
     let mut outcome = Stage::Accepted;
@@ -117,6 +133,14 @@ where
     Ok(answer(status, &Outcome { outcome, model: document }))
 }
 
+/// 503: the pass that was to record a command failed; why is shown soon after.
+async fn not_recorded(board: &mut watch::Receiver<Arc<Shown>>) -> Error {
+    let failed = tokio::time::timeout(PASS, board.wait_for(|shown| shown.problem.is_some())).await;
+    let why = failed.ok().and_then(Result::ok).and_then(|shown| shown.problem.clone());
+    let why = why.as_deref().unwrap_or("the watcher's log says why");
+    unavailable(&format!("the command was not recorded, so it has no effect: {why}"))
+}
+
 /// Whether a model has got where the command wants it.
 fn judge(model: &Document, verb: Verb) -> Stage {
     let is_ready = model.seen.instance.as_ref().is_some_and(|server| server.is_ready);
@@ -124,6 +148,8 @@ fn judge(model: &Document, verb: Verb) -> Stage {
     match verb {
         Verb::Stop if model.seen.instance.is_none() => Stage::Done,
         Verb::Start | Verb::Restart if is_ready && !restarts && model.store.status == Status::Running => Stage::Done,
+        // There was nothing to replace, and nothing is to run now.
+        Verb::Restart if !restarts && model.seen.instance.is_none() && model.seen.in_sync => Stage::Done,
         Verb::Start | Verb::Restart if has_failed(model) => Stage::Failed,
         Verb::Suspend | Verb::Resume => Stage::Done,
         _ => Stage::Waiting,
@@ -154,14 +180,14 @@ fn command(verb: Verb, body: &Body) -> Result<Command, Error> {
 /// Returns the model that a key names; what is on no board yet a pass may know.
 async fn name(api: &Api, caller: &Caller, key: &str) -> Result<ModelName, Error> {
     let shown = api.board.newest(&api.gateway).await;
-    let document = find(&shown.models, caller, key)?;
+    let document = find(&shown, caller, key)?;
     ModelName::parse(&document.store.name).map_err(|problem| {
         Error::new(StatusCode::CONFLICT, "conflict_error", format!("{key:?} is not managed: {problem}"))
     })
 }
 
 fn shown(api: &Api, caller: &Caller, model: &ModelName) -> Result<Arc<Document>, Error> {
-    find(&api.board.shown().models, caller, model.as_str()).cloned()
+    find(&api.board.shown(), caller, model.as_str()).cloned()
 }
 
 fn refused(model: &ModelName, refusal: &Refusal) -> Error {

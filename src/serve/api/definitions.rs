@@ -9,7 +9,7 @@ use hyper::header::{ETAG, HeaderValue};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Api, edit, require_admin, unavailable};
+use super::{Api, edit, require_admin, require_all, unavailable};
 use crate::serve::access::Caller;
 use crate::serve::body::Answer;
 use crate::serve::gateway::errors::Error;
@@ -36,6 +36,7 @@ pub struct Definition {
 /// The names of the files.
 pub(super) async fn list(api: &Api, caller: &Caller) -> Result<Answer, Error> {
     require_admin(caller)?;
+    require_all(caller, "the definitions name")?;
     let files = api.ask(|host| host.definitions().map(names)).await?.ok_or_else(in_git)?;
     let files = files.map_err(|problem| unavailable(&format!("the definitions cannot be read: {problem}")))?;
     let read_only = edit::refusal(api).map(|refusal| refusal.message);
@@ -45,6 +46,7 @@ pub(super) async fn list(api: &Api, caller: &Caller) -> Result<Answer, Error> {
 /// One file.
 pub(super) async fn one(api: &Api, caller: &Caller, file: &str) -> Result<Answer, Error> {
     require_admin(caller)?;
+    require_all(caller, "the definitions name")?;
     if !is_definition(file) {
         return Err(no_file(file));
     }

@@ -1,6 +1,8 @@
 //! A model as programs read it: the store form of the models database, and what
 //! herdsman knows of it.
 
+use std::sync::OnceLock;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Map;
@@ -24,6 +26,26 @@ pub struct Document {
     pub seen: Seen,
     /// What clients ask of it.
     pub requests: Requests,
+    /// All of this as JSON.
+    #[serde(skip)]
+    written: Written,
+}
+
+/// A document as JSON, written when somebody first reads it: many may. It is no part of
+/// what the document says.
+#[derive(Debug, Default)]
+struct Written(OnceLock<String>);
+
+impl Clone for Written {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Written {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
 }
 
 /// What the last pass found of a model.
@@ -126,7 +148,13 @@ impl Document {
             store.status = *status;
         }
         let seen = seen.map(|(_, seen)| seen.clone()).unwrap_or_default();
-        Self { store, seen, requests: Requests::of(&traffic) }
+        Self { store, seen, requests: Requests::of(&traffic), written: Written::default() }
+    }
+
+    /// Returns it as JSON.
+    pub(super) fn json(&self) -> &str {
+        // Only maps with keys that are no text cannot be JSON: there are none.
+        self.written.0.get_or_init(|| serde_json::to_string(self).unwrap_or_default())
     }
 }
 

@@ -15,6 +15,7 @@
 //! A reader costs the others nothing: it takes the newest board when it can, and one
 //! that takes nothing for [`PATIENCE`] is disconnected.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,8 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::board::Shown;
-use super::models::{may_see, visible};
+use super::document::Document;
+use super::models::{may_see, may_see_all, visible};
 use super::{Api, socket};
 use crate::serve::access::Caller;
 use crate::serve::body::{Answer, Endless};
@@ -94,7 +96,8 @@ pub(super) struct Reader {
     only_changes: bool,
     /// What the client has, of this watcher.
     has: Option<u64>,
-    problem: Option<String>,
+    /// The problem that it has heard of last; `None`: it comes back, and nobody knows.
+    heard: Option<Option<String>>,
     /// Whether something may have changed that was not looked at.
     is_behind: bool,
 }
@@ -121,7 +124,7 @@ impl Reader {
             caller: caller.clone(),
             only_changes,
             has,
-            problem: None,
+            heard: None,
             is_behind: true,
         })
     }
@@ -133,77 +136,80 @@ impl Reader {
                 tokio::select! {
                     changed = self.board.changed() => changed.ok()?,
                     () = tokio::time::sleep(HEARTBEAT) => {
-                        self.caller = self.gateway.access().again(&self.caller)?;
-                        let seq = self.has.unwrap_or_default();
-                        return Some(vec![message(seq, &json!({"type": "heartbeat", "seq": seq}))]);
+                        self.look_at_key()?;
+                        if let Some(seq) = self.has {
+                            return Some(vec![message(seq, "\"type\":\"heartbeat\"")]);
+                        }
                     }
                     _ = self.end.changed() => return None,
                 }
             }
-            // Its key may have been removed, or changed.
-            self.caller = self.gateway.access().again(&self.caller)?;
+            self.look_at_key()?;
             let shown = Arc::clone(&self.board.borrow_and_update());
             if !shown.is_known {
                 continue;
             }
             let messages = self.news(&shown);
             self.has = Some(shown.seq);
-            self.problem.clone_from(&shown.problem);
+            self.heard = Some(shown.problem.clone());
             if !messages.is_empty() {
                 return Some(messages);
             }
         }
     }
 
+    /// Looks at its key, which may have been removed (`None`), or be for other models
+    /// than before: then the client gets everything anew.
+    fn look_at_key(&mut self) -> Option<()> {
+        let caller = self.gateway.access().again(&self.caller)?;
+        if caller.models != self.caller.models {
+            self.has = None;
+        }
+        self.caller = caller;
+        Some(())
+    }
+
     fn news(&self, shown: &Shown) -> Vec<Message> {
         let Some((before, changed)) = self.has.and_then(|has| Some((has, shown.changed_since(has)?))) else {
             return vec![all(shown, &self.caller)];
         };
-        let is_news = shown.problem != self.problem;
-        let concerns = || changed.iter().any(|key| self.may_see(shown, key));
+        let is_news = self.heard.as_ref().map_or(before != shown.seq, |heard| *heard != shown.problem);
+        // Who knew of none of them does not hear of their end either.
+        let concerns = |(_, names): &(_, &BTreeSet<&str>)| names.iter().any(|name| may_see(&self.caller, name));
         if !self.only_changes {
-            return if is_news || concerns() { vec![all(shown, &self.caller)] } else { Vec::new() };
+            let is_one = changed.iter().any(|change| concerns(&change));
+            return if is_news || is_one { vec![all(shown, &self.caller)] } else { Vec::new() };
         }
-        let mut news = Vec::new();
-        for key in changed {
-            match shown.find(key) {
-                Some(model) if may_see(&self.caller, &model.store.name) => {
-                    news.push(json!({"type": "model", "data": model}));
-                }
-                Some(_) => {}
-                // Nobody says any more whose it was; a key tells nothing else.
-                None => news.push(json!({"type": "removed", "data": {"key": key}})),
-            }
-        }
+        let here: Vec<_> =
+            visible(&shown.models, &self.caller).filter(|model| changed.contains_key(model.key())).collect();
+        let keys: HashSet<&str> = here.iter().map(|model| model.key()).collect();
+        let gone = changed.iter().filter(|change| !keys.contains(change.0) && concerns(change));
+        let model = |model: &&Arc<Document>| format!("\"type\":\"model\",\"data\":{}", model.json());
+        let mut news: Vec<String> = here.iter().map(model).collect();
+        news.extend(gone.map(|(key, _)| format!("\"type\":\"removed\",\"data\":{}", json!({"key": key}))));
         if is_news {
-            news.push(json!({"type": "problem", "problem": shown.problem}));
+            news.push(format!("\"type\":\"problem\",\"problem\":{}", json!(shown.problem)));
         }
         let last = news.len().saturating_sub(1);
-        let numbered = news.into_iter().enumerate().map(|(at, mut news)| {
-            let seq = if at == last { shown.seq } else { before };
-            news["seq"] = json!(seq);
-            message(seq, &news)
-        });
-        numbered.collect()
-    }
-
-    fn may_see(&self, shown: &Shown, key: &str) -> bool {
-        shown.find(key).is_none_or(|model| may_see(&self.caller, &model.store.name))
+        let number = |at| if at == last { shown.seq } else { before };
+        news.into_iter().enumerate().map(|(at, rest)| message(number(at), &rest)).collect()
     }
 }
 
 /// Every model that the caller may know of. What everybody may see is written once.
 fn all(shown: &Shown, caller: &Caller) -> Message {
     let write = || {
-        let data: Vec<_> = visible(&shown.models, caller).collect();
+        let data: Vec<_> = visible(&shown.models, caller).map(|model| model.json()).collect();
         let Shown { seq, epoch, problem, .. } = shown;
-        message(*seq, &json!({"type": "models", "seq": seq, "epoch": epoch, "problem": problem, "data": data})).text
+        let (problem, data) = (json!(problem), data.join(","));
+        let rest = format!("\"type\":\"models\",\"epoch\":{epoch},\"problem\":{problem},\"data\":[{data}]");
+        message(*seq, &rest).text
     };
-    let sees_all = caller.models.iter().any(|pattern| pattern == "*");
-    let text = if sees_all { shown.whole.get_or_init(write).clone() } else { write() };
+    let text = if may_see_all(caller) { shown.whole.get_or_init(write).clone() } else { write() };
     Message { seq: shown.seq, text }
 }
 
-fn message(seq: u64, value: &serde_json::Value) -> Message {
-    Message { seq, text: Bytes::from(value.to_string()) }
+/// A message of this number; `rest` is the JSON of its other members.
+fn message(seq: u64, rest: &str) -> Message {
+    Message { seq, text: Bytes::from(format!("{{\"seq\":{seq},{rest}}}")) }
 }

@@ -6,7 +6,7 @@ use hyper::http::request::Parts;
 use serde_json::Value;
 
 use super::models::find;
-use super::{Api, Host, flag, require_admin, unavailable};
+use super::{Api, Host, flag, require_admin, require_all, unavailable};
 use crate::model::ModelName;
 use crate::serve::access::Caller;
 use crate::serve::body::Answer;
@@ -20,13 +20,7 @@ const LINES: u64 = 100;
 
 /// The dry run. It names every model, so it is for who may see all.
 pub(super) async fn plan(api: &Api, caller: &Caller) -> Result<Answer, Error> {
-    if !caller.models.iter().any(|pattern| pattern == "*") {
-        return Err(Error::new(
-            StatusCode::FORBIDDEN,
-            "permission_error",
-            "the plan names every model; this key may not use all",
-        ));
-    }
+    require_all(caller, "the plan names")?;
     let plan = api.ask(|host| host.plan()).await?.map_err(|why| unavailable(&why))?;
     Ok(answer(StatusCode::OK, &plan))
 }
@@ -66,7 +60,7 @@ async fn of_model(
 
 async fn name(api: &Api, caller: &Caller, key: &str) -> Result<ModelName, Error> {
     let shown = api.board.newest(&api.gateway).await;
-    let document = find(&shown.models, caller, key)?;
+    let document = find(&shown, caller, key)?;
     ModelName::parse(&document.store.name).map_err(|problem| {
         Error::new(StatusCode::CONFLICT, "conflict_error", format!("{key:?} is not managed: {problem}"))
     })

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::document::Document;
+use super::models::visible;
 use super::{Api, require_admin, unavailable};
 use crate::model::InstanceId;
 use crate::serve::access::Caller;
@@ -76,10 +77,9 @@ pub(super) async fn machine(api: &Api, caller: &Caller) -> Result<Answer, Error>
         let (server, model) = (model.seen.instance.as_ref()?, model.store.name.clone());
         Some(Server { pid: server.pid, model, build: builds.get(&InstanceId(server.id.clone())).cloned() })
     };
-    let servers: Vec<Server> = shown.models.iter().filter_map(server).collect();
-    let weights: Option<String> = shown
-        .models
-        .iter()
+    let models = || visible(&shown.models, caller);
+    let servers: Vec<Server> = models().filter_map(server).collect();
+    let weights: Option<String> = models()
         .find_map(|model| model.store.parameters.get("model_path").and_then(|path| path.as_str()).map(str::to_owned));
     let machine =
         api.ask(move |host| look(host.state().path(), &host.state().logs(), weights.as_deref(), servers)).await?;

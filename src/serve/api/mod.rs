@@ -40,7 +40,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as HttpBody, Bytes};
-use hyper::header::ALLOW;
+use hyper::header::{ALLOW, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, StatusCode};
@@ -174,8 +174,8 @@ where
     let Asked { caller, parts, body, upgrade } = asked;
     let route = match route::find(&parts.method, parts.uri.path()) {
         Found::NotOurs => return Err((body, upgrade)),
-        Found::Nothing => return Ok(Error::nothing_here().answer(Shape::Problem)),
-        Found::WrongMethod(allowed) => return Ok(wrong_method(&parts.method, allowed)),
+        Found::Nothing => return Ok(for_own_pages(Error::nothing_here().answer(Shape::Problem))),
+        Found::WrongMethod(allowed) => return Ok(for_own_pages(wrong_method(&parts.method, allowed))),
         Found::Route(route) => route,
     };
     let answered = match route {
@@ -196,14 +196,23 @@ where
         Route::Description => Ok(json(StatusCode::OK, &openapi::document())),
         Route::Activity => activity::list(api, caller, parts),
     };
-    Ok(answered.unwrap_or_else(|error| error.answer(Shape::Problem)))
+    Ok(for_own_pages(answered.unwrap_or_else(|error| error.answer(Shape::Problem))))
+}
+
+/// Keeps an answer from pages of other sites: they cannot read it, and must not load it
+/// as a script or an image either.
+fn for_own_pages(mut answer: Answer) -> Answer {
+    let headers = [("x-content-type-options", "nosniff"), ("cross-origin-resource-policy", "same-origin")];
+    let headers = headers.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+    answer.headers_mut().extend(headers);
+    answer
 }
 
 fn wrong_method(method: &Method, allowed: &'static str) -> Answer {
     let message = format!("{method} is not possible here; use {allowed}");
     let error = Error::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", message);
     let mut answer = error.answer(Shape::Problem);
-    answer.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static(allowed));
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     answer
 }
 
@@ -213,6 +222,15 @@ fn require_admin(caller: &Caller) -> Result<(), Error> {
         Error::new(StatusCode::FORBIDDEN, "permission_error", denied.to_string()).with_code("not_admin")
     };
     caller.require_admin().map_err(denied)
+}
+
+/// Checks that the caller may know of every model: `what` names them all.
+fn require_all(caller: &Caller, what: &str) -> Result<(), Error> {
+    if models::may_see_all(caller) {
+        return Ok(());
+    }
+    let message = format!("{what} every model, and this key may not use all; use one with `models = [\"*\"]`");
+    Err(Error::new(StatusCode::FORBIDDEN, "permission_error", message))
 }
 
 /// 503, with why.
@@ -247,7 +265,7 @@ where
     B::Error: Into<BodyError>,
 {
     let bytes = collect(body, LARGEST_OBJECT).await?;
-    if bytes.trim_ascii().is_empty() {
+    if bytes.is_empty() {
         return Ok(T::default());
     }
     // Through an object: serde takes an array for a struct, too.
@@ -258,7 +276,8 @@ where
 
 /// Reads `?wait=60s`.
 fn wait(parts: &Parts) -> Result<Option<Duration>, Error> {
-    let wait = parameter(&parts.uri, "wait").map(|text| duration("wait", &text)).transpose()?;
+    let wait = parameter(&parts.uri, "wait").filter(|text| !text.is_empty());
+    let wait = wait.map(|text| duration("wait", &text)).transpose()?;
     Ok(wait.map(|wait| wait.min(LONGEST_WAIT)))
 }
 

@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use std::sync::Arc;
 
-use super::Api;
+use super::board::Shown;
 use super::document::Document;
+use super::{Api, unavailable};
 use crate::model::{ModelName, ModelType, Status};
 use crate::serve::access::Caller;
 use crate::serve::body::{Answer, empty};
@@ -47,7 +48,7 @@ pub(super) async fn list(api: &Api, caller: &Caller, parts: &Parts) -> Result<An
 /// One model.
 pub(super) async fn one(api: &Api, caller: &Caller, parts: &Parts, key: &str) -> Result<Answer, Error> {
     let shown = api.board.newest(&api.gateway).await;
-    let model = find(&shown.models, caller, key)?;
+    let model = find(&shown, caller, key)?;
     Ok(tagged(parts, shown.seq, &**model))
 }
 
@@ -64,15 +65,28 @@ pub(super) fn visible<'m>(
 pub(super) fn may_see(caller: &Caller, name: &str) -> bool {
     match ModelName::parse(name) {
         Ok(name) => caller.may_use(&name),
-        Err(_) => caller.models.iter().any(|pattern| pattern == "*"),
+        Err(_) => may_see_all(caller),
     }
 }
 
+/// Whether a caller may know of every model, also of later ones.
+pub(super) fn may_see_all(caller: &Caller) -> bool {
+    caller.models.iter().any(|pattern| pattern == "*")
+}
+
 /// Returns the model of this name, or else of this id.
-pub(super) fn find<'m>(models: &'m [Arc<Document>], caller: &'m Caller, key: &str) -> Result<&'m Arc<Document>, Error> {
-    let by_name = visible(models, caller).find(|model| model.store.name == key);
-    let found = by_name.or_else(|| visible(models, caller).find(|model| model.store.id.as_deref() == Some(key)));
-    found.ok_or_else(|| Error::unknown(key, visible(models, caller).map(|model| model.store.name.as_str())))
+///
+/// # Errors
+/// There is none that the caller may know of; or nobody knows, because what is shown may
+/// be out of date.
+pub(super) fn find<'m>(shown: &'m Shown, caller: &'m Caller, key: &str) -> Result<&'m Arc<Document>, Error> {
+    let visible = || visible(&shown.models, caller);
+    let by_name = visible().find(|model| model.store.name == key);
+    let found = by_name.or_else(|| visible().find(|model| model.store.id.as_deref() == Some(key)));
+    found.ok_or_else(|| match &shown.problem {
+        Some(problem) => unavailable(&format!("herdsman does not know whether there is a model {key:?}: {problem}")),
+        None => Error::unknown(key, visible().map(|model| model.store.name.as_str())),
+    })
 }
 
 /// Returns the value of a filter; a word that there is not is a typing error, not

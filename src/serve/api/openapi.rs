@@ -6,7 +6,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::activity::Request;
-use super::commands::{Body, Outcome};
+use super::commands::{Body, DURATION, Outcome, Reason};
 use super::definitions::{Definition, Definitions};
 use super::document::Document;
 use super::edit::Edited;
@@ -58,7 +58,11 @@ fn string() -> Value {
 }
 
 fn count() -> Value {
-    json!({"type": "integer", "minimum": 0})
+    json!({"type": "integer", "minimum": 0, "maximum": u64::MAX})
+}
+
+fn duration() -> Value {
+    json!({"type": "string", "pattern": DURATION})
 }
 
 fn flag() -> Value {
@@ -87,7 +91,7 @@ const fn read(
     Operation { method: "get", path, summary, query, headers: &[], body: None, answer: (200, JSON, document), problems }
 }
 
-const WAIT: &[Parameter] = &[parameter("wait", "how long the answer waits until it is done, `60s`", string)];
+const WAIT: &[Parameter] = &[parameter("wait", "how long the answer waits until it is done, `60s`", duration)];
 
 const fn command(path: &'static str, summary: &'static str) -> Operation {
     Operation {
@@ -96,7 +100,7 @@ const fn command(path: &'static str, summary: &'static str) -> Operation {
         summary,
         query: WAIT,
         headers: &[],
-        body: Some((false, JSON, of::<Body>)),
+        body: Some((false, JSON, of::<Reason>)),
         answer: (202, JSON, of::<Outcome>),
         problems: &[400, 401, 403, 404, 409, 413, 422, 503],
     }
@@ -139,7 +143,7 @@ const OPERATIONS: &[Operation] = &[
     command("/api/models/{key}/start", "Run it until it is stopped or its definition changes"),
     command("/api/models/{key}/stop", "Stop it until it is started or its definition changes"),
     command("/api/models/{key}/restart", "Replace its server"),
-    command("/api/models/{key}/suspend", "Leave it alone"),
+    Operation { body: Some((false, JSON, of::<Body>)), ..command("/api/models/{key}/suspend", "Leave it alone") },
     command("/api/models/{key}/resume", "Follow its definition again"),
     read("/api/models/{key}/why", "The document of `herdsman why --format json`", &[], any, &[401, 403, 404, 409, 503]),
     read(

@@ -4,7 +4,7 @@ use futures_util::{SinkExt, StreamExt};
 use hyper::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
-use hyper::{Response, StatusCode};
+use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -21,7 +21,7 @@ const LARGEST: usize = 64 << 10;
 /// Agrees, and sends the reader's messages from then on.
 pub(super) fn begin(reader: Reader, parts: &Parts, upgrade: OnUpgrade) -> Result<Answer, Error> {
     let is_web_socket = parts.headers.get(UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    let key = parts.headers.get(SEC_WEBSOCKET_KEY).filter(|_| is_web_socket);
+    let key = parts.headers.get(SEC_WEBSOCKET_KEY).filter(|_| is_web_socket && parts.method == Method::GET);
     let Some(key) = key else {
         return Err(Error::invalid("this path speaks web socket or server-sent events"));
     };

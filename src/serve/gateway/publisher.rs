@@ -33,8 +33,8 @@ impl Publisher {
 }
 
 impl Observer for Publisher {
-    fn passed(&self, pass: Option<&Pass>, looked: Instant, _took: Duration) {
-        let Some(pass) = pass else { return };
+    fn passed(&self, pass: Result<&Pass, &str>, looked: Instant, _took: Duration) {
+        let Ok(pass) = pass else { return };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|id, _| pass.observed.instances.iter().any(|instance| instance.id == *id));
         let known = std::cell::RefCell::new(known);

@@ -47,8 +47,8 @@ const KEPT: Duration = Duration::from_secs(5 * 60);
 pub struct Metrics(Arc<Mutex<Counted>>);
 
 impl Observer for Metrics {
-    fn passed(&self, pass: Option<&Pass>, _looked: Instant, took: Duration) {
-        self.counted().passed(pass, took);
+    fn passed(&self, pass: Result<&Pass, &str>, _looked: Instant, took: Duration) {
+        self.counted().passed(pass.ok(), took);
     }
 
     fn undelivered(&self, undelivered: &Undelivered) {

@@ -45,6 +45,12 @@ const FILES: &[(&str, &str, &str)] = files![
     "/page/try.js", SCRIPT, "try.js";
 ];
 
+/// Whether a request is for a file of the page.
+#[must_use]
+pub fn is_one(parts: &Parts) -> bool {
+    FILES.iter().any(|(path, ..)| *path == parts.uri.path())
+}
+
 /// Answers a request for a file of the page; `None`: it is for something else.
 #[must_use]
 pub fn answer(parts: &Parts) -> Option<Answer> {

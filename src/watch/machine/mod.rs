@@ -65,9 +65,9 @@ pub struct Settings {
 
 /// Someone who follows the passes of a watcher, without a say in them.
 pub trait Observer {
-    /// Takes a pass, `None` if it failed, and how long it took. `looked` is when it had
+    /// Takes a pass, or why it failed, and how long it took. `looked` is when it had
     /// taken its lock: it has seen everything that others did under theirs before.
-    fn passed(&self, pass: Option<&Pass>, looked: Instant, took: Duration);
+    fn passed(&self, pass: Result<&Pass, &str>, looked: Instant, took: Duration);
 
     /// Takes how many notifications were not delivered.
     fn undelivered(&self, _undelivered: &Undelivered) {}

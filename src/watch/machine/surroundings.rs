@@ -65,7 +65,8 @@ impl Surroundings for Machine {
     fn done(&mut self, pass: Result<&Pass, &HostError>, status: String) {
         self.tell_commit();
         let (looked, took) = (self.pass_looked, self.pass_began.elapsed());
-        self.observers.iter().for_each(|observer| observer.passed(pass.ok(), looked, took));
+        let why = pass.err().map(ToString::to_string).unwrap_or_default();
+        self.observers.iter().for_each(|observer| observer.passed(pass.map_err(|_| &*why), looked, took));
         self.tell();
         self.host.take_notices().iter().for_each(|notice| tracing::warn!("{notice}"));
         self.service.passed(status);

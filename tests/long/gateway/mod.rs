@@ -24,12 +24,12 @@ mod edits;
 mod faults;
 mod first_byte;
 mod hostile;
-mod http;
+pub mod http;
 mod idle;
 mod load;
 #[path = "../../real/gateway/served.rs"]
 #[allow(dead_code, reason = "`real` uses all of it")]
-mod served;
+pub mod served;
 mod swaps;
 mod texts;
 
