@@ -17,7 +17,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
 use super::Host;
-use super::document::{Document, Seen, seen};
+use super::document::{Document, Requests, Seen, seen};
 use crate::database::ModelRow;
 use crate::model::{ModelName, Status, Timestamp};
 use crate::pass::Pass;
@@ -159,11 +159,13 @@ impl Board {
         let rows = self.rows();
         let now = Timestamp(jiff::Timestamp::now().as_millisecond());
         let demand = gateway.demand(now);
+        let speeds = gateway.activity().speeds();
         let seen = self.seen();
         let document = |name: &str, row| {
             let model = ModelName::parse(name).ok();
             let traffic = model.as_ref().and_then(|name| demand.models.get(name)).copied().unwrap_or_default();
-            Document::of(name, row, model.and_then(|name| seen.models.get(&name)), traffic)
+            let speed = model.as_ref().and_then(|name| speeds.get(name)).copied();
+            Document::of(name, row, model.and_then(|name| seen.models.get(&name)), Requests::of(&traffic, speed))
         };
         let with_row: HashSet<&str> = rows.rows.iter().map(ModelRow::name).collect();
         let without_row = seen.models.keys().map(ModelName::as_str).filter(|name| !with_row.contains(name));

@@ -1,5 +1,6 @@
 // Shows the view that the address names.
 
+import { announce } from "./announce.js";
 import { show as showList } from "./list.js";
 import { connect } from "./live.js";
 
@@ -43,4 +44,5 @@ addEventListener("hashchange", () => {
   main.focus({ preventScroll: true });
 });
 route();
+announce(document.getElementById("changes"));
 connect();
