@@ -112,6 +112,9 @@ impl Board {
 
     /// Keeps the board up to date until the runtime ends.
     pub async fn keep(self, host: Arc<dyn Host>, gateway: Gateway) {
+        // Before the first pass has it open, reading may look into the file, which would
+        // cost the pass its locks on it: see `database::open`.
+        self.0.passed.notified().await;
         loop {
             let is_read = self.read(&host).await;
             self.show(&gateway);
