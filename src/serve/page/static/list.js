@@ -3,14 +3,16 @@
 import { arrange, el, say } from "./dom.js";
 import { follow, isKnown, keyOf, models } from "./live.js";
 import { COLUMNS, Row } from "./row.js";
-import { isBad, reasonOf } from "./words.js";
+import { needsAttention, reasonOf } from "./words.js";
 
 const STATUS = { error: 0, loading: 1, running: 2, idle: 3 };
+/** So many new rows are made before the others: what is seen first is there first. */
+const AT_ONCE = 100;
 const NEVER = Number.MAX_SAFE_INTEGER;
 const started = ({ instance }) => (instance ? Date.parse(instance.startedAt) : NEVER);
 /** Orders, the more interesting first; what is equal is in the order of names. */
 const SORTS = {
-  status: (a, b) => isBad(b) - isBad(a) || STATUS[a.status] - STATUS[b.status],
+  status: (a, b) => needsAttention(b) - needsAttention(a) || STATUS[a.status] - STATUS[b.status],
   name: () => 0,
   generation: (a, b) => b.generation - a.generation,
   requests: (a, b) => b.requests.inFlight + b.requests.waiting - a.requests.inFlight - a.requests.waiting,
@@ -27,7 +29,7 @@ const CHOICES = {
   loading: (model) => model.status === "loading",
   idle: (model) => model.status === "idle",
   error: (model) => model.status === "error",
-  "out of sync": (model) => model.managed && !model.inSync,
+  "needs attention": needsAttention,
 };
 
 // The view outlives a look at something else.
@@ -37,6 +39,7 @@ const names = new Intl.Collator(undefined, { numeric: true });
 export function show(main) {
   const rows = new Map();
   let ranks = new Map();
+  let more = null;
   const summary = el("p", { class: "summary" });
   const body = el("tbody", { role: "rowgroup", class: "models" });
   const table = el("table", { role: "table", class: "models", "aria-label": "Models" }, head(draw), body);
@@ -70,14 +73,21 @@ export function show(main) {
     const order = SORTS[wanted.sort];
     const shown = [...models.values()].filter(fits).sort((a, b) => order(a, b) || ranks.get(keyOf(a)) - ranks.get(keyOf(b)));
     if (wanted.isReversed) shown.reverse();
-    const elements = shown.map((model) => {
+    const elements = [];
+    let made = 0;
+    for (const model of shown) {
       const key = keyOf(model);
-      if (!rows.has(key)) rows.set(key, new Row());
+      if (!rows.has(key)) {
+        made += 1;
+        if (made > AT_ONCE) break;
+        rows.set(key, new Row());
+      }
       const row = rows.get(key);
       row.show(model);
-      return row.element;
-    });
+      elements.push(row.element);
+    }
     arrange(body, elements);
+    if (made > AT_ONCE) more ??= setTimeout(() => ((more = null), draw()));
     count();
     table.hidden = elements.length === 0;
     empty.hidden = elements.length > 0;
@@ -104,6 +114,7 @@ export function show(main) {
   return () => {
     end();
     clearInterval(clock);
+    clearTimeout(more);
   };
 }
 
@@ -153,6 +164,6 @@ function head(draw) {
     draw();
   }
   mark();
-  const actions = el("th", { role: "columnheader", scope: "col", class: "number" }, "Actions");
-  return el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, cells.map(([, cell]) => cell), actions));
+  const more = (text, kind) => el("th", { role: "columnheader", scope: "col", class: kind }, text);
+  return el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, cells.map(([, cell]) => cell), more("Actions", "number"), more("Why", "unseen")));
 }

@@ -10,7 +10,7 @@ const PAUSE = 2000;
 const NEAR = 30;
 
 export function show(path, signal) {
-  const log = el("pre", { class: "scroll", role: "log", tabindex: "0", "aria-label": "Log", "aria-live": "off" });
+  const log = el("pre", { class: "scroll log", role: "log", tabindex: "0", "aria-label": "Log", "aria-live": "off" });
   const end = el("button", { type: "button", class: "quiet", hidden: true, onclick: () => follow() }, "↓ Follow");
   const follow = () => (log.scrollTop = log.scrollHeight);
   const isAtEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;

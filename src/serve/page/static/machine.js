@@ -82,14 +82,14 @@ function disks(disks) {
 }
 
 function binaries(binaries) {
-  const rows = binaries.map(({ path, version, is_replaced, models }) =>
+  const rows = binaries.map(({ path, build, is_replaced, models }) =>
     el(
       "tr",
       {},
-      el("td", {}, version ?? ""),
+      el("td", { class: "nowrap" }, build ?? "not known yet"),
       el("td", {}, path, is_replaced && el("p", { class: "bad" }, "replaced on disk since it was started; restart with --upgrade-binary")),
       el("td", {}, models.map((name, at) => [at > 0 && ", ", modelLink(name)]).flat()),
     ),
   );
-  return el("section", { class: "card wide" }, el("h2", {}, "llama-server"), table(["Version", "File", "Models"], rows, "No server has run yet.", { "aria-label": "llama-server binaries" }));
+  return el("section", { class: "card wide" }, el("h2", {}, "llama-server"), table(["Build", "File", "Models"], rows, "No server has run yet.", { "aria-label": "llama-server binaries" }));
 }

@@ -24,18 +24,18 @@ export function show(main, name) {
   const parts = { facts: facts(name), why: why(), definition: showDefinition(gone.signal) };
   const [requests, generations, events] = [el("div"), el("div"), el("div")];
   const wide = (title, place) => el("section", { class: "card wide" }, el("h2", {}, title), place);
+  const past = [wide("Last requests", requests), wide("Generations", generations), wide("History", events)];
+  const tryBox = showTryBox(name, gone.signal);
+  const log = showLog(path, gone.signal);
   const cards = el(
     "div",
     { class: "cards", hidden: true },
-    parts.facts.element,
-    parts.why.element,
-    parts.definition.element,
-    showTryBox(name, gone.signal),
-    showLog(path, gone.signal),
-    wide("Last requests", requests),
-    wide("Generations", generations),
-    wide("History", events),
+    el("div", { class: "stack" }, parts.facts.element, tryBox),
+    el("div", { class: "stack" }, parts.why.element, parts.definition.element),
+    log,
+    ...past,
   );
+  const chat = el("a", { class: "button", href: `chat/?model=${encodeURIComponent(name)}` }, "Chat");
   const missing = el("p", { class: "empty" });
   main.replaceChildren(
     el(
@@ -45,7 +45,7 @@ export function show(main, name) {
       el("h1", {}, name),
       status,
       el("span", { class: "grow" }),
-      el("a", { class: "button", href: `chat/?model=${encodeURIComponent(name)}` }, "Chat"),
+      chat,
       actions,
     ),
     missing,
@@ -57,6 +57,8 @@ export function show(main, name) {
   function draw() {
     const model = named(name);
     status.hidden = cards.hidden = !model;
+    for (const part of [chat, tryBox, log]) part.hidden = !model?.managed;
+    for (const part of past) part.hidden = !isKept(model);
     missing.hidden = Boolean(model);
     if (!model) {
       before = null;
@@ -80,6 +82,7 @@ export function show(main, name) {
   }
 
   async function look() {
+    if (!isKept(named(name))) return parts.definition.draw(named(name), []);
     fillRequests(requests, name, gone.signal);
     const all = await fillHistory(path, generations, events, gone.signal);
     const model = named(name);
@@ -92,7 +95,7 @@ export function show(main, name) {
     const model = named(name);
     if (!model) return;
     parts.facts.show(model);
-    fillRequests(requests, name, gone.signal);
+    if (isKept(model)) fillRequests(requests, name, gone.signal);
   }, LOOK);
   return () => {
     end();
@@ -100,6 +103,9 @@ export function show(main, name) {
     gone.abort();
   };
 }
+
+/** Whether herdsman keeps a history of it. */
+const isKept = (model) => Boolean(model?.managed || model?.file);
 
 /** What changes when something happened that the history tells. */
 const changes = ({ generation, status, instance, problem, byHand, reasons, updatedAt }) =>

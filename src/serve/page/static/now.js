@@ -1,8 +1,8 @@
 // What a model does now, and why it is as it is.
 
 import { el, say } from "./dom.js";
-import { bytes, rate, since, when } from "./format.js";
-import { askedFor, generationOf, reasonsOf } from "./words.js";
+import { bytes, rate, since } from "./format.js";
+import { generationOf, reasonsOf } from "./words.js";
 
 /** A card with facts, and how to bring it up to date. */
 export function facts(name) {
@@ -23,7 +23,7 @@ export function facts(name) {
   function show(model) {
     const { instance, requests } = model;
     const { inFlight, waiting, tokensPerSecond, lastUsed } = requests;
-    put("Wanted", model.desired ? model.desired.replace("_", " ") : "no definition");
+    put("Wanted", model.desired?.replace("_", " ") ?? (model.problem ? "its definition cannot be used" : "no definition"));
     put("Generation", generationOf(model));
     put("Address", instance?.url);
     put("Process", instance && `pid ${instance.pid}`);
@@ -41,21 +41,17 @@ export function facts(name) {
 
 /** A card that says why. */
 export function why() {
-  const list = el("div");
+  const list = el("ul", { class: "plain" });
   let said = null;
   function show(model) {
-    const asked = model.byHand.map(askedFor);
-    const items = reasonsOf(model).filter((text) => !asked.includes(text));
-    if (model.nextTry) items.push(`tried again at ${when(model.nextTry)}`);
-    const text = JSON.stringify([items, asked, model.inSync]);
+    const items = reasonsOf(model);
+    const { lastFailure } = model;
+    if (lastFailure && !items.some((item) => item.includes(lastFailure))) items.push(`last failure: ${lastFailure}`);
+    if (!items.length) items.push(model.inSync ? "It is as its definition says." : "Nothing is to be done.");
+    const text = JSON.stringify(items);
     if (text === said) return;
     said = text;
-    list.replaceChildren(
-      items.length
-        ? el("ul", { class: "plain" }, items.map((item) => el("li", {}, item)))
-        : el("p", {}, model.inSync ? "It is as its definition says." : "Nothing is to be done."),
-      ...asked.map((text) => el("p", { class: "soft" }, text)),
-    );
+    list.replaceChildren(...items.map((item) => el("li", {}, item)));
   }
   return { element: el("section", { class: "card" }, el("h2", {}, "Why"), list), show };
 }

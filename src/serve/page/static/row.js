@@ -26,16 +26,17 @@ export class Row {
     this.word = el("span");
     this.status = el("span", { class: "status" }, el("span", { class: "dot", "aria-hidden": "true" }), this.word);
     this.link = el("a", { href: "#/" });
-    this.reason = el("p", { class: "reason clamp" });
+    this.reason = cell("reason");
     this.numbers = Object.fromEntries(COLUMNS.filter(([, , isNumber]) => isNumber).map(([name, label]) => [name, number(name, label.toLowerCase())]));
     this.actions = el("div", { class: "actions" });
     this.element = el(
       "tr",
       { role: "row" },
       cell("state", this.status),
-      cell("name", this.link, this.reason),
+      cell("name", this.link),
       Object.values(this.numbers),
       cell("act", this.actions),
+      this.reason,
     );
   }
 
@@ -49,6 +50,7 @@ export class Row {
     if (this.name !== model.name) {
       this.name = model.name;
       say(this.link, model.name);
+      this.link.title = model.name;
       this.link.href = `#/models/${encodeURIComponent(model.name)}`;
     }
     this.explain(model);
@@ -72,7 +74,6 @@ export class Row {
       this.said = reason;
       say(this.reason, reason);
       this.reason.title = reason;
-      this.reason.hidden = !reason;
     }
     this.reason.classList.toggle("bad", isBad(model));
   }

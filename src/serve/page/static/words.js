@@ -23,21 +23,26 @@ export function generationOf(model) {
 /** Who asked for what by hand, until when, and why. */
 export function askedFor({ what, by, at, until, reason }) {
   const end = until ? ` until ${when(until)}` : "";
-  return `${what} by ${by}, ${when(at)}${end}${reason ? `: ${reason}` : ""}`;
+  return `${what} by ${by}${end} (at ${when(at)})${reason ? `: ${reason}` : ""}`;
 }
 
-/** What is wrong with a model or waited for; what was asked for by hand; each once. */
+/** What is wrong with a model, what it waits for, and what was asked for by hand: each once. */
 export function reasonsOf(model) {
   if (!model.managed && !model.problem) return ["not managed: a row of another program"];
-  const all = [model.problem, ...model.reasons, ...model.waitingFor].filter(Boolean);
-  if (model.lastFailure && !all.some((text) => text.includes(model.lastFailure))) {
-    const isPast = model.inSync || model.status === "running";
-    if (!isPast) all.push(`last failure: ${model.lastFailure}`);
-  }
-  return [...new Set([...all, ...model.byHand.map(askedFor)])];
+  const { problem, byHand } = model;
+  // Both are said better: without the way there, and with times that do not age.
+  const isSaid = (wait) => (problem && wait.includes(problem)) || byHand.some(({ what }) => wait.startsWith(what));
+  // "in 6 s" is true when it is said; the page shows it for longer.
+  const ageless = (wait) => wait.replace(/ in [^()]+ \(at ([^()]+)\)/, " at $1");
+  const waits = model.waitingFor.filter((wait) => !isSaid(wait)).map(ageless);
+  const all = [problem, ...model.reasons, ...waits, ...byHand.map(askedFor)];
+  return [...new Set(all.filter(Boolean))];
 }
 
 export const reasonOf = (model) => reasonsOf(model).join("; ");
 
-/** Whether somebody should look at it. */
+/** Whether a definition or a server is broken. */
 export const isBad = (model) => model.status === "error" || model.isBlocked || Boolean(model.problem);
+
+/** Whether somebody should look at it. */
+export const needsAttention = (model) => isBad(model) || (model.managed && !model.inSync && model.status !== "loading");
