@@ -26,7 +26,7 @@ export const label = (verb) => TEXTS[verb][0];
 /** Buttons for a model. */
 export function buttons(model, many = verbs(model)) {
   return many.map((verb) =>
-    el("button", { type: "button", onclick: () => give(model.name, verb), "aria-label": `${label(verb)} ${model.name}` }, label(verb)),
+    el("button", { type: "button", onclick: () => give(model.name, verb), "aria-label": `${label(verb)} ${model.name}`, "data-model": model.name }, label(verb)),
   );
 }
 
@@ -68,7 +68,11 @@ export function give(name, verb) {
       send.disabled = false;
     }
   });
-  dialog.addEventListener("close", () => dialog.remove());
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    // The button that opened it may have given way to another one.
+    if (document.activeElement === document.body) document.querySelector(`[data-model=${CSS.escape(name)}]`)?.focus();
+  });
   document.body.append(dialog);
   dialog.showModal();
   (verb === "suspend" ? lasts : reason).focus();

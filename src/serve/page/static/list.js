@@ -127,8 +127,8 @@ function emptiness() {
 /** Buttons with how many models each of them shows. */
 function choose(draw) {
   const all = Object.keys(CHOICES).map((name) => {
-    const button = el("button", { type: "button", class: "choice", "data-choice": name, onclick: () => pick(name) }, name, " ", el("b"));
-    return [name, button, button.querySelector("b")];
+    const button = el("button", { type: "button", class: "choice", "data-choice": name, onclick: () => pick(name) }, name, " ", el("span", { class: "count" }));
+    return [name, button, button.querySelector(".count")];
   });
   function pick(name) {
     wanted.choice = wanted.choice === name ? "all" : name;
