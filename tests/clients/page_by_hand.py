@@ -1,5 +1,7 @@
 """What a person does with a model on herdsman's own page."""
 
+import re
+
 from playwright.sync_api import expect
 
 from browser import picture, say
@@ -25,7 +27,7 @@ def by_hand(page, url, model):
     dialog.get_by_label("For how long").fill("2h")
     dialog.get_by_role("button", name="Suspend", exact=True).click()
     expect(status(page)).to_have_text("suspended (running)")
-    expect(card(page, "Why")).to_contain_text("suspended by the API until")
+    expect(card(page, "Why")).to_contain_text(re.compile("suspended by the API at .* until"))
     expect(card(page, "Why")).to_contain_text(": the disks")
     picture(page, "suspended")
     say("suspended")

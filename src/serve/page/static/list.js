@@ -96,7 +96,8 @@ export function show(main) {
 
   function count() {
     const all = [...models.values()];
-    say(summary, isKnown() ? `${all.filter(CHOICES.running).length} of ${all.length} running` : "");
+    choices.element.hidden = search.hidden = !models.size;
+    say(summary, models.size ? `${all.filter(CHOICES.running).length} of ${all.length} running` : "");
     choices.count(all);
   }
 

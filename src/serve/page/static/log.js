@@ -9,6 +9,7 @@ const PAUSE = 2000;
 /** How near the end, in pixels, a reader follows it. */
 const NEAR = 30;
 
+/** A card, and how to begin to read. */
 export function show(path, signal) {
   const log = el("pre", { class: "scroll log", role: "log", tabindex: "0", "aria-label": "Log", "aria-live": "off" });
   const end = el("button", { type: "button", class: "quiet", hidden: true, onclick: () => follow() }, "↓ Follow");
@@ -34,8 +35,8 @@ export function show(path, signal) {
     else end.hidden = false;
   }
 
-  read(path, signal, { clear, add });
-  return el("section", { class: "card wide" }, el("div", { class: "title" }, el("h2", {}, "Log"), end), log);
+  const element = el("section", { class: "card wide" }, el("div", { class: "title" }, el("h2", {}, "Log"), end), log);
+  return { element, begin: () => read(path, signal, { clear, add }) };
 }
 
 async function read(path, signal, { clear, add }) {

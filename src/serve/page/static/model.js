@@ -32,7 +32,7 @@ export function show(main, name) {
     { class: "cards", hidden: true },
     el("div", { class: "stack" }, parts.facts.element, tryBox),
     el("div", { class: "stack" }, parts.why.element, parts.definition.element),
-    log,
+    log.element,
     ...past,
   );
   const chat = el("a", { class: "button", href: `chat/?model=${encodeURIComponent(name)}` }, "Chat");
@@ -54,10 +54,11 @@ export function show(main, name) {
 
   let before = null;
   let offered = null;
+  let isRead = false;
   function draw() {
     const model = named(name);
     status.hidden = cards.hidden = !model;
-    for (const part of [chat, tryBox, log]) part.hidden = !model?.managed;
+    for (const part of [chat, tryBox, log.element]) part.hidden = !model?.managed;
     for (const part of past) part.hidden = !isKept(model);
     missing.hidden = Boolean(model);
     if (!model) {
@@ -79,6 +80,10 @@ export function show(main, name) {
     parts.facts.show(model);
     parts.why.show(model);
     if (isOther) look();
+    if (model.managed && !isRead) {
+      isRead = true;
+      log.begin();
+    }
   }
 
   async function look() {

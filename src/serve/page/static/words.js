@@ -23,7 +23,7 @@ export function generationOf(model) {
 /** Who asked for what by hand, until when, and why. */
 export function askedFor({ what, by, at, until, reason }) {
   const end = until ? ` until ${when(until)}` : "";
-  return `${what} by ${by}${end} (at ${when(at)})${reason ? `: ${reason}` : ""}`;
+  return `${what} by ${by} at ${when(at)}${end}${reason ? `: ${reason}` : ""}`;
 }
 
 /** What is wrong with a model, what it waits for, and what was asked for by hand: each once. */
@@ -33,7 +33,7 @@ export function reasonsOf(model) {
   // Both are said better: without the way there, and with times that do not age.
   const isSaid = (wait) => (problem && wait.includes(problem)) || byHand.some(({ what }) => wait.startsWith(what));
   // "in 6 s" is true when it is said; the page shows it for longer.
-  const ageless = (wait) => wait.replace(/ in [^()]+ \(at ([^()]+)\)/, " at $1");
+  const ageless = (wait) => wait.replace(/ in [\d.][^()]* \(at ([^()]+)\)/, " at $1");
   const waits = model.waitingFor.filter((wait) => !isSaid(wait)).map(ageless);
   const all = [problem, ...model.reasons, ...waits, ...byHand.map(askedFor)];
   return [...new Set(all.filter(Boolean))];
