@@ -38,12 +38,15 @@ def by_hand(page, url, model):
 
 def keyboard(page, url, model):
     """All of it without a mouse, heard by who does not see it."""
-    live(page, url)
-    expect(row(page, model)).to_contain_text("on demand")
+    live(page, f"{url}/#/machine")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_role("main")).to_be_focused()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Machine")
+
+    live(page, url)
+    expect(row(page, model)).to_contain_text("on demand")
     names = []
     while not names or names[-1] != f"Start {model}":
         page.keyboard.press("Tab")
@@ -51,7 +54,7 @@ def keyboard(page, url, model):
         assert len(names) < 60, names
     say("before it:", ", ".join(name.split("\n")[0] for name in names[-3:-1]))
     page.keyboard.press("Enter")
-    expect(page.get_by_label("Reason")).to_be_focused()
+    expect(page.get_by_role("dialog").get_by_label("Reason")).to_be_focused()
     page.keyboard.type("by keyboard")
     page.keyboard.press("Enter")
     expect(page.locator("#changes")).to_have_text(f"{model}: running")

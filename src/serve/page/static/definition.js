@@ -6,7 +6,7 @@ import { reasonsOf } from "./words.js";
 
 export function show(signal) {
   const file = el("p", { class: "soft" });
-  const text = el("pre", { class: "scroll lines", tabindex: "0", "aria-label": "Definition" });
+  const text = el("pre", { class: "scroll source", tabindex: "0", "aria-label": "Definition" });
   const element = el("section", { class: "card" }, el("h2", {}, "Definition"), file, text);
   let drawn = null;
 
