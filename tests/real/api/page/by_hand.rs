@@ -28,7 +28,8 @@ fn a_model_is_tried_by_chat_and_by_embedding() {
     let slow = slow_toml(&world, "chat");
     world.write_definition("chat", &slow);
     world.weights("vectors", "vectors ");
-    world.write_definition("vectors", &format!("{}embedding = true\npooling = \"mean\"\n", World::tiny_toml("vectors")));
+    world
+        .write_definition("vectors", &format!("{}embedding = true\npooling = \"mean\"\n", World::tiny_toml("vectors")));
     let (watcher, url) = world.serve(&[]);
     watcher.eventually_says("chat is ready");
     watcher.eventually_says("vectors is ready");

@@ -34,10 +34,7 @@ fn a_wrong_edit_one_that_restarts_and_one_that_is_rolled_back() {
     world.weights_that_die("bad");
     world.write_definition("chat", &World::tiny_toml("bad"));
     page.eventually_prints("rolled back");
-    assert_eq!(
-        page.ends(),
-        "open\nwrong: line 3\nrestarted: line 3\nrolled back\nwithout a reload: True\n"
-    );
+    assert_eq!(page.ends(), "open\nwrong: line 3\nrestarted: line 3\nrolled back\nwithout a reload: True\n");
 }
 
 #[test]
