@@ -18,7 +18,7 @@ use crate::view::View;
 pub(super) const FORMAT_VERSION: u32 = 1;
 
 /// The document of `reconcile --format json`.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Document {
     format_version: u32,
     dry_run: bool,
@@ -33,7 +33,7 @@ pub(super) struct Document {
     diagnostics: Vec<JsonDiagnostic>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct JsonAction {
     model: ModelName,
     action: ActionKind,
@@ -43,7 +43,7 @@ struct JsonAction {
     outcome: Option<JsonOutcome>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum JsonOutcome {
     Done,
@@ -52,7 +52,7 @@ enum JsonOutcome {
     Failed(String),
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct JsonFinding {
     model: ModelName,
     finding: &'static str,
@@ -62,13 +62,13 @@ struct JsonFinding {
     message: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct JsonUnmanaged {
     id: String,
     name: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct JsonDiagnostic {
     severity: Severity,
     file: String,

@@ -176,10 +176,20 @@ fn dry_run(places: &Places, args: &ReconcileArgs, limits: &Limits, review: Optio
 /// Returns the document of `reconcile --dry-run --format json`, and its reasons in words
 /// under `words`.
 pub(super) fn plan(places: &Places) -> anyhow::Result<serde_json::Value> {
-    let mut host = places.open_read_only()?;
-    let seen = crate::pass::look(&mut host, Goal::Definitions, &LimitArgs::usual(Duration::ZERO).limits())?;
-    let mut document = serde_json::to_value(Document::plan(&seen, Exit::of_pass(&seen)))?;
-    document["words"] = words(&View::of(&seen), &seen);
+    Ok(plan_of(&mut places.open_read_only()?)?.0)
+}
+
+/// As [`plan`], with the pass behind it.
+pub(super) fn plan_of(host: &mut Host) -> anyhow::Result<(serde_json::Value, Pass)> {
+    let seen = crate::pass::look(host, Goal::Definitions, &LimitArgs::usual(Duration::ZERO).limits())?;
+    let document = made(Document::plan(&seen, Exit::of_pass(&seen)), &seen)?;
+    Ok((document, seen))
+}
+
+/// Returns the document, with the reasons of its last pass in words under `words`.
+pub(super) fn made(document: Document, last: &Pass) -> anyhow::Result<serde_json::Value> {
+    let mut document = serde_json::to_value(document)?;
+    document["words"] = words(&View::of(last), last);
     Ok(document)
 }
 

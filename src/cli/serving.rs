@@ -1,23 +1,22 @@
 //! `herdsman watch --listen`: the gateway beside the watcher.
 
+mod api_host;
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::{Exit, Places, Refused};
-use crate::database::{Database, ModelFilter, ModelRow};
 use crate::llama::catalogue::binary;
 use crate::model::{Given, ModelName, Timestamp};
 use crate::owner::settings::Settings;
 use crate::owner::settings::serve::{Listen, Serve};
 use crate::pass::Pass;
-use crate::pass::by_hand::{Answer, Asked};
+use crate::pass::by_hand::Asked;
 use crate::plan::Command;
 use crate::serve::access::{Open, refuse_open};
+use crate::serve::api::Api;
 use crate::serve::api::board::Board;
-use crate::serve::api::{self, Api};
 use crate::serve::gateway::Gateway;
 use crate::serve::gateway::dispatch::App;
 use crate::serve::gateway::naming::Spool;
@@ -241,44 +240,6 @@ impl own::Host for Watched {
     fn metrics(&self) -> Result<String, String> {
         self.metrics.render().map_err(|error| error.to_string())
     }
-}
-
-impl api::Host for Watched {
-    fn ask(&self, asked: Asked) -> Option<Answer> {
-        self.inbox.put(asked).recv().ok()
-    }
-
-    fn rows(&self) -> Result<Vec<ModelRow>, String> {
-        let at = self.places.resolve();
-        let opened = Database::open_read_only(&at.database).map_err(|error| error.at(at.place()));
-        let rows = opened
-            .and_then(|database| database.map(|database| database.get_models(&ModelFilter::default())).transpose());
-        rows.map(Option::unwrap_or_default).map_err(|error| error.to_string())
-    }
-
-    fn definitions(&self) -> Option<PathBuf> {
-        self.places.revision().is_none().then(|| self.places.models_dir.clone())
-    }
-
-    fn plan(&self) -> Result<Value, String> {
-        document(super::reconcile::plan(&self.places))
-    }
-
-    fn why(&self, model: &ModelName) -> Result<Value, String> {
-        document(super::why::document(&self.places, model))
-    }
-
-    fn history(&self, model: &ModelName) -> Result<Value, String> {
-        document(super::history::document(&self.places, model))
-    }
-
-    fn state(&self) -> &StateDir {
-        &self.state
-    }
-}
-
-fn document(made: anyhow::Result<Value>) -> Result<Value, String> {
-    made.map_err(|error| format!("{error:#}"))
 }
 
 /// Reads the settings again when their text has changed, which it looks for with every

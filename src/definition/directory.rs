@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::text::{self, TextProblem};
-use super::{ReadFrom, Snapshot, defaults, groups, paths};
+use super::{Edit, ReadFrom, Snapshot, defaults, groups, paths};
 use crate::model::{Commit, Diagnostic};
 use crate::sys::trust::Access;
 
@@ -21,6 +21,8 @@ pub(super) enum Directory<'a> {
     Disk(&'a Path),
     /// From a commit.
     Commit(&'a Snapshot),
+    /// From the disk, but for one file.
+    Edited(&'a Path, &'a Edit),
 }
 
 impl<'a> Directory<'a> {
@@ -30,13 +32,14 @@ impl<'a> Directory<'a> {
             ReadFrom::Itself => Self::Disk(dir),
             ReadFrom::Directory(other) => Self::Disk(other),
             ReadFrom::Commit(snapshot) => Self::Commit(snapshot),
+            ReadFrom::Edited(edit) => Self::Edited(dir, edit),
         }
     }
 
     /// Its path, if it is on the disk.
     pub fn on_disk(self) -> Option<&'a Path> {
         match self {
-            Self::Disk(dir) => Some(dir),
+            Self::Disk(dir) | Self::Edited(dir, _) => Some(dir),
             Self::Commit(_) => None,
         }
     }
@@ -46,14 +49,21 @@ impl<'a> Directory<'a> {
         match self {
             Self::Disk(dir) => Listing::read(dir),
             Self::Commit(snapshot) => Ok(Listing::of(snapshot.names().map(|name| (name.clone(), false)))),
+            Self::Edited(dir, edit) => {
+                let mut names = names(dir)?;
+                names.retain(|(name, _)| name != edit.name());
+                names.extend(edit.content().map(|_| (edit.name().to_owned(), false)));
+                Ok(Listing::of(names))
+            }
         }
     }
 
     /// Returns the current stamp of a file; `None` if there is none.
     pub fn stamp(self, name: &OsStr) -> Option<Stamp> {
         match self {
-            Self::Disk(dir) => Stamp::of(&dir.join(name)),
             Self::Commit(snapshot) => snapshot.stamp(name),
+            Self::Edited(_, edit) if name == edit.name() => edit.stamp(),
+            Self::Disk(dir) | Self::Edited(dir, _) => Stamp::of(&dir.join(name)),
         }
     }
 
@@ -62,7 +72,8 @@ impl<'a> Directory<'a> {
     /// opened.
     pub fn read<'b>(&'b self, name: &OsStr, buffer: &'b mut Vec<u8>) -> (Option<Stamp>, Result<&'b str, TextProblem>) {
         match self {
-            Self::Disk(dir) => {
+            Self::Edited(_, edit) if name == edit.name() => (edit.stamp(), edit.text()),
+            Self::Disk(dir) | Self::Edited(dir, _) => {
                 let path: PathBuf = dir.join(name);
                 let (metadata, text) = text::read_into(&path, buffer);
                 (metadata.map_or_else(|| Stamp::of(&path), |metadata| Some(Stamp::new(&metadata))), text)
@@ -123,10 +134,7 @@ pub(super) struct Listing {
 impl Listing {
     /// Lists `dir`, without its subdirectories.
     pub fn read(dir: &Path) -> io::Result<Self> {
-        let names: io::Result<Vec<(OsString, bool)>> = std::fs::read_dir(dir)?
-            .map(|entry| entry.map(|entry| (entry.file_name(), entry.file_type().is_ok_and(|kind| kind.is_dir()))))
-            .collect();
-        Ok(Self::of(names?))
+        Ok(Self::of(names(dir)?))
     }
 
     /// Builds a listing from names, each with whether it is a directory.
@@ -181,6 +189,13 @@ impl Listing {
         });
         misnamed.chain(directories).collect()
     }
+}
+
+/// Returns the names in `dir`, each with whether it is a directory.
+fn names(dir: &Path) -> io::Result<Vec<(OsString, bool)>> {
+    std::fs::read_dir(dir)?
+        .map(|entry| entry.map(|entry| (entry.file_name(), entry.file_type().is_ok_and(|kind| kind.is_dir()))))
+        .collect()
 }
 
 /// Whether a file of this name counts in a directory of definitions: a definition,

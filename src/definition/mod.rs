@@ -30,6 +30,7 @@ mod defaults;
 mod directory;
 pub(crate) mod draft;
 mod duration;
+mod edit;
 mod error;
 pub(crate) mod files;
 mod git;
@@ -67,6 +68,7 @@ pub(crate) use defaults::FILE_NAME as DEFAULTS_FILE;
 pub use directory::{Glance, is_part};
 pub use draft::FileKind;
 pub use duration::{DurationError, parse as parse_duration};
+pub use edit::Edit;
 pub use error::LoadError;
 pub use files::identity_now;
 pub(crate) use groups::FILE_NAME as GROUPS_FILE;
@@ -112,6 +114,8 @@ pub enum ReadFrom<'a> {
     Directory(&'a Path),
     /// In a commit.
     Commit(&'a Snapshot),
+    /// In the directory itself, but for one file that is to change.
+    Edited(&'a Edit),
 }
 
 /// Uses only the options of the pinned llama-server, which stand in for those of a

@@ -2,10 +2,11 @@
 //! whether files differ from it, and the files of another commit.
 //!
 //! herdsman asks Git itself, by its plumbing commands: Git knows every repository
-//! format, and whom it trusts (`safe.directory`). It takes no lock
+//! format, and whom it trusts (`safe.directory`). To read, it takes no lock
 //! (`GIT_OPTIONAL_LOCKS`), runs no `fsmonitor` that a repository configures, and
 //! ignores repositories named by the environment.
 
+mod commit;
 mod revision;
 mod run;
 mod tree;
@@ -13,6 +14,7 @@ mod work_tree;
 
 use std::path::PathBuf;
 
+pub use commit::commit_file;
 pub use revision::revision_files;
 pub use tree::Entry;
 pub use work_tree::{Changed, WorkTree};
@@ -33,6 +35,9 @@ pub enum GitError {
         /// Its last words.
         why: String,
     },
+    /// There is no repository to commit to.
+    #[error("{} is not in a Git repository; run `git init` there, or remove `commit` from `[serve]`", .0.display())]
+    NoRepository(PathBuf),
     /// The repository has no such commit.
     #[error("{revision:?} is not a commit of the repository {}; see `git log`, or run `git fetch` first", dir.display())]
     NoCommit {

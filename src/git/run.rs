@@ -33,6 +33,23 @@ pub(super) fn git_reads<'a>(
     input: &[u8],
     most: usize,
 ) -> Result<Output, GitError> {
+    run(command(dir, subcommand, args), dir, subcommand, input, most)
+}
+
+/// [`git`] with variables, for a command that writes.
+pub(super) fn git_writes<'a>(
+    dir: &Path,
+    subcommand: &'static str,
+    args: impl IntoIterator<Item = &'a str>,
+    variables: &[(&str, &str)],
+) -> Result<Output, GitError> {
+    let mut command = command(dir, subcommand, args);
+    // Names are not patterns.
+    command.env("GIT_LITERAL_PATHSPECS", "1").envs(variables.iter().copied());
+    run(command, dir, subcommand, &[], OUTPUT)
+}
+
+fn command<'a>(dir: &Path, subcommand: &'static str, args: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new("git");
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("GIT_") {
@@ -41,6 +58,16 @@ pub(super) fn git_reads<'a>(
     }
     command.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
     command.arg("-C").arg(dir).args(["--no-pager", "-c", "core.fsmonitor=false", subcommand]).args(args);
+    command
+}
+
+fn run(
+    mut command: Command,
+    dir: &Path,
+    subcommand: &'static str,
+    input: &[u8],
+    most: usize,
+) -> Result<Output, GitError> {
     let failed = |why: String| GitError::Failed { command: subcommand, dir: dir.to_owned(), why };
     match program::run(&mut command, input, Limits { time: TIME, output: most }) {
         Ok(output) if output.is_cut => Err(failed(format!("wrote more than {most} bytes"))),

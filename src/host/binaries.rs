@@ -45,6 +45,8 @@ pub(super) struct Binaries {
     cache: PathBuf,
     /// `false`: the command only shows the state, and uses what is cached.
     pub asks: bool,
+    /// `false`: no command line is tried.
+    pub checks: bool,
     /// Silence that others remember does not count.
     pub retries: bool,
     looks: Beside<Option<String>, Result<Binary, Unusable>>,
@@ -74,6 +76,7 @@ impl Binaries {
             write,
             cache,
             asks: true,
+            checks: true,
             retries: false,
             looks: Beside::new(Arc::clone(&bell)),
             answers: Beside::new(Arc::clone(&bell)),
@@ -146,7 +149,7 @@ impl Binaries {
     /// Whether its command lines may be checked: a host that asks no program runs
     /// only what is known to be a llama-server.
     pub fn may_check(&self, identity: &BinaryIdentity) -> bool {
-        self.asks || self.recall(identity).is_some()
+        self.checks && (self.asks || self.recall(identity).is_some())
     }
 
     fn look(&self, key: &Option<String>) -> Result<Binary, Unusable> {

@@ -33,7 +33,7 @@ use self::provenance::Asker;
 use self::store::Store;
 use self::teller::Teller;
 use crate::database::{Applied, Database, DatabaseError, Location};
-use crate::definition::{self, Glance, Loader};
+use crate::definition::{self, Edit, Glance, Loader};
 use crate::instance::{self, Host as Processes};
 use crate::model::{Commit, Instance, Launch, ModelName, Records, Spec, SpecHash};
 use crate::owner::policy::{PolicyError, PolicySource};
@@ -53,6 +53,8 @@ pub struct Host {
     loader: Loader,
     /// `None`: definitions are those in the directory.
     from_git: Option<FromGit>,
+    /// A change of the directory to look at as if it were made.
+    edit: Option<Edit>,
     /// `None` without notifications.
     teller: Option<Teller>,
     git: Asker,
@@ -118,6 +120,7 @@ impl Host {
             checks,
             loader,
             from_git,
+            edit: None,
             teller: None,
             git,
             git_notice: None,
@@ -134,6 +137,19 @@ impl Host {
     pub fn asking_nobody(mut self) -> Self {
         self.binaries.asks = false;
         self
+    }
+
+    /// Runs no program, not even a known llama-server to check a command line: for a
+    /// look at definitions that nobody has saved.
+    #[must_use]
+    pub fn running_nothing(mut self) -> Self {
+        self.binaries.checks = false;
+        self.asking_nobody()
+    }
+
+    /// Reads the directory from now on as if `edit` were made. A commit stays as it is.
+    pub fn suppose(&mut self, edit: Edit) {
+        self.edit = Some(edit);
     }
 
     /// Asks llama-servers again that did not answer before (`--retry`).

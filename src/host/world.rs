@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::binaries::Binaries;
 use super::check::Check;
 use super::{FromGit, Host, HostError, Places, working_directory};
-use crate::definition::{self, LoadOptions, Loader, ReadFrom};
+use crate::definition::{self, Edit, LoadOptions, Loader, ReadFrom};
 use crate::model::{
     Change, Demand, Desired, Handle, Instance, InstanceId, Launch, ModelName, Observed, Provenance, Records,
     StopTarget, Timestamp,
@@ -27,10 +27,11 @@ impl Source for Host {
     fn definitions(&mut self) -> Result<Arc<Desired>, HostError> {
         self.records_beside = None;
         self.read_policy()?;
-        let Self { places, store, state_key, binaries, loader, from_git, .. } = self;
+        let Self { places, store, state_key, binaries, loader, from_git, edit, .. } = self;
+        let from = (from_git.as_mut(), edit.as_ref());
         let (desired, records) = std::thread::scope(|scope| {
             let records = scope.spawn(|| store.records());
-            let desired = load(loader, from_git.as_mut(), places, *state_key, binaries);
+            let desired = load(loader, from, places, *state_key, binaries);
             (desired, records.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
         self.records_beside = desired.is_ok().then_some(records);
@@ -202,7 +203,7 @@ impl Host {
 
 fn load(
     loader: &mut Loader,
-    from_git: Option<&mut FromGit>,
+    from: (Option<&mut FromGit>, Option<&Edit>),
     places: &Places,
     state_key: [u8; 32],
     binaries: &Binaries,
@@ -213,9 +214,10 @@ fn load(
     let dir = definition::absolute(&cwd, &places.models_dir);
     let owners = policy.map_or(&[][..], Policy::owners);
     trust::require(&dir, owners)?;
-    let from = match from_git {
-        Some(from_git) => ReadFrom::Commit(from_git.read(&dir, Some(owners))?),
-        None => ReadFrom::Itself,
+    let from = match from {
+        (Some(from_git), _) => ReadFrom::Commit(from_git.read(&dir, Some(owners))?),
+        (None, Some(edit)) => ReadFrom::Edited(edit),
+        (None, None) => ReadFrom::Itself,
     };
     let options = LoadOptions { dir: &places.models_dir, from, cwd: &cwd, state_key, catalogues: binaries };
     let mut desired = loader.load(&options)?;

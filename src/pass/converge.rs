@@ -112,7 +112,7 @@ pub fn converge<G: Ground>(ground: &mut G, patience: Patience) -> Result<Converg
 
 /// What the next pass must know of those before it.
 #[derive(Debug, Default)]
-struct Run {
+pub struct Run {
     tried: BTreeSet<ModelName>,
     /// Passes in a row that did something.
     busy: usize,
@@ -123,7 +123,14 @@ struct Run {
 }
 
 impl Run {
-    fn note(&mut self, pass: &Pass) {
+    /// Returns the models that were started, which `--retry` does not try again.
+    #[must_use]
+    pub const fn tried(&self) -> &BTreeSet<ModelName> {
+        &self.tried
+    }
+
+    /// Takes in a pass.
+    pub fn note(&mut self, pass: &Pass) {
         let is_futile = !pass.outcomes.is_empty() && pass.outcomes.iter().all(|outcome| outcome.result.is_err());
         self.busy = if pass.outcomes.is_empty() { 0 } else { self.busy + 1 };
         self.futile = if is_futile { self.futile + 1 } else { 0 };
@@ -140,7 +147,9 @@ impl Run {
         self.failed.get(model).is_none_or(|failed| *failed < MOST_FAILED_STARTS)
     }
 
-    fn ends_with(&self, pass: &Pass, patience: Patience, is_out_of_time: bool) -> bool {
+    /// Whether `pass`, which it has taken in, is the last one.
+    #[must_use]
+    pub fn ends_with(&self, pass: &Pass, patience: Patience, is_out_of_time: bool) -> bool {
         let did_nothing = pass.outcomes.iter().all(|outcome| !self.is_for(&outcome.model));
         let is_awaited = |waiting: &Waiting| waiting.on.kind() == WaitKind::Progressing && self.is_for(&waiting.model);
         let progressing = pass.plan.waiting.iter().any(is_awaited);

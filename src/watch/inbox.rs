@@ -1,10 +1,11 @@
-//! Commands for the watcher, which its next pass carries out.
+//! Commands for the watcher, which its next pass carries out, and permits for its passes.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::permit::{Follower, Permit};
 use crate::pass::by_hand::{Answer, Asked};
 
 /// A command, and who waits for its answer.
@@ -29,6 +30,8 @@ pub struct Inbox(Arc<Inner>);
 struct Inner {
     /// `None` once the watcher has ended.
     waiting: Mutex<Option<VecDeque<Envelope>>>,
+    /// Likewise.
+    permits: Mutex<Option<Vec<(Permit, Follower)>>>,
     /// Wakes the watcher.
     ring: Box<dyn Fn() + Send + Sync>,
 }
@@ -36,7 +39,11 @@ struct Inner {
 impl Inbox {
     /// Makes an inbox that calls `ring` for every command.
     pub fn new(ring: impl Fn() + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Inner { waiting: Mutex::new(Some(VecDeque::new())), ring: Box::new(ring) }))
+        Self(Arc::new(Inner {
+            waiting: Mutex::new(Some(VecDeque::new())),
+            permits: Mutex::new(Some(Vec::new())),
+            ring: Box::new(ring),
+        }))
     }
 
     /// Leaves a command. Its answer comes once it is recorded or refused; if the
@@ -47,8 +54,27 @@ impl Inbox {
         if let Some(waiting) = &mut *self.waiting() {
             waiting.push_back(Envelope { asked, reply });
         }
-        (self.0.ring)();
+        self.wake();
         answer
+    }
+
+    /// Leaves a permit. If the follower is dropped unheard, the watcher ends.
+    pub fn permit(&self, permit: Permit, follower: Follower) {
+        if let Some(permits) = &mut *self.permits() {
+            permits.push((permit, follower));
+        }
+        self.wake();
+    }
+
+    /// Takes all permits out.
+    #[must_use]
+    pub fn take_permits(&self) -> Vec<(Permit, Follower)> {
+        self.permits().as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Has the watcher look again.
+    pub fn wake(&self) {
+        (self.0.ring)();
     }
 
     /// Takes the oldest command out.
@@ -60,10 +86,15 @@ impl Inbox {
     /// Drops what is left, and from now on every command at once: the watcher ends.
     pub fn close(&self) {
         *self.waiting() = None;
+        *self.permits() = None;
     }
 
     fn waiting(&self) -> MutexGuard<'_, Option<VecDeque<Envelope>>> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn permits(&self) -> MutexGuard<'_, Option<Vec<(Permit, Follower)>>> {
+        self.0.permits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -30,6 +30,7 @@ pub mod cause;
 mod inbox;
 mod last_good;
 pub mod machine;
+pub mod permit;
 mod report;
 
 use std::fmt::Display;
@@ -41,6 +42,7 @@ use agenda::{Agenda, Due};
 pub use cause::{Cause, Causes};
 pub use inbox::{Envelope, Inbox};
 pub use last_good::{CHANGING, LastGood};
+use permit::InForce;
 pub use report::Reporter;
 
 use crate::model::backoff;
@@ -100,8 +102,8 @@ pub fn run<S: Surroundings>(outside: &mut S, pace: Pace, limits: &Limits) {
     let agenda = Agenda::new(pace, outside.uptime());
     let (reporter, last_good) = (Reporter::default(), LastGood::default());
     let inbox = outside.inbox();
-    Watcher { outside, agenda, limits, reporter, last_good, awaited: Awaited::default(), streak: Streak::default() }
-        .run();
+    let (awaited, streak) = (Awaited::default(), Streak::default());
+    Watcher { outside, agenda, limits, permit: None, reporter, last_good, awaited, streak }.run();
     inbox.close();
 }
 
@@ -109,6 +111,8 @@ struct Watcher<'a, S> {
     outside: &'a mut S,
     agenda: Agenda,
     limits: &'a Limits,
+    /// What somebody permits beyond them for now.
+    permit: Option<InForce>,
     reporter: Reporter,
     last_good: LastGood,
     awaited: Awaited,
@@ -148,10 +152,12 @@ impl<S: Surroundings> Watcher<'_, S> {
     }
 
     fn pass(&mut self, mut due: Due) {
+        self.take_permits();
         self.outside.prepare(&due.causes);
         self.notice_files(&mut due);
         let pass = self.make(&due);
         let now = self.outside.uptime();
+        self.follow_permit(&pass, due.files_restless, now);
         self.reporter.definitions(self.last_good.problem(), self.last_good.is_known(), now);
         match &pass {
             Ok(pass) => {
@@ -207,8 +213,40 @@ impl<S: Surroundings> Watcher<'_, S> {
             }
             Ok(read)
         };
-        let cause = due.causes.to_string();
-        pass_if(self.outside.world(), read, Order::new(self.limits, &cause), |_, _| Ok(()))
+        let causes = due.causes.to_string();
+        let Some(permit) = &self.permit else {
+            return pass_if(self.outside.world(), read, Order::new(self.limits, &causes), |_, _| Ok(()));
+        };
+        let cause = permit.cause(&causes);
+        let order = Order { limits: &permit.limits, tried: permit.run.tried(), cause: &cause };
+        pass_if(self.outside.world(), read, order, |_, _| Ok(()))
+    }
+
+    fn take_permits(&mut self) {
+        let now = self.outside.uptime();
+        for (permit, follower) in self.outside.inbox().take_permits() {
+            InForce::take_in(&mut self.permit, permit, follower, self.limits, now);
+        }
+    }
+
+    /// A pass that did not read the files, because they are changing, does not end a
+    /// permit: it may be for what they say.
+    fn follow_permit(
+        &mut self,
+        pass: &Result<Pass, <S::World as Fallible>::Error>,
+        files_restless: bool,
+        now: Duration,
+    ) {
+        let Some(mut permit) = self.permit.take() else { return };
+        match pass {
+            Ok(_) if files_restless => self.permit = Some(permit),
+            Ok(pass) => {
+                if !permit.passed(pass, now) {
+                    self.permit = Some(permit);
+                }
+            }
+            Err(error) => permit.failed(&error.to_string()),
+        }
     }
 
     /// Schedules another attempt to read the definitions, soon at first: git may

@@ -53,7 +53,7 @@ def views(page, url, *_):
     expect(card(page, "Memory")).to_contain_text("available; servers use")
     expect(card(page, "Devices")).to_contain_text("No devices known")
     expect(card(page, "Disks")).to_contain_text("in this folder")
-    expect(card(page, "llama-server")).to_contain_text("No server has run yet")
+    expect(card(page, "llama-server")).to_contain_text("No server runs")
     page.get_by_role("link", name="Requests").click()
     expect(page.get_by_role("heading", name="Last requests")).to_be_visible()
     say("machine and requests are there")

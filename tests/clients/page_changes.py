@@ -39,6 +39,17 @@ def edits(page, url, model):
     say("without a reload:", is_same())
 
 
+def busy_views(page, url, model, broken):
+    """Plan and Machine while one model runs and the definition of another is wrong."""
+    live(page, f"{url}/#/plan")
+    expect(card(page, "Waiting")).to_contain_text(f"left unchanged: models.d/{broken}.toml:3")
+    expect(card(page, "Problems of the definitions")).to_contain_text("did you mean `ctx_size`?")
+    page.get_by_role("link", name="Machine").click()
+    expect(card(page, "Memory").get_by_role("row", name=model)).to_contain_text("MiB")
+    expect(card(page, "llama-server").get_by_role("row", name=model)).to_contain_text("/llama-server")
+    say("plan and machine")
+
+
 def crash(page, url, model):
     """A server that is killed, and comes back."""
     live(page, f"{url}/#/models/{model}")
@@ -67,4 +78,4 @@ def log(page, url, model):
     say("at its end:", text.evaluate(is_at_end))
 
 
-FLOWS = {flow.__name__: flow for flow in [edits, crash, log]}
+FLOWS = {flow.__name__: flow for flow in [edits, crash, log, busy_views]}

@@ -36,7 +36,7 @@ impl World {
             .arg("-s")
             .arg(scripts().join(script))
             .args(arguments);
-        if ["browser.py", "page.py"].contains(&script) {
+        if ["browser.py", "edit.py", "page.py"].contains(&script) {
             command.env("HERDSMAN_TEST_CHROMIUM", installed("chromium"));
             let pictures = std::env::var_os("HERDSMAN_TEST_SCREENSHOTS");
             command.envs(pictures.map(|folder| ("HERDSMAN_TEST_SCREENSHOTS", folder)));

@@ -42,6 +42,10 @@ pub struct Serve {
     pub cors_origins: Vec<String>,
     /// `tls`.
     pub tls: Option<Tls>,
+    /// `edit`: whether definitions may be written by the API.
+    pub edit: bool,
+    /// `commit`: whether each such edit is a Git commit.
+    pub commit: bool,
 }
 
 impl Default for Serve {
@@ -59,6 +63,8 @@ impl Default for Serve {
             keys: Vec::new(),
             cors_origins: Vec::new(),
             tls: None,
+            edit: false,
+            commit: false,
         }
     }
 }

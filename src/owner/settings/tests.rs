@@ -32,7 +32,8 @@ fn the_example_is_valid_and_has_every_key() {
 #[test]
 fn the_example_has_the_defaults_where_it_says_so() {
     let read = read(Path::new("/x"), include_str!("../../../examples/settings/herdsman.toml")).unwrap().serve;
-    let serve::Serve { hold, max_wait, max_waiting, max_body, open, .. } = serve::Serve::default();
+    let serve::Serve { hold, max_wait, max_waiting, max_body, open, edit, commit, .. } = serve::Serve::default();
+    assert_eq!((read.edit, read.commit), (edit, commit));
     let (wait, sizes) = ((read.hold, read.max_wait), (read.max_waiting, read.max_body));
     assert_eq!((wait, sizes, read.open), ((hold, max_wait), (max_waiting, max_body), open));
     let key = &read.keys[0];
@@ -99,6 +100,7 @@ key = { env = "B" }
         "serve = 7\n",
         "serve.keys = 7\nserve.tls = \"x\"\n",
         "serve.keys = [7]\n",
+        "[serve]\nedit = 1\ncommit = true\n",
     ];
     insta::assert_snapshot!(texts.map(problems).join("----\n"));
 }

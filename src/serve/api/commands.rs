@@ -7,19 +7,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::StatusCode;
 use hyper::body::{Body as HttpBody, Bytes};
 use hyper::http::request::Parts;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use super::document::Document;
 use super::models::find;
 use super::route::Verb;
-use super::{Api, require_admin, unavailable};
-use crate::definition::parse_duration;
+use super::{Api, duration, object, require_admin, unavailable, wait};
 use crate::model::{Given, ModelName, Status, Timestamp};
 use crate::pass::by_hand::Asked;
 use crate::plan::{Command, Refusal};
@@ -27,16 +24,9 @@ use crate::serve::access::Caller;
 use crate::serve::body::{Answer, BodyError};
 use crate::serve::gateway::errors::Error;
 use crate::serve::gateway::own::answers::json as answer;
-use crate::serve::gateway::own::query::parameter;
 
 /// How long the answer waits for the pass that carries the command out.
 const PASS: Duration = Duration::from_secs(2);
-
-/// The largest body, bytes.
-const LARGEST: usize = 64 << 10;
-
-/// The longest `?wait`.
-const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 /// The body. None, an empty one and `{}` are the same.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -86,8 +76,8 @@ where
     B: HttpBody<Data = Bytes>,
     B::Error: Into<BodyError>,
 {
-    let wait = parameter(&parts.uri, "wait").map(|text| duration("wait", &text)).transpose()?;
-    let body = read(body).await?;
+    let wait = wait(parts)?;
+    let body: Body = object(body, "{\"reason\": TEXT, \"for\": DURATION}").await?;
     let model = name(api, caller, key).await?;
     require_admin(caller)?;
     let command = command(verb, &body)?;
@@ -108,7 +98,7 @@ where
         Some(Err(refusal)) => return Err(refused(&model, &refusal)),
         None => return Err(unavailable("the command could not be recorded; the watcher's log says why")),
     }
-    let until = wait.map(|wait| Instant::now() + wait.min(LONGEST));
+    let until = wait.map(|wait| Instant::now() + wait);
     let mut outcome = Stage::Accepted;
     let mut document = shown(api, caller, &model)?;
     while let Some(until) = until {
@@ -147,31 +137,6 @@ fn has_failed(model: &Document) -> bool {
     model.store.status == Status::Error || model.seen.is_blocked || is_tried_again
 }
 
-async fn read<B>(body: B) -> Result<Body, Error>
-where
-    B: HttpBody<Data = Bytes>,
-    B::Error: Into<BodyError>,
-{
-    let bytes =
-        Limited::new(body, LARGEST).collect().await.map_err(|problem| match problem.is::<LengthLimitError>() {
-            true => {
-                let message = format!("the body is larger than {LARGEST} bytes");
-                Error::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", message)
-            }
-            false => Error::from_body(problem),
-        })?;
-    let bytes = bytes.to_bytes();
-    if bytes.trim_ascii().is_empty() {
-        return Ok(Body::default());
-    }
-    // Through an object: serde takes an array for a struct, too.
-    let object = serde_json::from_slice::<Map<String, Value>>(&bytes);
-    let read = object.and_then(|object| serde_json::from_value(object.into()));
-    read.map_err(|problem| {
-        Error::invalid(format!("the body is not {{\"reason\": TEXT, \"for\": DURATION}}: {problem}"))
-    })
-}
-
 fn command(verb: Verb, body: &Body) -> Result<Command, Error> {
     let lasts = body.lasts.as_deref().map(|text| duration("for", text)).transpose()?;
     if lasts.is_some() && verb != Verb::Suspend {
@@ -184,11 +149,6 @@ fn command(verb: Verb, body: &Body) -> Result<Command, Error> {
         Verb::Suspend => Command::Suspend(lasts),
         Verb::Resume => Command::Resume,
     })
-}
-
-fn duration(name: &str, text: &str) -> Result<Duration, Error> {
-    parse_duration(text)
-        .map_err(|problem| Error::invalid(format!("{name} {text:?}: {problem}; use a duration such as 30s or 2h")))
 }
 
 /// Returns the model that a key names; what is on no board yet a pass may know.

@@ -1,14 +1,15 @@
 //! `GET /api/definitions` and `GET /api/definitions/{file}`: the definitions as they are
-//! in the directory. Nothing is written here.
+//! in the directory. Nothing is written here ([`super::edit`]).
 
 use std::io::ErrorKind;
 use std::path::Path;
 
 use hyper::StatusCode;
+use hyper::header::{ETAG, HeaderValue};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Api, require_admin, unavailable};
+use super::{Api, edit, require_admin, unavailable};
 use crate::serve::access::Caller;
 use crate::serve::body::Answer;
 use crate::serve::gateway::errors::Error;
@@ -19,6 +20,8 @@ use crate::serve::gateway::own::answers::json as answer;
 pub struct Definitions {
     /// By name.
     pub files: Vec<String>,
+    /// Why they cannot be changed here; absent: they can.
+    pub read_only: Option<String>,
 }
 
 /// A file of the directory.
@@ -35,7 +38,8 @@ pub(super) async fn list(api: &Api, caller: &Caller) -> Result<Answer, Error> {
     require_admin(caller)?;
     let files = api.ask(|host| host.definitions().map(names)).await?.ok_or_else(in_git)?;
     let files = files.map_err(|problem| unavailable(&format!("the definitions cannot be read: {problem}")))?;
-    Ok(answer(StatusCode::OK, &Definitions { files }))
+    let read_only = edit::refusal(api).map(|refusal| refusal.message);
+    Ok(answer(StatusCode::OK, &Definitions { files, read_only }))
 }
 
 /// One file.
@@ -50,7 +54,15 @@ pub(super) async fn one(api: &Api, caller: &Caller, file: &str) -> Result<Answer
         ErrorKind::NotFound => no_file(file),
         _ => unavailable(&format!("{file} cannot be read: {problem}")),
     })?;
-    Ok(answer(StatusCode::OK, &Definition { file: file.to_owned(), text }))
+    let tag = HeaderValue::from_str(&tag(text.as_bytes())).ok();
+    let mut answer = answer(StatusCode::OK, &Definition { file: file.to_owned(), text });
+    answer.headers_mut().extend(tag.map(|tag| (ETAG, tag)));
+    Ok(answer)
+}
+
+/// Returns the `ETag` of a file with this content.
+pub(super) fn tag(content: &[u8]) -> String {
+    format!("\"{}\"", &blake3::hash(content).to_hex()[..32])
 }
 
 fn names(dir: impl AsRef<Path>) -> std::io::Result<Vec<String>> {
@@ -64,7 +76,7 @@ fn names(dir: impl AsRef<Path>) -> std::io::Result<Vec<String>> {
 }
 
 /// Whether a name is that of a file in the directory, and not of one elsewhere.
-fn is_definition(file: &str) -> bool {
+pub(super) fn is_definition(file: &str) -> bool {
     file.ends_with(".toml") && !file.starts_with('.') && !file.contains(['/', '\0'])
 }
 

@@ -6,7 +6,7 @@ use hyper::http::request::Parts;
 use serde_json::Value;
 
 use super::models::find;
-use super::{Api, Host, require_admin, unavailable};
+use super::{Api, Host, flag, require_admin, unavailable};
 use crate::model::ModelName;
 use crate::serve::access::Caller;
 use crate::serve::body::Answer;
@@ -49,11 +49,7 @@ pub(super) async fn logs(api: &Api, caller: &Caller, parts: &Parts, key: &str) -
         None => LINES,
         Some(text) => text.parse().map_err(|_| Error::invalid(format!("lines {text:?} is not a number")))?,
     };
-    let follows = match parameter(&parts.uri, "follow").as_deref() {
-        None | Some("false") => false,
-        Some("" | "true") => true,
-        Some(other) => return Err(Error::invalid(format!("follow {other:?}: expected true or false"))),
-    };
+    let follows = flag(parts, "follow")?;
     Ok(own_logs::of_model(&api.gateway, api.host.state().logs(), &model, lines, follows).await)
 }
 

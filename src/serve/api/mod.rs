@@ -10,6 +10,8 @@
 //! | [`events`], [`socket`] | the board as it changes, by SSE or web socket |
 //! | [`look`] | the plan, why, history: looks that take a moment |
 //! | [`definitions`] | the definitions as they are |
+//! | [`edit`] | changing them |
+//! | [`reconcile`] | a pass now, with limits |
 //! | [`machine`] | memory, disks, llama-servers |
 //! | [`activity`] | the last requests |
 //! | `openapi` | the description of all this |
@@ -22,35 +24,51 @@ pub mod board;
 pub mod commands;
 pub mod definitions;
 pub mod document;
+pub mod edit;
 pub mod events;
 pub mod look;
 pub mod machine;
 pub mod models;
 mod openapi;
+pub mod reconcile;
 pub mod route;
 pub mod socket;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as HttpBody, Bytes};
 use hyper::header::ALLOW;
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, StatusCode};
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use self::board::Board;
+use self::edit::{Preview, Writing};
+use self::reconcile::Reconciled;
 use self::route::{Found, Route};
 use super::access::Caller;
 use super::body::{Answer, BodyError};
 use super::gateway::Gateway;
 use super::gateway::errors::{Error, Shape};
 use super::gateway::own::answers::json;
+use super::gateway::own::query::parameter;
 use crate::database::ModelRow;
+use crate::definition::{Edit, parse_duration};
 use crate::model::ModelName;
 use crate::pass::by_hand;
 use crate::state::StateDir;
+use crate::watch::permit::Permit;
+
+/// The largest body that is an object, bytes.
+const LARGEST_OBJECT: usize = 64 << 10;
+
+/// The longest `?wait`.
+const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
 /// What the API asks of the watcher it belongs to. Everything blocks.
 pub trait Host: Send + Sync {
@@ -85,6 +103,20 @@ pub trait Host: Send + Sync {
     /// Returns the directory of the definitions; `None`: they are read from Git.
     fn definitions(&self) -> Option<PathBuf>;
 
+    /// Returns what an edit of the directory would do. Nothing is written, and no program
+    /// runs.
+    ///
+    /// # Errors
+    /// As [`Host::plan`].
+    fn preview(&self, edit: Edit) -> Result<Preview, String>;
+
+    /// Has passes made under a permit: waits for the first one, or until everything is at
+    /// rest, for `wait` at most.
+    fn reconcile(&self, permit: Permit, wait: Option<Duration>) -> Reconciled;
+
+    /// Has the watcher look again.
+    fn wake(&self);
+
     /// Returns the state directory.
     fn state(&self) -> &StateDir;
 }
@@ -95,13 +127,14 @@ pub struct Api {
     host: Arc<dyn Host>,
     gateway: Gateway,
     board: Board,
+    writing: Writing,
 }
 
 impl Api {
     /// Returns the API over what `board` shows.
     #[must_use]
     pub fn new(host: Arc<dyn Host>, gateway: Gateway, board: Board) -> Self {
-        Self { host, gateway, board }
+        Self { host, gateway, board, writing: Writing::default() }
     }
 
     /// Keeps what it shows up to date until the runtime ends.
@@ -157,6 +190,9 @@ where
         Route::Machine => machine::machine(api, caller).await,
         Route::Definitions => definitions::list(api, caller).await,
         Route::Definition(file) => definitions::one(api, caller, &file).await,
+        Route::WriteDefinition(file) => edit::put(api, caller, parts, &file, body).await,
+        Route::DeleteDefinition(file) => edit::delete(api, caller, parts, &file).await,
+        Route::Reconcile => reconcile::reconcile(api, caller, parts, body).await,
         Route::Description => Ok(json(StatusCode::OK, &openapi::document())),
         Route::Activity => activity::list(api, caller, parts),
     };
@@ -182,4 +218,60 @@ fn require_admin(caller: &Caller) -> Result<(), Error> {
 /// 503, with why.
 fn unavailable(why: &str) -> Error {
     Error::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", why)
+}
+
+/// Reads a body of at most so many bytes.
+async fn collect<B>(body: B, most: usize) -> Result<Bytes, Error>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BodyError>,
+{
+    let collected = Limited::new(body, most).collect().await;
+    Ok(collected.map_err(|problem| too_large_or_broken(problem, most))?.to_bytes())
+}
+
+fn too_large_or_broken(problem: BodyError, most: usize) -> Error {
+    if !problem.is::<LengthLimitError>() {
+        return Error::from_body(problem);
+    }
+    let message = format!("the body is larger than {most} bytes");
+    Error::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", message)
+}
+
+/// Reads a body that is a JSON object of this `shape`. None, an empty one and `{}` are
+/// the same.
+async fn object<T, B>(body: B, shape: &str) -> Result<T, Error>
+where
+    T: DeserializeOwned + Default,
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BodyError>,
+{
+    let bytes = collect(body, LARGEST_OBJECT).await?;
+    if bytes.trim_ascii().is_empty() {
+        return Ok(T::default());
+    }
+    // Through an object: serde takes an array for a struct, too.
+    let object = serde_json::from_slice::<Map<String, Value>>(&bytes);
+    let read = object.and_then(|object| serde_json::from_value(object.into()));
+    read.map_err(|problem| Error::invalid(format!("the body is not {shape}: {problem}")))
+}
+
+/// Reads `?wait=60s`.
+fn wait(parts: &Parts) -> Result<Option<Duration>, Error> {
+    let wait = parameter(&parts.uri, "wait").map(|text| duration("wait", &text)).transpose()?;
+    Ok(wait.map(|wait| wait.min(LONGEST_WAIT)))
+}
+
+fn duration(name: &str, text: &str) -> Result<Duration, Error> {
+    parse_duration(text)
+        .map_err(|problem| Error::invalid(format!("{name} {text:?}: {problem}; use a duration such as 30s or 2h")))
+}
+
+/// Reads a parameter of the query that is true or false; there without a value, it is true.
+fn flag(parts: &Parts, name: &str) -> Result<bool, Error> {
+    match parameter(&parts.uri, name).as_deref() {
+        None | Some("false") => Ok(false),
+        Some("" | "true") => Ok(true),
+        Some(other) => Err(Error::invalid(format!("{name} {other:?}: expected true or false"))),
+    }
 }

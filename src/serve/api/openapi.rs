@@ -9,8 +9,10 @@ use super::activity::Request;
 use super::commands::{Body, Outcome};
 use super::definitions::{Definition, Definitions};
 use super::document::Document;
+use super::edit::Edited;
 use super::machine::Machine;
 use super::models::List;
+use super::reconcile;
 
 /// What can be asked.
 struct Operation {
@@ -18,7 +20,9 @@ struct Operation {
     path: &'static str,
     summary: &'static str,
     query: &'static [Parameter],
-    body: Option<fn(&mut SchemaGenerator) -> Value>,
+    headers: &'static [Parameter],
+    /// Whether the body is needed, its content type and its schema.
+    body: Option<(bool, &'static str, fn(&mut SchemaGenerator) -> Value)>,
     /// The status of success, its content type and its document.
     answer: (u16, &'static str, fn(&mut SchemaGenerator) -> Value),
     /// Further statuses, all with problem details.
@@ -77,7 +81,7 @@ const fn read(
     document: fn(&mut SchemaGenerator) -> Value,
     problems: &'static [u16],
 ) -> Operation {
-    Operation { method: "get", path, summary, query, body: None, answer: (200, JSON, document), problems }
+    Operation { method: "get", path, summary, query, headers: &[], body: None, answer: (200, JSON, document), problems }
 }
 
 const WAIT: &[Parameter] = &[parameter("wait", "how long the answer waits until it is done, `60s`", string)];
@@ -88,9 +92,31 @@ const fn command(path: &'static str, summary: &'static str) -> Operation {
         path,
         summary,
         query: WAIT,
-        body: Some(of::<Body>),
+        headers: &[],
+        body: Some((false, JSON, of::<Body>)),
         answer: (202, JSON, of::<Outcome>),
         problems: &[400, 401, 403, 404, 409, 413, 422, 503],
+    }
+}
+
+const DRY_RUN: &[Parameter] = &[parameter("dry-run", "whether to write nothing, and only say what it would do", flag)];
+
+const CONDITIONS: &[Parameter] = &[
+    parameter("If-Match", "the ETag of the file that is changed", string),
+    parameter("If-None-Match", "`*`, to create a file", string),
+];
+
+/// A change of a definition file.
+const fn edit(method: &'static str, summary: &'static str) -> Operation {
+    Operation {
+        method,
+        path: "/api/definitions/{file}",
+        summary,
+        query: DRY_RUN,
+        headers: CONDITIONS,
+        body: Some((true, "application/toml", text)),
+        answer: (200, JSON, of::<Edited>),
+        problems: &[400, 401, 403, 409, 412, 413, 415, 422, 428, 503],
     }
 }
 
@@ -149,6 +175,14 @@ const OPERATIONS: &[Operation] = &[
     },
     read("/api/definitions", "The names of the definition files", &[], of::<Definitions>, &[401, 403, 404, 503]),
     read("/api/definitions/{file}", "One definition file", &[], of::<Definition>, &[401, 403, 404, 503]),
+    edit("put", "Write a definition file, if the reader finds no error in it"),
+    Operation { body: None, ..edit("delete", "Delete a definition file") },
+    Operation {
+        body: Some((false, JSON, of::<reconcile::Body>)),
+        answer: (202, JSON, any),
+        problems: &[400, 401, 403, 409, 413, 503],
+        ..command("/api/reconcile", "Make a pass now; the answer is the document of `herdsman reconcile --format json`")
+    },
     read("/api/machine", "Memory, disks, llama-servers", &[], of::<Machine>, &[401, 403, 503]),
     read(
         "/api/activity",
@@ -219,15 +253,18 @@ impl Operation {
         let in_path = segments.iter().filter(|(name, _)| self.path.contains(&format!("{{{name}}}"))).map(
             |(name, is)| json!({"name": name, "in": "path", "required": true, "description": is, "schema": string()}),
         );
-        let query = self.query.iter().map(|Parameter { name, meaning, schema }| {
-            json!({"name": name, "in": "query", "description": meaning, "schema": schema()})
-        });
+        let of = |place: &'static str| move |Parameter { name, meaning, schema }: &Parameter| json!({"name": name, "in": place, "description": meaning, "schema": schema()});
+        let query = self.query.iter().map(of("query")).chain(self.headers.iter().map(of("header")));
         let (status, content_type, schema) = self.answer;
         let content = json!({content_type: {"schema": schema(types)}});
         let mut responses = Map::new();
         responses.insert(status.to_string(), json!({"description": "success", "content": content.clone()}));
         if status == 202 {
-            responses.insert("200".to_owned(), json!({"description": "it is over (`wait`)", "content": content}));
+            responses
+                .insert("200".to_owned(), json!({"description": "it is over (`wait`)", "content": content.clone()}));
+        }
+        if self.method == "put" {
+            responses.insert("201".to_owned(), json!({"description": "created", "content": content.clone()}));
         }
         if self.method == "get" && content_type == JSON {
             responses.insert("304".to_owned(), json!({"description": "the client has it (`If-None-Match`)"}));
@@ -244,7 +281,9 @@ impl Operation {
             "responses": responses,
         });
         if let Some(body) = self.body {
-            operation["requestBody"] = json!({"required": false, "content": {JSON: {"schema": body(types)}}});
+            let (required, content_type, schema) = body;
+            operation["requestBody"] =
+                json!({"required": required, "content": {content_type: {"schema": schema(types)}}});
         }
         operation
     }

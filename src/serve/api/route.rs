@@ -30,13 +30,19 @@ pub enum Route {
     Definitions,
     /// `GET /api/definitions/{file}`
     Definition(String),
+    /// `PUT /api/definitions/{file}`
+    WriteDefinition(String),
+    /// `DELETE /api/definitions/{file}`
+    DeleteDefinition(String),
+    /// `POST /api/reconcile`
+    Reconcile,
     /// `GET /api/openapi.json`
     Description,
 }
 
 /// How many different things can be asked: each verb is one.
 #[cfg(test)]
-pub(super) const COUNT: usize = 12 + Verb::ALL.len();
+pub(super) const COUNT: usize = 15 + Verb::ALL.len();
 
 #[cfg(test)]
 impl Route {
@@ -55,7 +61,10 @@ impl Route {
             Self::Description => 9,
             Self::Definitions => 10,
             Self::Definition(_) => 11,
-            Self::Command(_, verb) => 12 + *verb as usize,
+            Self::WriteDefinition(_) => 12,
+            Self::DeleteDefinition(_) => 13,
+            Self::Reconcile => 14,
+            Self::Command(_, verb) => 15 + *verb as usize,
         }
     }
 }
@@ -107,7 +116,8 @@ pub fn find(method: &Method, path: &str) -> Found {
         ["events"] => (Route::Events, READ),
         ["machine"] => (Route::Machine, READ),
         ["definitions"] => (Route::Definitions, READ),
-        ["definitions", file] if !file.is_empty() => (Route::Definition(decoded(file)), READ),
+        ["definitions", file] if !file.is_empty() => (definition(method, decoded(file)), "GET, HEAD, PUT, DELETE"),
+        ["reconcile"] => (Route::Reconcile, "POST"),
         ["openapi.json"] => (Route::Description, READ),
         ["activity"] => (Route::Activity, READ),
         ["models", key] if !key.is_empty() => (Route::Model(decoded(key)), READ),
@@ -124,6 +134,14 @@ pub fn find(method: &Method, path: &str) -> Found {
         Found::Route(route)
     } else {
         Found::WrongMethod(allowed)
+    }
+}
+
+fn definition(method: &Method, file: String) -> Route {
+    match *method {
+        Method::PUT => Route::WriteDefinition(file),
+        Method::DELETE => Route::DeleteDefinition(file),
+        _ => Route::Definition(file),
     }
 }
 

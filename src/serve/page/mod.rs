@@ -31,9 +31,11 @@ const FILES: &[(&str, &str, &str)] = files![
     "/page/activity.js", SCRIPT, "activity.js";
     "/page/announce.js", SCRIPT, "announce.js";
     "/page/app.js", SCRIPT, "app.js";
+    "/page/code.js", SCRIPT, "code.js";
     "/page/commands.js", SCRIPT, "commands.js";
     "/page/definition.js", SCRIPT, "definition.js";
     "/page/dom.js", SCRIPT, "dom.js";
+    "/page/edit.js", SCRIPT, "edit.js";
     "/page/format.js", SCRIPT, "format.js";
     "/page/history.js", SCRIPT, "history.js";
     "/page/list.js", SCRIPT, "list.js";
@@ -43,6 +45,7 @@ const FILES: &[(&str, &str, &str)] = files![
     "/page/model.js", SCRIPT, "model.js";
     "/page/now.js", SCRIPT, "now.js";
     "/page/plan.js", SCRIPT, "plan.js";
+    "/page/question.js", SCRIPT, "question.js";
     "/page/requests.js", SCRIPT, "requests.js";
     "/page/row.js", SCRIPT, "row.js";
     "/page/try.js", SCRIPT, "try.js";

@@ -3,7 +3,10 @@
 mod beside;
 mod client;
 mod commands;
+mod edit;
+mod edit_page;
 mod events;
 mod models;
 mod page;
+mod reconcile;
 mod rights;

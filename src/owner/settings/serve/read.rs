@@ -15,7 +15,7 @@ use crate::definition::value::{Reader, Value};
 use crate::owner::host_file::unknown;
 use crate::owner::settings::Text;
 
-pub(in crate::owner::settings) const KEYS: [&str; 12] = [
+pub(in crate::owner::settings) const KEYS: [&str; 14] = [
     "listen",
     "hosts",
     "default_model",
@@ -28,6 +28,8 @@ pub(in crate::owner::settings) const KEYS: [&str; 12] = [
     "keys",
     "cors_origins",
     "tls",
+    "edit",
+    "commit",
 ];
 
 pub(in crate::owner::settings) const KEYS_OF_A_KEY: [&str; 4] = ["name", "key", "models", "admin"];
@@ -41,6 +43,7 @@ const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 pub(in crate::owner::settings) fn read(reader: &mut Reader<'_, '_>, value: &Value<'_>, base: &str) -> Option<Serve> {
     let table = reader.table("serve", value)?;
     let mut serve = Serve::default();
+    let mut commit = None;
     for (key, value) in table {
         if reader.is_full() {
             break;
@@ -64,8 +67,17 @@ pub(in crate::owner::settings) fn read(reader: &mut Reader<'_, '_>, value: &Valu
             "keys" => serve.keys = keys(reader, value, base),
             "cors_origins" => serve.cors_origins = origins(reader, value),
             "tls" => serve.tls = tls(reader, value, base),
+            "edit" => serve.edit = boolean(reader, "edit", value),
+            "commit" => {
+                serve.commit = boolean(reader, "commit", value);
+                commit = Some(value.span());
+            }
             other => unknown(reader, other, key.span(), ("`[serve]`", &KEYS)),
         }
+    }
+    if let Some(span) = commit.filter(|_| serve.commit && !serve.edit) {
+        let help = "add `edit = true`, or remove `commit`";
+        reader.problem(span, "`commit` is only for edits, and those are off", "", help);
     }
     Some(serve)
 }

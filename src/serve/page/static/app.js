@@ -3,6 +3,7 @@
 import { announce } from "./announce.js";
 import { show as showList } from "./list.js";
 import { connect } from "./live.js";
+import { question } from "./question.js";
 
 const main = document.getElementById("main");
 let end = () => {};
@@ -12,6 +13,8 @@ const VIEWS = [
   [/^#\/models\/([^/]+)$/, () => import("./model.js")],
   [/^#\/plan$/, () => import("./plan.js")],
   [/^#\/machine$/, () => import("./machine.js")],
+  [/^#\/edit\/([^/]+)$/, () => import("./edit.js")],
+  [/^#\/new$/, () => import("./edit.js")],
   [/^#\/requests$/, () => import("./requests.js")],
 ];
 
@@ -31,7 +34,7 @@ async function route() {
   end = () => {};
   for (const link of document.querySelectorAll("nav a")) {
     const href = link.getAttribute("href");
-    const isHere = href === address || (href === "#/" && address.startsWith("#/models/"));
+    const isHere = href === address || (href === "#/" && /^#\/(models|edit|new)/.test(address));
     if (isHere) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
@@ -47,7 +50,17 @@ async function route() {
   end = showList(main);
 }
 
-addEventListener("hashchange", () => {
+addEventListener("hashchange", async () => {
+  if (end.asks?.()) {
+    const wanted = location.hash;
+    history.replaceState(null, "", shown);
+    const leaves = await question("Discard what you typed?", "It is not saved.", "Discard");
+    if (leaves) {
+      end.asks = null;
+      location.hash = wanted;
+    }
+    return;
+  }
   scrollTo(0, 0);
   route();
   main.focus({ preventScroll: true });

@@ -7,7 +7,9 @@ import { reasonsOf } from "./words.js";
 export function show(signal) {
   const file = el("p", { class: "soft" });
   const text = el("pre", { class: "scroll source", tabindex: "0", "aria-label": "Definition" });
-  const element = el("section", { class: "card" }, el("h2", {}, "Definition"), file, text);
+  const edit = el("a", { class: "button", hidden: true }, "Edit");
+  const head = el("div", { class: "bar" }, el("h2", {}, "Definition"), el("span", { class: "grow" }), edit);
+  const element = el("section", { class: "card" }, head, file, text);
   let drawn = null;
 
   /** Shows the definition of a model whose generations are these. */
@@ -17,6 +19,8 @@ export function show(signal) {
     const now = JSON.stringify([model.file, read, [...marks]]);
     if (signal.aborted || now === drawn) return;
     drawn = now;
+    edit.hidden = !model.file;
+    edit.href = `#/edit/${encodeURIComponent(nameOf(model.file ?? ""))}`;
     file.textContent = model.file ?? "no definition; the parameters of its row";
     text.replaceChildren(...read.replace(/\n$/, "").split("\n").map((line, at) => numbered(line, at + 1, marks.get(at + 1))));
   }

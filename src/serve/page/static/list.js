@@ -51,7 +51,7 @@ export function show(main) {
   });
   const choices = choose(draw);
   main.replaceChildren(
-    el("div", { class: "bar" }, el("h1", {}, "Models"), summary, el("span", { class: "grow" }), choices.element, search),
+    el("div", { class: "bar" }, el("h1", {}, "Models"), summary, el("span", { class: "grow" }), choices.element, search, el("a", { class: "button", href: "#/new" }, "New model")),
     table,
     empty,
   );
@@ -122,7 +122,7 @@ export function show(main) {
 function emptiness() {
   if (!isKnown()) return "Waiting for herdsman.";
   if (models.size) return "No model fits this filter.";
-  return "There are no models yet. Put a definition into the models directory: it appears here at once.";
+  return "There are no models yet. Write one with “New model”, or put a definition into the models directory: it appears here at once.";
 }
 
 /** Buttons with how many models each of them shows. */

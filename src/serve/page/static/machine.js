@@ -91,5 +91,5 @@ function binaries(binaries) {
       el("td", {}, models.map((name, at) => [at > 0 && ", ", modelLink(name)]).flat()),
     ),
   );
-  return el("section", { class: "card wide" }, el("h2", {}, "llama-server"), table(["Build", "File", "Models"], rows, "No server has run yet.", { "aria-label": "llama-server binaries" }));
+  return el("section", { class: "card wide" }, el("h2", {}, "llama-server"), table(["Build", "File", "Models"], rows, "No server runs.", { "aria-label": "llama-server binaries" }));
 }

@@ -1,7 +1,8 @@
 // What the next pass would do, and why.
 
-import { el } from "./dom.js";
+import { el, toast } from "./dom.js";
 import { ask, failure, follow } from "./live.js";
+import { question } from "./question.js";
 
 export function show(main) {
   document.title = "Plan – herdsman";
@@ -15,11 +16,26 @@ export function show(main) {
     again.disabled = true;
     try {
       const { body } = await ask("api/plan", { signal: gone.signal });
-      place.replaceChildren(...sections(body));
+      place.replaceChildren(...sections(body, { apply }));
     } catch (error) {
       if (!gone.signal.aborted) place.replaceChildren(failure(error));
     }
     again.disabled = false;
+  }
+
+  /** Gives the permission that the plan waits for. */
+  async function apply(guard) {
+    const count = `${guard.deletions.length} ${guard.deletions.length === 1 ? "model" : "models"}`;
+    const meaning = `Their servers are stopped once their requests in flight are finished: ${guard.deletions.join(", ")}`;
+    if (!(await question(`Delete ${count}?`, meaning, "Apply"))) return;
+    try {
+      const { body } = await ask("api/reconcile?wait=60s", { method: "POST", body: JSON.stringify({ max_deletes: guard.deletions.length }) });
+      const done = body.actions.filter(({ action, outcome }) => action === "delete" && outcome === "done").length;
+      toast(body.guard ? `Still held back: ${body.words.guard}` : `Deleted ${done} of ${count}`, Boolean(body.guard));
+    } catch (error) {
+      toast(error.message, true);
+    }
+    look();
   }
 
   look();
@@ -37,10 +53,17 @@ export function show(main) {
   };
 }
 
-function sections(plan) {
+/** What a plan says. `apply`: what a click does where it waits for permission;
+ * `isPreview`: what is wrong is said elsewhere. */
+export function sections(plan, { apply = null, isPreview = false }) {
   const link = (name) => el("a", { href: `#/models/${encodeURIComponent(name)}` }, name);
   const all = [];
-  if (plan.guard) all.push(el("p", { class: "diagnostic error" }, `Held back: ${plan.words.guard}`));
+  if (plan.guard) {
+    all.push(
+      el("div", { class: "diagnostic error" }, el("p", {}, `Held back: ${plan.words.guard}`),
+        apply && el("button", { type: "button", onclick: () => apply(plan.guard) }, "Apply")),
+    );
+  }
   if (plan.actions.length) {
     all.push(
       el("section", { class: "card wide" }, el("h2", {}, "Actions"),
@@ -56,7 +79,7 @@ function sections(plan) {
         el("table", {}, el("tbody", {}, Object.entries(plan.words.waiting).map(([model, waits]) => el("tr", {}, el("td", {}, link(model)), el("td", {}, waits.map((wait) => el("p", {}, wait)))))))),
     );
   }
-  if (plan.diagnostics.length) {
+  if (plan.diagnostics.length && !isPreview) {
     all.push(
       el("section", { class: "card wide" }, el("h2", {}, "Problems of the definitions"),
         plan.diagnostics.map(({ severity, file, line, message, help }) =>

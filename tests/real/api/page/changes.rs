@@ -38,6 +38,16 @@ fn a_wrong_edit_one_that_restarts_and_one_that_is_rolled_back() {
 }
 
 #[test]
+fn the_plan_and_the_machine_while_a_definition_is_wrong() {
+    let world = World::new();
+    world.tiny("chat");
+    world.write_definition("wrong", &World::tiny_toml("chat").replace("ctx_size", "ctx_sise"));
+    let (watcher, url) = world.serve(&[]);
+    watcher.eventually_says("chat is ready");
+    assert_eq!(world.client(PAGE, &["busy_views", &url, "chat", "wrong"]), "plan and machine\n");
+}
+
+#[test]
 fn a_crash() {
     let (world, _watcher, _url, page) = open("crash", &[]);
     let pid = Pid::from_raw(world.instances()[0].0).unwrap();

@@ -1,0 +1,99 @@
+//! `POST /api/reconcile`: a pass now, with the limits of `reconcile`, by way of the
+//! watcher's inbox. It is also the permission that a plan waits for.
+//!
+//! The limits hold until everything is at rest, as in one run of `reconcile`; the answer
+//! comes after the first pass or, with `?wait=60s`, when everything is at rest: 200, else
+//! 202.
+
+use hyper::StatusCode;
+use hyper::body::{Body as HttpBody, Bytes};
+use hyper::http::request::Parts;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Api, object, require_admin, unavailable, wait};
+use crate::plan::MaxDeletes;
+use crate::serve::access::Caller;
+use crate::serve::body::{Answer, BodyError};
+use crate::serve::gateway::errors::Error;
+use crate::serve::gateway::own::answers::json as answer;
+use crate::watch::permit::Permit;
+
+/// The limits, as the options of `reconcile`. None, an empty body and `{}` are the same:
+/// those that the watcher has.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Body {
+    /// Retry failed generations and crashed models now.
+    retry: bool,
+    /// Allow this many deletions (`3`), or this share of the managed models (`"20%"`).
+    #[schemars(with = "Option<serde_json::Value>")]
+    max_deletes: Option<Value>,
+    /// Start at most this many models at a time.
+    #[schemars(range(min = 1))]
+    parallel: Option<usize>,
+    /// Restart at most this many models at a time.
+    #[schemars(range(min = 1))]
+    max_restarting: Option<usize>,
+    /// Restart servers whose llama-server binary changed on disk.
+    upgrade_binary: bool,
+}
+
+/// What became of a permit.
+#[derive(Debug)]
+pub enum Reconciled {
+    /// Everything is at rest: the document of `reconcile --format json`.
+    Over(Value),
+    /// The same as far as it is.
+    UnderWay(Value),
+    /// Another one with other limits is in force, given by this name.
+    Busy(String),
+    /// A pass failed: why.
+    Failed(String),
+}
+
+/// Makes a pass.
+pub(super) async fn reconcile<B>(api: &Api, caller: &Caller, parts: &Parts, body: B) -> Result<Answer, Error>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BodyError>,
+{
+    const SHAPE: &str = "{\"retry\": BOOLEAN, \"max_deletes\": NUMBER or \"N%\", \"parallel\": NUMBER, \
+                         \"max_restarting\": NUMBER, \"upgrade_binary\": BOOLEAN}";
+    require_admin(caller)?;
+    let wait = wait(parts)?;
+    let body: Body = object(body, SHAPE).await?;
+    let by = caller.name.as_deref().unwrap_or("the API").to_owned();
+    let permit = permit(body, by)?;
+    match api.ask(move |host| host.reconcile(permit, wait)).await? {
+        Reconciled::Over(document) => Ok(answer(StatusCode::OK, &document)),
+        Reconciled::UnderWay(document) => Ok(answer(StatusCode::ACCEPTED, &document)),
+        Reconciled::Busy(by) => {
+            let message = format!("a reconcile by {by} with other limits is under way; try again when it is over");
+            Err(Error::new(StatusCode::CONFLICT, "conflict_error", message))
+        }
+        Reconciled::Failed(why) => Err(unavailable(&why)),
+    }
+}
+
+fn permit(body: Body, by: String) -> Result<Permit, Error> {
+    let Body { retry, max_deletes, parallel, max_restarting, upgrade_binary } = body;
+    for (name, limit) in [("parallel", parallel), ("max_restarting", max_restarting)] {
+        if limit == Some(0) {
+            return Err(Error::invalid(format!("{name} must be at least 1")));
+        }
+    }
+    let max_deletes = max_deletes.map(|value| most(&value)).transpose()?;
+    Ok(Permit { by, retry, max_deletes, parallel, max_restarting, upgrade_binary })
+}
+
+fn most(value: &Value) -> Result<MaxDeletes, Error> {
+    let count = || value.as_u64().and_then(|count| usize::try_from(count).ok()).map(MaxDeletes::Count);
+    let share = || value.as_str()?.strip_suffix('%')?.parse().ok().filter(|share| *share <= 100);
+    count().or_else(|| share().map(MaxDeletes::Percent)).ok_or_else(|| {
+        Error::invalid(format!(
+            "max_deletes {value}: expected a number of models such as 3, or a share such as \"20%\""
+        ))
+    })
+}
