@@ -14,6 +14,9 @@ use super::machine::Machine;
 use super::models::List;
 use super::reconcile;
 
+/// Describes a type, and notes what it is made of.
+type Schema = fn(&mut SchemaGenerator) -> Value;
+
 /// What can be asked.
 struct Operation {
     method: &'static str,
@@ -22,9 +25,9 @@ struct Operation {
     query: &'static [Parameter],
     headers: &'static [Parameter],
     /// Whether the body is needed, its content type and its schema.
-    body: Option<(bool, &'static str, fn(&mut SchemaGenerator) -> Value)>,
+    body: Option<(bool, &'static str, Schema)>,
     /// The status of success, its content type and its document.
-    answer: (u16, &'static str, fn(&mut SchemaGenerator) -> Value),
+    answer: (u16, &'static str, Schema),
     /// Further statuses, all with problem details.
     problems: &'static [u16],
 }
@@ -78,7 +81,7 @@ const fn read(
     path: &'static str,
     summary: &'static str,
     query: &'static [Parameter],
-    document: fn(&mut SchemaGenerator) -> Value,
+    document: Schema,
     problems: &'static [u16],
 ) -> Operation {
     Operation { method: "get", path, summary, query, headers: &[], body: None, answer: (200, JSON, document), problems }

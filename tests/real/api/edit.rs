@@ -24,7 +24,11 @@ fn world(settings: &str) -> World {
 
 fn served(settings: &str) -> Served {
     let served = Served::new(world(settings));
-    assert_eq!(get(served.port, "/api/models/chat").status, 200);
+    for name in ["chat", "other"] {
+        eventually("it is recorded", PATIENCE, || {
+            get(served.port, &format!("/api/models/{name}")).json()["generation"] == 1
+        });
+    }
     served
 }
 
