@@ -125,14 +125,35 @@ pub(super) fn run(places: &Places, args: &HistoryArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Converged)
 }
 
-/// Returns the document of `history NAME --format json`.
+/// Returns the document of `history NAME --format json`, and under `words` in words: the
+/// reasons of each event, and what each generation changed.
 pub(super) fn document(places: &Places, name: &ModelName) -> anyhow::Result<serde_json::Value> {
     let at = places.resolve();
     let database = Database::open_read_only(&at.database).map_err(|error| error.at(at.place()))?;
     let Some(database) = database else { anyhow::bail!("no history: there is no database {}", at.database.display()) };
-    let generations = database.generations(name)?.iter().map(JsonGeneration::of).collect();
-    let events = database.events(Some(name), USUAL)?.iter().map(JsonEvent::of).collect();
-    Ok(serde_json::to_value(Document { format_version: FORMAT_VERSION, events, generations: Some(generations) })?)
+    let (generations, events) = (database.generations(name)?, database.events(Some(name), USUAL)?);
+    let mut document = serde_json::to_value(Document {
+        format_version: FORMAT_VERSION,
+        events: events.iter().map(JsonEvent::of).collect(),
+        generations: Some(generations.iter().map(JsonGeneration::of).collect()),
+    })?;
+    document["words"] = serde_json::json!({
+        "events": events.iter().map(prose).collect::<Vec<_>>(),
+        "generations": changes_in_words(name, &generations),
+    });
+    Ok(document)
+}
+
+/// Returns what each generation changed, newest first; the first one changed nothing.
+fn changes_in_words(model: &ModelName, generations: &[GenerationRecord]) -> Vec<Vec<String>> {
+    let of = |(at, generation): (usize, &GenerationRecord)| {
+        let Some(before) = generations.get(at + 1) else { return Vec::new() };
+        match differences(model, generations, before.number, generation.number) {
+            Ok(changes) => changes.iter().map(ToString::to_string).collect(),
+            Err(error) => vec![error.to_string()],
+        }
+    };
+    generations.iter().enumerate().map(of).collect()
 }
 
 fn diff(database: &Database, model: &ModelName, from: u32, to: u32, format: Format) -> anyhow::Result<Exit> {

@@ -10,6 +10,11 @@
 //! | WAL | exists | exists | plain: both files already exist |
 //! | WAL | none or empty | | `immutable=1`: nobody has it open |
 //! | WAL | with commits | none | refused: reading would mean recovering |
+//!
+//! Whoever closes the file by other means than SQLite drops every lock that its process
+//! has on it, and the next program that closes the database deletes the `-wal` of those
+//! who still write there. So a file that somebody has open is not looked into: with both
+//! files beside it, it is read plainly whatever its header says.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Read};
@@ -175,13 +180,16 @@ enum Way {
 
 /// Chooses how to read; `None`: there is no file.
 fn way_of_reading(path: &Path) -> Result<Option<Way>, Problem> {
+    let wal = size(&beside(path, "-wal"))?;
+    let shm = size(&beside(path, "-shm"))?;
+    if size(path)?.is_some() && wal.is_some() && shm.is_some() {
+        return Ok(Some(Way::Plain));
+    }
     let wal_mode = match is_wal(path) {
         Ok(wal_mode) => wal_mode,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Problem::CannotOpen(error.to_string())),
     };
-    let wal = size(&beside(path, "-wal"))?;
-    let shm = size(&beside(path, "-shm"))?;
     Ok(Some(match (wal_mode, wal, shm) {
         (false, _, _) | (true, Some(_), Some(_)) => Way::Plain,
         (true, None | Some(0), _) => Way::Immutable,

@@ -43,6 +43,11 @@ pub(super) fn list(api: &Api, caller: &Caller, parts: &Parts) -> Result<Answer, 
     Ok(answer(StatusCode::OK, &json!({"requests": entries.map(Request::of).collect::<Vec<_>>()})))
 }
 
+/// Rounds to what anybody reads.
+pub(super) fn tenths(speed: f64) -> f64 {
+    (speed * 10.0).round() / 10.0
+}
+
 /// A request that is over. Times are seconds.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -70,6 +75,8 @@ pub struct Request {
     pub prompt_tokens: Option<u32>,
     /// Tokens that the model generated.
     pub completion_tokens: Option<u32>,
+    /// How fast the model generated them, as far as it took long enough to say.
+    pub tokens_per_second: Option<f64>,
     /// How it ended: `complete`, `left` (the client), `broken` (the server).
     pub end: &'static str,
 }
@@ -89,6 +96,7 @@ impl Request {
             retries: entry.retries,
             prompt_tokens: entry.tokens.prompt,
             completion_tokens: entry.tokens.generated,
+            tokens_per_second: entry.tokens_per_second().map(tenths),
             end: match entry.end {
                 End::Complete => "complete",
                 End::Broken => "broken",

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
 use super::Host;
-use super::document::{Document, Seen, seen};
+use super::document::{Document, Requests, Seen, seen};
 use crate::database::ModelRow;
 use crate::model::{ModelName, Status, Timestamp};
 use crate::pass::Pass;
@@ -116,6 +116,9 @@ impl Board {
 
     /// Keeps the board up to date until the runtime ends.
     pub async fn keep(self, host: Arc<dyn Host>, gateway: Gateway) {
+        // Before the first pass has it open, reading may look into the file, which would
+        // cost the pass its locks on it: see `database::open`.
+        self.0.passed.notified().await;
         loop {
             let is_read = self.read(&host).await;
             self.show(&gateway);
@@ -163,11 +166,13 @@ impl Board {
         let rows = self.rows();
         let now = Timestamp(jiff::Timestamp::now().as_millisecond());
         let demand = gateway.demand(now);
+        let speeds = gateway.activity().speeds();
         let seen = self.seen();
         let document = |name: &str, row| {
             let model = ModelName::parse(name).ok();
             let traffic = model.as_ref().and_then(|name| demand.models.get(name)).copied().unwrap_or_default();
-            Document::of(name, row, model.and_then(|name| seen.models.get(&name)), traffic)
+            let speed = model.as_ref().and_then(|name| speeds.get(name)).copied();
+            Document::of(name, row, model.and_then(|name| seen.models.get(&name)), Requests::of(&traffic, speed))
         };
         let with_row: HashSet<&str> = rows.rows.iter().map(ModelRow::name).collect();
         let without_row = seen.models.keys().map(ModelName::as_str).filter(|name| !with_row.contains(name));

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Map;
 
+use super::activity::tenths;
 use crate::database::ModelRow;
 use crate::database::convert::{StoreModel, to_store};
 use crate::model::text::rfc3339;
@@ -137,18 +138,20 @@ pub struct Requests {
     pub waiting: u32,
     /// When the last one began or ended, since herdsman began to serve.
     pub last_used: Option<String>,
+    /// Tokens per second of the last one that generated some.
+    pub tokens_per_second: Option<f64>,
 }
 
 impl Document {
     /// Returns what a row, the last pass and the requests say of one model. What was
     /// seen wins over the row.
-    pub(super) fn of(name: &str, row: Option<&ModelRow>, seen: Option<&(Status, Seen)>, traffic: Traffic) -> Self {
+    pub(super) fn of(name: &str, row: Option<&ModelRow>, seen: Option<&(Status, Seen)>, requests: Requests) -> Self {
         let mut store = row.map_or_else(|| without_row(name), to_store);
         if let Some((status, _)) = seen {
             store.status = *status;
         }
         let seen = seen.map(|(_, seen)| seen.clone()).unwrap_or_default();
-        Self { store, seen, requests: Requests::of(&traffic), written: Written::default() }
+        Self { store, seen, requests, written: Written::default() }
     }
 
     /// Returns it as JSON.
@@ -197,9 +200,11 @@ fn without_row(name: &str) -> StoreModel {
 }
 
 impl Requests {
-    fn of(traffic: &Traffic) -> Self {
+    /// Returns what waits and runs, and how fast the last answer came.
+    pub(super) fn of(traffic: &Traffic, speed: Option<f64>) -> Self {
         let Traffic { in_flight, waiting, last_used, .. } = *traffic;
-        Self { in_flight, waiting, last_used: last_used.filter(|_| in_flight == 0).and_then(rfc3339) }
+        let last_used = last_used.filter(|_| in_flight == 0).and_then(rfc3339);
+        Self { in_flight, waiting, last_used, tokens_per_second: speed.map(tenths) }
     }
 }
 

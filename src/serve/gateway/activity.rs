@@ -3,7 +3,7 @@
 //! Memory is bounded: [`LIMIT`] entries of a fixed size, whose texts are shared or no
 //! longer than [`LONGEST`].
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +48,21 @@ pub struct Entry {
     pub end: End,
 }
 
+/// What follows the head of an answer by less than this came with it.
+const AT_ONCE: Duration = Duration::from_millis(5);
+
+impl Entry {
+    /// Returns how many tokens the model generated in a second: of a stream since the
+    /// first, else since the server was asked; `None`: too few to say.
+    #[must_use]
+    pub fn tokens_per_second(&self) -> Option<f64> {
+        let tokens = self.tokens.generated.filter(|tokens| *tokens > 1)?;
+        let streamed = self.took.saturating_sub(self.first_byte?);
+        let time = if streamed > AT_ONCE { streamed } else { self.took.saturating_sub(self.waited) };
+        (!time.is_zero()).then(|| f64::from(tokens) / time.as_secs_f64())
+    }
+}
+
 /// The last [`LIMIT`] requests.
 #[derive(Debug, Default)]
 pub struct Activity(Mutex<Kept>);
@@ -58,6 +73,8 @@ struct Kept {
     entries: VecDeque<Entry>,
     /// Methods and paths seen last.
     requests: VecDeque<Arc<str>>,
+    /// Tokens per second of the last request of each model that tells them.
+    speeds: HashMap<ModelName, f64>,
 }
 
 impl Activity {
@@ -69,7 +86,7 @@ impl Activity {
         let mut kept = self.kept();
         let request = kept.shared(finished.method.as_str(), &finished.path);
         kept.make_room();
-        kept.entries.push_back(Entry {
+        let entry = Entry {
             at,
             model: finished.model.clone(),
             key: finished.caller.clone(),
@@ -81,7 +98,17 @@ impl Activity {
             retries: finished.retries,
             tokens,
             end: finished.end,
-        });
+        };
+        if let (Some(model), Some(speed)) = (&entry.model, entry.tokens_per_second()) {
+            kept.speeds.insert(model.clone(), speed);
+        }
+        kept.entries.push_back(entry);
+    }
+
+    /// Returns the tokens per second of each model's last request that tells them.
+    #[must_use]
+    pub fn speeds(&self) -> HashMap<ModelName, f64> {
+        self.kept().speeds.clone()
     }
 
     /// Returns the last `count` requests, the one that ended last first.
@@ -169,6 +196,26 @@ mod tests {
         assert_eq!(activity.last(usize::MAX).len(), LIMIT);
         let now = Timestamp(jiff::Timestamp::now().as_millisecond());
         assert!(now.since(activity.last(1)[0].at) < Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_speed_is_that_of_generating() {
+        let activity = Activity::default();
+        let ms = Duration::from_millis;
+        let add = |first_byte, ended, waited, generated| {
+            let mut finished = finished("/".to_owned());
+            (finished.first_byte, finished.waited) = (Some(ms(first_byte)), ms(waited));
+            finished.ended = finished.started + ms(ended);
+            activity.add(&finished, Tokens { prompt: None, generated });
+            activity.speeds().into_values().next()
+        };
+        assert_eq!(add(10, 20, 0, None), None);
+        // A stream: the prompt and the wait do not count.
+        assert_eq!(add(1000, 3000, 500, Some(100)), Some(50.0));
+        // An answer that came at once.
+        assert_eq!(add(2499, 2500, 500, Some(100)), Some(50.0));
+        // One token says nothing new.
+        assert_eq!(add(10, 2500, 0, Some(1)), Some(50.0));
     }
 
     #[test]

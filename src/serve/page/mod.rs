@@ -28,6 +28,8 @@ const FILES: &[(&str, &str, &str)] = files![
     "/", HTML, "index.html";
     "/page/icon.svg", "image/svg+xml", "icon.svg";
     "/page/style.css", "text/css; charset=utf-8", "style.css";
+    "/page/activity.js", SCRIPT, "activity.js";
+    "/page/announce.js", SCRIPT, "announce.js";
     "/page/app.js", SCRIPT, "app.js";
     "/page/code.js", SCRIPT, "code.js";
     "/page/commands.js", SCRIPT, "commands.js";
@@ -35,14 +37,19 @@ const FILES: &[(&str, &str, &str)] = files![
     "/page/dom.js", SCRIPT, "dom.js";
     "/page/edit.js", SCRIPT, "edit.js";
     "/page/format.js", SCRIPT, "format.js";
+    "/page/history.js", SCRIPT, "history.js";
     "/page/list.js", SCRIPT, "list.js";
     "/page/live.js", SCRIPT, "live.js";
+    "/page/log.js", SCRIPT, "log.js";
     "/page/machine.js", SCRIPT, "machine.js";
     "/page/model.js", SCRIPT, "model.js";
+    "/page/now.js", SCRIPT, "now.js";
     "/page/plan.js", SCRIPT, "plan.js";
     "/page/question.js", SCRIPT, "question.js";
     "/page/requests.js", SCRIPT, "requests.js";
+    "/page/row.js", SCRIPT, "row.js";
     "/page/try.js", SCRIPT, "try.js";
+    "/page/words.js", SCRIPT, "words.js";
 ];
 
 /// Whether a request is for a file of the page.

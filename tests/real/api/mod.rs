@@ -1,5 +1,6 @@
 //! The API of a watcher that serves: what it says, what it does, who may.
 
+mod beside;
 pub mod client;
 mod commands;
 mod database;

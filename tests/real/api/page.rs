@@ -1,5 +1,9 @@
 //! The page, as files and in Chromium.
 
+mod by_hand;
+mod changes;
+mod speed;
+
 use super::client::{get, send};
 use crate::gateway::served::Served;
 use crate::support::World;

@@ -1,5 +1,6 @@
 // Shows the view that the address names.
 
+import { announce } from "./announce.js";
 import { show as showList } from "./list.js";
 import { connect } from "./live.js";
 import { question } from "./question.js";
@@ -17,6 +18,15 @@ const VIEWS = [
   [/^#\/requests$/, () => import("./requests.js")],
 ];
 
+/** A part of the address; one that somebody mistyped is as it is. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 async function route() {
   const address = location.hash || "#/";
   shown = address;
@@ -33,7 +43,7 @@ async function route() {
     if (!match) continue;
     const { show } = await load();
     // Somebody may have gone on while it loaded.
-    if (shown === address) end = show(main, ...match.slice(1).map(decodeURIComponent));
+    if (shown === address) end = show(main, ...match.slice(1).map(decoded));
     return;
   }
   document.title = "herdsman";
@@ -55,5 +65,11 @@ addEventListener("hashchange", async () => {
   route();
   main.focus({ preventScroll: true });
 });
+// The part after # names the view, which stays.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
 route();
+announce(document.getElementById("changes"));
 connect();

@@ -26,48 +26,54 @@ export const label = (verb) => TEXTS[verb][0];
 /** Buttons for a model. */
 export function buttons(model, many = verbs(model)) {
   return many.map((verb) =>
-    el("button", { type: "button", onclick: () => give(model.name, verb), "aria-label": `${label(verb)} ${model.name}` }, label(verb)),
+    el("button", { type: "button", onclick: () => give(model.name, verb), "aria-label": `${label(verb)} ${model.name}`, "data-model": model.name }, label(verb)),
   );
 }
 
-/** Asks for a reason, and gives the command. */
+const DURATIONS = ["30m", "2h", "8h", "1d"];
+
+/** Asks for a reason, and gives the command. What is refused can be changed and sent again. */
 export function give(name, verb) {
   const [title, meaning] = TEXTS[verb];
-  const reason = el("input", { name: "reason", id: "reason", autocomplete: "off", placeholder: "optional; the history keeps it" });
-  const lasts = el("input", { name: "for", id: "for", autocomplete: "off", placeholder: "2h; empty: until somebody resumes it" });
-  const dialog = el(
-    "dialog",
-    { "aria-labelledby": "question" },
-    el(
-      "form",
-      { method: "dialog" },
-      el("h2", { id: "question" }, `${title} ${name}?`),
-      el("p", { class: "soft" }, meaning),
-      verb === "suspend" && [el("label", { for: "for" }, "For how long"), lasts],
-      el("label", { for: "reason" }, "Reason"),
-      reason,
-      el(
-        "div",
-        { class: "actions" },
-        el("button", { type: "button", onclick: () => dialog.close() }, "Cancel"),
-        el("button", { class: "primary", value: "do" }, title),
-      ),
-    ),
+  const reason = el("input", { id: "reason", autocomplete: "off", maxlength: "500", placeholder: "optional; the history keeps it" });
+  const lasts = el("input", { id: "for", autocomplete: "off", list: "durations", placeholder: "2h; empty: until somebody resumes it" });
+  const durations = el("datalist", { id: "durations" }, DURATIONS.map((value) => el("option", { value })));
+  const refused = el("p", { class: "bad", role: "alert" });
+  const send = el("button", { class: "primary" }, title);
+  const form = el(
+    "form",
+    {},
+    el("h2", { id: "question" }, `${title} ${name}?`),
+    el("p", { class: "soft" }, meaning),
+    verb === "suspend" && [el("label", { for: "for" }, "For how long"), lasts, durations],
+    el("label", { for: "reason" }, "Reason"),
+    reason,
+    refused,
+    el("div", { class: "actions" }, el("button", { type: "button", onclick: () => dialog.close() }, "Cancel"), send),
   );
-  dialog.addEventListener("close", async () => {
-    dialog.remove();
-    if (dialog.returnValue !== "do") return;
+  const dialog = el("dialog", { "aria-labelledby": "question" }, form);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    send.disabled = true;
+    refused.textContent = "";
     const body = {};
     if (reason.value.trim()) body.reason = reason.value.trim();
     if (verb === "suspend" && lasts.value.trim()) body.for = lasts.value.trim();
     try {
       await ask(`api/models/${encodeURIComponent(name)}/${verb}`, { method: "POST", body: JSON.stringify(body) });
+      dialog.close();
       toast(`${title} ${name}: recorded`);
     } catch (error) {
-      toast(error.message, true);
+      refused.textContent = error.message;
+      send.disabled = false;
     }
+  });
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    // The button that opened it may have given way to another one.
+    if (document.activeElement === document.body) document.querySelector(`[data-model=${CSS.escape(name)}]`)?.focus();
   });
   document.body.append(dialog);
   dialog.showModal();
-  reason.focus();
+  (verb === "suspend" ? lasts : reason).focus();
 }

@@ -17,6 +17,43 @@ export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** Replaces the children; the keyboard focus stays near where it was. */
+export function swap(place, ...children) {
+  const hadFocus = place.contains(document.activeElement);
+  place.replaceChildren(...children);
+  if (hadFocus) place.querySelector("button, a, [tabindex]")?.focus({ preventScroll: true });
+}
+
+/** Puts `elements` into `place` in this order, and moves as few as it can. */
+export function arrange(place, elements) {
+  const focused = document.activeElement;
+  let next = place.firstChild;
+  for (const element of elements) {
+    // The one before it goes elsewhere, or away.
+    if (next && next.nextSibling === element) {
+      next.remove();
+      next = element;
+    }
+    if (next === element) next = element.nextSibling;
+    else place.insertBefore(element, next);
+  }
+  while (next) {
+    const gone = next;
+    next = gone.nextSibling;
+    gone.remove();
+  }
+  if (document.activeElement !== focused && place.contains(focused)) focused.focus({ preventScroll: true });
+}
+
+/** A table, or a sentence if it has no rows. */
+export function table(head, rows, empty, attributes = {}) {
+  if (!rows.length) return el("p", { class: "soft" }, empty);
+  const heads = head.map((text) => el("th", { scope: "col" }, text));
+  return el("div", { class: "scroll-x", tabindex: "0", role: "region", ...attributes }, el("table", {}, el("thead", {}, el("tr", {}, heads)), el("tbody", {}, rows)));
+}
+
+export const modelLink = (name) => el("a", { href: `#/models/${encodeURIComponent(name)}` }, name);
+
 /** Says something in a corner for a while. */
 export function toast(text, isBad = false) {
   const note = el("p", { class: isBad ? "toast bad" : "toast" }, text);

@@ -34,3 +34,9 @@ export function when(at) {
   const isToday = date.toDateString() === new Date().toDateString();
   return isToday ? date.toLocaleTimeString() : date.toLocaleString();
 }
+
+/** Tokens per second. */
+export function rate(speed) {
+  if (!speed) return "";
+  return speed < 10 ? speed.toFixed(1) : String(Math.round(speed));
+}

@@ -1,216 +1,170 @@
 // All models: which run, which do not, and why.
 
-import { buttons, verbs } from "./commands.js";
-import { el, say } from "./dom.js";
-import { bytes, since } from "./format.js";
-import { follow, keyOf, models } from "./live.js";
+import { arrange, el, say } from "./dom.js";
+import { follow, isKnown, keyOf, models } from "./live.js";
+import { COLUMNS, Row } from "./row.js";
+import { needsAttention, reasonOf } from "./words.js";
 
-/** The word for what a model does, and what its dot shows. */
-export function statusOf(model) {
-  if (model.byHand.some((byHand) => byHand.what === "suspended")) return ["suspended", `suspended (${model.status})`];
-  if (model.status === "idle" && model.byHand.some((byHand) => byHand.what === "stopped")) return ["idle", "stopped"];
-  if (model.isLastKnown) return [model.status, `${model.status} (last known)`];
-  if (model.status === "idle" && model.desired === "on_demand") return ["idle", "on demand"];
-  return [model.status, model.status];
-}
-
-export function generationOf(model) {
-  if (!model.generation) return "";
-  if (model.serving !== null && model.serving !== model.generation) return `${model.serving} → ${model.generation}`;
-  return String(model.generation);
-}
-
-/** Why a model is not as it should be, or what is special about it. */
-export function reasonOf(model) {
-  if (!model.managed && !model.problem) return "not managed: a row of another program";
-  return [...model.reasons, ...model.waitingFor].join("; ") || model.problem || "";
-}
-
-const ORDER = { error: 0, loading: 1, running: 2, idle: 3 };
+const STATUS = { error: 0, loading: 1, running: 2, idle: 3 };
+/** So many new rows are made before the others: what is seen first is there first. */
+const AT_ONCE = 100;
+const NEVER = Number.MAX_SAFE_INTEGER;
+const started = ({ instance }) => (instance ? Date.parse(instance.startedAt) : NEVER);
+/** Orders, the more interesting first; what is equal is in the order of names. */
 const SORTS = {
-  status: (a, b) => ORDER[a.status] - ORDER[b.status],
+  status: (a, b) => needsAttention(b) - needsAttention(a) || STATUS[a.status] - STATUS[b.status],
   name: () => 0,
-  generation: (a, b) => a.generation - b.generation,
+  generation: (a, b) => b.generation - a.generation,
   requests: (a, b) => b.requests.inFlight + b.requests.waiting - a.requests.inFlight - a.requests.waiting,
+  speed: (a, b) => (b.requests.tokensPerSecond ?? 0) - (a.requests.tokensPerSecond ?? 0),
   memory: (a, b) => (b.memory ?? 0) - (a.memory ?? 0),
-  port: (a, b) => (a.instance?.port ?? 1e6) - (b.instance?.port ?? 1e6),
-  uptime: (a, b) => (a.instance ? Date.parse(a.instance.startedAt) : 1e15) - (b.instance ? Date.parse(b.instance.startedAt) : 1e15),
+  port: (a, b) => (a.instance?.port ?? NEVER) - (b.instance?.port ?? NEVER),
+  uptime: (a, b) => started(a) - started(b),
 };
-const names = new Intl.Collator(undefined, { numeric: true });
-const byName = (a, b) => names.compare(a.name, b.name);
+
+/** What can be chosen, and what it counts. */
+const CHOICES = {
+  all: () => true,
+  running: (model) => model.status === "running",
+  loading: (model) => model.status === "loading",
+  idle: (model) => model.status === "idle",
+  error: (model) => model.status === "error",
+  "needs attention": needsAttention,
+};
 
 // The view outlives a look at something else.
-const wanted = { text: "", status: "", sort: "name", isReversed: false };
+const wanted = { text: "", choice: "all", sort: "name", isReversed: false };
+const names = new Intl.Collator(undefined, { numeric: true });
 
 export function show(main) {
   const rows = new Map();
-  const summary = el("p", { class: "summary", role: "status" });
-  const body = el("tbody", { class: "models" });
-  const table = el("table", { class: "models" }, head(() => draw()), body);
+  let ranks = new Map();
+  let more = null;
+  const summary = el("p", { class: "summary" });
+  const body = el("tbody", { role: "rowgroup", class: "models" });
+  const table = el("table", { role: "table", class: "models", "aria-label": "Models" }, head(draw), body);
   const empty = el("p", { class: "empty" });
   const search = el("input", { type: "search", placeholder: "Filter by name or reason", "aria-label": "Filter by name or reason", value: wanted.text });
   search.addEventListener("input", () => {
     wanted.text = search.value;
     draw();
   });
-  const status = el(
-    "select",
-    { "aria-label": "Filter by status" },
-    [["", "all"], ["running", "running"], ["loading", "loading"], ["idle", "idle"], ["error", "error"], ["out", "out of sync"]].map(([value, text]) =>
-      el("option", { value, selected: value === wanted.status }, text),
-    ),
-  );
-  status.addEventListener("change", () => {
-    wanted.status = status.value;
-    draw();
-  });
+  const choices = choose(draw);
   main.replaceChildren(
-    el("div", { class: "bar" }, el("h1", {}, "Models"), summary, el("span", { class: "grow" }), search, status, el("a", { class: "button", href: "#/new" }, "New model")),
+    el("div", { class: "bar" }, el("h1", {}, "Models"), summary, el("span", { class: "grow" }), choices.element, search, el("a", { class: "button", href: "#/new" }, "New model")),
     table,
     empty,
   );
 
   function fits(model) {
-    if (wanted.status === "out" ? model.inSync || !model.managed : wanted.status && model.status !== wanted.status) return false;
+    if (!CHOICES[wanted.choice](model)) return false;
     const text = wanted.text.trim().toLowerCase();
-    return !text || model.name.toLowerCase().includes(text) || reasonOf(model).toLowerCase().includes(text);
+    return !text || [model.name, ...model.aliases, reasonOf(model)].some((part) => part.toLowerCase().includes(text));
+  }
+
+  /** Names are put in order when there are others, and not with every change. */
+  function rank() {
+    const sorted = [...models.values()].sort((a, b) => names.compare(a.name, b.name));
+    ranks = new Map(sorted.map((model, at) => [keyOf(model), at]));
+    for (const key of rows.keys()) if (!models.has(key)) rows.delete(key);
   }
 
   function draw() {
     const order = SORTS[wanted.sort];
-    const shown = [...models.values()].filter(fits).sort((a, b) => order(a, b) || byName(a, b));
+    const shown = [...models.values()].filter(fits).sort((a, b) => order(a, b) || ranks.get(keyOf(a)) - ranks.get(keyOf(b)));
     if (wanted.isReversed) shown.reverse();
-    for (const [key, row] of rows) {
-      if (!models.has(key)) {
-        row.element.remove();
-        rows.delete(key);
-      }
-    }
-    const elements = shown.map((model) => {
+    const elements = [];
+    let made = 0;
+    for (const model of shown) {
       const key = keyOf(model);
-      if (!rows.has(key)) rows.set(key, new Row());
-      rows.get(key).show(model);
-      return rows.get(key).element;
-    });
-    // Rows that stay in place keep the keyboard focus.
-    const now = body.children;
-    if (elements.length !== now.length || elements.some((element, at) => element !== now[at])) body.replaceChildren(...elements);
+      if (!rows.has(key)) {
+        made += 1;
+        if (made > AT_ONCE) break;
+        rows.set(key, new Row());
+      }
+      const row = rows.get(key);
+      row.show(model);
+      elements.push(row.element);
+    }
+    arrange(body, elements);
+    if (made > AT_ONCE) more ??= setTimeout(() => ((more = null), draw()));
     count();
     table.hidden = elements.length === 0;
     empty.hidden = elements.length > 0;
-    empty.textContent = models.size
-      ? "No model fits this filter."
-      : "There are no models yet. Write one with “New model”, or put a definition into the models directory: it appears here at once.";
+    say(empty, emptiness());
   }
 
   function count() {
     const all = [...models.values()];
-    const of = (status) => all.filter((model) => model.status === status).length;
-    const parts = [`${of("running")} of ${all.length} running`];
-    if (of("loading")) parts.push(`${of("loading")} loading`);
-    if (of("error")) parts.push(`${of("error")} failed`);
-    say(summary, parts.join(", "));
+    choices.element.hidden = search.hidden = !models.size;
+    say(summary, models.size ? `${all.filter(CHOICES.running).length} of ${all.length} running` : "");
+    choices.count(all);
   }
 
   function changed(keys, isAll) {
-    const isSorted = wanted.sort !== "name" || wanted.text || wanted.status;
-    if (isAll || isSorted) return draw();
+    if (isAll) rank();
+    if (isAll || wanted.sort !== "name" || wanted.text || wanted.choice !== "all") return draw();
     for (const key of keys) rows.get(key)?.show(models.get(key));
     count();
   }
 
+  rank();
   draw();
   const end = follow(changed);
   const clock = setInterval(() => rows.forEach((row) => row.tick()), 5000);
   return () => {
     end();
     clearInterval(clock);
+    clearTimeout(more);
   };
 }
 
-function head(draw) {
-  const columns = [
-    ["status", "Status", ""],
-    ["name", "Model", ""],
-    ["generation", "Generation", "number"],
-    ["requests", "Requests", "number"],
-    ["memory", "Memory", "number"],
-    ["port", "Port", "number"],
-    ["uptime", "Up for", "number"],
-  ];
-  const cells = columns.map(([sort, text, kind]) => {
-    const cell = el("th", { scope: "col", class: kind || null });
-    const mark = () =>
-      cell.setAttribute("aria-sort", wanted.sort !== sort ? "none" : wanted.isReversed ? "descending" : "ascending");
-    cell.append(
-      el("button", {
-        type: "button",
-        onclick: () => {
-          wanted.isReversed = wanted.sort === sort && !wanted.isReversed;
-          wanted.sort = sort;
-          cells.forEach((cell) => cell.mark());
-          draw();
-        },
-      }, text),
-    );
-    cell.mark = mark;
-    mark();
-    return cell;
-  });
-  return el("thead", {}, el("tr", {}, cells, el("th", { scope: "col", class: "number" }, "Actions")));
+function emptiness() {
+  if (!isKnown()) return "Waiting for herdsman.";
+  if (models.size) return "No model fits this filter.";
+  return "There are no models yet. Write one with “New model”, or put a definition into the models directory: it appears here at once.";
 }
 
-class Row {
-  constructor() {
-    this.dot = el("span", { class: "dot", "aria-hidden": "true" });
-    this.word = el("span");
-    this.status = el("span", { class: "status" }, this.dot, this.word);
-    this.link = el("a", { href: "#/" });
-    this.reason = el("p", { class: "reason clamp" });
-    const number = (label) => el("td", { class: "number", "data-label": label });
-    [this.generation, this.requests, this.memory, this.port, this.uptime] = ["generation", "requests", "memory", "port", "up for"].map(number);
-    this.actions = el("div", { class: "actions" });
-    this.element = el(
-      "tr",
-      {},
-      el("td", {}, this.status),
-      el("td", { class: "name" }, this.link, this.reason),
-      this.generation,
-      this.requests,
-      this.memory,
-      this.port,
-      this.uptime,
-      el("td", { class: "act" }, this.actions),
-    );
+/** Buttons with how many models each of them shows. */
+function choose(draw) {
+  const all = Object.keys(CHOICES).map((name) => {
+    const button = el("button", { type: "button", class: "choice", "data-choice": name, onclick: () => pick(name) }, name, " ", el("span", { class: "count" }));
+    return [name, button, button.querySelector(".count")];
+  });
+  function pick(name) {
+    wanted.choice = wanted.choice === name ? "all" : name;
+    draw();
   }
+  return {
+    element: el("div", { class: "choices", role: "group", "aria-label": "Filter by status" }, all.map(([, button]) => button)),
+    count(models) {
+      for (const [name, button, number] of all) {
+        const many = models.filter(CHOICES[name]).length;
+        say(number, String(many));
+        button.hidden = many === 0 && name !== "all" && name !== wanted.choice;
+        button.setAttribute("aria-pressed", String(name === wanted.choice));
+      }
+    },
+  };
+}
 
-  show(model) {
-    if (this.model === model) return;
-    this.model = model;
-    const [kind, word] = statusOf(model);
-    this.status.dataset.status = kind;
-    say(this.word, word);
-    say(this.link, model.name);
-    this.link.href = `#/models/${encodeURIComponent(model.name)}`;
-    const reason = reasonOf(model);
-    say(this.reason, reason);
-    this.reason.title = reason;
-    this.reason.hidden = !reason;
-    this.reason.classList.toggle("bad", model.status === "error" || Boolean(model.problem));
-    say(this.generation, generationOf(model));
-    const { inFlight, waiting } = model.requests;
-    say(this.requests, inFlight || waiting ? `${inFlight}${waiting ? ` + ${waiting} waiting` : ""}` : "");
-    say(this.memory, bytes(model.memory));
-    say(this.port, model.instance?.port ? String(model.instance.port) : "");
-    const offered = verbs(model).slice(0, 2);
-    if (this.offered !== offered.join()) {
-      this.offered = offered.join();
-      this.actions.replaceChildren(...buttons(model, offered));
-    }
-    this.tick();
+/** The heads, which sort. */
+function head(draw) {
+  const cells = COLUMNS.map(([sort, text, isNumber]) => {
+    const cell = el("th", { role: "columnheader", scope: "col", class: isNumber ? `number ${sort}` : null });
+    cell.append(el("button", { type: "button", onclick: () => pick(sort) }, text));
+    return [sort, cell];
+  });
+  const mark = () => {
+    for (const [sort, cell] of cells) cell.setAttribute("aria-sort", wanted.sort !== sort ? "none" : wanted.isReversed ? "descending" : "ascending");
+  };
+  function pick(sort) {
+    wanted.isReversed = wanted.sort === sort && !wanted.isReversed;
+    wanted.sort = sort;
+    mark();
+    draw();
   }
-
-  tick() {
-    say(this.uptime, since(this.model.instance?.startedAt));
-  }
+  mark();
+  const more = (text, kind) => el("th", { role: "columnheader", scope: "col", class: kind }, text);
+  return el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, cells.map(([, cell]) => cell), more("Actions", "number"), more("Why", "unseen")));
 }

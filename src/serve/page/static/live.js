@@ -21,6 +21,9 @@ export function follow(listener) {
 
 export const keyOf = (model) => model.id ?? model.name;
 
+/** Whether herdsman has said what there is. */
+export const isKnown = () => seq !== null;
+
 export function named(name) {
   for (const model of models.values()) if (model.name === name) return model;
   return null;

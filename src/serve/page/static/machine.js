@@ -1,64 +1,95 @@
 // Is there room: memory of the machine and of each server, binaries, disks.
 
-import { el } from "./dom.js";
+import { el, modelLink, swap, table } from "./dom.js";
 import { bytes } from "./format.js";
-import { ask, failure, follow, models } from "./live.js";
+import { ask, failure, models } from "./live.js";
+
+/** How often it is looked at, ms. */
+const LOOK = 5000;
 
 export function show(main) {
   document.title = "Machine – herdsman";
-  const place = el("div", { class: "cards" });
+  const place = el("div", { class: "cards" }, el("p", { class: "soft" }, "Looking …"));
   main.replaceChildren(el("div", { class: "bar" }, el("h1", {}, "Machine")), place);
   const gone = new AbortController();
+  let shown = null;
 
   async function look() {
     try {
       const { body } = await ask("api/machine", { signal: gone.signal });
-      place.replaceChildren(...sections(body));
+      const servers = [...models.values()].filter((model) => model.memory).sort((a, b) => b.memory - a.memory);
+      const now = JSON.stringify([body, servers.map(({ name, memory }) => [name, memory])]);
+      if (now === shown) return;
+      shown = now;
+      swap(place, memory(body.memory, servers), devices(body.devices), disks(body.disks), binaries(body.binaries));
     } catch (error) {
+      shown = null;
       if (!gone.signal.aborted) place.replaceChildren(failure(error));
     }
   }
 
   look();
-  const clock = setInterval(look, 5000);
-  const end = follow(() => {});
+  const clock = setInterval(look, LOOK);
   return () => {
-    end();
     clearInterval(clock);
     gone.abort();
   };
 }
 
-function sections({ memory, disks, binaries, devices }) {
-  const running = [...models.values()].filter((model) => model.memory).sort((a, b) => b.memory - a.memory);
-  if (!memory) return [el("p", { class: "empty" }, "The system does not say how much memory there is.")];
+/** How full something is, in parts `[name, bytes, class]`. */
+function meter(total, parts, text) {
+  const spans = parts.map(([name, size, kind]) => {
+    const part = el("span", { class: kind, title: `${name}: ${bytes(size)}` });
+    part.style.width = `${((size / total) * 100).toFixed(2)}%`;
+    return part;
+  });
+  return el("div", { class: "meter", role: "img", "aria-label": text }, spans);
+}
+
+function memory(memory, servers) {
+  if (!memory) return el("section", { class: "card wide" }, el("h2", {}, "Memory"), el("p", { class: "soft" }, "The system does not say how much memory there is."));
   const used = memory.total - memory.available;
-  const share = (part) => `width:${((part / memory.total) * 100).toFixed(2)}%`;
-  const bar = el("div", { class: "meter", role: "img", "aria-label": `${bytes(used)} of ${bytes(memory.total)} used` });
-  for (const model of running) {
-    const part = el("span", { title: `${model.name}: ${bytes(model.memory)}` });
-    part.style.cssText = share(model.memory);
-    bar.append(part);
-  }
-  const others = el("span", { class: "others", title: `other programs: ${bytes(Math.max(0, used - running.reduce((sum, model) => sum + model.memory, 0)))}` });
-  others.style.cssText = share(Math.max(0, used - running.reduce((sum, model) => sum + model.memory, 0)));
-  bar.append(others);
-  return [
-    el("section", { class: "card wide" }, el("h2", {}, "Memory"),
-      el("p", {}, `${bytes(memory.available)} of ${bytes(memory.total)} available`), bar,
-      running.length
-        ? el("table", {}, el("tbody", {}, running.map((model) =>
-            el("tr", {}, el("td", {}, el("a", { href: `#/models/${encodeURIComponent(model.name)}` }, model.name)), el("td", { class: "number" }, bytes(model.memory))))))
-        : el("p", { class: "soft" }, "No server runs.")),
-    el("section", { class: "card" }, el("h2", {}, "Devices"),
-      devices.length ? el("ul", { class: "plain" }, devices.map((device) => el("li", {}, device.name))) : el("p", { class: "soft" }, "Memory of devices, and what is reserved there, is not measured yet.")),
-    el("section", { class: "card" }, el("h2", {}, "Disks"),
-      el("table", {}, el("tbody", {}, disks.map((disk) =>
-        el("tr", {}, el("td", {}, disk.what, el("p", { class: "soft" }, disk.path)), el("td", { class: "number" }, disk.used !== null && `${bytes(disk.used)} used, `, `${bytes(disk.free)} free`)))))),
-    el("section", { class: "card wide" }, el("h2", {}, "llama-server"),
-      binaries.length
-        ? el("table", {}, el("tbody", {}, binaries.map((binary) =>
-            el("tr", {}, el("td", {}, binary.path), el("td", {}, binary.is_replaced ? "replaced on disk since it was started" : ""), el("td", { class: "soft" }, binary.models.join(", "))))))
-        : el("p", { class: "soft" }, "No server has run yet.")),
-  ];
+  const ours = servers.reduce((sum, model) => sum + model.memory, 0);
+  const others = Math.max(0, used - ours);
+  const parts = [...servers.map((model) => [model.name, model.memory, null]), ["other programs", others, "others"]];
+  return el(
+    "section",
+    { class: "card wide" },
+    el("h2", {}, "Memory"),
+    el("p", {}, `${bytes(memory.available)} of ${bytes(memory.total)} available; servers use ${bytes(ours)}, other programs ${bytes(others)}`),
+    meter(memory.total, parts, `${bytes(used)} of ${bytes(memory.total)} used`),
+    table(["Model", "Resident memory"], servers.map((model) => el("tr", {}, el("td", {}, modelLink(model.name)), el("td", {}, bytes(model.memory)))), "No server runs.", { class: "scroll scroll-x", "aria-label": "Memory of servers" }),
+  );
+}
+
+function devices(devices) {
+  const list = devices.map((device) => el("li", {}, device.name));
+  return el("section", { class: "card" }, el("h2", {}, "Devices"), list.length ? el("ul", { class: "plain" }, list) : el("p", { class: "soft" }, "No devices known. herdsman does not measure the memory of GPUs yet."));
+}
+
+function disks(disks) {
+  const WHAT = { state: "State", logs: "Logs", weights: "Weights" };
+  const list = disks.map(({ what, path, used, free, total }) =>
+    el(
+      "div",
+      { class: "disk" },
+      el("p", {}, WHAT[what] ?? what, el("span", { class: "soft" }, ` ${path}`)),
+      meter(total, [["used", total - free, null]], `${what}: ${bytes(free)} of ${bytes(total)} free`),
+      el("p", { class: "soft" }, used !== null && `${bytes(used)} in this folder; `, `${bytes(free)} of ${bytes(total)} free on its file system`),
+    ),
+  );
+  return el("section", { class: "card" }, el("h2", {}, "Disks"), list);
+}
+
+function binaries(binaries) {
+  const rows = binaries.map(({ path, build, is_replaced, models }) =>
+    el(
+      "tr",
+      {},
+      el("td", { class: "nowrap" }, build ?? "not known yet"),
+      el("td", {}, path, is_replaced && el("p", { class: "bad" }, "replaced on disk since it was started; restart with --upgrade-binary")),
+      el("td", {}, models.map((name, at) => [at > 0 && ", ", modelLink(name)]).flat()),
+    ),
+  );
+  return el("section", { class: "card wide" }, el("h2", {}, "llama-server"), table(["Build", "File", "Models"], rows, "No server runs.", { "aria-label": "llama-server binaries" }));
 }
