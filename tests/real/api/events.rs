@@ -87,8 +87,13 @@ fn the_same_comes_as_server_sent_events() {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
-    let id = lines.find_map(|line| line.strip_prefix("id: ").map(str::to_owned)).unwrap();
-    let data = lines.find_map(|line| line.strip_prefix("data: ").map(str::to_owned)).unwrap();
+    let mut before = String::new();
+    let data = lines.find_map(|line| {
+        let data = line.strip_prefix("data: ").map(str::to_owned);
+        before = if data.is_some() { std::mem::take(&mut before) } else { line };
+        data
+    });
+    let (id, data) = (before.strip_prefix("id: ").expect("its number comes first").to_owned(), data.unwrap());
     let first: Value = serde_json::from_str(&data).unwrap();
     assert_eq!((&first["type"], first["seq"].to_string()), (&json!("models"), id));
     assert_eq!(post(served.port, "/api/models/cold/start", "").status, 202);

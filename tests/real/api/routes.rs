@@ -93,6 +93,16 @@ fn each_route_answers_each_key_as_the_table_says() {
     let described: BTreeSet<String> = operations.iter().map(|(method, path)| format!("{method} {path}")).collect();
     assert_eq!(described, known, "the table says who may for each route");
 
+    // Of the hidden one there is all that there may be: a server, requests, a history.
+    let boss = "x-api-key: boss-key";
+    let body = format!("{{\"model\": \"{HIDDEN}\", \"prompt\": \"hi\", \"n_predict\": 1}}");
+    let asked = send(served.port, "POST", "/completion", &[boss, "Content-Type: application/json"], &body);
+    assert_eq!(asked.status, 200, "{asked:?}");
+    for path in ["/api/machine", "/api/activity", "/api/models", "/api/definitions"] {
+        let seen = send(served.port, "GET", path, &[boss], "").body;
+        assert!(seen.contains(HIDDEN), "{path}: {seen}");
+    }
+
     let mut wrong = Vec::new();
     let mut check = |who: &str, method: &str, path: &str, expected: u16| {
         let answer = ask(served.port, method, path, &[&format!("x-api-key: {who}-key")]);
