@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::board::Shown;
-use super::document::Document;
+use super::document::{ByHand, Document};
 use super::models::find;
 use super::route::Verb;
 use super::{Api, duration, object, require_admin, unavailable, wait};
@@ -102,13 +102,14 @@ where
     let asked = Asked { model: model.clone(), command, given: Given { by, at, because: body.reason } };
     // From before the command, so that no change after it is missed.
     let mut board = api.board.follow();
-    board.mark_unchanged();
+    let before = in_force(&board.borrow_and_update(), &model);
     let answered = api.ask(move |host| host.ask(asked)).await?;
     match answered {
         Some(Ok(changes)) => {
             if !changes.is_empty() {
-                // The pass that has recorded it shows what it did.
-                let _not_yet = tokio::time::timeout(PASS, board.changed()).await;
+                // The pass that has recorded it shows what it did; others show more.
+                let shows_it = board.wait_for(|shown| in_force(shown, &model) != before);
+                let _not_yet = tokio::time::timeout(PASS, shows_it).await;
             }
         }
         Some(Err(refusal)) => return Err(refused(&model, &refusal)),
@@ -139,6 +140,13 @@ async fn not_recorded(board: &mut watch::Receiver<Arc<Shown>>) -> Error {
     let why = failed.ok().and_then(Result::ok).and_then(|shown| shown.problem.clone());
     let why = why.as_deref().unwrap_or("the watcher's log says why");
     unavailable(&format!("the command was not recorded, so it has no effect: {why}"))
+}
+
+/// Returns what a command changes of a model: what is in force by hand, and its server.
+fn in_force(shown: &Shown, model: &ModelName) -> Option<(Vec<ByHand>, Option<String>)> {
+    let document = shown.models.iter().find(|document| document.store.name == model.as_str())?;
+    let server = document.seen.instance.as_ref().map(|server| server.id.clone());
+    Some((document.seen.by_hand.clone(), server))
 }
 
 /// Whether a model has got where the command wants it.
