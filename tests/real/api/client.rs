@@ -62,7 +62,7 @@ pub fn post(port: u16, path: &str, body: &str) -> Answer {
 
 /// A reader of the events.
 pub enum Events {
-    Socket(WebSocket<TcpStream>),
+    Socket(Box<WebSocket<TcpStream>>),
     Sse(Lines<BufReader<TcpStream>>),
 }
 
@@ -77,7 +77,7 @@ impl Events {
         let mut request = format!("ws://127.0.0.1:{port}/api/events{query}").into_client_request().unwrap();
         let key = key.map(|key| ("x-api-key", key.parse().unwrap()));
         request.headers_mut().extend(key.map(|(name, key)| (tungstenite::http::HeaderName::from_static(name), key)));
-        Self::Socket(client(request, Self::stream(port)).unwrap().0)
+        Self::Socket(Box::new(client(request, Self::stream(port)).unwrap().0))
     }
 
     /// Connects by server-sent events, with a query and a key.
