@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Api, object, require_admin, unavailable, wait};
+use super::{Api, object, require_admin, require_all, unavailable, wait};
 use crate::plan::MaxDeletes;
 use crate::serve::access::Caller;
 use crate::serve::body::{Answer, BodyError};
@@ -62,6 +62,7 @@ where
     const SHAPE: &str = "{\"retry\": BOOLEAN, \"max_deletes\": NUMBER or \"N%\", \"parallel\": NUMBER, \
                          \"max_restarting\": NUMBER, \"upgrade_binary\": BOOLEAN}";
     require_admin(caller)?;
+    require_all(caller, "a pass acts on")?;
     let wait = wait(parts)?;
     let body: Body = object(body, SHAPE).await?;
     let by = caller.name.as_deref().unwrap_or("the API").to_owned();

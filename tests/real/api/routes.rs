@@ -39,6 +39,9 @@ const TABLE: &[Row] = &[
     ("GET /api/activity", [200, 200, 200, 200], None),
     ("GET /api/definitions", [403, 403, 403, 200], None),
     ("GET /api/definitions/{file}", [403, 403, 403, 200], None),
+    ("PUT /api/definitions/{file}", [403, 403, 403, 428], None),
+    ("DELETE /api/definitions/{file}", [403, 403, 403, 428], None),
+    ("POST /api/reconcile", [403, 403, 403, 200], None),
     ("GET /api/openapi.json", [200, 200, 200, 200], None),
 ];
 
@@ -48,7 +51,7 @@ fn served(keys: bool) -> Served {
         world.weights(name, "word ");
         world.write_definition(name, &format!("state = \"on_demand\"\n{}", World::tiny_toml(name)));
     }
-    let mut settings = "[serve]\ncors_origins = [\"*\"]\n".to_owned();
+    let mut settings = "[serve]\ncors_origins = [\"*\"]\nedit = true\n".to_owned();
     for (name, models, admin) in KEYS.iter().filter(|_| keys) {
         let file = world.path().join(name);
         std::fs::write(&file, format!("{name}-key\n")).unwrap();

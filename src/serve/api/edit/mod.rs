@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 use self::place::PlaceError;
 use super::definitions::tag;
-use super::{Api, Host, collect, definitions, flag, require_admin, unavailable};
+use super::{Api, Host, collect, definitions, flag, require_admin, require_all, unavailable};
 use crate::definition::{Edit, is_part};
 use crate::git::commit_file;
 use crate::model::{Diagnostic, Severity};
@@ -143,6 +143,7 @@ pub(super) fn refusal(api: &Api) -> Option<Error> {
 /// Returns the directory, if the caller may write there.
 async fn directory(api: &Api, caller: &Caller) -> Result<PathBuf, Error> {
     require_admin(caller)?;
+    require_all(caller, "the definitions name")?;
     let from_git = || {
         let message = "the definitions are read from a Git revision (`--from-git`): commit the change there";
         Error::new(StatusCode::CONFLICT, "conflict_error", message).with_code("from_git")
