@@ -54,8 +54,9 @@ pub async fn answer(app: &App, peer: Peer, mut request: Request<Incoming>) -> An
             Err(denied) => refused(app, &parts, &denied),
         };
     }
-    let cors = access.cors(&parts);
-    let mut answer = match access.check(&parts, peer) {
+    let (cors, checked) = (access.cors(&parts), access.check(&parts, peer));
+    drop(access);
+    let mut answer = match checked {
         Ok(caller) => answer_to(app, caller, parts, body, upgrade).await,
         Err(denied) => refused(app, &parts, &denied),
     };
@@ -118,8 +119,7 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
         Own::To(lease, body) => return forward::to_holder(app, lease, &parts, body, record).await,
         Own::NotOurs(body) => body,
     };
-    let routes = app.gateway.routes();
-    let knows = |name: &str| routes.find(name).is_some_and(|route| caller.may_use(&route.model));
+    let knows = |name: &str| app.gateway.routes().find(name).is_some_and(|route| caller.may_use(&route.model));
     let target = match Target::of(&parts, knows) {
         Ok(target) => target,
         Err(answer) => {
@@ -130,7 +130,7 @@ async fn answer_to(app: &App, caller: Caller, mut parts: Parts, body: Incoming, 
     };
     let shape = Shape::of(&target.path);
     let outgoing: Result<Outgoing, Error> = async {
-        let settings = app.gateway.settings();
+        let settings = Arc::clone(&app.gateway.settings());
         let mut named = match target.model {
             None => naming::name(&parts, body, &settings, &app.spool).await?,
             Some(_) => naming::as_it_is(&parts, body, &settings, &app.spool)?,

@@ -1,6 +1,7 @@
 //! `GET /models/sse`: says when a model loads, is loaded, is unloaded.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -57,7 +58,7 @@ async fn write(gateway: Gateway, caller: Caller, writer: Writer) -> Result<(), L
         if !changed {
             return Ok(());
         }
-        let routes = gateway.routes();
+        let routes = Arc::clone(&gateway.routes());
         let now = statuses(&routes, &caller);
         for event in news(&gateway, &known, &now, &routes).await {
             writer.write(format!("data: {event}\n\n")).await?;
