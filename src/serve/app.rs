@@ -49,8 +49,9 @@ impl App {
                 Err(denied) => self.refused(&parts, &denied),
             };
         }
-        let cors = access.cors(&parts);
-        let mut answer = match access.check(&parts, peer) {
+        let (cors, checked) = (access.cors(&parts), access.check(&parts, peer));
+        drop(access);
+        let mut answer = match checked {
             Ok(caller) => self.answer_to(caller, parts, body, upgrade).await,
             Err(denied) => self.refused(&parts, &denied),
         };

@@ -51,10 +51,14 @@ impl Sites {
     }
 
     fn is_ours(&self, host: &str) -> bool {
-        let host = host.to_ascii_lowercase();
-        let host = host.strip_suffix('.').unwrap_or(&host);
-        let is_address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
-        is_address || host.ends_with(".localhost") || self.hosts.iter().any(|own| own == host)
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let is_below_localhost = || {
+            const BELOW: &str = ".localhost";
+            let end = host.len().checked_sub(BELOW.len()).and_then(|at| host.get(at..));
+            end.is_some_and(|end| end.eq_ignore_ascii_case(BELOW))
+        };
+        let is_address = || host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
+        self.hosts.iter().any(|own| own.eq_ignore_ascii_case(host)) || is_address() || is_below_localhost()
     }
 
     /// Checks that no page of another site writes or opens a web socket.

@@ -81,7 +81,8 @@ impl Activity {
     /// Adds a request that is over; the oldest one makes room.
     pub fn add(&self, finished: &Finished, tokens: Tokens) {
         let took = finished.ended.duration_since(finished.started);
-        let ago = i64::try_from(finished.started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        // It has ended just now.
+        let ago = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
         let at = Timestamp(jiff::Timestamp::now().as_millisecond()).shifted(-ago);
         let mut kept = self.kept();
         let request = kept.shared(finished.method.as_str(), &finished.path);

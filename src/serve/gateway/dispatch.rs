@@ -37,8 +37,7 @@ pub async fn answer(
         Own::To(lease, body) => return forward::to_holder(gateway, spool, lease, &parts, body, record).await,
         Own::NotOurs(body) => body,
     };
-    let routes = gateway.routes();
-    let knows = |name: &str| routes.find(name).is_some_and(|route| caller.may_use(&route.model));
+    let knows = |name: &str| gateway.routes().find(name).is_some_and(|route| caller.may_use(&route.model));
     let target = match Target::of(&parts, knows) {
         Ok(target) => target,
         Err(answer) => {
@@ -49,7 +48,7 @@ pub async fn answer(
     };
     let shape = Shape::of(&target.path);
     let outgoing: Result<Outgoing, Error> = async {
-        let settings = gateway.settings();
+        let settings = Arc::clone(&gateway.settings());
         let mut named = match target.model {
             None => naming::name(&parts, body, &settings, spool).await?,
             Some(_) => naming::as_it_is(&parts, body, &settings, spool)?,

@@ -1,8 +1,6 @@
 //! Which headers pass: all but those that concern one connection only, and the
 //! client's key.
 
-use std::fmt::Write as _;
-
 use bytes::{BufMut, Bytes, BytesMut};
 use hyper::header::{
     ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap,
@@ -104,7 +102,7 @@ pub fn request(parts: &Parts, target: &str, backend: &Backend, named: &Named, mo
         None => header(&mut head, "transfer-encoding", b"chunked"),
         // A request without a body need not say so, but may.
         Some(0) if !sends_body(parts) => {}
-        Some(length) => header(&mut head, "content-length", length.to_string().as_bytes()),
+        Some(length) => header(&mut head, "content-length", itoa::Buffer::new().format(length).as_bytes()),
     }
     head.put_slice(b"\r\n");
     head.freeze()
@@ -134,20 +132,25 @@ fn header(head: &mut BytesMut, name: &str, value: &[u8]) {
 
 fn host(head: &mut BytesMut, backend: &Backend) {
     let address = &backend.address;
-    // Writing to memory cannot fail.
-    let _written = match (address.socket(), address.port) {
-        (None, Some(port)) if address.host.contains(':') => write!(head, "[{}]:{port}", address.host),
-        (None, Some(port)) => write!(head, "{}:{port}", address.host),
-        _ => write!(head, "localhost"),
+    let Some(port) = address.port.filter(|_| address.socket().is_none()) else {
+        head.put_slice(b"localhost");
+        return;
     };
+    let is_ipv6 = address.host.contains(':');
+    for part in if is_ipv6 { ["[", &address.host, "]:"] } else { ["", &address.host, ":"] } {
+        head.put_slice(part.as_bytes());
+    }
+    head.put_slice(itoa::Buffer::new().format(port).as_bytes());
 }
 
 /// Removes from an answer what concerns the connection to the instance.
 pub fn clean(headers: &mut HeaderMap) {
-    let named = options(headers);
     // Most answers have none, so it is cheaper to look for them than to remove each.
-    let others: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
-    for name in named.into_iter().chain(others) {
+    let those: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
+    if those.is_empty() {
+        return;
+    }
+    for name in options(headers).into_iter().chain(those) {
         headers.remove(name);
     }
 }

@@ -119,8 +119,7 @@ impl Asker {
 
     async fn wait(&self, mut held: impl FnMut()) -> Result<Lease, Refusal> {
         let traffics = &self.gateway.0.traffics;
-        // Others go first while this one does not wait, but is not over either.
-        let _paused = AtEnd(|| traffics.pause(&self.ticket));
+        let mut paused = None;
         loop {
             match traffics.enter(&self.ticket)? {
                 Entry::Enter(backend) => {
@@ -132,6 +131,8 @@ impl Asker {
                     });
                 }
                 Entry::Wait { wake, is_held, rings } => {
+                    // Others go first while this one does not wait, but is not over either.
+                    paused.get_or_insert_with(|| AtEnd(|| traffics.pause(&self.ticket)));
                     if is_held {
                         held();
                     }

@@ -52,7 +52,7 @@ mod upstream;
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Notify;
 
 pub use in_flight::{InFlight, Unfinished};
@@ -104,16 +104,18 @@ impl Gateway {
         }))
     }
 
-    /// Returns the owner's settings as they are now.
+    /// Returns the owner's settings as they are now: for a moment. What is needed while
+    /// something waits is cloned out of it, so that the threads share no counter here.
     #[must_use]
-    pub fn settings(&self) -> Arc<Serve> {
-        self.0.settings.load_full()
+    pub fn settings(&self) -> Guard<Arc<Serve>> {
+        self.0.settings.load()
     }
 
-    /// Returns who may use what, by these settings.
+    /// Returns who may use what, by these settings: for a moment, as
+    /// [`Gateway::settings`].
     #[must_use]
-    pub fn access(&self) -> Arc<Access> {
-        self.0.access.load_full()
+    pub fn access(&self) -> Guard<Arc<Access>> {
+        self.0.access.load()
     }
 
     /// Replaces the owner's settings.
@@ -132,9 +134,9 @@ impl Gateway {
         self.0.access.store(Arc::new(Access::after_keys(&self.settings())));
     }
 
-    /// Returns where requests may go now.
+    /// Returns where requests may go now: for a moment, as [`Gateway::settings`].
     #[must_use]
-    pub fn routes(&self) -> Arc<Routes> {
+    pub fn routes(&self) -> Guard<Arc<Routes>> {
         self.0.traffics.routes()
     }
 
@@ -147,8 +149,9 @@ impl Gateway {
             published.as_mut().enable();
             let routes = self.routes();
             if routes.are_known() {
-                return routes;
+                return Guard::into_inner(routes);
             }
+            drop(routes);
             published.await;
         }
     }

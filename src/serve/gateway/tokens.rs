@@ -5,13 +5,23 @@
 //! model cannot pretend to be one: in a string, its quotes are escaped.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use hyper::Method;
-use memchr::memmem;
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::record::Finished;
+
+/// What finds a key in the text of an answer. Each is made once: that takes longer than
+/// to read a small answer.
+type Key = LazyLock<Finder<'static>>;
+
+static USAGE: Key = LazyLock::new(|| Finder::new("\"usage\":"));
+static TIMINGS: Key = LazyLock::new(|| Finder::new("\"timings\":"));
+static EVALUATED: Key = LazyLock::new(|| Finder::new("\"tokens_evaluated\":"));
+static PREDICTED: Key = LazyLock::new(|| Finder::new("\"tokens_predicted\":"));
 
 /// The tokens of a request, as far as its answer says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,16 +73,15 @@ impl Tokens {
     /// Reads them from the first and the last bytes of an answer.
     fn read(head: &[u8], tail: &[u8]) -> Self {
         // Where a stream was cut off, each event still says how far it was.
-        let event =
-            || Self { prompt: last(tail, b"\"tokens_evaluated\":"), generated: last(tail, b"\"tokens_predicted\":") };
-        let from_the_end = last(tail, b"\"usage\":")
+        let event = || Self { prompt: last(tail, &EVALUATED), generated: last(tail, &PREDICTED) };
+        let from_the_end = last(tail, &USAGE)
             .map(Usage::tokens)
-            .or_else(|| last(tail, b"\"timings\":").map(Timings::tokens))
+            .or_else(|| last(tail, &TIMINGS).map(Timings::tokens))
             .unwrap_or_else(event);
         if from_the_end.prompt.is_some() {
             return from_the_end;
         }
-        let from_the_beginning = last(head, b"\"usage\":").map(Usage::tokens).unwrap_or_default();
+        let from_the_beginning = last(head, &USAGE).map(Usage::tokens).unwrap_or_default();
         Self { prompt: from_the_beginning.prompt, generated: from_the_end.generated.or(from_the_beginning.generated) }
     }
 }
@@ -92,8 +101,8 @@ impl Timings {
 }
 
 /// Reads the value behind the last `key`.
-fn last<T: DeserializeOwned>(text: &[u8], key: &[u8]) -> Option<T> {
-    let at = memmem::rfind(text, key)? + key.len();
+fn last<T: DeserializeOwned>(text: &[u8], key: &Key) -> Option<T> {
+    let at = key.find_iter(text).last()? + key.needle().len();
     // What follows the value is not read.
     T::deserialize(&mut serde_json::Deserializer::from_slice(&text[at..])).ok()
 }

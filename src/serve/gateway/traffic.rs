@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Notify;
 
 use super::in_flight::{InFlight, Unfinished};
@@ -67,8 +67,8 @@ impl Traffics {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn routes(&self) -> Arc<Routes> {
-        self.routes.load_full()
+    pub fn routes(&self) -> Guard<Arc<Routes>> {
+        self.routes.load()
     }
 
     /// Replaces the routes, wakes everyone, and forgets what is no longer so:

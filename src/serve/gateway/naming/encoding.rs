@@ -35,6 +35,9 @@ impl Decoder {
     /// # Errors
     /// An encoding is unknown, or there are too many.
     pub fn of(headers: &HeaderMap) -> Result<Option<Self>, NamingError> {
+        if !headers.contains_key(CONTENT_ENCODING) {
+            return Ok(None);
+        }
         let mut encodings = Vec::new();
         for value in headers.get_all(CONTENT_ENCODING) {
             let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();

@@ -106,9 +106,16 @@ impl Json {
         let content = &bytes[..end.map_or(bytes.len(), |end| end - 1)];
         // One byte more than may matter tells what is too long.
         let room = (self.most() + 1).saturating_sub(self.text.len());
-        self.text.extend_from_slice(&content[..content.len().min(room)]);
-        if end.is_some() {
-            self.text_ends()?;
+        let content = &content[..content.len().min(room)];
+        match end {
+            // As most do: it has arrived in one piece.
+            Some(_) if self.text.is_empty() => self.text_ends(content)?,
+            Some(_) => {
+                self.text.extend_from_slice(content);
+                let text = std::mem::take(&mut self.text);
+                self.text_ends(&text)?;
+            }
+            None => self.text.extend_from_slice(content),
         }
         Ok(end.unwrap_or(bytes.len()))
     }
@@ -142,17 +149,18 @@ impl Json {
         }
     }
 
-    fn text_ends(&mut self) -> Result<(), NamingError> {
+    /// Reads the inside of a string that is over.
+    fn text_ends(&mut self, text: &[u8]) -> Result<(), NamingError> {
         self.state = match self.state {
             State::Key => {
-                self.key = key(&self.text);
+                self.key = key(text);
                 State::Colon
             }
             State::NestedText(depth) => State::Nested(depth),
             _ => State::Behind,
         };
         if self.state == State::Behind && self.key == Key::Model && self.model.is_none() {
-            let name = unescaped(&self.text).ok_or(NamingError::NotAName)?;
+            let name = unescaped(text).ok_or(NamingError::NotAName)?;
             if name.len() > LONGEST_NAME {
                 return Err(NamingError::LongName);
             }
@@ -254,10 +262,15 @@ pub(super) fn flaw(body: impl Read) -> Option<String> {
 
 /// Returns which key this is, as it is written between its quotes.
 fn key(inside: &[u8]) -> Key {
-    match unescaped(inside).as_deref() {
-        Some("model") => Key::Model,
-        Some("stream") => Key::Stream,
-        _ => Key::Other,
+    match inside {
+        b"model" => Key::Model,
+        b"stream" => Key::Stream,
+        _ if !inside.contains(&b'\\') => Key::Other,
+        _ => match unescaped(inside).as_deref() {
+            Some("model") => Key::Model,
+            Some("stream") => Key::Stream,
+            _ => Key::Other,
+        },
     }
 }
 

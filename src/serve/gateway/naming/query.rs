@@ -11,7 +11,7 @@ use super::{LONGEST_NAME, NamingError};
 /// # Errors
 /// It is not a name.
 pub(super) fn model(query: Option<&str>) -> Result<Option<String>, NamingError> {
-    for pair in query.unwrap_or_default().split('&') {
+    for pair in query.into_iter().flat_map(|query| query.split('&')) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         if decoded(key).as_deref() != Some("model") || value.is_empty() {
             continue;

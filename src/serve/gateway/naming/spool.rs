@@ -260,8 +260,14 @@ impl Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.spool.0.used.fetch_sub(self.reserved, Relaxed);
-        self.spool.0.used_on_disk.fetch_sub(self.reserved_on_disk, Relaxed);
+        // Most bodies are small and have reserved nothing.
+        for (used, reserved) in
+            [(&self.spool.0.used, self.reserved), (&self.spool.0.used_on_disk, self.reserved_on_disk)]
+        {
+            if reserved > 0 {
+                used.fetch_sub(reserved, Relaxed);
+            }
+        }
     }
 }
 

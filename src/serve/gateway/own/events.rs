@@ -1,6 +1,7 @@
 //! `GET /models/sse`: says when a model loads, is loaded, is unloaded.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -57,8 +58,9 @@ async fn write(gateway: Gateway, caller: Caller, writer: Writer) -> Result<(), L
         if !changed {
             return Ok(());
         }
-        let now = statuses(&gateway.routes(), &caller);
-        for event in news(&gateway, &caller, &known, &now).await {
+        let routes = Arc::clone(&gateway.routes());
+        let now = statuses(&routes, &caller);
+        for event in news(&gateway, &caller, &known, &now, &routes).await {
             writer.write(format!("data: {event}\n\n")).await?;
         }
         known = now;
@@ -70,8 +72,7 @@ fn statuses(routes: &Routes, caller: &Caller) -> Statuses {
 }
 
 /// Returns the events between two looks, in order of name.
-async fn news(gateway: &Gateway, caller: &Caller, before: &Statuses, now: &Statuses) -> Vec<Value> {
-    let routes = gateway.routes();
+async fn news(gateway: &Gateway, caller: &Caller, before: &Statuses, now: &Statuses, routes: &Routes) -> Vec<Value> {
     let mut events = Vec::new();
     if before.keys().ne(now.keys()) {
         // Clients ask for the list again.

@@ -60,7 +60,7 @@ impl Gateway {
     pub async fn learn(self) {
         let mut changes = self.changes();
         loop {
-            let routes = self.routes();
+            let routes = Arc::clone(&self.routes());
             let ready: HashSet<_> = routes.ready().map(|backend| &backend.instance).collect();
             self.0.own.metas.lock().retain(|instance, _| ready.contains(instance));
             let mut asked = JoinSet::new();

@@ -212,8 +212,9 @@ where
     if let Some(answer) = chat::answer(gateway, parts).await {
         return Own::Answer(answer);
     }
-    let path = decoded(parts.uri.path()).into_owned();
-    match path.as_str() {
+    let parts = &*parts;
+    let path = decoded(parts.uri.path());
+    match &*path {
         "/v1/stream" => return conversations::stream(gateway, caller, parts, body).await,
         "/" | "/health" | "/v1/health" | "/models" | "/v1/models" | "/models/sse" => {}
         "/running" | "/unload" | "/logs" | "/logs/stream" => {}

@@ -1,6 +1,7 @@
 //! The protocol of llama-server's router: what its clients and its web page ask of a
 //! server with many models.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::StatusCode;
@@ -59,7 +60,7 @@ where
         Ok(name) => name,
         Err(answer) => return answer,
     };
-    let routes = gateway.routes();
+    let routes = Arc::clone(&gateway.routes());
     let Some(route) = models::find(&routes, caller, &name) else {
         return not_found(&no_model(&name, models::names(&routes, caller)));
     };

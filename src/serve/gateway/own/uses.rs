@@ -40,8 +40,8 @@ const USED_BY_POST: [&str; 2] = ["/props", "/slots"];
 #[must_use]
 pub fn uses(parts: &Parts, below: Option<&str>) -> bool {
     // Another site's image or frame must not start a model, or stop one for it.
-    let is_foreign = parts.headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site");
-    if is_foreign && is_read(&parts.method) {
+    let is_foreign = || parts.headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site");
+    if is_read(&parts.method) && is_foreign() {
         return false;
     }
     match parameter(&parts.uri, "autoload").as_deref() {
@@ -73,13 +73,12 @@ fn needs_model(method: &Method, path: &str) -> bool {
 
 /// Whether it is the page's root or one of its files.
 pub(super) fn is_of_page(path: &str) -> bool {
-    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-    let last = path.rsplit('/').next().unwrap_or_default();
-    match first {
+    let below = path.trim_start_matches('/');
+    match below.split_once('/').map_or(below, |(first, _)| first) {
         "" | "_app" => true,
         // Names of models have dots, too.
         "v1" | "models" | "upstream" | "api" | "logs" => false,
-        _ => last.contains('.'),
+        _ => path.rsplit_once('/').map_or(path, |(_, last)| last).contains('.'),
     }
 }
 

@@ -29,6 +29,10 @@ const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
 /// The least room to read into, and the most: a busy stream earns more.
 const ROOM: std::ops::RangeInclusive<usize> = (8 << 10)..=(64 << 10);
 
+/// How many parts of a request wait to be written: the head and a body, or the three
+/// parts of a chunk. More are not taken before some of them are written.
+const QUEUE: usize = 4;
+
 /// Any stream of bytes, both ways.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -88,7 +92,8 @@ impl Connection {
         B: Body<Data = Bytes, Error = BodyError> + Unpin,
     {
         let Request { method, head, is_chunked } = request;
-        let mut sending = Sending { queue: VecDeque::from([head.clone()]), body, is_chunked, has_ended: false };
+        let mut sending = Sending { queue: VecDeque::with_capacity(QUEUE), body, is_chunked, has_ended: false };
+        sending.queue.push_back(head.clone());
         let mut sent: Option<Result<(), Failure>> = None;
         poll_fn(|cx| {
             if sent.is_none()
@@ -157,7 +162,7 @@ struct Sending<B> {
 impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Sending<B> {
     fn poll(&mut self, io: &mut Box<dyn Io>, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         loop {
-            let waits = !self.has_ended && self.queue.len() < 4 && self.poll_body(cx)?.is_pending();
+            let waits = !self.has_ended && self.queue.len() < QUEUE && self.poll_body(cx)?.is_pending();
             if self.queue.is_empty() {
                 ready!(Pin::new(&mut *io).poll_flush(cx))?;
                 if self.has_ended {

@@ -187,7 +187,7 @@ fn framing(headers: &HeaderMap, status: StatusCode, method: &Method) -> Result<F
     if *method == Method::HEAD || has_no_body {
         return Ok(Framing::Done);
     }
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let mut codings = values(headers, &TRANSFER_ENCODING);
     if let Some(coding) = codings.next() {
         let is_chunked = codings.next().is_none() && coding.as_bytes().eq_ignore_ascii_case(b"chunked");
         return if is_chunked {
@@ -196,7 +196,7 @@ fn framing(headers: &HeaderMap, status: StatusCode, method: &Method) -> Result<F
             Err(Malformed("it has a transfer coding other than chunked"))
         };
     }
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let mut lengths = values(headers, &CONTENT_LENGTH);
     let Some(length) = lengths.next() else { return Ok(Framing::Close) };
     let digits = length.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let parsed = digits.and_then(|text| text.parse().ok()).filter(|_| lengths.next().is_none());
@@ -206,8 +206,14 @@ fn framing(headers: &HeaderMap, status: StatusCode, method: &Method) -> Result<F
     }
 }
 
+/// The values of a header. A server sends so few headers that to look at each takes less
+/// time than to hash a name.
+fn values<'h>(headers: &'h HeaderMap, name: &'h HeaderName) -> impl Iterator<Item = &'h HeaderValue> {
+    headers.iter().filter(move |(other, _)| *other == name).map(|(_, value)| value)
+}
+
 fn says_close(headers: &HeaderMap) -> bool {
-    let mut tokens = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    let mut tokens = values(headers, &CONNECTION).flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
     tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
