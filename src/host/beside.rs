@@ -88,6 +88,14 @@ where
         }
     }
 
+    /// For how long an answer has been awaited; `None`: it is known, or not asked for.
+    pub fn awaited(&self, key: &K) -> Option<Duration> {
+        match self.0.lock().get(key)? {
+            Asked::Known(..) => None,
+            Asked::Pending { since, .. } => Some(since.elapsed()),
+        }
+    }
+
     /// Forgets the known answers that `keep` does not keep: they are asked for
     /// again.
     pub fn retain(&self, mut keep: impl FnMut(&K, &V, Duration) -> bool) {
@@ -146,6 +154,7 @@ mod tests {
         assert_eq!(beside.get(&"slow", Duration::ZERO, move || slow.recv().unwrap()), None);
         assert_eq!(beside.get(&"quick", LONG, || 1), Some(1), "others do not wait for it");
         assert_eq!(beside.get(&"slow", Duration::ZERO, || unreachable!()), None);
+        assert!(beside.awaited(&"slow").is_some() && beside.awaited(&"quick").is_none());
         answer.send(2).unwrap();
         assert_eq!(beside.get(&"slow", LONG, || unreachable!()), Some(2));
         while rung.load(Ordering::SeqCst) == 0 {

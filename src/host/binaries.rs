@@ -157,8 +157,13 @@ impl Binaries {
         let look = move || look(declared.as_deref(), default.as_deref(), policy.as_deref()).map_err(Unusable::from);
         self.looks.get(key, PATIENCE, look).unwrap_or_else(|| {
             let name = key.as_deref().or(self.default.as_deref()).unwrap_or("llama-server");
-            let problem = format!("cannot read {name}: its file system is not responding");
-            Err(Unusable { problem, is_pending: false })
+            // A busy disk takes its time. One that is gone does not come back.
+            let is_pending = self.looks.awaited(key).is_none_or(|awaited| awaited < binary::PATIENCE);
+            let problem = match is_pending {
+                true => format!("{name} has not been read yet"),
+                false => format!("cannot read {name}: its file system is not responding"),
+            };
+            Err(Unusable { problem, is_pending })
         })
     }
 

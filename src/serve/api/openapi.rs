@@ -24,8 +24,8 @@ struct Operation {
     summary: &'static str,
     query: &'static [Parameter],
     headers: &'static [Parameter],
-    /// Whether the body is needed, its content type and its schema.
-    body: Option<(bool, &'static str, Schema)>,
+    /// Whether the body is needed, its content types and its schema.
+    body: Option<(bool, &'static [&'static str], Schema)>,
     /// The status of success, its content type and its document.
     answer: (u16, &'static str, Schema),
     /// Further statuses, all with problem details.
@@ -70,11 +70,17 @@ fn flag() -> Value {
 }
 
 fn status() -> Value {
-    json!({"enum": crate::model::Status::ALL.map(crate::model::Status::as_str)})
+    any_of(crate::model::Status::ALL.map(crate::model::Status::as_str))
 }
 
 fn model_type() -> Value {
-    json!({"enum": crate::model::ModelType::ALL.map(crate::model::ModelType::as_str)})
+    any_of(crate::model::ModelType::ALL.map(crate::model::ModelType::as_str))
+}
+
+/// One of these words; an empty one is none, and filters nothing.
+fn any_of<const N: usize>(words: [&'static str; N]) -> Value {
+    let words: Vec<&str> = words.into_iter().chain([""]).collect();
+    json!({"enum": words})
 }
 
 const fn parameter(name: &'static str, meaning: &'static str, schema: fn() -> Value) -> Parameter {
@@ -100,7 +106,7 @@ const fn command(path: &'static str, summary: &'static str) -> Operation {
         summary,
         query: WAIT,
         headers: &[],
-        body: Some((false, JSON, of::<Reason>)),
+        body: Some((false, &[JSON], of::<Reason>)),
         answer: (202, JSON, of::<Outcome>),
         problems: &[400, 401, 403, 404, 409, 413, 422, 503],
     }
@@ -121,7 +127,7 @@ const fn edit(method: &'static str, summary: &'static str) -> Operation {
         summary,
         query: DRY_RUN,
         headers: CONDITIONS,
-        body: Some((true, "application/toml", text)),
+        body: Some((true, &["application/toml", "text/plain"], text)),
         answer: (200, JSON, of::<Edited>),
         problems: &[400, 401, 403, 409, 412, 413, 415, 422, 428, 503],
     }
@@ -143,7 +149,7 @@ const OPERATIONS: &[Operation] = &[
     command("/api/models/{key}/start", "Run it until it is stopped or its definition changes"),
     command("/api/models/{key}/stop", "Stop it until it is started or its definition changes"),
     command("/api/models/{key}/restart", "Replace its server"),
-    Operation { body: Some((false, JSON, of::<Body>)), ..command("/api/models/{key}/suspend", "Leave it alone") },
+    Operation { body: Some((false, &[JSON], of::<Body>)), ..command("/api/models/{key}/suspend", "Leave it alone") },
     command("/api/models/{key}/resume", "Follow its definition again"),
     read("/api/models/{key}/why", "The document of `herdsman why --format json`", &[], any, &[401, 403, 404, 409, 503]),
     read(
@@ -185,7 +191,7 @@ const OPERATIONS: &[Operation] = &[
     edit("put", "Write a definition file, if the reader finds no error in it"),
     Operation { body: None, ..edit("delete", "Delete a definition file") },
     Operation {
-        body: Some((false, JSON, of::<reconcile::Body>)),
+        body: Some((false, &[JSON], of::<reconcile::Body>)),
         answer: (202, JSON, any),
         problems: &[400, 401, 403, 409, 413, 503],
         ..command("/api/reconcile", "Make a pass now; the answer is the document of `herdsman reconcile --format json`")
@@ -288,9 +294,11 @@ impl Operation {
             "responses": responses,
         });
         if let Some(body) = self.body {
-            let (required, content_type, schema) = body;
-            operation["requestBody"] =
-                json!({"required": required, "content": {content_type: {"schema": schema(types)}}});
+            let (required, content_types, schema) = body;
+            let schema = json!({"schema": schema(types)});
+            let content: Map<String, Value> =
+                content_types.iter().map(|content_type| ((*content_type).to_owned(), schema.clone())).collect();
+            operation["requestBody"] = json!({"required": required, "content": content});
         }
         operation
     }

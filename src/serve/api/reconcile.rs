@@ -8,7 +8,7 @@
 use hyper::StatusCode;
 use hyper::body::{Body as HttpBody, Bytes};
 use hyper::http::request::Parts;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -28,7 +28,7 @@ pub(super) struct Body {
     /// Retry failed generations and crashed models now.
     retry: bool,
     /// Allow this many deletions (`3`), or this share of the managed models (`"20%"`).
-    #[schemars(with = "Option<serde_json::Value>")]
+    #[schemars(schema_with = "most_schema")]
     max_deletes: Option<Value>,
     /// Start at most this many models at a time.
     #[schemars(range(min = 1))]
@@ -38,6 +38,16 @@ pub(super) struct Body {
     max_restarting: Option<usize>,
     /// Restart servers whose llama-server binary changed on disk.
     upgrade_binary: bool,
+}
+
+fn most_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "anyOf": [
+            {"type": "integer", "minimum": 0},
+            {"type": "string", "pattern": "^(100|[0-9]{1,2})%$"},
+            {"type": "null"},
+        ]
+    })
 }
 
 /// What became of a permit.
