@@ -11,8 +11,8 @@
 //! | WAL | none or empty | | `immutable=1`: nobody has it open |
 //! | WAL | with commits | none | refused: reading would mean recovering |
 //!
-//! Whoever closes the file by other means than SQLite drops every lock that its process
-//! has on it, and the next program that closes the database deletes the `-wal` of those
+//! A program that closes the file by other means than SQLite drops every lock that its
+//! process has on it, and the next program that closes the database deletes the `-wal` of those
 //! who still write there. So a file that somebody has open is not looked into: with both
 //! files beside it, it is read plainly whatever its header says.
 

@@ -116,7 +116,7 @@ fn answer(stream: UnixStream, source: &Source) {
             let source = source.clone();
             let wait = move || drop(reply(&stream, answer_to(question, &source)));
             // Without a thread, the connection ends: the process that asked says so.
-            drop(thread::Builder::new().name("attend".to_owned()).spawn(wait));
+            drop(thread::Builder::new().name("waits".to_owned()).spawn(wait));
         }
         Ok(Some(Ok(question))) => drop(reply(&stream, answer_to(question, source))),
         Ok(Some(Err(why))) => drop(reply(&stream, Answer::NotUnderstood { why })),
@@ -164,10 +164,13 @@ fn answer_to(question: Question, source: &Source) -> Answer {
 /// Waits until what is shown has another number, and returns it.
 fn changed(board: &Board, since: u64, within: Duration) -> u64 {
     let mut shown = board.follow();
-    // Without a runtime there is no wait: the process that asked looks as often as it does alone.
-    if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() {
-        let changed = shown.wait_for(|shown| shown.seq != since);
-        let _in_time = runtime.block_on(async { tokio::time::timeout(within, changed).await.is_ok() });
+    match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+        Ok(runtime) => {
+            let changed = shown.wait_for(|shown| shown.seq != since);
+            let _in_time = runtime.block_on(async { tokio::time::timeout(within, changed).await.is_ok() });
+        }
+        // No descriptor is left: the process that asked looks as often as it does alone.
+        Err(_) => thread::sleep(within),
     }
     board.shown().seq
 }

@@ -52,7 +52,8 @@ impl World {
             .env("PYTHONPATH", std::env::join_paths(paths).unwrap())
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("SCHEMATHESIS_HOOKS", "api_hooks")
-            .args(["-s", "-m", "schemathesis.cli"])
+            .args(["-s", "-m", "schemathesis.cli", "--config-file"])
+            .arg(scripts().join("schemathesis.toml"))
             .args(arguments);
         command
     }

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::board::Shown;
 use super::document::{ByHand, Document};
-use super::models::find;
+use super::models::{find, managed};
 use super::route::Verb;
 use super::{Api, duration, object, require_admin, unavailable, wait};
 use crate::model::{Given, ModelName, Status, Timestamp};
@@ -94,7 +94,7 @@ where
 {
     let wait = wait(parts)?;
     let body: Body = object(body, "{\"reason\": TEXT, \"for\": DURATION}").await?;
-    let model = name(api, caller, key).await?;
+    let model = managed(api, caller, key).await?;
     require_admin(caller)?;
     let command = command(verb, &body)?;
     let by = caller.name.as_deref().unwrap_or("the API").to_owned();
@@ -182,15 +182,6 @@ fn command(verb: Verb, body: &Body) -> Result<Command, Error> {
         Verb::Restart => Command::Restart,
         Verb::Suspend => Command::Suspend(lasts),
         Verb::Resume => Command::Resume,
-    })
-}
-
-/// Returns the model that a key names; what is on no board yet a pass may know.
-async fn name(api: &Api, caller: &Caller, key: &str) -> Result<ModelName, Error> {
-    let shown = api.board.newest(&api.gateway).await;
-    let document = find(&shown, caller, key)?;
-    ModelName::parse(&document.store.name).map_err(|problem| {
-        Error::new(StatusCode::CONFLICT, "conflict_error", format!("{key:?} is not managed: {problem}"))
     })
 }
 

@@ -5,7 +5,7 @@ use hyper::StatusCode;
 use hyper::http::request::Parts;
 use serde_json::Value;
 
-use super::models::find;
+use super::models::managed;
 use super::{Api, Host, flag, require_admin, require_all, unavailable};
 use crate::model::ModelName;
 use crate::serve::access::Caller;
@@ -37,7 +37,7 @@ pub(super) async fn history(api: &Api, caller: &Caller, key: &str) -> Result<Ans
 
 /// What its server writes.
 pub(super) async fn logs(api: &Api, caller: &Caller, parts: &Parts, key: &str) -> Result<Answer, Error> {
-    let model = name(api, caller, key).await?;
+    let model = managed(api, caller, key).await?;
     require_admin(caller)?;
     let lines = match parameter(&parts.uri, "lines") {
         None => LINES,
@@ -53,15 +53,8 @@ async fn of_model(
     key: &str,
     look: fn(&dyn Host, &ModelName) -> Result<Value, String>,
 ) -> Result<Answer, Error> {
-    let model = name(api, caller, key).await?;
+    let model = managed(api, caller, key).await?;
     let document = api.ask(move |host| look(host, &model)).await?.map_err(|why| unavailable(&why))?;
     Ok(answer(StatusCode::OK, &document))
 }
 
-async fn name(api: &Api, caller: &Caller, key: &str) -> Result<ModelName, Error> {
-    let shown = api.board.newest(&api.gateway).await;
-    let document = find(&shown, caller, key)?;
-    ModelName::parse(&document.store.name).map_err(|problem| {
-        Error::new(StatusCode::CONFLICT, "conflict_error", format!("{key:?} is not managed: {problem}"))
-    })
-}

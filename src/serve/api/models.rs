@@ -99,6 +99,15 @@ fn word(parts: &Parts, name: &str, known: &[&str]) -> Result<Option<String>, Err
     Err(Error::invalid(format!("{name} {word:?}: expected one of {}", known.join(", "))))
 }
 
+/// Returns the name of the model of a key, if that is a name that a definition may have.
+pub(super) async fn managed(api: &Api, caller: &Caller, key: &str) -> Result<ModelName, Error> {
+    let shown = api.board.newest(&api.gateway).await;
+    let document = find(&shown, caller, key)?;
+    ModelName::parse(&document.store.name).map_err(|problem| {
+        Error::new(StatusCode::CONFLICT, "conflict_error", format!("{key:?} is not managed: {problem}"))
+    })
+}
+
 /// Returns 200 with what is shown under `seq`, or 304 if the client has it.
 fn tagged(parts: &Parts, seq: u64, body: &impl Serialize) -> Answer {
     let tag = format!("\"{seq}\"");

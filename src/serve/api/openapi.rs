@@ -32,6 +32,9 @@ struct Operation {
     problems: &'static [u16],
 }
 
+/// What is not sent again to a client that has it.
+const LISTS: [&str; 2] = ["/api/models", "/api/models/{key}"];
+
 /// A parameter of the query.
 struct Parameter {
     name: &'static str,
@@ -66,7 +69,7 @@ fn duration() -> Value {
 }
 
 fn flag() -> Value {
-    json!({"type": "boolean"})
+    json!({"anyOf": [{"type": "boolean"}, {"enum": [""], "description": "true"}]})
 }
 
 fn status() -> Value {
@@ -279,7 +282,7 @@ impl Operation {
         if self.method == "put" {
             responses.insert("201".to_owned(), json!({"description": "created", "content": content.clone()}));
         }
-        if self.method == "get" && content_type == JSON {
+        if LISTS.contains(&self.path) {
             responses.insert("304".to_owned(), json!({"description": "the client has it (`If-None-Match`)"}));
         }
         for problem in self.problems {

@@ -9,8 +9,8 @@ use hyper::StatusCode;
 use hyper::body::{Body as HttpBody, Bytes};
 use hyper::http::request::Parts;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, de};
+use serde_json::{Number, Value};
 
 use super::{Api, object, require_admin, require_all, unavailable, wait};
 use crate::plan::MaxDeletes;
@@ -32,9 +32,11 @@ pub(super) struct Body {
     max_deletes: Option<Value>,
     /// Start at most this many models at a time.
     #[schemars(range(min = 1))]
+    #[serde(deserialize_with = "whole")]
     parallel: Option<usize>,
     /// Restart at most this many models at a time.
     #[schemars(range(min = 1))]
+    #[serde(deserialize_with = "whole")]
     max_restarting: Option<usize>,
     /// Restart servers whose llama-server binary changed on disk.
     upgrade_binary: bool,
@@ -99,10 +101,25 @@ fn permit(body: Body, by: String) -> Result<Permit, Error> {
     Ok(Permit { by, retry, max_deletes, parallel, max_restarting, upgrade_binary })
 }
 
+/// Returns a whole number. JSON knows no other kind: 3.0 is 3.
+fn count(number: &Number) -> Option<usize> {
+    /// Above it, not every whole number is a double.
+    const LARGEST: f64 = 9_007_199_254_740_992.0;
+    let whole = |value: &f64| value.fract() == 0.0 && (0.0..LARGEST).contains(value);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole, and not negative")]
+    let of_double = || number.as_f64().filter(whole).map(|value| value as u64);
+    number.as_u64().or_else(of_double).and_then(|count| usize::try_from(count).ok())
+}
+
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(None) };
+    count(&number).map(Some).ok_or_else(|| de::Error::custom(format!("{number} is not a whole number")))
+}
+
 fn most(value: &Value) -> Result<MaxDeletes, Error> {
-    let count = || value.as_u64().and_then(|count| usize::try_from(count).ok()).map(MaxDeletes::Count);
+    let number = || count(value.as_number()?).map(MaxDeletes::Count);
     let share = || value.as_str()?.strip_suffix('%')?.parse().ok().filter(|share| *share <= 100);
-    count().or_else(|| share().map(MaxDeletes::Percent)).ok_or_else(|| {
+    number().or_else(|| share().map(MaxDeletes::Percent)).ok_or_else(|| {
         Error::invalid(format!(
             "max_deletes {value}: expected a number of models such as 3, or a share such as \"20%\""
         ))

@@ -73,8 +73,6 @@ struct Kept {
     entries: VecDeque<Entry>,
     /// Methods and paths seen last.
     requests: VecDeque<Arc<str>>,
-    /// Tokens per second of the last request of each model that tells them.
-    speeds: HashMap<ModelName, f64>,
 }
 
 impl Activity {
@@ -100,16 +98,18 @@ impl Activity {
             tokens,
             end: finished.end,
         };
-        if let (Some(model), Some(speed)) = (&entry.model, entry.tokens_per_second()) {
-            kept.speeds.insert(model.clone(), speed);
-        }
         kept.entries.push_back(entry);
     }
 
     /// Returns the tokens per second of each model's last request that tells them.
     #[must_use]
     pub fn speeds(&self) -> HashMap<ModelName, f64> {
-        self.kept().speeds.clone()
+        let mut speeds = HashMap::new();
+        for entry in self.kept().entries.iter().rev() {
+            let Some(model) = entry.model.as_ref().filter(|model| !speeds.contains_key(*model)) else { continue };
+            speeds.extend(entry.tokens_per_second().map(|speed| (model.clone(), speed)));
+        }
+        speeds
     }
 
     /// Returns the last `count` requests, the one that ended last first.

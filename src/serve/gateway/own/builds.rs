@@ -10,28 +10,28 @@ use super::ask::ask;
 use crate::model::InstanceId;
 use crate::serve::gateway::Gateway;
 
-/// What the servers have said.
+/// What the servers have said; `None`: they do not say it.
 #[derive(Default)]
-pub(super) struct Builds(Mutex<HashMap<InstanceId, String>>);
+pub(super) struct Builds(Mutex<HashMap<InstanceId, Option<String>>>);
 
 /// A server's `/props`.
 #[derive(Deserialize)]
 struct Props {
     /// `b10434-1a2b3c4`: the number and the commit of its build.
-    build_info: String,
+    build_info: Option<String>,
 }
 
 impl Builds {
-    fn lock(&self) -> MutexGuard<'_, HashMap<InstanceId, String>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<InstanceId, Option<String>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Gateway {
-    /// Returns what each ready server says of its build; one that does not answer is left
+    /// Returns what each ready server says of its build; one that does not say it is left
     /// out. Those that have not said it yet take up to two seconds.
     pub async fn builds(&self) -> HashMap<InstanceId, String> {
-        let (routes, builds) = (self.routes(), &self.0.own.builds);
+        let (routes, builds) = (Arc::clone(&self.routes()), &self.0.own.builds);
         let mut asked = JoinSet::new();
         {
             let mut known = builds.lock();
@@ -48,6 +48,6 @@ impl Gateway {
         let said = asked.join_all().await;
         let mut known = builds.lock();
         known.extend(said.into_iter().flatten());
-        known.clone()
+        known.iter().filter_map(|(instance, build)| Some((instance.clone(), build.clone()?))).collect()
     }
 }
