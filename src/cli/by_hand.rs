@@ -10,8 +10,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::named::Named;
-use super::open::look_and_tell;
 use super::output::{complain, print};
+use super::places::look_and_tell;
 use super::reconcile::{PlanFormat, ReconcileArgs, Wait, converge};
 use super::{Exit, Format, Places, Refused, duration};
 use crate::definition::closest;

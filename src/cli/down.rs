@@ -7,8 +7,8 @@ use clap::Args;
 
 use super::ground::{OnHost, Passes};
 use super::json;
-use super::open::pass_and_tell;
 use super::output::print;
+use super::places::pass_and_tell;
 use super::render;
 use super::{Exit, Format, Places, Refused, duration};
 use crate::host::Host;

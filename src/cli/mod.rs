@@ -16,8 +16,8 @@ mod markdown;
 mod models;
 mod named;
 mod open;
-mod open_page;
 mod output;
+mod places;
 mod progress;
 mod reconcile;
 mod render;
@@ -41,8 +41,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::plan;
 pub use exit::Exit;
 use exit::Refused;
-pub use open::diagnostics_of;
 pub use output::complain;
+pub use places::diagnostics_of;
 
 /// What `herdsman --help` says before the commands; the first line is the summary.
 const ABOUT: &str = "\
@@ -151,7 +151,7 @@ pub enum Command {
     /// Show what happened to models, newest first: actions, generations, commits.
     History(history::HistoryArgs),
     /// Print the address of the page that a watcher serves, and open it on a desktop.
-    Open(open_page::OpenArgs),
+    Open(open::OpenArgs),
     /// Print the logs of a model's servers.
     Logs(logs::LogsArgs),
     /// Wait until a commit is deployed on this machine and stays healthy.
@@ -223,7 +223,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Status(args) => status::run(&cli.places, args),
         Command::Why(args) => why::run(&cli.places, args),
         Command::History(args) => history::run(&cli.places, args),
-        Command::Open(args) => open_page::run(&cli.places, args),
+        Command::Open(args) => open::run(&cli.places, args),
         Command::Logs(args) => logs::run(&cli.places, args),
         Command::Wait(args) => wait::run(&cli.places, args),
         Command::Suspend(args) => by_hand::suspend(&cli.places, args),

@@ -1,183 +1,73 @@
-//! From arguments to a host and a pass, and from errors to exit codes.
+//! `herdsman open`.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::io::{self, IsTerminal};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
-use super::Places;
-use super::exit::Exit;
-pub(super) use super::exit::Refused;
-use super::output::complain;
-use crate::definition::Catalogue;
-use crate::host::{self, Host, HostError, LlamaServers};
-use crate::llama::catalogue::binary;
-use crate::model::Diagnostic;
-use crate::owner::policy::{Policy, PolicySource};
-use crate::owner::settings::{Located, Settings, SettingsError, locate};
-use crate::pass::next::awaits_llama_server;
-use crate::pass::{Goal, Order, Pass, look, pass_if, read};
-use crate::plan::Limits;
-use crate::state::{Reads, StateDir};
+use clap::Args;
 
-impl Places {
-    pub(super) fn state(&self) -> StateDir {
-        StateDir::new(stated(self.state_dir.as_ref()).map_or_else(StateDir::default_path, Path::to_owned))
+use super::output::{complain, print};
+use super::{Exit, Places, Refused};
+use crate::host::gateway;
+use crate::state::StateDir;
+
+/// Arguments of `open`.
+#[derive(Debug, Args)]
+pub struct OpenArgs {
+    /// Print the address; start no browser.
+    #[arg(long)]
+    print: bool,
+}
+
+/// The program that opens an address in the browser of a desktop.
+const OPENER: &str = "xdg-open";
+
+/// Runs the command.
+pub(super) fn run(places: &Places, args: &OpenArgs) -> anyhow::Result<Exit> {
+    let page = address(&places.state())?;
+    print(format_args!("{page}\n"))?;
+    if !args.print
+        && io::stdout().is_terminal()
+        && is_desktop()
+        && let Err(error) = open(&page)
+    {
+        complain(format_args!("cannot start {OPENER}: {error}; open the address in a browser yourself"));
     }
+    Ok(Exit::Converged)
+}
 
-    /// `--llama-server`; an empty variable is one that is not set.
-    pub(super) fn stated_llama_server(&self) -> Option<&str> {
-        self.llama_server.as_deref().filter(|name| !name.is_empty())
-    }
-
-    /// The options of that llama-server.
-    pub(super) fn stated_catalogue(&self) -> Result<Option<Arc<Catalogue>>, Refused> {
-        let Some(stated) = self.stated_llama_server() else { return Ok(None) };
-        let path = std::env::var_os("PATH");
-        let found = binary::locate(Some(stated), path.as_deref())
-            .and_then(|path| binary::catalogue(&path, &binary::identify(&path)?, None, false));
-        found.map(Some).map_err(|problem| Refused { exit: Exit::NoLlamaServer, message: problem.to_string() })
-    }
-
-    /// `--policy`, likewise.
-    pub(super) fn stated_policy(&self) -> Option<&Path> {
-        stated(self.policy.as_ref())
-    }
-
-    /// `--from-git`, likewise.
-    pub(super) fn revision(&self) -> Option<&str> {
-        self.from_git.as_deref().filter(|revision| !revision.is_empty())
-    }
-
-    /// Returns all paths, with every default filled in.
-    pub(super) fn resolve(&self) -> host::Places {
-        let state = self.state();
-        host::Places {
-            models_dir: self.models_dir.clone(),
-            from_git: self.revision().map(str::to_owned),
-            database: stated(self.database.as_ref()).map_or_else(|| state.database(), Path::to_owned),
-            policy: self.stated_policy().map(Path::to_owned),
-            llama_server: self.stated_llama_server().map(str::to_owned),
-            port_range: self.port_range,
-            state,
+/// Returns the address of the page that a browser on this machine can open.
+fn address(state: &StateDir) -> anyhow::Result<String> {
+    let place = state.path().display();
+    let addresses = gateway::addresses(state)?;
+    let message = match addresses.as_deref() {
+        Some(addresses) => match addresses.iter().find(|address| !address.starts_with("unix:")) {
+            Some(page) => return Ok(page.clone()),
+            None => format!(
+                "the watcher on {place} serves only at {}, which no browser opens\n\
+                 help: add a TCP address, such as `--listen 127.0.0.1:8080`",
+                addresses.join(", ")
+            ),
+        },
+        None if state.has_watcher()? => format!(
+            "the watcher on {place} serves no page\n\
+             help: start it with `--listen 127.0.0.1:8080`, or set `listen` in `[serve]` of the settings"
+        ),
+        None => {
+            format!("no watcher is running on {place}\nhelp: start one with `herdsman watch --listen 127.0.0.1:8080`")
         }
-    }
-
-    /// Loads the settings of this host.
-    pub(super) fn settings(&self) -> Result<Settings, SettingsError> {
-        Settings::load(&self.settings_file())
-    }
-
-    /// Returns where the settings are.
-    pub(super) fn settings_file(&self) -> Located {
-        locate(stated(self.settings.as_ref()))
-    }
-
-    /// Returns the policy that `validate` applies: the one that was given, or with
-    /// `--host` the one in force here.
-    pub(super) fn policy_for_validate(&self, host: bool, cwd: &Path) -> Result<Option<Arc<Policy>>, HostError> {
-        match self.stated_policy() {
-            None if !host => Ok(None),
-            stated => Ok(PolicySource::new(stated, cwd).current()?),
-        }
-    }
-
-    /// Returns the llama-servers on this machine that `policy` allows.
-    pub(super) fn llama_servers(&self, policy: Option<Arc<Policy>>) -> LlamaServers {
-        LlamaServers::new(self.stated_llama_server(), self.state().cache(), policy)
-    }
-
-    /// Returns which definitions this herdsman reads.
-    pub(super) fn reads(&self) -> Reads {
-        Reads::new(self.resolve().models_dir(), self.revision())
-    }
-
-    /// Opens the host for changes. Refuses beside a watcher that reads other
-    /// definitions: each would undo what the other does.
-    pub(super) fn open(&self) -> anyhow::Result<Host> {
-        if let Some(watched) = self.state().watched()?
-            && !watched.agrees_with(&self.reads())
-        {
-            let message = format!(
-                "the watcher on {} (pid {}) reads other definitions and would undo this\nhelp: pass {}, or stop the watcher first",
-                self.state().path().display(),
-                watched.pid,
-                watched.options()
-            );
-            return Err(Refused { exit: Exit::Usage, message }.into());
-        }
-        Ok(Host::open(self.resolve())?)
-    }
-
-    pub(super) fn open_read_only(&self) -> Result<Host, HostError> {
-        Host::open_read_only(self.resolve())
-    }
+    };
+    Err(Refused { exit: Exit::Failed, message }.into())
 }
 
-/// A path that was stated; an empty variable is one that is not set.
-fn stated(path: Option<&PathBuf>) -> Option<&Path> {
-    path.map(PathBuf::as_path).filter(|path| !path.as_os_str().is_empty())
+fn is_desktop() -> bool {
+    ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
-/// Makes a pass and prints notices about the database to standard error. If the
-/// pass ends because the database is damaged, makes it once more: by then the
-/// damaged file is set aside.
-pub(super) fn pass_and_tell(host: &mut Host, goal: Goal, order: Order<'_>) -> anyhow::Result<Pass> {
-    pass_and_tell_if(host, goal, order, |_| Ok(()))
-}
-
-/// Like [`pass_and_tell`], but changes nothing unless `approve` agrees.
-pub(super) fn pass_and_tell_if(
-    host: &mut Host,
-    goal: Goal,
-    order: Order<'_>,
-    approve: impl Fn(&Pass) -> anyhow::Result<()>,
-) -> anyhow::Result<Pass> {
-    let make = |host: &mut Host| pass_if(host, |host| read(host, goal), order, |_, seen| approve(seen));
-    let is_damage = |error: &anyhow::Error| error.downcast_ref().is_some_and(HostError::is_damage);
-    let mut made = make(host);
-    if made.as_ref().is_err_and(is_damage) {
-        made = make(host);
-    }
-    host.take_notices().iter().for_each(complain);
-    made
-}
-
-/// Looks, and prints notices about the database to standard error.
-pub(super) fn look_and_tell(host: &mut Host, limits: &Limits) -> Result<Pass, HostError> {
-    let seen = look(host, Goal::Definitions, limits);
-    host.take_notices().iter().for_each(complain);
-    seen
-}
-
-/// Like [`look_and_tell`], but waits for the llama-servers that are asked: first
-/// for their options, then whether they accept the command lines.
-pub(super) fn look_patiently(host: &mut Host, limits: &Limits) -> Result<Pass, HostError> {
-    const ROUNDS: usize = 3;
-    /// Longer than the time limit of each.
-    const PATIENCE: Duration = Duration::from_secs(15);
-    let mut seen = look_and_tell(host, limits)?;
-    for _ in 0..ROUNDS {
-        if !awaits_llama_server(&seen) {
-            break;
-        }
-        host.wait_for_answers(PATIENCE);
-        seen = look_and_tell(host, limits)?;
-    }
-    Ok(seen)
-}
-
-/// Prints all problems of all files, on standard error.
-pub(super) fn report_diagnostics(pass: &Pass) {
-    let Some(desired) = pass.desired.as_ref().filter(|d| !d.diagnostics.is_empty()) else { return };
-    // Colours are stripped where standard error is not a terminal.
-    complain(crate::definition::render(&desired.diagnostics, true));
-}
-
-/// Returns the problems of the policy, if these ended the command.
-#[must_use]
-pub fn diagnostics_of(error: &anyhow::Error) -> &[Diagnostic] {
-    match error.downcast_ref::<HostError>() {
-        Some(HostError::Policy(error)) => error.diagnostics(),
-        _ => &[],
-    }
+/// Starts the browser, and does not wait for it: some openers end with it. In a process
+/// group of its own it outlives a terminal that was opened only for this command.
+fn open(page: &str) -> io::Result<()> {
+    let mut opener = Command::new(OPENER);
+    opener.arg(page).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    opener.spawn().map(drop)
 }

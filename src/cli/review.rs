@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::open::{pass_and_tell, report_diagnostics};
 use super::output::complain;
+use super::places::{pass_and_tell, report_diagnostics};
 use super::{Exit, Places, Refused};
 use crate::database::Applied;
 use crate::host::{Host, HostError, saved_plan};

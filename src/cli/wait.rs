@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::open::report_diagnostics;
 use super::output::{complain, print};
+use super::places::report_diagnostics;
 use super::{Exit, Places, Refused, duration, render};
 use crate::definition::LoadError;
 use crate::host::{Deployed, deployed};

@@ -1,10 +1,12 @@
 //! Everything that listens.
 //!
 //! ```text
-//!  clients ──► gateway   one request: which model, may it, wait, forward
-//!                 ▲ Routes (published by every pass)    │ Demand (read by every pass)
-//!                 │                                     ▼
-//!               watch ── pass: load → observe → plan → apply → record
+//!  clients ──► server ──► app ──┬─► page      people look at it
+//!                               ├─► api       programs: what runs and why; commands
+//!                               └─► gateway   one request: which model, may it, wait, forward
+//!                 board, Routes (published by every pass) ▲    │ Demand, commands (read by every pass)
+//!                                                         │    ▼
+//!                                       watch ── pass: load → observe → plan → apply → record
 //! ```
 
 pub mod access;

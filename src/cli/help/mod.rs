@@ -23,7 +23,7 @@ use anstyle::Style;
 use clap::builder::PossibleValue;
 use clap::{Args, CommandFactory};
 
-use super::open::Refused;
+use super::places::Refused;
 use super::{ABOUT, Cli, Exit, output};
 use crate::definition::closest;
 use topics::TOPICS;

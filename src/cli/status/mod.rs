@@ -20,8 +20,8 @@ use serde::Serialize;
 
 use super::json::{self, FORMAT_VERSION};
 use super::named::Named;
-use super::open::Refused;
 use super::output::{complain, print};
+use super::places::Refused;
 use super::{Exit, Format, Places, duration};
 use crate::database::Undelivered;
 use report::{Look, ModelStatus};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::super::open::Refused;
+use super::super::places::Refused;
 use super::super::{Exit, Places};
 use crate::database::{Database, Undelivered};
 use crate::definition::Loader;

@@ -57,4 +57,3 @@ async fn of_model(
     let document = api.ask(move |host| look(host, &model)).await?.map_err(|why| unavailable(&why))?;
     Ok(answer(StatusCode::OK, &document))
 }
-

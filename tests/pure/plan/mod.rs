@@ -4,6 +4,7 @@ mod adopting;
 mod applying;
 mod binaries;
 mod by_hand;
+mod by_hand_retries;
 mod by_hand_states;
 mod clock;
 mod crashing;
