@@ -1,6 +1,7 @@
 //! The threads that serve: they accept connections, and speak HTTP with clients.
 
 mod bind;
+mod door;
 mod impatient;
 mod linger;
 mod seldom;
@@ -13,7 +14,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
@@ -22,14 +23,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_rustls::server::TlsStream;
 
 pub use bind::{BindError, Listener, SocketFile, bind};
 
+use self::door::{Door, most_connections};
 use self::impatient::Impatient;
 use self::linger::{Lingering, Lingers, is_written_unasked};
-use self::seldom::Seldom;
 use self::streams::Streams;
 use super::access::Peer;
 use super::app::App;
@@ -43,16 +44,6 @@ const HEAD: Duration = Duration::from_secs(75);
 
 /// The most bytes of a head, and what a connection reads at most at once.
 const BUFFER: usize = 128 << 10;
-
-/// What this process needs descriptors for besides clients, at most.
-const OTHER_DESCRIPTORS: u64 = 128;
-
-/// What a client's request needs: its connection, one to a server, and a file.
-const DESCRIPTORS_EACH: u64 = 3;
-
-/// The most connections at once, however many descriptors there are: the heads of so
-/// many take a gigabyte.
-const MOST_CONNECTIONS: usize = 10_000;
 
 /// The most requests at once on one HTTP/2 connection, each with a connection to a
 /// server.
@@ -108,12 +99,6 @@ enum Phase {
 /// The system has no thread or descriptor left.
 pub fn serve(app: App, listeners: Vec<Listener>, tls: Option<Tls>) -> io::Result<Serving> {
     serve_at_most(most_connections(descriptors::limit()), app, listeners, tls)
-}
-
-/// Returns how many connections may be open at once with so many descriptors.
-fn most_connections(descriptors: u64) -> usize {
-    let most = (descriptors.saturating_sub(OTHER_DESCRIPTORS) / DESCRIPTORS_EACH).max(16);
-    usize::try_from(most).map_or(MOST_CONNECTIONS, |most| most.min(MOST_CONNECTIONS))
 }
 
 fn serve_at_most(most: usize, app: App, listeners: Vec<Listener>, tls: Option<Tls>) -> io::Result<Serving> {
@@ -196,50 +181,6 @@ impl Serving {
 impl Drop for Serving {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-/// Lets clients in, as many at once as there are places.
-struct Door {
-    most: usize,
-    places: Arc<Semaphore>,
-    full: Seldom,
-    failed: Seldom,
-    unencrypted: Seldom,
-}
-
-impl Door {
-    /// Each of the `listeners` holds a place while it waits for a client: one of them
-    /// must not take it from the others.
-    fn new(most: usize, listeners: usize) -> Self {
-        let places = most.saturating_add(listeners.saturating_sub(1)).min(Semaphore::MAX_PERMITS);
-        let (full, failed, unencrypted) = (Seldom::default(), Seldom::default(), Seldom::default());
-        Self { most, places: Arc::new(Semaphore::new(places)), full, failed, unencrypted }
-    }
-
-    /// Waits for a place.
-    async fn place(&self) -> Option<Arc<OwnedSemaphorePermit>> {
-        if self.places.available_permits() == 0
-            && let Some(times) = self.full.happens(Instant::now())
-        {
-            let most = self.most;
-            let help = if most < MOST_CONNECTIONS { "; raise `ulimit -n`" } else { "" };
-            tracing::warn!("{most} connections are open: others wait until one closes{times}{help}");
-        }
-        // It is never closed.
-        Arc::clone(&self.places).acquire_owned().await.ok().map(Arc::new)
-    }
-
-    fn failed(&self, error: &io::Error) {
-        if let Some(times) = self.failed.happens(Instant::now()) {
-            tracing::warn!("cannot accept a connection: {error}{times}");
-        }
-    }
-
-    fn unencrypted(&self, error: &io::Error) {
-        if let Some(times) = self.unencrypted.happens(Instant::now()) {
-            tracing::warn!("a client did not complete the TLS handshake: {error}{times}");
-        }
     }
 }
 

@@ -31,11 +31,11 @@ pub(super) struct Body {
     #[schemars(schema_with = "most_schema")]
     max_deletes: Option<Value>,
     /// Start at most this many models at a time.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = u32::MAX))]
     #[serde(deserialize_with = "whole")]
     parallel: Option<usize>,
     /// Restart at most this many models at a time.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = u32::MAX))]
     #[serde(deserialize_with = "whole")]
     max_restarting: Option<usize>,
     /// Restart servers whose llama-server binary changed on disk.
@@ -45,7 +45,7 @@ pub(super) struct Body {
 fn most_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "anyOf": [
-            {"type": "integer", "minimum": 0},
+            {"type": "integer", "minimum": 0, "maximum": u32::MAX},
             {"type": "string", "pattern": "^(100|[0-9]{1,2})%$"},
             {"type": "null"},
         ]
@@ -101,14 +101,11 @@ fn permit(body: Body, by: String) -> Result<Permit, Error> {
     Ok(Permit { by, retry, max_deletes, parallel, max_restarting, upgrade_binary })
 }
 
-/// Returns a whole number. JSON knows no other kind: 3.0 is 3.
+/// Returns a whole number; in JSON, 3.0 is one, too.
 fn count(number: &Number) -> Option<usize> {
-    /// Above it, not every whole number is a double.
-    const LARGEST: f64 = 9_007_199_254_740_992.0;
-    let whole = |value: &f64| value.fract() == 0.0 && (0.0..LARGEST).contains(value);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole, and not negative")]
-    let of_double = || number.as_f64().filter(whole).map(|value| value as u64);
-    number.as_u64().or_else(of_double).and_then(|count| usize::try_from(count).ok())
+    let value = number.as_f64().filter(|value| value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(value))?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole, and in range")]
+    usize::try_from(value as u32).ok()
 }
 
 fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {

@@ -39,7 +39,7 @@ fn invented_requests_get_what_the_description_says() {
         &format!("--seed={seed}"),
     ];
     let ran = Ran::of(&mut served.world.schemathesis(&arguments)).exits(0);
-    let summary = ran.stdout.lines().find(|line| line.contains(" generated")).unwrap_or_default();
+    let summary = ran.stdout.lines().find(|line| line.contains(" generated, ")).unwrap_or_default();
     println!("{}, seed {seed}, {time} s", summary.trim());
     // The other one's file may be gone.
     assert_eq!(get(served.port, "/api/models/cold").status, 200);
