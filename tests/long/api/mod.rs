@@ -4,7 +4,7 @@
 //! | file | shows |
 //! |---|---|
 //! | `schemathesis` | invented requests, right and wrong ones, get what the description says |
-//! | `readers` | many readers of the events cost the gateway nothing; stalled ones are cut |
+//! | `readers` | streams go on beside many readers of the events; stalled ones are cut |
 
 #[path = "../../real/api/client.rs"]
 #[allow(dead_code, reason = "`real` uses all of it")]

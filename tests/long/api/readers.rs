@@ -1,4 +1,4 @@
-//! Readers of the events beside streams of the gateway: they cost the streams nothing,
+//! Readers of the events beside streams of the gateway: they cost the streams little,
 //! stalled ones are cut, and the others see every change.
 
 use std::collections::BTreeSet;
@@ -34,7 +34,7 @@ const NOISE: (u32, Duration) = (6, Duration::from_millis(500));
 const MEMORY: u64 = 64 << 20;
 
 #[test]
-fn readers_cost_streams_nothing_and_stalled_ones_are_cut() {
+fn streams_go_on_beside_readers_and_stalled_ones_are_cut() {
     let world = World::new();
     world.weights("busy", "busy ");
     world.write_definition(
