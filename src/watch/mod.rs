@@ -81,8 +81,9 @@ pub trait Surroundings {
     /// Another pass takes too long.
     fn lock(&mut self) -> Result<Self::Lock, <Self::World as Fallible>::Error>;
 
-    /// Takes the result of a pass, and a one-line summary.
-    fn done(&mut self, pass: Result<&Pass, &<Self::World as Fallible>::Error>, status: String);
+    /// Takes the result of a pass, and a one-line summary; `unread`: why it used the last
+    /// good definitions.
+    fn done(&mut self, pass: Result<&Pass, &<Self::World as Fallible>::Error>, unread: Option<&str>, status: String);
 
     /// Blocks until something happens, `timeout` at most.
     fn wait(&mut self, awaited: &Awaited, timeout: Duration) -> Woken;
@@ -182,7 +183,7 @@ impl<S: Surroundings> Watcher<'_, S> {
             (Ok(_), Some(problem)) => problem.to_owned(),
             (Ok(pass), None) => report::summary(pass),
         };
-        self.outside.done(pass.as_ref(), status);
+        self.outside.done(pass.as_ref(), self.last_good.problem(), status);
     }
 
     /// Lets a change of the files settle first, if this pass has another cause and

@@ -142,7 +142,7 @@ impl Surroundings for Site {
         Ok(())
     }
 
-    fn done(&mut self, pass: Result<&Pass, &Ended>, _: String) {
+    fn done(&mut self, pass: Result<&Pass, &Ended>, _: Option<&str>, _: String) {
         self.world.pass_ends(pass);
         let what = pass.map(|pass| {
             let done = pass.outcomes.iter().map(|outcome| {

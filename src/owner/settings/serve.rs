@@ -56,7 +56,14 @@ pub struct Serve {
 impl Serve {
     /// Says what is allowed and probably not meant.
     #[must_use]
-    pub fn doubts(&self) -> Option<String> {
+    pub fn doubts(&self) -> Vec<String> {
+        let everybody = "`edit = true` in `[serve]` without keys: every user and program of this machine can have \
+                         herdsman run what they choose, as its user; add `[[serve.keys]]` with `admin = true`";
+        let is_for_everybody = self.edit && self.keys.is_empty();
+        self.short_hold().into_iter().chain(is_for_everybody.then(|| everybody.to_owned())).collect()
+    }
+
+    fn short_hold(&self) -> Option<String> {
         let hold = self.hold.filter(|hold| *hold <= self.max_wait)?;
         let max_wait = if self.max_wait == FOREVER { "0".to_owned() } else { text::duration(self.max_wait) };
         Some(format!(

@@ -23,8 +23,8 @@ pub enum Denied {
     /// It is none of the keys, or not any more.
     #[error("the key is not valid; use one that `[[serve.keys]]` in the settings names")]
     WrongKey,
-    /// The key may use models, and not change what runs.
-    #[error("the key {0:?} may not change what runs; it needs `admin = true`")]
+    /// The key may use models, and not change what runs or look behind it.
+    #[error("the key {0:?} may not do this; it needs `admin = true`")]
     NotAdmin(String),
     /// The name in the URL is not one of ours: a page may have made it point here.
     #[error("{0:?} is not a name of this herdsman; add it to `hosts` in `[serve]`, or send a key")]

@@ -355,7 +355,7 @@ fn every_refusal_says_what_to_do() {
     401 this address needs a key: send `Authorization: Bearer KEY` ["Basic realm=\"herdsman\", charset=\"UTF-8\"", "Bearer realm=\"herdsman\""]
     403 this herdsman has no keys, so it answers only requests from its own machine that no proxy forwards; add `[[serve.keys]]` to its settings, or set `open = true` in `[serve]` []
     401 the key is not valid; use one that `[[serve.keys]]` in the settings names ["Basic realm=\"herdsman\", charset=\"UTF-8\"", "Bearer realm=\"herdsman\""]
-    403 the key "ann" may not change what runs; it needs `admin = true` []
+    403 the key "ann" may not do this; it needs `admin = true` []
     403 "evil.example" is not a name of this herdsman; add it to `hosts` in `[serve]`, or send a key []
     403 pages of https://evil.example may not do this; to let them use /v1, add it to `cors_origins` in `[serve]` []
     "#);

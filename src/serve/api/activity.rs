@@ -30,7 +30,9 @@ const USUAL: usize = 100;
 pub(super) fn list(api: &Api, caller: &Caller, parts: &Parts) -> Result<Answer, Error> {
     let limit = match parameter(&parts.uri, "limit") {
         None => USUAL,
-        Some(text) => text.parse().map_err(|_| Error::invalid(format!("limit {text:?} is not a number")))?,
+        Some(text) => {
+            text.parse().map_err(|_| Error::invalid(format!("limit {text:?}: expected a whole number such as 100")))?
+        }
     };
     let model = parameter(&parts.uri, "model");
     let may_see = |entry: &Entry| entry.model.as_ref().map_or(may_see_all(caller), |model| caller.may_use(model));

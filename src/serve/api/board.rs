@@ -31,6 +31,10 @@ const TOGETHER: Duration = Duration::from_millis(100);
 /// How often requests and memory are looked at while somebody reads.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long definitions may be unreadable before that is shown: Git takes a moment to
+/// check them out.
+const SETTLED: Duration = Duration::from_secs(1);
+
 /// How many changes are kept for readers that come back.
 const KEPT: usize = 1000;
 
@@ -51,6 +55,8 @@ struct Seens {
     models: BTreeMap<ModelName, (Status, Seen)>,
     /// Since when passes fail, and why the last one did.
     failing: Option<(Timestamp, String)>,
+    /// Since when the definitions cannot be read, and why.
+    unread: Option<(Instant, String)>,
     has_passed: bool,
 }
 
@@ -186,7 +192,9 @@ impl Board {
             let since = crate::model::text::rfc3339(*since).unwrap_or_default();
             format!("passes fail since {since}: {why}; herdsman tries again")
         });
-        let problem = rows.problem.clone().or(failing);
+        let unread = seen.unread.as_ref().filter(|(since, _)| since.elapsed() >= SETTLED);
+        let unread = unread.map(|(_, why)| format!("{why}; models stay as they were defined before"));
+        let problem = rows.problem.clone().or(failing).or(unread);
         let is_known = rows.is_read && (seen.has_passed || problem.is_some());
         drop(seen);
         self.0.shown.send_if_modified(|shown| match shown.followed_by(models, is_known, problem) {
@@ -222,12 +230,16 @@ impl Shown {
         };
         let models: Vec<Arc<Document>> = models
             .into_iter()
-            .map(|now| match before.remove(now.key()) {
-                Some(then) if **then == now => Arc::clone(then),
-                then => {
-                    then.into_iter().for_each(|then| note(then));
-                    note(&now);
-                    Arc::new(now)
+            .map(|mut now| {
+                let then = before.remove(now.key());
+                then.into_iter().for_each(|then| now.steady(then));
+                match then {
+                    Some(then) if **then == now => Arc::clone(then),
+                    then => {
+                        then.into_iter().for_each(|then| note(then));
+                        note(&now);
+                        Arc::new(now)
+                    }
                 }
             })
             .collect();
@@ -278,6 +290,14 @@ impl Document {
 }
 
 impl Observer for Board {
+    fn unread(&self, why: Option<&str>) {
+        let mut all = self.seen();
+        all.unread = why.map(|why| {
+            let since = all.unread.take().map_or_else(Instant::now, |(since, _)| since);
+            (since, why.to_owned())
+        });
+    }
+
     fn passed(&self, pass: Result<&Pass, &str>, _looked: Instant, _took: Duration) {
         {
             let mut all = self.seen();

@@ -4,14 +4,14 @@
 use std::sync::OnceLock;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Map;
 
 use super::activity::tenths;
 use crate::database::ModelRow;
 use crate::database::convert::{StoreModel, to_store};
 use crate::model::text::rfc3339;
-use crate::model::{DesiredState, Health, ModelName, ModelType, Status, Traffic};
+use crate::model::{DesiredState, Health, ModelName, ModelType, Status, Timestamp, Traffic};
 use crate::plan::{WaitFor, WaitKind};
 use crate::view::{self, ModelView, View};
 
@@ -137,7 +137,9 @@ pub struct Requests {
     /// Requests that wait for it.
     pub waiting: u32,
     /// When the last one began or ended, since herdsman began to serve.
-    pub last_used: Option<String>,
+    #[serde(serialize_with = "as_rfc3339")]
+    #[schemars(with = "Option<String>")]
+    pub last_used: Option<Timestamp>,
     /// Tokens per second of the last one that generated some.
     pub tokens_per_second: Option<f64>,
 }
@@ -203,9 +205,26 @@ impl Requests {
     /// Returns what waits and runs, and how fast the last answer came.
     pub(super) fn of(traffic: &Traffic, speed: Option<f64>) -> Self {
         let Traffic { in_flight, waiting, last_used, .. } = *traffic;
-        let last_used = last_used.filter(|_| in_flight == 0).and_then(rfc3339);
+        let last_used = last_used.filter(|_| in_flight == 0);
         Self { in_flight, waiting, last_used, tokens_per_second: speed.map(tenths) }
     }
+}
+
+/// A time that is counted back from now varies by as much.
+const JITTER: i64 = 100;
+
+impl Document {
+    /// Takes over the times of `before` that differ by the inaccuracy of their measurement.
+    pub(super) fn steady(&mut self, before: &Self) {
+        let (now, then) = (&mut self.requests.last_used, before.requests.last_used);
+        if now.zip(then).is_some_and(|(now, then)| (now.0 - then.0).abs() < JITTER) {
+            *now = then;
+        }
+    }
+}
+
+fn as_rfc3339<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.and_then(rfc3339).serialize(serializer)
 }
 
 /// Returns what a pass found of each model.

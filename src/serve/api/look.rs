@@ -41,7 +41,9 @@ pub(super) async fn logs(api: &Api, caller: &Caller, parts: &Parts, key: &str) -
     require_admin(caller)?;
     let lines = match parameter(&parts.uri, "lines") {
         None => LINES,
-        Some(text) => text.parse().map_err(|_| Error::invalid(format!("lines {text:?} is not a number")))?,
+        Some(text) => {
+            text.parse().map_err(|_| Error::invalid(format!("lines {text:?}: expected a whole number such as 100")))?
+        }
     };
     let follows = flag(parts, "follow")?;
     Ok(own_logs::of_model(&api.gateway, api.host.state().logs(), &model, lines, follows).await)

@@ -82,7 +82,8 @@ pub(super) fn may_see_all(caller: &Caller) -> bool {
 pub(super) fn find<'m>(shown: &'m Shown, caller: &'m Caller, key: &str) -> Result<&'m Arc<Document>, Error> {
     let visible = || visible(&shown.models, caller);
     let by_name = visible().find(|model| model.store.name == key);
-    let found = by_name.or_else(|| visible().find(|model| model.store.id.as_deref() == Some(key)));
+    let by_alias = || visible().find(|model| model.seen.aliases.iter().any(|alias| alias == key));
+    let found = by_name.or_else(|| visible().find(|model| model.store.id.as_deref() == Some(key))).or_else(by_alias);
     found.ok_or_else(|| match &shown.problem {
         Some(problem) => unavailable(&format!("herdsman does not know whether there is a model {key:?}: {problem}")),
         None => Error::unknown(key, visible().map(|model| model.store.name.as_str())),

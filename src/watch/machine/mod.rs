@@ -69,6 +69,9 @@ pub trait Observer {
     /// taken its lock: it has seen everything that others did under theirs before.
     fn passed(&self, pass: Result<&Pass, &str>, looked: Instant, took: Duration);
 
+    /// Takes why the next pass that it is given used the last good definitions.
+    fn unread(&self, _why: Option<&str>) {}
+
     /// Takes how many notifications were not delivered.
     fn undelivered(&self, _undelivered: &Undelivered) {}
 }

@@ -62,11 +62,14 @@ impl Surroundings for Machine {
         Ok(lock)
     }
 
-    fn done(&mut self, pass: Result<&Pass, &HostError>, status: String) {
+    fn done(&mut self, pass: Result<&Pass, &HostError>, unread: Option<&str>, status: String) {
         self.tell_commit();
         let (looked, took) = (self.pass_looked, self.pass_began.elapsed());
         let why = pass.err().map(ToString::to_string).unwrap_or_default();
-        self.observers.iter().for_each(|observer| observer.passed(pass.map_err(|_| &*why), looked, took));
+        for observer in &self.observers {
+            observer.unread(unread);
+            observer.passed(pass.map_err(|_| &*why), looked, took);
+        }
         self.tell();
         self.host.take_notices().iter().for_each(|notice| tracing::warn!("{notice}"));
         self.service.passed(status);

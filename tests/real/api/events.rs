@@ -119,3 +119,37 @@ fn while_nothing_can_be_recorded_the_last_state_is_shown_with_why() {
     let seen = events.until(|message| message["type"] == "problem");
     assert!(seen.last().unwrap()["problem"].is_null(), "{seen:?}");
 }
+
+#[test]
+fn definitions_that_cannot_be_read_are_a_problem_until_they_can() {
+    let served = served();
+    let mut events = Events::connect(served.port, "?changes=true");
+    events.next().unwrap();
+    let aside = served.world.path().join("aside");
+    std::fs::rename(served.world.models_dir(), &aside).unwrap();
+    let seen = events.until(|message| message["type"] == "problem");
+    let problem = seen.last().unwrap()["problem"].as_str().unwrap().to_owned();
+    assert!(problem.contains("models.d does not exist") && problem.contains("as they were defined"), "{problem}");
+    assert_eq!(get(served.port, "/api/models/cold").status, 200);
+    std::fs::rename(&aside, served.world.models_dir()).unwrap();
+    let seen = events.until(|message| message["type"] == "problem");
+    assert!(seen.last().unwrap()["problem"].is_null(), "{seen:?}");
+}
+
+#[test]
+fn the_time_of_the_last_request_is_the_same_at_every_look() {
+    let served = served();
+    served.ask("cold").unwrap();
+    let mut events = Events::connect(served.port, "?changes=true");
+    events.next().unwrap();
+    // Its time of last use is looked at every second, and is the same each time.
+    let is_idle = get(served.port, "/api/models/cold").json();
+    assert!(is_idle["requests"]["lastUsed"].is_string(), "{is_idle}");
+    let begun = std::time::Instant::now();
+    let mut times = std::collections::BTreeSet::new();
+    while begun.elapsed() < std::time::Duration::from_secs(4) {
+        times.insert(get(served.port, "/api/models/cold").json()["requests"]["lastUsed"].to_string());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(times.len(), 1, "{times:?}");
+}

@@ -4,9 +4,9 @@ use insta::assert_snapshot;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::client::{database, get, post, send};
+use super::client::{PATIENCE, database, get, post, send};
 use crate::gateway::served::Served;
-use crate::support::World;
+use crate::support::{World, eventually};
 
 fn world() -> World {
     let world = World::new();
@@ -37,7 +37,13 @@ fn models_are_in_the_store_form_with_what_herdsman_knows_of_them() {
     assert!(at.ends_with('Z') && at.len() == "2026-11-22T20:21:17.000Z".len(), "{at}");
     assert!(model["id"].as_str().unwrap().parse::<i64>().is_ok());
 
-    // By name or by id, it is the same.
+    // By name, by alias or by id, it is the same.
+    served.world.write_definition(
+        "cold",
+        &format!("aliases = [\"frosty\"]\nstate = \"on_demand\"\n{}", World::tiny_toml("alpha")),
+    );
+    eventually("it has another name", PATIENCE, || get(served.port, "/api/models/frosty").status == 200);
+    assert_eq!(get(served.port, "/api/models/frosty").json()["name"], "cold");
     let id = model["id"].as_str().unwrap();
     assert_eq!(get(served.port, &format!("/api/models/{id}")).json()["name"], "alpha");
     assert_eq!(get(served.port, "/api/models/cold").json()["status"], "idle");

@@ -137,7 +137,17 @@ pub(super) async fn delete(api: &Api, caller: &Caller, parts: &Parts, file: &str
 pub(super) fn refusal(api: &Api) -> Option<Error> {
     let message = "definitions are read only here: set `edit = true` in `[serve]` of herdsman's settings";
     let refused = || Error::new(StatusCode::FORBIDDEN, "permission_error", message).with_code("edit_off");
-    (!api.gateway.settings().edit).then(refused)
+    let settings = api.gateway.settings();
+    let for_everybody = || {
+        let message = "definitions are read only here while `open = true` lets everybody in without a key: a \
+                       definition can run any program; add `[[serve.keys]]` with `admin = true`";
+        Error::new(StatusCode::FORBIDDEN, "permission_error", message).with_code("edit_open")
+    };
+    match () {
+        () if !settings.edit => Some(refused()),
+        () if settings.open && settings.keys.is_empty() => Some(for_everybody()),
+        () => None,
+    }
 }
 
 /// Returns the directory, if the caller may write there.

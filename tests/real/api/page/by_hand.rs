@@ -52,7 +52,7 @@ fn a_key_without_admin_sees_its_models_and_is_refused_in_words() {
     let seen = world.client(PAGE, &["keys", &url, "chat", "secret", "open", "sesame"]);
     assert_eq!(
         seen,
-        "sees the other: False\nthe key \"ann\" may not change what runs; it needs `admin = true`\n\
+        "sees the other: False\nthe key \"ann\" may not do this; it needs `admin = true`\n\
          sees the other: True\nSuspend chat: recorded\n"
     );
 }
