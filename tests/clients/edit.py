@@ -120,6 +120,7 @@ def read_only(page, url, _directory):
 
 def apply(page, url, directory):
     """Most models are deleted: the plan waits for permission."""
+    kept = Path(directory, "a.toml").read_text()
     for name in ["a", "b", "c"]:
         Path(directory, f"{name}.toml").unlink()
     page.goto(f"{url}/#/plan")
@@ -127,9 +128,18 @@ def apply(page, url, directory):
     picture(page, "plan-held-back")
     page.get_by_role("button", name="Apply").click()
     expect(page.get_by_role("dialog")).to_contain_text("a, b, c")
+    # Another three while the question is open: the answer is not for them.
+    Path(directory, "a.toml").write_text(kept)
+    Path(directory, "d.toml").unlink()
+    answer(page, "Apply")
+    expect(page.locator(".toast").last).to_contain_text("nothing is deleted")
+    expect(page.get_by_role("main")).to_contain_text("Held back")
+    say("asked again")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.get_by_role("dialog")).to_contain_text("b, c, d")
     answer(page, "Apply")
     expect(page.locator(".toast").last).to_have_text("Deleted 3 of 3 models")
-    expect(page.get_by_role("main")).to_contain_text("Nothing is to be done")
+    expect(page.get_by_role("main")).to_contain_text("1 model matches its definition; nothing to do")
     say("applied")
 
 

@@ -34,6 +34,7 @@ const FILES: &[(&str, &str, &str)] = files![
     "/page/code.js", SCRIPT, "code.js";
     "/page/commands.js", SCRIPT, "commands.js";
     "/page/definition.js", SCRIPT, "definition.js";
+    "/page/diagnostics.js", SCRIPT, "diagnostics.js";
     "/page/dom.js", SCRIPT, "dom.js";
     "/page/edit.js", SCRIPT, "edit.js";
     "/page/format.js", SCRIPT, "format.js";

@@ -52,5 +52,5 @@ fn sees_why_nothing_can_be_changed() {
 #[test]
 fn gives_the_permission_that_a_plan_waits_for() {
     let (world, _watcher, url) = served(&["a", "b", "c", "d"], "");
-    assert_eq!(person(&world, "apply", &url), "applied\n");
+    assert_eq!(person(&world, "apply", &url), "asked again\napplied\n");
 }
