@@ -31,11 +31,14 @@ const FILES: &[(&str, &str, &str)] = files![
     "/page/activity.js", SCRIPT, "activity.js";
     "/page/announce.js", SCRIPT, "announce.js";
     "/page/app.js", SCRIPT, "app.js";
+    "/page/check.js", SCRIPT, "check.js";
     "/page/code.js", SCRIPT, "code.js";
     "/page/commands.js", SCRIPT, "commands.js";
+    "/page/conflict.js", SCRIPT, "conflict.js";
     "/page/definition.js", SCRIPT, "definition.js";
     "/page/diagnostics.js", SCRIPT, "diagnostics.js";
     "/page/dom.js", SCRIPT, "dom.js";
+    "/page/draft.js", SCRIPT, "draft.js";
     "/page/edit.js", SCRIPT, "edit.js";
     "/page/format.js", SCRIPT, "format.js";
     "/page/history.js", SCRIPT, "history.js";
@@ -49,6 +52,7 @@ const FILES: &[(&str, &str, &str)] = files![
     "/page/question.js", SCRIPT, "question.js";
     "/page/requests.js", SCRIPT, "requests.js";
     "/page/row.js", SCRIPT, "row.js";
+    "/page/save.js", SCRIPT, "save.js";
     "/page/try.js", SCRIPT, "try.js";
     "/page/words.js", SCRIPT, "words.js";
 ];

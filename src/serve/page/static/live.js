@@ -124,4 +124,7 @@ export async function ask(path, options = {}) {
   return { body, headers: response.headers };
 }
 
+/** Whether the same request may succeed later: the connection is lost, or the server is busy. */
+export const isPassing = ({ status }) => !status || status >= 500 || status === 408 || status === 429;
+
 export const failure = (error) => el("p", { class: "bad", role: "alert" }, error.message);
