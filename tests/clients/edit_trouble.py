@@ -103,10 +103,14 @@ def typing_while_saving(page, url, directory):
     edit(page, url, "chat.toml")
     text_area(page).fill(text_area(page).input_value() + "# one\n")
     held = hold_save(page, Path(directory, "chat.toml"))
+    checks = []
+    page.on("request", lambda request: CHECKS.search(request.url) and checks.append(request))
+    text_area(page).fill(text_area(page).input_value() + "# two\n")
+    # Longer than the page waits for more: a check now would have the old ETag.
+    page.clock.fast_forward(2000)
+    page.evaluate("fetch('/page/icon.svg')")
+    say("checks meanwhile:", len(checks))
     with page.expect_response(CHECKS) as checked:
-        text_area(page).fill(text_area(page).input_value() + "# two\n")
-        # Longer than the page waits for more: a check now would have the old ETag.
-        page.clock.fast_forward(2000)
         held.let_go()
     say("checked with", checked.value.status)
     expect(save(page)).to_be_enabled()

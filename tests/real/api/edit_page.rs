@@ -82,7 +82,10 @@ fn hears_that_line_ends_are_mixed() {
 #[test]
 fn types_while_it_is_saved() {
     let (world, _watcher, url) = served(&["chat"], "edit = true");
-    assert_eq!(person(&world, "typing_while_saving", &url), "checked with 200\nsaved: ['# one', '# two']\n");
+    assert_eq!(
+        person(&world, "typing_while_saving", &url),
+        "checks meanwhile: 0\nchecked with 200\nsaved: ['# one', '# two']\n"
+    );
 }
 
 #[test]

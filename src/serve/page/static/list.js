@@ -51,7 +51,7 @@ export function show(main) {
   });
   const choices = choose(draw);
   main.replaceChildren(
-    el("div", { class: "bar" }, el("h1", {}, "Models"), summary, el("span", { class: "grow" }), choices.element, search, el("a", { class: "button", href: "#/new" }, "New model")),
+    el("div", { class: "bar" }, el("h1", {}, "Models"), summary, el("span", { class: "grow" }), choices.element, search, el("a", { class: "button needs-edit", href: "#/new" }, "New model")),
     table,
     empty,
   );
