@@ -14,6 +14,7 @@ from playwright.sync_api import expect
 import page_by_hand
 import page_changes
 import page_speed
+import page_trouble
 from browser import browser_page, picture, say, watch_for_problems
 from page_parts import card, give, live, row
 
@@ -83,10 +84,11 @@ FLOWS = {
     **page_by_hand.FLOWS,
     **page_changes.FLOWS,
     **page_speed.FLOWS,
+    **page_trouble.FLOWS,
 }
 
 # The browser complains about what these do.
-WITH_PROBLEMS = ["lost", "by_hand", "keys"]
+WITH_PROBLEMS = ["lost", "by_hand", "keys", "heals"]
 
 
 def main():

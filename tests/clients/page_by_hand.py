@@ -89,7 +89,7 @@ def tries(page, url, model, embedder):
 
 
 def keys(page, url, model, other, *keys):
-    """What people with these keys see of two models, from another machine."""
+    """What people with these keys see of two models, from another machine; the last one is an admin's."""
     for key in keys:
         context = page.context.browser.new_context(
             http_credentials={"username": "any", "password": key},
@@ -100,7 +100,17 @@ def keys(page, url, model, other, *keys):
         live(page, url)
         expect(row(page, model)).to_be_visible()
         say("sees the other:", row(page, other).count() == 1)
-        page.get_by_role("button", name=f"Suspend {model}").click()
+        suspend = page.get_by_role("button", name=f"Suspend {model}")
+        new = page.get_by_role("link", name="New model")
+        why = page.locator("#rights")
+        if key != keys[-1]:
+            expect(why).to_be_visible()
+            expect(suspend).to_be_hidden()
+            expect(new).to_be_hidden()
+            say(why.inner_text())
+            continue
+        suspend.click()
+        expect(new).to_be_visible()
         dialog = page.get_by_role("dialog")
         dialog.get_by_role("button", name="Suspend", exact=True).click()
         expect(dialog.get_by_role("alert").or_(page.locator(".toast"))).not_to_be_empty()

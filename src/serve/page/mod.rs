@@ -1,5 +1,15 @@
 //! The page: files that are embedded in the program, without a build step. They hold no
 //! data; what they show comes from the API.
+//!
+//! | view | modules | parts of them |
+//! |---|---|---|
+//! | frame | `app` chooses the view | `live` the models and the API, `announce`, `rights` |
+//! | models | `list` | `row` |
+//! | one model | `model` | `now`, `definition`, `history`, `activity`, `log`, `try` |
+//! | edit | `edit` the form | `draft`, `check`, `save`, `conflict`, `code` the box |
+//! | plan | `plan` | `diagnostics` |
+//! | machine, requests | `machine`, `requests` | `activity` |
+//! | everywhere | `dom` elements, `format` numbers, `words` | `commands`, `question` dialogs |
 
 use hyper::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH,
@@ -31,10 +41,14 @@ const FILES: &[(&str, &str, &str)] = files![
     "/page/activity.js", SCRIPT, "activity.js";
     "/page/announce.js", SCRIPT, "announce.js";
     "/page/app.js", SCRIPT, "app.js";
+    "/page/check.js", SCRIPT, "check.js";
     "/page/code.js", SCRIPT, "code.js";
     "/page/commands.js", SCRIPT, "commands.js";
+    "/page/conflict.js", SCRIPT, "conflict.js";
     "/page/definition.js", SCRIPT, "definition.js";
+    "/page/diagnostics.js", SCRIPT, "diagnostics.js";
     "/page/dom.js", SCRIPT, "dom.js";
+    "/page/draft.js", SCRIPT, "draft.js";
     "/page/edit.js", SCRIPT, "edit.js";
     "/page/format.js", SCRIPT, "format.js";
     "/page/history.js", SCRIPT, "history.js";
@@ -47,7 +61,9 @@ const FILES: &[(&str, &str, &str)] = files![
     "/page/plan.js", SCRIPT, "plan.js";
     "/page/question.js", SCRIPT, "question.js";
     "/page/requests.js", SCRIPT, "requests.js";
+    "/page/rights.js", SCRIPT, "rights.js";
     "/page/row.js", SCRIPT, "row.js";
+    "/page/save.js", SCRIPT, "save.js";
     "/page/try.js", SCRIPT, "try.js";
     "/page/words.js", SCRIPT, "words.js";
 ];

@@ -52,5 +52,44 @@ fn sees_why_nothing_can_be_changed() {
 #[test]
 fn gives_the_permission_that_a_plan_waits_for() {
     let (world, _watcher, url) = served(&["a", "b", "c", "d"], "");
-    assert_eq!(person(&world, "apply", &url), "applied\n");
+    assert_eq!(person(&world, "apply", &url), "asked again\napplied\n");
+}
+
+#[test]
+fn comes_to_the_model_that_a_new_file_names() {
+    let (world, _watcher, url) = served(&["chat"], "edit = true");
+    assert_eq!(person(&world, "other_name", &url), "shows the model of file.toml\n");
+}
+
+#[test]
+fn creates_a_file_again_that_somebody_else_has_deleted() {
+    let (world, _watcher, url) = served(&["chat", "other"], "edit = true");
+    assert_eq!(person(&world, "deleted", &url), "created again: True\n");
+}
+
+#[test]
+fn saves_and_checks_again_after_a_check_without_an_answer() {
+    let (world, _watcher, url) = served(&["chat"], "edit = true");
+    assert_eq!(person(&world, "offline", &url), "can be saved\nchecked again\n");
+}
+
+#[test]
+fn hears_that_line_ends_are_mixed() {
+    let (world, _watcher, url) = served(&["chat"], "edit = true");
+    assert_eq!(person(&world, "line_ends", &url), "LF only: True\n");
+}
+
+#[test]
+fn types_while_it_is_saved() {
+    let (world, _watcher, url) = served(&["chat"], "edit = true");
+    assert_eq!(
+        person(&world, "typing_while_saving", &url),
+        "checks meanwhile: 0\nchecked with 200\nsaved: ['# one', '# two']\n"
+    );
+}
+
+#[test]
+fn stays_where_they_went_while_it_is_saved() {
+    let (world, _watcher, url) = served(&["chat"], "edit = true");
+    assert_eq!(person(&world, "leaving_while_saving", &url), "is at /\n");
 }

@@ -83,3 +83,13 @@ fn a_lost_connection_is_said_and_comes_back_by_itself() {
     served.start();
     client.eventually_prints("back: 0 of 1 running");
 }
+
+#[test]
+fn a_part_that_fails_says_so_and_heals_by_itself() {
+    let world = World::new();
+    world.tiny("chat");
+    let (watcher, url) = world.serve(&[]);
+    watcher.eventually_says("chat is ready");
+    let healed = world.client(PAGE, &["heals", &url, "chat"]);
+    assert_eq!(healed, "a view\nthe last requests\na definition\na log\n");
+}

@@ -14,9 +14,11 @@ export async function fill(place, name, signal, limit = 20) {
     if (place.dataset.shown === text) return;
     place.dataset.shown = text;
     const head = ["When", !name && "Model", "Request", "Status", "First byte", "Took", "Tokens", "Key"].filter(Boolean);
-    swap(place, table(head, body.requests.map((request) => row(request, !name)), "Nobody has asked since herdsman began to serve.", { "aria-label": "Last requests" }));
+    swap(place, table(head, body.requests.map((request) => row(request, !name)), "Nobody has asked since herdsman began to serve.", { class: "scroll-x stacks", "aria-label": "Last requests" }));
   } catch (error) {
-    if (!signal.aborted) place.replaceChildren(failure(error));
+    if (signal.aborted) return;
+    delete place.dataset.shown;
+    place.replaceChildren(failure(error));
   }
 }
 

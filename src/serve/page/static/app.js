@@ -1,9 +1,11 @@
 // Shows the view that the address names.
 
 import { announce } from "./announce.js";
+import { el } from "./dom.js";
 import { show as showList } from "./list.js";
-import { connect } from "./live.js";
+import { connect, failure } from "./live.js";
 import { question } from "./question.js";
+import { learn } from "./rights.js";
 
 const main = document.getElementById("main");
 let end = () => {};
@@ -41,14 +43,21 @@ async function route() {
   for (const [pattern, load] of VIEWS) {
     const match = address.match(pattern);
     if (!match) continue;
-    const { show } = await load();
-    // Somebody may have gone on while it loaded.
-    if (shown === address) end = show(main, ...match.slice(1).map(decoded));
+    try {
+      const { show } = await load();
+      // Somebody may have gone on while it loaded.
+      if (shown === address) end = show(main, ...match.slice(1).map(decoded));
+    } catch (error) {
+      if (shown === address) main.replaceChildren(failure(error), again());
+    }
     return;
   }
   document.title = "herdsman";
   end = showList(main);
 }
+
+/** Not by itself: what is typed elsewhere on the page would be lost. */
+const again = () => el("button", { type: "button", onclick: () => location.reload() }, "Load the page again");
 
 addEventListener("hashchange", async () => {
   if (end.asks?.()) {
@@ -72,4 +81,4 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 });
 route();
 announce(document.getElementById("changes"));
-connect();
+connect(learn);

@@ -2,6 +2,7 @@
 
 import { el, toast } from "./dom.js";
 import { ask } from "./live.js";
+import { open } from "./question.js";
 
 const isSuspended = (model) => model.byHand.some((byHand) => byHand.what === "suspended");
 
@@ -26,7 +27,7 @@ export const label = (verb) => TEXTS[verb][0];
 /** Buttons for a model. */
 export function buttons(model, many = verbs(model)) {
   return many.map((verb) =>
-    el("button", { type: "button", onclick: () => give(model.name, verb), "aria-label": `${label(verb)} ${model.name}`, "data-model": model.name }, label(verb)),
+    el("button", { type: "button", class: "needs-admin", onclick: () => give(model.name, verb), "aria-label": `${label(verb)} ${model.name}`, "data-model": model.name }, label(verb)),
   );
 }
 
@@ -39,21 +40,16 @@ export function give(name, verb) {
   const lasts = el("input", { id: "for", autocomplete: "off", list: "durations", placeholder: "2h; empty: until somebody resumes it" });
   const durations = el("datalist", { id: "durations" }, DURATIONS.map((value) => el("option", { value })));
   const refused = el("p", { class: "bad", role: "alert" });
-  const send = el("button", { class: "primary" }, title);
-  const form = el(
-    "form",
-    {},
-    el("h2", { id: "question" }, `${title} ${name}?`),
-    el("p", { class: "soft" }, meaning),
-    verb === "suspend" && [el("label", { for: "for" }, "For how long"), lasts, durations],
-    el("label", { for: "reason" }, "Reason"),
-    reason,
-    refused,
-    el("div", { class: "actions" }, el("button", { type: "button", onclick: () => dialog.close() }, "Cancel"), send),
-  );
-  const dialog = el("dialog", { "aria-labelledby": "question" }, form);
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
+  const duration = verb === "suspend" ? [el("label", { for: "for" }, "For how long"), lasts, durations] : [];
+  const parts = [...duration, el("label", { for: "reason" }, "Reason"), reason, refused];
+  const dialog = open({ title: `${title} ${name}?`, meaning, parts, action: title, onsubmit });
+  dialog.addEventListener("close", () => {
+    // The button that opened it may have given way to another one.
+    if (document.activeElement === document.body) document.querySelector(`[data-model=${CSS.escape(name)}]`)?.focus();
+  });
+  (verb === "suspend" ? lasts : reason).focus();
+
+  async function onsubmit(dialog, send) {
     send.disabled = true;
     refused.textContent = "";
     const body = {};
@@ -67,13 +63,5 @@ export function give(name, verb) {
       refused.textContent = error.message;
       send.disabled = false;
     }
-  });
-  dialog.addEventListener("close", () => {
-    dialog.remove();
-    // The button that opened it may have given way to another one.
-    if (document.activeElement === document.body) document.querySelector(`[data-model=${CSS.escape(name)}]`)?.focus();
-  });
-  document.body.append(dialog);
-  dialog.showModal();
-  (verb === "suspend" ? lasts : reason).focus();
+  }
 }

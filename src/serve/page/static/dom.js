@@ -45,11 +45,21 @@ export function arrange(place, elements) {
   if (document.activeElement !== focused && place.contains(focused)) focused.focus({ preventScroll: true });
 }
 
-/** A table, or a sentence if it has no rows. */
+/** A table, or a sentence if it has no rows. The class `stacks` makes cards of its rows on
+ * a narrow screen: each cell says its head, and roles are said, which that layout loses. */
 export function table(head, rows, empty, attributes = {}) {
   if (!rows.length) return el("p", { class: "soft" }, empty);
-  const heads = head.map((text) => el("th", { scope: "col" }, text));
-  return el("div", { class: "scroll-x", tabindex: "0", role: "region", ...attributes }, el("table", {}, el("thead", {}, el("tr", {}, heads)), el("tbody", {}, rows)));
+  const heads = head.map((text) => el("th", { scope: "col", role: "columnheader" }, text));
+  for (const row of rows) {
+    row.setAttribute("role", "row");
+    [...row.children].forEach((cell, at) => {
+      cell.setAttribute("role", "cell");
+      cell.dataset.label = head[at];
+    });
+  }
+  const body = el("tbody", { role: "rowgroup" }, rows);
+  const whole = el("table", { role: "table" }, el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, heads)), body);
+  return el("div", { class: "scroll-x", tabindex: "0", role: "region", ...attributes }, whole);
 }
 
 export const modelLink = (name) => el("a", { href: `#/models/${encodeURIComponent(name)}` }, name);

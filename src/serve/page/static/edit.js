@@ -1,13 +1,17 @@
 // Changes a definition: its text, what is wrong with it, and what it would do.
+//
+//   draft.js     what was read, and how it is sent back
+//   check.js     asks what the text would do, and shows it
+//   save.js      writes or deletes the file
+//   conflict.js  somebody else was quicker
 
+import { Check } from "./check.js";
 import { box } from "./code.js";
-import { el, toast } from "./dom.js";
-import { ask, failure, follow, named } from "./live.js";
-import { sections } from "./plan.js";
-import { question } from "./question.js";
-
-/** How long nobody types before the text is checked, milliseconds. */
-const PAUSE = 350;
+import { conflict } from "./conflict.js";
+import { Draft, endsOf } from "./draft.js";
+import { el } from "./dom.js";
+import { ask, failure } from "./live.js";
+import { discard, save } from "./save.js";
 
 const TEMPLATE = `# What this model is for.
 model = "/path/to/weights.gguf"
@@ -19,249 +23,126 @@ ctx_size = 8192
 
 /** `file`: the one to change; without it, a new one. Returns how to end that. */
 export function show(main, file = null) {
-  const name = el("input", { id: "name", autocomplete: "off", spellcheck: "false", placeholder: "my-model" });
-  const code = box("Definition", typed);
-  const flaws = el("div", { role: "status", "aria-label": "Problems" });
-  const plan = el("div", { class: "stack" });
-  const notes = el("div", { class: "stack", role: "alert" });
-  const aside = el("div");
-  const save = el("button", { type: "button", class: "primary", disabled: true, onclick: () => store() }, "Save");
-  const remove = file && el("button", { type: "button", disabled: true, onclick: () => discard() }, "Delete");
-  const gone = new AbortController();
-  const title = file ? `Edit ${file}` : "New model";
-  document.title = `${title} – herdsman`;
-
-  let [base, tag, isReadOnly, isBusy] = ["", null, true, false];
-  let [timer, looking, hasErrors] = [null, null, false];
-  // A text area knows only one kind of line end.
-  let ends = "\n";
-
-  main.replaceChildren(
-    el("div", { class: "bar" },
-      el("a", { href: "#/", class: "button" }, "← Models"), el("h1", {}, title), el("span", { class: "grow" }), el("div", { class: "actions" }, remove, save)),
-    notes,
-    el("div", { class: "cards" },
-      el("section", { class: "card" },
-        !file && el("p", { class: "field" }, el("label", { for: "name" }, "Name"), name),
-        code.element, flaws, aside),
-      el("section", { class: "card" }, el("h2", {}, "What the next pass would do"), plan)),
-  );
-  name.addEventListener("input", typed);
+  const editor = new Editor(main, file);
+  const onkey = (event) => {
+    if (!(event.ctrlKey || event.metaKey) || event.key !== "s") return;
+    event.preventDefault();
+    editor.store();
+  };
+  const onleave = (event) => {
+    if (editor.asks()) event.preventDefault();
+  };
   main.addEventListener("keydown", onkey);
   addEventListener("beforeunload", onleave);
-  load();
-
-  const target = () => file ?? `${name.value.trim()}.toml`;
-  const path = () => `api/definitions/${encodeURIComponent(target())}`;
-  const text = () => (ends === "\n" ? code.area.value : code.area.value.replaceAll("\n", ends));
-  const isChanged = () => code.area.value !== base || Boolean(!file && name.value.trim());
-  const condition = () => (file ? { "If-Match": tag } : { "If-None-Match": "*" });
-
-  async function load() {
-    try {
-      const { body } = await ask("api/definitions", { signal: gone.signal });
-      isReadOnly = Boolean(body.read_only);
-      if (isReadOnly) notes.replaceChildren(el("p", { class: "diagnostic" }, body.read_only));
-      if (file) await read();
-      else take(TEMPLATE);
-      code.area.readOnly = isReadOnly;
-      (file ? code.area : name).focus();
-    } catch (error) {
-      if (!gone.signal.aborted) notes.replaceChildren(failure(error));
-    }
-    buttons();
-  }
-
-  async function read() {
-    const { body, headers } = await ask(path(), { signal: gone.signal });
-    tag = headers.get("etag");
-    take(body.text);
-  }
-
-  function take(loaded) {
-    ends = loaded.includes("\r\n") ? "\r\n" : "\n";
-    base = loaded.replaceAll("\r\n", "\n");
-    code.set(base);
-    if (!isReadOnly && file) check();
-  }
-
-  function typed() {
-    buttons();
-    clearTimeout(timer);
-    timer = setTimeout(check, PAUSE);
-  }
-
-  function buttons() {
-    save.disabled = isReadOnly || isBusy || hasErrors || !isChanged() || (!file && !name.value.trim());
-    if (remove) remove.disabled = isReadOnly || isBusy || !tag;
-  }
-
-  /** Asks what the text would do. Only the answer to the newest one counts. */
-  async function check() {
-    clearTimeout(timer);
-    looking?.abort();
-    if (isReadOnly || (!file && !name.value.trim())) return;
-    const mine = new AbortController();
-    looking = mine;
-    try {
-      const { body } = await send("PUT", "?dry-run=true", mine.signal);
-      if (looking !== mine) return;
-      tell(body.diagnostics);
-      plan.replaceChildren(...sections(body.plan, { isPreview: true }));
-    } catch (error) {
-      if (looking !== mine || mine.signal.aborted) return;
-      if (isConflict(error)) return conflict(error);
-      hasErrors = true;
-      flaws.replaceChildren(failure(error));
-      buttons();
-    }
-  }
-
-  const send = (method, query, signal) =>
-    ask(path() + query, {
-      method,
-      headers: { "Content-Type": "application/toml", ...condition() },
-      body: method === "PUT" ? text() : undefined,
-      signal,
-    });
-
-  /** Shows what is wrong; `null`: that is not known. */
-  function tell(diagnostics) {
-    plan.hidden = !diagnostics;
-    if (!diagnostics) {
-      code.mark([]);
-      return flaws.replaceChildren();
-    }
-    hasErrors = diagnostics.some(({ severity }) => severity === "error");
-    const isOwn = (flaw) => flaw.file.split("/").pop() === target();
-    code.mark(diagnostics.filter(isOwn));
-    flaws.replaceChildren(
-      ...diagnostics.map((flaw) => {
-        const { severity, line, column, message, help } = flaw;
-        const at = line ? `line ${line}, column ${column}` : flaw.file;
-        const place = isOwn(flaw) && line
-          ? el("button", { type: "button", class: "link", onclick: () => code.go(line, column) }, at)
-          : el("span", { class: "soft" }, line ? `${flaw.file}: ${at}` : at);
-        return el("div", { class: `diagnostic ${severity}` }, el("p", {}, place, ` ${message}`), help && el("p", { class: "soft" }, help));
-      }),
-    );
-    if (!diagnostics.length) flaws.replaceChildren(el("p", { class: "soft" }, "Nothing is wrong with it."));
-    buttons();
-  }
-
-  async function store() {
-    if (save.disabled) return;
-    await busy(async () => {
-      const sent = code.area.value;
-      const { body, headers } = await send("PUT", "");
-      base = sent;
-      tag = headers.get("etag");
-      notes.replaceChildren();
-      toast(`Saved ${target()}${body.commit ? ` in commit ${body.commit.slice(0, 10)}` : ""}`);
-      if (file) return check();
-      base = code.area.value;
-      const made = name.value.trim();
-      name.value = "";
-      await known(made);
-      location.hash = `#/models/${encodeURIComponent(made)}`;
-    });
-  }
-
-  async function discard() {
-    const meaning = "Its server is stopped once its requests in flight are finished, and its file is gone.";
-    if (!(await question(`Delete ${file}?`, meaning, "Delete"))) return;
-    await busy(async () => {
-      await send("DELETE", "");
-      base = code.area.value;
-      toast(`Deleted ${file}`);
-      location.hash = "#/";
-    });
-  }
-
-  async function busy(work) {
-    clearTimeout(timer);
-    looking?.abort();
-    isBusy = true;
-    buttons();
-    try {
-      await work();
-    } catch (error) {
-      if (isConflict(error)) conflict(error);
-      else if (error.body?.diagnostics) tell(error.body.diagnostics);
-      else notes.replaceChildren(failure(error));
-    }
-    isBusy = false;
-    buttons();
-  }
-
-  const isConflict = (error) => error.status === 412 && file;
-
-  /** Somebody else has changed the file: nothing that anybody wrote is lost. */
-  function conflict(error) {
-    const choose = (keepsMine) => async () => {
-      const mine = code.area.value;
-      try {
-        await read();
-      } catch (problem) {
-        return notes.replaceChildren(failure(problem));
-      }
-      notes.replaceChildren();
-      aside.replaceChildren(beside(keepsMine ? "The new text" : "What you typed", keepsMine ? base : mine));
-      if (keepsMine) {
-        code.set(mine);
-        check();
-      }
-      code.area.focus();
-      buttons();
-    };
-    tell(null);
-    notes.replaceChildren(
-      el("div", { class: "diagnostic" },
-        el("p", {}, error.message),
-        el("div", { class: "bar" },
-          el("button", { type: "button", onclick: choose(false) }, "Load the new text"),
-          el("button", { type: "button", onclick: choose(true) }, "Keep mine"))),
-    );
-  }
-
-  function onkey(event) {
-    if ((event.ctrlKey || event.metaKey) && event.key === "s") {
-      event.preventDefault();
-      store();
-    }
-  }
-
-  function onleave(event) {
-    if (isChanged()) event.preventDefault();
-  }
-
-  function end() {
+  editor.load();
+  const end = () => {
     main.removeEventListener("keydown", onkey);
     removeEventListener("beforeunload", onleave);
-    clearTimeout(timer);
-    looking?.abort();
-    gone.abort();
-  }
-  end.asks = () => !isReadOnly && isChanged();
+    editor.end();
+  };
+  end.asks = () => editor.asks();
   return end;
 }
 
-/** Waits until the pass that takes a new model in has been made, for a while at most. */
-function known(name) {
-  return new Promise((resolve) => {
-    const done = () => {
-      end();
-      clearTimeout(timer);
-      resolve();
-    };
-    const timer = setTimeout(done, 10000);
-    const end = follow(() => named(name) && done());
-    if (named(name)) done();
-  });
-}
+/** The form. */
+class Editor {
+  notes = el("div", { class: "stack", role: "alert" });
+  /** For a text that is not in the box: somebody may want parts of it. */
+  aside = el("div");
+  #name = el("input", { id: "name", autocomplete: "off", spellcheck: "false", placeholder: "my-model" });
+  #save = el("button", { type: "button", class: "primary", disabled: true, onclick: () => this.store() }, "Save");
+  #remove = el("button", { type: "button", disabled: true, onclick: () => discard(this) }, "Delete");
+  /** Until it is read, nothing can be written. */
+  #isReadOnly = true;
+  #isBusy = false;
+  #gone = new AbortController();
 
-function beside(title, text) {
-  const other = el("textarea", { class: "editor", wrap: "off", readonly: true, "aria-label": title, rows: "8" });
-  other.value = text;
-  return el("details", { open: true }, el("summary", {}, title), other);
+  constructor(main, file) {
+    this.signal = this.#gone.signal;
+    this.code = box("Definition", () => this.#typed());
+    this.draft = new Draft(file, { name: () => this.#name.value.trim(), text: () => this.code.area.value }, this.signal);
+    this.check = new Check(this.draft, this.code, {
+      isWanted: () => !this.#isReadOnly && !this.#isBusy && !this.draft.isOver && this.draft.isNamed,
+      onend: (error) => {
+        this.refresh();
+        if (error && this.draft.isConflict(error)) conflict(this, error);
+      },
+    });
+    this.#name.addEventListener("input", () => this.#typed());
+    this.#lay(main, file);
+  }
+
+  #lay(main, file) {
+    const title = file ? `Edit ${file}` : "New model";
+    document.title = `${title} – herdsman`;
+    main.replaceChildren(
+      el("div", { class: "bar" },
+        el("a", { href: "#/", class: "button" }, "← Models"), el("h1", {}, title), el("span", { class: "grow" }), el("div", { class: "actions" }, file && this.#remove, this.#save)),
+      this.notes,
+      el("div", { class: "cards" },
+        el("section", { class: "card" },
+          !file && el("p", { class: "field" }, el("label", { for: "name" }, "Name"), this.#name),
+          this.code.element, this.check.flaws, this.aside),
+        el("section", { class: "card" }, el("h2", {}, "What the next pass would do"), this.check.plan)),
+    );
+  }
+
+  async load() {
+    const { file } = this.draft;
+    this.code.area.readOnly = true;
+    try {
+      const { body } = await ask("api/definitions", { signal: this.signal });
+      if (body.read_only) this.notes.replaceChildren(el("p", { class: "diagnostic" }, body.read_only));
+      this.take(file ? await this.draft.look() : { text: TEMPLATE, tag: null });
+      this.#isReadOnly = Boolean(body.read_only);
+      this.code.area.readOnly = this.#isReadOnly;
+      (file ? this.code.area : this.#name).focus();
+      this.check.now();
+    } catch (error) {
+      if (!this.signal.aborted) this.notes.replaceChildren(failure(error));
+    }
+    this.refresh();
+  }
+
+  /** Takes a text to begin with, and says what saving would do to its line ends. */
+  take({ text, tag }) {
+    const ends = endsOf(text);
+    this.code.set(text);
+    Object.assign(this.draft, { tag, ends: ends ?? "\n", base: this.code.area.value });
+    if (!this.#isReadOnly) this.notes.replaceChildren();
+    if (!ends) this.notes.append(el("p", { class: "diagnostic" }, `The line ends of ${this.draft.target} are mixed: saving makes all of them LF.`));
+  }
+
+  store() {
+    if (!this.#save.disabled) save(this);
+  }
+
+  setBusy(isBusy) {
+    this.#isBusy = isBusy;
+    // What is typed into a new file after it was sent would be lost.
+    if (!this.draft.file) this.code.area.readOnly = this.#name.readOnly = isBusy;
+    this.refresh();
+  }
+
+  /** Offers what is possible. */
+  refresh() {
+    const isIdle = !this.#isReadOnly && !this.#isBusy;
+    this.#save.disabled = !isIdle || this.check.hasErrors || !this.draft.isChanged || !this.draft.isNamed;
+    this.#remove.disabled = !isIdle || !this.draft.tag;
+  }
+
+  #typed() {
+    this.refresh();
+    this.check.soon();
+  }
+
+  /** Whether leaving loses something. */
+  asks() {
+    return !this.#isReadOnly && this.draft.isChanged;
+  }
+
+  end() {
+    this.#gone.abort();
+    this.check.stop();
+  }
 }

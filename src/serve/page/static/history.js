@@ -10,9 +10,9 @@ export async function fill(path, generations, events, signal) {
     const { body } = await ask(`${path}/history`, { signal });
     const { words } = body;
     const made = body.generations.map((generation, at) => generationRow(generation, words.generations[at]));
-    swap(generations, table(["Generation", "When", "What came of it", "What changed", "Commit"], made, "Nothing is recorded yet.", { class: "scroll scroll-x", "aria-label": "Generations" }));
+    swap(generations, table(["Generation", "When", "What came of it", "What changed", "Commit"], made, "Nothing is recorded yet.", { class: "scroll scroll-x stacks", "aria-label": "Generations" }));
     const past = body.events.map((event, at) => eventRow(event, words.events[at]));
-    swap(events, table(["When", "What", "Generation", "Why"], past, "Nothing has happened yet.", { class: "scroll scroll-x", "aria-label": "History" }));
+    swap(events, table(["When", "What", "Generation", "Why"], past, "Nothing has happened yet.", { class: "scroll scroll-x stacks", "aria-label": "History" }));
     return body.generations;
   } catch (error) {
     if (!signal.aborted) [generations, events].forEach((place) => place.replaceChildren(failure(error)));

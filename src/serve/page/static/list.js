@@ -6,8 +6,10 @@ import { COLUMNS, Row } from "./row.js";
 import { needsAttention, reasonOf } from "./words.js";
 
 const STATUS = { error: 0, loading: 1, running: 2, idle: 3 };
-/** So many new rows are made before the others: what is seen first is there first. */
-const AT_ONCE = 100;
+/** So many new rows are made first, a screen of them, and then at once: what is seen first
+ * is painted first. */
+const FIRST = 30;
+const AT_ONCE = 200;
 const NEVER = Number.MAX_SAFE_INTEGER;
 const started = ({ instance }) => (instance ? Date.parse(instance.startedAt) : NEVER);
 /** Orders, the more interesting first; what is equal is in the order of names. */
@@ -51,7 +53,7 @@ export function show(main) {
   });
   const choices = choose(draw);
   main.replaceChildren(
-    el("div", { class: "bar" }, el("h1", {}, "Models"), summary, el("span", { class: "grow" }), choices.element, search, el("a", { class: "button", href: "#/new" }, "New model")),
+    el("div", { class: "bar" }, el("h1", {}, "Models"), summary, el("span", { class: "grow" }), choices.element, search, el("a", { class: "button needs-edit", href: "#/new" }, "New model")),
     table,
     empty,
   );
@@ -75,11 +77,12 @@ export function show(main) {
     if (wanted.isReversed) shown.reverse();
     const elements = [];
     let made = 0;
+    const most = rows.size ? AT_ONCE : FIRST;
     for (const model of shown) {
       const key = keyOf(model);
       if (!rows.has(key)) {
         made += 1;
-        if (made > AT_ONCE) break;
+        if (made > most) break;
         rows.set(key, new Row());
       }
       const row = rows.get(key);
@@ -87,7 +90,7 @@ export function show(main) {
       elements.push(row.element);
     }
     arrange(body, elements);
-    if (made > AT_ONCE) more ??= setTimeout(() => ((more = null), draw()));
+    if (made > most) more ??= setTimeout(() => ((more = null), draw()));
     count();
     table.hidden = elements.length === 0;
     empty.hidden = elements.length > 0;

@@ -81,7 +81,8 @@ function state(name, text) {
   document.body.classList.toggle("lost", name === "lost");
 }
 
-export function connect() {
+/** Connects, again and again; `onopen` is called each time. */
+export function connect(onopen) {
   const url = new URL("api/events", document.baseURI);
   url.protocol = url.protocol.replace("http", "ws");
   url.searchParams.set("changes", "true");
@@ -92,6 +93,7 @@ export function connect() {
     lastWord = Date.now();
     state("live", "live");
     notify();
+    onopen();
   };
   socket.onmessage = (event) => take(JSON.parse(event.data));
   // The server says something every 15 s.
@@ -101,7 +103,7 @@ export function connect() {
   socket.onclose = () => {
     clearInterval(watch);
     state("lost", `connection lost${lastWord ? ` ${new Date(lastWord).toLocaleTimeString()}` : ""}; trying again`);
-    setTimeout(connect, pause);
+    setTimeout(connect, pause, onopen);
     pause = Math.min(pause * 2, 8000);
   };
 }
@@ -123,5 +125,8 @@ export async function ask(path, options = {}) {
   }
   return { body, headers: response.headers };
 }
+
+/** Whether the same request may succeed later: the connection is lost, or the server is busy. */
+export const isPassing = ({ status }) => !status || status >= 500 || status === 408 || status === 429;
 
 export const failure = (error) => el("p", { class: "bad", role: "alert" }, error.message);

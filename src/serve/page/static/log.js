@@ -1,6 +1,7 @@
 // What a server writes, as it comes.
 
 import { el } from "./dom.js";
+import { isPassing } from "./live.js";
 
 /** How many characters are kept. */
 const MOST = 200000;
@@ -43,12 +44,18 @@ async function read(path, signal, { clear, add }) {
   while (!signal.aborted) {
     try {
       const response = await fetch(new URL(`${path}/logs?lines=200&follow=true`, document.baseURI), { signal });
+      if (!response.ok) {
+        const { detail } = await response.json();
+        clear();
+        add(detail);
+        if (!isPassing(response)) return;
+        throw new Error(detail);
+      }
       clear();
-      if (!response.ok) return add((await response.json()).detail);
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       for (let part = await reader.read(); !part.done; part = await reader.read()) add(part.value);
     } catch {
-      // The connection is lost, which is said above: what was read stays until there is more.
+      // What was read, or why nothing can be, stays until there is more.
     }
     if (!signal.aborted) await new Promise((wake) => setTimeout(wake, PAUSE));
   }

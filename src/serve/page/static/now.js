@@ -47,7 +47,7 @@ export function why() {
     const items = reasonsOf(model);
     const { lastFailure } = model;
     if (lastFailure && !items.some((item) => item.includes(lastFailure))) items.push(`last failure: ${lastFailure}`);
-    if (!items.length) items.push(model.inSync ? "It is as its definition says." : "Nothing is to be done.");
+    if (!items.length) items.push(model.inSync ? "matches its definition; nothing to do" : "nothing to do");
     const text = JSON.stringify(items);
     if (text === said) return;
     said = text;

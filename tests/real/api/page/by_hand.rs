@@ -38,7 +38,7 @@ fn a_model_is_tried_by_chat_and_by_embedding() {
 }
 
 #[test]
-fn a_key_without_admin_sees_its_models_and_is_refused_in_words() {
+fn a_key_without_admin_sees_its_models_and_why_it_may_change_nothing() {
     let world = World::new();
     on_demand(&world, "chat");
     on_demand(&world, "secret");
