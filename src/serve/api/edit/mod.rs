@@ -308,15 +308,12 @@ fn changed(file: &str) -> String {
 
 fn failed(request: &Request, error: &PlaceError) -> Error {
     let file = &request.file;
-    match error {
-        PlaceError::Changed => {
-            Error::new(StatusCode::PRECONDITION_FAILED, "conflict_error", changed(file)).with_code("changed")
-        }
-        PlaceError::NotPlain(_) => Error::new(StatusCode::CONFLICT, "conflict_error", format!("{file}: {error}")),
-        PlaceError::Io(..) => {
-            let user = user();
-            unavailable(&format!("{file}: {error}; does {user}, which herdsman runs as, own the directory?"))
-        }
+    if matches!(error, PlaceError::Changed) {
+        return Error::new(StatusCode::PRECONDITION_FAILED, "conflict_error", changed(file)).with_code("changed");
+    }
+    match error.help(&user()) {
+        Some(help) => unavailable(&format!("{file}: {error}; {help}")),
+        None => Error::new(StatusCode::CONFLICT, "conflict_error", format!("{file}: {error}")),
     }
 }
 
