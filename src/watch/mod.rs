@@ -231,8 +231,6 @@ impl<S: Surroundings> Watcher<'_, S> {
         }
     }
 
-    /// A pass that did not read the files, because they are changing, does not end a
-    /// permit: it may be for what they say.
     fn follow_permit(
         &mut self,
         pass: &Result<Pass, <S::World as Fallible>::Error>,
@@ -241,9 +239,8 @@ impl<S: Surroundings> Watcher<'_, S> {
     ) {
         let Some(mut permit) = self.permit.take() else { return };
         match pass {
-            Ok(_) if files_restless => self.permit = Some(permit),
             Ok(pass) => {
-                if !permit.passed(pass, now) {
+                if !permit.passed(pass, !files_restless, now) {
                     self.permit = Some(permit);
                 }
             }

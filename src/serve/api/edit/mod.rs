@@ -13,7 +13,7 @@ mod place;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use hyper::StatusCode;
 use hyper::body::{Body as HttpBody, Bytes};
@@ -22,6 +22,7 @@ use hyper::http::request::Parts;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use self::place::PlaceError;
 use super::definitions::tag;
@@ -36,6 +37,9 @@ use crate::serve::gateway::own::answers::json as answer;
 
 /// The longest file name, bytes: that of Linux.
 const LONGEST_NAME: usize = 255;
+
+/// Keeps writers apart; one that waits holds no thread.
+pub(super) type Writing = Arc<Mutex<()>>;
 
 /// What an edit would do.
 #[derive(Debug)]
@@ -224,13 +228,14 @@ fn user() -> String {
 }
 
 async fn make(api: &Api, request: Request) -> Result<Answer, Error> {
-    let writing = Arc::clone(&api.writing);
+    if request.is_dry_run {
+        return api.ask(move |host| try_out(host, &request)).await?;
+    }
+    let place = api.edits.take()?;
+    let alone = Arc::clone(&api.writing).lock_owned().await;
     api.ask(move |host| {
-        if request.is_dry_run {
-            return try_out(host, &request);
-        }
-        // Nothing is half done if another writer has panicked.
-        let _alone = writing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Until the edit is made, also when its client has left.
+        let _held = (place, alone);
         write(host, request)
     })
     .await?
@@ -357,6 +362,3 @@ fn tagged(mut answer: Answer, tag: Option<String>) -> Answer {
     answer.headers_mut().extend(tag.map(|tag| (ETAG, tag)));
     answer
 }
-
-/// Keeps writers apart.
-pub(super) type Writing = Arc<Mutex<()>>;
