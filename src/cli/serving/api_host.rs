@@ -1,6 +1,7 @@
 //! The watcher, as the API asks it.
 
 use std::path::{Path, PathBuf};
+use std::sync::MutexGuard;
 
 use serde_json::Value;
 use tokio::sync::watch;
@@ -50,6 +51,10 @@ impl api::Host for Watched {
 
     fn preview(&self, edit: Edit) -> Result<Preview, String> {
         made(preview(&self.places, edit))
+    }
+
+    fn edits(&self) -> MutexGuard<'_, ()> {
+        self.inbox.edits()
     }
 
     fn reconcile(&self, permit: Permit) -> watch::Receiver<Option<Reconciled>> {

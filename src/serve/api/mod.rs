@@ -35,7 +35,7 @@ pub mod route;
 pub mod socket;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -114,6 +114,10 @@ pub trait Host: Send + Sync {
     /// # Errors
     /// As [`Host::plan`].
     fn preview(&self, edit: Edit) -> Result<Preview, String>;
+
+    /// Begins an edit that may be taken back: until the guard is dropped, no pass of the
+    /// watcher reads the definitions.
+    fn edits(&self) -> MutexGuard<'_, ()>;
 
     /// Has passes made under a permit, and returns what the last one says: `None` before
     /// the first. The watcher has ended if nothing more can come and it is not over.

@@ -7,7 +7,9 @@
 //! ```
 //!
 //! With `?dry-run=true` nothing is written, and a condition is checked only if there is
-//! one. One writer at a time; [`place`] sees to others.
+//! one. One writer at a time; [`place`] sees to others. From the write to the end of the
+//! commit the watcher does not read the directory, so it never applies an edit that a hook
+//! then refuses; `herdsman reconcile`, run by hand at that moment, may.
 
 mod place;
 
@@ -264,6 +266,7 @@ fn write(host: &dyn Host, request: Request) -> Result<Answer, Error> {
         return Ok(invalid(&request.file, &diagnostics));
     }
     let is_new = before.is_none();
+    let unsettled = host.edits();
     let made = place::change(&path, before, request.content.clone()).map_err(|error| failed(&request, &error))?;
     let commit = match commit(&request, is_new) {
         Ok(commit) => commit,
@@ -272,12 +275,14 @@ fn write(host: &dyn Host, request: Request) -> Result<Answer, Error> {
                 Ok(()) => format!("{} is as it was", request.file),
                 Err(error) => format!("{} stays written: {error}", request.file),
             };
+            drop(unsettled);
             host.wake();
             let message = format!("not committed: {problem}; {end}");
             return Err(Error::new(StatusCode::CONFLICT, "conflict_error", message).with_code("not_committed"));
         }
     };
     made.keep();
+    drop(unsettled);
     host.wake();
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     let diagnostics = diagnostics.iter().map(Flaw::of).collect();
