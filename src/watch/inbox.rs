@@ -79,7 +79,6 @@ impl Inbox {
     /// Begins an edit of the definitions that may be taken back: until the guard is
     /// dropped, no pass of this watcher reads them. Wake the watcher then. Waits while
     /// they are read.
-    #[must_use]
     pub fn edits(&self) -> MutexGuard<'_, ()> {
         self.0.definitions.lock().unwrap_or_else(PoisonError::into_inner)
     }

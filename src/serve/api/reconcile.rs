@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(after(&all, Some(600)).await, "Ok(Over(Number(3)))");
         assert_eq!(after(&[one.clone(), late], Some(600)).await, "Ok(OutOfTime(Number(3)))");
         assert!(after(&[], Some(600)).await.contains("before a pass was made"));
-        assert!(after(&[one.clone()], Some(600)).await.contains("before everything was at rest"));
+        assert!(after(std::slice::from_ref(&one), Some(600)).await.contains("before everything was at rest"));
         let (_send, receive) = channel(Some(one));
         assert!(matches!(outcome(receive, Some(Duration::from_millis(1))).await, Reconciled::UnderWay(_)));
     }
