@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   directory, snapshot  which files, of the disk or a commit   load, reading
+//!   edit                 one of them as somebody wants it       |
 //!   git                  whether they are at rest               |
 //!        |                                                       |
 //!   text, source         one file's text, its lines              |

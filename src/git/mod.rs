@@ -35,6 +35,14 @@ pub enum GitError {
         /// Its last words.
         why: String,
     },
+    /// It refused a change, and left something behind.
+    #[error("{refused}; {also}")]
+    Also {
+        /// Why it refused.
+        refused: Box<GitError>,
+        /// What else went wrong, and what to do.
+        also: String,
+    },
     /// There is no repository to commit to.
     #[error("{} is not in a Git repository; run `git init` there, or remove `commit` from `[serve]`", .0.display())]
     NoRepository(PathBuf),

@@ -13,8 +13,14 @@ use crate::sys::program::{self, End, Limits, Output, ProgramError};
 /// work tree on a cold disk takes seconds.
 const TIME: Duration = Duration::from_secs(30);
 
+/// How long a command that writes has to remove its locks once its time is over.
+const GRACE: Duration = Duration::from_secs(10);
+
 /// Enough for the names and states of one directory's files, bytes.
 pub(super) const OUTPUT: usize = 16 << 20;
+
+/// Limits on a command that only reads.
+const READS: Limits = Limits { time: TIME, grace: Duration::ZERO, output: OUTPUT };
 
 /// Runs `git SUBCOMMAND` in `dir`.
 pub(super) fn git<'a>(
@@ -33,20 +39,21 @@ pub(super) fn git_reads<'a>(
     input: &[u8],
     most: usize,
 ) -> Result<Output, GitError> {
-    run(command(dir, subcommand, args), dir, subcommand, input, most)
+    run(command(dir, subcommand, args), dir, subcommand, input, Limits { output: most, ..READS })
 }
 
-/// [`git`] with variables, for a command that writes.
+/// [`git`] with variables, for a command that writes and may run hooks for so long.
 pub(super) fn git_writes<'a>(
     dir: &Path,
     subcommand: &'static str,
     args: impl IntoIterator<Item = &'a str>,
     variables: &[(&str, &str)],
+    time: Duration,
 ) -> Result<Output, GitError> {
     let mut command = command(dir, subcommand, args);
     // Names are not patterns.
     command.env("GIT_LITERAL_PATHSPECS", "1").envs(variables.iter().copied());
-    run(command, dir, subcommand, &[], OUTPUT)
+    run(command, dir, subcommand, &[], Limits { time, grace: GRACE, output: OUTPUT })
 }
 
 fn command<'a>(dir: &Path, subcommand: &'static str, args: impl IntoIterator<Item = &'a str>) -> Command {
@@ -66,11 +73,11 @@ fn run(
     dir: &Path,
     subcommand: &'static str,
     input: &[u8],
-    most: usize,
+    limits: Limits,
 ) -> Result<Output, GitError> {
     let failed = |why: String| GitError::Failed { command: subcommand, dir: dir.to_owned(), why };
-    match program::run(&mut command, input, Limits { time: TIME, output: most }) {
-        Ok(output) if output.is_cut => Err(failed(format!("wrote more than {most} bytes"))),
+    match program::run(&mut command, input, limits) {
+        Ok(output) if output.is_cut => Err(failed(format!("wrote more than {} bytes", limits.output))),
         Ok(output) => Ok(output),
         Err(ProgramError::Start(error)) if error.kind() == io::ErrorKind::NotFound => Err(GitError::NotInstalled),
         Err(problem) => Err(failed(problem.to_string())),

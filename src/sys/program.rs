@@ -25,6 +25,9 @@ use crate::sys::failpoint::{Point, reach};
 pub(crate) struct Limits {
     /// The longest run, from start to end.
     pub time: Duration,
+    /// How long it has after that between SIGTERM and SIGKILL, to remove what it would
+    /// leave; zero: SIGKILL at once.
+    pub grace: Duration,
     /// Bytes kept of each output; the rest is read and dropped.
     pub output: usize,
 }
@@ -104,7 +107,7 @@ pub(crate) fn run_until(
     reach(Point::ProgramStart);
     let running = Running::start(command).map_err(ProgramError::Start)?;
     reach(Point::ProgramStarted);
-    let finished = running.finish(Instant::now() + limits.time, limits.output, stop);
+    let finished = running.finish(limits, stop);
     reach(Point::ProgramEnded);
     finished?.ok_or(ProgramError::TooLong(limits.time))
 }
@@ -154,15 +157,17 @@ impl Running {
         Ok(Self { child: child?, reaped: false })
     }
 
-    /// Collects output until the program ends; `None`: it did not end by
-    /// `deadline`, or before `stop`.
-    fn finish(mut self, deadline: Instant, most: usize, stop: Option<BorrowedFd<'_>>) -> io::Result<Option<Output>> {
+    /// Collects output until the program ends; `None`: it did not end in time, or
+    /// before `stop`.
+    fn finish(mut self, limits: Limits, stop: Option<BorrowedFd<'_>>) -> io::Result<Option<Output>> {
+        let deadline = Instant::now() + limits.time;
         let pidfd = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty())?;
-        let mut stdout = Capture::new(self.child.stdout.take(), most)?;
-        let mut stderr = Capture::new(self.child.stderr.take(), most)?;
+        let mut stdout = Capture::new(self.child.stdout.take(), limits.output)?;
+        let mut stderr = Capture::new(self.child.stderr.take(), limits.output)?;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
+                self.terminate(pidfd.as_fd(), limits.grace)?;
                 return Ok(None);
             }
             let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
@@ -170,10 +175,8 @@ impl Running {
             fds.extend(stderr.pipe.as_ref().map(|pipe| PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)));
             let before_stop = fds.len();
             fds.extend(stop.map(|stop| PollFd::from_borrowed_fd(stop, PollFlags::IN)));
-            match poll(&mut fds, Some(&Timespec::try_from(left).map_err(io::Error::other)?)) {
-                Ok(_) => {}
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
+            if !wait(&mut fds, left)? {
+                continue;
             }
             let ended = !fds[0].revents().is_empty();
             let stopped = fds.get(before_stop).is_some_and(|stop| !stop.revents().is_empty());
@@ -190,6 +193,19 @@ impl Running {
                 return Ok(Some(Output { end, stdout: stdout.kept, stderr: stderr.kept, is_cut }));
             }
         }
+    }
+
+    /// Asks the group to end, and gives the child `grace` for it.
+    fn terminate(&self, pidfd: BorrowedFd<'_>, grace: Duration) -> io::Result<()> {
+        if grace.is_zero() {
+            return Ok(());
+        }
+        // It fails only if nobody is left.
+        let _gone = kill_process_group(Pid::from_child(&self.child), Signal::TERM);
+        let until = Instant::now() + grace;
+        let left = || until.saturating_duration_since(Instant::now());
+        while !left().is_zero() && !wait(&mut [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)], left())? {}
+        Ok(())
     }
 
     /// Kills the group, then reaps the child: until it is reaped, no other group
@@ -209,6 +225,15 @@ impl Drop for Running {
         if !self.reaped {
             let _status = self.reap();
         }
+    }
+}
+
+/// Waits until one of `fds` has something, for `time` at most; `false`: none has yet.
+fn wait(fds: &mut [PollFd<'_>], time: Duration) -> io::Result<bool> {
+    match poll(fds, Some(&Timespec::try_from(time).map_err(io::Error::other)?)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -255,5 +280,25 @@ impl<P: Read + AsFd> Capture<P> {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+    use super::*;
+
+    #[test]
+    fn a_program_that_takes_too_long_may_clean_up_within_its_grace() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = dir.path().join("lock");
+        let script = r#"trap 'rm "$0"; exit 1' TERM; : >"$0"; sleep 100 & wait"#;
+        let left = |grace: u64| {
+            let (time, grace) = (Duration::from_millis(500), Duration::from_secs(grace));
+            let ended = run(Command::new("sh").args(["-c", script]).arg(&lock), &[], Limits { time, grace, output: 0 });
+            assert!(matches!(ended, Err(ProgramError::TooLong(limit)) if limit == time), "{ended:?}");
+            lock.exists()
+        };
+        assert_eq!([left(60), left(0)], [false, true]);
     }
 }

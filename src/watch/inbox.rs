@@ -1,9 +1,10 @@
-//! Commands for the watcher, which its next pass carries out, and permits for its passes.
+//! Commands for the watcher, which its next pass carries out, permits for its passes, and
+//! what keeps these from reading an edit that may be taken back.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::permit::{Follower, Permit};
 use crate::pass::by_hand::{Answer, Asked};
@@ -32,6 +33,8 @@ struct Inner {
     waiting: Mutex<Option<VecDeque<Envelope>>>,
     /// Likewise.
     permits: Mutex<Option<Vec<(Permit, Follower)>>>,
+    /// Held while an edit of the definitions may be taken back, and while they are read.
+    definitions: Mutex<()>,
     /// Wakes the watcher.
     ring: Box<dyn Fn() + Send + Sync>,
 }
@@ -42,6 +45,7 @@ impl Inbox {
         Self(Arc::new(Inner {
             waiting: Mutex::new(Some(VecDeque::new())),
             permits: Mutex::new(Some(Vec::new())),
+            definitions: Mutex::default(),
             ring: Box::new(ring),
         }))
     }
@@ -70,6 +74,22 @@ impl Inbox {
     #[must_use]
     pub fn take_permits(&self) -> Vec<(Permit, Follower)> {
         self.permits().as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Begins an edit of the definitions that may be taken back: until the guard is
+    /// dropped, no pass of this watcher reads them. Wake the watcher then. Waits while
+    /// they are read.
+    pub fn edits(&self) -> MutexGuard<'_, ()> {
+        self.0.definitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps edits away until the guard is dropped; `None`: one may yet be taken back.
+    pub(super) fn reads(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.0.definitions.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Has the watcher look again.

@@ -1,9 +1,9 @@
 //! `watch`: triggers, never decisions.
 //!
 //! ```text
-//!   files  exits  answers  database  signals        a pass asks for
-//!     |      |       |        |         |        deadlines, drains, health
-//!     +------+-------+--------+---------+                 |
+//!   files  exits  answers  database  signals  Inbox    a pass asks for
+//!     |      |       |        |         |       |   deadlines, drains, health
+//!     +------+-------+--------+---------+-------+         |
 //!                    | Cause                              |
 //!                    v                                    v
 //!                 Agenda  <---------- look_again ---------+
@@ -18,11 +18,16 @@
 //! pass as `reconcile`. An event only says "look again", so a lost, doubled or late
 //! event costs time but not correctness: the resync looks at everything.
 //!
+//! The [`Inbox`] is how other threads ask for something: a command by hand, which the next
+//! pass records, or a [`permit`], under whose limits passes are made until everything is
+//! at rest.
+//!
 //! Invariants:
 //! - Whatever happens during a pass triggers another one.
 //! - A failed pass is reported and retried; it never ends the watcher.
 //! - While the definitions cannot be read or are changing, passes use the last good
-//!   ones ([`LastGood`]) and delete nothing.
+//!   ones ([`LastGood`]) and delete nothing. An edit over the API that its commit may
+//!   still refuse counts as changing.
 //! - Servers keep running when the watcher ends.
 
 pub mod agenda;
@@ -156,7 +161,7 @@ impl<S: Surroundings> Watcher<'_, S> {
         self.take_permits();
         self.outside.prepare(&due.causes);
         self.notice_files(&mut due);
-        let pass = self.make(&due);
+        let pass = self.make(&mut due);
         let now = self.outside.uptime();
         self.follow_permit(&pass, due.files_restless, now);
         self.reporter.definitions(self.last_good.problem(), self.last_good.is_known(), now);
@@ -196,11 +201,16 @@ impl<S: Surroundings> Watcher<'_, S> {
         }
     }
 
-    fn make(&mut self, due: &Due) -> Result<Pass, <S::World as Fallible>::Error> {
+    /// Makes a pass. If an edit may yet be taken back, the files count as changing.
+    fn make(&mut self, due: &mut Due) -> Result<Pass, <S::World as Fallible>::Error> {
         let _lock = self.outside.lock()?;
         let (last_good, dir, inbox) = (&mut self.last_good, self.outside.models_dir().to_owned(), self.outside.inbox());
+        let causes = due.causes.to_string();
         let read = |world: &mut S::World| {
+            let settled = inbox.reads();
+            due.files_restless |= settled.is_none();
             let reading = (!due.files_restless).then(|| world.definitions());
+            drop(settled);
             let records = world.records()?;
             let mut read = (Some(last_good.take_in(reading, &records, &dir)), records);
             let mut observed = None;
@@ -216,7 +226,6 @@ impl<S: Surroundings> Watcher<'_, S> {
             }
             Ok(read)
         };
-        let causes = due.causes.to_string();
         let Some(permit) = &self.permit else {
             return pass_if(self.outside.world(), read, Order::new(self.limits, &causes), |_, _| Ok(()));
         };
@@ -232,8 +241,6 @@ impl<S: Surroundings> Watcher<'_, S> {
         }
     }
 
-    /// A pass that did not read the files, because they are changing, does not end a
-    /// permit: it may be for what they say.
     fn follow_permit(
         &mut self,
         pass: &Result<Pass, <S::World as Fallible>::Error>,
@@ -242,9 +249,8 @@ impl<S: Surroundings> Watcher<'_, S> {
     ) {
         let Some(mut permit) = self.permit.take() else { return };
         match pass {
-            Ok(_) if files_restless => self.permit = Some(permit),
             Ok(pass) => {
-                if !permit.passed(pass, now) {
+                if !permit.passed(pass, !files_restless, now) {
                     self.permit = Some(permit);
                 }
             }

@@ -54,6 +54,8 @@ pub enum Progress<'p> {
         /// Whether it was the last one: everything is at rest.
         is_over: bool,
     },
+    /// The last pass under it was made after [`LONGEST`], and not everything is at rest.
+    OutOfTime(&'p Pass),
     /// A pass failed: the permit is over.
     Failed(&'p str),
     /// Another one with other limits is in force, given by this name.
@@ -93,13 +95,21 @@ impl InForce {
         format!("{causes}, reconcile by {}", self.permit.by)
     }
 
-    /// Notes a pass; returns whether the permit is over.
-    pub fn passed(&mut self, pass: &Pass, now: Duration) -> bool {
-        self.run.note(pass);
+    /// Notes a pass; returns whether the permit is over. A pass that did not read the
+    /// files, because they are changing, does not bring everything to rest: the permit
+    /// may be for what they say.
+    pub fn passed(&mut self, pass: &Pass, has_read: bool, now: Duration) -> bool {
         let is_out_of_time = now.saturating_sub(self.since) >= LONGEST;
-        let is_over = self.run.ends_with(pass, Patience::default(), is_out_of_time) || is_out_of_time;
-        self.followers.retain_mut(|follower| follower(Progress::Passed { pass, is_over }));
-        is_over
+        if !has_read && !is_out_of_time {
+            return false;
+        }
+        self.run.note(pass);
+        let is_over = has_read && self.run.ends_with(pass, Patience::default(), false);
+        self.followers.retain_mut(|follower| match () {
+            () if is_out_of_time && !is_over => follower(Progress::OutOfTime(pass)),
+            () => follower(Progress::Passed { pass, is_over }),
+        });
+        is_over || is_out_of_time
     }
 
     /// Says that a pass failed.

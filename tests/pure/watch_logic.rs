@@ -1,12 +1,17 @@
 //! The watcher's logic in a simulated world: what makes it look, when, and
 //! what comes of it over hours.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::MutexGuard;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use crate::simulated::{Edit, Fate, Site, World, model, name};
 use herdsman::model::{Busy, FailureCause};
 use herdsman::plan::{Command, Refusal};
-use herdsman::watch::Cause;
+use herdsman::watch::permit::{LONGEST, Permit, Progress};
+use herdsman::watch::{Cause, Inbox, Surroundings as _};
 use insta::assert_snapshot;
 
 #[test]
@@ -368,4 +373,69 @@ fn the_next_pass_takes_a_command_in_and_answers_it() {
     assert_eq!(unknown.recv().unwrap(), Err(Refusal::Unknown));
     let late = site.leave("b", Command::Stop);
     assert!(late.recv().is_err(), "a watcher that has ended answers nobody, and keeps nobody waiting");
+}
+
+/// Gives a permit, so many seconds from the beginning; returns what comes of it.
+fn permit_at(site: &mut Site, seconds: u64) -> Receiver<&'static str> {
+    let (send, said) = channel();
+    let inbox = site.inbox();
+    site.at(seconds * 1_000, move |_| {
+        let follower = Box::new(move |progress: Progress<'_>| {
+            let what = match progress {
+                Progress::Passed { is_over: true, .. } => "over",
+                Progress::Passed { is_over: false, .. } => "under way",
+                Progress::OutOfTime(_) => "out of time",
+                Progress::Failed(_) | Progress::Refused(_) => "failed",
+            };
+            send.send(what).is_ok()
+        });
+        inbox.permit(Permit { by: "ann".to_owned(), ..Permit::default() }, follower);
+        Some(Cause::Command)
+    });
+    said
+}
+
+#[test]
+fn a_permit_runs_out_of_time_while_a_model_loads_forever() {
+    let mut site = Site::new(World::new([model("a").fate("hangs").ready_timeout(3 * LONGEST.as_secs())]));
+    let said = permit_at(&mut site, 1);
+    site.watch(2 * LONGEST.as_secs());
+    let said: Vec<_> = said.try_iter().collect();
+    let (last, before) = said.split_last().unwrap();
+    assert_eq!(*last, "out of time");
+    assert!(!before.is_empty() && before.iter().all(|said| *said == "under way"), "{before:?}");
+}
+
+/// Edits the definitions at 1 s; the edit may be taken back until it is dropped.
+fn edit_at_1s(site: &mut Site) -> Rc<RefCell<Option<MutexGuard<'static, ()>>>> {
+    let inbox: &'static _ = Box::leak(Box::new(site.inbox()));
+    let held = Rc::new(RefCell::new(None));
+    let holds = Rc::clone(&held);
+    site.at(1_000, move |world| {
+        *holds.borrow_mut() = Some(Inbox::edits(inbox));
+        world.define(model("a").fate("slow"));
+        Some(Cause::Files)
+    });
+    held
+}
+
+#[test]
+fn an_edit_is_applied_once_it_cannot_be_taken_back() {
+    let mut site = Site::new(World::settled([model("a")]));
+    let edit = edit_at_1s(&mut site);
+    site.at(100_000, move |_| {
+        drop(edit.take());
+        Some(Cause::Command)
+    });
+    site.watch(150);
+    assert_snapshot!(site.story(), @" 100.200 files changed: restart a");
+}
+
+#[test]
+fn a_permit_runs_out_of_time_while_the_definitions_must_not_be_read() {
+    let mut site = Site::new(World::settled([model("a")]));
+    let _edit = edit_at_1s(&mut site);
+    let said = permit_at(&mut site, 2);
+    site.watch(2 * LONGEST.as_secs());
+    assert_eq!((said.try_iter().collect::<Vec<_>>(), site.story()), (vec!["out of time"], String::new()));
 }

@@ -1,10 +1,10 @@
 //! The watcher, as the API asks it.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::sync::MutexGuard;
 
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::Watched;
 use crate::cli::json::Document;
@@ -12,8 +12,8 @@ use crate::cli::{Exit, Places, history, reconcile, why};
 use crate::database::{Database, ModelFilter, ModelRow};
 use crate::definition::Edit;
 use crate::model::{Diagnostic, ModelName};
-use crate::pass::Source as _;
 use crate::pass::by_hand::{Answer, Asked};
+use crate::pass::{Pass, Source as _};
 use crate::serve::api;
 use crate::serve::api::edit::Preview;
 use crate::serve::api::reconcile::Reconciled;
@@ -53,32 +53,28 @@ impl api::Host for Watched {
         made(preview(&self.places, edit))
     }
 
-    fn reconcile(&self, permit: Permit, wait: Option<Duration>) -> Reconciled {
-        let (send, receive) = channel();
+    fn edits(&self) -> MutexGuard<'_, ()> {
+        self.inbox.edits()
+    }
+
+    fn reconcile(&self, permit: Permit) -> watch::Receiver<Option<Reconciled>> {
+        let (send, receive) = watch::channel(None);
         let mut document = Document::new();
         let follower: Follower = Box::new(move |progress| {
+            if send.is_closed() {
+                return false;
+            }
             let (said, goes_on) = match progress {
-                Progress::Passed { pass, is_over } => {
-                    document.add(pass);
-                    (under_way(&document, pass, is_over), !is_over)
-                }
+                Progress::Passed { pass, is_over: true } => (far(&mut document, pass, Reconciled::Over), false),
+                Progress::Passed { pass, is_over: false } => (far(&mut document, pass, Reconciled::UnderWay), true),
+                Progress::OutOfTime(pass) => (far(&mut document, pass, Reconciled::OutOfTime), false),
                 Progress::Failed(why) => (Reconciled::Failed(format!("the pass failed: {why}")), false),
                 Progress::Refused(by) => (Reconciled::Busy(by.to_owned()), false),
             };
-            send.send(said).is_ok() && goes_on
+            send.send(Some(said)).is_ok() && goes_on
         });
         self.inbox.permit(permit, follower);
-        let ended = || Reconciled::Failed("the watcher ended before a pass was made".to_owned());
-        let until = wait.map(|wait| Instant::now() + wait);
-        let Ok(mut last) = receive.recv() else { return ended() };
-        while let (Reconciled::UnderWay(_), Some(until)) = (&last, until) {
-            match receive.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(next) => last = next,
-                Err(RecvTimeoutError::Timeout) => break,
-                Err(RecvTimeoutError::Disconnected) => return ended(),
-            }
-        }
-        last
+        receive
     }
 
     fn wake(&self) {
@@ -90,11 +86,12 @@ impl api::Host for Watched {
     }
 }
 
-fn under_way(document: &Document, pass: &crate::pass::Pass, is_over: bool) -> Reconciled {
+/// Adds a pass to the document, and returns how far that is.
+fn far(document: &mut Document, pass: &Pass, so_far: fn(Value) -> Reconciled) -> Reconciled {
+    document.add(pass);
     let failed = if document.has_failures() { Exit::Failed } else { Exit::Converged };
     match reconcile::made(document.clone().finish(pass, Exit::of_pass(pass).and(failed)), pass) {
-        Ok(document) if is_over => Reconciled::Over(document),
-        Ok(document) => Reconciled::UnderWay(document),
+        Ok(document) => so_far(document),
         Err(error) => Reconciled::Failed(error.to_string()),
     }
 }

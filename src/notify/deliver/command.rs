@@ -37,8 +37,9 @@ impl Command {
             command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
         }
         let failed = |why: String| Failure::Now(format!("{program} {why}"));
-        let output = run(&mut command, body.as_bytes(), Limits { time: timeout, output: OUTPUT })
-            .map_err(|error| failed(error.to_string()))?;
+        let output =
+            run(&mut command, body.as_bytes(), Limits { time: timeout, grace: Duration::ZERO, output: OUTPUT })
+                .map_err(|error| failed(error.to_string()))?;
         match output.end {
             End::Code(0) => Ok(()),
             _ => Err(failed(output.complaint())),

@@ -18,7 +18,7 @@ use super::board::Shown;
 use super::document::{ByHand, Document};
 use super::models::{find, managed};
 use super::route::Verb;
-use super::{Api, duration, object, require_admin, unavailable, wait};
+use super::{Api, duration, giver, object, require_admin, unavailable, wait};
 use crate::model::{Given, ModelName, Status, Timestamp};
 use crate::pass::by_hand::Asked;
 use crate::plan::{Command, Refusal};
@@ -97,7 +97,7 @@ where
     let model = managed(api, caller, key).await?;
     require_admin(caller)?;
     let command = command(verb, &body)?;
-    let by = caller.name.as_deref().unwrap_or("the API").to_owned();
+    let by = giver(caller);
     let at = Timestamp(jiff::Timestamp::now().as_millisecond());
     let asked = Asked { model: model.clone(), command, given: Given { by, at, because: body.reason } };
     // From before the command, so that no change after it is missed.

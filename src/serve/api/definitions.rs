@@ -1,7 +1,7 @@
 //! `GET /api/definitions` and `GET /api/definitions/{file}`: the definitions as they are
 //! in the directory. Nothing is written here ([`super::edit`]).
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use hyper::StatusCode;
@@ -10,10 +10,16 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Api, edit, require_admin, require_all, unavailable};
+use crate::definition::Edit;
 use crate::serve::access::Caller;
 use crate::serve::body::Answer;
 use crate::serve::gateway::errors::Error;
 use crate::serve::gateway::own::answers::json as answer;
+use crate::sys::regular;
+
+/// The largest file that is read, bytes: one that is too large for a definition can
+/// still be looked at.
+pub(super) const LARGEST: u64 = 64 * Edit::LARGEST as u64;
 
 /// The files of the directory.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -51,7 +57,7 @@ pub(super) async fn one(api: &Api, caller: &Caller, file: &str) -> Result<Answer
         return Err(no_file(file));
     }
     let name = file.to_owned();
-    let read = api.ask(move |host| host.definitions().map(|dir| std::fs::read_to_string(dir.join(name)))).await?;
+    let read = api.ask(move |host| host.definitions().map(|dir| text(&dir.join(name)))).await?;
     let text = read.ok_or_else(in_git)?.map_err(|problem| match problem.kind() {
         ErrorKind::NotFound => no_file(file),
         _ => unavailable(&format!("{file} cannot be read: {problem}")),
@@ -67,7 +73,12 @@ pub(super) fn tag(content: &[u8]) -> String {
     format!("\"{}\"", &blake3::hash(content).to_hex()[..32])
 }
 
-fn names(dir: impl AsRef<Path>) -> std::io::Result<Vec<String>> {
+/// Reads a file, or the one that a link leads to.
+fn text(path: &Path) -> io::Result<String> {
+    String::from_utf8(regular::read(path, LARGEST)?).map_err(|_| io::Error::other("it is not UTF-8"))
+}
+
+fn names(dir: impl AsRef<Path>) -> io::Result<Vec<String>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         // A file whose name is not UTF-8 cannot be a definition.
@@ -90,4 +101,27 @@ fn no_file(file: &str) -> Error {
 fn in_git() -> Error {
     let message = "the definitions are read from a Git revision (`--from-git`): look at them there";
     Error::new(StatusCode::NOT_FOUND, "not_found_error", message)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_of_text_is_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        mknodat(CWD, path("pipe.toml"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+        std::fs::File::create(path("large.toml")).unwrap().set_len(LARGEST + 1).unwrap();
+        std::fs::write(path("latin.toml"), [0xe9]).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", path("zero.toml")).unwrap();
+        let whys = [("pipe", "not a regular"), ("large", "longer than"), ("latin", "UTF-8"), ("zero", "not a regular")];
+        for (name, why) in whys {
+            let problem = text(&path(&format!("{name}.toml"))).unwrap_err().to_string();
+            assert!(problem.contains(why), "{name}: {problem}");
+        }
+    }
 }

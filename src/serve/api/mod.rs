@@ -35,7 +35,7 @@ pub mod route;
 pub mod socket;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -46,6 +46,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use self::board::Board;
 use self::edit::{Preview, Writing};
@@ -70,7 +71,11 @@ const LARGEST_OBJECT: usize = 64 << 10;
 /// The longest `?wait`.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
-/// What the API asks of the watcher it belongs to. Everything blocks.
+/// The most edits that wait for another one, and the most clients that wait for passes.
+const MOST_WAITING: usize = 64;
+
+/// What the API asks of the watcher it belongs to. Everything blocks, but for
+/// [`Host::reconcile`] and [`Host::wake`].
 pub trait Host: Send + Sync {
     /// Leaves a command for the next pass, and waits until it is recorded or refused;
     /// `None`: it could not be recorded, and the watcher's log says why.
@@ -110,9 +115,13 @@ pub trait Host: Send + Sync {
     /// As [`Host::plan`].
     fn preview(&self, edit: Edit) -> Result<Preview, String>;
 
-    /// Has passes made under a permit: waits for the first one, or until everything is at
-    /// rest, for `wait` at most.
-    fn reconcile(&self, permit: Permit, wait: Option<Duration>) -> Reconciled;
+    /// Begins an edit that may be taken back: until the guard is dropped, no pass of the
+    /// watcher reads the definitions.
+    fn edits(&self) -> MutexGuard<'_, ()>;
+
+    /// Has passes made under a permit, and returns what the last one says: `None` before
+    /// the first. The watcher has ended if nothing more can come and it is not over.
+    fn reconcile(&self, permit: Permit) -> watch::Receiver<Option<Reconciled>>;
 
     /// Has the watcher look again.
     fn wake(&self);
@@ -128,13 +137,33 @@ pub struct Api {
     gateway: Gateway,
     board: Board,
     writing: Writing,
+    edits: Slots,
+    reconciles: Slots,
+}
+
+/// Places for clients that wait.
+#[derive(Clone)]
+struct Slots(Arc<Semaphore>);
+
+impl Slots {
+    fn new() -> Self {
+        Self(Arc::new(Semaphore::new(MOST_WAITING)))
+    }
+
+    /// Takes a place until it is dropped.
+    fn take(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let message = format!("{MOST_WAITING} requests like this one are under way; try again when one is over");
+        let too_many = Error::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message);
+        let too_many = Error { retry_after: Some(1), ..too_many.with_code("too_many_waiting") };
+        Arc::clone(&self.0).try_acquire_owned().map_err(|_| too_many)
+    }
 }
 
 impl Api {
     /// Returns the API over what `board` shows.
     #[must_use]
     pub fn new(host: Arc<dyn Host>, gateway: Gateway, board: Board) -> Self {
-        Self { host, gateway, board, writing: Writing::default() }
+        Self { host, gateway, board, writing: Writing::default(), edits: Slots::new(), reconciles: Slots::new() }
     }
 
     /// Keeps what it shows up to date until the runtime ends.
@@ -233,6 +262,11 @@ fn require_all(caller: &Caller, what: &str) -> Result<(), Error> {
     Err(Error::new(StatusCode::FORBIDDEN, "permission_error", message))
 }
 
+/// Returns who gives a command or a permit, for the history.
+fn giver(caller: &Caller) -> String {
+    caller.name.as_deref().unwrap_or("the API").to_owned()
+}
+
 /// 503, with why.
 fn unavailable(why: &str) -> Error {
     Error::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", why)
@@ -292,5 +326,21 @@ fn flag(parts: &Parts, name: &str) -> Result<bool, Error> {
         None | Some("false") => Ok(false),
         Some("" | "true") => Ok(true),
         Some(other) => Err(Error::invalid(format!("{name} {other:?}: expected true or false"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_client_too_many_may_try_again_once_another_one_is_gone() {
+        let slots = Slots::new();
+        let mut taken: Vec<_> = (0..MOST_WAITING).map(|_| slots.take()).collect();
+        assert!(taken.iter().all(Result::is_ok));
+        let refused = slots.take().map(drop);
+        assert!(matches!(&refused, Err(error) if error.status == 429 && error.retry_after.is_some()), "{refused:?}");
+        taken.pop();
+        assert!(slots.take().is_ok());
     }
 }

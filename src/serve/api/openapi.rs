@@ -132,7 +132,7 @@ const fn edit(method: &'static str, summary: &'static str) -> Operation {
         headers: CONDITIONS,
         body: Some((true, &["application/toml", "text/plain"], text)),
         answer: (200, JSON, of::<Edited>),
-        problems: &[400, 401, 403, 409, 412, 413, 415, 422, 428, 503],
+        problems: &[400, 401, 403, 409, 412, 413, 415, 422, 428, 429, 503],
     }
 }
 
@@ -196,7 +196,7 @@ const OPERATIONS: &[Operation] = &[
     Operation {
         body: Some((false, &[JSON], of::<reconcile::Body>)),
         answer: (202, JSON, any),
-        problems: &[400, 401, 403, 409, 413, 503],
+        problems: &[400, 401, 403, 409, 413, 429, 503],
         ..command("/api/reconcile", "Make a pass now; the answer is the document of `herdsman reconcile --format json`")
     },
     read("/api/machine", "Memory, disks, llama-servers", &[], of::<Machine>, &[401, 403, 503]),

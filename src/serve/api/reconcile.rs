@@ -3,7 +3,9 @@
 //!
 //! The limits hold until everything is at rest, as in one run of `reconcile`; the answer
 //! comes after the first pass or, with `?wait=60s`, when everything is at rest: 200, else
-//! 202.
+//! 202. A client that waits holds no thread.
+
+use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::body::{Body as HttpBody, Bytes};
@@ -11,8 +13,10 @@ use hyper::http::request::Parts;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Number, Value};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
-use super::{Api, object, require_admin, require_all, unavailable, wait};
+use super::{Api, giver, object, require_admin, require_all, unavailable, wait};
 use crate::plan::MaxDeletes;
 use crate::serve::access::Caller;
 use crate::serve::body::{Answer, BodyError};
@@ -53,12 +57,14 @@ fn most_schema(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// What became of a permit.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Reconciled {
     /// Everything is at rest: the document of `reconcile --format json`.
     Over(Value),
     /// The same as far as it is.
     UnderWay(Value),
+    /// The same, and its limits no longer hold: not everything came to rest in time.
+    OutOfTime(Value),
     /// Another one with other limits is in force, given by this name.
     Busy(String),
     /// A pass failed: why.
@@ -77,17 +83,37 @@ where
     require_all(caller, "a pass acts on")?;
     let wait = wait(parts)?;
     let body: Body = object(body, SHAPE).await?;
-    let by = caller.name.as_deref().unwrap_or("the API").to_owned();
+    let by = giver(caller);
     let permit = permit(body, by)?;
-    match api.ask(move |host| host.reconcile(permit, wait)).await? {
+    let _place = api.reconciles.take()?;
+    match outcome(api.host.reconcile(permit), wait).await {
         Reconciled::Over(document) => Ok(answer(StatusCode::OK, &document)),
-        Reconciled::UnderWay(document) => Ok(answer(StatusCode::ACCEPTED, &document)),
+        Reconciled::UnderWay(document) | Reconciled::OutOfTime(document) => Ok(answer(StatusCode::ACCEPTED, &document)),
         Reconciled::Busy(by) => {
             let message = format!("a reconcile by {by} with other limits is under way; try again when it is over");
             Err(Error::new(StatusCode::CONFLICT, "conflict_error", message))
         }
         Reconciled::Failed(why) => Err(unavailable(&why)),
     }
+}
+
+/// Waits for the first pass, or for `wait` until everything is at rest.
+async fn outcome(mut said: watch::Receiver<Option<Reconciled>>, wait: Option<Duration>) -> Reconciled {
+    let until = Instant::now() + wait.unwrap_or_default();
+    let ended = |before: &str| Reconciled::Failed(format!("the watcher ended before {before}; start it again"));
+    let Ok(Some(first)) = said.wait_for(Option::is_some).await.map(|first| first.clone()) else {
+        return ended("a pass was made");
+    };
+    if wait.is_none() {
+        return first;
+    }
+    let is_last = |said: &Option<Reconciled>| !matches!(said, None | Some(Reconciled::UnderWay(_)));
+    let last = match timeout_at(until, said.wait_for(is_last)).await {
+        Ok(Ok(last)) => last.clone(),
+        Ok(Err(_)) => return ended("everything was at rest"),
+        Err(_) => None,
+    };
+    last.or_else(|| said.borrow().clone()).unwrap_or(first)
 }
 
 fn permit(body: Body, by: String) -> Result<Permit, Error> {
@@ -121,4 +147,40 @@ fn most(value: &Value) -> Result<MaxDeletes, Error> {
             "max_deletes {value}: expected a number of models such as 3, or a share such as \"20%\""
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::sync::watch::channel;
+
+    use super::*;
+
+    /// What comes of a wait if this is said, one after the other, and then nothing.
+    async fn after(said: &[Reconciled], wait: Option<u64>) -> String {
+        let (send, receive) = channel(None);
+        let waits = tokio::spawn(outcome(receive, wait.map(Duration::from_secs)));
+        for one in said {
+            // On a runtime of one thread, it hears of each.
+            tokio::task::yield_now().await;
+            let _answered = send.send(Some(one.clone()));
+        }
+        tokio::task::yield_now().await;
+        drop(send);
+        format!("{:?}", waits.await)
+    }
+
+    #[tokio::test]
+    async fn the_answer_is_the_first_pass_or_the_last_one_within_the_wait() {
+        let (one, two) = (Reconciled::UnderWay(json!(1)), Reconciled::UnderWay(json!(2)));
+        let (over, late) = (Reconciled::Over(json!(3)), Reconciled::OutOfTime(json!(3)));
+        let all = [one.clone(), two, over];
+        assert_eq!(after(&all, None).await, "Ok(UnderWay(Number(1)))");
+        assert_eq!(after(&all, Some(600)).await, "Ok(Over(Number(3)))");
+        assert_eq!(after(&[one.clone(), late], Some(600)).await, "Ok(OutOfTime(Number(3)))");
+        assert!(after(&[], Some(600)).await.contains("before a pass was made"));
+        assert!(after(std::slice::from_ref(&one), Some(600)).await.contains("before everything was at rest"));
+        let (_send, receive) = channel(Some(one));
+        assert!(matches!(outcome(receive, Some(Duration::from_millis(1))).await, Reconciled::UnderWay(_)));
+    }
 }

@@ -355,7 +355,9 @@ fn without_keys_editing_is_warned_of_and_refused_where_everybody_may_come_in() {
     served.watcher().eventually_says("every user and program of this machine can have herdsman run");
     fs::write(served.world.settings(), "[serve]\nedit = true\nopen = true\n").unwrap();
     let refused = || send(served.port, "PUT", &path("new"), &["If-None-Match: *"], &toml("new"));
-    eventually("it is refused", PATIENCE, || get(served.port, "/api/definitions").json()["read_only"].as_str().is_some_and(|why| why.contains("everybody")));
+    eventually("it is refused", PATIENCE, || {
+        get(served.port, "/api/definitions").json()["read_only"].as_str().is_some_and(|why| why.contains("everybody"))
+    });
     let refused = refused();
     assert_eq!((refused.status, &refused.json()["code"]), (403, &json!("edit_open")), "{refused:?}");
     assert!(!served.world.models_dir().join("new.toml").exists());

@@ -19,7 +19,7 @@ use crate::sys::program::{self, Limits, Output, ProgramError};
 /// How long `--help` and `--version` may take: they take 12 ms, or seconds from a
 /// cold network file system. The help is 56 KB.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-const LIMITS: Limits = Limits { time: PATIENCE, output: 1 << 20 };
+const LIMITS: Limits = Limits { time: PATIENCE, grace: Duration::ZERO, output: 1 << 20 };
 
 /// Ends the programs that run on it, and everything they started, when it is
 /// pulled: a program that never ends must not outlive the herdsman that asked it.

@@ -7,13 +7,15 @@
 //! ```
 //!
 //! With `?dry-run=true` nothing is written, and a condition is checked only if there is
-//! one. One writer at a time; [`place`] sees to others.
+//! one. One writer at a time; [`place`] sees to others. From the write to the end of the
+//! commit the watcher does not read the directory, so it never applies an edit that a hook
+//! then refuses; `herdsman reconcile`, run by hand at that moment, may.
 
 mod place;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use hyper::StatusCode;
 use hyper::body::{Body as HttpBody, Bytes};
@@ -22,6 +24,7 @@ use hyper::http::request::Parts;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use self::place::PlaceError;
 use super::definitions::tag;
@@ -36,6 +39,9 @@ use crate::serve::gateway::own::answers::json as answer;
 
 /// The longest file name, bytes: that of Linux.
 const LONGEST_NAME: usize = 255;
+
+/// Keeps writers apart; one that waits holds no thread.
+pub(super) type Writing = Arc<Mutex<()>>;
 
 /// What an edit would do.
 #[derive(Debug)]
@@ -234,13 +240,14 @@ fn user() -> String {
 }
 
 async fn make(api: &Api, request: Request) -> Result<Answer, Error> {
-    let writing = Arc::clone(&api.writing);
+    if request.is_dry_run {
+        return api.ask(move |host| try_out(host, &request)).await?;
+    }
+    let place = api.edits.take()?;
+    let alone = Arc::clone(&api.writing).lock_owned().await;
     api.ask(move |host| {
-        if request.is_dry_run {
-            return try_out(host, &request);
-        }
-        // Nothing is half done if another writer has panicked.
-        let _alone = writing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Until the edit is made, also when its client has left.
+        let _held = (place, alone);
         write(host, request)
     })
     .await?
@@ -269,6 +276,7 @@ fn write(host: &dyn Host, request: Request) -> Result<Answer, Error> {
         return Ok(invalid(&request.file, &diagnostics));
     }
     let is_new = before.is_none();
+    let unsettled = host.edits();
     let made = place::change(&path, before, request.content.clone()).map_err(|error| failed(&request, &error))?;
     let commit = match commit(&request, is_new) {
         Ok(commit) => commit,
@@ -277,12 +285,14 @@ fn write(host: &dyn Host, request: Request) -> Result<Answer, Error> {
                 Ok(()) => format!("{} is as it was", request.file),
                 Err(error) => format!("{} stays written: {error}", request.file),
             };
+            drop(unsettled);
             host.wake();
             let message = format!("not committed: {problem}; {end}");
             return Err(Error::new(StatusCode::CONFLICT, "conflict_error", message).with_code("not_committed"));
         }
     };
     made.keep();
+    drop(unsettled);
     host.wake();
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     let diagnostics = diagnostics.iter().map(Flaw::of).collect();
@@ -318,15 +328,12 @@ fn changed(file: &str) -> String {
 
 fn failed(request: &Request, error: &PlaceError) -> Error {
     let file = &request.file;
-    match error {
-        PlaceError::Changed => {
-            Error::new(StatusCode::PRECONDITION_FAILED, "conflict_error", changed(file)).with_code("changed")
-        }
-        PlaceError::NotPlain(_) => Error::new(StatusCode::CONFLICT, "conflict_error", format!("{file}: {error}")),
-        PlaceError::Io(..) => {
-            let user = user();
-            unavailable(&format!("{file}: {error}; does {user}, which herdsman runs as, own the directory?"))
-        }
+    if matches!(error, PlaceError::Changed) {
+        return Error::new(StatusCode::PRECONDITION_FAILED, "conflict_error", changed(file)).with_code("changed");
+    }
+    match error.help(&user()) {
+        Some(help) => unavailable(&format!("{file}: {error}; {help}")),
+        None => Error::new(StatusCode::CONFLICT, "conflict_error", format!("{file}: {error}")),
     }
 }
 
@@ -370,6 +377,3 @@ fn tagged(mut answer: Answer, tag: Option<String>) -> Answer {
     answer.headers_mut().extend(tag.map(|tag| (ETAG, tag)));
     answer
 }
-
-/// Keeps writers apart.
-pub(super) type Writing = Arc<Mutex<()>>;

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use crate::definition::Edit;
+use super::super::definitions::LARGEST;
 use crate::sys::regular;
 
 /// The hidden name: the reader leaves out names with a dot. There is one writer.
@@ -34,9 +34,33 @@ pub(super) enum PlaceError {
     /// The name leads to something else than a file in this directory.
     #[error("it is {0}; change that where it is")]
     NotPlain(&'static str),
+    /// The new file cannot belong to whom the old one belongs to.
+    #[error("cannot keep its owner: {0}")]
+    Owner(io::Error),
     /// The system refuses.
     #[error("cannot {0}: {1}")]
     Io(&'static str, io::Error),
+}
+
+impl PlaceError {
+    /// Returns what to do where the system refuses what `user` asks for.
+    pub fn help(&self, user: &str) -> Option<String> {
+        Some(match self {
+            Self::Changed | Self::NotPlain(_) => return None,
+            Self::Owner(_) => format!("run `chown {user}` on it, or change it as its owner: herdsman runs as {user}"),
+            Self::Io(_, error) => match error.kind() {
+                ErrorKind::PermissionDenied => {
+                    format!("allow {user}, which herdsman runs as, to read and write it and its directory")
+                }
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space there, and try again".to_owned(),
+                ErrorKind::ReadOnlyFilesystem => {
+                    "change it where it comes from: nothing can be written there".to_owned()
+                }
+                ErrorKind::FileTooLarge => "change it in an editor: it is too large for a definition".to_owned(),
+                _ => "check the directory and its disk, and try again".to_owned(),
+            },
+        })
+    }
 }
 
 /// A change that was made and can be taken back.
@@ -62,9 +86,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, PlaceError> {
         Ok(metadata) if !metadata.is_file() => return Err(PlaceError::NotPlain("not a regular file")),
         Ok(_) => {}
     }
-    // A larger one is no definition, and still has a digest.
-    let most = 64 * Edit::LARGEST as u64;
-    regular::read(path, most).map(Some).map_err(|error| PlaceError::Io("read it", error))
+    regular::read(path, LARGEST).map(Some).map_err(|error| PlaceError::Io("read it", error))
 }
 
 /// Makes the file at `path` what `now` says (`None`: deletes it), if it still is
@@ -73,30 +95,44 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, PlaceError> {
 /// # Errors
 /// It is not what `before` says, or cannot be changed: it stays as it is.
 pub(super) fn change(path: &Path, before: Option<Vec<u8>>, now: Option<Vec<u8>>) -> Result<Made, PlaceError> {
+    change_with(path, before, now, || {})
+}
+
+/// [`change`], with what happens `between` the last look and the step.
+fn change_with(
+    path: &Path,
+    before: Option<Vec<u8>>,
+    now: Option<Vec<u8>>,
+    between: impl FnOnce(),
+) -> Result<Made, PlaceError> {
     let hidden = path.with_file_name(HIDDEN);
     remove(&hidden).map_err(|error| PlaceError::Io("remove what an earlier change has left", error))?;
     let made = Made { path: path.to_owned(), hidden, now, before };
-    made.step().inspect_err(|_| {
+    made.step(between).inspect_err(|_| {
         // Until the step is made, nobody but us has that name.
         let _of_no_use = remove(&made.hidden);
     })?;
     made.sync();
-    // What came out is what somebody wrote after the last look.
-    if made.before.is_some() && read(&made.hidden)? != made.before {
-        made.step_back().map_err(|error| PlaceError::Io("give another writer its file back", error))?;
-        return Err(PlaceError::Changed);
-    }
-    Ok(made)
+    let out = if made.before.is_some() { read(&made.hidden) } else { Ok(None) };
+    // What came out is what somebody put there after the last look.
+    let problem = match out {
+        Ok(out) if out == made.before => return Ok(made),
+        Ok(_) => PlaceError::Changed,
+        Err(problem) => problem,
+    };
+    made.step_back().map_err(|error| PlaceError::Io("give another writer its file back", error))?;
+    Err(problem)
 }
 
 impl Made {
-    fn step(&self) -> Result<(), PlaceError> {
+    fn step(&self, between: impl FnOnce()) -> Result<(), PlaceError> {
         if let Some(now) = &self.now {
             write(&self.path, &self.hidden, now)?;
         }
         if read(&self.path)? != self.before {
             return Err(PlaceError::Changed);
         }
+        between();
         let step = match (&self.before, &self.now) {
             (None, Some(_)) => rename_new(&self.hidden, &self.path),
             (Some(_), Some(_)) => exchange(&self.hidden, &self.path),
@@ -156,7 +192,7 @@ fn write(path: &Path, hidden: &Path, text: &[u8]) -> Result<(), PlaceError> {
     if let Some(old) = old {
         let new = file.metadata().map_err(failed)?;
         if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
-            fchown(&file, Some(old.uid()), Some(old.gid())).map_err(|error| PlaceError::Io("keep its owner", error))?;
+            fchown(&file, Some(old.uid()), Some(old.gid())).map_err(PlaceError::Owner)?;
         }
         file.set_permissions(old.permissions()).map_err(|error| PlaceError::Io("keep its mode", error))?;
     }
@@ -247,12 +283,40 @@ mod tests {
         fs::write(&path, "theirs again").unwrap();
         assert!(matches!(made.undo(), Err(PlaceError::Changed)));
         assert_eq!(read(&path).unwrap(), bytes("theirs again"));
-        // After the last look: what the step brings out is not what was there before.
-        let hidden = dir.path().join(HIDDEN);
-        remove(&hidden).unwrap();
-        fs::write(&hidden, "ours").unwrap();
-        exchange(&hidden, &path).unwrap();
-        assert_eq!((read(&path).unwrap(), read(&hidden).unwrap()), (bytes("ours"), bytes("theirs again")));
+    }
+
+    #[test]
+    fn what_another_writer_puts_there_after_the_last_look_stays() {
+        for (before, now) in [(None, bytes("ours")), (bytes("old"), bytes("ours")), (bytes("old"), None)] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("a.toml");
+            let with = |between: &dyn Fn()| {
+                let _gone = fs::remove_file(&path);
+                if let Some(before) = &before {
+                    fs::write(&path, before).unwrap();
+                }
+                change_with(&path, before.clone(), now.clone(), between).unwrap_err()
+            };
+            let problem = with(&|| fs::write(&path, "theirs").unwrap());
+            assert!(matches!(problem, PlaceError::Changed), "{problem}");
+            assert_eq!(read(&path).unwrap(), bytes("theirs"));
+            let problem = with(&|| {
+                remove(&path).unwrap();
+                std::os::unix::fs::symlink("elsewhere", &path).unwrap();
+            });
+            assert!(matches!(problem, PlaceError::NotPlain(_) | PlaceError::Changed), "{problem}");
+            assert_eq!(fs::read_link(&path).unwrap(), Path::new("elsewhere"));
+            assert_eq!(names(dir.path()), ["a.toml"]);
+        }
+    }
+
+    #[test]
+    fn each_refusal_of_the_system_has_its_own_next_step() {
+        let help = |errno: Errno| PlaceError::Io("read it", errno.into()).help("ann").unwrap();
+        assert!(help(Errno::ACCESS).contains("allow ann"));
+        assert!(help(Errno::NOSPC).contains("free some space"));
+        assert!(help(Errno::IO).contains("its disk"));
+        assert!(PlaceError::Owner(Errno::PERM.into()).help("ann").unwrap().contains("chown ann"));
     }
 
     #[test]
