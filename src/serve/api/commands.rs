@@ -12,6 +12,7 @@ use hyper::body::{Body as HttpBody, Bytes};
 use hyper::http::request::Parts;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::board::Shown;
@@ -63,6 +64,26 @@ pub(super) struct Outcome {
     outcome: Stage,
     /// The model now.
     model: Arc<Document>,
+    /// What the next pass does to it, and what it waits for: its part of `GET /api/plan`.
+    plan: Plan,
+}
+
+/// The part of a plan that is about one model.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+struct Plan {
+    actions: Vec<Value>,
+    waiting: Vec<Value>,
+}
+
+impl Plan {
+    /// Returns the part about `model`.
+    fn of(model: &ModelName, plan: &Value) -> Self {
+        let part = |name: &str| -> Vec<Value> {
+            let all = plan[name].as_array().map(Vec::as_slice).unwrap_or_default();
+            all.iter().filter(|one| one["model"] == model.as_str()).cloned().collect()
+        };
+        Self { actions: part("actions"), waiting: part("waiting") }
+    }
 }
 
 /// How far a command is.
@@ -131,7 +152,9 @@ where
     }
     let status =
         if matches!(outcome, Stage::Accepted | Stage::Waiting) { StatusCode::ACCEPTED } else { StatusCode::OK };
-    Ok(answer(status, &Outcome { outcome, model: document }))
+    // Without it, the answer still says what became of the command.
+    let plan = api.ask(|host| host.plan()).await?.map(|plan| Plan::of(&model, &plan)).unwrap_or_default();
+    Ok(answer(status, &Outcome { outcome, model: document, plan }))
 }
 
 /// 503: the pass that was to record a command failed; why is shown soon after.

@@ -73,8 +73,12 @@ pub(super) fn tag(content: &[u8]) -> String {
     format!("\"{}\"", &blake3::hash(content).to_hex()[..32])
 }
 
-/// Reads a file, or the one that a link leads to.
+/// Reads a file, or the one that a link leads to: only a definition, because a link in a
+/// repository may lead to what only herdsman's user can read.
 fn text(path: &Path) -> io::Result<String> {
+    if path.is_symlink() && path.canonicalize()?.extension() != Some("toml".as_ref()) {
+        return Err(io::Error::other("it is a link to something else than a .toml file; look at that where it is"));
+    }
     String::from_utf8(regular::read(path, LARGEST)?).map_err(|_| io::Error::other("it is not UTF-8"))
 }
 
@@ -118,10 +122,18 @@ mod tests {
         std::fs::File::create(path("large.toml")).unwrap().set_len(LARGEST + 1).unwrap();
         std::fs::write(path("latin.toml"), [0xe9]).unwrap();
         std::os::unix::fs::symlink("/dev/zero", path("zero.toml")).unwrap();
-        let whys = [("pipe", "not a regular"), ("large", "longer than"), ("latin", "UTF-8"), ("zero", "not a regular")];
+        let whys = [
+            ("pipe", "not a regular"),
+            ("large", "longer than"),
+            ("latin", "UTF-8"),
+            ("zero", "a link to something else"),
+        ];
         for (name, why) in whys {
             let problem = text(&path(&format!("{name}.toml"))).unwrap_err().to_string();
             assert!(problem.contains(why), "{name}: {problem}");
         }
+        std::fs::write(path("shared.toml"), "x = 1\n").unwrap();
+        std::os::unix::fs::symlink("shared.toml", path("link.toml")).unwrap();
+        assert_eq!(text(&path("link.toml")).unwrap(), "x = 1\n");
     }
 }

@@ -60,6 +60,7 @@ fn a_start_that_fails_says_why_and_one_without_wait_returns_at_once() {
     assert_eq!(get(served.port, "/api/models/broken").status, 200);
     let accepted = post(served.port, "/api/models/broken/start", "");
     assert_eq!((accepted.status, &accepted.json()["outcome"]), (202, &json!("accepted")));
+    assert_eq!(accepted.json()["plan"]["waiting"][0]["model"], "broken", "{accepted:?}");
     let failed = post(served.port, "/api/models/broken/start?wait=60s", "").json();
     assert_eq!(failed["outcome"], "failed", "{failed}");
     assert!(!failed["model"]["lastFailure"].as_str().unwrap().is_empty(), "{failed}");

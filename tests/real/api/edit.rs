@@ -326,7 +326,7 @@ fn an_edit_whose_commit_a_hook_refuses_is_taken_back() {
     fs::write(&hook, "#!/bin/sh\necho 'not on a Sunday' >&2\nexit 1\n").unwrap();
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
     let status = repository.git(&["status", "--porcelain"]);
-    let says = "not on a Sunday; new.toml is as it was";
+    let says = "not on a Sunday; new.toml was not created";
     refused(&by_the_boss(&served, "PUT", "new", "If-None-Match: *", &toml("new")), 409, says);
     let chat = tag_for_the_boss(&served, "chat");
     refused(&by_the_boss(&served, "PUT", "chat", &chat, &(toml("chat") + " ")), 409, "chat.toml is as it was");

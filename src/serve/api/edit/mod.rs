@@ -185,12 +185,27 @@ fn request(
         );
         return Err(Error::new(StatusCode::PRECONDITION_REQUIRED, "invalid_request_error", message));
     }
+    if condition == Some(Condition::IsNew) {
+        require_plain(file)?;
+    }
     if content.is_none() && condition == Some(Condition::IsNew) {
         return Err(Error::invalid("what does not exist cannot be deleted; send the file's ETag as If-Match"));
     }
     let name = || caller.name.as_deref().map_or_else(user, str::to_owned);
     let author = api.gateway.settings().commit.then(name);
     Ok(Request { dir, file: file.to_owned(), content, condition, is_dry_run, author })
+}
+
+/// Checks that a name is one for a shell and for Git, too.
+fn require_plain(file: &str) -> Result<(), Error> {
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if file.chars().all(is_plain) && !file.starts_with('-') {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "{file:?} cannot be the name of a new definition: use letters, digits, `.`, `_` and `-`, and not `-` first; \
+         another name for the model goes into `name` in the file"
+    )))
 }
 
 /// Checks that the reader reads files of this name.
@@ -200,7 +215,7 @@ fn require_name(file: &str) -> Result<(), Error> {
     }
     Err(Error::invalid(format!(
         "{file:?} cannot be the name of a definition: use NAME.toml without `/`, not starting with `.` or `_` \
-         (but for _defaults.toml and _groups.toml)"
+         (but for _defaults.toml and _groups.toml), {LONGEST_NAME} bytes at most"
     )))
 }
 
@@ -282,6 +297,7 @@ fn write(host: &dyn Host, request: Request) -> Result<Answer, Error> {
         Ok(commit) => commit,
         Err(problem) => {
             let end = match made.undo() {
+                Ok(()) if is_new => format!("{} was not created", request.file),
                 Ok(()) => format!("{} is as it was", request.file),
                 Err(error) => format!("{} stays written: {error}", request.file),
             };
@@ -363,7 +379,7 @@ fn invalid(file: &str, diagnostics: &[Diagnostic]) -> Answer {
         "type": "about:blank",
         "title": status.canonical_reason(),
         "status": status.as_u16(),
-        "detail": format!("{file} stays as it is: {}", first.unwrap_or_default()),
+        "detail": format!("{file} was not written: {}", first.unwrap_or_default()),
         "code": "invalid_definition",
         "diagnostics": diagnostics.iter().map(Flaw::of).collect::<Vec<_>>(),
     });
