@@ -96,6 +96,12 @@ impl Events {
 
     /// The next message that is no heartbeat; `None`: the connection is closed.
     pub fn next(&mut self) -> Option<Value> {
+        let text = self.next_text()?;
+        Some(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:?}")))
+    }
+
+    /// [`Events::next`] as it comes.
+    pub fn next_text(&mut self) -> Option<String> {
         loop {
             let text = match self {
                 Self::Socket(socket) => match socket.read() {
@@ -108,9 +114,8 @@ impl Events {
                     None => continue,
                 },
             };
-            let message: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:?}"));
-            if message["type"] != "heartbeat" {
-                return Some(message);
+            if !text.contains("\"type\":\"heartbeat\"") {
+                return Some(text);
             }
         }
     }
