@@ -76,9 +76,12 @@ fn unloading_stops_what_runs_on_demand_and_nothing_else() {
 fn logs_are_streamed_as_they_are_written() {
     let front = Front::new(&["alpha", "beta"]);
     front.start("alpha");
-    let (status, log) = text(front.port, "GET /logs");
-    assert_eq!(status, 200);
-    assert!(log.lines().count() > 5 && log.lines().all(|line| line.starts_with("[alpha] ")), "{log}");
+    eventually("its log is there", PATIENCE, || {
+        let (status, log) = text(front.port, "GET /logs");
+        assert_eq!(status, 200);
+        assert!(log.lines().all(|line| line.starts_with("[alpha] ")), "{log}");
+        log.lines().count() > 5
+    });
 
     let follow = |path: &str| {
         let mut stream = TcpStream::connect(("127.0.0.1", front.port)).unwrap();
