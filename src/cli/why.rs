@@ -224,9 +224,17 @@ impl Explanation {
             (Known::Managed, Status::Error) if self.is_on_demand() => {
                 format!("{name} is not running; its server failed.")
             }
+            (Known::Managed, Status::Idle) if self.is_to_run() => format!("{name} is not running, but should be."),
             (Known::Managed, Status::Idle) => format!("{name} is stopped, as it should be."),
             (Known::Managed, Status::Error) => format!("{name} is not running, but should be."),
         }
+    }
+
+    /// Whether it is to run now, by its definition or by hand.
+    fn is_to_run(&self) -> bool {
+        let is_by_hand = |what: &str| self.status.by_hand.iter().any(|by_hand| by_hand.what == what);
+        let is_left_alone = is_by_hand("suspended") || is_by_hand("stopped");
+        !is_left_alone && (is_by_hand("started") || self.status.state == Some(DesiredState::Running))
     }
 
     /// Whether requests start it, and nobody has started or stopped it by hand.

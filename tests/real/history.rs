@@ -42,6 +42,18 @@ fn newest(world: &World, name: &str) -> (Value, Value) {
 }
 
 #[test]
+fn why_says_that_a_model_should_run_whose_weights_cannot_be_used() {
+    let world = World::new();
+    world.weights("a", "a ");
+    world.write_definition("a", &format!("state = \"stopped\"\n{}", World::tiny_toml("a")));
+    world.converges();
+    world.run(&["why", "a"]).says(&["a is stopped, as it should be."]);
+    std::fs::write(world.path().join("weights/a.gguf"), "no GGUF").unwrap();
+    world.run(&["start", "a", "--no-wait"]).exits(65);
+    world.run(&["why", "a"]).says(&["a is not running, but should be."]).does_not_say("as it should be");
+}
+
+#[test]
 fn a_generation_knows_its_commit_and_whether_its_own_files_were_edited() {
     let (world, repository, first) = committed(&["a", "b"]);
     world.converges();

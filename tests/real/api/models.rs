@@ -55,6 +55,7 @@ fn models_are_in_the_store_form_with_what_herdsman_knows_of_them() {
 fn lists_are_filtered_newest_first_and_tagged() {
     let mut served = Served::new(world());
     served.watcher().eventually_says("alpha is ready");
+    eventually("it is shown", PATIENCE, || get(served.port, "/api/models/alpha").json()["status"] == "running");
     let list = get(served.port, "/api/models");
     let mut all = names(&list.json()).into_iter().map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(all.len(), 2);
