@@ -5,8 +5,8 @@ use herdsman::plan::Command;
 
 use crate::simulated::{Edit, World, model};
 
-#[test]
-fn one_that_waits_after_crashes_is_tried_at_once_after_a_stop_by_hand_and_slows_down_again() {
+/// A model that has crashed five times in a row, and waits.
+fn crashed() -> World {
     let mut world = World::settled([model("chat")]);
     for _ in 0..4 {
         world.machine.kill("chat", FailureCause::Spec, "segmentation fault");
@@ -15,6 +15,12 @@ fn one_that_waits_after_crashes_is_tried_at_once_after_a_stop_by_hand_and_slows_
     world.machine.kill("chat", FailureCause::Spec, "segmentation fault");
     world.pass();
     assert!(world.planned().contains("backoff(crashes 5,"), "{}", world.planned());
+    world
+}
+
+#[test]
+fn one_that_waits_after_crashes_is_tried_at_once_after_a_stop_by_hand_and_slows_down_again() {
+    let mut world = crashed();
     world.by_hand("chat", Command::Stop).unwrap();
     world.pass();
     world.by_hand("chat", Command::Start).unwrap();
@@ -30,14 +36,7 @@ fn one_that_waits_after_crashes_is_tried_at_once_after_a_stop_by_hand_and_slows_
 #[test]
 fn one_that_waits_after_crashes_is_tried_at_once_when_asked_for_and_then_waits_longer() {
     for command in [Command::Start, Command::Restart] {
-        let mut world = World::settled([model("chat")]);
-        for _ in 0..4 {
-            world.machine.kill("chat", FailureCause::Spec, "segmentation fault");
-            world.settle();
-        }
-        world.machine.kill("chat", FailureCause::Spec, "segmentation fault");
-        world.pass();
-        assert!(world.planned().contains("backoff(crashes 5,"), "{}", world.planned());
+        let mut world = crashed();
         world.by_hand("chat", command).unwrap();
         world.pass();
         assert_eq!(world.machine.servers.len(), 1, "{}", world.planned());

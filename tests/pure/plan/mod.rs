@@ -25,6 +25,7 @@ mod readiness;
 mod remains;
 mod removing;
 mod rollback_ports;
+mod unloading;
 mod updating;
 mod withdraw;
 mod wrappers;

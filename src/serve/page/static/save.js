@@ -63,7 +63,7 @@ async function alone(editor, work) {
   }
 }
 
-/** The model that a new file makes: its text may name another one than the file does. */
+/** The name of the new model: the file's, unless the text sets `name`. */
 function modelOf(plan, stem) {
   const made = plan.actions.filter(({ action }) => action === "create").map(({ model }) => model);
   return made.find((name) => name === stem) ?? made.find((name) => !named(name)) ?? (named(stem) && stem);
