@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Exit, output};
-use crate::model::{Diagnostic, ModelName, Severity};
+use crate::model::ModelName;
 use crate::pass::Pass;
 use crate::plan::{ActionKind, Found, GuardRefusal, Reason, Waiting};
+use crate::serve::api::diagnostic::DiagnosticDocument;
 use crate::view::View;
 
 /// The version of every JSON document.
@@ -30,7 +31,7 @@ pub(super) struct Document {
     #[serde(skip_serializing_if = "Option::is_none")]
     guard: Option<GuardRefusal>,
     matching: usize,
-    diagnostics: Vec<JsonDiagnostic>,
+    diagnostics: Vec<DiagnosticDocument>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -66,19 +67,6 @@ struct JsonFinding {
 struct JsonUnmanaged {
     id: String,
     name: String,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct JsonDiagnostic {
-    severity: Severity,
-    file: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    column: Option<u32>,
-    message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    help: Option<String>,
 }
 
 impl Document {
@@ -144,7 +132,7 @@ impl Document {
         self.matching = last.plan.matching;
         let rows = last.plan.unmanaged.iter();
         self.unmanaged = rows.map(|r| JsonUnmanaged { id: r.id.to_string(), name: r.name.clone() }).collect();
-        self.diagnostics = last.desired.iter().flat_map(|d| &d.diagnostics).map(diagnostic).collect();
+        self.diagnostics = last.desired.iter().flat_map(|d| &d.diagnostics).map(DiagnosticDocument::of).collect();
         self
     }
 
@@ -186,19 +174,6 @@ impl Document {
             *counts.entry(kind).or_insert(0) += 1;
         }
         counts
-    }
-}
-
-/// Returns a problem as programs read it.
-pub(super) fn diagnostic(from: &Diagnostic) -> JsonDiagnostic {
-    let position = from.position();
-    JsonDiagnostic {
-        severity: from.severity,
-        file: from.file.to_string(),
-        line: position.map(|(line, _)| line),
-        column: position.map(|(_, column)| column),
-        message: from.message.clone(),
-        help: from.help.clone(),
     }
 }
 

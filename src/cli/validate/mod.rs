@@ -12,7 +12,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::json::{self, FORMAT_VERSION, JsonDiagnostic};
+use super::json::{self, FORMAT_VERSION};
 use super::output::{complain, print};
 use super::{Exit, Places, Refused, render};
 use crate::definition::{
@@ -25,6 +25,7 @@ use crate::model::text::count;
 use crate::model::{Desired, Diagnostic, ModelName, Severity, Timestamp, Unresolved};
 use crate::owner::policy::Policy;
 use crate::plan::{ActionKind, GuardRefusal, Plan, Reason, Waiting};
+use crate::serve::api::diagnostic::DiagnosticDocument;
 use crate::sys::trust;
 
 /// Arguments of `validate`.
@@ -284,7 +285,7 @@ struct Document {
     exit_code: u8,
     valid: usize,
     invalid: usize,
-    diagnostics: Vec<JsonDiagnostic>,
+    diagnostics: Vec<DiagnosticDocument>,
     #[serde(skip_serializing_if = "Option::is_none")]
     against: Option<Against>,
 }
@@ -315,7 +316,7 @@ impl Document {
             exit_code: exit.code(),
             valid,
             invalid,
-            diagnostics: validation.diagnostics.iter().map(json::diagnostic).collect(),
+            diagnostics: validation.diagnostics.iter().map(DiagnosticDocument::of).collect(),
             against: validation.comparison.as_ref().map(Against::of),
         }
     }

@@ -10,7 +10,7 @@
 //! | [`events`], [`socket`] | the board as it changes, by SSE or web socket |
 //! | [`look`] | the plan, why, history: looks that take a moment |
 //! | [`definitions`] | the definitions as they are |
-//! | [`edit`] | changing them |
+//! | [`edit`], [`diagnostic`] | changing them, and what is wrong with a text |
 //! | [`reconcile`] | a pass now, with limits |
 //! | [`machine`] | memory, disks, llama-servers |
 //! | [`activity`] | the last requests |
@@ -23,6 +23,7 @@ pub mod activity;
 pub mod board;
 pub mod commands;
 pub mod definitions;
+pub mod diagnostic;
 pub mod document;
 pub mod edit;
 pub mod events;

@@ -28,10 +28,11 @@ use tokio::sync::Mutex;
 
 use self::place::PlaceError;
 use super::definitions::tag;
+use super::diagnostic::DiagnosticDocument;
 use super::{Api, Host, collect, definitions, flag, require_admin, require_all, unavailable};
 use crate::definition::{Edit, is_part};
 use crate::git::commit_file;
-use crate::model::{Diagnostic, Severity};
+use crate::model::Diagnostic;
 use crate::serve::access::Caller;
 use crate::serve::body::{Answer, BodyError};
 use crate::serve::gateway::errors::{Error, Shape};
@@ -61,44 +62,12 @@ pub(super) struct Edited {
     written: bool,
     /// The problems of the file, and those that it makes in others. One that is an
     /// error keeps it from being written.
-    diagnostics: Vec<Flaw>,
+    diagnostics: Vec<DiagnosticDocument>,
     /// The document of `GET /api/plan`, as it is with the edit.
     plan: Value,
     /// The Git commit; absent without `commit = true` in `[serve]`, and where the last
     /// commit has the file as it is.
     commit: Option<String>,
-}
-
-/// What is wrong with a file.
-#[derive(Debug, Serialize, JsonSchema)]
-struct Flaw {
-    /// `error` or `warning`.
-    #[schemars(with = "String")]
-    severity: Severity,
-    /// The file.
-    file: String,
-    /// The line, from 1; absent: the file as a whole.
-    line: Option<u32>,
-    /// The column, from 1.
-    column: Option<u32>,
-    /// What is wrong.
-    message: String,
-    /// What to do.
-    help: Option<String>,
-}
-
-impl Flaw {
-    fn of(diagnostic: &Diagnostic) -> Self {
-        let position = diagnostic.position();
-        Self {
-            severity: diagnostic.severity,
-            file: diagnostic.file.to_string(),
-            line: position.map(|(line, _)| line),
-            column: position.map(|(_, column)| column),
-            message: diagnostic.message.clone(),
-            help: diagnostic.help.clone(),
-        }
-    }
 }
 
 /// What a client says of the file that it has read.
@@ -277,7 +246,7 @@ fn try_out(host: &dyn Host, request: &Request) -> Result<Answer, Error> {
         )?;
     }
     let Preview { diagnostics, plan } = preview(host, request)?;
-    let diagnostics = diagnostics.iter().map(Flaw::of).collect();
+    let diagnostics = diagnostics.iter().map(DiagnosticDocument::of).collect();
     let edited = Edited { file: request.file.clone(), written: false, diagnostics, plan, commit: None };
     Ok(answer(StatusCode::OK, &edited))
 }
@@ -311,7 +280,7 @@ fn write(host: &dyn Host, request: Request) -> Result<Answer, Error> {
     drop(unsettled);
     host.wake();
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
-    let diagnostics = diagnostics.iter().map(Flaw::of).collect();
+    let diagnostics = diagnostics.iter().map(DiagnosticDocument::of).collect();
     let tag = request.content.as_deref().map(tag);
     let edited = Edited { file: request.file, written: true, diagnostics, plan, commit };
     Ok(tagged(answer(status, &edited), tag))
@@ -381,7 +350,7 @@ fn invalid(file: &str, diagnostics: &[Diagnostic]) -> Answer {
         "status": status.as_u16(),
         "detail": format!("{file} was not written: {}", first.unwrap_or_default()),
         "code": "invalid_definition",
-        "diagnostics": diagnostics.iter().map(Flaw::of).collect::<Vec<_>>(),
+        "diagnostics": diagnostics.iter().map(DiagnosticDocument::of).collect::<Vec<_>>(),
     });
     let mut answer = Error::new(status, "invalid_request_error", "").answer(Shape::Problem);
     *answer.body_mut() = crate::serve::body::full(problem.to_string());
